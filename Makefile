@@ -1,0 +1,40 @@
+# Everything that a person or CI runs. Each target does its own set-up in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: install demo dev test test-faults lint types check clean
+.DEFAULT_GOAL := check
+
+$(VENV)/.installed: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}. Choose another with: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+install: $(VENV)/.installed  ## install into .venv
+
+demo: install  ## the main job, end to end, on this machine
+	$(BIN)/bedrock-pipeline demo $(ARGS)
+
+dev: install  ## the embedded stack with Dagster's UI
+	$(BIN)/bedrock-pipeline dev $(ARGS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+test: install  ## every test but the fault suite
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not faults" $(ARGS)
+
+test-faults: install  ## processes killed at every crash point
+	$(BIN)/python -m pytest -m faults $(ARGS)
+
+check: lint types test
+
+clean:
+	rm -rf $(VENV) .bedrock-pipeline reports
