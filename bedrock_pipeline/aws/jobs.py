@@ -1,0 +1,139 @@
+"""Bedrock's batch operations.
+
+What belongs here: Create, List, Get and Stop of model invocation jobs, as typed calls. When they are made, and
+what follows, stands in `stages`.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bedrock_pipeline.aws.errors import AwsError, LeaseOverError, classify
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock import BedrockClient
+
+
+@dataclass(frozen=True, slots=True)
+class JobSummary:
+    """A job as List or Get tell it; counts are Bedrock's, 0 before processing has begun."""
+
+    arn: str
+    name: str
+    token: str | None
+    status: str
+    message: str | None
+    submitted_at: datetime
+    total: int
+    processed: int
+    succeeded: int
+    errors: int
+
+
+class BedrockJobs:
+    """The jobs of one account and region.
+
+    Args:
+        creating: a client that sends one HTTP attempt (`clients.creating_client`).
+        reading: a client that retries.
+        monotonic: seconds of a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        creating: "BedrockClient",
+        reading: "BedrockClient",
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._creating = creating
+        self._reading = reading
+        self._monotonic = monotonic
+        self._deadline = float("inf")
+        creating.meta.events.register("before-send.bedrock.CreateModelInvocationJob", self._hold_back)
+
+    def create(self, request: dict[str, Any], token: str, *, deadline: float) -> str:
+        """Send one Create, unless `deadline` on the monotonic clock is over just before the bytes leave.
+
+        Returns:
+            The job's ARN.
+
+        Raises:
+            botocore's exceptions, unsorted: `errors.classify` says what they mean.
+            LeaseOverError: nothing was sent.
+        """
+        self._deadline = deadline
+        answer = self._creating.create_model_invocation_job(**request, clientRequestToken=token)
+        return answer["jobArn"]
+
+    def _hold_back(self, **_: object) -> None:
+        if self._monotonic() >= self._deadline:
+            raise LeaseOverError(
+                "The lease was over before the request could be sent.", "It will be tried again."
+            )
+
+    def list(
+        self, *, since: datetime | None = None, name_contains: str | None = None
+    ) -> Iterator[JobSummary]:
+        """Every job that was submitted after `since`, oldest first.
+
+        Raises:
+            AwsError: List is denied or AWS cannot be reached.
+        """
+        filters: dict[str, Any] = {"maxResults": 1000, "sortBy": "CreationTime", "sortOrder": "Ascending"}
+        if since:
+            filters["submitTimeAfter"] = since
+        if name_contains:
+            filters["nameContains"] = name_contains
+        try:
+            for page in self._reading.get_paginator("list_model_invocation_jobs").paginate(**filters):
+                for job in page.get("invocationJobSummaries", []):
+                    yield _summary(job)
+        except (ClientError, BotoCoreError) as error:
+            raise AwsError(
+                f"Could not list Bedrock's jobs: {classify(error)}.",
+                "bedrock:ListModelInvocationJobs is needed; nothing is submitted without it.",
+            ) from error
+
+    def get(self, job_arn: str) -> JobSummary:
+        """One job.
+
+        Raises:
+            AwsError: it does not exist, or AWS cannot be reached.
+        """
+        try:
+            return _summary(self._reading.get_model_invocation_job(jobIdentifier=job_arn))
+        except (ClientError, BotoCoreError) as error:
+            raise AwsError(f"Could not look at job {job_arn}: {classify(error)}.") from error
+
+    def stop(self, job_arn: str) -> None:
+        """Ask Bedrock to stop a job; one that has ended is no error.
+
+        Raises:
+            AwsError: Bedrock refused for another reason, or cannot be reached.
+        """
+        try:
+            self._reading.stop_model_invocation_job(jobIdentifier=job_arn)
+        except (ClientError, BotoCoreError) as error:
+            verdict = classify(error)
+            if verdict.code == "ConflictException" or "State was" in verdict.message:
+                return
+            raise AwsError(f"Could not stop job {job_arn}: {verdict}.") from error
+
+
+def _summary(job: Any) -> JobSummary:
+    return JobSummary(
+        arn=job["jobArn"],
+        name=job["jobName"],
+        token=job.get("clientRequestToken"),
+        status=job["status"],
+        message=job.get("message"),
+        submitted_at=job["submitTime"],
+        total=job.get("totalRecordCount", 0),
+        processed=job.get("processedRecordCount", 0),
+        succeeded=job.get("successRecordCount", 0),
+        errors=job.get("errorRecordCount", 0),
+    )

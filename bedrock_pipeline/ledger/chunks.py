@@ -1,0 +1,148 @@
+"""Chunks: entered, found, collected.
+
+What belongs here: the statements on chunks that neither submit nor poll.
+"""
+
+from dataclasses import asdict
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
+
+
+class UnknownChunkError(BedrockPipelineError):
+    """No chunk has this key or UUID."""
+
+
+class Chunks:
+    """The chunks of all pipelines."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def by_key(self, pipeline: str, chunk_key: str) -> ChunkRow:
+        """The chunk of a Dagster partition.
+
+        Raises:
+            UnknownChunkError: the ledger has no such chunk (its dataset may have been packed anew).
+        """
+        with self._database.connection() as connection:
+            row = connection.execute(
+                "SELECT * FROM bedrock_pipeline.chunks WHERE pipeline = %s AND chunk_key = %s",
+                (pipeline, chunk_key),
+            ).fetchone()
+        if row is None:
+            raise UnknownChunkError(
+                f"Pipeline {pipeline!r} has no chunk {chunk_key!r}.",
+                "Materialize batch_chunks of its dataset first.",
+            )
+        return ChunkRow.of(row)
+
+    def of_dataset(self, pipeline: str, dataset: str, version: int) -> list[ChunkRow]:
+        """The chunks of one version of a dataset, in order."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                """SELECT * FROM bedrock_pipeline.chunks
+                   WHERE pipeline = %s AND dataset = %s AND dataset_version = %s ORDER BY round, sequence""",
+                (pipeline, dataset, version),
+            ).fetchall()
+        return [ChunkRow.of(row) for row in rows]
+
+    def keys_to_register(self, pipeline: str, limit: int = 1000) -> list[str]:
+        """Keys of the chunks that still have work ahead of them, oldest first."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                """SELECT chunk_key FROM bedrock_pipeline.chunks
+                   WHERE pipeline = %s AND collected_at IS NULL ORDER BY dataset, round, sequence LIMIT %s""",
+                (pipeline, limit),
+            ).fetchall()
+        return [row["chunk_key"] for row in rows]
+
+    def to_collect(self, pipelines: list[str], limit: int) -> list[ChunkRow]:
+        """Chunks that ended and whose results have not been read, first ended first.
+
+        A chunk that Bedrock refused to accept is not among them: it has no job, and waits for a person.
+        """
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                """SELECT * FROM bedrock_pipeline.chunks
+                   WHERE ended_at IS NOT NULL AND collected_at IS NULL AND pipeline = ANY(%s)
+                     AND (job_arn IS NOT NULL OR status = 'stopped')
+                   ORDER BY ended_at LIMIT %s""",
+                (pipelines, limit),
+            ).fetchall()
+        return [ChunkRow.of(row) for row in rows]
+
+    def record_collected(
+        self,
+        chunk_id: UUID,
+        *,
+        parsed_uri: str,
+        answered: int,
+        final_errors: int,
+        leftovers: int,
+        input_tokens: int,
+        output_tokens: int,
+        problem: str | None,
+    ) -> bool:
+        """Point at results that are complete in S3; False where they were recorded before."""
+        with self._database.connection() as connection:
+            recorded = connection.execute(
+                """UPDATE bedrock_pipeline.chunks
+                   SET collected_at = bedrock_pipeline.now(), parsed_uri = %s, answered = %s, final_errors = %s,
+                       leftovers = %s, input_tokens = %s, output_tokens = %s, problem = %s
+                   WHERE chunk_id = %s AND ended_at IS NOT NULL AND collected_at IS NULL""",
+                (
+                    parsed_uri,
+                    answered,
+                    final_errors,
+                    leftovers,
+                    input_tokens,
+                    output_tokens,
+                    problem,
+                    chunk_id,
+                ),
+            )
+            return recorded.rowcount == 1
+
+
+def insert_chunks(
+    connection: Connection, pipeline: str, dataset: str, version: int, chunks: list[NewChunk], max_jobs: int
+) -> None:
+    """Enter chunks in the caller's transaction."""
+    groups = sorted({chunk.quota_group for chunk in chunks})
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """INSERT INTO bedrock_pipeline.quota_groups AS g (quota_group, max_jobs) VALUES (%s, %s)
+               ON CONFLICT (quota_group) DO UPDATE SET max_jobs = excluded.max_jobs
+               WHERE g.max_jobs <> excluded.max_jobs""",
+            [(group, max_jobs) for group in groups],
+        )
+        with cursor.copy(
+            """COPY bedrock_pipeline.chunks
+               (chunk_id, pipeline, dataset, dataset_version, round, sequence, chunk_key, records, bytes, files,
+                content_hash, index_uri, model_id, quota_group, request) FROM STDIN"""
+        ) as copy:
+            for chunk in chunks:
+                copy.write_row(
+                    (
+                        chunk.chunk_id,
+                        pipeline,
+                        dataset,
+                        version,
+                        chunk.round,
+                        chunk.sequence,
+                        chunk.chunk_key,
+                        chunk.records,
+                        chunk.bytes,
+                        Jsonb([asdict(file) for file in chunk.files]),
+                        chunk.content_hash,
+                        chunk.index_uri,
+                        chunk.model_id,
+                        chunk.quota_group,
+                        Jsonb(chunk.request),
+                    )
+                )

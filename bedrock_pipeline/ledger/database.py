@@ -1,0 +1,103 @@
+"""Connections and transactions.
+
+What belongs here: the pool, and what is tried again when Postgres says so. No statement of the ledger.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from bedrock_pipeline.errors import BedrockPipelineError
+
+Connection = psycopg.Connection[DictRow]
+T = TypeVar("T")
+
+_TRANSIENT = (
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.DeadlockDetected,
+    psycopg.OperationalError,  # the server went away, also between COMMIT and its acknowledgement
+)
+
+
+class DatabaseUnreachableError(BedrockPipelineError):
+    """Postgres did not answer."""
+
+
+class Database:
+    """A small pool of connections to one database, opened at first use.
+
+    Args:
+        dsn: a libpq connection string; empty means libpq's environment variables.
+        max_connections: connections that this process may hold; run workers are many, so keep it small.
+        connect_timeout: seconds to wait for a connection.
+        sleep: waits between two tries of a transaction.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        max_connections: int = 2,
+        connect_timeout: float = 10.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.dsn = dsn
+        self._timeout = connect_timeout
+        self._sleep = sleep
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            dsn,
+            connection_class=psycopg.Connection[DictRow],
+            kwargs={"row_factory": dict_row, "connect_timeout": max(2, int(connect_timeout))},
+            min_size=0,
+            max_size=max_connections,
+            open=False,
+            check=ConnectionPool.check_connection,
+            timeout=connect_timeout,
+            max_idle=60,
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """One connection, in a transaction that commits at the end of the block.
+
+        Raises:
+            DatabaseUnreachableError: no connection within `connect_timeout`.
+        """
+        self._pool.open()
+        try:
+            borrowed = self._pool.getconn(timeout=self._timeout)
+        except PoolTimeout as error:
+            raise DatabaseUnreachableError(
+                f"Postgres did not answer within {self._timeout:.0f} s.",
+                "Check PGHOST, PGPORT, PGUSER and PGDATABASE, and that the server is running.",
+            ) from error
+        try:
+            with borrowed:
+                yield borrowed
+        finally:
+            self._pool.putconn(borrowed)
+
+    def transaction(self, work: Callable[[Connection], T], *, tries: int = 5) -> T:
+        """Run `work` in a transaction, again after a deadlock, a serialisation failure or a lost connection.
+
+        A commit whose acknowledgement was lost is indistinguishable from one that did not happen, so `work`
+        must recognise its own earlier effect (for instance by an id that the caller chose).
+        """
+        for attempt in range(1, tries + 1):
+            try:
+                with self.connection() as connection:
+                    return work(connection)
+            except _TRANSIENT:
+                if attempt == tries:
+                    raise
+                self._sleep(min(0.05 * 2**attempt, 1.0))
+        raise AssertionError("unreachable: the loop returns or raises")

@@ -1,0 +1,296 @@
+"""Datasets: asked for, snapshotted, packed, published.
+
+What belongs here: the statements on table `datasets`, and entering a dataset's chunks.
+"""
+
+from typing import Any, Literal
+
+from psycopg.types.json import Jsonb
+
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.ledger.chunks import insert_chunks
+from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow, NewChunk
+
+Packed = Literal["entered", "unchanged", "replaced"]
+
+
+class DatasetChangedError(BedrockPipelineError):
+    """A dataset's content differs from what was already submitted under its key."""
+
+
+class Datasets:
+    """The datasets of all pipelines."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, pipeline: str, dataset: str) -> DatasetRow | None:
+        """One dataset, or None where nobody asked for it."""
+        with self._database.connection() as connection:
+            return _get(connection, pipeline, dataset)
+
+    def recent(self, pipelines: list[str] | None = None, limit: int = 50) -> list[DatasetRow]:
+        """The datasets asked for last, newest first."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                """SELECT * FROM bedrock_pipeline.datasets
+                   WHERE %(pipelines)s::text[] IS NULL OR pipeline = ANY(%(pipelines)s)
+                   ORDER BY created_at DESC, pipeline, dataset LIMIT %(limit)s""",
+                {"pipelines": pipelines, "limit": limit},
+            ).fetchall()
+        return [DatasetRow.of(row) for row in rows]
+
+    def request(
+        self, pipeline: str, dataset: str, request: dict[str, Any], *, launch: bool, new_version: bool = False
+    ) -> DatasetRow:
+        """Ask for a dataset: from now on its key stands for these settings.
+
+        Args:
+            pipeline: the pipeline's name.
+            dataset: the dataset's key.
+            request: settings of this dataset that differ from its pipeline's; JSON.
+            launch: whether the sensors shall start it.
+            new_version: start over under the same key, keeping what was bought before.
+
+        Raises:
+            DatasetChangedError: its chunks were packed from other settings, and no new version is wanted.
+        """
+
+        def work(connection: Connection) -> DatasetRow:
+            connection.execute(
+                """INSERT INTO bedrock_pipeline.datasets (pipeline, dataset, request) VALUES (%s, %s, %s)
+                   ON CONFLICT DO NOTHING""",
+                (pipeline, dataset, Jsonb(request)),
+            )
+            row = _locked(connection, pipeline, dataset)
+            if row.request != request and row.packed_hash and not new_version and _submitted(connection, row):
+                raise _changed(row)
+            connection.execute(
+                """UPDATE bedrock_pipeline.datasets SET request = %(request)s, updated_at = bedrock_pipeline.now(),
+                          launch_requested_at = CASE WHEN %(launch)s THEN bedrock_pipeline.now() ELSE launch_requested_at END
+                   WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s""",
+                {"request": Jsonb(request), "launch": launch, "pipeline": pipeline, "dataset": dataset},
+            )
+            if new_version and row.packed_hash:
+                _start_version(connection, row)
+            return _locked(connection, pipeline, dataset)
+
+        return self._database.transaction(work)
+
+    def ensure(self, pipeline: str, dataset: str) -> DatasetRow:
+        """The dataset's row; made now where the key was only registered with Dagster."""
+        with self._database.connection() as connection:
+            connection.execute(
+                "INSERT INTO bedrock_pipeline.datasets (pipeline, dataset) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                (pipeline, dataset),
+            )
+            return _locked(connection, pipeline, dataset)
+
+    def to_launch(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
+        """Datasets that were asked for and are not packed yet, oldest request first."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                """SELECT * FROM bedrock_pipeline.datasets
+                   WHERE launch_requested_at IS NOT NULL AND pipeline = ANY(%s)
+                   ORDER BY launch_requested_at LIMIT %s""",
+                (pipelines, limit),
+            ).fetchall()
+        return [DatasetRow.of(row) for row in rows]
+
+    def launched(self, pipeline: str, dataset: str) -> None:
+        """The request to launch was answered, by packed chunks or by an error that a person must cure."""
+        with self._database.connection() as connection:
+            connection.execute(
+                "UPDATE bedrock_pipeline.datasets SET launch_requested_at = NULL WHERE pipeline = %s AND dataset = %s",
+                (pipeline, dataset),
+            )
+
+    def record_snapshot(
+        self, pipeline: str, dataset: str, *, uri: str, content_hash: str, records: int, rejected: int
+    ) -> None:
+        """A snapshot is complete in S3.
+
+        Raises:
+            DatasetChangedError: chunks of another snapshot have been submitted under this key.
+        """
+
+        def work(connection: Connection) -> None:
+            row = _locked(connection, pipeline, dataset)
+            if row.snapshot_hash not in (None, content_hash) and _submitted(connection, row):
+                raise _changed(row)
+            connection.execute(
+                """UPDATE bedrock_pipeline.datasets
+                   SET snapshot_uri = %s, snapshot_hash = %s, snapshot_records = %s, snapshot_rejected = %s,
+                       updated_at = bedrock_pipeline.now()
+                   WHERE pipeline = %s AND dataset = %s""",
+                (uri, content_hash, records, rejected, pipeline, dataset),
+            )
+
+        self._database.transaction(work)
+
+    def enter_chunks(
+        self,
+        pipeline: str,
+        dataset: str,
+        *,
+        packed_hash: str,
+        rejected: int,
+        chunks: list[NewChunk],
+        max_jobs: int,
+    ) -> Packed:
+        """Enter a dataset's chunks, all at once; the same chunks again change nothing.
+
+        Args:
+            pipeline: the pipeline's name.
+            dataset: the dataset's key.
+            packed_hash: hash of the snapshot, the request template and the limits.
+            rejected: records that could not be packed.
+            chunks: round 1, uploaded, in order.
+            max_jobs: jobs at once in their quota group.
+
+        Returns:
+            What happened: entered for the first time, unchanged, or replaced (nothing had been submitted).
+
+        Raises:
+            DatasetChangedError: other chunks were packed before, and at least one was submitted.
+        """
+
+        def work(connection: Connection) -> Packed:
+            row = _locked(connection, pipeline, dataset)
+            if row.packed_hash == packed_hash:
+                return "unchanged"
+            if row.packed_hash and _submitted(connection, row):
+                raise _changed(row)
+            connection.execute(
+                """DELETE FROM bedrock_pipeline.chunks
+                   WHERE pipeline = %s AND dataset = %s AND dataset_version = %s""",
+                (pipeline, dataset, row.version),
+            )
+            insert_chunks(connection, pipeline, dataset, row.version, chunks, max_jobs)
+            connection.execute(
+                """UPDATE bedrock_pipeline.datasets
+                   SET packed_hash = %s, packed_at = bedrock_pipeline.now(), packed_records = %s, packed_rejected = %s,
+                       launch_requested_at = NULL, updated_at = bedrock_pipeline.now()
+                   WHERE pipeline = %s AND dataset = %s""",
+                (packed_hash, sum(chunk.records for chunk in chunks), rejected, pipeline, dataset),
+            )
+            return "replaced" if row.packed_hash else "entered"
+
+        return self._database.transaction(work)
+
+    def progress(self, pipeline: str, dataset: str) -> DatasetProgress:
+        """Chunks and records of the dataset's current version, counted."""
+        with self._database.connection() as connection:
+            row = connection.execute(
+                """WITH mine AS (
+                       SELECT c.* FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.datasets d
+                         ON (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+                       WHERE c.pipeline = %s AND c.dataset = %s)
+                   SELECT count(*)::bigint AS chunks,
+                          count(*) FILTER (WHERE collected_at IS NULL)::bigint AS uncollected,
+                          coalesce(sum(records) FILTER (WHERE round = 1), 0)::bigint AS records,
+                          coalesce(sum(CASE WHEN collected_at IS NULL THEN processed_count ELSE records END), 0)::bigint AS processed,
+                          coalesce(sum(answered), 0)::bigint AS answered,
+                          coalesce(sum(final_errors), 0)::bigint AS final_errors,
+                          coalesce(sum(leftovers), 0)::bigint AS leftovers,
+                          coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
+                          coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
+                          coalesce((SELECT jsonb_object_agg(status, n) FROM (SELECT status, count(*) AS n FROM mine GROUP BY status) s), '{}') AS by_status
+                   FROM mine""",
+                (pipeline, dataset),
+            ).fetchone()
+        assert row is not None  # an aggregate has one row
+        return DatasetProgress.of(row)
+
+    def to_publish(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
+        """Packed datasets whose every chunk has been collected and that are not published yet."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                """SELECT d.* FROM bedrock_pipeline.datasets d
+                   WHERE d.packed_hash IS NOT NULL AND d.publication = 0 AND d.pipeline = ANY(%s)
+                     AND NOT EXISTS (
+                       SELECT FROM bedrock_pipeline.chunks c
+                       WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset AND c.collected_at IS NULL
+                         AND c.dataset_version = d.version)
+                   ORDER BY d.packed_at LIMIT %s""",
+                (pipelines, limit),
+            ).fetchall()
+        return [DatasetRow.of(row) for row in rows]
+
+    def record_publication(
+        self, pipeline: str, dataset: str, *, version: int, publication: int, uri: str, records: int
+    ) -> bool:
+        """Move the pointer to results that are complete in S3; False where another has moved it already."""
+        with self._database.connection() as connection:
+            moved = connection.execute(
+                """UPDATE bedrock_pipeline.datasets
+                   SET publication = %(publication)s, results_uri = %(uri)s, published_records = %(records)s,
+                       published_at = bedrock_pipeline.now(), updated_at = bedrock_pipeline.now()
+                   WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s
+                     AND publication = %(publication)s - 1""",
+                {
+                    "publication": publication,
+                    "uri": uri,
+                    "records": records,
+                    "pipeline": pipeline,
+                    "dataset": dataset,
+                    "version": version,
+                },
+            )
+            return moved.rowcount == 1
+
+
+def _get(connection: Connection, pipeline: str, dataset: str) -> DatasetRow | None:
+    row = connection.execute(
+        "SELECT * FROM bedrock_pipeline.datasets WHERE pipeline = %s AND dataset = %s", (pipeline, dataset)
+    ).fetchone()
+    return DatasetRow.of(row) if row else None
+
+
+def _locked(connection: Connection, pipeline: str, dataset: str) -> DatasetRow:
+    row = connection.execute(
+        "SELECT * FROM bedrock_pipeline.datasets WHERE pipeline = %s AND dataset = %s FOR UPDATE",
+        (pipeline, dataset),
+    ).fetchone()
+    if row is None:
+        raise UnknownDatasetError(
+            f"Pipeline {pipeline!r} has no dataset {dataset!r}.",
+            "Launch it first, or look at the keys with `bedrock-pipeline status`.",
+        )
+    return DatasetRow.of(row)
+
+
+class UnknownDatasetError(BedrockPipelineError):
+    """Nobody asked for a dataset of this key."""
+
+
+def _submitted(connection: Connection, row: DatasetRow) -> bool:
+    """Whether a chunk of the current version has left the state in which it may still be replaced.
+
+    The rows stay locked to the end of the transaction, so that no submission begins in between.
+    """
+    statuses = connection.execute(
+        """SELECT status, epoch FROM bedrock_pipeline.chunks
+           WHERE pipeline = %s AND dataset = %s AND dataset_version = %s FOR UPDATE""",
+        (row.pipeline, row.dataset, row.version),
+    ).fetchall()
+    return any(chunk["status"] != "pending" for chunk in statuses)
+
+
+def _changed(row: DatasetRow) -> DatasetChangedError:
+    return DatasetChangedError(
+        f"Dataset {row.dataset!r} of pipeline {row.pipeline!r} was submitted with other content or settings.",
+        "Use another dataset key, or launch it with --new-version to buy it again.",
+    )
+
+
+def _start_version(connection: Connection, row: DatasetRow) -> None:
+    connection.execute(
+        """UPDATE bedrock_pipeline.datasets
+           SET version = version + 1, snapshot_uri = NULL, snapshot_hash = NULL, snapshot_records = NULL,
+               snapshot_rejected = NULL, packed_hash = NULL, packed_at = NULL, packed_records = NULL,
+               packed_rejected = NULL
+           WHERE pipeline = %s AND dataset = %s""",
+        (row.pipeline, row.dataset),
+    )

@@ -1,0 +1,113 @@
+"""Jobs at Bedrock: what the last poll saw, and wishes about them.
+
+What belongs here: the statements that read which jobs are in flight and that write what List said.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.ledger.status import AT_BEDROCK, ENDED, RANK, Status
+
+_RANKS = json.dumps(RANK)
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A job that Bedrock has and has not finished, as far as we know."""
+
+    chunk_id: UUID
+    job_arn: str
+    status: Status
+    submitted_at: datetime
+    cancel_requested_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What Bedrock said of a job. Counts are None before processing has begun: Bedrock's 0 means nothing then."""
+
+    job_arn: str
+    status: Status
+    message: str | None
+    total: int | None
+    processed: int | None
+    succeeded: int | None
+    errors: int | None
+
+
+class Jobs:
+    """The jobs of all pipelines."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def in_flight(self, pipelines: list[str]) -> list[InFlight]:
+        """Every job that has not ended, oldest first."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                """SELECT chunk_id, job_arn, status, submitted_at, cancel_requested_at FROM bedrock_pipeline.chunks
+                   WHERE status <> 'pending' AND ended_at IS NULL AND job_arn IS NOT NULL AND pipeline = ANY(%s)
+                   ORDER BY submitted_at""",
+                (pipelines,),
+            ).fetchall()
+        return [InFlight(**row) for row in rows]
+
+    def observe(self, observations: Sequence[Observation]) -> list[ChunkRow]:
+        """Write what changed, in one statement; a status that goes backwards is ignored.
+
+        Returns:
+            The chunks whose status or counts changed.
+        """
+
+        def work(connection: Connection) -> list[ChunkRow]:
+            rows = connection.execute(
+                """UPDATE bedrock_pipeline.chunks c
+                   SET status = v.status, status_message = coalesce(v.message, c.status_message),
+                       status_changed_at = CASE WHEN c.status = v.status THEN c.status_changed_at ELSE bedrock_pipeline.now() END,
+                       ended_at = CASE WHEN v.status = ANY(%(ended)s) THEN bedrock_pipeline.now() END,
+                       total_count = coalesce(v.total, c.total_count),
+                       processed_count = coalesce(v.processed, c.processed_count),
+                       success_count = coalesce(v.succeeded, c.success_count),
+                       error_count = coalesce(v.errors, c.error_count)
+                   FROM unnest(%(arns)s::text[], %(statuses)s::text[], %(messages)s::text[], %(ranks)s::int[],
+                               %(totals)s::bigint[], %(processed)s::bigint[], %(succeeded)s::bigint[], %(errors)s::bigint[])
+                        AS v(arn, status, message, rank, total, processed, succeeded, errors)
+                   WHERE c.job_arn = v.arn AND c.status = ANY(%(at_bedrock)s)
+                     AND v.rank >= (%(rank_of)s::jsonb ->> c.status)::int
+                     AND (c.status, c.total_count, c.processed_count, c.success_count, c.error_count)
+                         IS DISTINCT FROM (v.status, coalesce(v.total, c.total_count), coalesce(v.processed, c.processed_count),
+                                           coalesce(v.succeeded, c.success_count), coalesce(v.errors, c.error_count))
+                   RETURNING c.*""",
+                {
+                    "ended": list(ENDED),
+                    "at_bedrock": list(AT_BEDROCK),
+                    "rank_of": _RANKS,
+                    "arns": [seen.job_arn for seen in observations],
+                    "statuses": [seen.status for seen in observations],
+                    "messages": [seen.message for seen in observations],
+                    "ranks": [RANK[seen.status] for seen in observations],
+                    "totals": [seen.total for seen in observations],
+                    "processed": [seen.processed for seen in observations],
+                    "succeeded": [seen.succeeded for seen in observations],
+                    "errors": [seen.errors for seen in observations],
+                },
+            ).fetchall()
+            return [ChunkRow.of(row) for row in rows]
+
+        return self._database.transaction(work) if observations else []
+
+    def counts(self, pipelines: list[str]) -> list[dict[str, object]]:
+        """Chunks that are not collected yet, counted by pipeline, dataset and status."""
+        with self._database.connection() as connection:
+            return connection.execute(
+                """SELECT pipeline, dataset, status, count(*) AS chunks, sum(records)::bigint AS records,
+                          coalesce(sum(processed_count), 0)::bigint AS processed
+                   FROM bedrock_pipeline.chunks WHERE collected_at IS NULL AND pipeline = ANY(%s)
+                   GROUP BY pipeline, dataset, status ORDER BY pipeline, dataset, status""",
+                (pipelines,),
+            ).fetchall()

@@ -1,0 +1,50 @@
+"""One object that holds the parts of the ledger.
+
+What belongs here: putting the parts together. No statement.
+"""
+
+from types import TracebackType
+from typing import Self
+
+from bedrock_pipeline.ledger.chunks import Chunks
+from bedrock_pipeline.ledger.database import Database
+from bedrock_pipeline.ledger.datasets import Datasets
+from bedrock_pipeline.ledger.events import Events
+from bedrock_pipeline.ledger.jobs import Jobs
+from bedrock_pipeline.ledger.migrations import migrate
+from bedrock_pipeline.ledger.offers import Offers
+from bedrock_pipeline.ledger.submissions import Submissions
+
+
+class Ledger:
+    """The tables of one deployment.
+
+    Args:
+        dsn: a libpq connection string; empty means libpq's environment variables.
+        max_connections: connections that this process may hold.
+    """
+
+    def __init__(self, dsn: str = "", *, max_connections: int = 2) -> None:
+        self.database = Database(dsn, max_connections=max_connections)
+        self.datasets = Datasets(self.database)
+        self.chunks = Chunks(self.database)
+        self.submissions = Submissions(self.database)
+        self.jobs = Jobs(self.database)
+        self.offers = Offers(self.database)
+        self.events = Events(self.database)
+
+    def migrate(self) -> list[str]:
+        """Bring the schema up to date; returns the names of the migrations that were applied."""
+        return migrate(self.database.dsn)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

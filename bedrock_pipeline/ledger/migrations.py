@@ -1,0 +1,60 @@
+"""Bring a database to the current schema.
+
+What belongs here: finding the SQL files and applying them once. The SQL stands in `sql/`.
+"""
+
+from importlib import resources
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from psycopg import conninfo, sql
+from yoyo import get_backend, read_migrations
+
+SCHEMA = "bedrock_pipeline"
+_LOCK = 0x0BED20C  # any constant of our own: one migrating process at a time
+
+
+def migration_folder() -> Path:
+    """The folder of numbered SQL files: beside the package in a checkout, inside it in a wheel."""
+    packaged = Path(str(resources.files("bedrock_pipeline"))) / "_sql"
+    return packaged if packaged.is_dir() else Path(str(resources.files("bedrock_pipeline"))).parent / "sql"
+
+
+def migrate(dsn: str) -> list[str]:
+    """Apply what is missing, in order; any number of processes may call this at once.
+
+    Args:
+        dsn: a libpq connection string; empty means libpq's environment variables.
+
+    Returns:
+        The names of the migrations that this call applied.
+    """
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))
+        backend = get_backend(_yoyo_uri(connection))
+        try:
+            # The advisory lock is ours alone, so a lock row that yoyo finds was left by a process that died.
+            backend.ensure_internal_schema_updated()
+            backend.break_lock()
+            with backend.lock():
+                missing = backend.to_apply(read_migrations(str(migration_folder())))
+                backend.apply_migrations(missing)
+                return [migration.id for migration in missing]
+        finally:
+            backend.connection.close()
+
+
+def _yoyo_uri(connection: psycopg.Connection) -> str:
+    info = connection.info
+    parameters = {
+        name: value
+        for name, value in conninfo.conninfo_to_dict(info.dsn).items()
+        if name not in {"host", "port", "dbname", "user", "password"}
+    }
+    query = "&".join(
+        f"{quote(name)}={quote(str(value))}" for name, value in {**parameters, "schema": SCHEMA}.items()
+    )
+    login = f"{quote(info.user, safe='')}:{quote(info.password, safe='')}"
+    return f"postgresql+psycopg://{login}@{quote(info.host, safe='')}:{info.port}/{quote(info.dbname, safe='')}?{query}"

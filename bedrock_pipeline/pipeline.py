@@ -1,0 +1,104 @@
+"""What a user writes down: a pipeline.
+
+What belongs here: the definition of a pipeline, its validation, and what a single dataset may change about it.
+No work, no Dagster.
+"""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from bedrock_pipeline.intake import Source
+from bedrock_pipeline.records.limits import Limits, default_limits
+
+#: What a dataset may set differently from its pipeline, in the ledger's `datasets.request`.
+DATASET_SETTINGS = frozenset(
+    {
+        "source",
+        "prompt",
+        "model_input",
+        "model_id",
+        "system",
+        "parameters",
+        "record_id",
+        "carry",
+        "column_types",
+    }
+)
+
+
+class Pipeline(BaseModel):
+    """A named set-up: where records come from, the prompt, the model, the limits.
+
+    Either `prompt` (a template with `{{ column }}`) or `model_input` (a column that holds the whole body).
+
+    Attributes:
+        name: prefix of every asset, partition and ledger key: `[a-z][a-z0-9_]{0,39}`.
+        model_id: a foundation model, inference profile or custom model, by id or ARN.
+        source: a file, glob, folder or s3:// location, in which `{dataset}` stands for the dataset's key; or a
+            function from the key to a `Source`. None: each dataset names its own when it is launched.
+        record_id: column with the record ids; None derives them from the content.
+        carry: columns that are carried along into the results.
+        parameters: model parameters such as `max_tokens` and `temperature`.
+        limits: limits of the model in this account; None takes Bedrock's defaults.
+        quota_group: jobs of one group share the slots; None means this model in this region.
+        timeout_hours: hours after which Bedrock gives a job up.
+        null_text: what a null becomes in a prompt; None rejects the record.
+        keep_raw_output: whether the results keep the model's whole answer as JSON.
+        daily: whether a schedule launches a dataset a day, its key the date.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    model_id: str = Field(min_length=1, max_length=2048)
+    source: str | list[str] | Callable[[str], Source] | None = None
+    prompt: str | None = None
+    model_input: str | None = None
+    system: str | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    record_id: str | None = None
+    carry: tuple[str, ...] = ()
+    column_types: dict[str, str] = Field(default_factory=dict)
+    null_text: str | None = None
+    limits: Limits | None = None
+    quota_group: str | None = None
+    timeout_hours: int = Field(default=72, ge=24, le=168)
+    keep_raw_output: bool = False
+    daily: bool = False
+
+    @field_validator("carry", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _one_way_to_ask(self) -> Self:
+        if (self.prompt is None) == (self.model_input is None):
+            raise ValueError("give either prompt (a template) or model_input (a column with the whole body)")
+        return self
+
+    @property
+    def effective_limits(self) -> Limits:
+        """The limits that are in force."""
+        return self.limits or default_limits(self.model_id)
+
+    def slots_of(self, region: str) -> str:
+        """The quota group whose slots this pipeline's jobs use."""
+        return self.quota_group or f"{self.model_id} in {region}"
+
+    def for_dataset(self, request: dict[str, Any]) -> "Pipeline":
+        """This pipeline with what one dataset sets differently.
+
+        Raises:
+            ValueError: the request names something that a dataset may not set, or a value that is not valid.
+        """
+        if unknown := request.keys() - DATASET_SETTINGS:
+            raise ValueError(f"a dataset cannot set {', '.join(sorted(unknown))}")
+        changes = dict(request)
+        if changes.get("prompt"):
+            changes.setdefault("model_input", None)
+        elif changes.get("model_input"):
+            changes.setdefault("prompt", None)
+        return Pipeline.model_validate({**dict(self), **changes})

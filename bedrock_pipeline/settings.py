@@ -1,0 +1,110 @@
+"""Every setting of a deployment, in one typed object, read once.
+
+What belongs here: where AWS, S3 and Postgres are and how patiently they are used. What a single pipeline does
+(model, prompt, limits) stands in `pipeline.py`.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from bedrock_pipeline.errors import BedrockPipelineError
+
+#: Environment variables that are others' standard, by the setting that they fill.
+_STANDARD = {
+    "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    "retry_mode": ("AWS_RETRY_MODE",),
+    "max_attempts": ("AWS_MAX_ATTEMPTS",),
+    "bucket": ("BUCKET",),
+    "role_arn": ("ROLE_ARN",),
+}
+_PREFIX = "BEDROCK_PIPELINE_"
+
+
+class NotConfiguredError(BedrockPipelineError):
+    """There is neither an AWS setting nor a running embedded default."""
+
+
+class ThrottleBackoff(BaseModel):
+    """How a refused submission is put back: waits grow from `base_delay_ms` by `multiplier` up to `max_delay_ms`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_retries: int = Field(default=5, ge=0, description="tries after which the wait no longer grows")
+    base_delay_ms: int = Field(default=1_000, ge=1)
+    max_delay_ms: int = Field(default=30_000, ge=1)
+    multiplier: float = Field(default=2.0, ge=1)
+    jitter_ratio: float = Field(default=0.25, ge=0, le=1)
+
+
+class Settings(BaseModel):
+    """Where things are.
+
+    Endpoints and credentials are boto3's own business unless they are given: `AWS_ENDPOINT_URL_*`, profiles,
+    instance roles and the rest of its chain all work. The database is libpq's: an empty `database_dsn` means
+    `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD` and `PGDATABASE`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bucket: str
+    role_arn: str
+    region: str = "us-east-1"
+    input_prefix: str = "bedrock-jobs/input"
+    output_prefix: str = "bedrock-jobs/output"
+    work_prefix: str = "bedrock-jobs/work"
+    results_prefix: str = "results"
+    access_key_id: SecretStr | None = None
+    secret_access_key: SecretStr | None = None
+    s3_endpoint_url: str | None = None
+    bedrock_endpoint_url: str | None = None
+    database_dsn: SecretStr = SecretStr("")
+    retry_mode: Literal["standard", "adaptive", "legacy"] = "adaptive"
+    max_attempts: int = Field(default=6, ge=1)
+    poll_interval_s: int = Field(default=30, ge=1, description="seconds between two looks at Bedrock")
+    lease_s: int = Field(default=60, ge=5, description="seconds within which an intended Create may be sent")
+    settling_s: int = Field(
+        default=1_200,
+        ge=0,
+        description="seconds after a lease until List is believed: signature life, lag, skew",
+    )
+    throttle_backoff: ThrottleBackoff = ThrottleBackoff()
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read `BEDROCK_PIPELINE_<SETTING>`, else the standard variable of the same meaning.
+
+        Raises:
+            NotConfiguredError: neither a bucket nor a role is named.
+        """
+        values: dict[str, object] = {}
+        for name in cls.model_fields:
+            for variable in (_PREFIX + name.upper(), *_STANDARD.get(name, ())):
+                if environment.get(variable):
+                    values[name] = environment[variable]
+                    break
+        if "throttle_backoff" in values:
+            values["throttle_backoff"] = ThrottleBackoff.model_validate_json(str(values["throttle_backoff"]))
+        if missing := [name for name in ("bucket", "role_arn") if name not in values]:
+            raise NotConfiguredError(
+                f"No AWS setting: {' and '.join(_STANDARD[name][0] for name in missing)} not set, and no embedded default is running.",
+                "Set them (README, 'On AWS'), or start everything on this machine with `bedrock-pipeline dev`.",
+            )
+        return cls.model_validate(values)
+
+    @property
+    def settling(self) -> timedelta:
+        """How long after a lease List is believed."""
+        return timedelta(seconds=self.settling_s)
+
+    @property
+    def lease(self) -> timedelta:
+        """How long an intended Create may be sent."""
+        return timedelta(seconds=self.lease_s)
+
+    def uri(self, prefix: str, *parts: str) -> str:
+        """An s3:// URI beneath one of the four prefixes."""
+        return "/".join((f"s3://{self.bucket}", prefix.strip("/"), *parts))
