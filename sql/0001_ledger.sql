@@ -76,7 +76,7 @@ CREATE TABLE bedrock_pipeline.chunks (
     epoch               bigint NOT NULL DEFAULT 0,
     intent_id           uuid,
     lease_expires_at    timestamptz,
-    token               text UNIQUE CHECK (token ~ '^[a-zA-Z0-9]{1,256}$'),
+    token               text UNIQUE CHECK (token ~ '^[a-zA-Z0-9]+$' AND length(token) <= 256),
     frozen_request      jsonb,
     attempts            integer NOT NULL DEFAULT 0,
     next_attempt_at     timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),

@@ -195,6 +195,18 @@ class Submissions:
 
         return self._database.transaction(work)
 
+    def retry_refused(self, pipeline: str, dataset: str) -> int:
+        """Put back the chunks that Bedrock refused to accept, after a person cured the cause; how many."""
+        with self._database.connection() as connection:
+            return connection.execute(
+                """UPDATE bedrock_pipeline.chunks
+                   SET status = 'pending', status_changed_at = bedrock_pipeline.now(), ended_at = NULL, token = NULL,
+                       frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL, status_message = NULL,
+                       next_attempt_at = bedrock_pipeline.now()
+                   WHERE pipeline = %s AND dataset = %s AND status = 'failed' AND job_arn IS NULL""",
+                (pipeline, dataset),
+            ).rowcount
+
     def to_reconcile(self, pipelines: list[str], settling: timedelta, limit: int) -> list[ChunkRow]:
         """Submissions whose outcome is unknown and whose lease and settling time are over."""
         with self._database.connection() as connection:

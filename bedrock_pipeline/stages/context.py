@@ -1,0 +1,54 @@
+"""What a stage works with.
+
+What belongs here: the ledger and the clients of one deployment, put together from its settings.
+"""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from bedrock_pipeline.aws.clients import creating_client, reading_client, s3_client
+from bedrock_pipeline.aws.jobs import BedrockJobs
+from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.ledger import Ledger
+from bedrock_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class Context:
+    """One deployment's settings, ledger, objects and jobs."""
+
+    settings: Settings
+    ledger: Ledger
+    objects: S3Objects
+    jobs: BedrockJobs
+
+    def close(self) -> None:
+        """Close the connections to Postgres."""
+        self.ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_context(settings: Settings, *, s3: "S3Client | None" = None) -> Context:
+    """Everything that the settings name, connected at first use.
+
+    Args:
+        settings: the deployment's settings.
+        s3: an S3 client of the caller's; None makes one.
+    """
+    return Context(
+        settings=settings,
+        ledger=Ledger(settings.database_dsn.get_secret_value()),
+        objects=S3Objects(s3 or s3_client(settings)),
+        jobs=BedrockJobs(creating_client(settings), reading_client(settings)),
+    )

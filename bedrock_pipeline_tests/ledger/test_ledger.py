@@ -1,0 +1,133 @@
+"""Migrations, datasets, offers and events, on a real Postgres."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from bedrock_pipeline.ledger import Ledger
+from bedrock_pipeline.ledger.datasets import DatasetChangedError
+from bedrock_pipeline.ledger.events import Position
+from bedrock_pipeline.ledger.migrations import migrate
+from bedrock_pipeline.ledger.rows import InputFile, NewChunk
+from bedrock_pipeline.ledger.submissions import Intent
+
+
+@pytest.fixture
+def ledger(postgres_dsn: str) -> Iterator[Ledger]:
+    with Ledger(postgres_dsn) as ledger:
+        ledger.migrate()
+        yield ledger
+
+
+def chunk(number: int, key: str = "d--00000") -> NewChunk:
+    from uuid import UUID
+
+    return NewChunk(
+        UUID(int=number),
+        1,
+        0,
+        key,
+        10,
+        10,
+        (InputFile("s3://b/k.jsonl", 10, 10, "0"),),
+        "0",
+        "s3://b/i",
+        "m",
+        "g",
+        {},
+    )
+
+
+def test_two_processes_migrate_at_once_and_a_third_finds_nothing_to_do(postgres_dsn: str) -> None:
+    applied: list[list[str]] = []
+    threads = [threading.Thread(target=lambda: applied.append(migrate(postgres_dsn))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(applied, key=len) == [[], ["0001_ledger"]]
+    assert migrate(postgres_dsn) == []
+
+
+def test_a_lock_left_by_a_dead_migration_does_not_block(postgres_dsn: str) -> None:
+    migrate(postgres_dsn)
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute("INSERT INTO bedrock_pipeline.yoyo_lock (locked, ctime, pid) VALUES (1, now(), 1)")
+    assert migrate(postgres_dsn) == []
+
+
+def test_the_same_dataset_again(ledger: Ledger) -> None:
+    ledger.datasets.request("p", "d", {"source": "a"}, launch=True)
+    assert [row.dataset for row in ledger.datasets.to_launch(["p"], 10)] == ["d"]
+
+    def enter(hashed: str, number: int) -> str:
+        return ledger.datasets.enter_chunks(
+            "p", "d", packed_hash=hashed, rejected=0, chunks=[chunk(number)], max_jobs=1
+        )
+
+    assert enter("one", 1) == "entered"
+    assert ledger.datasets.to_launch(["p"], 10) == []
+    assert enter("one", 1) == "unchanged"
+    assert enter("two", 2) == "replaced", "nothing was submitted"
+    taken = ledger.submissions.intend(
+        chunk(2).chunk_id, chunk(9).chunk_id, request={}, lease=timedelta(seconds=9)
+    )
+    assert isinstance(taken, Intent)
+    assert enter("two", 2) == "unchanged"
+    with pytest.raises(DatasetChangedError, match="--new-version"):
+        enter("three", 3)
+    with pytest.raises(DatasetChangedError, match="--new-version"):
+        ledger.datasets.request("p", "d", {"source": "b"}, launch=True)
+    row = ledger.datasets.request("p", "d", {"source": "b"}, launch=True, new_version=True)
+    assert row.version == 2
+    assert (
+        ledger.datasets.enter_chunks(
+            "p", "d", packed_hash="three", rejected=0, chunks=[chunk(3, "d--v2-00000")], max_jobs=1
+        )
+        == "entered"
+    )
+
+
+def test_a_dataset_key_that_breaks_the_rule_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        ledger.datasets.ensure("p", "a--b")
+
+
+def test_an_offer_is_made_again_only_when_none_is_alive(ledger: Ledger) -> None:
+    minute = timedelta(minutes=1)
+    subject = ("p", "d--00000")
+    assert ledger.offers.make("submit", [subject], minute) == {subject: 1}
+    assert ledger.offers.make("submit", [subject], minute) == {}
+    assert ledger.offers.make("parse", [subject], minute) == {subject: 1}
+    ledger.offers.end("submit", *subject)
+    assert ledger.offers.make("submit", [subject], minute) == {subject: 2}
+    ledger.offers.prolong("submit", *subject, timedelta(hours=1))
+    with ledger.database.connection() as connection:
+        connection.execute("UPDATE bedrock_pipeline.deployment SET clock_offset = '2 minutes'")
+    assert ledger.offers.make("submit", [subject], minute) == {}
+    assert ledger.offers.make("parse", [subject], minute) == {subject: 2}
+
+
+def test_no_event_is_missed_that_was_committed_late(ledger: Ledger, postgres_dsn: str) -> None:
+    for number in (1, 2):
+        ledger.datasets.ensure("p", f"d{number}")
+        ledger.datasets.enter_chunks(
+            "p",
+            f"d{number}",
+            packed_hash="h",
+            rejected=0,
+            chunks=[chunk(number, f"d{number}--00000")],
+            max_jobs=9,
+        )
+    fail = "UPDATE bedrock_pipeline.chunks SET status = 'failed', ended_at = now() WHERE dataset = %s"
+    with psycopg.connect(postgres_dsn) as late:
+        late.execute(fail, ("d1",))
+        with psycopg.connect(postgres_dsn) as early:
+            early.execute(fail, ("d2",))
+        assert ledger.events.after(Position()) == [], "an older transaction may still commit"
+    events = ledger.events.after(Position())
+    assert [event.dataset for event in events] == ["d1", "d2"]
+    assert ledger.events.after(events[0].position) == events[1:]

@@ -1,0 +1,206 @@
+"""The submission protocol's transactions, on a real Postgres."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from bedrock_pipeline.ledger import Ledger
+from bedrock_pipeline.ledger.jobs import Observation
+from bedrock_pipeline.ledger.rows import InputFile, NewChunk
+from bedrock_pipeline.ledger.submissions import Intent, NotNow
+
+LEASE = timedelta(seconds=60)
+REQUEST = {"jobName": "x", "modelId": "m"}
+
+
+def new_chunk(sequence: int, dataset: str = "d") -> NewChunk:
+    return NewChunk(
+        chunk_id=uuid4(),
+        round=1,
+        sequence=sequence,
+        chunk_key=f"{dataset}--{sequence:05}",
+        records=100,
+        bytes=1000,
+        files=(InputFile("s3://b/k.jsonl", 100, 1000, "00"),),
+        content_hash="00",
+        index_uri="s3://b/index.parquet",
+        model_id="m",
+        quota_group="g",
+        request=REQUEST,
+    )
+
+
+@pytest.fixture
+def ledger(postgres_dsn: str) -> Iterator[Ledger]:
+    with Ledger(postgres_dsn) as ledger:
+        ledger.migrate()
+        yield ledger
+
+
+def enter(ledger: Ledger, count: int, max_jobs: int = 5, dataset: str = "d") -> list[UUID]:
+    ledger.datasets.ensure("p", dataset)
+    chunks = [new_chunk(sequence, dataset) for sequence in range(count)]
+    ledger.datasets.enter_chunks(
+        "p", dataset, packed_hash=f"h{count}", rejected=0, chunks=chunks, max_jobs=max_jobs
+    )
+    return [chunk.chunk_id for chunk in chunks]
+
+
+def intend(ledger: Ledger, chunk_id: UUID) -> Intent | NotNow:
+    return ledger.submissions.intend(chunk_id, uuid4(), request=REQUEST, lease=LEASE)
+
+
+def move_clock(ledger: Ledger, by: timedelta) -> None:
+    with ledger.database.connection() as connection:
+        connection.execute("UPDATE bedrock_pipeline.deployment SET clock_offset = clock_offset + %s", (by,))
+
+
+def test_a_chunk_has_one_intent_however_many_ask(ledger: Ledger) -> None:
+    [chunk_id] = enter(ledger, 1)
+    first = intend(ledger, chunk_id)
+    assert isinstance(first, Intent)
+    for _ in range(5):
+        assert isinstance(intend(ledger, chunk_id), NotNow)
+
+
+def test_racing_threads_never_take_more_slots_than_there_are(ledger: Ledger, postgres_dsn: str) -> None:
+    chunk_ids = enter(ledger, 40, max_jobs=5)
+    taken: list[Intent] = []
+
+    def race(mine: list[UUID]) -> None:
+        with Ledger(postgres_dsn) as own:
+            taken.extend(got for chunk_id in mine if isinstance(got := intend(own, chunk_id), Intent))
+
+    threads = [threading.Thread(target=race, args=(chunk_ids[start::8],)) for start in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == 5
+
+
+def test_the_same_intent_is_recognised_after_a_lost_acknowledgement(ledger: Ledger) -> None:
+    [chunk_id] = enter(ledger, 1)
+    intent_id = uuid4()
+    once = ledger.submissions.intend(chunk_id, intent_id, request=REQUEST, lease=LEASE)
+    again = ledger.submissions.intend(chunk_id, intent_id, request=REQUEST, lease=LEASE)
+    assert isinstance(once, Intent)
+    assert isinstance(again, Intent)
+    assert (once.epoch, once.token) == (again.epoch, again.token)
+
+
+def test_the_token_stays_when_sent_again_and_a_sleeper_changes_nothing(ledger: Ledger) -> None:
+    [chunk_id] = enter(ledger, 1)
+    sleeper = intend(ledger, chunk_id)
+    assert isinstance(sleeper, Intent)
+    assert ledger.submissions.mark_unclear(chunk_id, sleeper.epoch, reason="timeout")
+    settling = timedelta(minutes=20)
+    assert ledger.submissions.to_reconcile(["p"], settling, 10) == []
+    move_clock(ledger, LEASE + settling)
+    [found] = ledger.submissions.to_reconcile(["p"], settling, 10)
+    again = ledger.submissions.intend_again(chunk_id, found.epoch, uuid4(), settling=settling, lease=LEASE)
+    assert again is not None
+    assert again.token == sleeper.token
+    assert again.epoch == sleeper.epoch + 1
+    assert not ledger.submissions.put_back(chunk_id, sleeper.epoch, reason="late", delay=LEASE)
+    assert not ledger.submissions.record_accepted(chunk_id, sleeper.epoch, "arn:late")
+    assert ledger.submissions.record_accepted(chunk_id, again.epoch, "arn:1")
+    assert ledger.submissions.record_accepted(chunk_id, again.epoch, "arn:1"), "recording twice is recognised"
+
+
+def test_a_put_back_chunk_frees_its_slot_and_waits(ledger: Ledger) -> None:
+    first, second = enter(ledger, 2, max_jobs=1)
+    taken = intend(ledger, first)
+    assert isinstance(taken, Intent)
+    assert isinstance(intend(ledger, second), NotNow)
+    assert ledger.submissions.due(["p"], 10) == []
+    assert ledger.submissions.put_back(first, taken.epoch, reason="throttled", delay=timedelta(hours=1))
+    assert [chunk.chunk_id for chunk in ledger.submissions.due(["p"], 10)] == [second]
+    waiting = intend(ledger, first)
+    assert isinstance(waiting, NotNow)
+    assert waiting.reason == "throttled"
+    assert waiting.until is not None
+    move_clock(ledger, timedelta(hours=1))
+    assert isinstance(intend(ledger, first), Intent)
+
+
+def test_a_refused_chunk_waits_for_a_person_and_can_be_retried(ledger: Ledger) -> None:
+    [chunk_id] = enter(ledger, 1)
+    taken = intend(ledger, chunk_id)
+    assert isinstance(taken, Intent)
+    assert ledger.submissions.refuse(chunk_id, taken.epoch, reason="ValidationException")
+    assert ledger.chunks.to_collect(["p"], 10) == []
+    assert ledger.submissions.due(["p"], 10) == []
+    assert ledger.submissions.retry_refused("p", "d") == 1
+    assert isinstance(intend(ledger, chunk_id), Intent)
+
+
+def accepted(ledger: Ledger, chunk_id: UUID, arn: str) -> None:
+    taken = intend(ledger, chunk_id)
+    assert isinstance(taken, Intent)
+    assert ledger.submissions.record_accepted(chunk_id, taken.epoch, arn)
+
+
+def seen(arn: str, status: str, processed: int | None = None) -> Observation:
+    return Observation(arn, status, None, 100, processed, processed, 0)  # type: ignore[arg-type]  # the table's strings
+
+
+def test_a_status_goes_forward_only_and_terminal_rows_cannot_change(ledger: Ledger) -> None:
+    [chunk_id] = enter(ledger, 1)
+    accepted(ledger, chunk_id, "arn:1")
+    for status, changes in [
+        ("in-process", 1),
+        ("validating", 0),
+        ("in-process", 0),
+        ("completed", 1),
+        ("failed", 0),
+    ]:
+        assert len(ledger.jobs.observe([seen("arn:1", status, 5)])) == changes, status
+    assert ledger.jobs.in_flight(["p"]) == []
+    with (
+        pytest.raises(psycopg.errors.IntegrityError, match="ended"),
+        ledger.database.connection() as connection,
+    ):
+        connection.execute("UPDATE bedrock_pipeline.chunks SET status = 'in-process', ended_at = NULL")
+    with (
+        pytest.raises(psycopg.errors.IntegrityError, match="a job"),
+        ledger.database.connection() as connection,
+    ):
+        connection.execute("UPDATE bedrock_pipeline.chunks SET job_arn = 'arn:2'")
+
+
+def test_collecting_twice_is_recorded_once_and_must_account_for_every_record(ledger: Ledger) -> None:
+    [chunk_id] = enter(ledger, 1)
+    accepted(ledger, chunk_id, "arn:1")
+    ledger.jobs.observe([seen("arn:1", "completed", 100)])
+
+    def record(answered: int) -> bool:
+        return ledger.chunks.record_collected(
+            chunk_id,
+            parsed_uri="s3://b/parsed/",
+            answered=answered,
+            final_errors=1,
+            leftovers=0,
+            input_tokens=1,
+            output_tokens=1,
+            problem=None,
+        )
+
+    with pytest.raises(psycopg.errors.CheckViolation, match="collected_is_whole"):
+        record(98)
+    assert ledger.datasets.to_publish(["p"], 10) == []
+    assert record(99)
+    assert not record(99)
+    assert [row.dataset for row in ledger.datasets.to_publish(["p"], 10)] == ["d"]
+
+
+def test_due_never_offers_more_than_the_free_slots(ledger: Ledger) -> None:
+    chunk_ids = enter(ledger, 10, max_jobs=3)
+    assert len(ledger.submissions.due(["p"], 10)) == 3
+    accepted(ledger, chunk_ids[0], "arn:1")
+    assert len(ledger.submissions.due(["p"], 10)) == 2
+    assert ledger.submissions.due(["another"], 10) == []
