@@ -35,6 +35,7 @@ CREATE TABLE bedrock_pipeline.datasets (
     packed_at           timestamptz,
     cancel_requested_at timestamptz,
     publication         integer NOT NULL DEFAULT 0,
+    published_version   integer,
     results_uri         text,
     published_records   bigint,
     published_at        timestamptz,
@@ -43,7 +44,8 @@ CREATE TABLE bedrock_pipeline.datasets (
     PRIMARY KEY (pipeline, dataset),
     CHECK ((snapshot_uri IS NULL) = (snapshot_hash IS NULL) AND (snapshot_uri IS NULL) = (snapshot_records IS NULL)),
     CHECK ((packed_hash IS NULL) = (packed_at IS NULL) AND (packed_hash IS NULL) = (packed_records IS NULL)),
-    CHECK ((publication = 0) = (results_uri IS NULL) AND (publication = 0) = (published_at IS NULL))
+    CHECK ((publication = 0) = (results_uri IS NULL) AND (publication = 0) = (published_at IS NULL)
+           AND (publication = 0) = (published_version IS NULL))
 );
 CREATE INDEX datasets_launch ON bedrock_pipeline.datasets (launch_requested_at) WHERE launch_requested_at IS NOT NULL;
 
@@ -129,7 +131,7 @@ CREATE INDEX chunks_in_flight ON bedrock_pipeline.chunks (quota_group, submitted
 CREATE INDEX chunks_to_collect ON bedrock_pipeline.chunks (ended_at) WHERE ended_at IS NOT NULL AND collected_at IS NULL;
 CREATE INDEX chunks_uncollected ON bedrock_pipeline.chunks (pipeline, dataset) WHERE collected_at IS NULL;
 CREATE INDEX datasets_to_publish ON bedrock_pipeline.datasets (pipeline, dataset)
-    WHERE packed_hash IS NOT NULL AND publication = 0;
+    WHERE packed_hash IS NOT NULL AND published_version IS DISTINCT FROM version;
 
 -- What the sensors have asked Dagster for. An offer is alive until it expires; a run that works on it prolongs it.
 CREATE TABLE bedrock_pipeline.offers (

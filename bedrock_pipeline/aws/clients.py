@@ -3,6 +3,7 @@
 What belongs here: how clients are made. Nothing that calls them.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -20,7 +21,12 @@ def s3_client(settings: Settings) -> "S3Client":
     return _session(settings).client(
         "s3",
         endpoint_url=settings.s3_endpoint_url,
-        config=_config(settings, s3={"addressing_style": "path"} if settings.s3_endpoint_url else {}),
+        config=_config(
+            settings,
+            s3={"addressing_style": "path"} if _own_endpoint(settings) else {},
+            # A part of an object has no checksum of its own to compare with.
+            response_checksum_validation="when_required",
+        ),
     )
 
 
@@ -47,6 +53,10 @@ def creating_client(settings: Settings) -> "BedrockClient":
             read_timeout=20,
         ),
     )
+
+
+def _own_endpoint(settings: Settings) -> bool:
+    return bool(settings.s3_endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3"))
 
 
 def _session(settings: Settings) -> boto3.Session:

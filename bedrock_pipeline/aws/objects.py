@@ -78,10 +78,15 @@ class S3Objects:
         """Read an object as a stream of bounded memory; a connection that breaks is resumed where it was."""
         info = self.head(uri)
         if info is None:
-            raise ObjectMissingError(
-                f"There is no object {uri}.", "Check the location, and that it was not deleted."
-            )
+            raise _missing(uri)
         return cast("BinaryIO", io.BufferedReader(_ObjectStream(self._client, info), _BLOCK))
+
+    def random_access(self, uri: str) -> BinaryIO:
+        """Read an object here and there, as parquet readers do; each read is a ranged request."""
+        info = self.head(uri)
+        if info is None:
+            raise _missing(uri)
+        return cast("BinaryIO", io.BufferedReader(_RandomAccess(self._client, info), 256 * 1024))
 
     def download(self, uri: str, path: Path) -> None:
         """Copy an object into a local file."""
@@ -159,12 +164,56 @@ class _ObjectStream(io.RawIOBase):
                     if self._position
                     else self._client.get_object(Bucket=bucket, Key=key)
                 )
-            self._body = cast(BinaryIO, answer["Body"])
+            self._body = cast("BinaryIO", answer["Body"])
         data = self._body.read(size)
         if not data:
             raise OSError(f"the object ended at byte {self._position} of {self._info.size}")
         self._position += len(data)
         return data
+
+
+class _RandomAccess(io.RawIOBase):
+    """One object, read by ranges."""
+
+    def __init__(self, client: "S3Client", info: ObjectInfo) -> None:
+        self._client = client
+        self._info = info
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._info.size}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]  # io.BufferedReader passes a buffer
+        end = min(self._position + len(view), self._info.size)
+        if self._position >= end:
+            return 0
+        bucket, key = split_uri(self._info.uri)
+        with _explained("read", self._info.uri):
+            answer = self._client.get_object(
+                Bucket=bucket, Key=key, Range=f"bytes={self._position}-{end - 1}"
+            )
+            data = answer["Body"].read()
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def _missing(uri: str) -> ObjectMissingError:
+    return ObjectMissingError(
+        f"There is no object {uri}.", "Check the location, and that it was not deleted."
+    )
 
 
 @contextmanager

@@ -204,11 +204,11 @@ class Datasets:
         return DatasetProgress.of(row)
 
     def to_publish(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
-        """Packed datasets whose every chunk has been collected and that are not published yet."""
+        """Packed datasets whose every chunk has been collected and whose current version is not published yet."""
         with self._database.connection() as connection:
             rows = connection.execute(
                 """SELECT d.* FROM bedrock_pipeline.datasets d
-                   WHERE d.packed_hash IS NOT NULL AND d.publication = 0 AND d.pipeline = ANY(%s)
+                   WHERE d.packed_hash IS NOT NULL AND d.published_version IS DISTINCT FROM d.version AND d.pipeline = ANY(%s)
                      AND NOT EXISTS (
                        SELECT FROM bedrock_pipeline.chunks c
                        WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset AND c.collected_at IS NULL
@@ -225,7 +225,7 @@ class Datasets:
         with self._database.connection() as connection:
             moved = connection.execute(
                 """UPDATE bedrock_pipeline.datasets
-                   SET publication = %(publication)s, results_uri = %(uri)s, published_records = %(records)s,
+                   SET publication = %(publication)s, published_version = %(version)s, results_uri = %(uri)s, published_records = %(records)s,
                        published_at = bedrock_pipeline.now(), updated_at = bedrock_pipeline.now()
                    WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s
                      AND publication = %(publication)s - 1""",

@@ -128,6 +128,7 @@ class DatasetRow(_Row):
     packed_at: datetime | None
     cancel_requested_at: datetime | None
     publication: int
+    published_version: int | None
     results_uri: str | None
     published_records: int | None
     published_at: datetime | None

@@ -1,0 +1,150 @@
+"""Publish a dataset: a version of its complete results becomes visible, at once.
+
+What belongs here: testing completeness, writing the version in full, then moving the pointer.
+"""
+
+import json
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.stages.context import Context
+
+
+class NotCompleteError(BedrockPipelineError):
+    """Not every record of the dataset has its answer or final error yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A published version of a dataset's results.
+
+    Attributes:
+        uri: folder with `part-*.parquet`, ends in `/`.
+        version: its name, such as `v1-1`: version of the dataset, number of the publication.
+        unchanged: it was published before.
+    """
+
+    uri: str
+    version: str
+    records: int
+    succeeded: int
+    failed: int
+    input_tokens: int
+    output_tokens: int
+    files: list[str]
+    schema: pa.Schema
+    unchanged: bool
+
+
+def publish_dataset(context: Context, pipeline: Pipeline, dataset: str) -> Publication:
+    """Publish where everything is there and nothing is published yet; otherwise tell what is published.
+
+    Raises:
+        NotCompleteError: chunks are missing; it says how many in which state.
+    """
+    row = context.ledger.datasets.ensure(pipeline.name, dataset)
+    progress = context.ledger.datasets.progress(pipeline.name, dataset)
+    _must_be_complete(row, progress)
+    if row.published_version == row.version:
+        return _describe(context, row, progress, row.publication, unchanged=True)
+    publication = row.publication + 1
+    uri = _folder(context, row, publication)
+    chunks = context.ledger.chunks.of_dataset(pipeline.name, dataset, row.version)
+    _write_version(context, chunks, uri)
+    context.ledger.datasets.record_publication(
+        pipeline.name,
+        dataset,
+        version=row.version,
+        publication=publication,
+        uri=uri,
+        records=progress.records,
+    )
+    # The pointer in S3 follows the ledger, so that a late second publisher writes what the ledger says.
+    current = context.ledger.datasets.ensure(pipeline.name, dataset)
+    published = _describe(context, current, progress, current.publication, unchanged=False)
+    context.objects.put(_latest(context, row), json.dumps(_pointer(published)).encode())
+    return published
+
+
+def _must_be_complete(row: DatasetRow, progress: DatasetProgress) -> None:
+    if row.packed_hash is None:
+        raise NotCompleteError(
+            f"Dataset {row.dataset!r} is not packed yet.", "Materialize input_dataset and batch_chunks first."
+        )
+    if progress.uncollected:
+        states = ", ".join(f"{count} {status}" for status, count in sorted(progress.by_status.items()))
+        raise NotCompleteError(
+            f"{progress.uncollected} of {progress.chunks} chunks of dataset {row.dataset!r} have no results yet ({states}).",
+            "The sensors go on by themselves; `bedrock-pipeline status` shows what each chunk waits for.",
+        )
+    if progress.answered + progress.final_errors != progress.records:
+        raise NotCompleteError(
+            f"Of {progress.records} records of dataset {row.dataset!r}, {progress.answered} are answered and "
+            f"{progress.final_errors} have a final error; the others have neither."
+        )
+
+
+def _write_version(context: Context, chunks: list[ChunkRow], uri: str) -> None:
+    parts = [part for chunk in chunks for part in context.objects.list(f"{chunk.parsed_uri}part-")]
+    targets = {f"{uri}part-{number:05}.parquet": part for number, part in enumerate(parts)}
+    for target, part in targets.items():
+        context.objects.copy(part.uri, target)
+    # What an earlier, larger attempt at this version may have left behind.
+    context.objects.delete(item.uri for item in list(context.objects.list(uri)) if item.uri not in targets)
+    rows = sum(_rows(context, target) for target in targets)
+    expected = sum((chunk.answered or 0) + (chunk.final_errors or 0) for chunk in chunks)
+    if rows != expected:
+        raise NotCompleteError(f"The parts beneath {uri} hold {rows} rows where {expected} were collected.")
+
+
+def _describe(
+    context: Context, row: DatasetRow, progress: DatasetProgress, publication: int, *, unchanged: bool
+) -> Publication:
+    uri = row.results_uri or _folder(context, row, publication)
+    files = [item.uri for item in context.objects.list(f"{uri}part-")]
+    with context.objects.random_access(files[0]) as first:
+        schema = pq.read_schema(first)
+    return Publication(
+        uri=uri,
+        version=f"v{row.version}-{publication}",
+        records=progress.records,
+        succeeded=progress.answered,
+        failed=progress.final_errors,
+        input_tokens=progress.input_tokens,
+        output_tokens=progress.output_tokens,
+        files=files,
+        schema=schema,
+        unchanged=unchanged,
+    )
+
+
+def _rows(context: Context, uri: str) -> int:
+    with context.objects.random_access(uri) as stream:
+        return int(pq.read_metadata(stream).num_rows)
+
+
+def _pointer(published: Publication) -> dict[str, object]:
+    return {
+        "version": published.version,
+        "uri": published.uri,
+        "records": published.records,
+        "succeeded": published.succeeded,
+        "failed": published.failed,
+    }
+
+
+def _folder(context: Context, row: DatasetRow, publication: int) -> str:
+    return f"{_base(context, row)}/v{row.version}-{publication}/"
+
+
+def _latest(context: Context, row: DatasetRow) -> str:
+    return f"{_base(context, row)}/latest.json"
+
+
+def _base(context: Context, row: DatasetRow) -> str:
+    return context.settings.uri(context.settings.results_prefix, row.pipeline, row.dataset)
