@@ -1,0 +1,89 @@
+"""What every reader gives: batches of rows, and the rows it could not read.
+
+What belongs here: the interface, its error, and the reader of data that is in Arrow already.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO, Protocol
+
+import pyarrow as pa
+
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.records.rejections import Rejection
+
+#: Rows of a batch at the most.
+BATCH_ROWS = 4096
+
+
+class InputError(BedrockPipelineError):
+    """The input as a whole cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeBatch:
+    """Some rows of the input, in order.
+
+    Attributes:
+        rows: the rows that could be read.
+        positions: the number of each of them in the input, from 0.
+        rejected: the rows in between that could not.
+    """
+
+    rows: pa.RecordBatch
+    positions: range | list[int]
+    rejected: list[Rejection] = field(default_factory=list)
+
+
+class Source(Protocol):
+    """Something that can be read, from the beginning, any number of times."""
+
+    def columns(self) -> list[str]:
+        """Names of its columns.
+
+        Raises:
+            InputError: the input cannot be read.
+        """
+        ...
+
+    def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
+        """Its rows, only these columns, each with one type throughout.
+
+        Raises:
+            InputError: the input as a whole cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One file of an input: its name, for messages, and a way to open it (seekable)."""
+
+    name: str
+    open: Callable[[], BinaryIO]
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowSource:
+    """Data that is in Arrow: a function that gives its schema, and one that begins a new pass over its batches."""
+
+    schema: pa.Schema
+    read: Callable[[], Iterator[pa.RecordBatch]]
+
+    def columns(self) -> list[str]:
+        """Names of the schema."""
+        return list(self.schema.names)
+
+    def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
+        """One pass, in slices of bounded size."""
+        yield from positioned(batch.select(list(columns)) for batch in self.read())
+
+
+def positioned(batches: Iterator[pa.RecordBatch]) -> Iterator[IntakeBatch]:
+    """Number the rows of batches and cut the large ones."""
+    position = 0
+    for batch in batches:
+        for start in range(0, batch.num_rows, BATCH_ROWS):
+            rows = batch.slice(start, BATCH_ROWS)
+            yield IntakeBatch(rows, range(position, position + rows.num_rows))
+            position += rows.num_rows

@@ -1,0 +1,112 @@
+"""Rows into the lines of a job's input.
+
+What belongs here: what a record looks like on the wire. Source: "Format and upload your batch inference data"
+in the Amazon Bedrock user guide: a line is `{"recordId": …, "modelInput": {…}}`.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from bedrock_pipeline.models import Family
+from bedrock_pipeline.records.ids import wire_id
+from bedrock_pipeline.records.template import Template
+
+_PLACE = "\ue000place of the prompt\ue000"
+
+
+class NotRenderableError(ValueError):
+    """A row cannot become a record; the message says why, without its values."""
+
+
+class RequestTemplate:
+    """What is asked of every row: fixed for a dataset, so that the constant part is rendered once.
+
+    Args:
+        family: the model's family.
+        prompt: a template; or None.
+        model_input: a column that holds the whole body as JSON text or as a struct; or None.
+        system: system prompt.
+        parameters: model parameters.
+        null_text: what a null becomes in the prompt; None makes the row not renderable.
+
+    Raises:
+        ValueError: the family cannot render such a request.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        *,
+        prompt: str | None,
+        model_input: str | None,
+        system: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        null_text: str | None = None,
+    ) -> None:
+        self._template = Template(prompt) if prompt is not None else None
+        self._model_input = model_input
+        self._null_text = null_text
+        self._before = self._after = b""
+        if self._template:
+            body = orjson.dumps(family.body(_PLACE, system, parameters or {}))
+            self._before, self._after = body.split(orjson.dumps(_PLACE))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it needs."""
+        return self._template.columns if self._template else (self._model_input or "",)
+
+    def why_not(self, row: Mapping[str, Any]) -> str:
+        """Why a row cannot be rendered for want of a value; empty where it can."""
+        if self._null_text is None:
+            for name in self.columns:
+                value = row.get(name)
+                if value is None or (isinstance(value, float) and math.isnan(value)):
+                    return f"column {name!r} is null"
+        return ""
+
+    def constant(self) -> bytes:
+        """What is the same for every record; two templates with the same constant and template ask the same."""
+        parts = (
+            (self._template.literals, self._template.names) if self._template else ((), (self._model_input,))
+        )
+        return orjson.dumps([self._before.decode(), self._after.decode(), *parts, self._null_text])
+
+    def line(self, record_id: str, row: Mapping[str, Any]) -> bytes:
+        """One line of input, with its newline.
+
+        Raises:
+            NotRenderableError: a needed cell is null or NaN, or no JSON object where a body should be.
+        """
+        body = self._prompt_body(row) if self._template else self._given_body(row)
+        return b'{"recordId":%b,"modelInput":%b}\n' % (orjson.dumps(wire_id(record_id)), body)
+
+    def _prompt_body(self, row: Mapping[str, Any]) -> bytes:
+        assert self._template is not None  # the caller asked
+        prompt = self._template.fill([self._text(name, row.get(name)) for name in self._template.names])
+        return self._before + orjson.dumps(prompt) + self._after
+
+    def _text(self, name: str, value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            if self._null_text is None:
+                raise NotRenderableError(f"column {name!r} is null")
+            return self._null_text
+        if isinstance(value, (bool, dict, list)):
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()
+        return str(value)
+
+    def _given_body(self, row: Mapping[str, Any]) -> bytes:
+        value = row.get(self._model_input or "")
+        try:
+            body = orjson.loads(value) if isinstance(value, str) else value
+            rendered = orjson.dumps(body)
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+            raise NotRenderableError(f"column {self._model_input!r} is not JSON") from None
+        if not isinstance(body, dict):
+            raise NotRenderableError(f"column {self._model_input!r} is not a JSON object")
+        return rendered

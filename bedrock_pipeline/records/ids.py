@@ -1,0 +1,51 @@
+"""Record ids: from a column or from the content, and how they travel.
+
+What belongs here: the rules of record ids. Which characters and lengths Bedrock takes is not documented, so an
+id out of the ordinary travels under a derived *wire id* and is joined back afterwards.
+"""
+
+import base64
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+#: Longest record id, in characters.
+LONGEST = 256
+_ORDINARY = re.compile(r"^[A-Za-z0-9._:@/+=#-]{1,64}$")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def record_id_of(value: object) -> tuple[str | None, str]:
+    """A record id from a cell.
+
+    Returns:
+        The id and an empty reason; or None and why the cell cannot be one.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None, "record id is null"
+    if isinstance(value, (dict, list, bytes)):
+        return None, f"record id is a {type(value).__name__}"
+    text = str(value)
+    if not text.strip():
+        return None, "record id is empty"
+    if len(text) > LONGEST:
+        return None, f"record id is longer than {LONGEST} characters"
+    if _CONTROL.search(text):
+        return None, "record id has control characters"
+    return text, ""
+
+
+def wire_id(record_id: str) -> str:
+    """The id under which a record travels: its own where that is ordinary, else a hash of it."""
+    if _ORDINARY.match(record_id):
+        return record_id
+    digest = hashlib.blake2b(record_id.encode("utf-8", "surrogatepass"), digest_size=20).digest()
+    return "x" + base64.b32encode(digest).decode().lower()
+
+
+def content_id(row: Mapping[str, Any]) -> str:
+    """An id derived from a row's content; identical rows get the same, which `duplicates` then tells apart."""
+    canonical = repr(sorted(row.items())).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(canonical, digest_size=16).hexdigest()

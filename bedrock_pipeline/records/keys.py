@@ -1,0 +1,61 @@
+"""Keys of datasets and chunks.
+
+What belongs here: the rules of the names that a person sees as partition keys.
+"""
+
+import re
+from dataclasses import dataclass
+
+from bedrock_pipeline.errors import BedrockPipelineError
+
+_DATASET = re.compile(r"^[A-Za-z0-9.-]{1,40}$")
+_CHUNK = re.compile(
+    r"^(?P<dataset>[A-Za-z0-9.-]{1,40}?)--(?:v(?P<version>\d+)-)?(?:r(?P<round>\d+)-)?(?P<sequence>\d{5,})$"
+)
+
+
+class KeyRuleError(BedrockPipelineError):
+    """A key breaks the rule for its kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkKey:
+    """A chunk's place: `<dataset>--00007`, with `v2-` for a later version and `r2-` for a later round."""
+
+    dataset: str
+    version: int
+    round: int
+    sequence: int
+
+    def __str__(self) -> str:
+        version = f"v{self.version}-" if self.version > 1 else ""
+        round_ = f"r{self.round}-" if self.round > 1 else ""
+        return f"{self.dataset}--{version}{round_}{self.sequence:05}"
+
+    @classmethod
+    def parse(cls, key: str) -> "ChunkKey":
+        """Take a chunk key apart.
+
+        Raises:
+            KeyRuleError: it is none.
+        """
+        found = _CHUNK.match(key)
+        if not found:
+            raise KeyRuleError(f"{key!r} is not a chunk key.", "It looks like <dataset>--00007.")
+        return cls(
+            found["dataset"], int(found["version"] or 1), int(found["round"] or 1), int(found["sequence"])
+        )
+
+
+def check_dataset_key(key: str) -> str:
+    """The key, where it keeps the rule.
+
+    Raises:
+        KeyRuleError: it does not.
+    """
+    if not _DATASET.match(key) or "--" in key:
+        raise KeyRuleError(
+            f"{key!r} is not a dataset key.",
+            "Use 1 to 40 letters, digits, dots and single hyphens, such as 2026-11-24.",
+        )
+    return key

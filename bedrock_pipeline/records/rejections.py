@@ -1,0 +1,60 @@
+"""Rows that cannot become records.
+
+What belongs here: what is kept about them, and their parquet file.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_SCHEMA = pa.schema([("position", pa.int64()), ("record_id", pa.string()), ("reason", pa.string())])
+_BLOCK = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A row that is left out.
+
+    Attributes:
+        position: its number in the input, from 0.
+        reason: why; names columns, never values.
+        record_id: its id, where it has one.
+    """
+
+    position: int
+    reason: str
+    record_id: str | None = None
+
+
+class RejectionWriter:
+    """Writes rejections to a parquet file in bounded memory, and counts them by reason."""
+
+    def __init__(self, path: Path) -> None:
+        self.by_reason: Counter[str] = Counter()
+        self._rows: list[Rejection] = []
+        self._writer = pq.ParquetWriter(path, _SCHEMA)
+
+    def add(self, *rejections: Rejection) -> None:
+        """Keep some."""
+        self.by_reason.update(rejection.reason for rejection in rejections)
+        self._rows.extend(rejections)
+        if len(self._rows) >= _BLOCK:
+            self._flush()
+
+    @property
+    def count(self) -> int:
+        """How many were added."""
+        return self.by_reason.total()
+
+    def close(self) -> None:
+        """Complete the file."""
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        rows = [{"position": r.position, "record_id": r.record_id, "reason": r.reason} for r in self._rows]
+        self._writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
+        self._rows.clear()

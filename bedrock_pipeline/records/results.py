@@ -1,0 +1,237 @@
+"""Output lines into rows of results.
+
+What belongs here: joining Bedrock's lines with the chunk's index by record id, in any order, and accounting for
+every record. Source of the lines' form: "View the results of a batch inference job", Bedrock user guide.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+import pyarrow as pa
+
+from bedrock_pipeline.models import Answer, Family
+from bedrock_pipeline.models.family import AnswerShapeError
+from bedrock_pipeline.records.ids import wire_id
+
+#: Rows of a batch of results.
+BATCH_ROWS = 4096
+_FIELDS: Final = (
+    ("status", pa.string()),
+    ("output_text", pa.string()),
+    ("embedding", pa.list_(pa.float32())),
+    ("raw_output", pa.string()),
+    ("stop_reason", pa.string()),
+    ("input_tokens", pa.int64()),
+    ("output_tokens", pa.int64()),
+    ("cost_usd", pa.float64()),
+    ("error_code", pa.string()),
+    ("error_message", pa.string()),
+    ("model_id", pa.string()),
+    ("chunk_key", pa.string()),
+    ("job_arn", pa.string()),
+    ("round", pa.int32()),
+)
+#: Names that a carried column cannot have.
+RESERVED: Final = frozenset({"record_id", *(name for name, _ in _FIELDS)})
+
+
+@dataclass(slots=True)
+class Accounting:
+    """Every record of a chunk, counted once; and what was odd about the lines.
+
+    answered + final_errors = records, once `rows` is exhausted.
+    """
+
+    records: int
+    answered: int = 0
+    final_errors: int = 0
+    missing: int = 0
+    doubled: int = 0
+    unknown: int = 0
+    malformed: int = 0
+    lines: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFacts:
+    """What is the same in every row of a chunk.
+
+    Attributes:
+        no_answer: code and message for a record that has no line.
+        keep_raw: whether the whole answer is kept as JSON.
+    """
+
+    family: Family
+    model_id: str
+    chunk_key: str
+    job_arn: str | None
+    round: int
+    no_answer: tuple[str, str]
+    keep_raw: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Error:
+    code: str
+    message: str
+
+
+def result_schema(carry: pa.Schema, dimension: int | None) -> pa.Schema:
+    """Columns of the results; the embedding has a fixed size where it is known."""
+    types = dict(_FIELDS)
+    if dimension:
+        types["embedding"] = pa.list_(pa.float32(), dimension)
+    return pa.schema([("record_id", pa.string()), *carry, *types.items()])
+
+
+def rows(
+    lines: Iterable[bytes], index: pa.Table, facts: ChunkFacts, accounting: Accounting, dimension: int | None
+) -> Iterator[pa.RecordBatch]:
+    """Batches of results: answers in the order of the lines, then errors and what is missing, by index.
+
+    The first answer of a record counts; an answer beats an error, whichever comes first.
+
+    Args:
+        lines: lines of all output files, in any order.
+        index: the chunk's index: `record_id` and carried columns.
+        facts: what all rows share.
+        accounting: counted up while rows are given out.
+        dimension: length of the vectors; None where answers are none.
+    """
+    positions = {wire_id(record_id): row for row, record_id in enumerate(index["record_id"].to_pylist())}
+    answered = bytearray(index.num_rows)
+    errors: dict[int, _Error] = {}
+    schema = result_schema(pa.schema([f for f in index.schema if f.name != "record_id"]), dimension)
+    pending: list[tuple[int, Answer | _Error, str | None]] = []
+    for line in lines:
+        accounting.lines += 1
+        read = _read(line, positions, facts, accounting, dimension)
+        if read is None:
+            continue
+        row, outcome, raw = read
+        if answered[row] or (isinstance(outcome, _Error) and row in errors):
+            accounting.doubled += 1
+        elif isinstance(outcome, _Error):
+            errors[row] = outcome
+        else:
+            accounting.doubled += row in errors
+            errors.pop(row, None)
+            answered[row] = 1
+            accounting.answered += 1
+            accounting.input_tokens += outcome.input_tokens or 0
+            accounting.output_tokens += outcome.output_tokens or 0
+            pending.append((row, outcome, raw))
+            if len(pending) == BATCH_ROWS:
+                yield _batch(pending, index, facts, schema)
+                pending = []
+    for row in range(index.num_rows):
+        if not answered[row]:
+            accounting.missing += row not in errors
+            accounting.final_errors += 1
+            pending.append((row, errors.get(row) or _Error(*facts.no_answer), None))
+            if len(pending) == BATCH_ROWS:
+                yield _batch(pending, index, facts, schema)
+                pending = []
+    if pending:
+        yield _batch(pending, index, facts, schema)
+
+
+def vector_length(line: bytes, family: Family) -> int | None:
+    """Length of the vector that a line answers with; None where it holds none."""
+    try:
+        return len(family.answer(orjson.loads(line)["modelOutput"]).embedding or []) or None
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, AnswerShapeError):
+        return None
+
+
+def manifest_discrepancies(manifest: Mapping[str, Any], accounting: Accounting) -> list[str]:
+    """Where the manifest's counts differ from the lines."""
+    read = {
+        "totalRecordCount": accounting.records,
+        "successRecordCount": accounting.answered,
+        "inputTokenCount": accounting.input_tokens,
+        "outputTokenCount": accounting.output_tokens,
+    }
+    return [
+        f"{name} is {manifest[name]} in the manifest and {count} in the lines"
+        for name, count in read.items()
+        if name in manifest and manifest[name] != count
+    ]
+
+
+def _read(
+    line: bytes,
+    positions: Mapping[str, int],
+    facts: ChunkFacts,
+    accounting: Accounting,
+    dimension: int | None,
+) -> tuple[int, Answer | _Error, str | None] | None:
+    try:
+        record = orjson.loads(line)
+        row = positions.get(record["recordId"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        accounting.malformed += 1
+        return None
+    if row is None:
+        accounting.unknown += 1
+        return None
+    output = record.get("modelOutput")
+    if output is None:
+        error = record.get("error") or {}
+        return row, _Error(str(error.get("errorCode", "unknown")), str(error.get("errorMessage", ""))), None
+    try:
+        answer = facts.family.answer(output)
+    except AnswerShapeError as error:
+        return row, _Error("answer-shape", str(error)), None
+    if dimension and len(answer.embedding or []) != dimension:
+        return (
+            row,
+            _Error("answer-shape", f"the vector has {len(answer.embedding or [])} numbers, not {dimension}"),
+            None,
+        )
+    keep = facts.keep_raw or facts.family.name == "raw"
+    return row, answer, orjson.dumps(output).decode() if keep else None
+
+
+def _batch(
+    pending: list[tuple[int, Answer | _Error, str | None]],
+    index: pa.Table,
+    facts: ChunkFacts,
+    schema: pa.Schema,
+) -> pa.RecordBatch:
+    taken = index.take([row for row, _, _ in pending]).combine_chunks()
+    answers = [outcome if isinstance(outcome, Answer) else Answer() for _, outcome, _ in pending]
+    errors = [outcome if isinstance(outcome, _Error) else None for _, outcome, _ in pending]
+    count = len(pending)
+    values: dict[str, Any] = {
+        "status": ["failed" if error else "succeeded" for error in errors],
+        "output_text": [answer.text for answer in answers],
+        "embedding": [answer.embedding for answer in answers],
+        "raw_output": [raw for _, _, raw in pending],
+        "stop_reason": [answer.stop_reason for answer in answers],
+        "input_tokens": [answer.input_tokens for answer in answers],
+        "output_tokens": [answer.output_tokens for answer in answers],
+        "cost_usd": [None] * count,
+        "error_code": [error.code if error else None for error in errors],
+        "error_message": [error.message if error else None for error in errors],
+        "model_id": [facts.model_id] * count,
+        "chunk_key": [facts.chunk_key] * count,
+        "job_arn": [facts.job_arn] * count,
+        "round": [facts.round] * count,
+    }
+    columns = [
+        taken[field.name].combine_chunks()
+        if field.name in taken.column_names
+        else pa.array(values[field.name], field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays([_flat(column) for column in columns], schema=schema)
+
+
+def _flat(column: Any) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column

@@ -1,0 +1,206 @@
+"""A source into an immutable snapshot: parquet parts with record ids, and what was rejected.
+
+What belongs here: reading the input once, giving ids, finding duplicates, hashing the content. Writes into a
+local work folder; memory does not grow with the input.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.intake.source import IntakeBatch, Source
+from bedrock_pipeline.records.duplicates import later_occurrences
+from bedrock_pipeline.records.encode import RequestTemplate
+from bedrock_pipeline.records.ids import content_id, record_id_of
+from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
+from bedrock_pipeline.records.results import RESERVED
+
+#: Rows of one part.
+PART_ROWS = 100_000
+_POSITION = "__position"
+
+
+class EmptyDatasetError(BedrockPipelineError):
+    """Nothing is left to be asked."""
+
+
+class ColumnError(BedrockPipelineError):
+    """A column that is named does not exist, or its name is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPlan:
+    """What a snapshot holds.
+
+    Attributes:
+        template: the request; its columns are kept.
+        record_id: column with the ids; None derives them.
+        carry: columns to carry along.
+    """
+
+    template: RequestTemplate
+    record_id: str | None
+    carry: tuple[str, ...]
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The input's columns that the snapshot keeps beside `record_id`."""
+        wanted = dict.fromkeys((*self.template.columns, *self.carry))
+        wanted.pop("record_id", None)  # the snapshot has one of its own
+        return tuple(wanted)
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The input's columns that are read."""
+        return tuple(dict.fromkeys((*self.kept, *([self.record_id] if self.record_id else []))))
+
+    def check(self, available: Sequence[str]) -> None:
+        """Say so where the input does not have what is named.
+
+        Raises:
+            ColumnError: it names what is missing or taken, and what there is.
+        """
+        if missing := [name for name in self.read if name not in available]:
+            raise ColumnError(
+                f"The input has no column {', '.join(map(repr, missing))}.",
+                f"Its columns are: {', '.join(available)}.",
+            )
+        if taken := [name for name in self.carry if name in RESERVED and name != self.record_id]:
+            raise ColumnError(
+                f"Column {taken[0]!r} cannot be carried along: the results have a column of that name.",
+                "Rename it.",
+            )
+        if "record_id" in self.template.columns and self.record_id != "record_id":
+            raise ColumnError("The prompt uses a column 'record_id' that is not the record id.", "Rename it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot in the work folder.
+
+    Attributes:
+        parts: parquet files, in order.
+        rejected: parquet file of the rows that were left out.
+        content_hash: 32 hexadecimal characters over ids and values, in order.
+    """
+
+    parts: list[Path]
+    rejected: Path
+    schema: pa.Schema
+    records: int
+    rejections: dict[str, int]
+    content_hash: str
+
+
+def write_snapshot(source: Source, plan: SnapshotPlan, folder: Path) -> Snapshot:
+    """Read the source once into `folder`.
+
+    Raises:
+        ColumnError: a column does not exist or its name is taken.
+        EmptyDatasetError: the input is empty, or every row was rejected.
+        InputError: the input cannot be read.
+    """
+    plan.check(source.columns())
+    rejected = RejectionWriter(folder / "rejected.parquet")
+    raw = folder / "raw"
+    raw.mkdir()
+    parts = list(_write_parts(_identified(source, plan, rejected), raw))
+    doubled = later_occurrences(parts, folder / "spill") if parts else {}
+    digest = hashlib.blake2b(digest_size=16)
+    final, records, schema = [], 0, pa.schema([])
+    for number, part in enumerate(parts):
+        table = _without_doubles(pq.read_table(part), doubled.get(part, {}), plan, rejected)
+        part.unlink()
+        table = table.drop_columns([_POSITION])
+        if table.num_rows:
+            target = folder / f"part-{number:05}.parquet"
+            pq.write_table(table, target, compression="zstd")
+            _hash(table, digest)
+            final.append(target)
+            records, schema = records + table.num_rows, table.schema
+    rejected.close()
+    if not records:
+        raise EmptyDatasetError(
+            "The dataset holds no record"
+            + (f"; {rejected.count} rows were rejected." if rejected.count else "."),
+            f"Reasons: {dict(rejected.by_reason)}." if rejected.count else "Check the input.",
+        )
+    return Snapshot(
+        final, folder / "rejected.parquet", schema, records, dict(rejected.by_reason), digest.hexdigest()
+    )
+
+
+def _identified(source: Source, plan: SnapshotPlan, rejected: RejectionWriter) -> Iterator[pa.Table]:
+    for batch in source.batches(plan.read):
+        rejected.add(*batch.rejected)
+        yield _with_ids(batch, plan, rejected)
+
+
+def _with_ids(batch: IntakeBatch, plan: SnapshotPlan, rejected: RejectionWriter) -> pa.Table:
+    ids: list[str] = []
+    keep: list[int] = []
+    for index, row in enumerate(batch.rows.to_pylist()):
+        record_id, reason = record_id_of(row[plan.record_id]) if plan.record_id else (content_id(row), "")
+        reason = reason or plan.template.why_not({**row, "record_id": record_id})
+        if reason or record_id is None:
+            rejected.add(Rejection(batch.positions[index], reason, record_id))
+        else:
+            ids.append(record_id)
+            keep.append(index)
+    table = pa.Table.from_batches([batch.rows]).select(list(plan.kept)).take(keep)
+    return table.add_column(0, "record_id", pa.array(ids, pa.string())).append_column(
+        _POSITION, pa.array([batch.positions[index] for index in keep], pa.int64())
+    )
+
+
+def _write_parts(tables: Iterator[pa.Table], folder: Path) -> Iterator[Path]:
+    writer: pq.ParquetWriter | None = None
+    rows = number = 0
+    path = folder
+    for table in tables:
+        if writer is None:
+            path = folder / f"raw-{number:05}.parquet"
+            writer = pq.ParquetWriter(path, table.schema, compression="lz4")
+            number, rows = number + 1, 0
+        writer.write_table(table)
+        rows += table.num_rows
+        if rows >= PART_ROWS:
+            writer.close()
+            writer = None
+            yield path
+    if writer is not None:
+        writer.close()
+        yield path
+
+
+def _without_doubles(
+    table: pa.Table, doubled: dict[int, int], plan: SnapshotPlan, rejected: RejectionWriter
+) -> pa.Table:
+    """Ids from a column: later occurrences are rejected. Derived ids: they get a counter, no row is lost."""
+    if not doubled:
+        return table
+    ids = table["record_id"].to_pylist()
+    if plan.record_id is None:
+        for row, occurrence in doubled.items():
+            ids[row] = f"{ids[row]}-{occurrence}"
+        return table.set_column(0, "record_id", pa.array(ids, pa.string()))
+    positions = table[_POSITION].to_pylist()
+    rejected.add(
+        *(Rejection(positions[row], "record id occurred before", ids[row]) for row in sorted(doubled))
+    )
+    return table.take([row for row in range(table.num_rows) if row not in doubled])
+
+
+def _hash(table: pa.Table, digest: Any) -> None:
+    for batch in table.to_batches(max_chunksize=4096):
+        for row in batch.to_pylist():
+            digest.update(
+                orjson.dumps(row, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE, default=str)
+            )

@@ -1,0 +1,55 @@
+"""Prompt templates: text with `{{ column }}`.
+
+What belongs here: taking a template apart and filling it. Nothing else of a template language, since a prompt
+must be the same for everybody who reads the template.
+"""
+
+import re
+from collections.abc import Sequence
+
+from bedrock_pipeline.errors import BedrockPipelineError
+
+_PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
+
+
+class TemplateError(BedrockPipelineError):
+    """A template cannot be filled from the columns that there are."""
+
+
+class Template:
+    """A parsed template: literal texts around column names.
+
+    Raises:
+        TemplateError: a placeholder is empty.
+    """
+
+    def __init__(self, text: str) -> None:
+        pieces = _PLACEHOLDER.split(text)
+        self.literals = tuple(pieces[0::2])
+        self.names = tuple(pieces[1::2])
+        if "" in self.names:
+            raise TemplateError("The prompt has an empty {{ }}.", "Name a column in it.")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it needs, each once, in the order of first use."""
+        return tuple(dict.fromkeys(self.names))
+
+    def check(self, available: Sequence[str]) -> None:
+        """Say so where a column does not exist.
+
+        Raises:
+            TemplateError: names the missing columns and the ones that there are.
+        """
+        if missing := [name for name in self.columns if name not in available]:
+            raise TemplateError(
+                f"The prompt names {', '.join(map(repr, missing))}, which the input does not have.",
+                f"Its columns are: {', '.join(available)}.",
+            )
+
+    def fill(self, values: Sequence[str]) -> str:
+        """The text with one value for each placeholder, in their order."""
+        pieces = [self.literals[0]]
+        for value, literal in zip(values, self.literals[1:], strict=True):
+            pieces += (value, literal)
+        return "".join(pieces)
