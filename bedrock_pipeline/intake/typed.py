@@ -21,6 +21,13 @@ _TYPES: dict[str, pa.DataType] = {
 }
 
 
+_FITTING: dict[pa.DataType, tuple[type, ...]] = {
+    pa.bool_(): (bool,),
+    pa.int64(): (int,),
+    pa.float64(): (int, float),
+}
+
+
 class NotFittingError(ValueError):
     """A value is not of its column's type."""
 
@@ -54,7 +61,7 @@ def fit(row: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
 
 
 def to_batch(
-    rows: list[tuple[int, Mapping[str, Any]]], schema: pa.Schema
+    rows: Sequence[tuple[int, Mapping[str, Any]]], schema: pa.Schema
 ) -> tuple[pa.RecordBatch, list[int], list[Rejection]]:
     """Rows with their positions as an Arrow batch, and those that do not fit."""
     fitted, positions, rejected = [], [], []
@@ -83,10 +90,7 @@ def _fitted(value: Any, field: pa.Field) -> Any:
         return None
     if pa.types.is_string(field.type):
         return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-    wanted: type | tuple[type, ...] = {pa.bool_(): bool, pa.int64(): int, pa.float64(): (int, float)}[
-        field.type
-    ]
-    if not isinstance(value, wanted) or (isinstance(value, bool) and field.type != pa.bool_()):
+    if type(value) not in _FITTING[field.type]:
         raise NotFittingError(
             f"column {field.name!r} is {field.type} in the first rows and {type(value).__name__} here (set column_types)"
         )

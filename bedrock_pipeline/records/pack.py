@@ -5,6 +5,7 @@ one JSONL file so far; the place for several is `PackedChunk.files`.
 """
 
 import hashlib
+import itertools
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -116,13 +117,14 @@ def pack(lines: Iterable[Line], limits: Limits, carry: pa.Schema, folder: Path) 
     """
     held: _Draft | None = None
     sequence = 0
-    draft = _Draft(folder / "chunk-0.jsonl")
+    paths = (folder / f"chunk-{number}.jsonl" for number in itertools.count())
+    draft = _Draft(next(paths))
     for line in lines:
         if not draft.fits(len(line.data), limits):
             if held:
                 yield _finished(held, sequence, carry)
                 sequence += 1
-            held, draft = draft, _Draft(folder / f"chunk-{sequence + 1 + (held is not None)}.jsonl")
+            held, draft = draft, _Draft(next(paths))
         draft.add(line)
     last = [held, draft] if held else [draft]
     if draft.records < limits.min_records:

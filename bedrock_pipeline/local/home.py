@@ -1,0 +1,86 @@
+"""The folder in which the embedded default keeps everything.
+
+What belongs here: where it is, its lock, its secrets.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import IO
+
+from bedrock_pipeline.errors import BedrockPipelineError
+
+
+class LocalError(BedrockPipelineError):
+    """A part of the embedded default cannot run."""
+
+
+class AlreadyRunningError(LocalError):
+    """Another process runs the embedded default at this home."""
+
+
+def default_home() -> Path:
+    """`BEDROCK_PIPELINE_HOME`, or `.bedrock-pipeline` in the current folder."""
+    return Path(os.environ.get("BEDROCK_PIPELINE_HOME") or ".bedrock-pipeline").absolute()
+
+
+def take_lock(home: Path) -> IO[str]:
+    """Hold the home for as long as the file stays open.
+
+    Raises:
+        AlreadyRunningError: another process holds it.
+        LocalError: the folder cannot be written.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = (home / "lock").open("a+")
+    except OSError as error:
+        raise LocalError(
+            f"{home} cannot be written: {error.strerror}.", "Free space, or set BEDROCK_PIPELINE_HOME."
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise AlreadyRunningError(
+            f"The embedded default at {home} is already running.",
+            "Use it (`bedrock-pipeline local env`), end it (`bedrock-pipeline local down`), or set BEDROCK_PIPELINE_HOME.",
+        ) from error
+    return lock
+
+
+def is_locked(home: Path) -> bool:
+    """Whether a process holds the home."""
+    try:
+        with (home / "lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def load_secrets(home: Path) -> dict[str, str]:
+    """This home's own key pair and database password, made at first use, readable by its owner alone."""
+    path = home / "secrets.json"
+    if not path.exists():
+        made = {
+            "access_key_id": "AKIA" + secrets.token_hex(8).upper(),
+            "secret_access_key": secrets.token_hex(20),
+            "postgres_password": secrets.token_hex(20),
+        }
+        write_private(path, json.dumps(made))
+    loaded: dict[str, str] = json.loads(path.read_text())
+    return loaded
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    temporary = path.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    temporary.replace(path)

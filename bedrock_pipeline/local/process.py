@@ -1,0 +1,157 @@
+"""Child processes that do not outlive us.
+
+What belongs here: starting, watching and ending one child; ending what an earlier, killed run left behind.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from bedrock_pipeline.local.home import LocalError
+
+_PR_SET_PDEATHSIG = 1
+_START_SECONDS = 60.0
+_END_SECONDS = 20.0
+
+
+def free_port() -> int:
+    """A port on loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def check_port(port: int, setting: str) -> int:
+    """The port, or a free one for 0.
+
+    Raises:
+        LocalError: it is in use; names the setting.
+    """
+    if port == 0:
+        return free_port()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise LocalError(
+                f"Port {port} is in use.", f"Choose another for {setting}, or 0 for a free one."
+            ) from error
+    return port
+
+
+class Child:
+    """A running program whose output goes to a log file.
+
+    Args:
+        name: for messages, the log and the pid file.
+        command: program and arguments; no secrets, since everybody can see them.
+        home: where its log and pid file go.
+        environment: its whole environment.
+        end_signal: ends it cleanly.
+        user: a user id to drop to; None stays.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        home: Path,
+        environment: Mapping[str, str],
+        *,
+        end_signal: signal.Signals = signal.SIGTERM,
+        user: tuple[int, int] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.log = home / "logs" / f"{name}.log"
+        self._pid_file = home / "run" / f"{name}.pid"
+        self._end_signal = end_signal
+        for folder in (self.log.parent, self._pid_file.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        identity = {"user": user[0], "group": user[1], "extra_groups": []} if user else {}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                cwd=cwd,
+                start_new_session=True,  # Ctrl-C in the terminal is ours to handle, in our order
+                preexec_fn=_die_with_parent(end_signal),  # before exec there is one thread
+                **identity,  # type: ignore[arg-type]  # a mapping of Popen's own arguments
+            )
+        self._pid_file.write_text(f"{self.process.pid} {psutil.Process(self.process.pid).create_time()}")
+
+    def wait_until(self, ready: Callable[[], bool]) -> None:
+        """Wait for it to be ready.
+
+        Raises:
+            LocalError: it ended, or was not ready in time; names its log.
+        """
+        deadline = time.monotonic() + _START_SECONDS
+        while not ready():
+            if self.process.poll() is not None:
+                raise LocalError(
+                    f"{self.name} ended with code {self.process.returncode} at its start.", f"See {self.log}."
+                )
+            if time.monotonic() > deadline:
+                raise LocalError(
+                    f"{self.name} was not ready within {_START_SECONDS:.0f} s.", f"See {self.log}."
+                )
+            time.sleep(0.05)
+
+    def end(self) -> None:
+        """End it, by force where it does not listen."""
+        if self.process.poll() is None:
+            self.process.send_signal(self._end_signal)
+            try:
+                self.process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._pid_file.unlink(missing_ok=True)
+
+
+def end_leftovers(home: Path) -> None:
+    """End children that a killed parent left running at this home."""
+    for pid_file in (home / "run").glob("*.pid"):
+        pid, started = pid_file.read_text().split()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(int(pid))
+            if (
+                abs(process.create_time() - float(started)) < 1
+            ):  # else the number was given to another process
+                process.send_signal(signal.SIGINT if pid_file.stem == "postgres" else signal.SIGTERM)
+                try:
+                    process.wait(_END_SECONDS)
+                except psutil.TimeoutExpired:
+                    process.kill()
+                    process.wait(_END_SECONDS)
+        pid_file.unlink(missing_ok=True)
+
+
+def _die_with_parent(end_signal: signal.Signals) -> Callable[[], None] | None:
+    """Linux tells a child when its parent has died; elsewhere the next start ends it (`end_leftovers`)."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    parent = os.getpid()
+
+    def prepare() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(end_signal))
+        if os.getppid() != parent:  # it died in between
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return prepare

@@ -1,0 +1,131 @@
+"""The three parts together.
+
+What belongs here: the order in which they start and end, and the lock that keeps two stacks apart.
+"""
+
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bedrock_pipeline.local.endpoints import Endpoints, forget_endpoints, write_endpoints
+from bedrock_pipeline.local.home import load_secrets, take_lock
+from bedrock_pipeline.local.postgres import start_postgres
+from bedrock_pipeline.local.process import Child, check_port, end_leftovers
+from bedrock_pipeline.local.s3 import listens, start_s3
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    """What a stack is started with; a port of 0 means a free one.
+
+    Attributes:
+        home: folder that keeps everything.
+        emulator: further arguments of the emulator (`python -m bedrock_pipeline.emulator --help`).
+    """
+
+    home: Path
+    postgres_port: int = 0
+    s3_port: int = 0
+    bedrock_port: int = 0
+    emulator: tuple[str, ...] = ()
+
+
+class Stack:
+    """A running embedded default; a context manager that ends it.
+
+    What is stored survives a restart and a kill.
+
+    Raises:
+        AlreadyRunningError: another process runs it at this home.
+        LocalError: a part does not start; names its log.
+    """
+
+    def __init__(self, config: StackConfig) -> None:
+        self._exit = ExitStack()
+        with ExitStack() as starting:
+            lock = starting.enter_context(take_lock(config.home))
+            end_leftovers(config.home)
+            self.endpoints = _plan(config)
+            starting.callback(forget_endpoints, config.home)
+            for child in _children(self.endpoints, config):
+                starting.callback(child.end)
+            write_endpoints(self.endpoints)
+            del lock
+            self._exit = starting.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End every part, last started first."""
+        self._exit.close()
+
+
+def _plan(config: StackConfig) -> Endpoints:
+    return Endpoints(
+        home=config.home,
+        postgres_port=check_port(config.postgres_port, "Postgres"),
+        s3_port=check_port(config.s3_port, "S3"),
+        bedrock_port=check_port(config.bedrock_port, "the emulator"),
+        s3_root=config.home / "s3",
+        **load_secrets(config.home),
+    )
+
+
+def _children(endpoints: Endpoints, config: StackConfig) -> "list[Child]":
+    started: list[Child] = []
+    try:
+        started.append(
+            start_postgres(
+                config.home,
+                endpoints.postgres_port,
+                endpoints.postgres_user,
+                endpoints.postgres_password,
+                (endpoints.database, endpoints.dagster_database),
+            )
+        )
+        (endpoints.s3_root / endpoints.bucket).mkdir(parents=True, exist_ok=True)
+        started.append(
+            start_s3(
+                config.home,
+                endpoints.s3_root,
+                endpoints.s3_port,
+                endpoints.access_key_id,
+                endpoints.secret_access_key,
+            )
+        )
+        started.append(_start_emulator(endpoints, config))
+    except BaseException:
+        for child in reversed(started):
+            child.end()
+        raise
+    return started
+
+
+def _start_emulator(endpoints: Endpoints, config: StackConfig) -> Child:
+    command = [sys.executable, "-m", "bedrock_pipeline.emulator", "--port", str(endpoints.bedrock_port)]
+    command += ["--data", str(config.home / "emulator"), "--s3-endpoint-url", endpoints.s3_endpoint_url]
+    child = Child(
+        "emulator",
+        [*command, *config.emulator],
+        config.home,
+        {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            "AWS_ACCESS_KEY_ID": endpoints.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": endpoints.secret_access_key,
+            "AWS_REGION": endpoints.region,
+        },
+        end_signal=signal.SIGTERM,
+    )
+    child.wait_until(lambda: listens(endpoints.bedrock_port))
+    return child

@@ -1,0 +1,118 @@
+"""Take an immutable snapshot of a dataset's input.
+
+What belongs here: opening the source, writing the snapshot in a work folder and in S3, telling the ledger.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.intake import Source, open_location
+from bedrock_pipeline.models import family_of
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.encode import RequestTemplate
+from bedrock_pipeline.records.keys import check_dataset_key
+from bedrock_pipeline.records.snapshot import SnapshotPlan, write_snapshot
+from bedrock_pipeline.stages.context import Context
+
+
+class NoSourceError(BedrockPipelineError):
+    """A dataset has no input."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotReport:
+    """A snapshot in S3.
+
+    Attributes:
+        rejections: number of rows left out, by reason.
+        rejected_uri: parquet with position, record id and reason of each of them.
+        unchanged: the ledger knew a snapshot of the same content.
+    """
+
+    uri: str
+    content_hash: str
+    records: int
+    rejected: int
+    rejections: dict[str, int]
+    rejected_uri: str
+    schema: pa.Schema
+    unchanged: bool
+
+
+def take_snapshot(context: Context, pipeline: Pipeline, dataset: str) -> SnapshotReport:
+    """Read the dataset's input once; the same content again changes nothing.
+
+    Raises:
+        DatasetChangedError: jobs were submitted for other content under this key.
+        InputError, ColumnError, TemplateError, EmptyDatasetError: the input is not fit.
+        NoSourceError: neither pipeline nor dataset names an input.
+    """
+    check_dataset_key(dataset)
+    row = context.ledger.datasets.ensure(pipeline.name, dataset)
+    effective = pipeline.for_dataset(row.request)
+    source = open_source(context, effective, dataset)
+    plan = SnapshotPlan(request_template(effective), effective.record_id, effective.carry)
+    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
+        snapshot = write_snapshot(source, plan, Path(folder))
+        uri = context.settings.uri(
+            context.settings.work_prefix, "snapshots", pipeline.name, dataset, snapshot.content_hash
+        )
+        for file in (*snapshot.parts, snapshot.rejected):
+            context.objects.upload(file, f"{uri}/{file.name}")
+    rejected = sum(snapshot.rejections.values())
+    context.ledger.datasets.record_snapshot(
+        pipeline.name,
+        dataset,
+        uri=f"{uri}/",
+        content_hash=snapshot.content_hash,
+        records=snapshot.records,
+        rejected=rejected,
+    )
+    return SnapshotReport(
+        uri=f"{uri}/",
+        content_hash=snapshot.content_hash,
+        records=snapshot.records,
+        rejected=rejected,
+        rejections=snapshot.rejections,
+        rejected_uri=f"{uri}/rejected.parquet",
+        schema=snapshot.schema,
+        unchanged=row.snapshot_hash == snapshot.content_hash,
+    )
+
+
+def open_source(context: Context, pipeline: Pipeline, dataset: str) -> Source:
+    """The source of a dataset, by its pipeline's rule.
+
+    Raises:
+        NoSourceError: there is none.
+        InputError: its location holds no file that can be read.
+    """
+    if pipeline.source is None:
+        raise NoSourceError(
+            f"Pipeline {pipeline.name!r} names no input for dataset {dataset!r}.",
+            "Launch it with `bedrock-pipeline launch … --input`, or give the pipeline a source.",
+        )
+    if callable(pipeline.source):
+        return pipeline.source(dataset)
+    locations = [pipeline.source] if isinstance(pipeline.source, str) else pipeline.source
+    return open_location(
+        [location.replace("{dataset}", dataset) for location in locations],
+        context.objects,
+        pipeline.column_types,
+    )
+
+
+def request_template(pipeline: Pipeline) -> RequestTemplate:
+    """What the pipeline asks of every row."""
+    return RequestTemplate(
+        family_of(pipeline.model_id),
+        prompt=pipeline.prompt,
+        model_input=pipeline.model_input,
+        system=pipeline.system,
+        parameters=pipeline.parameters,
+        null_text=pipeline.null_text,
+    )
