@@ -93,7 +93,7 @@ def _initialise(place: _Place, user: str, password: str) -> None:
         write_private(secret, password)
         if place.owner:
             os.chown(secret, *place.owner)
-        made = subprocess.run(  # noqa: S603  # our own binary
+        made = subprocess.run(
             [
                 str(place.programs / "initdb"),
                 "-D",
@@ -112,7 +112,9 @@ def _initialise(place: _Place, user: str, password: str) -> None:
             check=False,
             env=_environment(),
             cwd="/",
-            **({"user": place.owner[0], "group": place.owner[1], "extra_groups": []} if place.owner else {}),
+            user=place.owner[0] if place.owner else None,
+            group=place.owner[1] if place.owner else None,
+            extra_groups=[] if place.owner else None,
         )
     if made.returncode:
         last = made.stderr.strip().splitlines()[-1:] or ["no message"]

@@ -79,7 +79,6 @@ class Child:
         self._end_signal = end_signal
         for folder in (self.log.parent, self._pid_file.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        identity = {"user": user[0], "group": user[1], "extra_groups": []} if user else {}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 list(command),
@@ -90,7 +89,9 @@ class Child:
                 cwd=cwd,
                 start_new_session=True,  # Ctrl-C in the terminal is ours to handle, in our order
                 preexec_fn=_die_with_parent(end_signal),  # before exec there is one thread
-                **identity,  # type: ignore[arg-type]  # a mapping of Popen's own arguments
+                user=user[0] if user else None,
+                group=user[1] if user else None,
+                extra_groups=[] if user else None,
             )
         self._pid_file.write_text(f"{self.process.pid} {psutil.Process(self.process.pid).create_time()}")
 

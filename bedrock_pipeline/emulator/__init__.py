@@ -1,0 +1,9 @@
+"""Bedrock's batch inference on this machine, for clients that cannot tell it from the service.
+
+What belongs here: the emulated service, which imports nothing of the other rooms, so that a misreading of the
+service on one side cannot hide on the other. The contract is the service model that botocore ships.
+"""
+
+from bedrock_pipeline.emulator.server import main
+
+__all__ = ["main"]

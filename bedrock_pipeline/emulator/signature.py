@@ -1,0 +1,59 @@
+"""Signature version 4, checked.
+
+What belongs here: whether a request is signed by the one key pair, now. botocore computes the signature again.
+"""
+
+import hmac
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from bedrock_pipeline.emulator.errors import ServiceError
+
+_AUTHORIZATION = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request, ?"
+    r"SignedHeaders=(?P<headers>[^,]+), ?Signature=(?P<signature>[0-9a-f]{64})"
+)
+_SKEW = timedelta(minutes=5)
+
+
+def check_signature(
+    keys: tuple[str, str], now: datetime, method: str, url: str, headers: Mapping[str, str], body: bytes
+) -> None:
+    """Refuse what is not signed by `keys`, or was signed more than five minutes off.
+
+    Raises:
+        ServiceError: one of the three errors that AWS answers such requests with.
+    """
+    found = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
+    stamp = headers.get("x-amz-date", "")
+    if not found or not stamp:
+        raise ServiceError("MissingAuthenticationTokenException", "Missing Authentication Token")
+    if found["key"] != keys[0]:
+        raise ServiceError(
+            "UnrecognizedClientException", "The security token included in the request is invalid."
+        )
+    try:
+        signed_at = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        raise ServiceError("InvalidSignatureException", "Date must be in ISO8601 'basic format'.") from None
+    if abs(now - signed_at) > _SKEW:
+        late = "expired" if signed_at < now else "not yet current"
+        raise ServiceError(
+            "InvalidSignatureException", f"Signature {late}: {stamp} is not within 5 min. of now."
+        )
+    signed = {name: headers[name] for name in found["headers"].split(";") if name in headers}
+    request = AWSRequest(method=method, url=url, headers=signed, data=body)
+    request.context["timestamp"] = stamp
+    auth = SigV4Auth(Credentials(*keys), found["service"], found["region"])
+    expected = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
+    if not hmac.compare_digest(expected, found["signature"]):
+        raise ServiceError(
+            "InvalidSignatureException",
+            "The request signature we calculated does not match the signature you provided. "
+            "Check your AWS Secret Access Key and signing method.",
+        )
