@@ -25,7 +25,7 @@ def start_s3(home: Path, root: Path, port: int, access_key_id: str, secret_acces
         [_rclone(), "serve", "s3", str(root), "--addr", f"127.0.0.1:{port}", "--vfs-cache-mode", "off"],
         home,
         {
-            "RCLONE_AUTH_KEY": f"{access_key_id},{secret_access_key}",  # not in argv, which everybody can see
+            "RCLONE_AUTH_KEY": f'"{access_key_id},{secret_access_key}"',  # a CSV field; not in argv, which all can see
             "RCLONE_CONFIG": str(home / "rclone.conf"),
             "HOME": str(home),
         },
