@@ -1,0 +1,187 @@
+"""Commands about datasets: launch, status, results, retry.
+
+What belongs here: what they ask the ledger, and how they show it.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow.csv as pa_csv
+import pyarrow.dataset as pa_dataset
+import pyarrow.parquet as pq
+from rich.live import Live
+from rich.table import Table
+
+from bedrock_pipeline.aws.filesystem import arrow_filesystem
+from bedrock_pipeline.cli.output import console, print_json
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.orchestration.resources import settings_here
+from bedrock_pipeline.records.keys import check_dataset_key
+from bedrock_pipeline.stages.context import Context, open_context
+
+
+class NotPublishedError(BedrockPipelineError):
+    """A dataset has no results yet."""
+
+
+def dataset_request(
+    source: str | None, prompt: str | None, record_id: str | None, model: str | None, carry: tuple[str, ...]
+) -> dict[str, Any]:
+    """What a dataset sets differently from its pipeline, as the ledger keeps it; paths become absolute."""
+    given = {"prompt": prompt, "record_id": record_id, "model_id": model, "carry": list(carry)}
+    if source is not None:
+        given["source"] = source if source.startswith("s3://") else str(Path(source).absolute())
+    return {name: value for name, value in given.items() if value}
+
+
+@click.command()
+@click.argument("pipeline")
+@click.argument("dataset")
+@click.option("--input", "source", help="File, glob, folder or s3:// location.")
+@click.option("--prompt", help="Template with {{ column }}.")
+@click.option("--record-id", help="Column with the record ids; without one they follow from the content.")
+@click.option("--model", help="Model id or ARN.")
+@click.option("--carry", multiple=True, help="Column to carry into the results; may be repeated.")
+@click.option(
+    "--new-version", is_flag=True, help="Buy a dataset again that was submitted with other content."
+)
+def launch(
+    pipeline: str,
+    dataset: str,
+    source: str | None,
+    prompt: str | None,
+    record_id: str | None,
+    model: str | None,
+    carry: tuple[str, ...],
+    new_version: bool,
+) -> None:
+    """Ask for a dataset; the daemon's sensors do the rest."""
+    check_dataset_key(dataset)
+    request = dataset_request(source, prompt, record_id, model, carry)
+    with open_context(settings_here()) as context:
+        context.ledger.datasets.request(pipeline, dataset, request, launch=True, new_version=new_version)
+    click.echo(f"asked for {dataset} of {pipeline}; see: bedrock-pipeline status {pipeline} {dataset}")
+
+
+@click.command()
+@click.argument("pipeline", required=False)
+@click.argument("dataset", required=False)
+@click.option("--watch", is_flag=True, help="Show it again every two seconds.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool) -> None:
+    """Show datasets, or the chunks of one: what each waits for, and why."""
+    with open_context(settings_here()) as context:
+        if as_json:
+            print_json(_rows(context, pipeline, dataset))
+        elif watch:
+            with Live(console=console, refresh_per_second=4) as live:
+                while True:
+                    live.update(_table(_rows(context, pipeline, dataset)))
+                    time.sleep(2)
+        else:
+            console.print(_table(_rows(context, pipeline, dataset)))
+
+
+@click.command()
+@click.argument("pipeline")
+@click.argument("dataset")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="FILE.parquet, .jsonl or .csv.")
+def results(pipeline: str, dataset: str, out: Path | None) -> None:
+    """Tell where a dataset's results are, or write them into a file."""
+    settings = settings_here()
+    with open_context(settings) as context:
+        row = context.ledger.datasets.get(pipeline, dataset)
+    if row is None or row.results_uri is None:
+        raise NotPublishedError(
+            f"Dataset {dataset!r} of {pipeline!r} is not published yet.", "See `bedrock-pipeline status`."
+        )
+    if out is None:
+        click.echo(row.results_uri)
+        return
+    source = pa_dataset.dataset(
+        row.results_uri.removeprefix("s3://").rstrip("/"),
+        filesystem=arrow_filesystem(settings),
+        format="parquet",
+    )
+    _write(source, out)
+    click.echo(f"{source.count_rows()} rows in {out}")
+
+
+@click.command()
+@click.argument("pipeline")
+@click.argument("dataset")
+def retry(pipeline: str, dataset: str) -> None:
+    """Submit chunks again that Bedrock refused to accept, after the cause was cured."""
+    with open_context(settings_here()) as context:
+        count = context.ledger.submissions.retry_refused(pipeline, dataset)
+    click.echo(f"{count} chunks will be submitted again")
+
+
+def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[dict[str, Any]]:
+    ledger = context.ledger
+    if pipeline and dataset:
+        row = ledger.datasets.ensure(pipeline, dataset) if ledger.datasets.get(pipeline, dataset) else None
+        chunks = ledger.chunks.of_dataset(pipeline, dataset, row.version) if row else []
+        return [
+            {
+                "chunk": chunk.chunk_key,
+                "status": chunk.status,
+                "records": chunk.records,
+                "processed": chunk.processed_count or 0,
+                "answered": chunk.answered,
+                "job": chunk.job_arn,
+                "why": chunk.problem or chunk.put_back_reason or chunk.status_message,
+                "until": chunk.next_attempt_at if chunk.put_back_since else None,
+            }
+            for chunk in chunks
+        ]
+    found = []
+    for one in ledger.datasets.recent([pipeline] if pipeline else None):
+        progress = ledger.datasets.progress(one.pipeline, one.dataset)
+        found.append(
+            {
+                "pipeline": one.pipeline,
+                "dataset": one.dataset,
+                "records": progress.records,
+                "processed": progress.processed,
+                "answered": progress.answered,
+                "failed": progress.final_errors,
+                "chunks": ", ".join(f"{count} {name}" for name, count in sorted(progress.by_status.items())),
+                "results": one.results_uri,
+            }
+        )
+    return found
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(*(rows[0] if rows else ["no dataset"]))
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    return table
+
+
+def _write(source: pa_dataset.Dataset, out: Path) -> None:
+    if out.suffix not in (".parquet", ".jsonl", ".csv"):
+        raise click.UsageError("The ending of --out must be .parquet, .jsonl or .csv.")
+    temporary = out.with_name(f"{out.name}.{os.getpid()}.new")
+    if out.suffix == ".parquet":
+        with pq.ParquetWriter(temporary, source.schema) as writer:
+            for batch in source.to_batches():
+                writer.write_batch(batch)
+    elif out.suffix == ".csv":
+        flat = [field.name for field in source.schema if field.name != "embedding"]
+        with pa_csv.CSVWriter(temporary, source.schema.empty_table().select(flat).schema) as writer:
+            for batch in source.to_batches(columns=flat):
+                writer.write_batch(batch)
+    else:
+        import orjson
+
+        with temporary.open("wb") as file:
+            for batch in source.to_batches():
+                file.writelines(
+                    orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in batch.to_pylist()
+                )
+    temporary.replace(out)

@@ -1,0 +1,208 @@
+"""`demo`: the main job from end to end, on this machine.
+
+What belongs here: launching a dataset, showing how it goes, summing up from the published parquet. Everything
+in between is done by the daemon, as in production.
+"""
+
+import hashlib
+import json
+import re
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow.compute as pc
+import pyarrow.dataset as pa_dataset
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bedrock_pipeline.cli.datasets import dataset_request
+from bedrock_pipeline.cli.output import console, print_json
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.intake import open_location
+from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow
+from bedrock_pipeline.local import default_home, file_uri
+from bedrock_pipeline.records.keys import check_dataset_key
+from bedrock_pipeline.records.template import Template
+from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.stages.context import Context, open_context
+
+_SPEED = 100.0
+_POLL_SECONDS = 2
+_PATIENCE_SECONDS = 1_800
+_EXAMPLES = 3
+
+
+class DemoError(BedrockPipelineError):
+    """The demo's dataset will not be published without a person."""
+
+
+@click.command()
+@click.option("--input", "source", help="A file of your own: parquet, CSV or JSONL.")
+@click.option("--prompt", help="Template with {{ column }}; needed with --input.")
+@click.option("--record-id", help="Column with the record ids; without one they follow from the content.")
+@click.option("--model", help="Model id; the emulator answers for it.")
+@click.option("--dataset", help="The dataset's key; without one it follows from the input.")
+@click.option("--keep", is_flag=True, help="Leave everything running, with the UI, until Ctrl-C.")
+@click.option("--port", default=0, help="The UI's port; 0 for a free one.")
+@click.option("--speed", default=_SPEED, show_default=True, help="How much faster than Bedrock jobs run.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
+def demo(
+    source: str | None,
+    prompt: str | None,
+    record_id: str | None,
+    model: str | None,
+    dataset: str | None,
+    keep: bool,
+    port: int,
+    speed: float,
+    as_json: bool,
+) -> None:
+    """Ask a model about every docstring of Python's standard library, or about every row of a file."""
+    from bedrock_pipeline.cli.services import running
+
+    pipeline, request = _what(source, prompt, record_id, model)
+    key = check_dataset_key(dataset or _key(source, request))
+    home = default_home()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    console.print(
+        f"No AWS setting is needed: Postgres, S3 and a Bedrock emulator run on this machine, in {home}.",
+        soft_wrap=True,
+    )
+    with running(
+        home, module="bedrock_pipeline.definitions", speed=speed, poll_seconds=_POLL_SECONDS, ui_port=port
+    ) as services:
+        console.print(f"Dagster's UI: {services.url}")
+        with open_context(Settings.from_environment()) as context:
+            _launch(context, pipeline, key, request)
+            row = _follow(context, pipeline, key)
+            progress = context.ledger.datasets.progress(pipeline, key)
+        assert row.results_uri is not None  # it was published
+        uri = file_uri(services.endpoints, row.results_uri)
+        summary = _summary(key, progress, uri)
+        _show(summary, uri, home)
+        if as_json:
+            print_json(summary)
+        if keep:
+            console.print(f"Everything goes on running: {services.url} (Ctrl-C ends it)")
+            _wait_for_interrupt()
+
+
+def _what(
+    source: str | None, prompt: str | None, record_id: str | None, model: str | None
+) -> tuple[str, dict[str, Any]]:
+    """Pipeline and request; a file that is not fit is told before anything is started."""
+    if source is None:
+        if prompt or record_id:
+            raise click.UsageError("--prompt and --record-id go with --input.")
+        return "stdlib_docstrings", dataset_request(None, None, None, model, ())
+    if prompt is None:
+        raise click.UsageError("--input needs --prompt, a template with {{ column }}.")
+    columns = open_location(source, objects=None).columns()  # type: ignore[arg-type]  # a local file needs no S3
+    Template(prompt).check(columns)
+    if record_id and record_id not in columns:
+        raise click.UsageError(
+            f"The input has no column {record_id!r}; its columns are: {', '.join(columns)}."
+        )
+    return "own_files", dataset_request(source, prompt, record_id, model, ())
+
+
+def _key(source: str | None, request: dict[str, Any]) -> str:
+    """The same input and request give the same dataset, so that a demo that was killed is finished."""
+    digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:8]
+    if source is None:
+        version = f"python-{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
+        return f"{version}-{digest}" if request else version
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).stem).strip("-")[:30] or "file"
+    return f"{stem}-{digest}"
+
+
+def _launch(context: Context, pipeline: str, key: str, request: dict[str, Any]) -> None:
+    row = context.ledger.datasets.get(pipeline, key)
+    if row is None or row.packed_hash is None:
+        context.ledger.datasets.request(pipeline, key, request, launch=True)
+        console.print(f"Asked for dataset {key} of pipeline {pipeline}.")
+    else:
+        console.print(f"Dataset {key} of pipeline {pipeline} is known: it is finished, not started anew.")
+
+
+def _follow(context: Context, pipeline: str, key: str) -> DatasetRow:
+    """Show the progress until the dataset is published.
+
+    Raises:
+        DemoError: it is stuck, or takes too long.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("records", total=None)
+        while True:
+            row = context.ledger.datasets.ensure(pipeline, key)
+            progress = context.ledger.datasets.progress(pipeline, key)
+            chunks = ", ".join(f"{count} {status}" for status, count in sorted(progress.by_status.items()))
+            bar.update(
+                task,
+                total=progress.records or None,
+                completed=progress.processed,
+                description=chunks or "preparing",
+            )
+            if row.published_version == row.version:
+                return row
+            _must_go_on(row, progress, deadline)
+            time.sleep(0.5)
+
+
+def _must_go_on(row: DatasetRow, progress: DatasetProgress, deadline: float) -> None:
+    if row.launch_requested_at is None and row.packed_hash is None:
+        raise DemoError(
+            f"Dataset {row.dataset} could not be prepared.",
+            "The reason stands in the UI (--keep), at the failed run.",
+        )
+    waiting = progress.by_status.keys() - {"failed", "completed", "stopped"}
+    if progress.uncollected and not waiting and "failed" in progress.by_status:
+        raise DemoError("Bedrock refused the jobs.", "`bedrock-pipeline status` tells why.")
+    if time.monotonic() > deadline:
+        raise DemoError(
+            f"The dataset was not published within {_PATIENCE_SECONDS} s.", "Run the demo again: it goes on."
+        )
+
+
+def _summary(key: str, progress: DatasetProgress, uri: str) -> dict[str, Any]:
+    """Counted in the parquet itself, not in the ledger."""
+    table = pa_dataset.dataset(uri, format="parquet").to_table(
+        columns=["status", "input_tokens", "output_tokens", "chunk_key", "job_arn"]
+    )
+    succeeded = pc.sum(pc.equal(table["status"], "succeeded")).as_py() or 0
+    return {
+        "dataset": key,
+        "records": table.num_rows,
+        "succeeded": succeeded,
+        "failed": table.num_rows - succeeded,
+        "chunks": pc.count_distinct(table["chunk_key"]).as_py(),
+        "jobs": pc.count_distinct(table["job_arn"]).as_py(),
+        "input_tokens": pc.sum(table["input_tokens"]).as_py() or 0,
+        "output_tokens": pc.sum(table["output_tokens"]).as_py() or 0,
+        "results": uri,
+    }
+
+
+def _show(summary: dict[str, Any], uri: str, home: Path) -> None:
+    for name, value in summary.items():
+        console.print(f"  {name:14}{value}", highlight=False, soft_wrap=True)
+    answers = pa_dataset.dataset(uri, format="parquet").head(_EXAMPLES, columns=["record_id", "output_text"])
+    console.print("A few answers:")
+    for row in answers.to_pylist():
+        console.print(
+            f"  {row['record_id']}: {(row['output_text'] or '(a vector)')[:100]!r}", highlight=False
+        )
+    console.print(f"The UI again: BEDROCK_PIPELINE_HOME={home} bedrock-pipeline dev", soft_wrap=True)
+
+
+def _wait_for_interrupt() -> None:
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
+    done.wait()

@@ -1,0 +1,112 @@
+"""The embedded default together with Dagster's webserver and daemon.
+
+What belongs here: starting them in order, and ending them. Used by `dev` and `demo`.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bedrock_pipeline.local import Endpoints, Stack, StackConfig, environment
+from bedrock_pipeline.local.process import Child, check_port
+from bedrock_pipeline.local.s3 import listens
+from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.stages.context import open_context
+
+_DAGSTER_YAML = """\
+# Written by bedrock-pipeline: Dagster's own storage in the embedded Postgres; the password comes by environment.
+telemetry:
+  enabled: false
+storage:
+  postgres:
+    postgres_db:
+      hostname: {env: PGHOST}
+      port: {env: PGPORT}
+      username: {env: PGUSER}
+      password: {env: PGPASSWORD}
+      db_name: dagster
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config:
+    dequeue_interval_seconds: 1
+concurrency:
+  runs:
+    max_concurrent_runs: 4
+run_monitoring:
+  enabled: true
+  free_slots_after_run_end_seconds: 60
+retention:
+  sensor:
+    purge_after_days: {skipped: 1, success: 30}
+"""
+
+
+@dataclass(frozen=True)
+class Running:
+    """What is running.
+
+    Attributes:
+        url: where the UI is.
+    """
+
+    endpoints: Endpoints
+    url: str
+
+
+@contextmanager
+def running(
+    home: Path, *, module: str, speed: float, poll_seconds: int, ui_port: int = 0
+) -> Iterator[Running]:
+    """Everything on this machine, until the end of the block.
+
+    Args:
+        home: folder that keeps everything.
+        module: the code location's module.
+        speed: how much faster than Bedrock jobs run.
+        poll_seconds: seconds between two looks at Bedrock.
+        ui_port: the webserver's port; 0 for a free one.
+
+    Raises:
+        LocalError: a part does not start; names its log.
+    """
+    with ExitStack() as parts:
+        port = check_port(ui_port, "--port")
+        stack = parts.enter_context(Stack(StackConfig(home, emulator=("--speed", str(speed)))))
+        dagster_home = home / "dagster"
+        dagster_home.mkdir(exist_ok=True)
+        (dagster_home / "dagster.yaml").write_text(_DAGSTER_YAML)
+        os.environ.update(environment(stack.endpoints))
+        os.environ.update(
+            DAGSTER_HOME=str(dagster_home),
+            BEDROCK_PIPELINE_HOME=str(home),
+            BEDROCK_PIPELINE_POLL_INTERVAL_S=str(poll_seconds),
+        )
+        with open_context(Settings.from_environment()) as context:
+            context.ledger.migrate()
+        _start_dagster(parts, home, module, port)
+        yield Running(stack.endpoints, f"http://127.0.0.1:{port}")
+
+
+def _start_dagster(parts: ExitStack, home: Path, module: str, port: int) -> None:
+    from bedrock_pipeline.orchestration.leftover_runs import (
+        end_leftover_runs,  # Dagster takes a second to import
+    )
+
+    end_leftover_runs()
+    programs = Path(sys.executable).parent
+    for name, arguments in (
+        ("daemon", [str(programs / "dagster-daemon"), "run", "-m", module]),
+        (
+            "webserver",
+            [str(programs / "dagster-webserver"), "-m", module, "-h", "127.0.0.1", "-p", str(port)],
+        ),
+    ):
+        child = Child(name, arguments, home, os.environ, end_signal=signal.SIGINT)
+        parts.callback(child.end)
+        if name == "webserver":
+            child.wait_until(lambda: listens(port))

@@ -1,0 +1,68 @@
+"""The example pipelines and the assets that use their results.
+
+What belongs here: definitions as a user would write them.
+"""
+
+import dagster as dg
+import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.dataset as pa_dataset
+
+from bedrock_pipeline.examples.docstrings import docstring_source
+from bedrock_pipeline.orchestration.names import Names
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.limits import Limits
+
+MODEL = "anthropic.claude-3-5-haiku-20241022-v1:0"
+#: Small chunks and few slots, so that chunking, slots and polling are seen at work.
+_SMALL = Limits(max_records=1000, max_jobs=4)
+
+stdlib_docstrings = Pipeline(
+    name="stdlib_docstrings",
+    model_id=MODEL,
+    source=docstring_source,
+    record_id="id",
+    prompt="Summarise in one line what {{ object }} of Python's module {{ module }} does.\n\n{{ docstring }}",
+    parameters={"max_tokens": 100, "temperature": 0},
+    carry=("module", "object"),
+    limits=_SMALL,
+)
+
+#: Every dataset brings its own file and prompt: `bedrock-pipeline launch own_files KEY --input … --prompt …`.
+own_files = Pipeline(name="own_files", model_id=MODEL, prompt="{{ text }}", limits=_SMALL)
+
+_NAMES = Names(stdlib_docstrings.name)
+
+
+@dg.asset(
+    key=_NAMES.asset("summaries_by_module"),
+    ins={"results": dg.AssetIn(_NAMES.asset("results"))},
+    partitions_def=_NAMES.datasets,
+    group_name=stdlib_docstrings.name,
+    automation_condition=dg.AutomationCondition.eager(),
+    kinds={"pandas"},
+    description="An example of a downstream asset that takes the results as a DataFrame.",
+)
+def summaries_by_module(results: pd.DataFrame) -> dg.MaterializeResult[None]:
+    """Count the summaries of each module."""
+    counts = results[results["status"] == "succeeded"].groupby("module").size().sort_values(ascending=False)
+    return dg.MaterializeResult(
+        metadata={"modules": len(counts), "most": counts.head(10).to_frame("summaries").to_markdown()}
+    )
+
+
+@dg.asset(
+    key=_NAMES.asset("token_totals"),
+    ins={"results": dg.AssetIn(_NAMES.asset("results"))},
+    partitions_def=_NAMES.datasets,
+    group_name=stdlib_docstrings.name,
+    automation_condition=dg.AutomationCondition.eager(),
+    kinds={"parquet"},
+    description="An example of a downstream asset that reads the results lazily: two columns of them.",
+)
+def token_totals(results: pa_dataset.Dataset) -> dg.MaterializeResult[None]:
+    """Add up the tokens, without loading the answers."""
+    table = results.to_table(columns=["input_tokens", "output_tokens"])
+    return dg.MaterializeResult(
+        metadata={name: int(pc.sum(table[name]).as_py() or 0) for name in table.column_names}
+    )

@@ -1,0 +1,197 @@
+"""The five assets of a pipeline.
+
+What belongs here: each stage as an asset: what is green, what is red, what the UI is told.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from bedrock_pipeline.aws.errors import AwsError
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.ledger.database import DatabaseUnreachableError
+from bedrock_pipeline.models import family_of
+from bedrock_pipeline.orchestration import metadata
+from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
+from bedrock_pipeline.orchestration.offers import kept_offer
+from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.stages.collect import collect_chunk
+from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.pack import pack_dataset
+from bedrock_pipeline.stages.publish import publish_dataset
+from bedrock_pipeline.stages.snapshot import take_snapshot
+from bedrock_pipeline.stages.submit import Submitted, submit_chunk
+
+#: Errors that pass by themselves: the wish to launch stays, and is offered again.
+_PASSING = (AwsError, DatabaseUnreachableError)
+
+
+def build_pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
+    """The assets of one pipeline, from its input to its results."""
+    return [
+        _input_dataset(pipeline),
+        _batch_chunks(pipeline),
+        _submitted_jobs(pipeline),
+        _parsed_results(pipeline),
+        _results(pipeline),
+    ]
+
+
+def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
+    names = Names(pipeline.name)
+
+    @dg.asset(
+        key=names.asset("input_dataset"),
+        partitions_def=names.datasets,
+        group_name=pipeline.name,
+        kinds={"parquet", "s3"},
+        description="An immutable snapshot of the dataset's input: record ids, what the prompt needs, what is carried along.",
+    )
+    def input_dataset(
+        context: dg.AssetExecutionContext, deployment: DeploymentResource
+    ) -> dg.MaterializeResult[None]:
+        dataset = context.partition_key
+        with deployment.open() as opened, _launching(opened, pipeline.name, dataset):
+            report = take_snapshot(opened, pipeline, dataset)
+        return dg.MaterializeResult(
+            metadata=metadata.of_snapshot(report), data_version=dg.DataVersion(report.content_hash)
+        )
+
+    return input_dataset
+
+
+def _batch_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
+    names = Names(pipeline.name)
+
+    @dg.asset(
+        key=names.asset("batch_chunks"),
+        deps=[names.asset("input_dataset")],
+        partitions_def=names.datasets,
+        group_name=pipeline.name,
+        kinds={"json", "s3"},
+        description="The dataset as JSONL chunks within Bedrock's limits, uploaded and entered into the ledger.",
+    )
+    def batch_chunks(
+        context: dg.AssetExecutionContext, deployment: DeploymentResource
+    ) -> dg.MaterializeResult[None]:
+        dataset = context.partition_key
+        with deployment.open() as opened, _launching(opened, pipeline.name, dataset):
+            report = pack_dataset(opened, pipeline, dataset)
+            assert names.chunks.name is not None  # it is dynamic
+            context.instance.add_dynamic_partitions(
+                names.chunks.name, [chunk.chunk_key for chunk in report.chunks]
+            )
+            opened.ledger.datasets.launched(pipeline.name, dataset)
+        return dg.MaterializeResult(metadata=metadata.of_pack(report))
+
+    return batch_chunks
+
+
+def _submitted_jobs(pipeline: Pipeline) -> dg.AssetsDefinition:
+    names = Names(pipeline.name)
+
+    @dg.asset(
+        key=names.asset("submitted_jobs"),
+        deps=[_lineage(names, "batch_chunks")],
+        partitions_def=names.chunks,
+        group_name=pipeline.name,
+        kinds={"aws", _model_kind(pipeline)},
+        output_required=False,
+        description="The chunk's job at Bedrock. Green and still missing: it was put back and will be submitted later.",
+    )
+    def submitted_jobs(
+        context: dg.AssetExecutionContext, deployment: DeploymentResource
+    ) -> Iterator[dg.Output[None]]:
+        key = context.partition_key
+        with deployment.open() as opened, kept_offer(opened, "submit", pipeline.name, key), _red():
+            outcome = submit_chunk(opened, pipeline.name, key)
+            region = opened.settings.region
+        if isinstance(outcome, Submitted):
+            yield dg.Output(None, metadata=metadata.of_submission(outcome, region))
+        else:
+            until = f" Next try at {until:%H:%M:%S %Z}." if (until := getattr(outcome, "until", None)) else ""
+            context.log.info("Not submitted now: %s%s", outcome.reason, until)
+
+    return submitted_jobs
+
+
+def _parsed_results(pipeline: Pipeline) -> dg.AssetsDefinition:
+    names = Names(pipeline.name)
+
+    @dg.asset(
+        key=names.asset("parsed_results"),
+        deps=[names.asset("submitted_jobs")],
+        partitions_def=names.chunks,
+        group_name=pipeline.name,
+        kinds={"parquet", "s3"},
+        description="The chunk's answers, joined by record id; every record is accounted for.",
+    )
+    def parsed_results(
+        context: dg.AssetExecutionContext, deployment: DeploymentResource
+    ) -> dg.MaterializeResult[None]:
+        key = context.partition_key
+        with deployment.open() as opened, kept_offer(opened, "parse", pipeline.name, key), _red():
+            report = collect_chunk(opened, pipeline, key)
+        for discrepancy in report.discrepancies:
+            context.log.warning("%s: %s", key, discrepancy)
+        return dg.MaterializeResult(metadata=metadata.of_collection(report))
+
+    return parsed_results
+
+
+def _results(pipeline: Pipeline) -> dg.AssetsDefinition:
+    names = Names(pipeline.name)
+
+    @dg.asset(
+        key=names.asset("results"),
+        deps=[_lineage(names, "parsed_results")],
+        partitions_def=names.datasets,
+        group_name=pipeline.name,
+        kinds={"parquet", "s3"},
+        io_manager_key=RESULTS_IO_MANAGER,
+        description="The dataset's published answers: complete, and visible at once.",
+    )
+    def results(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.Output[None]:
+        dataset = context.partition_key
+        with deployment.open() as opened, kept_offer(opened, "publish", pipeline.name, dataset), _red():
+            published = publish_dataset(opened, pipeline, dataset)
+        return dg.Output(
+            None, metadata=metadata.of_publication(published), data_version=dg.DataVersion(published.version)
+        )
+
+    return results
+
+
+def _lineage(names: Names, upstream: str) -> dg.AssetDep:
+    """An edge between datasets and chunks is drawn and nothing more: no backfill or staleness follows it."""
+    return dg.AssetDep(names.asset(upstream), partition_mapping=dg.SpecificPartitionsPartitionMapping([]))
+
+
+@contextmanager
+def _launching(opened: Context, pipeline: str, dataset: str) -> Iterator[None]:
+    """An error that a person must cure ends the wish to launch; another leaves it."""
+    with kept_offer(opened, "prepare", pipeline, dataset), _red():
+        try:
+            yield
+        except _PASSING:
+            raise
+        except BedrockPipelineError:
+            opened.ledger.datasets.launched(pipeline, dataset)
+            raise
+
+
+@contextmanager
+def _red() -> Iterator[None]:
+    """Our errors as Dagster's, whose description is what the UI shows first."""
+    try:
+        yield
+    except BedrockPipelineError as error:
+        raise dg.Failure(
+            f"{error.what} {error.fix}".strip(), allow_retries=isinstance(error, _PASSING)
+        ) from error
+
+
+def _model_kind(pipeline: Pipeline) -> str:
+    return {"claude": "claude", "titan-embed": "aws"}.get(family_of(pipeline.model_id).name, "ai")

@@ -1,0 +1,127 @@
+"""What the UI shows of a stage's report.
+
+What belongs here: reports into Dagster metadata; counts, sizes and links, never a prompt or an answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
+from bedrock_pipeline.stages.collect import CollectReport
+from bedrock_pipeline.stages.pack import PackReport
+from bedrock_pipeline.stages.publish import Publication
+from bedrock_pipeline.stages.snapshot import SnapshotReport
+from bedrock_pipeline.stages.submit import Submitted
+
+Metadata = dict[str, Any]
+_MOST_ROWS = 50
+
+
+def of_snapshot(report: SnapshotReport) -> Metadata:
+    """Rows kept and rejected, by reason."""
+    return {
+        "dagster/row_count": report.records,
+        "dagster/column_schema": _columns(report.schema),
+        "rejected": report.rejected,
+        **(
+            {"rejections": _counts(report.rejections), "rejected_rows": report.rejected_uri}
+            if report.rejected
+            else {}
+        ),
+        "snapshot": report.uri,
+    }
+
+
+def of_pack(report: PackReport) -> Metadata:
+    """Chunks and their sizes."""
+    return {
+        "dagster/row_count": report.records,
+        "outcome": report.outcome,
+        "chunks": len(report.chunks),
+        "bytes": report.bytes,
+        "rejected": report.rejected,
+        **({"rejections": _counts(report.rejections)} if report.rejected else {}),
+        "chunk_sizes": _sizes(report.chunks),
+    }
+
+
+def of_submission(outcome: Submitted, region: str) -> Metadata:
+    """The job, and where to look at it."""
+    return {
+        "job_arn": outcome.job_arn,
+        "console": dg.MetadataValue.url(_console(outcome.job_arn, region)),
+        "records": outcome.chunk.records,
+        "bytes": outcome.chunk.bytes,
+        "attempts": outcome.chunk.attempts,
+    }
+
+
+def of_collection(report: CollectReport) -> Metadata:
+    """What came back, and what was odd about it."""
+    return {
+        "dagster/row_count": report.answered + report.final_errors,
+        "dagster/column_schema": _columns(report.schema),
+        "answered": report.answered,
+        "failed": report.final_errors,
+        "input_tokens": report.input_tokens,
+        "output_tokens": report.output_tokens,
+        "job_arn": report.chunk.job_arn or "",
+        "parsed": report.parsed_uri,
+        **(
+            {"discrepancies": dg.MetadataValue.md("\n".join(f"- {one}" for one in report.discrepancies))}
+            if report.discrepancies
+            else {}
+        ),
+    }
+
+
+def of_publication(published: Publication) -> Metadata:
+    """What is published, and where."""
+    return {
+        "dagster/row_count": published.records,
+        "dagster/column_schema": _columns(published.schema),
+        "version": published.version,
+        "succeeded": published.succeeded,
+        "failed": published.failed,
+        "input_tokens": published.input_tokens,
+        "output_tokens": published.output_tokens,
+        "results": published.uri,
+        "files": len(published.files),
+    }
+
+
+def of_changes(chunks: Sequence[ChunkRow], counts: Sequence[Mapping[str, object]]) -> Metadata:
+    """The states of a pipeline's chunks, and what changed."""
+    table = ["| dataset | status | chunks | records | processed |", "|---|---|---|---|---|"]
+    table += [
+        f"| {c['dataset']} | {c['status']} | {c['chunks']} | {c['records']} | {c['processed']} |"
+        for c in counts
+    ]
+    changed = [f"- `{chunk.chunk_key}`: {chunk.status}" for chunk in chunks[:_MOST_ROWS]]
+    return {
+        "states": dg.MetadataValue.md("\n".join(table)),
+        "changed": dg.MetadataValue.md("\n".join(changed)),
+    }
+
+
+def _columns(schema: pa.Schema) -> dg.TableSchema:
+    return dg.TableSchema([dg.TableColumn(field.name, str(field.type)) for field in schema])
+
+
+def _counts(counts: Mapping[str, int]) -> dg.MetadataValue[Any]:
+    return dg.MetadataValue.md(
+        "\n".join(["| reason | rows |", "|---|---|", *(f"| {r} | {n} |" for r, n in counts.items())])
+    )
+
+
+def _sizes(chunks: Sequence[NewChunk]) -> dg.MetadataValue[Any]:
+    rows = [f"| `{chunk.chunk_key}` | {chunk.records} | {chunk.bytes} |" for chunk in chunks[:_MOST_ROWS]]
+    more = [f"| … {len(chunks) - _MOST_ROWS} more | | |"] if len(chunks) > _MOST_ROWS else []
+    return dg.MetadataValue.md("\n".join(["| chunk | records | bytes |", "|---|---|---|", *rows, *more]))
+
+
+def _console(job_arn: str, region: str) -> str:
+    return f"https://{region}.console.aws.amazon.com/bedrock/home?region={region}#/batch-inference/{job_arn.rpartition('/')[2]}"

@@ -1,0 +1,75 @@
+"""Resources: the connections of a deployment.
+
+What belongs here: Dagster's configuration of them, and finding the embedded default where AWS is not set up.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+from dagster_aws.s3 import S3Resource
+
+from bedrock_pipeline.local import default_home, environment, read_endpoints
+from bedrock_pipeline.settings import NotConfiguredError, Settings
+from bedrock_pipeline.stages.context import Context, open_context
+
+_LOG = logging.getLogger(__name__)
+
+
+class DeploymentResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it yields itself
+    """S3, Bedrock and Postgres of one deployment.
+
+    Each field that is left empty comes from the environment (`Settings.from_environment`); without any AWS
+    setting there, the embedded default that runs at `BEDROCK_PIPELINE_HOME` is used.
+    """
+
+    s3: dg.ResourceDependency[S3Resource]
+    bucket: str = ""
+    role_arn: str = ""
+    region: str = ""
+    input_prefix: str = ""
+    output_prefix: str = ""
+    work_prefix: str = ""
+    results_prefix: str = ""
+    database_dsn: str = ""
+
+    def settings(self) -> Settings:
+        """The settings in force.
+
+        Raises:
+            NotConfiguredError: nothing is set and no embedded default runs.
+        """
+        given = {
+            name: value
+            for name in type(self).model_fields
+            if name != "s3" and isinstance(value := getattr(self, name), str) and value
+        }
+        if {"bucket", "role_arn"} <= given.keys():
+            return Settings.model_validate(given)
+        return settings_here().model_copy(update=given)
+
+    @contextmanager
+    def open(self) -> Iterator[Context]:
+        """Connections to everything, closed at the end of the block."""
+        settings = self.settings()  # first: it may point the environment at the embedded default
+        with open_context(settings, s3=self.s3.get_client()) as context:
+            yield context
+
+
+def settings_here() -> Settings:
+    """The settings of the environment, else of the embedded default that runs here.
+
+    Raises:
+        NotConfiguredError: there is neither.
+    """
+    try:
+        return Settings.from_environment()
+    except NotConfiguredError:
+        endpoints = read_endpoints(default_home())
+        if endpoints is None:
+            raise
+    _LOG.info("No AWS setting: using the embedded default at %s.", endpoints.home)
+    os.environ.update(environment(endpoints))
+    return Settings.from_environment()

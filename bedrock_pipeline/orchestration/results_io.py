@@ -1,0 +1,57 @@
+"""Published results as inputs of downstream assets, by their annotation.
+
+What belongs here: the IO manager. It reads a published version; nothing is pickled, and nothing is written,
+since `publish` has written it.
+"""
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as pa_dataset
+
+from bedrock_pipeline.aws.filesystem import arrow_filesystem
+from bedrock_pipeline.orchestration.resources import DeploymentResource
+
+
+class PublishedResults(dg.ConfigurableIOManager):
+    """Hands a dataset's published results to an asset.
+
+    The annotation of its parameter decides: `pandas.DataFrame`, `pyarrow.Table`, `pyarrow.dataset.Dataset`
+    (lazy) or `str` (the s3:// folder).
+    """
+
+    deployment: dg.ResourceDependency[DeploymentResource]
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        """Nothing to do: the results are in S3 already."""
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Read the version that is published now.
+
+        Raises:
+            dagster.Failure: nothing is published, or the annotation is of another type.
+        """
+        pipeline = context.asset_key.path[0]
+        with self.deployment.open() as opened:
+            row = opened.ledger.datasets.get(pipeline, context.asset_partition_key)
+            if row is None or row.results_uri is None:
+                raise dg.Failure(f"Dataset {context.asset_partition_key} of {pipeline} is not published yet.")
+            filesystem = arrow_filesystem(opened.settings)
+        wanted = context.dagster_type.typing_type
+        if wanted is str:
+            return row.results_uri
+        dataset = pa_dataset.dataset(
+            row.results_uri.removeprefix("s3://").rstrip("/"), filesystem=filesystem, format="parquet"
+        )
+        if wanted is pa_dataset.Dataset:
+            return dataset
+        if wanted is pa.Table:
+            return dataset.to_table()
+        if wanted in (pd.DataFrame, Any):
+            return dataset.to_table().to_pandas()
+        raise dg.Failure(
+            f"Published results cannot be given as {wanted}: annotate the parameter with pandas.DataFrame, "
+            "pyarrow.Table, pyarrow.dataset.Dataset or str."
+        )

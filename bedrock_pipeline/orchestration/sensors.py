@@ -1,0 +1,183 @@
+"""The sensors of a code location: they read the ledger and ask for runs.
+
+What belongs here: one sensor for each kind of thing that becomes due, whatever the number of pipelines.
+Everything they know stands in the ledger, so a lost cursor or a restart loses nothing.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import dagster as dg
+
+from bedrock_pipeline.ledger.offers import Kind
+from bedrock_pipeline.orchestration import metadata
+from bedrock_pipeline.orchestration.names import Names
+from bedrock_pipeline.orchestration.offers import WAITING
+from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline.settings import NotConfiguredError
+from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.poll import poll_jobs
+from bedrock_pipeline.stages.reconcile import reconcile
+
+#: Run requests in one tick at the most; each costs the daemon about a quarter of a second.
+_MOST = 50
+_Tick = Callable[[dg.SensorEvaluationContext, Context], dg.SensorResult | dg.SkipReason]
+
+
+def build_sensors(
+    pipelines: Sequence[str], jobs: Sequence[dg.JobDefinition], poll_seconds: int
+) -> list[dg.SensorDefinition]:
+    """The sensors for these pipelines."""
+    names = list(pipelines)
+
+    def launch(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+        rows = opened.ledger.datasets.to_launch(names, _MOST)
+        return _ask(
+            context,
+            opened,
+            "prepare",
+            [(row.pipeline, row.dataset) for row in rows],
+            "No dataset was asked for.",
+        )
+
+    def submit(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+        due = opened.ledger.submissions.due(names, _MOST)
+        return _ask(
+            context,
+            opened,
+            "submit",
+            [(c.pipeline, c.chunk_key) for c in due],
+            "No chunk is due, or no slot is free.",
+        )
+
+    def collect(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+        ended = opened.ledger.chunks.to_collect(names, _MOST)
+        return _ask(context, opened, "parse", [(c.pipeline, c.chunk_key) for c in ended], "No job has ended.")
+
+    def publish(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+        rows = opened.ledger.datasets.to_publish(names, _MOST)
+        return _ask(
+            context,
+            opened,
+            "publish",
+            [(row.pipeline, row.dataset) for row in rows],
+            "No dataset is complete.",
+        )
+
+    def poll(_: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+        return _poll(opened, names)
+
+    def settle(_: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+        return _settle(opened, names)
+
+    return [
+        _sensor("launch_datasets", launch, jobs, 2, "Starts datasets that were asked for."),
+        _sensor(
+            "submit_due_chunks", submit, jobs, 2, "Submits as many chunks as are due and have a free slot."
+        ),
+        _sensor("poll_jobs", poll, jobs, poll_seconds, "Looks at Bedrock once for all jobs in flight."),
+        _sensor("collect_ended_jobs", collect, jobs, 2, "Reads the results of jobs that have ended."),
+        _sensor("publish_datasets", publish, jobs, 2, "Publishes datasets with nothing left to wait for."),
+        _sensor(
+            "reconcile_submissions",
+            settle,
+            jobs,
+            60,
+            "Finds out what became of submissions whose answer was lost.",
+        ),
+    ]
+
+
+def _sensor(
+    name: str, tick: _Tick, jobs: Sequence[dg.JobDefinition], seconds: int, description: str
+) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=name,
+        jobs=list(jobs),
+        minimum_interval_seconds=seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=description,
+    )
+    def evaluate(
+        context: dg.SensorEvaluationContext, deployment: DeploymentResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        try:
+            with deployment.open() as opened:
+                return tick(context, opened)
+        except NotConfiguredError as error:
+            return dg.SkipReason(str(error))
+
+    return evaluate
+
+
+def _ask(
+    context: dg.SensorEvaluationContext,
+    opened: Context,
+    kind: Kind,
+    subjects: Sequence[tuple[str, str]],
+    nothing: str,
+) -> dg.SensorResult | dg.SkipReason:
+    """Runs for the subjects that no live offer covers, their partitions registered first."""
+    if not subjects:
+        return dg.SkipReason(nothing)
+    _register(context.instance, kind, subjects)
+    offers = opened.ledger.offers.make(kind, subjects, WAITING)
+    if not offers:
+        return dg.SkipReason(f"{len(subjects)} runs are on their way already.")
+    return dg.SensorResult(
+        run_requests=[
+            dg.RunRequest(
+                run_key=f"{kind}:{pipeline}:{key}:{number}",
+                job_name=Names(pipeline).job(kind),
+                partition_key=key,
+            )
+            for (pipeline, key), number in offers.items()
+        ]
+    )
+
+
+def _register(instance: dg.DagsterInstance, kind: Kind, subjects: Iterable[tuple[str, str]]) -> None:
+    """One unregistered key would make the whole tick fail."""
+    by_pipeline: dict[str, list[str]] = {}
+    for pipeline, key in subjects:
+        by_pipeline.setdefault(pipeline, []).append(key)
+    for pipeline, keys in by_pipeline.items():
+        names = Names(pipeline)
+        partitions = (names.datasets if kind in ("prepare", "publish") else names.chunks).name
+        assert partitions is not None  # it is dynamic
+        missing = [key for key in keys if not instance.has_dynamic_partition(partitions, key)]
+        if missing:
+            instance.add_dynamic_partitions(partitions, missing)
+
+
+def _poll(opened: Context, names: list[str]) -> dg.SensorResult | dg.SkipReason:
+    report = poll_jobs(opened, names)
+    if not report.in_flight:
+        return dg.SkipReason("No job is in flight.")
+    if not report.changed:
+        return dg.SkipReason(f"{report.in_flight} jobs in flight, nothing changed.")
+    counts = opened.ledger.jobs.counts(names)
+    changed = sorted({chunk.pipeline for chunk in report.changed})
+    return dg.SensorResult(
+        asset_events=[
+            dg.AssetObservation(
+                Names(pipeline).asset("submitted_jobs"),
+                metadata=metadata.of_changes(
+                    [chunk for chunk in report.changed if chunk.pipeline == pipeline],
+                    [row for row in counts if row["pipeline"] == pipeline],
+                ),
+            )
+            for pipeline in changed
+        ]
+    )
+
+
+def _settle(opened: Context, names: list[str]) -> dg.SkipReason:
+    report = reconcile(opened, names)
+    found = {
+        "adopted": report.adopted,
+        "sent again": report.sent_again,
+        "blocked": report.blocked,
+        "refused": report.refused,
+    }
+    said = "; ".join(f"{what}: {', '.join(keys)}" for what, keys in found.items() if keys)
+    return dg.SkipReason(said or "No submission is unclear.")
