@@ -79,10 +79,9 @@ def demo(
         with open_context(Settings.from_environment()) as context:
             _launch(context, pipeline, key, request)
             row = _follow(context, pipeline, key)
-            progress = context.ledger.datasets.progress(pipeline, key)
         assert row.results_uri is not None  # it was published
         uri = file_uri(services.endpoints, row.results_uri)
-        summary = _summary(key, progress, uri)
+        summary = _summary(key, uri)
         _show(summary, uri, home)
         if as_json:
             print_json(summary)
@@ -170,7 +169,7 @@ def _must_go_on(row: DatasetRow, progress: DatasetProgress, deadline: float) -> 
         )
 
 
-def _summary(key: str, progress: DatasetProgress, uri: str) -> dict[str, Any]:
+def _summary(key: str, uri: str) -> dict[str, Any]:
     """Counted in the parquet itself, not in the ledger."""
     table = pa_dataset.dataset(uri, format="parquet").to_table(
         columns=["status", "input_tokens", "output_tokens", "chunk_key", "job_arn"]

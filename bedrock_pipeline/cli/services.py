@@ -40,6 +40,9 @@ concurrency:
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
+sensors:
+  use_threads: true
+  num_workers: 4
 retention:
   sensor:
     purge_after_days: {skipped: 1, success: 30}

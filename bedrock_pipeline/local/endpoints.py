@@ -65,6 +65,8 @@ def environment(endpoints: Endpoints) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": endpoints.secret_access_key,
         "AWS_REGION": endpoints.region,
         "AWS_DEFAULT_REGION": endpoints.region,
+        # rclone sends the checksum of the whole object with a part of it, which clients would take for damage.
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
         "BUCKET": endpoints.bucket,
         "ROLE_ARN": endpoints.role_arn,
         "PGHOST": endpoints.postgres_host,

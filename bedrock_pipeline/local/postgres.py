@@ -59,7 +59,7 @@ def start_postgres(home: Path, port: int, user: str, password: str, databases: t
     child.wait_until(lambda: _answers(f"{dsn} dbname=postgres"))
     with psycopg.connect(f"{dsn} dbname=postgres", autocommit=True) as connection:
         for name in databases:
-            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone():
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     return child
 

@@ -21,6 +21,7 @@ from bedrock_pipeline.local.home import LocalError
 _PR_SET_PDEATHSIG = 1
 _START_SECONDS = 60.0
 _END_SECONDS = 20.0
+_LEFTOVER_SECONDS = 5.0
 
 
 def free_port() -> int:
@@ -126,7 +127,8 @@ class Child:
 
 
 def end_leftovers(home: Path) -> None:
-    """End children that a killed parent left running at this home."""
+    """End what a killed parent left running at this home, with its descendants."""
+    left: list[psutil.Process] = []
     for pid_file in (home / "run").glob("*.pid"):
         pid, started = pid_file.read_text().split()
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -134,13 +136,14 @@ def end_leftovers(home: Path) -> None:
             if (
                 abs(process.create_time() - float(started)) < 1
             ):  # else the number was given to another process
+                left += [process, *process.children(recursive=True)]
                 process.send_signal(signal.SIGINT if pid_file.stem == "postgres" else signal.SIGTERM)
-                try:
-                    process.wait(_END_SECONDS)
-                except psutil.TimeoutExpired:
-                    process.kill()
-                    process.wait(_END_SECONDS)
         pid_file.unlink(missing_ok=True)
+    _, stubborn = psutil.wait_procs(left, timeout=_LEFTOVER_SECONDS)
+    for process in stubborn:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(stubborn, timeout=_LEFTOVER_SECONDS)
 
 
 def _die_with_parent(end_signal: signal.Signals) -> Callable[[], None] | None:

@@ -5,6 +5,7 @@ What belongs here: Dagster's configuration of them, and finding the embedded def
 
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,8 @@ from bedrock_pipeline.settings import NotConfiguredError, Settings
 from bedrock_pipeline.stages.context import Context, open_context
 
 _LOG = logging.getLogger(__name__)
+_OPENING = threading.Lock()
+_OPEN: dict[Settings, Context] = {}
 
 
 class DeploymentResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it yields itself
@@ -52,10 +55,12 @@ class DeploymentResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
 
     @contextmanager
     def open(self) -> Iterator[Context]:
-        """Connections to everything, closed at the end of the block."""
+        """Connections to everything; they stay open in this process, since a sensor comes back every few seconds."""
         settings = self.settings()  # first: it may point the environment at the embedded default
-        with open_context(settings, s3=self.s3.get_client()) as context:
-            yield context
+        with _OPENING:
+            if settings not in _OPEN:
+                _OPEN[settings] = open_context(settings, s3=self.s3.get_client())
+        yield _OPEN[settings]
 
 
 def settings_here() -> Settings:
