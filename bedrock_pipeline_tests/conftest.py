@@ -1,0 +1,79 @@
+"""Fixtures that every room's tests may use: a real Postgres, a real S3, the emulator.
+
+Each pytest worker starts one embedded stack, at first use; each test gets a fresh database and a bucket of its own.
+"""
+
+import itertools
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from psycopg import sql
+
+from bedrock_pipeline.local import Endpoints, Stack, StackConfig, environment
+from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.stages.context import Context, open_context
+
+# Shared machines are slow at times; what is tested is never how long an example takes.
+settings.register_profile("shared", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
+
+_OURS = ("AWS_", "PG", "BEDROCK_PIPELINE_", "BUCKET", "ROLE_ARN", "DAGSTER_HOME")
+
+
+@pytest.fixture(autouse=True)
+def no_real_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test can reach an account or a database of the person who runs it."""
+    for name in [name for name in os.environ if name.startswith(_OURS) and name != "AWS_CA_BUNDLE"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+
+
+@pytest.fixture(scope="session")
+def stack_endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    home = tmp_path_factory.mktemp("stack")
+    with Stack(StackConfig(home, emulator=("--speed", "2000"))) as stack:
+        yield stack.endpoints
+
+
+@pytest.fixture
+def postgres_dsn(stack_endpoints: Endpoints) -> Iterator[str]:
+    """An empty database."""
+    name = sql.Identifier(f"test_{uuid.uuid4().hex}")
+    with psycopg.connect(stack_endpoints.dsn("postgres"), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
+        yield stack_endpoints.dsn(name.as_string().strip('"'))
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+_BUCKETS = (f"test-{os.getpid()}-{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def context(
+    stack_endpoints: Endpoints, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Context]:
+    """A deployment of this test's own: an empty, migrated ledger and an empty bucket; the emulator is shared."""
+    bucket = next(_BUCKETS)
+    (stack_endpoints.s3_root / bucket).mkdir()
+    for name, value in environment(stack_endpoints).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BUCKET", bucket)
+    monkeypatch.setenv("BEDROCK_PIPELINE_DATABASE_DSN", postgres_dsn)
+    with open_context(Settings.from_environment()) as opened:
+        opened.ledger.migrate()
+        yield opened
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """An empty work folder."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder

@@ -1,0 +1,98 @@
+"""Packing: every record in exactly one chunk, no limit ever broken, the same bytes again."""
+
+import tempfile
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.records.pack import BelowMinimumError, Line, pack, too_large
+
+_CARRY = pa.schema([("n", pa.int64())])
+
+
+def lines_of(texts: list[str]) -> list[Line]:
+    return [
+        Line(
+            f"r{number}",
+            (number,),
+            orjson.dumps({"recordId": f"r{number}", "modelInput": {"t": text}}) + b"\n",
+        )
+        for number, text in enumerate(texts)
+    ]
+
+
+def packed(lines: list[Line], limits: Limits) -> list[tuple[bytes, list[str], list[int], int]]:
+    with tempfile.TemporaryDirectory() as folder:
+        return [
+            (
+                chunk.files[0].path.read_bytes(),
+                pq.read_table(chunk.index)["record_id"].to_pylist(),
+                pq.read_table(chunk.index)["n"].to_pylist(),
+                chunk.sequence,
+            )
+            for chunk in pack(lines, limits, _CARRY, Path(folder))
+        ]
+
+
+@given(
+    texts=st.lists(st.text(max_size=30), min_size=1, max_size=60),
+    low=st.integers(1, 8),
+    spare=st.integers(0, 12),
+    most_bytes=st.integers(300, 3000),
+)
+def test_every_record_is_in_exactly_one_chunk_and_no_limit_is_broken(
+    texts: list[str], low: int, spare: int, most_bytes: int
+) -> None:
+    limits = Limits(
+        min_records=low, max_records=2 * low - 1 + spare, max_file_bytes=most_bytes, max_job_bytes=10_000
+    )
+    lines = [line for line in lines_of(texts) if not too_large(line.data, limits)]
+    try:
+        chunks = packed(lines, limits)
+    except BelowMinimumError:
+        small = len(lines) < low
+        large = sum(len(line.data) for line in lines) > most_bytes
+        assert small or large, "only too few records, or too large ones, may be refused"
+        return
+    assert [one for data, *_ in chunks for one in data.splitlines(keepends=True)] == [
+        line.data for line in lines
+    ]
+    assert [one for _, ids, _, _ in chunks for one in ids] == [line.record_id for line in lines]
+    assert [one for _, _, carried, _ in chunks for one in carried] == [line.carried[0] for line in lines]
+    assert [sequence for *_, sequence in chunks] == list(range(len(chunks)))
+    for data, ids, *_ in chunks:
+        assert low <= len(ids) <= limits.max_records
+        assert len(data) <= most_bytes
+    assert packed(lines, limits) == chunks
+
+
+@pytest.mark.parametrize(
+    ("records", "sizes"),
+    [
+        (100, [100]),
+        (1000, [1000]),
+        (1001, [501, 500]),
+        (1099, [550, 549]),
+        (1100, [1000, 100]),
+        (2050, [1000, 525, 525]),
+    ],
+)
+def test_the_tail_is_balanced(records: int, sizes: list[int]) -> None:
+    limits = Limits(min_records=100, max_records=1000)
+    assert [len(ids) for _, ids, _, _ in packed(lines_of(["x"] * records), limits)] == sizes
+
+
+def test_too_few_records_name_the_limit_and_the_setting() -> None:
+    with pytest.raises(BelowMinimumError, match=r"has 99 records.*at least 100.*limits\.min_records"):
+        packed(lines_of(["x"] * 99), Limits())
+
+
+def test_limits_that_no_tail_could_keep_are_refused() -> None:
+    with pytest.raises(ValueError, match="twice min_records"):
+        Limits(min_records=100, max_records=150)
