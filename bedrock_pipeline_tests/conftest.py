@@ -14,12 +14,15 @@ import pytest
 from hypothesis import HealthCheck, settings
 from psycopg import sql
 
+from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.local import Endpoints, Stack, StackConfig, environment
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.context import Context, open_context
 
 # Shared machines are slow at times; what is tested is never how long an example takes.
-settings.register_profile("shared", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "shared", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("shared")
 
 _OURS = ("AWS_", "PG", "BEDROCK_PIPELINE_", "BUCKET", "ROLE_ARN", "DAGSTER_HOME")
@@ -61,12 +64,13 @@ def context(
 ) -> Iterator[Context]:
     """A deployment of this test's own: an empty, migrated ledger and an empty bucket; the emulator is shared."""
     bucket = next(_BUCKETS)
-    (stack_endpoints.s3_root / bucket).mkdir()
     for name, value in environment(stack_endpoints).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("BUCKET", bucket)
     monkeypatch.setenv("BEDROCK_PIPELINE_DATABASE_DSN", postgres_dsn)
-    with open_context(Settings.from_environment()) as opened:
+    here = Settings.from_environment()
+    s3_client(here).create_bucket(Bucket=bucket)
+    with open_context(here) as opened:
         opened.ledger.migrate()
         yield opened
 

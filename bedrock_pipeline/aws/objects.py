@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ResponseStreamingError
 
@@ -220,8 +221,14 @@ def _missing(uri: str) -> ObjectMissingError:
 def _explained(action: str, uri: str) -> Iterator[None]:
     try:
         yield
+    except Boto3Error as error:  # transfers wrap what they meet
+        raise _failure(action, uri, _met(error)) from error
     except (ClientError, BotoCoreError) as error:
         raise _failure(action, uri, error) from error
+
+
+def _met(error: Boto3Error) -> Exception:
+    return error.__context__ if isinstance(error.__context__, ClientError) else error
 
 
 def _failure(action: str, uri: str, error: Exception) -> AwsError:

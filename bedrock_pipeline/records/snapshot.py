@@ -154,7 +154,7 @@ def _with_ids(batch: IntakeBatch, plan: SnapshotPlan, rejected: RejectionWriter)
         else:
             ids.append(record_id)
             keep.append(index)
-    table = pa.Table.from_batches([batch.rows]).select(list(plan.kept)).take(keep)
+    table = pa.Table.from_batches([batch.rows]).select(list(plan.kept)).take(pa.array(keep, pa.int64()))
     return table.add_column(0, "record_id", pa.array(ids, pa.string())).append_column(
         _POSITION, pa.array([batch.positions[index] for index in keep], pa.int64())
     )
@@ -195,7 +195,7 @@ def _without_doubles(
     rejected.add(
         *(Rejection(positions[row], "record id occurred before", ids[row]) for row in sorted(doubled))
     )
-    return table.take([row for row in range(table.num_rows) if row not in doubled])
+    return table.take(pa.array([row for row in range(table.num_rows) if row not in doubled], pa.int64()))
 
 
 def _hash(table: pa.Table, digest: Any) -> None:
