@@ -1,0 +1,176 @@
+"""What Dagster is given: names, and sensors that ask for runs once."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as pa_dataset
+import pytest
+from dagster_aws.s3 import S3Resource
+
+from bedrock_pipeline.definitions import defs
+from bedrock_pipeline.orchestration import Names, build_definitions
+from bedrock_pipeline.orchestration.names import DEPLOYMENT
+from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.poll import poll_jobs
+
+CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
+CHUNK = "d--00000"
+_RESOURCES = {DEPLOYMENT: DeploymentResource(s3=S3Resource())}
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def definitions(tmp_path: Path) -> dg.Definitions:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"id": f"r{n}", "text": f"t{n}"}) + "\n" for n in range(120)))
+    one = Pipeline(
+        name="p", model_id=CLAUDE, source=str(path), record_id="id", prompt="{{ text }}", daily=True
+    )
+
+    names = Names("p")
+
+    @dg.asset(key="frame", ins={"results": dg.AssetIn(names.asset("results"))}, partitions_def=names.datasets)
+    def frame(results: pd.DataFrame) -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(metadata={"rows": len(results)})
+
+    @dg.asset(key="table", ins={"results": dg.AssetIn(names.asset("results"))}, partitions_def=names.datasets)
+    def table(results: pa.Table) -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(metadata={"rows": results.num_rows})
+
+    @dg.asset(key="lazy", ins={"results": dg.AssetIn(names.asset("results"))}, partitions_def=names.datasets)
+    def lazy(results: pa_dataset.Dataset) -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(metadata={"rows": results.count_rows()})
+
+    return build_definitions([one], downstream=[frame, table, lazy])
+
+
+def tick(definitions: dg.Definitions, instance: dg.DagsterInstance, sensor: str) -> list[dg.RunRequest]:
+    """What a sensor asks for now."""
+    result = evaluate(definitions, instance, sensor)
+    return list(result.run_requests or []) if isinstance(result, dg.SensorResult) else []
+
+
+def evaluate(definitions: dg.Definitions, instance: dg.DagsterInstance, sensor: str) -> object:
+    with dg.build_sensor_context(instance=instance, definitions=definitions, resources=_RESOURCES) as context:
+        return definitions.get_repository_def().get_sensor_def(sensor)(context)
+
+
+def run(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, request: dg.RunRequest, *, raises: bool = True
+) -> bool:
+    job = definitions.resolve_job_def(str(request.job_name))
+    return job.execute_in_process(
+        instance=instance, partition_key=request.partition_key, raise_on_error=raises
+    ).success
+
+
+def materialized(instance: dg.DagsterInstance, asset: str) -> set[str]:
+    return set(instance.get_materialized_partitions(Names("p").asset(asset)))
+
+
+def test_everything_is_named_by_its_pipeline() -> None:
+    repository = defs.get_repository_def()
+    stages = {"input_dataset", "batch_chunks", "submitted_jobs", "parsed_results", "results"}
+    keys = {key.to_user_string() for key in repository.assets_defs_by_key}
+    for pipeline in ("stdlib_docstrings", "own_files"):
+        assert {f"{pipeline}/{stage}" for stage in stages} <= keys
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        *("launch_datasets", "submit_due_chunks", "poll_jobs", "collect_ended_jobs", "publish_datasets"),
+        *("reconcile_submissions", "downstream_assets"),
+    }
+
+
+def test_without_any_setting_sensors_say_what_to_do(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BEDROCK_PIPELINE_HOME", str(tmp_path / "nothing"))
+    result = evaluate(definitions, instance, "submit_due_chunks")
+    assert isinstance(result, dg.SkipReason)
+    assert "bedrock-pipeline dev" in str(result.skip_message)
+
+
+def test_a_dataset_runs_through_the_sensors(
+    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    context.ledger.datasets.request("p", "d", {}, launch=True)
+    [launch] = tick(definitions, instance, "launch_datasets")
+    assert launch.run_key == "prepare:p:d:1"
+    assert tick(definitions, instance, "launch_datasets") == [], "an offer is alive"
+    assert run(definitions, instance, launch)
+    assert instance.get_dynamic_partitions("p_chunks") == [CHUNK]
+    [submit] = tick(definitions, instance, "submit_due_chunks")
+    assert run(definitions, instance, submit)
+    assert materialized(instance, "submitted_jobs") == {CHUNK}
+    assert tick(definitions, instance, "submit_due_chunks") == []
+    while poll_jobs(context, ["p"]).in_flight:
+        pass
+    [parse] = tick(definitions, instance, "collect_ended_jobs")
+    assert run(definitions, instance, parse)
+    [publish] = tick(definitions, instance, "publish_datasets")
+    assert run(definitions, instance, publish)
+    assert materialized(instance, "results") == {"d"}
+    for sensor in ("launch_datasets", "submit_due_chunks", "collect_ended_jobs", "publish_datasets"):
+        assert tick(definitions, instance, sensor) == []
+    downstream = [definitions.resolve_assets_def(name) for name in ("frame", "table", "lazy")]
+    result = dg.materialize(
+        [*downstream, *(definitions.resolve_assets_def(Names("p").asset(a)) for a in ("results",))],
+        instance=instance,
+        partition_key="d",
+        selection=[asset.key for asset in downstream],
+    )
+    rows = [
+        materialization.metadata["rows"].value
+        for asset in downstream
+        for materialization in result.asset_materializations_for_node(asset.node_def.name)
+    ]
+    assert rows == [120, 120, 120]
+
+
+def test_clicks_in_the_wrong_order_say_why_not_yet(
+    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    instance.add_dynamic_partitions("p_datasets", ["d"])
+    instance.add_dynamic_partitions("p_chunks", [CHUNK])
+    said = {}
+    for kind, key in (("publish", "d"), ("submit", CHUNK), ("parse", CHUNK)):
+        job = definitions.resolve_job_def(f"p_{kind}")
+        result = job.execute_in_process(instance=instance, partition_key=key, raise_on_error=False)
+        assert not result.success
+        failure = next(event for event in result.all_events if event.is_step_failure)
+        said[kind] = str(failure.step_failure_data.error_display_string)
+    assert "not packed yet" in said["publish"]
+    assert "has no chunk" in said["submit"]
+    assert "has no chunk" in said["parse"]
+
+
+def test_a_chunk_without_a_slot_is_green_and_missing(
+    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    context.ledger.datasets.request("p", "d", {}, launch=True)
+    assert run(definitions, instance, tick(definitions, instance, "launch_datasets")[0])
+    with context.ledger.database.connection() as connection:
+        connection.execute("UPDATE bedrock_pipeline.quota_groups SET max_jobs = 0")
+    job = definitions.resolve_job_def("p_submit")
+    assert job.execute_in_process(instance=instance, partition_key=CHUNK).success
+    assert materialized(instance, "submitted_jobs") == set()
+
+
+def test_input_that_is_not_fit_ends_the_wish_and_shows_red(
+    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    context.ledger.datasets.request("p", "d", {"prompt": "{{ no_such_column }}"}, launch=True)
+    [launch] = tick(definitions, instance, "launch_datasets")
+    assert not run(definitions, instance, launch, raises=False)
+    assert materialized(instance, "input_dataset") == set()
+    assert context.ledger.datasets.to_launch(["p"], 1) == []
