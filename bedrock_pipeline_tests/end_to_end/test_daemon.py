@@ -1,0 +1,75 @@
+"""The real daemon and webserver: two pipelines of one code location, running at once."""
+
+import json
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as pa_dataset
+import pytest
+
+from bedrock_pipeline.cli.services import running
+from bedrock_pipeline.local import file_uri
+from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.stages.context import Context, open_context
+
+PIPELINES = ("stdlib_docstrings", "own_files")
+QUERY = """
+query ($path: [String!]!) {
+  assetNodeOrError(assetKey: {path: $path}) {
+    ... on AssetNode { assetPartitionStatuses { ... on DefaultPartitionStatuses { materializedPartitions failedPartitions } } }
+  }
+}
+"""
+
+
+def partitions(url: str, *path: str) -> dict[str, Any]:
+    body = json.dumps({"query": QUERY, "variables": {"path": path}}).encode()
+    request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found: dict[str, Any] = json.load(answer)["data"]["assetNodeOrError"]["assetPartitionStatuses"]
+    return found
+
+
+def published(context: Context, pipeline: str) -> str | None:
+    row = context.ledger.datasets.get(pipeline, "d")
+    return row.results_uri if row else None
+
+
+@pytest.mark.end_to_end
+def test_two_pipelines_run_at_once_and_dagster_knows_it(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"id": f"r{n}", "text": f"t{n}"}) + "\n" for n in range(1100)))
+    request = {"source": str(path), "prompt": "{{ text }}", "record_id": "id", "carry": []}
+    with (
+        running(
+            tmp_path / "home", module="bedrock_pipeline.definitions", speed=1000, poll_seconds=1
+        ) as services,
+        open_context(Settings.from_environment()) as context,
+    ):
+        for pipeline in PIPELINES:
+            context.ledger.datasets.request(pipeline, "d", request, launch=True)
+        deadline = time.monotonic() + 240
+        while not all(published(context, pipeline) for pipeline in PIPELINES):
+            assert time.monotonic() < deadline, "not published in time"
+            time.sleep(1)
+        for pipeline in PIPELINES:
+            uri = published(context, pipeline)
+            assert uri is not None
+            table = pa_dataset.dataset(file_uri(services.endpoints, uri), format="parquet").to_table()
+            assert sorted(table["record_id"].to_pylist()) == sorted(f"r{n}" for n in range(1100))
+            assert table["chunk_key"].unique().sort().to_pylist() == ["d--00000", "d--00001"]
+            for asset, keys in {
+                "input_dataset": ["d"],
+                "batch_chunks": ["d"],
+                "submitted_jobs": ["d--00000", "d--00001"],
+                "parsed_results": ["d--00000", "d--00001"],
+            }.items():
+                found = partitions(services.url, pipeline, asset)
+                assert sorted(found["materializedPartitions"]) == keys, (pipeline, asset)
+                assert found["failedPartitions"] == []
+        deadline = time.monotonic() + 30  # the ledger publishes a moment before its run ends
+        while not all(partitions(services.url, p, "results")["materializedPartitions"] for p in PIPELINES):
+            assert time.monotonic() < deadline, "Dagster was not told of the publication"
+            time.sleep(1)
