@@ -30,7 +30,7 @@ from bedrock_pipeline.records.template import Template
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.context import Context, open_context
 
-_SPEED = 100.0
+_SPEED = 150.0
 _POLL_SECONDS = 2
 _PATIENCE_SECONDS = 1_800
 _EXAMPLES = 3

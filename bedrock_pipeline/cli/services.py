@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bedrock_pipeline.local import Endpoints, Stack, StackConfig, environment
-from bedrock_pipeline.local.process import Child, check_port
+from bedrock_pipeline.local.process import Child, check_port, free_port
 from bedrock_pipeline.local.s3 import listens
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.context import open_context
@@ -46,6 +46,13 @@ sensors:
 retention:
   sensor:
     purge_after_days: {skipped: 1, success: 30}
+"""
+_WORKSPACE = """\
+load_from:
+  - grpc_server:
+      host: 127.0.0.1
+      port: {port}
+      location_name: {module}
 """
 
 
@@ -102,14 +109,19 @@ def _start_dagster(parts: ExitStack, home: Path, module: str, port: int) -> None
 
     end_leftover_runs()
     programs = Path(sys.executable).parent
-    for name, arguments in (
-        ("daemon", [str(programs / "dagster-daemon"), "run", "-m", module]),
-        (
-            "webserver",
-            [str(programs / "dagster-webserver"), "-m", module, "-h", "127.0.0.1", "-p", str(port)],
-        ),
-    ):
-        child = Child(name, arguments, home, os.environ, end_signal=signal.SIGINT)
+    code_port, workspace = free_port(), home / "dagster" / "workspace.yaml"
+    workspace.write_text(_WORKSPACE.format(port=code_port, module=module))
+
+    def start(name: str, program: str, *arguments: str, port: int = 0) -> None:
+        child = Child(name, [str(programs / program), *arguments], home, os.environ, end_signal=signal.SIGINT)
         parts.callback(child.end)
-        if name == "webserver":
+        if port:
             child.wait_until(lambda: listens(port))
+
+    # One code server for both, since each of its own would import the code once more.
+    code = ("api", "grpc", "-m", module, "-h", "127.0.0.1", "-p", str(code_port), "--location-name", module)
+    start("code", "dagster", *code, port=code_port)
+    start("daemon", "dagster-daemon", "run", "-w", str(workspace))
+    start(
+        "webserver", "dagster-webserver", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port), port=port
+    )

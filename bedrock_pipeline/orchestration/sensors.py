@@ -20,6 +20,8 @@ from bedrock_pipeline.stages.reconcile import reconcile
 
 #: Run requests in one tick at the most; each costs the daemon about a quarter of a second.
 _MOST = 50
+#: Between two looks into the ledger.
+_SECONDS = 3
 _Tick = Callable[[dg.SensorEvaluationContext, Context], dg.SensorResult | dg.SkipReason]
 
 
@@ -70,13 +72,19 @@ def build_sensors(
         return _settle(opened, names)
 
     return [
-        _sensor("launch_datasets", launch, jobs, 2, "Starts datasets that were asked for."),
+        _sensor("launch_datasets", launch, jobs, _SECONDS, "Starts datasets that were asked for."),
         _sensor(
-            "submit_due_chunks", submit, jobs, 2, "Submits as many chunks as are due and have a free slot."
+            "submit_due_chunks",
+            submit,
+            jobs,
+            _SECONDS,
+            "Submits as many chunks as are due and have a free slot.",
         ),
         _sensor("poll_jobs", poll, jobs, poll_seconds, "Looks at Bedrock once for all jobs in flight."),
-        _sensor("collect_ended_jobs", collect, jobs, 2, "Reads the results of jobs that have ended."),
-        _sensor("publish_datasets", publish, jobs, 2, "Publishes datasets with nothing left to wait for."),
+        _sensor("collect_ended_jobs", collect, jobs, _SECONDS, "Reads the results of jobs that have ended."),
+        _sensor(
+            "publish_datasets", publish, jobs, _SECONDS, "Publishes datasets with nothing left to wait for."
+        ),
         _sensor(
             "reconcile_submissions",
             settle,
