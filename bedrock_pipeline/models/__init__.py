@@ -3,7 +3,7 @@
 What belongs here: one file a family, and finding the family of a model id. What does not: prices, prompts, AWS.
 """
 
-from bedrock_pipeline.models.family import Answer, Family
+from bedrock_pipeline.models.family import Answer, BodyError, Family
 from bedrock_pipeline.models.registry import family_of
 
-__all__ = ["Answer", "Family", "family_of"]
+__all__ = ["Answer", "BodyError", "Family", "family_of"]

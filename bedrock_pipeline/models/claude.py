@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import Answer, AnswerShapeError, Json, member
+from bedrock_pipeline.models.family import Answer, Json, count_at, joined_text, list_at, word_at
 
 
 class Claude:
@@ -27,12 +27,9 @@ class Claude:
 
     def answer(self, output: Json) -> Answer:
         """All text blocks, joined."""
-        blocks = member(output, "content")
-        if not isinstance(blocks, list):
-            raise AnswerShapeError("content is not a list of blocks")
         return Answer(
-            text="".join(block.get("text", "") for block in blocks if block.get("type") == "text"),
-            stop_reason=output.get("stop_reason"),
-            input_tokens=member(output, "usage", "input_tokens"),
-            output_tokens=member(output, "usage", "output_tokens"),
+            text=joined_text(list_at(output, "content")),
+            stop_reason=word_at(output, "stop_reason"),
+            input_tokens=count_at(output, "usage", "input_tokens"),
+            output_tokens=count_at(output, "usage", "output_tokens"),
         )

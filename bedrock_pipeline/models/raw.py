@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import Answer, Json
+from bedrock_pipeline.models.family import Answer, BodyError, Json
 
 
 class Raw:
@@ -19,10 +19,11 @@ class Raw:
         """Refused.
 
         Raises:
-            ValueError: always.
+            BodyError: always.
         """
-        raise ValueError(
-            "this model's request body is not known; give model_input, a column with the whole body"
+        raise BodyError(
+            "The request body of this model is not known.",
+            "Give model_input, a column with the whole body, in place of a prompt.",
         )
 
     def answer(self, output: Json) -> Answer:  # noqa: ARG002  # kept in raw_output

@@ -6,22 +6,42 @@ What belongs here: the list of families, and taking ids and ARNs apart.
 import re
 
 from bedrock_pipeline.models.claude import Claude
+from bedrock_pipeline.models.cohere_embed import CohereEmbed
+from bedrock_pipeline.models.converse import Converse
 from bedrock_pipeline.models.family import Family
+from bedrock_pipeline.models.llama import Llama
+from bedrock_pipeline.models.mistral import Mistral
+from bedrock_pipeline.models.nova import Nova
 from bedrock_pipeline.models.raw import Raw
 from bedrock_pipeline.models.titan_embed import TitanEmbed
 
-_FAMILIES: tuple[Family, ...] = (Claude(), TitanEmbed(), Raw())
+_FAMILIES: tuple[Family, ...] = (
+    Claude(),
+    TitanEmbed(),
+    Nova(),
+    Llama(),
+    Mistral(),
+    CohereEmbed(),
+    Raw(),
+)
+_CONVERSE = Converse()
 #: A cross-region inference profile puts its geography before the model: `us.anthropic.…`.
 _GEOGRAPHY = re.compile(r"^(global|us-gov|us|eu|apac|jp|au|ca)\.")
 
 
 def bare_model(model_id: str) -> str:
-    """The model behind an id, a foundation model's or inference profile's ARN, or a profile's id."""
-    name = model_id.rpartition("/")[2] if model_id.startswith("arn:") else model_id
+    """The model behind an id, a profile's id, or the ARN of a foundation model, profile or custom model.
+
+    An ARN that does not name a model, such as an application inference profile's, gives its own last part.
+    """
+    # The ARN of a custom model ends in `custom-model/<base model>/<id>`, the others in `<kind>/<model>`.
+    name = model_id.split("/")[1] if model_id.startswith("arn:") and "/" in model_id else model_id
     return _GEOGRAPHY.sub("", name)
 
 
-def family_of(model_id: str) -> Family:
-    """The family of a model; `Raw` where no other owns it."""
+def family_of(model_id: str, *, converse: bool = False) -> Family:
+    """The family of a model; `Raw` where no other owns it, `Converse` for jobs of that invocation type."""
+    if converse:
+        return _CONVERSE
     bare = bare_model(model_id)
     return next(family for family in _FAMILIES if family.owns(bare))

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import Answer, AnswerShapeError, Json, member
+from bedrock_pipeline.models.family import Answer, BodyError, Json, count_at, member, vector_of
+
+_DIMENSIONS = (256, 512, 1024)
 
 
 class TitanEmbed:
@@ -19,15 +21,24 @@ class TitanEmbed:
         """The text; an embedding model has no system prompt, so one is refused.
 
         Raises:
-            ValueError: a system prompt is given.
+            BodyError: a system prompt is given, or a dimension that the model does not have.
         """
         if system:
-            raise ValueError("an embedding model takes no system prompt")
+            raise BodyError("An embedding model takes no system prompt.", "Leave `system` out.")
+        if parameters.get("dimensions", 256) not in _DIMENSIONS:
+            raise BodyError(
+                f"Titan embeddings have no {parameters['dimensions']} dimensions.",
+                "Set parameters.dimensions to 256, 512 or 1024.",
+            )
         return {**parameters, "inputText": prompt}
 
     def answer(self, output: Json) -> Answer:
         """The vector; tokens stand in `inputTextTokenCount`, there is no `usage`."""
-        vector = output.get("embedding") or output.get("embeddingsByType", {}).get("float")
-        if not isinstance(vector, list):
-            raise AnswerShapeError("the answer has no embedding")
-        return Answer(embedding=vector, input_tokens=member(output, "inputTextTokenCount"), output_tokens=0)
+        vector = output.get("embedding")
+        if vector is None:
+            vector = member(output, "embeddingsByType", "float")
+        return Answer(
+            embedding=vector_of(vector),
+            input_tokens=count_at(output, "inputTextTokenCount"),
+            output_tokens=0,
+        )

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from bedrock_pipeline.errors import BedrockPipelineError
 
-_DATASET = re.compile(r"^[A-Za-z0-9.-]{1,40}$")
+_DATASET = re.compile(r"(?!.*--)[A-Za-z0-9.-]{1,40}")
 _CHUNK = re.compile(
-    r"^(?P<dataset>[A-Za-z0-9.-]{1,40}?)--(?:v(?P<version>\d+)-)?(?:r(?P<round>\d+)-)?(?P<sequence>\d{5,})$"
+    r"(?P<dataset>[A-Za-z0-9.-]+)--(?:v(?P<version>[0-9]+)-)?(?:r(?P<round>[0-9]+)-)?(?P<sequence>[0-9]{5,})"
 )
 
 
@@ -39,8 +39,8 @@ class ChunkKey:
         Raises:
             KeyRuleError: it is none.
         """
-        found = _CHUNK.match(key)
-        if not found:
+        found = _CHUNK.fullmatch(key)
+        if not found or not _DATASET.fullmatch(found["dataset"]):
             raise KeyRuleError(f"{key!r} is not a chunk key.", "It looks like <dataset>--00007.")
         return cls(
             found["dataset"], int(found["version"] or 1), int(found["round"] or 1), int(found["sequence"])
@@ -53,7 +53,7 @@ def check_dataset_key(key: str) -> str:
     Raises:
         KeyRuleError: it does not.
     """
-    if not _DATASET.match(key) or "--" in key:
+    if not _DATASET.fullmatch(key):
         raise KeyRuleError(
             f"{key!r} is not a dataset key.",
             "Use 1 to 40 letters, digits, dots and single hyphens, such as 2026-11-24.",

@@ -16,7 +16,7 @@ from bedrock_pipeline.records.template import Template, TemplateError
 CLAUDE = family_of("us.anthropic.claude-3-haiku-20240307-v1:0")
 
 
-@pytest.mark.parametrize("key", ["", "a--b", "a b", "a/b", "ü", "x" * 41, "a_b"])
+@pytest.mark.parametrize("key", ["", "a--b", "a b", "a/b", "ü", "x" * 41, "a_b", "a\n"])
 def test_a_dataset_key_that_breaks_the_rule_is_refused(key: str) -> None:
     with pytest.raises(KeyRuleError):
         check_dataset_key(key)
@@ -33,6 +33,23 @@ def test_a_dataset_key_that_breaks_the_rule_is_refused(key: str) -> None:
 def test_chunk_keys_are_read_back(dataset: str, version: int, round_: int, sequence: int) -> None:
     key = ChunkKey(check_dataset_key(dataset), version, round_, sequence)
     assert ChunkKey.parse(str(key)) == key
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "d",
+        "d--1",
+        "d--00001\n",
+        "a--b--00001",
+        "d--\N{ARABIC-INDIC DIGIT ONE}0000",
+        "--00001",
+        "x" * 41 + "--00001",
+    ],
+)
+def test_what_is_no_chunk_key_is_refused(key: str) -> None:
+    with pytest.raises(KeyRuleError):
+        ChunkKey.parse(key)
 
 
 def test_chunk_keys_look_as_documented() -> None:
@@ -65,11 +82,12 @@ def test_a_wire_id_is_safe_and_an_ordinary_id_travels_as_it_is(record_id: str) -
     assert travelling.isascii()
     assert 1 <= len(travelling) <= 64
     assert wire_id("row-0001") == "row-0001"
+    assert travelling == record_id or wire_id(travelling) != travelling, "no id passes for another's hash"
 
 
 @given(st.text(), st.text(), st.text())
 def test_a_line_is_what_the_family_would_send(record_id: str, prompt_part: str, value: str) -> None:
-    literal = prompt_part.replace("{{", "").replace("}}", "")
+    literal = prompt_part.replace("{", "").replace("}", "")
     template = RequestTemplate(
         CLAUDE, prompt=literal + "{{ a }}!", model_input=None, parameters={"max_tokens": 5}
     )

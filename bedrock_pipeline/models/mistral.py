@@ -1,0 +1,53 @@
+"""Mistral: the native completion body, and both shapes of its answers."""
+
+from typing import Any
+
+from bedrock_pipeline.models.family import (
+    Answer,
+    BodyError,
+    Json,
+    count_at,
+    first_at,
+    renamed,
+    text_at,
+    word_at,
+)
+
+
+class Mistral:
+    """A prompt in, its continuation out. The prompt is sent as it is, with the model's own marks if any."""
+
+    name = "mistral"
+    embeds = False
+
+    def owns(self, model: str) -> bool:
+        """Every model of Mistral."""
+        return model.startswith("mistral.")
+
+    def body(self, prompt: str, system: str | None, parameters: Json) -> dict[str, Any]:
+        """The prompt; `stop_sequences` is `stop` here.
+
+        Raises:
+            BodyError: a system prompt is given; the body has no place for it.
+        """
+        if system:
+            raise BodyError(
+                "Mistral's body has no system prompt.",
+                "Write it into the prompt, between the model's own marks.",
+            )
+        return {**renamed(parameters, {"stop_sequences": "stop"}), "prompt": prompt}
+
+    def answer(self, output: Json) -> Answer:
+        """The first continuation; models with chat completion give `choices`, the others `outputs`."""
+        if "choices" in output:
+            choice = first_at(output, "choices")
+            text, stop = text_at(choice, "message", "content"), word_at(choice, "finish_reason")
+        else:
+            choice = first_at(output, "outputs")
+            text, stop = text_at(choice, "text"), None
+        return Answer(
+            text=text,
+            stop_reason=word_at(choice, "stop_reason") or stop,
+            input_tokens=count_at(output, "usage", "prompt_tokens"),
+            output_tokens=count_at(output, "usage", "completion_tokens"),
+        )
