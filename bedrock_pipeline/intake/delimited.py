@@ -4,17 +4,19 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from bedrock_pipeline.intake.source import BATCH_ROWS, InputError, InputFile, IntakeBatch
+from bedrock_pipeline.intake.source import InputError, InputFile, IntakeBatch, in_blocks
 from bedrock_pipeline.intake.typed import infer_schema, to_batch
 from bedrock_pipeline.records.rejections import Rejection
 
 # Prompts can be long; the standard library's own bound is 128 KiB.
 csv.field_size_limit(1 << 30)
+
+#: A row's position, and its fields or why it is none.
+_Row: TypeAlias = "tuple[int, dict[str, str] | str]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +33,12 @@ class CsvSource:
     def columns(self) -> list[str]:
         """Names of the first file's header."""
         with self.files[0].open() as stream:
-            header = next(_reader(stream), None)
-        if not header:
-            raise InputError(f"{self.files[0].name} is empty.", "A CSV file begins with a header line.")
-        return header
+            return _header(_reader(stream), self.files[0].name)
 
     def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
         """Row by row, in batches of one type."""
         schema = infer_schema(columns, [], self.column_types)
-        lines = self._rows()
-        while block := list(islice(lines, BATCH_ROWS)):
+        for block in in_blocks(self._rows(columns)):
             unreadable = [Rejection(position, row) for position, row in block if isinstance(row, str)]
             rows = [
                 (position, _converted(row, schema)) for position, row in block if not isinstance(row, str)
@@ -48,16 +46,27 @@ class CsvSource:
             batch, positions, unfitting = to_batch(rows, schema)
             yield IntakeBatch(batch, positions, unreadable + unfitting)
 
-    def _rows(self) -> Iterator[tuple[int, dict[str, str] | str]]:
+    def _rows(self, columns: Sequence[str]) -> Iterator[tuple[_Row, int]]:
         position = 0
         for file in self.files:
             with file.open() as stream:
                 reader = _reader(stream)
-                header = next(reader, [])
+                header = _header(reader, file.name)
+                if missing := [name for name in columns if name not in header]:
+                    raise InputError(f"{file.name} has no column {missing[0]!r}.", "Make the files alike.")
                 for fields in reader:
                     if fields:
-                        yield position, _row(header, fields)
+                        yield (position, _row(header, fields)), sum(map(len, fields))
                         position += 1
+
+
+def _header(reader: Iterator[list[str]], name: str) -> list[str]:
+    header = next(reader, None)
+    if not header:
+        raise InputError(f"{name} is empty.", "A CSV file begins with a header line.")
+    if doubled := [column for column in header if header.count(column) > 1]:
+        raise InputError(f"{name} has two columns named {doubled[0]!r}.", "Rename one.")
+    return header
 
 
 def _reader(stream: Any) -> Iterator[list[str]]:
@@ -85,6 +94,8 @@ def _value(text: str | None, wanted: pa.DataType) -> Any:
         return text
     if text == "":
         return None
+    if "_" in text:  # Python's own way to write numbers, nobody else's
+        return text
     try:
         if wanted == pa.int64():
             return int(text)

@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from itertools import chain, islice
+from typing import Any, TypeAlias
 
 import orjson
 import pyarrow as pa
 
-from bedrock_pipeline.intake.source import BATCH_ROWS, InputError, InputFile, IntakeBatch
+from bedrock_pipeline.intake.source import BATCH_ROWS, InputError, InputFile, IntakeBatch, in_blocks
 from bedrock_pipeline.intake.typed import infer_schema, to_batch
 from bedrock_pipeline.records.rejections import Rejection
+
+_MARK = b"\xef\xbb\xbf"  # some programs begin a file with a byte order mark
+#: A line's position, and its object or why it is none.
+_Line: TypeAlias = "tuple[int, dict[str, Any] | str]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,8 @@ class JsonlSource:
 
     def columns(self) -> list[str]:
         """The names that occur in the first rows."""
-        first = islice((row for _, row in self._lines() if isinstance(row, dict)), BATCH_ROWS)
+        objects = (row for block in self._blocks() for _, row in block if isinstance(row, dict))
+        first = islice(objects, BATCH_ROWS)
         names = list(dict.fromkeys(name for row in first for name in row))
         if not names:
             raise InputError(f"{self.files[0].name} holds no JSON object.", "One object a line is needed.")
@@ -31,23 +36,22 @@ class JsonlSource:
     def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
         """Line by line; types follow from the first rows."""
         schema: pa.Schema | None = None
-        lines = self._lines()
-        while block := list(islice(lines, BATCH_ROWS)):
+        for block in self._blocks():
             unreadable = [Rejection(position, row) for position, row in block if isinstance(row, str)]
             rows = [(position, row) for position, row in block if not isinstance(row, str)]
             schema = schema or infer_schema(columns, (row for _, row in rows), self.column_types)
             batch, positions, unfitting = to_batch(rows, schema)
             yield IntakeBatch(batch, positions, unreadable + unfitting)
 
-    def _lines(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
-        """Each line's position and object, or why it is none."""
-        position = 0
+    def _blocks(self) -> Iterator[list[_Line]]:
+        lines = enumerate(self._lines())
+        return in_blocks(((position, _parsed(line)), len(line)) for position, line in lines)
+
+    def _lines(self) -> Iterator[bytes]:
         for file in self.files:
             with file.open() as stream:
-                for line in stream:
-                    if line.strip():
-                        yield position, _parsed(line)
-                        position += 1
+                first = stream.readline().removeprefix(_MARK)
+                yield from (line for line in chain([first], stream) if line.strip())
 
 
 def _parsed(line: bytes) -> dict[str, Any] | str:

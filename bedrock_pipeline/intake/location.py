@@ -5,7 +5,9 @@ What belongs here: finding files and choosing the reader by their ending.
 
 import fnmatch
 import glob
+import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -77,15 +79,18 @@ def _here(location: str) -> list[InputFile]:
             f"There is no input file at {location}.",
             "Check the path; a folder must hold .parquet, .csv or .jsonl.",
         )
-    return [InputFile(name, lambda name=name: Path(name).open("rb")) for name in names]  # type: ignore[misc]  # a default binds the name
+    return [InputFile(name, partial(_open_here, name)) for name in names]
+
+
+def _open_here(name: str) -> BinaryIO:
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        raise InputError(f"{name} cannot be opened: {error.strerror}.", "Check its permissions.") from error
 
 
 def _in_s3(location: str, objects: Objects) -> list[InputFile]:
-    prefix = (
-        location[: min(location.find(mark) for mark in "*?[" if mark in location)]
-        if any(m in location for m in "*?[")
-        else location
-    )
+    prefix = re.split(r"[*?\[]", location, maxsplit=1)[0]
     uris = [item.uri for item in objects.list(prefix)]
     if prefix != location:
         uris = [uri for uri in uris if fnmatch.fnmatchcase(uri, location)]
@@ -96,4 +101,4 @@ def _in_s3(location: str, objects: Objects) -> list[InputFile]:
         uris = [location]
     if not uris:
         raise InputError(f"There is no input object at {location}.", "Check the bucket and the prefix.")
-    return [InputFile(uri, lambda uri=uri: objects.random_access(uri)) for uri in uris]  # type: ignore[misc]  # a default binds the name
+    return [InputFile(uri, partial(objects.random_access, uri)) for uri in uris]

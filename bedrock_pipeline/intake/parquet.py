@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.intake.source import BATCH_ROWS, InputError, InputFile, IntakeBatch, positioned
+from bedrock_pipeline.intake.source import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    InputError,
+    InputFile,
+    IntakeBatch,
+    positioned,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +39,38 @@ class ParquetSource:
         schema = pa.schema([wanted.field(name) for name in columns]).remove_metadata()
         for file in self.files:
             with file.open() as stream:
-                for batch in _opened(stream, file.name).iter_batches(BATCH_ROWS, columns=columns):
-                    try:
-                        yield batch.select(columns).cast(schema)
-                    except (KeyError, pa.ArrowException) as error:
-                        raise InputError(
-                            f"{file.name} has other columns or types than {self.files[0].name}.",
-                            "Make them alike.",
-                        ) from error
+                yield from _batches(
+                    _opened(stream, file.name), file.name, self.files[0].name, columns, schema
+                )
+
+
+def _batches(
+    file: pq.ParquetFile, name: str, first: str, columns: list[str], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    batches = file.iter_batches(_rows_of_a_batch(file.metadata), columns=columns)
+    while True:
+        try:
+            batch = next(batches, None)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(
+                f"{name} is damaged: it cannot be read to its end.", "Write it again."
+            ) from error
+        if batch is None:
+            return
+        try:
+            alike = batch.select(columns).cast(schema)
+        except (KeyError, pa.ArrowException) as error:
+            raise InputError(
+                f"{name} has other columns or types than {first}.", "Make them alike."
+            ) from error
+        yield alike
+
+
+def _rows_of_a_batch(metadata: pq.FileMetaData) -> int:
+    """Fewer rows where they are large."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    largest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    return max(1, min(BATCH_ROWS, BATCH_BYTES // max(largest, 1)))
 
 
 def _opened(stream: object, name: str) -> pq.ParquetFile:

@@ -3,9 +3,9 @@
 What belongs here: the interface, its error, and the reader of data that is in Arrow already.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -14,6 +14,8 @@ from bedrock_pipeline.records.rejections import Rejection
 
 #: Rows of a batch at the most.
 BATCH_ROWS = 4096
+#: Bytes of input of a batch, about; large cells make small batches.
+BATCH_BYTES = 32_000_000
 
 
 class InputError(BedrockPipelineError):
@@ -87,3 +89,20 @@ def positioned(batches: Iterator[pa.RecordBatch]) -> Iterator[IntakeBatch]:
             rows = batch.slice(start, BATCH_ROWS)
             yield IntakeBatch(rows, range(position, position + rows.num_rows))
             position += rows.num_rows
+
+
+_T = TypeVar("_T")
+
+
+def in_blocks(items: Iterable[tuple[_T, int]]) -> Iterator[list[_T]]:
+    """Items, each given with its size, in blocks of at most `BATCH_ROWS` items and about `BATCH_BYTES`."""
+    block: list[_T] = []
+    total = 0
+    for item, size in items:
+        block.append(item)
+        total += size
+        if len(block) == BATCH_ROWS or total >= BATCH_BYTES:
+            yield block
+            block, total = [], 0
+    if block:
+        yield block

@@ -96,4 +96,4 @@ def _fitted(value: Any, field: pa.Field) -> Any:
         )
     if field.type == pa.int64() and not -(2**63) <= value < 2**63:
         raise NotFittingError(f"column {field.name!r} has an integer beyond 64 bits (set column_types)")
-    return value
+    return float(value) if field.type == pa.float64() else value
