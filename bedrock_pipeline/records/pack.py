@@ -1,7 +1,7 @@
 """Records into chunks within Bedrock's limits.
 
-What belongs here: where one chunk ends and the next begins, and a chunk's files in the work folder. A chunk is
-one JSONL file so far; the place for several is `PackedChunk.files`.
+What belongs here: where one chunk and one file of it ends and the next begins, and a chunk's files in the work
+folder.
 """
 
 import hashlib
@@ -61,15 +61,40 @@ class PackedChunk:
     content_hash: str
 
 
-class _Draft:
-    """A chunk that is being filled: lines on disk, their ends and ids in memory."""
+class _File:
+    """A file that is being written and hashed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.records = self.bytes = 0
+        self._stream = path.open("wb")
+        self._digest = hashlib.sha256()
+
+    def add(self, data: bytes) -> None:
+        self._stream.write(data)
+        self._digest.update(data)
+        self.records += 1
+        self.bytes += len(data)
+
+    def finish(self) -> PackedFile:
+        self._stream.close()
+        return PackedFile(self.path, self.records, self.bytes, self._digest.hexdigest())
+
+
+class _Draft:
+    """A chunk that is being filled: lines on disk, their ends and ids in memory.
+
+    Args:
+        stem: its files are `<stem>-0.jsonl` and so on, its index `<stem>.index.parquet`.
+    """
+
+    def __init__(self, stem: Path, limits: Limits) -> None:
+        self._stem = stem
+        self._limits = limits
+        self._files: list[_File] = []
         self.ends = array("q")
         self.ids: list[str] = []
         self.carried: list[tuple[Any, ...]] = []
-        self._file = path.open("wb")
 
     @property
     def records(self) -> int:
@@ -79,32 +104,44 @@ class _Draft:
     def bytes(self) -> int:
         return self.ends[-1] if self.ends else 0
 
-    def fits(self, size: int, limits: Limits) -> bool:
-        return self.records < limits.max_records and self.bytes + size <= min(
-            limits.max_file_bytes, limits.max_job_bytes
-        )
+    def fits(self, size: int) -> bool:
+        return self.records < self._limits.max_records and self.bytes + size <= self._limits.max_job_bytes
 
     def add(self, line: Line) -> None:
-        self._file.write(line.data)
+        if not self._files or self._files[-1].bytes + len(line.data) > self._limits.max_file_bytes:
+            self._files.append(_File(self._stem.with_name(f"{self._stem.name}-{len(self._files)}.jsonl")))
+        self._files[-1].add(line.data)
         self.ends.append(self.bytes + len(line.data))
         self.ids.append(line.record_id)
         self.carried.append(line.carried)
 
-    def close(self) -> None:
-        self._file.close()
+    def take_apart(self) -> Iterator[Line]:
+        """Its lines again; its files are gone afterwards."""
+        rest = zip(self.ids, self.carried, strict=True)
+        for file in self._files:
+            file.finish()
+            with file.path.open("rb") as stream:
+                for data, (record_id, carried) in zip(stream, rest, strict=False):
+                    yield Line(record_id, carried, data)
+            file.path.unlink()
 
-    def lines(self) -> Iterator[Line]:
-        self._file.flush()
-        with self.path.open("rb") as stream:
-            for record_id, carried in zip(self.ids, self.carried, strict=True):
-                yield Line(record_id, carried, stream.readline())
+    def finish(self, sequence: int, carry: pa.Schema) -> PackedChunk:
+        files = tuple(file.finish() for file in self._files)
+        index = self._stem.with_name(f"{self._stem.name}.index.parquet")
+        columns = [pa.array(self.ids, pa.string())]
+        columns += [
+            pa.array([carried[number] for carried in self.carried], field.type)
+            for number, field in enumerate(carry)
+        ]
+        pq.write_table(pa.table(columns, names=["record_id", *carry.names]), index, compression="zstd")
+        return PackedChunk(sequence, files, index, self.records, self.bytes, _content_hash(files))
 
 
 def pack(lines: Iterable[Line], limits: Limits, carry: pa.Schema, folder: Path) -> Iterator[PackedChunk]:
     """Cut a stream of records into chunks; each is given out as soon as it is certain.
 
-    Every line must fit a file (`too_large` tells). The last two chunks are balanced so that the tail does not
-    fall below the minimum.
+    Every line must fit a file (`too_large` tells). A chunk has as many files as its bytes need. The last two
+    chunks are balanced so that the tail does not fall below the minimum.
 
     Args:
         lines: encoded records, in order.
@@ -117,14 +154,19 @@ def pack(lines: Iterable[Line], limits: Limits, carry: pa.Schema, folder: Path) 
     """
     held: _Draft | None = None
     sequence = 0
-    paths = (folder / f"chunk-{number}.jsonl" for number in itertools.count())
-    draft = _Draft(next(paths))
+    drafts = (_Draft(folder / f"chunk-{number}", limits) for number in itertools.count())
+    draft = next(drafts)
     for line in lines:
-        if not draft.fits(len(line.data), limits):
+        if not draft.fits(len(line.data)):
+            if draft.records < limits.min_records:
+                raise BelowMinimumError(
+                    f"{draft.records} records fill a job of {limits.max_job_bytes} bytes, which needs {limits.min_records}.",
+                    "Make the records smaller, or raise limits.max_job_bytes or lower limits.min_records where your account allows it.",
+                )
             if held:
-                yield _finished(held, sequence, carry)
+                yield held.finish(sequence, carry)
                 sequence += 1
-            held, draft = draft, _Draft(next(paths))
+            held, draft = draft, next(drafts)
         draft.add(line)
     last = [held, draft] if held else [draft]
     if draft.records < limits.min_records:
@@ -135,7 +177,7 @@ def pack(lines: Iterable[Line], limits: Limits, carry: pa.Schema, folder: Path) 
             )
         last = _balanced(held, draft, limits, folder)
     for offset, one in enumerate(last):
-        yield _finished(one, sequence + offset, carry)
+        yield one.finish(sequence + offset, carry)
 
 
 def too_large(data: bytes, limits: Limits) -> bool:
@@ -146,39 +188,23 @@ def too_large(data: bytes, limits: Limits) -> bool:
 def _balanced(first: _Draft, second: _Draft, limits: Limits, folder: Path) -> list[_Draft]:
     """Move records from the end of the first chunk to the second, half of all to each where bytes allow."""
     total = first.records + second.records
-    most = min(limits.max_file_bytes, limits.max_job_bytes)
     cut = max(-(-total // 2), limits.min_records)
-    while cut < first.records and second.bytes + first.bytes - first.ends[cut - 1] > most:
+    while cut < first.records and second.bytes + first.bytes - first.ends[cut - 1] > limits.max_job_bytes:
         cut += 1
-    if total - cut < limits.min_records or total - cut > limits.max_records:
+    if total - cut < limits.min_records:
         raise BelowMinimumError(
             f"The last {second.records} records cannot be brought to a job of {limits.min_records}: the records are too large.",
-            "Raise limits.max_file_bytes, or lower limits.min_records where your account allows it.",
+            "Raise limits.max_job_bytes or lower limits.min_records where your account allows it.",
         )
-    head, tail = _Draft(folder / "balanced-0.jsonl"), _Draft(folder / "balanced-1.jsonl")
-    for number, line in enumerate(_both(first, second)):
+    head, tail = (_Draft(folder / f"balanced-{number}", limits) for number in range(2))
+    both = itertools.chain(first.take_apart(), second.take_apart())
+    for number, line in enumerate(both):
         (head if number < cut else tail).add(line)
-    for draft in (first, second):
-        draft.close()
-        draft.path.unlink()
     return [head, tail]
 
 
-def _both(first: _Draft, second: _Draft) -> Iterator[Line]:
-    yield from first.lines()
-    yield from second.lines()
-
-
-def _finished(draft: _Draft, sequence: int, carry: pa.Schema) -> PackedChunk:
-    draft.close()
-    with draft.path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    index = draft.path.with_suffix(".index.parquet")
-    columns = [pa.array(draft.ids, pa.string())]
-    columns += [
-        pa.array([carried[number] for carried in draft.carried], field.type)
-        for number, field in enumerate(carry)
-    ]
-    pq.write_table(pa.table(columns, names=["record_id", *carry.names]), index, compression="zstd")
-    file = PackedFile(draft.path, draft.records, draft.bytes, digest)
-    return PackedChunk(sequence, (file,), index, draft.records, draft.bytes, digest)
+def _content_hash(files: tuple[PackedFile, ...]) -> str:
+    """One file's own hash; of several, the hash of theirs."""
+    if len(files) == 1:
+        return files[0].sha256
+    return hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()

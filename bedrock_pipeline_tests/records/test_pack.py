@@ -1,5 +1,6 @@
 """Packing: every record in exactly one chunk, no limit ever broken, the same bytes again."""
 
+import hashlib
 import tempfile
 from pathlib import Path
 
@@ -7,11 +8,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import BelowMinimumError, Line, pack, too_large
+from bedrock_pipeline.records.pack import BelowMinimumError, Line, PackedChunk, pack, too_large
 
 _CARRY = pa.schema([("n", pa.int64())])
 
@@ -27,40 +28,57 @@ def lines_of(texts: list[str]) -> list[Line]:
     ]
 
 
-def packed(lines: list[Line], limits: Limits) -> list[tuple[bytes, list[str], list[int], int]]:
+def packed(lines: list[Line], limits: Limits) -> list[tuple[list[bytes], list[str], list[int], int]]:
     with tempfile.TemporaryDirectory() as folder:
+        chunks = pack(lines, limits, _CARRY, Path(folder))
         return [
             (
-                chunk.files[0].path.read_bytes(),
+                [file.path.read_bytes() for file in told_right(chunk).files],
                 pq.read_table(chunk.index)["record_id"].to_pylist(),
                 pq.read_table(chunk.index)["n"].to_pylist(),
                 chunk.sequence,
             )
-            for chunk in pack(lines, limits, _CARRY, Path(folder))
+            for chunk in chunks
         ]
 
 
+def told_right(chunk: PackedChunk) -> PackedChunk:
+    """The chunk, once what it says of its files is found true."""
+    for file in chunk.files:
+        data = file.path.read_bytes()
+        assert (file.bytes, file.records) == (len(data), data.count(b"\n"))
+        assert file.sha256 == hashlib.sha256(data).hexdigest()
+    assert chunk.records == sum(file.records for file in chunk.files)
+    assert chunk.bytes == sum(file.bytes for file in chunk.files)
+    return chunk
+
+
+@settings(max_examples=300)
 @given(
     texts=st.lists(st.text(max_size=30), min_size=1, max_size=60),
     low=st.integers(1, 8),
     spare=st.integers(0, 12),
-    most_bytes=st.integers(300, 3000),
+    file_bytes=st.integers(250, 2000),
+    files=st.integers(1, 4),
 )
 def test_every_record_is_in_exactly_one_chunk_and_no_limit_is_broken(
-    texts: list[str], low: int, spare: int, most_bytes: int
+    texts: list[str], low: int, spare: int, file_bytes: int, files: int
 ) -> None:
     limits = Limits(
-        min_records=low, max_records=2 * low - 1 + spare, max_file_bytes=most_bytes, max_job_bytes=10_000
+        min_records=low,
+        max_records=2 * low - 1 + spare,
+        max_file_bytes=file_bytes,
+        max_job_bytes=file_bytes * files - 100,
     )
     lines = [line for line in lines_of(texts) if not too_large(line.data, limits)]
     try:
         chunks = packed(lines, limits)
     except BelowMinimumError:
         small = len(lines) < low
-        large = sum(len(line.data) for line in lines) > most_bytes
+        large = sum(len(line.data) for line in lines) > limits.max_job_bytes
         assert small or large, "only too few records, or too large ones, may be refused"
         return
-    assert [one for data, *_ in chunks for one in data.splitlines(keepends=True)] == [
+    assert [one for data, *_ in chunks for one in b"".join(data).splitlines(keepends=True)] == [
         line.data for line in lines
     ]
     assert [one for _, ids, _, _ in chunks for one in ids] == [line.record_id for line in lines]
@@ -68,8 +86,22 @@ def test_every_record_is_in_exactly_one_chunk_and_no_limit_is_broken(
     assert [sequence for *_, sequence in chunks] == list(range(len(chunks)))
     for data, ids, *_ in chunks:
         assert low <= len(ids) <= limits.max_records
-        assert len(data) <= most_bytes
+        assert sum(map(len, data)) <= limits.max_job_bytes
+        assert all(0 < len(one) <= file_bytes for one in data)
     assert packed(lines, limits) == chunks
+
+
+def test_a_large_chunk_has_several_files() -> None:
+    limits = Limits(min_records=100, max_records=1000, max_file_bytes=10_000, max_job_bytes=50_000)
+    [(data, ids, _, _)] = packed(lines_of(["x" * 50] * 400), limits)
+    assert len(ids) == 400
+    assert [len(one) <= 10_000 for one in data] == [True] * 4
+
+
+def test_records_too_large_for_any_job_of_the_minimum_are_refused_wherever_they_stand() -> None:
+    limits = Limits(min_records=10, max_records=50, max_file_bytes=1000, max_job_bytes=1000)
+    with pytest.raises(BelowMinimumError, match=r"2 records fill a job of 1000 bytes, which needs 10"):
+        packed(lines_of(["x" * 300] * 9 + ["x"] * 100), limits)
 
 
 @pytest.mark.parametrize(
