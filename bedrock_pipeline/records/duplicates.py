@@ -4,7 +4,8 @@ What belongs here: finding them over parquet files of any size. DuckDB does it, 
 the work folder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -12,15 +13,28 @@ import duckdb
 _MEMORY = "256MB"
 
 
-def later_occurrences(parts: Sequence[Path], spill: Path) -> dict[Path, dict[int, int]]:
-    """Rows whose record id occurred before.
+class LaterOccurrences:
+    """Rows whose record id occurred before, asked file by file."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def of(self, part: Path) -> dict[int, int]:
+        """The rows of one file: the row's number in it, and the how-manieth occurrence it is (from 2)."""
+        rows = self._connection.execute(
+            "SELECT file_row_number, n FROM later WHERE filename = $part ORDER BY file_row_number",
+            {"part": str(part)},
+        )
+        return dict(rows.fetchall())
+
+
+@contextmanager
+def later_occurrences(parts: Sequence[Path], spill: Path) -> Iterator[LaterOccurrences]:
+    """Find the rows whose record id occurred before.
 
     Args:
-        parts: parquet files with a column `record_id`, in order.
+        parts: parquet files with a column `record_id`, whose names sort in their order.
         spill: folder for what does not fit into memory.
-
-    Returns:
-        For each file that has such rows: the row's number in it, and the how-manieth occurrence it is (from 2).
     """
     files = [str(part) for part in parts]
     with duckdb.connect(
@@ -31,16 +45,13 @@ def later_occurrences(parts: Sequence[Path], spill: Path) -> dict[Path, dict[int
                SELECT record_id FROM read_parquet($files) GROUP BY record_id HAVING count(*) > 1""",
             {"files": files},
         )
-        rows = connection.execute(
-            """SELECT filename, file_row_number, n FROM (
+        connection.execute(
+            """CREATE TEMP TABLE later AS SELECT filename, file_row_number, n FROM (
                    SELECT filename, file_row_number,
                           row_number() OVER (PARTITION BY record_id ORDER BY filename, file_row_number) AS n
                    FROM read_parquet($files, filename = true, file_row_number = true)
                    SEMI JOIN doubled USING (record_id))
                WHERE n > 1""",
             {"files": files},
-        ).fetchall()
-    found: dict[Path, dict[int, int]] = {}
-    for name, row, occurrence in rows:
-        found.setdefault(Path(name), {})[row] = occurrence
-    return found
+        )
+        yield LaterOccurrences(connection)

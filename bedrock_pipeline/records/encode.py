@@ -33,7 +33,8 @@ class RequestTemplate:
         null_text: what a null becomes in the prompt; None makes the row not renderable.
 
     Raises:
-        ValueError: the family cannot render such a request.
+        BodyError: the family cannot render such a request.
+        TemplateError: the prompt has an empty placeholder.
     """
 
     def __init__(
@@ -60,12 +61,13 @@ class RequestTemplate:
         return self._template.columns if self._template else (self._model_input or "",)
 
     def why_not(self, row: Mapping[str, Any]) -> str:
-        """Why a row cannot be rendered for want of a value; empty where it can."""
-        if self._null_text is None:
-            for name in self.columns:
-                value = row.get(name)
-                if value is None or (isinstance(value, float) and math.isnan(value)):
-                    return f"column {name!r} is null"
+        """Why a row cannot be rendered for want of a fitting value; empty where it can."""
+        for name in self.columns:
+            value = row.get(name)
+            if isinstance(value, bytes):
+                return f"column {name!r} is binary"
+            if _is_null(value) and (self._null_text is None or not self._template):
+                return f"column {name!r} is null"
         return ""
 
     def constant(self) -> bytes:
@@ -79,23 +81,23 @@ class RequestTemplate:
         """One line of input, with its newline.
 
         Raises:
-            NotRenderableError: a needed cell is null or NaN, or no JSON object where a body should be.
+            NotRenderableError: a needed cell is null, NaN or binary, or no JSON object where a body should be.
         """
         body = self._prompt_body(row) if self._template else self._given_body(row)
         return b'{"recordId":%b,"modelInput":%b}\n' % (orjson.dumps(wire_id(record_id)), body)
 
     def _prompt_body(self, row: Mapping[str, Any]) -> bytes:
         assert self._template is not None  # the caller asked
-        prompt = self._template.fill([self._text(name, row.get(name)) for name in self._template.names])
+        if reason := self.why_not(row):
+            raise NotRenderableError(reason)
+        prompt = self._template.fill([self._text(row.get(name)) for name in self._template.names])
         return self._before + orjson.dumps(prompt) + self._after
 
-    def _text(self, name: str, value: Any) -> str:
+    def _text(self, value: Any) -> str:
         if isinstance(value, str):
             return value
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            if self._null_text is None:
-                raise NotRenderableError(f"column {name!r} is null")
-            return self._null_text
+        if _is_null(value):
+            return self._null_text or ""
         if isinstance(value, (bool, dict, list)):
             return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()
         return str(value)
@@ -110,3 +112,7 @@ class RequestTemplate:
         if not isinstance(body, dict):
             raise NotRenderableError(f"column {self._model_input!r} is not a JSON object")
         return rendered
+
+
+def _is_null(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -4,6 +4,7 @@ What belongs here: joining Bedrock's lines with the chunk's index by record id, 
 every record. Source of the lines' form: "View the results of a batch inference job", Bedrock user guide.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -144,8 +145,9 @@ def rows(
 def vector_length(line: bytes, family: Family) -> int | None:
     """Length of the vector that a line answers with; None where it holds none."""
     try:
-        return len(family.answer(orjson.loads(line)["modelOutput"]).embedding or []) or None
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, AnswerShapeError):
+        output = _parsed(line)["modelOutput"]
+        return len(family.answer(output).embedding or []) or None if isinstance(output, Mapping) else None
+    except (ValueError, KeyError, TypeError):  # AnswerShapeError is a ValueError
         return None
 
 
@@ -172,9 +174,9 @@ def _read(
     dimension: int | None,
 ) -> tuple[int, Answer | _Error, str | None] | None:
     try:
-        record = orjson.loads(line)
+        record = _parsed(line)
         row = positions.get(record["recordId"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         accounting.malformed += 1
         return None
     if row is None:
@@ -182,9 +184,10 @@ def _read(
         return None
     output = record.get("modelOutput")
     if output is None:
-        error = record.get("error") or {}
-        return row, _Error(str(error.get("errorCode", "unknown")), str(error.get("errorMessage", ""))), None
+        return row, _error(record.get("error")), None
     try:
+        if not isinstance(output, Mapping):
+            raise AnswerShapeError("the answer is no object")
         answer = facts.family.answer(output)
     except AnswerShapeError as error:
         return row, _Error("answer-shape", str(error)), None
@@ -196,6 +199,22 @@ def _read(
         )
     keep = facts.keep_raw or facts.family.name == "raw"
     return row, answer, orjson.dumps(output).decode() if keep else None
+
+
+def _parsed(line: bytes) -> Any:
+    """A line's JSON. Half a surrogate pair, which a cut-off answer can end in, costs a character, not the answer."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        lenient = json.loads(line.decode(errors="replace"))
+        return orjson.loads(json.dumps(lenient, ensure_ascii=False).encode(errors="replace"))
+
+
+def _error(error: object) -> _Error:
+    """Bedrock documents a code and a message; whatever else stands there is kept as far as it can be read."""
+    if not isinstance(error, Mapping):
+        return _Error("unknown", error if isinstance(error, str) else "")
+    return _Error(str(error.get("errorCode", "unknown")), str(error.get("errorMessage", "")))
 
 
 def _batch(

@@ -6,6 +6,7 @@ local work folder; memory does not grow with the input.
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from bedrock_pipeline.records.ids import content_id, record_id_of
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.records.results import RESERVED
 
-#: Rows of one part.
+#: Rows of one part at the most, and its bytes in memory, about.
 PART_ROWS = 100_000
+PART_BYTES = 128_000_000
 _POSITION = "__position"
 
 
@@ -72,13 +74,23 @@ class SnapshotPlan:
                 f"The input has no column {', '.join(map(repr, missing))}.",
                 f"Its columns are: {', '.join(available)}.",
             )
-        if taken := [name for name in self.carry if name in RESERVED and name != self.record_id]:
+        if not self.read:
+            raise ColumnError(
+                "Neither prompt nor record id names a column, so every record would be the same.",
+                f"Its columns are: {', '.join(available)}.",
+            )
+        if doubled := [name for name in self.carry if self.carry.count(name) > 1]:
+            raise ColumnError(f"Column {doubled[0]!r} is to be carried along twice.", "Name it once.")
+        own_id = {"record_id"} if self.record_id == "record_id" else set()
+        if taken := [name for name in self.carry if name in RESERVED - own_id]:
             raise ColumnError(
                 f"Column {taken[0]!r} cannot be carried along: the results have a column of that name.",
                 "Rename it.",
             )
         if "record_id" in self.template.columns and self.record_id != "record_id":
             raise ColumnError("The prompt uses a column 'record_id' that is not the record id.", "Rename it.")
+        if _POSITION in self.read:
+            raise ColumnError(f"A column cannot be named {_POSITION!r}.", "Rename it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +124,20 @@ def write_snapshot(source: Source, plan: SnapshotPlan, folder: Path) -> Snapshot
     raw = folder / "raw"
     raw.mkdir()
     parts = list(_write_parts(_identified(source, plan, rejected), raw))
-    doubled = later_occurrences(parts, folder / "spill") if parts else {}
     digest = hashlib.blake2b(digest_size=16)
     final, records, schema = [], 0, pa.schema([])
-    for number, part in enumerate(parts):
-        table = _without_doubles(pq.read_table(part), doubled.get(part, {}), plan, rejected)
-        part.unlink()
-        table = table.drop_columns([_POSITION])
-        if table.num_rows:
-            target = folder / f"part-{number:05}.parquet"
-            pq.write_table(table, target, compression="zstd")
-            _hash(table, digest)
-            final.append(target)
-            records, schema = records + table.num_rows, table.schema
+    with later_occurrences(parts, folder / "spill") if parts else nullcontext() as doubled:
+        for number, part in enumerate(parts):
+            rows = doubled.of(part) if doubled else {}
+            table = _without_doubles(pq.read_table(part), rows, plan, rejected)
+            part.unlink()
+            table = table.drop_columns([_POSITION])
+            if table.num_rows:
+                target = folder / f"part-{number:05}.parquet"
+                pq.write_table(table, target, compression="zstd")
+                _hash(table, digest)
+                final.append(target)
+                records, schema = records + table.num_rows, table.schema
     rejected.close()
     if not records:
         raise EmptyDatasetError(
@@ -162,16 +175,17 @@ def _with_ids(batch: IntakeBatch, plan: SnapshotPlan, rejected: RejectionWriter)
 
 def _write_parts(tables: Iterator[pa.Table], folder: Path) -> Iterator[Path]:
     writer: pq.ParquetWriter | None = None
-    rows = number = 0
+    rows = size = number = 0
     path = folder
     for table in tables:
         if writer is None:
             path = folder / f"raw-{number:05}.parquet"
             writer = pq.ParquetWriter(path, table.schema, compression="lz4")
-            number, rows = number + 1, 0
+            number, rows, size = number + 1, 0, 0
         writer.write_table(table)
         rows += table.num_rows
-        if rows >= PART_ROWS:
+        size += table.nbytes
+        if rows >= PART_ROWS or size >= PART_BYTES:
             writer.close()
             writer = None
             yield path

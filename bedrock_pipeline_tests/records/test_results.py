@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,6 +93,33 @@ def test_an_answer_of_another_shape_is_a_final_error_of_its_own() -> None:
     line = orjson.dumps({"recordId": "a", "modelOutput": {"unexpected": 1}})
     [batch] = rows([line], pa.table({"record_id": ["a"]}), facts(), Accounting(1), None)
     assert batch["error_code"].to_pylist() == ["answer-shape"]
+
+
+def test_half_a_surrogate_pair_costs_a_character_and_not_the_answer() -> None:
+    line = answer("a").replace(b'"hi"', b'"cut \\ud83d"')
+    [batch] = rows([line], pa.table({"record_id": ["a"]}), facts(), Accounting(1), None)
+    assert batch["output_text"].to_pylist() == ["cut ?"]
+
+
+@pytest.mark.parametrize(
+    ("rest", "code", "message"),
+    [
+        ({"error": "throttled"}, "unknown", "throttled"),
+        ({"error": {"errorCode": "429"}}, "429", ""),
+        ({"error": None}, "unknown", ""),
+        ({"modelOutput": "text"}, "answer-shape", "the answer is no object"),
+        ({"modelOutput": {"content": [1]}}, "answer-shape", "a content block is no object"),
+        ({}, "unknown", ""),
+    ],
+)
+def test_a_line_of_an_odd_shape_is_an_error_of_its_record_alone(
+    rest: dict[str, Any], code: str, message: str
+) -> None:
+    lines = [orjson.dumps({"recordId": "a", **rest}), answer("b")]
+    [batch] = rows(lines, pa.table({"record_id": ["a", "b"]}), facts(), Accounting(2), None)
+    found = {row["record_id"]: row for row in batch.to_pylist()}
+    assert (found["a"]["error_code"], found["a"]["error_message"]) == (code, message)
+    assert found["b"]["status"] == "succeeded"
 
 
 def test_a_manifest_that_differs_says_where() -> None:
