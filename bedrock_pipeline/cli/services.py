@@ -21,6 +21,8 @@ _DAGSTER_YAML = """\
 # Written by bedrock-pipeline: Dagster's own storage in the embedded Postgres; the password comes by environment.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 storage:
   postgres:
     postgres_db:
@@ -47,6 +49,8 @@ retention:
   sensor:
     purge_after_days: {skipped: 1, success: 30}
 """
+#: How long runs that are under way at the end may take to finish.
+_RUNS_SECONDS = 20.0
 _WORKSPACE = """\
 load_from:
   - grpc_server:
@@ -103,9 +107,8 @@ def running(
 
 
 def _start_dagster(parts: ExitStack, home: Path, module: str, port: int) -> None:
-    from bedrock_pipeline.orchestration.leftover_runs import (
-        end_leftover_runs,  # Dagster takes a second to import
-    )
+    # Here, since Dagster takes a second to import.
+    from bedrock_pipeline.orchestration.leftover_runs import end_leftover_runs, wait_for_runs
 
     end_leftover_runs()
     programs = Path(sys.executable).parent
@@ -121,6 +124,7 @@ def _start_dagster(parts: ExitStack, home: Path, module: str, port: int) -> None
     # One code server for both, since each of its own would import the code once more.
     code = ("api", "grpc", "-m", module, "-h", "127.0.0.1", "-p", str(code_port), "--location-name", module)
     start("code", "dagster", *code, port=code_port)
+    parts.callback(wait_for_runs, _RUNS_SECONDS)  # after the daemon ended, before their code server does
     start("daemon", "dagster-daemon", "run", "-w", str(workspace))
     start(
         "webserver", "dagster-webserver", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port), port=port

@@ -1,8 +1,10 @@
-"""Runs that died with an earlier daemon.
+"""Runs at the begin and end of a Dagster that lives and dies with one command.
 
-What belongs here: telling Dagster so. A killed run would otherwise hold a place in the run queue until the run
-monitor notices, minutes later.
+What belongs here: waiting for runs at the end; and telling Dagster of those that died with an earlier daemon,
+which would otherwise hold a place in the run queue until the run monitor notices, minutes later.
 """
+
+import time
 
 import dagster as dg
 
@@ -19,6 +21,15 @@ def end_leftover_runs() -> int:
         runs = instance.get_runs(dg.RunsFilter(statuses=_WORKING))
         for run in runs:
             instance.report_run_failed(
-                run, "The process of this run was killed; what it did is safe, and is asked for again."
+                run,
+                "The process of this run was killed. What it did is safe; the sensors ask again for what is missing.",
             )
         return len(runs)
+
+
+def wait_for_runs(seconds: float) -> None:
+    """Wait until no run is working, at the most so long."""
+    deadline = time.monotonic() + seconds
+    with dg.DagsterInstance.get() as instance:
+        while instance.get_runs_count(dg.RunsFilter(statuses=_WORKING)) and time.monotonic() < deadline:
+            time.sleep(0.2)

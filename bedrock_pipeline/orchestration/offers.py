@@ -3,6 +3,7 @@
 What belongs here: the heartbeat. What an offer is stands in `ledger.offers`.
 """
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from datetime import timedelta
 from bedrock_pipeline.ledger.offers import Kind
 from bedrock_pipeline.stages.context import Context
 
+_LOG = logging.getLogger(__name__)
 #: How long a run may wait in Dagster's queue before it is asked for again.
 WAITING = timedelta(minutes=5)
 _ALIVE = timedelta(seconds=60)
@@ -19,20 +21,30 @@ _BEAT_SECONDS = 15.0
 
 @contextmanager
 def kept_offer(context: Context, kind: Kind, pipeline: str, subject: str) -> Iterator[None]:
-    """No other run is asked for while the block runs; afterwards one may be, if there is still something to do."""
+    """No other run is asked for while the block runs.
+
+    Afterwards one may be at once, if there is still something to do; after an error only when a minute is over.
+    """
     offers = context.ledger.offers
     done = threading.Event()
 
     def beat() -> None:
         while not done.wait(_BEAT_SECONDS):
-            offers.prolong(kind, pipeline, subject, _ALIVE)
+            try:
+                offers.prolong(kind, pipeline, subject, _ALIVE)
+            except Exception:
+                # A run too many may be asked for, which finds its work taken; the next beat tries again.
+                _LOG.warning("the offer of %s could not be prolonged", subject, exc_info=True)
 
     offers.prolong(kind, pipeline, subject, _ALIVE)
     thread = threading.Thread(target=beat, name="offer", daemon=True)
     thread.start()
+    finished = False
     try:
         yield
+        finished = True
     finally:
         done.set()
         thread.join()
-        offers.end(kind, pipeline, subject)
+        if finished:
+            offers.end(kind, pipeline, subject)
