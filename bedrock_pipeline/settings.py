@@ -29,13 +29,17 @@ class NotConfiguredError(BedrockPipelineError):
 
 
 class ThrottleBackoff(BaseModel):
-    """How a refused submission is put back: waits grow from `base_delay_ms` by `multiplier` up to `max_delay_ms`."""
+    """How long a quota group waits after a refusal: from `base_delay_ms`, times `multiplier` each time, to `max_delay_ms`.
+
+    The names are the original library's. The defaults are longer: each try is a run of Dagster's rather than a
+    call in a loop, and throttling can last for hours.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_retries: int = Field(default=5, ge=0, description="tries after which the wait no longer grows")
-    base_delay_ms: int = Field(default=1_000, ge=1)
-    max_delay_ms: int = Field(default=30_000, ge=1)
+    max_retries: int = Field(default=10, ge=0, description="refusals after which the wait no longer grows")
+    base_delay_ms: int = Field(default=5_000, ge=1)
+    max_delay_ms: int = Field(default=900_000, ge=1)
     multiplier: float = Field(default=2.0, ge=1)
     jitter_ratio: float = Field(default=0.25, ge=0, le=1)
 
@@ -72,6 +76,12 @@ class Settings(BaseModel):
         description="seconds after a lease until List is believed: signature life, lag, skew",
     )
     throttle_backoff: ThrottleBackoff = ThrottleBackoff()
+    give_up_h: float = Field(
+        default=48, gt=0, description="hours of refusals after which a chunk fails, for a person"
+    )
+    sweep_s: int = Field(
+        default=900, ge=10, description="seconds between two looks at all jobs of the account"
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -99,6 +109,11 @@ class Settings(BaseModel):
     def settling(self) -> timedelta:
         """How long after a lease List is believed."""
         return timedelta(seconds=self.settling_s)
+
+    @property
+    def give_up_after(self) -> timedelta:
+        """How long a chunk may be put back again and again."""
+        return timedelta(hours=self.give_up_h)
 
     @property
     def lease(self) -> timedelta:

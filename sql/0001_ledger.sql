@@ -16,7 +16,12 @@ $$ SELECT clock_timestamp() + (SELECT clock_offset FROM bedrock_pipeline.deploym
 CREATE TABLE bedrock_pipeline.quota_groups (
     quota_group text PRIMARY KEY,
     max_jobs    integer NOT NULL CHECK (max_jobs >= 0),
-    created_at  timestamptz NOT NULL DEFAULT bedrock_pipeline.now()
+    others      integer NOT NULL DEFAULT 0 CHECK (others >= 0),    -- jobs at once that are not ours, as last seen
+    refusals    integer NOT NULL DEFAULT 0 CHECK (refusals >= 0),  -- in a row; throttling concerns all chunks alike
+    hold_until  timestamptz,
+    hold_reason text,
+    created_at  timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
+    CHECK ((refusals = 0) = (hold_until IS NULL) AND (refusals = 0) = (hold_reason IS NULL))
 );
 
 CREATE TABLE bedrock_pipeline.datasets (
@@ -132,6 +137,15 @@ CREATE INDEX chunks_to_collect ON bedrock_pipeline.chunks (ended_at) WHERE ended
 CREATE INDEX chunks_uncollected ON bedrock_pipeline.chunks (pipeline, dataset) WHERE collected_at IS NULL;
 CREATE INDEX datasets_to_publish ON bedrock_pipeline.datasets (pipeline, dataset)
     WHERE packed_hash IS NOT NULL AND published_version IS DISTINCT FROM version;
+
+-- Jobs at Bedrock that carry our names and that no chunk knows.
+CREATE TABLE bedrock_pipeline.orphans (
+    job_arn      text PRIMARY KEY,
+    job_name     text NOT NULL,
+    status       text NOT NULL,
+    submitted_at timestamptz NOT NULL,
+    seen_at      timestamptz NOT NULL DEFAULT bedrock_pipeline.now()
+);
 
 -- What the sensors have asked Dagster for. An offer is alive until it expires; a run that works on it prolongs it.
 CREATE TABLE bedrock_pipeline.offers (

@@ -4,10 +4,12 @@ What belongs here: Create, List, Get and Stop of model invocation jobs, as typed
 what follows, stands in `stages`.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -24,6 +26,7 @@ class JobSummary:
 
     arn: str
     name: str
+    model_id: str
     token: str | None
     status: str
     message: str | None
@@ -32,6 +35,18 @@ class JobSummary:
     processed: int
     succeeded: int
     errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What List shows of a name.
+
+    Attributes:
+        server_time: AWS's clock, from the answer's Date header; None where it has none.
+    """
+
+    jobs: list[JobSummary]
+    server_time: datetime | None
 
 
 class BedrockJobs:
@@ -52,7 +67,7 @@ class BedrockJobs:
         self._creating = creating
         self._reading = reading
         self._monotonic = monotonic
-        self._deadline = float("inf")
+        self._sending = threading.local()
         creating.meta.events.register("before-send.bedrock.CreateModelInvocationJob", self._hold_back)
 
     def create(self, request: dict[str, Any], token: str, *, deadline: float) -> str:
@@ -65,12 +80,12 @@ class BedrockJobs:
             botocore's exceptions, unsorted: `errors.classify` says what they mean.
             LeaseOverError: nothing was sent.
         """
-        self._deadline = deadline
+        self._sending.deadline = deadline
         answer = self._creating.create_model_invocation_job(**request, clientRequestToken=token)
         return answer["jobArn"]
 
     def _hold_back(self, **_: object) -> None:
-        if self._monotonic() >= self._deadline:
+        if self._monotonic() >= self._sending.deadline:
             raise LeaseOverError(
                 "The lease was over before the request could be sent.", "It will be tried again."
             )
@@ -93,10 +108,25 @@ class BedrockJobs:
                 for job in page.get("invocationJobSummaries", []):
                     yield _summary(job)
         except (ClientError, BotoCoreError) as error:
-            raise AwsError(
-                f"Could not list Bedrock's jobs: {classify(error)}.",
-                "bedrock:ListModelInvocationJobs is needed; nothing is submitted without it.",
-            ) from error
+            raise _not_listed(error) from error
+
+    def find(self, name: str) -> Found:
+        """Every job of exactly this name, and what time it is at AWS.
+
+        Raises:
+            AwsError: List is denied or AWS cannot be reached.
+        """
+        found: list[JobSummary] = []
+        try:
+            filters: dict[str, Any] = {"nameContains": name, "maxResults": 100}
+            for page in self._reading.get_paginator("list_model_invocation_jobs").paginate(**filters):
+                found += [
+                    _summary(job) for job in page.get("invocationJobSummaries", []) if job["jobName"] == name
+                ]
+                date = page["ResponseMetadata"]["HTTPHeaders"].get("date")
+        except (ClientError, BotoCoreError) as error:
+            raise _not_listed(error) from error
+        return Found(found, parsedate_to_datetime(date) if date else None)
 
     def get(self, job_arn: str) -> JobSummary:
         """One job.
@@ -124,10 +154,18 @@ class BedrockJobs:
             raise AwsError(f"Could not stop job {job_arn}: {verdict}.") from error
 
 
+def _not_listed(error: Exception) -> AwsError:
+    return AwsError(
+        f"Could not list Bedrock's jobs: {classify(error)}.",
+        "bedrock:ListModelInvocationJobs is needed; nothing is submitted without it.",
+    )
+
+
 def _summary(job: Any) -> JobSummary:
     return JobSummary(
         arn=job["jobArn"],
         name=job["jobName"],
+        model_id=job["modelId"],
         token=job.get("clientRequestToken"),
         status=job["status"],
         message=job.get("message"),

@@ -116,7 +116,7 @@ def results(pipeline: str, dataset: str, out: Path | None) -> None:
 def retry(pipeline: str, dataset: str) -> None:
     """Submit chunks again that Bedrock refused to accept, after the cause was cured."""
     with open_context(settings_here()) as context:
-        count = context.ledger.submissions.retry_refused(pipeline, dataset)
+        count = context.ledger.interventions.retry_refused(pipeline, dataset)
     click.echo(f"{count} chunks will be submitted again")
 
 

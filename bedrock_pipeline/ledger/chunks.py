@@ -29,51 +29,43 @@ class Chunks:
         Raises:
             UnknownChunkError: the ledger has no such chunk (its dataset may have been packed anew).
         """
-        with self._database.connection() as connection:
-            row = connection.execute(
-                "SELECT * FROM bedrock_pipeline.chunks WHERE pipeline = %s AND chunk_key = %s",
-                (pipeline, chunk_key),
-            ).fetchone()
-        if row is None:
+        found = self._database.fetch(
+            "SELECT * FROM bedrock_pipeline.chunks WHERE pipeline = %s AND chunk_key = %s",
+            (pipeline, chunk_key),
+        )
+        if not found:
             raise UnknownChunkError(
                 f"Pipeline {pipeline!r} has no chunk {chunk_key!r}.",
                 "Materialize batch_chunks of its dataset first.",
             )
-        return ChunkRow.of(row)
+        return ChunkRow.of(found[0])
 
     def of_dataset(self, pipeline: str, dataset: str, version: int) -> list[ChunkRow]:
         """The chunks of one version of a dataset, in order."""
-        with self._database.connection() as connection:
-            rows = connection.execute(
-                """SELECT * FROM bedrock_pipeline.chunks
-                   WHERE pipeline = %s AND dataset = %s AND dataset_version = %s ORDER BY round, sequence""",
-                (pipeline, dataset, version),
-            ).fetchall()
+        rows = self._database.fetch(
+            """SELECT * FROM bedrock_pipeline.chunks
+               WHERE pipeline = %s AND dataset = %s AND dataset_version = %s ORDER BY round, sequence""",
+            (pipeline, dataset, version),
+        )
         return [ChunkRow.of(row) for row in rows]
 
-    def keys_to_register(self, pipeline: str, limit: int = 1000) -> list[str]:
-        """Keys of the chunks that still have work ahead of them, oldest first."""
-        with self._database.connection() as connection:
-            rows = connection.execute(
-                """SELECT chunk_key FROM bedrock_pipeline.chunks
-                   WHERE pipeline = %s AND collected_at IS NULL ORDER BY dataset, round, sequence LIMIT %s""",
-                (pipeline, limit),
-            ).fetchall()
-        return [row["chunk_key"] for row in rows]
+    def by_id(self, chunk_id: UUID) -> ChunkRow | None:
+        """A chunk by its UUID; None where there is none."""
+        found = self._database.fetch("SELECT * FROM bedrock_pipeline.chunks WHERE chunk_id = %s", (chunk_id,))
+        return ChunkRow.of(found[0]) if found else None
 
     def to_collect(self, pipelines: list[str], limit: int) -> list[ChunkRow]:
         """Chunks that ended and whose results have not been read, first ended first.
 
         A chunk that Bedrock refused to accept is not among them: it has no job, and waits for a person.
         """
-        with self._database.connection() as connection:
-            rows = connection.execute(
-                """SELECT * FROM bedrock_pipeline.chunks
-                   WHERE ended_at IS NOT NULL AND collected_at IS NULL AND pipeline = ANY(%s)
-                     AND (job_arn IS NOT NULL OR status = 'stopped')
-                   ORDER BY ended_at LIMIT %s""",
-                (pipelines, limit),
-            ).fetchall()
+        rows = self._database.fetch(
+            """SELECT * FROM bedrock_pipeline.chunks
+               WHERE ended_at IS NOT NULL AND collected_at IS NULL AND pipeline = ANY(%s)
+                 AND (job_arn IS NOT NULL OR status = 'stopped')
+               ORDER BY ended_at LIMIT %s""",
+            (pipelines, limit),
+        )
         return [ChunkRow.of(row) for row in rows]
 
     def record_collected(
@@ -89,24 +81,23 @@ class Chunks:
         problem: str | None,
     ) -> bool:
         """Point at results that are complete in S3; False where they were recorded before."""
-        with self._database.connection() as connection:
-            recorded = connection.execute(
-                """UPDATE bedrock_pipeline.chunks
-                   SET collected_at = bedrock_pipeline.now(), parsed_uri = %s, answered = %s, final_errors = %s,
-                       leftovers = %s, input_tokens = %s, output_tokens = %s, problem = %s
-                   WHERE chunk_id = %s AND ended_at IS NOT NULL AND collected_at IS NULL""",
-                (
-                    parsed_uri,
-                    answered,
-                    final_errors,
-                    leftovers,
-                    input_tokens,
-                    output_tokens,
-                    problem,
-                    chunk_id,
-                ),
-            )
-            return recorded.rowcount == 1
+        recorded = self._database.execute(
+            """UPDATE bedrock_pipeline.chunks
+               SET collected_at = bedrock_pipeline.now(), parsed_uri = %s, answered = %s, final_errors = %s,
+                   leftovers = %s, input_tokens = %s, output_tokens = %s, problem = %s
+               WHERE chunk_id = %s AND ended_at IS NOT NULL AND collected_at IS NULL""",
+            (
+                parsed_uri,
+                answered,
+                final_errors,
+                leftovers,
+                input_tokens,
+                output_tokens,
+                problem,
+                chunk_id,
+            ),
+        )
+        return recorded == 1
 
 
 def insert_chunks(

@@ -4,17 +4,20 @@ What belongs here: the pool, and what is tried again when Postgres says so. No s
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from bedrock_pipeline.errors import BedrockPipelineError
 
 Connection = psycopg.Connection[DictRow]
+Statement = LiteralString | sql.SQL | sql.Composed
+Values = Sequence[Any] | Mapping[str, Any] | None
 T = TypeVar("T")
 
 _TRANSIENT = (
@@ -101,3 +104,11 @@ class Database:
                     raise
                 self._sleep(min(0.05 * 2**attempt, 1.0))
         raise AssertionError("unreachable: the loop returns or raises")
+
+    def fetch(self, statement: Statement, values: Values = None) -> list[DictRow]:
+        """The rows of one statement, in a transaction of its own."""
+        return self.transaction(lambda connection: connection.execute(statement, values).fetchall())
+
+    def execute(self, statement: Statement, values: Values = None) -> int:
+        """How many rows one statement changed, in a transaction of its own."""
+        return self.transaction(lambda connection: connection.execute(statement, values).rowcount)

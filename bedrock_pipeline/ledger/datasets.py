@@ -27,18 +27,16 @@ class Datasets:
 
     def get(self, pipeline: str, dataset: str) -> DatasetRow | None:
         """One dataset, or None where nobody asked for it."""
-        with self._database.connection() as connection:
-            return _get(connection, pipeline, dataset)
+        return self._database.transaction(lambda connection: _get(connection, pipeline, dataset))
 
     def recent(self, pipelines: list[str] | None = None, limit: int = 50) -> list[DatasetRow]:
         """The datasets asked for last, newest first."""
-        with self._database.connection() as connection:
-            rows = connection.execute(
-                """SELECT * FROM bedrock_pipeline.datasets
-                   WHERE %(pipelines)s::text[] IS NULL OR pipeline = ANY(%(pipelines)s)
-                   ORDER BY created_at DESC, pipeline, dataset LIMIT %(limit)s""",
-                {"pipelines": pipelines, "limit": limit},
-            ).fetchall()
+        rows = self._database.fetch(
+            """SELECT * FROM bedrock_pipeline.datasets
+               WHERE %(pipelines)s::text[] IS NULL OR pipeline = ANY(%(pipelines)s)
+               ORDER BY created_at DESC, pipeline, dataset LIMIT %(limit)s""",
+            {"pipelines": pipelines, "limit": limit},
+        )
         return [DatasetRow.of(row) for row in rows]
 
     def request(
@@ -80,31 +78,32 @@ class Datasets:
 
     def ensure(self, pipeline: str, dataset: str) -> DatasetRow:
         """The dataset's row; made now where the key was only registered with Dagster."""
-        with self._database.connection() as connection:
+
+        def work(connection: Connection) -> DatasetRow:
             connection.execute(
                 "INSERT INTO bedrock_pipeline.datasets (pipeline, dataset) VALUES (%s, %s) ON CONFLICT DO NOTHING",
                 (pipeline, dataset),
             )
             return _locked(connection, pipeline, dataset)
 
+        return self._database.transaction(work)
+
     def to_launch(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
         """Datasets that were asked for and are not packed yet, oldest request first."""
-        with self._database.connection() as connection:
-            rows = connection.execute(
-                """SELECT * FROM bedrock_pipeline.datasets
-                   WHERE launch_requested_at IS NOT NULL AND pipeline = ANY(%s)
-                   ORDER BY launch_requested_at LIMIT %s""",
-                (pipelines, limit),
-            ).fetchall()
+        rows = self._database.fetch(
+            """SELECT * FROM bedrock_pipeline.datasets
+               WHERE launch_requested_at IS NOT NULL AND pipeline = ANY(%s)
+               ORDER BY launch_requested_at LIMIT %s""",
+            (pipelines, limit),
+        )
         return [DatasetRow.of(row) for row in rows]
 
     def launched(self, pipeline: str, dataset: str) -> None:
         """The request to launch was answered, by packed chunks or by an error that a person must cure."""
-        with self._database.connection() as connection:
-            connection.execute(
-                "UPDATE bedrock_pipeline.datasets SET launch_requested_at = NULL WHERE pipeline = %s AND dataset = %s",
-                (pipeline, dataset),
-            )
+        self._database.execute(
+            "UPDATE bedrock_pipeline.datasets SET launch_requested_at = NULL WHERE pipeline = %s AND dataset = %s",
+            (pipeline, dataset),
+        )
 
     def record_snapshot(
         self, pipeline: str, dataset: str, *, uri: str, content_hash: str, records: int, rejected: int
@@ -181,64 +180,60 @@ class Datasets:
 
     def progress(self, pipeline: str, dataset: str) -> DatasetProgress:
         """Chunks and records of the dataset's current version, counted."""
-        with self._database.connection() as connection:
-            row = connection.execute(
-                """WITH mine AS (
-                       SELECT c.* FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.datasets d
-                         ON (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
-                       WHERE c.pipeline = %s AND c.dataset = %s)
-                   SELECT count(*)::bigint AS chunks,
-                          count(*) FILTER (WHERE collected_at IS NULL)::bigint AS uncollected,
-                          coalesce(sum(records) FILTER (WHERE round = 1), 0)::bigint AS records,
-                          coalesce(sum(CASE WHEN collected_at IS NULL THEN processed_count ELSE records END), 0)::bigint AS processed,
-                          coalesce(sum(answered), 0)::bigint AS answered,
-                          coalesce(sum(final_errors), 0)::bigint AS final_errors,
-                          coalesce(sum(leftovers), 0)::bigint AS leftovers,
-                          coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
-                          coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
-                          coalesce((SELECT jsonb_object_agg(status, n) FROM (SELECT status, count(*) AS n FROM mine GROUP BY status) s), '{}') AS by_status
-                   FROM mine""",
-                (pipeline, dataset),
-            ).fetchone()
-        assert row is not None  # an aggregate has one row
-        return DatasetProgress.of(row)
+        found = self._database.fetch(
+            """WITH mine AS (
+                   SELECT c.* FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.datasets d
+                     ON (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+                   WHERE c.pipeline = %s AND c.dataset = %s)
+               SELECT count(*)::bigint AS chunks,
+                      count(*) FILTER (WHERE collected_at IS NULL)::bigint AS uncollected,
+                      coalesce(sum(records) FILTER (WHERE round = 1), 0)::bigint AS records,
+                      coalesce(sum(CASE WHEN collected_at IS NULL THEN processed_count ELSE records END), 0)::bigint AS processed,
+                      coalesce(sum(answered), 0)::bigint AS answered,
+                      coalesce(sum(final_errors), 0)::bigint AS final_errors,
+                      coalesce(sum(leftovers), 0)::bigint AS leftovers,
+                      coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
+                      coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
+                      coalesce((SELECT jsonb_object_agg(status, n) FROM (SELECT status, count(*) AS n FROM mine GROUP BY status) s), '{}') AS by_status
+               FROM mine""",
+            (pipeline, dataset),
+        )
+        return DatasetProgress.of(found[0])  # an aggregate has one row
 
     def to_publish(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
         """Packed datasets whose every chunk has been collected and whose current version is not published yet."""
-        with self._database.connection() as connection:
-            rows = connection.execute(
-                """SELECT d.* FROM bedrock_pipeline.datasets d
-                   WHERE d.packed_hash IS NOT NULL AND d.published_version IS DISTINCT FROM d.version AND d.pipeline = ANY(%s)
-                     AND NOT EXISTS (
-                       SELECT FROM bedrock_pipeline.chunks c
-                       WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset AND c.collected_at IS NULL
-                         AND c.dataset_version = d.version)
-                   ORDER BY d.packed_at LIMIT %s""",
-                (pipelines, limit),
-            ).fetchall()
+        rows = self._database.fetch(
+            """SELECT d.* FROM bedrock_pipeline.datasets d
+               WHERE d.packed_hash IS NOT NULL AND d.published_version IS DISTINCT FROM d.version AND d.pipeline = ANY(%s)
+                 AND NOT EXISTS (
+                   SELECT FROM bedrock_pipeline.chunks c
+                   WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset AND c.collected_at IS NULL
+                     AND c.dataset_version = d.version)
+               ORDER BY d.packed_at LIMIT %s""",
+            (pipelines, limit),
+        )
         return [DatasetRow.of(row) for row in rows]
 
     def record_publication(
         self, pipeline: str, dataset: str, *, version: int, publication: int, uri: str, records: int
     ) -> bool:
         """Move the pointer to results that are complete in S3; False where another has moved it already."""
-        with self._database.connection() as connection:
-            moved = connection.execute(
-                """UPDATE bedrock_pipeline.datasets
-                   SET publication = %(publication)s, published_version = %(version)s, results_uri = %(uri)s, published_records = %(records)s,
-                       published_at = bedrock_pipeline.now(), updated_at = bedrock_pipeline.now()
-                   WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s
-                     AND publication = %(publication)s - 1""",
-                {
-                    "publication": publication,
-                    "uri": uri,
-                    "records": records,
-                    "pipeline": pipeline,
-                    "dataset": dataset,
-                    "version": version,
-                },
-            )
-            return moved.rowcount == 1
+        moved = self._database.execute(
+            """UPDATE bedrock_pipeline.datasets
+               SET publication = %(publication)s, published_version = %(version)s, results_uri = %(uri)s, published_records = %(records)s,
+                   published_at = bedrock_pipeline.now(), updated_at = bedrock_pipeline.now()
+               WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s
+                 AND publication = %(publication)s - 1""",
+            {
+                "publication": publication,
+                "uri": uri,
+                "records": records,
+                "pipeline": pipeline,
+                "dataset": dataset,
+                "version": version,
+            },
+        )
+        return moved == 1
 
 
 def _get(connection: Connection, pipeline: str, dataset: str) -> DatasetRow | None:
@@ -290,7 +285,7 @@ def _start_version(connection: Connection, row: DatasetRow) -> None:
         """UPDATE bedrock_pipeline.datasets
            SET version = version + 1, snapshot_uri = NULL, snapshot_hash = NULL, snapshot_records = NULL,
                snapshot_rejected = NULL, packed_hash = NULL, packed_at = NULL, packed_records = NULL,
-               packed_rejected = NULL
+               packed_rejected = NULL, cancel_requested_at = NULL
            WHERE pipeline = %s AND dataset = %s""",
         (row.pipeline, row.dataset),
     )

@@ -46,14 +46,13 @@ class Events:
         Ids are given before they are committed, so a reader that took the highest id would miss what commits
         late. Only transactions below the horizon of the snapshot are shown: none older can still commit.
         """
-        with self._database.connection() as connection:
-            rows = connection.execute(
-                """SELECT transaction::text::bigint AS transaction, event_id, at, pipeline, dataset, chunk_id, status,
-                          previous, job_arn, message
-                   FROM bedrock_pipeline.events
-                   WHERE transaction < pg_snapshot_xmin(pg_current_snapshot())
-                     AND (transaction, event_id) > (%s::text::xid8, %s)
-                   ORDER BY transaction, event_id LIMIT %s""",
-                (position.transaction, position.event_id, limit),
-            ).fetchall()
+        rows = self._database.fetch(
+            """SELECT transaction::text::bigint AS transaction, event_id, at, pipeline, dataset, chunk_id, status,
+                      previous, job_arn, message
+               FROM bedrock_pipeline.events
+               WHERE transaction < pg_snapshot_xmin(pg_current_snapshot())
+                 AND (transaction, event_id) > (%s::text::xid8, %s)
+               ORDER BY transaction, event_id LIMIT %s""",
+            (position.transaction, position.event_id, limit),
+        )
         return [Event(position=Position(row.pop("transaction"), row.pop("event_id")), **row) for row in rows]

@@ -48,13 +48,12 @@ class Jobs:
 
     def in_flight(self, pipelines: list[str]) -> list[InFlight]:
         """Every job that has not ended, oldest first."""
-        with self._database.connection() as connection:
-            rows = connection.execute(
-                """SELECT chunk_id, job_arn, status, submitted_at, cancel_requested_at FROM bedrock_pipeline.chunks
-                   WHERE status <> 'pending' AND ended_at IS NULL AND job_arn IS NOT NULL AND pipeline = ANY(%s)
-                   ORDER BY submitted_at""",
-                (pipelines,),
-            ).fetchall()
+        rows = self._database.fetch(
+            """SELECT chunk_id, job_arn, status, submitted_at, cancel_requested_at FROM bedrock_pipeline.chunks
+               WHERE status <> 'pending' AND ended_at IS NULL AND job_arn IS NOT NULL AND pipeline = ANY(%s)
+               ORDER BY submitted_at""",
+            (pipelines,),
+        )
         return [InFlight(**row) for row in rows]
 
     def observe(self, observations: Sequence[Observation]) -> list[ChunkRow]:
@@ -101,13 +100,40 @@ class Jobs:
 
         return self._database.transaction(work) if observations else []
 
+    def known(self, job_arns: list[str]) -> set[str]:
+        """Which of these jobs a chunk has."""
+        rows = self._database.fetch(
+            "SELECT job_arn FROM bedrock_pipeline.chunks WHERE job_arn = ANY(%s)", (job_arns,)
+        )
+        return {row["job_arn"] for row in rows}
+
+    def record_others(self, unfinished_by_model: dict[str, int]) -> None:
+        """How many unfinished jobs of each model are not ours; they use slots too.
+
+        A group of several models counts the others of all of them. Best effort: it is looked at now and then.
+        """
+        self._database.execute(
+            """UPDATE bedrock_pipeline.quota_groups g SET others = seen.others
+               FROM (SELECT m.quota_group, coalesce(sum((%(others)s::jsonb ->> m.model_id)::int), 0) AS others
+                     FROM (SELECT DISTINCT quota_group, model_id FROM bedrock_pipeline.chunks
+                           WHERE ended_at IS NULL) m GROUP BY m.quota_group) seen
+               WHERE g.quota_group = seen.quota_group AND g.others <> seen.others""",
+            {"others": json.dumps(unfinished_by_model)},
+        )
+
+    def holds(self) -> list[dict[str, object]]:
+        """Quota groups that wait after a refusal: why, and until when."""
+        return self._database.fetch(
+            """SELECT quota_group, hold_until, hold_reason, refusals FROM bedrock_pipeline.quota_groups
+               WHERE hold_until > bedrock_pipeline.now() ORDER BY quota_group"""
+        )
+
     def counts(self, pipelines: list[str]) -> list[dict[str, object]]:
         """Chunks that are not collected yet, counted by pipeline, dataset and status."""
-        with self._database.connection() as connection:
-            return connection.execute(
-                """SELECT pipeline, dataset, status, count(*) AS chunks, sum(records)::bigint AS records,
-                          coalesce(sum(processed_count), 0)::bigint AS processed
-                   FROM bedrock_pipeline.chunks WHERE collected_at IS NULL AND pipeline = ANY(%s)
-                   GROUP BY pipeline, dataset, status ORDER BY pipeline, dataset, status""",
-                (pipelines,),
-            ).fetchall()
+        return self._database.fetch(
+            """SELECT pipeline, dataset, status, count(*) AS chunks, sum(records)::bigint AS records,
+                      coalesce(sum(processed_count), 0)::bigint AS processed
+               FROM bedrock_pipeline.chunks WHERE collected_at IS NULL AND pipeline = ANY(%s)
+               GROUP BY pipeline, dataset, status ORDER BY pipeline, dataset, status""",
+            (pipelines,),
+        )

@@ -10,6 +10,7 @@ from bedrock_pipeline.ledger.chunks import Chunks
 from bedrock_pipeline.ledger.database import Database
 from bedrock_pipeline.ledger.datasets import Datasets
 from bedrock_pipeline.ledger.events import Events
+from bedrock_pipeline.ledger.interventions import Interventions
 from bedrock_pipeline.ledger.jobs import Jobs
 from bedrock_pipeline.ledger.migrations import migrate
 from bedrock_pipeline.ledger.offers import Offers
@@ -29,6 +30,7 @@ class Ledger:
         self.datasets = Datasets(self.database)
         self.chunks = Chunks(self.database)
         self.submissions = Submissions(self.database)
+        self.interventions = Interventions(self.database)
         self.jobs = Jobs(self.database)
         self.offers = Offers(self.database)
         self.events = Events(self.database)

@@ -57,19 +57,17 @@ class Offers:
 
     def prolong(self, kind: Kind, pipeline: str, subject: str, lifetime: timedelta) -> None:
         """A run works on it: no other is asked for until `lifetime` from now."""
-        with self._database.connection() as connection:
-            connection.execute(
-                """INSERT INTO bedrock_pipeline.offers AS o (kind, pipeline, subject, number, offered_at, expires_at)
-                   VALUES (%(kind)s, %(pipeline)s, %(subject)s, 1, bedrock_pipeline.now(), bedrock_pipeline.now() + %(life)s)
-                   ON CONFLICT (kind, pipeline, subject) DO UPDATE SET expires_at = excluded.expires_at""",
-                {"kind": kind, "pipeline": pipeline, "subject": subject, "life": lifetime},
-            )
+        self._database.execute(
+            """INSERT INTO bedrock_pipeline.offers AS o (kind, pipeline, subject, number, offered_at, expires_at)
+               VALUES (%(kind)s, %(pipeline)s, %(subject)s, 1, bedrock_pipeline.now(), bedrock_pipeline.now() + %(life)s)
+               ON CONFLICT (kind, pipeline, subject) DO UPDATE SET expires_at = excluded.expires_at""",
+            {"kind": kind, "pipeline": pipeline, "subject": subject, "life": lifetime},
+        )
 
     def end(self, kind: Kind, pipeline: str, subject: str) -> None:
         """The run is over: if there is still something to do, it may be asked for at once."""
-        with self._database.connection() as connection:
-            connection.execute(
-                """UPDATE bedrock_pipeline.offers SET expires_at = bedrock_pipeline.now()
-                   WHERE kind = %s AND pipeline = %s AND subject = %s""",
-                (kind, pipeline, subject),
-            )
+        self._database.execute(
+            """UPDATE bedrock_pipeline.offers SET expires_at = bedrock_pipeline.now()
+               WHERE kind = %s AND pipeline = %s AND subject = %s""",
+            (kind, pipeline, subject),
+        )

@@ -4,12 +4,14 @@ What belongs here: the statements of the submission protocol (`docs/submitting.m
 epoch that its writer was given, so that a process that was asleep changes nothing when it wakes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, LiteralString
+from typing import Any, Literal, LiteralString
 from uuid import UUID
 
 from psycopg import sql
+from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from bedrock_pipeline.ledger.database import Connection, Database
@@ -40,6 +42,25 @@ class NotNow:
     until: datetime | None = None
 
 
+PutBackResult = Literal["put back", "given up", "cancelled", "lost"]
+_OPEN = ("submitting", "unclear")
+#: What a chunk becomes whose submission was refused for now.
+_BECOMES: dict[PutBackResult, sql.SQL] = {
+    "put back": sql.SQL(
+        """status = 'pending', next_attempt_at = bedrock_pipeline.now() + %(delay)s, put_back_reason = %(reason)s,
+           put_back_since = coalesce(put_back_since, bedrock_pipeline.now())"""
+    ),
+    "given up": sql.SQL(
+        """status = 'failed', ended_at = bedrock_pipeline.now(), put_back_since = NULL, put_back_reason = NULL,
+           status_message = 'put back again and again since ' || put_back_since::text || ': ' || %(reason)s"""
+    ),
+    "cancelled": sql.SQL(
+        """status = 'stopped', ended_at = bedrock_pipeline.now(), put_back_since = NULL, put_back_reason = NULL,
+           status_message = 'cancelled before it was submitted'"""
+    ),
+}
+
+
 class Submissions:
     """The submission protocol's transactions."""
 
@@ -49,27 +70,30 @@ class Submissions:
     def due(self, pipelines: list[str], limit: int) -> list[ChunkRow]:
         """Chunks to submit now: due, and not more than there are free slots in their quota group.
 
+        A group that is on hold has none; one whose last request was refused has a single one, to try.
+
         Args:
             pipelines: whose chunks.
             limit: at most so many.
         """
-        with self._database.connection() as connection:
-            rows = connection.execute(
-                """WITH slots AS (
-                       SELECT g.quota_group, g.max_jobs - (
-                                SELECT count(*) FROM bedrock_pipeline.chunks c
-                                WHERE c.quota_group = g.quota_group AND c.status <> 'pending'
-                                  AND c.ended_at IS NULL) AS free
-                       FROM bedrock_pipeline.quota_groups g)
-                   SELECT due.* FROM slots CROSS JOIN LATERAL (
-                       SELECT c.* FROM bedrock_pipeline.chunks c
-                       WHERE c.quota_group = slots.quota_group AND c.status = 'pending'
-                         AND c.next_attempt_at <= bedrock_pipeline.now() AND c.pipeline = ANY(%(pipelines)s)
-                       ORDER BY c.next_attempt_at, c.dataset, c.round, c.sequence
-                       LIMIT greatest(slots.free, 0)) AS due
-                   LIMIT %(limit)s""",
-                {"pipelines": pipelines, "limit": limit},
-            ).fetchall()
+        rows = self._database.fetch(
+            """WITH slots AS (
+                   SELECT g.quota_group, g.max_jobs - g.others - (
+                            SELECT count(*) FROM bedrock_pipeline.chunks c
+                            WHERE c.quota_group = g.quota_group AND c.status <> 'pending'
+                              AND c.ended_at IS NULL) AS free,
+                          CASE WHEN g.refusals > 0 THEN 1 END AS most
+                   FROM bedrock_pipeline.quota_groups g
+                   WHERE g.hold_until IS NULL OR g.hold_until <= bedrock_pipeline.now())
+               SELECT due.* FROM slots CROSS JOIN LATERAL (
+                   SELECT c.* FROM bedrock_pipeline.chunks c
+                   WHERE c.quota_group = slots.quota_group AND c.status = 'pending'
+                     AND c.next_attempt_at <= bedrock_pipeline.now() AND c.pipeline = ANY(%(pipelines)s)
+                   ORDER BY c.next_attempt_at, c.dataset, c.round, c.sequence
+                   LIMIT least(greatest(slots.free, 0), slots.most)) AS due
+               LIMIT %(limit)s""",
+            {"pipelines": pipelines, "limit": limit},
+        )
         return [ChunkRow.of(row) for row in rows]
 
     def intend(
@@ -92,7 +116,7 @@ class Submissions:
             if group is None:
                 return NotNow("The chunk was packed anew in the meantime.")
             slots = connection.execute(
-                "SELECT max_jobs FROM bedrock_pipeline.quota_groups WHERE quota_group = %s FOR UPDATE",
+                "SELECT * FROM bedrock_pipeline.quota_groups WHERE quota_group = %s FOR UPDATE",
                 (group["quota_group"],),
             ).fetchone()
             assert slots is not None  # the foreign key
@@ -102,7 +126,7 @@ class Submissions:
             if chunk.intent_id == intent_id:
                 return _intent(chunk.row)
             # Only after the lock: a count in the same statement would not see what the lock waited for.
-            refusal = _why_not(connection, chunk.row, slots["max_jobs"])
+            refusal = _why_not(connection, chunk.row, slots)
             if refusal:
                 return refusal
             deployment = connection.execute(
@@ -133,6 +157,7 @@ class Submissions:
         """Step 4: Bedrock has the job; False where the epoch is no longer ours."""
 
         def work(connection: Connection) -> bool:
+            _lock_group(connection, chunk_id)
             recorded = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'queued', status_changed_at = bedrock_pipeline.now(), job_arn = %(arn)s,
@@ -142,6 +167,7 @@ class Submissions:
                 {"arn": job_arn, "chunk": chunk_id, "epoch": epoch},
             )
             if recorded.rowcount == 1:
+                _end_hold(connection, chunk_id)
                 return True
             known = connection.execute(
                 "SELECT FROM bedrock_pipeline.chunks WHERE chunk_id = %s AND job_arn = %s",
@@ -151,72 +177,89 @@ class Submissions:
 
         return self._database.transaction(work)
 
-    def put_back(self, chunk_id: UUID, epoch: int, *, reason: str, delay: timedelta) -> bool:
-        """A definite no that time cures: the slot is free again, and the request may be frozen anew."""
-        return self._release(
-            chunk_id,
-            epoch,
-            """status = 'pending', token = NULL, frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL,
-               next_attempt_at = bedrock_pipeline.now() + %(delay)s, put_back_reason = %(reason)s,
-               put_back_since = coalesce(put_back_since, bedrock_pipeline.now())""",
-            {"reason": reason, "delay": delay},
-        )
+    def put_back(
+        self,
+        chunk_id: UUID,
+        epoch: int,
+        *,
+        reason: str,
+        wait: Callable[[int], timedelta],
+        hold_group: bool,
+        give_up_after: timedelta,
+    ) -> PutBackResult:
+        """A definite no that time cures: the slot is free again, and the request may be frozen anew.
+
+        Args:
+            chunk_id: the chunk.
+            epoch: the writer's epoch.
+            reason: one sentence for a person.
+            wait: from the number of refusals in a row (from 1) to the wait.
+            hold_group: whether the reason concerns all chunks of the quota group, which then wait together.
+            give_up_after: a chunk that has been put back for so long fails, for a person to look at.
+
+        Returns:
+            What became of the chunk: put back; given up (failed); cancelled, as somebody wished meanwhile; or
+            lost, where the epoch is no longer ours.
+        """
+
+        def work(connection: Connection) -> PutBackResult:
+            group = _lock_group(connection, chunk_id)
+            chunk = _locked(connection, chunk_id)
+            if group is None or chunk is None or chunk.row.epoch != epoch or chunk.row.status not in _OPEN:
+                return "lost"
+            delay = wait(group["refusals"] + 1 if hold_group else chunk.row.attempts)
+            if hold_group:
+                connection.execute(
+                    """UPDATE bedrock_pipeline.quota_groups
+                       SET refusals = refusals + 1, hold_until = bedrock_pipeline.now() + %s, hold_reason = %s
+                       WHERE quota_group = %s""",
+                    (delay, reason, group["quota_group"]),
+                )
+            result = _after_refusal(connection, chunk.row, give_up_after)
+            statement = sql.SQL(
+                """UPDATE bedrock_pipeline.chunks
+                   SET token = NULL, frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL,
+                       status_changed_at = bedrock_pipeline.now(), {} WHERE chunk_id = %(chunk)s"""
+            ).format(_BECOMES[result])
+            connection.execute(statement, {"chunk": chunk_id, "delay": delay, "reason": reason})
+            return result
+
+        return self._database.transaction(work)
 
     def refuse(self, chunk_id: UUID, epoch: int, *, reason: str) -> bool:
         """A definite no that a person must cure: the chunk has failed without a job."""
-        return self._release(
+        return self._move(
             chunk_id,
             epoch,
             """status = 'failed', ended_at = bedrock_pipeline.now(), status_message = %(reason)s,
                put_back_since = NULL, put_back_reason = NULL""",
-            {"reason": reason},
+            reason,
         )
 
     def mark_unclear(self, chunk_id: UUID, epoch: int, *, reason: str) -> bool:
         """Step 5: nobody knows whether a job exists; the slot is kept."""
-        return self._release(
-            chunk_id, epoch, "status = 'unclear', status_message = %(reason)s", {"reason": reason}
-        )
+        return self._move(chunk_id, epoch, "status = 'unclear', status_message = %(reason)s", reason)
 
     def block(self, chunk_id: UUID, epoch: int, *, reason: str) -> bool:
         """Step 6: only a person can say what happened; the slot is kept."""
-        return self._release(
-            chunk_id, epoch, "status = 'blocked', status_message = %(reason)s", {"reason": reason}
-        )
+        return self._move(chunk_id, epoch, "status = 'blocked', status_message = %(reason)s", reason)
 
-    def _release(self, chunk_id: UUID, epoch: int, changes: LiteralString, values: dict[str, Any]) -> bool:
+    def _move(self, chunk_id: UUID, epoch: int, changes: LiteralString, reason: str) -> bool:
         statement = sql.SQL(
             """UPDATE bedrock_pipeline.chunks SET {}, status_changed_at = bedrock_pipeline.now()
                WHERE chunk_id = %(chunk)s AND epoch = %(epoch)s AND status IN ('submitting', 'unclear')"""
         ).format(sql.SQL(changes))
-
-        def work(connection: Connection) -> bool:
-            return connection.execute(statement, {"chunk": chunk_id, "epoch": epoch, **values}).rowcount == 1
-
-        return self._database.transaction(work)
-
-    def retry_refused(self, pipeline: str, dataset: str) -> int:
-        """Put back the chunks that Bedrock refused to accept, after a person cured the cause; how many."""
-        with self._database.connection() as connection:
-            return connection.execute(
-                """UPDATE bedrock_pipeline.chunks
-                   SET status = 'pending', status_changed_at = bedrock_pipeline.now(), ended_at = NULL, token = NULL,
-                       frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL, status_message = NULL,
-                       next_attempt_at = bedrock_pipeline.now()
-                   WHERE pipeline = %s AND dataset = %s AND status = 'failed' AND job_arn IS NULL""",
-                (pipeline, dataset),
-            ).rowcount
+        return self._database.execute(statement, {"chunk": chunk_id, "epoch": epoch, "reason": reason}) == 1
 
     def to_reconcile(self, pipelines: list[str], settling: timedelta, limit: int) -> list[ChunkRow]:
         """Submissions whose outcome is unknown and whose lease and settling time are over."""
-        with self._database.connection() as connection:
-            rows = connection.execute(
-                """SELECT * FROM bedrock_pipeline.chunks
-                   WHERE status <> 'pending' AND ended_at IS NULL AND status IN ('submitting', 'unclear')
-                     AND pipeline = ANY(%s) AND lease_expires_at + %s <= bedrock_pipeline.now()
-                   ORDER BY lease_expires_at LIMIT %s""",
-                (pipelines, settling, limit),
-            ).fetchall()
+        rows = self._database.fetch(
+            """SELECT * FROM bedrock_pipeline.chunks
+               WHERE status <> 'pending' AND ended_at IS NULL AND status IN ('submitting', 'unclear')
+                 AND pipeline = ANY(%s) AND lease_expires_at + %s <= bedrock_pipeline.now()
+               ORDER BY lease_expires_at LIMIT %s""",
+            (pipelines, settling, limit),
+        )
         return [ChunkRow.of(row) for row in rows]
 
     def intend_again(
@@ -268,11 +311,9 @@ def _locked(connection: Connection, chunk_id: UUID) -> _Locked | None:
     return _Locked(ChunkRow.of(row), row["intent_id"]) if row else None
 
 
-def _why_not(connection: Connection, chunk: ChunkRow, max_jobs: int) -> NotNow | None:
+def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow | None:
     if chunk.status != "pending":
         return NotNow(f"The chunk is {chunk.status} already; it has at most one job.")
-    if chunk.cancel_requested_at:
-        return NotNow("The chunk was cancelled.")
     now = connection.execute(
         """SELECT bedrock_pipeline.now() AS now, count(*) AS used FROM bedrock_pipeline.chunks
            WHERE quota_group = %s AND status <> 'pending' AND ended_at IS NULL""",
@@ -281,9 +322,39 @@ def _why_not(connection: Connection, chunk: ChunkRow, max_jobs: int) -> NotNow |
     assert now is not None  # an aggregate has one row
     if chunk.next_attempt_at > now["now"]:
         return NotNow(chunk.put_back_reason or "It was put back.", chunk.next_attempt_at)
-    if now["used"] >= max_jobs:
-        return NotNow(f"All {max_jobs} slots of {chunk.quota_group} are in use.")
+    if group["hold_until"] is not None and group["hold_until"] > now["now"]:
+        return NotNow(group["hold_reason"], group["hold_until"])
+    if now["used"] + group["others"] >= group["max_jobs"]:
+        others = f" ({group['others']} by jobs that are not ours)" if group["others"] else ""
+        return NotNow(f"All {group['max_jobs']} slots of {chunk.quota_group} are in use{others}.")
     return None
+
+
+def _lock_group(connection: Connection, chunk_id: UUID) -> DictRow | None:
+    """The chunk's quota group, locked; always before the chunk itself, so that no two wait for each other."""
+    return connection.execute(
+        """SELECT g.* FROM bedrock_pipeline.quota_groups g
+           JOIN bedrock_pipeline.chunks c USING (quota_group) WHERE c.chunk_id = %s FOR UPDATE OF g""",
+        (chunk_id,),
+    ).fetchone()
+
+
+def _end_hold(connection: Connection, chunk_id: UUID) -> None:
+    connection.execute(
+        """UPDATE bedrock_pipeline.quota_groups SET refusals = 0, hold_until = NULL, hold_reason = NULL
+           WHERE refusals > 0
+             AND quota_group = (SELECT quota_group FROM bedrock_pipeline.chunks WHERE chunk_id = %s)""",
+        (chunk_id,),
+    )
+
+
+def _after_refusal(connection: Connection, chunk: ChunkRow, give_up_after: timedelta) -> PutBackResult:
+    if chunk.cancel_requested_at:
+        return "cancelled"
+    over = connection.execute(
+        "SELECT bedrock_pipeline.now() - %s::timestamptz > %s AS over", (chunk.put_back_since, give_up_after)
+    ).fetchone()
+    return "given up" if over and over["over"] else "put back"
 
 
 def _intent(chunk: ChunkRow) -> Intent:

@@ -4,6 +4,7 @@ What belongs here: one sensor for each kind of thing that becomes due, whatever 
 Everything they know stands in the ledger, so a lost cursor or a restart loses nothing.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 import dagster as dg
@@ -16,7 +17,7 @@ from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.settings import NotConfiguredError
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.poll import poll_jobs
-from bedrock_pipeline.stages.reconcile import reconcile
+from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
 
 #: Run requests in one tick at the most; each costs the daemon about a quarter of a second.
 _MOST = 50
@@ -68,8 +69,8 @@ def build_sensors(
     def poll(_: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
         return _poll(opened, names)
 
-    def settle(_: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
-        return _settle(opened, names)
+    def settle(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+        return _settle(context, opened, names)
 
     return [
         _sensor("launch_datasets", launch, jobs, _SECONDS, "Starts datasets that were asked for."),
@@ -179,13 +180,13 @@ def _poll(opened: Context, names: list[str]) -> dg.SensorResult | dg.SkipReason:
     )
 
 
-def _settle(opened: Context, names: list[str]) -> dg.SkipReason:
-    report = reconcile(opened, names)
-    found = {
-        "adopted": report.adopted,
-        "sent again": report.sent_again,
-        "blocked": report.blocked,
-        "refused": report.refused,
-    }
-    said = "; ".join(f"{what}: {', '.join(keys)}" for what, keys in found.items() if keys)
-    return dg.SkipReason(said or "No submission is unclear.")
+def _settle(context: dg.SensorEvaluationContext, opened: Context, names: list[str]) -> dg.SensorResult:
+    """Unclear submissions each time; all jobs of the account now and then. The cursor is the last sweep's time."""
+    said = [str(reconcile_unclear(opened, names))]
+    now = time.time()
+    swept = float(context.cursor or 0)
+    if now - swept >= opened.settings.sweep_s:
+        said.append(str(sweep_account(opened, names)))
+        swept = now
+    reason = "; ".join(one for one in said if one) or "Ledger and Bedrock agree."
+    return dg.SensorResult(skip_reason=reason, cursor=str(swept))

@@ -1,90 +1,158 @@
-"""Find out what became of submissions whose answer was lost.
+"""Make ledger and Bedrock agree again.
 
-What belongs here: step 6 of the protocol (`docs/submitting.md`): List tells, by name and token.
+What belongs here: step 6 of the protocol (`docs/submitting.md`), for submissions whose answer was lost; and the
+sweep over all jobs of the account, for what neither side should know alone.
 """
 
 import random
-import time
-from collections.abc import Callable
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.aws.jobs import JobSummary
 from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.ledger.status import ENDED, FROM_BEDROCK
 from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.submit import SubmissionRefusedError, create_job
+from bedrock_pipeline.stages.request import job_name
+from bedrock_pipeline.stages.submit import (
+    CLOCKS,
+    Clocks,
+    SubmissionBlockedError,
+    SubmissionRefusedError,
+    Submitted,
+    create_job,
+)
 
-#: Before the first lease could have begun: List's filter is by AWS's clock, ours may differ.
-_MARGIN = timedelta(minutes=15)
+_NAME = re.compile(r"-(?P<chunk>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
+#: A job lives for a week at the most; a sweep looks back a little further.
+_LOOK_BACK = timedelta(days=8)
 
 
 @dataclass(slots=True)
 class ReconcileReport:
-    """Chunk keys by what was found."""
+    """Chunk keys, or ARNs of jobs, by what was found."""
 
     adopted: list[str] = field(default_factory=list)
     sent_again: list[str] = field(default_factory=list)
+    still_unclear: list[str] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+    unknown_to_bedrock: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        found = {name: getattr(self, name) for name in self.__slots__}
+        return "; ".join(
+            f"{name.replace('_', ' ')}: {', '.join(keys)}" for name, keys in found.items() if keys
+        )
 
 
-def reconcile(
+def reconcile_unclear(
     context: Context,
     pipelines: list[str],
     *,
     limit: int = 50,
     chance: random.Random | None = None,
-    monotonic: Callable[[], float] = time.monotonic,
+    clocks: Clocks = CLOCKS,
 ) -> ReconcileReport:
     """Settle submissions whose lease and settling time are over.
 
-    One job of the name and token: it is adopted. None: the same request with the same token is sent again.
-    Several: blocked, for a person.
-
-    Raises:
-        AwsError: List is denied or AWS cannot be reached; nothing is changed then.
+    One job of the name and token: it is adopted. None: the same request is sent again with the same token.
+    Anything else: blocked, for a person.
     """
     report = ReconcileReport()
     for chunk in context.ledger.submissions.to_reconcile(pipelines, context.settings.settling, limit):
-        found = _jobs_of(context, chunk)
-        if len(found) == 1:
-            if context.ledger.submissions.record_accepted(chunk.chunk_id, chunk.epoch, found[0].arn):
-                report.adopted.append(chunk.chunk_key)
-        elif found:
-            arns = ", ".join(job.arn for job in found)
-            context.ledger.submissions.block(chunk.chunk_id, chunk.epoch, reason=f"several jobs: {arns}")
-            report.blocked.append(chunk.chunk_key)
-        else:
-            _send_again(context, chunk, report, chance or random.Random(), monotonic)  # noqa: S311  # jitter
+        _settle_chunk(context, chunk, report, chance or random.Random(), clocks)  # noqa: S311  # jitter
     return report
 
 
-def _jobs_of(context: Context, chunk: ChunkRow) -> list[JobSummary]:
-    assert chunk.frozen_request is not None  # the constraint intent_is_whole
-    name = chunk.frozen_request["jobName"]
-    return [
-        job
-        for job in context.jobs.list(name_contains=name)
-        if job.name == name and job.token in (None, chunk.token)
-    ]
-
-
-def _send_again(
-    context: Context,
-    chunk: ChunkRow,
-    report: ReconcileReport,
-    chance: random.Random,
-    monotonic: Callable[[], float],
+def _settle_chunk(
+    context: Context, chunk: ChunkRow, report: ReconcileReport, chance: random.Random, clocks: Clocks
 ) -> None:
-    deadline = monotonic() + context.settings.lease_s
+    deadline = clocks.monotonic() + context.settings.lease_s
     intent = context.ledger.submissions.intend_again(
         chunk.chunk_id, chunk.epoch, uuid4(), settling=context.settings.settling, lease=context.settings.lease
     )
     if intent is None:
-        return
+        return  # another process was quicker
+    before = len(context.jobs.find(intent.request["jobName"]).jobs)
     try:
-        create_job(context, intent, deadline=deadline, chance=chance)
-        report.sent_again.append(chunk.chunk_key)
+        outcome = create_job(context, intent, deadline=deadline, chance=chance, clocks=clocks)
+    except SubmissionBlockedError:
+        report.blocked.append(chunk.chunk_key)
     except SubmissionRefusedError:
         report.refused.append(chunk.chunk_key)
+    else:
+        if isinstance(outcome, Submitted):
+            (report.adopted if before else report.sent_again).append(chunk.chunk_key)
+        else:
+            report.still_unclear.append(chunk.chunk_key)
+
+
+def sweep_account(context: Context, pipelines: list[str], *, clocks: Clocks = CLOCKS) -> ReconcileReport:
+    """Look at every job of the account and region, oldest first.
+
+    Jobs with a chunk's name that the ledger does not know are adopted where the chunk waits for one, as after
+    a database was restored; others are kept as orphans. Jobs that we know and Bedrock does not are reported.
+    Unfinished jobs of others are counted, since they use slots.
+
+    Raises:
+        AwsError: List is denied or AWS cannot be reached.
+    """
+    report = ReconcileReport()
+    jobs = list(context.jobs.list(since=clocks.now() - _LOOK_BACK))
+    known = context.ledger.jobs.known([job.arn for job in jobs])
+    strangers: Counter[str] = Counter()
+    orphans: list[JobSummary] = []
+    for job in jobs:
+        if job.arn not in known and not _adopt(context, job, report):
+            if _NAME.search(job.name):
+                orphans.append(job)
+            if FROM_BEDROCK[job.status] not in ENDED:
+                strangers[job.model_id] += 1
+    context.ledger.jobs.record_others(dict(strangers))
+    _keep_orphans(context, orphans, report)
+    listed = {job.arn for job in jobs}
+    for flying in context.ledger.jobs.in_flight(pipelines):
+        if flying.job_arn not in listed and not _exists(context, flying.job_arn):
+            report.unknown_to_bedrock.append(flying.job_arn)
+    return report
+
+
+def _adopt(context: Context, job: JobSummary, report: ReconcileReport) -> bool:
+    found = _NAME.search(job.name)
+    chunk = context.ledger.chunks.by_id(UUID(found["chunk"])) if found else None
+    if chunk is None or job.name != job_name(chunk.pipeline, chunk.chunk_id) or chunk.status == "blocked":
+        return False
+    if chunk.token is not None and job.token not in (None, chunk.token):
+        return False
+    if not context.ledger.interventions.adopt(chunk.chunk_id, job.arn):
+        return False
+    report.adopted.append(chunk.chunk_key)
+    return True
+
+
+def _keep_orphans(context: Context, orphans: list[JobSummary], report: ReconcileReport) -> None:
+    report.orphans = [job.arn for job in orphans]
+    context.ledger.interventions.record_orphans(
+        [
+            {
+                "job_arn": job.arn,
+                "job_name": job.name,
+                "status": job.status,
+                "submitted_at": job.submitted_at.isoformat(),
+            }
+            for job in orphans
+        ]
+    )
+
+
+def _exists(context: Context, job_arn: str) -> bool:
+    try:
+        context.jobs.get(job_arn)
+    except AwsError:
+        return False
+    return True

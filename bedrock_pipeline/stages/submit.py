@@ -8,10 +8,11 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from bedrock_pipeline.aws.errors import AwsError, Verdict, classify
+from bedrock_pipeline.aws.jobs import JobSummary
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
@@ -50,6 +51,17 @@ class Unclear:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The clocks of this machine: one that never goes back, in seconds; and the time of day."""
+
+    monotonic: Callable[[], float]
+    now: Callable[[], datetime]
+
+
+CLOCKS = Clocks(time.monotonic, lambda: datetime.now(UTC))
+#: AWS refuses signatures that are more than five minutes off.
+_MOST_SKEW = timedelta(minutes=4)
 Outcome = Submitted | PutBack | Unclear | NotNow
 
 
@@ -59,60 +71,91 @@ def submit_chunk(
     chunk_key: str,
     *,
     chance: random.Random | None = None,
-    monotonic: Callable[[], float] = time.monotonic,
+    clocks: Clocks = CLOCKS,
 ) -> Outcome:
     """Submit a chunk where it has no job and a slot is free; otherwise say why not.
 
     Raises:
-        SubmissionRefusedError: Bedrock refused for a reason that waiting does not cure.
+        SubmissionRefusedError: Bedrock refused for a reason that waiting does not cure, or for too long.
         SubmissionBlockedError: a person must say what happened (`docs/operating.md`).
     """
     chunk = context.ledger.chunks.by_key(pipeline, chunk_key)
     if chunk.job_arn:
         return Submitted(chunk, chunk.job_arn)
     if chunk.status == "blocked":
-        raise SubmissionBlockedError(
-            f"Chunk {chunk_key} is blocked: {chunk.status_message}", "See docs/operating.md, 'Blocked'."
-        )
+        raise _blocked(chunk_key, chunk.status_message or "")
     if chunk.status == "failed":
         raise _refused(chunk_key, chunk.status_message or "refused")
-    deadline = monotonic() + context.settings.lease_s
+    deadline = clocks.monotonic() + context.settings.lease_s
     intent = context.ledger.submissions.intend(
         chunk.chunk_id, uuid4(), request=chunk.request, lease=context.settings.lease
     )
     if isinstance(intent, NotNow):
         return intent
-    return create_job(context, intent, deadline=deadline, chance=chance or random.Random())  # noqa: S311  # jitter
+    return create_job(context, intent, deadline=deadline, chance=chance or random.Random(), clocks=clocks)  # noqa: S311  # jitter
 
 
-def create_job(context: Context, intent: Intent, *, deadline: float, chance: random.Random) -> Outcome:
-    """Steps 2 to 5 of the protocol: check the input, send one Create, record what came of it."""
-    submissions = context.ledger.submissions
+def create_job(
+    context: Context, intent: Intent, *, deadline: float, chance: random.Random, clocks: Clocks = CLOCKS
+) -> Outcome:
+    """Steps 2 to 5 of the protocol: look and check, send one Create, record what came of it."""
     chunk = intent.chunk
     try:
+        found = context.jobs.find(intent.request["jobName"])
         problem = _input_problem(context, chunk)
     except AwsError as error:
-        return _put_back(context, chunk, intent.epoch, str(error), chance)
+        return _put_back(context, intent, str(error), chance, hold_group=False)
+    if found.jobs:
+        return settle(context, intent, found.jobs)
+    if skew := _skew(found.server_time, clocks.now()):
+        return _put_back(context, intent, skew, chance, hold_group=True)
     if problem:
-        submissions.refuse(chunk.chunk_id, intent.epoch, reason=problem)
+        context.ledger.submissions.refuse(chunk.chunk_id, intent.epoch, reason=problem)
         raise _refused(chunk.chunk_key, problem)
     try:
         job_arn = context.jobs.create(intent.request, intent.token, deadline=deadline)
     except Exception as error:  # sorted here: whatever it is, the ledger must learn of it
         return _after_error(context, intent, classify(error), chance)
-    if not submissions.record_accepted(chunk.chunk_id, intent.epoch, job_arn):
+    return _record(context, intent, job_arn)
+
+
+def settle(context: Context, intent: Intent, jobs: list[JobSummary]) -> Outcome:
+    """Jobs of the chunk's name exist already: one of its token is its job; anything else is for a person.
+
+    The name holds the chunk's UUID, so this also finds the job of a ledger that was restored from a backup.
+
+    Raises:
+        SubmissionBlockedError: there are several, or the token is another.
+    """
+    ours = [job for job in jobs if job.token in (None, intent.token)]
+    if len(jobs) == 1 and len(ours) == 1:
+        return _record(context, intent, jobs[0].arn)
+    reason = f"jobs of this name that may be the chunk's: {', '.join(job.arn for job in jobs)}"
+    context.ledger.submissions.block(intent.chunk.chunk_id, intent.epoch, reason=reason)
+    raise _blocked(intent.chunk.chunk_key, reason)
+
+
+def _record(context: Context, intent: Intent, job_arn: str) -> Outcome:
+    chunk = intent.chunk
+    if not context.ledger.submissions.record_accepted(chunk.chunk_id, intent.epoch, job_arn):
         return NotNow(f"Another process has taken chunk {chunk.chunk_key} over meanwhile.")
-    return Submitted(context.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key), job_arn)
+    now = context.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
+    if now.cancel_requested_at:
+        context.jobs.stop(job_arn)
+    return Submitted(now, job_arn)
 
 
 def _after_error(context: Context, intent: Intent, verdict: Verdict, chance: random.Random) -> Outcome:
-    submissions = context.ledger.submissions
-    chunk = intent.chunk
+    submissions, chunk = context.ledger.submissions, intent.chunk
     if verdict.meaning in ("throttled", "broken"):
-        return _put_back(context, chunk, intent.epoch, str(verdict), chance)
+        return _put_back(context, intent, str(verdict), chance, hold_group=verdict.code != "LeaseOver")
     if verdict.meaning == "refused":
         submissions.refuse(chunk.chunk_id, intent.epoch, reason=str(verdict))
         raise _refused(chunk.chunk_key, str(verdict))
+    if verdict.code == "ConflictException":
+        # The token belongs to a request that is not this one, and List showed no job of the name.
+        submissions.block(chunk.chunk_id, intent.epoch, reason=str(verdict))
+        raise _blocked(chunk.chunk_key, str(verdict))
     submissions.mark_unclear(chunk.chunk_id, intent.epoch, reason=str(verdict))
     return Unclear(
         f"It is not known whether Bedrock accepted the job ({verdict}); it is looked up with List."
@@ -120,12 +163,32 @@ def _after_error(context: Context, intent: Intent, verdict: Verdict, chance: ran
 
 
 def _put_back(
-    context: Context, chunk: ChunkRow, epoch: int, reason: str, chance: random.Random
-) -> PutBack | NotNow:
-    wait = delay(chunk.attempts, context.settings.throttle_backoff, chance)
-    context.ledger.submissions.put_back(chunk.chunk_id, epoch, reason=reason, delay=wait)
+    context: Context, intent: Intent, reason: str, chance: random.Random, *, hold_group: bool
+) -> Outcome:
+    chunk, settings = intent.chunk, context.settings
+    result = context.ledger.submissions.put_back(
+        chunk.chunk_id,
+        intent.epoch,
+        reason=reason,
+        wait=lambda refusals: delay(refusals, settings.throttle_backoff, chance),
+        hold_group=hold_group,
+        give_up_after=settings.give_up_after,
+    )
     now = context.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
-    return PutBack(reason, now.next_attempt_at)
+    if result == "given up":
+        raise _refused(chunk.chunk_key, now.status_message or reason)
+    return (
+        PutBack(reason, now.next_attempt_at)
+        if result == "put back"
+        else NotNow(f"The chunk is {now.status}.")
+    )
+
+
+def _skew(server: datetime | None, here: datetime) -> str | None:
+    """Why the clocks forbid a Create: the lease and the signature's life are reckoned by them."""
+    if server is not None and abs(server - here) > _MOST_SKEW:
+        return f"this machine's clock and AWS's are {abs(server - here)} apart; set the clock"
+    return None
 
 
 def _input_problem(context: Context, chunk: ChunkRow) -> str | None:
@@ -137,6 +200,13 @@ def _input_problem(context: Context, chunk: ChunkRow) -> str | None:
         if found.size != file.bytes:
             return f"input file {file.uri} has {found.size} bytes, not {file.bytes}"
     return None
+
+
+def _blocked(chunk_key: str, reason: str) -> SubmissionBlockedError:
+    return SubmissionBlockedError(
+        f"Chunk {chunk_key} is blocked: {reason}.",
+        "Look, then `bedrock-pipeline resolve` (docs/operating.md, 'Blocked').",
+    )
 
 
 def _refused(chunk_key: str, reason: str) -> SubmissionRefusedError:

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from bedrock_pipeline.ledger import Ledger
+from bedrock_pipeline.ledger.interventions import NotBlockedError
 from bedrock_pipeline.ledger.jobs import Observation
 from bedrock_pipeline.ledger.rows import InputFile, NewChunk
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
@@ -52,6 +53,17 @@ def enter(ledger: Ledger, count: int, max_jobs: int = 5, dataset: str = "d") -> 
 
 def intend(ledger: Ledger, chunk_id: UUID) -> Intent | NotNow:
     return ledger.submissions.intend(chunk_id, uuid4(), request=REQUEST, lease=LEASE)
+
+
+def put_back(ledger: Ledger, intent: Intent, delay: timedelta, *, hold_group: bool = False) -> str:
+    return ledger.submissions.put_back(
+        intent.chunk.chunk_id,
+        intent.epoch,
+        reason="throttled",
+        wait=lambda refusals: delay * refusals,
+        hold_group=hold_group,
+        give_up_after=timedelta(days=2),
+    )
 
 
 def move_clock(ledger: Ledger, by: timedelta) -> None:
@@ -106,7 +118,7 @@ def test_the_token_stays_when_sent_again_and_a_sleeper_changes_nothing(ledger: L
     assert again is not None
     assert again.token == sleeper.token
     assert again.epoch == sleeper.epoch + 1
-    assert not ledger.submissions.put_back(chunk_id, sleeper.epoch, reason="late", delay=LEASE)
+    assert put_back(ledger, sleeper, LEASE) == "lost"
     assert not ledger.submissions.record_accepted(chunk_id, sleeper.epoch, "arn:late")
     assert ledger.submissions.record_accepted(chunk_id, again.epoch, "arn:1")
     assert ledger.submissions.record_accepted(chunk_id, again.epoch, "arn:1"), "recording twice is recognised"
@@ -118,7 +130,7 @@ def test_a_put_back_chunk_frees_its_slot_and_waits(ledger: Ledger) -> None:
     assert isinstance(taken, Intent)
     assert isinstance(intend(ledger, second), NotNow)
     assert ledger.submissions.due(["p"], 10) == []
-    assert ledger.submissions.put_back(first, taken.epoch, reason="throttled", delay=timedelta(hours=1))
+    assert put_back(ledger, taken, timedelta(hours=1)) == "put back"
     assert [chunk.chunk_id for chunk in ledger.submissions.due(["p"], 10)] == [second]
     waiting = intend(ledger, first)
     assert isinstance(waiting, NotNow)
@@ -135,7 +147,7 @@ def test_a_refused_chunk_waits_for_a_person_and_can_be_retried(ledger: Ledger) -
     assert ledger.submissions.refuse(chunk_id, taken.epoch, reason="ValidationException")
     assert ledger.chunks.to_collect(["p"], 10) == []
     assert ledger.submissions.due(["p"], 10) == []
-    assert ledger.submissions.retry_refused("p", "d") == 1
+    assert ledger.interventions.retry_refused("p", "d") == 1
     assert isinstance(intend(ledger, chunk_id), Intent)
 
 
@@ -204,3 +216,78 @@ def test_due_never_offers_more_than_the_free_slots(ledger: Ledger) -> None:
     accepted(ledger, chunk_ids[0], "arn:1")
     assert len(ledger.submissions.due(["p"], 10)) == 2
     assert ledger.submissions.due(["another"], 10) == []
+
+
+def test_throttling_holds_the_whole_group_longer_each_time_and_then_tries_one(ledger: Ledger) -> None:
+    first, second, third = enter(ledger, 3, max_jobs=3)
+    taken = intend(ledger, first)
+    assert isinstance(taken, Intent)
+    assert put_back(ledger, taken, timedelta(minutes=1), hold_group=True) == "put back"
+    assert ledger.submissions.due(["p"], 10) == []
+    held = intend(ledger, second)
+    assert isinstance(held, NotNow)
+    assert (held.reason, held.until is not None) == ("throttled", True)
+    move_clock(ledger, timedelta(minutes=1))
+    [probe] = ledger.submissions.due(["p"], 10)
+    taken = intend(ledger, probe.chunk_id)
+    assert isinstance(taken, Intent)
+    put_back(ledger, taken, timedelta(minutes=1), hold_group=True)
+    [hold] = ledger.jobs.holds()
+    assert hold["refusals"] == 2
+    move_clock(ledger, timedelta(minutes=1))
+    assert ledger.submissions.due(["p"], 10) == [], "the second wait is longer"
+    move_clock(ledger, timedelta(minutes=1))
+    accepted(ledger, ledger.submissions.due(["p"], 10)[0].chunk_id, "arn:1")
+    assert ledger.jobs.holds() == []
+    assert len(ledger.submissions.due(["p"], 10)) == 2
+    assert third is not None
+
+
+def test_a_chunk_that_is_put_back_for_too_long_fails_for_a_person(ledger: Ledger) -> None:
+    [chunk_id] = enter(ledger, 1)
+    for expected in ("put back", "given up"):
+        taken = intend(ledger, chunk_id)
+        assert isinstance(taken, Intent)
+        assert put_back(ledger, taken, timedelta(minutes=1)) == expected
+        move_clock(ledger, timedelta(days=3))
+    [chunk] = ledger.chunks.of_dataset("p", "d", 1)
+    assert chunk.status == "failed"
+    assert "throttled" in (chunk.status_message or "")
+
+
+def test_a_wish_to_cancel_is_obeyed_at_the_next_safe_point(ledger: Ledger) -> None:
+    waiting, submitting, flying, refused = enter(ledger, 4)
+    intent = intend(ledger, submitting)
+    assert isinstance(intent, Intent)
+    accepted(ledger, flying, "arn:1")
+    other = intend(ledger, refused)
+    assert isinstance(other, Intent)
+    ledger.submissions.refuse(refused, other.epoch, reason="no")
+    statuses = {chunk.chunk_id: chunk.status for chunk in ledger.interventions.cancel("p", "d")}
+    assert statuses == {waiting: "stopped", submitting: "submitting", flying: "queued", refused: "stopped"}
+    assert {chunk.chunk_id for chunk in ledger.interventions.cancel("p", "d")} == {submitting, flying}
+    assert put_back(ledger, intent, LEASE) == "cancelled"
+    assert [job.cancel_requested_at is not None for job in ledger.jobs.in_flight(["p"])] == [True]
+    assert {chunk.chunk_id for chunk in ledger.chunks.to_collect(["p"], 9)} == {waiting, submitting, refused}
+    assert ledger.interventions.retry_refused("p", "d") == 0
+
+
+def test_jobs_of_others_use_slots(ledger: Ledger) -> None:
+    enter(ledger, 5, max_jobs=3)
+    ledger.jobs.record_others({"m": 2, "another": 7})
+    assert len(ledger.submissions.due(["p"], 10)) == 1
+    ledger.jobs.record_others({})
+    assert len(ledger.submissions.due(["p"], 10)) == 3
+
+
+def test_a_blocked_chunk_is_resolved_by_a_person(ledger: Ledger) -> None:
+    first, second = enter(ledger, 2)
+    for chunk_id in (first, second):
+        taken = intend(ledger, chunk_id)
+        assert isinstance(taken, Intent)
+        assert ledger.submissions.block(chunk_id, taken.epoch, reason="two jobs")
+    assert ledger.interventions.adopt(first, "arn:1")
+    ledger.interventions.resolve_without_job(second)
+    with pytest.raises(NotBlockedError):
+        ledger.interventions.resolve_without_job(second)
+    assert {chunk.status for chunk in ledger.chunks.of_dataset("p", "d", 1)} == {"queued", "pending"}

@@ -236,7 +236,7 @@ def test_what_bedrock_refuses_is_red_and_can_be_retried(context: Context, tmp_pa
     for _ in range(2):
         with pytest.raises(SubmissionRefusedError, match="Batch inference is not supported"):
             submit_chunk(context, "p", key)
-    assert context.ledger.submissions.retry_refused("p", "d") == 1
+    assert context.ledger.interventions.retry_refused("p", "d") == 1
 
 
 def test_input_that_was_changed_after_packing_is_not_submitted(context: Context, tmp_path: Path) -> None:

@@ -1,0 +1,131 @@
+"""What a person decides: cancel, retry, resolve.
+
+What belongs here: the statements by which a person's decision reaches the ledger. A cancellation is a wish,
+obeyed at the next safe point: before intent at once, otherwise when the job's ARN is known.
+"""
+
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.rows import ChunkRow
+
+
+class NotBlockedError(BedrockPipelineError):
+    """There is nothing to resolve."""
+
+
+class Interventions:
+    """Decisions of people about chunks and datasets."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def cancel(self, pipeline: str, dataset: str, chunk_key: str | None = None) -> list[ChunkRow]:
+        """Wish that a dataset, or one chunk of it, is given up; what is answered already is kept.
+
+        Returns:
+            The chunks that the wish concerns, as they are now: those that no job exists for have ended.
+        """
+
+        def work(connection: Connection) -> list[ChunkRow]:
+            if chunk_key is None:
+                connection.execute(
+                    """UPDATE bedrock_pipeline.datasets
+                       SET cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
+                           launch_requested_at = NULL
+                       WHERE pipeline = %s AND dataset = %s""",
+                    (pipeline, dataset),
+                )
+            rows = connection.execute(
+                """UPDATE bedrock_pipeline.chunks
+                   SET cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
+                       status = CASE WHEN no_job THEN 'stopped' ELSE status END,
+                       status_changed_at = CASE WHEN no_job THEN bedrock_pipeline.now() ELSE status_changed_at END,
+                       ended_at = CASE WHEN no_job THEN bedrock_pipeline.now() ELSE ended_at END,
+                       status_message = CASE WHEN no_job THEN 'cancelled before it was submitted' ELSE status_message END,
+                       put_back_since = CASE WHEN no_job THEN NULL ELSE put_back_since END,
+                       put_back_reason = CASE WHEN no_job THEN NULL ELSE put_back_reason END
+                   FROM (SELECT chunk_id AS id, status = 'pending' OR (status = 'failed' AND job_arn IS NULL) AS no_job
+                         FROM bedrock_pipeline.chunks
+                         WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND collected_at IS NULL
+                           AND (%(chunk)s::text IS NULL OR chunk_key = %(chunk)s)
+                           AND (ended_at IS NULL OR (status = 'failed' AND job_arn IS NULL))
+                         ORDER BY chunk_id FOR UPDATE) AS concerned
+                   WHERE chunk_id = concerned.id RETURNING bedrock_pipeline.chunks.*""",
+                {"pipeline": pipeline, "dataset": dataset, "chunk": chunk_key},
+            ).fetchall()
+            return [ChunkRow.of(row) for row in rows]
+
+        return self._database.transaction(work)
+
+    def retry_refused(self, pipeline: str, dataset: str) -> int:
+        """Put back the chunks that Bedrock refused to accept, after a person cured the cause; how many."""
+        return self._database.execute(
+            """UPDATE bedrock_pipeline.chunks
+               SET status = 'pending', status_changed_at = bedrock_pipeline.now(), ended_at = NULL, token = NULL,
+                   frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL, status_message = NULL,
+                   next_attempt_at = bedrock_pipeline.now()
+               WHERE pipeline = %s AND dataset = %s AND status = 'failed' AND job_arn IS NULL""",
+            (pipeline, dataset),
+        )
+
+    def resolve_without_job(self, chunk_id: UUID) -> None:
+        """A person has made sure that no job exists for a blocked chunk: it may be submitted anew.
+
+        Raises:
+            NotBlockedError: the chunk is not blocked.
+        """
+        changed = self._database.execute(
+            """UPDATE bedrock_pipeline.chunks
+               SET epoch = epoch + 1, token = NULL, frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL,
+                   status = CASE WHEN cancel_requested_at IS NULL THEN 'pending' ELSE 'stopped' END,
+                   ended_at = CASE WHEN cancel_requested_at IS NOT NULL THEN bedrock_pipeline.now() END,
+                   status_message = NULL, status_changed_at = bedrock_pipeline.now()
+               WHERE chunk_id = %s AND status = 'blocked'""",
+            (chunk_id,),
+        )
+        if not changed:
+            raise _not_blocked()
+
+    def adopt(self, chunk_id: UUID, job_arn: str) -> bool:
+        """This job is the chunk's, although the ledger does not know how: found by List, or named by a person.
+
+        False where the chunk has a job already, or ended without one.
+        """
+
+        def work(connection: Connection) -> bool:
+            adopted = connection.execute(
+                """UPDATE bedrock_pipeline.chunks
+                   SET status = 'queued', status_changed_at = bedrock_pipeline.now(), epoch = epoch + 1,
+                       job_arn = %(arn)s, submitted_at = bedrock_pipeline.now(), status_message = NULL,
+                       frozen_request = coalesce(frozen_request, request), put_back_since = NULL, put_back_reason = NULL
+                   WHERE chunk_id = %(chunk)s AND job_arn IS NULL AND ended_at IS NULL""",
+                {"chunk": chunk_id, "arn": job_arn},
+            )
+            if adopted.rowcount == 1:
+                return True
+            return (
+                connection.execute(
+                    "SELECT FROM bedrock_pipeline.chunks WHERE chunk_id = %s AND job_arn = %s",
+                    (chunk_id, job_arn),
+                ).fetchone()
+                is not None
+            )
+
+        return self._database.transaction(work)
+
+    def record_orphans(self, orphans: list[dict[str, object]]) -> None:
+        """Jobs that carry our names and that no chunk knows; kept for `status` until a person has looked."""
+        self._database.execute(
+            """INSERT INTO bedrock_pipeline.orphans (job_arn, job_name, status, submitted_at)
+               SELECT * FROM jsonb_to_recordset(%s) AS o(job_arn text, job_name text, status text, submitted_at timestamptz)
+               ON CONFLICT (job_arn) DO UPDATE SET status = excluded.status, seen_at = bedrock_pipeline.now()""",
+            (Jsonb(orphans),),
+        )
+
+
+def _not_blocked() -> NotBlockedError:
+    return NotBlockedError("The chunk is not blocked.", "See `bedrock-pipeline status PIPELINE DATASET`.")

@@ -1,0 +1,78 @@
+"""The demo is killed with everything that it started, and started again."""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow.dataset as pa_dataset
+import pytest
+
+
+def demo(home: Path, path: Path, log: Path) -> "subprocess.Popen[bytes]":
+    command = [
+        sys.executable,
+        "-m",
+        "bedrock_pipeline",
+        "demo",
+        "--json",
+        "--speed",
+        "60",
+        "--record-id",
+        "id",
+    ]
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            [*command, "--input", str(path), "--prompt", "{{ text }}"],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "BEDROCK_PIPELINE_HOME": str(home)},
+        )
+
+
+def jobs_at_the_emulator(home: Path) -> list[tuple[str, str]]:
+    """Name and status of every job ever created, from the emulator's own record."""
+    database = home / "emulator" / "jobs.sqlite"
+    if not database.exists():
+        return []
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        rows = connection.execute("SELECT json_extract(document, '$.jobName'), status FROM jobs").fetchall()
+    return [(name, status) for name, status in rows]
+
+
+def kill_everything(process: "subprocess.Popen[bytes]") -> None:
+    """SIGKILL for the command and all its descendants at once."""
+    everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for one in everyone:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.send_signal(signal.SIGKILL)
+    psutil.wait_procs(everyone, timeout=10)
+    process.wait()
+
+
+@pytest.mark.end_to_end
+def test_a_killed_demo_is_finished_without_a_second_job(tmp_path: Path) -> None:
+    path, home, log = tmp_path / "rows.jsonl", tmp_path / "home", tmp_path / "demo.log"
+    path.write_text("".join(json.dumps({"id": f"r{n}", "text": f"t{n}"}) + "\n" for n in range(2100)))
+    first = demo(home, path, log)
+    deadline = time.monotonic() + 120
+    while not any(status == "InProgress" for _, status in jobs_at_the_emulator(home)):
+        assert first.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+    kill_everything(first)
+    again = demo(home, path, log)
+    assert again.wait(240) == 0, log.read_text()
+    summary = json.loads(log.read_text().splitlines()[-1])
+    assert (summary["records"], summary["succeeded"], summary["failed"]) == (2100, 2100, 0)
+    table = pa_dataset.dataset(summary["results"], format="parquet").to_table()
+    assert sorted(table["record_id"].to_pylist()) == sorted(f"r{n}" for n in range(2100))
+    names = [name for name, _ in jobs_at_the_emulator(home)]
+    assert len(names) == len(set(names)) == summary["chunks"] == 3
