@@ -1,4 +1,4 @@
-"""Commands about datasets: launch, status, results, retry.
+"""Commands about datasets: launch, status, results.
 
 What belongs here: what they ask the ledger, and how they show it.
 """
@@ -83,6 +83,11 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool
                     time.sleep(2)
         else:
             console.print(_table(_rows(context, pipeline, dataset)))
+            for hold in context.ledger.jobs.holds():
+                console.print(
+                    f"{hold['quota_group']} waits until {hold['hold_until']:%H:%M:%S %Z}: {hold['hold_reason']}",
+                    soft_wrap=True,
+                )
 
 
 @click.command()
@@ -108,16 +113,6 @@ def results(pipeline: str, dataset: str, out: Path | None) -> None:
     )
     _write(source, out)
     click.echo(f"{source.count_rows()} rows in {out}")
-
-
-@click.command()
-@click.argument("pipeline")
-@click.argument("dataset")
-def retry(pipeline: str, dataset: str) -> None:
-    """Submit chunks again that Bedrock refused to accept, after the cause was cured."""
-    with open_context(settings_here()) as context:
-        count = context.ledger.interventions.retry_refused(pipeline, dataset)
-    click.echo(f"{count} chunks will be submitted again")
 
 
 def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[dict[str, Any]]:

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from bedrock_pipeline import __version__
-from bedrock_pipeline.cli.datasets import launch, results, retry, status
+from bedrock_pipeline.cli.datasets import launch, results, status
 from bedrock_pipeline.cli.demo import demo
 from bedrock_pipeline.cli.dev import dev
+from bedrock_pipeline.cli.interventions import cancel, reconcile, resolve, retry
 from bedrock_pipeline.cli.local import local
 from bedrock_pipeline.cli.output import FriendlyGroup
 from bedrock_pipeline.orchestration.resources import settings_here
@@ -43,7 +44,7 @@ def migrate() -> None:
     click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to do")
 
 
-for command in (demo, dev, launch, status, results, retry, local):
+for command in (demo, dev, launch, status, results, cancel, retry, reconcile, resolve, local):
     cli.add_command(command)
 
 

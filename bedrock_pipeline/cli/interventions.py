@@ -1,0 +1,81 @@
+"""Commands by which a person intervenes: cancel, retry, reconcile, resolve.
+
+What belongs here: what they ask of the ledger and the stages, and how they tell what happened.
+"""
+
+from collections import Counter
+
+import click
+
+from bedrock_pipeline.cli.output import print_json
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.orchestration.resources import settings_here
+from bedrock_pipeline.stages.context import open_context
+from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
+
+
+class NotAdoptedError(BedrockPipelineError):
+    """A job cannot become a chunk's."""
+
+
+@click.command()
+@click.argument("pipeline")
+@click.argument("dataset")
+@click.option("--chunk", help="Only this chunk, by its key.")
+def cancel(pipeline: str, dataset: str, chunk: str | None) -> None:
+    """Give up what is not answered yet; what is answered is kept."""
+    with open_context(settings_here()) as context:
+        concerned = context.ledger.interventions.cancel(pipeline, dataset, chunk)
+        for one in concerned:
+            if one.job_arn and one.status != "stopping":
+                context.jobs.stop(one.job_arn)
+    states = Counter(one.status for one in concerned)
+    told = ", ".join(f"{count} {status}" for status, count in sorted(states.items()))
+    click.echo(f"cancelled: {told}" if told else "nothing to cancel")
+
+
+@click.command()
+@click.argument("pipeline")
+@click.argument("dataset")
+def retry(pipeline: str, dataset: str) -> None:
+    """Submit chunks again that Bedrock refused to accept, after the cause was cured."""
+    with open_context(settings_here()) as context:
+        count = context.ledger.interventions.retry_refused(pipeline, dataset)
+    click.echo(f"{count} chunks will be submitted again")
+
+
+@click.command()
+@click.argument("pipelines", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def reconcile(pipelines: tuple[str, ...], as_json: bool) -> None:
+    """Make ledger and Bedrock agree: settle lost answers, adopt jobs that the ledger forgot, report the others."""
+    with open_context(settings_here()) as context:
+        reports = [reconcile_unclear(context, list(pipelines)), sweep_account(context, list(pipelines))]
+    if as_json:
+        print_json(
+            {name: [key for one in reports for key in getattr(one, name)] for name in reports[0].__slots__}
+        )
+    else:
+        click.echo("; ".join(str(one) for one in reports if str(one)) or "ledger and Bedrock agree")
+
+
+@click.command()
+@click.argument("pipeline")
+@click.argument("chunk")
+@click.option("--job", "job_arn", help="ARN of the job that is the chunk's.")
+@click.option("--no-job", is_flag=True, help="You have made sure that no job exists: submit it anew.")
+def resolve(pipeline: str, chunk: str, job_arn: str | None, no_job: bool) -> None:
+    """Say what happened to a chunk that is blocked."""
+    if bool(job_arn) == no_job:
+        raise click.UsageError("Give either --job ARN or --no-job.")
+    with open_context(settings_here()) as context:
+        row = context.ledger.chunks.by_key(pipeline, chunk)
+        if job_arn is None:
+            context.ledger.interventions.resolve_without_job(row.chunk_id)
+        else:
+            job = context.jobs.get(job_arn)
+            if not context.ledger.interventions.adopt(row.chunk_id, job.arn):
+                raise NotAdoptedError(
+                    f"Chunk {chunk} has a job already, or has ended.", "See `bedrock-pipeline status`."
+                )
+    click.echo("resolved")
