@@ -88,6 +88,10 @@ def running(
     Raises:
         LocalError: a part does not start; names its log.
     """
+    # Here, since Dagster takes a second to import.
+    from bedrock_pipeline.orchestration.leftover_runs import end_leftover_runs
+    from bedrock_pipeline.orchestration.offers import end_offer
+
     with ExitStack() as parts:
         port = check_port(ui_port, "--port")
         stack = parts.enter_context(Stack(StackConfig(home, emulator=("--speed", str(speed)))))
@@ -99,18 +103,21 @@ def running(
             DAGSTER_HOME=str(dagster_home),
             BEDROCK_PIPELINE_HOME=str(home),
             BEDROCK_PIPELINE_POLL_INTERVAL_S=str(poll_seconds),
+            # Every process of this home has ended before it starts again, and the emulator's List does not lag.
+            BEDROCK_PIPELINE_LEASE_S="15",
+            BEDROCK_PIPELINE_SETTLING_S="5",
         )
         with open_context(Settings.from_environment()) as context:
             context.ledger.migrate()
+            for key in end_leftover_runs():
+                end_offer(context, key)
         _start_dagster(parts, home, module, port)
         yield Running(stack.endpoints, f"http://127.0.0.1:{port}")
 
 
 def _start_dagster(parts: ExitStack, home: Path, module: str, port: int) -> None:
-    # Here, since Dagster takes a second to import.
-    from bedrock_pipeline.orchestration.leftover_runs import end_leftover_runs, wait_for_runs
+    from bedrock_pipeline.orchestration.leftover_runs import wait_for_runs
 
-    end_leftover_runs()
     programs = Path(sys.executable).parent
     code_port, workspace = free_port(), home / "dagster" / "workspace.yaml"
     workspace.write_text(_WORKSPACE.format(port=code_port, module=module))

@@ -8,11 +8,14 @@ import time
 
 import dagster as dg
 
+_KILLED = (
+    "The process of this run was killed. What it did is safe; the sensors ask again for what is missing."
+)
 _WORKING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
-def end_leftover_runs() -> int:
-    """Mark every run that is said to be working as failed; returns how many there were.
+def end_leftover_runs() -> list[str]:
+    """Mark every run that is said to be working as failed; returns the run keys that they were asked for with.
 
     Only for an instance (`DAGSTER_HOME`) all of whose runs are children of this machine's processes, before its
     daemon is started.
@@ -20,11 +23,8 @@ def end_leftover_runs() -> int:
     with dg.DagsterInstance.get() as instance:
         runs = instance.get_runs(dg.RunsFilter(statuses=_WORKING))
         for run in runs:
-            instance.report_run_failed(
-                run,
-                "The process of this run was killed. What it did is safe; the sensors ask again for what is missing.",
-            )
-        return len(runs)
+            instance.report_run_failed(run, _KILLED)
+        return [run.tags["dagster/run_key"] for run in runs if "dagster/run_key" in run.tags]
 
 
 def wait_for_runs(seconds: float) -> None:

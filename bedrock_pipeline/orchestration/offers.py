@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import cast
 
 from bedrock_pipeline.ledger.offers import Kind
 from bedrock_pipeline.stages.context import Context
@@ -48,3 +49,14 @@ def kept_offer(context: Context, kind: Kind, pipeline: str, subject: str) -> Ite
         thread.join()
         if finished:
             offers.end(kind, pipeline, subject)
+
+
+def run_key(kind: Kind, pipeline: str, subject: str, number: int) -> str:
+    """The run key of an offer: Dagster runs each key once, so the number makes a new offer a new run."""
+    return f"{kind}:{pipeline}:{subject}:{number}"
+
+
+def end_offer(context: Context, key: str) -> None:
+    """The run of this key has died: what it was for may be asked for at once."""
+    kind, pipeline, subject, _ = key.split(":")
+    context.ledger.offers.end(cast("Kind", kind), pipeline, subject)

@@ -12,7 +12,7 @@ import dagster as dg
 from bedrock_pipeline.ledger.offers import Kind
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import Names
-from bedrock_pipeline.orchestration.offers import WAITING
+from bedrock_pipeline.orchestration.offers import WAITING, run_key
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.settings import NotConfiguredError
 from bedrock_pipeline.stages.context import Context
@@ -135,7 +135,7 @@ def _ask(
     return dg.SensorResult(
         run_requests=[
             dg.RunRequest(
-                run_key=f"{kind}:{pipeline}:{key}:{number}",
+                run_key=run_key(kind, pipeline, key, number),
                 job_name=Names(pipeline).job(kind),
                 partition_key=key,
             )
