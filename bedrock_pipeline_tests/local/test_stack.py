@@ -1,0 +1,140 @@
+"""The embedded default: what is stored survives, secrets stay secret, a second start is refused."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import boto3
+import psutil
+import psycopg
+import pytest
+from botocore.exceptions import ClientError
+
+from bedrock_pipeline.local import Endpoints, Stack, StackConfig, read_endpoints
+from bedrock_pipeline.local.home import AlreadyRunningError, LocalError
+
+_HOLD = (
+    "import sys, time; from pathlib import Path; from bedrock_pipeline.local import Stack, StackConfig\n"
+    "stack = Stack(StackConfig(Path(sys.argv[1]))); print('ready', flush=True); time.sleep(600)"
+)
+
+
+def s3(endpoints: Endpoints, secret: str | None = None):  # type: ignore[no-untyped-def]  # boto3 has no types
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoints.s3_endpoint_url,
+        region_name=endpoints.region,
+        aws_access_key_id=endpoints.access_key_id,
+        aws_secret_access_key=secret or endpoints.secret_access_key,
+    )
+
+
+def test_what_is_stored_survives_a_kill(tmp_path: Path) -> None:
+    """A parent killed with SIGKILL leaves no server running, and the next start finds what was stored."""
+    holder = subprocess.Popen([sys.executable, "-c", _HOLD, str(tmp_path)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"ready\n"
+    first = read_endpoints(tmp_path)
+    assert first is not None
+    s3(first).put_object(Bucket=first.bucket, Key="a/b", Body=b"kept")
+    with psycopg.connect(first.dsn(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept (number int)")
+    children = psutil.Process(holder.pid).children(recursive=True)
+    assert len(children) >= 3
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    _, alive = psutil.wait_procs(children, timeout=15)
+    assert alive == []
+    with Stack(StackConfig(tmp_path)) as stack:
+        again = stack.endpoints
+        assert s3(again).get_object(Bucket=again.bucket, Key="a/b")["Body"].read() == b"kept"
+        with psycopg.connect(again.dsn()) as connection:
+            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+
+
+def test_a_wrong_password_is_refused_everywhere(stack_endpoints: Endpoints) -> None:
+    wrong = stack_endpoints.dsn().replace(stack_endpoints.postgres_password, "wrong")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(wrong)
+    with pytest.raises(ClientError, match=r"SignatureDoesNotMatch|403"):
+        s3(stack_endpoints, "wrong").list_buckets()
+
+
+def test_servers_listen_on_loopback_alone_and_secrets_are_not_in_their_arguments(
+    stack_endpoints: Endpoints,
+) -> None:
+    children = psutil.Process().children(recursive=True)
+    listening = [
+        one.laddr.ip
+        for child in children
+        for one in child.net_connections("tcp")
+        if one.status == psutil.CONN_LISTEN
+    ]
+    assert set(listening) == {"127.0.0.1"}
+    said = " ".join(" ".join(child.cmdline()) for child in children)
+    for secret in (stack_endpoints.secret_access_key, stack_endpoints.postgres_password):
+        assert secret not in said
+
+
+def test_secrets_are_readable_by_their_owner_alone(stack_endpoints: Endpoints) -> None:
+    for name in ("secrets.json", "endpoints.json"):
+        path = stack_endpoints.home / name
+        if path.exists():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_second_start_at_the_same_home_is_refused(stack_endpoints: Endpoints) -> None:
+    with pytest.raises(AlreadyRunningError, match="already running") as caught:
+        Stack(StackConfig(stack_endpoints.home))
+    assert "local env" in str(caught.value.fix)
+    assert psycopg.connect(stack_endpoints.dsn()).closed is False
+
+
+def test_a_port_in_use_is_named_with_its_setting(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(LocalError, match=f"Port {port} is in use") as caught:
+            Stack(StackConfig(tmp_path, s3_port=port))
+    assert "S3" in str(caught.value.fix)
+
+
+def test_a_home_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(LocalError, match="cannot be written") as caught:
+        Stack(StackConfig(blocked / "home"))
+    assert "BEDROCK_PIPELINE_HOME" in str(caught.value.fix)
+
+
+def test_up_env_and_down(tmp_path: Path) -> None:
+    """The three commands by which any other program finds the servers."""
+    environment = {**os.environ, "BEDROCK_PIPELINE_HOME": str(tmp_path)}
+
+    def command(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "bedrock_pipeline", "local", *words],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout
+
+    command("up")
+    try:
+        printed = command("env")
+        for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_BEDROCK", "BUCKET", "ROLE_ARN", "PGPORT"):
+            assert f"export {name}=" in printed
+    finally:
+        assert command("down") == "ended\n"
+    deadline = time.monotonic() + 10
+    while read_endpoints(tmp_path) is not None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert command("down") == "not running\n"
