@@ -1,10 +1,11 @@
 """One object that holds the parts of the ledger.
 
-What belongs here: putting the parts together. No statement.
+What belongs here: putting the parts together, and whose ledger it is.
 """
 
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 from bedrock_pipeline.ledger.chunks import Chunks
 from bedrock_pipeline.ledger.database import Database
@@ -38,6 +39,13 @@ class Ledger:
     def migrate(self) -> list[str]:
         """Bring the schema up to date; returns the names of the migrations that were applied."""
         return migrate(self.database.dsn)
+
+    @property
+    def deployment_id(self) -> UUID:
+        """What tells this ledger's chunks and jobs from those of any other in the same account."""
+        rows = self.database.fetch("SELECT deployment_id FROM bedrock_pipeline.deployment")
+        found: UUID = rows[0]["deployment_id"]  # the first migration makes it
+        return found
 
     def close(self) -> None:
         """Close the connections."""

@@ -27,8 +27,6 @@ from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.request import create_request
 from bedrock_pipeline.stages.snapshot import request_template
 
-#: Namespace of the chunks' UUIDs, so that packing the same content again gives the same chunks.
-_CHUNKS = UUID("5b0d3c52-7f0e-4a57-9f43-5d1e6f8a2c11")
 _READ_ROWS = 4096
 
 
@@ -68,7 +66,7 @@ def pack_dataset(context: Context, pipeline: Pipeline, dataset: str) -> PackRepo
     packed_hash = _packed_hash(context, effective, row)
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
         rejected = RejectionWriter(Path(folder) / "rejected.parquet")
-        packer = _Packer(context, effective, row, packed_hash, Path(folder))
+        packer = _Packer(context, effective, row, packed_hash, Path(folder), context.ledger.deployment_id)
         chunks = packer.upload_all(rejected)
         rejected.close()
         if rejected.count:
@@ -98,6 +96,7 @@ class _Packer:
     row: DatasetRow
     packed_hash: str
     folder: Path
+    deployment_id: UUID
 
     def upload_all(self, rejected: RejectionWriter) -> list[NewChunk]:
         """Every chunk, uploaded while the next is packed."""
@@ -129,8 +128,10 @@ class _Packer:
 
     def _upload(self, chunk: PackedChunk) -> NewChunk:
         row, settings = self.row, self.context.settings
+        # Packing the same content again gives the same chunks; another deployment's are never ours.
         chunk_id = uuid5(
-            _CHUNKS, f"{row.pipeline}\n{row.dataset}\n{row.version}\n{self.packed_hash}\n{chunk.sequence}"
+            self.deployment_id,
+            f"{row.pipeline}\n{row.dataset}\n{row.version}\n{self.packed_hash}\n{chunk.sequence}",
         )
         base = settings.uri(settings.input_prefix, row.pipeline, row.dataset, str(chunk_id))
         folder = f"{base}/{chunk.content_hash[:16]}"

@@ -263,3 +263,20 @@ def test_a_bucket_that_does_not_exist_is_a_clear_error(context: Context, tmp_pat
     other = replace(context, settings=context.settings.model_copy(update={"bucket": "no-such-bucket"}))
     with pytest.raises(AwsError, match=r"Could not upload s3://no-such-bucket/.*NoSuchBucket"):
         prepare(other, pipeline(write_rows(tmp_path / "rows.jsonl", 100)))
+
+
+def test_another_deployment_of_the_same_account_has_chunks_of_its_own(context: Context, work: Path) -> None:
+    """Job names hold the chunk's UUID, and the look before each Create takes a job of that name for the chunk's."""
+    one = pipeline(write_rows(work / "rows.jsonl", 200))
+    prepare(context, one)
+    first = context.ledger.chunks.of_dataset("p", "d", 1)
+    for statement in (
+        "DELETE FROM bedrock_pipeline.chunks",
+        "DELETE FROM bedrock_pipeline.datasets",
+        "UPDATE bedrock_pipeline.deployment SET deployment_id = gen_random_uuid()",
+    ):
+        context.ledger.database.execute(statement)
+    prepare(context, one)
+    again = context.ledger.chunks.of_dataset("p", "d", 1)
+    assert [chunk.chunk_key for chunk in first] == [chunk.chunk_key for chunk in again]
+    assert {chunk.chunk_id for chunk in first}.isdisjoint({chunk.chunk_id for chunk in again})

@@ -1,0 +1,114 @@
+"""The commands that people and programs type, over the real Postgres, S3 and emulator."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.pack import pack_dataset
+from bedrock_pipeline.stages.poll import poll_jobs
+from bedrock_pipeline.stages.snapshot import take_snapshot
+from bedrock_pipeline.stages.submit import Submitted, submit_chunk
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli, words)
+
+
+def prepared(context: Context, folder: Path, count: int = 350) -> list[str]:
+    """A dataset `d` of pipeline `p`, packed; its chunk keys."""
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps({"id": f"r{n}", "text": f"secret {n}"}) + "\n" for n in range(count)))
+    one = Pipeline.model_validate(
+        {
+            "name": "p",
+            "model_id": "anthropic.claude-3-haiku-20240307-v1:0",
+            "source": str(path),
+            "record_id": "id",
+            "prompt": "{{ text }}",
+            "limits": Limits(min_records=100, max_records=200),
+        }
+    )
+    take_snapshot(context, one, "d")
+    return [chunk.chunk_key for chunk in pack_dataset(context, one, "d").chunks]
+
+
+def test_launch_is_a_row_that_status_shows(context: Context) -> None:
+    assert run("launch", "p", "d", "--input", "rows.csv", "--prompt", "{{ a }}").exit_code == 0
+    shown = json.loads(run("status", "--json").stdout)
+    assert [(row["pipeline"], row["dataset"], row["results"]) for row in shown] == [("p", "d", None)]
+
+
+def test_status_of_a_dataset_says_what_each_chunk_waits_for(context: Context, tmp_path: Path) -> None:
+    first, second = prepared(context, tmp_path)
+    assert isinstance(submit_chunk(context, "p", first), Submitted)
+    shown = run("status", "p", "d", "--json").stdout
+    assert {row["chunk"]: row["status"] for row in json.loads(shown)} == {first: "queued", second: "pending"}
+    assert "secret" not in shown
+
+
+def test_cancel_ends_what_waits_and_stops_what_runs(context: Context, tmp_path: Path) -> None:
+    first, _ = prepared(context, tmp_path)
+    assert isinstance(submit_chunk(context, "p", first), Submitted)
+    assert run("cancel", "p", "d").stdout.startswith("cancelled: ")
+    while poll_jobs(context, ["p"]).in_flight:
+        pass
+    states = {row["status"] for row in json.loads(run("status", "p", "d", "--json").stdout)}
+    assert states <= {"stopped", "completed"}
+    assert run("cancel", "p", "d").stdout == "nothing to cancel\n"
+
+
+def test_reconcile_has_nothing_to_say_when_ledger_and_service_agree(context: Context, tmp_path: Path) -> None:
+    first, _ = prepared(context, tmp_path)
+    assert isinstance(submit_chunk(context, "p", first), Submitted)
+    told = json.loads(run("reconcile", "p", "--json").stdout)
+    assert told["adopted"] == [] == told["orphans"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("launch", "p", "no spaces", "--input", "x"), "no spaces"),
+        (("launch", "p", "a--b", "--input", "x"), "a--b"),
+        (("results", "p", "absent"), "not published yet"),
+        (("resolve", "p", "absent--00000", "--no-job"), "absent--00000"),
+        (("resolve", "p", "d--00000"), "Give either"),
+    ],
+)
+def test_a_mistake_is_told_without_a_traceback(
+    context: Context, words: tuple[str, ...], message: str
+) -> None:
+    done = run(*words)
+    assert done.exit_code in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_a_database_that_does_not_answer_is_told_without_its_password(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        monkeypatch.setenv(
+            "BEDROCK_PIPELINE_DATABASE_DSN",
+            f"host=127.0.0.1 port={port} user=u password=hidden-word dbname=d",
+        )
+        done = run("status")
+    assert done.exit_code == 1
+    assert "Postgres" in done.stderr
+    assert "hidden-word" not in done.output
+    assert "Traceback" not in done.output
+
+
+def test_nothing_configured_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BEDROCK_PIPELINE_HOME", str(tmp_path))
+    done = run("status")
+    assert done.exit_code == 1
+    assert "bedrock-pipeline dev" in done.stderr
