@@ -31,7 +31,7 @@ types: install
 test: install  ## every test but the fault suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not faults" $(ARGS)
 
-test-faults: install  ## processes killed at every crash point
+test-faults: install  ## processes killed at every crash point; writes reports/faults.json
 	$(BIN)/python -m pytest -m faults $(ARGS)
 
 check: lint types test

@@ -58,6 +58,7 @@ def kill_everything(process: "subprocess.Popen[bytes]") -> None:
 
 
 @pytest.mark.end_to_end
+@pytest.mark.timeout(700)
 def test_a_killed_demo_is_finished_without_a_second_job(tmp_path: Path) -> None:
     path, home, log = tmp_path / "rows.jsonl", tmp_path / "home", tmp_path / "demo.log"
     path.write_text("".join(json.dumps({"id": f"r{n}", "text": f"t{n}"}) + "\n" for n in range(2100)))

@@ -1,0 +1,49 @@
+"""Every point at which a process is killed, in one place.
+
+An effect is a method that changes something outside of the process: an object in S3, a job at Bedrock, a commit in
+Postgres. Each is a point twice: just before it, and just after it was acknowledged.
+"""
+
+#: What must go wrong (or be wished) for an effect to be reached, and the effects that are reached then.
+SCENARIOS: dict[str, tuple[str, ...]] = {
+    "plain": (
+        "objects.upload",
+        "objects.put",
+        "objects.copy",
+        "objects.delete",
+        "jobs.create",
+        "datasets.ensure",
+        "datasets.record_snapshot",
+        "datasets.enter_chunks",
+        "datasets.record_publication",
+        "submissions.intend",
+        "submissions.record_accepted",
+        "observed.observe",
+        "observed.record_others",
+        "chunks.record_collected",
+        "interventions.record_orphans",
+    ),
+    "throttled": ("submissions.put_back",),
+    "answer lost": ("submissions.mark_unclear", "submissions.intend_again"),
+    "refused": ("submissions.refuse", "interventions.retry_refused"),
+    "conflict": ("submissions.block", "interventions.resolve_without_job"),
+    "cancelled": ("interventions.cancel", "jobs.stop"),
+}
+
+#: Methods that change nothing.
+READS = {
+    "objects": {"get", "open", "random_access", "download", "list", "head"},
+    "jobs": {"list", "find", "get"},
+    "datasets": {"get", "recent", "to_launch", "progress", "to_publish"},
+    "submissions": {"due", "to_reconcile"},
+    "observed": {"in_flight", "known", "holds", "counts"},
+    "chunks": {"by_key", "of_dataset", "by_id", "to_collect"},
+    "interventions": set[str](),
+}
+
+#: Effects at which nobody is killed yet, and why that is bearable.
+NOT_KILLED_YET = {
+    "datasets.request": "one commit of the command line; the user sees that it did not come back, and types it again",
+    "datasets.launched": "a mark for the sensor: without it the dataset is asked for once more, which changes nothing",
+    "interventions.adopt": "one commit, reached only after a database was restored",
+}

@@ -1,0 +1,222 @@
+"""A process that does the whole work of a dataset, and dies where it is told to.
+
+What belongs here: the loop that stands for the sensors, the crash points around the effects, and the fork.
+"""
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.stages.collect import JobProblemError, collect_chunk
+from bedrock_pipeline.stages.context import Context, open_context
+from bedrock_pipeline.stages.pack import pack_dataset
+from bedrock_pipeline.stages.poll import poll_jobs
+from bedrock_pipeline.stages.publish import publish_dataset
+from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
+from bedrock_pipeline.stages.snapshot import take_snapshot
+from bedrock_pipeline.stages.submit import SubmissionBlockedError, SubmissionRefusedError, submit_chunk
+from bedrock_pipeline_tests.faults.points import READS
+
+#: A worker that has not finished after so many seconds makes no progress.
+_PATIENCE_S = 60.0
+_ERRORS = {
+    "throttled": ("ThrottlingException", 429),
+    "refused": ("AccessDeniedException", 403),
+    "conflict": ("ConflictException", 400),
+}
+
+
+@dataclass
+class Death:
+    """Where to die.
+
+    Attributes:
+        effect: at this effect alone; None means at any.
+        after: once it was acknowledged, rather than before it.
+        passed: so many points are passed before.
+    """
+
+    effect: str | None
+    after: bool = False
+    passed: int = 0
+
+    def reached(self, effect: str, *, after: bool) -> None:
+        if self.effect not in (None, effect) or self.after != after:
+            return
+        if self.passed == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.passed -= 1
+
+
+class _Watched:
+    """An object whose effects are crash points."""
+
+    def __init__(
+        self, target: object, name: str, death: Death, methods: dict[str, Callable[..., Any]]
+    ) -> None:
+        self._target, self._name, self._death, self._methods = target, name, death, methods
+
+    def __getattr__(self, attribute: str) -> Any:
+        method = self._methods.get(f"{self._name}.{attribute}") or getattr(self._target, attribute)
+        effect = f"{self._name}.{attribute}"
+
+        def watched(*positional: Any, **named: Any) -> Any:
+            self._death.reached(effect, after=False)
+            result = method(*positional, **named)
+            self._death.reached(effect, after=True)
+            return result
+
+        return method if attribute in READS[self._name] else watched
+
+
+def _watch(context: Context, death: Death, scenario: str | None) -> Context:
+    changed = {"jobs.create": _failing_once(context.jobs.create, scenario)}
+    ledger = context.ledger
+    for room, name in ROOMS.items():
+        setattr(ledger, room, _Watched(getattr(ledger, room), name, death, changed))
+    return Context(
+        settings=context.settings,
+        ledger=ledger,
+        objects=cast("Any", _Watched(context.objects, "objects", death, changed)),
+        jobs=cast("Any", _Watched(context.jobs, "jobs", death, changed)),
+    )
+
+
+#: The ledger's rooms under the names of the points ("jobs" is Bedrock's).
+ROOMS = {
+    "datasets": "datasets",
+    "submissions": "submissions",
+    "chunks": "chunks",
+    "interventions": "interventions",
+    "jobs": "observed",
+}
+
+
+def _failing_once(create: Callable[..., str], scenario: str | None) -> Callable[..., str]:
+    """The first Create goes as the scenario says; the service itself cannot be asked to fail yet."""
+    left = [scenario] if scenario in (*_ERRORS, "answer lost") else []
+
+    def failing(*positional: Any, **named: Any) -> str:
+        if not left:
+            return create(*positional, **named)
+        fault = left.pop()
+        if fault == "answer lost":
+            create(*positional, **named)
+            raise ReadTimeoutError(endpoint_url="http://127.0.0.1")
+        code, status = _ERRORS[fault]
+        raise ClientError(
+            {
+                "Error": {"Code": code, "Message": "as the scenario wants"},
+                "ResponseMetadata": {
+                    "HTTPStatusCode": status,
+                    "RequestId": "",
+                    "HostId": "",
+                    "HTTPHeaders": {},
+                    "RetryAttempts": 0,
+                },
+            },
+            "CreateModelInvocationJob",
+        )
+
+    return failing
+
+
+def work(context: Context, pipeline: Pipeline, scenario: str) -> None:
+    """Everything that the sensors would ask for, until the dataset is published."""
+    ledger, name = context.ledger, pipeline.name
+    deadline = time.monotonic() + _PATIENCE_S
+    if ledger.datasets.ensure(name, "d").packed_at is None:
+        take_snapshot(context, pipeline, "d")
+        pack_dataset(context, pipeline, "d")
+    while True:
+        _submit_due(context, name)
+        if scenario == "cancelled":
+            _cancel(context, name)
+        _as_a_person(context, name)
+        poll_jobs(context, [name])
+        for chunk in ledger.chunks.to_collect([name], 10):
+            with suppress(JobProblemError):
+                collect_chunk(context, pipeline, chunk.chunk_key)
+        for row in ledger.datasets.to_publish([name], 1):
+            publish_dataset(context, pipeline, row.dataset)
+        now = ledger.datasets.get(name, "d")
+        if now and now.results_uri and not ledger.datasets.to_publish([name], 1):
+            break
+        if time.monotonic() > deadline:
+            raise TimeoutError(
+                f"no progress: {[(c.chunk_key, c.status) for c in ledger.chunks.of_dataset(name, 'd', 1)]}"
+            )
+        move_clock(context, 30)  # leases and waits end at once
+        time.sleep(0.05)
+    sweep_account(context, [name])
+
+
+def _submit_due(context: Context, name: str) -> None:
+    reconcile_unclear(context, [name])
+    for chunk in context.ledger.submissions.due([name], 10):
+        with suppress(SubmissionRefusedError, SubmissionBlockedError):
+            submit_chunk(context, name, chunk.chunk_key)
+
+
+def _cancel(context: Context, name: str) -> None:
+    if not any(chunk.job_arn for chunk in context.ledger.chunks.of_dataset(name, "d", 1)):
+        return
+    for chunk in context.ledger.interventions.cancel(name, "d"):
+        if chunk.job_arn:
+            context.jobs.stop(chunk.job_arn)
+
+
+def _as_a_person(context: Context, name: str) -> None:
+    """What an operator does about red chunks: the cause is cured, no job exists."""
+    chunks = context.ledger.chunks.of_dataset(name, "d", 1)
+    if any(chunk.status == "failed" and not chunk.job_arn for chunk in chunks):
+        context.ledger.interventions.retry_refused(name, "d")
+    for chunk in chunks:
+        if chunk.status == "blocked":
+            context.ledger.interventions.resolve_without_job(chunk.chunk_id)
+
+
+def move_clock(context: Context, seconds: float) -> None:
+    """Move the ledger's clock forward."""
+    context.ledger.database.execute(
+        "UPDATE bedrock_pipeline.deployment SET clock_offset = clock_offset + make_interval(secs => %s)",
+        (seconds,),
+    )
+
+
+def run(
+    settings: Settings, pipeline: Pipeline, scenario: str, *, first: bool, death: Death | None, log: Path
+) -> bool:
+    """Work in a forked process; True where it died by SIGKILL, False where it finished.
+
+    Raises:
+        AssertionError: it ended in any other way; with its traceback.
+    """
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            with open_context(settings) as context:
+                watched = _watch(context, death or Death("none"), scenario if first else None)
+                work(watched, pipeline, scenario)
+            code = 0
+        except BaseException:  # told to the parent, whose copy of everything this process must not touch
+            log.write_text(traceback.format_exc())
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return True
+    assert os.WEXITSTATUS(status) == 0, log.read_text()
+    return False
