@@ -1,0 +1,80 @@
+"""Sixteen processes race for the same chunks and slots."""
+
+import json
+import os
+import time
+import traceback
+import urllib.request
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.stages.context import Context, open_context
+from bedrock_pipeline.stages.pack import pack_dataset
+from bedrock_pipeline.stages.poll import poll_jobs
+from bedrock_pipeline.stages.snapshot import take_snapshot
+from bedrock_pipeline.stages.submit import submit_chunk
+
+PROCESSES, SLOTS, CHUNKS = 16, 5, 500
+_PATIENCE_S = 500.0
+#: A model that no other test uses: the emulator's count of jobs at once is by model.
+_MODEL = "anthropic.claude-3-sonnet-20240229-v1:0"
+
+
+def race(settings: Settings) -> None:
+    """Submit whatever is due and poll, until nothing is left."""
+    deadline = time.monotonic() + _PATIENCE_S
+    with open_context(settings) as context:
+        while time.monotonic() < deadline:
+            for chunk in context.ledger.submissions.due(["race"], SLOTS):
+                submit_chunk(context, "race", chunk.chunk_key)
+            poll_jobs(context, ["race"])
+            if all(chunk.ended for chunk in context.ledger.chunks.of_dataset("race", "d", 1)):
+                return
+            time.sleep(0.1)
+    raise TimeoutError("not all chunks were submitted")
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(700)
+def test_never_more_jobs_than_slots_and_never_two_for_a_chunk(
+    context: Context, stack_endpoints: Endpoints, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"id": f"r{n}", "text": "t"}) + "\n" for n in range(100 * CHUNKS)))
+    one = Pipeline.model_validate(
+        {
+            "name": "race",
+            "model_id": _MODEL,
+            "source": str(path),
+            "record_id": "id",
+            "prompt": "{{ text }}",
+            "limits": Limits(min_records=50, max_records=100, max_jobs=SLOTS),
+        }
+    )
+    take_snapshot(context, one, "d")
+    assert len(pack_dataset(context, one, "d").chunks) == CHUNKS
+    pids = []
+    for number in range(PROCESSES):
+        if (pid := os.fork()) == 0:
+            code = 1
+            try:
+                race(context.settings)
+                code = 0
+            except BaseException:  # told to the parent
+                (tmp_path / f"{number}.log").write_text(traceback.format_exc())
+            finally:
+                os._exit(code)
+        pids.append(pid)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    assert set(codes) == {0}, [log.read_text() for log in tmp_path.glob("*.log")]
+    with urllib.request.urlopen(f"{stack_endpoints.bedrock_endpoint_url}/_emulator/jobs") as answer:
+        known = json.load(answer)
+    names = Counter(job["jobName"] for job in known["jobs"] if job["modelId"].endswith(_MODEL))
+    most = max(count for model, count in known["mostInFlight"].items() if model.endswith(_MODEL))
+    assert (most, names.total(), len(names)) == (SLOTS, CHUNKS, CHUNKS)

@@ -1,0 +1,106 @@
+"""Each safeguard of a submission by itself: what it prevents, seen at the service. `faults/mutants.py` takes them out."""
+
+import time
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bedrock_pipeline.aws.clients import creating_client
+from bedrock_pipeline.aws.errors import LeaseOverError
+from bedrock_pipeline.ledger.submissions import Intent
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.pack import pack_dataset
+from bedrock_pipeline.stages.snapshot import take_snapshot
+from bedrock_pipeline.stages.submit import SubmissionBlockedError, submit_chunk
+
+
+@pytest.fixture
+def intent(context: Context, work: Path) -> Intent:
+    """A chunk of which this process has taken the slot."""
+    return _intend(context, _packed(context, work))
+
+
+def _packed(context: Context, work: Path) -> str:
+    path = work / "rows.csv"
+    path.write_text("id,text\n" + "".join(f"r{n},t{n}\n" for n in range(100)))
+    one = Pipeline.model_validate(
+        {
+            "name": "p",
+            "model_id": "anthropic.claude-3-haiku-20240307-v1:0",
+            "source": str(path),
+            "record_id": "id",
+            "prompt": "{{ text }}",
+            "limits": Limits(min_records=100, max_records=200),
+        }
+    )
+    take_snapshot(context, one, "d")
+    return pack_dataset(context, one, "d").chunks[0].chunk_key
+
+
+def _intend(context: Context, chunk_key: str) -> Intent:
+    chunk = context.ledger.chunks.by_key("p", chunk_key)
+    taken = context.ledger.submissions.intend(
+        chunk.chunk_id, uuid4(), request=chunk.request, lease=timedelta(seconds=60)
+    )
+    assert isinstance(taken, Intent)
+    return taken
+
+
+def _jobs_named(context: Context, name: str) -> int:
+    return len(context.jobs.find(name).jobs)
+
+
+def test_nothing_is_sent_when_the_lease_is_over(context: Context, intent: Intent) -> None:
+    with suppress(LeaseOverError):
+        context.jobs.create(intent.request, intent.token, deadline=time.monotonic() - 1)
+    assert _jobs_named(context, intent.request["jobName"]) == 0
+
+
+def test_a_job_of_this_name_that_the_ledger_forgot_is_not_bought_again(context: Context, work: Path) -> None:
+    chunk_key = _packed(context, work)
+    request = context.ledger.chunks.by_key("p", chunk_key).request
+    context.jobs.create(request, "a-token-that-the-ledger-never-knew", deadline=time.monotonic() + 60)
+    with suppress(SubmissionBlockedError):
+        submit_chunk(context, "p", chunk_key)
+    assert _jobs_named(context, request["jobName"]) == 1
+    assert context.ledger.chunks.by_key("p", chunk_key).status == "blocked"
+
+
+def test_an_unclear_submission_is_left_alone_until_list_can_be_believed(
+    context: Context, intent: Intent
+) -> None:
+    submissions, chunk_id = context.ledger.submissions, intent.chunk.chunk_id
+    submissions.mark_unclear(chunk_id, intent.epoch, reason="the answer was lost")
+    settling, lease = timedelta(minutes=20), timedelta(seconds=60)
+
+    def offered_after(waited: timedelta) -> tuple[int, bool]:
+        context.ledger.database.execute("UPDATE bedrock_pipeline.deployment SET clock_offset = %s", (waited,))
+        offered = len(submissions.to_reconcile(["p"], settling, 10))
+        taken = submissions.intend_again(chunk_id, intent.epoch, uuid4(), settling=settling, lease=lease)
+        return offered, taken is not None
+
+    assert offered_after(lease + settling - timedelta(seconds=30)) == (0, False)
+    assert offered_after(lease + settling + timedelta(seconds=1)) == (1, True)
+
+
+def test_a_create_is_signed_with_version_4_even_where_a_bearer_token_is_set(
+    context: Context, intent: Intent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bearer token does not expire within minutes, so that a delayed request could arrive after the settling time."""
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "a-long-lived-key")
+    client, seen = creating_client(context.settings), list[str]()
+
+    def look(request: object, **_: object) -> None:
+        header = getattr(request, "headers")["Authorization"]  # noqa: B009  # botocore's request has no public type
+        seen.append(header.decode() if isinstance(header, bytes) else header)
+
+    client.meta.events.register("before-send.bedrock.CreateModelInvocationJob", look)
+    with suppress(ClientError, BotoCoreError):  # what is sent is looked at, not what comes back
+        client.create_model_invocation_job(**intent.request, clientRequestToken=intent.token)
+    assert [header.split()[0] for header in seen] == ["AWS4-HMAC-SHA256"]
