@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +24,7 @@ from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.pack import Line, PackedChunk, pack, too_large
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.request import create_request
+from bedrock_pipeline.stages.request import chunk_uuid, create_request
 from bedrock_pipeline.stages.snapshot import request_template
 
 _READ_ROWS = 4096
@@ -128,10 +128,9 @@ class _Packer:
 
     def _upload(self, chunk: PackedChunk) -> NewChunk:
         row, settings = self.row, self.context.settings
-        # Packing the same content again gives the same chunks; another deployment's are never ours.
-        chunk_id = uuid5(
-            self.deployment_id,
-            f"{row.pipeline}\n{row.dataset}\n{row.version}\n{self.packed_hash}\n{chunk.sequence}",
+        # Packing the same content again gives the same chunks.
+        chunk_id = chunk_uuid(
+            self.deployment_id, row.pipeline, row.dataset, row.version, self.packed_hash, chunk.sequence
         )
         base = settings.uri(settings.input_prefix, row.pipeline, row.dataset, str(chunk_id))
         folder = f"{base}/{chunk.content_hash[:16]}"

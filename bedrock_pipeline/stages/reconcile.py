@@ -5,7 +5,6 @@ sweep over all jobs of the account, for what neither side should know alone.
 """
 
 import random
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,7 +15,7 @@ from bedrock_pipeline.aws.jobs import JobSummary
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import ENDED, FROM_BEDROCK
 from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.request import job_name
+from bedrock_pipeline.stages.request import chunk_of_job, job_name
 from bedrock_pipeline.stages.submit import (
     CLOCKS,
     Clocks,
@@ -26,7 +25,6 @@ from bedrock_pipeline.stages.submit import (
     create_job,
 )
 
-_NAME = re.compile(r"-(?P<chunk>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
 #: A job lives for a week at the most; a sweep looks back a little further.
 _LOOK_BACK = timedelta(days=8)
 
@@ -95,8 +93,9 @@ def _settle_chunk(
 def sweep_account(context: Context, pipelines: list[str], *, clocks: Clocks = CLOCKS) -> ReconcileReport:
     """Look at every job of the account and region, oldest first.
 
-    Jobs with a chunk's name that the ledger does not know are adopted where the chunk waits for one, as after
-    a database was restored; others are kept as orphans. Jobs that we know and Bedrock does not are reported.
+    Jobs with the name of one of our chunks that the ledger does not know are adopted where the chunk waits for
+    one, as after a database was restored; the rest are kept as orphans. Jobs that we know and Bedrock does not are
+    reported.
     Unfinished jobs of others are counted, since they use slots.
 
     Raises:
@@ -107,9 +106,13 @@ def sweep_account(context: Context, pipelines: list[str], *, clocks: Clocks = CL
     known = context.ledger.jobs.known([job.arn for job in jobs])
     strangers: Counter[str] = Counter()
     orphans: list[JobSummary] = []
+    deployment_id = context.ledger.deployment_id
     for job in jobs:
-        if job.arn not in known and not _adopt(context, job, report):
-            if _NAME.search(job.name):
+        if job.arn in known:
+            continue
+        chunk_id = chunk_of_job(deployment_id, job.name)
+        if chunk_id is None or not _adopt(context, chunk_id, job, report):
+            if chunk_id:
                 orphans.append(job)
             if FROM_BEDROCK[job.status] not in ENDED:
                 strangers[job.model_id] += 1
@@ -122,9 +125,8 @@ def sweep_account(context: Context, pipelines: list[str], *, clocks: Clocks = CL
     return report
 
 
-def _adopt(context: Context, job: JobSummary, report: ReconcileReport) -> bool:
-    found = _NAME.search(job.name)
-    chunk = context.ledger.chunks.by_id(UUID(found["chunk"])) if found else None
+def _adopt(context: Context, chunk_id: UUID, job: JobSummary, report: ReconcileReport) -> bool:
+    chunk = context.ledger.chunks.by_id(chunk_id)
     if chunk is None or job.name != job_name(chunk.pipeline, chunk.chunk_id) or chunk.status == "blocked":
         return False
     if chunk.token is not None and job.token not in (None, chunk.token):

@@ -1,0 +1,104 @@
+"""What ledger and service know alone: a ledger restored from a backup, jobs of other deployments, jobs of nobody."""
+
+import time
+import uuid
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.stages.context import Context, open_context
+from bedrock_pipeline.stages.pack import pack_dataset
+from bedrock_pipeline.stages.reconcile import sweep_account
+from bedrock_pipeline.stages.request import chunk_of_job, chunk_uuid, job_name
+from bedrock_pipeline.stages.snapshot import take_snapshot
+from bedrock_pipeline.stages.submit import Submitted, submit_chunk
+
+
+def _packed(context: Context, folder: Path) -> list[str]:
+    path = folder / "rows.csv"
+    path.write_text("id,text\n" + "".join(f"r{n},t{n}\n" for n in range(250)))
+    one = Pipeline.model_validate(
+        {
+            "name": "p",
+            "model_id": "anthropic.claude-3-haiku-20240307-v1:0",
+            "source": str(path),
+            "record_id": "id",
+            "prompt": "{{ text }}",
+            "limits": Limits(min_records=100, max_records=200),
+        }
+    )
+    take_snapshot(context, one, "d")
+    return [chunk.chunk_key for chunk in pack_dataset(context, one, "d").chunks]
+
+
+@pytest.fixture
+def restored(
+    context: Context, stack_endpoints: Endpoints, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Context, list[str], list[str]]:
+    """A ledger as it was before two chunks were submitted: it, the chunks' keys, the ARNs of their jobs."""
+    keys = _packed(context, work)
+    source = conninfo_to_dict(context.settings.database_dsn.get_secret_value())["dbname"]
+    backup = sql.Identifier(f"test_{uuid.uuid4().hex}")
+    with psycopg.connect(stack_endpoints.dsn("postgres"), autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [source]
+        )
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(backup, sql.Identifier(str(source)))
+        )
+    arns = []
+    for key in keys:
+        outcome = submit_chunk(context, "p", key)
+        assert isinstance(outcome, Submitted)
+        arns.append(outcome.job_arn)
+    monkeypatch.setenv("BEDROCK_PIPELINE_DATABASE_DSN", stack_endpoints.dsn(backup.as_string().strip('"')))
+    return open_context(Settings.from_environment()), keys, arns
+
+
+def test_a_restored_ledger_takes_its_jobs_back(restored: tuple[Context, list[str], list[str]]) -> None:
+    context, keys, arns = restored
+    with context:
+        report = sweep_account(context, ["p"])
+        assert sorted(report.adopted) == sorted(keys)
+        assert {context.ledger.chunks.by_key("p", key).job_arn for key in keys} == set(arns)
+        assert sweep_account(context, ["p"]).adopted == []
+
+
+def test_a_chunk_submitted_from_a_restored_ledger_finds_its_job(
+    restored: tuple[Context, list[str], list[str]],
+) -> None:
+    context, keys, arns = restored
+    with context:
+        for key, arn in zip(keys, arns, strict=True):
+            outcome = submit_chunk(context, "p", key)
+            assert isinstance(outcome, Submitted)
+            assert outcome.job_arn == arn
+
+
+def test_a_job_of_ours_without_a_chunk_is_an_orphan_and_another_deployments_is_not(
+    context: Context, work: Path
+) -> None:
+    keys = _packed(context, work)
+    chunk = context.ledger.chunks.by_key("p", keys[0])
+    orphan = chunk_uuid(context.ledger.deployment_id, "no", "such", "chunk")
+    for stranger in (orphan, chunk_uuid(uuid.uuid4(), "theirs")):
+        request = chunk.request | {"jobName": job_name("p", stranger)}
+        context.jobs.create(request, stranger.hex, deadline=time.monotonic() + 60)
+    report = sweep_account(context, ["p"])
+    assert len(report.orphans) == 1
+    assert context.jobs.find(job_name("p", orphan)).jobs[0].arn == report.orphans[0]
+
+
+def test_a_job_name_tells_its_chunk_to_its_own_deployment_alone() -> None:
+    ours, theirs = uuid.uuid4(), uuid.uuid4()
+    chunk = chunk_uuid(ours, "p", "d", 1)
+    assert chunk_of_job(ours, job_name("reviews_2026", chunk)) == chunk
+    assert chunk_of_job(theirs, job_name("reviews_2026", chunk)) is None
+    assert chunk_of_job(ours, "a-job-of-somebody") is None
