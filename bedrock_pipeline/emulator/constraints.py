@@ -11,16 +11,17 @@ from botocore.session import Session
 
 from bedrock_pipeline.emulator.errors import invalid
 
-_MODEL = Session().get_service_model("bedrock")
+_SESSION = Session()
+_MODELS = {name: _SESSION.get_service_model(name) for name in ("bedrock", "bedrock-runtime")}
 
 
-def check(operation: str, values: dict[str, Any]) -> None:
-    """Refuse a request that breaks the model.
+def check(operation: str, values: dict[str, Any], *, service: str = "bedrock") -> None:
+    """Refuse a request that breaks the service model.
 
     Raises:
         ServiceError: a ValidationException that names the member.
     """
-    shape = _MODEL.operation_model(operation).input_shape
+    shape = _MODELS[service].operation_model(operation).input_shape
     if shape is not None:
         problems = list(_problems(shape, values, ""))
         if problems:

@@ -1,22 +1,23 @@
 """The service's errors.
 
-What belongs here: their names, HTTP statuses (from the service model) and the constraint messages.
+What belongs here: their names and HTTP statuses (from the service models that botocore ships), and those that every
+AWS service answers a wrong signature with.
 """
 
 from typing import Final
 
+from botocore.session import Session
+
+_SESSION = Session()
 _STATUS: Final = {
-    "ValidationException": 400,
-    "ConflictException": 400,
-    "ServiceQuotaExceededException": 400,
-    "AccessDeniedException": 403,
+    shape.name: int(shape.metadata.get("error", {}).get("httpStatusCode", 400))
+    for name in ("bedrock", "bedrock-runtime")
+    for shape in _SESSION.get_service_model(name).error_shapes
+} | {
     "UnrecognizedClientException": 403,
     "InvalidSignatureException": 403,
     "MissingAuthenticationTokenException": 403,
-    "ResourceNotFoundException": 404,
     "UnknownOperationException": 404,
-    "ThrottlingException": 429,
-    "InternalServerException": 500,
 }
 
 
@@ -37,3 +38,8 @@ class ServiceError(Exception):
 def invalid(message: str) -> ServiceError:
     """A ValidationException."""
     return ServiceError("ValidationException", message)
+
+
+def known_error(code: str) -> bool:
+    """Whether the service has an error of this name."""
+    return code in _STATUS

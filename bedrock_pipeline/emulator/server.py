@@ -1,6 +1,6 @@
-"""The emulator as an HTTP server.
+"""The emulator as a process.
 
-What belongs here: routes, headers, the command line. What an operation does is `service.py`'s.
+What belongs here: the command line, and putting the parts together.
 """
 
 import argparse
@@ -8,49 +8,71 @@ import asyncio
 import json
 import os
 import socket
-import uuid
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from email.utils import format_datetime
+from collections.abc import Sequence
+from dataclasses import fields
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import boto3
 import uvicorn
 from botocore.config import Config
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
+from bedrock_pipeline.emulator import behaviour as switches
+from bedrock_pipeline.emulator.behaviour import Behaviour, Quota
 from bedrock_pipeline.emulator.clock import Clock
-from bedrock_pipeline.emulator.errors import ServiceError, invalid
+from bedrock_pipeline.emulator.faults import Faults, parse_faults
+from bedrock_pipeline.emulator.models import load_models
+from bedrock_pipeline.emulator.routes import Parts, application
 from bedrock_pipeline.emulator.runner import Durations, Runner
+from bedrock_pipeline.emulator.runtime import Runtime
 from bedrock_pipeline.emulator.service import Service
-from bedrock_pipeline.emulator.signature import check_signature
 from bedrock_pipeline.emulator.store import Store
 from bedrock_pipeline.emulator.work import JobLimits
 
-Operation = Callable[[Request, bytes], dict[str, Any]]
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_SWITCHES: tuple[type[StrEnum], ...] = (
+    *(switches.SameToken, switches.OtherRequest, switches.OverQuota),
+    *(switches.DuplicateIds, switches.MissingIds, switches.StoppedOutput),
+)
 
 
 def main(argv: Sequence[str]) -> int:
     """Serve until SIGTERM; prints `ready http://HOST:PORT` when it answers."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        models, faults = load_models(options.model), _faults(options)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     keys = os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", "")
-    store, clock = Store(options.data), Clock(options.speed)
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=options.s3_endpoint_url,
-        aws_access_key_id=keys[0] or None,
-        aws_secret_access_key=keys[1] or None,
-        region_name=options.region,
-        config=Config(s3={"addressing_style": "path"}, response_checksum_validation="when_required"),
+    store, clock, quota = Store(options.data), Clock(options.speed), Quota(options.max_jobs)
+    behaviour = _behaviour(options)
+    runner = Runner(
+        store,
+        clock,
+        _s3(options, keys),
+        limits=JobLimits(**{field.name: getattr(options, field.name) for field in fields(JobLimits)}),
+        durations=Durations(**{field.name: getattr(options, field.name) for field in fields(Durations)}),
+        behaviour=behaviour,
+        models=models,
+        faults=faults,
+        quota=quota,
     )
-    limits = JobLimits(min_records=options.min_records, max_records=options.max_records)
-    runner = Runner(store, clock, s3, limits, Durations())
-    service = Service(store, clock, region=options.region, account=options.account, max_jobs=options.max_jobs)
-    app = application(service, store, clock, keys)
+    service = Service(
+        store,
+        clock,
+        region=options.region,
+        account=options.account,
+        quota=quota,
+        behaviour=behaviour,
+        models=models,
+        faults=faults,
+    )
+    app = application(Parts(service, Runtime(models), store, clock, faults, quota, keys))
     listener = socket.create_server((options.host, options.port))
     runner.start()
     try:
@@ -58,67 +80,6 @@ def main(argv: Sequence[str]) -> int:
     finally:
         runner.stop()
     return 0
-
-
-def application(service: Service, store: Store, clock: Clock, keys: tuple[str, str]) -> Starlette:
-    """The routes of the service, and our own beneath `/_emulator`."""
-
-    def signed(operation: Operation) -> Callable[[Request], Any]:
-        async def endpoint(request: Request) -> Response:
-            body = await request.body()
-            try:
-                check_signature(keys, datetime.now(UTC), request.method, _url(request), request.headers, body)
-                answer = await asyncio.to_thread(operation, request, body)
-            except ServiceError as error:
-                return _answer({"message": error.message}, error.status, {"x-amzn-errortype": error.code})
-            return _answer(answer)
-
-        return endpoint
-
-    def own(answer: Callable[[dict[str, Any]], Any]) -> Callable[[Request], Any]:
-        async def endpoint(request: Request) -> Response:
-            body = await request.body()
-            return JSONResponse(await asyncio.to_thread(answer, json.loads(body or b"{}")))
-
-        return endpoint
-
-    def jobs(_: dict[str, Any]) -> dict[str, Any]:
-        return {"jobs": store.all(), "mostInFlight": store.peaks()}
-
-    def advance(body: dict[str, Any]) -> dict[str, Any]:
-        clock.advance(float(body["seconds"]))
-        return {"now": clock.now().isoformat()}
-
-    def reset(_: dict[str, Any]) -> dict[str, Any]:
-        store.clear()
-        return {}
-
-    job = "/model-invocation-job/{identifier:path}"
-    return Starlette(
-        routes=[
-            Route(
-                "/model-invocation-job", signed(lambda _, body: service.create(_json(body))), methods=["POST"]
-            ),
-            Route(
-                f"{job}/stop",
-                signed(lambda request, _: service.stop(request.path_params["identifier"])),
-                methods=["POST"],
-            ),
-            Route(
-                job,
-                signed(lambda request, _: service.get(request.path_params["identifier"])),
-                methods=["GET"],
-            ),
-            Route(
-                "/model-invocation-jobs",
-                signed(lambda request, _: service.list(dict(request.query_params))),
-                methods=["GET"],
-            ),
-            Route("/_emulator/jobs", own(jobs), methods=["GET"]),
-            Route("/_emulator/clock", own(advance), methods=["POST"]),
-            Route("/_emulator", own(reset), methods=["DELETE"]),
-        ]
-    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,13 +93,62 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--region", default=os.environ.get("AWS_REGION", "us-east-1"))
     parser.add_argument("--account", default="123456789012", help="account in the ARNs")
     parser.add_argument("--speed", type=float, default=1.0, help="how much faster than the service jobs run")
-    parser.add_argument("--min-records", type=int, default=100)
-    parser.add_argument("--max-records", type=int, default=50_000)
     parser.add_argument("--max-jobs", type=int, default=20, help="jobs at once, per model")
+    limits = parser.add_argument_group("limits of a job")
+    for limit in fields(JobLimits):
+        limits.add_argument(f"--{limit.name.replace('_', '-')}", type=int, default=limit.default)
+    durations = parser.add_argument_group("seconds in each status, before the speed")
+    for duration in fields(Durations):
+        flag = f"--{duration.name.replace('_', '-')}-seconds"
+        durations.add_argument(flag, dest=duration.name, type=float, default=duration.default)
+    parser.add_argument(
+        "--model", action="append", default=[], help="ID=module:function, a model of your own; repeatable"
+    )
+    parser.add_argument("--faults", type=Path, help='a file of faults: {"faults": [...]}')
+    parser.add_argument("--fault", action="append", default=[], help="one fault as JSON; repeatable")
+    parser.add_argument("--seed", type=int, default=0, help="decides the faults' rates")
+    unknown = parser.add_argument_group("where the service's behaviour is not known")
+    for switch in _SWITCHES:
+        choices = list(switch)
+        unknown.add_argument(_flag(switch), choices=choices, default=choices[0], type=switch)
+    unknown.add_argument("--token-lifetime", type=float, help="seconds after which a token is forgotten")
     return parser
 
 
-async def _serve(app: Starlette, listener: socket.socket, host: str) -> None:
+def _flag(switch: type[StrEnum]) -> str:
+    return "--" + "".join(f"-{c.lower()}" if c.isupper() else c for c in switch.__name__).lstrip("-")
+
+
+def _behaviour(options: argparse.Namespace) -> Behaviour:
+    return Behaviour(**{field.name: getattr(options, field.name) for field in fields(Behaviour)})
+
+
+def _faults(options: argparse.Namespace) -> Faults:
+    faults = Faults(options.seed)
+    if options.faults:
+        faults.load(options.faults)
+    for one in options.fault:
+        for fault in parse_faults(json.loads(one)):
+            faults.add(fault)
+    return faults
+
+
+def _s3(options: argparse.Namespace, keys: tuple[str, str]) -> "S3Client":
+    return boto3.client(
+        "s3",
+        endpoint_url=options.s3_endpoint_url,
+        aws_access_key_id=keys[0] or None,
+        aws_secret_access_key=keys[1] or None,
+        region_name=options.region,
+        config=Config(
+            s3={"addressing_style": "path"},
+            response_checksum_validation="when_required",
+            max_pool_connections=50,
+        ),
+    )
+
+
+async def _serve(app: ASGIApp, listener: socket.socket, host: str) -> None:
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", date_header=False)
     )
@@ -147,24 +157,3 @@ async def _serve(app: Starlette, listener: socket.socket, host: str) -> None:
         await asyncio.sleep(0.01)
     print(f"ready http://{host}:{listener.getsockname()[1]}", flush=True)  # noqa: T201  # the promise to who started it
     await serving
-
-
-def _url(request: Request) -> str:
-    query = request.scope["query_string"].decode()
-    path = request.scope["raw_path"].decode()
-    return f"http://{request.headers['host']}{path}" + (f"?{query}" if query else "")
-
-
-def _json(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body)
-    except ValueError:
-        raise invalid("The request body is not JSON") from None
-    if not isinstance(value, dict):
-        raise invalid("The request body is not a structure")
-    return value
-
-
-def _answer(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    own = {"x-amzn-requestid": str(uuid.uuid4()), "date": format_datetime(datetime.now(UTC), usegmt=True)}
-    return JSONResponse(content, status, {**own, **(headers or {})})

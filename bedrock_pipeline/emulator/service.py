@@ -1,6 +1,6 @@
 """The four batch operations.
 
-What belongs here: what Create, Get, List and Stop do and answer. HTTP is `server.py`'s.
+What belongs here: what Create, Get, List and Stop do and answer. HTTP is `routes.py`'s.
 """
 
 import base64
@@ -8,17 +8,27 @@ import binascii
 import random
 import re
 import string
-from datetime import datetime, timedelta
+import time
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from bedrock_pipeline.emulator import answers
+from bedrock_pipeline.emulator.behaviour import Behaviour, OtherRequest, OverQuota, Quota, SameToken
 from bedrock_pipeline.emulator.clock import Clock
 from bedrock_pipeline.emulator.constraints import check
 from bedrock_pipeline.emulator.errors import ServiceError, invalid
+from bedrock_pipeline.emulator.faults import Faults, Kind
+from bedrock_pipeline.emulator.models import Models
 from bedrock_pipeline.emulator.store import TERMINAL, Job, Store
 
 _ALPHABET = string.ascii_lowercase + string.digits
-_PRIVATE = ("id", "statusTime", "records", "files")
+_PRIVATE = ("id", "createdAt", "statusTime", "records", "files", "tags")
+_BEFORE = {
+    "Validating": "Submitted",
+    "Scheduled": "Validating",
+    "InProgress": "Scheduled",
+    "Completed": "InProgress",
+}
 #: What distinguishes two requests that carry the same token.
 _ASKED = ("jobName", "roleArn", "modelId", "inputDataConfig", "outputDataConfig", "timeoutDurationInHours")
 
@@ -26,31 +36,39 @@ _ASKED = ("jobName", "roleArn", "modelId", "inputDataConfig", "outputDataConfig"
 class Service:
     """Bedrock's batch inference in one account and region."""
 
-    def __init__(self, store: Store, clock: Clock, *, region: str, account: str, max_jobs: int) -> None:
-        self._store = store
-        self._clock = clock
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        region: str,
+        account: str,
+        quota: Quota,
+        behaviour: Behaviour,
+        models: Models,
+        faults: Faults,
+    ) -> None:
+        self._store, self._clock = store, clock
         self._arn = f"arn:aws:bedrock:{region}:{account}:model-invocation-job/"
-        self._max_jobs = max_jobs
+        self._quota, self._behaviour, self._models, self._faults = quota, behaviour, models, faults
         self._chance = random.SystemRandom()
 
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
-        """CreateModelInvocationJob; a token that is known gives the job that it gave before."""
+        """CreateModelInvocationJob; a token that is known makes no second job."""
         check("CreateModelInvocationJob", request)
-        if not answers.supports(request["modelId"]):
+        model_id = request["modelId"]
+        if not self._models.supports(model_id):
             raise invalid("Batch inference is not supported for the requested model")
         with self._store.lock:
             token = request.get("clientRequestToken") or self._id(36)
-            known = self._store.by_token(token)
+            known = self._known(token)
             if known:
-                if any(known.get(name) != request.get(name, known.get(name)) for name in _ASKED):
-                    raise ServiceError(
-                        "ConflictException", "The clientRequestToken was used with other parameters"
-                    )
-                return {"jobArn": known["jobArn"]}
-            if self._store.in_flight(request["modelId"]) >= self._max_jobs:
+                return self._again(known, request)
+            full = self._store.in_flight(model_id) >= self._quota.max_jobs
+            if full and self._behaviour.over_quota is OverQuota.REFUSED:
                 raise ServiceError(
                     "ServiceQuotaExceededException",
-                    f"The number of jobs in progress for {request['modelId']} has reached the quota of {self._max_jobs}",
+                    f"The number of jobs in progress for {model_id} has reached the quota of {self._quota.max_jobs}",
                 )
             job = self._new(request, token)
             self._store.add(job)
@@ -62,23 +80,49 @@ class Service:
 
     def stop(self, identifier: str) -> dict[str, Any]:
         """StopModelInvocationJob; a job that has ended refuses."""
-        job = self._find(identifier)
-        if job["status"] in TERMINAL:
-            raise invalid(f"The job cannot be stopped. State was: {job['status']}")
-        self._store.update(job["id"], status="Stopping", statusTime=self._clock.now().isoformat())
+        with self._store.lock:
+            job = self._find(identifier)
+            if job["status"] in TERMINAL:
+                raise invalid(f"The job cannot be stopped. State was: {job['status']}")
+            if job["status"] != "Stopping":
+                now = self._clock.now().isoformat()
+                self._store.update(job["id"], status="Stopping", statusTime=now, lastModifiedTime=now)
         return {}
 
     def list(self, query: dict[str, str]) -> dict[str, Any]:
         """ListModelInvocationJobs: filtered, sorted, paged."""
         check("ListModelInvocationJobs", _typed(query))
-        jobs = [job for job in self._store.all() if _matches(job, query)]
+        jobs = [job for job in self._store.all() if _matches(job, query) and not self._hidden(job)]
         if query.get("sortOrder") != "Ascending":
             jobs.reverse()
         start, size = _offset(query.get("nextToken")), int(query.get("maxResults", "100"))
-        page = {"invocationJobSummaries": [self._shown(job) for job in jobs[start : start + size]]}
-        if start + size < len(jobs):
-            page["nextToken"] = base64.urlsafe_b64encode(str(start + size).encode()).decode()  # type: ignore[assignment]  # a page is JSON
-        return page
+        if self._faults.strike(Kind.LIST_EMPTY_PAGE):
+            return {"invocationJobSummaries": [], **_next(start, len(jobs))}
+        shown = [self._shown(job) for job in jobs[start : start + size]]
+        if self._faults.strike(Kind.LIST_DOUBLED):
+            shown = (shown + shown)[:1000]
+        return {"invocationJobSummaries": shown, **_next(start + size, len(jobs))}
+
+    def _known(self, token: str) -> Job | None:
+        known = self._store.by_token(token)
+        lifetime = self._behaviour.token_lifetime
+        if known is None or lifetime is None:
+            return known
+        age = self._clock.now() - _instant(known["submitTime"])
+        return known if age < timedelta(seconds=lifetime) else None
+
+    def _again(self, known: Job, request: dict[str, Any]) -> dict[str, Any]:
+        other = any(known.get(name) != request.get(name, known.get(name)) for name in _ASKED)
+        if other and self._behaviour.other_request is OtherRequest.CONFLICT:
+            raise ServiceError("ConflictException", "The clientRequestToken was used with other parameters")
+        if self._behaviour.same_token is SameToken.SILENT:
+            return {}
+        return {"jobArn": known["jobArn"]}
+
+    def _hidden(self, job: Job) -> bool:
+        """List lags behind Create in real time."""
+        fault = self._faults.standing(Kind.LIST_LAG, job["jobName"])
+        return fault is not None and time.time() < job["createdAt"] + fault.delay
 
     def _new(self, request: dict[str, Any], token: str) -> Job:
         job_id, now = self._id(12), self._clock.now()
@@ -86,6 +130,7 @@ class Service:
         return {
             **request,
             "id": job_id,
+            "createdAt": time.time(),
             "jobArn": self._arn + job_id,
             "clientRequestToken": token,
             "status": "Submitted",
@@ -115,9 +160,12 @@ class Service:
     def _id(self, length: int) -> str:
         return "".join(self._chance.choice(_ALPHABET) for _ in range(length))
 
-    @staticmethod
-    def _shown(job: Job) -> dict[str, Any]:
-        return {name: value for name, value in job.items() if name not in _PRIVATE and value is not None}
+    def _shown(self, job: Job) -> dict[str, Any]:
+        shown = {name: value for name, value in job.items() if name not in _PRIVATE and value is not None}
+        if self._faults.standing(Kind.STATUS_BACKWARDS, job["jobName"]) and job["status"] in _BEFORE:
+            self._faults.strike(Kind.STATUS_BACKWARDS, job_name=job["jobName"])
+            shown["status"] = _BEFORE[job["status"]]
+        return shown
 
 
 def _typed(query: dict[str, str]) -> dict[str, Any]:
@@ -132,20 +180,31 @@ def _typed(query: dict[str, str]) -> dict[str, Any]:
 
 
 def _matches(job: Job, query: dict[str, str]) -> bool:
-    submitted = datetime.fromisoformat(job["submitTime"])
     return (
-        ("submitTimeAfter" not in query or submitted > _time(query["submitTimeAfter"]))
-        and ("submitTimeBefore" not in query or submitted < _time(query["submitTimeBefore"]))
+        query.get("nameContains", "") in job["jobName"]
         and query.get("statusEquals", job["status"]) == job["status"]
-        and query.get("nameContains", "") in job["jobName"]
+        and ("submitTimeAfter" not in query or _instant(job["submitTime"]) > _time(query["submitTimeAfter"]))
+        and (
+            "submitTimeBefore" not in query or _instant(job["submitTime"]) < _time(query["submitTimeBefore"])
+        )
     )
+
+
+_instant = lru_cache(maxsize=100_000)(datetime.fromisoformat)
+
+
+def _next(offset: int, count: int) -> dict[str, str]:
+    if offset >= count:
+        return {}
+    return {"nextToken": base64.urlsafe_b64encode(str(offset).encode()).decode()}
 
 
 def _time(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text)
+        moment = _instant(text)
     except ValueError:
         raise invalid(f"Timestamp {text!r} is not ISO 8601") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _offset(token: str | None) -> int:

@@ -1,11 +1,12 @@
-"""Jobs on disk.
+"""Jobs, in memory and on disk.
 
-What belongs here: the emulator's state in SQLite, which survives a kill.
+What belongs here: the emulator's state. SQLite keeps it, so that it survives a kill; what is read comes from memory.
 """
 
 import json
 import sqlite3
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ Job = dict[str, Any]
 
 
 class Store:
-    """The jobs; safe to use from several threads."""
+    """The jobs; safe to use from several threads. What it gives out are copies."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -23,14 +24,20 @@ class Store:
             folder / "jobs.sqlite", check_same_thread=False, isolation_level=None
         )
         self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
+        # Survives the death of the process, which is what is promised; not that of the machine.
+        self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.execute(
             """CREATE TABLE IF NOT EXISTS jobs (
-                   number INTEGER PRIMARY KEY, id TEXT UNIQUE, token TEXT, status TEXT, model TEXT, document TEXT)"""
+                   number INTEGER PRIMARY KEY, id TEXT UNIQUE, document TEXT)"""
         )
-        self._database.execute("CREATE INDEX IF NOT EXISTS by_token ON jobs (token)")
-        self._database.execute("CREATE INDEX IF NOT EXISTS by_status ON jobs (status)")
         self._database.execute("CREATE TABLE IF NOT EXISTS peaks (model TEXT PRIMARY KEY, jobs INTEGER)")
+        self._jobs: dict[str, Job] = {}
+        self._latest_of_token: dict[str, str] = {}
+        self._active: dict[str, None] = {}
+        self._in_flight: Counter[str] = Counter()
+        self._peaks: dict[str, int] = dict(self._database.execute("SELECT model, jobs FROM peaks"))
+        for (document,) in self._database.execute("SELECT document FROM jobs ORDER BY number"):
+            self._keep(json.loads(document))
 
     @property
     def lock(self) -> threading.RLock:
@@ -41,69 +48,88 @@ class Store:
         """Enter a new job, and keep the most that were ever in flight for its model."""
         with self._lock:
             self._database.execute(
-                "INSERT INTO jobs (id, token, status, model, document) VALUES (?, ?, ?, ?, ?)",
-                (job["id"], job["clientRequestToken"], job["status"], job["modelId"], json.dumps(job)),
+                "INSERT INTO jobs (id, document) VALUES (?, ?)", (job["id"], json.dumps(job))
             )
-            self._database.execute(
-                "INSERT INTO peaks VALUES (?, ?) ON CONFLICT (model) DO UPDATE SET jobs = max(jobs, excluded.jobs)",
-                (job["modelId"], self.in_flight(job["modelId"])),
-            )
+            self._keep(dict(job))
+            model = job["modelId"]
+            if self._in_flight[model] > self._peaks.get(model, 0):
+                self._peaks[model] = self._in_flight[model]
+                self._database.execute(
+                    "INSERT OR REPLACE INTO peaks VALUES (?, ?)", (model, self._peaks[model])
+                )
 
     def update(self, job_id: str, **changes: Any) -> Job:
         """Change a job; one that has ended stays as it is."""
         with self._lock:
-            job = self.get(job_id)
+            job = self._jobs.get(job_id)
             if job is None or job["status"] in TERMINAL:
-                return job or {}
+                return dict(job or {})
             job.update(changes)
-            self._database.execute(
-                "UPDATE jobs SET status = ?, document = ? WHERE id = ?",
-                (job["status"], json.dumps(job), job_id),
-            )
-            return job
+            self._database.execute("UPDATE jobs SET document = ? WHERE id = ?", (json.dumps(job), job_id))
+            if job["status"] in TERMINAL:
+                del self._active[job_id]
+                self._in_flight[job["modelId"]] -= 1
+            return dict(job)
 
     def get(self, job_id: str) -> Job | None:
         """A job by its 12-character id."""
-        return self._one("SELECT document FROM jobs WHERE id = ?", job_id)
+        with self._lock:
+            job = self._jobs.get(job_id)
+            return dict(job) if job else None
+
+    def status(self, job_id: str) -> str | None:
+        """A job's status."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            return job["status"] if job else None
 
     def by_token(self, token: str) -> Job | None:
-        """The first job of a token."""
-        return self._one("SELECT document FROM jobs WHERE token = ? ORDER BY number LIMIT 1", token)
+        """The latest job of a token."""
+        with self._lock:
+            job_id = self._latest_of_token.get(token)
+            return self.get(job_id) if job_id else None
 
     def all(self) -> list[Job]:
         """Every job, in the order of creation."""
         with self._lock:
-            return [
-                json.loads(row[0])
-                for row in self._database.execute("SELECT document FROM jobs ORDER BY number")
-            ]
+            return [dict(job) for job in self._jobs.values()]
 
-    def active(self) -> list[Job]:
-        """The jobs that have not ended."""
-        marks = ", ".join("?" for _ in TERMINAL)
+    def active(self) -> list[str]:
+        """The ids of the jobs that have not ended, in the order of creation."""
         with self._lock:
-            rows = self._database.execute(
-                f"SELECT document FROM jobs WHERE status NOT IN ({marks}) ORDER BY number",  # noqa: S608  # marks only
-                TERMINAL,
-            )
-            return [json.loads(row[0]) for row in rows]
+            return list(self._active)
 
     def in_flight(self, model: str) -> int:
         """How many jobs of a model have not ended."""
-        return sum(job["modelId"] == model for job in self.active())
+        with self._lock:
+            return self._in_flight[model]
+
+    def ahead(self, job_id: str) -> int:
+        """How many unfinished jobs of the same model were created before this one."""
+        with self._lock:
+            model, count = self._jobs[job_id]["modelId"], 0
+            for other in self._active:
+                if other == job_id:
+                    break
+                count += self._jobs[other]["modelId"] == model
+            return count
 
     def peaks(self) -> dict[str, int]:
         """The most jobs that were ever in flight at once, by model."""
         with self._lock:
-            return dict(self._database.execute("SELECT model, jobs FROM peaks"))
+            return dict(self._peaks)
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._database.execute("DELETE FROM jobs")
             self._database.execute("DELETE FROM peaks")
+            for kept in (self._jobs, self._latest_of_token, self._active, self._in_flight, self._peaks):
+                kept.clear()
 
-    def _one(self, query: str, value: str) -> Job | None:
-        with self._lock:
-            row = self._database.execute(query, (value,)).fetchone()
-        return json.loads(row[0]) if row else None
+    def _keep(self, job: Job) -> None:
+        self._jobs[job["id"]] = job
+        self._latest_of_token[job["clientRequestToken"]] = job["id"]
+        if job["status"] not in TERMINAL:
+            self._active[job["id"]] = None
+            self._in_flight[job["modelId"]] += 1

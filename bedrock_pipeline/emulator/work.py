@@ -1,26 +1,23 @@
-"""The work of a job: its input validated, every line answered, its output written.
+"""The input of a job, and the answers to its records.
 
-What belongs here: reading from and writing to S3 as streams, and Bedrock's messages about input that is not fit.
-Source of the layout: "View the results of a batch inference job", Amazon Bedrock user guide.
+What belongs here: reading from S3 as a stream, Bedrock's messages about input that is not fit, and one line of output
+for one of input. What is written where is `output.py`'s.
 """
 
-import random
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from botocore.exceptions import ClientError
 
-from bedrock_pipeline.emulator.answers import BodyError, answer
+from bedrock_pipeline.emulator.behaviour import Behaviour, DuplicateIds, MissingIds
+from bedrock_pipeline.emulator.faults import JobFaults, Kind
+from bedrock_pipeline.emulator.models import BodyError, Models, Reply
 from bedrock_pipeline.emulator.store import Job
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-_SHUFFLED_LINES = 1000
-_REPORT_EVERY = 50
 
 
 @dataclass(frozen=True)
@@ -29,16 +26,12 @@ class JobLimits:
 
     min_records: int = 100
     max_records: int = 50_000
-    max_file_bytes: int = 1_073_741_824
-    max_job_bytes: int = 5_368_709_120
+    max_file_bytes: int = 1_000_000_000
+    max_job_bytes: int = 5_000_000_000
 
 
 class InputRefusedError(Exception):
     """The job fails in validation; the message is what the service would say."""
-
-
-class StoppedError(Exception):
-    """The job is no longer wanted."""
 
 
 @dataclass
@@ -51,91 +44,59 @@ class Counts:
     errors: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
-    files: list[str] = field(default_factory=list)
 
 
-class Work:
-    """One job's input and output.
+class Input:
+    """One job's input.
 
     Args:
         s3: an S3 client.
         job: the job.
-        limits: the limits in force.
     """
 
-    def __init__(self, s3: "S3Client", job: Job, limits: JobLimits) -> None:
+    def __init__(self, s3: "S3Client", job: Job) -> None:
         self._s3 = s3
-        self._job = job
-        self._limits = limits
-        self._input = _split(job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"])
-        self._output = _split(job["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"])
+        self._bucket, self._key = split_uri(job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"])
 
-    def validate(self) -> Counts:
-        """Check the input as the service does; returns its files and number of records.
+    def validate(self, limits: JobLimits, behaviour: Behaviour) -> tuple[list[str], int]:
+        """Check everything as the service does.
+
+        Returns:
+            The keys of the files, and the number of records.
 
         Raises:
             InputRefusedError: with the service's message.
         """
         files = self._files()
-        counts = Counts(files=[key for key, _ in files])
-        if any(size > self._limits.max_file_bytes for _, size in files):
-            raise InputRefusedError(
-                f"Input file size exceeds the maximum of {self._limits.max_file_bytes} bytes"
-            )
-        if sum(size for _, size in files) > self._limits.max_job_bytes:
-            raise InputRefusedError(f"Job size exceeds the maximum of {self._limits.max_job_bytes} bytes")
+        if any(size > limits.max_file_bytes for _, size in files):
+            raise InputRefusedError(f"Input file size exceeds the maximum of {limits.max_file_bytes} bytes")
+        if sum(size for _, size in files) > limits.max_job_bytes:
+            raise InputRefusedError(f"Job size exceeds the maximum of {limits.max_job_bytes} bytes")
+        seen: set[str] | None = set() if behaviour.duplicate_ids is DuplicateIds.REFUSED else None
+        total = 0
         for key, _ in files:
-            for number, line in enumerate(self._lines(key), 1):
-                counts.total += 1
-                _check_line(line, key, number)
-        if counts.total < self._limits.min_records:
+            for number, line in enumerate(self.lines(key), 1):
+                total += 1
+                _check_line(line, f"Line {number} of {key}", behaviour, seen)
+        if total < limits.min_records:
             raise InputRefusedError(
-                f"Batch job contains less records ({counts.total}) than the required minimum of: {self._limits.min_records}"
+                f"Batch job contains less records ({total}) than the required minimum of: {limits.min_records}"
             )
-        if counts.total > self._limits.max_records:
+        if total > limits.max_records:
             raise InputRefusedError(
-                f"Batch job contains more records ({counts.total}) than the allowed maximum of: {self._limits.max_records}"
+                f"Batch job contains more records ({total}) than the allowed maximum of: {limits.max_records}"
             )
-        return counts
+        return [key for key, _ in files], total
 
-    def run(self, counts: Counts, report: Callable[[Counts], None]) -> None:
-        """Answer every line; `report` is told the counts now and then, and may raise StoppedError."""
-        for key in counts.files:
-            with tempfile.TemporaryFile() as output:
-                self._answer_file(key, output, counts, report)
-                output.seek(0)
-                self._write(f"{key.rpartition('/')[2]}.out", output)
-        manifest = {
-            "totalRecordCount": counts.total,
-            "processedRecordCount": counts.processed,
-            "successRecordCount": counts.succeeded,
-            "errorRecordCount": counts.errors,
-            "inputTokenCount": counts.input_tokens,
-            "outputTokenCount": counts.output_tokens,
-        }
-        with tempfile.TemporaryFile() as file:
-            file.write(orjson.dumps(manifest))
-            file.seek(0)
-            self._write("manifest.json.out", file)
-
-    def _answer_file(
-        self, key: str, output: IO[bytes], counts: Counts, report: Callable[[Counts], None]
-    ) -> None:
-        chance = random.Random(f"{self._job['id']}/{key}")  # noqa: S311  # reproducible on purpose
-        block: list[bytes] = []
-        for line in self._lines(key):
-            block.append(_answer_line(self._job, line, counts))
-            if counts.processed % _REPORT_EVERY == 0:
-                report(counts)
-            if len(block) == _SHUFFLED_LINES:
-                chance.shuffle(block)
-                output.writelines(block)
-                block = []
-        chance.shuffle(block)
-        output.writelines(block)
+    def lines(self, key: str) -> Iterator[bytes]:
+        """The lines of a file, as a stream."""
+        body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"]
+        for line in body.iter_lines(chunk_size=1 << 20):
+            if line.strip():
+                yield line
 
     def _files(self) -> list[tuple[str, int]]:
-        bucket, key = self._input
+        bucket, key = self._bucket, self._key
         try:
             if key.endswith(".jsonl"):
                 return [(key, self._s3.head_object(Bucket=bucket, Key=key)["ContentLength"])]
@@ -153,46 +114,57 @@ class Work:
             )
         return files
 
-    def _lines(self, key: str) -> Iterator[bytes]:
-        body = self._s3.get_object(Bucket=self._input[0], Key=key)["Body"]
-        for line in body.iter_lines(chunk_size=1 << 20):
-            if line.strip():
-                yield line
 
-    def _write(self, name: str, file: IO[bytes]) -> None:
-        bucket, prefix = self._output
-        key = "/".join(part for part in (prefix.strip("/"), self._job["id"], name) if part)
-        self._s3.upload_fileobj(file, bucket, key)
+class Answers:
+    """A job's records, answered one by one and counted."""
+
+    def __init__(self, job: Job, models: Models, faults: JobFaults, counts: Counts) -> None:
+        self._model_id = job["modelId"]
+        self._answer = models.converse if job.get("modelInvocationType") == "Converse" else models.answer
+        self._faults = faults
+        self._counts = counts
+
+    def line(self, line: bytes) -> tuple[str, bytes]:
+        """A record's id and its line of output."""
+        record = orjson.loads(line)
+        self._counts.processed += 1
+        record_id = str(record.get("recordId") or f"CALL{self._counts.processed:07}")
+        result = {"recordId": record_id, "modelInput": record["modelInput"]}
+        if fault := self._faults.of_record(Kind.RECORD_ERROR, record_id):
+            result["error"] = {"errorCode": fault.error_code, "errorMessage": fault.message}
+        else:
+            result.update(self._answered(record["modelInput"]))
+        self._counts.errors += "error" in result
+        return record_id, orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE)
+
+    def _answered(self, body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            reply: Reply = self._answer(self._model_id, body)
+        except BodyError as error:
+            return {"error": {"errorCode": 400, "errorMessage": str(error)}}
+        self._counts.succeeded += 1
+        self._counts.input_tokens += reply.input_tokens
+        self._counts.output_tokens += reply.output_tokens
+        return {"modelOutput": reply.body}
 
 
-def _answer_line(job: Job, line: bytes, counts: Counts) -> bytes:
-    record = orjson.loads(line)
-    counts.processed += 1
-    result: dict[str, Any] = {"recordId": record.get("recordId", f"CALL{counts.processed:07}")}
-    result["modelInput"] = record["modelInput"]
-    try:
-        said = answer(job["modelId"], record["modelInput"])
-    except BodyError as error:
-        counts.errors += 1
-        result["error"] = {"errorCode": 400, "errorMessage": str(error)}
-    else:
-        counts.succeeded += 1
-        usage = said.get("usage", {})
-        counts.input_tokens += usage.get("input_tokens", said.get("inputTextTokenCount", 0))
-        counts.output_tokens += usage.get("output_tokens", 0)
-        result["modelOutput"] = said
-    return orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE)
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of an `s3://` URI."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
 
 
-def _check_line(line: bytes, key: str, number: int) -> None:
+def _check_line(line: bytes, where: str, behaviour: Behaviour, seen: set[str] | None) -> None:
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
-        raise InputRefusedError(f"Line {number} of {key} is not valid JSON") from None
+        raise InputRefusedError(f"{where} is not valid JSON") from None
     if not isinstance(record, dict) or not isinstance(record.get("modelInput"), dict):
-        raise InputRefusedError(f"Line {number} of {key} has no modelInput")
-
-
-def _split(uri: str) -> tuple[str, str]:
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key
+        raise InputRefusedError(f"{where} has no modelInput")
+    record_id = record.get("recordId")
+    if record_id is None and behaviour.missing_ids is MissingIds.REFUSED:
+        raise InputRefusedError(f"{where} has no recordId")
+    if seen is not None and record_id is not None:
+        if record_id in seen:
+            raise InputRefusedError(f"{where} has a recordId that is in the job already")
+        seen.add(record_id)

@@ -1,0 +1,92 @@
+"""What every emulated model is made of.
+
+What belongs here: the reply, the refusal of a body, and deterministic text, tokens and vectors. The shapes are the
+families' own.
+"""
+
+import hashlib
+import math
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+Body = dict[str, Any]
+
+
+class BodyError(Exception):
+    """A model refuses a body: an error of one record, with code 400; ValidationException of an on-demand call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model answers to one body.
+
+    Attributes:
+        body: the answer in the family's native shape.
+    """
+
+    body: Body
+    input_tokens: int
+    output_tokens: int
+
+
+Model = Callable[[Body], Reply]
+
+
+def tokens(text: str) -> int:
+    """Tokens of a text: a quarter of its characters, at least one."""
+    return max(1, math.ceil(len(text) / 4))
+
+
+def digest(text: str) -> str:
+    """A hash in hexadecimal; lone surrogates are no obstacle."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def sentence(asked: str, most_tokens: int | None = None) -> tuple[str, bool]:
+    """A deterministic text: the last words of what was asked, so that answers differ as inputs do.
+
+    Returns:
+        The text, and whether it was cut off at `most_tokens`.
+    """
+    said = f"Summary {digest(asked)[:8]}: {' '.join(asked.split()[-12:])}"
+    if most_tokens is None or tokens(said) <= most_tokens:
+        return said, False
+    return said[: 4 * most_tokens], True
+
+
+def vector(text: str, size: int, *, normalize: bool = True) -> list[float]:
+    """A vector that only the text decides; of length 1 where `normalize`."""
+    chance = random.Random(digest(text))  # noqa: S311  # reproducible on purpose
+    values = [chance.gauss(0, 1) for _ in range(size)]
+    length = math.sqrt(sum(x * x for x in values)) if normalize else 1.0
+    return [round(x / length, 8) for x in values]
+
+
+def refuse_extra(body: Body, allowed: Iterable[str]) -> None:
+    """Refuse members that the family does not know.
+
+    Raises:
+        BodyError: names the first of them.
+    """
+    if extra := sorted(body.keys() - set(allowed)):
+        raise BodyError(f"{extra[0]}: Extra inputs are not permitted")
+
+
+def malformed(problem: str) -> BodyError:
+    """The refusal of Amazon's and others' schemas."""
+    return BodyError(f"Malformed input request: {problem}, please reformat your input and try again.")
+
+
+def most_tokens(value: object, name: str) -> int | None:
+    """A limit of tokens from a body.
+
+    Raises:
+        BodyError: it is there and no whole number above zero.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise malformed(f"#/{name}: expected a whole number above 0")
+    return value
