@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "ledger": {"settings", "records", "models"},
     "aws": {"settings", "records"},
     "stages": {"settings", "pipeline", "records", "models", "intake", "ledger", "aws"},
-    "local": {"settings"},
+    "local": {"settings", "emulator"},
     "emulator": set(),
     "orchestration": {
         "settings",

@@ -189,15 +189,15 @@ class Runner:
                 struck = self._faults.strike(Kind.JOB_ENDS, job_name=job["jobName"])
                 if struck:
                     return _End(struck.status, struck.message, struck.status != "Expired")
+            due = began + lasts * (counts.processed / max(counts.total, 1))
             now = time.monotonic()
-            if now < reported + _REPORT_SECONDS and not at_end:
+            if now >= reported + _REPORT_SECONDS or at_end:
+                reported = now
+                if counts.processed >= job["processedRecordCount"]:  # run again, it shows no less than before
+                    self._store.update(job["id"], **_shown(counts))
+            elif self._clock.now() >= due:
                 return None
-            reported = now
-            if (
-                counts.processed >= job["processedRecordCount"]
-            ):  # a job that is run again shows no less than before
-                self._store.update(job["id"], **_shown(counts))
-            return self._wait_until(job["id"], began + lasts * (counts.processed / max(counts.total, 1)))
+            return self._wait_until(job["id"], due)
 
         return go_on
 

@@ -3,7 +3,6 @@
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,8 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from bedrock_pipeline.local import Endpoints
-
-CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
+from bedrock_pipeline_tests.emulator.client import claude, ended, lines, request
 
 
 @pytest.fixture
@@ -41,44 +39,11 @@ def s3(stack_endpoints: Endpoints) -> Any:
     )
 
 
-def request(key: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "jobName": "a-job",
-        "roleArn": "arn:aws:iam::123456789012:role/batch",
-        "modelId": CLAUDE,
-        "inputDataConfig": {"s3InputDataConfig": {"s3Uri": f"s3://bedrock-pipeline/{key}"}},
-        "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": "s3://bedrock-pipeline/out/"}},
-        **changes,
-    }
-
-
-def body(text: str) -> dict[str, Any]:
-    return {
-        "anthropic_version": "bedrock-2023-05-31",
-        "max_tokens": 9,
-        "messages": [{"role": "user", "content": [{"type": "text", "text": text}]}],
-    }
-
-
-def lines(count: int, make: Callable[[int], dict[str, Any]]) -> bytes:
-    return b"".join(orjson.dumps({"recordId": f"r{n}", "modelInput": make(n)}) + b"\n" for n in range(count))
-
-
-def ended(bedrock: Any, arn: str) -> Any:
-    deadline = time.monotonic() + 30
-    while True:
-        job = bedrock.get_model_invocation_job(jobIdentifier=arn)
-        if job["status"] in ("Completed", "Failed", "Stopped"):
-            return job
-        assert time.monotonic() < deadline, job["status"]
-        time.sleep(0.05)
-
-
 def test_a_job_runs_and_writes_its_output_where_bedrock_does(bedrock: Any, s3: Any) -> None:
     s3.put_object(
         Bucket="bedrock-pipeline",
         Key="in/a.jsonl",
-        Body=lines(150, lambda n: {} if n == 7 else body(f"q{n}")),
+        Body=lines(150, lambda n: {} if n == 7 else claude(f"q{n}")),
     )
     arn = bedrock.create_model_invocation_job(**request("in/a.jsonl"))["jobArn"]
     job = ended(bedrock, arn)
@@ -102,7 +67,7 @@ def test_a_job_runs_and_writes_its_output_where_bedrock_does(bedrock: Any, s3: A
     [
         (
             "in/few.jsonl",
-            lines(99, lambda n: body(f"q{n}")),
+            lines(99, lambda n: claude(f"q{n}")),
             "less records (99) than the required minimum of: 100",
         ),
         ("in/broken.jsonl", b"no json\n" * 100, "Line 1 of in/broken.jsonl is not valid JSON"),

@@ -1,0 +1,193 @@
+"""A running emulator, from the outside.
+
+What belongs here: starting it as a process, killing it, and its own routes, for tests and for whoever plays with it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+import botocore.session
+
+_END_SECONDS = 20.0
+
+
+class EmulatorError(Exception):
+    """The emulator did not start, or refused what it was told; says why."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """The routes beneath `/_emulator`.
+
+    Attributes:
+        url: `http://HOST:PORT`.
+    """
+
+    url: str
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Every job that was ever created, with token, name, times and counts."""
+        found: list[dict[str, Any]] = self._call("GET", "jobs")["jobs"]
+        return found
+
+    def most_in_flight(self) -> dict[str, int]:
+        """The most jobs that were ever in flight at once, by model id."""
+        found: dict[str, int] = self._call("GET", "jobs")["mostInFlight"]
+        return found
+
+    def advance(self, seconds: float) -> None:
+        """Move the jobs' clock forward."""
+        self._call("POST", "clock", {"seconds": seconds})
+
+    def set_quota(self, max_jobs: int) -> None:
+        """Jobs at once, per model, from now on; those that run go on."""
+        self._call("POST", "quota", {"maxJobs": max_jobs})
+
+    def add_fault(self, kind: str, **members: Any) -> None:
+        """From now on; the members are those of `faults.Fault`.
+
+        Raises:
+            EmulatorError: a member is unknown or not what it should be.
+        """
+        self._call("POST", "faults", {"kind": kind, **members})
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The faults that are there, with how often they struck."""
+        found: list[dict[str, Any]] = self._call("GET", "faults")["faults"]
+        return found
+
+    def clear_faults(self) -> None:
+        """Nothing goes wrong any more."""
+        self._call("DELETE", "faults")
+
+    def reset(self) -> None:
+        """Forget every job and every fault."""
+        self._call("DELETE", "")
+
+    def _call(self, method: str, route: str, body: dict[str, Any] | None = None) -> Any:
+        url = f"{self.url}/_emulator/{route}".rstrip("/")
+        request = urllib.request.Request(  # noqa: S310  # our own server
+            url, method=method, data=None if body is None else json.dumps(body).encode()
+        )
+        try:
+            with urllib.request.urlopen(request) as answer:  # noqa: S310  # our own server
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise EmulatorError(json.load(error)["message"]) from None
+
+
+class EmulatorProcess:
+    """An emulator of one's own; a context manager that ends it.
+
+    Args:
+        data: folder that keeps its jobs.
+        s3_endpoint_url: where S3 is; None for AWS itself.
+        access_key_id: of the one key pair that it takes, and with which it reads and writes S3.
+        secret_access_key: of the same.
+        options: of its command line.
+
+    Raises:
+        EmulatorError: it does not start; with what it said.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        s3_endpoint_url: str | None,
+        access_key_id: str,
+        secret_access_key: str,
+        options: Sequence[str] = (),
+        region: str = "us-east-1",
+    ) -> None:
+        self._keys = access_key_id, secret_access_key
+        self._s3 = s3_endpoint_url
+        self.region = region
+        command = [sys.executable, "-m", "bedrock_pipeline.emulator", "--data", str(data), *options]
+        if s3_endpoint_url:
+            command += ["--s3-endpoint-url", s3_endpoint_url]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={
+                **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+                "AWS_ACCESS_KEY_ID": access_key_id,
+                "AWS_SECRET_ACCESS_KEY": secret_access_key,
+                "AWS_REGION": region,
+            },
+        )
+        stdout, stderr = self._process.stdout, self._process.stderr
+        line = stdout.readline() if stdout else ""
+        if not line.startswith("ready "):
+            said = stderr.read() if stderr else ""
+            self._process.wait()
+            raise EmulatorError(f"The emulator did not start: {said.strip()}")
+        self.url = line.split()[1]
+        self.control = Control(self.url)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def session(self) -> boto3.Session:
+        """A boto3 session whose clients for S3, Bedrock and its runtime talk to this machine."""
+        core = botocore.session.Session()
+        with tempfile.TemporaryDirectory() as folder:
+            config = Path(folder) / "config"
+            config.write_text(self._config())
+            core.set_config_variable("config_file", str(config))
+            core.set_credentials(*self._keys)
+            core.set_config_variable("region", self.region)
+            core.full_config  # noqa: B018  # read now, while the file is there
+        return boto3.Session(botocore_session=core)
+
+    def kill(self) -> None:
+        """SIGKILL; what it was told is on disk."""
+        self._process.kill()
+        self._close()
+
+    def stop(self) -> None:
+        """End it cleanly."""
+        self._process.terminate()
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self.stop()
+
+    def _close(self) -> None:
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream:
+                stream.close()
+
+    def _config(self) -> str:
+        lines = ["[default]", "services = here", "s3 =", "  addressing_style = path"]
+        lines += ["response_checksum_validation = when_required", "[services here]"]
+        for service, url in (("bedrock", self.url), ("bedrock_runtime", self.url), ("s3", self._s3)):
+            if url:
+                lines += [f"{service} =", f"  endpoint_url = {url}"]
+        return "\n".join(lines) + "\n"
