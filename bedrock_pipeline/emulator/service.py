@@ -6,7 +6,6 @@ What belongs here: what Create, Get, List and Stop do and answer. HTTP is `route
 import base64
 import binascii
 import random
-import re
 import string
 import time
 from datetime import UTC, datetime, timedelta
@@ -146,12 +145,7 @@ class Service:
         }
 
     def _find(self, identifier: str) -> Job:
-        if not re.fullmatch(
-            r"(arn:aws(-[^:]+)?:bedrock:[a-z0-9-]+:\d{12}:model-invocation-job/)?[a-z0-9]{12}", identifier
-        ):
-            raise invalid(
-                "1 validation error detected: Value at 'jobIdentifier' failed to satisfy constraint"
-            )
+        check("GetModelInvocationJob", {"jobIdentifier": identifier})
         job = self._store.get(identifier.rpartition("/")[2])
         if job is None or (identifier.startswith("arn:") and job["jobArn"] != identifier):
             raise ServiceError("ResourceNotFoundException", "Could not find the model invocation job")

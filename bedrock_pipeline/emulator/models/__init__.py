@@ -67,8 +67,9 @@ class Models:
 
 
 def bare_id(model_id: str) -> str:
-    """The id of the model behind an ARN or an inference profile of a geography."""
-    name = model_id.rpartition("/")[2]
+    """The id of the model behind an inference profile of a geography, or an ARN; a custom model's is its base's."""
+    _, custom, rest = model_id.partition(":custom-model/")
+    name = rest.partition("/")[0] if custom else model_id.rpartition("/")[2]
     geography, _, rest = name.partition(".")
     return rest if geography in _GEOGRAPHIES else name
 
