@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo dev test test-faults test-mutants lint types check clean
+.PHONY: install demo dev test test-faults test-mutants bench-emulator lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock
@@ -33,6 +33,9 @@ test: install  ## every test but the fault suite
 
 test-faults: install  ## processes killed at every crash point; writes reports/faults.json
 	$(BIN)/python -m pytest -m faults $(ARGS)
+
+bench-emulator: install  ## how much the emulator bears
+	$(BIN)/python benchmarks/emulator.py
 
 test-mutants: install  ## each safeguard taken out: a named test must fail
 	$(BIN)/python -m bedrock_pipeline_tests.faults.mutants
