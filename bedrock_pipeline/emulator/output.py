@@ -9,6 +9,7 @@ import tempfile
 from typing import IO, TYPE_CHECKING
 
 import orjson
+from boto3.s3.transfer import TransferConfig
 
 from bedrock_pipeline.emulator.faults import JobFaults, Kind
 from bedrock_pipeline.emulator.store import Job
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _SHUFFLED_LINES = 1000
+_SHUFFLED_BYTES = 4_000_000
+#: Ten parts in flight at once, boto3's default, would be the most of the memory.
+_TRANSFER = TransferConfig(max_concurrency=2)
 
 
 class Output:
@@ -60,7 +64,7 @@ class Output:
         """Everything that was written into `file`."""
         file.seek(0)
         key = "/".join(part for part in (self._prefix.strip("/"), self._job["id"], name) if part)
-        self._s3.upload_fileobj(file, self._bucket, key)
+        self._s3.upload_fileobj(file, self._bucket, key, Config=_TRANSFER)
 
 
 class OutputFile:
@@ -73,6 +77,7 @@ class OutputFile:
         self._chance = random.Random(seed)  # noqa: S311  # the same at each run of a job
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by finish and discard
         self._block: list[bytes] = []
+        self._block_bytes = 0
 
     def add(self, record_id: str, line: bytes) -> None:
         """A line of output, or what the faults make of it."""
@@ -82,6 +87,7 @@ class OutputFile:
         if faults.of_record(Kind.LINE_CUT, record_id):
             line = line[: len(line) // 2] + b"\n"
         self._block.append(line)
+        self._block_bytes += len(line)
         if faults.of_record(Kind.LINE_DOUBLED, record_id):
             self._block.append(line)
         if faults.of_record(Kind.LINE_EXTRA, record_id):
@@ -91,7 +97,7 @@ class OutputFile:
                     option=orjson.OPT_APPEND_NEWLINE,
                 )
             )
-        if len(self._block) >= _SHUFFLED_LINES:
+        if len(self._block) >= _SHUFFLED_LINES or self._block_bytes >= _SHUFFLED_BYTES:
             self._flush()
 
     def finish(self) -> None:
@@ -108,3 +114,4 @@ class OutputFile:
         self._chance.shuffle(self._block)
         self._file.writelines(self._block)
         self._block.clear()
+        self._block_bytes = 0
