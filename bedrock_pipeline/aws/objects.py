@@ -5,15 +5,21 @@ What belongs here: moving bytes. All URIs are `s3://bucket/key`; what the object
 
 import io
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ResponseStreamingError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    ResponseStreamingError,
+)
 
 from bedrock_pipeline.aws.errors import AwsError, classify
 
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _BLOCK = 8 * 1024 * 1024
+_READ_TRIES = 4
 _TRANSFER = TransferConfig(
     multipart_threshold=16 * 1024 * 1024, multipart_chunksize=16 * 1024 * 1024, max_concurrency=4
 )
@@ -130,10 +137,9 @@ class S3Objects:
 class _ObjectStream(io.RawIOBase):
     """The body of one object; after a broken connection it goes on at the same byte."""
 
-    def __init__(self, client: "S3Client", info: ObjectInfo, tries: int = 4) -> None:
+    def __init__(self, client: "S3Client", info: ObjectInfo) -> None:
         self._client = client
         self._info = info
-        self._tries = tries
         self._position = 0
         self._body: BinaryIO | None = None
 
@@ -144,17 +150,9 @@ class _ObjectStream(io.RawIOBase):
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]  # io.BufferedReader passes a buffer
         if self._position >= self._info.size:
             return 0
-        for attempt in range(1, self._tries + 1):
-            try:
-                data = self._read(len(view))
-            except (HTTPClientError, ResponseStreamingError, OSError) as error:
-                self._body = None
-                if attempt == self._tries:
-                    raise _failure("read", self._info.uri, error) from error
-            else:
-                view[: len(data)] = data
-                return len(data)
-        raise AssertionError("unreachable: the loop returns or raises")
+        data = _read_again(self._info.uri, lambda: self._read(len(view)))
+        view[: len(data)] = data
+        return len(data)
 
     def _read(self, size: int) -> bytes:
         if self._body is None:
@@ -166,9 +164,11 @@ class _ObjectStream(io.RawIOBase):
                     else self._client.get_object(Bucket=bucket, Key=key)
                 )
             self._body = cast("BinaryIO", answer["Body"])
-        data = self._body.read(size)
+        body, self._body = self._body, None  # a body that broke is of no more use
+        data = body.read(size)
         if not data:
             raise OSError(f"the object ended at byte {self._position} of {self._info.size}")
+        self._body = body
         self._position += len(data)
         return data
 
@@ -200,15 +200,29 @@ class _RandomAccess(io.RawIOBase):
         end = min(self._position + len(view), self._info.size)
         if self._position >= end:
             return 0
+        data = _read_again(self._info.uri, lambda: self._read(end))
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def _read(self, end: int) -> bytes:
         bucket, key = split_uri(self._info.uri)
         with _explained("read", self._info.uri):
             answer = self._client.get_object(
                 Bucket=bucket, Key=key, Range=f"bytes={self._position}-{end - 1}"
             )
-            data = answer["Body"].read()
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+        return answer["Body"].read()
+
+
+def _read_again(uri: str, read: Callable[[], bytes]) -> bytes:
+    """Read a body; the SDK's retries end where the body begins, so one that breaks off is asked for again."""
+    for _ in range(_READ_TRIES - 1):
+        with suppress(HTTPClientError, ResponseStreamingError, IncompleteReadError, OSError):
+            return read()
+    try:
+        return read()
+    except (HTTPClientError, ResponseStreamingError, IncompleteReadError, OSError) as error:
+        raise _failure("read", uri, error) from error
 
 
 def _missing(uri: str) -> ObjectMissingError:

@@ -43,8 +43,9 @@ def jobs_at_the_emulator(home: Path) -> list[tuple[str, str]]:
     if not database.exists():
         return []
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-        rows = connection.execute("SELECT json_extract(document, '$.jobName'), status FROM jobs").fetchall()
-    return [(name, status) for name, status in rows]
+        return connection.execute(
+            "SELECT json_extract(document, '$.jobName'), json_extract(document, '$.status') FROM jobs"
+        ).fetchall()
 
 
 def kill_everything(process: "subprocess.Popen[bytes]") -> None:

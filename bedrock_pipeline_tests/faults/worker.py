@@ -135,30 +135,36 @@ def work(context: Context, pipeline: Pipeline, scenario: str) -> None:
     """Everything that the sensors would ask for, until the dataset is published."""
     ledger, name = context.ledger, pipeline.name
     deadline = time.monotonic() + _PATIENCE_S
-    if ledger.datasets.ensure(name, "d").packed_at is None:
-        take_snapshot(context, pipeline, "d")
-        pack_dataset(context, pipeline, "d")
-    while True:
-        _submit_due(context, name)
-        if scenario == "cancelled":
-            _cancel(context, name)
-        _as_a_person(context, name)
-        poll_jobs(context, [name])
-        for chunk in ledger.chunks.to_collect([name], 10):
-            with suppress(JobProblemError):
-                collect_chunk(context, pipeline, chunk.chunk_key)
-        for row in ledger.datasets.to_publish([name], 1):
-            publish_dataset(context, pipeline, row.dataset)
-        now = ledger.datasets.get(name, "d")
-        if now and now.results_uri and not ledger.datasets.to_publish([name], 1):
-            break
+    while not tick(context, pipeline, scenario):
         if time.monotonic() > deadline:
             raise TimeoutError(
                 f"no progress: {[(c.chunk_key, c.status) for c in ledger.chunks.of_dataset(name, 'd', 1)]}"
             )
-        move_clock(context, 30)  # leases and waits end at once
         time.sleep(0.05)
     sweep_account(context, [name])
+
+
+def tick(context: Context, pipeline: Pipeline, scenario: str = "plain") -> bool:
+    """One look of every sensor; True once the dataset is published."""
+    ledger, name = context.ledger, pipeline.name
+    if ledger.datasets.ensure(name, "d").packed_at is None:
+        take_snapshot(context, pipeline, "d")
+        pack_dataset(context, pipeline, "d")
+    _submit_due(context, name)
+    if scenario == "cancelled":
+        _cancel(context, name)
+    _as_a_person(context, name)
+    poll_jobs(context, [name])
+    for chunk in ledger.chunks.to_collect([name], 10):
+        with suppress(JobProblemError):
+            collect_chunk(context, pipeline, chunk.chunk_key)
+    for row in ledger.datasets.to_publish([name], 1):
+        publish_dataset(context, pipeline, row.dataset)
+    now = ledger.datasets.get(name, "d")
+    if now and now.results_uri and not ledger.datasets.to_publish([name], 1):
+        return True
+    move_clock(context, 30)  # leases and waits end at once
+    return False
 
 
 def _submit_due(context: Context, name: str) -> None:

@@ -1,0 +1,269 @@
+"""Bedrock and S3 misbehave; when they stop, everything settles within a bounded number of ticks."""
+
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bedrock_pipeline.aws.errors import AwsError
+from bedrock_pipeline.emulator.control import Control, EmulatorProcess
+from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.stages.context import Context, open_context
+from bedrock_pipeline_tests.faults.invariants import RECORDS, SLOTS, dataset, published, settled
+from bedrock_pipeline_tests.faults.worker import tick
+
+#: Ticks while the fault is there, and how many may pass afterwards until the dataset is published.
+FAULTY_TICKS, PATIENCE_TICKS = 8, 200
+_CREATE, _LIST, _GET = (
+    f"{verb}ModelInvocationJob{end}" for verb, end in (("Create", ""), ("List", "s"), ("Get", ""))
+)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One trial.
+
+    Attributes:
+        faults: what goes wrong.
+        options: of the emulator.
+        creates_nothing: no job may be made while it goes wrong.
+        stays: it goes wrong until the end, rather than for `FAULTY_TICKS`.
+        answered: how many records may have an answer in the end; the others have a final error.
+    """
+
+    name: str
+    faults: tuple[dict[str, Any], ...]
+    options: tuple[str, ...] = ()
+    creates_nothing: bool = False
+    stays: bool = False
+    answered: tuple[int, ...] = (RECORDS,)
+
+
+_LOST = {"kind": "answer_lost", "operation": _CREATE, "times": 2}
+TROUBLES = (
+    Trouble(
+        "throttled",
+        ({"kind": "error", "operation": _CREATE, "error": "ThrottlingException"},),
+        creates_nothing=True,
+    ),
+    Trouble(
+        "over the account's quota",
+        ({"kind": "error", "operation": _CREATE, "error": "ServiceQuotaExceededException"},),
+        creates_nothing=True,
+    ),
+    Trouble("the answer is lost after accept", (_LOST,)),
+    Trouble("500 after accept", ({"kind": "error_after", "operation": _CREATE, "times": 2},)),
+    Trouble("500 before accept", ({"kind": "error", "operation": _CREATE, "times": 3},)),
+    Trouble("the answer is lost and List lags", (_LOST, {"kind": "list_lag", "delay": 1.5})),
+    Trouble(
+        "the answer is lost, List lags, and a known token gets no ARN",
+        (_LOST, {"kind": "list_lag", "delay": 1.5}),
+        ("--same-token", "silent"),
+    ),
+    Trouble("the answer is lost and the token forgotten", (_LOST,), ("--token-lifetime", "0")),
+    Trouble("the answer is lost and tokens are ignored", (_LOST,), ("--other-request", "ignored")),
+    Trouble(
+        "List is denied",
+        ({"kind": "error", "operation": _LIST, "error": "AccessDeniedException"},),
+        creates_nothing=True,
+    ),
+    Trouble("List fails now and then", ({"kind": "error", "operation": _LIST, "rate": 0.5},)),
+    Trouble(
+        "pages of List are empty or doubled",
+        ({"kind": "list_empty_page", "rate": 0.5}, {"kind": "list_doubled", "rate": 0.5}),
+    ),
+    Trouble("a status goes backwards", ({"kind": "status_backwards", "rate": 0.5},)),
+    Trouble("Get fails", ({"kind": "error", "operation": _GET},)),
+    Trouble("jobs wait over the quota", (), ("--max-jobs", "1", "--over-quota", "queued")),
+    Trouble(
+        "every operation is throttled now and then",
+        ({"kind": "error", "error": "ThrottlingException", "rate": 0.4},),
+    ),
+    *(
+        Trouble(name, faults, stays=True, answered=answered)
+        for name, faults, answered in (
+            ("lines are missing", ({"kind": "line_missing", "record_ids": ["r1", "r300"]},), (RECORDS - 2,)),
+            ("lines are doubled", ({"kind": "line_doubled", "rate": 0.2},), (RECORDS,)),
+            ("lines are nobody's", ({"kind": "line_extra", "rate": 0.2},), (RECORDS,)),
+            ("lines are cut off", ({"kind": "line_cut", "record_ids": ["r1"]},), (RECORDS - 1,)),
+            ("there is no manifest", ({"kind": "manifest_missing"},), (RECORDS,)),
+            ("the manifest is wrong", ({"kind": "manifest_wrong"},), (RECORDS,)),
+            (
+                "records fail",
+                ({"kind": "record_error", "record_ids": ["r1"], "error_code": 400},),
+                (RECORDS - 1,),
+            ),
+        )
+    ),
+    *(
+        Trouble(
+            f"a job ends {status}",
+            ({"kind": "job_ends", "status": status, "at": 0.4, "times": 1},),
+            stays=True,
+            answered=answered,
+        )
+        for status, answered in (  # which of the two jobs it strikes is chance
+            ("Failed", (RECORDS - 120, RECORDS - 90)),
+            ("PartiallyCompleted", (RECORDS - 120, RECORDS - 90)),
+            ("Stopped", (RECORDS - 120, RECORDS - 90)),
+            ("Expired", (RECORDS - 200, RECORDS - 150)),
+        )
+    ),
+)
+
+
+@contextmanager
+def deployment(
+    context: Context, endpoints: Endpoints, data: Path, *options: str, **settings: Any
+) -> Iterator[tuple[Context, Control]]:
+    """The deployment of `context` over an emulator of its own."""
+    with EmulatorProcess(
+        data,
+        endpoints.s3_endpoint_url,
+        endpoints.access_key_id,
+        endpoints.secret_access_key,
+        ("--speed", "2000", *options),
+    ) as emulator:
+        changed = {"bedrock_endpoint_url": emulator.url, "lease_s": 10, "settling_s": 0, "max_attempts": 1}
+        with open_context(context.settings.model_copy(update=changed | settings)) as here:
+            yield here, emulator.control
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("trouble", [pytest.param(one, id=one.name) for one in TROUBLES])
+def test_a_service_that_misbehaves(
+    context: Context,
+    stack_endpoints: Endpoints,
+    tmp_path: Path,
+    report: list[dict[str, object]],
+    trouble: Trouble,
+) -> None:
+    one = dataset(tmp_path)
+    with deployment(context, stack_endpoints, tmp_path / "data", *trouble.options) as (here, control):
+        for fault in trouble.faults:
+            control.add_fault(**fault)
+        for _ in range(FAULTY_TICKS):
+            _tick(here, one)
+        assert not (trouble.creates_nothing and control.jobs())
+        if not trouble.stays:
+            control.clear_faults()
+        ticks = _until_published(here, one)
+        entry = settled(here, one, control.url)
+        assert max(control.most_in_flight().values()) <= SLOTS
+        answered = sum(status == "succeeded" for status in published(here, one)["status"].to_pylist())
+        assert answered in trouble.answered
+    report.append({"point": trouble.name, "scenario": "service", "kills": 0, "ticks": ticks, **entry})
+
+
+def _tick(context: Context, one: Pipeline) -> bool:
+    """As a sensor's tick: what AWS refuses is told, and tried again at the next."""
+    with suppress(AwsError):
+        return tick(context, one)
+    return False
+
+
+def _until_published(context: Context, one: Pipeline) -> int:
+    for number in range(PATIENCE_TICKS):
+        if _tick(context, one):
+            return number
+        time.sleep(0.1)
+    chunks = context.ledger.chunks.of_dataset(one.name, "d", 1)
+    raise AssertionError(
+        f"no progress: {[(chunk.chunk_key, chunk.status, chunk.status_message) for chunk in chunks]}"
+    )
+
+
+class _Proxy(ThreadingHTTPServer):
+    """Stands before S3; every third request is answered with 503, every third download is cut off."""
+
+    daemon_threads = True
+
+    def __init__(self, target: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Forward)
+        self.target = target
+        self.broken = {"503": 0, "cut off": 0}
+        self.well = threading.Event()
+        self._seen = {"request": 0, "download": 0}
+        self._lock = threading.Lock()
+
+    def is_third(self, what: str) -> bool:
+        with self._lock:
+            self._seen[what] += 1
+            return not self.well.is_set() and self._seen[what] % 3 == 0
+
+
+class _Forward(BaseHTTPRequestHandler):
+    server: _Proxy
+    protocol_version = "HTTP/1.1"  # answers `Expect: 100-continue`, which boto3 sends before it uploads
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _forward(self) -> None:
+        body = self._body()
+        self.close_connection = True
+        if self.server.is_third("request"):
+            self.server.broken["503"] += 1
+            self.send_response_only(503)
+            self.send_header("Content-Length", "0")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            return
+        target = http.client.HTTPConnection(self.server.target)
+        unsigned = ("expect", "transfer-encoding", "content-length", "connection")
+        kept = {name: value for name, value in self.headers.items() if name.lower() not in unsigned}
+        target.request(self.command, self.path, body, kept)
+        answer = target.getresponse()
+        data = answer.read()
+        self.send_response_only(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("connection", "transfer-encoding", "content-length"):
+                self.send_header(name, value)
+        length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
+        self.send_header("Content-Length", length or "0")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command == "GET" and "list-type" not in self.path and self.server.is_third("download"):
+            self.server.broken["cut off"] += 1
+            data = data[: len(data) // 2]
+        self.wfile.write(data)
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _forward  # noqa: N815  # the base class's names
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.mark.faults
+def test_s3_answers_503_and_breaks_off(
+    context: Context, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
+) -> None:
+    one = dataset(tmp_path)
+    with _Proxy(stack_endpoints.s3_endpoint_url.removeprefix("http://")) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{proxy.server_port}"
+        with deployment(context, stack_endpoints, tmp_path / "data", s3_endpoint_url=url, max_attempts=6) as (
+            here,
+            control,
+        ):
+            ticks = _until_published(here, one)
+            proxy.well.set()
+            entry = settled(here, one, control.url)
+        proxy.shutdown()
+    assert min(proxy.broken.values()) > 0, proxy.broken
+    report.append({"point": "S3 misbehaves", "scenario": "service", "kills": 0, "ticks": ticks, **entry})
