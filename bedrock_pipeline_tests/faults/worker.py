@@ -1,6 +1,6 @@
-"""A process that does the whole work of a dataset, and dies where it is told to.
+"""A process that does the whole work of a dataset, and dies or falls asleep where it is told to.
 
-What belongs here: the loop that stands for the sensors, the crash points around the effects, and the fork.
+What belongs here: the loop that stands for the sensors, the points around the effects, and the fork.
 """
 
 import os
@@ -44,17 +44,19 @@ class Death:
         effect: at this effect alone; None means at any.
         after: once it was acknowledged, rather than before it.
         passed: so many points are passed before.
+        strike: what happens there; SIGKILL by default.
     """
 
     effect: str | None
     after: bool = False
     passed: int = 0
+    strike: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGKILL)
 
     def reached(self, effect: str, *, after: bool) -> None:
         if self.effect not in (None, effect) or self.after != after:
             return
         if self.passed == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.strike()
         self.passed -= 1
 
 
@@ -79,7 +81,7 @@ class _Watched:
         return method if attribute in READS[self._name] else watched
 
 
-def _watch(context: Context, death: Death, scenario: str | None) -> Context:
+def watch(context: Context, death: Death, scenario: str | None) -> Context:
     changed = {"jobs.create": _failing_once(context.jobs.create, scenario)}
     ledger = context.ledger
     for room, name in ROOMS.items():
@@ -208,21 +210,29 @@ def run(
     Raises:
         AssertionError: it ended in any other way; with its traceback.
     """
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            with open_context(settings) as context:
-                watched = _watch(context, death or Death("none"), scenario if first else None)
-                work(watched, pipeline, scenario)
-            code = 0
-        except BaseException:  # told to the parent, whose copy of everything this process must not touch
-            log.write_text(traceback.format_exc())
-        finally:
-            os._exit(code)
+    pid = fork(settings, pipeline, scenario, first=first, death=death, log=log)
     _, status = os.waitpid(pid, 0)
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL
         return True
     assert os.WEXITSTATUS(status) == 0, log.read_text()
     return False
+
+
+def fork(
+    settings: Settings, pipeline: Pipeline, scenario: str, *, first: bool, death: Death | None, log: Path
+) -> int:
+    """Begin to work in a forked process; its process id."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            with open_context(settings) as context:
+                watched = watch(context, death or Death("none"), scenario if first else None)
+                work(watched, pipeline, scenario)
+            code = 0
+        except BaseException:  # told to the parent, whose copy of everything this process must not touch
+            log.write_text(traceback.format_exc())
+        finally:
+            os._exit(code)
+    return pid

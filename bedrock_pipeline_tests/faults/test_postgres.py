@@ -1,0 +1,231 @@
+"""Postgres goes away, in every way that it can, while a dataset runs."""
+
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import SecretStr
+
+from bedrock_pipeline.ledger.database import Database, DatabaseUnreachableError
+from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.local.postgres import start_postgres
+from bedrock_pipeline.local.process import Child, free_port
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.stages.context import Context, open_context
+from bedrock_pipeline_tests.faults.invariants import dataset, settled
+from bedrock_pipeline_tests.faults.worker import tick
+
+_PATIENCE_S = 120.0
+
+
+class _Proxy:
+    """Stands before Postgres, and cuts the connection when a commit was done but not yet acknowledged.
+
+    Args:
+        every: this one of so many commits loses its acknowledgement.
+    """
+
+    def __init__(self, host: str, port: int, every: int) -> None:
+        self._target = host, port
+        self._every = every
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.commits = self.lost = 0
+        self._lock = threading.Lock()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._target)
+                lost = threading.Event()
+                for source, target, watched in ((client, server, True), (server, client, False)):
+                    threading.Thread(
+                        target=self._pump, args=(source, target, lost, watched), daemon=True
+                    ).start()
+
+    def _pump(
+        self, source: socket.socket, target: socket.socket, lost: threading.Event, watched: bool
+    ) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if watched and b"COMMIT" in data and self._strikes():
+                    lost.set()
+                if not watched and lost.is_set():
+                    break  # Postgres has answered: it is done, and nobody is told
+                target.sendall(data)
+        for one in (source, target):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def _strikes(self) -> bool:
+        with self._lock:
+            self.commits += 1
+            self.lost += self.commits % self._every == 0
+            return self.commits % self._every == 0
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("every", [2, 3, 5])
+def test_acknowledgements_of_commits_are_lost(
+    context: Context,
+    stack_endpoints: Endpoints,
+    tmp_path: Path,
+    report: list[dict[str, object]],
+    every: int,
+) -> None:
+    one = dataset(tmp_path)
+    proxy = _Proxy(stack_endpoints.postgres_host, stack_endpoints.postgres_port, every)
+    dsn = make_conninfo(_dsn(context), port=proxy.port)
+    try:
+        with _opened(context, dsn) as here:
+            _run(here, one)
+    finally:
+        proxy.close()
+    assert proxy.lost > 5
+    entry = settled(context, one, stack_endpoints.bedrock_endpoint_url)
+    report.append(
+        {"point": f"{proxy.lost} commits unacknowledged", "scenario": "postgres", "kills": 0, **entry}
+    )
+
+
+@pytest.mark.faults
+def test_sessions_are_terminated_again_and_again(
+    context: Context, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
+) -> None:
+    one, over, terminated = dataset(tmp_path), threading.Event(), [0]
+    name = conninfo_to_dict(_dsn(context))["dbname"]
+
+    def terminate() -> None:
+        with psycopg.connect(stack_endpoints.dsn("postgres"), autocommit=True) as connection:
+            while not over.wait(0.1):
+                terminated[0] += connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+                ).rowcount
+
+    thread = threading.Thread(target=terminate)
+    thread.start()
+    try:
+        with _opened(context, _dsn(context)) as here:
+            _run(here, one, pause=0.1)
+    finally:
+        over.set()
+        thread.join()
+    assert terminated[0] > 5
+    entry = settled(context, one, stack_endpoints.bedrock_endpoint_url)
+    report.append(
+        {"point": f"{terminated[0]} sessions terminated", "scenario": "postgres", "kills": 0, **entry}
+    )
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["restarted", "killed"])
+def test_the_server_goes_away_and_comes_back(
+    context: Context,
+    stack_endpoints: Endpoints,
+    tmp_path: Path,
+    report: list[dict[str, object]],
+    how: signal.Signals,
+) -> None:
+    one, port = dataset(tmp_path), free_port()
+
+    def start() -> Child:
+        return start_postgres(tmp_path / "home", port, "ledger", "a-password", ("ledger",))
+
+    server = start()
+    try:
+        dsn = f"host=127.0.0.1 port={port} user=ledger password=a-password dbname=ledger"
+        with _opened(context, dsn) as here:
+            here.ledger.migrate()
+            for _ in range(3):  # in the middle of it: nothing, submitted, running
+                tick(here, one)
+                server.process.send_signal(how)
+                server.process.wait()
+                with suppress(DatabaseUnreachableError, psycopg.OperationalError):
+                    tick(here, one)
+                server = start()
+            _run(here, one)
+            entry = settled(here, one, stack_endpoints.bedrock_endpoint_url)
+    finally:
+        server.end()
+    report.append({"point": f"Postgres {how.name} three times", "scenario": "postgres", "kills": 0, **entry})
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected, psycopg.OperationalError],
+)
+def test_what_postgres_says_to_try_again_is_tried_again(
+    postgres_dsn: str, failure: Callable[[str], psycopg.Error]
+) -> None:
+    slept: list[float] = []
+    database = Database(postgres_dsn, sleep=slept.append)
+    failures = [failure("again") for _ in range(3)]
+
+    def work(connection: psycopg.Connection[dict[str, object]]) -> object:
+        if failures:
+            raise failures.pop()
+        return connection.execute("SELECT 1 AS one").fetchone()
+
+    assert database.transaction(work) == {"one": 1}
+    assert slept == sorted(slept)
+    assert len(slept) == 3
+    database.close()
+
+
+def test_a_real_deadlock_is_tried_again(postgres_dsn: str) -> None:
+    database = Database(postgres_dsn)
+    database.execute("CREATE TABLE pairs AS SELECT n, 0 AS hits FROM generate_series(1, 2) AS n")
+    both = threading.Barrier(2)
+    met = threading.local()
+
+    def hit(first: int, second: int) -> None:
+        def work(connection: psycopg.Connection[dict[str, object]]) -> None:
+            connection.execute("UPDATE pairs SET hits = hits + 1 WHERE n = %s", (first,))
+            if not getattr(met, "done", False):
+                met.done = True
+                both.wait()
+            connection.execute("UPDATE pairs SET hits = hits + 1 WHERE n = %s", (second,))
+
+        database.transaction(work)
+
+    threads = [threading.Thread(target=hit, args=pair) for pair in ((1, 2), (2, 1))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [row["hits"] for row in database.fetch("SELECT hits FROM pairs")] == [2, 2]
+    database.close()
+
+
+def _dsn(context: Context) -> str:
+    return context.settings.database_dsn.get_secret_value()
+
+
+@contextmanager
+def _opened(context: Context, dsn: str) -> Iterator[Context]:
+    changed = {"database_dsn": SecretStr(dsn), "lease_s": 10, "settling_s": 0}
+    with open_context(context.settings.model_copy(update=changed)) as here:
+        yield here
+
+
+def _run(context: Context, one: Pipeline, pause: float = 0.02) -> None:
+    """Tick until the dataset is published; a tick that fails is followed by the next."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        with suppress(DatabaseUnreachableError, psycopg.OperationalError):
+            if tick(context, one):
+                return
+        time.sleep(pause)
+    raise AssertionError("no progress")
