@@ -59,7 +59,8 @@ class Database:
             min_size=0,
             max_size=max_connections,
             open=False,
-            check=ConnectionPool.check_connection,
+            # No check before use: it costs a round trip, and waits for seconds after a failure. `transaction` finds
+            # out by itself, and tries again on another connection.
             timeout=connect_timeout,
             max_idle=60,
         )
@@ -89,7 +90,7 @@ class Database:
         finally:
             self._pool.putconn(borrowed)
 
-    def transaction(self, work: Callable[[Connection], T], *, tries: int = 5) -> T:
+    def transaction(self, work: Callable[[Connection], T], *, tries: int = 7) -> T:
         """Run `work` in a transaction, again after a deadlock, a serialisation failure or a lost connection.
 
         A commit whose acknowledgement was lost is indistinguishable from one that did not happen, so `work`
