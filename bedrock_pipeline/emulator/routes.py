@@ -172,13 +172,17 @@ async def _with_faults(
 
 
 class _Droppable:
-    """Lets an answer cut the connection. ASGI has no word for it; uvicorn's `send` is a method of what holds it."""
+    """Lets an answer cut the connection. ASGI has no word for it; uvicorn's `send` is a method of what holds it.
+
+    A connection of HTTP/2 brings its own (`http2.py`).
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["abort"] = send.__self__.transport.abort  # type: ignore[attr-defined]
+        if "abort" not in scope:
+            scope["abort"] = send.__self__.transport.abort  # type: ignore[attr-defined]
         await self._app(scope, receive, send)
 
 

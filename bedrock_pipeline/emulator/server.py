@@ -23,6 +23,7 @@ from bedrock_pipeline.emulator import behaviour as switches
 from bedrock_pipeline.emulator.behaviour import Behaviour, Quota
 from bedrock_pipeline.emulator.clock import Clock
 from bedrock_pipeline.emulator.faults import Faults, parse_faults
+from bedrock_pipeline.emulator.http2 import EitherVersion
 from bedrock_pipeline.emulator.models import load_models
 from bedrock_pipeline.emulator.routes import Parts, application
 from bedrock_pipeline.emulator.runner import Durations, Runner
@@ -153,7 +154,14 @@ def _s3(options: argparse.Namespace, keys: tuple[str, str]) -> "S3Client":
 
 async def _serve(app: ASGIApp, listener: socket.socket, host: str) -> None:
     server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", date_header=False)
+        uvicorn.Config(
+            app,
+            http=EitherVersion,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            date_header=False,
+        )
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not serving.done():

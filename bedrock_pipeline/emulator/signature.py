@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 
 from bedrock_pipeline.emulator.errors import ServiceError
@@ -19,6 +20,16 @@ _AUTHORIZATION = re.compile(
     r"SignedHeaders=(?P<headers>[^,]+), ?Signature=(?P<signature>[0-9a-f]{64})"
 )
 _SKEW = timedelta(minutes=5)
+
+
+class _AsSigned(SigV4Auth):
+    """Reckons with the headers that the client signed, where botocore would choose them itself."""
+
+    def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
+        headers = HTTPHeaders()
+        for name, value in request.headers.items():
+            headers[name.lower()] = value
+        return headers
 
 
 def check_signature(
@@ -46,10 +57,11 @@ def check_signature(
         raise ServiceError(
             "InvalidSignatureException", f"Signature {late}: {stamp} is not within 5 min. of now."
         )
-    signed = {name: headers[name] for name in found["headers"].split(";") if name in headers}
+    sent = {**headers, ":authority": headers.get("host", "")}  # HTTP/2's word for it, signed in its place
+    signed = {name: sent[name] for name in found["headers"].split(";") if name in sent}
     request = AWSRequest(method=method, url=url, headers=signed, data=body)
     request.context["timestamp"] = stamp
-    auth = SigV4Auth(Credentials(*keys), found["service"], found["region"])
+    auth = _AsSigned(Credentials(*keys), found["service"], found["region"])
     expected = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
     if not hmac.compare_digest(expected, found["signature"]):
         raise ServiceError(

