@@ -90,7 +90,9 @@ def _package_folder(name: str) -> Path:
     """Where a package lies, found without importing it: this one looks for a place of its own when it is."""
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise LocalError(f"The package {name} is not installed.", "Install it, or use a Postgres of your own.")
+        raise LocalError(
+            f"The package {name} is not installed.", "Install it, or use a Postgres of your own."
+        )
     return Path(spec.submodule_search_locations[0])
 
 
