@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -144,6 +145,7 @@ def test_the_server_goes_away_and_comes_back(
         return start_postgres(tmp_path / "home", port, "ledger", "a-password", ("ledger",))
 
     server = start()
+    starter = ThreadPoolExecutor(1)
     try:
         dsn = f"host=127.0.0.1 port={port} user=ledger password=a-password dbname=ledger"
         with _opened(context, dsn) as here:
@@ -152,12 +154,14 @@ def test_the_server_goes_away_and_comes_back(
                 tick(here, one)
                 server.process.send_signal(how)
                 server.process.wait()
+                starting = starter.submit(start)
                 with suppress(DatabaseUnreachableError, psycopg.OperationalError):
                     tick(here, one)
-                server = start()
+                server = starting.result()
             _run(here, one)
             entry = settled(here, one, stack_endpoints.bedrock_endpoint_url)
     finally:
+        starter.shutdown()
         server.end()
     report.append({"point": f"Postgres {how.name} three times", "scenario": "postgres", "kills": 0, **entry})
 
