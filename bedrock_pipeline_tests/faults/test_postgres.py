@@ -96,9 +96,7 @@ def test_acknowledgements_of_commits_are_lost(
         proxy.close()
     assert proxy.lost > 5
     entry = settled(context, one, stack_endpoints.bedrock_endpoint_url)
-    report.append(
-        {"point": f"{proxy.lost} commits unacknowledged", "scenario": "postgres", "kills": 0, **entry}
-    )
+    report.append({"point": f"{proxy.lost} commits unacknowledged", "scenario": "postgres", **entry})
 
 
 @pytest.mark.faults
@@ -125,9 +123,7 @@ def test_sessions_are_terminated_again_and_again(
         thread.join()
     assert terminated[0] > 5
     entry = settled(context, one, stack_endpoints.bedrock_endpoint_url)
-    report.append(
-        {"point": f"{terminated[0]} sessions terminated", "scenario": "postgres", "kills": 0, **entry}
-    )
+    report.append({"point": f"{terminated[0]} sessions terminated", "scenario": "postgres", **entry})
 
 
 @pytest.mark.faults
@@ -163,7 +159,7 @@ def test_the_server_goes_away_and_comes_back(
     finally:
         starter.shutdown()
         server.end()
-    report.append({"point": f"Postgres {how.name} three times", "scenario": "postgres", "kills": 0, **entry})
+    report.append({"point": f"Postgres {how.name} three times", "scenario": "postgres", **entry})
 
 
 @pytest.mark.parametrize(

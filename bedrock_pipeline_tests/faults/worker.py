@@ -15,6 +15,9 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from bedrock_pipeline.aws.jobs import BedrockJobs
+from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.collect import JobProblemError, collect_chunk
@@ -105,7 +108,11 @@ ROOMS = {
 
 
 def _failing_once(create: Callable[..., str], scenario: str | None) -> Callable[..., str]:
-    """The first Create goes as the scenario says; the service itself cannot be asked to fail yet."""
+    """The first Create of this process goes as the scenario says.
+
+    Here rather than at the emulator, which all trials share: a fault there would strike whichever process comes
+    first. What the service itself does wrong is tried in `test_service.py`.
+    """
     left = [scenario] if scenario in (*_ERRORS, "answer lost") else []
 
     def failing(*positional: Any, **named: Any) -> str:
@@ -219,15 +226,29 @@ def run(
     return False
 
 
+_WARM: dict[tuple[str | None, ...], tuple[S3Objects, BedrockJobs]] = {}
+
+
+def _warm(settings: Settings) -> tuple[S3Objects, BedrockJobs]:
+    """Clients that the parent makes, which takes half a second, and never uses: each child has its own connections."""
+    key = settings.s3_endpoint_url, settings.bedrock_endpoint_url, str(settings.max_attempts)
+    if key not in _WARM:
+        with open_context(settings) as made:
+            _WARM[key] = made.objects, made.jobs
+    return _WARM[key]
+
+
 def fork(
     settings: Settings, pipeline: Pipeline, scenario: str, *, first: bool, death: Death | None, log: Path
 ) -> int:
     """Begin to work in a forked process; its process id."""
+    objects, jobs = _warm(settings)
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            with open_context(settings) as context:
+            ledger = Ledger(settings.database_dsn.get_secret_value())
+            with Context(settings, ledger, objects, jobs) as context:
                 watched = watch(context, death or Death("none"), scenario if first else None)
                 work(watched, pipeline, scenario)
             code = 0
