@@ -242,6 +242,24 @@ def fork(
     settings: Settings, pipeline: Pipeline, scenario: str, *, first: bool, death: Death | None, log: Path
 ) -> int:
     """Begin to work in a forked process; its process id."""
+    return fork_to(
+        settings,
+        lambda context: work(context, pipeline, scenario),
+        scenario=scenario if first else None,
+        death=death,
+        log=log,
+    )
+
+
+def fork_to(
+    settings: Settings,
+    act: Callable[[Context], object],
+    *,
+    scenario: str | None = None,
+    death: Death | None,
+    log: Path,
+) -> int:
+    """Begin to act in a forked process; its process id."""
     objects, jobs = _warm(settings)
     pid = os.fork()
     if pid == 0:
@@ -249,8 +267,7 @@ def fork(
         try:
             ledger = Ledger(settings.database_dsn.get_secret_value())
             with Context(settings, ledger, objects, jobs) as context:
-                watched = watch(context, death or Death("none"), scenario if first else None)
-                work(watched, pipeline, scenario)
+                act(watch(context, death or Death("none"), scenario))
             code = 0
         except BaseException:  # told to the parent, whose copy of everything this process must not touch
             log.write_text(traceback.format_exc())
