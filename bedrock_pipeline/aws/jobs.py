@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient
 
 
+class JobMissingError(AwsError):
+    """Bedrock does not know the job."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobSummary:
     """A job as List or Get tell it; counts are Bedrock's, 0 before processing has begun."""
@@ -132,12 +136,15 @@ class BedrockJobs:
         """One job.
 
         Raises:
-            AwsError: it does not exist, or AWS cannot be reached.
+            JobMissingError: it does not exist.
+            AwsError: Bedrock refused, or cannot be reached.
         """
         try:
             return _summary(self._reading.get_model_invocation_job(jobIdentifier=job_arn))
         except (ClientError, BotoCoreError) as error:
-            raise AwsError(f"Could not look at job {job_arn}: {classify(error)}.") from error
+            verdict = classify(error)
+            kind = JobMissingError if verdict.code == "ResourceNotFoundException" else AwsError
+            raise kind(f"Could not look at job {job_arn}: {verdict}.") from error
 
     def stop(self, job_arn: str) -> None:
         """Ask Bedrock to stop a job; one that has ended is no error.

@@ -18,6 +18,7 @@ from rich.table import Table
 from bedrock_pipeline.aws.filesystem import arrow_filesystem
 from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.orchestration.resources import settings_here
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.stages.context import Context, open_context
@@ -88,6 +89,11 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool
                     f"{hold['quota_group']} waits until {hold['hold_until']:%H:%M:%S %Z}: {hold['hold_reason']}",
                     soft_wrap=True,
                 )
+            for orphan in context.ledger.interventions.orphans():
+                console.print(
+                    f"Job {orphan['job_arn']} ({orphan['status']}) carries our name and belongs to no chunk.",
+                    soft_wrap=True,
+                )
 
 
 @click.command()
@@ -120,6 +126,7 @@ def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[d
     if pipeline and dataset:
         row = ledger.datasets.ensure(pipeline, dataset) if ledger.datasets.get(pipeline, dataset) else None
         chunks = ledger.chunks.of_dataset(pipeline, dataset, row.version) if row else []
+        holds = {hold["quota_group"]: hold for hold in ledger.jobs.holds()}
         return [
             {
                 "chunk": chunk.chunk_key,
@@ -128,14 +135,14 @@ def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[d
                 "processed": chunk.processed_count or 0,
                 "answered": chunk.answered,
                 "job": chunk.job_arn,
-                "why": chunk.problem or chunk.put_back_reason or chunk.status_message,
-                "until": chunk.next_attempt_at if chunk.put_back_since else None,
+                **_wait(chunk, holds.get(chunk.quota_group)),
             }
             for chunk in chunks
         ]
-    found = []
+    found, put_back = [], ledger.chunks.put_back()
     for one in ledger.datasets.recent([pipeline] if pipeline else None):
         progress = ledger.datasets.progress(one.pipeline, one.dataset)
+        waits = put_back.get((one.pipeline, one.dataset), {})
         found.append(
             {
                 "pipeline": one.pipeline,
@@ -146,9 +153,20 @@ def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[d
                 "failed": progress.final_errors,
                 "chunks": ", ".join(f"{count} {name}" for name, count in sorted(progress.by_status.items())),
                 "results": one.results_uri,
+                "why": f"{waits['count']} put back: {waits['why']}" if waits else None,
+                "until": waits.get("until"),
             }
         )
     return found
+
+
+def _wait(chunk: ChunkRow, hold: dict[str, Any] | None) -> dict[str, Any]:
+    """Why a chunk is where it is; and until when, where that is known."""
+    if chunk.put_back_since:
+        return {"why": chunk.put_back_reason, "until": chunk.next_attempt_at}
+    if chunk.status == "pending" and hold:
+        return {"why": hold["hold_reason"], "until": hold["hold_until"]}
+    return {"why": chunk.problem or chunk.status_message, "until": None}
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

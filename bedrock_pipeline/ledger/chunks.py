@@ -4,6 +4,7 @@ What belongs here: the statements on chunks that neither submit nor poll.
 """
 
 from dataclasses import asdict
+from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -67,6 +68,17 @@ class Chunks:
             (pipelines, limit),
         )
         return [ChunkRow.of(row) for row in rows]
+
+    def put_back(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Chunks that wait after a refusal, by pipeline and dataset: `count`, `why`, `since`, `until`."""
+        rows = self._database.fetch(
+            """SELECT pipeline, dataset, count(*) AS count, min(put_back_since) AS since,
+                      min(next_attempt_at) AS until,
+                      (array_agg(put_back_reason ORDER BY next_attempt_at))[1] AS why
+               FROM bedrock_pipeline.chunks WHERE status = 'pending' AND put_back_since IS NOT NULL
+               GROUP BY pipeline, dataset"""
+        )
+        return {(row.pop("pipeline"), row.pop("dataset")): row for row in rows}
 
     def record_collected(
         self,

@@ -103,7 +103,8 @@ class Database:
             except _TRANSIENT:
                 if attempt == tries:
                     raise
-                self._sleep(min(0.05 * 2**attempt, 1.0))
+                # At once first: a connection that died in the pool is replaced while one asks for another.
+                self._sleep(min(0.05 * (2 ** (attempt - 1) - 1), 1.0))
         raise AssertionError("unreachable: the loop returns or raises")
 
     def fetch(self, statement: Statement, values: Values = None) -> list[DictRow]:

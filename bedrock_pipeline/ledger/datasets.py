@@ -66,7 +66,8 @@ class Datasets:
                 raise _changed(row)
             connection.execute(
                 """UPDATE bedrock_pipeline.datasets SET request = %(request)s, updated_at = bedrock_pipeline.now(),
-                          launch_requested_at = CASE WHEN %(launch)s THEN bedrock_pipeline.now() ELSE launch_requested_at END
+                          launch_requested_at = CASE WHEN %(launch)s THEN bedrock_pipeline.now() ELSE launch_requested_at END,
+                          cancel_requested_at = CASE WHEN %(launch)s THEN NULL ELSE cancel_requested_at END
                    WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s""",
                 {"request": Jsonb(request), "launch": launch, "pipeline": pipeline, "dataset": dataset},
             )
@@ -153,12 +154,15 @@ class Datasets:
 
         Raises:
             DatasetChangedError: other chunks were packed before, and at least one was submitted.
+            DatasetCancelledError: somebody cancelled the dataset while it was packed.
         """
 
         def work(connection: Connection) -> Packed:
             row = _locked(connection, pipeline, dataset)
             if row.packed_hash == packed_hash:
                 return "unchanged"
+            if row.cancel_requested_at and row.packed_hash is None:
+                raise _cancelled(row)
             if row.packed_hash and _submitted(connection, row):
                 raise _changed(row)
             connection.execute(
@@ -277,6 +281,17 @@ def _changed(row: DatasetRow) -> DatasetChangedError:
     return DatasetChangedError(
         f"Dataset {row.dataset!r} of pipeline {row.pipeline!r} was submitted with other content or settings.",
         "Use another dataset key, or launch it with --new-version to buy it again.",
+    )
+
+
+class DatasetCancelledError(BedrockPipelineError):
+    """The dataset was cancelled before it was packed."""
+
+
+def _cancelled(row: DatasetRow) -> DatasetCancelledError:
+    return DatasetCancelledError(
+        f"Dataset {row.dataset!r} of pipeline {row.pipeline!r} was cancelled before it was packed.",
+        "If you want it after all, `bedrock-pipeline launch` it again.",
     )
 
 

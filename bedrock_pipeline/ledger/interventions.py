@@ -4,6 +4,7 @@ What belongs here: the statements by which a person's decision reaches the ledge
 obeyed at the next safe point: before intent at once, otherwise when the job's ARN is known.
 """
 
+from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -124,6 +125,15 @@ class Interventions:
                SELECT * FROM jsonb_to_recordset(%s) AS o(job_arn text, job_name text, status text, submitted_at timestamptz)
                ON CONFLICT (job_arn) DO UPDATE SET status = excluded.status, seen_at = bedrock_pipeline.now()""",
             (Jsonb(orphans),),
+        )
+
+    def orphans(self) -> list[dict[str, Any]]:
+        """Jobs that the last sweeps found to be nobody's; one that was stopped or adopted is forgotten in time."""
+        return self._database.fetch(
+            """SELECT o.job_arn, o.job_name, o.status, o.submitted_at, o.seen_at FROM bedrock_pipeline.orphans o
+               WHERE o.seen_at > bedrock_pipeline.now() - interval '8 days'
+                 AND NOT EXISTS (SELECT FROM bedrock_pipeline.chunks c WHERE c.job_arn = o.job_arn)
+               ORDER BY o.submitted_at"""
         )
 
 

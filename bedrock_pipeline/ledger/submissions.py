@@ -70,7 +70,8 @@ class Submissions:
     def due(self, pipelines: list[str], limit: int) -> list[ChunkRow]:
         """Chunks to submit now: due, and not more than there are free slots in their quota group.
 
-        A group that is on hold has none; one whose last request was refused has a single one, to try.
+        A group that is on hold has none; one whose last request was refused has a single one, to try: the one
+        that waits longest, so that it is the first to be given up.
 
         Args:
             pipelines: whose chunks.
@@ -89,7 +90,7 @@ class Submissions:
                    SELECT c.* FROM bedrock_pipeline.chunks c
                    WHERE c.quota_group = slots.quota_group AND c.status = 'pending'
                      AND c.next_attempt_at <= bedrock_pipeline.now() AND c.pipeline = ANY(%(pipelines)s)
-                   ORDER BY c.next_attempt_at, c.dataset, c.round, c.sequence
+                   ORDER BY c.put_back_since, c.next_attempt_at, c.dataset, c.round, c.sequence
                    LIMIT least(greatest(slots.free, 0), slots.most)) AS due
                LIMIT %(limit)s""",
             {"pipelines": pipelines, "limit": limit},
@@ -207,14 +208,7 @@ class Submissions:
             chunk = _locked(connection, chunk_id)
             if group is None or chunk is None or chunk.row.epoch != epoch or chunk.row.status not in _OPEN:
                 return "lost"
-            delay = wait(group["refusals"] + 1 if hold_group else chunk.row.attempts)
-            if hold_group:
-                connection.execute(
-                    """UPDATE bedrock_pipeline.quota_groups
-                       SET refusals = refusals + 1, hold_until = bedrock_pipeline.now() + %s, hold_reason = %s
-                       WHERE quota_group = %s""",
-                    (delay, reason, group["quota_group"]),
-                )
+            delay = _hold(connection, group, reason, wait) if hold_group else wait(chunk.row.attempts)
             result = _after_refusal(connection, chunk.row, give_up_after)
             statement = sql.SQL(
                 """UPDATE bedrock_pipeline.chunks
@@ -227,11 +221,12 @@ class Submissions:
         return self._database.transaction(work)
 
     def refuse(self, chunk_id: UUID, epoch: int, *, reason: str) -> bool:
-        """A definite no that a person must cure: the chunk has failed without a job."""
+        """A definite no that a person must cure: the chunk has failed without a job; or ended, if it was cancelled."""
         return self._move(
             chunk_id,
             epoch,
-            """status = 'failed', ended_at = bedrock_pipeline.now(), status_message = %(reason)s,
+            """status = CASE WHEN cancel_requested_at IS NULL THEN 'failed' ELSE 'stopped' END,
+               ended_at = bedrock_pipeline.now(), status_message = %(reason)s,
                put_back_since = NULL, put_back_reason = NULL""",
             reason,
         )
@@ -314,17 +309,24 @@ def _locked(connection: Connection, chunk_id: UUID) -> _Locked | None:
 def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow | None:
     if chunk.status != "pending":
         return NotNow(f"The chunk is {chunk.status} already; it has at most one job.")
-    now = connection.execute(
-        """SELECT bedrock_pipeline.now() AS now, count(*) AS used FROM bedrock_pipeline.chunks
+    now = _now(connection)
+    slots = connection.execute(
+        """SELECT count(*) AS used,
+                  count(*) FILTER (WHERE status = 'submitting' AND lease_expires_at > %s) AS being_sent
+           FROM bedrock_pipeline.chunks
            WHERE quota_group = %s AND status <> 'pending' AND ended_at IS NULL""",
-        (chunk.quota_group,),
+        (now, chunk.quota_group),
     ).fetchone()
-    assert now is not None  # an aggregate has one row
-    if chunk.next_attempt_at > now["now"]:
+    assert slots is not None  # an aggregate has one row
+    if chunk.next_attempt_at > now:
         return NotNow(chunk.put_back_reason or "It was put back.", chunk.next_attempt_at)
-    if group["hold_until"] is not None and group["hold_until"] > now["now"]:
+    if group["hold_until"] is not None and group["hold_until"] > now:
         return NotNow(group["hold_reason"], group["hold_until"])
-    if now["used"] + group["others"] >= group["max_jobs"]:
+    if group["refusals"] and slots["being_sent"]:
+        return NotNow(
+            f"Another chunk is finding out whether jobs are accepted again ({group['hold_reason']})."
+        )
+    if slots["used"] + group["others"] >= group["max_jobs"]:
         others = f" ({group['others']} by jobs that are not ours)" if group["others"] else ""
         return NotNow(f"All {group['max_jobs']} slots of {chunk.quota_group} are in use{others}.")
     return None
@@ -337,6 +339,28 @@ def _lock_group(connection: Connection, chunk_id: UUID) -> DictRow | None:
            JOIN bedrock_pipeline.chunks c USING (quota_group) WHERE c.chunk_id = %s FOR UPDATE OF g""",
         (chunk_id,),
     ).fetchone()
+
+
+def _hold(connection: Connection, group: DictRow, reason: str, wait: Callable[[int], timedelta]) -> timedelta:
+    """Hold a locked group, longer than the last time; how long. Refusals that come together are one refusal."""
+    now = _now(connection)
+    if group["hold_until"] is not None and group["hold_until"] > now:
+        rest: timedelta = group["hold_until"] - now
+        return rest
+    delay = wait(group["refusals"] + 1)
+    connection.execute(
+        """UPDATE bedrock_pipeline.quota_groups
+           SET refusals = refusals + 1, hold_until = %s, hold_reason = %s WHERE quota_group = %s""",
+        (now + delay, reason, group["quota_group"]),
+    )
+    return delay
+
+
+def _now(connection: Connection) -> datetime:
+    row = connection.execute("SELECT bedrock_pipeline.now() AS now").fetchone()
+    assert row is not None  # a function has a value
+    now: datetime = row["now"]
+    return now
 
 
 def _end_hold(connection: Connection, chunk_id: UUID) -> None:

@@ -107,12 +107,16 @@ def _submitted_jobs(pipeline: Pipeline) -> dg.AssetsDefinition:
         key = context.partition_key
         with deployment.open() as opened, kept_offer(opened, "submit", pipeline.name, key), _red():
             outcome = submit_chunk(opened, pipeline.name, key)
+            chunk = opened.ledger.chunks.by_key(pipeline.name, key)
             region = opened.settings.region
         if isinstance(outcome, Submitted):
             yield dg.Output(None, metadata=metadata.of_submission(outcome, region))
         else:
-            until = f" Next try at {until:%H:%M:%S %Z}." if (until := getattr(outcome, "until", None)) else ""
-            context.log.info("Not submitted now: %s%s", outcome.reason, until)
+            until = getattr(outcome, "until", None)
+            next_try = f" Next try at {until:%H:%M:%S %Z}." if until else ""
+            context.log.info("Not submitted now: %s%s", outcome.reason, next_try)
+            told = metadata.of_wait(outcome.reason, until, chunk)
+            context.log_event(dg.AssetObservation(context.asset_key, partition=key, metadata=told))
 
     return submitted_jobs
 

@@ -4,6 +4,7 @@ What belongs here: reports into Dagster metadata; counts, sizes and links, never
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -56,6 +57,17 @@ def of_submission(outcome: Submitted, region: str) -> Metadata:
         "records": outcome.chunk.records,
         "bytes": outcome.chunk.bytes,
         "attempts": outcome.chunk.attempts,
+    }
+
+
+def of_wait(reason: str, until: datetime | None, chunk: ChunkRow) -> Metadata:
+    """Why a chunk was not submitted, and when it will be tried again."""
+    return {
+        "reason": reason,
+        "status": chunk.status,
+        "attempts": chunk.attempts,
+        **({"next_try": dg.MetadataValue.timestamp(until)} if until else {}),
+        **({"waits_since": dg.MetadataValue.timestamp(chunk.put_back_since)} if chunk.put_back_since else {}),
     }
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from bedrock_pipeline.aws.errors import AwsError
-from bedrock_pipeline.aws.jobs import JobSummary
+from bedrock_pipeline.aws.jobs import JobMissingError, JobSummary
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import ENDED, FROM_BEDROCK
 from bedrock_pipeline.stages.context import Context
@@ -155,6 +154,6 @@ def _keep_orphans(context: Context, orphans: list[JobSummary], report: Reconcile
 def _exists(context: Context, job_arn: str) -> bool:
     try:
         context.jobs.get(job_arn)
-    except AwsError:
+    except JobMissingError:
         return False
     return True

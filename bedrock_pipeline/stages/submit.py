@@ -107,6 +107,8 @@ def create_job(
         return _put_back(context, intent, str(error), chance, hold_group=False)
     if found.jobs:
         return settle(context, intent, found.jobs)
+    if chunk.cancel_requested_at:  # wished while it was unclear, and now it is known that there is no job
+        return _put_back(context, intent, "cancelled", chance, hold_group=False)
     if skew := _skew(found.server_time, clocks.now()):
         return _put_back(context, intent, skew, chance, hold_group=True)
     if problem:

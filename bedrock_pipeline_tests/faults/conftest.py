@@ -1,35 +1,62 @@
-"""The fault suite's report."""
+"""The fault suite's report: reports/faults.json and the line that matters, also from several pytest workers.
+
+A trial appends its entry before it begins and completes it as it goes, so that one that failed is seen to have.
+"""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-_KEY: pytest.StashKey[list[dict[str, object]]] = pytest.StashKey()
+#: Name of the property under which an entry travels with a test's report, through xdist too.
+_TRIAL = "fault trial"
+Entry = dict[str, object]
 
 
-@pytest.fixture(scope="session")
-def report(pytestconfig: pytest.Config) -> Iterator[list[dict[str, object]]]:
-    """One entry a trial; written to reports/faults.json at the end."""
-    entries: list[dict[str, object]] = []
-    pytestconfig.stash[_KEY] = entries
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Iterator[list[Entry]]:
+    """One entry a trial."""
+    entries: list[Entry] = []
     yield entries
-    path = Path(pytestconfig.rootpath) / "reports" / "faults.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"trials": entries, **totals(entries)}, indent=1))
-
-
-def totals(entries: list[dict[str, object]]) -> dict[str, int]:
-    """The sums over all trials."""
-    return {
-        name: sum(int(str(entry[name])) for entry in entries)
-        for name in ("kills", "jobs_created", "chunks_submitted", "records_lost", "paid_twice")
-    }
+    request.node.user_properties.extend((_TRIAL, entry) for entry in entries)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The line that matters."""
-    if entries := config.stash.get(_KEY, None):
-        said = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in totals(entries).items())
-        terminalreporter.write_line(said)
+    """Write the report, and say the line."""
+    ended: list[Any] = [one for some in terminalreporter.stats.values() for one in some]
+    entries: list[Entry] = [
+        value
+        for one in ended
+        if getattr(one, "when", None) == "teardown"
+        for name, value in one.user_properties
+        if name == _TRIAL
+    ]
+    if not entries:
+        return
+    path = Path(config.rootpath) / "reports" / "faults.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(
+        json.dumps({**_totals(entries), "points": _points(entries), "trials": entries}, indent=1, default=str)
+    )
+    written = json.loads(path.read_text())
+    said = ", ".join(f"{name.replace('_', ' ')} {written[name]}" for name in _totals(entries))
+    terminalreporter.write_line(said)
+
+
+def _totals(entries: list[Entry]) -> dict[str, int]:
+    """The sums over all trials; jobs are counted by the emulator."""
+    names = ("kills", "jobs_created", "chunks_submitted", "records_lost", "paid_twice")
+    return {name: sum(int(str(entry.get(name, 0))) for entry in entries) for name in names}
+
+
+def _points(entries: list[Entry]) -> dict[str, dict[str, Any]]:
+    """Per crash point: how often a process was armed to die there, died there by signal 9, and was recovered from."""
+    points: dict[str, Counter[str]] = {}
+    for entry in entries:
+        if "armed" in entry:
+            count = points.setdefault(str(entry["point"]), Counter())
+            count.update({name: int(str(entry[name])) for name in ("armed", "died_by_signal_9", "recovered")})
+    return {point: dict(count) for point, count in sorted(points.items())}

@@ -19,42 +19,65 @@ from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.stages.context import Context
 
 RECORDS, SLOTS = 350, 2
+#: A model that no other test uses: the emulator counts the jobs in flight by model.
+MODEL = "anthropic.claude-3-5-haiku-20241022-v1:0"
+LIMITS = Limits(min_records=100, max_records=200, max_jobs=SLOTS)
 
 
-def dataset(folder: Path) -> Pipeline:
-    """Two chunks, and slots for both."""
+def dataset(folder: Path, records: int = RECORDS, limits: Limits = LIMITS) -> Pipeline:
+    """Two chunks, and slots for both, unless it is said otherwise."""
     path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps({"id": f"r{n}", "text": f"t{n}"}) + "\n" for n in range(RECORDS)))
+    path.write_text("".join(json.dumps({"id": f"r{n}", "text": f"t{n}"}) + "\n" for n in range(records)))
     return Pipeline.model_validate(
         {
             "name": "p",
-            "model_id": "anthropic.claude-3-haiku-20240307-v1:0",
+            "model_id": MODEL,
             "source": str(path),
             "record_id": "id",
             "prompt": "{{ text }}",
-            "limits": Limits(min_records=100, max_records=200, max_jobs=SLOTS),
+            "limits": limits,
         }
     )
 
 
-def settled(context: Context, one: Pipeline, emulator_url: str) -> dict[str, object]:
+def settled(
+    context: Context,
+    one: Pipeline,
+    emulator_url: str,
+    *,
+    records: int = RECORDS,
+    slots: int = SLOTS,
+    entry: dict[str, object] | None = None,
+) -> dict[str, object]:
     """Check everything that must hold; the counts for the report.
+
+    Args:
+        context: of the process that looks, which is none of those that worked.
+        one: the pipeline, whose dataset `d` is looked at.
+        emulator_url: where every job is that was ever made.
+        records: how many the dataset has.
+        slots: the most jobs that may ever have been in flight at once.
+        entry: the trial's entry in the report; the counts are entered before they are judged.
 
     Raises:
         AssertionError: something is lost, doubled, or still held.
     """
+    entry = {} if entry is None else entry
     jobs = jobs_of(emulator_url, context.settings.bucket)
     names = Counter(job["jobName"] for job in jobs)
     chunks = context.ledger.chunks.of_dataset(one.name, "d", 1)
     ids = Counter(published(context, one)["record_id"].to_pylist())
-    entry: dict[str, object] = {
+    counts = {
         "jobs_created": len(jobs),
         "chunks_submitted": sum(1 for chunk in chunks if chunk.job_arn),
-        "records_lost": len({f"r{n}" for n in range(RECORDS)} - set(ids)),
+        "records_lost": len({f"r{n}" for n in range(records)} - set(ids)),
         "paid_twice": sum(count - 1 for count in names.values()),
     }
-    assert entry["records_lost"] == entry["paid_twice"] == 0, entry
-    assert ids.total() == RECORDS, "a record is in the results twice"
+    entry |= counts
+    assert counts["records_lost"] == counts["paid_twice"] == 0, entry
+    assert counts["jobs_created"] == counts["chunks_submitted"], entry
+    assert Control(emulator_url).most_in_flight().get(one.model_id, 0) <= slots
+    assert ids.total() == records, "a record is in the results twice"
     assert {job["jobArn"] for job in jobs} == {chunk.job_arn for chunk in chunks if chunk.job_arn}
     assert all(chunk.ended_at and chunk.collected_at for chunk in chunks), "a slot is still held"
     _no_leftover_objects(context, one)

@@ -37,8 +37,8 @@ READS = {
     "datasets": {"get", "recent", "to_launch", "progress", "to_publish"},
     "submissions": {"due", "to_reconcile"},
     "observed": {"in_flight", "known", "holds", "counts"},
-    "chunks": {"by_key", "of_dataset", "by_id", "to_collect"},
-    "interventions": set[str](),
+    "chunks": {"by_key", "of_dataset", "by_id", "put_back", "to_collect"},
+    "interventions": {"orphans"},
 }
 
 #: Effects at which nobody is killed yet, and why that is bearable.

@@ -50,4 +50,4 @@ def test_who_sleeps_beyond_the_lease_changes_nothing(
     assert os.waitstatus_to_exitcode(status) == 0, log.read_text()
     after_waking = settled(context, one, stack_endpoints.bedrock_endpoint_url)
     assert after_waking == before
-    report.append({"point": f"asleep at {effect}", "scenario": "asleep", "kills": 0, **after_waking})
+    report.append({"point": f"asleep at {effect}", "scenario": "asleep", **after_waking})

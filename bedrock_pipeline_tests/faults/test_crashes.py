@@ -59,19 +59,23 @@ def test_a_death_loses_nothing_and_pays_nothing_twice(
 ) -> None:
     settings = context.settings.model_copy(update={"lease_s": 10, "settling_s": 0})
     one, log = dataset(tmp_path), tmp_path / "worker.log"
-    kills = int(run(settings, one, scenario, first=True, death=Death(effect, after), log=log))
-    assert kills == 1, "the point was never reached"
+    entry: dict[str, object] = {
+        "point": f"{'after' if after else 'before'} {effect}",
+        "scenario": scenario,
+        "second_death": second,
+        "armed": 1,
+        "died_by_signal_9": 0,
+        "recovered": 0,
+    }
+    report.append(entry)
+    died = run(settings, one, scenario, first=True, death=Death(effect, after), log=log)
+    entry |= {"died_by_signal_9": int(died), "kills": int(died)}
+    assert died, "the point was never reached"
     if second is not None:
         move_clock(context, 3600)
-        kills += run(settings, one, scenario, first=False, death=Death(None, passed=second), log=log)
+        again = run(settings, one, scenario, first=False, death=Death(None, passed=second), log=log)
+        entry["kills"] = 1 + again
     move_clock(context, 3600)
     run(settings, one, scenario, first=False, death=None, log=log)
-    report.append(
-        {
-            "point": f"{'after' if after else 'before'} {effect}",
-            "scenario": scenario,
-            "second_death": second,
-            "kills": kills,
-            **settled(context, one, stack_endpoints.bedrock_endpoint_url),
-        }
-    )
+    settled(context, one, stack_endpoints.bedrock_endpoint_url, entry=entry)
+    entry["recovered"] = 1

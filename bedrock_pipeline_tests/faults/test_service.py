@@ -2,9 +2,6 @@
 
 import http.client
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,16 +9,13 @@ from typing import Any
 
 import pytest
 
-from bedrock_pipeline.aws.errors import AwsError
-from bedrock_pipeline.emulator.control import Control, EmulatorProcess
 from bedrock_pipeline.local import Endpoints
-from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.stages.context import Context, open_context
-from bedrock_pipeline_tests.faults.invariants import RECORDS, SLOTS, dataset, published, settled
-from bedrock_pipeline_tests.faults.worker import tick
+from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline_tests.faults.deployment import deployment, patient_tick, until_published
+from bedrock_pipeline_tests.faults.invariants import RECORDS, dataset, published, settled
 
-#: Ticks while the fault is there, and how many may pass afterwards until the dataset is published.
-FAULTY_TICKS, PATIENCE_TICKS = 8, 200
+#: Ticks while the fault is there.
+FAULTY_TICKS = 8
 _CREATE, _LIST, _GET = (
     f"{verb}ModelInvocationJob{end}" for verb, end in (("Create", ""), ("List", "s"), ("Get", ""))
 )
@@ -120,23 +114,6 @@ TROUBLES = (
 )
 
 
-@contextmanager
-def deployment(
-    context: Context, endpoints: Endpoints, data: Path, *options: str, **settings: Any
-) -> Iterator[tuple[Context, Control]]:
-    """The deployment of `context` over an emulator of its own."""
-    with EmulatorProcess(
-        data,
-        endpoints.s3_endpoint_url,
-        endpoints.access_key_id,
-        endpoints.secret_access_key,
-        ("--speed", "2000", *options),
-    ) as emulator:
-        changed = {"bedrock_endpoint_url": emulator.url, "lease_s": 10, "settling_s": 0, "max_attempts": 1}
-        with open_context(context.settings.model_copy(update=changed | settings)) as here:
-            yield here, emulator.control
-
-
 @pytest.mark.faults
 @pytest.mark.parametrize("trouble", [pytest.param(one, id=one.name) for one in TROUBLES])
 def test_a_service_that_misbehaves(
@@ -151,34 +128,15 @@ def test_a_service_that_misbehaves(
         for fault in trouble.faults:
             control.add_fault(**fault)
         for _ in range(FAULTY_TICKS):
-            _tick(here, one)
+            patient_tick(here, one)
         assert not (trouble.creates_nothing and control.jobs())
         if not trouble.stays:
             control.clear_faults()
-        ticks = _until_published(here, one)
+        ticks = until_published(here, one)
         entry = settled(here, one, control.url)
-        assert max(control.most_in_flight().values()) <= SLOTS
         answered = sum(status == "succeeded" for status in published(here, one)["status"].to_pylist())
         assert answered in trouble.answered
-    report.append({"point": trouble.name, "scenario": "service", "kills": 0, "ticks": ticks, **entry})
-
-
-def _tick(context: Context, one: Pipeline) -> bool:
-    """As a sensor's tick: what AWS refuses is told, and tried again at the next."""
-    with suppress(AwsError):
-        return tick(context, one)
-    return False
-
-
-def _until_published(context: Context, one: Pipeline) -> int:
-    for number in range(PATIENCE_TICKS):
-        if _tick(context, one):
-            return number
-        time.sleep(0.1)
-    chunks = context.ledger.chunks.of_dataset(one.name, "d", 1)
-    raise AssertionError(
-        f"no progress: {[(chunk.chunk_key, chunk.status, chunk.status_message) for chunk in chunks]}"
-    )
+    report.append({"point": trouble.name, "scenario": "service", "ticks": ticks, **entry})
 
 
 class _Proxy(ThreadingHTTPServer):
@@ -261,9 +219,9 @@ def test_s3_answers_503_and_breaks_off(
             here,
             control,
         ):
-            ticks = _until_published(here, one)
+            ticks = until_published(here, one)
             proxy.well.set()
             entry = settled(here, one, control.url)
         proxy.shutdown()
     assert min(proxy.broken.values()) > 0, proxy.broken
-    report.append({"point": "S3 misbehaves", "scenario": "service", "kills": 0, "ticks": ticks, **entry})
+    report.append({"point": "S3 misbehaves", "scenario": "service", "ticks": ticks, **entry})

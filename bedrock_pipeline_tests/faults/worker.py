@@ -15,6 +15,9 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from bedrock_pipeline.aws.jobs import BedrockJobs
+from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.collect import JobProblemError, collect_chunk
@@ -105,7 +108,11 @@ ROOMS = {
 
 
 def _failing_once(create: Callable[..., str], scenario: str | None) -> Callable[..., str]:
-    """The first Create goes as the scenario says; the service itself cannot be asked to fail yet."""
+    """The first Create of this process goes as the scenario says.
+
+    Here rather than at the emulator, which all trials share: a fault there would strike whichever process comes
+    first. What the service itself does wrong is tried in `test_service.py`.
+    """
     left = [scenario] if scenario in (*_ERRORS, "answer lost") else []
 
     def failing(*positional: Any, **named: Any) -> str:
@@ -219,17 +226,48 @@ def run(
     return False
 
 
+_WARM: dict[tuple[str | None, ...], tuple[S3Objects, BedrockJobs]] = {}
+
+
+def _warm(settings: Settings) -> tuple[S3Objects, BedrockJobs]:
+    """Clients that the parent makes, which takes half a second, and never uses: each child has its own connections."""
+    key = settings.s3_endpoint_url, settings.bedrock_endpoint_url, str(settings.max_attempts)
+    if key not in _WARM:
+        with open_context(settings) as made:
+            _WARM[key] = made.objects, made.jobs
+    return _WARM[key]
+
+
 def fork(
     settings: Settings, pipeline: Pipeline, scenario: str, *, first: bool, death: Death | None, log: Path
 ) -> int:
     """Begin to work in a forked process; its process id."""
+    return fork_to(
+        settings,
+        lambda context: work(context, pipeline, scenario),
+        scenario=scenario if first else None,
+        death=death,
+        log=log,
+    )
+
+
+def fork_to(
+    settings: Settings,
+    act: Callable[[Context], object],
+    *,
+    scenario: str | None = None,
+    death: Death | None,
+    log: Path,
+) -> int:
+    """Begin to act in a forked process; its process id."""
+    objects, jobs = _warm(settings)
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            with open_context(settings) as context:
-                watched = watch(context, death or Death("none"), scenario if first else None)
-                work(watched, pipeline, scenario)
+            ledger = Ledger(settings.database_dsn.get_secret_value())
+            with Context(settings, ledger, objects, jobs) as context:
+                act(watch(context, death or Death("none"), scenario))
             code = 0
         except BaseException:  # told to the parent, whose copy of everything this process must not touch
             log.write_text(traceback.format_exc())

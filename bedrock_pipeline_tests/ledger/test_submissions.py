@@ -243,6 +243,46 @@ def test_throttling_holds_the_whole_group_longer_each_time_and_then_tries_one(le
     assert third is not None
 
 
+def taken(ledger: Ledger, chunk_id: UUID) -> Intent:
+    intent = intend(ledger, chunk_id)
+    assert isinstance(intent, Intent), intent
+    return intent
+
+
+def test_refusals_that_come_together_are_one_refusal_for_the_wait(ledger: Ledger) -> None:
+    burst = [taken(ledger, chunk_id) for chunk_id in enter(ledger, 5, max_jobs=5)]
+    for intent in burst:
+        assert put_back(ledger, intent, timedelta(minutes=1), hold_group=True) == "put back"
+    assert [hold["refusals"] for hold in ledger.jobs.holds()] == [1]
+    move_clock(ledger, timedelta(minutes=1, seconds=1))
+    assert ledger.jobs.holds() == []
+    assert all(chunk.put_back_since for chunk in ledger.chunks.of_dataset("p", "d", 1))
+
+
+def test_after_a_hold_one_chunk_tries_and_it_is_the_one_that_waits_longest(ledger: Ledger) -> None:
+    first, second, third = enter(ledger, 3, max_jobs=3)
+    put_back(ledger, taken(ledger, second), timedelta(minutes=1), hold_group=True)
+    move_clock(ledger, timedelta(minutes=2))
+    assert [chunk.chunk_id for chunk in ledger.submissions.due(["p"], 10)] == [second]
+    probe = taken(ledger, second)
+    refused = intend(ledger, first)
+    assert isinstance(refused, NotNow)
+    assert "Another chunk is finding out" in refused.reason
+    assert "throttled" in refused.reason
+    move_clock(ledger, LEASE)  # whoever tries may have died
+    taken(ledger, third)
+    assert ledger.submissions.record_accepted(second, probe.epoch, "arn:1")
+    taken(ledger, first)
+
+
+def test_a_refusal_after_a_wish_to_cancel_ends_the_chunk(ledger: Ledger) -> None:
+    [chunk_id] = enter(ledger, 1)
+    intent = taken(ledger, chunk_id)
+    ledger.interventions.cancel("p", "d")
+    assert ledger.submissions.refuse(chunk_id, intent.epoch, reason="denied")
+    assert [chunk.status for chunk in ledger.chunks.to_collect(["p"], 9)] == ["stopped"]
+
+
 def test_a_chunk_that_is_put_back_for_too_long_fails_for_a_person(ledger: Ledger) -> None:
     [chunk_id] = enter(ledger, 1)
     for expected in ("put back", "given up"):

@@ -1,8 +1,13 @@
 """Each safeguard of a submission by itself: what it prevents, seen at the service. `faults/mutants.py` takes them out."""
 
+import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,19 +16,37 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from bedrock_pipeline.aws.clients import creating_client
 from bedrock_pipeline.aws.errors import LeaseOverError
+from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.submissions import Intent
+from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.snapshot import take_snapshot
-from bedrock_pipeline.stages.submit import SubmissionBlockedError, submit_chunk
+from bedrock_pipeline.stages.submit import (
+    Clocks,
+    PutBack,
+    SubmissionBlockedError,
+    SubmissionRefusedError,
+    Submitted,
+    submit_chunk,
+)
 
 
 @pytest.fixture
 def intent(context: Context, work: Path) -> Intent:
     """A chunk of which this process has taken the slot."""
     return _intend(context, _packed(context, work))
+
+
+@pytest.fixture
+def faults(stack_endpoints: Endpoints) -> Iterator[Control]:
+    """The shared emulator, whose faults are taken away afterwards."""
+    control = Control(stack_endpoints.bedrock_endpoint_url)
+    yield control
+    control.clear_faults()
 
 
 def _packed(context: Context, work: Path) -> str:
@@ -104,3 +127,77 @@ def test_a_create_is_signed_with_version_4_even_where_a_bearer_token_is_set(
     with suppress(ClientError, BotoCoreError):  # what is sent is looked at, not what comes back
         client.create_model_invocation_job(**intent.request, clientRequestToken=intent.token)
     assert [header.split()[0] for header in seen] == ["AWS4-HMAC-SHA256"]
+
+
+@pytest.mark.parametrize(
+    ("error", "became"),
+    [
+        ("ThrottlingException", "pending"),
+        ("ServiceQuotaExceededException", "pending"),
+        ("InternalServerException", "unclear"),
+        ("ValidationException", "failed"),
+        ("AccessDeniedException", "failed"),
+        ("ResourceNotFoundException", "failed"),
+        ("ConflictException", "blocked"),
+    ],
+)
+def test_a_create_is_one_http_request_and_each_error_means_something(
+    context: Context, work: Path, faults: Control, error: str, became: str
+) -> None:
+    """The SDK would send a throttled or failed request again, at a time that the lease knows nothing of."""
+    key = _packed(context, work)
+    name = context.ledger.chunks.by_key("p", key).request["jobName"]
+    faults.add_fault("error", operation="CreateModelInvocationJob", error=error, job_name=name)
+    with suppress(SubmissionBlockedError, SubmissionRefusedError):
+        submit_chunk(context, "p", key)
+    assert [fault["struck"] for fault in faults.faults()] == [1]
+    chunk = context.ledger.chunks.by_key("p", key)
+    assert chunk.status == became
+    assert error in (chunk.put_back_reason or chunk.status_message or "")
+
+
+@pytest.mark.parametrize(("minutes", "jobs"), [(-5, 0), (-3, 1), (3, 1), (5, 0)])
+def test_nothing_is_sent_while_the_clocks_are_apart(
+    context: Context, work: Path, minutes: int, jobs: int
+) -> None:
+    key = _packed(context, work)
+    apart = Clocks(time.monotonic, lambda: datetime.now(UTC) + timedelta(minutes=minutes))
+    outcome = submit_chunk(context, "p", key, clocks=apart)
+    assert isinstance(outcome, Submitted if jobs else PutBack)
+    chunk = context.ledger.chunks.by_key("p", key)
+    assert _jobs_named(context, chunk.request["jobName"]) == jobs
+    assert ("set the clock" in (chunk.put_back_reason or "")) == (not jobs)
+
+
+def test_fifty_clicks_at_once_make_one_job(context: Context, work: Path) -> None:
+    key = _packed(context, work)
+    together = threading.Barrier(50)
+
+    def click(_: int) -> str:
+        with Ledger(context.ledger.database.dsn, max_connections=1) as own:
+            together.wait()
+            return type(submit_chunk(replace(context, ledger=own), "p", key)).__name__
+
+    with ThreadPoolExecutor(50) as clicks:
+        outcomes = Counter(clicks.map(click, range(50)))
+    assert set(outcomes) <= {"Submitted", "NotNow"}
+    assert outcomes["Submitted"] >= 1
+    chunk = context.ledger.chunks.by_key("p", key)
+    assert chunk.attempts == 1
+    assert _jobs_named(context, chunk.request["jobName"]) == 1
+
+
+@pytest.mark.parametrize("damage", ["deleted", "shortened"])
+def test_input_that_is_not_what_was_packed_is_not_submitted(
+    context: Context, work: Path, damage: str
+) -> None:
+    key = _packed(context, work)
+    chunk = context.ledger.chunks.by_key("p", key)
+    [file] = chunk.input_files
+    if damage == "deleted":
+        context.objects.delete([file.uri])
+    else:
+        context.objects.put(file.uri, context.objects.get(file.uri)[:-1])
+    with pytest.raises(SubmissionRefusedError, match="input file"):
+        submit_chunk(context, "p", key)
+    assert _jobs_named(context, chunk.request["jobName"]) == 0

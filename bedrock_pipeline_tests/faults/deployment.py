@@ -1,0 +1,55 @@
+"""A deployment over an emulator of its own, and ticks that go on after an error.
+
+What belongs here: what several kinds of trials need beside the worker.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from bedrock_pipeline.aws.errors import AwsError
+from bedrock_pipeline.emulator.control import Control, EmulatorProcess
+from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.stages.context import Context, open_context
+from bedrock_pipeline_tests.faults.worker import tick
+
+#: How many ticks may pass, once nothing goes wrong any more, until the dataset is published.
+PATIENCE_TICKS = 200
+
+
+@contextmanager
+def deployment(
+    context: Context, endpoints: Endpoints, data: Path, *options: str, **settings: Any
+) -> Iterator[tuple[Context, Control]]:
+    """The deployment of `context` over an emulator of its own."""
+    with EmulatorProcess(
+        data,
+        endpoints.s3_endpoint_url,
+        endpoints.access_key_id,
+        endpoints.secret_access_key,
+        ("--speed", "2000", *options),
+    ) as emulator:
+        changed = {"bedrock_endpoint_url": emulator.url, "lease_s": 10, "settling_s": 0, "max_attempts": 1}
+        with open_context(context.settings.model_copy(update=changed | settings)) as here:
+            yield here, emulator.control
+
+
+def patient_tick(context: Context, one: Pipeline) -> bool:
+    """As a sensor's tick: what AWS refuses is told, and tried again at the next."""
+    with suppress(AwsError):
+        return tick(context, one)
+    return False
+
+
+def until_published(context: Context, one: Pipeline) -> int:
+    for number in range(PATIENCE_TICKS):
+        if patient_tick(context, one):
+            return number
+        time.sleep(0.1)
+    chunks = context.ledger.chunks.of_dataset(one.name, "d", 1)
+    raise AssertionError(
+        f"no progress: {[(chunk.chunk_key, chunk.status, chunk.status_message) for chunk in chunks]}"
+    )

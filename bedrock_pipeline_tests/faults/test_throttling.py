@@ -1,0 +1,143 @@
+"""Bedrock refuses for hours: no storm of requests, no slot held, no run that waits; and then everything is done."""
+
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.settings import ThrottleBackoff
+from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.pack import pack_dataset
+from bedrock_pipeline.stages.snapshot import take_snapshot
+from bedrock_pipeline.stages.submit import SubmissionRefusedError, Submitted, submit_chunk
+from bedrock_pipeline_tests.faults.deployment import deployment, until_published
+from bedrock_pipeline_tests.faults.invariants import dataset, settled
+from bedrock_pipeline_tests.faults.worker import move_clock
+
+HOURS, CHUNKS, SLOTS = 6, 20, 5
+#: Simulated seconds between two looks of the sensor.
+_EVERY_S = 30
+#: A run that waited would be asleep for longer than this.
+_MOST_S = 20.0
+_LIMITS = Limits(min_records=50, max_records=100, max_jobs=SLOTS)
+_THROTTLED = {
+    "kind": "error",
+    "operation": "CreateModelInvocationJob",
+    "error": "ThrottlingException",
+    "message": "Too many requests",
+}
+
+
+def _packed(context: Context, folder: Path) -> Pipeline:
+    one = dataset(folder, 100 * CHUNKS, _LIMITS)
+    take_snapshot(context, one, "d")
+    assert len(pack_dataset(context, one, "d").chunks) == CHUNKS
+    return one
+
+
+def _look(context: Context, one: Pipeline) -> list[str]:
+    """One look of the sensor that submits; chunks that went red."""
+    red = []
+    for chunk in context.ledger.submissions.due([one.name], 50):
+        began = time.monotonic()
+        try:
+            assert not isinstance(submit_chunk(context, one.name, chunk.chunk_key), Submitted)
+        except SubmissionRefusedError as error:
+            red.append(str(error))
+        assert time.monotonic() - began < _MOST_S
+    statuses = {chunk.status for chunk in context.ledger.chunks.of_dataset(one.name, "d", 1)}
+    assert statuses <= {"pending", "failed"}, "a slot is held"
+    return red
+
+
+def _most_holds(backoff: ThrottleBackoff) -> int:
+    """How often a group may be refused in `HOURS`, were every wait as short as the jitter can make it."""
+    seconds, count = 0.0, 0
+    while seconds < HOURS * 3600:
+        wait = min(backoff.base_delay_ms * backoff.multiplier**count, backoff.max_delay_ms) / 1000
+        seconds += wait * (1 - backoff.jitter_ratio)
+        count += 1
+    return count
+
+
+def _creates(control: Control) -> int:
+    return sum(fault["struck"] for fault in control.faults())
+
+
+@pytest.mark.faults
+def test_throttling_for_six_hours(
+    context: Context, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
+) -> None:
+    with deployment(context, stack_endpoints, tmp_path / "data") as (here, control):
+        one = _packed(here, tmp_path)
+        control.add_fault(**_THROTTLED)
+        for _ in range(HOURS * 3600 // _EVERY_S):
+            assert _look(here, one) == []
+            move_clock(here, _EVERY_S)
+        creates = _creates(control)
+        # The first burst takes every slot before anybody knows; from then on there is one at a time.
+        assert HOURS < creates <= SLOTS + _most_holds(here.settings.throttle_backoff)
+        assert not control.jobs()
+        waiting = here.ledger.chunks.put_back()["p", "d"]
+        assert "Too many requests" in waiting["why"]
+        assert waiting["until"] - waiting["since"] > timedelta(hours=HOURS)
+        shown = CliRunner().invoke(cli, ["status", "--json"]).stdout
+        assert f"{waiting['count']} put back: ThrottlingException: Too many requests" in shown
+        shown = CliRunner().invoke(cli, ["status", "p", "d", "--json"]).stdout
+        assert shown.count("Too many requests") == CHUNKS, "every chunk says why it waits"
+        control.clear_faults()
+        ticks = until_published(here, one)
+        entry = settled(here, one, control.url, records=100 * CHUNKS, slots=SLOTS)
+    report.append(
+        {
+            "point": f"throttled for {HOURS} h, {creates} Creates",
+            "scenario": "service",
+            "ticks": ticks,
+            **entry,
+        }
+    )
+
+
+@pytest.mark.faults
+def test_after_the_configured_age_it_is_red_with_the_reason(
+    context: Context, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
+) -> None:
+    with deployment(context, stack_endpoints, tmp_path / "data", give_up_h=2) as (here, control):
+        one = _packed(here, tmp_path)
+        control.add_fault(**_THROTTLED)
+        red: list[str] = []
+        minutes = 0
+        while not red:
+            red = _look(here, one)
+            move_clock(here, 60)
+            minutes += 1
+            assert minutes < 3 * 60, "nothing went red"
+        assert minutes > 2 * 60, "too early"
+        assert "Too many requests" in red[0]
+        assert "since" in red[0]
+        control.clear_faults()
+        assert here.ledger.interventions.retry_refused(one.name, "d") == len(red)
+        ticks = until_published(here, one)
+        entry = settled(here, one, control.url, records=100 * CHUNKS, slots=SLOTS)
+    report.append({"point": "given up, and retried", "scenario": "service", "ticks": ticks, **entry})
+
+
+@pytest.mark.faults
+def test_the_quota_is_lowered_while_it_is_full(
+    context: Context, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
+) -> None:
+    with deployment(context, stack_endpoints, tmp_path / "data") as (here, control):
+        one = _packed(here, tmp_path)
+        for chunk in here.ledger.submissions.due([one.name], SLOTS):
+            assert isinstance(submit_chunk(here, one.name, chunk.chunk_key), Submitted)
+        control.set_quota(1)
+        ticks = until_published(here, one)
+        entry = settled(here, one, control.url, records=100 * CHUNKS, slots=SLOTS)
+    report.append({"point": "the quota is lowered", "scenario": "service", "ticks": ticks, **entry})
