@@ -201,7 +201,7 @@ def _problem(chunk: ChunkRow, answered: int, final_errors: int) -> str | None:
     if chunk.status != "completed" and not chunk.cancel_requested_at:
         said = f" Bedrock says: {chunk.status_message}" if chunk.status_message else ""
         return f"The job of chunk {chunk.chunk_key} ended {chunk.status}.{said}"
-    if not answered and final_errors:
+    if chunk.status == "completed" and not answered and final_errors:
         return f"The job of chunk {chunk.chunk_key} completed, and every one of its {final_errors} records failed."
     return None
 

@@ -22,12 +22,17 @@ PATIENCE_TICKS = 200
 
 @contextmanager
 def deployment(
-    context: Context, endpoints: Endpoints, data: Path, *options: str, **settings: Any
+    context: Context,
+    endpoints: Endpoints,
+    data: Path,
+    *options: str,
+    s3_of_emulator: str | None = None,
+    **settings: Any,
 ) -> Iterator[tuple[Context, Control]]:
     """The deployment of `context` over an emulator of its own."""
     with EmulatorProcess(
         data,
-        endpoints.s3_endpoint_url,
+        s3_of_emulator or endpoints.s3_endpoint_url,
         endpoints.access_key_id,
         endpoints.secret_access_key,
         ("--speed", "2000", *options),

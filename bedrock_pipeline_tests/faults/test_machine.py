@@ -32,6 +32,7 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.reconcile import sweep_account
@@ -40,7 +41,8 @@ from bedrock_pipeline_tests.faults.deployment import deployment, patient_tick, u
 from bedrock_pipeline_tests.faults.invariants import SLOTS, dataset, jobs_of, settled
 from bedrock_pipeline_tests.faults.worker import Death, fork_to, move_clock, tick
 
-EXAMPLES, STEPS = 25, 30
+EXAMPLES, STEPS, RECORDS = 16, 40, 500
+_LIMITS = Limits(min_records=50, max_records=100, max_jobs=SLOTS)
 #: A sleeper's lease is counted on its own clock, so nobody may take over before it is over for it too.
 _LEASE_S = 1.0
 _WORKERS = st.sampled_from(["A", "B"])
@@ -111,7 +113,7 @@ class Machine(RuleBasedStateMachine):
             for name in ("A", "B")
         }
         self.look = self.contexts["A"]
-        self.one: Pipeline = dataset(place.folder)
+        self.one: Pipeline = dataset(place.folder, RECORDS, _LIMITS)
         self.sleeper: tuple[int, float] | None = None
         self.ended: dict[object, tuple[object, ...]] = {}
         self.kills = self.sleeps = 0
@@ -126,7 +128,7 @@ class Machine(RuleBasedStateMachine):
         self._before_time_passes()
         patient_tick(self.contexts[worker], self.one)
 
-    @rule(after=st.booleans(), passed=st.integers(0, 12))
+    @rule(after=st.booleans(), passed=st.integers(0, 4))
     def a_worker_dies(self, after: bool, passed: int) -> None:
         """At any effect of its tick; one that has fewer effects lives."""
         self._before_time_passes()
@@ -136,7 +138,7 @@ class Machine(RuleBasedStateMachine):
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, self._log().read_text()
 
     @precondition(lambda self: self.sleeper is None)
-    @rule(after=st.booleans(), passed=st.integers(0, 12))
+    @rule(after=st.booleans(), passed=st.integers(0, 4))
     def a_worker_falls_asleep(self, after: bool, passed: int) -> None:
         pid = self._fork(Death(None, after, passed, strike=lambda: os.kill(os.getpid(), signal.SIGSTOP)))
         _, status = os.waitpid(pid, os.WUNTRACED)
@@ -182,7 +184,7 @@ class Machine(RuleBasedStateMachine):
             assert time.monotonic() < deadline, "the emulator does not finish"
             time.sleep(0.05)
 
-    @rule(sequence=st.integers(0, 1))
+    @rule(sequence=st.integers(0, 4))
     def somebody_cancels_a_chunk(self, sequence: int) -> None:
         self._cancel(f"d--{sequence:05}")
 
@@ -220,7 +222,7 @@ class Machine(RuleBasedStateMachine):
             report = sweep_account(self.look, ["p"])
             assert not str(report), "ledger and service do not agree"
             self.what_ended_stays_as_it_ended()
-            entry = settled(self.look, self.one, self.place.control.url)
+            entry = settled(self.look, self.one, self.place.control.url, records=RECORDS)
             self.done({"kills": self.kills, "sleeps": self.sleeps, "ticks": ticks, **entry})
         finally:
             if self.sleeper:
@@ -268,7 +270,8 @@ def test_whatever_the_order_it_settles(
     print(f"seed {seed}")  # noqa: T201  # what a failure is told with
     entries: list[dict[str, object]] = []
     template = f"test_{uuid.uuid4().hex}"
-    with deployment(context, stack_endpoints, tmp_path / "data") as (here, control):
+    # Jobs take a second, so that there is something to do for a while.
+    with deployment(context, stack_endpoints, tmp_path / "data", "--speed", "1000") as (here, control):
         with psycopg.connect(stack_endpoints.dsn("postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(template)))
         with Ledger(stack_endpoints.dsn(template)) as ledger:

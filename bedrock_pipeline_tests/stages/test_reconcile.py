@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -9,6 +10,9 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from bedrock_pipeline.aws.errors import AwsError
+from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.ledger.submissions import Intent
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
@@ -102,3 +106,43 @@ def test_a_job_name_tells_its_chunk_to_its_own_deployment_alone() -> None:
     assert chunk_of_job(ours, job_name("reviews_2026", chunk)) == chunk
     assert chunk_of_job(theirs, job_name("reviews_2026", chunk)) is None
     assert chunk_of_job(ours, "a-job-of-somebody") is None
+
+
+def test_a_job_that_bedrock_does_not_know_is_reported_and_one_that_cannot_be_asked_for_is_not(
+    context: Context, stack_endpoints: Endpoints, work: Path
+) -> None:
+    [key, _] = _packed(context, work)
+    chunk = context.ledger.chunks.by_key("p", key)
+    taken = context.ledger.submissions.intend(
+        chunk.chunk_id, uuid.uuid4(), request=chunk.request, lease=timedelta(seconds=60)
+    )
+    assert isinstance(taken, Intent)
+    arn = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/aaaaaaaaaaaa"
+    assert context.ledger.submissions.record_accepted(chunk.chunk_id, taken.epoch, arn)
+    assert sweep_account(context, ["p"]).unknown_to_bedrock == [arn]
+    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control.add_fault("error", operation="GetModelInvocationJob", error="AccessDeniedException")
+    try:
+        with pytest.raises(AwsError, match="AccessDenied"):
+            sweep_account(context, ["p"])
+    finally:
+        control.clear_faults()
+
+
+def test_jobs_of_others_are_counted_and_no_more_than_what_they_leave_is_asked_for(
+    context: Context, work: Path
+) -> None:
+    keys = _packed(context, work)
+    chunk = context.ledger.chunks.by_key("p", keys[0])
+    for number in range(19):  # of the 20 that the model may run
+        request = chunk.request | {"jobName": f"somebody-elses-{uuid.uuid4()}"}
+        context.jobs.create(request, f"theirs{number}{uuid.uuid4().hex}", deadline=time.monotonic() + 60)
+    sweep_account(context, ["p"])
+    [group] = context.ledger.database.fetch("SELECT others, max_jobs FROM bedrock_pipeline.quota_groups")
+    running = [
+        job
+        for job in context.jobs.list()
+        if job.status in ("Submitted", "Validating", "Scheduled", "InProgress")
+    ]
+    assert len(running) <= group["others"]
+    assert len(context.ledger.submissions.due(["p"], 50)) <= group["max_jobs"] - group["others"]
