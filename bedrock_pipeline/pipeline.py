@@ -5,13 +5,15 @@ No work, no Dagster.
 """
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bedrock_pipeline.intake import Source
 from bedrock_pipeline.records.limits import Limits, default_limits
 
+#: What becomes of fewer records than a job may have (docs/answers.md, "Below the minimum").
+BelowMinimum = Literal["on_demand", "pad", "hold", "fail"]
 #: What a dataset may set differently from its pipeline, in the ledger's `datasets.request`.
 DATASET_SETTINGS = frozenset(
     {
@@ -24,6 +26,7 @@ DATASET_SETTINGS = frozenset(
         "record_id",
         "carry",
         "column_types",
+        "below_minimum",
     }
 )
 
@@ -45,6 +48,10 @@ class Pipeline(BaseModel):
         quota_group: jobs of one group share the slots; None means this model in this region.
         timeout_hours: hours after which Bedrock gives a job up.
         null_text: what a null becomes in a prompt; None rejects the record.
+        below_minimum: what becomes of a dataset, or of leftovers, with fewer records than a job needs: asked one by
+            one at the on-demand price, padded with filler records, held for a person, or failed.
+        max_rounds: how often a record is asked at the most; what is unanswered then has a final error.
+        ask_identical_once: whether records with the same request share one answer; turn it off to sample.
         keep_raw_output: whether the results keep the model's whole answer as JSON.
         daily: whether a schedule launches a dataset a day, its key the date.
     """
@@ -65,6 +72,9 @@ class Pipeline(BaseModel):
     limits: Limits | None = None
     quota_group: str | None = None
     timeout_hours: int = Field(default=72, ge=24, le=168)
+    below_minimum: BelowMinimum = "on_demand"
+    max_rounds: int = Field(default=3, ge=1, le=20)
+    ask_identical_once: bool = True
     keep_raw_output: bool = False
     daily: bool = False
 

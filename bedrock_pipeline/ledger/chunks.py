@@ -63,7 +63,7 @@ class Chunks:
         rows = self._database.fetch(
             """SELECT * FROM bedrock_pipeline.chunks
                WHERE ended_at IS NOT NULL AND collected_at IS NULL AND pipeline = ANY(%s)
-                 AND (job_arn IS NOT NULL OR status = 'stopped')
+                 AND (job_arn IS NOT NULL OR status = 'stopped' OR mode = 'on-demand' AND status = 'completed')
                ORDER BY ended_at LIMIT %s""",
             (pipelines, limit),
         )
@@ -80,6 +80,18 @@ class Chunks:
         )
         return {(row.pop("pipeline"), row.pop("dataset")): row for row in rows}
 
+    def is_final(self, chunk_id: UUID) -> bool:
+        """Whether every record of a chunk of round 1 has its answer or final error, in whatever round."""
+        unsettled = self._database.fetch(
+            """SELECT FROM bedrock_pipeline.chunks c
+               LEFT JOIN bedrock_pipeline.leftovers o ON o.chunk_id = c.chunk_id AND o.rolled_at IS NULL
+               WHERE (c.chunk_id = %(chunk)s OR c.chunk_id IN (
+                        SELECT chunk_id FROM bedrock_pipeline.chunk_origins WHERE origin_id = %(chunk)s))
+                 AND (c.collected_at IS NULL OR o.chunk_id IS NOT NULL) LIMIT 1""",
+            {"chunk": chunk_id},
+        )
+        return not unsettled
+
     def record_collected(
         self,
         chunk_id: UUID,
@@ -91,32 +103,61 @@ class Chunks:
         input_tokens: int,
         output_tokens: int,
         problem: str | None,
+        held_for_person: str | None = None,
     ) -> bool:
-        """Point at results that are complete in S3; False where they were recorded before."""
-        recorded = self._database.execute(
-            """UPDATE bedrock_pipeline.chunks
-               SET collected_at = bedrock_pipeline.now(), parsed_uri = %s, answered = %s, final_errors = %s,
-                   leftovers = %s, input_tokens = %s, output_tokens = %s, problem = %s
-               WHERE chunk_id = %s AND ended_at IS NOT NULL AND collected_at IS NULL""",
-            (
-                parsed_uri,
-                answered,
-                final_errors,
-                leftovers,
-                input_tokens,
-                output_tokens,
-                problem,
-                chunk_id,
-            ),
-        )
-        return recorded == 1
+        """Point at results that are complete in S3; False where they were recorded before.
+
+        Args:
+            chunk_id: the chunk.
+            parsed_uri: folder of its parts and its leftovers.
+            answered: records with an answer.
+            final_errors: records with an error that is final.
+            leftovers: the others, which are asked again.
+            input_tokens: read by the model, filler records included.
+            output_tokens: written by it, filler records included.
+            problem: what a person must see; None where all is well.
+            held_for_person: why a person must decide before the leftovers are asked again.
+        """
+
+        def work(connection: Connection) -> bool:
+            recorded = connection.execute(
+                """UPDATE bedrock_pipeline.chunks
+                   SET collected_at = bedrock_pipeline.now(), parsed_uri = %s, answered = %s, final_errors = %s,
+                       leftovers = %s, input_tokens = %s, output_tokens = %s, problem = %s
+                   WHERE chunk_id = %s AND ended_at IS NOT NULL AND collected_at IS NULL""",
+                (
+                    parsed_uri,
+                    answered,
+                    final_errors,
+                    leftovers,
+                    input_tokens,
+                    output_tokens,
+                    problem,
+                    chunk_id,
+                ),
+            )
+            if recorded.rowcount != 1:
+                return False
+            if leftovers:
+                connection.execute(
+                    """INSERT INTO bedrock_pipeline.leftovers (chunk_id, records, held_for, held_reason)
+                       VALUES (%s, %s, %s, %s)""",
+                    (chunk_id, leftovers, "person" if held_for_person else None, held_for_person),
+                )
+            connection.execute(
+                "UPDATE bedrock_pipeline.on_demand_calls SET answer = NULL WHERE chunk_id = %s", (chunk_id,)
+            )
+            return True
+
+        return self._database.transaction(work)
 
 
 def insert_chunks(
     connection: Connection, pipeline: str, dataset: str, version: int, chunks: list[NewChunk], max_jobs: int
 ) -> None:
-    """Enter chunks in the caller's transaction."""
+    """Enter chunks in the caller's transaction; one of mode `none` has ended already."""
     groups = sorted({chunk.quota_group for chunk in chunks})
+    [clock] = connection.execute("SELECT bedrock_pipeline.now() AS now").fetchall()
     with connection.cursor() as cursor:
         cursor.executemany(
             """INSERT INTO bedrock_pipeline.quota_groups AS g (quota_group, max_jobs) VALUES (%s, %s)
@@ -127,7 +168,8 @@ def insert_chunks(
         with cursor.copy(
             """COPY bedrock_pipeline.chunks
                (chunk_id, pipeline, dataset, dataset_version, round, sequence, chunk_key, records, bytes, files,
-                content_hash, index_uri, model_id, quota_group, request) FROM STDIN"""
+                content_hash, index_uri, model_id, quota_group, request, mode, status_message, status, ended_at)
+               FROM STDIN"""
         ) as copy:
             for chunk in chunks:
                 copy.write_row(
@@ -147,5 +189,13 @@ def insert_chunks(
                         chunk.model_id,
                         chunk.quota_group,
                         Jsonb(chunk.request),
+                        chunk.mode,
+                        chunk.why,
+                        "stopped" if chunk.mode == "none" else "pending",
+                        clock["now"] if chunk.mode == "none" else None,
                     )
                 )
+        cursor.executemany(
+            "INSERT INTO bedrock_pipeline.chunk_origins (chunk_id, origin_id) VALUES (%s, %s)",
+            [(chunk.chunk_id, origin) for chunk in chunks for origin in chunk.origins],
+        )

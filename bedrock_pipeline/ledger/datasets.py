@@ -107,9 +107,26 @@ class Datasets:
         )
 
     def record_snapshot(
-        self, pipeline: str, dataset: str, *, uri: str, content_hash: str, records: int, rejected: int
+        self,
+        pipeline: str,
+        dataset: str,
+        *,
+        uri: str,
+        content_hash: str,
+        records: int,
+        rejected: int,
+        followers: int = 0,
     ) -> None:
         """A snapshot is complete in S3.
+
+        Args:
+            pipeline: the pipeline's name.
+            dataset: the dataset's key.
+            uri: its folder.
+            content_hash: what tells it from others.
+            records: all of it, followers included.
+            rejected: rows that were left out.
+            followers: records that another record's answer will serve.
 
         Raises:
             DatasetChangedError: chunks of another snapshot have been submitted under this key.
@@ -122,9 +139,9 @@ class Datasets:
             connection.execute(
                 """UPDATE bedrock_pipeline.datasets
                    SET snapshot_uri = %s, snapshot_hash = %s, snapshot_records = %s, snapshot_rejected = %s,
-                       updated_at = bedrock_pipeline.now()
+                       snapshot_followers = %s, updated_at = bedrock_pipeline.now()
                    WHERE pipeline = %s AND dataset = %s""",
-                (uri, content_hash, records, rejected, pipeline, dataset),
+                (uri, content_hash, records, rejected, followers, pipeline, dataset),
             )
 
         self._database.transaction(work)
@@ -138,6 +155,7 @@ class Datasets:
         rejected: int,
         chunks: list[NewChunk],
         max_jobs: int,
+        followers: int = 0,
     ) -> Packed:
         """Enter a dataset's chunks, all at once; the same chunks again change nothing.
 
@@ -148,6 +166,7 @@ class Datasets:
             rejected: records that could not be packed.
             chunks: round 1, uploaded, in order.
             max_jobs: jobs at once in their quota group.
+            followers: records that the answers to packed ones will serve.
 
         Returns:
             What happened: entered for the first time, unchanged, or replaced (nothing had been submitted).
@@ -174,9 +193,16 @@ class Datasets:
             connection.execute(
                 """UPDATE bedrock_pipeline.datasets
                    SET packed_hash = %s, packed_at = bedrock_pipeline.now(), packed_records = %s, packed_rejected = %s,
-                       launch_requested_at = NULL, updated_at = bedrock_pipeline.now()
+                       packed_followers = %s, launch_requested_at = NULL, updated_at = bedrock_pipeline.now()
                    WHERE pipeline = %s AND dataset = %s""",
-                (packed_hash, sum(chunk.records for chunk in chunks), rejected, pipeline, dataset),
+                (
+                    packed_hash,
+                    sum(chunk.records for chunk in chunks),
+                    rejected,
+                    followers,
+                    pipeline,
+                    dataset,
+                ),
             )
             return "replaced" if row.packed_hash else "entered"
 
@@ -186,45 +212,70 @@ class Datasets:
         """Chunks and records of the dataset's current version, counted."""
         found = self._database.fetch(
             """WITH mine AS (
-                   SELECT c.* FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.datasets d
+                   SELECT c.*, o.records AS open FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.datasets d
                      ON (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
-                   WHERE c.pipeline = %s AND c.dataset = %s)
-               SELECT count(*)::bigint AS chunks,
-                      count(*) FILTER (WHERE collected_at IS NULL)::bigint AS uncollected,
-                      coalesce(sum(records) FILTER (WHERE round = 1), 0)::bigint AS records,
-                      coalesce(sum(CASE WHEN collected_at IS NULL THEN processed_count ELSE records END), 0)::bigint AS processed,
-                      coalesce(sum(answered), 0)::bigint AS answered,
-                      coalesce(sum(final_errors), 0)::bigint AS final_errors,
-                      coalesce(sum(leftovers), 0)::bigint AS leftovers,
-                      coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
-                      coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
-                      coalesce((SELECT jsonb_object_agg(status, n) FROM (SELECT status, count(*) AS n FROM mine GROUP BY status) s), '{}') AS by_status
-               FROM mine""",
-            (pipeline, dataset),
+                   LEFT JOIN bedrock_pipeline.leftovers o ON o.chunk_id = c.chunk_id AND o.rolled_at IS NULL
+                   WHERE c.pipeline = %(pipeline)s AND c.dataset = %(dataset)s),
+               followed AS (
+                   SELECT packed_followers, followers_answered, followers_failed FROM bedrock_pipeline.datasets
+                   WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s),
+               counted AS (
+                   SELECT count(*)::bigint AS chunks,
+                          count(*) FILTER (WHERE collected_at IS NULL)::bigint AS uncollected,
+                          coalesce(sum(records) FILTER (WHERE round = 1), 0)::bigint AS records,
+                          coalesce(sum(CASE WHEN collected_at IS NULL THEN least(processed_count, records)
+                                            ELSE answered + final_errors END), 0)::bigint AS processed,
+                          coalesce(sum(answered), 0)::bigint AS answered,
+                          coalesce(sum(final_errors), 0)::bigint AS final_errors,
+                          coalesce(sum(open), 0)::bigint AS leftovers,
+                          coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
+                          coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
+                          coalesce((SELECT jsonb_object_agg(status, n) FROM (SELECT status, count(*) AS n FROM mine GROUP BY status) s), '{}') AS by_status
+                   FROM mine)
+               SELECT chunks, uncollected, records + coalesce(packed_followers, 0) AS records,
+                      coalesce(packed_followers, 0) AS followers,
+                      coalesce(followers_answered + followers_failed, 0) AS followers_settled,
+                      processed + coalesce(followers_answered + followers_failed, 0) AS processed,
+                      answered + coalesce(followers_answered, 0) AS answered,
+                      final_errors + coalesce(followers_failed, 0) AS final_errors,
+                      leftovers, input_tokens, output_tokens, by_status
+               FROM counted LEFT JOIN followed ON true""",
+            {"pipeline": pipeline, "dataset": dataset},
         )
         return DatasetProgress.of(found[0])  # an aggregate has one row
 
     def to_publish(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
-        """Packed datasets whose every chunk has been collected and whose current version is not published yet."""
+        """Packed datasets with nothing left to wait for and whose current version is not published yet."""
         rows = self._database.fetch(
             """SELECT d.* FROM bedrock_pipeline.datasets d
                WHERE d.packed_hash IS NOT NULL AND d.published_version IS DISTINCT FROM d.version AND d.pipeline = ANY(%s)
                  AND NOT EXISTS (
                    SELECT FROM bedrock_pipeline.chunks c
-                   WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset AND c.collected_at IS NULL
-                     AND c.dataset_version = d.version)
+                   LEFT JOIN bedrock_pipeline.leftovers o ON o.chunk_id = c.chunk_id AND o.rolled_at IS NULL
+                   WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset AND c.dataset_version = d.version
+                     AND (c.collected_at IS NULL OR o.chunk_id IS NOT NULL))
                ORDER BY d.packed_at LIMIT %s""",
             (pipelines, limit),
         )
         return [DatasetRow.of(row) for row in rows]
 
     def record_publication(
-        self, pipeline: str, dataset: str, *, version: int, publication: int, uri: str, records: int
+        self,
+        pipeline: str,
+        dataset: str,
+        *,
+        version: int,
+        publication: int,
+        uri: str,
+        records: int,
+        followers_answered: int = 0,
+        followers_failed: int = 0,
     ) -> bool:
         """Move the pointer to results that are complete in S3; False where another has moved it already."""
         moved = self._database.execute(
             """UPDATE bedrock_pipeline.datasets
                SET publication = %(publication)s, published_version = %(version)s, results_uri = %(uri)s, published_records = %(records)s,
+                   followers_answered = %(followers_answered)s, followers_failed = %(followers_failed)s,
                    published_at = bedrock_pipeline.now(), updated_at = bedrock_pipeline.now()
                WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s
                  AND publication = %(publication)s - 1""",
@@ -232,6 +283,8 @@ class Datasets:
                 "publication": publication,
                 "uri": uri,
                 "records": records,
+                "followers_answered": followers_answered,
+                "followers_failed": followers_failed,
                 "pipeline": pipeline,
                 "dataset": dataset,
                 "version": version,
@@ -270,11 +323,11 @@ def _submitted(connection: Connection, row: DatasetRow) -> bool:
     The rows stay locked to the end of the transaction, so that no submission begins in between.
     """
     statuses = connection.execute(
-        """SELECT status, epoch FROM bedrock_pipeline.chunks
+        """SELECT status <> 'pending' OR (mode = 'on-demand' AND epoch > 0) AS begun FROM bedrock_pipeline.chunks
            WHERE pipeline = %s AND dataset = %s AND dataset_version = %s FOR UPDATE""",
         (row.pipeline, row.dataset, row.version),
     ).fetchall()
-    return any(chunk["status"] != "pending" for chunk in statuses)
+    return any(chunk["begun"] for chunk in statuses)
 
 
 def _changed(row: DatasetRow) -> DatasetChangedError:
@@ -300,7 +353,8 @@ def _start_version(connection: Connection, row: DatasetRow) -> None:
         """UPDATE bedrock_pipeline.datasets
            SET version = version + 1, snapshot_uri = NULL, snapshot_hash = NULL, snapshot_records = NULL,
                snapshot_rejected = NULL, packed_hash = NULL, packed_at = NULL, packed_records = NULL,
-               packed_rejected = NULL, cancel_requested_at = NULL
+               packed_rejected = NULL, snapshot_followers = 0, packed_followers = 0, followers_answered = 0,
+               followers_failed = 0, cancel_requested_at = NULL
            WHERE pipeline = %s AND dataset = %s""",
         (row.pipeline, row.dataset),
     )

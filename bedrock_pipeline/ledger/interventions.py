@@ -73,6 +73,46 @@ class Interventions:
             (pipeline, dataset),
         )
 
+    def release(self, pipeline: str, dataset: str, below_minimum: str | None = None) -> tuple[int, bool]:
+        """Ask again what waits for a person: leftovers of jobs that somebody stopped, and what is too few for a job.
+
+        Args:
+            pipeline: the pipeline's name.
+            dataset: the dataset's key.
+            below_minimum: the dataset's policy from now on; None leaves it.
+
+        Returns:
+            How many leftovers may be rolled over now; and whether a dataset that is held is packed anew.
+        """
+
+        def work(connection: Connection) -> tuple[int, bool]:
+            key = {"pipeline": pipeline, "dataset": dataset, "policy": below_minimum}
+            connection.execute(
+                """UPDATE bedrock_pipeline.datasets
+                   SET request = request || jsonb_build_object('below_minimum', %(policy)s::text)
+                   WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND %(policy)s::text IS NOT NULL""",
+                key,
+            )
+            released = connection.execute(
+                """UPDATE bedrock_pipeline.leftovers o SET held_for = NULL, held_reason = NULL
+                   FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.datasets d
+                     ON (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+                   WHERE o.chunk_id = c.chunk_id AND o.held_for IS NOT NULL
+                     AND c.pipeline = %(pipeline)s AND c.dataset = %(dataset)s RETURNING o.records""",
+                key,
+            ).fetchall()
+            launched = connection.execute(
+                """UPDATE bedrock_pipeline.datasets d SET launch_requested_at = bedrock_pipeline.now()
+                   WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND EXISTS (
+                       SELECT FROM bedrock_pipeline.chunks c
+                       WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+                         AND c.mode = 'held' AND c.status = 'pending')""",
+                key,
+            )
+            return sum(row["records"] for row in released), launched.rowcount == 1
+
+        return self._database.transaction(work)
+
     def resolve_without_job(self, chunk_id: UUID) -> None:
         """A person has made sure that no job exists for a blocked chunk: it may be submitted anew.
 
@@ -103,7 +143,7 @@ class Interventions:
                    SET status = 'queued', status_changed_at = bedrock_pipeline.now(), epoch = epoch + 1,
                        job_arn = %(arn)s, submitted_at = bedrock_pipeline.now(), status_message = NULL,
                        frozen_request = coalesce(frozen_request, request), put_back_since = NULL, put_back_reason = NULL
-                   WHERE chunk_id = %(chunk)s AND job_arn IS NULL AND ended_at IS NULL""",
+                   WHERE chunk_id = %(chunk)s AND job_arn IS NULL AND ended_at IS NULL AND mode = 'batch'""",
                 {"chunk": chunk_id, "arn": job_arn},
             )
             if adopted.rowcount == 1:

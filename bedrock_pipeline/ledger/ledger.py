@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
+from bedrock_pipeline.ledger.calls import Calls
 from bedrock_pipeline.ledger.chunks import Chunks
 from bedrock_pipeline.ledger.database import Database
 from bedrock_pipeline.ledger.datasets import Datasets
@@ -15,6 +16,7 @@ from bedrock_pipeline.ledger.interventions import Interventions
 from bedrock_pipeline.ledger.jobs import Jobs
 from bedrock_pipeline.ledger.migrations import migrate
 from bedrock_pipeline.ledger.offers import Offers
+from bedrock_pipeline.ledger.rounds import Rounds
 from bedrock_pipeline.ledger.submissions import Submissions
 
 
@@ -33,6 +35,8 @@ class Ledger:
         self.submissions = Submissions(self.database)
         self.interventions = Interventions(self.database)
         self.jobs = Jobs(self.database)
+        self.rounds = Rounds(self.database)
+        self.calls = Calls(self.database)
         self.offers = Offers(self.database)
         self.events = Events(self.database)
 

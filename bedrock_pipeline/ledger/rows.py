@@ -5,10 +5,13 @@ What belongs here: the shapes that the other rooms read. No statement.
 
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Literal, Self
 from uuid import UUID
 
 from bedrock_pipeline.ledger.status import ENDED, Status
+
+#: How a chunk is asked: as a job, call by call, not until a person decides, or not at all.
+Mode = Literal["batch", "on-demand", "held", "none"]
 
 
 class _Row:
@@ -36,6 +39,10 @@ class NewChunk:
         chunk_id: its UUID, derived from its content, so that packing again gives the same.
         index_uri: parquet with record_id, wire_id and the carried columns of its records.
         request: the parts of the Create request that follow from the pipeline (see `stages/submit.py`).
+        records: without filler records, which a padded chunk's files hold at their end.
+        mode: how it is asked.
+        why: why it is not asked as a job.
+        origins: the chunks of round 1 whose records it holds; none in round 1.
     """
 
     chunk_id: UUID
@@ -50,6 +57,9 @@ class NewChunk:
     model_id: str
     quota_group: str
     request: dict[str, Any]
+    mode: Mode = "batch"
+    why: str | None = None
+    origins: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,7 @@ class ChunkRow(_Row):
     model_id: str
     quota_group: str
     request: dict[str, Any]
+    mode: Mode
     status: Status
     status_message: str | None
     cancel_requested_at: datetime | None
@@ -132,15 +143,25 @@ class DatasetRow(_Row):
     results_uri: str | None
     published_records: int | None
     published_at: datetime | None
+    snapshot_followers: int
+    packed_followers: int
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetProgress(_Row):
-    """How far a dataset is: chunks by status and records by outcome, over its current version."""
+    """How far a dataset is: chunks by status and records by outcome, over its current version.
+
+    Attributes:
+        records: those that are sent and their followers, which are answered at publication.
+        followers: records that are answered with another's answer.
+        leftovers: records that wait for the next round, or for a person.
+    """
 
     chunks: int
     uncollected: int
     records: int
+    followers: int
+    followers_settled: int
     processed: int
     answered: int
     final_errors: int

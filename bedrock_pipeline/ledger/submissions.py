@@ -71,7 +71,8 @@ class Submissions:
         """Chunks to submit now: due, and not more than there are free slots in their quota group.
 
         A group that is on hold has none; one whose last request was refused has a single one, to try: the one
-        that waits longest, so that it is the first to be given up.
+        that waits longest, so that it is the first to be given up. Chunks that are asked on demand need no slot;
+        they are due while no process asks for them.
 
         Args:
             pipelines: whose chunks.
@@ -88,10 +89,15 @@ class Submissions:
                    WHERE g.hold_until IS NULL OR g.hold_until <= bedrock_pipeline.now())
                SELECT due.* FROM slots CROSS JOIN LATERAL (
                    SELECT c.* FROM bedrock_pipeline.chunks c
-                   WHERE c.quota_group = slots.quota_group AND c.status = 'pending'
+                   WHERE c.quota_group = slots.quota_group AND c.status = 'pending' AND c.mode = 'batch'
                      AND c.next_attempt_at <= bedrock_pipeline.now() AND c.pipeline = ANY(%(pipelines)s)
                    ORDER BY c.put_back_since, c.next_attempt_at, c.dataset, c.round, c.sequence
                    LIMIT least(greatest(slots.free, 0), slots.most)) AS due
+               UNION ALL (
+                   SELECT c.* FROM bedrock_pipeline.chunks c
+                   WHERE c.mode = 'on-demand' AND c.status = 'pending' AND c.pipeline = ANY(%(pipelines)s)
+                     AND greatest(c.next_attempt_at, c.lease_expires_at) <= bedrock_pipeline.now()
+                   ORDER BY c.next_attempt_at, c.dataset, c.round, c.sequence)
                LIMIT %(limit)s""",
             {"pipelines": pipelines, "limit": limit},
         )
@@ -309,6 +315,8 @@ def _locked(connection: Connection, chunk_id: UUID) -> _Locked | None:
 def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow | None:
     if chunk.status != "pending":
         return NotNow(f"The chunk is {chunk.status} already; it has at most one job.")
+    if chunk.mode != "batch":
+        return NotNow(chunk.status_message or f"The chunk is asked as {chunk.mode}, without a job.")
     now = _now(connection)
     slots = connection.execute(
         """SELECT count(*) AS used,

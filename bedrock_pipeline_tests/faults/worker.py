@@ -104,6 +104,8 @@ ROOMS = {
     "chunks": "chunks",
     "interventions": "interventions",
     "jobs": "observed",
+    "rounds": "rounds",
+    "calls": "calls",
 }
 
 

@@ -1,0 +1,224 @@
+"""On-demand calls: which were sent, and what was answered.
+
+What belongs here: the statements on table `on_demand_calls`, and the states of the chunks that are asked that way.
+A chunk stays `pending` while a process asks for it under a lease, takes no slot, and is `completed` with the last
+answer. As in `submissions`, each write carries the epoch that its writer was given.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.ledger.submissions import NotNow
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to ask for a chunk's records, while the lease is prolonged.
+
+    Attributes:
+        answered: positions of the records that have an answer.
+    """
+
+    epoch: int
+    answered: frozenset[int]
+
+
+class Calls:
+    """The on-demand calls of all pipelines."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, chunk_id: UUID, lease: timedelta) -> Claim | NotNow:
+        """Take a chunk, or say why not."""
+
+        def work(connection: Connection) -> Claim | NotNow:
+            row = connection.execute(
+                "SELECT *, bedrock_pipeline.now() AS now FROM bedrock_pipeline.chunks WHERE chunk_id = %s FOR UPDATE",
+                (chunk_id,),
+            ).fetchone()
+            if row is None:
+                return NotNow("The chunk was packed anew in the meantime.")
+            chunk = ChunkRow.of(row)
+            if chunk.status != "pending":
+                return NotNow(f"The chunk is {chunk.status} already.")
+            if chunk.next_attempt_at > row["now"]:
+                return NotNow(chunk.put_back_reason or "It was put back.", chunk.next_attempt_at)
+            if chunk.lease_expires_at and chunk.lease_expires_at > row["now"]:
+                return NotNow("Another process asks for its records.", chunk.lease_expires_at)
+            connection.execute(
+                """UPDATE bedrock_pipeline.chunks
+                   SET epoch = epoch + 1, attempts = attempts + 1, total_count = records,
+                       lease_expires_at = bedrock_pipeline.now() + %s WHERE chunk_id = %s""",
+                (lease, chunk_id),
+            )
+            answered = connection.execute(
+                "SELECT position FROM bedrock_pipeline.on_demand_calls WHERE chunk_id = %s AND answer IS NOT NULL",
+                (chunk_id,),
+            ).fetchall()
+            return Claim(chunk.epoch + 1, frozenset(call["position"] for call in answered))
+
+        return self._database.transaction(work)
+
+    def begin(
+        self,
+        chunk_id: UUID,
+        epoch: int,
+        positions: Sequence[int],
+        *,
+        wave: UUID,
+        lease: timedelta,
+        apart: timedelta,
+    ) -> timedelta | None:
+        """Calls are about to be sent together.
+
+        Args:
+            chunk_id: the chunk.
+            epoch: the writer's epoch.
+            positions: the records.
+            wave: chosen by the caller, so that a commit whose acknowledgement was lost counts once.
+            lease: how long no other process may ask, from now.
+            apart: time between two calls of the quota group, over all processes.
+
+        Returns:
+            How long to wait before sending them; None where the epoch is no longer ours, or the chunk has ended.
+        """
+
+        def work(connection: Connection) -> timedelta | None:
+            group = connection.execute(
+                """SELECT quota_group, greatest(next_call_at, bedrock_pipeline.now()) AS first,
+                          bedrock_pipeline.now() AS now
+                   FROM bedrock_pipeline.quota_groups JOIN bedrock_pipeline.chunks USING (quota_group)
+                   WHERE chunk_id = %s FOR NO KEY UPDATE OF quota_groups""",
+                (chunk_id,),
+            ).fetchone()
+            prolonged = connection.execute(
+                """UPDATE bedrock_pipeline.chunks SET lease_expires_at = bedrock_pipeline.now() + %s
+                   WHERE chunk_id = %s AND epoch = %s AND status = 'pending'""",
+                (lease, chunk_id, epoch),
+            )
+            if group is None or prolonged.rowcount != 1:
+                return None
+            connection.execute(
+                "UPDATE bedrock_pipeline.quota_groups SET next_call_at = %s WHERE quota_group = %s",
+                (group["first"] + apart * len(positions), group["quota_group"]),
+            )
+            connection.execute(
+                """INSERT INTO bedrock_pipeline.on_demand_calls AS c (chunk_id, position, wave)
+                   SELECT %(chunk)s, position, %(wave)s FROM unnest(%(positions)s::int[]) AS position
+                   ON CONFLICT (chunk_id, position) DO UPDATE
+                   SET times = c.times + (c.wave <> excluded.wave)::int, wave = excluded.wave, sent_at = excluded.sent_at
+                   WHERE c.answer IS NULL""",
+                {"chunk": chunk_id, "wave": wave, "positions": list(positions)},
+            )
+            wait: timedelta = group["first"] - group["now"]
+            return wait
+
+        return self._database.transaction(work)
+
+    def record(
+        self, chunk_id: UUID, epoch: int, answers: Sequence[tuple[int, bytes]], *, succeeded: int
+    ) -> bool:
+        """Keep answers, as lines of a job's output; False where the epoch is no longer ours.
+
+        The chunk is completed with the last of them.
+        """
+
+        def work(connection: Connection) -> bool:
+            chunk = connection.execute(
+                """SELECT records FROM bedrock_pipeline.chunks
+                   WHERE chunk_id = %s AND epoch = %s AND status = 'pending' FOR UPDATE""",
+                (chunk_id, epoch),
+            ).fetchone()
+            if chunk is None:
+                return False
+            kept = connection.execute(
+                """UPDATE bedrock_pipeline.on_demand_calls c
+                   SET answer = v.answer, answered_at = bedrock_pipeline.now()
+                   FROM unnest(%(positions)s::int[], %(answers)s::bytea[]) AS v(position, answer)
+                   WHERE c.chunk_id = %(chunk)s AND c.position = v.position AND c.answer IS NULL""",
+                {
+                    "chunk": chunk_id,
+                    "positions": [position for position, _ in answers],
+                    "answers": [answer for _, answer in answers],
+                },
+            ).rowcount
+            connection.execute(
+                """UPDATE bedrock_pipeline.chunks
+                   SET processed_count = coalesce(processed_count, 0) + %(kept)s,
+                       success_count = coalesce(success_count, 0) + %(succeeded)s,
+                       error_count = coalesce(error_count, 0) + %(kept)s - %(succeeded)s
+                   WHERE chunk_id = %(chunk)s""",
+                {"chunk": chunk_id, "kept": kept, "succeeded": succeeded if kept else 0},
+            )
+            connection.execute(
+                """UPDATE bedrock_pipeline.chunks
+                   SET status = 'completed', status_changed_at = bedrock_pipeline.now(),
+                       ended_at = bedrock_pipeline.now(), lease_expires_at = NULL, put_back_since = NULL,
+                       put_back_reason = NULL
+                   WHERE chunk_id = %s AND processed_count = records""",
+                (chunk_id,),
+            )
+            return True
+
+        return self._database.transaction(work)
+
+    def put_back(
+        self, chunk_id: UUID, epoch: int, *, reason: str, wait: timedelta, give_up_after: timedelta
+    ) -> bool:
+        """The model is too busy: the rest is asked later; after `give_up_after` of that the chunk fails."""
+        return (
+            self._database.execute(
+                """UPDATE bedrock_pipeline.chunks c
+                   SET lease_expires_at = NULL, status_changed_at = bedrock_pipeline.now(),
+                       status = CASE WHEN late THEN 'failed' ELSE 'pending' END,
+                       ended_at = CASE WHEN late THEN bedrock_pipeline.now() END,
+                       status_message = CASE WHEN late THEN %(reason)s ELSE c.status_message END,
+                       put_back_reason = CASE WHEN NOT late THEN %(reason)s END,
+                       put_back_since = CASE WHEN NOT late THEN coalesce(put_back_since, bedrock_pipeline.now()) END,
+                       next_attempt_at = bedrock_pipeline.now() + %(wait)s
+                   FROM (SELECT chunk_id AS id,
+                                coalesce(bedrock_pipeline.now() - put_back_since > %(most)s, false) AS late
+                         FROM bedrock_pipeline.chunks
+                         WHERE chunk_id = %(chunk)s AND epoch = %(epoch)s AND status = 'pending' FOR UPDATE) AS mine
+                   WHERE c.chunk_id = mine.id""",
+                {"chunk": chunk_id, "epoch": epoch, "reason": reason, "wait": wait, "most": give_up_after},
+            )
+            == 1
+        )
+
+    def refuse(self, chunk_id: UUID, epoch: int, *, reason: str) -> bool:
+        """A definite no to every call, that a person must cure; answers so far are kept for the next try."""
+        return (
+            self._database.execute(
+                """UPDATE bedrock_pipeline.chunks
+                   SET status = 'failed', status_changed_at = bedrock_pipeline.now(), lease_expires_at = NULL,
+                       ended_at = bedrock_pipeline.now(), status_message = %s, put_back_since = NULL,
+                       put_back_reason = NULL
+                   WHERE chunk_id = %s AND epoch = %s AND status = 'pending'""",
+                (reason, chunk_id, epoch),
+            )
+            == 1
+        )
+
+    def lines(self, chunk_id: UUID) -> list[bytes]:
+        """The answers so far, by position; there are fewer than a job's minimum of records."""
+        rows = self._database.fetch(
+            """SELECT answer FROM bedrock_pipeline.on_demand_calls
+               WHERE chunk_id = %s AND answer IS NOT NULL ORDER BY position""",
+            (chunk_id,),
+        )
+        return [bytes(row["answer"]) for row in rows]
+
+    def repeated(self, chunk_id: UUID) -> int:
+        """How many calls were sent again, since they were in flight when a process died."""
+        [row] = self._database.fetch(
+            "SELECT coalesce(sum(times - 1), 0)::bigint AS n FROM bedrock_pipeline.on_demand_calls WHERE chunk_id = %s",
+            (chunk_id,),
+        )
+        found: int = row["n"]
+        return found

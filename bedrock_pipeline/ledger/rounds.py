@@ -1,0 +1,154 @@
+"""Rounds: leftovers, and the chunks that they become.
+
+What belongs here: the statements on table `leftovers`, and entering the chunks of a later round. Leftovers are open
+from when their chunk was collected until they were rolled over; held ones wait for a person, or for more of them.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from bedrock_pipeline.ledger.chunks import insert_chunks
+from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow, NewChunk
+
+#: Leftovers that a dataset may roll over: all of a cancelled one, which end as final errors.
+_READY = "o.held_for IS NULL OR d.cancel_requested_at IS NOT NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """The open leftovers of one chunk.
+
+    Attributes:
+        held_for: `person` where somebody stopped the job, `minimum` where they are too few; None where neither.
+    """
+
+    chunk: ChunkRow
+    records: int
+    held_for: Literal["person", "minimum"] | None
+    held_reason: str | None
+
+
+class Rounds:
+    """The leftovers of all pipelines."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def to_roll_over(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
+        """Datasets whose every chunk is collected and that have leftovers which need not wait."""
+        rows = self._database.fetch(
+            f"""SELECT d.* FROM bedrock_pipeline.datasets d
+                WHERE d.packed_hash IS NOT NULL AND d.published_version IS DISTINCT FROM d.version
+                  AND d.pipeline = ANY(%s)
+                  AND EXISTS (
+                    SELECT FROM bedrock_pipeline.leftovers o JOIN bedrock_pipeline.chunks c USING (chunk_id)
+                    WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+                      AND o.rolled_at IS NULL AND ({_READY}))
+                  AND NOT EXISTS (
+                    SELECT FROM bedrock_pipeline.chunks c
+                    WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+                      AND c.collected_at IS NULL)
+                ORDER BY d.packed_at LIMIT %s""",  # noqa: S608  # a constant of ours
+            (pipelines, limit),
+        )
+        return [DatasetRow.of(row) for row in rows]
+
+    def open_of(self, pipeline: str, dataset: str, version: int) -> list[Leftovers]:
+        """The open leftovers of one version of a dataset, in the order of their chunks."""
+        rows = self._database.fetch(
+            """SELECT c.*, o.records AS left_over, o.held_for, o.held_reason
+               FROM bedrock_pipeline.leftovers o JOIN bedrock_pipeline.chunks c USING (chunk_id)
+               WHERE o.rolled_at IS NULL AND c.pipeline = %s AND c.dataset = %s AND c.dataset_version = %s
+               ORDER BY c.round, c.sequence""",
+            (pipeline, dataset, version),
+        )
+        return [
+            Leftovers(ChunkRow.of(row), row["left_over"], row["held_for"], row["held_reason"]) for row in rows
+        ]
+
+    def next_sequence(self, pipeline: str, dataset: str, version: int, number: int) -> int:
+        """The number that the next chunk of a round would have."""
+        [row] = self._database.fetch(
+            """SELECT coalesce(max(sequence) + 1, 0) AS next FROM bedrock_pipeline.chunks
+               WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND round = %s""",
+            (pipeline, dataset, version, number),
+        )
+        found: int = row["next"]
+        return found
+
+    def hold(self, leftovers: list[Leftovers], reason: str) -> None:
+        """Too few for a job: they wait for a person, or for more of them."""
+        self._database.execute(
+            """UPDATE bedrock_pipeline.leftovers SET held_for = 'minimum', held_reason = %s
+               WHERE chunk_id = ANY(%s) AND rolled_at IS NULL""",
+            (reason, [one.chunk.chunk_id for one in leftovers]),
+        )
+
+    def enter(
+        self,
+        pipeline: str,
+        dataset: str,
+        *,
+        leftovers: list[Leftovers],
+        chunks: list[NewChunk],
+        max_jobs: int,
+    ) -> bool:
+        """Enter the chunks that these leftovers became, all at once.
+
+        Where the dataset was cancelled, nobody is asked: its records end as the final error `cancelled`.
+
+        Args:
+            pipeline: the pipeline's name.
+            dataset: the dataset's key.
+            leftovers: what was rolled over; all of it is in `chunks`.
+            chunks: uploaded, in order.
+            max_jobs: jobs at once in their quota group.
+
+        Returns:
+            False where another process has done so before, or the leftovers changed meanwhile.
+        """
+        sources = [one.chunk.chunk_id for one in leftovers]
+
+        def work(connection: Connection) -> bool:
+            row = connection.execute(
+                """SELECT version, cancel_requested_at FROM bedrock_pipeline.datasets
+                   WHERE pipeline = %s AND dataset = %s FOR UPDATE""",
+                (pipeline, dataset),
+            ).fetchone()
+            assert row is not None  # its chunks refer to it
+            marked = connection.execute(
+                """UPDATE bedrock_pipeline.leftovers
+                   SET rolled_at = bedrock_pipeline.now(), held_for = NULL, held_reason = NULL
+                   WHERE chunk_id = ANY(%s) AND rolled_at IS NULL""",
+                (sources,),
+            )
+            if marked.rowcount == 0:
+                return False
+            if marked.rowcount != len(sources):
+                raise _LeftoversChangedError
+            cancelled = row["cancel_requested_at"] is not None
+            entered = (
+                [replace(chunk, mode="none", why="the dataset was cancelled") for chunk in chunks]
+                if cancelled
+                else chunks
+            )
+            insert_chunks(
+                connection, pipeline, dataset, leftovers[0].chunk.dataset_version, entered, max_jobs
+            )
+            if cancelled:
+                connection.execute(
+                    """UPDATE bedrock_pipeline.chunks SET cancel_requested_at = bedrock_pipeline.now()
+                       WHERE chunk_id = ANY(%s)""",
+                    ([chunk.chunk_id for chunk in chunks],),
+                )
+            return True
+
+        try:
+            return self._database.transaction(work)
+        except _LeftoversChangedError:
+            return False
+
+
+class _LeftoversChangedError(Exception):
+    """Some were rolled over by another process; the transaction is given up."""
