@@ -65,6 +65,7 @@ class Settings(BaseModel):
     secret_access_key: SecretStr | None = None
     s3_endpoint_url: str | None = None
     bedrock_endpoint_url: str | None = None
+    bedrock_runtime_endpoint_url: str | None = None
     database_dsn: SecretStr = SecretStr("")
     retry_mode: Literal["standard", "adaptive", "legacy"] = "adaptive"
     max_attempts: int = Field(default=6, ge=1)
@@ -79,6 +80,11 @@ class Settings(BaseModel):
     give_up_h: float = Field(
         default=48, gt=0, description="hours of refusals after which a chunk fails, for a person"
     )
+    on_demand_concurrency: int = Field(default=8, ge=1, description="on-demand calls of a chunk at once")
+    on_demand_calls_per_s: float = Field(
+        default=5, gt=0, description="on-demand calls a second of a quota group, over all processes"
+    )
+    call_timeout_s: int = Field(default=120, ge=1, description="seconds to wait for the answer to a call")
     sweep_s: int = Field(
         default=900, ge=10, description="seconds between two looks at all jobs of the account"
     )
@@ -119,6 +125,16 @@ class Settings(BaseModel):
     def lease(self) -> timedelta:
         """How long an intended Create may be sent."""
         return timedelta(seconds=self.lease_s)
+
+    @property
+    def call_timeout(self) -> timedelta:
+        """How long the answer to an on-demand call is waited for."""
+        return timedelta(seconds=self.call_timeout_s)
+
+    @property
+    def calls_apart(self) -> timedelta:
+        """Time between two on-demand calls of a quota group."""
+        return timedelta(seconds=1 / self.on_demand_calls_per_s)
 
     def uri(self, prefix: str, *parts: str) -> str:
         """An s3:// URI beneath one of the four prefixes."""

@@ -68,6 +68,7 @@ def context(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("BUCKET", bucket)
     monkeypatch.setenv("BEDROCK_PIPELINE_DATABASE_DSN", postgres_dsn)
+    monkeypatch.setenv("BEDROCK_PIPELINE_ON_DEMAND_CALLS_PER_S", "1000")  # nothing here waits for a quota
     here = Settings.from_environment()
     s3_client(here).create_bucket(Bucket=bucket)
     with open_context(here) as opened:

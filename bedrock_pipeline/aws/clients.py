@@ -13,6 +13,7 @@ from bedrock_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient
+    from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
     from mypy_boto3_s3 import S3Client
 
 
@@ -51,6 +52,20 @@ def creating_client(settings: Settings) -> "BedrockClient":
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=5,
             read_timeout=20,
+        ),
+    )
+
+
+def runtime_client(settings: Settings) -> "BedrockRuntimeClient":
+    """A client for on-demand calls: one HTTP attempt each, so that every call that is sent is known and counted."""
+    return _session(settings).client(
+        "bedrock-runtime",
+        endpoint_url=settings.bedrock_runtime_endpoint_url,
+        config=Config(
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            connect_timeout=5,
+            read_timeout=settings.call_timeout_s,
+            max_pool_connections=settings.on_demand_concurrency,
         ),
     )
 

@@ -127,6 +127,8 @@ def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[d
         row = ledger.datasets.ensure(pipeline, dataset) if ledger.datasets.get(pipeline, dataset) else None
         chunks = ledger.chunks.of_dataset(pipeline, dataset, row.version) if row else []
         holds = {hold["quota_group"]: hold for hold in ledger.jobs.holds()}
+        open_leftovers = ledger.rounds.open_of(pipeline, dataset, row.version) if row else []
+        held = {one.chunk.chunk_id: one.held_reason for one in open_leftovers}
         return [
             {
                 "chunk": chunk.chunk_key,
@@ -135,7 +137,8 @@ def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[d
                 "processed": chunk.processed_count or 0,
                 "answered": chunk.answered,
                 "job": chunk.job_arn,
-                **_wait(chunk, holds.get(chunk.quota_group)),
+                "left_over": chunk.leftovers,
+                **_wait(chunk, holds.get(chunk.quota_group), held.get(chunk.chunk_id)),
             }
             for chunk in chunks
         ]
@@ -151,6 +154,7 @@ def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[d
                 "processed": progress.processed,
                 "answered": progress.answered,
                 "failed": progress.final_errors,
+                "leftovers": progress.leftovers,
                 "chunks": ", ".join(f"{count} {name}" for name, count in sorted(progress.by_status.items())),
                 "results": one.results_uri,
                 "why": f"{waits['count']} put back: {waits['why']}" if waits else None,
@@ -160,13 +164,13 @@ def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[d
     return found
 
 
-def _wait(chunk: ChunkRow, hold: dict[str, Any] | None) -> dict[str, Any]:
+def _wait(chunk: ChunkRow, hold: dict[str, Any] | None, held: str | None) -> dict[str, Any]:
     """Why a chunk is where it is; and until when, where that is known."""
     if chunk.put_back_since:
         return {"why": chunk.put_back_reason, "until": chunk.next_attempt_at}
-    if chunk.status == "pending" and hold:
+    if chunk.status == "pending" and chunk.mode == "batch" and hold:
         return {"why": hold["hold_reason"], "until": hold["hold_until"]}
-    return {"why": chunk.problem or chunk.status_message, "until": None}
+    return {"why": chunk.problem or held or chunk.status_message, "until": None}
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

@@ -4,12 +4,14 @@ What belongs here: what they ask of the ledger and the stages, and how they tell
 """
 
 from collections import Counter
+from typing import get_args
 
 import click
 
 from bedrock_pipeline.cli.output import print_json
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.orchestration.resources import settings_here
+from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.stages.context import open_context
 from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
 
@@ -37,11 +39,24 @@ def cancel(pipeline: str, dataset: str, chunk: str | None) -> None:
 @click.command()
 @click.argument("pipeline")
 @click.argument("dataset")
-def retry(pipeline: str, dataset: str) -> None:
-    """Submit chunks again that Bedrock refused to accept, after the cause was cured."""
+@click.option(
+    "--below-minimum",
+    type=click.Choice(get_args(BelowMinimum)),
+    help="What becomes of too few records for a job, for this dataset from now on.",
+)
+def retry(pipeline: str, dataset: str, below_minimum: str | None) -> None:
+    """Go on with what waits for a person.
+
+    Chunks that Bedrock refused are submitted again; leftovers of jobs that somebody stopped are asked again; records
+    that are held since they are too few are decided about anew.
+    """
     with open_context(settings_here()) as context:
-        count = context.ledger.interventions.retry_refused(pipeline, dataset)
-    click.echo(f"{count} chunks will be submitted again")
+        refused = context.ledger.interventions.retry_refused(pipeline, dataset)
+        leftovers, packed_anew = context.ledger.interventions.release(pipeline, dataset, below_minimum)
+    click.echo(f"{refused} chunks will be submitted again")
+    click.echo(f"{leftovers} leftovers will be asked again")
+    if packed_anew:
+        click.echo("the dataset, which was held, will be packed anew")
 
 
 @click.command()

@@ -106,6 +106,7 @@ def running(
             # Every process of this home has ended before it starts again, and the emulator's List does not lag.
             BEDROCK_PIPELINE_LEASE_S="15",
             BEDROCK_PIPELINE_SETTLING_S="5",
+            BEDROCK_PIPELINE_CALL_TIMEOUT_S="15",
         )
         with open_context(Settings.from_environment()) as context:
             context.ledger.migrate()

@@ -81,7 +81,7 @@ class Calls:
             epoch: the writer's epoch.
             positions: the records.
             wave: chosen by the caller, so that a commit whose acknowledgement was lost counts once.
-            lease: how long no other process may ask, from now.
+            lease: how long no other process may ask, from when the last of them may be sent.
             apart: time between two calls of the quota group, over all processes.
 
         Returns:
@@ -96,16 +96,19 @@ class Calls:
                    WHERE chunk_id = %s FOR NO KEY UPDATE OF quota_groups""",
                 (chunk_id,),
             ).fetchone()
+            if group is None:
+                return None
+            following = group["first"] + apart * len(positions)
             prolonged = connection.execute(
-                """UPDATE bedrock_pipeline.chunks SET lease_expires_at = bedrock_pipeline.now() + %s
+                """UPDATE bedrock_pipeline.chunks SET lease_expires_at = %s
                    WHERE chunk_id = %s AND epoch = %s AND status = 'pending'""",
-                (lease, chunk_id, epoch),
+                (following + lease, chunk_id, epoch),
             )
-            if group is None or prolonged.rowcount != 1:
+            if prolonged.rowcount != 1:
                 return None
             connection.execute(
                 "UPDATE bedrock_pipeline.quota_groups SET next_call_at = %s WHERE quota_group = %s",
-                (group["first"] + apart * len(positions), group["quota_group"]),
+                (following, group["quota_group"]),
             )
             connection.execute(
                 """INSERT INTO bedrock_pipeline.on_demand_calls AS c (chunk_id, position, wave)
@@ -116,7 +119,7 @@ class Calls:
                 {"chunk": chunk_id, "wave": wave, "positions": list(positions)},
             )
             wait: timedelta = group["first"] - group["now"]
-            return wait
+            return max(timedelta(0), wait)
 
         return self._database.transaction(work)
 

@@ -8,24 +8,21 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.ledger.database import DatabaseUnreachableError
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
 from bedrock_pipeline.orchestration.offers import kept_offer
+from bedrock_pipeline.orchestration.red import PASSING, red
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.stages.collect import collect_chunk
 from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.on_demand import Answered
 from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.publish import publish_dataset
 from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import Submitted, submit_chunk
-
-#: Errors that pass by themselves: the wish to launch stays, and is offered again.
-_PASSING = (AwsError, DatabaseUnreachableError)
 
 
 def build_pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
@@ -99,18 +96,26 @@ def _submitted_jobs(pipeline: Pipeline) -> dg.AssetsDefinition:
         group_name=pipeline.name,
         kinds={"aws", _model_kind(pipeline)},
         output_required=False,
-        description="The chunk's job at Bedrock. Green and still missing: it was put back and will be submitted later.",
+        description="The chunk's job at Bedrock, or its on-demand calls. Green and still missing: it was put back and will be submitted later.",
     )
     def submitted_jobs(
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> Iterator[dg.Output[None]]:
         key = context.partition_key
-        with deployment.open() as opened, kept_offer(opened, "submit", pipeline.name, key), _red():
+        with deployment.open() as opened, kept_offer(opened, "submit", pipeline.name, key), red():
             outcome = submit_chunk(opened, pipeline.name, key)
             chunk = opened.ledger.chunks.by_key(pipeline.name, key)
             region = opened.settings.region
         if isinstance(outcome, Submitted):
             yield dg.Output(None, metadata=metadata.of_submission(outcome, region))
+        elif isinstance(outcome, Answered):
+            if outcome.repeated:
+                context.log.warning(
+                    "%s: %s calls were in flight when a process died, and were sent again.",
+                    key,
+                    outcome.repeated,
+                )
+            yield dg.Output(None, metadata=metadata.of_calls(outcome))
         else:
             until = getattr(outcome, "until", None)
             next_try = f" Next try at {until:%H:%M:%S %Z}." if until else ""
@@ -136,10 +141,12 @@ def _parsed_results(pipeline: Pipeline) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> dg.MaterializeResult[None]:
         key = context.partition_key
-        with deployment.open() as opened, kept_offer(opened, "parse", pipeline.name, key), _red():
+        with deployment.open() as opened, kept_offer(opened, "parse", pipeline.name, key), red():
             report = collect_chunk(opened, pipeline, key)
         for discrepancy in report.discrepancies:
             context.log.warning("%s: %s", key, discrepancy)
+        if report.leftovers:
+            context.log.warning("%s: %s records are asked again: %s", key, report.leftovers, report.left_over)
         return dg.MaterializeResult(metadata=metadata.of_collection(report))
 
     return parsed_results
@@ -159,7 +166,7 @@ def _results(pipeline: Pipeline) -> dg.AssetsDefinition:
     )
     def results(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.Output[None]:
         dataset = context.partition_key
-        with deployment.open() as opened, kept_offer(opened, "publish", pipeline.name, dataset), _red():
+        with deployment.open() as opened, kept_offer(opened, "publish", pipeline.name, dataset), red():
             published = publish_dataset(opened, pipeline, dataset)
         return dg.Output(
             None, metadata=metadata.of_publication(published), data_version=dg.DataVersion(published.version)
@@ -176,25 +183,14 @@ def _lineage(names: Names, upstream: str) -> dg.AssetDep:
 @contextmanager
 def _launching(opened: Context, pipeline: str, dataset: str) -> Iterator[None]:
     """An error that a person must cure ends the wish to launch; another leaves it."""
-    with kept_offer(opened, "prepare", pipeline, dataset), _red():
+    with kept_offer(opened, "prepare", pipeline, dataset), red():
         try:
             yield
-        except _PASSING:
+        except PASSING:
             raise
         except BedrockPipelineError:
             opened.ledger.datasets.launched(pipeline, dataset)
             raise
-
-
-@contextmanager
-def _red() -> Iterator[None]:
-    """Our errors as Dagster's, whose description is what the UI shows first."""
-    try:
-        yield
-    except BedrockPipelineError as error:
-        raise dg.Failure(
-            f"{error.what} {error.fix}".strip(), allow_retries=isinstance(error, _PASSING)
-        ) from error
 
 
 def _model_kind(pipeline: Pipeline) -> str:

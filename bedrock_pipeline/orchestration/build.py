@@ -12,6 +12,7 @@ from dagster_aws.s3 import S3Resource
 
 from bedrock_pipeline.orchestration.assets import build_pipeline_assets
 from bedrock_pipeline.orchestration.names import DEPLOYMENT, RESULTS_IO_MANAGER, Names
+from bedrock_pipeline.orchestration.next_round import next_round_job
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.results_io import PublishedResults
 from bedrock_pipeline.orchestration.schedules import daily_schedule
@@ -48,6 +49,7 @@ def build_definitions(
     if len(set(names)) < len(names):
         raise ValueError(f"pipelines must have different names: {', '.join(names)}")
     jobs = [_job(name, kind) for name in names for kind in _JOBS]
+    jobs += [next_round_job(pipeline, _TAGS) for pipeline in pipelines]
     poll_seconds = int(os.environ.get("BEDROCK_PIPELINE_POLL_INTERVAL_S", "30"))
     deployment = DeploymentResource(s3=S3Resource())
     sensors = build_sensors(names, jobs, poll_seconds)

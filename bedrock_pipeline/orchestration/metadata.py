@@ -12,8 +12,10 @@ import pyarrow as pa
 
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
 from bedrock_pipeline.stages.collect import CollectReport
+from bedrock_pipeline.stages.on_demand import Answered
 from bedrock_pipeline.stages.pack import PackReport
 from bedrock_pipeline.stages.publish import Publication
+from bedrock_pipeline.stages.rounds import RollOverReport
 from bedrock_pipeline.stages.snapshot import SnapshotReport
 from bedrock_pipeline.stages.submit import Submitted
 
@@ -26,6 +28,7 @@ def of_snapshot(report: SnapshotReport) -> Metadata:
     return {
         "dagster/row_count": report.records,
         "dagster/column_schema": _columns(report.schema),
+        "followers": report.followers,
         "rejected": report.rejected,
         **(
             {"rejections": _counts(report.rejections), "rejected_rows": report.rejected_uri}
@@ -40,6 +43,7 @@ def of_pack(report: PackReport) -> Metadata:
     """Chunks and their sizes."""
     return {
         "dagster/row_count": report.records,
+        "followers": report.followers,
         "outcome": report.outcome,
         "chunks": len(report.chunks),
         "bytes": report.bytes,
@@ -71,6 +75,26 @@ def of_wait(reason: str, until: datetime | None, chunk: ChunkRow) -> Metadata:
     }
 
 
+def of_calls(outcome: Answered) -> Metadata:
+    """On-demand calls."""
+    return {
+        "on_demand_calls": outcome.calls,
+        "repeated_calls": outcome.repeated,
+        "records": outcome.chunk.records,
+        "bytes": outcome.chunk.bytes,
+    }
+
+
+def of_round(report: RollOverReport) -> Metadata:
+    """Leftovers, and the chunks of the next round that they became."""
+    return {
+        "leftovers": report.records,
+        "chunks_of_the_round": len(report.chunks),
+        **({"held": report.held} if report.held else {}),
+        **({"chunk_sizes": _sizes(report.chunks)} if report.chunks else {}),
+    }
+
+
 def of_collection(report: CollectReport) -> Metadata:
     """What came back, and what was odd about it."""
     return {
@@ -78,6 +102,8 @@ def of_collection(report: CollectReport) -> Metadata:
         "dagster/column_schema": _columns(report.schema),
         "answered": report.answered,
         "failed": report.final_errors,
+        "asked_again": report.leftovers,
+        **({"left_over": _counts(report.left_over)} if report.left_over else {}),
         "input_tokens": report.input_tokens,
         "output_tokens": report.output_tokens,
         "job_arn": report.chunk.job_arn or "",
@@ -125,14 +151,19 @@ def _columns(schema: pa.Schema) -> dg.TableSchema:
 
 def _counts(counts: Mapping[str, int]) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.md(
-        "\n".join(["| reason | rows |", "|---|---|", *(f"| {r} | {n} |" for r, n in counts.items())])
+        "\n".join(["| reason | records |", "|---|---|", *(f"| {r} | {n} |" for r, n in counts.items())])
     )
 
 
 def _sizes(chunks: Sequence[NewChunk]) -> dg.MetadataValue[Any]:
-    rows = [f"| `{chunk.chunk_key}` | {chunk.records} | {chunk.bytes} |" for chunk in chunks[:_MOST_ROWS]]
-    more = [f"| … {len(chunks) - _MOST_ROWS} more | | |"] if len(chunks) > _MOST_ROWS else []
-    return dg.MetadataValue.md("\n".join(["| chunk | records | bytes |", "|---|---|---|", *rows, *more]))
+    rows = [
+        f"| `{chunk.chunk_key}` | {chunk.records} | {chunk.bytes} | {chunk.mode} |"
+        for chunk in chunks[:_MOST_ROWS]
+    ]
+    more = [f"| … {len(chunks) - _MOST_ROWS} more | | | |"] if len(chunks) > _MOST_ROWS else []
+    return dg.MetadataValue.md(
+        "\n".join(["| chunk | records | bytes | asked as |", "|---|---|---|---|", *rows, *more])
+    )
 
 
 def _console(job_arn: str, region: str) -> str:

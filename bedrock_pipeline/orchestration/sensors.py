@@ -21,6 +21,8 @@ from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
 
 #: Run requests in one tick at the most; each costs the daemon about a quarter of a second.
 _MOST = 50
+#: What is done for a dataset rather than for a chunk.
+_OF_DATASETS = ("prepare", "next_round", "publish")
 #: Between two looks into the ledger.
 _SECONDS = 3
 _Tick = Callable[[dg.SensorEvaluationContext, Context], dg.SensorResult | dg.SkipReason]
@@ -56,6 +58,16 @@ def build_sensors(
         ended = opened.ledger.chunks.to_collect(names, _MOST)
         return _ask(context, opened, "parse", [(c.pipeline, c.chunk_key) for c in ended], "No job has ended.")
 
+    def roll(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+        rows = opened.ledger.rounds.to_roll_over(names, _MOST)
+        return _ask(
+            context,
+            opened,
+            "next_round",
+            [(row.pipeline, row.dataset) for row in rows],
+            "No dataset has leftovers to ask again.",
+        )
+
     def publish(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
         rows = opened.ledger.datasets.to_publish(names, _MOST)
         return _ask(
@@ -83,6 +95,7 @@ def build_sensors(
         ),
         _sensor("poll_jobs", poll, jobs, poll_seconds, "Looks at Bedrock once for all jobs in flight."),
         _sensor("collect_ended_jobs", collect, jobs, _SECONDS, "Reads the results of jobs that have ended."),
+        _sensor("roll_over_leftovers", roll, jobs, _SECONDS, "Asks again what a round left unanswered."),
         _sensor(
             "publish_datasets", publish, jobs, _SECONDS, "Publishes datasets with nothing left to wait for."
         ),
@@ -151,7 +164,7 @@ def _register(instance: dg.DagsterInstance, kind: Kind, subjects: Iterable[tuple
         by_pipeline.setdefault(pipeline, []).append(key)
     for pipeline, keys in by_pipeline.items():
         names = Names(pipeline)
-        partitions = (names.datasets if kind in ("prepare", "publish") else names.chunks).name
+        partitions = (names.datasets if kind in _OF_DATASETS else names.chunks).name
         assert partitions is not None  # it is dynamic
         missing = [key for key in keys if not instance.has_dynamic_partition(partitions, key)]
         if missing:

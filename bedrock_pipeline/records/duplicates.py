@@ -1,4 +1,4 @@
-"""Record ids that occur more than once in a dataset.
+"""Record ids, and requests, that occur more than once in a dataset.
 
 What belongs here: finding them over parquet files of any size. DuckDB does it, in bounded memory, spilling to
 the work folder.
@@ -14,15 +14,51 @@ _MEMORY = "256MB"
 
 
 class LaterOccurrences:
-    """Rows whose record id occurred before, asked file by file."""
+    """Rows whose record id, or whose request, occurred before, asked file by file."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
         self._connection = connection
+        self._files = files
 
     def of(self, part: Path) -> dict[int, int]:
         """The rows of one file: the row's number in it, and the how-manieth occurrence it is (from 2)."""
         rows = self._connection.execute(
             "SELECT file_row_number, n FROM later WHERE filename = $part ORDER BY file_row_number",
+            {"part": str(part)},
+        )
+        return dict(rows.fetchall())
+
+    def find_followers(self, columns: Sequence[str], *, rejects_later: bool) -> None:
+        """Find the rows that ask what an earlier row asks, for `leaders_of`.
+
+        Args:
+            columns: two rows with the same values of these ask the same.
+            rejects_later: rows whose record id occurred before are left out, and so lead nobody.
+        """
+        names = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
+        ours = "ANTI JOIN later USING (filename, file_row_number)" if rejects_later else ""
+        files = {"files": self._files}
+        # First by a hash, which is small; what only shares a hash is told apart by the partition.
+        self._connection.execute(
+            f"""CREATE TEMP TABLE same AS
+                SELECT hash({names}) AS h FROM read_parquet($files) GROUP BY ALL HAVING count(*) > 1""",  # noqa: S608  # quoted above
+            files,
+        )
+        self._connection.execute(
+            f"""CREATE TEMP TABLE follower AS SELECT filename, file_row_number, leader FROM (
+                    SELECT filename, file_row_number, first_value(record_id) OVER asked AS leader,
+                           row_number() OVER asked AS n
+                    FROM read_parquet($files, filename = true, file_row_number = true) {ours}
+                    SEMI JOIN same ON hash({names}) = same.h
+                    WINDOW asked AS (PARTITION BY {names} ORDER BY filename, file_row_number))
+                WHERE n > 1""",  # noqa: S608  # quoted above
+            files,
+        )
+
+    def leaders_of(self, part: Path) -> dict[int, str]:
+        """The followers of one file: the row's number in it, and the record id of the first row that asks the same."""
+        rows = self._connection.execute(
+            "SELECT file_row_number, leader FROM follower WHERE filename = $part ORDER BY file_row_number",
             {"part": str(part)},
         )
         return dict(rows.fetchall())
@@ -54,4 +90,4 @@ def later_occurrences(parts: Sequence[Path], spill: Path) -> Iterator[LaterOccur
                WHERE n > 1""",
             {"files": files},
         )
-        yield LaterOccurrences(connection)
+        yield LaterOccurrences(connection, files)

@@ -14,6 +14,8 @@ from bedrock_pipeline.models import Family
 from bedrock_pipeline.records.ids import wire_id
 from bedrock_pipeline.records.template import Template
 
+#: Follows the record id, in which no quote can be (`records.ids.wire_id`).
+_BODY = b',"modelInput":'
 _PLACE = "\ue000place of the prompt\ue000"
 
 
@@ -84,7 +86,7 @@ class RequestTemplate:
             NotRenderableError: a needed cell is null, NaN or binary, or no JSON object where a body should be.
         """
         body = self._prompt_body(row) if self._template else self._given_body(row)
-        return b'{"recordId":%b,"modelInput":%b}\n' % (orjson.dumps(wire_id(record_id)), body)
+        return b'{"recordId":%b%b%b}\n' % (orjson.dumps(wire_id(record_id)), _BODY, body)
 
     def _prompt_body(self, row: Mapping[str, Any]) -> bytes:
         assert self._template is not None  # the caller asked
@@ -112,6 +114,21 @@ class RequestTemplate:
         if not isinstance(body, dict):
             raise NotRenderableError(f"column {self._model_input!r} is not a JSON object")
         return rendered
+
+
+def address_of(line: bytes) -> bytes:
+    """The wire id of a line of input, as it stands there in JSON."""
+    return line[len(b'{"recordId":') : line.index(_BODY)]
+
+
+def readdressed(line: bytes, wire_id: str) -> bytes:
+    """The same line of input under another wire id."""
+    return b'{"recordId":%b%b' % (orjson.dumps(wire_id), line[line.index(_BODY) :])
+
+
+def body_of(line: bytes) -> bytes:
+    """The `modelInput` of a line of input, as it stands there."""
+    return line[line.index(_BODY) + len(_BODY) : line.rindex(b"}")]
 
 
 def _is_null(value: object) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 LONGEST = 256
 # An id that looks like a hash of `wire_id` is hashed too, so that no two records travel under one name.
 _ORDINARY = re.compile(r"(?!x[a-z2-7]{32}$)[A-Za-z0-9._:@/+=#-]{1,64}")
+_FILLER = "\x00filler "
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -42,7 +43,31 @@ def wire_id(record_id: str) -> str:
     """The id under which a record travels: its own where that is ordinary, else a hash of it."""
     if _ORDINARY.fullmatch(record_id):
         return record_id
-    digest = hashlib.blake2b(record_id.encode("utf-8", "surrogatepass"), digest_size=20).digest()
+    return _hashed(record_id)
+
+
+def later_wire_id(origin: str, record_id: str) -> str:
+    """The id under which a record travels from round 2 on, when records of several chunks are pooled.
+
+    Args:
+        origin: UUID of the chunk of round 1 that held it; two of them may hold the same record id.
+        record_id: its record id.
+    """
+    return _hashed(f"{origin}\n{record_id}")  # no record id has a newline
+
+
+def filler_id(number: int) -> str:
+    """The id of a filler record; no record of a user can have it, as it begins with a control character."""
+    return f"{_FILLER}{number}"
+
+
+def is_filler(record_id: str) -> bool:
+    """Whether a record only fills its chunk up to the minimum."""
+    return record_id.startswith(_FILLER)
+
+
+def _hashed(text: str) -> str:
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).digest()
     return "x" + base64.b32encode(digest).decode().lower()
 
 

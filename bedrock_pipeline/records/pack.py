@@ -23,6 +23,21 @@ class BelowMinimumError(BedrockPipelineError):
     """A job cannot have so few records."""
 
 
+class TooFewRecordsError(BelowMinimumError):
+    """All records together are fewer than the minimum; nothing was given out.
+
+    Attributes:
+        records: how many there are.
+    """
+
+    def __init__(self, records: int, minimum: int) -> None:
+        super().__init__(
+            f"The dataset has {records} records; a job of this model needs at least {minimum}.",
+            "Add records, set below_minimum, or lower limits.min_records where your account allows it.",
+        )
+        self.records = records
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """An encoded record: its id, what is carried along, and its line."""
@@ -150,7 +165,8 @@ def pack(lines: Iterable[Line], limits: Limits, carry: pa.Schema, folder: Path) 
         folder: the work folder.
 
     Raises:
-        BelowMinimumError: all records together are fewer than the minimum, or so large that no cut keeps it.
+        TooFewRecordsError: all records together are fewer than the minimum.
+        BelowMinimumError: they are so large that no cut keeps it.
     """
     held: _Draft | None = None
     sequence = 0
@@ -171,10 +187,7 @@ def pack(lines: Iterable[Line], limits: Limits, carry: pa.Schema, folder: Path) 
     last = [held, draft] if held else [draft]
     if draft.records < limits.min_records:
         if not held:
-            raise BelowMinimumError(
-                f"The dataset has {draft.records} records; a job of this model needs at least {limits.min_records}.",
-                "Add records, or lower limits.min_records where your account allows it.",
-            )
+            raise TooFewRecordsError(draft.records, limits.min_records)
         last = _balanced(held, draft, limits, folder)
     for offset, one in enumerate(last):
         yield one.finish(sequence + offset, carry)

@@ -33,6 +33,7 @@ class RejectionWriter:
     """Writes rejections to a parquet file in bounded memory, and counts them by reason."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.by_reason: Counter[str] = Counter()
         self._rows: list[Rejection] = []
         self._writer = pq.ParquetWriter(path, _SCHEMA)

@@ -5,7 +5,7 @@ every record. Source of the lines' form: "View the results of a batch inference 
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,7 +15,10 @@ import pyarrow as pa
 from bedrock_pipeline.models import Answer, Family
 from bedrock_pipeline.models.family import AnswerShapeError
 from bedrock_pipeline.records.ids import wire_id
+from bedrock_pipeline.records.leftovers import LeftoverWriter
 
+#: So many record ids or reasons tell a person what is wrong.
+FEW = 5
 #: Rows of a batch of results.
 BATCH_ROWS = 4096
 _FIELDS: Final = (
@@ -33,21 +36,34 @@ _FIELDS: Final = (
     ("chunk_key", pa.string()),
     ("job_arn", pa.string()),
     ("round", pa.int32()),
+    ("answered_by", pa.string()),
 )
+#: Columns of an index that are not carried along: the wire id and the chunk of round 1 stand in later rounds' alone.
+INDEX_ONLY: Final = frozenset({"record_id", "wire_id", "origin"})
 #: Names that a carried column cannot have.
-RESERVED: Final = frozenset({"record_id", *(name for name, _ in _FIELDS)})
+RESERVED: Final = INDEX_ONLY | frozenset(name for name, _ in _FIELDS)
 
 
 @dataclass(slots=True)
 class Accounting:
     """Every record of a chunk, counted once; and what was odd about the lines.
 
-    answered + final_errors = records, once `rows` is exhausted.
+    answered + final_errors + leftovers = records, once `rows` is exhausted.
+
+    Attributes:
+        records: without filler records.
+        fillers: filler records of the chunk, and how many of them were answered.
+        input_tokens: filler records included, as they are paid for too.
+        reasons: of final errors, a few at the most.
+        examples: a few ids of records with a final error.
     """
 
     records: int
     answered: int = 0
     final_errors: int = 0
+    leftovers: int = 0
+    fillers: int = 0
+    fillers_answered: int = 0
     missing: int = 0
     doubled: int = 0
     unknown: int = 0
@@ -55,7 +71,16 @@ class Accounting:
     lines: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
-    problems: list[str] = field(default_factory=list)
+    reasons: set[str] = field(default_factory=set)
+    examples: list[str] = field(default_factory=list)
+
+    def failed(self, record_id: str, reason: str) -> None:
+        """Count a final error."""
+        self.final_errors += 1
+        if len(self.examples) < FEW:
+            self.examples.append(record_id)
+        if len(self.reasons) < FEW:
+            self.reasons.add(reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +90,7 @@ class ChunkFacts:
     Attributes:
         no_answer: code and message for a record that has no line.
         keep_raw: whether the whole answer is kept as JSON.
+        again: whether a record that ends with this code is asked again; its error is final otherwise.
     """
 
     family: Family
@@ -74,12 +100,16 @@ class ChunkFacts:
     round: int
     no_answer: tuple[str, str]
     keep_raw: bool = False
+    again: Callable[[str], bool] = lambda _: False
 
 
 @dataclass(frozen=True, slots=True)
 class _Error:
     code: str
     message: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}" if self.message else self.code
 
 
 def result_schema(carry: pa.Schema, dimension: int | None) -> pa.Schema:
@@ -90,8 +120,18 @@ def result_schema(carry: pa.Schema, dimension: int | None) -> pa.Schema:
     return pa.schema([("record_id", pa.string()), *carry, *types.items()])
 
 
+def carried(index: pa.Schema) -> pa.Schema:
+    """The carried columns of an index."""
+    return pa.schema([field for field in index if field.name not in INDEX_ONLY])
+
+
 def rows(
-    lines: Iterable[bytes], index: pa.Table, facts: ChunkFacts, accounting: Accounting, dimension: int | None
+    lines: Iterable[bytes],
+    index: pa.Table,
+    facts: ChunkFacts,
+    accounting: Accounting,
+    dimension: int | None,
+    leftovers: LeftoverWriter | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Batches of results: answers in the order of the lines, then errors and what is missing, by index.
 
@@ -99,15 +139,19 @@ def rows(
 
     Args:
         lines: lines of all output files, in any order.
-        index: the chunk's index: `record_id` and carried columns.
+        index: the chunk's index: `record_id`, in later rounds `wire_id` and `origin`, and carried columns; rows
+            beyond `accounting.records` are filler records, which give no rows.
         facts: what all rows share.
         accounting: counted up while rows are given out.
         dimension: length of the vectors; None where answers are none.
+        leftovers: gets the records that are asked again; they give no rows.
     """
-    positions = {wire_id(record_id): row for row, record_id in enumerate(index["record_id"].to_pylist())}
+    ids = index["record_id"].to_pylist()
+    positions = _positions(index, ids)
     answered = bytearray(index.num_rows)
     errors: dict[int, _Error] = {}
-    schema = result_schema(pa.schema([f for f in index.schema if f.name != "record_id"]), dimension)
+    schema = result_schema(carried(index.schema), dimension)
+    accounting.fillers = index.num_rows - accounting.records
     pending: list[tuple[int, Answer | _Error, str | None]] = []
     for line in lines:
         accounting.lines += 1
@@ -123,23 +167,38 @@ def rows(
             accounting.doubled += row in errors
             errors.pop(row, None)
             answered[row] = 1
-            accounting.answered += 1
             accounting.input_tokens += outcome.input_tokens or 0
             accounting.output_tokens += outcome.output_tokens or 0
+            if row >= accounting.records:
+                accounting.fillers_answered += 1
+                continue
+            accounting.answered += 1
             pending.append((row, outcome, raw))
             if len(pending) == BATCH_ROWS:
                 yield _batch(pending, index, facts, schema)
                 pending = []
-    for row in range(index.num_rows):
-        if not answered[row]:
-            accounting.missing += row not in errors
-            accounting.final_errors += 1
-            pending.append((row, errors.get(row) or _Error(*facts.no_answer), None))
-            if len(pending) == BATCH_ROWS:
-                yield _batch(pending, index, facts, schema)
-                pending = []
+    for row in range(accounting.records):
+        if answered[row]:
+            continue
+        accounting.missing += row not in errors
+        error = errors.get(row) or _Error(*facts.no_answer)
+        if leftovers and facts.again(error.code):
+            accounting.leftovers += 1
+            leftovers.add(row, ids[row], error.code)
+            continue
+        accounting.failed(ids[row], str(error))
+        pending.append((row, error, None))
+        if len(pending) == BATCH_ROWS:
+            yield _batch(pending, index, facts, schema)
+            pending = []
     if pending:
         yield _batch(pending, index, facts, schema)
+
+
+def _positions(index: pa.Table, ids: list[str]) -> dict[str, int]:
+    if "wire_id" in index.column_names:
+        return {wire: row for row, wire in enumerate(index["wire_id"].to_pylist())}
+    return {wire_id(record_id): row for row, record_id in enumerate(ids)}
 
 
 def vector_length(line: bytes, family: Family) -> int | None:
@@ -154,8 +213,8 @@ def vector_length(line: bytes, family: Family) -> int | None:
 def manifest_discrepancies(manifest: Mapping[str, Any], accounting: Accounting) -> list[str]:
     """Where the manifest's counts differ from the lines."""
     read = {
-        "totalRecordCount": accounting.records,
-        "successRecordCount": accounting.answered,
+        "totalRecordCount": accounting.records + accounting.fillers,
+        "successRecordCount": accounting.answered + accounting.fillers_answered,
         "inputTokenCount": accounting.input_tokens,
         "outputTokenCount": accounting.output_tokens,
     }
@@ -242,6 +301,7 @@ def _batch(
         "chunk_key": [facts.chunk_key] * count,
         "job_arn": [facts.job_arn] * count,
         "round": [facts.round] * count,
+        "answered_by": [None] * count,
     }
     columns = [
         taken[field.name].combine_chunks()

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.errors import BedrockPipelineError
@@ -27,6 +28,7 @@ from bedrock_pipeline.records.results import RESERVED
 PART_ROWS = 100_000
 PART_BYTES = 128_000_000
 _POSITION = "__position"
+_LEADER = "__leader"
 
 
 class EmptyDatasetError(BedrockPipelineError):
@@ -45,11 +47,19 @@ class SnapshotPlan:
         template: the request; its columns are kept.
         record_id: column with the ids; None derives them.
         carry: columns to carry along.
+        ask_identical_once: whether rows that ask the same share one answer.
     """
 
     template: RequestTemplate
     record_id: str | None
     carry: tuple[str, ...]
+    ask_identical_once: bool = True
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Two rows with the same values of these columns share an answer; empty where none do."""
+        columns = self.template.columns
+        return () if not self.ask_identical_once or "record_id" in columns else columns
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -89,8 +99,9 @@ class SnapshotPlan:
             )
         if "record_id" in self.template.columns and self.record_id != "record_id":
             raise ColumnError("The prompt uses a column 'record_id' that is not the record id.", "Rename it.")
-        if _POSITION in self.read:
-            raise ColumnError(f"A column cannot be named {_POSITION!r}.", "Rename it.")
+        for name in (_POSITION, _LEADER):
+            if name in self.read:
+                raise ColumnError(f"A column cannot be named {name!r}.", "Rename it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +109,19 @@ class Snapshot:
     """A snapshot in the work folder.
 
     Attributes:
-        parts: parquet files, in order.
+        parts: parquet files of what is asked, in order.
+        follower_parts: parquet files of the followers: record id, its leader's, and the carried columns.
         rejected: parquet file of the rows that were left out.
-        content_hash: 32 hexadecimal characters over ids and values, in order.
+        records: followers included.
+        content_hash: 32 hexadecimal characters over ids and values, in order, and what makes requests alike.
     """
 
     parts: list[Path]
+    follower_parts: list[Path]
     rejected: Path
     schema: pa.Schema
     records: int
+    followers: int
     rejections: dict[str, int]
     content_hash: str
 
@@ -124,20 +139,33 @@ def write_snapshot(source: Source, plan: SnapshotPlan, folder: Path) -> Snapshot
     raw = folder / "raw"
     raw.mkdir()
     parts = list(_write_parts(_identified(source, plan, rejected), raw))
-    digest = hashlib.blake2b(digest_size=16)
-    final, records, schema = [], 0, pa.schema([])
+    digest = hashlib.blake2b(repr(plan.asked).encode(), digest_size=16)
+    final: list[Path] = []
+    following: list[Path] = []
+    records = followers = 0
+    schema = pa.schema([])
     with later_occurrences(parts, folder / "spill") if parts else nullcontext() as doubled:
+        if doubled and plan.asked:
+            doubled.find_followers(plan.asked, rejects_later=plan.record_id is not None)
         for number, part in enumerate(parts):
             rows = doubled.of(part) if doubled else {}
-            table = _without_doubles(pq.read_table(part), rows, plan, rejected)
+            leaders = doubled.leaders_of(part) if doubled and plan.asked else {}
+            table = pq.read_table(part)
+            table = table.append_column(
+                _LEADER, pa.array(map(leaders.get, range(table.num_rows)), pa.string())
+            )
+            table = _without_doubles(table, rows, plan, rejected).drop_columns([_POSITION])
             part.unlink()
-            table = table.drop_columns([_POSITION])
-            if table.num_rows:
-                target = folder / f"part-{number:05}.parquet"
-                pq.write_table(table, target, compression="zstd")
-                _hash(table, digest)
-                final.append(target)
-                records, schema = records + table.num_rows, table.schema
+            _hash(table.drop_columns([_LEADER]), digest)
+            asked, followed = _split(table, plan)
+            if asked.num_rows:
+                final.append(folder / f"part-{number:05}.parquet")
+                pq.write_table(asked, final[-1], compression="zstd")
+                schema = asked.schema
+            if followed.num_rows:
+                following.append(folder / f"followers-{number:05}.parquet")
+                pq.write_table(followed, following[-1], compression="zstd")
+            records, followers = records + table.num_rows, followers + followed.num_rows
     rejected.close()
     if not records:
         raise EmptyDatasetError(
@@ -146,7 +174,27 @@ def write_snapshot(source: Source, plan: SnapshotPlan, folder: Path) -> Snapshot
             f"Reasons: {dict(rejected.by_reason)}." if rejected.count else "Check the input.",
         )
     return Snapshot(
-        final, folder / "rejected.parquet", schema, records, dict(rejected.by_reason), digest.hexdigest()
+        parts=final,
+        follower_parts=following,
+        rejected=rejected.path,
+        schema=schema,
+        records=records,
+        followers=followers,
+        rejections=dict(rejected.by_reason),
+        content_hash=digest.hexdigest(),
+    )
+
+
+def _split(table: pa.Table, plan: SnapshotPlan) -> tuple[pa.Table, pa.Table]:
+    """What is asked; and who follows: record id, leader's id and carried columns."""
+    follows = pc.is_valid(table[_LEADER])
+    followed = table.filter(follows)
+    carried = [name for name in plan.carry if name != "record_id"]
+    return (
+        table.filter(pc.invert(follows)).drop_columns([_LEADER]),
+        followed.select(["record_id", _LEADER, *carried]).rename_columns(
+            ["record_id", "leader_id", *carried]
+        ),
     )
 
 

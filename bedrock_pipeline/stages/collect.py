@@ -1,7 +1,7 @@
 """Collect a chunk's results: read every output file, write parquet, account for every record.
 
-What belongs here: the order of reading, writing in full, and telling the ledger; and when a chunk is a problem
-that a person must see. The join is `records.results`.
+What belongs here: the order of reading, writing in full, and telling the ledger. The join is `records.results`; what
+is final, asked again or a problem is decided in `verdict.py`.
 """
 
 import itertools
@@ -18,9 +18,11 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.leftovers import LeftoverWriter
 from bedrock_pipeline.records.results import (
     Accounting,
     ChunkFacts,
+    carried,
     manifest_discrepancies,
     result_schema,
     rows,
@@ -28,9 +30,12 @@ from bedrock_pipeline.records.results import (
 )
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.request import output_folder
+from bedrock_pipeline.stages.verdict import Verdict, verdict_of
 
 #: Lines that are looked at to learn the length of the vectors.
 _LOOK = 1000
+#: A chunk's records that are asked again, beside its parts.
+LEFTOVERS = "leftovers.parquet"
 
 
 class JobProblemError(BedrockPipelineError):
@@ -46,6 +51,8 @@ class CollectReport:
     """A chunk's results in S3.
 
     Attributes:
+        leftovers: records that are asked again.
+        left_over: the same by the code that they ended with.
         discrepancies: where manifest, lines and index disagree; empty as a rule.
     """
 
@@ -57,6 +64,7 @@ class CollectReport:
     output_tokens: int
     parsed_uri: str
     schema: pa.Schema
+    left_over: dict[str, int]
     discrepancies: list[str]
 
 
@@ -65,8 +73,8 @@ def collect_chunk(context: Context, pipeline: Pipeline, chunk_key: str) -> Colle
 
     Raises:
         NotEndedError: there is nothing to collect yet.
-        JobProblemError: the job failed, expired, was stopped or partial, or answered nothing; raised after what
-            it did answer was kept.
+        JobProblemError: something that asking again won't cure, or that only a person can decide; raised after what
+            the job did answer was kept.
     """
     chunk = context.ledger.chunks.by_key(pipeline.name, chunk_key)
     if not chunk.ended or (chunk.status == "failed" and chunk.job_arn is None):
@@ -76,52 +84,66 @@ def collect_chunk(context: Context, pipeline: Pipeline, chunk_key: str) -> Colle
             "Its results are read by themselves when its job has ended.",
         )
     if chunk.collected_at is not None and chunk.parsed_uri:
-        report = _collected_before(context, chunk)
+        report, problem = _collected_before(context, chunk), chunk.problem
     else:
-        report = _collect(context, pipeline, chunk)
-    if problem := _problem(chunk, report.answered, report.final_errors):
+        report, problem = _collect(context, pipeline, chunk)
+    if problem:
         raise JobProblemError(
             problem, f"{report.answered} of {chunk.records} records are answered, and kept."
         )
     return report
 
 
-def _collect(context: Context, pipeline: Pipeline, chunk: ChunkRow) -> CollectReport:
+def _collect(context: Context, pipeline: Pipeline, chunk: ChunkRow) -> tuple[CollectReport, str | None]:
     settings = context.settings
     parsed_uri = (
         settings.uri(settings.work_prefix, "parsed", chunk.pipeline, chunk.dataset, str(chunk.chunk_id)) + "/"
     )
-    accounting = Accounting(chunk.records)
+    accounting, verdict = Accounting(chunk.records), verdict_of(chunk, pipeline.max_rounds)
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        part = Path(folder) / "part-00000.parquet"
-        schema = _write_rows(context, pipeline, chunk, accounting, part)
+        part, rest = Path(folder) / "part-00000.parquet", Path(folder) / LEFTOVERS
+        leftovers = LeftoverWriter(rest)
+        schema = _write_rows(context, pipeline, chunk, accounting, verdict, part, leftovers)
+        leftovers.close()
+        if accounting.leftovers:
+            context.objects.upload(rest, f"{parsed_uri}{rest.name}")
         context.objects.upload(part, f"{parsed_uri}{part.name}")
     discrepancies = _discrepancies(context, chunk, accounting)
+    problem = verdict.problem(accounting)
     context.ledger.chunks.record_collected(
         chunk.chunk_id,
         parsed_uri=parsed_uri,
         answered=accounting.answered,
         final_errors=accounting.final_errors,
-        leftovers=0,
+        leftovers=accounting.leftovers,
         input_tokens=accounting.input_tokens,
         output_tokens=accounting.output_tokens,
-        problem=_problem(chunk, accounting.answered, accounting.final_errors),
+        problem=problem,
+        held_for_person=problem if verdict.waits_for_person else None,
     )
-    return CollectReport(
+    report = CollectReport(
         chunk=chunk,
         answered=accounting.answered,
         final_errors=accounting.final_errors,
-        leftovers=0,
+        leftovers=accounting.leftovers,
         input_tokens=accounting.input_tokens,
         output_tokens=accounting.output_tokens,
         parsed_uri=parsed_uri,
         schema=schema,
+        left_over=leftovers.by_reason,
         discrepancies=discrepancies,
     )
+    return report, problem
 
 
 def _write_rows(
-    context: Context, pipeline: Pipeline, chunk: ChunkRow, accounting: Accounting, part: Path
+    context: Context,
+    pipeline: Pipeline,
+    chunk: ChunkRow,
+    accounting: Accounting,
+    verdict: Verdict,
+    part: Path,
+    leftovers: LeftoverWriter,
 ) -> pa.Schema:
     family = family_of(chunk.model_id)
     with context.objects.random_access(chunk.index_uri) as stream:
@@ -135,19 +157,21 @@ def _write_rows(
         chunk_key=chunk.chunk_key,
         job_arn=chunk.job_arn,
         round=chunk.round,
-        no_answer=_no_answer(chunk),
+        no_answer=verdict.no_answer,
         keep_raw=pipeline.keep_raw_output,
+        again=verdict.again,
     )
-    carry = pa.schema([field for field in index.schema if field.name != "record_id"])
-    schema = result_schema(carry, dimension)
+    schema = result_schema(carried(index.schema), dimension)
     with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-        for batch in rows(itertools.chain(first, lines), index, facts, accounting, dimension):
+        for batch in rows(itertools.chain(first, lines), index, facts, accounting, dimension, leftovers):
             writer.write_batch(batch)
     return schema
 
 
 def _output_lines(context: Context, chunk: ChunkRow) -> Iterator[bytes]:
-    """Lines of every output file of the job's folder; none where there is no job or no output."""
+    """Lines of every output file of the job's folder, or the answers to calls; none where there is neither."""
+    if chunk.mode == "on-demand":
+        yield from context.ledger.calls.lines(chunk.chunk_id)
     if chunk.job_arn is None or chunk.frozen_request is None:
         return
     for item in context.objects.list(output_folder(chunk.frozen_request, chunk.job_arn)):
@@ -189,23 +213,6 @@ def _read_manifest(data: bytes, accounting: Accounting) -> list[str]:
     )
 
 
-def _no_answer(chunk: ChunkRow) -> tuple[str, str]:
-    if chunk.status == "completed":
-        return "missing", "the job completed without a line for this record"
-    if chunk.cancel_requested_at:
-        return "cancelled", "the chunk was cancelled"
-    return f"job-{chunk.status}", chunk.status_message or f"the job ended {chunk.status}"
-
-
-def _problem(chunk: ChunkRow, answered: int, final_errors: int) -> str | None:
-    if chunk.status != "completed" and not chunk.cancel_requested_at:
-        said = f" Bedrock says: {chunk.status_message}" if chunk.status_message else ""
-        return f"The job of chunk {chunk.chunk_key} ended {chunk.status}.{said}"
-    if chunk.status == "completed" and not answered and final_errors:
-        return f"The job of chunk {chunk.chunk_key} completed, and every one of its {final_errors} records failed."
-    return None
-
-
 def _collected_before(context: Context, chunk: ChunkRow) -> CollectReport:
     with context.objects.random_access(f"{chunk.parsed_uri}part-00000.parquet") as stream:
         schema = pq.read_schema(stream)
@@ -218,5 +225,6 @@ def _collected_before(context: Context, chunk: ChunkRow) -> CollectReport:
         output_tokens=chunk.output_tokens or 0,
         parsed_uri=chunk.parsed_uri or "",
         schema=schema,
+        left_over={},
         discrepancies=[],
     )

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from bedrock_pipeline.aws.clients import creating_client, reading_client, s3_client
+from bedrock_pipeline.aws.clients import creating_client, reading_client, runtime_client, s3_client
 from bedrock_pipeline.aws.jobs import BedrockJobs
 from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.settings import Settings
 
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """One deployment's settings, ledger, objects and jobs."""
+    """One deployment's settings, ledger, objects, jobs and on-demand calls."""
 
     settings: Settings
     ledger: Ledger
     objects: S3Objects
     jobs: BedrockJobs
+    runtime: BedrockRuntime
 
     def close(self) -> None:
         """Close the connections to Postgres."""
@@ -51,4 +53,5 @@ def open_context(settings: Settings, *, s3: "S3Client | None" = None) -> Context
         ledger=Ledger(settings.database_dsn.get_secret_value()),
         objects=S3Objects(s3 or s3_client(settings)),
         jobs=BedrockJobs(creating_client(settings), reading_client(settings)),
+        runtime=BedrockRuntime(runtime_client(settings)),
     )

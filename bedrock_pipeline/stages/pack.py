@@ -6,9 +6,9 @@ What belongs here: the order of reading, packing, uploading and entering. The cu
 import hashlib
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
@@ -16,16 +16,18 @@ import pyarrow.parquet as pq
 
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.datasets import Packed
-from bedrock_pipeline.ledger.rows import DatasetRow, InputFile, NewChunk
+from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.encode import NotRenderableError, RequestTemplate
-from bedrock_pipeline.records.keys import ChunkKey
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import Line, PackedChunk, pack, too_large
+from bedrock_pipeline.records.pack import Line, TooFewRecordsError, pack, too_large
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.request import chunk_uuid, create_request
+from bedrock_pipeline.stages.followers import reject_followers
+from bedrock_pipeline.stages.request import create_request
+from bedrock_pipeline.stages.small import Small
 from bedrock_pipeline.stages.snapshot import request_template
+from bedrock_pipeline.stages.upload import ChunkUploader
 
 _READ_ROWS = 4096
 
@@ -40,12 +42,15 @@ class PackReport:
 
     Attributes:
         outcome: entered, unchanged (it was packed before), or replaced (nothing had been submitted).
+        records: that are sent.
+        followers: records that an answer to one of them will serve.
         rejections: number of records that could not be packed, by reason.
     """
 
     outcome: Packed
     chunks: list[NewChunk]
     records: int
+    followers: int
     bytes: int
     rejected: int
     rejections: dict[str, int]
@@ -56,37 +61,48 @@ def pack_dataset(context: Context, pipeline: Pipeline, dataset: str) -> PackRepo
 
     Raises:
         NoSnapshotError: `input_dataset` was not materialized.
-        BelowMinimumError: too few records for one job.
+        BelowMinimumError: too few records for one job, and the policy is `fail`; or records too large.
         DatasetChangedError: something else was packed under this key, and submitted.
     """
     row = context.ledger.datasets.ensure(pipeline.name, dataset)
     if row.snapshot_uri is None:
         raise NoSnapshotError(f"Dataset {dataset!r} has no snapshot yet.", "Materialize input_dataset first.")
     effective = pipeline.for_dataset(row.request)
-    packed_hash = _packed_hash(context, effective, row)
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        rejected = RejectionWriter(Path(folder) / "rejected.parquet")
-        packer = _Packer(context, effective, row, packed_hash, Path(folder), context.ledger.deployment_id)
-        chunks = packer.upload_all(rejected)
-        rejected.close()
-        if rejected.count:
-            context.objects.upload(Path(folder) / "rejected.parquet", f"{row.snapshot_uri}not-packed.parquet")
+        packed = _Packer(context, effective, row, Path(folder)).packed()
+        rejections = packed.rejected.by_reason.copy()
+        followers = row.snapshot_followers
+        if rejections:
+            following = reject_followers(context, row, packed.rejected.path, Path(folder))
+            rejections += following.by_reason
+            followers -= following.count
+            context.objects.upload(packed.rejected.path, f"{row.snapshot_uri}not-packed.parquet")
+            context.objects.upload(following.path, f"{row.snapshot_uri}not-packed-followers.parquet")
     outcome = context.ledger.datasets.enter_chunks(
         pipeline.name,
         dataset,
-        packed_hash=packed_hash,
-        rejected=rejected.count,
-        chunks=chunks,
+        packed_hash=packed.content,
+        rejected=rejections.total(),
+        chunks=packed.chunks,
         max_jobs=effective.effective_limits.max_jobs,
+        followers=followers,
     )
     return PackReport(
         outcome=outcome,
-        chunks=chunks,
-        records=sum(chunk.records for chunk in chunks),
-        bytes=sum(chunk.bytes for chunk in chunks),
-        rejected=rejected.count,
-        rejections=dict(rejected.by_reason),
+        chunks=packed.chunks,
+        records=sum(chunk.records for chunk in packed.chunks),
+        followers=followers,
+        bytes=sum(chunk.bytes for chunk in packed.chunks),
+        rejected=rejections.total(),
+        rejections=dict(rejections),
     )
+
+
+@dataclass(frozen=True)
+class _Packed:
+    content: str
+    chunks: list[NewChunk]
+    rejected: RejectionWriter
 
 
 @dataclass(frozen=True)
@@ -94,24 +110,50 @@ class _Packer:
     context: Context
     pipeline: Pipeline
     row: DatasetRow
-    packed_hash: str
     folder: Path
-    deployment_id: UUID
 
-    def upload_all(self, rejected: RejectionWriter) -> list[NewChunk]:
-        """Every chunk, uploaded while the next is packed."""
+    def packed(self) -> _Packed:
+        """Every chunk, uploaded; a dataset below the minimum as its policy says.
+
+        Raises:
+            BelowMinimumError: there are too few records and the policy is `fail`, or they are too large.
+        """
+        content, policy = _packed_hash(self.context, self.pipeline, self.row), self.pipeline.below_minimum
+        try:
+            return self._uploaded(content, None)
+        except TooFewRecordsError as error:
+            if policy == "fail" or not error.records:
+                raise
+            small = Small.by(policy, self.pipeline.effective_limits, error.records)
+        return self._uploaded(hashlib.sha256(f"{content}{policy}".encode()).hexdigest(), small)
+
+    def _uploaded(self, content: str, small: Small | None) -> _Packed:
         limits = self.pipeline.effective_limits
-        template = request_template(self.pipeline)
         schema = self._schema()
         carry = pa.schema([schema.field(name) for name in self.pipeline.carry if name != "record_id"])
-        lines = _lines(self._rows(schema), template, carry.names, limits, rejected)
-        with ThreadPoolExecutor(max_workers=1) as uploads:
-            pending: list[Future[NewChunk]] = []
-            for chunk in pack(lines, limits, carry, self.folder):
-                if pending:
-                    pending[-1].result()  # at most one chunk waits on disk
-                pending.append(uploads.submit(self._upload, chunk))
-            return [upload.result() for upload in pending]
+        rejected = RejectionWriter(self.folder / "rejected.parquet")
+        lines = _lines(self._rows(schema), request_template(self.pipeline), carry.names, limits, rejected)
+        if small:
+            lines = small.lines(lines, lambda _: (None,) * len(carry))
+        uploader = ChunkUploader(
+            self.context,
+            self.row.pipeline,
+            self.row.dataset,
+            self.row.version,
+            content,
+            self.pipeline.model_id,
+            self.pipeline.slots_of(self.context.settings.region),
+            self._request,
+            mode=small.mode if small else "batch",
+            why=small.why if small else None,
+            padded=small is not None,
+        )
+        chunks = uploader.all(pack(lines, small.limits if small else limits, carry, self.folder))
+        rejected.close()
+        return _Packed(content, chunks, rejected)
+
+    def _request(self, chunk_id: UUID, input_uri: str) -> dict[str, Any]:
+        return create_request(self.context.settings, self.pipeline, self.row.dataset, chunk_id, input_uri)
 
     def _parts(self) -> list[str]:
         return [item.uri for item in self.context.objects.list(f"{self.row.snapshot_uri}part-")]
@@ -125,43 +167,6 @@ class _Packer:
             with self.context.objects.random_access(uri) as stream:
                 for batch in pq.ParquetFile(stream).iter_batches(_READ_ROWS, columns=schema.names):
                     yield from batch.to_pylist()
-
-    def _upload(self, chunk: PackedChunk) -> NewChunk:
-        row, settings = self.row, self.context.settings
-        # Packing the same content again gives the same chunks.
-        chunk_id = chunk_uuid(
-            self.deployment_id, row.pipeline, row.dataset, row.version, self.packed_hash, chunk.sequence
-        )
-        base = settings.uri(settings.input_prefix, row.pipeline, row.dataset, str(chunk_id))
-        folder = f"{base}/{chunk.content_hash[:16]}"
-        files = []
-        for number, file in enumerate(chunk.files):
-            uri = f"{folder}/{number:05}.jsonl"
-            self.context.objects.upload(file.path, uri)
-            files.append(InputFile(uri, file.records, file.bytes, file.sha256))
-            file.path.unlink()
-        self.context.objects.upload(chunk.index, f"{base}/index.parquet")
-        chunk.index.unlink()
-        return NewChunk(
-            chunk_id=chunk_id,
-            round=1,
-            sequence=chunk.sequence,
-            chunk_key=str(ChunkKey(row.dataset, row.version, 1, chunk.sequence)),
-            records=chunk.records,
-            bytes=chunk.bytes,
-            files=tuple(files),
-            content_hash=chunk.content_hash,
-            index_uri=f"{base}/index.parquet",
-            model_id=self.pipeline.model_id,
-            quota_group=self.pipeline.slots_of(settings.region),
-            request=create_request(
-                settings,
-                self.pipeline,
-                row.dataset,
-                chunk_id,
-                files[0].uri if len(files) == 1 else f"{folder}/",
-            ),
-        )
 
 
 def _lines(

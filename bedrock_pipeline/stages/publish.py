@@ -13,6 +13,7 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.followers import Followed, write_followers
 
 
 class NotCompleteError(BedrockPipelineError):
@@ -55,7 +56,7 @@ def publish_dataset(context: Context, pipeline: Pipeline, dataset: str) -> Publi
     publication = row.publication + 1
     uri = _folder(context, row, publication)
     chunks = context.ledger.chunks.of_dataset(pipeline.name, dataset, row.version)
-    _write_version(context, chunks, uri)
+    followed = _write_version(context, row, chunks, uri)
     context.ledger.datasets.record_publication(
         pipeline.name,
         dataset,
@@ -63,9 +64,12 @@ def publish_dataset(context: Context, pipeline: Pipeline, dataset: str) -> Publi
         publication=publication,
         uri=uri,
         records=progress.records,
+        followers_answered=followed.answered,
+        followers_failed=followed.failed,
     )
     # The pointer in S3 follows the ledger, so that a late second publisher writes what the ledger says.
     current = context.ledger.datasets.ensure(pipeline.name, dataset)
+    progress = context.ledger.datasets.progress(pipeline.name, dataset)
     published = _describe(context, current, progress, current.publication, unchanged=False)
     context.objects.put(_latest(context, row), json.dumps(_pointer(published)).encode())
     return published
@@ -82,24 +86,40 @@ def _must_be_complete(row: DatasetRow, progress: DatasetProgress) -> None:
             f"{progress.uncollected} of {progress.chunks} chunks of dataset {row.dataset!r} have no results yet ({states}).",
             "The sensors go on by themselves; `bedrock-pipeline status` shows what each chunk waits for.",
         )
-    if progress.answered + progress.final_errors != progress.records:
+    if progress.leftovers:
+        raise NotCompleteError(
+            f"{progress.leftovers} records of dataset {row.dataset!r} wait for the next round, or for a person.",
+            "`bedrock-pipeline status` tells which, and why.",
+        )
+    settled = progress.answered + progress.final_errors - progress.followers_settled
+    if settled != progress.records - progress.followers:
         raise NotCompleteError(
             f"Of {progress.records} records of dataset {row.dataset!r}, {progress.answered} are answered and "
             f"{progress.final_errors} have a final error; the others have neither."
         )
 
 
-def _write_version(context: Context, chunks: list[ChunkRow], uri: str) -> None:
-    parts = [part for chunk in chunks for part in context.objects.list(f"{chunk.parsed_uri}part-")]
-    targets = {f"{uri}part-{number:05}.parquet": part for number, part in enumerate(parts)}
-    for target, part in targets.items():
-        context.objects.copy(part.uri, target)
+def _write_version(context: Context, row: DatasetRow, chunks: list[ChunkRow], uri: str) -> Followed:
+    """The parts of every chunk, then those of the followers; in full before anything points at them."""
+    parts = [
+        part.uri
+        for chunk in chunks
+        if (chunk.answered or 0) + (chunk.final_errors or 0)  # where all are left over, there is no row
+        for part in context.objects.list(f"{chunk.parsed_uri}part-")
+    ]
+    targets = [f"{uri}part-{number:05}.parquet" for number in range(len(parts))]
+    for part, target in zip(parts, targets, strict=True):
+        context.objects.copy(part, target)
+    followed = write_followers(context, row, parts, f"{uri}part-", len(parts))
+    kept = {*targets, *followed.files}
     # What an earlier, larger attempt at this version may have left behind.
-    context.objects.delete(item.uri for item in list(context.objects.list(uri)) if item.uri not in targets)
-    rows = sum(_rows(context, target) for target in targets)
+    context.objects.delete(item.uri for item in list(context.objects.list(uri)) if item.uri not in kept)
+    rows = sum(_rows(context, target) for target in kept)
     expected = sum((chunk.answered or 0) + (chunk.final_errors or 0) for chunk in chunks)
+    expected += row.packed_followers
     if rows != expected:
         raise NotCompleteError(f"The parts beneath {uri} hold {rows} rows where {expected} were collected.")
+    return followed
 
 
 def _describe(

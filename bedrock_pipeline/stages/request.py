@@ -1,7 +1,7 @@
 """The Create request of a chunk.
 
-What belongs here: pure functions from a pipeline and a chunk to the request that Bedrock is sent, and the names
-by which its job is known again.
+What belongs here: pure functions from a pipeline and a chunk to the request that Bedrock is sent, the names by
+which its job is known again, and where its input and output lie.
 """
 
 import re
@@ -55,6 +55,19 @@ def create_request(
             "s3OutputDataConfig": {"s3Uri": output_uri(settings, pipeline.name, dataset, chunk_id)}
         },
         "timeoutDurationInHours": pipeline.timeout_hours,
+    }
+
+
+def create_again(
+    settings: Settings, request: dict[str, Any], pipeline: str, dataset: str, chunk_id: UUID, input_uri: str
+) -> dict[str, Any]:
+    """What Bedrock is asked for a chunk of a later round: as in the round before, under the chunk's own names."""
+    return request | {
+        "jobName": job_name(pipeline, chunk_id),
+        "inputDataConfig": {"s3InputDataConfig": {"s3Uri": input_uri, "s3InputFormat": "JSONL"}},
+        "outputDataConfig": {
+            "s3OutputDataConfig": {"s3Uri": output_uri(settings, pipeline, dataset, chunk_id)}
+        },
     }
 
 

@@ -28,6 +28,8 @@ class SnapshotReport:
     """A snapshot in S3.
 
     Attributes:
+        records: followers included.
+        followers: records whose request another record asks already; they get its answer.
         rejections: number of rows left out, by reason.
         rejected_uri: parquet with position, record id and reason of each of them.
         unchanged: the ledger knew a snapshot of the same content.
@@ -36,6 +38,7 @@ class SnapshotReport:
     uri: str
     content_hash: str
     records: int
+    followers: int
     rejected: int
     rejections: dict[str, int]
     rejected_uri: str
@@ -55,13 +58,15 @@ def take_snapshot(context: Context, pipeline: Pipeline, dataset: str) -> Snapsho
     row = context.ledger.datasets.ensure(pipeline.name, dataset)
     effective = pipeline.for_dataset(row.request)
     source = open_source(context, effective, dataset)
-    plan = SnapshotPlan(request_template(effective), effective.record_id, effective.carry)
+    plan = SnapshotPlan(
+        request_template(effective), effective.record_id, effective.carry, effective.ask_identical_once
+    )
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
         snapshot = write_snapshot(source, plan, Path(folder))
         uri = context.settings.uri(
             context.settings.work_prefix, "snapshots", pipeline.name, dataset, snapshot.content_hash
         )
-        for file in (*snapshot.parts, snapshot.rejected):
+        for file in (*snapshot.parts, *snapshot.follower_parts, snapshot.rejected):
             context.objects.upload(file, f"{uri}/{file.name}")
     rejected = sum(snapshot.rejections.values())
     context.ledger.datasets.record_snapshot(
@@ -70,12 +75,14 @@ def take_snapshot(context: Context, pipeline: Pipeline, dataset: str) -> Snapsho
         uri=f"{uri}/",
         content_hash=snapshot.content_hash,
         records=snapshot.records,
+        followers=snapshot.followers,
         rejected=rejected,
     )
     return SnapshotReport(
         uri=f"{uri}/",
         content_hash=snapshot.content_hash,
         records=snapshot.records,
+        followers=snapshot.followers,
         rejected=rejected,
         rejections=snapshot.rejections,
         rejected_uri=f"{uri}/rejected.parquet",

@@ -18,6 +18,7 @@ from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
 from bedrock_pipeline.stages.backoff import delay
 from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.on_demand import Answered, CallsRefused, answer_chunk
 
 
 class SubmissionRefusedError(BedrockPipelineError):
@@ -62,7 +63,7 @@ class Clocks:
 CLOCKS = Clocks(time.monotonic, lambda: datetime.now(UTC))
 #: AWS refuses signatures that are more than five minutes off.
 _MOST_SKEW = timedelta(minutes=4)
-Outcome = Submitted | PutBack | Unclear | NotNow
+Outcome = Submitted | Answered | PutBack | Unclear | NotNow
 
 
 def submit_chunk(
@@ -75,6 +76,8 @@ def submit_chunk(
 ) -> Outcome:
     """Submit a chunk where it has no job and a slot is free; otherwise say why not.
 
+    A chunk that is too small for a job is answered by on-demand calls instead (`on_demand.py`).
+
     Raises:
         SubmissionRefusedError: Bedrock refused for a reason that waiting does not cure, or for too long.
         SubmissionBlockedError: a person must say what happened (`docs/operating.md`).
@@ -86,13 +89,19 @@ def submit_chunk(
         raise _blocked(chunk_key, chunk.status_message or "")
     if chunk.status == "failed":
         raise _refused(chunk_key, chunk.status_message or "refused")
+    chance = chance or random.Random()  # noqa: S311  # jitter
+    if chunk.mode == "on-demand":
+        outcome = answer_chunk(context, chunk, chance=chance)
+        if isinstance(outcome, CallsRefused):
+            raise _refused(chunk_key, outcome.reason)
+        return outcome
     deadline = clocks.monotonic() + context.settings.lease_s
     intent = context.ledger.submissions.intend(
         chunk.chunk_id, uuid4(), request=chunk.request, lease=context.settings.lease
     )
     if isinstance(intent, NotNow):
         return intent
-    return create_job(context, intent, deadline=deadline, chance=chance or random.Random(), clocks=clocks)  # noqa: S311  # jitter
+    return create_job(context, intent, deadline=deadline, chance=chance, clocks=clocks)
 
 
 def create_job(

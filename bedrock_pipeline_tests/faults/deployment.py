@@ -37,7 +37,13 @@ def deployment(
         endpoints.secret_access_key,
         ("--speed", "2000", *options),
     ) as emulator:
-        changed = {"bedrock_endpoint_url": emulator.url, "lease_s": 10, "settling_s": 0, "max_attempts": 1}
+        changed = {
+            "bedrock_endpoint_url": emulator.url,
+            "bedrock_runtime_endpoint_url": emulator.url,
+            "lease_s": 10,
+            "settling_s": 0,
+            "max_attempts": 1,
+        }
         with open_context(context.settings.model_copy(update=changed | settings)) as here:
             yield here, emulator.control
 

@@ -8,6 +8,7 @@ import pytest
 
 from bedrock_pipeline.aws.jobs import BedrockJobs
 from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.stages.context import Context
@@ -33,7 +34,7 @@ def test_every_effect_is_a_crash_point() -> None:
     """A new method of the ledger, of S3 or of Bedrock must be listed: as an effect or as harmless."""
     ledger = Ledger.__new__(Ledger)
     Ledger.__init__(ledger, "host=127.0.0.1 port=1")
-    kinds: dict[str, type] = {"objects": S3Objects, "jobs": BedrockJobs}
+    kinds: dict[str, type] = {"objects": S3Objects, "jobs": BedrockJobs, "runtime": BedrockRuntime}
     kinds |= {name: type(getattr(ledger, room)) for room, name in ROOMS.items()}
     there = {
         f"{name}.{method}"

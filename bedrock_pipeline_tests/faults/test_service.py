@@ -84,18 +84,36 @@ TROUBLES = (
     *(
         Trouble(name, faults, stays=True, answered=answered)
         for name, faults, answered in (
-            ("lines are missing", ({"kind": "line_missing", "record_ids": ["r1", "r300"]},), (RECORDS - 2,)),
+            ("lines are missing", ({"kind": "line_missing", "record_ids": ["r1", "r300"]},), (RECORDS,)),
             ("lines are doubled", ({"kind": "line_doubled", "rate": 0.2},), (RECORDS,)),
             ("lines are nobody's", ({"kind": "line_extra", "rate": 0.2},), (RECORDS,)),
-            ("lines are cut off", ({"kind": "line_cut", "record_ids": ["r1"]},), (RECORDS - 1,)),
+            ("lines are cut off", ({"kind": "line_cut", "record_ids": ["r1"]},), (RECORDS,)),
             ("there is no manifest", ({"kind": "manifest_missing"},), (RECORDS,)),
             ("the manifest is wrong", ({"kind": "manifest_wrong"},), (RECORDS,)),
             (
-                "records fail",
+                "records fail in a way that passes",
+                ({"kind": "record_error", "record_ids": ["r1", "r2"], "error_code": 429},),
+                (RECORDS,),
+            ),
+            (
+                "records fail for good",
                 ({"kind": "record_error", "record_ids": ["r1"], "error_code": 400},),
                 (RECORDS - 1,),
             ),
         )
+    ),
+    Trouble(
+        "a job fails in a way that passes",
+        (
+            {
+                "kind": "job_ends",
+                "status": "Failed",
+                "message": "Internal server error",
+                "at": 0.4,
+                "times": 1,
+            },
+        ),
+        stays=True,
     ),
     *(
         Trouble(
@@ -105,10 +123,10 @@ TROUBLES = (
             answered=answered,
         )
         for status, answered in (  # which of the two jobs it strikes is chance
-            ("Failed", (RECORDS - 120, RECORDS - 90)),
-            ("PartiallyCompleted", (RECORDS - 120, RECORDS - 90)),
-            ("Stopped", (RECORDS - 120, RECORDS - 90)),
-            ("Expired", (RECORDS - 200, RECORDS - 150)),
+            ("Failed", (RECORDS - 120, RECORDS - 90)),  # for a reason that asking again may not cure
+            ("PartiallyCompleted", (RECORDS,)),
+            ("Stopped", (RECORDS,)),  # a person says that it is asked again
+            ("Expired", (RECORDS,)),
         )
     ),
 )

@@ -26,6 +26,7 @@ from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.poll import poll_jobs
 from bedrock_pipeline.stages.publish import publish_dataset
 from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
+from bedrock_pipeline.stages.rounds import roll_over
 from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import SubmissionBlockedError, SubmissionRefusedError, submit_chunk
 from bedrock_pipeline_tests.faults.points import READS
@@ -94,6 +95,7 @@ def watch(context: Context, death: Death, scenario: str | None) -> Context:
         ledger=ledger,
         objects=cast("Any", _Watched(context.objects, "objects", death, changed)),
         jobs=cast("Any", _Watched(context.jobs, "jobs", death, changed)),
+        runtime=cast("Any", _Watched(context.runtime, "runtime", death, changed)),
     )
 
 
@@ -169,6 +171,8 @@ def tick(context: Context, pipeline: Pipeline, scenario: str = "plain") -> bool:
     for chunk in ledger.chunks.to_collect([name], 10):
         with suppress(JobProblemError):
             collect_chunk(context, pipeline, chunk.chunk_key)
+    for row in ledger.rounds.to_roll_over([name], 1):
+        roll_over(context, pipeline, row.dataset)
     for row in ledger.datasets.to_publish([name], 1):
         publish_dataset(context, pipeline, row.dataset)
     now = ledger.datasets.get(name, "d")
@@ -198,6 +202,8 @@ def _as_a_person(context: Context, name: str) -> None:
     chunks = context.ledger.chunks.of_dataset(name, "d", 1)
     if any(chunk.status == "failed" and not chunk.job_arn for chunk in chunks):
         context.ledger.interventions.retry_refused(name, "d")
+    if any(one.held_for == "person" for one in context.ledger.rounds.open_of(name, "d", 1)):
+        context.ledger.interventions.release(name, "d")
     for chunk in chunks:
         if chunk.status == "blocked":
             context.ledger.interventions.resolve_without_job(chunk.chunk_id)

@@ -87,7 +87,7 @@ def test_everything_is_named_by_its_pipeline() -> None:
         assert {f"{pipeline}/{stage}" for stage in stages} <= keys
     assert {sensor.name for sensor in repository.sensor_defs} == {
         *("launch_datasets", "submit_due_chunks", "poll_jobs", "collect_ended_jobs", "publish_datasets"),
-        *("reconcile_submissions", "downstream_assets"),
+        *("reconcile_submissions", "roll_over_leftovers", "downstream_assets"),
     }
 
 

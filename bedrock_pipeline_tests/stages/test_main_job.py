@@ -180,7 +180,12 @@ def test_a_record_above_the_file_limit_is_rejected(context: Context, tmp_path: P
         ({"record_id": "key"}, 1, ColumnError, "no column 'key'"),
         ({}, 0, BedrockPipelineError, "holds no JSON object"),
         ({"prompt": "{{ missing }}", "null_text": None}, 1, ColumnError, "missing"),
-        ({"limits": None}, 99, BelowMinimumError, r"99 records.*at least 100.*limits\.min_records"),
+        (
+            {"limits": None, "below_minimum": "fail"},
+            99,
+            BelowMinimumError,
+            r"99 records.*at least 100.*limits\.min_records",
+        ),
     ],
 )
 def test_input_that_is_not_fit_is_a_clear_error(

@@ -1,0 +1,66 @@
+"""Bedrock's on-demand inference.
+
+What belongs here: one call and one answer. Which calls are made, and what follows, stands in `stages/on_demand.py`.
+"""
+
+from typing import TYPE_CHECKING
+
+import orjson
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bedrock_pipeline.aws.errors import Verdict, classify
+from bedrock_pipeline.errors import BedrockPipelineError
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
+
+
+class CallFailedError(BedrockPipelineError):
+    """A call has no answer.
+
+    Attributes:
+        verdict: what the error means.
+        status: HTTP status of the answer; None where none arrived.
+    """
+
+    def __init__(self, verdict: Verdict, status: int | None) -> None:
+        super().__init__(f"The model did not answer: {verdict}.", "")
+        self.verdict = verdict
+        self.status = status
+
+
+class BedrockRuntime:
+    """On-demand calls through one client (`clients.runtime_client`); safe to use from several threads."""
+
+    def __init__(self, client: "BedrockRuntimeClient") -> None:
+        self._client = client
+
+    def ask(self, model_id: str, body: bytes, *, converse: bool = False) -> bytes:
+        """Send one call, in one HTTP attempt.
+
+        Args:
+            model_id: the model.
+            body: the request body, as in `modelInput` of a batch record.
+            converse: whether it is a body of the Converse operation rather than the model's own.
+
+        Returns:
+            The answer as JSON, as in `modelOutput` of a batch record.
+
+        Raises:
+            CallFailedError: there is none.
+        """
+        try:
+            if not converse:
+                answer = self._client.invoke_model(
+                    modelId=model_id, body=body, contentType="application/json", accept="application/json"
+                )
+                return answer["body"].read()
+            said = self._client.converse(modelId=model_id, **orjson.loads(body))
+            return orjson.dumps(
+                {name: value for name, value in said.items() if name != "ResponseMetadata"}, default=str
+            )
+        except ClientError as error:
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            raise CallFailedError(classify(error), status) from error
+        except BotoCoreError as error:
+            raise CallFailedError(classify(error), None) from error

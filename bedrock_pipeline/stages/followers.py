@@ -1,0 +1,116 @@
+"""Followers of a dataset: records that get another record's answer.
+
+What belongs here: fetching their files from the snapshot, and what becomes of them when a dataset is packed and
+published. The joins are `records.followers`.
+"""
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bedrock_pipeline.ledger.rows import DatasetRow
+from bedrock_pipeline.records.followers import FollowerRows, followers_of
+from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
+from bedrock_pipeline.stages.context import Context
+
+#: Rows of one part at the most.
+_PART_ROWS = 100_000
+
+
+@dataclass(slots=True)
+class Followed:
+    """The published rows of followers: their files, and how many have an answer or an error."""
+
+    files: list[str] = field(default_factory=list)
+    answered: int = 0
+    failed: int = 0
+
+
+def write_followers(context: Context, row: DatasetRow, parts: list[str], prefix: str, first: int) -> Followed:
+    """Write the followers' rows as further parts of a published version.
+
+    Args:
+        context: the deployment.
+        row: the dataset.
+        parts: every part of the results of what was asked.
+        prefix: URIs of the parts up to their number.
+        first: number of the first part to write.
+    """
+    followed = Followed()
+    if not row.packed_followers:
+        return followed
+    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
+        folder = Path(name)
+        with FollowerRows(follower_files(context, row, folder), folder) as joined:
+            schema = _add_leaders(context, joined, parts, folder / "part.parquet")
+            for number, part in enumerate(_written(joined.batches(schema), schema, folder), first):
+                followed.files.append(f"{prefix}{number:05}.parquet")
+                context.objects.upload(part, followed.files[-1])
+                status = pq.read_table(part, columns=["status"])["status"]
+                answered = pc.sum(pc.equal(status, "succeeded")).as_py()
+                followed.answered += answered
+                followed.failed += len(status) - answered
+                part.unlink()
+    return followed
+
+
+def _add_leaders(context: Context, joined: FollowerRows, parts: list[str], local: Path) -> pa.Schema:
+    """Look for leaders in every part; the schema of the results."""
+    schema = pa.schema([])
+    for uri in parts:
+        context.objects.download(uri, local)
+        joined.add(local)
+        found = pq.read_schema(local)
+        # Where nothing was answered, the length of the vectors is not known.
+        if not schema.names or pa.types.is_fixed_size_list(found.field("embedding").type):
+            schema = found
+        local.unlink()
+    return schema
+
+
+def _written(batches: Iterator[pa.RecordBatch], schema: pa.Schema, folder: Path) -> Iterator[Path]:
+    while first := next(batches, None):
+        path, rows = folder / "followers-part.parquet", 0
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for batch in itertools.chain([first], batches):
+                writer.write_batch(batch)
+                rows += batch.num_rows
+                if rows >= _PART_ROWS:
+                    break
+        yield path
+
+
+def follower_files(context: Context, row: DatasetRow, folder: Path) -> list[Path]:
+    """The dataset's followers, in the work folder."""
+    files = []
+    for item in context.objects.list(f"{row.snapshot_uri}followers-"):
+        files.append(folder / item.uri.rpartition("/")[2])
+        context.objects.download(item.uri, files[-1])
+    return files
+
+
+def reject_followers(context: Context, row: DatasetRow, rejected: Path, folder: Path) -> RejectionWriter:
+    """Whoever follows a record that could not be packed is rejected for the same reason.
+
+    Args:
+        context: the deployment.
+        row: the dataset.
+        rejected: parquet file of the records that could not be packed.
+        folder: the work folder.
+
+    Returns:
+        The followers that were rejected, in a closed file.
+    """
+    writer = RejectionWriter(folder / "rejected-followers.parquet")
+    if row.snapshot_followers:
+        with followers_of(follower_files(context, row, folder), rejected) as found:
+            for position, record_id, reason in found:
+                writer.add(Rejection(position, reason, record_id))
+    writer.close()
+    return writer
