@@ -14,7 +14,8 @@ import duckdb
 import pyarrow as pa
 
 _MEMORY = "256MB"
-_ROWS = 4096
+#: Of a batch.
+ROWS = 4096
 #: What a follower has cost: nothing.
 _FREE = {"input_tokens": "0", "output_tokens": "0", "cost_usd": "0.0"}
 
@@ -60,14 +61,13 @@ class FollowerRows:
             quoted = '"' + name.replace('"', '""') + '"'
             source = f"f.{quoted}" if name in own else _FREE.get(name, f"l.{quoted}")
             columns.append(f"{'f.leader_id' if name == 'answered_by' else source} AS {quoted}")
-        reader = self._connection.execute(
+        rows = self._connection.sql(
             f"""SELECT {", ".join(columns)}
                 FROM read_parquet($files, filename = true, file_row_number = true) f
                 JOIN led l ON l.record_id = f.leader_id ORDER BY f.filename, f.file_row_number""",  # noqa: S608  # quoted above
-            {"files": self._files},
-        ).to_arrow_reader(_ROWS)
-        assert reader is not None  # the statement has rows
-        for batch in reader:
+            params={"files": self._files},
+        )
+        for batch in rows.to_arrow_reader(ROWS):
             yield pa.Table.from_batches([batch]).cast(schema).combine_chunks().to_batches()[0]
 
     def close(self) -> None:
@@ -104,4 +104,4 @@ def followers_of(followers: Sequence[Path], rejected: Path) -> Iterator[Iterator
                JOIN read_parquet($rejected) r ON r.record_id = f.leader_id ORDER BY n""",
             {"files": [str(file) for file in followers], "rejected": str(rejected)},
         )
-        yield (row for block in iter(lambda: rows.fetchmany(_ROWS), []) for row in block)
+        yield (row for block in iter(lambda: rows.fetchmany(ROWS), []) for row in block)

@@ -20,7 +20,7 @@ from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.stages.context import Context
 
 #: Rows of one part at the most.
-_PART_ROWS = 100_000
+PART_ROWS = 100_000
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ def _written(batches: Iterator[pa.RecordBatch], schema: pa.Schema, folder: Path)
             for batch in itertools.chain([first], batches):
                 writer.write_batch(batch)
                 rows += batch.num_rows
-                if rows >= _PART_ROWS:
+                if rows >= PART_ROWS:
                     break
         yield path
 
