@@ -133,8 +133,9 @@ def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[d
             {
                 "chunk": chunk.chunk_key,
                 "status": chunk.status,
+                "asked": chunk.mode,
                 "records": chunk.records,
-                "processed": chunk.processed_count or 0,
+                "processed": min(chunk.processed_count or 0, chunk.records),
                 "answered": chunk.answered,
                 "job": chunk.job_arn,
                 "left_over": chunk.leftovers,

@@ -40,7 +40,7 @@ class Verdict:
     def problem(self, accounting: Accounting) -> str | None:
         """What a person must see; None where all is well, or is asked again."""
         chunk = self.chunk
-        if chunk.cancel_requested_at or chunk.mode == "none":
+        if chunk.mode == "none" or (chunk.cancel_requested_at and chunk.status != "completed"):
             return None
         if self.waits_for_person and accounting.leftovers:
             return (

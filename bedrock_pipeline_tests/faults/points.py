@@ -4,6 +4,8 @@ An effect is a method that changes something outside of the process: an object i
 Postgres. Each is a point twice: just before it, and just after it was acknowledged.
 """
 
+from typing import Any
+
 #: What must go wrong (or be wished) for an effect to be reached, and the effects that are reached then.
 SCENARIOS: dict[str, tuple[str, ...]] = {
     "plain": (
@@ -28,6 +30,23 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
     "refused": ("submissions.refuse", "interventions.retry_refused"),
     "conflict": ("submissions.block", "interventions.resolve_without_job"),
     "cancelled": ("interventions.cancel", "jobs.stop"),
+    "left over": ("rounds.enter", "calls.claim", "calls.begin", "calls.record", "runtime.ask"),
+    "left over, and the model is busy": ("calls.put_back",),
+    "left over, and calls are denied": ("calls.refuse",),
+}
+
+_LEFT_OVER = {"kind": "record_error", "record_ids": ["r1", "r2", "r3"], "error_code": 429}
+#: What the service does in a scenario.
+SERVICE_FAULTS: dict[str, tuple[dict[str, Any], ...]] = {
+    "left over": (_LEFT_OVER,),
+    "left over, and the model is busy": (
+        _LEFT_OVER,
+        {"kind": "error", "operation": "InvokeModel", "error": "ThrottlingException", "times": 12},
+    ),
+    "left over, and calls are denied": (
+        _LEFT_OVER,
+        {"kind": "error", "operation": "InvokeModel", "error": "AccessDeniedException", "times": 3},
+    ),
 }
 
 #: Methods that change nothing.
@@ -40,6 +59,7 @@ READS = {
     "chunks": {"by_key", "of_dataset", "by_id", "put_back", "to_collect", "is_final"},
     "rounds": {"to_roll_over", "open_of", "next_sequence"},
     "calls": {"lines", "repeated"},
+    "runtime": set[str](),
     "interventions": {"orphans"},
 }
 
@@ -48,12 +68,6 @@ NOT_KILLED_YET = {
     "datasets.request": "one commit of the command line; the user sees that it did not come back, and types it again",
     "datasets.launched": "a mark for the sensor: without it the dataset is asked for once more, which changes nothing",
     "rounds.hold": "a mark for a person; without it the sensor asks once more, and it is held again",
-    "rounds.enter": "scenario to come",
-    "calls.claim": "scenario to come",
-    "calls.begin": "scenario to come",
-    "calls.record": "scenario to come",
-    "calls.put_back": "scenario to come",
-    "calls.refuse": "scenario to come",
     "interventions.release": "one commit of the command line; who typed it sees that it did not come back",
     "interventions.adopt": "one commit, reached only after a database was restored",
 }

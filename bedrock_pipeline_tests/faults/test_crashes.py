@@ -9,11 +9,12 @@ import pytest
 from bedrock_pipeline.aws.jobs import BedrockJobs
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.aws.runtime import BedrockRuntime
+from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline_tests.faults.invariants import dataset, settled
-from bedrock_pipeline_tests.faults.points import NOT_KILLED_YET, READS, SCENARIOS
+from bedrock_pipeline_tests.faults.points import NOT_KILLED_YET, READS, SCENARIOS, SERVICE_FAULTS
 from bedrock_pipeline_tests.faults.worker import ROOMS, Death, move_clock, run
 
 #: How many points the recovering process passes before it dies too; None lets it live.
@@ -46,6 +47,14 @@ def test_every_effect_is_a_crash_point() -> None:
     assert there == killed | set(NOT_KILLED_YET)
 
 
+@pytest.fixture
+def service(stack_endpoints: Endpoints) -> Iterator[Control]:
+    """The emulator of this process's tests; its faults end with the test."""
+    control = Control(stack_endpoints.bedrock_endpoint_url)
+    yield control
+    control.clear_faults()
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize(("scenario", "effect", "after", "second"), list(trials()))
 def test_a_death_loses_nothing_and_pays_nothing_twice(
@@ -57,9 +66,12 @@ def test_a_death_loses_nothing_and_pays_nothing_twice(
     effect: str,
     after: bool,
     second: int | None,
+    service: Control,
 ) -> None:
     settings = context.settings.model_copy(update={"lease_s": 10, "settling_s": 0})
     one, log = dataset(tmp_path), tmp_path / "worker.log"
+    for fault in SERVICE_FAULTS.get(scenario, ()):
+        service.add_fault(**fault)
     entry: dict[str, object] = {
         "point": f"{'after' if after else 'before'} {effect}",
         "scenario": scenario,

@@ -12,6 +12,8 @@ import pytest
 from dagster_aws.s3 import S3Resource
 
 from bedrock_pipeline.definitions import defs
+from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.orchestration import Names, build_definitions
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.orchestration.resources import DeploymentResource
@@ -174,3 +176,28 @@ def test_input_that_is_not_fit_ends_the_wish_and_shows_red(
     assert not run(definitions, instance, launch, raises=False)
     assert materialized(instance, "input_dataset") == set()
     assert context.ledger.datasets.to_launch(["p"], 1) == []
+
+
+def test_leftovers_roll_over_through_the_sensors_and_their_chunk_stays_green(
+    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance, stack_endpoints: Endpoints
+) -> None:
+    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control.add_fault("record_error", record_ids=["r1", "r2"], error_code=429)
+    context.ledger.datasets.request("p", "d", {}, launch=True)
+    for sensor in ("launch_datasets", "submit_due_chunks"):
+        assert run(definitions, instance, tick(definitions, instance, sensor)[0])
+    while poll_jobs(context, ["p"]).in_flight:
+        pass
+    control.clear_faults()
+    assert run(definitions, instance, tick(definitions, instance, "collect_ended_jobs")[0])
+    assert materialized(instance, "parsed_results") == {CHUNK}
+    assert tick(definitions, instance, "publish_datasets") == []
+    [following] = tick(definitions, instance, "roll_over_leftovers")
+    assert (following.run_key, following.job_name) == ("next_round:p:d:1", "p_next_round")
+    assert run(definitions, instance, following)
+    assert instance.get_dynamic_partitions("p_chunks") == [CHUNK, "d--r2-00000"]
+    assert tick(definitions, instance, "roll_over_leftovers") == []
+    for sensor in ("submit_due_chunks", "collect_ended_jobs", "publish_datasets"):
+        assert run(definitions, instance, tick(definitions, instance, sensor)[0])
+    assert materialized(instance, "results") == {"d"}
+    assert context.ledger.datasets.progress("p", "d").answered == 120
