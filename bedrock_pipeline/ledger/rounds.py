@@ -11,9 +11,6 @@ from bedrock_pipeline.ledger.chunks import insert_chunks
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow, NewChunk
 
-#: Leftovers that a dataset may roll over: all of a cancelled one, which end as final errors.
-_READY = "o.held_for IS NULL OR d.cancel_requested_at IS NOT NULL"
-
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
@@ -36,20 +33,22 @@ class Rounds:
         self._database = database
 
     def to_roll_over(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
-        """Datasets whose every chunk is collected and that have leftovers which need not wait."""
+        """Datasets whose every chunk is collected and that have leftovers which need not wait.
+
+        Those of a cancelled dataset wait for nobody: they end as final errors.
+        """
         rows = self._database.fetch(
-            f"""SELECT d.* FROM bedrock_pipeline.datasets d
-                WHERE d.packed_hash IS NOT NULL AND d.published_version IS DISTINCT FROM d.version
-                  AND d.pipeline = ANY(%s)
-                  AND EXISTS (
-                    SELECT FROM bedrock_pipeline.leftovers o JOIN bedrock_pipeline.chunks c USING (chunk_id)
-                    WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
-                      AND o.rolled_at IS NULL AND ({_READY}))
-                  AND NOT EXISTS (
-                    SELECT FROM bedrock_pipeline.chunks c
-                    WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
-                      AND c.collected_at IS NULL)
-                ORDER BY d.packed_at LIMIT %s""",  # noqa: S608  # a constant of ours
+            """SELECT d.* FROM bedrock_pipeline.datasets d JOIN (
+                   SELECT DISTINCT c.pipeline, c.dataset, c.dataset_version AS version
+                   FROM bedrock_pipeline.leftovers o JOIN bedrock_pipeline.chunks c USING (chunk_id)
+                   JOIN bedrock_pipeline.datasets d USING (pipeline, dataset)
+                   WHERE o.rolled_at IS NULL AND (o.held_for IS NULL OR d.cancel_requested_at IS NOT NULL)
+               ) AS ready USING (pipeline, dataset, version)
+               WHERE d.pipeline = ANY(%s) AND NOT EXISTS (
+                   SELECT FROM bedrock_pipeline.chunks c
+                   WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+                     AND c.collected_at IS NULL)
+               ORDER BY d.packed_at, d.pipeline, d.dataset LIMIT %s""",
             (pipelines, limit),
         )
         return [DatasetRow.of(row) for row in rows]

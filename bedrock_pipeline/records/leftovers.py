@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 #: Code of an answer that breaks the schema that it was asked for; asked again, a model may keep it.
-INVALID_ANSWER: Final = "invalid-answer"
+INVALID_ANSWER: Final = "answer-invalid"
 #: Code of a record that its job's output does not mention.
 MISSING: Final = "missing"
 #: Code of a record that is not asked, since too few are left for a job and the policy is `fail`.

@@ -39,7 +39,7 @@ LINE = b'{"recordId":"a","modelInput":{"text":"x\\",\\"modelInput\\":1"}}\n'
         ("ResourceNotFoundException", False),
         ("missing", True),
         ("unknown", True),
-        ("invalid-answer", True),
+        ("answer-invalid", True),
         ("answer-shape", False),
         ("cancelled", False),
         ("job-failed", False),
