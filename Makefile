@@ -32,7 +32,7 @@ test: install  ## every test but the fault suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not faults" $(ARGS)
 
 test-faults: install  ## processes killed at every crash point; writes reports/faults.json
-	$(BIN)/python -m pytest -m faults $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m faults $(ARGS)
 
 bench-emulator: install  ## how much the emulator bears
 	$(BIN)/python benchmarks/emulator.py

@@ -8,13 +8,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.poll import poll_jobs
 from bedrock_pipeline.stages.snapshot import take_snapshot
-from bedrock_pipeline.stages.submit import Submitted, submit_chunk
+from bedrock_pipeline.stages.submit import PutBack, Submitted, submit_chunk
 
 
 def run(*words: str) -> Result:
@@ -51,6 +53,35 @@ def test_status_of_a_dataset_says_what_each_chunk_waits_for(context: Context, tm
     shown = run("status", "p", "d", "--json").stdout
     assert {row["chunk"]: row["status"] for row in json.loads(shown)} == {first: "queued", second: "pending"}
     assert "secret" not in shown
+
+
+def test_status_says_why_a_chunk_waits_and_until_when(
+    context: Context, tmp_path: Path, stack_endpoints: Endpoints
+) -> None:
+    first, second = prepared(context, tmp_path)
+    control = Control(stack_endpoints.bedrock_endpoint_url)
+    name = context.ledger.chunks.by_key("p", first).request["jobName"]
+    control.add_fault("error", error="ThrottlingException", job_name=name, times=1)
+    assert isinstance(submit_chunk(context, "p", first), PutBack)
+    control.clear_faults()
+    chunks = {row["chunk"]: row for row in json.loads(run("status", "p", "d", "--json").stdout)}
+    for key in (first, second):  # the refused one, and the other, whose quota group waits with it
+        assert chunks[key]["status"] == "pending"
+        assert chunks[key]["why"].startswith("ThrottlingException")
+        assert chunks[key]["until"]
+    [row] = json.loads(run("status", "--json").stdout)
+    assert row["why"].startswith("1 put back: ThrottlingException")
+    assert row["until"] == chunks[first]["until"]
+    assert "waits until" in run("status").stderr
+
+
+def test_an_orphan_stands_in_status(context: Context, tmp_path: Path) -> None:
+    prepared(context, tmp_path)
+    arn = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/aaaaaaaaaaaa"
+    context.ledger.interventions.record_orphans(
+        [{"job_arn": arn, "job_name": "p-x", "status": "InProgress", "submitted_at": "2026-01-01T00:00:00Z"}]
+    )
+    assert f"Job {arn} (InProgress) carries our name and belongs to no chunk" in run("status").stderr
 
 
 def test_cancel_ends_what_waits_and_stops_what_runs(context: Context, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import hypothesis
 import psycopg
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 from psycopg import sql
 from pydantic import SecretStr
@@ -137,9 +137,11 @@ class Machine(RuleBasedStateMachine):
         self.kills += os.WIFSIGNALED(status)
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, self._log().read_text()
 
-    @precondition(lambda self: self.sleeper is None)
+    # Whether somebody sleeps is chance, so it may not be a precondition: hypothesis would call that flaky.
     @rule(after=st.booleans(), passed=st.integers(0, 4))
     def a_worker_falls_asleep(self, after: bool, passed: int) -> None:
+        if self.sleeper:
+            return
         pid = self._fork(Death(None, after, passed, strike=lambda: os.kill(os.getpid(), signal.SIGSTOP)))
         _, status = os.waitpid(pid, os.WUNTRACED)
         if os.WIFSTOPPED(status):
@@ -148,10 +150,10 @@ class Machine(RuleBasedStateMachine):
         else:
             assert os.WEXITSTATUS(status) == 0, self._log().read_text()
 
-    @precondition(lambda self: self.sleeper is not None)
     @rule()
     def the_sleeper_wakes(self) -> None:
-        assert self.sleeper
+        if self.sleeper is None:
+            return
         pid, _ = self.sleeper
         self.sleeper = None
         os.kill(pid, signal.SIGCONT)

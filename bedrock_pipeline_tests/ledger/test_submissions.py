@@ -312,6 +312,18 @@ def test_a_wish_to_cancel_is_obeyed_at_the_next_safe_point(ledger: Ledger) -> No
     assert ledger.interventions.retry_refused("p", "d") == 0
 
 
+def test_a_limit_that_is_lowered_while_all_slots_are_taken_frees_none_before_its_time(ledger: Ledger) -> None:
+    chunk_ids = enter(ledger, 5, max_jobs=3)
+    for number in range(3):
+        accepted(ledger, chunk_ids[number], f"arn:{number}")
+    enter(ledger, 1, max_jobs=1, dataset="e")  # the pipeline's limit was lowered meanwhile
+    for ended, free in ((0, 0), (1, 0), (2, 1)):
+        ledger.jobs.observe([seen(f"arn:{ended}", "completed")])
+        assert len(ledger.submissions.due(["p"], 10)) == free
+        refused = isinstance(intend(ledger, chunk_ids[3]), NotNow)
+        assert refused == (free == 0)
+
+
 def test_jobs_of_others_use_slots(ledger: Ledger) -> None:
     enter(ledger, 5, max_jobs=3)
     ledger.jobs.record_others({"m": 2, "another": 7})

@@ -168,6 +168,36 @@ def test_a_chunk_without_a_slot_is_green_and_missing(
     assert materialized(instance, "submitted_jobs") == set()
 
 
+def test_what_was_put_back_tells_why_and_until_when_in_the_ui(
+    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance, stack_endpoints: Endpoints
+) -> None:
+    context.ledger.datasets.request("p", "d", {}, launch=True)
+    assert run(definitions, instance, tick(definitions, instance, "launch_datasets")[0])
+    name = context.ledger.chunks.by_key("p", CHUNK).request["jobName"]
+    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control.add_fault(
+        "error",
+        operation="CreateModelInvocationJob",
+        error="ThrottlingException",
+        message="Too many requests",
+        job_name=name,
+        times=1,
+    )
+    assert run(definitions, instance, tick(definitions, instance, "submit_due_chunks")[0])
+    assert materialized(instance, "submitted_jobs") == set()
+    [record] = instance.fetch_observations(Names("p").asset("submitted_jobs"), limit=9).records
+    observation = record.asset_observation
+    assert observation is not None
+    assert observation.partition == CHUNK
+    told = observation.metadata
+    assert told["reason"].value == "ThrottlingException: Too many requests"
+    chunk = context.ledger.chunks.by_key("p", CHUNK)
+    assert told["next_try"].value == pytest.approx(chunk.next_attempt_at.timestamp())
+    assert told["attempts"].value == 1
+    assert "waits_since" in told
+    assert tick(definitions, instance, "submit_due_chunks") == [], "nothing is asked for before that time"
+
+
 def test_input_that_is_not_fit_ends_the_wish_and_shows_red(
     context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
