@@ -56,7 +56,7 @@ class Pipeline(BaseModel):
         family: whose bodies the model takes, where its id does not tell: `claude`, `nova`, …
         invocation: `Converse` for Converse's body in place of the model's own.
         images: columns with images: bytes, data URI, base64, s3:// URI or absolute path, or a list of them.
-        answer_schema: a pydantic model or a JSON schema; its properties become columns (`docs/models.md`).
+        answer_schema: a pydantic model or a JSON schema, also as text; its properties become columns (`docs/models.md`).
         answer_by: how the model is asked to keep it: by a `tool` that it must use, or by `schema`, the service's
             structured output.
         limits: limits of the model in this account; None takes Bedrock's defaults.
@@ -83,7 +83,7 @@ class Pipeline(BaseModel):
     family: str | None = None
     invocation: Literal["InvokeModel", "Converse"] = "InvokeModel"
     images: tuple[str, ...] = ()
-    answer_schema: type[BaseModel] | dict[str, Any] | None = None
+    answer_schema: type[BaseModel] | dict[str, Any] | str | None = None
     answer_by: Literal["tool", "schema"] = "tool"
     record_id: str | None = None
     carry: tuple[str, ...] = ()
@@ -134,9 +134,8 @@ class Pipeline(BaseModel):
     @property
     def answer_format(self) -> AnswerFormat | None:
         """The form of a structured answer; None where none is asked for."""
-        if self.answer_schema is None:
-            return None
-        return AnswerFormat(AnswerSchema(self.answer_schema).schema, self.answer_by)
+        schema = self._answer_schema()
+        return AnswerFormat(schema.schema, self.answer_by) if schema else None
 
     def answer_columns(self) -> AnswerColumns | None:
         """The columns of a structured answer; None where none is asked for.
@@ -144,9 +143,13 @@ class Pipeline(BaseModel):
         Raises:
             AnswerSchemaError: the schema cannot be asked for.
         """
-        if self.answer_schema is None:
-            return None
-        return AnswerColumns(AnswerSchema(self.answer_schema), {*RESERVED, *self.carry})
+        schema = self._answer_schema()
+        return AnswerColumns(schema, {*RESERVED, *self.carry}) if schema else None
+
+    def _answer_schema(self) -> AnswerSchema | None:
+        if isinstance(self.answer_schema, str):
+            return AnswerSchema.from_text(self.answer_schema)
+        return None if self.answer_schema is None else AnswerSchema(self.answer_schema)
 
     @property
     def effective_limits(self) -> Limits:

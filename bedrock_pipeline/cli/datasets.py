@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 import pyarrow.csv as pa_csv
 import pyarrow.dataset as pa_dataset
 import pyarrow.parquet as pq
@@ -22,6 +21,7 @@ from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.models.structured import AnswerSchema, AnswerSchemaError
+from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.orchestration.resources import settings_here
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.stages.context import Context, open_context
@@ -61,15 +61,11 @@ def dataset_request(
     return {name: value for name, value in given.items() if value}
 
 
-def _read_schema(file: Path) -> dict[str, Any]:
-    try:
-        given = orjson.loads(file.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise AnswerSchemaError(f"{file} is not JSON: {error}.") from error
-    if not isinstance(given, dict):
-        raise AnswerSchemaError(f"{file} holds no JSON object.", 'A schema is {"type": "object", …}.')
-    AnswerSchema(given)  # what is wrong with it is told here rather than in a run
-    return given
+def _read_schema(file: Path) -> str:
+    """The schema as text: its order, in which models answer, would not survive a JSON column."""
+    text = file.read_text(encoding="utf-8")
+    AnswerSchema.from_text(text)  # what is wrong with it is told here rather than in a run
+    return text
 
 
 @click.command()
@@ -233,6 +229,8 @@ def _write(source: pa_dataset.Dataset, out: Path) -> None:
             for batch in source.to_batches(columns=flat):
                 writer.write_batch(batch)
     else:
+        import orjson
+
         with temporary.open("wb") as file:
             for batch in source.to_batches():
                 file.writelines(

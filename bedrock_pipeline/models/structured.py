@@ -5,7 +5,7 @@ service takes: "Get validated JSON results from models", Amazon Bedrock user gui
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 import jsonschema
 import orjson
@@ -60,6 +60,24 @@ class AnswerSchema:
                 'Its top is {"type": "object", "properties": {...}}; each property becomes a column.',
             )
         self._validator = jsonschema.Draft202012Validator(self.schema)
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """A schema from its JSON.
+
+        Raises:
+            AnswerSchemaError: it is no JSON object, or cannot be asked for.
+        """
+        try:
+            given = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise AnswerSchemaError(f"The answer's schema is not JSON: {error}.") from error
+        if not isinstance(given, dict):
+            raise AnswerSchemaError(
+                "The answer's schema is no JSON object.",
+                'It looks like {"type": "object", "properties": {...}}.',
+            )
+        return cls(given)
 
     def read(self, answer: Answer) -> dict[str, Any]:
         """The fields of an answer: what the model gave to the tool, else its text as JSON.

@@ -97,7 +97,7 @@ def test_launch_takes_a_schema_and_tells_what_is_wrong_with_it(context: Context,
     file.write_text(json.dumps(schema))
     assert run("launch", "p", "d", "--schema", str(file), "--image", "a", "--image", "b").exit_code == 0
     asked = context.ledger.datasets.ensure("p", "d").request
-    assert asked == {"answer_schema": schema, "images": ["a", "b"]}
+    assert asked == {"answer_schema": file.read_text(), "images": ["a", "b"]}
     one = Pipeline(name="p", model_id="us.anthropic.claude-3-haiku-20240307-v1:0", prompt="{{ text }}")
     assert one.for_dataset(asked).images == ("a", "b")
 

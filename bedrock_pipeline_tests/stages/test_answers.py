@@ -137,17 +137,17 @@ def test_a_model_whose_arn_does_not_tell_its_family_is_read_as_the_user_says(
     assert table["number"].null_count == 0
 
 
-def test_a_schema_can_be_a_datasets_own(context: Context, problems: Path) -> None:
-    schema = {
-        "type": "object",
-        "properties": {"number": {"type": ["integer", "null"]}},
-        "required": ["number"],
-    }
+def test_a_schema_can_be_a_datasets_own_and_keeps_its_order(context: Context, problems: Path) -> None:
+    """The order is the one in which models answer: the reasoning before the number."""
+    number, reasoning = {"type": ["integer", "null"]}, {"type": "string"}
+    schema = {"type": "object", "properties": {"reasoning": reasoning, "number": number}}
     one = pipeline(problems)
-    context.ledger.datasets.request("p", "d", {"answer_schema": schema}, launch=False, new_version=False)
+    request = {"answer_schema": json.dumps({**schema, "required": ["reasoning", "number"]})}
+    context.ledger.datasets.request("p", "d", request, launch=False, new_version=False)
     table = published_table(context, finish(context, one, prepare(context, one)))
     assert table.schema.field("number").type == pa.int64()
     assert table["status"].unique().to_pylist() == ["succeeded"]
+    assert list(json.loads(table["tool_use"][0].as_py())[0]["input"]) == ["reasoning", "number"]
 
 
 def test_an_answer_that_breaks_the_schema_is_a_record_error_that_was_paid_for(
