@@ -4,7 +4,7 @@ from typing import Any
 
 from bedrock_pipeline.models.family import Answer, AnswerFormat, Family, Json, Question, with_answer
 from bedrock_pipeline.models.shape import blocks_at, count_at, joined_text, word_at
-from bedrock_pipeline.models.structured import TOOL, closed, tool
+from bedrock_pipeline.models.structured import TOOL, bound, tool
 
 
 class Claude(Family):
@@ -61,7 +61,7 @@ def _asking(answer: AnswerFormat | None) -> dict[str, Any]:
     if answer is None:
         return {}
     if answer.by == "schema":
-        return {"output_config": {"format": {"type": "json_schema", "schema": closed(answer.schema)}}}
+        return {"output_config": {"format": {"type": "json_schema", "schema": bound(answer.schema)}}}
     description, schema = tool(answer)
     return {
         "tools": [{"name": TOOL, "description": description, "input_schema": schema}],

@@ -14,7 +14,7 @@ from bedrock_pipeline.models.family import (
     with_answer,
 )
 from bedrock_pipeline.models.shape import blocks_at, count_at, joined_text, word_at
-from bedrock_pipeline.models.structured import TOOL, closed, tool
+from bedrock_pipeline.models.structured import TOOL, bound, tool
 
 _COMMON: Final = {"max_tokens": "maxTokens", "top_p": "topP", "stop_sequences": "stopSequences"}
 _INFERENCE: Final = frozenset({"maxTokens", "temperature", "topP", "topK", "stopSequences"})
@@ -69,7 +69,7 @@ def _asking(answer: AnswerFormat | None) -> dict[str, Any]:
     if answer is None:
         return {}
     if answer.by == "schema":
-        schema = {"name": TOOL, "schema": orjson.dumps(closed(answer.schema)).decode()}
+        schema = {"name": TOOL, "schema": orjson.dumps(bound(answer.schema)).decode()}
         return {"outputConfig": {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}}
     description, top = tool(answer)
     spec = {"name": TOOL, "description": description, "inputSchema": {"json": top}}

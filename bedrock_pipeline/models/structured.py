@@ -20,6 +20,12 @@ _TOOL_DESCRIPTION: Final = "Give the answer."
 #: Members of a schema whose values are schemas by name; below the others no member is a name of the user's.
 _BY_NAME: Final = frozenset({"properties", "patternProperties", "dependentSchemas"})
 _DATA: Final = frozenset({"enum", "const", "default", "examples", "required"})
+_UNBOUND: Final = frozenset(
+    {
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+        *("minLength", "maxLength", "maxItems", "uniqueItems", "minProperties", "maxProperties"),
+    }
+)
 Structure: TypeAlias = "type[BaseModel] | Json"
 
 
@@ -115,19 +121,23 @@ def tool(answer: AnswerFormat) -> tuple[str, dict[str, Any]]:
     return answer.schema.get("description", _TOOL_DESCRIPTION), top
 
 
-def closed(schema: Any) -> Any:
-    """The schema with objects that allow no other properties, as structured output requires it."""
+def bound(schema: Any) -> Any:
+    """What structured output takes of a schema: objects are closed, and what it cannot hold a model to is left out.
+
+    That is bounds of numbers, lengths and counts; answers are validated against them all the same.
+    """
     if isinstance(schema, list):
-        return [closed(one) for one in schema]
+        return [bound(one) for one in schema]
     if not isinstance(schema, Mapping):
         return schema
     inner = {
-        name: {key: closed(one) for key, one in value.items()}
+        name: {key: bound(one) for key, one in value.items()}
         if name in _BY_NAME
         else value
         if name in _DATA
-        else closed(value)
+        else bound(value)
         for name, value in schema.items()
+        if name not in _UNBOUND and not (name == "minItems" and value > 1)
     }
     return {**inner, "additionalProperties": False} if "properties" in schema else inner
 

@@ -17,7 +17,7 @@ from bedrock_pipeline.emulator.models.reply import (
     sentence,
     tokens,
 )
-from bedrock_pipeline.emulator.models.structured import is_closed, json_text, value_for
+from bedrock_pipeline.emulator.models.structured import json_text, refusal, value_for
 
 PREFIXES = ("anthropic.claude",)
 _REQUIRED = ("anthropic_version", "max_tokens", "messages")
@@ -108,10 +108,8 @@ def _format(body: Body) -> Any:
         return None
     if form.get("type") != "json_schema" or not isinstance(form.get("schema"), dict):
         raise BodyError("output_config.format.schema: Field required")
-    if not is_closed(form["schema"]):
-        raise BodyError(
-            "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
-        )
+    if why := refusal(form["schema"]):
+        raise BodyError(f"output_config.format.schema: {why}")
     return form["schema"]
 
 

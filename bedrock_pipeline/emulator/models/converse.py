@@ -20,7 +20,7 @@ from bedrock_pipeline.emulator.models.reply import (
     sentence,
     tokens,
 )
-from bedrock_pipeline.emulator.models.structured import is_closed, json_text, value_for
+from bedrock_pipeline.emulator.models.structured import json_text, refusal, value_for
 
 _MEMBERS = (
     *("messages", "system", "inferenceConfig", "toolConfig", "additionalModelRequestFields"),
@@ -101,8 +101,8 @@ def _format(config: Any) -> Any:
         schema = orjson.loads(form["structure"]["jsonSchema"]["schema"])
     except (KeyError, TypeError, orjson.JSONDecodeError):
         raise malformed("#/outputConfig/textFormat: expected a JSON schema as text") from None
-    if not is_closed(schema):
-        raise malformed("#/outputConfig/textFormat: 'additionalProperties' must be explicitly set to false")
+    if why := refusal(schema):
+        raise malformed(f"#/outputConfig/textFormat: {why}")
     return schema
 
 

@@ -13,6 +13,11 @@ import orjson
 from bedrock_pipeline.emulator.models.reply import Body, digest
 
 _DEPTH = 8
+#: Rules that structured output cannot hold a model to.
+_UNBOUND = {
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    *("minLength", "maxLength", "maxItems", "uniqueItems"),
+}
 _FORMATS = {
     "date": "2026-01-15",
     "date-time": "2026-01-15T09:30:00Z",
@@ -34,9 +39,14 @@ def json_text(schema: Any, asked: str) -> str:
     return orjson.dumps(value_for(schema, asked)).decode()
 
 
-def is_closed(schema: Any) -> bool:
-    """Whether every object allows no other properties than its own, as structured output requires it."""
-    return all(node.get("additionalProperties") is False for node in _objects(schema))
+def refusal(schema: Any) -> str | None:
+    """Why structured output does not take a schema; None where it does."""
+    for node in _nodes(schema):
+        if isinstance(node.get("properties"), dict) and node.get("additionalProperties") is not False:
+            return "For 'object' type, 'additionalProperties' must be explicitly set to false"
+        if isinstance(node.get("type"), str) and (extra := sorted(_UNBOUND & node.keys())):
+            return f"For '{node['type']}' type, property '{extra[0]}' is not supported"
+    return None
 
 
 def spoil(body: Body) -> None:
@@ -50,15 +60,14 @@ def spoil(body: Body) -> None:
             block["text"] = block["text"][: len(block["text"]) // 2]
 
 
-def _objects(schema: Any) -> Iterator[dict[str, Any]]:
+def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
     if isinstance(schema, list):
         for one in schema:
-            yield from _objects(one)
+            yield from _nodes(one)
     elif isinstance(schema, dict):
-        if isinstance(schema.get("properties"), dict):
-            yield schema
+        yield schema
         for one in schema.values():
-            yield from _objects(one)
+            yield from _nodes(one)
 
 
 def _value(schema: Any, whole: Any, chance: random.Random, words: list[str], depth: int) -> Any:
