@@ -1,6 +1,7 @@
 """Answers in the shape that the user wants, over the real Postgres, S3 and emulator: typed fields, and vectors."""
 
 import json
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.stages.context import Context, open_context
+from bedrock_pipeline.stages.request import output_folder
 from bedrock_pipeline_tests.emulator.client import emulator
+from bedrock_pipeline_tests.stages import driven
 from bedrock_pipeline_tests.stages.test_main_job import finish, prepare, published_table
 
 ROWS = 120
@@ -150,37 +153,44 @@ def test_a_schema_can_be_a_datasets_own_and_keeps_its_order(context: Context, pr
     assert list(json.loads(table["tool_use"][0].as_py())[0]["input"]) == ["reasoning", "number"]
 
 
-def test_an_answer_that_breaks_the_schema_is_a_record_error_that_was_paid_for(
-    context: Context, problems: Path, stack_endpoints: Endpoints
-) -> None:
+@pytest.fixture
+def breaking(stack_endpoints: Endpoints) -> Iterator[None]:
+    """Every fifth structured answer of a job breaks its schema."""
     control = Control(stack_endpoints.bedrock_endpoint_url)
     control.add_fault("answer_invalid", rate=0.2)
-    one = pipeline(problems, answer_schema=Solution)
+    yield
+    control.clear_faults()
+
+
+@pytest.mark.usefixtures("breaking")
+def test_an_answer_that_breaks_the_schema_is_a_record_error_that_was_paid_for(
+    context: Context, problems: Path
+) -> None:
+    one = pipeline(problems, answer_schema=Solution, max_rounds=1)
     keys = prepare(context, one)
     table = published_table(context, finish(context, one, keys))
-    control.clear_faults()
     rows = table.to_pylist()
     broken = [row for row in rows if row["status"] == "failed"]
     assert 5 < len(broken) < ROWS / 2
     assert {row["error_code"] for row in broken} == {"answer-invalid"}
     assert all("properties/" in row["error_message"] for row in broken), "it says which rule"
     assert all(row["number"] is None and row["input_tokens"] and row["tool_use"] for row in broken)
-    job = context.ledger.chunks.by_key("p", keys[0])
+    chunk = context.ledger.chunks.by_key("p", keys[0])
     manifest = json.loads(
-        next(
-            context.objects.get(item.uri)
-            for item in context.objects.list(f"s3://{context.settings.bucket}/bedrock-jobs/output/")
-            if item.uri.endswith("manifest.json.out")
-        )
+        context.objects.get(f"{output_folder(chunk.frozen_request, chunk.job_arn)}manifest.json.out")  # type: ignore[arg-type]
     )
-    assert (manifest["inputTokenCount"], manifest["outputTokenCount"]) == (
-        sum(row["input_tokens"] for row in rows),
-        sum(row["output_tokens"] for row in rows),
-    )
-    assert (job.input_tokens, job.output_tokens) == (
-        manifest["inputTokenCount"],
-        manifest["outputTokenCount"],
-    )
+    for name, paid in (("input_tokens", "inputTokenCount"), ("output_tokens", "outputTokenCount")):
+        assert sum(row[name] for row in rows) == getattr(chunk, name) == manifest[paid]
+
+
+@pytest.mark.usefixtures("breaking")
+def test_what_broke_the_schema_is_asked_again(context: Context, problems: Path) -> None:
+    rows = driven.finish(context, pipeline(problems, answer_schema=Solution))
+    assert [row["status"] for row in rows] == ["succeeded"] * ROWS
+    [first, again] = driven.chunks(context)
+    assert set(driven.left_over(context, first).values()) == {"answer-invalid"}
+    assert again.records == first.leftovers == len([row for row in rows if row["round"] == 2])
+    assert first.records == first.answered + first.leftovers  # type: ignore[operator]  # it was collected
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.request import output_folder
 from bedrock_pipeline.stages.snapshot import take_snapshot
+from bedrock_pipeline_tests.stages import driven
 from bedrock_pipeline_tests.stages.test_main_job import finish, published_table
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"
@@ -117,3 +118,18 @@ def test_an_image_may_be_named_in_every_way_and_the_snapshot_keeps_its_bytes(
         kept = pq.read_table(stream).to_pylist()
     assert [row["picture"] for row in kept] == good, "the name can be carried along"
     assert [row["__images"] for row in kept] == [[data]] * len(good)
+
+
+@pytest.mark.parametrize("how", [{}, {"invocation": "Converse"}], ids=str)
+def test_few_images_are_asked_on_demand_and_the_same_picture_once(
+    context: Context, tmp_path: Path, how: dict[str, str]
+) -> None:
+    """The SDK encodes Converse's images itself; two rows are alike where prompt and picture are."""
+    pictures = [picture(n // 2, 500) for n in range(6)]
+    rows = pa.table({"id": [f"r{n}" for n in range(6)], "picture": pictures})
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    one = pipeline(tmp_path / "rows.parquet", prompt="What is it?", **how)
+    found = {row["record_id"]: row for row in driven.finish(context, one)}
+    assert {row["status"] for row in found.values()} == {"succeeded"}
+    assert [found[f"r{n}"]["answered_by"] for n in range(6)] == [None, "r0", None, "r2", None, "r4"]
+    assert len({row["output_text"] for row in found.values()}) == 3
