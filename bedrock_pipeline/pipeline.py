@@ -10,7 +10,11 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bedrock_pipeline.intake import Source
+from bedrock_pipeline.models import AnswerFormat, Family, Question, family_of
+from bedrock_pipeline.models.structured import AnswerSchema
+from bedrock_pipeline.records.answers import AnswerColumns
 from bedrock_pipeline.records.limits import Limits, default_limits
+from bedrock_pipeline.records.results import RESERVED
 
 #: What becomes of fewer records than a job may have (docs/answers.md, "Below the minimum").
 BelowMinimum = Literal["on_demand", "pad", "hold", "fail"]
@@ -23,6 +27,11 @@ DATASET_SETTINGS = frozenset(
         "model_id",
         "system",
         "parameters",
+        "family",
+        "invocation",
+        "images",
+        "answer_schema",
+        "answer_by",
         "record_id",
         "carry",
         "column_types",
@@ -44,6 +53,12 @@ class Pipeline(BaseModel):
         record_id: column with the record ids; None derives them from the content.
         carry: columns that are carried along into the results.
         parameters: model parameters such as `max_tokens` and `temperature`.
+        family: whose bodies the model takes, where its id does not tell: `claude`, `nova`, …
+        invocation: `Converse` for Converse's body in place of the model's own.
+        images: columns with images: bytes, data URI, base64, s3:// URI or absolute path, or a list of them.
+        answer_schema: a pydantic model or a JSON schema, also as text; its properties become columns (`docs/models.md`).
+        answer_by: how the model is asked to keep it: by a `tool` that it must use, or by `schema`, the service's
+            structured output.
         limits: limits of the model in this account; None takes Bedrock's defaults.
         quota_group: jobs of one group share the slots; None means this model in this region.
         timeout_hours: hours after which Bedrock gives a job up.
@@ -65,6 +80,11 @@ class Pipeline(BaseModel):
     model_input: str | None = None
     system: str | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
+    family: str | None = None
+    invocation: Literal["InvokeModel", "Converse"] = "InvokeModel"
+    images: tuple[str, ...] = ()
+    answer_schema: type[BaseModel] | dict[str, Any] | str | None = None
+    answer_by: Literal["tool", "schema"] = "tool"
     record_id: str | None = None
     carry: tuple[str, ...] = ()
     column_types: dict[str, str] = Field(default_factory=dict)
@@ -78,7 +98,7 @@ class Pipeline(BaseModel):
     keep_raw_output: bool = False
     daily: bool = False
 
-    @field_validator("carry", mode="before")
+    @field_validator("carry", "images", mode="before")
     @classmethod
     def _as_tuple(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
@@ -87,7 +107,49 @@ class Pipeline(BaseModel):
     def _one_way_to_ask(self) -> Self:
         if (self.prompt is None) == (self.model_input is None):
             raise ValueError("give either prompt (a template) or model_input (a column with the whole body)")
+        if self.images and self.prompt is None:
+            raise ValueError("images go with a prompt; a body in model_input holds its own")
         return self
+
+    @model_validator(mode="after")
+    def _what_the_model_takes(self) -> Self:
+        self.answer_columns()
+        if self.answer_schema is not None and (self.model_family.embeds or self.model_family.name == "raw"):
+            raise ValueError(
+                f"answer_schema: answers of {self.model_id} cannot be read (family {self.model_family.name}); "
+                "say whose bodies the model takes with family or invocation"
+            )
+        if self.prompt is not None and self.model_family.name != "raw":
+            images = ("",) if self.images else ()
+            self.model_family.check(
+                Question(self.prompt, self.system, images=images, answer=self.answer_format)
+            )
+        return self
+
+    @property
+    def model_family(self) -> Family:
+        """The family whose bodies are sent."""
+        return family_of(self.model_id, converse=self.invocation == "Converse", name=self.family)
+
+    @property
+    def answer_format(self) -> AnswerFormat | None:
+        """The form of a structured answer; None where none is asked for."""
+        schema = self._answer_schema()
+        return AnswerFormat(schema.schema, self.answer_by) if schema else None
+
+    def answer_columns(self) -> AnswerColumns | None:
+        """The columns of a structured answer; None where none is asked for.
+
+        Raises:
+            AnswerSchemaError: the schema cannot be asked for.
+        """
+        schema = self._answer_schema()
+        return AnswerColumns(schema, {*RESERVED, *self.carry}) if schema else None
+
+    def _answer_schema(self) -> AnswerSchema | None:
+        if isinstance(self.answer_schema, str):
+            return AnswerSchema.from_text(self.answer_schema)
+        return None if self.answer_schema is None else AnswerSchema(self.answer_schema)
 
     @property
     def effective_limits(self) -> Limits:

@@ -3,7 +3,8 @@
 What belongs here: one call and one answer. Which calls are made, and what follows, stands in `stages/on_demand.py`.
 """
 
-from typing import TYPE_CHECKING
+import base64
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
@@ -55,12 +56,27 @@ class BedrockRuntime:
                     modelId=model_id, body=body, contentType="application/json", accept="application/json"
                 )
                 return answer["body"].read()
-            said = self._client.converse(modelId=model_id, **orjson.loads(body))
+            said = self._client.converse(modelId=model_id, **_decoded(orjson.loads(body)))
             return orjson.dumps(
-                {name: value for name, value in said.items() if name != "ResponseMetadata"}, default=str
+                {name: value for name, value in said.items() if name != "ResponseMetadata"}, default=_encoded
             )
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             raise CallFailedError(classify(error), status) from error
         except BotoCoreError as error:
             raise CallFailedError(classify(error), None) from error
+
+
+def _decoded(body: Any) -> Any:
+    """A Converse body for the SDK, which takes images and documents as bytes and encodes them itself."""
+    for message in body.get("messages", ()):
+        for block in message.get("content", ()):
+            for part in block.values():
+                source = part.get("source") if isinstance(part, dict) else None
+                if isinstance(source, dict) and isinstance(source.get("bytes"), str):
+                    source["bytes"] = base64.b64decode(source["bytes"])
+    return body
+
+
+def _encoded(value: object) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)

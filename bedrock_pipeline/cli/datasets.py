@@ -12,6 +12,7 @@ import click
 import pyarrow.csv as pa_csv
 import pyarrow.dataset as pa_dataset
 import pyarrow.parquet as pq
+import pyarrow.types as pa_types
 from rich.live import Live
 from rich.table import Table
 
@@ -19,9 +20,13 @@ from bedrock_pipeline.aws.filesystem import arrow_filesystem
 from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.models.structured import AnswerSchema, AnswerSchemaError
+from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.orchestration.resources import settings_here
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.stages.context import Context, open_context
+
+SCHEMA_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class NotPublishedError(BedrockPipelineError):
@@ -29,13 +34,38 @@ class NotPublishedError(BedrockPipelineError):
 
 
 def dataset_request(
-    source: str | None, prompt: str | None, record_id: str | None, model: str | None, carry: tuple[str, ...]
+    source: str | None,
+    prompt: str | None,
+    record_id: str | None,
+    model: str | None,
+    carry: tuple[str, ...],
+    images: tuple[str, ...] = (),
+    schema: Path | None = None,
 ) -> dict[str, Any]:
-    """What a dataset sets differently from its pipeline, as the ledger keeps it; paths become absolute."""
-    given = {"prompt": prompt, "record_id": record_id, "model_id": model, "carry": list(carry)}
+    """What a dataset sets differently from its pipeline, as the ledger keeps it; paths become absolute.
+
+    Raises:
+        AnswerSchemaError: the file holds no JSON schema that can be asked for.
+    """
+    given: dict[str, Any] = {
+        "prompt": prompt,
+        "record_id": record_id,
+        "model_id": model,
+        "carry": list(carry),
+        "images": list(images),
+    }
     if source is not None:
         given["source"] = source if source.startswith("s3://") else str(Path(source).absolute())
+    if schema is not None:
+        given["answer_schema"] = _read_schema(schema)
     return {name: value for name, value in given.items() if value}
+
+
+def _read_schema(file: Path) -> str:
+    """The schema as text: its order, in which models answer, would not survive a JSON column."""
+    text = file.read_text(encoding="utf-8")
+    AnswerSchema.from_text(text)  # what is wrong with it is told here rather than in a run
+    return text
 
 
 @click.command()
@@ -46,6 +76,8 @@ def dataset_request(
 @click.option("--record-id", help="Column with the record ids; without one they follow from the content.")
 @click.option("--model", help="Model id or ARN.")
 @click.option("--carry", multiple=True, help="Column to carry into the results; may be repeated.")
+@click.option("--image", "images", multiple=True, help="Column with images; may be repeated.")
+@click.option("--schema", type=SCHEMA_FILE, help="JSON schema of the answers; its properties become columns.")
 @click.option(
     "--new-version", is_flag=True, help="Buy a dataset again that was submitted with other content."
 )
@@ -57,11 +89,13 @@ def launch(
     record_id: str | None,
     model: str | None,
     carry: tuple[str, ...],
+    images: tuple[str, ...],
+    schema: Path | None,
     new_version: bool,
 ) -> None:
     """Ask for a dataset; the daemon's sensors do the rest."""
     check_dataset_key(dataset)
-    request = dataset_request(source, prompt, record_id, model, carry)
+    request = dataset_request(source, prompt, record_id, model, carry, images, schema)
     with open_context(settings_here()) as context:
         context.ledger.datasets.request(pipeline, dataset, request, launch=True, new_version=new_version)
     click.echo(f"asked for {dataset} of {pipeline}; see: bedrock-pipeline status {pipeline} {dataset}")
@@ -190,7 +224,7 @@ def _write(source: pa_dataset.Dataset, out: Path) -> None:
             for batch in source.to_batches():
                 writer.write_batch(batch)
     elif out.suffix == ".csv":
-        flat = [field.name for field in source.schema if field.name != "embedding"]
+        flat = [field.name for field in source.schema if not pa_types.is_nested(field.type)]
         with pa_csv.CSVWriter(temporary, source.schema.empty_table().select(flat).schema) as writer:
             for batch in source.to_batches(columns=flat):
                 writer.write_batch(batch)

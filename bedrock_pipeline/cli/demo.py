@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pa_dataset
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bedrock_pipeline.cli.datasets import dataset_request
+from bedrock_pipeline.cli.datasets import SCHEMA_FILE, dataset_request
 from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.intake import open_location
@@ -45,6 +45,8 @@ class DemoError(BedrockPipelineError):
 @click.option("--prompt", help="Template with {{ column }}; needed with --input.")
 @click.option("--record-id", help="Column with the record ids; without one they follow from the content.")
 @click.option("--model", help="Model id; the emulator answers for it.")
+@click.option("--image", "images", multiple=True, help="Column with images; may be repeated.")
+@click.option("--schema", type=SCHEMA_FILE, help="JSON schema of the answers; its properties become columns.")
 @click.option("--dataset", help="The dataset's key; without one it follows from the input.")
 @click.option("--keep", is_flag=True, help="Leave everything running, with the UI, until Ctrl-C.")
 @click.option("--port", default=0, help="The UI's port; 0 for a free one.")
@@ -55,6 +57,8 @@ def demo(
     prompt: str | None,
     record_id: str | None,
     model: str | None,
+    images: tuple[str, ...],
+    schema: Path | None,
     dataset: str | None,
     keep: bool,
     port: int,
@@ -64,7 +68,7 @@ def demo(
     """Ask a model about every docstring of Python's standard library, or about every row of a file."""
     from bedrock_pipeline.cli.services import running
 
-    pipeline, request = _what(source, prompt, record_id, model)
+    pipeline, request = _what(source, prompt, record_id, model, images, schema)
     key = check_dataset_key(dataset or _key(source, request))
     home = default_home()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -91,22 +95,28 @@ def demo(
 
 
 def _what(
-    source: str | None, prompt: str | None, record_id: str | None, model: str | None
+    source: str | None,
+    prompt: str | None,
+    record_id: str | None,
+    model: str | None,
+    images: tuple[str, ...],
+    schema: Path | None,
 ) -> tuple[str, dict[str, Any]]:
     """Pipeline and request; a file that is not fit is told before anything is started."""
     if source is None:
-        if prompt or record_id:
-            raise click.UsageError("--prompt and --record-id go with --input.")
+        if prompt or record_id or images or schema:
+            raise click.UsageError("--prompt, --record-id, --image and --schema go with --input.")
         return "stdlib_docstrings", dataset_request(None, None, None, model, ())
     if prompt is None:
         raise click.UsageError("--input needs --prompt, a template with {{ column }}.")
     columns = open_location(source, objects=None).columns()  # type: ignore[arg-type]  # a local file needs no S3
     Template(prompt).check(columns)
-    if record_id and record_id not in columns:
-        raise click.UsageError(
-            f"The input has no column {record_id!r}; its columns are: {', '.join(columns)}."
-        )
-    return "own_files", dataset_request(source, prompt, record_id, model, ())
+    for name in filter(None, (record_id, *images)):
+        if name not in columns:
+            raise click.UsageError(
+                f"The input has no column {name!r}; its columns are: {', '.join(columns)}."
+            )
+    return "own_files", dataset_request(source, prompt, record_id, model, (), images, schema)
 
 
 def _key(source: str | None, request: dict[str, Any]) -> str:
@@ -191,12 +201,13 @@ def _summary(key: str, uri: str) -> dict[str, Any]:
 def _show(summary: dict[str, Any], uri: str, home: Path) -> None:
     for name, value in summary.items():
         console.print(f"  {name:14}{value}", highlight=False, soft_wrap=True)
-    answers = pa_dataset.dataset(uri, format="parquet").head(_EXAMPLES, columns=["record_id", "output_text"])
+    answers = pa_dataset.dataset(uri, format="parquet").head(
+        _EXAMPLES, columns=["record_id", "output_text", "tool_use"]
+    )
     console.print("A few answers:")
     for row in answers.to_pylist():
-        console.print(
-            f"  {row['record_id']}: {(row['output_text'] or '(a vector)')[:100]!r}", highlight=False
-        )
+        said = row["output_text"] or row["tool_use"] or "(a vector)"
+        console.print(f"  {row['record_id']}: {said[:100]!r}", highlight=False)
     console.print(f"The UI again: BEDROCK_PIPELINE_HOME={home} bedrock-pipeline dev", soft_wrap=True)
 
 

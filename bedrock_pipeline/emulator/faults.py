@@ -40,6 +40,8 @@ class Kind(StrEnum):
     STATUS_BACKWARDS = "status_backwards"
     #: a record gets an error instead of an answer: `error_code`, `message`
     RECORD_ERROR = "record_error"
+    #: a record's structured answer does not keep the schema that it was asked for
+    ANSWER_INVALID = "answer_invalid"
     #: a line of the output is left out, is there twice, is cut off, or is nobody's
     LINE_MISSING = "line_missing"
     LINE_DOUBLED = "line_doubled"

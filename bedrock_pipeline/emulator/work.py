@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from bedrock_pipeline.emulator.behaviour import Behaviour, DuplicateIds, MissingIds
 from bedrock_pipeline.emulator.faults import JobFaults, Kind
 from bedrock_pipeline.emulator.models import BodyError, Models, Reply
+from bedrock_pipeline.emulator.models.structured import spoil
 from bedrock_pipeline.emulator.store import Job
 
 if TYPE_CHECKING:
@@ -134,6 +135,8 @@ class Answers:
             result["error"] = {"errorCode": fault.error_code, "errorMessage": fault.message}
         else:
             result.update(self._answered(record["modelInput"]))
+            if "modelOutput" in result and self._faults.of_record(Kind.ANSWER_INVALID, record_id):
+                spoil(result["modelOutput"])
         self._counts.errors += "error" in result
         return record_id, orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE)
 

@@ -6,14 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.intake.source import (
-    BATCH_BYTES,
-    BATCH_ROWS,
-    InputError,
-    InputFile,
-    IntakeBatch,
-    positioned,
-)
+from bedrock_pipeline.intake.source import InputError, InputFile, IntakeBatch, batch_rows, positioned
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +40,7 @@ class ParquetSource:
 def _batches(
     file: pq.ParquetFile, name: str, first: str, columns: list[str], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    batches = file.iter_batches(_rows_of_a_batch(file.metadata), columns=columns)
+    batches = file.iter_batches(rows_of_a_batch(file.metadata), columns=columns)
     while True:
         try:
             batch = next(batches, None)
@@ -66,11 +59,11 @@ def _batches(
         yield alike
 
 
-def _rows_of_a_batch(metadata: pq.FileMetaData) -> int:
-    """Fewer rows where they are large."""
+def rows_of_a_batch(metadata: pq.FileMetaData) -> int:
+    """How many rows of a file are read at once: fewer where they are large."""
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     largest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
-    return max(1, min(BATCH_ROWS, BATCH_BYTES // max(largest, 1)))
+    return batch_rows(largest)
 
 
 def _opened(stream: object, name: str) -> pq.ParquetFile:

@@ -91,6 +91,11 @@ def positioned(batches: Iterator[pa.RecordBatch]) -> Iterator[IntakeBatch]:
             position += rows.num_rows
 
 
+def batch_rows(row_bytes: int) -> int:
+    """Rows of a batch where a row has so many bytes: fewer where they are large."""
+    return max(1, min(BATCH_ROWS, BATCH_BYTES // max(row_bytes, 1)))
+
+
 _T = TypeVar("_T")
 
 

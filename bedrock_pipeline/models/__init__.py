@@ -1,9 +1,10 @@
 """Model families: a request body in, a typed answer out.
 
-What belongs here: one file a family, and finding the family of a model id. What does not: prices, prompts, AWS.
+What belongs here: one file a family, finding the family of a model id, and the schema of structured answers. What does
+not: prices, prompts, AWS.
 """
 
-from bedrock_pipeline.models.family import Answer, BodyError, Family
+from bedrock_pipeline.models.family import Answer, AnswerFormat, BodyError, Family, Question
 from bedrock_pipeline.models.registry import family_of
 
-__all__ = ["Answer", "BodyError", "Family", "family_of"]
+__all__ = ["Answer", "AnswerFormat", "BodyError", "Family", "Question", "family_of"]

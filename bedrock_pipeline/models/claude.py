@@ -2,34 +2,68 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import Answer, Json, count_at, joined_text, list_at, word_at
+from bedrock_pipeline.models.family import Answer, AnswerFormat, Family, Json, Question, with_answer
+from bedrock_pipeline.models.shape import blocks_at, count_at, joined_text, word_at
+from bedrock_pipeline.models.structured import TOOL, bound, tool
 
 
-class Claude:
+class Claude(Family):
     """Body and answer of Anthropic's Messages API on Bedrock."""
 
     name = "claude"
-    embeds = False
+    takes = frozenset({"system", "images", "tool", "schema"})
 
     def owns(self, model: str) -> bool:
         """Every model of Anthropic."""
         return model.startswith("anthropic.")
 
-    def body(self, prompt: str, system: str | None, parameters: Json) -> dict[str, Any]:
-        """One user turn; `max_tokens` is required by the API and 1,024 where not given."""
+    def body(self, question: Question) -> dict[str, Any]:
+        """One user turn; `max_tokens` is required by the API and 1,024 where not given.
+
+        Raises:
+            BodyError: the parameters have what a structured answer needs.
+        """
         return {
             "anthropic_version": "bedrock-2023-05-31",
             "max_tokens": 1024,
-            **parameters,
-            **({"system": system} if system else {}),
-            "messages": [{"role": "user", "content": [{"type": "text", "text": prompt}]}],
+            **with_answer(question.parameters, _asking(question.answer)),
+            **({"system": question.system} if question.system else {}),
+            "messages": [
+                {"role": "user", "content": [*question.images, {"type": "text", "text": question.prompt}]}
+            ],
         }
 
+    def image(self, kind: str, data: str) -> dict[str, Any]:
+        """A block of its own."""
+        return {"type": "image", "source": {"type": "base64", "media_type": f"image/{kind}", "data": data}}
+
     def answer(self, output: Json) -> Answer:
-        """All text blocks, joined."""
+        """All blocks: text joined, uses of tools in order."""
+        blocks = blocks_at(output, "content")
         return Answer(
-            text=joined_text(list_at(output, "content")),
+            text=joined_text(blocks),
             stop_reason=word_at(output, "stop_reason"),
             input_tokens=count_at(output, "usage", "input_tokens"),
             output_tokens=count_at(output, "usage", "output_tokens"),
+            tool_use=tuple(
+                {"name": block.get("name"), "input": block.get("input")}
+                for block in blocks
+                if block.get("type") == "tool_use"
+            ),
+            content=blocks
+            if any(block.get("type") not in ("text", "tool_use") for block in blocks)
+            else None,
         )
+
+
+def _asking(answer: AnswerFormat | None) -> dict[str, Any]:
+    """What a body has for a structured answer. A tool is taken by every Claude since 3, a schema since 4.5."""
+    if answer is None:
+        return {}
+    if answer.by == "schema":
+        return {"output_config": {"format": {"type": "json_schema", "schema": bound(answer.schema)}}}
+    description, schema = tool(answer)
+    return {
+        "tools": [{"name": TOOL, "description": description, "input_schema": schema}],
+        "tool_choice": {"type": "tool", "name": TOOL},
+    }

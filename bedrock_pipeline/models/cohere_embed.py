@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bedrock_pipeline.models.family import Answer, BodyError, Json, first_at, member, vector_of
+from bedrock_pipeline.models.family import Answer, Family, Json, Question
+from bedrock_pipeline.models.shape import first_at, member, vector_of
 
 
-class CohereEmbed:
+class CohereEmbed(Family):
     """One text in, one vector out; the API's list of texts holds that one, so that a record is a row."""
 
     name = "cohere-embed"
@@ -16,15 +17,9 @@ class CohereEmbed:
         """Cohere's embedding models."""
         return model.startswith("cohere.embed")
 
-    def body(self, prompt: str, system: str | None, parameters: Json) -> dict[str, Any]:
-        """The text; `input_type` is required by the API and `search_document` where not given.
-
-        Raises:
-            BodyError: a system prompt is given.
-        """
-        if system:
-            raise BodyError("An embedding model takes no system prompt.", "Leave `system` out.")
-        return {"input_type": "search_document", **parameters, "texts": [prompt]}
+    def body(self, question: Question) -> dict[str, Any]:
+        """The text; `input_type` is required by the API and `search_document` where not given."""
+        return {"input_type": "search_document", **question.parameters, "texts": [question.prompt]}
 
     def answer(self, output: Json) -> Answer:
         """The vector; with `embedding_types` in the request the vectors stand below their type."""

@@ -2,39 +2,75 @@
 
 from typing import Any, Final
 
-from bedrock_pipeline.models.family import Answer, Json, count_at, joined_text, list_at, renamed, word_at
+import orjson
+
+from bedrock_pipeline.models.family import (
+    Answer,
+    AnswerFormat,
+    Family,
+    Json,
+    Question,
+    renamed,
+    with_answer,
+)
+from bedrock_pipeline.models.shape import blocks_at, count_at, joined_text, word_at
+from bedrock_pipeline.models.structured import TOOL, bound, tool
 
 _COMMON: Final = {"max_tokens": "maxTokens", "top_p": "topP", "stop_sequences": "stopSequences"}
 _INFERENCE: Final = frozenset({"maxTokens", "temperature", "topP", "topK", "stopSequences"})
 
 
-class Converse:
+class Converse(Family):
     """Body and answer of the Converse API; no model id is its own, a job chooses it."""
 
     name = "converse"
-    embeds = False
+    takes = frozenset({"system", "images", "tool", "schema"})
 
     def owns(self, model: str) -> bool:  # noqa: ARG002  # the interface's
         """None."""
         return False
 
-    def body(self, prompt: str, system: str | None, parameters: Json) -> dict[str, Any]:
-        """One user turn; parameters of inference go where the API has them, others to the top."""
-        given = renamed(parameters, _COMMON)
+    def body(self, question: Question) -> dict[str, Any]:
+        """One user turn; parameters of inference go where the API has them, others to the top.
+
+        Raises:
+            BodyError: the parameters have what a structured answer needs.
+        """
+        given = renamed(question.parameters, _COMMON)
         inference = dict(given.pop("inferenceConfig", {}))
         inference |= {name: given.pop(name) for name in list(given) if name in _INFERENCE}
         return {
-            **given,
+            **with_answer(given, _asking(question.answer)),
             **({"inferenceConfig": inference} if inference else {}),
-            **({"system": [{"text": system}]} if system else {}),
-            "messages": [{"role": "user", "content": [{"text": prompt}]}],
+            **({"system": [{"text": question.system}]} if question.system else {}),
+            "messages": [{"role": "user", "content": [*question.images, {"text": question.prompt}]}],
         }
 
+    def image(self, kind: str, data: str) -> dict[str, Any]:
+        """A block of its own."""
+        return {"image": {"format": kind, "source": {"bytes": data}}}
+
     def answer(self, output: Json) -> Answer:
-        """All text blocks, joined."""
+        """All blocks: text joined, uses of tools in order."""
+        blocks = blocks_at(output, "output", "message", "content")
+        uses = [block["toolUse"] for block in blocks if isinstance(block.get("toolUse"), dict)]
         return Answer(
-            text=joined_text(list_at(output, "output", "message", "content")),
+            text=joined_text(blocks),
             stop_reason=word_at(output, "stopReason"),
             input_tokens=count_at(output, "usage", "inputTokens"),
             output_tokens=count_at(output, "usage", "outputTokens"),
+            tool_use=tuple({"name": use.get("name"), "input": use.get("input")} for use in uses),
+            content=blocks if any(block.keys().isdisjoint({"text", "toolUse"}) for block in blocks) else None,
         )
+
+
+def _asking(answer: AnswerFormat | None) -> dict[str, Any]:
+    """What a body has for a structured answer; which of the two a model takes, its documentation tells."""
+    if answer is None:
+        return {}
+    if answer.by == "schema":
+        schema = {"name": TOOL, "schema": orjson.dumps(bound(answer.schema)).decode()}
+        return {"outputConfig": {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}}
+    description, top = tool(answer)
+    spec = {"name": TOOL, "description": description, "inputSchema": {"json": top}}
+    return {"toolConfig": {"tools": [{"toolSpec": spec}], "toolChoice": {"tool": {"name": TOOL}}}}

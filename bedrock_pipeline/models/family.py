@@ -1,13 +1,14 @@
 """What a model family must be able to do.
 
-What belongs here: the interface, its answer, and reading a member of an answer that may have any shape. Shapes
-of bodies and answers: the model parameter pages of the Amazon Bedrock user guide, and `InvokeModel`'s
-documentation.
+What belongs here: the interface, its question and its answer. A new family is a file beside this one with a subclass
+of `Family`, and a line in `registry.py`. Shapes of bodies and answers: the model parameter pages of the Amazon Bedrock
+user guide, and `InvokeModel`'s documentation.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Literal
 
 from bedrock_pipeline.errors import BedrockPipelineError
 
@@ -23,6 +24,37 @@ class AnswerShapeError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """A structured answer that is asked for.
+
+    Attributes:
+        schema: JSON schema of an object, without references.
+        by: `tool`, a tool that the model is made to use; or `schema`, the service's structured output.
+    """
+
+    schema: Json
+    by: Literal["tool", "schema"] = "tool"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a model, whatever its family.
+
+    Attributes:
+        parameters: go into the body in the model's own words. `max_tokens`, `temperature`, `top_p` and
+            `stop_sequences` are understood by every family that has them, so that a pipeline can change its model.
+        images: what the family's `image` made of them; they stand before the prompt.
+        answer: the form of the answer; None leaves it to the model.
+    """
+
+    prompt: str
+    system: str | None = None
+    parameters: Json = field(default_factory=dict)
+    images: Sequence[Any] = ()
+    answer: AnswerFormat | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a model said, whatever its family.
 
@@ -32,6 +64,8 @@ class Answer:
         stop_reason: in the model's own word.
         input_tokens: tokens that were read; None where the answer does not say.
         output_tokens: tokens that were written; None where the answer does not say.
+        tool_use: `{"name", "input"}` of each use of a tool, in order.
+        content: all content blocks as the model gave them, where one is neither text nor the use of a tool.
     """
 
     text: str | None = None
@@ -39,122 +73,76 @@ class Answer:
     stop_reason: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    tool_use: tuple[Json, ...] = ()
+    content: list[Any] | None = None
 
 
-class Family(Protocol):
-    """Models that share the shape of body and answer.
+#: What a family may take: a system prompt, images, a structured answer by tool or by schema.
+Feature = Literal["system", "images", "tool", "schema"]
+_ASKED: Final[Mapping[Feature, str]] = {
+    "system": "a system prompt",
+    "images": "images",
+    "tool": "a structured answer by tool",
+    "schema": "a structured answer by schema",
+}
 
-    `parameters` go into the body in the model's own words. `max_tokens`, `temperature`, `top_p` and
-    `stop_sequences` are understood by every family that has them, so that a pipeline can change its model.
-    """
 
-    name: str
+class Family(ABC):
+    """Models that share the shape of body and answer: a file each, and a line in `registry.py`."""
+
+    name: ClassVar[str]
     #: Whether answers are vectors.
-    embeds: bool
+    embeds: ClassVar[bool] = False
+    takes: ClassVar[frozenset[Feature]] = frozenset()
 
+    @abstractmethod
     def owns(self, model: str) -> bool:
         """Whether a bare model id, such as `anthropic.claude-…`, is of this family."""
-        ...
 
-    def body(self, prompt: str, system: str | None, parameters: Json) -> dict[str, Any]:
-        """The request body that asks `prompt`.
+    @abstractmethod
+    def body(self, question: Question) -> dict[str, Any]:
+        """The request body of a question that asks for nothing but what the family takes.
 
         Raises:
-            BodyError: the family has no such request.
+            BodyError: a parameter is not one of the family's.
         """
-        ...
 
+    @abstractmethod
     def answer(self, output: Json) -> Answer:
         """Read an answer.
 
         Raises:
             AnswerShapeError: it is not of this family's shape.
         """
-        ...
 
+    def image(self, kind: str, data: str) -> Any:  # noqa: ARG002  # for those that take images
+        """An image in the body: its kind (`png`, `jpeg`, `gif` or `webp`) and its base64.
 
-def member(output: object, *path: str) -> Any:
-    """A nested member of an answer.
+        Raises:
+            BodyError: the family takes none.
+        """
+        raise self._refusal("images")
 
-    Raises:
-        AnswerShapeError: it is not there.
-    """
-    value = output
-    for name in path:
-        if not isinstance(value, Mapping) or name not in value:
-            raise AnswerShapeError(f"the answer has no {'.'.join(path)}")
-        value = value[name]
-    return value
+    def check(self, question: Question) -> None:
+        """Refuse what the family does not take.
 
+        Raises:
+            BodyError: says what, and what to do.
+        """
+        asked: dict[Feature, object] = {"system": question.system, "images": question.images}
+        if question.answer:
+            asked[question.answer.by] = question.answer
+        for feature, value in asked.items():
+            if value and feature not in self.takes:
+                raise self._refusal(feature)
 
-def text_at(output: object, *path: str) -> str:
-    """A member that must be text.
-
-    Raises:
-        AnswerShapeError: it is not there, or no text.
-    """
-    value = member(output, *path)
-    if not isinstance(value, str):
-        raise AnswerShapeError(f"{'.'.join(path)} is not text")
-    return value
-
-
-def list_at(output: object, *path: str) -> list[Any]:
-    """A member that must be a list.
-
-    Raises:
-        AnswerShapeError: it is not there, or no list.
-    """
-    value = member(output, *path)
-    if not isinstance(value, list):
-        raise AnswerShapeError(f"{'.'.join(path)} is not a list")
-    return value
-
-
-def first_at(output: object, *path: str) -> Any:
-    """The first element of a member that must be a list.
-
-    Raises:
-        AnswerShapeError: it is not there, no list, or empty.
-    """
-    values = list_at(output, *path)
-    if not values:
-        raise AnswerShapeError(f"{'.'.join(path)} is empty")
-    return values[0]
-
-
-def vector_of(value: object) -> list[float]:
-    """A vector.
-
-    Raises:
-        AnswerShapeError: it is no list of numbers.
-    """
-    if not isinstance(value, list) or not all(type(number) in (float, int) for number in value):
-        raise AnswerShapeError("the embedding is not a list of numbers")
-    return value
-
-
-def word_at(output: object, *path: str) -> str | None:
-    """A member that an answer may lack; None where it is no text. An answer is not lost for want of it."""
-    value = _optional(output, path)
-    return value if isinstance(value, str) else None
-
-
-def count_at(output: object, *path: str) -> int | None:
-    """A count that an answer may lack; None where it is none. An answer is not lost for want of it."""
-    value = _optional(output, path)
-    return value if type(value) is int and 0 <= value < 2**63 else None
-
-
-def joined_text(blocks: list[Any]) -> str:
-    """The text of all content blocks that have one; thinking, tool use and the like have none.
-
-    Raises:
-        AnswerShapeError: a block is no object.
-    """
-    if not all(isinstance(block, Mapping) for block in blocks):
-        raise AnswerShapeError("a content block is no object")
-    return "".join(block["text"] for block in blocks if isinstance(block.get("text"), str))
+    def _refusal(self, feature: Feature) -> BodyError:
+        return BodyError(
+            f"The bodies of {self.name} have no place for {_ASKED[feature]}.",
+            "Leave it out."
+            if self.embeds
+            else "Leave it out, or set invocation='Converse' where the model has it.",
+        )
 
 
 def renamed(parameters: Json, names: Mapping[str, str]) -> dict[str, Any]:
@@ -162,8 +150,15 @@ def renamed(parameters: Json, names: Mapping[str, str]) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in parameters.items()}
 
 
-def _optional(output: object, path: tuple[str, ...]) -> Any:
-    try:
-        return member(output, *path)
-    except AnswerShapeError:
-        return None
+def with_answer(parameters: Json, asked: Json) -> dict[str, Any]:
+    """Parameters, and the members that ask for a structured answer.
+
+    Raises:
+        BodyError: the parameters have one of these members themselves.
+    """
+    if doubled := asked.keys() & parameters.keys():
+        raise BodyError(
+            f"The parameters have {', '.join(sorted(doubled))}, which the structured answer needs.",
+            "Leave them out, or leave out answer_schema.",
+        )
+    return {**parameters, **asked}

@@ -2,35 +2,26 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import Answer, BodyError, Json, count_at, renamed, text_at, word_at
+from bedrock_pipeline.models.family import Answer, Family, Json, Question, renamed
+from bedrock_pipeline.models.shape import count_at, text_at, word_at
 
 
-class Llama:
+class Llama(Family):
     """A prompt in, its continuation out.
 
     The prompt is sent as it is: the marks around turns differ between Llama's generations, so a prompt template
-    holds those of its model.
+    holds those of its model, the system prompt between them.
     """
 
     name = "llama"
-    embeds = False
 
     def owns(self, model: str) -> bool:
         """Every Llama."""
         return model.startswith("meta.llama")
 
-    def body(self, prompt: str, system: str | None, parameters: Json) -> dict[str, Any]:
-        """The prompt; `max_tokens` is `max_gen_len` here.
-
-        Raises:
-            BodyError: a system prompt is given; the body has no place for it.
-        """
-        if system:
-            raise BodyError(
-                "Llama's body has no system prompt.",
-                "Write it into the prompt, between the model's own marks.",
-            )
-        return {**renamed(parameters, {"max_tokens": "max_gen_len"}), "prompt": prompt}
+    def body(self, question: Question) -> dict[str, Any]:
+        """The prompt; `max_tokens` is `max_gen_len` here."""
+        return {**renamed(question.parameters, {"max_tokens": "max_gen_len"}), "prompt": question.prompt}
 
     def answer(self, output: Json) -> Answer:
         """The continuation."""

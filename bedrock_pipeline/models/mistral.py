@@ -2,40 +2,22 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import (
-    Answer,
-    BodyError,
-    Json,
-    count_at,
-    first_at,
-    renamed,
-    text_at,
-    word_at,
-)
+from bedrock_pipeline.models.family import Answer, Family, Json, Question, renamed
+from bedrock_pipeline.models.shape import count_at, first_at, text_at, word_at
 
 
-class Mistral:
+class Mistral(Family):
     """A prompt in, its continuation out. The prompt is sent as it is, with the model's own marks if any."""
 
     name = "mistral"
-    embeds = False
 
     def owns(self, model: str) -> bool:
         """Every model of Mistral."""
         return model.startswith("mistral.")
 
-    def body(self, prompt: str, system: str | None, parameters: Json) -> dict[str, Any]:
-        """The prompt; `stop_sequences` is `stop` here.
-
-        Raises:
-            BodyError: a system prompt is given; the body has no place for it.
-        """
-        if system:
-            raise BodyError(
-                "Mistral's body has no system prompt.",
-                "Write it into the prompt, between the model's own marks.",
-            )
-        return {**renamed(parameters, {"stop_sequences": "stop"}), "prompt": prompt}
+    def body(self, question: Question) -> dict[str, Any]:
+        """The prompt; `stop_sequences` is `stop` here."""
+        return {**renamed(question.parameters, {"stop_sequences": "stop"}), "prompt": question.prompt}
 
     def answer(self, output: Json) -> Answer:
         """The first continuation; models with chat completion give `choices`, the others `outputs`."""

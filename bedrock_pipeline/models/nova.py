@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from bedrock_pipeline.models.converse import Converse
-from bedrock_pipeline.models.family import Json
+from bedrock_pipeline.models.family import Question
 
 _MODELS: Final = tuple(
     f"amazon.nova-{name}" for name in ("micro", "lite", "pro", "premier", "2-lite", "2-pro")
@@ -14,11 +14,12 @@ class Nova(Converse):
     """Converse's shapes, under a version of the schema."""
 
     name = "nova"
+    takes = frozenset({"system", "images", "tool"})
 
     def owns(self, model: str) -> bool:
         """Nova's understanding models; those for images, video, speech and embeddings have other bodies."""
         return model.startswith(_MODELS)
 
-    def body(self, prompt: str, system: str | None, parameters: Json) -> dict[str, Any]:
+    def body(self, question: Question) -> dict[str, Any]:
         """One user turn."""
-        return {"schemaVersion": "messages-v1", **super().body(prompt, system, parameters)}
+        return {"schemaVersion": "messages-v1", **super().body(question)}

@@ -2,20 +2,19 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import Answer, BodyError, Json
+from bedrock_pipeline.models.family import Answer, BodyError, Family, Json, Question
 
 
-class Raw:
+class Raw(Family):
     """Passes the answer through; a prompt cannot be rendered, since nobody knows into what."""
 
     name = "raw"
-    embeds = False
 
     def owns(self, model: str) -> bool:  # noqa: ARG002  # the interface's
         """Every model that no other family owns."""
         return True
 
-    def body(self, prompt: str, system: str | None, parameters: Json) -> dict[str, Any]:  # noqa: ARG002
+    def body(self, question: Question) -> dict[str, Any]:  # noqa: ARG002
         """Refused.
 
         Raises:
@@ -23,7 +22,8 @@ class Raw:
         """
         raise BodyError(
             "The request body of this model is not known.",
-            "Give model_input, a column with the whole body, in place of a prompt.",
+            "Give model_input, a column with the whole body, in place of a prompt; or say whose bodies it takes, "
+            "with family='claude' or another, or invocation='Converse'.",
         )
 
     def answer(self, output: Json) -> Answer:  # noqa: ARG002  # kept in raw_output

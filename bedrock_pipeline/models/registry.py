@@ -8,14 +8,15 @@ import re
 from bedrock_pipeline.models.claude import Claude
 from bedrock_pipeline.models.cohere_embed import CohereEmbed
 from bedrock_pipeline.models.converse import Converse
-from bedrock_pipeline.models.family import Family
+from bedrock_pipeline.models.family import BodyError, Family
 from bedrock_pipeline.models.llama import Llama
 from bedrock_pipeline.models.mistral import Mistral
 from bedrock_pipeline.models.nova import Nova
 from bedrock_pipeline.models.raw import Raw
 from bedrock_pipeline.models.titan_embed import TitanEmbed
 
-_FAMILIES: tuple[Family, ...] = (
+#: Each of them is asked whether a model is its own, in this order; the last one never says no.
+FAMILIES: tuple[Family, ...] = (
     Claude(),
     TitanEmbed(),
     Nova(),
@@ -39,9 +40,23 @@ def bare_model(model_id: str) -> str:
     return _GEOGRAPHY.sub("", name)
 
 
-def family_of(model_id: str, *, converse: bool = False) -> Family:
-    """The family of a model; `Raw` where no other owns it, `Converse` for jobs of that invocation type."""
+def family_of(model_id: str, *, converse: bool = False, name: str | None = None) -> Family:
+    """The family of a model; `Raw` where no other owns it, `Converse` for jobs of that invocation type.
+
+    Args:
+        model_id: an id or ARN.
+        converse: whether the invocation type is `Converse`.
+        name: the family's, where the ARN does not tell.
+
+    Raises:
+        BodyError: there is no family of that name.
+    """
     if converse:
         return _CONVERSE
-    bare = bare_model(model_id)
-    return next(family for family in _FAMILIES if family.owns(bare))
+    if name is None:
+        bare = bare_model(model_id)
+        return next(family for family in FAMILIES if family.owns(bare))
+    named = {family.name: family for family in FAMILIES}
+    if name not in named:
+        raise BodyError(f"There is no model family {name!r}.", f"Families are: {', '.join(named)}.")
+    return named[name]

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import Answer, BodyError, Json, count_at, member, vector_of
+from bedrock_pipeline.models.family import Answer, BodyError, Family, Json, Question
+from bedrock_pipeline.models.shape import count_at, member, vector_of
 
 _DIMENSIONS = (256, 512, 1024)
 
 
-class TitanEmbed:
+class TitanEmbed(Family):
     """One text in, one vector of 256, 512 or 1,024 numbers out."""
 
     name = "titan-embed"
@@ -17,20 +18,19 @@ class TitanEmbed:
         """Titan's text embedding models."""
         return model.startswith("amazon.titan-embed-text")
 
-    def body(self, prompt: str, system: str | None, parameters: Json) -> dict[str, Any]:
-        """The text; an embedding model has no system prompt, so one is refused.
+    def body(self, question: Question) -> dict[str, Any]:
+        """The text.
 
         Raises:
-            BodyError: a system prompt is given, or a dimension that the model does not have.
+            BodyError: a dimension that the model does not have.
         """
-        if system:
-            raise BodyError("An embedding model takes no system prompt.", "Leave `system` out.")
+        parameters = question.parameters
         if parameters.get("dimensions", 256) not in _DIMENSIONS:
             raise BodyError(
                 f"Titan embeddings have no {parameters['dimensions']} dimensions.",
                 "Set parameters.dimensions to 256, 512 or 1024.",
             )
-        return {**parameters, "inputText": prompt}
+        return {**parameters, "inputText": question.prompt}
 
     def answer(self, output: Json) -> Answer:
         """The vector; tokens stand in `inputTextTokenCount`, there is no `usage`."""

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import dagster as dg
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.models import family_of
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
 from bedrock_pipeline.orchestration.offers import kept_offer
@@ -194,4 +193,4 @@ def _launching(opened: Context, pipeline: str, dataset: str) -> Iterator[None]:
 
 
 def _model_kind(pipeline: Pipeline) -> str:
-    return {"claude": "claude", "titan-embed": "aws"}.get(family_of(pipeline.model_id).name, "ai")
+    return {"claude": "claude", "titan-embed": "aws"}.get(pipeline.model_family.name, "ai")

@@ -4,19 +4,23 @@ What belongs here: what a record looks like on the wire. Source: "Format and upl
 in the Amazon Bedrock user guide: a line is `{"recordId": …, "modelInput": {…}}`.
 """
 
+import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from bedrock_pipeline.models import Family
+from bedrock_pipeline.models import AnswerFormat, Family, Question
+from bedrock_pipeline.records import images
 from bedrock_pipeline.records.ids import wire_id
 from bedrock_pipeline.records.template import Template
 
 #: Follows the record id, in which no quote can be (`records.ids.wire_id`).
 _BODY = b',"modelInput":'
 _PLACE = "\ue000place of the prompt\ue000"
+_IMAGES = "\ue000place of the images\ue000"
 
 
 class NotRenderableError(ValueError):
@@ -33,6 +37,8 @@ class RequestTemplate:
         system: system prompt.
         parameters: model parameters.
         null_text: what a null becomes in the prompt; None makes the row not renderable.
+        image_columns: columns with images, of which the snapshot has the bytes in `images.COLUMN`.
+        answer: the form of a structured answer; None leaves it to the model.
 
     Raises:
         BodyError: the family cannot render such a request.
@@ -48,14 +54,23 @@ class RequestTemplate:
         system: str | None = None,
         parameters: Mapping[str, Any] | None = None,
         null_text: str | None = None,
+        image_columns: Sequence[str] = (),
+        answer: AnswerFormat | None = None,
     ) -> None:
+        self.image_columns = tuple(image_columns)
+        self.null_text = null_text
+        self._family = family
         self._template = Template(prompt) if prompt is not None else None
         self._model_input = model_input
-        self._null_text = null_text
         self._before = self._after = b""
+        self._before_images = self._after_images = b""
         if self._template:
-            body = orjson.dumps(family.body(_PLACE, system, parameters or {}))
-            self._before, self._after = body.split(orjson.dumps(_PLACE))
+            question = Question(_PLACE, system, parameters or {}, answer=answer)
+            self._before, self._after = _rendered(family, question).split(orjson.dumps(_PLACE))
+            if image_columns:
+                body = _rendered(family, replace(question, images=(_IMAGES,)))
+                self._before_images, rest = body.split(orjson.dumps(_IMAGES))
+                self._after_images, _ = rest.split(orjson.dumps(_PLACE))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -68,7 +83,7 @@ class RequestTemplate:
             value = row.get(name)
             if isinstance(value, bytes):
                 return f"column {name!r} is binary"
-            if _is_null(value) and (self._null_text is None or not self._template):
+            if _is_null(value) and (self.null_text is None or not self._template):
                 return f"column {name!r} is null"
         return ""
 
@@ -77,7 +92,16 @@ class RequestTemplate:
         parts = (
             (self._template.literals, self._template.names) if self._template else ((), (self._model_input,))
         )
-        return orjson.dumps([self._before.decode(), self._after.decode(), *parts, self._null_text])
+        bodies = self._before, self._after, self._before_images, self._after_images
+        return orjson.dumps(
+            [
+                self._family.name,
+                *(body.decode() for body in bodies),
+                *parts,
+                self.null_text,
+                self.image_columns,
+            ]
+        )
 
     def line(self, record_id: str, row: Mapping[str, Any]) -> bytes:
         """One line of input, with its newline.
@@ -93,13 +117,21 @@ class RequestTemplate:
         if reason := self.why_not(row):
             raise NotRenderableError(reason)
         prompt = self._template.fill([self._text(row.get(name)) for name in self._template.names])
-        return self._before + orjson.dumps(prompt) + self._after
+        pictures = row.get(images.COLUMN) if self.image_columns else None
+        if not pictures:
+            return self._before + orjson.dumps(prompt) + self._after
+        blocks = b",".join(self._image_block(data) for data in pictures)
+        return self._before_images + blocks + self._after_images + orjson.dumps(prompt) + self._after
+
+    def _image_block(self, data: bytes) -> bytes:
+        block = orjson.dumps(self._family.image(images.kind_of(data), _IMAGES))
+        return block.replace(_IMAGES.encode(), base64.b64encode(data))
 
     def _text(self, value: Any) -> str:
         if isinstance(value, str):
             return value
         if _is_null(value):
-            return self._null_text or ""
+            return self.null_text or ""
         if isinstance(value, (bool, dict, list)):
             return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()
         return str(value)
@@ -129,6 +161,12 @@ def readdressed(line: bytes, wire_id: str) -> bytes:
 def body_of(line: bytes) -> bytes:
     """The `modelInput` of a line of input, as it stands there."""
     return line[line.index(_BODY) + len(_BODY) : line.rindex(b"}")]
+
+
+def _rendered(family: Family, question: Question) -> bytes:
+    body = family.body(question)
+    family.check(question)
+    return orjson.dumps(body)
 
 
 def _is_null(value: object) -> bool:

@@ -6,7 +6,7 @@ every record. Source of the lines' form: "View the results of a batch inference 
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
@@ -14,8 +14,10 @@ import pyarrow as pa
 
 from bedrock_pipeline.models import Answer, Family
 from bedrock_pipeline.models.family import AnswerShapeError
+from bedrock_pipeline.models.structured import AnswerInvalidError
+from bedrock_pipeline.records.answers import AnswerColumns
 from bedrock_pipeline.records.ids import wire_id
-from bedrock_pipeline.records.leftovers import LeftoverWriter
+from bedrock_pipeline.records.leftovers import INVALID_ANSWER, LeftoverWriter
 
 #: So many record ids or reasons tell a person what is wrong.
 FEW = 5
@@ -25,6 +27,8 @@ _FIELDS: Final = (
     ("status", pa.string()),
     ("output_text", pa.string()),
     ("embedding", pa.list_(pa.float32())),
+    ("tool_use", pa.string()),
+    ("content_blocks", pa.string()),
     ("raw_output", pa.string()),
     ("stop_reason", pa.string()),
     ("input_tokens", pa.int64()),
@@ -53,7 +57,8 @@ class Accounting:
     Attributes:
         records: without filler records.
         fillers: filler records of the chunk, and how many of them were answered.
-        input_tokens: filler records included, as they are paid for too.
+        unusable: answers that were paid for and are none: of another shape than the family's, or breaking the schema.
+        input_tokens: filler records and unusable answers included, as they are paid for too.
         reasons: of final errors, a few at the most.
         examples: a few ids of records with a final error.
     """
@@ -68,6 +73,7 @@ class Accounting:
     doubled: int = 0
     unknown: int = 0
     malformed: int = 0
+    unusable: int = 0
     lines: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
@@ -91,6 +97,7 @@ class ChunkFacts:
         no_answer: code and message for a record that has no line.
         keep_raw: whether the whole answer is kept as JSON.
         again: whether a record that ends with this code is asked again; its error is final otherwise.
+        columns: columns of structured answers; None where none are asked for.
     """
 
     family: Family
@@ -101,6 +108,7 @@ class ChunkFacts:
     no_answer: tuple[str, str]
     keep_raw: bool = False
     again: Callable[[str], bool] = lambda _: False
+    columns: AnswerColumns | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +120,31 @@ class _Error:
         return f"{self.code}: {self.message}" if self.message else self.code
 
 
-def result_schema(carry: pa.Schema, dimension: int | None) -> pa.Schema:
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a record; an answer that is unusable has an error too.
+
+    Attributes:
+        values: of the columns of a structured answer.
+        raw: the whole answer as JSON, where it is kept.
+        was_answered: whether the model answered, usably or not.
+    """
+
+    answer: Answer = field(default_factory=Answer)
+    error: _Error | None = None
+    values: tuple[Any, ...] | None = None
+    raw: str | None = None
+    was_answered: bool = False
+
+
+def result_schema(carry: pa.Schema, dimension: int | None, columns: AnswerColumns | None = None) -> pa.Schema:
     """Columns of the results; the embedding has a fixed size where it is known."""
     types = dict(_FIELDS)
     if dimension:
         types["embedding"] = pa.list_(pa.float32(), dimension)
-    return pa.schema([("record_id", pa.string()), *carry, *types.items()])
+    return pa.schema(
+        [("record_id", pa.string()), *carry, *(columns.fields if columns else ()), *types.items()]
+    )
 
 
 def carried(index: pa.Schema) -> pa.Schema:
@@ -149,45 +176,50 @@ def rows(
     ids = index["record_id"].to_pylist()
     positions = _positions(index, ids)
     answered = bytearray(index.num_rows)
-    errors: dict[int, _Error] = {}
-    schema = result_schema(carried(index.schema), dimension)
+    errors: dict[int, _Outcome] = {}
+    schema = result_schema(carried(index.schema), dimension, facts.columns)
     accounting.fillers = index.num_rows - accounting.records
-    pending: list[tuple[int, Answer | _Error, str | None]] = []
+    pending: list[tuple[int, _Outcome]] = []
     for line in lines:
         accounting.lines += 1
         read = _read(line, positions, facts, accounting, dimension)
         if read is None:
             continue
-        row, outcome, raw = read
-        if answered[row] or (isinstance(outcome, _Error) and row in errors):
+        row, outcome = read
+        if answered[row] or (outcome.error and row in errors):
             accounting.doubled += 1
-        elif isinstance(outcome, _Error):
+            continue
+        accounting.input_tokens += outcome.answer.input_tokens or 0
+        accounting.output_tokens += outcome.answer.output_tokens or 0
+        if outcome.error:
+            accounting.unusable += outcome.was_answered
             errors[row] = outcome
-        else:
-            accounting.doubled += row in errors
-            errors.pop(row, None)
-            answered[row] = 1
-            accounting.input_tokens += outcome.input_tokens or 0
-            accounting.output_tokens += outcome.output_tokens or 0
-            if row >= accounting.records:
-                accounting.fillers_answered += 1
-                continue
-            accounting.answered += 1
-            pending.append((row, outcome, raw))
-            if len(pending) == BATCH_ROWS:
-                yield _batch(pending, index, facts, schema)
-                pending = []
+            continue
+        if row in errors:
+            accounting.doubled += 1
+            accounting.unusable -= errors.pop(row).was_answered
+        answered[row] = 1
+        if row >= accounting.records:
+            accounting.fillers_answered += 1
+            continue
+        accounting.answered += 1
+        pending.append((row, outcome))
+        if len(pending) == BATCH_ROWS:
+            yield _batch(pending, index, facts, schema)
+            pending = []
+    no_answer = _Error(*facts.no_answer)
     for row in range(accounting.records):
         if answered[row]:
             continue
         accounting.missing += row not in errors
-        error = errors.get(row) or _Error(*facts.no_answer)
+        outcome = errors.get(row, _Outcome())
+        error = outcome.error or no_answer
         if leftovers and facts.again(error.code):
             accounting.leftovers += 1
             leftovers.add(row, ids[row], error.code)
             continue
         accounting.failed(ids[row], str(error))
-        pending.append((row, error, None))
+        pending.append((row, replace(outcome, error=error)))
         if len(pending) == BATCH_ROWS:
             yield _batch(pending, index, facts, schema)
             pending = []
@@ -214,7 +246,7 @@ def manifest_discrepancies(manifest: Mapping[str, Any], accounting: Accounting) 
     """Where the manifest's counts differ from the lines."""
     read = {
         "totalRecordCount": accounting.records + accounting.fillers,
-        "successRecordCount": accounting.answered + accounting.fillers_answered,
+        "successRecordCount": accounting.answered + accounting.fillers_answered + accounting.unusable,
         "inputTokenCount": accounting.input_tokens,
         "outputTokenCount": accounting.output_tokens,
     }
@@ -231,7 +263,7 @@ def _read(
     facts: ChunkFacts,
     accounting: Accounting,
     dimension: int | None,
-) -> tuple[int, Answer | _Error, str | None] | None:
+) -> tuple[int, _Outcome] | None:
     try:
         record = _parsed(line)
         row = positions.get(record["recordId"])
@@ -243,21 +275,29 @@ def _read(
         return None
     output = record.get("modelOutput")
     if output is None:
-        return row, _error(record.get("error")), None
+        return row, _Outcome(error=_error(record.get("error")))
+    return row, _outcome(output, facts, dimension)
+
+
+def _outcome(output: object, facts: ChunkFacts, dimension: int | None) -> _Outcome:
+    """What a model's output is worth; the tokens of an answer that is unusable were paid for too."""
+    answer, values, error = Answer(), None, None
     try:
         if not isinstance(output, Mapping):
             raise AnswerShapeError("the answer is no object")
         answer = facts.family.answer(output)
-    except AnswerShapeError as error:
-        return row, _Error("answer-shape", str(error)), None
-    if dimension and len(answer.embedding or []) != dimension:
-        return (
-            row,
-            _Error("answer-shape", f"the vector has {len(answer.embedding or [])} numbers, not {dimension}"),
-            None,
-        )
+        length = len(answer.embedding or [])
+        if dimension and length != dimension:
+            answer = replace(answer, embedding=None)
+            raise AnswerShapeError(f"the vector has {length} numbers, not {dimension}")
+        values = facts.columns.values(answer) if facts.columns else None
+    except AnswerShapeError as problem:
+        error = _Error("answer-shape", str(problem))
+    except AnswerInvalidError as problem:
+        error = _Error(INVALID_ANSWER, str(problem))
     keep = facts.keep_raw or facts.family.name == "raw"
-    return row, answer, orjson.dumps(output).decode() if keep else None
+    raw = orjson.dumps(output).decode() if keep else None
+    return _Outcome(answer, error, values, raw, was_answered=True)
 
 
 def _parsed(line: bytes) -> Any:
@@ -277,20 +317,22 @@ def _error(error: object) -> _Error:
 
 
 def _batch(
-    pending: list[tuple[int, Answer | _Error, str | None]],
+    pending: list[tuple[int, _Outcome]],
     index: pa.Table,
     facts: ChunkFacts,
     schema: pa.Schema,
 ) -> pa.RecordBatch:
-    taken = index.take([row for row, _, _ in pending]).combine_chunks()
-    answers = [outcome if isinstance(outcome, Answer) else Answer() for _, outcome, _ in pending]
-    errors = [outcome if isinstance(outcome, _Error) else None for _, outcome, _ in pending]
+    taken = index.take([row for row, _ in pending]).combine_chunks()
+    answers = [outcome.answer for _, outcome in pending]
+    errors = [outcome.error for _, outcome in pending]
     count = len(pending)
     values: dict[str, Any] = {
         "status": ["failed" if error else "succeeded" for error in errors],
         "output_text": [answer.text for answer in answers],
         "embedding": [answer.embedding for answer in answers],
-        "raw_output": [raw for _, _, raw in pending],
+        "tool_use": [_json(answer.tool_use or None) for answer in answers],
+        "content_blocks": [_json(answer.content) for answer in answers],
+        "raw_output": [outcome.raw for _, outcome in pending],
         "stop_reason": [answer.stop_reason for answer in answers],
         "input_tokens": [answer.input_tokens for answer in answers],
         "output_tokens": [answer.output_tokens for answer in answers],
@@ -303,6 +345,8 @@ def _batch(
         "round": [facts.round] * count,
         "answered_by": [None] * count,
     }
+    for number, column in enumerate(facts.columns.fields if facts.columns else ()):
+        values[column.name] = [outcome.values and outcome.values[number] for _, outcome in pending]
     columns = [
         taken[field.name].combine_chunks()
         if field.name in taken.column_names
@@ -310,6 +354,10 @@ def _batch(
         for field in schema
     ]
     return pa.RecordBatch.from_arrays([_flat(column) for column in columns], schema=schema)
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()
 
 
 def _flat(column: Any) -> pa.Array:

@@ -17,10 +17,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.intake.source import IntakeBatch, Source
-from bedrock_pipeline.records.duplicates import later_occurrences
+from bedrock_pipeline.intake.source import IntakeBatch, Source, batch_rows
+from bedrock_pipeline.records import images
+from bedrock_pipeline.records.duplicates import LaterOccurrences, later_occurrences
 from bedrock_pipeline.records.encode import RequestTemplate
 from bedrock_pipeline.records.ids import content_id, record_id_of
+from bedrock_pipeline.records.images import Fetch, nowhere, with_images
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.records.results import RESERVED
 
@@ -58,7 +60,7 @@ class SnapshotPlan:
     @property
     def asked(self) -> tuple[str, ...]:
         """Two rows with the same values of these columns share an answer; empty where none do."""
-        columns = self.template.columns
+        columns = (*self.template.columns, *([images.DIGEST] if self.template.image_columns else []))
         return () if not self.ask_identical_once or "record_id" in columns else columns
 
     @property
@@ -69,9 +71,14 @@ class SnapshotPlan:
         return tuple(wanted)
 
     @property
+    def needed(self) -> tuple[str, ...]:
+        """The input's columns that make the record: what is kept, and the images in the form that they come in."""
+        return tuple(dict.fromkeys((*self.kept, *self.template.image_columns)))
+
+    @property
     def read(self) -> tuple[str, ...]:
         """The input's columns that are read."""
-        return tuple(dict.fromkeys((*self.kept, *([self.record_id] if self.record_id else []))))
+        return tuple(dict.fromkeys((*self.needed, *([self.record_id] if self.record_id else []))))
 
     def check(self, available: Sequence[str]) -> None:
         """Say so where the input does not have what is named.
@@ -99,9 +106,11 @@ class SnapshotPlan:
             )
         if "record_id" in self.template.columns and self.record_id != "record_id":
             raise ColumnError("The prompt uses a column 'record_id' that is not the record id.", "Rename it.")
-        for name in (_POSITION, _LEADER):
+        for name in (_POSITION, _LEADER, images.COLUMN, images.DIGEST):
             if name in self.read:
                 raise ColumnError(f"A column cannot be named {name!r}.", "Rename it.")
+        if "record_id" in self.template.image_columns:
+            raise ColumnError("A column of images cannot be named 'record_id'.", "Rename it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +135,17 @@ class Snapshot:
     content_hash: str
 
 
-def write_snapshot(source: Source, plan: SnapshotPlan, folder: Path) -> Snapshot:
+def write_snapshot(source: Source, plan: SnapshotPlan, folder: Path, fetch: Fetch = nowhere) -> Snapshot:
     """Read the source once into `folder`.
 
+    Args:
+        source: the input.
+        plan: what is kept of it.
+        folder: an empty work folder.
+        fetch: reads an image from where a cell says.
+
     Raises:
+        CarriedImageError: a column is to be carried along that holds images.
         ColumnError: a column does not exist or its name is taken.
         EmptyDatasetError: the input is empty, or every row was rejected.
         InputError: the input cannot be read.
@@ -138,7 +154,7 @@ def write_snapshot(source: Source, plan: SnapshotPlan, folder: Path) -> Snapshot
     rejected = RejectionWriter(folder / "rejected.parquet")
     raw = folder / "raw"
     raw.mkdir()
-    parts = list(_write_parts(_identified(source, plan, rejected), raw))
+    parts = list(_write_parts(_identified(source, plan, rejected, fetch), raw))
     digest = hashlib.blake2b(repr(plan.asked).encode(), digest_size=16)
     final: list[Path] = []
     following: list[Path] = []
@@ -148,24 +164,18 @@ def write_snapshot(source: Source, plan: SnapshotPlan, folder: Path) -> Snapshot
         if doubled and plan.asked:
             doubled.find_followers(plan.asked, rejects_later=plan.record_id is not None)
         for number, part in enumerate(parts):
-            rows = doubled.of(part) if doubled else {}
-            leaders = doubled.leaders_of(part) if doubled and plan.asked else {}
-            table = pq.read_table(part)
-            table = table.append_column(
-                _LEADER, pa.array(map(leaders.get, range(table.num_rows)), pa.string())
-            )
-            table = _without_doubles(table, rows, plan, rejected).drop_columns([_POSITION])
+            asked, followed = _split(_finished(part, doubled, plan, rejected, digest), plan)
             part.unlink()
-            _hash(table.drop_columns([_LEADER]), digest)
-            asked, followed = _split(table, plan)
             if asked.num_rows:
                 final.append(folder / f"part-{number:05}.parquet")
-                pq.write_table(asked, final[-1], compression="zstd")
+                pq.write_table(asked, final[-1], compression="zstd", row_group_size=_rows_at_once(asked))
                 schema = asked.schema
             if followed.num_rows:
                 following.append(folder / f"followers-{number:05}.parquet")
                 pq.write_table(followed, following[-1], compression="zstd")
-            records, followers = records + table.num_rows, followers + followed.num_rows
+            records += asked.num_rows + followed.num_rows
+            followers += followed.num_rows
+            del asked, followed  # before the next is read
     rejected.close()
     if not records:
         raise EmptyDatasetError(
@@ -185,23 +195,55 @@ def write_snapshot(source: Source, plan: SnapshotPlan, folder: Path) -> Snapshot
     )
 
 
+def _finished(
+    part: Path,
+    occurrences: LaterOccurrences | None,
+    plan: SnapshotPlan,
+    rejected: RejectionWriter,
+    digest: Any,
+) -> pa.Table:
+    """A part with the leaders of its followers, without doubles, hashed."""
+    table = pq.ParquetFile(part).read()
+    leaders = occurrences.leaders_of(part) if occurrences and plan.asked else {}
+    table = table.append_column(_LEADER, pa.array(map(leaders.get, range(table.num_rows)), pa.string()))
+    doubled = occurrences.of(part) if occurrences else {}
+    table = _without_doubles(table, doubled, plan, rejected).drop_columns([_POSITION])
+    pictures = bool(plan.template.image_columns)
+    _hash(table.drop_columns([_LEADER, *([images.COLUMN] if pictures else [])]), digest)
+    return table.drop_columns([images.DIGEST]) if pictures else table
+
+
 def _split(table: pa.Table, plan: SnapshotPlan) -> tuple[pa.Table, pa.Table]:
     """What is asked; and who follows: record id, leader's id and carried columns."""
     follows = pc.is_valid(table[_LEADER])
-    followed = table.filter(follows)
     carried = [name for name in plan.carry if name != "record_id"]
+    followed = table.select(["record_id", _LEADER, *carried]).filter(follows)
+    asked = table.drop_columns([_LEADER])
     return (
-        table.filter(pc.invert(follows)).drop_columns([_LEADER]),
-        followed.select(["record_id", _LEADER, *carried]).rename_columns(
-            ["record_id", "leader_id", *carried]
-        ),
+        asked.filter(pc.invert(follows)) if followed.num_rows else asked,
+        followed.rename_columns(["record_id", "leader_id", *carried]),
     )
 
 
-def _identified(source: Source, plan: SnapshotPlan, rejected: RejectionWriter) -> Iterator[pa.Table]:
+def _identified(
+    source: Source, plan: SnapshotPlan, rejected: RejectionWriter, fetch: Fetch
+) -> Iterator[pa.Table]:
+    pictures = plan.template.image_columns
     for batch in source.batches(plan.read):
         rejected.add(*batch.rejected)
-        yield _with_ids(batch, plan, rejected)
+        table = _with_ids(batch, plan, rejected)
+        if pictures:
+            yield from with_images(
+                table,
+                pictures,
+                [name for name in pictures if name in plan.kept],
+                nulls=plan.template.null_text is not None,
+                position=_POSITION,
+                fetch=fetch,
+                rejected=rejected,
+            )
+        else:
+            yield table
 
 
 def _with_ids(batch: IntakeBatch, plan: SnapshotPlan, rejected: RejectionWriter) -> pa.Table:
@@ -215,7 +257,7 @@ def _with_ids(batch: IntakeBatch, plan: SnapshotPlan, rejected: RejectionWriter)
         else:
             ids.append(record_id)
             keep.append(index)
-    table = pa.Table.from_batches([batch.rows]).select(list(plan.kept)).take(pa.array(keep, pa.int64()))
+    table = pa.Table.from_batches([batch.rows]).select(list(plan.needed)).take(pa.array(keep, pa.int64()))
     return table.add_column(0, "record_id", pa.array(ids, pa.string())).append_column(
         _POSITION, pa.array([batch.positions[index] for index in keep], pa.int64())
     )
@@ -266,3 +308,7 @@ def _hash(table: pa.Table, digest: Any) -> None:
             digest.update(
                 orjson.dumps(row, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE, default=str)
             )
+
+
+def _rows_at_once(table: pa.Table) -> int:
+    return batch_rows(table.nbytes // max(table.num_rows, 1))

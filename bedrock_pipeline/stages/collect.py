@@ -29,7 +29,7 @@ from bedrock_pipeline.records.results import (
     vector_length,
 )
 from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.request import output_folder
+from bedrock_pipeline.stages.request import is_converse, output_folder
 from bedrock_pipeline.stages.verdict import Verdict, verdict_of
 
 #: Lines that are looked at to learn the length of the vectors.
@@ -145,7 +145,10 @@ def _write_rows(
     part: Path,
     leftovers: LeftoverWriter,
 ) -> pa.Schema:
-    family = family_of(chunk.model_id)
+    row = context.ledger.datasets.ensure(pipeline.name, chunk.dataset)
+    effective = pipeline.for_dataset(row.request)
+    converse = is_converse(chunk.frozen_request or chunk.request)
+    family = family_of(chunk.model_id, converse=converse, name=effective.family)
     with context.objects.random_access(chunk.index_uri) as stream:
         index = pq.read_table(stream)
     lines = _output_lines(context, chunk)
@@ -158,10 +161,11 @@ def _write_rows(
         job_arn=chunk.job_arn,
         round=chunk.round,
         no_answer=verdict.no_answer,
-        keep_raw=pipeline.keep_raw_output,
+        keep_raw=effective.keep_raw_output,
         again=verdict.again,
+        columns=effective.answer_columns(),
     )
-    schema = result_schema(carried(index.schema), dimension)
+    schema = result_schema(carried(index.schema), dimension, facts.columns)
     with pq.ParquetWriter(part, schema, compression="zstd") as writer:
         for batch in rows(itertools.chain(first, lines), index, facts, accounting, dimension, leftovers):
             writer.write_batch(batch)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.intake.parquet import rows_of_a_batch
 from bedrock_pipeline.ledger.datasets import Packed
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import Pipeline
@@ -28,8 +29,6 @@ from bedrock_pipeline.stages.request import create_request
 from bedrock_pipeline.stages.small import Small
 from bedrock_pipeline.stages.snapshot import request_template
 from bedrock_pipeline.stages.upload import ChunkUploader
-
-_READ_ROWS = 4096
 
 
 class NoSnapshotError(BedrockPipelineError):
@@ -165,7 +164,8 @@ class _Packer:
     def _rows(self, schema: pa.Schema) -> Iterator[dict[str, object]]:
         for uri in self._parts():
             with self.context.objects.random_access(uri) as stream:
-                for batch in pq.ParquetFile(stream).iter_batches(_READ_ROWS, columns=schema.names):
+                file = pq.ParquetFile(stream)
+                for batch in file.iter_batches(rows_of_a_batch(file.metadata), columns=schema.names):
                     yield from batch.to_pylist()
 
 
@@ -198,6 +198,7 @@ def _packed_hash(context: Context, pipeline: Pipeline, row: DatasetRow) -> str:
     for part in (
         row.snapshot_hash,
         pipeline.model_id,
+        pipeline.invocation,
         pipeline.carry,
         cut,
         pipeline.timeout_hours,

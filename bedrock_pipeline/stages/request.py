@@ -55,6 +55,7 @@ def create_request(
             "s3OutputDataConfig": {"s3Uri": output_uri(settings, pipeline.name, dataset, chunk_id)}
         },
         "timeoutDurationInHours": pipeline.timeout_hours,
+        **({"modelInvocationType": "Converse"} if pipeline.invocation == "Converse" else {}),
     }
 
 
@@ -69,6 +70,11 @@ def create_again(
             "s3OutputDataConfig": {"s3Uri": output_uri(settings, pipeline, dataset, chunk_id)}
         },
     }
+
+
+def is_converse(request: dict[str, Any]) -> bool:
+    """Whether the records of this request have Converse's bodies and answers."""
+    return request.get("modelInvocationType") == "Converse"
 
 
 def output_uri(settings: Settings, pipeline: str, dataset: str, chunk_id: UUID) -> str:

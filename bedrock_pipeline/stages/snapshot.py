@@ -5,15 +5,18 @@ What belongs here: opening the source, writing the snapshot in a work folder and
 
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 
+from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.intake import Source, open_location
-from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.encode import RequestTemplate
+from bedrock_pipeline.records.images import MOST_BYTES, NotAnImageError
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.records.snapshot import SnapshotPlan, write_snapshot
 from bedrock_pipeline.stages.context import Context
@@ -62,7 +65,7 @@ def take_snapshot(context: Context, pipeline: Pipeline, dataset: str) -> Snapsho
         request_template(effective), effective.record_id, effective.carry, effective.ask_identical_once
     )
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        snapshot = write_snapshot(source, plan, Path(folder))
+        snapshot = write_snapshot(source, plan, Path(folder), partial(fetch_image, context.objects))
         uri = context.settings.uri(
             context.settings.work_prefix, "snapshots", pipeline.name, dataset, snapshot.content_hash
         )
@@ -116,10 +119,35 @@ def open_source(context: Context, pipeline: Pipeline, dataset: str) -> Source:
 def request_template(pipeline: Pipeline) -> RequestTemplate:
     """What the pipeline asks of every row."""
     return RequestTemplate(
-        family_of(pipeline.model_id),
+        pipeline.model_family,
         prompt=pipeline.prompt,
         model_input=pipeline.model_input,
         system=pipeline.system,
         parameters=pipeline.parameters,
         null_text=pipeline.null_text,
+        image_columns=pipeline.images,
+        answer=pipeline.answer_format,
     )
+
+
+def fetch_image(objects: S3Objects, location: str) -> bytes:
+    """An image from an s3:// URI, a file:// URI or an absolute path.
+
+    Raises:
+        NotAnImageError: there is none, or it is larger than any model takes.
+        AwsError: S3 cannot be reached.
+    """
+    try:
+        if location.startswith("s3://"):
+            info = objects.head(location)
+            size = info.size if info else None
+        else:
+            path = Path(unquote(location.removeprefix("file://")))
+            size = path.stat().st_size
+    except (FileNotFoundError, PermissionError, NotADirectoryError, ValueError):
+        size = None
+    if size is None:
+        raise NotAnImageError("leads to nothing that can be read")
+    if size > MOST_BYTES:
+        raise NotAnImageError(f"leads to more than {MOST_BYTES} bytes")
+    return objects.get(location) if location.startswith("s3://") else path.read_bytes()

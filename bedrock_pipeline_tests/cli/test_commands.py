@@ -82,6 +82,24 @@ def test_an_orphan_stands_in_status(context: Context, tmp_path: Path) -> None:
         [{"job_arn": arn, "job_name": "p-x", "status": "InProgress", "submitted_at": "2026-01-01T00:00:00Z"}]
     )
     assert f"Job {arn} (InProgress) carries our name and belongs to no chunk" in run("status").stderr
+def test_launch_takes_a_schema_and_tells_what_is_wrong_with_it(context: Context, tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    for text, said in (
+        ("{", "is not JSON"),
+        ("[]", "no JSON object"),
+        ('{"type": "string"}', "not of an object"),
+    ):
+        file.write_text(text)
+        refused = run("launch", "p", "d", "--schema", str(file))
+        assert refused.exit_code == 1
+        assert said in " ".join(refused.output.split())
+    file.write_text(json.dumps(schema))
+    assert run("launch", "p", "d", "--schema", str(file), "--image", "a", "--image", "b").exit_code == 0
+    asked = context.ledger.datasets.ensure("p", "d").request
+    assert asked == {"answer_schema": file.read_text(), "images": ["a", "b"]}
+    one = Pipeline(name="p", model_id="us.anthropic.claude-3-haiku-20240307-v1:0", prompt="{{ text }}")
+    assert one.for_dataset(asked).images == ("a", "b")
 
 
 def test_cancel_ends_what_waits_and_stops_what_runs(context: Context, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_pipeline.models import BodyError, family_of
+from bedrock_pipeline.models import BodyError, Question, family_of
 from bedrock_pipeline.models.family import Answer, AnswerShapeError
 from bedrock_pipeline.models.registry import bare_model
 
@@ -21,11 +21,19 @@ MISTRAL = "mistral.mistral-large-2407-v1:0"
 COHERE = "cohere.embed-multilingual-v3"
 COMMON = {"max_tokens": 5, "temperature": 0.5, "top_p": 0.9, "stop_sequences": ["END"]}
 NOVA_ANSWER = {
-    "output": {"message": {"content": [{"text": "o"}, {"toolUse": {"name": "t"}}, {"text": "k"}]}},
+    "output": {
+        "message": {
+            "content": [
+                {"text": "o"},
+                {"toolUse": {"toolUseId": "x", "name": "t", "input": {"n": 1}}},
+                {"text": "k"},
+            ]
+        }
+    },
     "stopReason": "end_turn",
     "usage": {"inputTokens": 3, "outputTokens": 2},
 }
-NOVA_READ = Answer("ok", None, "end_turn", 3, 2)
+NOVA_READ = Answer("ok", None, "end_turn", 3, 2, ({"name": "t", "input": {"n": 1}},))
 
 
 @pytest.mark.parametrize(
@@ -79,12 +87,12 @@ NOVA_READ = Answer("ok", None, "end_turn", 3, 2)
 def test_a_body_is_what_the_model_takes(
     model: str, system: str | None, parameters: dict[str, Any], body: dict[str, Any]
 ) -> None:
-    assert family_of(model).body("hi", system, parameters) == body
+    assert family_of(model).body(Question("hi", system, parameters)) == body
 
 
 def test_converse_is_chosen_by_the_job_and_not_by_the_model() -> None:
     family = family_of(CLAUDE, converse=True)
-    assert family.body("hi", None, {"inferenceConfig": {"topK": 1}, "max_tokens": 5}) == {
+    assert family.body(Question("hi", None, {"inferenceConfig": {"topK": 1}, "max_tokens": 5})) == {
         "messages": [{"role": "user", "content": [{"text": "hi"}]}],
         "inferenceConfig": {"topK": 1, "maxTokens": 5},
     }
@@ -101,9 +109,20 @@ def test_converse_is_chosen_by_the_job_and_not_by_the_model() -> None:
                 "stop_reason": "end_turn",
                 "usage": {"input_tokens": 3, "output_tokens": 2},
             },
-            Answer("ok", None, "end_turn", 3, 2),
+            Answer(
+                "ok",
+                None,
+                "end_turn",
+                3,
+                2,
+                content=[{"type": "thinking", "thinking": "?"}, {"type": "text", "text": "ok"}],
+            ),
         ),
-        (CLAUDE, {"content": [{"type": "tool_use", "name": "t"}]}, Answer("")),
+        (
+            CLAUDE,
+            {"content": [{"type": "tool_use", "id": "x", "name": "t", "input": {"n": 1}}]},
+            Answer("", tool_use=({"name": "t", "input": {"n": 1}},)),
+        ),
         (
             TITAN,
             {"embedding": [0.5, 1], "inputTextTokenCount": 3},
@@ -152,6 +171,7 @@ def test_an_answer_is_read(model: str, output: dict[str, Any], answer: Answer) -
         (f"arn:aws:bedrock:us-east-1:111122223333:inference-profile/eu.{CLAUDE}", "claude"),
         (f"arn:aws:bedrock:us-east-1:111122223333:custom-model/{LLAMA}:128k/abcdefghijkl", "llama"),
         ("arn:aws:bedrock:us-east-1:111122223333:application-inference-profile/abcdefghijkl", "raw"),
+        ("arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abcdefghijkl", "raw"),
         (TITAN, "titan-embed"),
         ("amazon.titan-embed-image-v1", "raw"),
         ("global.amazon.nova-2-lite-v1:0", "nova"),
@@ -165,6 +185,13 @@ def test_an_answer_is_read(model: str, output: dict[str, Any], answer: Answer) -
 )
 def test_ids_and_arns_resolve_to_their_family(model_id: str, family: str) -> None:
     assert family_of(model_id).name == family
+
+
+def test_the_user_says_whose_bodies_an_arn_takes() -> None:
+    arn = "arn:aws:bedrock:us-east-1:111122223333:application-inference-profile/abcdefghijkl"
+    assert family_of(arn, name="claude").name == "claude"
+    with pytest.raises(BodyError, match=r"no model family 'gpt'.*claude, titan-embed, nova"):
+        family_of(arn, name="gpt")
 
 
 def test_the_model_of_an_arn_is_found() -> None:
@@ -185,8 +212,12 @@ def test_the_model_of_an_arn_is_found() -> None:
 def test_a_request_that_a_family_does_not_have_is_refused(
     model: str, system: str | None, parameters: dict[str, Any], said: str
 ) -> None:
+    def ask(question: Question) -> None:
+        family_of(model).body(question)
+        family_of(model).check(question)
+
     with pytest.raises(BodyError, match=said):
-        family_of(model).body("hi", system, parameters)
+        ask(Question("hi", system, parameters))
 
 
 _JSON = st.recursive(

@@ -1,79 +1,132 @@
 """Each family's body is one that the emulated model takes, and its answer is read back whole."""
 
+import base64
 import json
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from bedrock_pipeline.emulator.models import Models
-from bedrock_pipeline.models import family_of
+from bedrock_pipeline.emulator.models.structured import spoil
+from bedrock_pipeline.models import AnswerFormat, BodyError, Question, family_of
+from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema
 
-COMMON = {"max_tokens": 64, "temperature": 0.5, "top_p": 0.9}
-
-
-@pytest.mark.parametrize(
-    ("model", "converse", "system", "parameters", "usage"),
-    [
-        ("anthropic.claude-3-haiku-20240307-v1:0", False, "be brief", COMMON, True),
-        ("us.anthropic.claude-sonnet-4-20250514-v1:0", False, None, {"stop_sequences": ["END"]}, True),
-        (
-            "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0",
-            False,
-            "be brief",
-            COMMON,
-            True,
-        ),
-        ("eu.amazon.nova-pro-v1:0", False, None, {}, True),
-        ("meta.llama3-1-70b-instruct-v1:0", False, None, COMMON, True),
-        ("mistral.mistral-7b-instruct-v0:2", False, None, {**COMMON, "stop_sequences": ["END"]}, False),
-        ("meta.llama3-1-70b-instruct-v1:0", True, "be brief", COMMON, True),
-        (
-            "arn:aws:bedrock:us-east-1:123456789012:custom-model/amazon.nova-lite-v1:0/abcdefghijkl",
-            False,
-            None,
-            {},
-            True,
-        ),
-    ],
+COMMON = {"max_tokens": 400, "temperature": 0.5, "top_p": 0.9}
+STOP = {**COMMON, "stop_sequences": ["END"]}
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"picture" * 500).decode()
+SCHEMA = AnswerSchema(
+    {
+        "type": "object",
+        "properties": {
+            "reasoning": {"type": "string", "minLength": 5},
+            "number": {"type": "integer", "minimum": 0},
+            "unit": {"$ref": "#/$defs/unit"},
+        },
+        "required": ["reasoning", "number"],
+        "$defs": {"unit": {"enum": ["USD", "eggs"]}},
+    }
 )
-def test_text(
-    model: str, converse: bool, system: str | None, parameters: dict[str, Any], usage: bool
-) -> None:
-    family, models = family_of(model, converse=converse), Models()
-    body = json.loads(json.dumps(family.body("Say a word about \u2028 and ü.", system, parameters)))
-    assert models.supports(model)
-    reply = (models.converse if converse else models.answer)(model, body)
-    answer = family.answer(json.loads(json.dumps(reply.body)))
-    assert answer.text
-    assert answer.text.endswith("and ü.")
-    assert answer.stop_reason in ("end_turn", "stop")
-    expected = (reply.input_tokens, reply.output_tokens) if usage else (None, None)
-    assert (answer.input_tokens, answer.output_tokens) == expected
-    cut = (models.converse if converse else models.answer)(
-        model, family.body("word " * 50, None, {"max_tokens": 3})
+
+
+@dataclass(frozen=True)
+class Case:
+    """A family under one of its model's names, and what it offers beside text.
+
+    Attributes:
+        tells: whether its answers tell their tokens.
+        size: length of its vectors; 0 where answers are text.
+    """
+
+    model: str
+    takes: set[str] = field(default_factory=set)
+    parameters: dict[str, Any] = field(default_factory=lambda: COMMON)
+    converse: bool = False
+    family: str | None = None
+    tells: bool = True
+    size: int = 0
+
+
+ALL = {"system", "images", "tool", "schema"}
+ACCOUNT = "arn:aws:bedrock:us-east-1:123456789012"
+TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-english-v3"
+TYPED = {"input_type": "search_query", "embedding_types": ["float"]}
+CASES = {
+    "claude": Case("anthropic.claude-3-haiku-20240307-v1:0", ALL, STOP),
+    "claude, profile": Case("us.anthropic.claude-sonnet-4-20250514-v1:0", ALL, {}),
+    "claude, converse": Case("anthropic.claude-3-haiku-20240307-v1:0", ALL, STOP, converse=True),
+    "nova": Case("arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0", ALL - {"schema"}),
+    "nova, custom": Case(f"{ACCOUNT}:custom-model/amazon.nova-lite-v1:0/abcdefghijkl", ALL - {"schema"}, {}),
+    "nova, named": Case("eu.amazon.nova-pro-v1:0", ALL - {"schema"}, STOP, family="nova"),
+    "llama": Case("meta.llama3-1-70b-instruct-v1:0"),
+    "llama, converse": Case("meta.llama3-1-70b-instruct-v1:0", ALL, converse=True),
+    "mistral": Case("mistral.mistral-7b-instruct-v0:2", parameters=STOP, tells=False),
+    "titan": Case(TITAN, parameters={}, size=1024),
+    "titan, small": Case(TITAN, parameters={"dimensions": 256, "normalize": False}, size=256),
+    "cohere": Case(COHERE, parameters={}, tells=False, size=1024),
+    "cohere, typed": Case(COHERE, parameters=TYPED, tells=False, size=1024),
+}
+
+
+@pytest.mark.parametrize("asked", ["text", "system", "images", "tool", "schema"])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_there_and_back(case: Case, asked: str) -> None:
+    family, models = family_of(case.model, converse=case.converse, name=case.family), Models()
+    question = Question(
+        "Say a word about \u2028 and ü.",
+        "be brief" if asked == "system" else None,
+        case.parameters,
+        ("image",) if asked == "images" else (),
+        AnswerFormat(SCHEMA.schema, asked) if asked in ("tool", "schema") else None,  # type: ignore[arg-type]
     )
-    assert cut.output_tokens == 3
-    assert family.answer(cut.body).stop_reason in ("max_tokens", "length")
+    if asked != "text" and asked not in case.takes:
+        with pytest.raises(BodyError, match="have no place for"):
+            family.check(question)
+        return
+    family.check(question)
+    if asked == "images":
+        question = Question(
+            question.prompt, parameters=case.parameters, images=(family.image("png", PNG),) * 2
+        )
+
+    def ask(question: Question) -> tuple[Any, Any]:
+        body = json.loads(json.dumps(family.body(question)))
+        reply = (models.converse if case.converse else models.answer)(case.model, body)
+        return reply, family.answer(json.loads(json.dumps(reply.body)))
+
+    assert models.supports(case.model)
+    reply, answer = ask(question)
+    told = (reply.input_tokens if case.tells else None, reply.output_tokens if case.tells else None)
+    if case.size:
+        assert (answer.text, len(answer.embedding)) == (None, case.size)
+        assert (answer.input_tokens, answer.output_tokens) == (told[0], 0)
+        return
+    assert (answer.input_tokens, answer.output_tokens) == told
+    plain, _ = ask(Question(question.prompt, parameters=case.parameters))
+    if asked in ("tool", "schema"):
+        fields = SCHEMA.read(answer)
+        assert fields["number"] >= 0
+        assert answer.stop_reason == ("tool_use" if asked == "tool" else "end_turn")
+        assert bool(answer.tool_use) is (asked == "tool")
+        spoil(reply.body)
+        with pytest.raises(AnswerInvalidError):
+            SCHEMA.read(family.answer(reply.body))
+    else:
+        assert answer.text.endswith("and ü.")
+        assert answer.stop_reason in ("end_turn", "stop")
+    if asked == "images":
+        assert answer.text.count("[png ") == 2
+    assert (reply.input_tokens > plain.input_tokens) is (asked in ("system", "images", "tool"))
+    cut, short = ask(Question("word " * 50, None, {"max_tokens": 3}, answer=question.answer))
+    assert (cut.output_tokens, short.stop_reason in ("max_tokens", "length")) == (3, True)
 
 
-@pytest.mark.parametrize(
-    ("model", "parameters", "size", "counted"),
-    [
-        ("amazon.titan-embed-text-v2:0", {}, 1024, True),
-        ("amazon.titan-embed-text-v2:0", {"dimensions": 256, "normalize": False}, 256, True),
-        ("cohere.embed-english-v3", {}, 1024, False),
-        (
-            "cohere.embed-english-v3",
-            {"input_type": "search_query", "embedding_types": ["float"]},
-            1024,
-            False,
-        ),
-    ],
-)
-def test_vectors(model: str, parameters: dict[str, Any], size: int, counted: bool) -> None:
-    family = family_of(model)
-    reply = Models().answer(model, json.loads(json.dumps(family.body("some text", None, parameters))))
-    answer = family.answer(json.loads(json.dumps(reply.body)))
-    assert answer.embedding is not None
-    assert len(answer.embedding) == size
-    assert (answer.input_tokens == reply.input_tokens) is counted
+def test_all_blocks_of_a_thinking_answer_are_kept() -> None:
+    family = family_of(CASES["claude"].model)
+    parameters = {"max_tokens": 2000, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    reply = Models().answer(CASES["claude"].model, family.body(Question("Say a word", parameters=parameters)))
+    answer = family.answer(reply.body)
+    assert answer.text
+    assert answer.content is not None
+    assert [block["type"] for block in answer.content] == ["thinking", "text"]
+    assert answer.output_tokens == reply.output_tokens

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_pipeline.models import family_of
+from bedrock_pipeline.models import Question, family_of
 from bedrock_pipeline.records.encode import NotRenderableError, RequestTemplate
 from bedrock_pipeline.records.ids import record_id_of, wire_id
 from bedrock_pipeline.records.keys import ChunkKey, KeyRuleError, check_dataset_key
@@ -97,7 +97,9 @@ def test_a_line_is_what_the_family_would_send(record_id: str, prompt_part: str, 
         assert any("\ud800" <= character <= "\udfff" for character in literal + value + record_id)
         return
     assert line.count(b"\n") == 1
-    assert orjson.loads(line)["modelInput"] == CLAUDE.body(f"{literal}{value}!", None, {"max_tokens": 5})
+    assert orjson.loads(line)["modelInput"] == CLAUDE.body(
+        Question(f"{literal}{value}!", parameters={"max_tokens": 5})
+    )
 
 
 def test_a_template_that_names_a_column_that_does_not_exist_says_which_there_are() -> None:

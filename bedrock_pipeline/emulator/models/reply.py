@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 Body = dict[str, Any]
 
 
@@ -39,9 +41,21 @@ def tokens(text: str) -> int:
     return max(1, math.ceil(len(text) / 4))
 
 
+def json_size(value: object) -> int:
+    """Tokens of a structure as JSON; none of nothing."""
+    return tokens(orjson.dumps(value).decode()) if value else 0
+
+
 def digest(text: str) -> str:
     """A hash in hexadecimal; lone surrogates are no obstacle."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def cut_off(text: str, limit: int | None) -> tuple[str, bool]:
+    """A text within a limit of tokens, and whether it had to be cut off."""
+    if limit is None or tokens(text) <= limit:
+        return text, False
+    return text[: 4 * limit], True
 
 
 def sentence(asked: str, most_tokens: int | None = None) -> tuple[str, bool]:
@@ -50,10 +64,7 @@ def sentence(asked: str, most_tokens: int | None = None) -> tuple[str, bool]:
     Returns:
         The text, and whether it was cut off at `most_tokens`.
     """
-    said = f"Summary {digest(asked)[:8]}: {' '.join(asked.split()[-12:])}"
-    if most_tokens is None or tokens(said) <= most_tokens:
-        return said, False
-    return said[: 4 * most_tokens], True
+    return cut_off(f"Summary {digest(asked)[:8]}: {' '.join(asked.split()[-12:])}", most_tokens)
 
 
 def vector(text: str, size: int, *, normalize: bool = True) -> list[float]:

@@ -1,0 +1,181 @@
+"""Structured answers: the schema that is asked for, and whether an answer keeps it.
+
+What belongs here: what a pydantic model or a JSON schema means for a request and for its answer. Source of what the
+service takes: "Get validated JSON results from models", Amazon Bedrock user guide; "Tool use", Amazon Nova user guide.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, Self, TypeAlias
+
+import jsonschema
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.models.family import Answer, AnswerFormat, Json
+
+#: Name of the tool that a model is made to use.
+TOOL: Final = "answer"
+_TOOL_DESCRIPTION: Final = "Give the answer."
+#: Members of a schema whose values are schemas by name; below the others no member is a name of the user's.
+_BY_NAME: Final = frozenset({"properties", "patternProperties", "dependentSchemas"})
+_DATA: Final = frozenset({"enum", "const", "default", "examples", "required"})
+_UNBOUND: Final = frozenset(
+    {
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+        *("minLength", "maxLength", "maxItems", "uniqueItems", "minProperties", "maxProperties"),
+    }
+)
+Structure: TypeAlias = "type[BaseModel] | Json"
+
+
+class AnswerSchemaError(BedrockPipelineError, ValueError):
+    """A schema cannot be asked for."""
+
+
+class AnswerInvalidError(ValueError):
+    """An answer does not keep its schema; the message names the rule, never what the model said."""
+
+
+class AnswerSchema:
+    """A schema of answers.
+
+    Args:
+        given: a pydantic model, whose own validators and defaults count too; or a JSON schema.
+
+    Attributes:
+        schema: an object's JSON schema without references, and without the titles that cost tokens in each request.
+
+    Raises:
+        AnswerSchemaError: it is no valid schema, refers to itself or elsewhere, or is not of an object with properties.
+    """
+
+    def __init__(self, given: Structure) -> None:
+        self._model = given if isinstance(given, type) else None
+        whole: Json = given.model_json_schema() if isinstance(given, type) else given
+        try:
+            jsonschema.Draft202012Validator.check_schema(whole)
+        except jsonschema.SchemaError as error:
+            raise AnswerSchemaError(
+                f"answer_schema is not a JSON schema: {error.message}.", "It is read as draft 2020-12."
+            ) from error
+        self.schema = _inlined(whole, whole, ())
+        if self.schema.get("type") != "object" or not self.schema.get("properties"):
+            raise AnswerSchemaError(
+                "answer_schema is not of an object with properties.",
+                'Its top is {"type": "object", "properties": {...}}; each property becomes a column.',
+            )
+        self._validator = jsonschema.Draft202012Validator(self.schema)
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """A schema from its JSON.
+
+        Raises:
+            AnswerSchemaError: it is no JSON object, or cannot be asked for.
+        """
+        try:
+            given = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise AnswerSchemaError(f"The answer's schema is not JSON: {error}.") from error
+        if not isinstance(given, dict):
+            raise AnswerSchemaError(
+                "The answer's schema is no JSON object.",
+                'It looks like {"type": "object", "properties": {...}}.',
+            )
+        return cls(given)
+
+    def read(self, answer: Answer) -> dict[str, Any]:
+        """The fields of an answer: what the model gave to the tool, else its text as JSON.
+
+        Raises:
+            AnswerInvalidError: there is none, or it does not keep the schema.
+        """
+        value = self._given(answer)
+        if broken := next(self._validator.iter_errors(value), None):
+            rule = "/".join(str(step) for step in broken.absolute_schema_path)
+            raise AnswerInvalidError(f"the answer breaks the schema at {rule}{_cut(answer)}")
+        fields: dict[str, Any] = value
+        if self._model is None:
+            return fields
+        try:
+            return self._model.model_validate(fields).model_dump(mode="json", by_alias=True)
+        except ValidationError as error:
+            kinds = ", ".join(sorted({one["type"] for one in error.errors()}))
+            raise AnswerInvalidError(
+                f"{self._model.__name__} does not take the answer: {kinds}{_cut(answer)}"
+            ) from None
+
+    def _given(self, answer: Answer) -> Any:
+        if answer.tool_use:
+            return answer.tool_use[0]["input"]
+        try:
+            return orjson.loads(answer.text or "")
+        except orjson.JSONDecodeError:
+            raise AnswerInvalidError(f"the answer is not JSON{_cut(answer)}") from None
+
+
+def tool(answer: AnswerFormat) -> tuple[str, dict[str, Any]]:
+    """Description and input schema of the tool; at its top, Nova takes these three members alone."""
+    top = {name: answer.schema[name] for name in ("type", "properties", "required") if name in answer.schema}
+    return answer.schema.get("description", _TOOL_DESCRIPTION), top
+
+
+def bound(schema: Any) -> Any:
+    """What structured output takes of a schema: objects are closed, and what it cannot hold a model to is left out.
+
+    That is bounds of numbers, lengths and counts; answers are validated against them all the same.
+    """
+    if isinstance(schema, list):
+        return [bound(one) for one in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    inner = {
+        name: {key: bound(one) for key, one in value.items()}
+        if name in _BY_NAME
+        else value
+        if name in _DATA
+        else bound(value)
+        for name, value in schema.items()
+        if name not in _UNBOUND and not (name == "minItems" and value > 1)
+    }
+    return {**inner, "additionalProperties": False} if "properties" in schema else inner
+
+
+def _cut(answer: Answer) -> str:
+    return f" (stop reason: {answer.stop_reason})" if answer.stop_reason in ("max_tokens", "length") else ""
+
+
+def _inlined(node: Any, whole: Json, path: tuple[str, ...]) -> Any:
+    if isinstance(node, list):
+        return [_inlined(one, whole, path) for one in node]
+    if not isinstance(node, Mapping):
+        return node
+    if "$ref" in node:
+        rest = {name: value for name, value in node.items() if name != "$ref"}
+        target = _target(node["$ref"], whole, path)
+        return {**_inlined(target, whole, (*path, node["$ref"])), **_inlined(rest, whole, path)}
+    return {
+        name: {key: _inlined(one, whole, path) for key, one in value.items()}
+        if name in _BY_NAME
+        else value
+        if name in _DATA
+        else _inlined(value, whole, path)
+        for name, value in node.items()
+        if name not in ("$defs", "definitions", "$schema", "$id", "title")
+    }
+
+
+def _target(reference: str, whole: Json, path: tuple[str, ...]) -> Any:
+    if reference in path:
+        raise AnswerSchemaError(
+            "answer_schema refers to itself, which no model takes.", "Limit its depth: name each level."
+        )
+    target: Any = whole
+    for step in reference.removeprefix("#/").split("/"):
+        if not reference.startswith("#/") or not isinstance(target, Mapping) or step not in target:
+            raise AnswerSchemaError(
+                f"answer_schema refers to {reference!r}, which is not in it.", "Write the definition into it."
+            )
+        target = target[step]
+    return target
