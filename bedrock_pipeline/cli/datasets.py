@@ -20,7 +20,6 @@ from bedrock_pipeline.aws.filesystem import arrow_filesystem
 from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
-from bedrock_pipeline.models.structured import AnswerSchema, AnswerSchemaError
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.orchestration.resources import settings_here
 from bedrock_pipeline.records.keys import check_dataset_key

@@ -82,6 +82,8 @@ def test_an_orphan_stands_in_status(context: Context, tmp_path: Path) -> None:
         [{"job_arn": arn, "job_name": "p-x", "status": "InProgress", "submitted_at": "2026-01-01T00:00:00Z"}]
     )
     assert f"Job {arn} (InProgress) carries our name and belongs to no chunk" in run("status").stderr
+
+
 def test_launch_takes_a_schema_and_tells_what_is_wrong_with_it(context: Context, tmp_path: Path) -> None:
     file = tmp_path / "schema.json"
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
