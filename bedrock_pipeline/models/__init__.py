@@ -1,6 +1,6 @@
 """Model families: a request body in, a typed answer out.
 
-What belongs here: one file a family, and finding the family of a model id. What does not: prices, prompts, AWS.
+What belongs here: one file a family, finding the family of a model id, and prices. What does not: prompts, AWS.
 """
 
 from bedrock_pipeline.models.family import Answer, BodyError, Family

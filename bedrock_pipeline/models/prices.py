@@ -45,9 +45,11 @@ class Price:
         self, input_tokens: int, output_tokens: int, asked: Asked = "batch", *, requests: int = 1
     ) -> Decimal:
         """US dollars of these tokens, in one request or in several of about one size."""
-        mean = input_tokens // max(requests, 1)
         rates = self.batch if asked == "batch" else self.on_demand
-        rate = [one for one in rates if one.above == 0 or mean > one.above][-1]
+        rate = rates[0]
+        for higher in rates[1:]:
+            if input_tokens > higher.above * requests:
+                rate = higher
         return input_tokens * rate.input + output_tokens * rate.output
 
 
