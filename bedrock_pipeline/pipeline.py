@@ -5,6 +5,7 @@ No work, no Dagster.
 """
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -15,6 +16,7 @@ from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.records.answers import AnswerColumns
 from bedrock_pipeline.records.limits import Limits, default_limits
 from bedrock_pipeline.records.results import RESERVED
+from bedrock_pipeline.settings import PriceOverride
 
 #: What becomes of fewer records than a job may have (docs/answers.md, "Below the minimum").
 BelowMinimum = Literal["on_demand", "pad", "hold", "fail"]
@@ -36,6 +38,7 @@ DATASET_SETTINGS = frozenset(
         "carry",
         "column_types",
         "below_minimum",
+        "max_cost_usd",
     }
 )
 
@@ -68,6 +71,8 @@ class Pipeline(BaseModel):
         max_rounds: how often a record is asked at the most; what is unanswered then has a final error.
         ask_identical_once: whether records with the same request share one answer; turn it off to sample.
         keep_raw_output: whether the results keep the model's whole answer as JSON.
+        max_cost_usd: what a dataset may cost; nothing is submitted beyond it until a person approves (`docs/costs.md`).
+        prices: of models by id or ARN, where the known ones are wrong or missing.
         daily: whether a schedule launches a dataset a day, its key the date.
     """
 
@@ -96,6 +101,8 @@ class Pipeline(BaseModel):
     max_rounds: int = Field(default=3, ge=1, le=20)
     ask_identical_once: bool = True
     keep_raw_output: bool = False
+    max_cost_usd: Decimal | None = Field(default=None, gt=0)
+    prices: dict[str, PriceOverride] = Field(default_factory=dict)
     daily: bool = False
 
     @field_validator("carry", "images", mode="before")

@@ -7,9 +7,10 @@ What belongs here: where AWS, S3 and Postgres are and how patiently they are use
 import os
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Literal, Self
+from decimal import Decimal
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_validator
 
 from bedrock_pipeline.errors import BedrockPipelineError
 
@@ -22,6 +23,8 @@ _STANDARD = {
     "role_arn": ("ROLE_ARN",),
 }
 _PREFIX = "BEDROCK_PIPELINE_"
+#: The part of the on-demand price that batch inference saves.
+BATCH_DISCOUNT: Final = Decimal("0.5")
 
 
 class NotConfiguredError(BedrockPipelineError):
@@ -42,6 +45,16 @@ class ThrottleBackoff(BaseModel):
     max_delay_ms: int = Field(default=900_000, ge=1)
     multiplier: float = Field(default=2.0, ge=1)
     jitter_ratio: float = Field(default=0.25, ge=0, le=1)
+
+
+class PriceOverride(BaseModel):
+    """What a model costs on demand, in US dollars per million tokens, and the part of it that a batch job saves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input_per_million: Decimal = Field(ge=0)
+    output_per_million: Decimal = Field(default=Decimal(0), ge=0)
+    batch_discount: Decimal = Field(default=BATCH_DISCOUNT, ge=0, le=1)
 
 
 class Settings(BaseModel):
@@ -89,6 +102,16 @@ class Settings(BaseModel):
         default=900, ge=10, description="seconds between two looks at all jobs of the account"
     )
 
+    prices: tuple[tuple[str, PriceOverride], ...] = Field(
+        default=(), description="prices of models by id or ARN, where the known ones are wrong or missing"
+    )
+
+    @field_validator("prices", mode="before")
+    @classmethod
+    def _as_pairs(cls, value: object) -> object:
+        """Given as a mapping, kept as pairs, since settings are compared and hashed."""
+        return tuple(value.items()) if isinstance(value, Mapping) else value
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read `BEDROCK_PIPELINE_<SETTING>`, else the standard variable of the same meaning.
@@ -104,6 +127,8 @@ class Settings(BaseModel):
                     break
         if "throttle_backoff" in values:
             values["throttle_backoff"] = ThrottleBackoff.model_validate_json(str(values["throttle_backoff"]))
+        if "prices" in values:
+            values["prices"] = TypeAdapter(dict[str, PriceOverride]).validate_json(str(values["prices"]))
         if missing := [name for name in ("bucket", "role_arn") if name not in values]:
             raise NotConfiguredError(
                 f"No AWS setting: {' and '.join(_STANDARD[name][0] for name in missing)} not set, and no embedded default is running.",

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "errors": set(),
     "settings": set(),
     "records": {"models", "intake"},
-    "models": {"records"},
+    "models": {"settings", "records"},
     "intake": {"records"},
     "pipeline": {"settings", "records", "models", "intake"},
     "ledger": {"settings", "records", "models"},

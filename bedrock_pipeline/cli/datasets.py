@@ -5,6 +5,7 @@ What belongs here: what they ask the ledger, and how they show it.
 
 import os
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def dataset_request(
     carry: tuple[str, ...],
     images: tuple[str, ...] = (),
     schema: Path | None = None,
+    max_cost_usd: float | None = None,
 ) -> dict[str, Any]:
     """What a dataset sets differently from its pipeline, as the ledger keeps it; paths become absolute.
 
@@ -52,6 +54,7 @@ def dataset_request(
         "model_id": model,
         "carry": list(carry),
         "images": list(images),
+        "max_cost_usd": max_cost_usd,
     }
     if source is not None:
         given["source"] = source if source.startswith("s3://") else str(Path(source).absolute())
@@ -78,6 +81,11 @@ def _read_schema(file: Path) -> str:
 @click.option("--image", "images", multiple=True, help="Column with images; may be repeated.")
 @click.option("--schema", type=SCHEMA_FILE, help="JSON schema of the answers; its properties become columns.")
 @click.option(
+    "--max-cost-usd",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Submit nothing beyond this cost until it is approved.",
+)
+@click.option(
     "--new-version", is_flag=True, help="Buy a dataset again that was submitted with other content."
 )
 def launch(
@@ -90,11 +98,12 @@ def launch(
     carry: tuple[str, ...],
     images: tuple[str, ...],
     schema: Path | None,
+    max_cost_usd: float | None,
     new_version: bool,
 ) -> None:
     """Ask for a dataset; the daemon's sensors do the rest."""
     check_dataset_key(dataset)
-    request = dataset_request(source, prompt, record_id, model, carry, images, schema)
+    request = dataset_request(source, prompt, record_id, model, carry, images, schema, max_cost_usd)
     with open_context(settings_here()) as context:
         context.ledger.datasets.request(pipeline, dataset, request, launch=True, new_version=new_version)
     click.echo(f"asked for {dataset} of {pipeline}; see: bedrock-pipeline status {pipeline} {dataset}")
@@ -162,6 +171,7 @@ def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[d
         holds = {hold["quota_group"]: hold for hold in ledger.jobs.holds()}
         open_leftovers = ledger.rounds.open_of(pipeline, dataset, row.version) if row else []
         held = {one.chunk.chunk_id: one.held_reason for one in open_leftovers}
+        over = {budget.dataset: budget.reason for budget in ledger.spending.exhausted([pipeline])}
         return [
             {
                 "chunk": chunk.chunk_key,
@@ -172,11 +182,16 @@ def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[d
                 "answered": chunk.answered,
                 "job": chunk.job_arn,
                 "left_over": chunk.leftovers,
-                **_wait(chunk, holds.get(chunk.quota_group), held.get(chunk.chunk_id)),
+                "cost_usd": _usd(chunk.cost_usd),
+                **_wait(
+                    chunk, holds.get(chunk.quota_group), over.get(chunk.dataset), held.get(chunk.chunk_id)
+                ),
             }
             for chunk in chunks
         ]
     found, put_back = [], ledger.chunks.put_back()
+    exhausted = ledger.spending.exhausted([pipeline] if pipeline else None)
+    over_cap = {(budget.pipeline, budget.dataset): budget.reason for budget in exhausted}
     for one in ledger.datasets.recent([pipeline] if pipeline else None):
         progress = ledger.datasets.progress(one.pipeline, one.dataset)
         waits = put_back.get((one.pipeline, one.dataset), {})
@@ -190,20 +205,31 @@ def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[d
                 "failed": progress.final_errors,
                 "leftovers": progress.leftovers,
                 "chunks": ", ".join(f"{count} {name}" for name, count in sorted(progress.by_status.items())),
+                "cost_usd": _usd(progress.cost_usd),
                 "results": one.results_uri,
-                "why": f"{waits['count']} put back: {waits['why']}" if waits else None,
+                "why": f"{waits['count']} put back: {waits['why']}"
+                if waits
+                else over_cap.get((one.pipeline, one.dataset)),
                 "until": waits.get("until"),
             }
         )
     return found
 
 
-def _wait(chunk: ChunkRow, hold: dict[str, Any] | None, held: str | None) -> dict[str, Any]:
+def _usd(cost: Decimal | None) -> float | None:
+    return None if cost is None else float(cost)
+
+
+def _wait(
+    chunk: ChunkRow, hold: dict[str, Any] | None, over_cap: str | None, held: str | None
+) -> dict[str, Any]:
     """Why a chunk is where it is; and until when, where that is known."""
     if chunk.put_back_since:
         return {"why": chunk.put_back_reason, "until": chunk.next_attempt_at}
     if chunk.status == "pending" and chunk.mode == "batch" and hold:
         return {"why": hold["hold_reason"], "until": hold["hold_until"]}
+    if chunk.status == "pending" and chunk.mode in ("batch", "on-demand") and over_cap:
+        return {"why": over_cap, "until": None}
     return {"why": chunk.problem or held or chunk.status_message, "until": None}
 
 

@@ -182,9 +182,11 @@ def _must_go_on(row: DatasetRow, progress: DatasetProgress, deadline: float) -> 
 def _summary(key: str, uri: str) -> dict[str, Any]:
     """Counted in the parquet itself, not in the ledger."""
     table = pa_dataset.dataset(uri, format="parquet").to_table(
-        columns=["status", "input_tokens", "output_tokens", "chunk_key", "job_arn"]
+        columns=["status", "input_tokens", "output_tokens", "cost_usd", "chunk_key", "job_arn"]
     )
     succeeded = pc.sum(pc.equal(table["status"], "succeeded")).as_py() or 0
+    # A failed record costs nothing that is known; one that succeeded without a known cost makes the sum unknown.
+    unknown = pc.any(pc.and_(pc.equal(table["status"], "succeeded"), pc.is_null(table["cost_usd"]))).as_py()
     return {
         "dataset": key,
         "records": table.num_rows,
@@ -194,6 +196,7 @@ def _summary(key: str, uri: str) -> dict[str, Any]:
         "jobs": pc.count_distinct(table["job_arn"]).as_py(),
         "input_tokens": pc.sum(table["input_tokens"]).as_py() or 0,
         "output_tokens": pc.sum(table["output_tokens"]).as_py() or 0,
+        "cost_usd": None if unknown else pc.sum(table["cost_usd"]).as_py(),
         "results": uri,
     }
 

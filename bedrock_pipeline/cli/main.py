@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from bedrock_pipeline import __version__
+from bedrock_pipeline.cli.costs import approve, estimate
 from bedrock_pipeline.cli.datasets import launch, results, status
 from bedrock_pipeline.cli.demo import demo
 from bedrock_pipeline.cli.dev import dev
@@ -44,7 +45,20 @@ def migrate() -> None:
     click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to do")
 
 
-for command in (demo, dev, launch, status, results, cancel, retry, reconcile, resolve, local):
+for command in (
+    demo,
+    dev,
+    launch,
+    estimate,
+    approve,
+    status,
+    results,
+    cancel,
+    retry,
+    reconcile,
+    resolve,
+    local,
+):
     cli.add_command(command)
 
 

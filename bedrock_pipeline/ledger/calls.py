@@ -12,6 +12,7 @@ from uuid import UUID
 
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.ledger.spending import lock_budget, over_budget
 from bedrock_pipeline.ledger.submissions import NotNow
 
 
@@ -37,6 +38,7 @@ class Calls:
         """Take a chunk, or say why not."""
 
         def work(connection: Connection) -> Claim | NotNow:
+            lock_budget(connection, chunk_id)
             row = connection.execute(
                 "SELECT *, bedrock_pipeline.now() AS now FROM bedrock_pipeline.chunks WHERE chunk_id = %s FOR UPDATE",
                 (chunk_id,),
@@ -50,6 +52,8 @@ class Calls:
                 return NotNow(chunk.put_back_reason or "It was put back.", chunk.next_attempt_at)
             if chunk.lease_expires_at and chunk.lease_expires_at > row["now"]:
                 return NotNow("Another process asks for its records.", chunk.lease_expires_at)
+            if reason := over_budget(connection, chunk_id):
+                return NotNow(reason)
             connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET epoch = epoch + 1, attempts = attempts + 1, total_count = records,

@@ -3,7 +3,8 @@
 What belongs here: the statements on chunks that neither submit nor poll.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, astuple
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -104,6 +105,8 @@ class Chunks:
         output_tokens: int,
         problem: str | None,
         held_for_person: str | None = None,
+        cost_usd: Decimal | None = None,
+        on_demand_cost_usd: Decimal | None = None,
     ) -> bool:
         """Point at results that are complete in S3; False where they were recorded before.
 
@@ -117,13 +120,16 @@ class Chunks:
             output_tokens: written by it, filler records included.
             problem: what a person must see; None where all is well.
             held_for_person: why a person must decide before the leftovers are asked again.
+            cost_usd: of every answer, filler records included; None where it is not known.
+            on_demand_cost_usd: what on-demand calls would have cost in their place.
         """
 
         def work(connection: Connection) -> bool:
             recorded = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET collected_at = bedrock_pipeline.now(), parsed_uri = %s, answered = %s, final_errors = %s,
-                       leftovers = %s, input_tokens = %s, output_tokens = %s, problem = %s
+                       leftovers = %s, input_tokens = %s, output_tokens = %s, problem = %s, cost_usd = %s,
+                       on_demand_cost_usd = %s
                    WHERE chunk_id = %s AND ended_at IS NOT NULL AND collected_at IS NULL""",
                 (
                     parsed_uri,
@@ -133,6 +139,8 @@ class Chunks:
                     input_tokens,
                     output_tokens,
                     problem,
+                    cost_usd,
+                    on_demand_cost_usd,
                     chunk_id,
                 ),
             )
@@ -152,6 +160,14 @@ class Chunks:
         return self._database.transaction(work)
 
 
+def lock_groups(connection: Connection, chunks: list[NewChunk]) -> None:
+    """Lock the quota groups of chunks that will be entered, before their dataset is: an intent does so too."""
+    connection.execute(
+        "SELECT FROM bedrock_pipeline.quota_groups WHERE quota_group = ANY(%s) ORDER BY quota_group FOR UPDATE",
+        ([chunk.quota_group for chunk in chunks],),
+    )
+
+
 def insert_chunks(
     connection: Connection, pipeline: str, dataset: str, version: int, chunks: list[NewChunk], max_jobs: int
 ) -> None:
@@ -168,8 +184,9 @@ def insert_chunks(
         with cursor.copy(
             """COPY bedrock_pipeline.chunks
                (chunk_id, pipeline, dataset, dataset_version, round, sequence, chunk_key, records, bytes, files,
-                content_hash, index_uri, model_id, quota_group, request, mode, status_message, status, ended_at)
-               FROM STDIN"""
+                content_hash, index_uri, model_id, quota_group, request, mode, status_message, status, ended_at,
+                guessed_input_tokens, guessed_output_tokens, estimated_input_tokens, estimated_output_tokens,
+                estimated_cost_usd) FROM STDIN"""
         ) as copy:
             for chunk in chunks:
                 copy.write_row(
@@ -193,9 +210,22 @@ def insert_chunks(
                         chunk.why,
                         "stopped" if chunk.mode == "none" else "pending",
                         clock["now"] if chunk.mode == "none" else None,
+                        *(astuple(chunk.estimate) if chunk.estimate else (None,) * 5),
                     )
                 )
         cursor.executemany(
             "INSERT INTO bedrock_pipeline.chunk_origins (chunk_id, origin_id) VALUES (%s, %s)",
             [(chunk.chunk_id, origin) for chunk in chunks for origin in chunk.origins],
+        )
+
+
+def estimate_again(connection: Connection, chunks: list[NewChunk]) -> None:
+    """Replace the estimates of chunks that were entered without a cost."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """UPDATE bedrock_pipeline.chunks
+               SET guessed_input_tokens = %s, guessed_output_tokens = %s, estimated_input_tokens = %s,
+                   estimated_output_tokens = %s, estimated_cost_usd = %s
+               WHERE chunk_id = %s AND collected_at IS NULL AND estimated_cost_usd IS NULL""",
+            [(*astuple(chunk.estimate), chunk.chunk_id) for chunk in chunks if chunk.estimate],
         )

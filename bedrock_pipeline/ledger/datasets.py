@@ -3,12 +3,13 @@
 What belongs here: the statements on table `datasets`, and entering a dataset's chunks.
 """
 
+from decimal import Decimal
 from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.ledger.chunks import insert_chunks
+from bedrock_pipeline.ledger.chunks import estimate_again, insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow, NewChunk
 
@@ -62,7 +63,12 @@ class Datasets:
                 (pipeline, dataset, Jsonb(request)),
             )
             row = _locked(connection, pipeline, dataset)
-            if row.request != request and row.packed_hash and not new_version and _submitted(connection, row):
+            if (
+                _content(row.request) != _content(request)
+                and row.packed_hash
+                and not new_version
+                and _submitted(connection, row)
+            ):
                 raise _changed(row)
             connection.execute(
                 """UPDATE bedrock_pipeline.datasets SET request = %(request)s, updated_at = bedrock_pipeline.now(),
@@ -156,6 +162,7 @@ class Datasets:
         chunks: list[NewChunk],
         max_jobs: int,
         followers: int = 0,
+        max_cost_usd: Decimal | None = None,
     ) -> Packed:
         """Enter a dataset's chunks, all at once; the same chunks again change nothing.
 
@@ -167,6 +174,8 @@ class Datasets:
             chunks: round 1, uploaded, in order.
             max_jobs: jobs at once in their quota group.
             followers: records that the answers to packed ones will serve.
+            max_cost_usd: what the dataset may cost; None for no cap. It is set, and estimates without a cost are
+                replaced, also where the chunks are unchanged: prices may have become known.
 
         Returns:
             What happened: entered for the first time, unchanged, or replaced (nothing had been submitted).
@@ -177,8 +186,15 @@ class Datasets:
         """
 
         def work(connection: Connection) -> Packed:
+            lock_groups(connection, chunks)
             row = _locked(connection, pipeline, dataset)
+            if row.max_cost_usd != max_cost_usd:
+                connection.execute(
+                    "UPDATE bedrock_pipeline.datasets SET max_cost_usd = %s WHERE pipeline = %s AND dataset = %s",
+                    (max_cost_usd, pipeline, dataset),
+                )
             if row.packed_hash == packed_hash:
+                estimate_again(connection, chunks)
                 return "unchanged"
             if row.cancel_requested_at and row.packed_hash is None:
                 raise _cancelled(row)
@@ -230,6 +246,8 @@ class Datasets:
                           coalesce(sum(open), 0)::bigint AS leftovers,
                           coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
                           coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
+                          CASE WHEN count(collected_at) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd,
+                          CASE WHEN count(collected_at) = count(on_demand_cost_usd) THEN sum(on_demand_cost_usd) END AS on_demand_cost_usd,
                           coalesce((SELECT jsonb_object_agg(status, n) FROM (SELECT status, count(*) AS n FROM mine GROUP BY status) s), '{}') AS by_status
                    FROM mine)
                SELECT chunks, uncollected, records + coalesce(packed_followers, 0) AS records,
@@ -238,7 +256,7 @@ class Datasets:
                       processed + coalesce(followers_answered + followers_failed, 0) AS processed,
                       answered + coalesce(followers_answered, 0) AS answered,
                       final_errors + coalesce(followers_failed, 0) AS final_errors,
-                      leftovers, input_tokens, output_tokens, by_status
+                      leftovers, input_tokens, output_tokens, cost_usd, on_demand_cost_usd, by_status
                FROM counted LEFT JOIN followed ON true""",
             {"pipeline": pipeline, "dataset": dataset},
         )
@@ -346,6 +364,11 @@ def _cancelled(row: DatasetRow) -> DatasetCancelledError:
         f"Dataset {row.dataset!r} of pipeline {row.pipeline!r} was cancelled before it was packed.",
         "If you want it after all, `bedrock-pipeline launch` it again.",
     )
+
+
+def _content(request: dict[str, Any]) -> dict[str, Any]:
+    """What decides about answers: a cap on their cost does not."""
+    return {name: value for name, value in request.items() if name != "max_cost_usd"}
 
 
 def _start_version(connection: Connection, row: DatasetRow) -> None:

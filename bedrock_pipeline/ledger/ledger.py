@@ -17,6 +17,7 @@ from bedrock_pipeline.ledger.jobs import Jobs
 from bedrock_pipeline.ledger.migrations import migrate
 from bedrock_pipeline.ledger.offers import Offers
 from bedrock_pipeline.ledger.rounds import Rounds
+from bedrock_pipeline.ledger.spending import Spending
 from bedrock_pipeline.ledger.submissions import Submissions
 
 
@@ -33,6 +34,7 @@ class Ledger:
         self.datasets = Datasets(self.database)
         self.chunks = Chunks(self.database)
         self.submissions = Submissions(self.database)
+        self.spending = Spending(self.database)
         self.interventions = Interventions(self.database)
         self.jobs = Jobs(self.database)
         self.rounds = Rounds(self.database)

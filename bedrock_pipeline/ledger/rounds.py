@@ -7,7 +7,7 @@ from when their chunk was collected until they were rolled over; held ones wait 
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bedrock_pipeline.ledger.chunks import insert_chunks
+from bedrock_pipeline.ledger.chunks import insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow, NewChunk
 
@@ -110,6 +110,7 @@ class Rounds:
         sources = [one.chunk.chunk_id for one in leftovers]
 
         def work(connection: Connection) -> bool:
+            lock_groups(connection, chunks)
             row = connection.execute(
                 """SELECT version, cancel_requested_at FROM bedrock_pipeline.datasets
                    WHERE pipeline = %s AND dataset = %s FOR UPDATE""",

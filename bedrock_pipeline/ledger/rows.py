@@ -5,6 +5,7 @@ What belongs here: the shapes that the other rooms read. No statement.
 
 from dataclasses import dataclass, fields
 from datetime import datetime
+from decimal import ROUND_UP, Decimal
 from typing import Any, Literal, Self
 from uuid import UUID
 
@@ -32,6 +33,25 @@ class InputFile:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkEstimate:
+    """What a chunk is expected to need, before anything is submitted.
+
+    Attributes:
+        guessed_input_tokens: from the text alone.
+        guessed_output_tokens: from the most that is asked for.
+        input_tokens: corrected by what earlier chunks of the model needed.
+        output_tokens: likewise.
+        cost_usd: of the corrected tokens, the way the chunk is asked; None where nobody knows the price.
+    """
+
+    guessed_input_tokens: int
+    guessed_output_tokens: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class NewChunk:
     """A packed and uploaded chunk that is to be entered.
 
@@ -43,6 +63,7 @@ class NewChunk:
         mode: how it is asked.
         why: why it is not asked as a job.
         origins: the chunks of round 1 whose records it holds; none in round 1.
+        estimate: tokens and cost; a chunk without one is not submitted where its dataset has a cap.
     """
 
     chunk_id: UUID
@@ -60,6 +81,7 @@ class NewChunk:
     mode: Mode = "batch"
     why: str | None = None
     origins: tuple[UUID, ...] = ()
+    estimate: ChunkEstimate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +130,11 @@ class ChunkRow(_Row):
     input_tokens: int | None
     output_tokens: int | None
     problem: str | None
+    estimated_input_tokens: int | None
+    estimated_output_tokens: int | None
+    estimated_cost_usd: Decimal | None
+    cost_usd: Decimal | None
+    on_demand_cost_usd: Decimal | None
 
     @property
     def ended(self) -> bool:
@@ -145,6 +172,7 @@ class DatasetRow(_Row):
     published_at: datetime | None
     snapshot_followers: int
     packed_followers: int
+    max_cost_usd: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +183,8 @@ class DatasetProgress(_Row):
         records: those that are sent and their followers, which are answered at publication.
         followers: records that are answered with another's answer.
         leftovers: records that wait for the next round, or for a person.
+        cost_usd: of the chunks that are collected; None where none is, or one has no known price.
+        on_demand_cost_usd: what on-demand calls would have cost in their place.
     """
 
     chunks: int
@@ -168,4 +198,48 @@ class DatasetProgress(_Row):
     leftovers: int
     input_tokens: int
     output_tokens: int
+    cost_usd: Decimal | None
+    on_demand_cost_usd: Decimal | None
     by_status: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget(_Row):
+    """What the current version of a dataset may cost.
+
+    Attributes:
+        cap_usd: `max_cost_usd`, or what a person approved last.
+        committed_usd: spent or in flight, by estimate until it is known; None where nobody knows a price.
+        wanted_usd: with all that waits.
+    """
+
+    pipeline: str
+    dataset: str
+    version: int
+    cap_usd: Decimal
+    committed_usd: Decimal | None
+    wanted_usd: Decimal | None
+
+    @property
+    def reason(self) -> str:
+        """Why the rest is not submitted, and what to do, where it costs too much."""
+        where = f"{self.pipeline} {self.dataset}"
+        if self.committed_usd is None or self.wanted_usd is None:
+            return (
+                f"Nobody knows what {where} costs, so its max_cost_usd cannot be kept: give `prices` for its model and "
+                f"materialize batch_chunks again (docs/costs.md)."
+            )
+        return (
+            f"{where} may cost {usd(self.cap_usd)}: {usd(self.committed_usd)} is spent or in flight, and with all that waits it "
+            f"would come to {usd(self.wanted_usd)}. To go on: bedrock-pipeline approve {where} --up-to {cents(self.wanted_usd)}"
+        )
+
+
+def usd(amount: Decimal) -> str:
+    """An amount for a person, such as `$0.0123`."""
+    return f"${amount:.2f}" if amount >= 10 else f"${amount:.4f}"
+
+
+def cents(amount: Decimal) -> Decimal:
+    """An amount rounded up to whole cents."""
+    return amount.quantize(Decimal("0.01"), ROUND_UP)

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.ledger.spending import lock_budget, over_budget
 from bedrock_pipeline.ledger.token import request_token
 
 
@@ -70,6 +71,7 @@ class Submissions:
     def due(self, pipelines: list[str], limit: int) -> list[ChunkRow]:
         """Chunks to submit now: due, and not more than there are free slots in their quota group.
 
+        Chunks that would cost more than their dataset may are left out until a person approves it.
         A group that is on hold has none; one whose last request was refused has a single one, to try: the one
         that waits longest, so that it is the first to be given up. Chunks that are asked on demand need no slot;
         they are due while no process asks for them.
@@ -79,7 +81,20 @@ class Submissions:
             limit: at most so many.
         """
         rows = self._database.fetch(
-            """WITH slots AS (
+            """WITH capped AS MATERIALIZED (
+                   SELECT b.* FROM bedrock_pipeline.budgets b
+                   WHERE b.pipeline = ANY(%(pipelines)s) AND EXISTS (
+                       SELECT FROM bedrock_pipeline.chunks c
+                       WHERE (c.pipeline, c.dataset) = (b.pipeline, b.dataset) AND c.collected_at IS NULL
+                         AND c.status = 'pending')),
+               affordable AS NOT MATERIALIZED (
+                   SELECT c.* FROM bedrock_pipeline.chunks c
+                   WHERE c.status = 'pending' AND c.pipeline = ANY(%(pipelines)s) AND NOT EXISTS (
+                       SELECT FROM capped b
+                       WHERE (b.pipeline, b.dataset) = (c.pipeline, c.dataset)
+                         AND (b.version = c.dataset_version AND
+                              b.committed_usd - bedrock_pipeline.taken_usd(c) + c.estimated_cost_usd <= b.cap_usd) IS NOT TRUE)),
+               slots AS (
                    SELECT g.quota_group, g.max_jobs - g.others - (
                             SELECT count(*) FROM bedrock_pipeline.chunks c
                             WHERE c.quota_group = g.quota_group AND c.status <> 'pending'
@@ -88,15 +103,14 @@ class Submissions:
                    FROM bedrock_pipeline.quota_groups g
                    WHERE g.hold_until IS NULL OR g.hold_until <= bedrock_pipeline.now())
                SELECT due.* FROM slots CROSS JOIN LATERAL (
-                   SELECT c.* FROM bedrock_pipeline.chunks c
-                   WHERE c.quota_group = slots.quota_group AND c.status = 'pending' AND c.mode = 'batch'
-                     AND c.next_attempt_at <= bedrock_pipeline.now() AND c.pipeline = ANY(%(pipelines)s)
+                   SELECT c.* FROM affordable c
+                   WHERE c.quota_group = slots.quota_group AND c.mode = 'batch'
+                     AND c.next_attempt_at <= bedrock_pipeline.now()
                    ORDER BY c.put_back_since, c.next_attempt_at, c.dataset, c.round, c.sequence
                    LIMIT least(greatest(slots.free, 0), slots.most)) AS due
                UNION ALL (
-                   SELECT c.* FROM bedrock_pipeline.chunks c
-                   WHERE c.mode = 'on-demand' AND c.status = 'pending' AND c.pipeline = ANY(%(pipelines)s)
-                     AND greatest(c.next_attempt_at, c.lease_expires_at) <= bedrock_pipeline.now()
+                   SELECT c.* FROM affordable c
+                   WHERE c.mode = 'on-demand' AND greatest(c.next_attempt_at, c.lease_expires_at) <= bedrock_pipeline.now()
                    ORDER BY c.next_attempt_at, c.dataset, c.round, c.sequence)
                LIMIT %(limit)s""",
             {"pipelines": pipelines, "limit": limit},
@@ -127,6 +141,7 @@ class Submissions:
                 (group["quota_group"],),
             ).fetchone()
             assert slots is not None  # the foreign key
+            lock_budget(connection, chunk_id)
             chunk = _locked(connection, chunk_id)
             if chunk is None:
                 return NotNow("The chunk was packed anew in the meantime.")
@@ -136,6 +151,8 @@ class Submissions:
             refusal = _why_not(connection, chunk.row, slots)
             if refusal:
                 return refusal
+            if reason := over_budget(connection, chunk_id):
+                return NotNow(reason)
             deployment = connection.execute(
                 "SELECT deployment_id FROM bedrock_pipeline.deployment"
             ).fetchone()

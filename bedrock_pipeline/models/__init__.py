@@ -1,7 +1,7 @@
 """Model families: a request body in, a typed answer out.
 
-What belongs here: one file a family, finding the family of a model id, and the schema of structured answers. What does
-not: prices, prompts, AWS.
+What belongs here: one file a family, finding the family of a model id, the schema of structured answers, and prices.
+What does not: prompts, AWS.
 """
 
 from bedrock_pipeline.models.family import Answer, AnswerFormat, BodyError, Family, Question

@@ -5,6 +5,7 @@ What belongs here: reports into Dagster metadata; counts, sizes and links, never
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import dagster as dg
@@ -40,13 +41,21 @@ def of_snapshot(report: SnapshotReport) -> Metadata:
 
 
 def of_pack(report: PackReport) -> Metadata:
-    """Chunks and their sizes."""
+    """Chunks, their sizes, and what they are expected to need and to cost, before anything is submitted."""
+    estimate = report.estimate
     return {
         "dagster/row_count": report.records,
         "followers": report.followers,
         "outcome": report.outcome,
         "chunks": len(report.chunks),
+        "records": report.records,
         "bytes": report.bytes,
+        "input_tokens": estimate.input_tokens,
+        "output_tokens": estimate.output_tokens,
+        **_costs(estimate.cost_usd, estimate.on_demand_cost_usd),
+        **({"max_cost_usd": float(report.max_cost_usd)} if report.max_cost_usd else {}),
+        "jobs": estimate.jobs,
+        "waves": estimate.waves,
         "rejected": report.rejected,
         **({"rejections": _counts(report.rejections)} if report.rejected else {}),
         "chunk_sizes": _sizes(report.chunks),
@@ -106,6 +115,7 @@ def of_collection(report: CollectReport) -> Metadata:
         **({"left_over": _counts(report.left_over)} if report.left_over else {}),
         "input_tokens": report.input_tokens,
         "output_tokens": report.output_tokens,
+        **_costs(report.cost_usd, report.on_demand_cost_usd),
         "job_arn": report.chunk.job_arn or "",
         "parsed": report.parsed_uri,
         **(
@@ -126,6 +136,7 @@ def of_publication(published: Publication) -> Metadata:
         "failed": published.failed,
         "input_tokens": published.input_tokens,
         "output_tokens": published.output_tokens,
+        **_costs(published.cost_usd, published.on_demand_cost_usd),
         "results": published.uri,
         "files": len(published.files),
     }
@@ -143,6 +154,12 @@ def of_changes(chunks: Sequence[ChunkRow], counts: Sequence[Mapping[str, object]
         "states": dg.MetadataValue.md("\n".join(table)),
         "changed": dg.MetadataValue.md("\n".join(changed)),
     }
+
+
+def _costs(cost: Decimal | None, on_demand: Decimal | None) -> Metadata:
+    """Numbers, which the UI plots over time; null where nobody knows the price."""
+    costs = {"cost_usd": cost, "on_demand_cost_usd": on_demand}
+    return {name: None if usd is None else float(usd) for name, usd in costs.items()}
 
 
 def _columns(schema: pa.Schema) -> dg.TableSchema:

@@ -23,6 +23,8 @@ from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
 _MOST = 50
 #: What is done for a dataset rather than for a chunk.
 _OF_DATASETS = ("prepare", "next_round", "publish")
+#: Datasets of which a skipped tick tells that they wait for an approval.
+_MOST_TOLD = 3
 #: Between two looks into the ledger.
 _SECONDS = 3
 _Tick = Callable[[dg.SensorEvaluationContext, Context], dg.SensorResult | dg.SkipReason]
@@ -46,12 +48,13 @@ def build_sensors(
 
     def submit(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
         due = opened.ledger.submissions.due(names, _MOST)
+        over = [] if due else opened.ledger.spending.exhausted(names, _MOST_TOLD)
         return _ask(
             context,
             opened,
             "submit",
             [(c.pipeline, c.chunk_key) for c in due],
-            "No chunk is due, or no slot is free.",
+            " ".join(["No chunk is due, or no slot is free.", *(budget.reason for budget in over)]),
         )
 
     def collect(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:

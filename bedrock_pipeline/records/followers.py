@@ -17,7 +17,7 @@ _MEMORY = "256MB"
 #: Of a batch.
 ROWS = 4096
 #: What a follower has cost: nothing.
-_FREE = {"input_tokens": "0", "output_tokens": "0", "cost_usd": "0.0"}
+_FREE = {"input_tokens": "0", "output_tokens": "0", "cost_usd": "0.0", "on_demand_cost_usd": "0.0"}
 
 
 class FollowerRows:

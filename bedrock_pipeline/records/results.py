@@ -7,6 +7,7 @@ every record. Source of the lines' form: "View the results of a batch inference 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Final
 
 import orjson
@@ -14,6 +15,7 @@ import pyarrow as pa
 
 from bedrock_pipeline.models import Answer, Family
 from bedrock_pipeline.models.family import AnswerShapeError
+from bedrock_pipeline.models.prices import Asked, Price
 from bedrock_pipeline.models.structured import AnswerInvalidError
 from bedrock_pipeline.records.answers import AnswerColumns
 from bedrock_pipeline.records.ids import wire_id
@@ -34,6 +36,7 @@ _FIELDS: Final = (
     ("input_tokens", pa.int64()),
     ("output_tokens", pa.int64()),
     ("cost_usd", pa.float64()),
+    ("on_demand_cost_usd", pa.float64()),
     ("error_code", pa.string()),
     ("error_message", pa.string()),
     ("model_id", pa.string()),
@@ -61,6 +64,8 @@ class Accounting:
         input_tokens: filler records and unusable answers included, as they are paid for too.
         reasons: of final errors, a few at the most.
         examples: a few ids of records with a final error.
+        cost_usd: of every answer that was read; None where the price is unknown, or an answer tells no tokens.
+        on_demand_cost_usd: what on-demand calls would have cost in their place.
     """
 
     records: int
@@ -77,6 +82,8 @@ class Accounting:
     lines: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cost_usd: Decimal | None = Decimal(0)
+    on_demand_cost_usd: Decimal | None = Decimal(0)
     reasons: set[str] = field(default_factory=set)
     examples: list[str] = field(default_factory=list)
 
@@ -88,6 +95,13 @@ class Accounting:
         if len(self.reasons) < FEW:
             self.reasons.add(reason)
 
+    def charge(self, answer: Answer, facts: "ChunkFacts") -> None:
+        """Count an answer that was paid for."""
+        self.input_tokens += answer.input_tokens or 0
+        self.output_tokens += answer.output_tokens or 0
+        self.cost_usd = _plus(self.cost_usd, facts.cost_of(answer, facts.asked))
+        self.on_demand_cost_usd = _plus(self.on_demand_cost_usd, facts.cost_of(answer, "on-demand"))
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkFacts:
@@ -98,6 +112,8 @@ class ChunkFacts:
         keep_raw: whether the whole answer is kept as JSON.
         again: whether a record that ends with this code is asked again; its error is final otherwise.
         columns: columns of structured answers; None where none are asked for.
+        price: None where nobody knows it.
+        asked: by a batch job, or by on-demand calls.
     """
 
     family: Family
@@ -109,6 +125,14 @@ class ChunkFacts:
     keep_raw: bool = False
     again: Callable[[str], bool] = lambda _: False
     columns: AnswerColumns | None = None
+    price: Price | None = None
+    asked: Asked = "batch"
+
+    def cost_of(self, answer: Answer, asked: Asked) -> Decimal | None:
+        """What an answer costs, asked in this way; None where nobody knows."""
+        if self.price is None or answer.input_tokens is None or answer.output_tokens is None:
+            return None
+        return self.price.cost(answer.input_tokens, answer.output_tokens, asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +197,8 @@ def rows(
         dimension: length of the vectors; None where answers are none.
         leftovers: gets the records that are asked again; they give no rows.
     """
+    if facts.price is None:
+        accounting.cost_usd = accounting.on_demand_cost_usd = None
     ids = index["record_id"].to_pylist()
     positions = _positions(index, ids)
     answered = bytearray(index.num_rows)
@@ -189,8 +215,8 @@ def rows(
         if answered[row] or (outcome.error and row in errors):
             accounting.doubled += 1
             continue
-        accounting.input_tokens += outcome.answer.input_tokens or 0
-        accounting.output_tokens += outcome.answer.output_tokens or 0
+        if outcome.was_answered:
+            accounting.charge(outcome.answer, facts)
         if outcome.error:
             accounting.unusable += outcome.was_answered
             errors[row] = outcome
@@ -336,7 +362,8 @@ def _batch(
         "stop_reason": [answer.stop_reason for answer in answers],
         "input_tokens": [answer.input_tokens for answer in answers],
         "output_tokens": [answer.output_tokens for answer in answers],
-        "cost_usd": [None] * count,
+        "cost_usd": [_float(facts.cost_of(answer, facts.asked)) for answer in answers],
+        "on_demand_cost_usd": [_float(facts.cost_of(answer, "on-demand")) for answer in answers],
         "error_code": [error.code if error else None for error in errors],
         "error_message": [error.message if error else None for error in errors],
         "model_id": [facts.model_id] * count,
@@ -358,6 +385,14 @@ def _batch(
 
 def _json(value: object) -> str | None:
     return None if value is None else orjson.dumps(value).decode()
+
+
+def _plus(total: Decimal | None, cost: Decimal | None) -> Decimal | None:
+    return None if total is None or cost is None else total + cost
+
+
+def _float(cost: Decimal | None) -> float | None:
+    return None if cost is None else float(cost)
 
 
 def _flat(column: Any) -> pa.Array:

@@ -8,6 +8,7 @@ import itertools
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import orjson
@@ -29,6 +30,7 @@ from bedrock_pipeline.records.results import (
     vector_length,
 )
 from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.costs import price_of_chunk
 from bedrock_pipeline.stages.request import is_converse, output_folder
 from bedrock_pipeline.stages.verdict import Verdict, verdict_of
 
@@ -62,6 +64,8 @@ class CollectReport:
     leftovers: int
     input_tokens: int
     output_tokens: int
+    cost_usd: Decimal | None
+    on_demand_cost_usd: Decimal | None
     parsed_uri: str
     schema: pa.Schema
     left_over: dict[str, int]
@@ -120,6 +124,8 @@ def _collect(context: Context, pipeline: Pipeline, chunk: ChunkRow) -> tuple[Col
         output_tokens=accounting.output_tokens,
         problem=problem,
         held_for_person=problem if verdict.waits_for_person else None,
+        cost_usd=accounting.cost_usd,
+        on_demand_cost_usd=accounting.on_demand_cost_usd,
     )
     report = CollectReport(
         chunk=chunk,
@@ -128,6 +134,8 @@ def _collect(context: Context, pipeline: Pipeline, chunk: ChunkRow) -> tuple[Col
         leftovers=accounting.leftovers,
         input_tokens=accounting.input_tokens,
         output_tokens=accounting.output_tokens,
+        cost_usd=accounting.cost_usd,
+        on_demand_cost_usd=accounting.on_demand_cost_usd,
         parsed_uri=parsed_uri,
         schema=schema,
         left_over=leftovers.by_reason,
@@ -164,6 +172,8 @@ def _write_rows(
         keep_raw=effective.keep_raw_output,
         again=verdict.again,
         columns=effective.answer_columns(),
+        price=price_of_chunk(context, pipeline, chunk),
+        asked="on-demand" if chunk.mode == "on-demand" else "batch",
     )
     schema = result_schema(carried(index.schema), dimension, facts.columns)
     with pq.ParquetWriter(part, schema, compression="zstd") as writer:
@@ -227,6 +237,8 @@ def _collected_before(context: Context, chunk: ChunkRow) -> CollectReport:
         leftovers=chunk.leftovers or 0,
         input_tokens=chunk.input_tokens or 0,
         output_tokens=chunk.output_tokens or 0,
+        cost_usd=chunk.cost_usd,
+        on_demand_cost_usd=chunk.on_demand_cost_usd,
         parsed_uri=chunk.parsed_uri or "",
         schema=schema,
         left_over={},

@@ -7,6 +7,8 @@ import hashlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,6 +26,7 @@ from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.pack import Line, TooFewRecordsError, pack, too_large
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.costs import Estimate, Estimator
 from bedrock_pipeline.stages.followers import reject_followers
 from bedrock_pipeline.stages.request import create_request
 from bedrock_pipeline.stages.small import Small
@@ -44,6 +47,8 @@ class PackReport:
         records: that are sent.
         followers: records that an answer to one of them will serve.
         rejections: number of records that could not be packed, by reason.
+        estimate: tokens and cost, before anything is submitted.
+        max_cost_usd: what the dataset may cost; None where it has no cap.
     """
 
     outcome: Packed
@@ -53,6 +58,8 @@ class PackReport:
     bytes: int
     rejected: int
     rejections: dict[str, int]
+    estimate: Estimate
+    max_cost_usd: Decimal | None
 
 
 def pack_dataset(context: Context, pipeline: Pipeline, dataset: str) -> PackReport:
@@ -67,8 +74,9 @@ def pack_dataset(context: Context, pipeline: Pipeline, dataset: str) -> PackRepo
     if row.snapshot_uri is None:
         raise NoSnapshotError(f"Dataset {dataset!r} has no snapshot yet.", "Materialize input_dataset first.")
     effective = pipeline.for_dataset(row.request)
+    estimator = Estimator.here(context, effective, datetime.now(UTC))
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        packed = _Packer(context, effective, row, Path(folder)).packed()
+        packed = _Packer(context, effective, row, Path(folder), estimator).packed()
         rejections = packed.rejected.by_reason.copy()
         followers = row.snapshot_followers
         if rejections:
@@ -85,6 +93,7 @@ def pack_dataset(context: Context, pipeline: Pipeline, dataset: str) -> PackRepo
         chunks=packed.chunks,
         max_jobs=effective.effective_limits.max_jobs,
         followers=followers,
+        max_cost_usd=effective.max_cost_usd,
     )
     return PackReport(
         outcome=outcome,
@@ -94,6 +103,8 @@ def pack_dataset(context: Context, pipeline: Pipeline, dataset: str) -> PackRepo
         bytes=sum(chunk.bytes for chunk in packed.chunks),
         rejected=rejections.total(),
         rejections=dict(rejections),
+        estimate=estimator.dataset(packed.chunks),
+        max_cost_usd=effective.max_cost_usd,
     )
 
 
@@ -110,6 +121,7 @@ class _Packer:
     pipeline: Pipeline
     row: DatasetRow
     folder: Path
+    estimator: Estimator
 
     def packed(self) -> _Packed:
         """Every chunk, uploaded; a dataset below the minimum as its policy says.
@@ -131,7 +143,7 @@ class _Packer:
         schema = self._schema()
         carry = pa.schema([schema.field(name) for name in self.pipeline.carry if name != "record_id"])
         rejected = RejectionWriter(self.folder / "rejected.parquet")
-        lines = _lines(self._rows(schema), request_template(self.pipeline), carry.names, limits, rejected)
+        lines = encoded(self._rows(schema), request_template(self.pipeline), carry.names, limits, rejected)
         if small:
             lines = small.lines(lines, lambda _: (None,) * len(carry))
         uploader = ChunkUploader(
@@ -143,6 +155,7 @@ class _Packer:
             self.pipeline.model_id,
             self.pipeline.slots_of(self.context.settings.region),
             self._request,
+            self.estimator,
             mode=small.mode if small else "batch",
             why=small.why if small else None,
             padded=small is not None,
@@ -169,13 +182,14 @@ class _Packer:
                     yield from batch.to_pylist()
 
 
-def _lines(
+def encoded(
     rows: Iterator[dict[str, object]],
     template: RequestTemplate,
     carry: list[str],
     limits: Limits,
     rejected: RejectionWriter,
 ) -> Iterator[Line]:
+    """Rows of a snapshot as lines of a job's input; those that cannot be one are rejected."""
     for position, row in enumerate(rows):
         record_id = str(row["record_id"])
         try:

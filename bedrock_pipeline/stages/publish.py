@@ -5,6 +5,7 @@ What belongs here: testing completeness, writing the version in full, then movin
 
 import json
 from dataclasses import dataclass
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -37,6 +38,8 @@ class Publication:
     failed: int
     input_tokens: int
     output_tokens: int
+    cost_usd: Decimal | None
+    on_demand_cost_usd: Decimal | None
     files: list[str]
     schema: pa.Schema
     unchanged: bool
@@ -137,6 +140,8 @@ def _describe(
         failed=progress.final_errors,
         input_tokens=progress.input_tokens,
         output_tokens=progress.output_tokens,
+        cost_usd=progress.cost_usd,
+        on_demand_cost_usd=progress.on_demand_cost_usd,
         files=files,
         schema=schema,
         unchanged=unchanged,

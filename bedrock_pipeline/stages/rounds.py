@@ -8,6 +8,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ from bedrock_pipeline.records.pack import Line, pack
 from bedrock_pipeline.records.results import carried
 from bedrock_pipeline.stages.collect import LEFTOVERS
 from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.costs import Estimator
 from bedrock_pipeline.stages.request import create_again
 from bedrock_pipeline.stages.small import Small
 from bedrock_pipeline.stages.upload import ChunkUploader, input_lines
@@ -71,7 +73,9 @@ def roll_over(context: Context, pipeline: Pipeline, dataset: str) -> RollOverRep
             context.ledger.rounds.hold(leftovers, small.why or "")
             report.held = small.why
             continue
-        chunks = _NextRound(context, row, leftovers, limits, small).uploaded()
+        asked = effective.model_copy(update={"model_id": leftovers[0].chunk.model_id})
+        estimator = Estimator.here(context, asked, datetime.now(UTC))
+        chunks = _NextRound(context, row, leftovers, limits, small, estimator).uploaded()
         if context.ledger.rounds.enter(
             pipeline.name, dataset, leftovers=leftovers, chunks=chunks, max_jobs=limits.max_jobs
         ):
@@ -93,6 +97,7 @@ class _NextRound:
     leftovers: list[Leftovers]
     limits: Limits
     small: Small | None
+    estimator: Estimator
 
     def uploaded(self) -> list[NewChunk]:
         row, small, settings = self.row, self.small, self.context.settings
@@ -113,6 +118,7 @@ class _NextRound:
             lambda chunk_id, uri: create_again(
                 settings, before.request, row.pipeline, row.dataset, chunk_id, uri
             ),
+            self.estimator,
             round=number,
             first=self.context.ledger.rounds.next_sequence(row.pipeline, row.dataset, row.version, number),
             mode=small.mode if small else "batch",

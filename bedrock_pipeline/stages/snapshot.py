@@ -61,11 +61,10 @@ def take_snapshot(context: Context, pipeline: Pipeline, dataset: str) -> Snapsho
     row = context.ledger.datasets.ensure(pipeline.name, dataset)
     effective = pipeline.for_dataset(row.request)
     source = open_source(context, effective, dataset)
-    plan = SnapshotPlan(
-        request_template(effective), effective.record_id, effective.carry, effective.ask_identical_once
-    )
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        snapshot = write_snapshot(source, plan, Path(folder), partial(fetch_image, context.objects))
+        snapshot = write_snapshot(
+            source, snapshot_plan(effective), Path(folder), partial(fetch_image, context.objects)
+        )
         uri = context.settings.uri(
             context.settings.work_prefix, "snapshots", pipeline.name, dataset, snapshot.content_hash
         )
@@ -113,6 +112,13 @@ def open_source(context: Context, pipeline: Pipeline, dataset: str) -> Source:
         [location.replace("{dataset}", dataset) for location in locations],
         context.objects,
         pipeline.column_types,
+    )
+
+
+def snapshot_plan(pipeline: Pipeline) -> SnapshotPlan:
+    """What a snapshot of the pipeline's input holds."""
+    return SnapshotPlan(
+        request_template(pipeline), pipeline.record_id, pipeline.carry, pipeline.ask_identical_once
     )
 
 

@@ -16,6 +16,7 @@ from bedrock_pipeline.records.ids import is_filler
 from bedrock_pipeline.records.keys import ChunkKey
 from bedrock_pipeline.records.pack import PackedChunk
 from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.costs import Estimator
 from bedrock_pipeline.stages.request import chunk_uuid
 
 
@@ -27,6 +28,7 @@ class ChunkUploader:
         version: the dataset's.
         content: tells these chunks from others; the same content gives the same UUIDs and keys.
         request: from a chunk's UUID and the location of its input to its Create request.
+        estimator: of what the chunks will need.
         first: sequence of the first chunk.
         padded: whether filler records stand at the end.
     """
@@ -39,6 +41,7 @@ class ChunkUploader:
     model_id: str
     quota_group: str
     request: Callable[[UUID, str], dict[str, Any]]
+    estimator: Estimator
     round: int = 1
     first: int = 0
     mode: Mode = "batch"
@@ -63,6 +66,7 @@ class ChunkUploader:
         )
         base = settings.uri(settings.input_prefix, self.pipeline, self.dataset, str(chunk_id))
         folder = f"{base}/{chunk.content_hash[:16]}"
+        estimate = self.estimator.of_packed(chunk, self.mode)
         files = []
         for number, file in enumerate(chunk.files):
             uri = f"{folder}/{number:05}.jsonl"
@@ -89,6 +93,7 @@ class ChunkUploader:
             mode=self.mode,
             why=self.why,
             origins=origins,
+            estimate=estimate,
         )
 
 

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.ledger.submissions import NotNow
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
@@ -120,6 +121,71 @@ def test_reconcile_has_nothing_to_say_when_ledger_and_service_agree(context: Con
     assert isinstance(submit_chunk(context, "p", first), Submitted)
     told = json.loads(run("reconcile", "p", "--json").stdout)
     assert told["adopted"] == [] == told["orphans"]
+
+
+ESTIMATED = {
+    "records",
+    "bytes",
+    "input_tokens",
+    "output_tokens",
+    "cost_usd",
+    "on_demand_cost_usd",
+    "jobs",
+    "waves",
+}
+
+
+def test_a_file_is_estimated_without_a_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEDROCK_PIPELINE_HOME", str(tmp_path))
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": f"{n} " * 50}) + "\n" for n in range(120)))
+    asked = ("estimate", "--input", str(path), "--prompt", "{{ text }}", "--max-tokens", "10")
+    told = json.loads(run(*asked, "--model", "amazon.nova-lite-v1:0", "--json").stdout)
+    assert told.keys() == ESTIMATED
+    assert (told["records"], told["output_tokens"], told["jobs"], told["waves"]) == (120, 1200, 1, 1)
+    per_million = 0.03 * told["input_tokens"] + 0.12 * 1200
+    assert told["cost_usd"] == pytest.approx(per_million / 1_000_000)
+    unknown = run(*asked, "--model", "cohere.embed-english-v3")
+    assert "unknown" in unknown.stdout
+    assert "Give PIPELINE DATASET" in run("estimate", "--input", str(path)).stderr
+
+
+def test_a_pipeline_of_ones_own_is_estimated_and_its_cap_is_approved(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_costly_pipelines.py").write_text(
+        "from bedrock_pipeline.pipeline import Pipeline\n"
+        'mine = Pipeline(name="p", model_id="amazon.nova-lite-v1:0", prompt="{{ text }}", max_cost_usd="0.001")\n'
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = ("-m", "my_costly_pipelines", "--json")
+    keys = prepared(context, tmp_path)
+    told = json.loads(run("estimate", "p", "d", *module).stdout)
+    assert (told.keys(), told["records"], told["jobs"]) == (ESTIMATED, 350, 2)
+    fewer = json.loads(
+        run(
+            "estimate", "p", "d", "--input", str(tmp_path / "rows.jsonl"), "--max-tokens", "1", *module
+        ).stdout
+    )
+    assert fewer["output_tokens"] == 350
+    assert "has no pipeline 'q'" in run("estimate", "q", "d", *module).stderr
+    assert "no max_cost_usd" in run("approve", "p", "d", "--up-to", "1").stderr
+
+    context.ledger.database.execute("UPDATE bedrock_pipeline.datasets SET max_cost_usd = 0.0001")
+    assert isinstance(submit_chunk(context, "p", keys[0]), NotNow)
+    for shown in (run("status", "p", "d", "--json"), run("status", "p", "--json")):
+        assert all("bedrock-pipeline approve p d --up-to" in row["why"] for row in json.loads(shown.stdout))
+    assert "d of p may cost $1.0000" in run("approve", "p", "d", "--up-to", "1").stdout
+    assert isinstance(submit_chunk(context, "p", keys[0]), Submitted)
+    assert {row["why"] for row in json.loads(run("status", "p", "d", "--json").stdout)} == {None}
+
+
+def test_a_cap_is_part_of_what_is_launched(context: Context) -> None:
+    assert run("launch", "p", "d", "--input", "rows.csv", "--max-cost-usd", "2.5").exit_code == 0
+    row = context.ledger.datasets.get("p", "d")
+    assert row is not None
+    assert row.request["max_cost_usd"] == 2.5
+    assert run("launch", "p", "d", "--max-cost-usd", "0").exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ _ROOT = Path(__file__).parents[2]
 #: Each starts a Postgres, an S3 and an emulator of its own.
 _AT_ONCE = 2
 _COPIED = ("bedrock_pipeline", "bedrock_pipeline_tests", "sql", "pyproject.toml")
-_LEDGER, _STAGES = (
+_LEDGER, _SPENDING, _STAGES = (
     "bedrock_pipeline_tests/ledger/test_submissions.py",
+    "bedrock_pipeline_tests/ledger/test_spending.py",
     "bedrock_pipeline_tests/stages/test_guards.py",
 )
 
@@ -81,6 +82,12 @@ MUTANTS = (
         "bedrock_pipeline/aws/clients.py",
         {'            signature_version="v4",\n': ""},
         f"{_STAGES}::test_a_create_is_signed_with_version_4_even_where_a_bearer_token_is_set",
+    ),
+    Mutant(
+        "the lock of the budget",
+        "bedrock_pipeline/ledger/spending.py",
+        {"d.max_cost_usd IS NOT NULL FOR NO KEY UPDATE OF d": "d.max_cost_usd IS NOT NULL"},
+        f"{_SPENDING}::test_racing_threads_never_commit_more_than_the_cap",
     ),
 )
 

@@ -55,6 +55,7 @@ READS = {
     "jobs": {"list", "find", "get"},
     "datasets": {"get", "recent", "to_launch", "progress", "to_publish"},
     "submissions": {"due", "to_reconcile"},
+    "spending": {"measured", "budget", "exhausted"},
     "observed": {"in_flight", "known", "holds", "counts"},
     "chunks": {"by_key", "of_dataset", "by_id", "put_back", "to_collect", "is_final"},
     "rounds": {"to_roll_over", "open_of", "next_sequence"},
@@ -69,5 +70,6 @@ NOT_KILLED_YET = {
     "datasets.launched": "a mark for the sensor: without it the dataset is asked for once more, which changes nothing",
     "rounds.hold": "a mark for a person; without it the sensor asks once more, and it is held again",
     "interventions.release": "one commit of the command line; who typed it sees that it did not come back",
+    "spending.approve": "one commit of the command line; the same approval again adds nothing",
     "interventions.adopt": "one commit, reached only after a database was restored",
 }

@@ -104,6 +104,7 @@ def watch(context: Context, death: Death, scenario: str | None) -> Context:
 ROOMS = {
     "datasets": "datasets",
     "submissions": "submissions",
+    "spending": "spending",
     "chunks": "chunks",
     "interventions": "interventions",
     "jobs": "observed",

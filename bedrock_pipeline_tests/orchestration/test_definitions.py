@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -196,6 +198,29 @@ def test_what_was_put_back_tells_why_and_until_when_in_the_ui(
     assert told["attempts"].value == 1
     assert "waits_since" in told
     assert tick(definitions, instance, "submit_due_chunks") == [], "nothing is asked for before that time"
+
+
+def test_a_dataset_at_its_cap_asks_for_no_run_and_says_why(
+    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    context.ledger.datasets.request("p", "d", {"max_cost_usd": 0.001}, launch=True)
+    [launch] = tick(definitions, instance, "launch_datasets")
+    assert run(definitions, instance, launch)
+    packed = instance.get_latest_materialization_event(Names("p").asset("batch_chunks"))
+    assert packed is not None
+    assert packed.asset_materialization is not None
+    told: dict[str, Any] = {
+        name: value.value for name, value in packed.asset_materialization.metadata.items()
+    }
+    assert (told["records"], told["jobs"], told["waves"], told["max_cost_usd"]) == (120, 1, 1, 0.001)
+    assert told["output_tokens"] == 120 * 1024
+    assert told["cost_usd"] > 0.07
+    assert told["on_demand_cost_usd"] == pytest.approx(2 * told["cost_usd"])
+    skipped = evaluate(definitions, instance, "submit_due_chunks")
+    assert isinstance(skipped, dg.SkipReason)
+    assert "bedrock-pipeline approve p d --up-to" in str(skipped.skip_message)
+    context.ledger.spending.approve("p", "d", Decimal(1), "somebody")
+    assert len(tick(definitions, instance, "submit_due_chunks")) == 1
 
 
 def test_input_that_is_not_fit_ends_the_wish_and_shows_red(

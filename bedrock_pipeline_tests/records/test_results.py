@@ -1,6 +1,8 @@
 """Output lines joined with the index: in any order, doubled, missing, cut off."""
 
 import random
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_pipeline.models import family_of
+from bedrock_pipeline.models.prices import Price, Rate
 from bedrock_pipeline.records.ids import wire_id
 from bedrock_pipeline.records.results import (
     Accounting,
@@ -87,6 +90,53 @@ def test_an_embedding_becomes_a_list_of_fixed_size() -> None:
     assert batch.schema.field("embedding").type == pa.list_(pa.float32(), 256)
     assert batch["embedding"].to_pylist() == [[0.5] * 256, None]
     assert batch["input_tokens"].to_pylist() == [3, None]
+
+
+PRICE = Price(
+    batch=(Rate(0, Decimal("0.01"), Decimal("0.1")),), on_demand=(Rate(0, Decimal("0.02"), Decimal("0.2")),)
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines", "costs", "sums"),
+    [
+        ({"price": PRICE}, [answer("a"), error("b")], [(0.12, 0.24), (None, None)], ("0.12", "0.24")),
+        (
+            {"price": PRICE, "asked": "on-demand"},
+            [answer("a"), answer("b")],
+            [(0.24, 0.24), (0.24, 0.24)],
+            ("0.48", "0.48"),
+        ),
+        (
+            {"price": PRICE},
+            [answer("a"), answer("a"), error("b")],
+            [(0.12, 0.24), (None, None)],
+            ("0.12", "0.24"),
+        ),
+        ({"price": PRICE}, [error("a"), error("b")], [(None, None), (None, None)], ("0", "0")),
+        ({"price": None}, [answer("a"), error("b")], [(None, None), (None, None)], (None, None)),
+        (
+            {"price": PRICE},
+            [answer("a"), orjson.dumps({"recordId": "b", "modelOutput": {"content": []}})],
+            [(0.12, 0.24), (None, None)],
+            (None, None),
+        ),
+    ],
+    ids=["batch", "on-demand", "doubled", "no answer", "unknown price", "an answer that tells no tokens"],
+)
+def test_each_answer_has_its_cost_and_an_unknown_one_makes_the_sum_unknown(
+    changes: dict[str, Any],
+    lines: list[bytes],
+    costs: list[tuple[float | None, float | None]],
+    sums: tuple[str | None, str | None],
+) -> None:
+    accounting = Accounting(2)
+    index = pa.table({"record_id": ["a", "b"]})
+    [batch] = rows(lines, index, replace(facts(), **changes), accounting, None)
+    found = {row["record_id"]: row for row in batch.to_pylist()}
+    for record_id, expected in zip(("a", "b"), costs, strict=True):
+        assert (found[record_id]["cost_usd"], found[record_id]["on_demand_cost_usd"]) == expected
+    assert [accounting.cost_usd, accounting.on_demand_cost_usd] == [one and Decimal(one) for one in sums]
 
 
 def test_an_answer_of_another_shape_is_a_final_error_of_its_own() -> None:

@@ -1,0 +1,133 @@
+"""What a model's tokens cost.
+
+What belongs here: from a model id to its price, and from tokens to US dollars. The prices are those of the package
+`genai-prices`, from the data that it brings along (nothing is looked up over the network); settings and pipelines
+override them. Batch inference costs half of on-demand ("Pricing", Amazon Bedrock) unless the package knows better.
+Cached tokens are not told apart; batch inference has no prompt caching.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+from bedrock_pipeline.models.registry import bare_model, family_of
+from bedrock_pipeline.settings import BATCH_DISCOUNT, PriceOverride
+
+#: How a record is asked: by a batch job, or by a call of its own.
+Asked = Literal["batch", "on-demand"]
+_MILLION: Final = Decimal(1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """US dollars per token, for requests that read more than `above` tokens."""
+
+    above: int
+    input: Decimal
+    output: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs.
+
+    Attributes:
+        batch: rates of batch jobs, ascending by `above`; the first is above 0.
+        on_demand: rates of on-demand calls, likewise.
+    """
+
+    batch: tuple[Rate, ...]
+    on_demand: tuple[Rate, ...]
+
+    def cost(
+        self, input_tokens: int, output_tokens: int, asked: Asked = "batch", *, requests: int = 1
+    ) -> Decimal:
+        """US dollars of these tokens, in one request or in several of about one size."""
+        rates = self.batch if asked == "batch" else self.on_demand
+        rate = rates[0]
+        for higher in rates[1:]:
+            if input_tokens > higher.above * requests:
+                rate = higher
+        return input_tokens * rate.input + output_tokens * rate.output
+
+
+def price_of(
+    model_id: str, at: datetime, overrides: Mapping[str, PriceOverride] | None = None
+) -> Price | None:
+    """The price of a model, profile or ARN at a time; None where nobody knows it.
+
+    A profile's own price comes first, since a global one is cheaper than a regional one; then its model's. The
+    ARN of an application inference profile does not tell the model, and a custom model has a price of its own:
+    for these an override is needed.
+
+    Args:
+        model_id: as it is sent to Bedrock.
+        at: when the tokens were, or will be, used.
+        overrides: by model id, profile id or ARN.
+    """
+    names = _names(model_id)
+    for name in (model_id, *names):
+        if overrides and name in overrides:
+            return _overridden(overrides[name])
+    embeds = family_of(model_id).embeds
+    found = (_known(name, at, embeds=embeds) for name in names)
+    return next((price for price in found if price), None)
+
+
+def _names(model_id: str) -> tuple[str, ...]:
+    """What the package may know the model by, the most exact first."""
+    if ":custom-model/" in model_id:
+        return ()
+    profile = model_id.rpartition("/")[2] if model_id.startswith("arn:") else model_id
+    return tuple(dict.fromkeys((profile, bare_model(model_id))))
+
+
+def _overridden(override: PriceOverride) -> Price:
+    rate = Rate(0, override.input_per_million / _MILLION, override.output_per_million / _MILLION)
+    return Price((_less(rate, override.batch_discount),), (rate,))
+
+
+def _known(name: str, at: datetime, *, embeds: bool) -> Price | None:
+    from genai_prices import Usage, calc_price  # here: it brings an HTTP client, which costs a quarter second
+
+    def rates(context: dict[str, str] | None) -> tuple[Rate, ...] | None:
+        found = calc_price(
+            Usage(), name, provider_id="aws", genai_request_timestamp=at, price_context=context
+        ).model_price
+        return _rates(found.input_mtok, found.output_mtok, embeds=embeds)
+
+    try:
+        on_demand, batch = rates(None), rates({"processing": "batch"})
+    except LookupError:
+        return None
+    if on_demand is None or batch is None:
+        return None
+    known_batch = batch if batch != on_demand else tuple(_less(rate, BATCH_DISCOUNT) for rate in on_demand)
+    return Price(known_batch, on_demand)
+
+
+def _rates(per_input: Any, per_output: Any, *, embeds: bool) -> tuple[Rate, ...] | None:
+    """Rates of the package's prices per million, each a number or one in tiers; a vector has no price of its own."""
+    if per_output is None and embeds:
+        per_output = Decimal(0)
+    if per_input is None or per_output is None:
+        return None
+    starts = {0, *(tier.start for price in (per_input, per_output) for tier in getattr(price, "tiers", ()))}
+    return tuple(
+        Rate(above, _tier(per_input, above) / _MILLION, _tier(per_output, above) / _MILLION)
+        for above in sorted(starts)
+    )
+
+
+def _tier(price: Any, above: int) -> Decimal:
+    value: Decimal = getattr(price, "base", price)
+    for tier in getattr(price, "tiers", ()):
+        if tier.start <= above:
+            value = tier.price
+    return value
+
+
+def _less(rate: Rate, discount: Decimal) -> Rate:
+    return Rate(rate.above, rate.input * (1 - discount), rate.output * (1 - discount))

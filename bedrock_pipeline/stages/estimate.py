@@ -1,0 +1,115 @@
+"""Estimate a dataset, before anything is submitted.
+
+What belongs here: where the records come from: chunks in the ledger, or an input that is packed into a work folder
+as it would be for Bedrock, measured and thrown away.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bedrock_pipeline.intake import Source
+from bedrock_pipeline.ledger.rows import ChunkEstimate, Mode
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.pack import TooFewRecordsError, pack
+from bedrock_pipeline.records.rejections import RejectionWriter
+from bedrock_pipeline.records.snapshot import write_snapshot
+from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.costs import Estimate, Estimator
+from bedrock_pipeline.stages.pack import encoded
+from bedrock_pipeline.stages.small import Small
+from bedrock_pipeline.stages.snapshot import open_source, request_template, snapshot_plan
+
+_READ_ROWS = 4096
+
+
+def estimate_dataset(
+    context: Context, pipeline: Pipeline, dataset: str, at: datetime, *, anew: bool = False
+) -> Estimate:
+    """What a dataset is expected to need: as it is packed, or as it would be.
+
+    Args:
+        context: the deployment.
+        pipeline: with what this dataset sets differently.
+        dataset: its key.
+        at: when it would be submitted.
+        anew: read the input even where the dataset is packed, since the pipeline is another.
+
+    Raises:
+        InputError, ColumnError, TemplateError, EmptyDatasetError: the input is not fit.
+        NoSourceError: neither pipeline nor dataset names an input.
+        BelowMinimumError: too few records for one job.
+    """
+    estimator = Estimator.here(context, pipeline, at)
+    row = context.ledger.datasets.get(pipeline.name, dataset)
+    chunks = context.ledger.chunks.of_dataset(pipeline.name, dataset, row.version) if row else []
+    packed = [
+        (
+            chunk.records,
+            chunk.bytes,
+            chunk.mode,
+            ChunkEstimate(
+                0,
+                0,
+                chunk.estimated_input_tokens or 0,
+                chunk.estimated_output_tokens or 0,
+                chunk.estimated_cost_usd,
+            ),
+        )
+        for chunk in chunks
+        if chunk.round == 1
+    ]
+    if packed and not anew:
+        return estimator.together(packed)
+    return estimate_source(open_source(context, pipeline, dataset), estimator)
+
+
+def estimate_source(source: Source, estimator: Estimator) -> Estimate:
+    """What the records of an input are expected to need; reads all of it.
+
+    Raises:
+        InputError, ColumnError, TemplateError, EmptyDatasetError: the input is not fit.
+        BelowMinimumError: too few records for one job.
+    """
+    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
+        return estimator.together(_chunks(source, estimator, Path(folder)))
+
+
+def _chunks(
+    source: Source, estimator: Estimator, folder: Path
+) -> Iterator[tuple[int, int, Mode, ChunkEstimate]]:
+    pipeline, limits = estimator.pipeline, estimator.pipeline.effective_limits
+    snapshot = write_snapshot(source, snapshot_plan(pipeline), folder)
+    try:
+        yield from _packed(snapshot.parts, estimator, folder, None)
+    except TooFewRecordsError as error:
+        if pipeline.below_minimum == "fail" or not error.records:
+            raise
+        small = Small.by(pipeline.below_minimum, limits, error.records)
+        yield from _packed(snapshot.parts, estimator, folder, small)
+
+
+def _packed(
+    parts: list[Path], estimator: Estimator, folder: Path, small: Small | None
+) -> Iterator[tuple[int, int, Mode, ChunkEstimate]]:
+    limits = estimator.pipeline.effective_limits
+    mode: Mode = small.mode if small else "batch"
+    rejected = RejectionWriter(folder / "not-packed.parquet")
+    lines = encoded(_rows(parts), request_template(estimator.pipeline), [], limits, rejected)
+    if small:
+        lines = small.lines(lines, lambda _: ())
+    for chunk in pack(lines, small.limits if small else limits, pa.schema([]), folder):
+        yield chunk.records, chunk.bytes, mode, estimator.of_packed(chunk, mode)
+        for file in chunk.files:
+            file.path.unlink()
+        chunk.index.unlink()
+
+
+def _rows(parts: list[Path]) -> Iterator[dict[str, object]]:
+    for part in parts:
+        for batch in pq.ParquetFile(part).iter_batches(_READ_ROWS):
+            yield from batch.to_pylist()

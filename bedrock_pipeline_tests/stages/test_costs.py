@@ -1,0 +1,143 @@
+"""What a dataset costs: estimated, capped and as it turned out, over the real Postgres, S3 and emulator."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+
+from bedrock_pipeline.ledger.submissions import NotNow
+from bedrock_pipeline.models.prices import price_of
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.settings import PriceOverride
+from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.estimate import estimate_dataset
+from bedrock_pipeline.stages.pack import pack_dataset
+from bedrock_pipeline.stages.publish import Publication
+from bedrock_pipeline.stages.request import output_folder
+from bedrock_pipeline.stages.snapshot import take_snapshot
+from bedrock_pipeline.stages.submit import Submitted, submit_chunk
+from bedrock_pipeline_tests.stages.test_main_job import (
+    CLAUDE,
+    finish,
+    pipeline,
+    prepare,
+    published_table,
+    wait_for_jobs,
+    write_rows,
+)
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-english-v3"
+
+
+def counted_by_bedrock(context: Context) -> tuple[int, int]:
+    """Tokens of all jobs of dataset `d`, as their manifests count them."""
+    tokens = [0, 0]
+    for chunk in context.ledger.chunks.of_dataset("p", "d", 1):
+        assert chunk.frozen_request is not None
+        assert chunk.job_arn is not None
+        folder = output_folder(chunk.frozen_request, chunk.job_arn)
+        manifest = json.loads(context.objects.get(f"{folder}manifest.json.out"))
+        tokens[0] += manifest["inputTokenCount"]
+        tokens[1] += manifest["outputTokenCount"]
+    return tokens[0], tokens[1]
+
+
+def run(context: Context, one: Pipeline) -> Publication:
+    return finish(context, one, prepare(context, one))
+
+
+@pytest.mark.parametrize(
+    ("model_id", "parameters", "per_million"),
+    [(CLAUDE, {}, ("0.25", "1.25")), (TITAN, {"dimensions": 256}, ("0.02", "0"))],
+    ids=["claude", "embeddings"],
+)
+def test_a_dataset_costs_what_its_tokens_cost(
+    context: Context,
+    tmp_path: Path,
+    model_id: str,
+    parameters: dict[str, object],
+    per_million: tuple[str, str],
+) -> None:
+    one = pipeline(write_rows(tmp_path / "rows.jsonl", 450), model_id=model_id, parameters=parameters)
+    published = run(context, one)
+    read, written = counted_by_bedrock(context)
+    on_demand = (read * Decimal(per_million[0]) + written * Decimal(per_million[1])) / 1_000_000
+    assert read > 0
+    assert (published.input_tokens, published.output_tokens) == (read, written)
+    assert (published.cost_usd, published.on_demand_cost_usd) == (on_demand / 2, on_demand)
+    chunks = context.ledger.chunks.of_dataset("p", "d", 1)
+    assert len(chunks) == 2
+    assert sum(chunk.cost_usd or 0 for chunk in chunks) == on_demand / 2
+    table = published_table(context, published)
+    assert table["cost_usd"].null_count == 0
+    assert pc.sum(table["cost_usd"]).as_py() == pytest.approx(float(on_demand) / 2)
+    assert pc.sum(table["on_demand_cost_usd"]).as_py() == pytest.approx(float(on_demand))
+
+
+def test_a_price_that_nobody_knows_is_null_everywhere_until_it_is_given(
+    context: Context, tmp_path: Path
+) -> None:
+    assert price_of(COHERE, NOW) is None
+    one = pipeline(
+        write_rows(tmp_path / "rows.jsonl", 120),
+        model_id=COHERE,
+        parameters={"input_type": "search_document"},
+    )
+    take_snapshot(context, one, "d")
+    report = pack_dataset(context, one, "d")
+    assert report.estimate.input_tokens > 0
+    assert (report.estimate.cost_usd, report.estimate.on_demand_cost_usd) == (None, None)
+    published = finish(context, one, [chunk.chunk_key for chunk in report.chunks])
+    assert (published.cost_usd, published.on_demand_cost_usd) == (None, None)
+    assert published_table(context, published)["cost_usd"].null_count == 120
+    given = one.model_copy(update={"prices": {COHERE: PriceOverride(input_per_million=Decimal("0.1"))}})
+    estimate = estimate_dataset(context, given, "other", NOW)
+    assert estimate.cost_usd == estimate.input_tokens * Decimal("0.05") / 1_000_000
+
+
+def test_an_estimate_is_the_same_before_and_after_packing(context: Context, tmp_path: Path) -> None:
+    one = pipeline(write_rows(tmp_path / "rows.jsonl", 1000), parameters={"max_tokens": 50})
+    before = estimate_dataset(context, one, "d", NOW)
+    take_snapshot(context, one, "d")
+    report = pack_dataset(context, one, "d")
+    assert before == report.estimate == estimate_dataset(context, one, "d", NOW)
+    assert (before.records, before.bytes) == (1000, report.bytes)
+    assert (before.jobs, before.waves) == (4, 2), "two slots"
+    assert before.output_tokens == 50_000
+    assert before.cost_usd is not None
+    assert before.on_demand_cost_usd == 2 * before.cost_usd
+
+
+def test_what_earlier_datasets_needed_corrects_the_next_estimate(context: Context, tmp_path: Path) -> None:
+    one = pipeline(write_rows(tmp_path / "rows.jsonl", 300), parameters={"max_tokens": 1000})
+    guessed = estimate_dataset(context, one, "next", NOW)
+    published = run(context, one)
+    corrected = estimate_dataset(context, one, "next", NOW)
+    assert guessed.output_tokens == 300_000
+    assert published.output_tokens < 10_000
+    assert corrected.input_tokens == pytest.approx(published.input_tokens, rel=0.01)
+    assert corrected.output_tokens == pytest.approx(published.output_tokens, rel=0.01)
+    assert published.cost_usd is not None
+    assert corrected.cost_usd is not None
+    assert float(corrected.cost_usd) == pytest.approx(float(published.cost_usd), rel=0.01)
+
+
+def test_a_dataset_stops_at_its_cap_and_goes_on_when_a_person_approves(
+    context: Context, tmp_path: Path
+) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", 1000)
+    whole = estimate_dataset(context, pipeline(path), "d", NOW).cost_usd
+    assert whole is not None
+    one = pipeline(path, max_cost_usd=whole * 35 / 100)  # chunks of 300, 300, 300 and 100 records
+    keys = prepare(context, one)
+    outcomes = [submit_chunk(context, "p", key) for key in keys]
+    assert [type(outcome) for outcome in outcomes] == [Submitted, NotNow, NotNow, NotNow]
+    assert "bedrock-pipeline approve p d --up-to" in getattr(outcomes[1], "reason", "")
+    wait_for_jobs(context)
+    assert context.ledger.submissions.due(["p"], 10) == []
+    context.ledger.spending.approve("p", "d", whole * 2, "somebody")
+    assert finish(context, one, keys).succeeded == 1000
