@@ -109,6 +109,7 @@ class Machine(RuleBasedStateMachine):
                 Ledger(self.settings.database_dsn.get_secret_value()),
                 place.context.objects,
                 place.context.jobs,
+                place.context.runtime,
             )
             for name in ("A", "B")
         }

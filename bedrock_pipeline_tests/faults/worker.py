@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from bedrock_pipeline.aws.jobs import BedrockJobs
 from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.settings import Settings
@@ -234,15 +235,16 @@ def run(
     return False
 
 
-_WARM: dict[tuple[str | None, ...], tuple[S3Objects, BedrockJobs]] = {}
+_Clients = tuple[S3Objects, BedrockJobs, BedrockRuntime]
+_WARM: dict[tuple[str | None, ...], _Clients] = {}
 
 
-def _warm(settings: Settings) -> tuple[S3Objects, BedrockJobs]:
+def _warm(settings: Settings) -> _Clients:
     """Clients that the parent makes, which takes half a second, and never uses: each child has its own connections."""
     key = settings.s3_endpoint_url, settings.bedrock_endpoint_url, str(settings.max_attempts)
     if key not in _WARM:
         with open_context(settings) as made:
-            _WARM[key] = made.objects, made.jobs
+            _WARM[key] = made.objects, made.jobs, made.runtime
     return _WARM[key]
 
 
@@ -268,13 +270,13 @@ def fork_to(
     log: Path,
 ) -> int:
     """Begin to act in a forked process; its process id."""
-    objects, jobs = _warm(settings)
+    clients = _warm(settings)
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
             ledger = Ledger(settings.database_dsn.get_secret_value())
-            with Context(settings, ledger, objects, jobs) as context:
+            with Context(settings, ledger, *clients) as context:
                 act(watch(context, death or Death("none"), scenario))
             code = 0
         except BaseException:  # told to the parent, whose copy of everything this process must not touch
