@@ -46,7 +46,7 @@ def test_never_more_jobs_than_slots_and_never_two_for_a_chunk(
     context: Context, stack_endpoints: Endpoints, tmp_path: Path
 ) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps({"id": f"r{n}", "text": "t"}) + "\n" for n in range(100 * CHUNKS)))
+    path.write_text("".join(json.dumps({"id": f"r{n}", "text": f"t{n}"}) + "\n" for n in range(100 * CHUNKS)))
     one = Pipeline.model_validate(
         {
             "name": "race",

@@ -25,8 +25,15 @@ from bedrock_pipeline.records.snapshot import (
 CLAUDE = family_of("anthropic.claude-3-haiku-20240307-v1:0")
 
 
-def plan(record_id: str | None = "id", carry: Sequence[str] = (), prompt: str = "{{ text }}") -> SnapshotPlan:
-    return SnapshotPlan(RequestTemplate(CLAUDE, prompt=prompt, model_input=None), record_id, tuple(carry))
+def plan(
+    record_id: str | None = "id",
+    carry: Sequence[str] = (),
+    prompt: str = "{{ text }}",
+    *,
+    ask_identical_once: bool = False,
+) -> SnapshotPlan:
+    template = RequestTemplate(CLAUDE, prompt=prompt, model_input=None)
+    return SnapshotPlan(template, record_id, tuple(carry), ask_identical_once)
 
 
 def source(table: pa.Table, block: int = 3) -> ArrowSource:
@@ -70,6 +77,36 @@ def test_every_row_is_a_record_or_rejected_whatever_the_blocks(
     first = {one: text for one, text in reversed(rows) if text is not None}
     assert all(first[row["record_id"]] == row["text"] for row in kept)
     assert taken(table, plan(), 20)[2] == content_hash
+
+
+@settings(max_examples=30)
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "y", "z", ""])), min_size=1, max_size=20
+    ),
+    block=st.integers(1, 7),
+    derived=st.booleans(),
+)
+def test_who_asks_the_same_as_an_earlier_row_follows_it_whatever_the_blocks(
+    rows: list[tuple[str, str]], block: int, derived: bool
+) -> None:
+    columns = {"id": [one for one, _ in rows], "text": [text for _, text in rows], "n": range(len(rows))}
+    one = plan(None if derived else "id", carry=["n"], ask_identical_once=True)
+    with tempfile.TemporaryDirectory() as folder:
+        snapshot = write_snapshot(source(pa.table(columns), block), one, Path(folder))
+        asked = [row for part in snapshot.parts for row in pq.read_table(part).to_pylist()]
+        followed = [row for part in snapshot.follower_parts for row in pq.read_table(part).to_pylist()]
+    kept = dict(enumerate(rows)) if derived else {n: rows[n] for n in sorted(_first_of_each_id(rows))}
+    leaders = {text: n for n, (_, text) in reversed(kept.items())}
+    assert [row["n"] for row in asked] == sorted(leaders.values())
+    assert sorted(row["n"] for row in followed) == sorted(set(kept) - set(leaders.values()))
+    ids = {row["n"]: row["record_id"] for row in asked}
+    assert all(row["leader_id"] == ids[leaders[rows[row["n"]][1]]] for row in followed)
+    assert (snapshot.records, snapshot.followers) == (len(kept), len(followed))
+
+
+def _first_of_each_id(rows: list[tuple[str, str]]) -> set[int]:
+    return {[id_ for id_, _ in rows].index(one) for one, _ in rows}
 
 
 def test_derived_ids_lose_no_row_and_stay_the_same() -> None:

@@ -225,13 +225,16 @@ def test_a_body_that_the_model_refuses_shows_every_record_failed_as_a_problem(
 ) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(
-        "".join(json.dumps({"id": f"r{n}", "body": {"max_tokens": 1}, "n": n}) + "\n" for n in range(100))
+        "".join(json.dumps({"id": f"r{n}", "body": {"max_tokens": n + 1}, "n": n}) + "\n" for n in range(100))
     )
     one = pipeline(path, prompt=None, model_input="body")
     [key] = prepare(context, one)
     submit_chunk(context, "p", key)
     wait_for_jobs(context)
-    with pytest.raises(JobProblemError, match="every one of its 100 records failed"):
+    with pytest.raises(
+        JobProblemError,
+        match=r"every one of its 100 records failed for one reason: 400: .* Records: r\d+, r\d+",
+    ):
         collect_chunk(context, one, key)
 
 
