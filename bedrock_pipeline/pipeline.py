@@ -8,8 +8,9 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.intake import Source
 from bedrock_pipeline.models import AnswerFormat, Family, Question, family_of
 from bedrock_pipeline.models.structured import AnswerSchema
@@ -41,6 +42,10 @@ DATASET_SETTINGS = frozenset(
         "max_cost_usd",
     }
 )
+
+
+class DatasetRequestError(BedrockPipelineError, ValueError):
+    """A dataset was launched with settings that its pipeline cannot have."""
 
 
 class Pipeline(BaseModel):
@@ -76,7 +81,9 @@ class Pipeline(BaseModel):
         daily: whether a schedule launches a dataset a day, its key the date.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
     model_id: str = Field(min_length=1, max_length=2048)
@@ -171,13 +178,23 @@ class Pipeline(BaseModel):
         """This pipeline with what one dataset sets differently.
 
         Raises:
-            ValueError: the request names something that a dataset may not set, or a value that is not valid.
+            DatasetRequestError: the request names something that a dataset may not set, or a value that is not valid.
         """
         if unknown := request.keys() - DATASET_SETTINGS:
-            raise ValueError(f"a dataset cannot set {', '.join(sorted(unknown))}")
+            raise DatasetRequestError(
+                f"A dataset cannot set {', '.join(sorted(unknown))}.",
+                f"It can set {', '.join(sorted(DATASET_SETTINGS))}.",
+            )
         changes = dict(request)
         if changes.get("prompt"):
             changes.setdefault("model_input", None)
         elif changes.get("model_input"):
             changes.setdefault("prompt", None)
-        return Pipeline.model_validate({**dict(self), **changes})
+        try:
+            return Pipeline.model_validate({**dict(self), **changes})
+        except ValidationError as error:
+            said = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
+            raise DatasetRequestError(
+                f"What the dataset sets does not go with pipeline {self.name!r}: {said}.".replace("..", "."),
+                "Launch it with other settings.",
+            ) from None

@@ -14,7 +14,7 @@ from pydantic import BaseModel, field_validator
 from bedrock_pipeline.emulator.models.structured import refusal, value_for
 from bedrock_pipeline.models import Answer, family_of
 from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema, AnswerSchemaError, bound
-from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.pipeline import DatasetRequestError, Pipeline
 from bedrock_pipeline.records.answers import AnswerColumns
 from bedrock_pipeline.records.results import Accounting, ChunkFacts, manifest_discrepancies, rows
 
@@ -172,6 +172,17 @@ def test_a_pipeline_that_its_model_does_not_take_is_refused_where_it_is_written(
     Pipeline.model_validate(given)
     with pytest.raises(ValueError, match=said):
         Pipeline.model_validate({**given, **changes})
+
+
+def test_a_dataset_that_sets_what_its_model_does_not_take_is_told_without_its_prompt() -> None:
+    one = Pipeline.model_validate(
+        {"name": "p", "model_id": CLAUDE, "prompt": "secret", "answer_schema": schema(a={})}
+    )
+    with pytest.raises(DatasetRequestError, match=r"pipeline 'p'.*llama have no place for") as error:
+        one.for_dataset({"model_id": "meta.llama3-1-70b-instruct-v1:0"})
+    assert "secret" not in str(error.value)
+    with pytest.raises(DatasetRequestError, match=r"cannot set name.*It can set answer_by"):
+        one.for_dataset({"name": "q"})
 
 
 def test_invalid_answers_are_counted_with_their_tokens_and_a_valid_one_beats_them() -> None:
