@@ -12,7 +12,6 @@ from decimal import Decimal
 
 from bedrock_pipeline.ledger.rows import ChunkEstimate, ChunkRow, Mode, NewChunk
 from bedrock_pipeline.ledger.spending import Measured
-from bedrock_pipeline.models import family_of
 from bedrock_pipeline.models.prices import Asked, Price, price_of
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.estimate import Sample, sampled
@@ -91,7 +90,7 @@ class Estimator:
 
     def of_packed(self, chunk: PackedChunk, mode: Mode = "batch") -> ChunkEstimate:
         """Tokens and cost of a chunk whose files are in the work folder, from a sample of its lines."""
-        sample = Sample(family_of(self.pipeline.model_id))
+        sample = Sample(self.pipeline.model_family)
         for file in chunk.files:
             for line in sampled(file.path, file.bytes):
                 sample.add(line)

@@ -7,6 +7,7 @@ as it would be for Bedrock, measured and thrown away.
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 from bedrock_pipeline.intake import Source
 from bedrock_pipeline.ledger.rows import ChunkEstimate, Mode
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.images import Fetch, nowhere
 from bedrock_pipeline.records.pack import TooFewRecordsError, pack
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.records.snapshot import write_snapshot
@@ -22,7 +24,7 @@ from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import Estimate, Estimator
 from bedrock_pipeline.stages.pack import encoded
 from bedrock_pipeline.stages.small import Small
-from bedrock_pipeline.stages.snapshot import open_source, request_template, snapshot_plan
+from bedrock_pipeline.stages.snapshot import fetch_image, open_source, request_template, snapshot_plan
 
 _READ_ROWS = 4096
 
@@ -65,25 +67,31 @@ def estimate_dataset(
     ]
     if packed and not anew:
         return estimator.together(packed)
-    return estimate_source(open_source(context, pipeline, dataset), estimator)
+    source = open_source(context, pipeline, dataset)
+    return estimate_source(source, estimator, partial(fetch_image, context.objects))
 
 
-def estimate_source(source: Source, estimator: Estimator) -> Estimate:
+def estimate_source(source: Source, estimator: Estimator, fetch: Fetch = nowhere) -> Estimate:
     """What the records of an input are expected to need; reads all of it.
+
+    Args:
+        source: the input.
+        estimator: of its pipeline.
+        fetch: reads an image from where a cell says.
 
     Raises:
         InputError, ColumnError, TemplateError, EmptyDatasetError: the input is not fit.
         BelowMinimumError: too few records for one job.
     """
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        return estimator.together(_chunks(source, estimator, Path(folder)))
+        return estimator.together(_chunks(source, estimator, Path(folder), fetch))
 
 
 def _chunks(
-    source: Source, estimator: Estimator, folder: Path
+    source: Source, estimator: Estimator, folder: Path, fetch: Fetch
 ) -> Iterator[tuple[int, int, Mode, ChunkEstimate]]:
     pipeline, limits = estimator.pipeline, estimator.pipeline.effective_limits
-    snapshot = write_snapshot(source, snapshot_plan(pipeline), folder)
+    snapshot = write_snapshot(source, snapshot_plan(pipeline), folder, fetch)
     try:
         yield from _packed(snapshot.parts, estimator, folder, None)
     except TooFewRecordsError as error:

@@ -8,15 +8,20 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
+from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.submissions import NotNow
+from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.models.prices import price_of
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.settings import PriceOverride
+from bedrock_pipeline.stages.collect import collect_chunk
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.estimate import estimate_dataset
+from bedrock_pipeline.stages.on_demand import Answered
 from bedrock_pipeline.stages.pack import pack_dataset
-from bedrock_pipeline.stages.publish import Publication
+from bedrock_pipeline.stages.publish import Publication, publish_dataset
 from bedrock_pipeline.stages.request import output_folder
+from bedrock_pipeline.stages.rounds import roll_over
 from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import Submitted, submit_chunk
 from bedrock_pipeline_tests.stages.test_main_job import (
@@ -141,3 +146,75 @@ def test_a_dataset_stops_at_its_cap_and_goes_on_when_a_person_approves(
     assert context.ledger.submissions.due(["p"], 10) == []
     context.ledger.spending.approve("p", "d", whole * 2, "somebody")
     assert finish(context, one, keys).succeeded == 1000
+
+
+def few(path: Path, **changes: object) -> Pipeline:
+    """A dataset below the minimum."""
+    return pipeline(write_rows(path / "rows.jsonl", 37), **changes)
+
+
+@pytest.mark.parametrize(("policy", "jobs", "factor"), [("on_demand", 0, 2), ("pad", 1, 1), ("hold", 0, 1)])
+def test_few_records_are_estimated_as_their_policy_asks_them(
+    context: Context, tmp_path: Path, policy: str, jobs: int, factor: int
+) -> None:
+    one = few(tmp_path, below_minimum=policy)
+    estimate = estimate_dataset(context, one, "d", NOW)
+    assert (estimate.jobs, estimate.waves) == (jobs, jobs)
+    assert estimate.records == (100 if policy == "pad" else 37), "filler records are paid for too"
+    assert estimate.on_demand_cost_usd is not None
+    assert estimate.cost_usd == estimate.on_demand_cost_usd * factor / 2
+    take_snapshot(context, one, "d")
+    assert pack_dataset(context, one, "d").estimate.cost_usd == estimate.cost_usd
+
+
+def test_on_demand_calls_cost_twice_as_much_and_are_held_to_the_cap(context: Context, tmp_path: Path) -> None:
+    one = few(tmp_path)
+    cost = estimate_dataset(context, one, "d", NOW).cost_usd
+    assert cost is not None
+    capped = few(tmp_path, max_cost_usd=cost * 9 / 10)
+    [key] = prepare(context, capped)
+    refused = submit_chunk(context, "p", key)
+    assert isinstance(refused, NotNow)
+    assert "bedrock-pipeline approve p d --up-to" in refused.reason
+    assert context.ledger.submissions.due(["p"], 10) == []
+    context.ledger.spending.approve("p", "d", cost, "somebody")
+    assert [chunk.chunk_key for chunk in context.ledger.submissions.due(["p"], 10)] == [key]
+    assert isinstance(submit_chunk(context, "p", key), Answered)
+    collect_chunk(context, capped, key)
+    published = publish_dataset(context, capped, "d")
+    price = price_of(CLAUDE, NOW)
+    assert price is not None
+    assert published.input_tokens > 0
+    on_demand = price.cost(published.input_tokens, published.output_tokens, "on-demand")
+    assert (published.cost_usd, published.on_demand_cost_usd) == (on_demand, on_demand)
+
+
+def test_the_next_round_is_estimated_and_held_to_the_cap(
+    context: Context, stack_endpoints: Endpoints, tmp_path: Path
+) -> None:
+    one = pipeline(write_rows(tmp_path / "rows.jsonl", 300), max_cost_usd=1)
+    [key] = prepare(context, one)
+    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control.add_fault(
+        "record_error", record_ids=[f"r{n}" for n in range(120)], error_code=429, message="busy"
+    )
+    try:
+        assert isinstance(submit_chunk(context, "p", key), Submitted)
+        wait_for_jobs(context)
+    finally:
+        control.clear_faults()
+    report = collect_chunk(context, one, key)
+    assert (report.leftovers, report.cost_usd is not None) == (120, True)
+    [later] = roll_over(context, one, "d").chunks
+    assert later.estimate is not None
+    assert later.estimate.cost_usd is not None
+    assert float(later.estimate.output_tokens / later.records) == pytest.approx(
+        report.output_tokens / report.answered, rel=0.02
+    ), "corrected by what round 1 needed"
+    assert report.cost_usd is not None
+    together = report.cost_usd + later.estimate.cost_usd
+    context.ledger.spending.approve("p", "d", together * 99 / 100, "somebody")
+    assert isinstance(submit_chunk(context, "p", later.chunk_key), NotNow)
+    assert context.ledger.submissions.due(["p"], 10) == []
+    context.ledger.spending.approve("p", "d", together, "somebody")
+    assert isinstance(submit_chunk(context, "p", later.chunk_key), Submitted)

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bedrock_pipeline.emulator.faults import Fault, Faults, Kind
 from bedrock_pipeline.emulator.models import Models
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.models.prices import price_of
 from bedrock_pipeline.stages.collect import JobProblemError, collect_chunk
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.pack import pack_dataset
@@ -120,6 +122,16 @@ def _tokens_are_the_emulators(context: Context, rows: list[dict[str, Any]]) -> N
     progress = context.ledger.datasets.progress("p", "d")
     assert progress.input_tokens == sum(row["input_tokens"] for row in succeeded)
     assert progress.output_tokens == sum(row["output_tokens"] for row in succeeded)
+    price = price_of(CLAUDE, datetime(2026, 11, 24, tzinfo=UTC))
+    assert price is not None
+    tokens = [(row["input_tokens"], row["output_tokens"], row["job_arn"]) for row in succeeded]
+    assert progress.cost_usd == sum(
+        price.cost(read, written, "batch" if job else "on-demand") for read, written, job in tokens
+    )
+    assert progress.on_demand_cost_usd == sum(
+        price.cost(read, written, "on-demand") for read, written, _ in tokens
+    )
+    assert sum(row["cost_usd"] for row in succeeded) == pytest.approx(float(progress.cost_usd))
 
 
 def _answers_without_a_line(context: Context, chunk: ChunkRow, rows: list[dict[str, Any]]) -> list[str]:
