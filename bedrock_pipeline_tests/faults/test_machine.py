@@ -41,7 +41,7 @@ from bedrock_pipeline_tests.faults.deployment import deployment, patient_tick, u
 from bedrock_pipeline_tests.faults.invariants import SLOTS, dataset, jobs_of, settled
 from bedrock_pipeline_tests.faults.worker import Death, fork_to, move_clock, tick
 
-EXAMPLES, STEPS, RECORDS = 16, 40, 500
+EXAMPLES, STEPS, RECORDS = 12, 40, 500
 _LIMITS = Limits(min_records=50, max_records=100, max_jobs=SLOTS)
 #: A sleeper's lease is counted on its own clock, so nobody may take over before it is over for it too.
 _LEASE_S = 1.0
