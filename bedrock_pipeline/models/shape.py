@@ -65,9 +65,14 @@ def vector_of(value: object) -> list[float]:
     Raises:
         AnswerShapeError: it is no list of numbers.
     """
-    if not isinstance(value, list) or not all(type(number) in (float, int) for number in value):
+    if not isinstance(value, list) or not all(map(_is_number, value)):
         raise AnswerShapeError("the embedding is not a list of numbers")
     return value
+
+
+def _is_number(value: object) -> bool:
+    """JSON's integers have no bound; a column's have."""
+    return type(value) is float or (type(value) is int and -(2**63) <= value < 2**63)
 
 
 def word_at(output: object, *path: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from bedrock_pipeline.ledger.submissions import NotNow
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.settings import ThrottleBackoff
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.poll import poll_jobs
@@ -63,7 +65,9 @@ def test_status_says_why_a_chunk_waits_and_until_when(
     control = Control(stack_endpoints.bedrock_endpoint_url)
     name = context.ledger.chunks.by_key("p", first).request["jobName"]
     control.add_fault("error", error="ThrottlingException", job_name=name, times=1)
-    assert isinstance(submit_chunk(context, "p", first), PutBack)
+    patient = ThrottleBackoff(base_delay_ms=600_000)  # the wait is not over before it is looked at
+    slow = replace(context, settings=context.settings.model_copy(update={"throttle_backoff": patient}))
+    assert isinstance(submit_chunk(slow, "p", first), PutBack)
     control.clear_faults()
     chunks = {row["chunk"]: row for row in json.loads(run("status", "p", "d", "--json").stdout)}
     for key in (first, second):  # the refused one, and the other, whose quota group waits with it
