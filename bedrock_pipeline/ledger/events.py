@@ -6,6 +6,7 @@ What belongs here: reading table `events`, which a trigger on `chunks` writes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 from uuid import UUID
 
 from bedrock_pipeline.ledger.database import Database
@@ -17,6 +18,19 @@ class Position:
 
     transaction: int = 0
     event_id: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.transaction}-{self.event_id}"
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The position that `str` told.
+
+        Raises:
+            ValueError: it is none.
+        """
+        transaction, event_id = text.split("-")
+        return cls(int(transaction), int(event_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,26 @@ class Event:
     previous: str | None
     job_arn: str | None
     message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """Something happened to a queue's job: its chunk was entered or changed its status, or all records became final.
+
+    Attributes:
+        status: the chunk's, or `final`.
+        previous: the chunk's status before; None where it was entered now.
+        records: of the chunk.
+    """
+
+    position: Position
+    at: datetime
+    chunk_id: UUID
+    status: str
+    previous: str | None
+    job_arn: str | None
+    message: str | None
+    records: int
 
 
 class Events:
@@ -56,3 +90,26 @@ class Events:
             (position.transaction, position.event_id, limit),
         )
         return [Event(position=Position(row.pop("transaction"), row.pop("event_id")), **row) for row in rows]
+
+    def of_queue(self, queue: str, position: Position, *, limit: int = 1000) -> Sequence[JobEvent]:
+        """Events of a queue's jobs after a position, in the same order; those of later rounds are not among them."""
+        rows = self._database.fetch(
+            """SELECT e.transaction::text::bigint AS transaction, e.event_id, e.at, e.chunk_id, e.status, e.previous,
+                      e.job_arn, e.message, c.records
+               FROM bedrock_pipeline.events e JOIN bedrock_pipeline.queue_jobs j USING (chunk_id)
+                    JOIN bedrock_pipeline.chunks c USING (chunk_id)
+               WHERE e.pipeline = %s AND e.transaction < pg_snapshot_xmin(pg_current_snapshot())
+                 AND (e.transaction, e.event_id) > (%s::text::xid8, %s)
+               ORDER BY e.transaction, e.event_id LIMIT %s""",
+            (queue, position.transaction, position.event_id, limit),
+        )
+        return [
+            JobEvent(position=Position(row.pop("transaction"), row.pop("event_id")), **row) for row in rows
+        ]
+
+    def now(self) -> Position:
+        """The position that everything lies behind which is not certain to be in order yet."""
+        row = self._database.fetch("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon")[
+            0
+        ]
+        return Position(row["horizon"] - 1, 2**63 - 1)

@@ -21,6 +21,16 @@ def migration_folder() -> Path:
     return packaged if packaged.is_dir() else Path(str(resources.files("bedrock_pipeline"))).parent / "sql"
 
 
+def is_current(dsn: str) -> bool:
+    """Whether nothing is missing; needs no right to change anything."""
+    names = {path.stem for path in migration_folder().glob("*.sql")}
+    with psycopg.connect(dsn) as connection:
+        if connection.execute("SELECT to_regclass('bedrock_pipeline._yoyo_migration')").fetchone() == (None,):
+            return False
+        rows = connection.execute("SELECT migration_id FROM bedrock_pipeline._yoyo_migration").fetchall()
+        return names <= {row[0] for row in rows}
+
+
 def migrate(dsn: str) -> list[str]:
     """Apply what is missing, in order; any number of processes may call this at once.
 
