@@ -43,11 +43,11 @@ CREATE INDEX events_of_pipeline ON bedrock_pipeline.events (pipeline, transactio
 -- A queue's dataset of a day: chunks are added to it, so it is published again and again.
 ALTER TABLE bedrock_pipeline.datasets ADD COLUMN open boolean NOT NULL DEFAULT false;
 
--- Token buckets that several processes share.
+-- Token buckets that several processes share, as the generic cell rate algorithm counts them: a bucket is known by the
+-- time at which it will be full again, which each token taken moves by the time in which one is filled in.
 CREATE TABLE bedrock_pipeline.token_buckets (
-    name        text PRIMARY KEY,
-    capacity    double precision NOT NULL CHECK (capacity >= 1),
-    refill_rate double precision NOT NULL CHECK (refill_rate > 0),  -- tokens a second
-    tokens      double precision NOT NULL CHECK (tokens >= 0),
-    counted_at  timestamptz NOT NULL
+    name     text PRIMARY KEY,
+    capacity integer NOT NULL CHECK (capacity >= 1),
+    spacing  interval NOT NULL CHECK (spacing > interval '0'),
+    full_at  timestamptz NOT NULL
 );

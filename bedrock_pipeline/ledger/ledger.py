@@ -21,6 +21,7 @@ from bedrock_pipeline.ledger.rounds import Rounds
 from bedrock_pipeline.ledger.spending import Spending
 from bedrock_pipeline.ledger.submissions import Submissions
 from bedrock_pipeline.ledger.tasks import Tasks
+from bedrock_pipeline.ledger.token_buckets import TokenBuckets
 
 
 class Ledger:
@@ -45,6 +46,7 @@ class Ledger:
         self.events = Events(self.database)
         self.tasks = Tasks(self.database)
         self.queues = Queues(self.database)
+        self.token_buckets = TokenBuckets(self.database)
 
     def migrate(self) -> list[str]:
         """Bring the schema up to date; returns the names of the migrations that were applied."""
