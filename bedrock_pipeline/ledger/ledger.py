@@ -54,7 +54,7 @@ class Ledger:
 
     def is_current(self) -> bool:
         """Whether the schema is up to date."""
-        return is_current(self.database.dsn)
+        return is_current(self.database)
 
     @property
     def deployment_id(self) -> UUID:

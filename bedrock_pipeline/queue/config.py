@@ -86,8 +86,6 @@ class BedrockQueueConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.batch_size > self.max_batch_size:
-            raise ValueError("batch_size must not be larger than max_batch_size")
         if (self.s3_input_bucket is None) != (self.role_arn is None):
             raise ValueError("give both s3_input_bucket and role_arn, or neither")
         if self.s3_output_bucket and not self.s3_input_bucket:
