@@ -32,7 +32,13 @@ CREATE TABLE bedrock_pipeline.queue_jobs (
     chunk_id  uuid PRIMARY KEY REFERENCES bedrock_pipeline.chunks,
     queue     text NOT NULL REFERENCES bedrock_pipeline.queues,
     made_at   timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
-    final_at  timestamptz
+    -- Over all rounds, once every record is final.
+    final_at      timestamptz,
+    answered      bigint,
+    failed        bigint,
+    input_tokens  bigint,
+    output_tokens bigint,
+    CONSTRAINT final_is_counted CHECK (final_at IS NULL OR (answered IS NOT NULL AND failed IS NOT NULL))
 );
 CREATE INDEX queue_jobs_open ON bedrock_pipeline.queue_jobs (queue, made_at) WHERE final_at IS NULL;
 CREATE INDEX queue_jobs_made ON bedrock_pipeline.queue_jobs (queue, made_at DESC);
@@ -40,8 +46,26 @@ CREATE INDEX queue_jobs_made ON bedrock_pipeline.queue_jobs (queue, made_at DESC
 -- A reader of one queue's events reads no others.
 CREATE INDEX events_of_pipeline ON bedrock_pipeline.events (pipeline, transaction, event_id);
 
--- A queue's dataset of a day: chunks are added to it, so it is published again and again.
-ALTER TABLE bedrock_pipeline.datasets ADD COLUMN open boolean NOT NULL DEFAULT false;
+-- A queue's dataset of a day: chunks are added to it, so it is published again when chunks were collected since. They are
+-- counted rather than compared by time, since what was collected earlier may be committed later.
+ALTER TABLE bedrock_pipeline.datasets
+    ADD COLUMN open                  boolean NOT NULL DEFAULT false,
+    ADD COLUMN collections           bigint NOT NULL DEFAULT 0,
+    ADD COLUMN published_collections bigint NOT NULL DEFAULT 0;
+CREATE INDEX datasets_to_publish_again ON bedrock_pipeline.datasets (pipeline, dataset)
+    WHERE open AND collections > published_collections;
+
+CREATE FUNCTION bedrock_pipeline.chunk_was_collected() RETURNS trigger LANGUAGE plpgsql AS
+$$
+BEGIN
+    UPDATE bedrock_pipeline.datasets SET collections = collections + 1
+    WHERE pipeline = NEW.pipeline AND dataset = NEW.dataset AND open;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER chunk_collected AFTER UPDATE ON bedrock_pipeline.chunks
+    FOR EACH ROW WHEN (OLD.collected_at IS NULL AND NEW.collected_at IS NOT NULL)
+    EXECUTE FUNCTION bedrock_pipeline.chunk_was_collected();
 
 -- Token buckets that several processes share, as the generic cell rate algorithm counts them: a bucket is known by the
 -- time at which it will be full again, which each token taken moves by the time in which one is filled in.

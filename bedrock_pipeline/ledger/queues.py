@@ -49,13 +49,21 @@ class QueueJob:
     """A job of a queue.
 
     Attributes:
-        final_at: since when every one of its records has an answer or a final error.
+        final_at: since when every one of its records has an answer or a final error; counts are None before.
+        answered: records, over all rounds.
+        failed: records with a final error.
+        held: why records of it wait for a person, or for more of them; None where none do.
     """
 
     queue: str
     chunk: ChunkRow
     made_at: datetime
     final_at: datetime | None
+    answered: int | None
+    failed: int | None
+    input_tokens: int | None
+    output_tokens: int | None
+    held: str | None
 
 
 class Queues:
@@ -144,7 +152,7 @@ class Queues:
             insert_chunks(connection, queue, dataset, version, placed, max_jobs)
             connection.execute(
                 """UPDATE bedrock_pipeline.datasets
-                   SET packed_records = packed_records + %s, updated_at = bedrock_pipeline.now()
+                   SET packed_records = packed_records + %s, cancel_requested_at = NULL, updated_at = bedrock_pipeline.now()
                    WHERE pipeline = %s AND dataset = %s""",
                 (sum(chunk.records for chunk in placed), queue, dataset),
             )
@@ -165,20 +173,13 @@ class Queues:
 
     def job(self, chunk_id: UUID) -> QueueJob | None:
         """A job of any queue; None where no flush made it."""
-        rows = self._database.fetch(
-            """SELECT c.*, j.queue, j.made_at, j.final_at FROM bedrock_pipeline.queue_jobs j
-               JOIN bedrock_pipeline.chunks c USING (chunk_id) WHERE j.chunk_id = %s""",
-            (chunk_id,),
-        )
+        rows = self._database.fetch(_JOBS + " WHERE j.chunk_id = %s", (chunk_id,))
         return _job(rows[0]) if rows else None
 
     def jobs(self, queue: str, limit: int) -> list[QueueJob]:
         """The jobs made last, newest first."""
         rows = self._database.fetch(
-            """SELECT c.*, j.queue, j.made_at, j.final_at FROM bedrock_pipeline.queue_jobs j
-               JOIN bedrock_pipeline.chunks c USING (chunk_id)
-               WHERE j.queue = %s ORDER BY j.made_at DESC, c.sequence DESC LIMIT %s""",
-            (queue, limit),
+            _JOBS + " WHERE j.queue = %s ORDER BY j.made_at DESC, c.sequence DESC LIMIT %s", (queue, limit)
         )
         return [_job(row) for row in rows]
 
@@ -191,21 +192,50 @@ class Queues:
         )
         return [row["chunk_id"] for row in rows]
 
-    def record_final(self, chunk_id: UUID) -> bool:
+    def later_chunks(self, chunk_id: UUID) -> list[ChunkRow]:
+        """The chunks of later rounds that hold records of this job, and maybe of others."""
+        rows = self._database.fetch(
+            """SELECT c.* FROM bedrock_pipeline.chunk_origins o JOIN bedrock_pipeline.chunks c USING (chunk_id)
+               WHERE o.origin_id = %s ORDER BY c.round, c.sequence""",
+            (chunk_id,),
+        )
+        return [ChunkRow.of(row) for row in rows]
+
+    def record_final(
+        self, chunk_id: UUID, *, answered: int, failed: int, input_tokens: int, output_tokens: int
+    ) -> bool:
         """Every record of a job is final: write it down once, with an event; False where it was."""
         return bool(
             self._database.fetch(
                 """WITH ended AS (
-                       UPDATE bedrock_pipeline.queue_jobs SET final_at = bedrock_pipeline.now()
+                       UPDATE bedrock_pipeline.queue_jobs
+                       SET final_at = bedrock_pipeline.now(), answered = %(answered)s, failed = %(failed)s,
+                           input_tokens = %(input)s, output_tokens = %(output)s
                        WHERE chunk_id = %(chunk)s AND final_at IS NULL RETURNING chunk_id),
                    told AS (
                        INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, previous, epoch, job_arn)
                        SELECT pipeline, dataset, chunk_id, 'final', status, epoch, job_arn
                        FROM bedrock_pipeline.chunks JOIN ended USING (chunk_id))
                    SELECT pg_notify('bedrock_pipeline', chunk_id::text) FROM ended""",
-                {"chunk": chunk_id},
+                {
+                    "chunk": chunk_id,
+                    "answered": answered,
+                    "failed": failed,
+                    "input": input_tokens,
+                    "output": output_tokens,
+                },
             )
         )
+
+
+_JOBS = """
+    SELECT c.*, j.queue, j.made_at, j.final_at, j.answered AS all_answered, j.failed AS all_failed,
+           j.input_tokens AS all_input_tokens, j.output_tokens AS all_output_tokens,
+           CASE WHEN j.final_at IS NULL THEN (
+               SELECT min(o.held_reason) FROM bedrock_pipeline.leftovers o
+               WHERE o.rolled_at IS NULL AND (o.chunk_id = j.chunk_id OR o.chunk_id IN (
+                   SELECT chunk_id FROM bedrock_pipeline.chunk_origins WHERE origin_id = j.chunk_id))) END AS held
+    FROM bedrock_pipeline.queue_jobs j JOIN bedrock_pipeline.chunks c USING (chunk_id)"""
 
 
 def _entered(connection: Connection, chunks: Sequence[NewChunk]) -> list[NewChunk]:
@@ -251,4 +281,14 @@ def _placed(chunk: NewChunk, dataset: str, version: int, sequence: int) -> NewCh
 
 
 def _job(row: dict[str, Any]) -> QueueJob:
-    return QueueJob(row["queue"], ChunkRow.of(row), row["made_at"], row["final_at"])
+    return QueueJob(
+        queue=row["queue"],
+        chunk=ChunkRow.of(row),
+        made_at=row["made_at"],
+        final_at=row["final_at"],
+        answered=row["all_answered"],
+        failed=row["all_failed"],
+        input_tokens=row["all_input_tokens"],
+        output_tokens=row["all_output_tokens"],
+        held=row["held"],
+    )

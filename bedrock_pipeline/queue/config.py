@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from bedrock_pipeline.ledger.database import connection_string
 from bedrock_pipeline.local.here import settings_here
-from bedrock_pipeline.pipeline import FlushPolicy, Pipeline
+from bedrock_pipeline.pipeline import BelowMinimum, FlushPolicy, Pipeline
 from bedrock_pipeline.records.limits import Limits, default_limits
 from bedrock_pipeline.settings import Settings, ThrottleBackoff
 
@@ -37,6 +37,9 @@ class BedrockQueueConfig(BaseModel):
         max_batch_size: most records of a job.
         max_jobs: jobs that Bedrock runs at once; None takes its default.
         on_duplicate: what becomes of a task whose record id is waiting already: refused, or put in its place.
+        below_minimum: what becomes of fewer tasks than a job needs, at a flush and in later rounds: asked one by one
+            at the on-demand price, padded with filler records, held (they stay in the queue), or an error.
+        max_rounds: how often a record is asked at the most.
         poll_interval_ms: milliseconds between two looks at Bedrock.
         enable_auto_polling: whether this process submits, polls and collects by itself, in a thread.
         retry_mode: of the SDK; None takes `AWS_RETRY_MODE`, else adaptive.
@@ -76,6 +79,8 @@ class BedrockQueueConfig(BaseModel):
     max_bytes: int | None = Field(default=None, ge=1)
     max_age_s: float | None = Field(default=None, gt=0)
     on_duplicate: Literal["refuse", "replace"] = "refuse"
+    below_minimum: BelowMinimum = "on_demand"
+    max_rounds: int = Field(default=3, ge=1, le=20)
 
     poll_interval_ms: int = Field(default=30_000, ge=1)
     enable_auto_polling: bool = True
@@ -126,6 +131,8 @@ class BedrockQueueConfig(BaseModel):
             name=self.queue_name,
             model_id=self.model_id,
             limits=self.limits,
+            below_minimum=self.below_minimum,
+            max_rounds=self.max_rounds,
             keep_raw_output=True,
             queue=self.flush_policy,
         )

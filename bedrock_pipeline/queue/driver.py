@@ -16,8 +16,11 @@ from bedrock_pipeline.stages.backoff import delay
 from bedrock_pipeline.stages.collect import JobProblemError, collect_chunk
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.flush import due_to_flush, flush_queue
+from bedrock_pipeline.stages.job_results import settle_jobs
 from bedrock_pipeline.stages.poll import poll_jobs
+from bedrock_pipeline.stages.publish import publish_dataset
 from bedrock_pipeline.stages.reconcile import reconcile_unclear
+from bedrock_pipeline.stages.rounds import roll_over
 from bedrock_pipeline.stages.submit import SubmissionBlockedError, SubmissionRefusedError, submit_chunk
 
 #: Chunks that one step submits or collects at the most.
@@ -55,8 +58,16 @@ class Driver:
         self._poll_pace = _Pace(context, monotonic, chance or random.Random())  # noqa: S311  # jitter
 
     def step(self) -> None:
-        """Do what is due: flush, submit, look, collect, tell what is final. An error in one part stops no other."""
-        for part in (self.flush_if_due, self._submit, self._poll, self._collect, self._settle):
+        """Do what is due, from flushing to publishing. An error in one part stops no other."""
+        for part in (
+            self.flush_if_due,
+            self._submit,
+            self._poll,
+            self._collect,
+            self._roll_over,
+            self._settle,
+            self._publish,
+        ):
             try:
                 part()
             except Exception as error:  # whatever it is, a later step may go well
@@ -98,11 +109,16 @@ class Driver:
             except BedrockPipelineError as error:
                 self._report(error)
 
+    def _roll_over(self) -> None:
+        for row in self._context.ledger.rounds.to_roll_over([self._pipeline.name], _MOST):
+            roll_over(self._context, self._pipeline, row.dataset)
+
     def _settle(self) -> None:
-        for chunk_id in self._context.ledger.queues.open_jobs([self._pipeline.name]):
-            chunk = self._context.ledger.chunks.by_id(chunk_id)
-            if chunk and chunk.collected_at:
-                self._context.ledger.queues.record_final(chunk_id)
+        settle_jobs(self._context, [self._pipeline.name])
+
+    def _publish(self) -> None:
+        for row in self._context.ledger.datasets.to_publish([self._pipeline.name], _MOST):
+            publish_dataset(self._context, self._pipeline, row.dataset)
 
 
 class _Pace:

@@ -297,8 +297,8 @@ class BedrockQueue:
                 result = self.get_job(job_id)
                 if result.final:
                     results[job_id] = result
-                elif reason := _stuck(result):
-                    raise JobStuckError(f"Job {job_id} waits for a person: {reason}.", _CURE)
+                elif result.stuck:
+                    raise JobStuckError(f"Job {job_id} waits for a person: {result.stuck}", _CURE)
             missing = [str(one) for one in job_ids if str(one) not in results]
             if not missing:
                 return [results[str(one)] for one in job_ids]
@@ -470,10 +470,4 @@ def _arguments(result: JobResult, event: QueueEvent) -> tuple[object, ...]:
     if event.name == "job-completed":
         return (result,)
     why = event.message or result.error_message or f"it is {result.status}"
-    return (JobFailedError(f"Job {event.job_id}: {why}.", _CURE if _stuck(result) else ""),)
-
-
-def _stuck(result: JobResult) -> str | None:
-    """Why a job goes on only when a person has done something; None where it goes on by itself."""
-    refused = result.detail == "failed" and result.job_arn is None
-    return (result.error_message or result.detail) if refused or result.detail == "blocked" else None
+    return (JobFailedError(f"Job {event.job_id}: {why}.", _CURE if result.stuck else ""),)

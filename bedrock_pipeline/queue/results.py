@@ -10,12 +10,12 @@ from typing import Any, Final, Literal
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bedrock_pipeline.ledger.queues import QueueJob
-from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.ledger.rows import ChunkRow, Mode
 from bedrock_pipeline.ledger.status import Status
 from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.job_results import job_batches
 
 JobStatus = Literal[
     "queued",
@@ -36,7 +36,6 @@ _BEFORE: Final[dict[Status, JobStatus]] = {
     "unclear": "queued",
     "blocked": "queued",
 }
-_READ_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,33 +80,25 @@ class TaskResults:
 
     Args:
         context: the deployment.
-        chunks: the chunks that hold them.
-        records: how many there are.
+        chunk: the job's.
     """
 
-    def __init__(self, context: Context, chunks: list[ChunkRow], records: int) -> None:
+    def __init__(self, context: Context, chunk: ChunkRow) -> None:
         self._context = context
-        self._chunks = chunks
-        self._records = records
+        self._chunk = chunk
 
     def __len__(self) -> int:
-        return self._records
+        return self._chunk.records
 
     def __iter__(self) -> Iterator[TaskResult]:
-        for batch in self._batches():
+        for batch in job_batches(self._context, self._chunk):
             for row in batch.to_pylist():
                 yield _task_result(row)
 
     def table(self) -> pa.Table:
         """All of them as an Arrow table, in memory."""
-        batches = list(self._batches())
-        return pa.Table.from_batches(batches) if batches else pa.table({})
-
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        for chunk in self._chunks:
-            for part in self._context.objects.list(f"{chunk.parsed_uri}part-"):
-                with self._context.objects.random_access(part.uri) as stream:
-                    yield from pq.ParquetFile(stream).iter_batches(_READ_ROWS)
+        batches = (pa.Table.from_batches([batch]) for batch in job_batches(self._context, self._chunk))
+        return pa.concat_tables(batches, promote_options="permissive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +110,9 @@ class JobResult:
         status: one of the original library's ten.
         results: once every record is final; a stream, not a list.
         final: whether every record has its answer or an error that is final.
+        stuck: why it goes on only when a person has done something; None where it goes on by itself.
         detail: the ledger's own status, which also tells `pending`, `submitting`, `unclear` and `blocked`.
+        mode: `batch`; or `on-demand`, where the tasks were too few for a job of Bedrock's.
         dataset: the day whose results it belongs to.
         chunk_key: its partition in Dagster.
     """
@@ -133,7 +126,9 @@ class JobResult:
     results: TaskResults | None = field(repr=False)
     record_count: int
     final: bool
+    stuck: str | None
     detail: Status
+    mode: Mode
     queue: str
     dataset: str
     chunk_key: str
@@ -154,14 +149,13 @@ def job_status(job: QueueJob) -> JobStatus:
     chunk = job.chunk
     if chunk.status in _BEFORE:
         return _BEFORE[chunk.status]
-    ended: JobStatus = chunk.status  # type: ignore[assignment]  # the four others were dealt with
-    if not chunk.ended or chunk.job_arn is None:
-        return ended
+    status: JobStatus = chunk.status  # type: ignore[assignment]  # the four others were dealt with
     if job.final_at is None:
-        return "in-process"
-    if chunk.answered == chunk.records:
+        refused = status == "failed" and chunk.job_arn is None
+        return status if refused or not chunk.ended else "in-process"
+    if job.answered == chunk.records:
         return "completed"
-    return "partially-completed" if chunk.answered and ended not in ("completed", "stopped") else ended
+    return "partially-completed" if job.answered and status not in ("completed", "stopped") else status
 
 
 def job_result(context: Context, job: QueueJob) -> JobResult:
@@ -174,20 +168,30 @@ def job_result(context: Context, job: QueueJob) -> JobResult:
         job_arn=chunk.job_arn,
         s3_input_uri=request["inputDataConfig"]["s3InputDataConfig"]["s3Uri"],
         s3_output_uri=request["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"],
-        error_message=chunk.problem or chunk.put_back_reason or chunk.status_message,
-        results=TaskResults(context, [chunk], chunk.records) if final else None,
+        error_message=job.held or chunk.problem or chunk.put_back_reason or chunk.status_message,
+        results=TaskResults(context, chunk) if final else None,
         record_count=chunk.records,
         final=final,
+        stuck=_stuck(job),
         detail=chunk.status,
+        mode=chunk.mode,
         queue=job.queue,
         dataset=chunk.dataset,
         chunk_key=chunk.chunk_key,
         processed_count=chunk.records if final else chunk.processed_count or 0,
-        answered=chunk.answered,
-        failed=chunk.final_errors,
-        input_tokens=chunk.input_tokens,
-        output_tokens=chunk.output_tokens,
+        answered=job.answered if final else chunk.answered,
+        failed=job.failed if final else chunk.final_errors,
+        input_tokens=job.input_tokens,
+        output_tokens=job.output_tokens,
     )
+
+
+def _stuck(job: QueueJob) -> str | None:
+    chunk = job.chunk
+    refused = chunk.status == "failed" and chunk.job_arn is None
+    if job.final_at is None and (refused or chunk.status == "blocked"):
+        return chunk.status_message or chunk.status
+    return job.held
 
 
 def _task_result(row: dict[str, Any]) -> TaskResult:

@@ -5,6 +5,7 @@ transaction that takes their tasks out of the queue, nothing has happened: whate
 queue or in a chunk. The cutting itself is `records.pack`.
 """
 
+import hashlib
 import tempfile
 from array import array
 from collections.abc import Iterator
@@ -15,15 +16,19 @@ import pyarrow as pa
 
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.queues import TasksChangedError
-from bedrock_pipeline.ledger.rows import InputFile, NewChunk
+from bedrock_pipeline.ledger.rows import NewChunk
 from bedrock_pipeline.ledger.tasks import Task, Waiting
 from bedrock_pipeline.pipeline import FlushPolicy, Pipeline
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import Line, PackedChunk, pack, too_large
+from bedrock_pipeline.records.pack import Line, PackedChunk, TooFewRecordsError, pack, too_large
 from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.request import chunk_uuid, create_request
+from bedrock_pipeline.stages.job_results import TASK_ID
+from bedrock_pipeline.stages.request import create_request
+from bedrock_pipeline.stages.small import Small
+from bedrock_pipeline.stages.upload import ChunkUploader
 
-_NOTHING_CARRIED = pa.schema([])
+#: A task's number goes with it through every round: in a day's dataset a record id is not unique.
+_CARRIED = pa.schema([(TASK_ID, pa.int64())])
 
 
 class TaskTooLargeError(BedrockPipelineError):
@@ -67,13 +72,15 @@ def due_to_flush(context: Context, pipeline: Pipeline) -> tuple[Waiting, str | N
 def flush_queue(context: Context, pipeline: Pipeline, *, wait: bool = True) -> Iterator[Flushed]:
     """Make chunks of every task that waits now, a few at a time; each that is given out is entered.
 
+    Too few tasks for a job become what `below_minimum` says; `hold` leaves them in the queue.
+
     Args:
         context: the deployment.
         pipeline: a queue.
         wait: whether to wait for another flush of the queue that is under way; otherwise nothing is done then.
 
     Raises:
-        BelowMinimumError: too few tasks for one job.
+        TooFewRecordsError: too few tasks for one job, and `below_minimum` is `fail`.
         TaskTooLargeError: a task fits no file.
         AwsError: an upload failed.
     """
@@ -104,26 +111,51 @@ class _Flush:
     newest: int
 
     def some(self) -> Flushed | None:
-        """Pack, upload and enter the first tasks; None where there are none."""
+        """Pack, upload and enter the first tasks; None where there are none, or too few that are held."""
         ledger, name, limits = self.context.ledger, self.pipeline.name, self.pipeline.effective_limits
-        waiting = ledger.tasks.waiting(name, 2 * limits.max_records, newest=self.newest)
-        take = tasks_to_take(waiting.tasks, limits)
-        dataset = ledger.queues.today()
-        task_ids: array[int] = array("q")
-        with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-            lines = self._lines(ledger.tasks.in_order(name, newest=self.newest, limit=take), task_ids)
-            first = next(lines, None)
-            if first is None:
+        waiting = ledger.tasks.waiting(name, 2 * limits.max_records, newest=self.newest).tasks
+        small = None
+        if waiting < limits.min_records:
+            small = Small.by(self.pipeline.below_minimum, limits, waiting)
+            if waiting == 0 or small.mode == "held":
                 return None
-            chunks, begin = [], 0
-            for packed in pack(_chain(first, lines), limits, _NOTHING_CARRIED, Path(folder)):
-                end = begin + packed.records
-                chunks.append(self._upload(packed, dataset, task_ids[begin], task_ids[end - 1]))
-                begin = end
+            if small.mode == "none":
+                raise TooFewRecordsError(waiting, limits.min_records)
+        dataset, task_ids = ledger.queues.today(), array("q")
+        tasks = ledger.tasks.in_order(name, newest=self.newest, limit=tasks_to_take(waiting, limits))
+        chunks = self._uploaded(self._lines(tasks, task_ids), task_ids, dataset, small)
         entered = ledger.queues.enter_chunks(
             name, dataset, task_ids=task_ids, chunks=chunks, max_jobs=limits.max_jobs
         )
         return Flushed(dataset, entered)
+
+    def _uploaded(
+        self, lines: Iterator[Line], task_ids: "array[int]", dataset: str, small: Small | None
+    ) -> list[NewChunk]:
+        settings, pipeline = self.context.settings, self.pipeline
+        uploader = ChunkUploader(
+            self.context,
+            pipeline.name,
+            dataset,
+            version=1,
+            content=_Content(task_ids),
+            model_id=pipeline.model_id,
+            quota_group=pipeline.slots_of(settings.region),
+            request=lambda chunk_id, uri: create_request(settings, pipeline, dataset, chunk_id, uri),
+            mode=small.mode if small else "batch",
+            why=small.why if small else None,
+            padded=small is not None,
+        )
+        limits = small.limits if small else pipeline.effective_limits
+        if small:
+            lines = small.lines(lines, lambda _: (None,))
+        with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
+            try:
+                return uploader.all(pack(lines, limits, _CARRIED, Path(folder)))
+            except TooFewRecordsError:  # they were more when they were counted
+                raise TasksChangedError(
+                    f"Tasks of queue {pipeline.name!r} were replaced meanwhile.", "Flush again."
+                ) from None
 
     def _lines(self, tasks: Iterator[Task], task_ids: "array[int]") -> Iterator[Line]:
         for task in tasks:
@@ -133,49 +165,21 @@ class _Flush:
                     "Raise max_file_size_bytes to what it was when the task was enqueued.",
                 )
             task_ids.append(task.task_id)
-            yield Line(task.record_id, (), task.line)
-
-    def _upload(self, chunk: PackedChunk, dataset: str, first: int, last: int) -> NewChunk:
-        settings, pipeline = self.context.settings, self.pipeline
-        # The same tasks again give the same chunk, so a flush that is tried again leaves nothing behind.
-        chunk_id = chunk_uuid(
-            self.context.ledger.deployment_id,
-            pipeline.name,
-            "queue",
-            first,
-            last,
-            chunk.records,
-            chunk.content_hash,
-        )
-        base = settings.uri(settings.input_prefix, pipeline.name, dataset, str(chunk_id))
-        files = []
-        for number, file in enumerate(chunk.files):
-            uri = f"{base}/{chunk.content_hash[:16]}/{number:05}.jsonl"
-            self.context.objects.upload(file.path, uri)
-            files.append(InputFile(uri, file.records, file.bytes, file.sha256))
-            file.path.unlink()
-        self.context.objects.upload(chunk.index, f"{base}/index.parquet")
-        chunk.index.unlink()
-        source = files[0].uri if len(files) == 1 else f"{base}/{chunk.content_hash[:16]}/"
-        return NewChunk(
-            chunk_id=chunk_id,
-            round=1,
-            sequence=chunk.sequence,
-            chunk_key="",
-            records=chunk.records,
-            bytes=chunk.bytes,
-            files=tuple(files),
-            content_hash=chunk.content_hash,
-            index_uri=f"{base}/index.parquet",
-            model_id=pipeline.model_id,
-            quota_group=pipeline.slots_of(settings.region),
-            request=create_request(settings, pipeline, dataset, chunk_id, source),
-        )
+            yield Line(task.record_id, (task.task_id,), task.line)
 
 
-def _chain(first: Line, rest: Iterator[Line]) -> Iterator[Line]:
-    yield first
-    yield from rest
+class _Content:
+    """What tells a chunk from others: its lines and its very tasks, which a flush that is tried again finds again."""
+
+    def __init__(self, task_ids: "array[int]") -> None:
+        self._task_ids = task_ids
+        self._begin = 0
+
+    def __call__(self, chunk: PackedChunk) -> str:
+        begin, self._begin = self._begin, self._begin + chunk.records
+        digest = hashlib.sha256(chunk.content_hash.encode())
+        digest.update(self._task_ids[begin : self._begin].tobytes())
+        return digest.hexdigest()
 
 
 def _policy(pipeline: Pipeline) -> FlushPolicy:
