@@ -6,7 +6,7 @@ this one after a crash, sees the same queue.
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
@@ -98,6 +98,7 @@ class BedrockQueue:
         self.config = config
         self.name = config.queue_name
         self._pipeline = config.pipeline()
+        self._limits = config.limits
         self._sleep = sleep
         self._monotonic = monotonic
         self._emitter = Emitter()
@@ -155,6 +156,10 @@ class BedrockQueue:
             self._thread.join()
             self._thread = None
         if self._opened:
+            try:
+                self._pump()
+            except Exception as error:
+                self._emitter.emit("error", error)
             self._opened[0].close()
             self._opened = None
 
@@ -178,8 +183,7 @@ class BedrockQueue:
             ClosedQueueError: the queue is not open.
         """
         given = task_of(task)
-        self._add([encoded(given, self.config.limits)])
-        self._emitter.emit("task-queued", given)
+        self._add([(given, encoded(given, self._limits))])
 
     def enqueue_many(self, tasks: Iterable[BedrockTask | Mapping[str, Any]]) -> int:
         """Add tasks from any iterable, batch by batch, in bounded memory; how many were added.
@@ -196,15 +200,15 @@ class BedrockQueue:
             size = 0
             for one in tasks:
                 given = task_of(one)
-                new = encoded(given, self.config.limits)
+                new = encoded(given, self._limits)
                 if new.record_id in batch and self.config.on_duplicate == "refuse":
                     raise DuplicateTaskError(self.name, [new.record_id])
                 batch[new.record_id] = given, new
                 size += len(new.line)
                 if len(batch) == _BATCH_TASKS or size >= _BATCH_BYTES:
-                    added += self._add_batch(batch)
+                    added += self._add(batch.values())
                     batch, size = {}, 0
-            return added + self._add_batch(batch)
+            return added + self._add(batch.values())
         except BedrockPipelineError as error:
             error.add_note(f"The first {added} tasks are in the queue.")
             raise
@@ -369,23 +373,21 @@ class BedrockQueue:
         assert self._opened  # asked after `_context`
         return self._opened[1]
 
-    def _add(self, tasks: list[NewTask]) -> None:
-        context = self._context
-        context.ledger.tasks.add(self.name, tasks, replace=self.config.on_duplicate == "replace")
-        if self._threshold.added(len(tasks), sum(len(task.line) for task in tasks)):
+    def _add(self, tasks: Collection[tuple[BedrockTask, NewTask]]) -> int:
+        if not tasks:
+            return 0
+        context, new = self._context, [task for _, task in tasks]
+        context.ledger.tasks.add(self.name, new, replace=self.config.on_duplicate == "replace")
+        for given, _ in tasks:
+            self._emitter.emit("task-queued", given)
+        if self._threshold.added(len(new), sum(len(task.line) for task in new)):
             # The tasks are safe, so whatever goes wrong here is told as an event, and tried again later.
             try:
                 self._threshold.looked(self._driver.flush_if_due())
                 self._pump()
             except Exception as error:
                 self._emitter.emit("error", error)
-
-    def _add_batch(self, batch: dict[str, tuple[BedrockTask, NewTask]]) -> int:
-        if batch:
-            self._add([new for _, new in batch.values()])
-        for given, _ in batch.values():
-            self._emitter.emit("task-queued", given)
-        return len(batch)
+        return len(new)
 
     def _job(self, job_id: str | UUID) -> QueueJob:
         context = self._context
