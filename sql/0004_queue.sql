@@ -6,7 +6,7 @@ CREATE TABLE bedrock_pipeline.queues (
     queue      text PRIMARY KEY CHECK (queue ~ '^[a-z][a-z0-9_]{0,39}$'),  -- also the name of its pipeline
     job_type   text NOT NULL,
     model_id   text NOT NULL,
-    settings   jsonb NOT NULL,                                            -- of the pipeline; holds no secret
+    settings   jsonb NOT NULL,                                            -- of BedrockQueueConfig; holds no secret
     created_at timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
     updated_at timestamptz NOT NULL DEFAULT bedrock_pipeline.now()
 );

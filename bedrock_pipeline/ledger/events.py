@@ -74,8 +74,8 @@ class Events:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def after(self, position: Position, *, limit: int = 1000) -> Sequence[Event]:
-        """Events after a position, in the order of transactions.
+    def after(self, position: Position, *, pipeline: str | None = None, limit: int = 1000) -> Sequence[Event]:
+        """Events after a position, of one pipeline or of all, in the order of transactions.
 
         Ids are given before they are committed, so a reader that took the highest id would miss what commits
         late. Only transactions below the horizon of the snapshot are shown: none older can still commit.
@@ -86,8 +86,9 @@ class Events:
                FROM bedrock_pipeline.events
                WHERE transaction < pg_snapshot_xmin(pg_current_snapshot())
                  AND (transaction, event_id) > (%s::text::xid8, %s)
+                 AND (%s::text IS NULL OR pipeline = %s)
                ORDER BY transaction, event_id LIMIT %s""",
-            (position.transaction, position.event_id, limit),
+            (position.transaction, position.event_id, pipeline, pipeline, limit),
         )
         return [Event(position=Position(row.pop("transaction"), row.pop("event_id")), **row) for row in rows]
 

@@ -35,7 +35,7 @@ class QueueRow:
     """A queue.
 
     Attributes:
-        settings: of its pipeline, as JSON.
+        settings: of `BedrockQueueConfig`, as JSON; no secret.
     """
 
     queue: str
@@ -258,8 +258,12 @@ def _entered(connection: Connection, chunks: Sequence[NewChunk]) -> list[NewChun
 def _open_dataset(connection: Connection, queue: str, dataset: str) -> tuple[int, int]:
     """Version and next sequence of the day's dataset, which is locked, so that no two flushes give one place."""
     connection.execute(
-        """INSERT INTO bedrock_pipeline.datasets (pipeline, dataset, open, packed_hash, packed_records, packed_at)
-           VALUES (%s, %s, true, %s, 0, bedrock_pipeline.now()) ON CONFLICT DO NOTHING""",
+        """INSERT INTO bedrock_pipeline.datasets AS d (pipeline, dataset, open, packed_hash, packed_records, packed_at)
+           VALUES (%s, %s, true, %s, 0, bedrock_pipeline.now())
+           ON CONFLICT (pipeline, dataset) DO UPDATE  -- somebody has asked for the day before its first flush
+           SET open = true, packed_hash = excluded.packed_hash, packed_records = 0, packed_at = excluded.packed_at,
+               launch_requested_at = NULL
+           WHERE NOT d.open""",
         (queue, dataset, OPEN),
     )
     row = connection.execute(

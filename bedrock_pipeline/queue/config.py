@@ -11,11 +11,23 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from bedrock_pipeline.ledger.database import connection_string
+from bedrock_pipeline.ledger.queues import QueueRow
 from bedrock_pipeline.local.here import settings_here
 from bedrock_pipeline.pipeline import BelowMinimum, FlushPolicy, Pipeline
 from bedrock_pipeline.records.limits import Limits, default_limits
 from bedrock_pipeline.settings import Settings, ThrottleBackoff
 
+_STORED = {
+    *(
+        "batch_size",
+        "min_batch_size",
+        "max_batch_size",
+        "max_file_size_bytes",
+        "max_job_size_bytes",
+        "max_jobs",
+    ),
+    *("max_bytes", "max_age_s", "on_duplicate", "below_minimum", "max_rounds"),
+}
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
 
@@ -135,6 +147,23 @@ class BedrockQueueConfig(BaseModel):
             max_rounds=self.max_rounds,
             keep_raw_output=True,
             queue=self.flush_policy,
+        )
+
+    def stored(self) -> dict[str, Any]:
+        """What the ledger keeps of it, for others that open the queue by its name; no secret is among it."""
+        return self.model_dump(mode="json", include=_STORED, exclude_defaults=True)
+
+    @classmethod
+    def of(cls, queue: QueueRow) -> Self:
+        """A queue as it was opened last, in the deployment of this environment, without a thread of its own."""
+        return cls.model_validate(
+            {
+                "name": queue.queue,
+                "model_id": queue.model_id,
+                "job_type": queue.job_type,
+                "enable_auto_polling": False,
+                **queue.settings,
+            }
         )
 
     def settings(self) -> Settings:

@@ -1,7 +1,8 @@
 """The queue's own motor: what Dagster's sensors ask for, done in this process.
 
 What belongs here: one step of the stages, for one queue. It is safe beside others, Dagster's daemon among them: the
-ledger holds that a chunk is submitted once, and reading results twice gives the same.
+ledger holds that a chunk is submitted once, and reading results twice gives the same. The day's results are published by
+Dagster alone, whose assets they feed.
 """
 
 import random
@@ -18,7 +19,6 @@ from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.flush import due_to_flush, flush_queue
 from bedrock_pipeline.stages.job_results import settle_jobs
 from bedrock_pipeline.stages.poll import poll_jobs
-from bedrock_pipeline.stages.publish import publish_dataset
 from bedrock_pipeline.stages.reconcile import reconcile_unclear
 from bedrock_pipeline.stages.rounds import roll_over
 from bedrock_pipeline.stages.submit import SubmissionBlockedError, SubmissionRefusedError, submit_chunk
@@ -58,7 +58,7 @@ class Driver:
         self._poll_pace = _Pace(context, monotonic, chance or random.Random())  # noqa: S311  # jitter
 
     def step(self) -> None:
-        """Do what is due, from flushing to publishing. An error in one part stops no other."""
+        """Do what is due, from flushing to telling what is final. An error in one part stops no other."""
         for part in (
             self.flush_if_due,
             self._submit,
@@ -66,7 +66,6 @@ class Driver:
             self._collect,
             self._roll_over,
             self._settle,
-            self._publish,
         ):
             try:
                 part()
@@ -115,10 +114,6 @@ class Driver:
 
     def _settle(self) -> None:
         settle_jobs(self._context, [self._pipeline.name])
-
-    def _publish(self) -> None:
-        for row in self._context.ledger.datasets.to_publish([self._pipeline.name], _MOST):
-            publish_dataset(self._context, self._pipeline, row.dataset)
 
 
 class _Pace:

@@ -130,7 +130,7 @@ class BedrockQueue:
                 self.name,
                 job_type=self.config.job_type,
                 model_id=self.config.model_id,
-                settings=self._pipeline.model_dump(mode="json", exclude_defaults=True),
+                settings=self.config.stored(),
             )
             self._position = context.ledger.events.now()
         except BaseException:
@@ -296,7 +296,7 @@ class BedrockQueue:
         deadline = None if timeout is None else self._monotonic() + timeout
         results: dict[str, JobResult] = {}
         while True:
-            self._step()
+            self.step()
             for job_id in {str(one) for one in job_ids} - results.keys():
                 result = self.get_job(job_id)
                 if result.final:
@@ -311,6 +311,20 @@ class BedrockQueue:
                     f"Not final within {timeout:g} s: {', '.join(missing)}.", "They go on; await them again."
                 )
             self._sleep(min(self.config.poll_interval_ms / 1000, _STEP_S))
+
+    def step(self) -> None:
+        """Do what is due now, as the thread and `await_job` do, unless another thread of this process is at it.
+
+        Raises:
+            ClosedQueueError: the queue is not open.
+        """
+        self._context  # noqa: B018  # raises where the queue is closed
+        if self._stepping.acquire(blocking=False):
+            try:
+                self._driver.step()
+                self._pump()
+            finally:
+                self._stepping.release()
 
     def cancel_job(self, job_id: str | UUID) -> None:
         """Give up what a job has not answered yet; what is answered is kept.
@@ -412,20 +426,10 @@ class BedrockQueue:
         pause = min(self.config.poll_interval_ms / 1000, _STEP_S)
         while not self._stop.is_set():
             try:
-                self._step()
+                self.step()
             except Exception as error:  # the thread must live: whatever it is, the next step may go well
                 self._emitter.emit("error", error)
             self._stop.wait(pause)
-
-    def _step(self) -> None:
-        """One step, unless another thread of this process is at it."""
-        self._context  # noqa: B018  # raises where the queue is closed
-        if self._stepping.acquire(blocking=False):
-            try:
-                self._driver.step()
-                self._pump()
-            finally:
-                self._stepping.release()
 
     def _pump(self) -> None:
         """Call back what happened since the last time, whoever did it; one thread at a time, in order."""
