@@ -30,10 +30,10 @@ from bedrock_pipeline.queue.events import (
     status_of,
 )
 from bedrock_pipeline.queue.results import (
+    JobNotFinalError,
     JobResult,
     JobStatus,
     TaskResult,
-    TaskResults,
     job_result,
     job_status,
 )
@@ -63,10 +63,6 @@ class ClosedQueueError(BedrockPipelineError):
 
 class UnknownJobError(BedrockPipelineError):
     """No flush of this queue made such a job."""
-
-
-class JobNotFinalError(BedrockPipelineError):
-    """A job has records that are neither answered nor given up."""
 
 
 class AwaitTimeoutError(JobNotFinalError, TimeoutError):
@@ -262,7 +258,7 @@ class BedrockQueue:
             UnknownJobError: there is no such job.
             JobNotFinalError: not every record is final yet.
         """
-        return iter(self._results(job_id))
+        return iter(self.get_job(job_id).final_results())
 
     def get_job_results_table(self, job_id: str | UUID) -> pa.Table:
         """The results of a job as an Arrow table; for its columns see `docs/queue.md`.
@@ -271,7 +267,7 @@ class BedrockQueue:
             UnknownJobError: there is no such job.
             JobNotFinalError: not every record is final yet.
         """
-        return self._results(job_id).table()
+        return self.get_job(job_id).final_results().table()
 
     def await_job(self, job_id: str | UUID, timeout: float | None = None) -> JobResult:
         """Wait until every record of a job is final, and make it so: this submits, looks and collects by itself.
@@ -412,15 +408,6 @@ class BedrockQueue:
         raise UnknownJobError(
             f"Queue {self.name!r} has no job {str(job_id)!r}.", "A job's id is what flush() returned."
         )
-
-    def _results(self, job_id: str | UUID) -> TaskResults:
-        result = self.get_job(job_id)
-        if result.results is None:
-            raise JobNotFinalError(
-                f"Job {result.job_id} is {result.status}: not every record is final yet.",
-                "Wait for it with await_job.",
-            )
-        return result.results
 
     def _run(self) -> None:
         pause = min(self.config.poll_interval_ms / 1000, _STEP_S)

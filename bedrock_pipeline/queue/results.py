@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import orjson
 import pyarrow as pa
 
+from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.queues import QueueJob
 from bedrock_pipeline.ledger.rows import ChunkRow, Mode
 from bedrock_pipeline.ledger.status import Status
@@ -36,6 +37,10 @@ _BEFORE: Final[dict[Status, JobStatus]] = {
     "unclear": "queued",
     "blocked": "queued",
 }
+
+
+class JobNotFinalError(BedrockPipelineError):
+    """A job has records that are neither answered nor given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ class TaskResult:
     stop_reason: str | None
     input_tokens: int | None
     output_tokens: int | None
+    cost_usd: float | None
     job_arn: str | None
     round: int
 
@@ -91,13 +97,17 @@ class TaskResults:
         return self._chunk.records
 
     def __iter__(self) -> Iterator[TaskResult]:
-        for batch in job_batches(self._context, self._chunk):
+        for batch in self.batches():
             for row in batch.to_pylist():
                 yield _task_result(row)
 
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The same as batches of Arrow."""
+        return job_batches(self._context, self._chunk)
+
     def table(self) -> pa.Table:
         """All of them as an Arrow table, in memory."""
-        batches = (pa.Table.from_batches([batch]) for batch in job_batches(self._context, self._chunk))
+        batches = (pa.Table.from_batches([batch]) for batch in self.batches())
         return pa.concat_tables(batches, promote_options="permissive")
 
 
@@ -137,6 +147,19 @@ class JobResult:
     failed: int | None
     input_tokens: int | None
     output_tokens: int | None
+
+    def final_results(self) -> TaskResults:
+        """Its results.
+
+        Raises:
+            JobNotFinalError: not every record is final yet.
+        """
+        if self.results is None:
+            raise JobNotFinalError(
+                f"Job {self.job_id} is {self.status}: not every record is final yet.",
+                "Wait for it with await_job, or `bedrock-pipeline wait`.",
+            )
+        return self.results
 
 
 def job_status(job: QueueJob) -> JobStatus:
@@ -206,6 +229,7 @@ def _task_result(row: dict[str, Any]) -> TaskResult:
         stop_reason=row["stop_reason"],
         input_tokens=row["input_tokens"],
         output_tokens=row["output_tokens"],
+        cost_usd=row["cost_usd"],
         job_arn=row["job_arn"],
         round=row["round"],
     )

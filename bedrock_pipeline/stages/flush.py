@@ -10,6 +10,7 @@ import tempfile
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from bedrock_pipeline.pipeline import FlushPolicy, Pipeline
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.pack import Line, PackedChunk, TooFewRecordsError, pack, too_large
 from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.costs import Estimator
 from bedrock_pipeline.stages.job_results import TASK_ID
 from bedrock_pipeline.stages.request import create_request
 from bedrock_pipeline.stages.small import Small
@@ -142,6 +144,7 @@ class _Flush:
             model_id=pipeline.model_id,
             quota_group=pipeline.slots_of(settings.region),
             request=lambda chunk_id, uri: create_request(settings, pipeline, dataset, chunk_id, uri),
+            estimator=Estimator.here(self.context, pipeline, datetime.now(UTC)),
             mode=small.mode if small else "batch",
             why=small.why if small else None,
             padded=small is not None,
