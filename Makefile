@@ -37,6 +37,9 @@ test-faults: install  ## processes killed at every crash point; writes reports/f
 bench-emulator: install  ## how much the emulator bears
 	$(BIN)/python benchmarks/emulator.py
 
+bench-enqueue: install  ## what a task costs, one by one and many at once
+	$(BIN)/python benchmarks/enqueue.py
+
 test-mutants: install  ## each safeguard taken out: a named test must fail
 	$(BIN)/python -m bedrock_pipeline_tests.faults.mutants
 

@@ -48,10 +48,27 @@ class DatasetRequestError(BedrockPipelineError, ValueError):
     """A dataset was launched with settings that its pipeline cannot have."""
 
 
+class FlushPolicy(BaseModel):
+    """When the tasks that wait in a queue become jobs, without being asked for.
+
+    Attributes:
+        batch_size: as soon as so many tasks wait.
+        max_bytes: as soon as their lines are so many bytes; None never.
+        max_age_s: as soon as one has waited for so many seconds; None never.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_size: int = Field(default=100, ge=1)
+    max_bytes: int | None = Field(default=None, ge=1)
+    max_age_s: float | None = Field(default=None, gt=0)
+
+
 class Pipeline(BaseModel):
     """A named set-up: where records come from, the prompt, the model, the limits.
 
-    Either `prompt` (a template with `{{ column }}`) or `model_input` (a column that holds the whole body).
+    Either `prompt` (a template with `{{ column }}`) or `model_input` (a column that holds the whole body); or neither,
+    where it is a queue, whose tasks bring their bodies (`docs/queue.md`).
 
     Attributes:
         name: prefix of every asset, partition and ledger key: `[a-z][a-z0-9_]{0,39}`.
@@ -79,6 +96,7 @@ class Pipeline(BaseModel):
         max_cost_usd: what a dataset may cost; nothing is submitted beyond it until a person approves (`docs/costs.md`).
         prices: of models by id or ARN, where the known ones are wrong or missing.
         daily: whether a schedule launches a dataset a day, its key the date.
+        queue: makes it a queue, with a dataset a day to which each flush adds chunks.
     """
 
     model_config = ConfigDict(
@@ -111,6 +129,7 @@ class Pipeline(BaseModel):
     max_cost_usd: Decimal | None = Field(default=None, gt=0)
     prices: dict[str, PriceOverride] = Field(default_factory=dict)
     daily: bool = False
+    queue: FlushPolicy | None = None
 
     @field_validator("carry", "images", mode="before")
     @classmethod
@@ -119,6 +138,12 @@ class Pipeline(BaseModel):
 
     @model_validator(mode="after")
     def _one_way_to_ask(self) -> Self:
+        if self.queue:
+            if self.prompt or self.model_input or self.source or self.daily:
+                raise ValueError(
+                    "a queue's tasks bring their bodies: no prompt, model_input, source or daily"
+                )
+            return self
         if (self.prompt is None) == (self.model_input is None):
             raise ValueError("give either prompt (a template) or model_input (a column with the whole body)")
         if self.images and self.prompt is None:

@@ -62,12 +62,13 @@ class Settings(BaseModel):
 
     Endpoints and credentials are boto3's own business unless they are given: `AWS_ENDPOINT_URL_*`, profiles,
     instance roles and the rest of its chain all work. The database is libpq's: an empty `database_dsn` means
-    `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD` and `PGDATABASE`.
+    `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD` and `PGDATABASE`. An empty `output_bucket` means `bucket`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bucket: str
+    output_bucket: str = ""
     role_arn: str
     region: str = "us-east-1"
     input_prefix: str = "bedrock-jobs/input"

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "ledger": {"settings", "records", "models"},
     "aws": {"settings", "records"},
     "stages": {"settings", "pipeline", "records", "models", "intake", "ledger", "aws"},
+    "queue": {"settings", "pipeline", "records", "models", "ledger", "aws", "stages", "local"},
     "local": {"settings", "emulator"},
     "emulator": set(),
     "orchestration": {
@@ -44,6 +45,7 @@ MAY_IMPORT = {
         "ledger",
         "aws",
         "stages",
+        "queue",
         "local",
         "emulator",
         "orchestration",

@@ -5,11 +5,15 @@ What belongs here: what they ask the ledger, and how they show it.
 
 import os
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import click
+import orjson
+import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.dataset as pa_dataset
 import pyarrow.parquet as pq
@@ -19,10 +23,12 @@ from rich.table import Table
 
 from bedrock_pipeline.aws.filesystem import arrow_filesystem
 from bedrock_pipeline.cli.output import console, print_json
+from bedrock_pipeline.cli.queue import as_row, batches_of, is_job, job_of, jobs_of, table_of_jobs
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.orchestration.resources import settings_here
+from bedrock_pipeline.queue import JobResult
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.stages.context import Context, open_context
 
@@ -115,17 +121,23 @@ def launch(
 @click.option("--watch", is_flag=True, help="Show it again every two seconds.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool) -> None:
-    """Show datasets, or the chunks of one: what each waits for, and why."""
+    """Show datasets, or the chunks of one: what each waits for, and why.
+
+    Given a job's id alone, or a queue's name, it shows that job, or the queue's.
+    """
     with open_context(settings_here()) as context:
+        jobs = _jobs(context, pipeline) if pipeline and dataset is None else None
         if as_json:
-            print_json(_rows(context, pipeline, dataset))
+            print_json(
+                [as_row(job) for job in jobs] if jobs is not None else _rows(context, pipeline, dataset)
+            )
         elif watch:
             with Live(console=console, refresh_per_second=4) as live:
                 while True:
-                    live.update(_table(_rows(context, pipeline, dataset)))
+                    live.update(_shown(context, pipeline, dataset))
                     time.sleep(2)
         else:
-            console.print(_table(_rows(context, pipeline, dataset)))
+            console.print(_shown(context, pipeline, dataset))
             for hold in context.ledger.jobs.holds():
                 console.print(
                     f"{hold['quota_group']} waits until {hold['hold_until']:%H:%M:%S %Z}: {hold['hold_reason']}",
@@ -140,27 +152,51 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool
 
 @click.command()
 @click.argument("pipeline")
-@click.argument("dataset")
+@click.argument("dataset", required=False)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="FILE.parquet, .jsonl or .csv.")
-def results(pipeline: str, dataset: str, out: Path | None) -> None:
-    """Tell where a dataset's results are, or write them into a file."""
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def results(pipeline: str, dataset: str | None, out: Path | None, as_json: bool) -> None:
+    """Tell where a dataset's results are, or write them into a file; given a job's id alone, that job's."""
     settings = settings_here()
     with open_context(settings) as context:
+        if dataset is None:
+            _job_results(context, pipeline, out, as_json=as_json)
+            return
         row = context.ledger.datasets.get(pipeline, dataset)
     if row is None or row.results_uri is None:
         raise NotPublishedError(
             f"Dataset {dataset!r} of {pipeline!r} is not published yet.", "See `bedrock-pipeline status`."
         )
     if out is None:
-        click.echo(row.results_uri)
+        print_json({"results": row.results_uri}) if as_json else click.echo(row.results_uri)
         return
     source = pa_dataset.dataset(
         row.results_uri.removeprefix("s3://").rstrip("/"),
         filesystem=arrow_filesystem(settings),
         format="parquet",
     )
-    _write(source, out)
-    click.echo(f"{source.count_rows()} rows in {out}")
+    _tell_written(_write(source.schema, source.to_batches(), out), out, as_json=as_json)
+
+
+def _job_results(context: Context, job_id: str, out: Path | None, *, as_json: bool) -> None:
+    if out is None:
+        raise click.UsageError("Where to? Give --out FILE.parquet or FILE.jsonl.")
+    schema, batches = batches_of(job_of(context, job_id))
+    _tell_written(_write(schema, batches, out), out, as_json=as_json)
+
+
+def _tell_written(rows: int, out: Path, *, as_json: bool) -> None:
+    print_json({"rows": rows, "file": str(out)}) if as_json else click.echo(f"{rows} rows in {out}")
+
+
+def _jobs(context: Context, name: str) -> list[JobResult] | None:
+    """A job, or the jobs of a queue; None where the name is neither's."""
+    return [job_of(context, name)] if is_job(name) else jobs_of(context, name)
+
+
+def _shown(context: Context, pipeline: str | None, dataset: str | None) -> Table:
+    jobs = _jobs(context, pipeline) if pipeline and dataset is None else None
+    return table_of_jobs(jobs) if jobs is not None else _table(_rows(context, pipeline, dataset))
 
 
 def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[dict[str, Any]]:
@@ -240,25 +276,31 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _write(source: pa_dataset.Dataset, out: Path) -> None:
+def _write(schema: pa.Schema, batches: Iterable[pa.RecordBatch], out: Path) -> int:
+    """Write a stream of results into a file, which is there in full or not at all; how many rows."""
     if out.suffix not in (".parquet", ".jsonl", ".csv"):
         raise click.UsageError("The ending of --out must be .parquet, .jsonl or .csv.")
     temporary = out.with_name(f"{out.name}.{os.getpid()}.new")
-    if out.suffix == ".parquet":
-        with pq.ParquetWriter(temporary, source.schema) as writer:
-            for batch in source.to_batches():
-                writer.write_batch(batch)
-    elif out.suffix == ".csv":
-        flat = [field.name for field in source.schema if not pa_types.is_nested(field.type)]
-        with pa_csv.CSVWriter(temporary, source.schema.empty_table().select(flat).schema) as writer:
-            for batch in source.to_batches(columns=flat):
-                writer.write_batch(batch)
-    else:
-        import orjson
-
-        with temporary.open("wb") as file:
-            for batch in source.to_batches():
-                file.writelines(
-                    orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in batch.to_pylist()
-                )
+    rows = 0
+    with _writer(schema, temporary, out.suffix) as write:
+        for batch in batches:
+            write(batch)
+            rows += batch.num_rows
     temporary.replace(out)
+    return rows
+
+
+@contextmanager
+def _writer(schema: pa.Schema, path: Path, suffix: str) -> Iterator[Callable[[pa.RecordBatch], object]]:
+    if suffix == ".parquet":
+        with pq.ParquetWriter(path, schema) as parquet:
+            yield parquet.write_batch
+    elif suffix == ".csv":
+        flat = [field.name for field in schema if not pa_types.is_nested(field.type)]
+        with pa_csv.CSVWriter(path, schema.empty_table().select(flat).schema) as table:
+            yield lambda batch: table.write_batch(batch.select(flat))
+    else:
+        with path.open("wb") as file:
+            yield lambda batch: file.writelines(
+                orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in batch.to_pylist()
+            )

@@ -9,10 +9,11 @@ from typing import get_args
 import click
 
 from bedrock_pipeline.cli.output import print_json
+from bedrock_pipeline.cli.queue import job_of
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.orchestration.resources import settings_here
 from bedrock_pipeline.pipeline import BelowMinimum
-from bedrock_pipeline.stages.context import open_context
+from bedrock_pipeline.stages.context import Context, open_context
 from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
 
 
@@ -22,37 +23,60 @@ class NotAdoptedError(BedrockPipelineError):
 
 @click.command()
 @click.argument("pipeline")
-@click.argument("dataset")
+@click.argument("dataset", required=False)
 @click.option("--chunk", help="Only this chunk, by its key.")
-def cancel(pipeline: str, dataset: str, chunk: str | None) -> None:
-    """Give up what is not answered yet; what is answered is kept."""
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool) -> None:
+    """Give up what is not answered yet; what is answered is kept. Given a job's id alone, that job."""
     with open_context(settings_here()) as context:
+        if dataset is None:
+            pipeline, dataset, chunk = _place(context, pipeline)
         concerned = context.ledger.interventions.cancel(pipeline, dataset, chunk)
         for one in concerned:
             if one.job_arn and one.status != "stopping":
                 context.jobs.stop(one.job_arn)
     states = Counter(one.status for one in concerned)
     told = ", ".join(f"{count} {status}" for status, count in sorted(states.items()))
-    click.echo(f"cancelled: {told}" if told else "nothing to cancel")
+    if as_json:
+        print_json({"cancelled": dict(states)})
+    else:
+        click.echo(f"cancelled: {told}" if told else "nothing to cancel")
+
+
+def _place(context: Context, job_id: str) -> tuple[str, str, str]:
+    """Pipeline, dataset and chunk key of a job."""
+    job = job_of(context, job_id)
+    return job.queue, job.dataset, job.chunk_key
 
 
 @click.command()
 @click.argument("pipeline")
-@click.argument("dataset")
+@click.argument("dataset", required=False)
 @click.option(
     "--below-minimum",
     type=click.Choice(get_args(BelowMinimum)),
     help="What becomes of too few records for a job, for this dataset from now on.",
 )
-def retry(pipeline: str, dataset: str, below_minimum: str | None) -> None:
-    """Go on with what waits for a person.
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def retry(pipeline: str, dataset: str | None, below_minimum: str | None, as_json: bool) -> None:
+    """Go on with what waits for a person. Given a job's id alone, with that job, where Bedrock refused it.
 
     Chunks that Bedrock refused are submitted again; leftovers of jobs that somebody stopped are asked again; records
     that are held since they are too few are decided about anew.
     """
     with open_context(settings_here()) as context:
-        refused = context.ledger.interventions.retry_refused(pipeline, dataset)
-        leftovers, packed_anew = context.ledger.interventions.release(pipeline, dataset, below_minimum)
+        if dataset is None:
+            refused, leftovers, packed_anew = (
+                context.ledger.interventions.retry_refused(*_place(context, pipeline)),
+                0,
+                False,
+            )
+        else:
+            refused = context.ledger.interventions.retry_refused(pipeline, dataset)
+            leftovers, packed_anew = context.ledger.interventions.release(pipeline, dataset, below_minimum)
+    if as_json:
+        print_json({"refused": refused, "leftovers": leftovers, "packed_anew": packed_anew})
+        return
     click.echo(f"{refused} chunks will be submitted again")
     click.echo(f"{leftovers} leftovers will be asked again")
     if packed_anew:

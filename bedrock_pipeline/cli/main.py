@@ -16,6 +16,7 @@ from bedrock_pipeline.cli.dev import dev
 from bedrock_pipeline.cli.interventions import cancel, reconcile, resolve, retry
 from bedrock_pipeline.cli.local import local
 from bedrock_pipeline.cli.output import FriendlyGroup
+from bedrock_pipeline.cli.queue import enqueue, flush, wait
 from bedrock_pipeline.orchestration.resources import settings_here
 from bedrock_pipeline.stages.context import open_context
 
@@ -51,6 +52,9 @@ for command in (
     launch,
     estimate,
     approve,
+    enqueue,
+    flush,
+    wait,
     status,
     results,
     cancel,

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
-from psycopg import sql
+from psycopg import conninfo, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
+from pydantic import SecretStr
 
 from bedrock_pipeline.errors import BedrockPipelineError
 
@@ -25,6 +26,11 @@ _TRANSIENT = (
     psycopg.errors.DeadlockDetected,
     psycopg.OperationalError,  # the server went away, also between COMMIT and its acknowledgement
 )
+
+
+def connection_string(**fields: str | int) -> SecretStr | None:
+    """A libpq connection string of these fields, its values quoted; None of none."""
+    return SecretStr(conninfo.make_conninfo("", **fields)) if fields else None
 
 
 class DatabaseUnreachableError(BedrockPipelineError):
@@ -106,6 +112,45 @@ class Database:
                 # At once first: a connection that died in the pool is replaced while one asks for another.
                 self._sleep(min(0.05 * (2 ** (attempt - 1) - 1), 1.0))
         raise AssertionError("unreachable: the loop returns or raises")
+
+    def exactly_once(
+        self, work: Callable[[Connection], tuple[T, str | None]], *, tries: int = 7, looks: int = 100
+    ) -> T:
+        """Run `work` in a transaction, again like `transaction` does, but never after it was committed.
+
+        Where the acknowledgement of a commit is lost, Postgres is asked what became of it, so `work` need not
+        recognise its own effect.
+
+        Args:
+            work: returns its result and its transaction's id (`pg_current_xact_id()::text`), None where it wrote
+                nothing.
+            tries: how often it is tried.
+            looks: how often a transaction that is still ending is looked at.
+
+        Raises:
+            psycopg.OperationalError: what became of it could not be found out.
+        """
+        for attempt in range(1, tries + 1):
+            done: tuple[T, str | None] | None = None
+            try:
+                with self.connection() as connection:
+                    done = work(connection)
+                return done[0]
+            except _TRANSIENT:
+                if done and done[1] and self._committed(done[1], looks):
+                    return done[0]
+                if attempt == tries:
+                    raise
+                self._sleep(min(0.05 * 2**attempt, 1.0))
+        raise AssertionError("unreachable: the loop returns or raises")
+
+    def _committed(self, transaction: str, looks: int) -> bool:
+        for _ in range(looks):
+            row = self.fetch("SELECT pg_xact_status(%s::xid8) AS status", (transaction,))[0]
+            if row["status"] != "in progress":
+                return bool(row["status"] == "committed")
+            self._sleep(0.1)
+        raise psycopg.OperationalError(f"transaction {transaction} neither commits nor ends")
 
     def fetch(self, statement: Statement, values: Values = None) -> list[DictRow]:
         """The rows of one statement, in a transaction of its own."""

@@ -6,6 +6,7 @@ What belongs here: reading table `events`, which a trigger on `chunks` writes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 from uuid import UUID
 
 from bedrock_pipeline.ledger.database import Database
@@ -17,6 +18,19 @@ class Position:
 
     transaction: int = 0
     event_id: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.transaction}-{self.event_id}"
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The position that `str` told.
+
+        Raises:
+            ValueError: it is none.
+        """
+        transaction, event_id = text.split("-")
+        return cls(int(transaction), int(event_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +48,34 @@ class Event:
     message: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """Something happened to a queue's job: its chunk was entered or changed its status, or all records became final.
+
+    Attributes:
+        status: the chunk's, or `final`.
+        previous: the chunk's status before; None where it was entered now.
+        records: of the chunk.
+    """
+
+    position: Position
+    at: datetime
+    chunk_id: UUID
+    status: str
+    previous: str | None
+    job_arn: str | None
+    message: str | None
+    records: int
+
+
 class Events:
     """The changes of all chunks."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def after(self, position: Position, *, limit: int = 1000) -> Sequence[Event]:
-        """Events after a position, in the order of transactions.
+    def after(self, position: Position, *, pipeline: str | None = None, limit: int = 1000) -> Sequence[Event]:
+        """Events after a position, of one pipeline or of all, in the order of transactions.
 
         Ids are given before they are committed, so a reader that took the highest id would miss what commits
         late. Only transactions below the horizon of the snapshot are shown: none older can still commit.
@@ -52,7 +86,31 @@ class Events:
                FROM bedrock_pipeline.events
                WHERE transaction < pg_snapshot_xmin(pg_current_snapshot())
                  AND (transaction, event_id) > (%s::text::xid8, %s)
+                 AND (%s::text IS NULL OR pipeline = %s)
                ORDER BY transaction, event_id LIMIT %s""",
-            (position.transaction, position.event_id, limit),
+            (position.transaction, position.event_id, pipeline, pipeline, limit),
         )
         return [Event(position=Position(row.pop("transaction"), row.pop("event_id")), **row) for row in rows]
+
+    def of_queue(self, queue: str, position: Position, *, limit: int = 1000) -> Sequence[JobEvent]:
+        """Events of a queue's jobs after a position, in the same order; those of later rounds are not among them."""
+        rows = self._database.fetch(
+            """SELECT e.transaction::text::bigint AS transaction, e.event_id, e.at, e.chunk_id, e.status, e.previous,
+                      e.job_arn, e.message, c.records
+               FROM bedrock_pipeline.events e JOIN bedrock_pipeline.queue_jobs j USING (chunk_id)
+                    JOIN bedrock_pipeline.chunks c USING (chunk_id)
+               WHERE e.pipeline = %s AND e.transaction < pg_snapshot_xmin(pg_current_snapshot())
+                 AND (e.transaction, e.event_id) > (%s::text::xid8, %s)
+               ORDER BY e.transaction, e.event_id LIMIT %s""",
+            (queue, position.transaction, position.event_id, limit),
+        )
+        return [
+            JobEvent(position=Position(row.pop("transaction"), row.pop("event_id")), **row) for row in rows
+        ]
+
+    def now(self) -> Position:
+        """The position that everything lies behind which is not certain to be in order yet."""
+        row = self._database.fetch("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon")[
+            0
+        ]
+        return Position(row["horizon"] - 1, 2**63 - 1)

@@ -62,15 +62,16 @@ class Interventions:
 
         return self._database.transaction(work)
 
-    def retry_refused(self, pipeline: str, dataset: str) -> int:
-        """Put back the chunks that Bedrock refused to accept, after a person cured the cause; how many."""
+    def retry_refused(self, pipeline: str, dataset: str, chunk_key: str | None = None) -> int:
+        """Put back the chunks, or the one, that Bedrock refused to accept, after the cause was cured; how many."""
         return self._database.execute(
             """UPDATE bedrock_pipeline.chunks
                SET status = 'pending', status_changed_at = bedrock_pipeline.now(), ended_at = NULL, token = NULL,
                    frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL, status_message = NULL,
                    next_attempt_at = bedrock_pipeline.now()
-               WHERE pipeline = %s AND dataset = %s AND status = 'failed' AND job_arn IS NULL""",
-            (pipeline, dataset),
+               WHERE pipeline = %s AND dataset = %s AND status = 'failed' AND job_arn IS NULL
+                 AND (%s::text IS NULL OR chunk_key = %s)""",
+            (pipeline, dataset, chunk_key, chunk_key),
         )
 
     def release(self, pipeline: str, dataset: str, below_minimum: str | None = None) -> tuple[int, bool]:

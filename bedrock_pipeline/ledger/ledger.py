@@ -14,11 +14,14 @@ from bedrock_pipeline.ledger.datasets import Datasets
 from bedrock_pipeline.ledger.events import Events
 from bedrock_pipeline.ledger.interventions import Interventions
 from bedrock_pipeline.ledger.jobs import Jobs
-from bedrock_pipeline.ledger.migrations import migrate
+from bedrock_pipeline.ledger.migrations import is_current, migrate
 from bedrock_pipeline.ledger.offers import Offers
+from bedrock_pipeline.ledger.queues import Queues
 from bedrock_pipeline.ledger.rounds import Rounds
 from bedrock_pipeline.ledger.spending import Spending
 from bedrock_pipeline.ledger.submissions import Submissions
+from bedrock_pipeline.ledger.tasks import Tasks
+from bedrock_pipeline.ledger.token_buckets import TokenBuckets
 
 
 class Ledger:
@@ -41,10 +44,17 @@ class Ledger:
         self.calls = Calls(self.database)
         self.offers = Offers(self.database)
         self.events = Events(self.database)
+        self.tasks = Tasks(self.database)
+        self.queues = Queues(self.database)
+        self.token_buckets = TokenBuckets(self.database)
 
     def migrate(self) -> list[str]:
         """Bring the schema up to date; returns the names of the migrations that were applied."""
         return migrate(self.database.dsn)
+
+    def is_current(self) -> bool:
+        """Whether the schema is up to date."""
+        return is_current(self.database)
 
     @property
     def deployment_id(self) -> UUID:

@@ -11,6 +11,8 @@ import psycopg
 from psycopg import conninfo, sql
 from yoyo import get_backend, read_migrations
 
+from bedrock_pipeline.ledger.database import Database
+
 SCHEMA = "bedrock_pipeline"
 _LOCK = 0x0BED20C  # any constant of our own: one migrating process at a time
 
@@ -19,6 +21,19 @@ def migration_folder() -> Path:
     """The folder of numbered SQL files: beside the package in a checkout, inside it in a wheel."""
     packaged = Path(str(resources.files("bedrock_pipeline"))) / "_sql"
     return packaged if packaged.is_dir() else Path(str(resources.files("bedrock_pipeline"))).parent / "sql"
+
+
+def is_current(database: Database) -> bool:
+    """Whether nothing is missing; needs no right to change anything.
+
+    Raises:
+        DatabaseUnreachableError: Postgres does not answer.
+    """
+    table = database.fetch("SELECT to_regclass('bedrock_pipeline._yoyo_migration') AS name")[0]
+    if table["name"] is None:
+        return False
+    rows = database.fetch("SELECT migration_id FROM bedrock_pipeline._yoyo_migration")
+    return {path.stem for path in migration_folder().glob("*.sql")} <= {row["migration_id"] for row in rows}
 
 
 def migrate(dsn: str) -> list[str]:

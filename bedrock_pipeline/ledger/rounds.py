@@ -5,11 +5,15 @@ from when their chunk was collected until they were rolled over; held ones wait 
 """
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Literal
 
 from bedrock_pipeline.ledger.chunks import insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow, NewChunk
+
+#: How long the leftovers of a queue's job wait for those of others, to be asked together.
+POOL = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +39,25 @@ class Rounds:
     def to_roll_over(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
         """Datasets whose every chunk is collected and that have leftovers which need not wait.
 
-        Those of a cancelled dataset wait for nobody: they end as final errors.
+        Those of a cancelled dataset wait for nobody: they end as final errors. A queue's dataset gets ever more chunks,
+        so its leftovers wait for those of others no longer than `POOL`.
         """
         rows = self._database.fetch(
             """SELECT d.* FROM bedrock_pipeline.datasets d JOIN (
-                   SELECT DISTINCT c.pipeline, c.dataset, c.dataset_version AS version
+                   SELECT c.pipeline, c.dataset, c.dataset_version AS version, min(c.collected_at) AS since
                    FROM bedrock_pipeline.leftovers o JOIN bedrock_pipeline.chunks c USING (chunk_id)
                    JOIN bedrock_pipeline.datasets d USING (pipeline, dataset)
                    WHERE o.rolled_at IS NULL AND (o.held_for IS NULL OR d.cancel_requested_at IS NOT NULL)
+                   GROUP BY c.pipeline, c.dataset, c.dataset_version
                ) AS ready USING (pipeline, dataset, version)
-               WHERE d.pipeline = ANY(%s) AND NOT EXISTS (
-                   SELECT FROM bedrock_pipeline.chunks c
-                   WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
-                     AND c.collected_at IS NULL)
+               WHERE d.pipeline = ANY(%s) AND (
+                   d.open AND ready.since <= bedrock_pipeline.now() - %s
+                   OR NOT EXISTS (
+                     SELECT FROM bedrock_pipeline.chunks c
+                     WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+                       AND c.collected_at IS NULL))
                ORDER BY d.packed_at, d.pipeline, d.dataset LIMIT %s""",
-            (pipelines, limit),
+            (pipelines, POOL, limit),
         )
         return [DatasetRow.of(row) for row in rows]
 

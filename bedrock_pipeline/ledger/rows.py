@@ -170,6 +170,9 @@ class DatasetRow(_Row):
     results_uri: str | None
     published_records: int | None
     published_at: datetime | None
+    open: bool
+    collections: int
+    published_collections: int
     snapshot_followers: int
     packed_followers: int
     max_cost_usd: Decimal | None

@@ -12,6 +12,7 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
 from bedrock_pipeline.orchestration.offers import kept_offer
+from bedrock_pipeline.orchestration.queues import flushed_chunks
 from bedrock_pipeline.orchestration.red import PASSING, red
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
@@ -25,10 +26,12 @@ from bedrock_pipeline.stages.submit import Submitted, submit_chunk
 
 
 def build_pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """The assets of one pipeline, from its input to its results."""
+    """The assets of one pipeline, from its input to its results; a queue has no input but its tasks."""
+    first = (
+        [flushed_chunks(pipeline)] if pipeline.queue else [_input_dataset(pipeline), _batch_chunks(pipeline)]
+    )
     return [
-        _input_dataset(pipeline),
-        _batch_chunks(pipeline),
+        *first,
         _submitted_jobs(pipeline),
         _parsed_results(pipeline),
         _results(pipeline),

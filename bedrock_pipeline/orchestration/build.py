@@ -23,6 +23,7 @@ from bedrock_pipeline.pipeline import Pipeline
 _TAGS = {"dagster/retry_on_asset_or_op_failure": "false"}
 _JOBS = {
     "prepare": ("input_dataset", "batch_chunks"),
+    "flush": ("batch_chunks",),
     "submit": ("submitted_jobs",),
     "parse": ("parsed_results",),
     "publish": ("results",),
@@ -48,11 +49,16 @@ def build_definitions(
     names = [pipeline.name for pipeline in pipelines]
     if len(set(names)) < len(names):
         raise ValueError(f"pipelines must have different names: {', '.join(names)}")
-    jobs = [_job(name, kind) for name in names for kind in _JOBS]
+    jobs = [
+        _job(pipeline.name, kind)
+        for pipeline in pipelines
+        for kind in _JOBS
+        if kind != ("prepare" if pipeline.queue else "flush")
+    ]
     jobs += [next_round_job(pipeline, _TAGS) for pipeline in pipelines]
     poll_seconds = int(os.environ.get("BEDROCK_PIPELINE_POLL_INTERVAL_S", "30"))
     deployment = DeploymentResource(s3=S3Resource())
-    sensors = build_sensors(names, jobs, poll_seconds)
+    sensors = build_sensors(pipelines, jobs, poll_seconds)
     if downstream:
         sensors.append(
             dg.AutomationConditionSensorDefinition(

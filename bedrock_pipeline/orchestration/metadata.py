@@ -62,6 +62,27 @@ def of_pack(report: PackReport) -> Metadata:
     }
 
 
+def of_flush(chunks: Sequence[NewChunk]) -> Metadata:
+    """Chunks that a flush made."""
+    return {
+        "dagster/row_count": sum(chunk.records for chunk in chunks),
+        "chunks": len(chunks),
+        "bytes": sum(chunk.bytes for chunk in chunks),
+        "chunk_sizes": _sizes(chunks),
+    }
+
+
+def of_mirrored(chunk: ChunkRow) -> Metadata:
+    """A chunk that a process outside of Dagster has worked on."""
+    return {
+        "done_by": "a process outside of Dagster",
+        "status": chunk.status,
+        "records": chunk.records,
+        "job_arn": chunk.job_arn or "",
+        **({"answered": chunk.answered, "failed": chunk.final_errors} if chunk.collected_at else {}),
+    }
+
+
 def of_submission(outcome: Submitted, region: str) -> Metadata:
     """The job, and where to look at it."""
     return {

@@ -13,16 +13,20 @@ from bedrock_pipeline.ledger.offers import Kind
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.offers import WAITING, run_key
+from bedrock_pipeline.orchestration.queues import mirrored
 from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.settings import NotConfiguredError
 from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.flush import due_to_flush
+from bedrock_pipeline.stages.job_results import settle_jobs
 from bedrock_pipeline.stages.poll import poll_jobs
 from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
 
 #: Run requests in one tick at the most; each costs the daemon about a quarter of a second.
 _MOST = 50
 #: What is done for a dataset rather than for a chunk.
-_OF_DATASETS = ("prepare", "next_round", "publish")
+_OF_DATASETS = ("prepare", "flush", "next_round", "publish")
 #: Datasets of which a skipped tick tells that they wait for an approval.
 _MOST_TOLD = 3
 #: Between two looks into the ledger.
@@ -31,13 +35,15 @@ _Tick = Callable[[dg.SensorEvaluationContext, Context], dg.SensorResult | dg.Ski
 
 
 def build_sensors(
-    pipelines: Sequence[str], jobs: Sequence[dg.JobDefinition], poll_seconds: int
+    pipelines: Sequence[Pipeline], jobs: Sequence[dg.JobDefinition], poll_seconds: int
 ) -> list[dg.SensorDefinition]:
     """The sensors for these pipelines."""
-    names = list(pipelines)
+    names = [pipeline.name for pipeline in pipelines]
+    launched = [pipeline.name for pipeline in pipelines if not pipeline.queue]
+    queues = [pipeline for pipeline in pipelines if pipeline.queue]
 
     def launch(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
-        rows = opened.ledger.datasets.to_launch(names, _MOST)
+        rows = opened.ledger.datasets.to_launch(launched, _MOST)
         return _ask(
             context,
             opened,
@@ -87,7 +93,10 @@ def build_sensors(
     def settle(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
         return _settle(context, opened, names)
 
-    return [
+    def flush(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+        return _flush(context, opened, queues)
+
+    sensors = [
         _sensor("launch_datasets", launch, jobs, _SECONDS, "Starts datasets that were asked for."),
         _sensor(
             "submit_due_chunks",
@@ -110,6 +119,10 @@ def build_sensors(
             "Finds out what became of submissions whose answer was lost.",
         ),
     ]
+    if queues:
+        told = "Flushes queues by count, bytes or age of their tasks."
+        sensors.append(_sensor("flush_queue", flush, jobs, _SECONDS, told))
+    return sensors
 
 
 def _sensor(
@@ -172,6 +185,22 @@ def _register(instance: dg.DagsterInstance, kind: Kind, subjects: Iterable[tuple
         missing = [key for key in keys if not instance.has_dynamic_partition(partitions, key)]
         if missing:
             instance.add_dynamic_partitions(partitions, missing)
+
+
+def _flush(
+    context: dg.SensorEvaluationContext, opened: Context, queues: Sequence[Pipeline]
+) -> dg.SensorResult | dg.SkipReason:
+    """Runs for the queues that are due; what is final, and what others did, is written down beside."""
+    names = [queue.name for queue in queues]
+    settle_jobs(opened, names)
+    told, cursor = mirrored(context.instance, opened, names, context.cursor)
+    day = opened.ledger.queues.today()
+    due = [(queue.name, day) for queue in queues if due_to_flush(opened, queue)[1]]
+    asked = _ask(context, opened, "flush", due, "No queue is due to be flushed.")
+    if isinstance(asked, dg.SkipReason):
+        reason = None if told else asked.skip_message
+        return dg.SensorResult(skip_reason=reason, asset_events=told, cursor=cursor)
+    return dg.SensorResult(run_requests=asked.run_requests, asset_events=told, cursor=cursor)
 
 
 def _poll(opened: Context, names: list[str]) -> dg.SensorResult | dg.SkipReason:

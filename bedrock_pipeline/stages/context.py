@@ -41,16 +41,17 @@ class Context:
         self.close()
 
 
-def open_context(settings: Settings, *, s3: "S3Client | None" = None) -> Context:
+def open_context(settings: Settings, *, s3: "S3Client | None" = None, max_connections: int = 2) -> Context:
     """Everything that the settings name, connected at first use.
 
     Args:
         settings: the deployment's settings.
         s3: an S3 client of the caller's; None makes one.
+        max_connections: connections to Postgres at once.
     """
     return Context(
         settings=settings,
-        ledger=Ledger(settings.database_dsn.get_secret_value()),
+        ledger=Ledger(settings.database_dsn.get_secret_value(), max_connections=max_connections),
         objects=S3Objects(s3 or s3_client(settings)),
         jobs=BedrockJobs(creating_client(settings), reading_client(settings)),
         runtime=BedrockRuntime(runtime_client(settings)),

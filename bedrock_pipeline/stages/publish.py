@@ -4,7 +4,7 @@ What belongs here: testing completeness, writing the version in full, then movin
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import pyarrow as pa
@@ -48,17 +48,30 @@ class Publication:
 def publish_dataset(context: Context, pipeline: Pipeline, dataset: str) -> Publication:
     """Publish where everything is there and nothing is published yet; otherwise tell what is published.
 
+    A queue's dataset is published with what is collected so far, again and again.
+
     Raises:
         NotCompleteError: chunks are missing; it says how many in which state.
     """
     row = context.ledger.datasets.ensure(pipeline.name, dataset)
     progress = context.ledger.datasets.progress(pipeline.name, dataset)
-    _must_be_complete(row, progress)
-    if row.published_version == row.version:
+    if row.open:  # what is collected so far
+        progress = replace(progress, records=progress.answered + progress.final_errors)
+    else:
+        _must_be_complete(row, progress)
+    if row.open and not row.collections:
+        raise NotCompleteError(
+            f"No job of dataset {row.dataset!r} has results yet.", "It is published by itself when one has."
+        )
+    if row.published_version == row.version and row.published_collections == row.collections:
         return _describe(context, row, progress, row.publication, unchanged=True)
     publication = row.publication + 1
     uri = _folder(context, row, publication)
-    chunks = context.ledger.chunks.of_dataset(pipeline.name, dataset, row.version)
+    chunks = [
+        chunk
+        for chunk in context.ledger.chunks.of_dataset(pipeline.name, dataset, row.version)
+        if chunk.collected_at
+    ]
     followed = _write_version(context, row, chunks, uri)
     context.ledger.datasets.record_publication(
         pipeline.name,
@@ -69,10 +82,12 @@ def publish_dataset(context: Context, pipeline: Pipeline, dataset: str) -> Publi
         records=progress.records,
         followers_answered=followed.answered,
         followers_failed=followed.failed,
+        collections=row.collections,
     )
     # The pointer in S3 follows the ledger, so that a late second publisher writes what the ledger says.
     current = context.ledger.datasets.ensure(pipeline.name, dataset)
-    progress = context.ledger.datasets.progress(pipeline.name, dataset)
+    if not row.open:
+        progress = context.ledger.datasets.progress(pipeline.name, dataset)  # with the followers
     published = _describe(context, current, progress, current.publication, unchanged=False)
     context.objects.put(_latest(context, row), json.dumps(_pointer(published)).encode())
     return published

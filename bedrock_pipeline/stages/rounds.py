@@ -61,7 +61,7 @@ def roll_over(context: Context, pipeline: Pipeline, dataset: str) -> RollOverRep
     """
     row = context.ledger.datasets.ensure(pipeline.name, dataset)
     report = RollOverReport()
-    if context.ledger.datasets.progress(pipeline.name, dataset).uncollected:
+    if not row.open and context.ledger.datasets.progress(pipeline.name, dataset).uncollected:
         return report
     effective = pipeline.for_dataset(row.request)
     for leftovers in _pools(context.ledger.rounds.open_of(pipeline.name, dataset, row.version), row):

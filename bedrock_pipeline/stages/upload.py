@@ -26,7 +26,8 @@ class ChunkUploader:
 
     Attributes:
         version: the dataset's.
-        content: tells these chunks from others; the same content gives the same UUIDs and keys.
+        content: tells these chunks from others; the same content gives the same UUIDs and keys. A function tells
+            it of each chunk, where that is known only when it is packed.
         request: from a chunk's UUID and the location of its input to its Create request.
         estimator: of what the chunks will need.
         first: sequence of the first chunk.
@@ -37,7 +38,7 @@ class ChunkUploader:
     pipeline: str
     dataset: str
     version: int
-    content: str
+    content: str | Callable[[PackedChunk], str]
     model_id: str
     quota_group: str
     request: Callable[[UUID, str], dict[str, Any]]
@@ -61,8 +62,9 @@ class ChunkUploader:
 
     def _upload(self, deployment_id: UUID, chunk: PackedChunk) -> NewChunk:
         settings, objects = self.context.settings, self.context.objects
+        content = self.content if isinstance(self.content, str) else self.content(chunk)
         chunk_id = chunk_uuid(
-            deployment_id, self.pipeline, self.dataset, self.version, self.content, chunk.sequence
+            deployment_id, self.pipeline, self.dataset, self.version, content, chunk.sequence
         )
         base = settings.uri(settings.input_prefix, self.pipeline, self.dataset, str(chunk_id))
         folder = f"{base}/{chunk.content_hash[:16]}"

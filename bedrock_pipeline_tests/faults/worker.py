@@ -110,6 +110,9 @@ ROOMS = {
     "jobs": "observed",
     "rounds": "rounds",
     "calls": "calls",
+    "tasks": "tasks",
+    "queues": "queues",
+    "token_buckets": "token_buckets",
 }
 
 

@@ -1,0 +1,298 @@
+"""Queues: what each is for, and the jobs that its flushes made.
+
+What belongs here: the statements on tables `queues` and `queue_jobs`, and the one transaction in which tasks become
+chunks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.ledger.chunks import insert_chunks
+from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
+from bedrock_pipeline.records.keys import ChunkKey
+
+#: `packed_hash` of a queue's datasets: their content is what was flushed on that day.
+OPEN = "open"
+
+
+class QueueModelError(BedrockPipelineError):
+    """A queue's tasks are for another model."""
+
+
+class TasksChangedError(BedrockPipelineError):
+    """Tasks that a flush had read were replaced or flushed by another meanwhile; it reads them again."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """A queue.
+
+    Attributes:
+        settings: of `BedrockQueueConfig`, as JSON; no secret.
+    """
+
+    queue: str
+    job_type: str
+    model_id: str
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueJob:
+    """A job of a queue.
+
+    Attributes:
+        final_at: since when every one of its records has an answer or a final error; counts are None before.
+        answered: records, over all rounds.
+        failed: records with a final error.
+        held: why records of it wait for a person, or for more of them; None where none do.
+    """
+
+    queue: str
+    chunk: ChunkRow
+    made_at: datetime
+    final_at: datetime | None
+    answered: int | None
+    failed: int | None
+    input_tokens: int | None
+    output_tokens: int | None
+    held: str | None
+
+
+class Queues:
+    """All queues."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def register(self, queue: str, *, job_type: str, model_id: str, settings: dict[str, Any]) -> None:
+        """Make a queue, or give it these settings; whoever comes last sets them.
+
+        Raises:
+            QueueModelError: it exists for another model.
+        """
+
+        def work(connection: Connection) -> None:
+            row = connection.execute(
+                """INSERT INTO bedrock_pipeline.queues AS q (queue, job_type, model_id, settings)
+                   VALUES (%(queue)s, %(job_type)s, %(model)s, %(settings)s)
+                   ON CONFLICT (queue) DO UPDATE
+                   SET job_type = excluded.job_type, settings = excluded.settings, updated_at = bedrock_pipeline.now()
+                   WHERE q.model_id = excluded.model_id RETURNING queue""",
+                {"queue": queue, "job_type": job_type, "model": model_id, "settings": Jsonb(settings)},
+            ).fetchone()
+            if row is None:
+                raise QueueModelError(
+                    f"Queue {queue!r} exists for another model than {model_id!r}.",
+                    "Give this one another name.",
+                )
+
+        self._database.transaction(work)
+
+    def get(self, queue: str) -> QueueRow | None:
+        """One queue; None where there is none."""
+        rows = self._database.fetch(
+            "SELECT queue, job_type, model_id, settings FROM bedrock_pipeline.queues WHERE queue = %s",
+            (queue,),
+        )
+        return QueueRow(**rows[0]) if rows else None
+
+    def all(self) -> list[QueueRow]:
+        """Every queue, by name."""
+        rows = self._database.fetch(
+            "SELECT queue, job_type, model_id, settings FROM bedrock_pipeline.queues ORDER BY queue"
+        )
+        return [QueueRow(**row) for row in rows]
+
+    def today(self) -> str:
+        """The day's key, in UTC: the dataset that a flush of now adds to."""
+        row = self._database.fetch("SELECT (bedrock_pipeline.now() AT TIME ZONE 'UTC')::date::text AS day")[0]
+        return str(row["day"])
+
+    def enter_chunks(
+        self, queue: str, dataset: str, *, task_ids: Sequence[int], chunks: Sequence[NewChunk], max_jobs: int
+    ) -> list[NewChunk]:
+        """Tasks become chunks, all at once: from now on they wait no more and will be submitted.
+
+        Args:
+            queue: the queue's name, which is its pipeline's.
+            dataset: the day's key.
+            task_ids: the tasks that the chunks hold.
+            chunks: uploaded; their places in the dataset are given here.
+            max_jobs: jobs at once in their quota group.
+
+        Returns:
+            The chunks in their places.
+
+        Raises:
+            TasksChangedError: one of the tasks waits no more; nothing was changed.
+        """
+
+        def work(connection: Connection) -> list[NewChunk]:
+            if entered := _entered(connection, chunks):
+                return entered  # the acknowledgement of our commit was lost
+            gone = connection.execute(
+                "DELETE FROM bedrock_pipeline.tasks WHERE queue = %s AND task_id = ANY(%s)",
+                (queue, list(task_ids)),
+            )
+            if gone.rowcount != len(task_ids):
+                raise TasksChangedError(
+                    f"{len(task_ids) - gone.rowcount} tasks of queue {queue!r} were replaced or flushed meanwhile.",
+                    "Flush again.",
+                )
+            version, sequence = _open_dataset(connection, queue, dataset)
+            placed = [_placed(chunk, dataset, version, sequence + n) for n, chunk in enumerate(chunks)]
+            insert_chunks(connection, queue, dataset, version, placed, max_jobs)
+            connection.execute(
+                """UPDATE bedrock_pipeline.datasets
+                   SET packed_records = packed_records + %s, cancel_requested_at = NULL, updated_at = bedrock_pipeline.now()
+                   WHERE pipeline = %s AND dataset = %s""",
+                (sum(chunk.records for chunk in placed), queue, dataset),
+            )
+            connection.execute(
+                """WITH made AS (
+                       INSERT INTO bedrock_pipeline.queue_jobs (chunk_id, queue)
+                       SELECT chunk_id, pipeline FROM bedrock_pipeline.chunks WHERE chunk_id = ANY(%s)),
+                   told AS (
+                       INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, epoch)
+                       SELECT pipeline, dataset, chunk_id, status, epoch FROM bedrock_pipeline.chunks
+                       WHERE chunk_id = ANY(%s) ORDER BY sequence)
+                   SELECT pg_notify('bedrock_pipeline', id::text) FROM unnest(%s::uuid[]) AS id""",
+                ([chunk.chunk_id for chunk in placed],) * 3,
+            )
+            return placed
+
+        return self._database.transaction(work)
+
+    def job(self, chunk_id: UUID) -> QueueJob | None:
+        """A job of any queue; None where no flush made it."""
+        rows = self._database.fetch(_JOBS + " WHERE j.chunk_id = %s", (chunk_id,))
+        return _job(rows[0]) if rows else None
+
+    def jobs(self, queue: str, limit: int) -> list[QueueJob]:
+        """The jobs made last, newest first."""
+        rows = self._database.fetch(
+            _JOBS + " WHERE j.queue = %s ORDER BY j.made_at DESC, c.sequence DESC LIMIT %s", (queue, limit)
+        )
+        return [_job(row) for row in rows]
+
+    def open_jobs(self, queues: list[str]) -> list[UUID]:
+        """Jobs that nobody has found to be final yet, oldest first."""
+        rows = self._database.fetch(
+            """SELECT chunk_id FROM bedrock_pipeline.queue_jobs
+               WHERE final_at IS NULL AND queue = ANY(%s) ORDER BY made_at""",
+            (queues,),
+        )
+        return [row["chunk_id"] for row in rows]
+
+    def later_chunks(self, chunk_id: UUID) -> list[ChunkRow]:
+        """The chunks of later rounds that hold records of this job, and maybe of others."""
+        rows = self._database.fetch(
+            """SELECT c.* FROM bedrock_pipeline.chunk_origins o JOIN bedrock_pipeline.chunks c USING (chunk_id)
+               WHERE o.origin_id = %s ORDER BY c.round, c.sequence""",
+            (chunk_id,),
+        )
+        return [ChunkRow.of(row) for row in rows]
+
+    def record_final(
+        self, chunk_id: UUID, *, answered: int, failed: int, input_tokens: int, output_tokens: int
+    ) -> bool:
+        """Every record of a job is final: write it down once, with an event; False where it was."""
+        return bool(
+            self._database.fetch(
+                """WITH ended AS (
+                       UPDATE bedrock_pipeline.queue_jobs
+                       SET final_at = bedrock_pipeline.now(), answered = %(answered)s, failed = %(failed)s,
+                           input_tokens = %(input)s, output_tokens = %(output)s
+                       WHERE chunk_id = %(chunk)s AND final_at IS NULL RETURNING chunk_id),
+                   told AS (
+                       INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, previous, epoch, job_arn)
+                       SELECT pipeline, dataset, chunk_id, 'final', status, epoch, job_arn
+                       FROM bedrock_pipeline.chunks JOIN ended USING (chunk_id))
+                   SELECT pg_notify('bedrock_pipeline', chunk_id::text) FROM ended""",
+                {
+                    "chunk": chunk_id,
+                    "answered": answered,
+                    "failed": failed,
+                    "input": input_tokens,
+                    "output": output_tokens,
+                },
+            )
+        )
+
+
+_JOBS = """
+    SELECT c.*, j.queue, j.made_at, j.final_at, j.answered AS all_answered, j.failed AS all_failed,
+           j.input_tokens AS all_input_tokens, j.output_tokens AS all_output_tokens,
+           CASE WHEN j.final_at IS NULL THEN (
+               SELECT min(o.held_reason) FROM bedrock_pipeline.leftovers o
+               WHERE o.rolled_at IS NULL AND (o.chunk_id = j.chunk_id OR o.chunk_id IN (
+                   SELECT chunk_id FROM bedrock_pipeline.chunk_origins WHERE origin_id = j.chunk_id))) END AS held
+    FROM bedrock_pipeline.queue_jobs j JOIN bedrock_pipeline.chunks c USING (chunk_id)"""
+
+
+def _entered(connection: Connection, chunks: Sequence[NewChunk]) -> list[NewChunk]:
+    rows = connection.execute(
+        "SELECT chunk_id, chunk_key, sequence FROM bedrock_pipeline.chunks WHERE chunk_id = ANY(%s)",
+        ([chunk.chunk_id for chunk in chunks],),
+    ).fetchall()
+    places = {row["chunk_id"]: row for row in rows}
+    return [
+        replace(
+            chunk,
+            chunk_key=places[chunk.chunk_id]["chunk_key"],
+            sequence=places[chunk.chunk_id]["sequence"],
+        )
+        for chunk in chunks
+        if chunk.chunk_id in places
+    ]
+
+
+def _open_dataset(connection: Connection, queue: str, dataset: str) -> tuple[int, int]:
+    """Version and next sequence of the day's dataset, which is locked, so that no two flushes give one place."""
+    connection.execute(
+        """INSERT INTO bedrock_pipeline.datasets AS d (pipeline, dataset, open, packed_hash, packed_records, packed_at)
+           VALUES (%s, %s, true, %s, 0, bedrock_pipeline.now())
+           ON CONFLICT (pipeline, dataset) DO UPDATE  -- somebody has asked for the day before its first flush
+           SET open = true, packed_hash = excluded.packed_hash, packed_records = 0, packed_at = excluded.packed_at,
+               launch_requested_at = NULL
+           WHERE NOT d.open""",
+        (queue, dataset, OPEN),
+    )
+    row = connection.execute(
+        "SELECT version FROM bedrock_pipeline.datasets WHERE pipeline = %s AND dataset = %s FOR UPDATE",
+        (queue, dataset),
+    ).fetchone()
+    assert row is not None  # it was inserted above
+    last = connection.execute(
+        """SELECT max(sequence) AS sequence FROM bedrock_pipeline.chunks
+           WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND round = 1""",
+        (queue, dataset, row["version"]),
+    ).fetchone()
+    assert last is not None  # an aggregate has one row
+    return row["version"], 0 if last["sequence"] is None else last["sequence"] + 1
+
+
+def _placed(chunk: NewChunk, dataset: str, version: int, sequence: int) -> NewChunk:
+    return replace(chunk, sequence=sequence, chunk_key=str(ChunkKey(dataset, version, chunk.round, sequence)))
+
+
+def _job(row: dict[str, Any]) -> QueueJob:
+    return QueueJob(
+        queue=row["queue"],
+        chunk=ChunkRow.of(row),
+        made_at=row["made_at"],
+        final_at=row["final_at"],
+        answered=row["all_answered"],
+        failed=row["all_failed"],
+        input_tokens=row["all_input_tokens"],
+        output_tokens=row["all_output_tokens"],
+        held=row["held"],
+    )

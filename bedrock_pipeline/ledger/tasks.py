@@ -1,0 +1,192 @@
+"""Tasks: the records that wait in a queue.
+
+What belongs here: the statements on table `tasks`: adding, counting, reading, and who may flush. Packing them into
+chunks stands in `stages/flush.py`, entering those in `queues.py`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import psycopg
+
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.ledger.database import Connection, Database
+
+#: Tasks that one statement reads; their lines are what memory holds.
+_PAGE = 1000
+_LAST = 2**63 - 1
+
+
+class DuplicateTaskError(BedrockPipelineError):
+    """A task of this record id is waiting already.
+
+    Attributes:
+        record_ids: which.
+    """
+
+    def __init__(self, queue: str, record_ids: Sequence[str]) -> None:
+        shown = ", ".join(repr(one) for one in record_ids[:5]) + (", …" if len(record_ids) > 5 else "")
+        super().__init__(
+            f"Queue {queue!r} has a waiting task of the same record_id: {shown}.",
+            "Give each task its own record_id, or set on_duplicate='replace'.",
+        )
+        self.record_ids = list(record_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A task to add.
+
+    Attributes:
+        line: its line of a job's input, newline included.
+    """
+
+    record_id: str
+    line: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits in a queue, counted up to a limit.
+
+    Attributes:
+        age: of the task that waits longest; zero where none does.
+    """
+
+    tasks: int
+    bytes: int
+    age: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task in its place in the queue."""
+
+    task_id: int
+    record_id: str
+    line: bytes
+
+
+class Tasks:
+    """The waiting tasks of all queues."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, queue: str, tasks: Sequence[NewTask], *, replace: bool) -> None:
+        """Add tasks, all or none; they are committed, once, when this returns.
+
+        Its cost does not depend on how many wait: two index entries a task, and no row that others write too.
+
+        Args:
+            queue: the queue's name.
+            tasks: with different record ids.
+            replace: whether a waiting task of the same record id gives way, and the new one waits at the end.
+
+        Raises:
+            DuplicateTaskError: one is waiting already, and is not to be replaced.
+        """
+
+        def work(connection: Connection) -> tuple[list[str], str | None]:
+            rows = connection.execute(
+                _ADD_OR_REPLACE if replace else _ADD,
+                {
+                    "queue": queue,
+                    "ids": [task.record_id for task in tasks],
+                    "lines": [task.line for task in tasks],
+                },
+            ).fetchall()
+            if len(rows) < len(tasks):
+                added = {row["record_id"] for row in rows}
+                raise DuplicateTaskError(queue, [t.record_id for t in tasks if t.record_id not in added])
+            return [], rows[0]["transaction"] if rows else None
+
+        self._database.exactly_once(work)
+
+    def waiting(self, queue: str, limit: int, *, newest: int = _LAST) -> Waiting:
+        """Count what waits, in the order of the queue, but at the most `limit` tasks: the cost is bounded by it.
+
+        Args:
+            queue: the queue's name.
+            limit: count no further.
+            newest: number of the last task to count.
+        """
+        values = {"queue": queue, "limit": limit, "newest": newest}
+        return Waiting(**self._database.fetch(_WAITING, values)[0])  # an aggregate has one row
+
+    def size(self, queue: str) -> int:
+        """How many tasks wait; counts all of them."""
+        found = self._database.fetch(
+            "SELECT count(*) AS tasks FROM bedrock_pipeline.tasks WHERE queue = %s", (queue,)
+        )
+        return int(found[0]["tasks"])
+
+    def newest(self, queue: str) -> int:
+        """The last task's number; 0 where none waits."""
+        found = self._database.fetch(
+            """SELECT task_id FROM bedrock_pipeline.tasks WHERE queue = %s ORDER BY task_id DESC LIMIT 1""",
+            (queue,),
+        )
+        return int(found[0]["task_id"]) if found else 0
+
+    def in_order(self, queue: str, *, newest: int, limit: int) -> Iterator[Task]:
+        """The first `limit` tasks, none after `newest`; read page by page, so that no transaction lasts."""
+        after, left = 0, limit
+        while left > 0:
+            rows = self._database.fetch(
+                """SELECT task_id, record_id, line FROM bedrock_pipeline.tasks
+                   WHERE queue = %s AND task_id > %s AND task_id <= %s ORDER BY task_id LIMIT %s""",
+                (queue, after, newest, min(_PAGE, left)),
+            )
+            if not rows:
+                return
+            for row in rows:
+                yield Task(row["task_id"], row["record_id"], bytes(row["line"]))
+            after, left = rows[-1]["task_id"], left - len(rows)
+
+    @contextmanager
+    def flushing(self, queue: str, *, wait: bool) -> Iterator[bool]:
+        """Keep others from flushing the queue during the block; False where one is, and `wait` is not wished.
+
+        A lock of a session of its own: it ends with the process, whatever becomes of that. It only saves doubled
+        work; that a task goes into one chunk alone is held by `Queues.enter_chunks`.
+        """
+        with psycopg.connect(self._database.dsn, autocommit=True) as session:
+            if wait:
+                session.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (_lock(queue),))
+                yield True
+                return
+            row = session.execute(
+                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (_lock(queue),)
+            ).fetchone()
+            yield bool(row and row[0])
+
+
+_ADD = """
+    INSERT INTO bedrock_pipeline.tasks (queue, record_id, line, enqueued_at)
+    SELECT %(queue)s, t.record_id, t.line, at.now
+    FROM unnest(%(ids)s::text[], %(lines)b::bytea[]) WITH ORDINALITY AS t(record_id, line, place),
+         bedrock_pipeline.now() AS at(now)
+    ORDER BY t.place
+    ON CONFLICT (queue, record_id) DO NOTHING
+    RETURNING record_id, pg_current_xact_id()::text AS transaction"""
+_ADD_OR_REPLACE = """
+    INSERT INTO bedrock_pipeline.tasks (queue, record_id, line, enqueued_at)
+    SELECT %(queue)s, t.record_id, t.line, at.now
+    FROM unnest(%(ids)s::text[], %(lines)b::bytea[]) WITH ORDINALITY AS t(record_id, line, place),
+         bedrock_pipeline.now() AS at(now)
+    ORDER BY t.place
+    ON CONFLICT (queue, record_id) DO UPDATE
+    SET task_id = excluded.task_id, line = excluded.line, enqueued_at = excluded.enqueued_at
+    RETURNING record_id, pg_current_xact_id()::text AS transaction"""
+_WAITING = """
+    SELECT count(*) AS tasks, coalesce(sum(bytes), 0)::bigint AS bytes,
+           coalesce(bedrock_pipeline.now() - min(enqueued_at), interval '0') AS age
+    FROM (SELECT bytes, enqueued_at FROM bedrock_pipeline.tasks
+          WHERE queue = %(queue)s AND task_id <= %(newest)s ORDER BY task_id LIMIT %(limit)s) AS first"""
+
+
+def _lock(queue: str) -> str:
+    return f"bedrock_pipeline.flush.{queue}"

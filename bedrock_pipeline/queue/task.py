@@ -1,0 +1,113 @@
+"""A task: what a program puts into a queue.
+
+What belongs here: its shape, its rules, and its line of a job's input. Source of the line's form: "Format and upload
+your batch inference data" in the Amazon Bedrock user guide.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.ledger.tasks import NewTask
+from bedrock_pipeline.records.ids import record_id_of, wire_id
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.records.pack import too_large
+
+_HALF = "it holds half a surrogate pair, which UTF-8 cannot say"
+
+
+class InvalidTaskError(BedrockPipelineError):
+    """A task cannot become a record.
+
+    Attributes:
+        field: the field that is at fault: `record_id`, `model_input`, or `task`.
+    """
+
+    def __init__(self, field: str, reason: str, fix: str = "") -> None:
+        super().__init__(f"{field}: {reason}.", fix)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class BedrockTask:
+    """One request for an answer.
+
+    Attributes:
+        record_id: the caller's own name of it, by which its answer is known again.
+        model_input: the model's request body.
+    """
+
+    record_id: str
+    model_input: Mapping[str, Any] = field(repr=False)
+
+
+def task_of(given: BedrockTask | Mapping[str, Any]) -> BedrockTask:
+    """A task from what a caller gave: one already, or a mapping with Bedrock's names or Python's.
+
+    Raises:
+        InvalidTaskError: a field is missing or unknown.
+    """
+    if isinstance(given, BedrockTask):
+        return given
+    if not isinstance(given, Mapping):
+        raise InvalidTaskError(
+            "task", f"a {type(given).__name__} is no task", "Give a BedrockTask or a dict."
+        )
+    values = dict(given)
+    taken = {}
+    for name, theirs in (("record_id", "recordId"), ("model_input", "modelInput")):
+        found = [values.pop(key) for key in (name, theirs) if key in values]
+        if len(found) != 1:
+            raise InvalidTaskError(name, "it is missing" if not found else f"it is given as {theirs} too")
+        taken[name] = found[0]
+    if values:
+        raise InvalidTaskError("task", f"unknown fields: {', '.join(sorted(map(str, values)))}")
+    return BedrockTask(**taken)
+
+
+def encoded(task: BedrockTask, limits: Limits) -> NewTask:
+    """The task as its line.
+
+    Raises:
+        InvalidTaskError: it breaks a rule of record ids, is not JSON, or is too large.
+    """
+    if not isinstance(task.record_id, str):
+        raise InvalidTaskError("record_id", f"a {type(task.record_id).__name__} is no text")
+    record_id, reason = record_id_of(task.record_id)
+    if record_id is None:
+        raise InvalidTaskError("record_id", reason)
+    if not isinstance(task.model_input, Mapping):
+        raise InvalidTaskError(
+            "model_input",
+            f"a {type(task.model_input).__name__} is no mapping",
+            "Give the model's request body as a dict.",
+        )
+    if not task.model_input:
+        raise InvalidTaskError("model_input", "it is empty", "Give the model's request body as a dict.")
+    try:
+        record_id.encode()
+    except UnicodeEncodeError:
+        raise InvalidTaskError("record_id", _HALF) from None
+    try:
+        record = {"recordId": wire_id(record_id), "modelInput": dict(task.model_input)}
+        text = json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        line = text.encode() + b"\n"
+    except UnicodeEncodeError:
+        raise InvalidTaskError("model_input", _HALF) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidTaskError("model_input", f"it is not JSON ({_kind(error)})") from None
+    if too_large(line, limits):
+        raise InvalidTaskError(
+            "model_input",
+            f"the record has {len(line)} bytes, more than max_file_size_bytes ({limits.max_file_bytes})",
+        )
+    return NewTask(record_id, line)
+
+
+def _kind(error: Exception) -> str:
+    """What json says of a type or a number, which holds no value of the task."""
+    if isinstance(error, TypeError):
+        return str(error)
+    return "NaN or infinite" if "Out of range" in str(error) else "nested too deeply or in itself"

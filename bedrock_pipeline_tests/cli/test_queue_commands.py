@@ -1,0 +1,111 @@
+"""Commands about queues and jobs, as people and programs type them."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline_tests.queue.test_queue import CLAUDE, task
+
+
+def run(*words: str, given: str | None = None) -> Result:
+    return CliRunner().invoke(cli, words, input=given)
+
+
+def lines(count: int) -> str:
+    tasks = [task(number) for number in range(count)]
+    return "".join(json.dumps({"recordId": t.record_id, "modelInput": t.model_input}) + "\n" for t in tasks)
+
+
+def test_tasks_become_a_job_and_its_results_a_file(context: Context, tmp_path: Path) -> None:
+    (tmp_path / "tasks.jsonl").write_text(lines(60))
+    first = run(
+        "enqueue", str(tmp_path / "tasks.jsonl"), "--queue", "q", "--model", CLAUDE, "--batch-size", "1000"
+    )
+    assert first.stdout == "60 tasks added to q; 60 wait\n"
+    more = lines(100).splitlines(keepends=True)[60:]
+    second = run("enqueue", "-", "--queue", "q", "--json", given="".join(more))
+    assert json.loads(second.stdout) == {"queue": "q", "added": 40, "waiting": 100}
+    flushed = json.loads(run("flush", "q", "--json").stdout)
+    [job] = flushed["jobs"]
+    assert flushed["waiting"] == 0
+    [shown] = json.loads(run("status", job, "--json").stdout)
+    assert (shown["status"], shown["record_count"], shown["final"]) == ("queued", 100, False)
+    assert "not every record is final" in run("results", job, "--out", str(tmp_path / "r.jsonl")).stderr
+    waited = run("wait", job, "--json", "--timeout", "60")
+    assert waited.exit_code == 0
+    assert [(one["job_id"], one["status"]) for one in json.loads(waited.stdout)] == [(job, "completed")]
+    [of_queue] = json.loads(run("status", "q", "--json").stdout)
+    assert of_queue["answered"] == 100
+    assert run("status", "q").exit_code == 0
+    assert (
+        run("results", job, "--out", str(tmp_path / "r.jsonl")).stdout
+        == f"100 rows in {tmp_path / 'r.jsonl'}\n"
+    )
+    ids = {json.loads(line)["record_id"] for line in (tmp_path / "r.jsonl").read_text().splitlines()}
+    assert ids == {f"task-{number}" for number in range(100)}
+    written = run("results", job, "--out", str(tmp_path / "r.parquet"), "--json")
+    assert json.loads(written.stdout)["rows"] == 100
+    assert pq.read_table(tmp_path / "r.parquet").num_rows == 100
+    assert run("flush", "q").stdout == ""
+
+
+def test_a_job_is_cancelled_and_waiting_for_it_tells_that_it_failed(context: Context) -> None:
+    run("enqueue", "-", "--queue", "q", "--model", CLAUDE, "--batch-size", "1000", given=lines(100))
+    job = run("flush", "q").stdout.strip()
+    assert json.loads(run("cancel", job, "--json").stdout) == {"cancelled": {"stopped": 1}}
+    waited = run("wait", job)
+    assert waited.exit_code == 1
+    assert "stopped" in waited.output
+
+
+def test_a_job_that_bedrock_refused_is_tried_again(context: Context) -> None:
+    run(
+        "enqueue",
+        "-",
+        "--queue",
+        "q",
+        "--model",
+        "anthropic.unknown",
+        "--batch-size",
+        "1000",
+        given=lines(100),
+    )
+    job = run("flush", "q").stdout.strip()
+    waited = run("wait", job)
+    assert waited.exit_code == 1
+    assert "not supported" in waited.stderr
+    assert json.loads(run("retry", job, "--json").stdout)["refused"] == 1
+    assert json.loads(run("status", job, "--json").stdout)[0]["detail"] == "pending"
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "message"),
+    [
+        (("enqueue", "-", "--queue", "new"), "{}", "needs --model"),
+        (("enqueue", "-", "--queue", "new", "--model", CLAUDE), "no json", "line 1 is not JSON"),
+        (("enqueue", "-", "--queue", "new", "--model", CLAUDE), "[1]", "line 1 is no JSON object"),
+        (
+            ("enqueue", "-", "--queue", "new", "--model", CLAUDE),
+            '{"recordId": "a"}',
+            "model_input: it is missing",
+        ),
+        (("flush", "absent"), None, "no queue 'absent'"),
+        (("wait", "absent"), None, "no job 'absent'"),
+        (("status", "00000000-0000-0000-0000-000000000000"), None, "no job"),
+        (("cancel", "absent"), None, "no job 'absent'"),
+        (("retry", "absent"), None, "no job 'absent'"),
+        (("results", "absent", "--out", "r.parquet"), None, "no job 'absent'"),
+    ],
+)
+def test_a_mistake_is_told_without_a_traceback(
+    context: Context, words: tuple[str, ...], given: str | None, message: str
+) -> None:
+    done = run(*words, given=given)
+    assert done.exit_code in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.output

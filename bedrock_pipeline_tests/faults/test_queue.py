@@ -1,0 +1,161 @@
+"""Processes that enqueue and flush are killed; no task is lost, and none is doubled that its caller did not send again."""
+
+import os
+import signal
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.ledger.queues import Queues
+from bedrock_pipeline.ledger.tasks import Tasks
+from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig
+from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline_tests.queue.test_flush import records
+from bedrock_pipeline_tests.queue.test_queue import config, task
+
+PROCESSES, KILLED = 4, 2
+#: Tasks that a caller sends at a time, and sends again when it does not know what became of them.
+_SENT = 25
+
+
+def enqueue(one: BedrockQueueConfig, process: int, count: int, log: Path) -> int:
+    """Fork a process that sends tasks until `count` are acknowledged, and notes each acknowledgement; its id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        with BedrockQueue(one) as queue, log.open("a") as noted:
+            begun = sum(map(int, log.read_text().split()))
+            for start in range(begun, count, _SENT):
+                queue.enqueue_many(task(f"{process}-{number}") for number in range(start, start + _SENT))
+                noted.write(f"{_SENT}\n")
+                noted.flush()
+        code = 0
+    except BaseException:  # told to the parent
+        log.with_suffix(".error").write_text(traceback.format_exc())
+    finally:
+        os._exit(code)
+
+
+@pytest.mark.parametrize(
+    ("total", "batch_size"),
+    [(8_000, 500), pytest.param(100_000, 5_000, marks=[pytest.mark.faults, pytest.mark.timeout(900)])],
+)
+def test_no_task_is_lost_when_enqueuing_processes_are_killed(
+    context: Context, tmp_path: Path, total: int, batch_size: int
+) -> None:
+    one = config(batch_size=batch_size, on_duplicate="replace")
+    each = total // PROCESSES
+    logs = [tmp_path / f"{process}.log" for process in range(PROCESSES)]
+    for log in logs:
+        log.touch()
+    with BedrockQueue(one):
+        pass  # its tables and its row are there
+    pids = {process: enqueue(one, process, each, logs[process]) for process in range(PROCESSES)}
+    acknowledged: dict[int, int] = {}
+    for process in range(KILLED):
+        while (begun := sum(map(int, logs[process].read_text().split()))) < each // 3 * (process + 1):
+            time.sleep(0.01)
+        os.kill(pids[process], signal.SIGKILL)
+        assert os.WIFSIGNALED(os.waitpid(pids[process], 0)[1]), f"it ended by itself at {begun}"
+        acknowledged[process] = sum(map(int, logs[process].read_text().split()))
+        pids[process] = enqueue(one, process, each, logs[process])
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids.values()]
+    assert codes == [0] * PROCESSES, [log.read_text() for log in tmp_path.glob("*.error")]
+    with BedrockQueue(one) as queue:
+        found = Counter(records(context, queue))
+    expected = {f"task-{process}-{number}" for process in range(PROCESSES) for number in range(each)}
+    assert found.keys() == expected
+    sent_again = {
+        f"task-{process}-{number}"
+        for process, begun in acknowledged.items()
+        for number in range(begun, begun + _SENT)
+    }
+    assert {record_id for record_id, times in found.items() if times > 1} <= sent_again
+    assert max(found.values()) <= 2
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("room", "method", "call"),
+    [
+        (S3Objects, "upload", 1),
+        (S3Objects, "upload", 4),
+        (Queues, "enter_chunks", 1),
+        (Queues, "enter_chunks", 2),
+    ],
+)
+def test_a_flush_that_is_killed_is_finished_by_the_next(
+    context: Context, tmp_path: Path, room: type, method: str, call: int, after: bool
+) -> None:
+    one = config(batch_size=10_000, max_batch_size=300)
+    with BedrockQueue(one) as queue:
+        queue.enqueue_many(task(number) for number in range(1000))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with BedrockQueue(one) as queue:
+                _kill_at(room, method, call, after=after)
+                queue.flush()
+        finally:
+            os._exit(1)
+    assert os.WIFSIGNALED(os.waitpid(pid, 0)[1]), "the point was never reached"
+    with BedrockQueue(one) as queue:
+        expected = sorted(f"task-{number}" for number in range(1000))
+        assert records(context, queue) == expected
+        queue.flush()
+        assert queue.get_queue_size() == 0
+        assert records(context, queue) == expected
+
+
+def _kill_at(room: type, method: str, call: int, *, after: bool) -> None:
+    """In this process alone: it is a fork that ends here."""
+    original = getattr(room, method)
+    calls: list[None] = []
+
+    def deadly(*values: Any, **named: Any) -> Any:
+        calls.append(None)
+        if len(calls) == call and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*values, **named)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(room, method, deadly)
+
+
+def test_an_enqueue_whose_acknowledgement_is_lost_happens_once(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection breaks after the commit: Postgres is asked what became of it, and nothing is sent again."""
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        original = psycopg.Connection.commit
+        broken: list[None] = []
+
+        def commit(connection: Any) -> None:
+            original(connection)
+            if not broken:
+                broken.append(None)
+                connection.close()
+                raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+        sent: list[str] = []
+        add = Tasks.add
+
+        def counted(self: Tasks, *values: Any, **named: Any) -> None:
+            sent.append("add")
+            add(self, *values, **named)
+
+        monkeypatch.setattr(Tasks, "add", counted)
+        with monkeypatch.context() as patch:
+            patch.setattr(psycopg.Connection, "commit", commit)
+            queue.enqueue(task(1))
+        assert (broken, sent, queue.get_queue_size()) == ([None], ["add"], 1)

@@ -1,0 +1,153 @@
+"""Events: what is told, to whom, and that none is missed."""
+
+import logging
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from bedrock_pipeline.ledger.events import Position
+from bedrock_pipeline.queue import BedrockQueue, BedrockTask
+from bedrock_pipeline.queue.events import CallbackError, JobFailedError
+from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline_tests.queue.test_queue import config, task
+
+
+def filled(queue: BedrockQueue, count: int = 100, prefix: str = "") -> str:
+    queue.enqueue_many(task(f"{prefix}{number}") for number in range(count))
+    [job_id] = queue.flush()
+    return job_id
+
+
+def test_the_life_of_a_job_is_told_to_callbacks_and_to_any_reader(context: Context) -> None:
+    heard: list[tuple[Any, ...]] = []
+    first = config(batch_size=1000)
+    with BedrockQueue(first) as queue:
+        queue.on("task-queued", lambda task: heard.append(("task-queued", task.record_id)))
+        for name in ("batch-flushed", "job-queued", "job-status-changed", "job-completed", "job-failed"):
+            queue.on(name, lambda *values, name=name: heard.append((name, *values)))
+        job_id = filled(queue)
+        result = queue.await_job(job_id, timeout=60)
+        queue._pump()
+        assert [one[1] for one in heard[:100]] == [f"task-{number}" for number in range(100)]
+        of_job = heard[100:]
+        assert of_job[0] == ("batch-flushed", job_id, 100)
+        assert ("job-queued", job_id, result.job_arn) in of_job
+        assert ("job-status-changed", job_id, "completed") in of_job
+        name, told_id, told = of_job[-1]
+        assert (name, told_id, told.status, len(told.results)) == ("job-completed", job_id, "completed", 100)
+        assert not any(name == "job-failed" for name, *_ in heard)
+    with BedrockQueue(first) as another:
+        events = list(another.events())
+        assert [(one.name, one.job_id) for one in events] == [(one[0], job_id) for one in of_job]
+        middle = events[len(events) // 2].position
+        rest = [
+            one.position
+            for one in events
+            if (one.position.transaction, one.position.event_id) > (middle.transaction, middle.event_id)
+        ]
+        assert [one.position for one in another.events(since=str(middle))] == rest
+        assert Position.of(str(middle)) == middle
+
+
+def test_no_event_row_and_no_notification_for_a_task(context: Context, postgres_dsn: str) -> None:
+    with (
+        BedrockQueue(config(batch_size=1000)) as queue,
+        psycopg.connect(postgres_dsn, autocommit=True) as listener,
+    ):
+        listener.execute("LISTEN bedrock_pipeline")
+        for number in range(50):
+            queue.enqueue(task(number))
+        queue.enqueue_many(task(number) for number in range(50, 100))
+        assert list(listener.notifies(timeout=0.3)) == []
+        assert listener.execute("SELECT count(*) FROM bedrock_pipeline.events").fetchone() == (0,)
+        job_id = queue.flush()[0]
+        assert [one.payload for one in listener.notifies(timeout=5, stop_after=1)] == [job_id]
+
+
+def test_an_event_that_is_committed_late_is_not_missed(context: Context, postgres_dsn: str) -> None:
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        first, second = filled(queue, prefix="a"), filled(queue, prefix="b")
+        position = [one.position for one in queue.events()][-1]
+
+        def change(connection: psycopg.Connection, job_id: str) -> None:
+            connection.execute(
+                """UPDATE bedrock_pipeline.chunks SET status = 'stopped', ended_at = bedrock_pipeline.now()
+                   WHERE chunk_id = %s""",
+                (job_id,),
+            )
+
+        with psycopg.connect(postgres_dsn) as early, psycopg.connect(postgres_dsn) as late:
+            change(early, first)  # takes the smaller id, and commits last
+            change(late, second)
+            late.commit()
+            seen = list(queue.events(since=position))
+            position = seen[-1].position if seen else position
+            early.commit()
+            seen += queue.events(since=position)
+        assert [one.job_id for one in seen] == [first, second]
+
+
+def test_a_callback_that_raises_stops_nothing(context: Context, caplog: pytest.LogCaptureFixture) -> None:
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        errors: list[Exception] = []
+
+        def broken(*_: object) -> None:
+            raise RuntimeError("hidden-answer")
+
+        for name in ("task-queued", "batch-flushed", "job-queued", "job-completed"):
+            queue.on(name, broken)
+        queue.on("error", errors.append)
+        queue.on("error", broken)
+        with caplog.at_level(logging.INFO):
+            job_id = filled(queue)
+            assert queue.await_job(job_id, timeout=60).final
+            queue._pump()
+        assert len(errors) == 103
+        assert all(isinstance(error, CallbackError) for error in errors)
+        assert isinstance(errors[0].__cause__, RuntimeError)
+        assert "hidden-answer" not in caplog.text
+
+
+def test_a_callback_may_use_the_queue(context: Context) -> None:
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        sizes: list[int] = []
+
+        def flushed(job_id: str, _: int) -> None:
+            sizes.append(queue.get_queue_size())
+            queue.enqueue(task(f"after-{job_id}"))
+            assert queue.get_job_status(job_id) == "queued"
+
+        queue.on("batch-flushed", flushed)
+        filled(queue)
+        queue._pump()
+        assert (sizes, queue.get_queue_size()) == ([0], 1)
+
+
+def test_a_job_that_fails_is_told_with_bedrocks_words(context: Context) -> None:
+    failed: list[tuple[str, Exception]] = []
+    with BedrockQueue(config(batch_size=1000, min_batch_size=10)) as queue:
+        queue.on("job-failed", lambda job_id, error: failed.append((job_id, error)))
+        job_id = filled(queue, 20)
+        assert queue.await_job(job_id, timeout=60).status == "failed"
+        queue._pump()
+        [(told_id, error)] = failed
+        assert told_id == job_id
+        assert isinstance(error, JobFailedError)
+        assert "less records (20)" in str(error)
+        codes = {one.error.code for one in queue.get_job_results(job_id) if one.error}
+        assert codes == {"job-failed"}
+
+
+def test_a_thread_of_its_own_drives_the_queue_and_tells(context: Context) -> None:
+    with BedrockQueue(config(batch_size=100, enable_auto_polling=True)) as queue:
+        told: dict[str, Any] = {}
+        queue.on("job-completed", lambda job_id, result: told.update({job_id: result}))
+        queue.enqueue_many(BedrockTask(f"r{number}", task(0).model_input) for number in range(100))
+        for event in queue.events(follow=True):
+            if event.name == "job-completed":
+                break
+        assert UUID(event.job_id)
+        assert (event.status, event.record_count) == ("completed", 100)
+        assert queue.get_job(event.job_id).final

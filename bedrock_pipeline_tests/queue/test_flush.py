@@ -1,0 +1,330 @@
+"""A flush: what is due, what is cut how, and that whatever goes wrong each task is in the queue or in a chunk."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bedrock_pipeline.aws.errors import AwsError
+from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.ledger.queues import Queues
+from bedrock_pipeline.ledger.tasks import NewTask, Tasks, Waiting
+from bedrock_pipeline.pipeline import FlushPolicy
+from bedrock_pipeline.queue import BedrockQueue
+from bedrock_pipeline.queue.task import encoded
+from bedrock_pipeline.queue.threshold import Threshold
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.flush import TaskTooLargeError, flush_queue, tasks_to_take, why_flush
+from bedrock_pipeline_tests.queue.test_queue import config, task
+
+
+@pytest.mark.parametrize(
+    ("waiting", "policy", "why"),
+    [
+        (Waiting(0, 0, timedelta(0)), FlushPolicy(max_age_s=1), None),
+        (Waiting(99, 10, timedelta(0)), FlushPolicy(), None),
+        (Waiting(100, 10, timedelta(0)), FlushPolicy(), "100 tasks wait"),
+        (Waiting(5, 1000, timedelta(0)), FlushPolicy(max_bytes=1000), "1000 bytes wait"),
+        (Waiting(5, 999, timedelta(seconds=61)), FlushPolicy(max_bytes=1000), None),
+        (Waiting(5, 999, timedelta(seconds=61)), FlushPolicy(max_age_s=60), "a task has waited for 61 s"),
+        (Waiting(5, 999, timedelta(seconds=59)), FlushPolicy(max_age_s=60), None),
+    ],
+)
+def test_a_flush_is_due_by_count_bytes_or_age(waiting: Waiting, policy: FlushPolicy, why: str | None) -> None:
+    assert why_flush(waiting, policy) == why
+
+
+@pytest.mark.parametrize(
+    ("waiting", "take"), [(0, 0), (99, 99), (300, 300), (301, 301), (599, 599), (600, 300), (10**9, 300)]
+)
+def test_what_is_packed_at_a_time_leaves_enough_for_a_job(waiting: int, take: int) -> None:
+    assert tasks_to_take(waiting, Limits(min_records=100, max_records=300)) == take
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 100, 50_000])
+def test_one_process_finds_the_threshold_exactly_and_looks_seldom(batch_size: int) -> None:
+    threshold = Threshold(FlushPolicy(batch_size=batch_size))
+    looks = 0
+    for waiting in range(1, batch_size + 1):
+        if threshold.added(1, 10):
+            looks += 1
+            threshold.looked(Waiting(waiting, 10 * waiting, timedelta(0)))
+            last = waiting
+    assert last == batch_size
+    assert looks <= 50
+
+
+def test_bytes_are_found_too() -> None:
+    threshold = Threshold(FlushPolicy(batch_size=10**6, max_bytes=10_000))
+    looked = []
+    for waiting in range(1, 101):
+        if threshold.added(1, 100):
+            threshold.looked(Waiting(waiting, 100 * waiting, timedelta(0)))
+            looked.append(waiting)
+    assert looked[-1] == 100
+
+
+def _new(number: object) -> NewTask:
+    return encoded(task(number), Limits())
+
+
+def records(context: Context, queue: BedrockQueue) -> list[str]:
+    """Record ids of every chunk and every waiting task."""
+    ids = []
+    for job in context.ledger.queues.jobs(queue.name, 100):
+        for file in job.chunk.input_files:
+            lines = context.objects.get(file.uri).splitlines()
+            assert len(lines) == file.records
+            ids += [line.split(b'"', 4)[3].decode() for line in lines]
+    waiting = context.ledger.tasks.in_order(queue.name, newest=2**62, limit=10**6)
+    return sorted(ids + [one.record_id for one in waiting])
+
+
+def test_several_jobs_where_the_limits_ask_for_it_and_no_tail_below_the_minimum(context: Context) -> None:
+    with BedrockQueue(config(batch_size=300, max_batch_size=300)) as queue:
+        context.ledger.tasks.add(queue.name, [_new(number) for number in range(1030)], replace=False)
+        jobs = queue.flush()
+        assert [queue.get_job(job).record_count for job in jobs] == [300, 300, 300, 130]
+        keys = [queue.get_job(job).chunk_key for job in jobs]
+        day = context.ledger.queues.today()
+        assert keys == [f"{day}--{number:05}" for number in range(4)]
+        assert queue.flush() == []
+        context.ledger.tasks.add(queue.name, [_new(number) for number in range(100)], replace=False)
+        [job] = queue.flush()
+        assert queue.get_job(job).chunk_key == f"{day}--00004", "the same ids again, in the day's next chunk"
+        assert len(records(context, queue)) == 1130
+
+
+def test_a_job_of_several_files(context: Context) -> None:
+    with BedrockQueue(config(batch_size=1000, max_file_size_bytes=10_000)) as queue:
+        queue.enqueue_many(task(number) for number in range(150))
+        [job_id] = queue.flush()
+        job = context.ledger.queues.jobs(queue.name, 1)[0]
+        assert len(job.chunk.files) > 1
+        assert queue.await_job(job_id, timeout=60).status == "completed"
+        assert len(list(queue.get_job_results(job_id))) == 150
+
+
+@pytest.mark.parametrize(
+    "changes", [{"batch_size": 100}, {"max_bytes": 100 * len(_new("0000").line)}, {"max_age_s": 60}]
+)
+def test_the_enqueuing_process_flushes_when_it_is_due(context: Context, changes: dict[str, Any]) -> None:
+    with BedrockQueue(config(**{"batch_size": 1000, **changes})) as queue:
+        flushed: list[tuple[str, int]] = []
+        queue.on("batch-flushed", lambda job_id, count: flushed.append((job_id, count)))
+        for number in range(100):
+            queue.enqueue(task(f"{number:04}"))
+        if "max_age_s" in changes:
+            assert flushed == []
+            context.ledger.database.execute(
+                "UPDATE bedrock_pipeline.deployment SET clock_offset = '1 minute'"
+            )
+            queue._driver.flush_if_due()
+        assert queue.get_queue_size() == 0
+        [job] = context.ledger.queues.jobs(queue.name, 10)
+        assert job.chunk.records == 100
+        queue._pump()
+        assert flushed == [(str(job.chunk.chunk_id), job.chunk.records)]
+
+
+class Interrupt(BaseException):
+    """Like KeyboardInterrupt: no Exception."""
+
+
+_ERRORS = itertools.cycle([AwsError("S3 is away."), OSError(28, "disk full"), Interrupt()])
+#: What a flush does, and at which call of it something goes wrong.
+_STEPS = (
+    (Tasks, "newest", 1),
+    (Tasks, "waiting", 2),
+    (Tasks, "in_order", 2),
+    (S3Objects, "upload", 3),
+    (Queues, "today", 2),
+    (Queues, "enter_chunks", 1),
+    (Queues, "enter_chunks", 2),
+)
+
+
+@pytest.mark.parametrize(
+    ("room", "method", "call", "after", "error"),
+    [(*step, after, next(_ERRORS)) for step in _STEPS for after in (False, True)],
+)
+def test_an_error_of_any_kind_leaves_each_task_in_the_queue_or_in_a_chunk(
+    context: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    room: type,
+    method: str,
+    call: int,
+    after: bool,
+    error: BaseException,
+) -> None:
+    with BedrockQueue(config(batch_size=1000, max_batch_size=200)) as queue:
+        queue.enqueue_many(task(number) for number in range(450))
+        expected = sorted(f"task-{number}" for number in range(450))
+        original = getattr(room, method)
+        calls = []
+
+        def broken(*values: Any, **named: Any) -> Any:
+            calls.append(method)
+            if len(calls) == call and not after:
+                raise error
+            result = original(*values, **named)
+            if len(calls) == call:
+                raise error
+            return result
+
+        with monkeypatch.context() as patch:
+            patch.setattr(room, method, broken)
+            with pytest.raises(type(error)):
+                queue.flush()
+        assert records(context, queue) == expected
+        queue.flush()
+        assert queue.get_queue_size() == 0
+        assert records(context, queue) == expected
+
+
+def test_a_flush_that_is_tried_again_uploads_the_same_objects(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        queue.enqueue_many(task(number) for number in range(100))
+        with monkeypatch.context() as patch:
+            patch.setattr(Queues, "enter_chunks", lambda *_, **__: (_ for _ in ()).throw(AwsError("no")))
+            for _ in range(2):
+                with pytest.raises(AwsError):
+                    queue.flush()
+        queue.flush()
+        base = context.settings.uri(context.settings.input_prefix, queue.name)
+        assert len(list(context.objects.list(base))) == 2, "one file and its index"
+
+
+def test_what_is_replaced_during_a_flush_is_not_lost(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with BedrockQueue(config(batch_size=1000, on_duplicate="replace")) as queue:
+        queue.enqueue_many(task(number, "old") for number in range(101))
+        original = S3Objects.upload
+
+        def upload(*values: Any) -> None:
+            original(*values)
+            queue.enqueue(task(7, "new"))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(S3Objects, "upload", upload)
+            [job_id] = queue.flush()
+        assert queue.get_job(job_id).record_count == 100
+        [left] = context.ledger.tasks.in_order(queue.name, newest=2**62, limit=10)
+        assert (left.record_id, b"new" in left.line) == ("task-7", True)
+
+
+def test_tasks_that_come_during_a_flush_wait_for_the_next(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with BedrockQueue(config(batch_size=10_000, max_batch_size=200)) as queue:
+        queue.enqueue_many(task(number) for number in range(250))
+        original = S3Objects.upload
+
+        def upload(*values: Any) -> None:
+            original(*values)
+            if queue.get_queue_size() < 600:
+                queue.enqueue_many(task(number) for number in range(250, 600))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(S3Objects, "upload", upload)
+            assert [queue.get_job(job).record_count for job in queue.flush()] == [125, 125]
+        assert queue.get_queue_size() == 350
+
+
+def test_exactly_one_of_two_flushes_happens(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = config(batch_size=1000)
+    with BedrockQueue(first) as queue, BedrockQueue(first) as other:
+        queue.enqueue_many(task(number) for number in range(150))
+        uploading, go_on = threading.Event(), threading.Event()
+        original = S3Objects.upload
+
+        def upload(*values: Any) -> None:
+            uploading.set()
+            go_on.wait(30)
+            original(*values)
+
+        monkeypatch.setattr(S3Objects, "upload", upload)
+        jobs: dict[str, list[str]] = {}
+        threads = [
+            threading.Thread(target=lambda one=one, name=name: jobs.update({name: one.flush()}))
+            for name, one in (("queue", queue), ("other", other))
+        ]
+        threads[0].start()
+        assert uploading.wait(30)
+        assert list(flush_queue(context, first.pipeline(), wait=False)) == [], "another is at it"
+        threads[1].start()
+        go_on.set()
+        for thread in threads:
+            thread.join(60)
+        assert sorted(map(len, jobs.values())) == [0, 1]
+        assert len(records(context, queue)) == 150
+
+
+def test_two_flushes_that_both_think_they_are_alone_make_no_task_twice(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that a proxy of connections has lost: the transaction that takes the tasks out holds it still."""
+    first = config(batch_size=1000)
+    with BedrockQueue(first) as queue:
+        queue.enqueue_many(task(number) for number in range(150))
+        monkeypatch.setattr(Tasks, "flushing", _unlocked)
+        original: Callable[..., Any] = Queues.enter_chunks
+        inner: list[Any] = []
+
+        def enter(self: Queues, *values: Any, **named: Any) -> Any:
+            if not inner:
+                inner.append(None)
+                inner.extend(flush_queue(context, first.pipeline()))
+            return original(self, *values, **named)
+
+        monkeypatch.setattr(Queues, "enter_chunks", enter)
+        assert queue.flush() in ([], [str(inner[1].chunks[0].chunk_id)])
+        assert len(records(context, queue)) == 150
+
+
+class _unlocked:  # noqa: N801  # stands for a method
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __enter__(self) -> bool:
+        return True
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def test_a_task_above_limits_that_were_lowered_is_named_and_stays(context: Context) -> None:
+    first = config(batch_size=1000)
+    with BedrockQueue(first) as queue:
+        queue.enqueue(task("large", "x" * 5000))
+        queue.enqueue_many(task(number) for number in range(100))
+    with (
+        BedrockQueue(first.model_copy(update={"max_file_size_bytes": 1000})) as queue,
+        pytest.raises(TaskTooLargeError, match="task-large"),
+    ):
+        queue.flush()
+    with BedrockQueue(first) as queue:
+        assert queue.get_queue_size() == 101
+
+
+def test_an_automatic_flush_that_fails_is_an_event_and_not_tried_at_once_again(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with BedrockQueue(config(batch_size=100)) as queue:
+        errors: list[Exception] = []
+        queue.on("error", errors.append)
+        with monkeypatch.context() as patch:
+            patch.setattr(S3Objects, "upload", _away)
+            for number in range(110):
+                queue.enqueue(task(number))
+        assert [str(error) for error in errors] == ["S3 is away."]
+        assert queue.get_queue_size() == 110
+
+
+def _away(*_: object) -> Iterator[None]:
+    raise AwsError("S3 is away.")

@@ -1,0 +1,170 @@
+"""Jobs of a queue over several rounds, below the minimum, cancelled, refused, and the day that they are published in."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from bedrock_pipeline.emulator.control import Control, EmulatorProcess
+from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.queue import BedrockQueue
+from bedrock_pipeline.queue.queue import JobStuckError
+from bedrock_pipeline.records.pack import TooFewRecordsError
+from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.publish import NotCompleteError, publish_dataset
+from bedrock_pipeline_tests.queue.test_queue import config, task
+
+
+@pytest.fixture
+def control(
+    context: Context,
+    stack_endpoints: Endpoints,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Control]:
+    """A Bedrock of this test's own, so that its faults are nobody else's."""
+    ends = stack_endpoints
+    with EmulatorProcess(
+        tmp_path_factory.mktemp("e"),
+        ends.s3_endpoint_url,
+        ends.access_key_id,
+        ends.secret_access_key,
+        ("--speed", "2000"),
+    ) as emulator:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", emulator.url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", emulator.url)
+        yield emulator.control
+
+
+def move_clock(context: Context, minutes: int) -> None:
+    context.ledger.database.execute(
+        "UPDATE bedrock_pipeline.deployment SET clock_offset = clock_offset + make_interval(mins => %s)",
+        (minutes,),
+    )
+
+
+def test_a_job_is_final_when_its_last_round_is_and_tells_its_own_records_from_those_of_others(
+    context: Context, control: Control
+) -> None:
+    """Two jobs hold the same record ids; what one leaves over is asked again together with what the other does."""
+    control.add_fault(kind="line_missing", record_ids=["task-1", "task-2"])
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        jobs = []
+        for text in ("first", "second"):
+            queue.enqueue_many(task(number, f"{text} {number}") for number in range(100))
+            jobs += queue.flush()
+        deadline = time.monotonic() + 60
+        while any(job.chunk.collected_at is None for job in context.ledger.queues.jobs(queue.name, 2)):
+            queue._driver.step()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        control.clear_faults()
+        results = queue.await_jobs(jobs, timeout=60)
+        assert [(one.status, one.answered, one.failed) for one in results] == [("completed", 100, 0)] * 2
+        for job in jobs:
+            answers = list(queue.get_job_results(job))
+            assert sorted(one.record_id for one in answers) == sorted(f"task-{n}" for n in range(100))
+            assert {one.record_id for one in answers if one.round == 2} == {"task-1", "task-2"}
+            assert queue.get_job_results_table(job).num_rows == 100
+        day = context.ledger.datasets.get(queue.name, context.ledger.queues.today())
+        assert day is not None
+        published = publish_dataset(context, queue.config.pipeline(), day.dataset)
+        assert published.records == 200
+
+
+@pytest.mark.parametrize(
+    ("policy", "mode", "status"), [("on_demand", "on-demand", "completed"), ("pad", "batch", "completed")]
+)
+def test_too_few_tasks_are_asked_as_the_policy_says(
+    context: Context, policy: str, mode: str, status: str
+) -> None:
+    with BedrockQueue(config(batch_size=1000, below_minimum=policy)) as queue:
+        queue.enqueue_many(task(number) for number in range(7))
+        [job_id] = queue.flush()
+        result = queue.await_job(job_id, timeout=60)
+        assert (result.mode, result.status, result.record_count, result.answered) == (mode, status, 7, 7)
+        assert sorted(one.record_id for one in queue.get_job_results(job_id)) == [
+            f"task-{n}" for n in range(7)
+        ]
+
+
+def test_too_few_tasks_are_held_in_the_queue_or_an_error(context: Context) -> None:
+    with BedrockQueue(config(batch_size=1000, below_minimum="hold")) as queue:
+        queue.enqueue_many(task(number) for number in range(99))
+        assert queue.flush() == []
+        assert queue.get_queue_size() == 99
+        queue.enqueue(task(99))
+        assert len(queue.flush()) == 1
+    with BedrockQueue(config(batch_size=1000, below_minimum="fail")) as queue:
+        queue.enqueue(task(1))
+        with pytest.raises(TooFewRecordsError, match="1 records"):
+            queue.flush()
+        assert queue.get_queue_size() == 1
+
+
+def test_a_cancelled_job_ends_stopped_with_its_records_as_final_errors(context: Context) -> None:
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        failed: list[str] = []
+        queue.on("job-failed", lambda job_id, _: failed.append(job_id))
+        queue.enqueue_many(task(number) for number in range(100))
+        [job_id] = queue.flush()
+        queue.cancel_job(job_id)
+        result = queue.await_job(job_id, timeout=60)
+        assert (result.status, result.answered, result.failed) == ("stopped", 0, 100)
+        assert {one.error.code for one in queue.get_job_results(job_id) if one.error} == {"cancelled"}
+        queue._pump()
+        assert failed == [job_id]
+
+
+def test_a_job_that_bedrock_refuses_waits_for_a_person(context: Context) -> None:
+    with BedrockQueue(config(batch_size=1000, model_id="anthropic.unknown")) as queue:
+        errors: list[Any] = []
+        queue.on("job-failed", lambda job_id, error: errors.append((job_id, str(error))))
+        queue.on("error", lambda _: None)
+        queue.enqueue_many(task(number) for number in range(100))
+        [job_id] = queue.flush()
+        with pytest.raises(JobStuckError, match="Batch inference is not supported"):
+            queue.await_job(job_id, timeout=60)
+        assert queue.get_job_status(job_id) == "failed"
+        [(told, error)] = errors
+        assert told == job_id
+        assert "not supported" in error
+
+
+def test_the_day_is_published_again_when_jobs_have_finished_since(context: Context) -> None:
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        pipeline, day = queue.config.pipeline(), context.ledger.queues.today()
+
+        def job(prefix: str) -> str:
+            queue.enqueue_many(task(f"{prefix}{number}") for number in range(100))
+            return queue.flush()[0]
+
+        def due() -> list[str]:
+            return [row.dataset for row in context.ledger.datasets.to_publish([queue.name], 10)]
+
+        first = job("a")
+        with pytest.raises(NotCompleteError, match="No job"):
+            publish_dataset(context, pipeline, day)
+        queue.await_job(first, timeout=60)
+        assert due() == [day]
+        assert publish_dataset(context, pipeline, day).records == 100
+        queue.await_job(job("b"), timeout=60)
+        assert due() == [], "not within a minute"
+        move_clock(context, 1)
+        third = job("c")
+        assert due() == [], "there is something to wait for"
+        move_clock(context, 14)
+        assert due() == [day]
+        published = publish_dataset(context, pipeline, day)
+        assert (published.version, published.records, published.unchanged) == ("v1-2", 200, False)
+        assert publish_dataset(context, pipeline, day).unchanged
+        assert due() == []
+        queue.await_job(third, timeout=60)
+        last = publish_dataset(context, pipeline, day)
+        rows = 0
+        for uri in last.files:
+            with context.objects.random_access(uri) as stream:
+                rows += pq.read_metadata(stream).num_rows
+        assert (last.version, last.records, rows) == ("v1-3", 300, 300)
