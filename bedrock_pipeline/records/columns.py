@@ -4,10 +4,12 @@ What belongs here: record ids, wire ids, texts and reasons of whole columns. Wha
 every value that is not is asked of the rule for single values (`ids`, `encode`), so that there is one rule.
 """
 
+import hashlib
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -37,6 +39,16 @@ def record_ids(column: pa.Array) -> tuple[pa.Array, dict[int, str]]:
         if reason:
             reasons[row] = reason
     return pa.array(ids, pa.string()), reasons
+
+
+def content_ids(rows: pa.RecordBatch) -> pa.Array:
+    """Ids derived from what the rows hold; identical rows get the same, which `duplicates` then tells apart."""
+    texts = {name: _content(rows[name]) for name in sorted(rows.schema.names)}
+    encoded = pl.DataFrame(pa.table(texts)).select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    lines = encoded.to_arrow().cast(pa.large_binary())
+    return pa.array(
+        [hashlib.blake2b(line.as_buffer(), digest_size=16).hexdigest() for line in lines], pa.string()
+    )
 
 
 def wire_ids(record_ids: pa.Array) -> pa.Array:
@@ -98,6 +110,16 @@ def _plain(column: pa.Array) -> pa.Array:
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _content(column: pa.Array) -> pa.Array:
+    """A column's values as text that tells them apart; null stays null."""
+    column = _plain(column)
+    texts = _as_strings(column)
+    if texts is not None:
+        return texts
+    values = column.to_pylist()
+    return pa.array([None if value is None else repr(value) for value in values], pa.large_string())
 
 
 def _as_strings(column: pa.Array) -> pa.Array | None:
