@@ -7,11 +7,10 @@ import os
 import time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import pyarrow.csv as pa_csv
-import pyarrow.dataset as pa_dataset
 import pyarrow.parquet as pq
 import pyarrow.types as pa_types
 from rich.live import Live
@@ -21,10 +20,13 @@ from bedrock_pipeline.aws.filesystem import arrow_filesystem
 from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models.structured import AnswerSchema
-from bedrock_pipeline.orchestration.resources import settings_here
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.stages.context import Context, open_context
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pa_dataset
 
 SCHEMA_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -154,6 +156,8 @@ def results(pipeline: str, dataset: str, out: Path | None) -> None:
     if out is None:
         click.echo(row.results_uri)
         return
+    import pyarrow.dataset as pa_dataset  # brings pandas, which no other command needs
+
     source = pa_dataset.dataset(
         row.results_uri.removeprefix("s3://").rstrip("/"),
         filesystem=arrow_filesystem(settings),
@@ -240,7 +244,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _write(source: pa_dataset.Dataset, out: Path) -> None:
+def _write(source: "pa_dataset.Dataset", out: Path) -> None:
     if out.suffix not in (".parquet", ".jsonl", ".csv"):
         raise click.UsageError("The ending of --out must be .parquet, .jsonl or .csv.")
     temporary = out.with_name(f"{out.name}.{os.getpid()}.new")

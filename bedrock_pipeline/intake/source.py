@@ -33,7 +33,7 @@ class IntakeBatch:
     """
 
     rows: pa.RecordBatch
-    positions: range | list[int]
+    positions: Sequence[int]
     rejected: list[Rejection] = field(default_factory=list)
 
 

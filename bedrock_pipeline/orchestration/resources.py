@@ -1,10 +1,8 @@
 """Resources: the connections of a deployment.
 
-What belongs here: Dagster's configuration of them, and finding the embedded default where AWS is not set up.
+What belongs here: Dagster's configuration of them.
 """
 
-import logging
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +10,10 @@ from contextlib import contextmanager
 import dagster as dg
 from dagster_aws.s3 import S3Resource
 
-from bedrock_pipeline.local import default_home, environment, read_endpoints
-from bedrock_pipeline.settings import NotConfiguredError, Settings
+from bedrock_pipeline.local import settings_here
+from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.context import Context, open_context
 
-_LOG = logging.getLogger(__name__)
 _OPENING = threading.Lock()
 _OPEN: dict[Settings, Context] = {}
 
@@ -61,20 +58,3 @@ class DeploymentResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
             if settings not in _OPEN:
                 _OPEN[settings] = open_context(settings, s3=self.s3.get_client())
         yield _OPEN[settings]
-
-
-def settings_here() -> Settings:
-    """The settings of the environment, else of the embedded default that runs here.
-
-    Raises:
-        NotConfiguredError: there is neither.
-    """
-    try:
-        return Settings.from_environment()
-    except NotConfiguredError:
-        endpoints = read_endpoints(default_home())
-        if endpoints is None:
-            raise
-    _LOG.info("No AWS setting: using the embedded default at %s.", endpoints.home)
-    os.environ.update(environment(endpoints))
-    return Settings.from_environment()

@@ -4,7 +4,7 @@ What belongs here: one batch at a time, by the rules of `ids` and of the request
 over all batches (`duplicates`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,7 @@ def identified(
         kept: the columns to keep beside `record_id`.
     """
     rows = batch.rows
-    positions: Sequence[int] = batch.positions
+    positions = batch.positions
     reasons: dict[int, str] = dict.fromkeys(not_utf8(rows), "row is not UTF-8")
     rejected = [Rejection(positions[row], reason) for row, reason in reasons.items()]
     rows, positions = _without(rows, positions, reasons)
@@ -58,12 +58,34 @@ def identified(
     return Identified(named, positions, sorted(rejected, key=lambda one: one.position))
 
 
+def distinct(one: Identified, later: Mapping[int, int], *, derived: bool) -> Identified:
+    """The rows with record ids that differ: derived ids get a counter, of others the first occurrence stays.
+
+    Args:
+        one: some rows.
+        later: rows whose record id occurred before, and the how-manieth occurrence each is (from 2).
+        derived: whether the ids were derived from the content.
+    """
+    if not later:
+        return one
+    ids = one.rows["record_id"].to_pylist()
+    if derived:
+        for row, occurrence in later.items():
+            ids[row] = f"{ids[row]}-{occurrence}"
+        others = {name: one.rows[name] for name in one.rows.schema.names if name != "record_id"}
+        rows = pa.RecordBatch.from_pydict({"record_id": pa.array(ids, pa.string()), **others})
+        return Identified(rows, one.positions, one.rejected)
+    doubled = [Rejection(one.positions[row], "record id occurred before", ids[row]) for row in later]
+    rows, positions = _without(one.rows, one.positions, later)
+    return Identified(rows, positions, sorted([*one.rejected, *doubled], key=lambda one: one.position))
+
+
 def _named(rows: pa.RecordBatch, ids: pa.Array, kept: Sequence[str]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([ids, *(rows[name] for name in kept)], names=["record_id", *kept])
 
 
 def _without(
-    rows: pa.RecordBatch, positions: Sequence[int], left_out: dict[int, str]
+    rows: pa.RecordBatch, positions: Sequence[int], left_out: Mapping[int, object]
 ) -> tuple[pa.RecordBatch, Sequence[int]]:
     if not left_out:
         return rows, positions

@@ -104,8 +104,12 @@ def rendered(
     batches: Iterator[IntakeBatch], renderer: Renderer, rejected: RejectionWriter, workers: int = WORKERS
 ) -> Iterator[Block]:
     """Batches of rows as blocks, in their order, read and rendered ahead; what cannot be asked is rejected."""
-    results = in_order(lambda one: renderer.block(one.rows, one.positions), ahead(batches), workers)
-    for block, rejections in results:
+
+    def render(batch: IntakeBatch) -> tuple[Block, list[Rejection]]:
+        block, rejections = renderer.block(batch.rows, batch.positions)
+        return block, [*batch.rejected, *rejections]
+
+    for block, rejections in in_order(render, ahead(batches), workers):
         rejected.add(*rejections)
         yield block
 
