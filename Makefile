@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo dev test test-faults test-mutants bench-emulator lint types check clean
+.PHONY: install demo dev test test-faults test-mutants bench bench-emulator lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock
@@ -33,6 +33,9 @@ test: install  ## every test but the fault suite
 
 test-faults: install  ## processes killed at every crash point; writes reports/faults.json
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m faults $(ARGS)
+
+bench: install  ## packing and parsing against DuckDB and Polars; writes reports/benchmarks.md
+	$(BIN)/python benchmarks/files.py $(ARGS)
 
 bench-emulator: install  ## how much the emulator bears
 	$(BIN)/python benchmarks/emulator.py

@@ -15,7 +15,6 @@ import click
 import orjson
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.dataset as pa_dataset
 import pyarrow.parquet as pq
 import pyarrow.types as pa_types
 from rich.live import Live
@@ -26,8 +25,8 @@ from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.cli.queue import as_row, batches_of, is_job, job_of, jobs_of, table_of_jobs
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models.structured import AnswerSchema
-from bedrock_pipeline.orchestration.resources import settings_here
 from bedrock_pipeline.queue import JobResult
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.stages.context import Context, open_context
@@ -170,6 +169,8 @@ def results(pipeline: str, dataset: str | None, out: Path | None, as_json: bool)
     if out is None:
         print_json({"results": row.results_uri}) if as_json else click.echo(row.results_uri)
         return
+    import pyarrow.dataset as pa_dataset  # brings pandas, which no other command needs
+
     source = pa_dataset.dataset(
         row.results_uri.removeprefix("s3://").rstrip("/"),
         filesystem=arrow_filesystem(settings),

@@ -12,11 +12,10 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import pyarrow.compute as pc
-import pyarrow.dataset as pa_dataset
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bedrock_pipeline.cli.datasets import SCHEMA_FILE, dataset_request
@@ -29,6 +28,9 @@ from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.records.template import Template
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.context import Context, open_context
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pa_dataset
 
 _SPEED = 150.0
 _POLL_SECONDS = 2
@@ -181,7 +183,7 @@ def _must_go_on(row: DatasetRow, progress: DatasetProgress, deadline: float) -> 
 
 def _summary(key: str, uri: str) -> dict[str, Any]:
     """Counted in the parquet itself, not in the ledger."""
-    table = pa_dataset.dataset(uri, format="parquet").to_table(
+    table = _published(uri).to_table(
         columns=["status", "input_tokens", "output_tokens", "cost_usd", "chunk_key", "job_arn"]
     )
     succeeded = pc.sum(pc.equal(table["status"], "succeeded")).as_py() or 0
@@ -204,9 +206,7 @@ def _summary(key: str, uri: str) -> dict[str, Any]:
 def _show(summary: dict[str, Any], uri: str, home: Path) -> None:
     for name, value in summary.items():
         console.print(f"  {name:14}{value}", highlight=False, soft_wrap=True)
-    answers = pa_dataset.dataset(uri, format="parquet").head(
-        _EXAMPLES, columns=["record_id", "output_text", "tool_use"]
-    )
+    answers = _published(uri).head(_EXAMPLES, columns=["record_id", "output_text", "tool_use"])
     console.print("A few answers:")
     for row in answers.to_pylist():
         said = row["output_text"] or row["tool_use"] or "(a vector)"
@@ -219,3 +219,9 @@ def _wait_for_interrupt() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
     done.wait()
+
+
+def _published(uri: str) -> "pa_dataset.Dataset":
+    import pyarrow.dataset as pa_dataset  # brings pandas, which takes half a second
+
+    return pa_dataset.dataset(uri, format="parquet")

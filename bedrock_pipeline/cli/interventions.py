@@ -11,7 +11,7 @@ import click
 from bedrock_pipeline.cli.output import print_json
 from bedrock_pipeline.cli.queue import job_of
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.orchestration.resources import settings_here
+from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.stages.context import Context, open_context
 from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account

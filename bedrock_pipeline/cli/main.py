@@ -13,11 +13,12 @@ from bedrock_pipeline.cli.costs import approve, estimate
 from bedrock_pipeline.cli.datasets import launch, results, status
 from bedrock_pipeline.cli.demo import demo
 from bedrock_pipeline.cli.dev import dev
+from bedrock_pipeline.cli.files import pack
 from bedrock_pipeline.cli.interventions import cancel, reconcile, resolve, retry
 from bedrock_pipeline.cli.local import local
 from bedrock_pipeline.cli.output import FriendlyGroup
 from bedrock_pipeline.cli.queue import enqueue, flush, wait
-from bedrock_pipeline.orchestration.resources import settings_here
+from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.stages.context import open_context
 
 
@@ -50,6 +51,7 @@ for command in (
     demo,
     dev,
     launch,
+    pack,
     estimate,
     approve,
     enqueue,

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.local.here import settings_here
+from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, JobResult
 from bedrock_pipeline.queue.events import FAILED
 from bedrock_pipeline.queue.queue import AwaitTimeoutError, UnknownJobError

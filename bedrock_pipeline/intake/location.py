@@ -66,6 +66,11 @@ def open_location(
             )
 
 
+def local_file(name: str) -> InputFile:
+    """A file of this machine."""
+    return InputFile(name, partial(_open_here, name))
+
+
 def _here(location: str) -> list[InputFile]:
     path = Path(location)
     if path.is_dir():
@@ -79,7 +84,7 @@ def _here(location: str) -> list[InputFile]:
             f"There is no input file at {location}.",
             "Check the path; a folder must hold .parquet, .csv or .jsonl.",
         )
-    return [InputFile(name, partial(_open_here, name)) for name in names]
+    return [local_file(name) for name in names]
 
 
 def _open_here(name: str) -> BinaryIO:

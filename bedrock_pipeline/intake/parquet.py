@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 
 from bedrock_pipeline.intake.source import InputError, InputFile, IntakeBatch, batch_rows, positioned
 
+_READ_BYTES = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class ParquetSource:
@@ -17,18 +19,19 @@ class ParquetSource:
 
     def columns(self) -> list[str]:
         """Names of the first file's columns."""
-        return list(self._schema().names)
+        return list(self.schema().names)
 
     def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
         """Row group by row group."""
         yield from positioned(self._read(list(columns)))
 
-    def _schema(self) -> pa.Schema:
+    def schema(self) -> pa.Schema:
+        """Columns and types of the first file."""
         with self.files[0].open() as stream:
             return _opened(stream, self.files[0].name).schema_arrow
 
     def _read(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        wanted = self._schema()
+        wanted = self.schema()
         schema = pa.schema([wanted.field(name) for name in columns]).remove_metadata()
         for file in self.files:
             with file.open() as stream:
@@ -68,6 +71,7 @@ def rows_of_a_batch(metadata: pq.FileMetaData) -> int:
 
 def _opened(stream: object, name: str) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(stream)
+        # Read as needed: without a buffer a whole column of a row group is held, with `pre_buffer` the whole file.
+        return pq.ParquetFile(stream, buffer_size=_READ_BYTES, pre_buffer=False)
     except pa.ArrowException as error:
         raise InputError(f"{name} is not a parquet file that can be read.", "Write it again.") from error

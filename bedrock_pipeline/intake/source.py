@@ -15,7 +15,7 @@ from bedrock_pipeline.records.rejections import Rejection
 #: Rows of a batch at the most.
 BATCH_ROWS = 4096
 #: Bytes of input of a batch, about; large cells make small batches.
-BATCH_BYTES = 32_000_000
+BATCH_BYTES = 4_000_000
 
 
 class InputError(BedrockPipelineError):
@@ -33,7 +33,7 @@ class IntakeBatch:
     """
 
     rows: pa.RecordBatch
-    positions: range | list[int]
+    positions: Sequence[int]
     rejected: list[Rejection] = field(default_factory=list)
 
 
@@ -86,7 +86,7 @@ def positioned(batches: Iterator[pa.RecordBatch]) -> Iterator[IntakeBatch]:
     position = 0
     for batch in batches:
         for start in range(0, batch.num_rows, BATCH_ROWS):
-            rows = batch.slice(start, BATCH_ROWS)
+            rows = _without_views(batch.slice(start, BATCH_ROWS))
             yield IntakeBatch(rows, range(position, position + rows.num_rows))
             position += rows.num_rows
 
@@ -94,6 +94,14 @@ def positioned(batches: Iterator[pa.RecordBatch]) -> Iterator[IntakeBatch]:
 def batch_rows(row_bytes: int) -> int:
     """Rows of a batch where a row has so many bytes: fewer where they are large."""
     return max(1, min(BATCH_ROWS, BATCH_BYTES // max(row_bytes, 1)))
+
+
+def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Views, which Polars gives, in the plain layout: not every function of Arrow takes them."""
+    plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    if not any(kind in plain for kind in batch.schema.types):
+        return batch
+    return batch.cast(pa.schema([(field.name, plain.get(field.type, field.type)) for field in batch.schema]))
 
 
 _T = TypeVar("_T")

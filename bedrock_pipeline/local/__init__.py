@@ -5,7 +5,17 @@ data. What does not: what they are used for.
 """
 
 from bedrock_pipeline.local.endpoints import Endpoints, environment, file_uri, read_endpoints
+from bedrock_pipeline.local.here import settings_here
 from bedrock_pipeline.local.home import default_home
 from bedrock_pipeline.local.stack import Stack, StackConfig
 
-__all__ = ["Endpoints", "Stack", "StackConfig", "default_home", "environment", "file_uri", "read_endpoints"]
+__all__ = [
+    "Endpoints",
+    "Stack",
+    "StackConfig",
+    "default_home",
+    "environment",
+    "file_uri",
+    "read_endpoints",
+    "settings_here",
+]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import dagster as dg
 from dagster_aws.s3 import S3Resource
 
-from bedrock_pipeline.local.here import settings_here as settings_here
+from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.context import Context, open_context
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from bedrock_pipeline.ledger.database import connection_string
 from bedrock_pipeline.ledger.queues import QueueRow
-from bedrock_pipeline.local.here import settings_here
+from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.pipeline import BelowMinimum, FlushPolicy, Pipeline
 from bedrock_pipeline.records.limits import Limits, default_limits
 from bedrock_pipeline.settings import Settings, ThrottleBackoff

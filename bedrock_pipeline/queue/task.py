@@ -13,7 +13,6 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.tasks import NewTask
 from bedrock_pipeline.records.ids import record_id_of, wire_id
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import too_large
 
 _HALF = "it holds half a surrogate pair, which UTF-8 cannot say"
 
@@ -98,7 +97,7 @@ def encoded(task: BedrockTask, limits: Limits) -> NewTask:
         raise InvalidTaskError("model_input", _HALF) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidTaskError("model_input", f"it is not JSON ({_kind(error)})") from None
-    if too_large(line, limits):
+    if len(line) > limits.max_record_bytes:
         raise InvalidTaskError(
             "model_input",
             f"the record has {len(line)} bytes, more than max_file_size_bytes ({limits.max_file_bytes})",

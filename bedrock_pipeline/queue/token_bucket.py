@@ -15,7 +15,7 @@ from typing import Protocol
 
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger import Ledger
-from bedrock_pipeline.local.here import settings_here
+from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.settings import Settings
 
 _SECOND_NS = 1_000_000_000

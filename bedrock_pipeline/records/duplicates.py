@@ -4,13 +4,14 @@ What belongs here: finding them over parquet files of any size. DuckDB does it, 
 the work folder.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 
-_MEMORY = "256MB"
+_MEMORY = "128MB"
 
 
 class LaterOccurrences:
@@ -20,11 +21,24 @@ class LaterOccurrences:
         self._connection = connection
         self._files = files
 
-    def of(self, part: Path) -> dict[int, int]:
-        """The rows of one file: the row's number in it, and the how-manieth occurrence it is (from 2)."""
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(self._connection.execute("SELECT count(*) FROM later").fetchall()[0][0])
+
+    def of(self, part: Path, first: int = 0, last: int = sys.maxsize) -> dict[int, int]:
+        """Rows of one file: the row's number, and the how-manieth occurrence it is (from 2).
+
+        Args:
+            part: the file.
+            first: number of the first row that is asked for; the rows are numbered from it.
+            last: number of the row before which to end.
+        """
         rows = self._connection.execute(
-            "SELECT file_row_number, n FROM later WHERE filename = $part ORDER BY file_row_number",
-            {"part": str(part)},
+            """SELECT file_row_number - $first, n FROM later
+               WHERE filename = $part AND file_row_number >= $first AND file_row_number < $last
+               ORDER BY file_row_number""",
+            {"part": str(part), "first": first, "last": last},
         )
         return dict(rows.fetchall())
 

@@ -7,7 +7,7 @@ in the Amazon Bedrock user guide: a line is `{"recordId": â€¦, "modelInput": {â€
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -25,6 +25,23 @@ _IMAGES = "\ue000place of the images\ue000"
 
 class NotRenderableError(ValueError):
     """A row cannot become a record; the message says why, without its values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What stands around the prompt's columns in every body of a dataset.
+
+    Attributes:
+        before: JSON before the prompt's text.
+        literals: the prompt's own text, before, between and after its columns; not escaped.
+        names: the columns, in their order.
+        after: JSON after the prompt's text.
+    """
+
+    before: str
+    literals: tuple[str, ...]
+    names: tuple[str, ...]
+    after: str
 
 
 class RequestTemplate:
@@ -77,6 +94,15 @@ class RequestTemplate:
         """The columns that it needs."""
         return self._template.columns if self._template else (self._model_input or "",)
 
+    @property
+    def frame(self) -> Frame | None:
+        """What is constant in the bodies; None where they differ in more than the text of a prompt."""
+        if self._template is None or self.image_columns:
+            return None
+        return Frame(
+            self._before.decode(), self._template.literals, self._template.names, self._after.decode()
+        )
+
     def why_not(self, row: Mapping[str, Any]) -> str:
         """Why a row cannot be rendered for want of a fitting value; empty where it can."""
         for name in self.columns:
@@ -116,7 +142,7 @@ class RequestTemplate:
         assert self._template is not None  # the caller asked
         if reason := self.why_not(row):
             raise NotRenderableError(reason)
-        prompt = self._template.fill([self._text(row.get(name)) for name in self._template.names])
+        prompt = self._template.fill([self.text(row.get(name)) for name in self._template.names])
         pictures = row.get(images.COLUMN) if self.image_columns else None
         if not pictures:
             return self._before + orjson.dumps(prompt) + self._after
@@ -127,7 +153,8 @@ class RequestTemplate:
         block = orjson.dumps(self._family.image(images.kind_of(data), _IMAGES))
         return block.replace(_IMAGES.encode(), base64.b64encode(data))
 
-    def _text(self, value: Any) -> str:
+    def text(self, value: Any) -> str:
+        """What stands in the prompt for a cell."""
         if isinstance(value, str):
             return value
         if _is_null(value):

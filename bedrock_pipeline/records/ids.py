@@ -8,8 +8,6 @@ import base64
 import hashlib
 import math
 import re
-from collections.abc import Mapping
-from typing import Any
 
 #: Longest record id, in characters.
 LONGEST = 256
@@ -69,9 +67,3 @@ def is_filler(record_id: str) -> bool:
 def _hashed(text: str) -> str:
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).digest()
     return "x" + base64.b32encode(digest).decode().lower()
-
-
-def content_id(row: Mapping[str, Any]) -> str:
-    """An id derived from a row's content; identical rows get the same, which `duplicates` then tells apart."""
-    canonical = repr(sorted(row.items())).encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(canonical, digest_size=16).hexdigest()

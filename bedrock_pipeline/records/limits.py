@@ -26,6 +26,11 @@ class Limits(BaseModel):
     max_job_bytes: int = Field(default=5_000_000_000, ge=1)
     max_jobs: int = Field(default=20, ge=1)
 
+    @property
+    def max_record_bytes(self) -> int:
+        """Most bytes of one record, which must fit a file and a job."""
+        return min(self.max_file_bytes, self.max_job_bytes)
+
     def model_post_init(self, _: object) -> None:
         """Limits that contradict each other are refused."""
         if self.max_records < 2 * self.min_records - 1:

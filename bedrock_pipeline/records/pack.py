@@ -6,17 +6,24 @@ folder.
 
 import hashlib
 import itertools
-from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.records.block import Block, Ends, index_schema
 from bedrock_pipeline.records.limits import Limits
+
+#: Bytes of an index that wait for its file, about.
+_INDEX_BYTES = 8_000_000
+#: Bytes of lines that are moved at once when the tail is balanced.
+_MOVE_BYTES = 8_000_000
 
 
 class BelowMinimumError(BedrockPipelineError):
@@ -36,15 +43,6 @@ class TooFewRecordsError(BelowMinimumError):
             "Add records, set below_minimum, or lower limits.min_records where your account allows it.",
         )
         self.records = records
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """An encoded record: its id, what is carried along, and its line."""
-
-    record_id: str
-    carried: tuple[Any, ...]
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,84 +80,127 @@ class _File:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.records = self.bytes = 0
-        self._stream = path.open("wb")
+        self._stream = path.open("wb", buffering=0)
         self._digest = hashlib.sha256()
 
-    def add(self, data: bytes) -> None:
-        self._stream.write(data)
-        self._digest.update(data)
-        self.records += 1
-        self.bytes += len(data)
+    def add(self, block: Block) -> None:
+        rest = block.data
+        while rest:  # the system may take less than it is given
+            rest = rest[self._stream.write(rest) :]
+        self._digest.update(block.data)
+        self.records += block.records
+        self.bytes += len(block.data)
 
     def finish(self) -> PackedFile:
         self._stream.close()
         return PackedFile(self.path, self.records, self.bytes, self._digest.hexdigest())
 
 
+class _Index:
+    """A chunk's index that is being written."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._waiting: list[pa.RecordBatch] = []
+        self._bytes = 0
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        self._waiting.append(rows)
+        self._bytes += rows.nbytes
+        if self._bytes >= _INDEX_BYTES:
+            self._flush()
+
+    def finish(self) -> Path:
+        self._flush()
+        self._writer.close()
+        return self.path
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_batches(self._waiting))
+        self._waiting, self._bytes = [], 0
+
+
 class _Draft:
-    """A chunk that is being filled: lines on disk, their ends and ids in memory.
+    """A chunk that is being filled: lines and index on disk, the lines' ends in memory.
 
     Args:
         stem: its files are `<stem>-0.jsonl` and so on, its index `<stem>.index.parquet`.
+        limits: the limits in force.
+        schema: of the index.
     """
 
-    def __init__(self, stem: Path, limits: Limits) -> None:
+    def __init__(self, stem: Path, limits: Limits, schema: pa.Schema) -> None:
         self._stem = stem
         self._limits = limits
         self._files: list[_File] = []
-        self.ends = array("q")
-        self.ids: list[str] = []
-        self.carried: list[tuple[Any, ...]] = []
+        self._ends: list[Ends] = []
+        self._index = _Index(stem.with_name(f"{stem.name}.index.parquet"), schema)
+        self.records = self.bytes = 0
+
+    def room(self, block: Block, start: int) -> int:
+        """The record of a block before which it would be full, if filled from `start` on."""
+        return min(
+            start + self._limits.max_records - self.records,
+            block.fitting(start, self._limits.max_job_bytes - self.bytes),
+        )
+
+    def add(self, block: Block) -> None:
+        """Take a block that there is room for."""
+        if not block.records:
+            return
+        start = 0
+        while start < block.records:
+            stop = (
+                block.fitting(start, self._limits.max_file_bytes - self._files[-1].bytes)
+                if self._files
+                else 0
+            )
+            if stop > start:
+                self._files[-1].add(block.slice(start, stop))
+                start = stop
+            else:
+                self._files.append(_File(self._stem.with_name(f"{self._stem.name}-{len(self._files)}.jsonl")))
+        self._index.add(block.index)
+        self._ends.append(block.ends + self.bytes)
+        self.records += block.records
+        self.bytes += len(block.data)
 
     @property
-    def records(self) -> int:
-        return len(self.ids)
+    def ends(self) -> Ends:
+        """Where each line ends, counted from the chunk's beginning."""
+        return np.concatenate(self._ends) if self._ends else np.empty(0, np.int64)
 
-    @property
-    def bytes(self) -> int:
-        return self.ends[-1] if self.ends else 0
-
-    def fits(self, size: int) -> bool:
-        return self.records < self._limits.max_records and self.bytes + size <= self._limits.max_job_bytes
-
-    def add(self, line: Line) -> None:
-        if not self._files or self._files[-1].bytes + len(line.data) > self._limits.max_file_bytes:
-            self._files.append(_File(self._stem.with_name(f"{self._stem.name}-{len(self._files)}.jsonl")))
-        self._files[-1].add(line.data)
-        self.ends.append(self.bytes + len(line.data))
-        self.ids.append(line.record_id)
-        self.carried.append(line.carried)
-
-    def take_apart(self) -> Iterator[Line]:
+    def take_apart(self) -> Iterator[Block]:
         """Its lines again; its files are gone afterwards."""
-        rest = zip(self.ids, self.carried, strict=True)
-        for file in self._files:
-            file.finish()
-            with file.path.open("rb") as stream:
-                for data, (record_id, carried) in zip(stream, rest, strict=False):
-                    yield Line(record_id, carried, data)
-            file.path.unlink()
+        ends, files = self.ends, [file.finish().path for file in self._files]
+        rows = max(1, self.records * _MOVE_BYTES // max(self.bytes, 1))
+        with ExitStack() as streams, pq.ParquetFile(self._index.finish()) as index:
+            opened: list[BinaryIO] = [streams.enter_context(file.open("rb")) for file in files]
+            first = start = 0  # byte and record
+            for batch in index.iter_batches(rows):
+                stop = start + batch.num_rows
+                last = int(ends[stop - 1])
+                yield Block(batch, memoryview(_read(opened, last - first)), ends[start:stop] - first)
+                first, start = last, stop
+        for file in (*files, self._index.path):
+            file.unlink()
 
-    def finish(self, sequence: int, carry: pa.Schema) -> PackedChunk:
+    def finish(self, sequence: int) -> PackedChunk:
         files = tuple(file.finish() for file in self._files)
-        index = self._stem.with_name(f"{self._stem.name}.index.parquet")
-        columns = [pa.array(self.ids, pa.string())]
-        columns += [
-            pa.array([carried[number] for carried in self.carried], field.type)
-            for number, field in enumerate(carry)
-        ]
-        pq.write_table(pa.table(columns, names=["record_id", *carry.names]), index, compression="zstd")
+        index = self._index.finish()
         return PackedChunk(sequence, files, index, self.records, self.bytes, _content_hash(files))
 
 
-def pack(lines: Iterable[Line], limits: Limits, carry: pa.Schema, folder: Path) -> Iterator[PackedChunk]:
+def pack(blocks: Iterable[Block], limits: Limits, carry: pa.Schema, folder: Path) -> Iterator[PackedChunk]:
     """Cut a stream of records into chunks; each is given out as soon as it is certain.
 
-    Every line must fit a file (`too_large` tells). A chunk has as many files as its bytes need. The last two
-    chunks are balanced so that the tail does not fall below the minimum.
+    Every line must fit a file (`records.render` sees to it). A chunk has as many files as its bytes need. The last
+    two chunks are balanced so that the tail does not fall below the minimum.
 
     Args:
-        lines: encoded records, in order.
+        blocks: encoded records, in order.
         limits: the limits in force.
         carry: names and types of the carried columns.
         folder: the work folder.
@@ -170,50 +211,62 @@ def pack(lines: Iterable[Line], limits: Limits, carry: pa.Schema, folder: Path) 
     """
     held: _Draft | None = None
     sequence = 0
-    drafts = (_Draft(folder / f"chunk-{number}", limits) for number in itertools.count())
+    schema = index_schema(carry)
+    drafts = (_Draft(folder / f"chunk-{number}", limits, schema) for number in itertools.count())
     draft = next(drafts)
-    for line in lines:
-        if not draft.fits(len(line.data)):
+    for block in blocks:
+        start = 0
+        while start < block.records:
+            stop = draft.room(block, start)
+            if stop > start:
+                draft.add(block.slice(start, stop))
+                start = stop
+                continue
             if draft.records < limits.min_records:
                 raise BelowMinimumError(
                     f"{draft.records} records fill a job of {limits.max_job_bytes} bytes, which needs {limits.min_records}.",
                     "Make the records smaller, or raise limits.max_job_bytes or lower limits.min_records where your account allows it.",
                 )
             if held:
-                yield held.finish(sequence, carry)
+                yield held.finish(sequence)
                 sequence += 1
             held, draft = draft, next(drafts)
-        draft.add(line)
     last = [held, draft] if held else [draft]
     if draft.records < limits.min_records:
         if not held:
             raise TooFewRecordsError(draft.records, limits.min_records)
-        last = _balanced(held, draft, limits, folder)
+        last = _balanced(held, draft, limits, schema, folder)
     for offset, one in enumerate(last):
-        yield one.finish(sequence + offset, carry)
+        yield one.finish(sequence + offset)
 
 
-def too_large(data: bytes, limits: Limits) -> bool:
-    """Whether a record fits no file."""
-    return len(data) > min(limits.max_file_bytes, limits.max_job_bytes)
-
-
-def _balanced(first: _Draft, second: _Draft, limits: Limits, folder: Path) -> list[_Draft]:
+def _balanced(first: _Draft, second: _Draft, limits: Limits, schema: pa.Schema, folder: Path) -> list[_Draft]:
     """Move records from the end of the first chunk to the second, half of all to each where bytes allow."""
     total = first.records + second.records
-    cut = max(-(-total // 2), limits.min_records)
-    while cut < first.records and second.bytes + first.bytes - first.ends[cut - 1] > limits.max_job_bytes:
-        cut += 1
+    # So many bytes of the first chunk must stay in it.
+    least = first.bytes + second.bytes - limits.max_job_bytes
+    stay = int(np.searchsorted(first.ends, least, side="left")) + 1 if least > 0 else 0
+    cut = max(-(-total // 2), limits.min_records, min(stay, first.records))
     if total - cut < limits.min_records:
         raise BelowMinimumError(
             f"The last {second.records} records cannot be brought to a job of {limits.min_records}: the records are too large.",
             "Raise limits.max_job_bytes or lower limits.min_records where your account allows it.",
         )
-    head, tail = (_Draft(folder / f"balanced-{number}", limits) for number in range(2))
-    both = itertools.chain(first.take_apart(), second.take_apart())
-    for number, line in enumerate(both):
-        (head if number < cut else tail).add(line)
+    head, tail = (_Draft(folder / f"balanced-{number}", limits, schema) for number in range(2))
+    for block in itertools.chain(first.take_apart(), second.take_apart()):
+        stop = min(max(cut - head.records, 0), block.records)
+        head.add(block.slice(0, stop))
+        tail.add(block.slice(stop, block.records))
     return [head, tail]
+
+
+def _read(streams: list[BinaryIO], size: int) -> bytes:
+    """Bytes of several files, one after the other."""
+    data = streams[0].read(size)
+    while len(data) < size:
+        streams.pop(0)
+        data += streams[0].read(size - len(data))
+    return data
 
 
 def _content_hash(files: tuple[PackedFile, ...]) -> str:

@@ -4,14 +4,11 @@ What belongs here: reading the input once, giving ids, finding duplicates, hashi
 local work folder; memory does not grow with the input.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,7 +18,8 @@ from bedrock_pipeline.intake.source import IntakeBatch, Source, batch_rows
 from bedrock_pipeline.records import images
 from bedrock_pipeline.records.duplicates import LaterOccurrences, later_occurrences
 from bedrock_pipeline.records.encode import RequestTemplate
-from bedrock_pipeline.records.ids import content_id, record_id_of
+from bedrock_pipeline.records.fingerprint import Fingerprint
+from bedrock_pipeline.records.identify import identified
 from bedrock_pipeline.records.images import Fetch, nowhere, with_images
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.records.results import RESERVED
@@ -155,7 +153,7 @@ def write_snapshot(source: Source, plan: SnapshotPlan, folder: Path, fetch: Fetc
     raw = folder / "raw"
     raw.mkdir()
     parts = list(_write_parts(_identified(source, plan, rejected, fetch), raw))
-    digest = hashlib.blake2b(repr(plan.asked).encode(), digest_size=16)
+    fingerprint = Fingerprint(repr(plan.asked))
     final: list[Path] = []
     following: list[Path] = []
     records = followers = 0
@@ -164,7 +162,7 @@ def write_snapshot(source: Source, plan: SnapshotPlan, folder: Path, fetch: Fetc
         if doubled and plan.asked:
             doubled.find_followers(plan.asked, rejects_later=plan.record_id is not None)
         for number, part in enumerate(parts):
-            asked, followed = _split(_finished(part, doubled, plan, rejected, digest), plan)
+            asked, followed = _split(_finished(part, doubled, plan, rejected, fingerprint), plan)
             part.unlink()
             if asked.num_rows:
                 final.append(folder / f"part-{number:05}.parquet")
@@ -191,7 +189,7 @@ def write_snapshot(source: Source, plan: SnapshotPlan, folder: Path, fetch: Fetc
         records=records,
         followers=followers,
         rejections=dict(rejected.by_reason),
-        content_hash=digest.hexdigest(),
+        content_hash=fingerprint.hexdigest(),
     )
 
 
@@ -200,7 +198,7 @@ def _finished(
     occurrences: LaterOccurrences | None,
     plan: SnapshotPlan,
     rejected: RejectionWriter,
-    digest: Any,
+    fingerprint: Fingerprint,
 ) -> pa.Table:
     """A part with the leaders of its followers, without doubles, hashed."""
     table = pq.ParquetFile(part).read()
@@ -209,7 +207,7 @@ def _finished(
     doubled = occurrences.of(part) if occurrences else {}
     table = _without_doubles(table, doubled, plan, rejected).drop_columns([_POSITION])
     pictures = bool(plan.template.image_columns)
-    _hash(table.drop_columns([_LEADER, *([images.COLUMN] if pictures else [])]), digest)
+    fingerprint.add(table.drop_columns([_LEADER, *([images.COLUMN] if pictures else [])]))
     return table.drop_columns([images.DIGEST]) if pictures else table
 
 
@@ -247,20 +245,10 @@ def _identified(
 
 
 def _with_ids(batch: IntakeBatch, plan: SnapshotPlan, rejected: RejectionWriter) -> pa.Table:
-    ids: list[str] = []
-    keep: list[int] = []
-    for index, row in enumerate(batch.rows.to_pylist()):
-        record_id, reason = record_id_of(row[plan.record_id]) if plan.record_id else (content_id(row), "")
-        reason = reason or plan.template.why_not({**row, "record_id": record_id})
-        if reason or record_id is None:
-            rejected.add(Rejection(batch.positions[index], reason, record_id))
-        else:
-            ids.append(record_id)
-            keep.append(index)
-    table = pa.Table.from_batches([batch.rows]).select(list(plan.needed)).take(pa.array(keep, pa.int64()))
-    return table.add_column(0, "record_id", pa.array(ids, pa.string())).append_column(
-        _POSITION, pa.array([batch.positions[index] for index in keep], pa.int64())
-    )
+    named = identified(batch, plan.template, plan.record_id, plan.needed)
+    rejected.add(*named.rejected)
+    positions = pa.array(named.positions, pa.int64())
+    return pa.Table.from_batches([named.rows]).append_column(_POSITION, positions)
 
 
 def _write_parts(tables: Iterator[pa.Table], folder: Path) -> Iterator[Path]:
@@ -300,14 +288,6 @@ def _without_doubles(
         *(Rejection(positions[row], "record id occurred before", ids[row]) for row in sorted(doubled))
     )
     return table.take(pa.array([row for row in range(table.num_rows) if row not in doubled], pa.int64()))
-
-
-def _hash(table: pa.Table, digest: Any) -> None:
-    for batch in table.to_batches(max_chunksize=4096):
-        for row in batch.to_pylist():
-            digest.update(
-                orjson.dumps(row, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE, default=str)
-            )
 
 
 def _rows_at_once(table: pa.Table) -> int:

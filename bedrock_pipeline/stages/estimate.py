@@ -10,10 +10,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from bedrock_pipeline.intake import Source
+from bedrock_pipeline.intake import Source, local_file
 from bedrock_pipeline.ledger.rows import ChunkEstimate, Mode
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.images import Fetch, nowhere
@@ -24,9 +21,7 @@ from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import Estimate, Estimator
 from bedrock_pipeline.stages.pack import encoded
 from bedrock_pipeline.stages.small import Small
-from bedrock_pipeline.stages.snapshot import fetch_image, open_source, request_template, snapshot_plan
-
-_READ_ROWS = 4096
+from bedrock_pipeline.stages.snapshot import fetch_image, open_source, snapshot_plan
 
 
 def estimate_dataset(
@@ -107,17 +102,10 @@ def _packed(
     limits = estimator.pipeline.effective_limits
     mode: Mode = small.mode if small else "batch"
     rejected = RejectionWriter(folder / "not-packed.parquet")
-    lines = encoded(_rows(parts), request_template(estimator.pipeline), [], limits, rejected)
-    if small:
-        lines = small.lines(lines, lambda _: ())
-    for chunk in pack(lines, small.limits if small else limits, pa.schema([]), folder):
+    files = [local_file(str(part)) for part in parts]
+    carry, blocks = encoded(files, estimator.pipeline, [], small, rejected)
+    for chunk in pack(blocks, small.limits if small else limits, carry, folder):
         yield chunk.records, chunk.bytes, mode, estimator.of_packed(chunk, mode)
         for file in chunk.files:
             file.path.unlink()
         chunk.index.unlink()
-
-
-def _rows(parts: list[Path]) -> Iterator[dict[str, object]]:
-    for part in parts:
-        for batch in pq.ParquetFile(part).iter_batches(_READ_ROWS):
-            yield from batch.to_pylist()

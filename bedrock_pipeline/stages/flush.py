@@ -20,8 +20,9 @@ from bedrock_pipeline.ledger.queues import TasksChangedError
 from bedrock_pipeline.ledger.rows import NewChunk
 from bedrock_pipeline.ledger.tasks import Task, Waiting
 from bedrock_pipeline.pipeline import FlushPolicy, Pipeline
+from bedrock_pipeline.records.block import Line, blocks_of
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import Line, PackedChunk, TooFewRecordsError, pack, too_large
+from bedrock_pipeline.records.pack import PackedChunk, TooFewRecordsError, pack
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import Estimator
 from bedrock_pipeline.stages.job_results import TASK_ID
@@ -154,7 +155,7 @@ class _Flush:
             lines = small.lines(lines, lambda _: (None,))
         with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
             try:
-                return uploader.all(pack(lines, limits, _CARRIED, Path(folder)))
+                return uploader.all(pack(blocks_of(lines, _CARRIED), limits, _CARRIED, Path(folder)))
             except TooFewRecordsError:  # they were more when they were counted
                 raise TasksChangedError(
                     f"Tasks of queue {pipeline.name!r} were replaced meanwhile.", "Flush again."
@@ -162,7 +163,7 @@ class _Flush:
 
     def _lines(self, tasks: Iterator[Task], task_ids: "array[int]") -> Iterator[Line]:
         for task in tasks:
-            if too_large(task.line, self.pipeline.effective_limits):
+            if len(task.line) > self.pipeline.effective_limits.max_record_bytes:
                 raise TaskTooLargeError(
                     f"Task {task.record_id!r} of queue {self.pipeline.name!r} has {len(task.line)} bytes, more than a file may have.",
                     "Raise max_file_size_bytes to what it was when the task was enqueued.",

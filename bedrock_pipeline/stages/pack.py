@@ -5,26 +5,27 @@ What belongs here: the order of reading, packing, uploading and entering. The cu
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.intake.parquet import rows_of_a_batch
+from bedrock_pipeline.intake import InputFile
+from bedrock_pipeline.intake.parquet import ParquetSource
 from bedrock_pipeline.ledger.datasets import Packed
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.records.encode import NotRenderableError, RequestTemplate
-from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import Line, TooFewRecordsError, pack, too_large
-from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
+from bedrock_pipeline.records.block import Block, blocks_of, lines_of
+from bedrock_pipeline.records.pack import TooFewRecordsError, pack
+from bedrock_pipeline.records.rejections import RejectionWriter
+from bedrock_pipeline.records.render import Renderer, rendered
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import Estimate, Estimator
 from bedrock_pipeline.stages.followers import reject_followers
@@ -140,12 +141,8 @@ class _Packer:
 
     def _uploaded(self, content: str, small: Small | None) -> _Packed:
         limits = self.pipeline.effective_limits
-        schema = self._schema()
-        carry = pa.schema([schema.field(name) for name in self.pipeline.carry if name != "record_id"])
         rejected = RejectionWriter(self.folder / "rejected.parquet")
-        lines = encoded(self._rows(schema), request_template(self.pipeline), carry.names, limits, rejected)
-        if small:
-            lines = small.lines(lines, lambda _: (None,) * len(carry))
+        carry, blocks = encoded(self._parts(), self.pipeline, self.pipeline.carry, small, rejected)
         uploader = ChunkUploader(
             self.context,
             self.row.pipeline,
@@ -160,48 +157,40 @@ class _Packer:
             why=small.why if small else None,
             padded=small is not None,
         )
-        chunks = uploader.all(pack(lines, small.limits if small else limits, carry, self.folder))
+        chunks = uploader.all(pack(blocks, small.limits if small else limits, carry, self.folder))
         rejected.close()
         return _Packed(content, chunks, rejected)
 
     def _request(self, chunk_id: UUID, input_uri: str) -> dict[str, Any]:
         return create_request(self.context.settings, self.pipeline, self.row.dataset, chunk_id, input_uri)
 
-    def _parts(self) -> list[str]:
-        return [item.uri for item in self.context.objects.list(f"{self.row.snapshot_uri}part-")]
-
-    def _schema(self) -> pa.Schema:
-        with self.context.objects.random_access(self._parts()[0]) as stream:
-            return pq.read_schema(stream)
-
-    def _rows(self, schema: pa.Schema) -> Iterator[dict[str, object]]:
-        for uri in self._parts():
-            with self.context.objects.random_access(uri) as stream:
-                file = pq.ParquetFile(stream)
-                for batch in file.iter_batches(rows_of_a_batch(file.metadata), columns=schema.names):
-                    yield from batch.to_pylist()
+    def _parts(self) -> list[InputFile]:
+        objects = self.context.objects
+        parts = [item.uri for item in objects.list(f"{self.row.snapshot_uri}part-")]
+        return [InputFile(uri, partial(objects.random_access, uri)) for uri in parts]
 
 
 def encoded(
-    rows: Iterator[dict[str, object]],
-    template: RequestTemplate,
-    carry: list[str],
-    limits: Limits,
+    parts: Sequence[InputFile],
+    pipeline: Pipeline,
+    carry: Sequence[str],
+    small: Small | None,
     rejected: RejectionWriter,
-) -> Iterator[Line]:
-    """Rows of a snapshot as lines of a job's input; those that cannot be one are rejected."""
-    for position, row in enumerate(rows):
-        record_id = str(row["record_id"])
-        try:
-            data = template.line(record_id, row)
-        except NotRenderableError as error:
-            rejected.add(Rejection(position, str(error), record_id))
-            continue
-        if too_large(data, limits):
-            reason = f"the record is larger than a file may be ({limits.max_file_bytes} bytes)"
-            rejected.add(Rejection(position, reason, record_id))
-            continue
-        yield Line(record_id, tuple(row[name] for name in carry), data)
+) -> tuple[pa.Schema, Iterator[Block]]:
+    """Parts of a snapshot as lines of a job's input; those that cannot be one are rejected.
+
+    Returns:
+        The carried columns, and the lines, with filler records where the policy for few records adds some.
+    """
+    source = ParquetSource(parts)
+    schema = source.schema()
+    carried = pa.schema([schema.field(name) for name in carry if name != "record_id"])
+    renderer = Renderer(request_template(pipeline), carried, pipeline.effective_limits)
+    blocks = rendered(source.batches(schema.names), renderer, rejected)
+    if small:
+        lines = small.lines(lines_of(blocks), lambda _: (None,) * len(carried))
+        blocks = blocks_of(lines, carried)
+    return carried, blocks
 
 
 def _packed_hash(context: Context, pipeline: Pipeline, row: DatasetRow) -> str:

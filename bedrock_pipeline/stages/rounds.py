@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 from bedrock_pipeline.ledger.rounds import Leftovers
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.block import Line, blocks_of
 from bedrock_pipeline.records.encode import readdressed
 from bedrock_pipeline.records.ids import later_wire_id
 from bedrock_pipeline.records.leftovers import picked
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import Line, pack
+from bedrock_pipeline.records.pack import pack
 from bedrock_pipeline.records.results import carried
 from bedrock_pipeline.stages.collect import LEFTOVERS
 from bedrock_pipeline.stages.context import Context
@@ -127,7 +128,8 @@ class _NextRound:
         )
         limits = small.limits if small else self.limits
         with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-            return uploader.all(pack(lines, limits, pa.schema([*_OWN, *carry]), Path(folder)))
+            schema = pa.schema([*_OWN, *carry])
+            return uploader.all(pack(blocks_of(lines, schema), limits, schema, Path(folder)))
 
     def _content(self) -> str:
         """What decides whether packing again would give the same chunks."""

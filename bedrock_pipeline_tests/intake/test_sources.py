@@ -250,3 +250,12 @@ def test_arrow_data_is_cut_into_batches_and_numbered() -> None:
     rows, _ = read(source, "b")
     assert rows == [{"": n, "b": n} for n in range(10_000)]
     assert max(batch.rows.num_rows for batch in source.batches(["b"])) <= 4096
+
+
+def test_views_arrive_in_the_plain_layout() -> None:
+    table = pa.table(
+        {"t": pa.array(["a", None], pa.string_view()), "b": pa.array([b"x", b""], pa.binary_view())}
+    )
+    [batch] = ArrowSource(table.schema, lambda: iter(table.to_batches())).batches(["t", "b"])
+    assert batch.rows.schema.types == [pa.string(), pa.binary()]
+    assert batch.rows.to_pylist() == table.to_pylist()

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bedrock_pipeline.records.block import Line, blocks_of
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import BelowMinimumError, Line, PackedChunk, pack, too_large
+from bedrock_pipeline.records.pack import BelowMinimumError, PackedChunk, pack
 
 _CARRY = pa.schema([("n", pa.int64())])
 
@@ -30,7 +31,7 @@ def lines_of(texts: list[str]) -> list[Line]:
 
 def packed(lines: list[Line], limits: Limits) -> list[tuple[list[bytes], list[str], list[int], int]]:
     with tempfile.TemporaryDirectory() as folder:
-        chunks = pack(lines, limits, _CARRY, Path(folder))
+        chunks = pack(blocks_of(lines, _CARRY), limits, _CARRY, Path(folder))
         return [
             (
                 [file.path.read_bytes() for file in told_right(chunk).files],
@@ -70,7 +71,7 @@ def test_every_record_is_in_exactly_one_chunk_and_no_limit_is_broken(
         max_file_bytes=file_bytes,
         max_job_bytes=file_bytes * files - 100,
     )
-    lines = [line for line in lines_of(texts) if not too_large(line.data, limits)]
+    lines = [line for line in lines_of(texts) if len(line.data) <= limits.max_record_bytes]
     try:
         chunks = packed(lines, limits)
     except BelowMinimumError:

@@ -1,10 +1,12 @@
 """Snapshots: ids, duplicates, rejections, the content hash; the same whatever the blocks."""
 
+import hashlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -146,6 +148,22 @@ def test_the_hash_is_over_content_in_its_order() -> None:
 def test_a_binary_column_cannot_be_asked() -> None:
     with pytest.raises(EmptyDatasetError, match="column 'text' is binary"):
         taken(pa.table({"id": [1], "text": [b"x"]}), plan())
+
+
+def test_text_that_is_not_utf8_costs_its_row_alone() -> None:
+    texts = pa.array([b"a", b"\xff", b"c"], pa.binary()).view(pa.string())
+    rows, rejected, *_ = taken(pa.table({"id": [1, 2, 3], "text": texts}), plan())
+    assert [row["record_id"] for row in rows] == ["1", "3"]
+    assert [(row["position"], row["reason"]) for row in rejected] == [(1, "row is not UTF-8")]
+
+
+def test_derived_ids_tell_types_and_nulls_apart_and_do_not_change_from_version_to_version() -> None:
+    table = pa.table({"text": ["a", "a", "b"], "n": [1, None, 1], "f": [0.5, 0.5, 0.5]})
+    rows, *_ = taken(table, plan(record_id=None, carry=["n", "f"]))
+    contents = [{"f": "0.5", "n": n, "text": text} for n, text in (("1", "a"), (None, "a"), ("1", "b"))]
+    assert [row["record_id"] for row in rows] == [
+        hashlib.blake2b(orjson.dumps(content), digest_size=16).hexdigest() for content in contents
+    ]
 
 
 @pytest.mark.parametrize(

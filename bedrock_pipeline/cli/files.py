@@ -1,0 +1,151 @@
+"""Commands that work on files alone: pack, parse.
+
+What belongs here: their options, progress and summaries. The work is the same code as that of the assets.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import orjson
+from pydantic import ValidationError
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bedrock_pipeline.aws.clients import s3_client
+from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.cli.measure import Measured
+from bedrock_pipeline.cli.output import console, print_json
+from bedrock_pipeline.intake import open_location
+from bedrock_pipeline.local import settings_here
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.limits import default_limits
+from bedrock_pipeline.records.snapshot import SnapshotPlan
+from bedrock_pipeline.settings import NotConfiguredError, Settings
+from bedrock_pipeline.stages.folders import place
+from bedrock_pipeline.stages.pack_files import pack_files
+from bedrock_pipeline.stages.snapshot import request_template
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--model", required=True, help="Model id or ARN; tells the form of the request.")
+@click.option("--prompt", help="Template with {{ column }}.")
+@click.option("--model-input", help="Column with the whole body, in place of a prompt.")
+@click.option("--record-id", help="Column with the record ids; without one they follow from the content.")
+@click.option("--carry", multiple=True, help="Column to carry into the index; may be repeated.")
+@click.option("--system", help="System prompt.")
+@click.option("--parameters", default="{}", help="Model parameters, a JSON object.")
+@click.option("--null-text", help="What a null becomes in the prompt; without it the row is rejected.")
+@click.option("--min-records", type=int, help="Fewest records of a job.")
+@click.option("--max-records", type=int, help="Most records of a job.")
+@click.option("--max-file-bytes", type=int, help="Most bytes of a file.")
+@click.option("--max-job-bytes", type=int, help="Most bytes of a job.")
+@click.option("--out", required=True, help="Folder or s3:// location, empty.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
+def pack(
+    inputs: tuple[str, ...],
+    model: str,
+    prompt: str | None,
+    model_input: str | None,
+    record_id: str | None,
+    carry: tuple[str, ...],
+    system: str | None,
+    parameters: str,
+    null_text: str | None,
+    out: str,
+    as_json: bool,
+    **limits: int | None,
+) -> None:
+    """Pack files into the JSONL of batch jobs, within Bedrock's limits."""
+    given = {name: value for name, value in limits.items() if value is not None}
+    pipeline = _pipeline(
+        model_id=model,
+        prompt=prompt,
+        model_input=model_input,
+        record_id=record_id,
+        carry=carry,
+        system=system,
+        parameters=_object(parameters),
+        null_text=null_text,
+        limits={**default_limits(model).model_dump(), **given},
+    )
+    objects = objects_here()
+    with Measured() as measured, _progress("packed") as progress:
+        report = pack_files(
+            open_location(inputs, objects),
+            SnapshotPlan(request_template(pipeline), record_id, carry),
+            pipeline.effective_limits,
+            place(out, objects),
+            progress=progress,
+        )
+    rejected = sum(report.rejections.values())
+    _tell(
+        as_json,
+        measured,
+        f"{report.records} records in {report.chunks} chunks at {out}; {rejected} rejected",
+        records=report.records,
+        bytes=report.bytes,
+        chunks=report.chunks,
+        rejected=rejected,
+        rejections=report.rejections,
+    )
+
+
+def objects_here() -> S3Objects:
+    """S3 as it is set up; neither bucket nor role need to be set, as the locations name their buckets."""
+    try:
+        settings = settings_here()
+    except NotConfiguredError:
+        settings = Settings.from_environment({**os.environ, "BUCKET": "-", "ROLE_ARN": "-"})
+    return S3Objects(s3_client(settings))
+
+
+class _Bar:
+    """Shows records and bytes; their number is not known before the end."""
+
+    def __init__(self, bar: Progress, verb: str) -> None:
+        self._bar = bar
+        self._task = bar.add_task(verb, total=None)
+
+    def __call__(self, records: int, size: int) -> None:
+        """So many so far."""
+        self._bar.update(
+            self._task, completed=records, description=f"{records:,} records, {size / 1e6:,.0f} MB"
+        )
+
+
+@contextmanager
+def _progress(verb: str) -> Iterator[_Bar]:
+    with Progress(
+        BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
+    ) as bar:
+        yield _Bar(bar, verb)
+
+
+def _pipeline(**given: Any) -> Pipeline:
+    """The pipeline that the options describe."""
+    try:
+        return Pipeline.model_validate({"name": "files", **given})
+    except ValidationError as error:
+        said = "; ".join(str(one["msg"]) for one in error.errors(include_input=False))
+        raise click.UsageError(f"The options do not fit: {said}.") from error
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise click.UsageError("--parameters must be a JSON object.")
+    return value
+
+
+def _tell(as_json: bool, measured: Measured, sentence: str, **facts: Any) -> None:
+    figures = {"seconds": round(measured.seconds, 3), "peak_bytes": measured.peak_bytes}
+    if as_json:
+        print_json({**facts, **figures})
+    else:
+        click.echo(f"{sentence} ({measured.seconds:.1f} s, {measured.peak_bytes / 1e6:.0f} MB of memory)")

@@ -1,0 +1,37 @@
+"""Work that overlaps: reading ahead, and several threads whose results keep their order.
+
+What belongs here: streams with a bounded number of items in flight. Arrow, Polars, hashing and writing let other
+threads run meanwhile, so that two cores are used without a second process.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+def ahead(items: Iterator[_T], depth: int = 2) -> Iterator[_T]:
+    """The same items, taken in a thread of their own, up to `depth` before they are asked for."""
+    end = object()
+    with ThreadPoolExecutor(1) as reader:
+        pending: deque[Future[_T | object]] = deque()
+        for _ in range(depth):
+            pending.append(reader.submit(next, items, end))
+        while (item := pending.popleft().result()) is not end:
+            pending.append(reader.submit(next, items, end))
+            yield item  # type: ignore[misc]  # not the end
+
+
+def in_order(work: Callable[[_T], _R], items: Iterable[_T], workers: int) -> Iterator[_R]:
+    """The results of `work`, done by so many threads, in the order of the items."""
+    with ThreadPoolExecutor(workers) as pool:
+        pending: deque[Future[_R]] = deque()
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

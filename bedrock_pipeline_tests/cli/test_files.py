@@ -1,0 +1,139 @@
+"""`pack` and `parse`: the assets' code on files alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.models import family_of
+from bedrock_pipeline.records.encode import RequestTemplate
+from bedrock_pipeline.stages.context import Context
+
+MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli, words)
+
+
+def summary(result: Result) -> dict[str, Any]:
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    assert found.pop("seconds") > 0
+    assert found.pop("peak_bytes") > 10_000_000
+    return found
+
+
+def inputs(folder: Path, ids: list[str | None]) -> Path:
+    path = folder / "in.parquet"
+    texts = [f'say "{number}"\n' for number in range(len(ids))]
+    pq.write_table(pa.table({"id": pa.array(ids, pa.string()), "text": texts, "n": range(len(ids))}), path)
+    return path
+
+
+def packed(source: Path, out: str, *options: str) -> Result:
+    return run(
+        *("pack", str(source), "--model", MODEL, "--prompt", "Please: {{ text }}", "--record-id", "id"),
+        *("--carry", "n", "--min-records", "10", "--max-records", "50", "--out", out, "--json", *options),
+    )
+
+
+def test_pack_writes_the_chunks_of_a_dataset(tmp_path: Path) -> None:
+    ids = [f"r{number}" if number != 7 else None for number in range(131)]
+    out = tmp_path / "out"
+    told = summary(packed(inputs(tmp_path, ids), str(out)))
+    chunks = sorted(out.glob("chunk-*"))
+    lines = [
+        line for chunk in chunks for line in (chunk / "00000.jsonl").read_bytes().splitlines(keepends=True)
+    ]
+    template = RequestTemplate(family_of(MODEL), prompt="Please: {{ text }}", model_input=None)
+    assert lines == [
+        template.line(one, {"text": f'say "{number}"\n'}) for number, one in enumerate(ids) if one is not None
+    ]
+    assert told == {
+        "records": 130,
+        "bytes": sum(map(len, lines)),
+        "chunks": 3,
+        "rejected": 1,
+        "rejections": {"record id is null": 1},
+    }
+    index = pa.concat_tables(pq.read_table(chunk / "index.parquet") for chunk in chunks)
+    assert index.to_pylist() == [
+        {"record_id": one, "n": number} for number, one in enumerate(ids) if one is not None
+    ]
+    assert pq.read_table(out / "rejected.parquet")["position"].to_pylist() == [7]
+
+
+def test_pack_finds_doubled_ids_and_leaves_the_first(tmp_path: Path) -> None:
+    ids: list[str | None] = [f"r{number % 60}" for number in range(100)]
+    out = tmp_path / "out"
+    assert summary(packed(inputs(tmp_path, ids), str(out)))["rejections"] == {"record id occurred before": 40}
+    lines = [line for file in sorted(out.rglob("*.jsonl")) for line in file.read_bytes().splitlines()]
+    assert [orjson.loads(line)["recordId"] for line in lines] == ids[:60]
+    assert pq.read_table(out / "rejected.parquet")["position"].to_pylist() == list(range(60, 100))
+
+
+def test_pack_counts_identical_rows_without_an_id(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"text": "same"}\n' * 12)
+    told = summary(
+        run(
+            *("pack", str(source), "--model", MODEL, "--prompt", "{{ text }}", "--min-records", "1"),
+            *("--out", str(tmp_path / "out"), "--json"),
+        )
+    )
+    ids = pq.read_table(tmp_path / "out" / "chunk-00000" / "index.parquet")["record_id"].to_pylist()
+    assert (told["records"], told["rejected"]) == (12, 0)
+    assert ids == [ids[0], *(f"{ids[0]}-{number}" for number in range(2, 13))]
+
+
+def test_pack_into_s3_and_out_of_it(context: Context, tmp_path: Path) -> None:
+    bucket = context.settings.bucket
+    source = inputs(tmp_path, [f"r{number % 99}" for number in range(100)])
+    context.objects.upload(source, f"s3://{bucket}/in/a.parquet")
+    out = f"s3://{bucket}/packed"
+    told = summary(
+        run(
+            *("pack", f"s3://{bucket}/in/", "--model", MODEL, "--prompt", "{{ text }}", "--record-id", "id"),
+            *("--min-records", "10", "--max-records", "30", "--out", out, "--json"),
+        )
+    )
+    names = [item.uri.removeprefix(out) for item in context.objects.list(f"{out}/")]
+    assert told["records"] == 99
+    assert names == [
+        *(f"/chunk-0000{number}/{name}" for number in range(4) for name in ("00000.jsonl", "index.parquet")),
+        "/rejected.parquet",
+    ]
+    again = packed(source, out)
+    assert again.exit_code == 1
+    assert "objects beneath" in again.output
+
+
+@pytest.mark.parametrize(
+    ("ids", "options", "said"),
+    [
+        (["a"], (), "has 1 records"),
+        (["a"] * 20, ("--parameters", "[1]"), "must be a JSON object"),
+        (["a"] * 20, ("--min-records", "40"), "max_records must be at least twice min_records"),
+        (["a"] * 20, ("--model-input", "text"), "give either prompt"),
+        ([f"r{number}" for number in range(20)], ("--max-job-bytes", "300"), "fill a job of 300 bytes"),
+    ],
+)
+def test_pack_says_what_is_wrong(
+    tmp_path: Path, ids: list[str | None], options: tuple[str, ...], said: str
+) -> None:
+    result = packed(inputs(tmp_path, ids), str(tmp_path / "out"), *options)
+    assert result.exit_code != 0
+    assert said in " ".join(result.output.split())
+
+
+def test_pack_writes_into_no_folder_that_holds_something(tmp_path: Path) -> None:
+    result = packed(inputs(tmp_path, ["a"]), str(tmp_path))
+    assert result.exit_code == 1
+    assert "is not empty" in result.output

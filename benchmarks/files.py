@@ -1,0 +1,176 @@
+"""Packing and parsing against DuckDB and Polars, in one run, in turn. Run by `make bench`.
+
+What belongs here: measuring, the table, and the file. Data stands in `data.py`, the peers in `peers.py`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+from data import write_data
+
+MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
+OURS = "bedrock-pipeline"
+REPORT = Path(__file__).parent.parent / "reports" / "benchmarks.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One measured run.
+
+    Attributes:
+        seconds: of the work, without starting Python.
+        peak_mb: resident megabytes of the process tree at the most, sampled.
+        cpu_seconds: of all its threads, starting Python included.
+    """
+
+    task: str
+    who: str
+    records: int
+    seconds: float
+    peak_mb: float
+    cpu_seconds: float
+
+
+def main() -> None:
+    """Measure, print and write the table."""
+    options = _options()
+    runs: list[Run] = []
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
+        for number, records in enumerate([options.records, *options.alone]):
+            source, outputs = write_data(Path(folder), records)
+            peers = ["duckdb", "polars"] if number == 0 else []
+            rounds = options.rounds if number == 0 else 1
+            for _ in range(rounds):
+                for task, given in (("pack", source), ("parse", outputs)):
+                    for who in (OURS, *peers):
+                        runs.append(_run(task, who, given, Path(folder) / "out", records))
+                        print(runs[-1], file=sys.stderr, flush=True)  # noqa: T201  # progress
+            source.unlink()
+            shutil.rmtree(outputs)
+    table = _table(runs)
+    print(table)  # noqa: T201  # the result
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(table + "\n")
+    REPORT.with_suffix(".json").write_text(
+        json.dumps({**_machine(), "runs": [asdict(run) for run in runs]}, indent=1)
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=1_000_000, help="records of the comparison")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each")
+    parser.add_argument(
+        "--alone", type=int, nargs="*", default=[5_000_000], help="further numbers of records, ours alone"
+    )
+    parser.add_argument(
+        "--folder", default=None, help="folder for the data; the system's for temporary files"
+    )
+    return parser.parse_args()
+
+
+def _run(task: str, who: str, source: Path, out: Path, records: int) -> Run:
+    began = time.perf_counter()
+    process = psutil.Popen(_command(task, who, source, out), stdout=subprocess.PIPE)
+    peak = _Peak(process)
+    output, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{who} {task} failed after {time.perf_counter() - began:.0f} s")
+    told = json.loads(output.splitlines()[-1])
+    for file in (out, out.with_suffix(".parquet")):
+        shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
+    return Run(
+        task, who, records, round(told["seconds"], 2), round(peak.bytes / 1e6), round(peak.cpu_seconds, 1)
+    )
+
+
+def _command(task: str, who: str, source: Path, out: Path) -> list[str]:
+    if who != OURS:
+        return [sys.executable, str(Path(__file__).parent / "peers.py"), who, task, str(source), str(out)]
+    ours = [sys.executable, "-m", "bedrock_pipeline", task]
+    if task == "parse":
+        files = [str(file) for file in sorted(source.iterdir())]
+        return [*ours, *files, "--model", MODEL, "--out", str(out.with_suffix(".parquet")), "--json"]
+    wanted = ["--prompt", "{{ text }}", "--record-id", "id", "--model", MODEL]
+    return [*ours, str(source), *wanted, "--out", str(out), "--json"]
+
+
+class _Peak:
+    """The most resident bytes of a process tree, and its CPU time, until it ends."""
+
+    def __init__(self, process: psutil.Popen) -> None:
+        self.bytes = 0
+        self.cpu_seconds = 0.0
+        self._process = process
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                tree = [self._process, *self._process.children(recursive=True)]
+                self.bytes = max(self.bytes, sum(one.memory_info().rss for one in tree))
+                self.cpu_seconds = max(self.cpu_seconds, sum(sum(one.cpu_times()[:2]) for one in tree))
+            except psutil.Error:
+                return
+            time.sleep(0.02)
+
+
+def _table(runs: Sequence[Run]) -> str:
+    """Medians, and ratios to ours."""
+    machine = _machine()
+    names = ("processor", "cores", "memory_gb", "python", "duckdb", "polars")
+    lines = [
+        ", ".join(f"{name} {machine[name]}" for name in names),
+        "",
+        "| task | records | who | median s | of the runs | times ours | CPU s | peak MB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for task, records, who in dict.fromkeys((run.task, run.records, run.who) for run in runs):
+        own, ours = _of(runs, task, records, who), _of(runs, task, records, OURS)
+        median = statistics.median(run.seconds for run in own)
+        lines.append(
+            f"| {task} | {records:,} | {who} | {median:.2f} | {', '.join(f'{run.seconds:.2f}' for run in own)} "
+            f"| {median / statistics.median(run.seconds for run in ours):.2f} "
+            f"| {statistics.median(run.cpu_seconds for run in own):.1f} | {max(run.peak_mb for run in own):.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _of(runs: Sequence[Run], task: str, records: int, who: str) -> list[Run]:
+    return [run for run in runs if (run.task, run.records, run.who) == (task, records, who)]
+
+
+def _machine() -> dict[str, object]:
+    return {
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "python": platform.python_version(),
+        "processor": next(_processor(), platform.machine()),
+        "duckdb": version("duckdb"),
+        "polars": version("polars"),
+    }
+
+
+def _processor() -> Iterator[str]:
+    if Path("/proc/cpuinfo").exists():
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                yield line.partition(":")[2].strip()
+
+
+if __name__ == "__main__":
+    main()
