@@ -36,6 +36,8 @@ from bedrock_pipeline_tests.stages.driven import (
 )
 
 RECORDS = 8_000
+#: 1 % of them.
+REFUSED = [f"r{n}" for n in range(7, RECORDS, 100)]
 
 
 @pytest.fixture
@@ -58,8 +60,7 @@ def emulated_tokens(body: Any) -> tuple[int, int]:
 def test_eight_thousand_records_through_everything_that_goes_wrong(
     context: Context, control: Control, tmp_path: Path
 ) -> None:
-    refused = [f"r{n}" for n in range(7, RECORDS, 100)]  # 1 %
-    control.add_fault("record_error", record_ids=refused, error_code=400, message="Malformed input request")
+    control.add_fault("record_error", record_ids=REFUSED, error_code=400, message="Malformed input request")
     control.add_fault("record_error", rate=0.03, error_code=429, message="Too many requests")
     control.add_fault("line_missing", rate=0.01)
     control.add_fault("line_doubled", rate=0.01)
@@ -78,7 +79,7 @@ def test_eight_thousand_records_through_everything_that_goes_wrong(
     }
     failed = [row for row in rows if row["status"] == "failed"]
     assert all((row["error_code"], row["round"]) == ("400", 1) or row["round"] == 3 for row in failed)
-    assert {row["record_id"] for row in failed if row["error_code"] == "400"} <= set(refused)
+    assert {row["record_id"] for row in failed if row["error_code"] == "400"} <= set(REFUSED)
     assert 50 <= len(failed) <= 90, "those of the expired job were asked again, and answered"
     _each_round_holds_what_was_left(context, len(first))
     _tokens_are_the_emulators(context, rows)
@@ -143,6 +144,7 @@ def _answers_without_a_line(context: Context, chunk: ChunkRow, rows: list[dict[s
         if (row["error_code"], row["chunk_key"]) == ("missing", chunk.chunk_key)
     }
     faults = Faults()
+    faults.add(Fault(Kind.RECORD_ERROR, record_ids=REFUSED))
     faults.add(Fault(Kind.RECORD_ERROR, rate=0.03))
     failing = faults.of_job(chunk.request["jobName"])
     index = table(context, chunk.index_uri).to_pylist()
