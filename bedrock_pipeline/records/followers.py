@@ -12,6 +12,8 @@ from typing import Self
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 _MEMORY = "256MB"
 #: Of a batch.
@@ -23,6 +25,8 @@ _FREE = {"input_tokens": "0", "output_tokens": "0", "cost_usd": "0.0", "on_deman
 class FollowerRows:
     """Rows of results for followers, from the rows of their leaders.
 
+    Only ids are joined; answers, which may be large, are read one row group at a time.
+
     Args:
         followers: parquet files with `record_id`, `leader_id` and the carried columns.
         folder: the work folder, for what does not fit into memory.
@@ -32,43 +36,41 @@ class FollowerRows:
         self._files = [str(file) for file in followers]
         self._connection = duckdb.connect(
             str(folder / "followers.duckdb"),
-            config={"memory_limit": _MEMORY, "temp_directory": str(folder / "spill"), "threads": 2},
+            config={"memory_limit": _MEMORY, "temp_directory": str(folder / "spill"), "threads": 1},
         )
-        self._connection.execute(
-            "CREATE TABLE leader AS SELECT DISTINCT leader_id FROM read_parquet($files)",
-            {"files": self._files},
-        )
-        self._begun = False
 
-    def add(self, part: Path) -> None:
-        """Look for leaders in a part of the results; the file is not needed afterwards."""
-        verb = "INSERT INTO led BY NAME" if self._begun else "CREATE TABLE led AS"
-        self._connection.execute(
-            f"{verb} SELECT * FROM read_parquet($part) SEMI JOIN leader ON record_id = leader_id",  # noqa: S608  # one of two
-            {"part": str(part)},
-        )
-        self._begun = True
-
-    def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """The followers' rows, in the order of their files; tokens and cost are 0, and `answered_by` their leader.
+    def led_by(self, part: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The rows of those whose leaders are in a part; tokens and cost are 0, and `answered_by` their leader.
 
         Args:
+            part: parquet file of the results of what was asked.
             schema: of the results.
         """
-        own = {name for (name, *_) in self._described()}
-        columns = []
-        for name in schema.names:
-            quoted = '"' + name.replace('"', '""') + '"'
-            source = f"f.{quoted}" if name in own else _FREE.get(name, f"l.{quoted}")
-            columns.append(f"{'f.leader_id' if name == 'answered_by' else source} AS {quoted}")
-        rows = self._connection.sql(
-            f"""SELECT {", ".join(columns)}
-                FROM read_parquet($files, filename = true, file_row_number = true) f
-                JOIN led l ON l.record_id = f.leader_id ORDER BY f.filename, f.file_row_number""",  # noqa: S608  # quoted above
-            params={"files": self._files},
+        self._connection.execute(
+            """CREATE OR REPLACE TABLE led AS SELECT l.file_row_number AS leader_row, f.*
+               FROM read_parquet($files) f
+               JOIN read_parquet($part, file_row_number = true) l ON l.record_id = f.leader_id""",
+            {"files": self._files, "part": str(part)},
         )
-        for batch in rows.to_arrow_reader(ROWS):
-            yield pa.Table.from_batches([batch]).cast(schema).combine_chunks().to_batches()[0]
+        with pq.ParquetFile(part) as file:
+            first = 0
+            for group in range(file.num_row_groups):
+                count = file.metadata.row_group(group).num_rows
+                yield from self._of_group(file, group, first, count, schema)
+                first += count
+
+    def _of_group(
+        self, file: pq.ParquetFile, group: int, first: int, count: int, schema: pa.Schema
+    ) -> Iterator[pa.RecordBatch]:
+        found = self._connection.sql(
+            "SELECT * FROM led WHERE leader_row >= $first AND leader_row < $end",
+            params={"first": first, "end": first + count},
+        )
+        leaders: pa.Table | None = None
+        for batch in found.to_arrow_reader(ROWS):
+            leaders = file.read_row_group(group) if leaders is None else leaders
+            rows = pc.subtract(batch["leader_row"], first)
+            yield from _led(pa.Table.from_batches([batch]), leaders.take(rows), schema).to_batches()
 
     def close(self) -> None:
         """Let its files go."""
@@ -82,10 +84,19 @@ class FollowerRows:
     ) -> None:
         self.close()
 
-    def _described(self) -> list[tuple[object, ...]]:
-        return self._connection.execute(
-            "DESCRIBE SELECT * EXCLUDE (leader_id) FROM read_parquet($files)", {"files": self._files}
-        ).fetchall()
+
+def _led(followers: pa.Table, leaders: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows that are the followers' where they have a column of that name, and their leaders' otherwise."""
+    own = followers.rename_columns(
+        [{"leader_id": "answered_by"}.get(name, name) for name in followers.column_names]
+    )
+    free = pa.array([0] * len(own), pa.int64())
+    columns = []
+    for field in schema:
+        source = own if field.name in own.column_names else leaders
+        column = free if field.name in _FREE else source[field.name]
+        columns.append(column.cast(field.type))
+    return pa.table(columns, schema=schema).combine_chunks()
 
 
 @contextmanager

@@ -48,8 +48,9 @@ def write_followers(context: Context, row: DatasetRow, parts: list[str], prefix:
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
         folder = Path(name)
         with FollowerRows(follower_files(context, row, folder), folder) as joined:
-            schema = _add_leaders(context, joined, parts, folder / "part.parquet")
-            for number, part in enumerate(_written(joined.batches(schema), schema, folder), first):
+            schema = _schema(context, parts)
+            batches = _led_by_all(context, joined, parts, schema, folder / "part.parquet")
+            for number, part in enumerate(_written(batches, schema, folder), first):
                 followed.files.append(f"{prefix}{number:05}.parquet")
                 context.objects.upload(part, followed.files[-1])
                 status = pq.read_table(part, columns=["status"])["status"]
@@ -60,18 +61,24 @@ def write_followers(context: Context, row: DatasetRow, parts: list[str], prefix:
     return followed
 
 
-def _add_leaders(context: Context, joined: FollowerRows, parts: list[str], local: Path) -> pa.Schema:
-    """Look for leaders in every part; the schema of the results."""
+def _schema(context: Context, parts: list[str]) -> pa.Schema:
+    """Of the results; where a part answers nothing, the length of the vectors is not known."""
     schema = pa.schema([])
     for uri in parts:
-        context.objects.download(uri, local)
-        joined.add(local)
-        found = pq.read_schema(local)
-        # Where nothing was answered, the length of the vectors is not known.
+        with context.objects.random_access(uri) as stream:
+            found = pq.read_schema(stream)
         if not schema.names or pa.types.is_fixed_size_list(found.field("embedding").type):
             schema = found
-        local.unlink()
     return schema
+
+
+def _led_by_all(
+    context: Context, joined: FollowerRows, parts: list[str], schema: pa.Schema, local: Path
+) -> Iterator[pa.RecordBatch]:
+    for uri in parts:
+        context.objects.download(uri, local)
+        yield from joined.led_by(local, schema)
+        local.unlink()
 
 
 def _written(batches: Iterator[pa.RecordBatch], schema: pa.Schema, folder: Path) -> Iterator[Path]:

@@ -36,7 +36,8 @@ from bedrock_pipeline_tests.stages.driven import (
 )
 
 RECORDS = 8_000
-REFUSED = [f"r{n}" for n in range(7, RECORDS, 100)]  # 1 %
+#: 1 % of them.
+REFUSED = [f"r{n}" for n in range(7, RECORDS, 100)]
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_eight_thousand_records_through_everything_that_goes_wrong(
     assert {row["record_id"] for row in failed if row["error_code"] == "400"} <= set(REFUSED)
     assert 50 <= len(failed) <= 90, "those of the expired job were asked again, and answered"
     _each_round_holds_what_was_left(context, len(first))
-    _tokens_are_the_emulators(context, rows)
+    _tokens_and_cost_are_the_emulators(context, rows)
     progress = context.ledger.datasets.progress("p", "d")
     assert (progress.records, progress.answered, progress.final_errors, progress.leftovers) == (
         RECORDS,
@@ -105,20 +106,26 @@ def _each_round_holds_what_was_left(context: Context, first: int) -> None:
     assert first == 8
 
 
-def _tokens_are_the_emulators(context: Context, rows: list[dict[str, Any]]) -> None:
+def _tokens_and_cost_are_the_emulators(context: Context, rows: list[dict[str, Any]]) -> None:
     bodies = {id_: body for chunk in chunks(context, 1) for id_, body in asked(context, chunk).items()}
     succeeded = [row for row in rows if row["status"] == "succeeded"]
+    price = price_of(CLAUDE, datetime.now(UTC))
+    assert price is not None
+    cost = 0.0
     for row in succeeded:
-        assert (row["input_tokens"], row["output_tokens"]) == emulated_tokens(bodies[row["record_id"]])
+        counted = emulated_tokens(bodies[row["record_id"]])
+        assert (row["input_tokens"], row["output_tokens"]) == counted
+        cost += float(price.cost(*counted, "batch" if row["job_arn"] else "on-demand"))
+    assert sum(row["cost_usd"] for row in succeeded) == pytest.approx(cost) != 0
     for chunk in chunks(context):
         if chunk.status == "completed" and chunk.job_arn:
             dropped = _answers_without_a_line(context, chunk, rows)
-            counted = manifest(context, chunk)
+            told = manifest(context, chunk)
             for name, number in (("inputTokenCount", 0), ("outputTokenCount", 1)):
                 column = ("input_tokens", "output_tokens")[number]
                 paid = sum(row[column] for row in succeeded if row["job_arn"] == chunk.job_arn)
                 paid += sum(emulated_tokens(bodies[id_])[number] for id_ in dropped)
-                assert counted[name] == paid
+                assert told[name] == paid
     progress = context.ledger.datasets.progress("p", "d")
     assert progress.input_tokens == sum(row["input_tokens"] for row in succeeded)
     assert progress.output_tokens == sum(row["output_tokens"] for row in succeeded)
