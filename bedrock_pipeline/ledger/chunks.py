@@ -3,6 +3,7 @@
 What belongs here: the statements on chunks that neither submit nor poll.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, astuple
 from decimal import Decimal
 from typing import Any
@@ -160,7 +161,7 @@ class Chunks:
         return self._database.transaction(work)
 
 
-def lock_groups(connection: Connection, chunks: list[NewChunk]) -> None:
+def lock_groups(connection: Connection, chunks: Sequence[NewChunk]) -> None:
     """Lock the quota groups of chunks that will be entered, before their dataset is: an intent does so too."""
     connection.execute(
         "SELECT FROM bedrock_pipeline.quota_groups WHERE quota_group = ANY(%s) ORDER BY quota_group FOR UPDATE",

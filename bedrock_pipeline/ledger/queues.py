@@ -7,13 +7,14 @@ chunks.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.ledger.chunks import insert_chunks
+from bedrock_pipeline.ledger.chunks import insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
 from bedrock_pipeline.records.keys import ChunkKey
@@ -117,7 +118,14 @@ class Queues:
         return str(row["day"])
 
     def enter_chunks(
-        self, queue: str, dataset: str, *, task_ids: Sequence[int], chunks: Sequence[NewChunk], max_jobs: int
+        self,
+        queue: str,
+        dataset: str,
+        *,
+        task_ids: Sequence[int],
+        chunks: Sequence[NewChunk],
+        max_jobs: int,
+        max_cost_usd: Decimal | None = None,
     ) -> list[NewChunk]:
         """Tasks become chunks, all at once: from now on they wait no more and will be submitted.
 
@@ -127,6 +135,7 @@ class Queues:
             task_ids: the tasks that the chunks hold.
             chunks: uploaded; their places in the dataset are given here.
             max_jobs: jobs at once in their quota group.
+            max_cost_usd: what the day may cost; None leaves it.
 
         Returns:
             The chunks in their places.
@@ -147,14 +156,16 @@ class Queues:
                     f"{len(task_ids) - gone.rowcount} tasks of queue {queue!r} were replaced or flushed meanwhile.",
                     "Flush again.",
                 )
+            lock_groups(connection, chunks)
             version, sequence = _open_dataset(connection, queue, dataset)
             placed = [_placed(chunk, dataset, version, sequence + n) for n, chunk in enumerate(chunks)]
             insert_chunks(connection, queue, dataset, version, placed, max_jobs)
             connection.execute(
                 """UPDATE bedrock_pipeline.datasets
-                   SET packed_records = packed_records + %s, cancel_requested_at = NULL, updated_at = bedrock_pipeline.now()
+                   SET packed_records = packed_records + %s, max_cost_usd = coalesce(%s, max_cost_usd),
+                       cancel_requested_at = NULL, updated_at = bedrock_pipeline.now()
                    WHERE pipeline = %s AND dataset = %s""",
-                (sum(chunk.records for chunk in placed), queue, dataset),
+                (sum(chunk.records for chunk in placed), max_cost_usd, queue, dataset),
             )
             connection.execute(
                 """WITH made AS (

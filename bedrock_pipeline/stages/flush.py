@@ -128,7 +128,12 @@ class _Flush:
         tasks = ledger.tasks.in_order(name, newest=self.newest, limit=tasks_to_take(waiting, limits))
         chunks = self._uploaded(self._lines(tasks, task_ids), task_ids, dataset, small)
         entered = ledger.queues.enter_chunks(
-            name, dataset, task_ids=task_ids, chunks=chunks, max_jobs=limits.max_jobs
+            name,
+            dataset,
+            task_ids=task_ids,
+            chunks=chunks,
+            max_jobs=limits.max_jobs,
+            max_cost_usd=self.pipeline.max_cost_usd,
         )
         return Flushed(dataset, entered)
 

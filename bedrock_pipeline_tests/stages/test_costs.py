@@ -13,10 +13,12 @@ from bedrock_pipeline.ledger.submissions import NotNow
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.models.prices import price_of
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline.settings import PriceOverride
 from bedrock_pipeline.stages.collect import collect_chunk
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.estimate import estimate_dataset
+from bedrock_pipeline.stages.flush import flush_queue
 from bedrock_pipeline.stages.on_demand import Answered
 from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.publish import Publication, publish_dataset
@@ -24,6 +26,7 @@ from bedrock_pipeline.stages.request import output_folder
 from bedrock_pipeline.stages.rounds import roll_over
 from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import Submitted, submit_chunk
+from bedrock_pipeline_tests.queue.test_queue import config, task
 from bedrock_pipeline_tests.stages.test_main_job import (
     CLAUDE,
     finish,
@@ -218,3 +221,20 @@ def test_the_next_round_is_estimated_and_held_to_the_cap(
     assert context.ledger.submissions.due(["p"], 10) == []
     context.ledger.spending.approve("p", "d", together, "somebody")
     assert isinstance(submit_chunk(context, "p", later.chunk_key), Submitted)
+
+
+def test_a_queues_day_is_estimated_and_held_to_the_cap(context: Context) -> None:
+    made = config(batch_size=1000)
+    one = made.pipeline()
+    with BedrockQueue(made) as queue:
+        queue.enqueue_many(task(number) for number in range(150))
+        [flushed] = flush_queue(context, one.model_copy(update={"max_cost_usd": Decimal("0.0001")}))
+        [chunk] = flushed.chunks
+        assert chunk.estimate is not None
+        assert chunk.estimate.output_tokens == 150 * 64
+        assert isinstance(submit_chunk(context, one.name, chunk.chunk_key), NotNow)
+        assert context.ledger.submissions.due([one.name], 10) == []
+        [budget] = context.ledger.spending.exhausted([one.name])
+        assert budget.dataset == flushed.dataset
+        context.ledger.spending.approve(one.name, flushed.dataset, Decimal(1), "somebody")
+        assert isinstance(submit_chunk(context, one.name, chunk.chunk_key), Submitted)
