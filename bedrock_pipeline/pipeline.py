@@ -44,6 +44,23 @@ DATASET_SETTINGS = frozenset(
 )
 
 
+#: What a queue does not have: its tasks bring their bodies, and each day is open, so that nobody can cap what it costs.
+_NOT_OF_A_QUEUE = (
+    *(
+        "source",
+        "prompt",
+        "model_input",
+        "system",
+        "parameters",
+        "images",
+        "answer_schema",
+        "record_id",
+        "carry",
+    ),
+    *("column_types", "null_text", "daily", "max_cost_usd"),
+)
+
+
 class DatasetRequestError(BedrockPipelineError, ValueError):
     """A dataset was launched with settings that its pipeline cannot have."""
 
@@ -139,10 +156,9 @@ class Pipeline(BaseModel):
     @model_validator(mode="after")
     def _one_way_to_ask(self) -> Self:
         if self.queue:
-            if self.prompt or self.model_input or self.source or self.daily:
-                raise ValueError(
-                    "a queue's tasks bring their bodies: no prompt, model_input, source or daily"
-                )
+            given = [name for name in _NOT_OF_A_QUEUE if getattr(self, name)]
+            if given:
+                raise ValueError(f"a queue's tasks bring their bodies: it has no {', '.join(given)}")
             return self
         if (self.prompt is None) == (self.model_input is None):
             raise ValueError("give either prompt (a template) or model_input (a column with the whole body)")

@@ -20,8 +20,8 @@ from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, JobResult
+from bedrock_pipeline.queue.errors import AwaitTimeoutError, UnknownJobError
 from bedrock_pipeline.queue.events import FAILED
-from bedrock_pipeline.queue.queue import AwaitTimeoutError, UnknownJobError
 from bedrock_pipeline.queue.results import job_result
 from bedrock_pipeline.queue.task import InvalidTaskError
 from bedrock_pipeline.stages.context import Context, open_context

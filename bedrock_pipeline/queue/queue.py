@@ -8,29 +8,28 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 from uuid import UUID
 
 import pyarrow as pa
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.ledger.events import JobEvent, Position
+from bedrock_pipeline.ledger.events import Position
 from bedrock_pipeline.ledger.queues import QueueJob
 from bedrock_pipeline.ledger.tasks import DuplicateTaskError, NewTask
 from bedrock_pipeline.queue.config import BedrockQueueConfig
 from bedrock_pipeline.queue.driver import Driver
-from bedrock_pipeline.queue.events import (
-    Callback,
-    Emitter,
-    EventName,
-    JobFailedError,
-    QueueEvent,
-    names_of,
-    status_of,
+from bedrock_pipeline.queue.errors import (
+    AwaitTimeoutError,
+    ClosedQueueError,
+    JobStuckError,
+    UnknownJobError,
 )
+from bedrock_pipeline.queue.events import Callback, Emitter, EventName, QueueEvent
+from bedrock_pipeline.queue.job_events import CURE, JobEvents
 from bedrock_pipeline.queue.results import (
-    JobNotFinalError,
     JobResult,
     JobStatus,
     TaskResult,
@@ -47,30 +46,13 @@ _BATCH_TASKS, _BATCH_BYTES = 2000, 8_000_000
 #: Seconds between two steps of the queue at the most, whatever the poll interval.
 _STEP_S = 1.0
 _CONNECTIONS = 4
-_CURE = "See docs/operating.md; then `bedrock-pipeline retry JOB` or `resolve`."
-_OF_JOBS: Final[tuple[EventName, ...]] = (
-    "batch-flushed",
-    "job-queued",
-    "job-status-changed",
-    "job-completed",
-    "job-failed",
-)
 
 
-class ClosedQueueError(BedrockPipelineError):
-    """The queue is not open."""
-
-
-class UnknownJobError(BedrockPipelineError):
-    """No flush of this queue made such a job."""
-
-
-class AwaitTimeoutError(JobNotFinalError, TimeoutError):
-    """A job was not final in time; it goes on."""
-
-
-class JobStuckError(JobNotFinalError):
-    """A job goes on only when a person has done something about it."""
+@dataclass(frozen=True)
+class _Open:
+    context: Context
+    driver: Driver
+    events: JobEvents
 
 
 class BedrockQueue:
@@ -99,10 +81,8 @@ class BedrockQueue:
         self._monotonic = monotonic
         self._emitter = Emitter()
         self._threshold = Threshold(config.flush_policy)
-        self._opened: tuple[Context, Driver] | None = None
-        self._position = Position()
+        self._opened: _Open | None = None
         self._stepping = threading.Lock()
-        self._pumping = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -128,7 +108,7 @@ class BedrockQueue:
                 model_id=self.config.model_id,
                 settings=self.config.stored(),
             )
-            self._position = context.ledger.events.now()
+            events = JobEvents(context, self.name, self._emitter)
         except BaseException:
             context.close()
             raise
@@ -139,7 +119,7 @@ class BedrockQueue:
             report=lambda error: self._emitter.emit("error", error),
             monotonic=self._monotonic,
         )
-        self._opened = context, driver
+        self._opened = _Open(context, driver, events)
         self._stop.clear()
         if self.config.enable_auto_polling:
             self._thread = threading.Thread(target=self._run, name=f"queue {self.name}", daemon=True)
@@ -156,7 +136,7 @@ class BedrockQueue:
                 self._pump()
             except Exception as error:
                 self._emitter.emit("error", error)
-            self._opened[0].close()
+            self._opened.context.close()
             self._opened = None
 
     def __enter__(self) -> Self:
@@ -298,7 +278,7 @@ class BedrockQueue:
                 if result.final:
                     results[job_id] = result
                 elif result.stuck:
-                    raise JobStuckError(f"Job {job_id} waits for a person: {result.stuck}", _CURE)
+                    raise JobStuckError(f"Job {job_id} waits for a person: {result.stuck}", CURE)
             missing = [str(one) for one in job_ids if str(one) not in results]
             if not missing:
                 return [results[str(one)] for one in job_ids]
@@ -317,7 +297,7 @@ class BedrockQueue:
         self._context  # noqa: B018  # raises where the queue is closed
         if self._stepping.acquire(blocking=False):
             try:
-                self._driver.step()
+                self._now_open.driver.step()
                 self._pump()
             finally:
                 self._stepping.release()
@@ -357,31 +337,27 @@ class BedrockQueue:
         """
         position = Position.of(since) if isinstance(since, str) else since or Position()
         while True:
-            context = self._context
-            found = context.ledger.events.of_queue(self.name, position)
-            for event in found:
-                position = event.position
-                for _, told in self._told(context, event):
-                    yield told
-            if not found:
+            found, following = self._now_open.events.after(position)
+            yield from found
+            if following == position:
                 if not follow or self._stop.is_set():
                     return
                 self._sleep(min(self.config.poll_interval_ms / 1000, _STEP_S))
+            position = following
 
     # --- Within
 
     @property
-    def _context(self) -> Context:
+    def _now_open(self) -> "_Open":
         if self._opened is None:
             raise ClosedQueueError(
                 f"Queue {self.name!r} is not open.", "Use it in a `with` block, or call initialize() first."
             )
-        return self._opened[0]
+        return self._opened
 
     @property
-    def _driver(self) -> Driver:
-        assert self._opened  # asked after `_context`
-        return self._opened[1]
+    def _context(self) -> Context:
+        return self._now_open.context
 
     def _add(self, tasks: Collection[tuple[BedrockTask, NewTask]]) -> int:
         if not tasks:
@@ -393,7 +369,7 @@ class BedrockQueue:
         if self._threshold.added(len(new), sum(len(task.line) for task in new)):
             # The tasks are safe, so whatever goes wrong here is told as an event, and tried again later.
             try:
-                self._threshold.looked(self._driver.flush_if_due())
+                self._threshold.looked(self._now_open.driver.flush_if_due())
                 self._pump()
             except Exception as error:
                 self._emitter.emit("error", error)
@@ -419,48 +395,4 @@ class BedrockQueue:
             self._stop.wait(pause)
 
     def _pump(self) -> None:
-        """Call back what happened since the last time, whoever did it; one thread at a time, in order."""
-        if not self._emitter.wanted(*_OF_JOBS) or not self._pumping.acquire(blocking=False):
-            return
-        try:
-            context = self._context
-            while found := context.ledger.events.of_queue(self.name, self._position):
-                for event in found:
-                    self._position = event.position
-                    for result, told in self._told(context, event):
-                        self._emitter.emit(told.name, told.job_id, *_arguments(result, told))
-        finally:
-            self._pumping.release()
-
-    def _told(self, context: Context, event: JobEvent) -> Iterator[tuple[JobResult, QueueEvent]]:
-        job = context.ledger.queues.job(event.chunk_id)
-        assert job  # events of a queue are read with their jobs
-        result = job_result(context, job)
-        for name in names_of(event, result.status):
-            yield (
-                result,
-                QueueEvent(
-                    position=event.position,
-                    name=name,
-                    at=event.at,
-                    job_id=result.job_id,
-                    status=status_of(event, result),
-                    job_arn=event.job_arn,
-                    record_count=event.records,
-                    message=event.message,
-                ),
-            )
-
-
-def _arguments(result: JobResult, event: QueueEvent) -> tuple[object, ...]:
-    """What the original library gives a callback after the job's id."""
-    if event.name == "batch-flushed":
-        return (event.record_count,)
-    if event.name == "job-queued":
-        return (event.job_arn,)
-    if event.name == "job-status-changed":
-        return (event.status,)
-    if event.name == "job-completed":
-        return (result,)
-    why = event.message or result.error_message or f"it is {result.status}"
-    return (JobFailedError(f"Job {event.job_id}: {why}.", _CURE if result.stuck else ""),)
+        self._now_open.events.tell()

@@ -11,10 +11,10 @@ from typing import Any, Final, Literal
 import orjson
 import pyarrow as pa
 
-from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.queues import QueueJob
 from bedrock_pipeline.ledger.rows import ChunkRow, Mode
 from bedrock_pipeline.ledger.status import Status
+from bedrock_pipeline.queue.errors import JobNotFinalError
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.job_results import job_batches
 
@@ -37,10 +37,6 @@ _BEFORE: Final[dict[Status, JobStatus]] = {
     "unclear": "queued",
     "blocked": "queued",
 }
-
-
-class JobNotFinalError(BedrockPipelineError):
-    """A job has records that are neither answered nor given up."""
 
 
 @dataclass(frozen=True, slots=True)

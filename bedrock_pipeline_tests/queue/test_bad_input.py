@@ -12,9 +12,13 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.queues import QueueModelError
 from bedrock_pipeline.ledger.tasks import DuplicateTaskError
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, BedrockTask
+from bedrock_pipeline.queue.errors import (
+    AwaitTimeoutError,
+    ClosedQueueError,
+    JobNotFinalError,
+    UnknownJobError,
+)
 from bedrock_pipeline.queue.events import UnknownEventError
-from bedrock_pipeline.queue.queue import AwaitTimeoutError, ClosedQueueError, UnknownJobError
-from bedrock_pipeline.queue.results import JobNotFinalError
 from bedrock_pipeline.queue.task import InvalidTaskError, encoded, task_of
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import NotConfiguredError

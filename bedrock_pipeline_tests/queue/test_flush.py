@@ -123,7 +123,7 @@ def test_the_enqueuing_process_flushes_when_it_is_due(context: Context, changes:
             context.ledger.database.execute(
                 "UPDATE bedrock_pipeline.deployment SET clock_offset = '1 minute'"
             )
-            queue._driver.flush_if_due()
+            queue._now_open.driver.flush_if_due()
         assert queue.get_queue_size() == 0
         [job] = context.ledger.queues.jobs(queue.name, 10)
         assert job.chunk.records == 100

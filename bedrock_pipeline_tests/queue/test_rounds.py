@@ -10,7 +10,7 @@ import pytest
 from bedrock_pipeline.emulator.control import Control, EmulatorProcess
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.queue import BedrockQueue
-from bedrock_pipeline.queue.queue import JobStuckError
+from bedrock_pipeline.queue.errors import JobStuckError
 from bedrock_pipeline.records.pack import TooFewRecordsError
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.publish import NotCompleteError, publish_dataset
@@ -57,7 +57,7 @@ def test_a_job_is_final_when_its_last_round_is_and_tells_its_own_records_from_th
             jobs += queue.flush()
         deadline = time.monotonic() + 60
         while any(job.chunk.collected_at is None for job in context.ledger.queues.jobs(queue.name, 2)):
-            queue._driver.step()
+            queue._now_open.driver.step()
             assert time.monotonic() < deadline
             time.sleep(0.1)
         control.clear_faults()
