@@ -74,6 +74,7 @@ class PlainReader:
 
     def __init__(self, plain: Plain) -> None:
         self._plain = plain
+        self._unless = re.compile(b"|".join(map(re.escape, plain.unless))) if plain.unless else None
         paths = [plain.text, plain.stop_reason, *([plain.block_type] if plain.block_type else [])]
         tree: dict[str, Any] = {}
         for path, kind in (
@@ -104,10 +105,11 @@ class PlainReader:
     def _output(self, line: bytes) -> bytes | None:
         """A line without its request; None where it has no output, or not just one."""
         at = line.find(_KEY)
-        if at < 0 or not line.endswith((b"}\n", b"}")) or any(mark in line for mark in self._plain.unless):
+        end = -1 if line.endswith(b"}\n") else None
+        if at < 0 or not (end or line.endswith(b"}")) or (self._unless and self._unless.search(line, at)):
             return None
         before = _ID_FIRST.match(line)
-        return b"%b%b" % (before[0] if before else b"{", line[at:].rstrip(b"\n"))
+        return (before[0] if before else b"{") + line[at:end]
 
     def _parsed(self, numbers: npt.NDArray[np.int64], outputs: list[bytes]) -> Iterator[PlainAnswers | None]:
         """In halves, where one of them cannot be parsed, until that one is alone."""

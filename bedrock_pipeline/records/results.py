@@ -49,15 +49,89 @@ def rows(
         leftovers: gets the records that are asked again; they give no rows.
     """
     join = _Join(index, facts, accounting, dimension)
+    for block, plain in _read(lines, facts):
+        accounting.lines += len(block)
+        yield from join.answers(block, plain)
+    yield from join.others(leftovers)
+
+
+def rows_of_lines(
+    lines: Iterable[bytes], facts: ChunkFacts, accounting: Accounting, dimension: int | None
+) -> Iterator[pa.RecordBatch]:
+    """Batches of results where there is no index: a row for every line that tells its record, in their order.
+
+    Args:
+        lines: lines of output files.
+        facts: what all rows share.
+        accounting: counted up while rows are given out; `records` too.
+        dimension: length of the vectors; None where answers are none.
+    """
+    schema = result_schema(pa.schema([]), dimension, facts.columns)
+    if facts.price is None:
+        accounting.cost_usd = accounting.on_demand_cost_usd = None
+    for block, plain in _read(lines, facts):
+        accounting.lines += len(block)
+        single = list(_read_singly(block, plain, facts, accounting, dimension))
+        for _, wire, outcome in single:
+            if outcome.was_answered:
+                accounting.charge(outcome.answer, facts)
+            if outcome.error:
+                accounting.failed(wire, str(outcome.error))
+        parts = [_without_index(single, facts, schema)] if single else []
+        order = [np.array([line for line, _, _ in single], np.int64)]
+        if plain:
+            index = pa.table({"record_id": plain.wire_ids})
+            costs = _charged(plain, facts, accounting)
+            parts.append(plain_batch(plain, np.arange(len(plain.lines)), costs, index, facts, schema))
+            order.append(plain.lines)
+        accounting.records += sum(part.num_rows for part in parts)
+        yield from _in_line_order([part for part in parts if part.num_rows], order)
+    accounting.answered = accounting.records - accounting.final_errors
+
+
+def _read(lines: Iterable[bytes], facts: ChunkFacts) -> Iterator[tuple[list[bytes], PlainAnswers | None]]:
+    """Runs of lines with the plain answers among them, read ahead."""
     reader = PlainReader(facts.family.plain) if facts.family.plain and facts.only_text else None
 
     def read(block: list[bytes]) -> tuple[list[bytes], PlainAnswers | None]:
         return block, reader.read(block) if reader else None
 
-    for block, plain in in_order(read, ahead(line_blocks(lines)), WORKERS):
-        accounting.lines += len(block)
-        yield from join.answers(block, plain)
-    yield from join.others(leftovers)
+    return in_order(read, ahead(line_blocks(lines)), WORKERS)
+
+
+def _read_singly(
+    block: Sequence[bytes],
+    plain: PlainAnswers | None,
+    facts: ChunkFacts,
+    accounting: Accounting,
+    dimension: int | None,
+) -> Iterator[tuple[int, str, Outcome]]:
+    """Number, wire id and outcome of the lines that are not plain."""
+    others = np.ones(len(block), dtype=bool)
+    if plain:
+        others[plain.lines] = False
+    for number in map(int, np.flatnonzero(others)):
+        try:
+            yield number, *read_line(block[number], facts, dimension)
+        except MalformedError:
+            accounting.malformed += 1
+
+
+def _without_index(
+    single: list[tuple[int, str, Outcome]], facts: ChunkFacts, schema: pa.Schema
+) -> pa.RecordBatch:
+    index = pa.table({"record_id": pa.array([wire for _, wire, _ in single], pa.string())})
+    return outcome_batch([(row, one[2]) for row, one in enumerate(single)], index, facts, schema)
+
+
+def _charged(plain: PlainAnswers, facts: ChunkFacts, accounting: Accounting) -> tuple[pa.Array, pa.Array]:
+    """Count what plain answers cost; the cost of each, as it was asked and on demand."""
+    tokens = plain.input_tokens, plain.output_tokens
+    costs, total = costs_of(facts.price, *tokens, facts.asked)
+    on_demand, on_demand_total = costs_of(facts.price, *tokens, "on-demand")
+    read, written = (pc.sum(counts).as_py() or 0 for counts in tokens)
+    accounting.charge_all(read, written, total, on_demand_total)
+    return costs, on_demand
 
 
 class _Join:
@@ -123,16 +197,10 @@ class _Join:
 
     def _single(self, block: Sequence[bytes], plain: PlainAnswers | None) -> list[tuple[int, int, Outcome]]:
         """Number, row and outcome of the lines that are not plain."""
-        others = np.ones(len(block), dtype=bool)
-        if plain:
-            others[plain.lines] = False
         found = []
-        for number in map(int, np.flatnonzero(others)):
-            try:
-                wire, outcome = read_line(block[number], self._facts, self._dimension)
-            except MalformedError:
-                self._accounting.malformed += 1
-                continue
+        for number, wire, outcome in _read_singly(
+            block, plain, self._facts, self._accounting, self._dimension
+        ):
             row = self._positions.get(wire)
             if row is None:
                 self._accounting.unknown += 1
@@ -191,12 +259,8 @@ class _Join:
         """Count plain answers; their rows, without those of filler records, and the lines that they stand in."""
         accounting, facts = self._accounting, self._facts
         self._answered[places] = True
-        tokens = plain.input_tokens, plain.output_tokens
-        costs, total = costs_of(facts.price, *tokens, facts.asked)
-        on_demand, on_demand_total = costs_of(facts.price, *tokens, "on-demand")
-        read, written = (pc.sum(counts).as_py() or 0 for counts in tokens)
-        accounting.charge_all(read, written, total, on_demand_total)
-        batch = plain_batch(plain, places, (costs, on_demand), self._index, facts, self._schema)
+        costs = _charged(plain, facts, accounting)
+        batch = plain_batch(plain, places, costs, self._index, facts, self._schema)
         real = places < accounting.records
         accounting.answered += int(real.sum())
         accounting.fillers_answered += int((~real).sum())
