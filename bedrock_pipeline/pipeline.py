@@ -16,7 +16,7 @@ from bedrock_pipeline.models import AnswerFormat, Family, Question, family_of
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.records.answers import AnswerColumns
 from bedrock_pipeline.records.limits import Limits, default_limits
-from bedrock_pipeline.records.results import RESERVED
+from bedrock_pipeline.records.result_columns import RESERVED
 from bedrock_pipeline.settings import PriceOverride
 
 #: What becomes of fewer records than a job may have (docs/answers.md, "Below the minimum").

@@ -7,7 +7,8 @@ import json
 import sys
 import time
 
-_PARSED = "recordId AS record_id, modelOutput.content[1].text AS output_text, modelOutput.stop_reason, modelOutput.usage.*"
+_PARSED = """recordId AS record_id, modelOutput.content[1].text AS output_text, modelOutput.stop_reason AS stop_reason,
+    modelOutput.usage.input_tokens AS input_tokens, modelOutput.usage.output_tokens AS output_tokens"""
 _COLUMNS = """{recordId: 'VARCHAR', modelOutput: 'STRUCT(content STRUCT("type" VARCHAR, "text" VARCHAR)[],
     stop_reason VARCHAR, usage STRUCT(input_tokens BIGINT, output_tokens BIGINT))'}"""
 

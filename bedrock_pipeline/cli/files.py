@@ -6,6 +6,7 @@ What belongs here: their options, progress and summaries. The work is the same c
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -19,12 +20,17 @@ from bedrock_pipeline.cli.measure import Measured
 from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.intake import open_location
 from bedrock_pipeline.local import settings_here
+from bedrock_pipeline.models import family_of
+from bedrock_pipeline.models.prices import price_of
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.accounting import ChunkFacts
+from bedrock_pipeline.records.leftovers import MISSING
 from bedrock_pipeline.records.limits import default_limits
 from bedrock_pipeline.records.snapshot import SnapshotPlan
 from bedrock_pipeline.settings import NotConfiguredError, Settings
 from bedrock_pipeline.stages.folders import place
 from bedrock_pipeline.stages.pack_files import pack_files
+from bedrock_pipeline.stages.parse_files import parse_files
 from bedrock_pipeline.stages.snapshot import request_template
 
 
@@ -93,6 +99,47 @@ def pack(
     )
 
 
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--model", required=True, help="Model id or ARN; tells the form of the answers.")
+@click.option(
+    "--index", help="The chunk's index.parquet: joins record ids and carried columns, tells what is missing."
+)
+@click.option("--keep-raw", is_flag=True, help="Keep every whole answer as JSON.")
+@click.option("--out", required=True, help="Parquet file, here or in s3://.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
+def parse(
+    files: tuple[str, ...], model: str, index: str | None, keep_raw: bool, out: str, as_json: bool
+) -> None:
+    """Read the output files of batch jobs into a parquet file."""
+    facts = ChunkFacts(
+        family=family_of(model),
+        model_id=model,
+        chunk_key="",
+        job_arn=None,
+        round=1,
+        no_answer=(MISSING, "no line for this record"),
+        keep_raw=keep_raw,
+        price=price_of(model, datetime.now(UTC)),
+    )
+    objects = objects_here()
+    with Measured() as measured, _progress("parsed") as progress:
+        accounting = parse_files(files, facts, out, objects, index=index, progress=progress)
+    _tell(
+        as_json,
+        measured,
+        f"{accounting.answered} answers and {accounting.final_errors} errors in {out}; {accounting.malformed} lines not readable",
+        records=accounting.records,
+        bytes=progress.bytes,
+        answered=accounting.answered,
+        failed=accounting.final_errors,
+        unreadable_lines=accounting.malformed,
+        unknown_records=accounting.unknown,
+        input_tokens=accounting.input_tokens,
+        output_tokens=accounting.output_tokens,
+    )
+
+
 def objects_here() -> S3Objects:
     """S3 as it is set up; neither bucket nor role need to be set, as the locations name their buckets."""
     try:
@@ -108,9 +155,11 @@ class _Bar:
     def __init__(self, bar: Progress, verb: str) -> None:
         self._bar = bar
         self._task = bar.add_task(verb, total=None)
+        self.bytes = 0
 
     def __call__(self, records: int, size: int) -> None:
         """So many so far."""
+        self.bytes = size
         self._bar.update(
             self._task, completed=records, description=f"{records:,} records, {size / 1e6:,.0f} MB"
         )

@@ -13,7 +13,7 @@ from bedrock_pipeline.cli.costs import approve, estimate
 from bedrock_pipeline.cli.datasets import launch, results, status
 from bedrock_pipeline.cli.demo import demo
 from bedrock_pipeline.cli.dev import dev
-from bedrock_pipeline.cli.files import pack
+from bedrock_pipeline.cli.files import pack, parse
 from bedrock_pipeline.cli.interventions import cancel, reconcile, resolve, retry
 from bedrock_pipeline.cli.local import local
 from bedrock_pipeline.cli.output import FriendlyGroup
@@ -52,6 +52,7 @@ for command in (
     dev,
     launch,
     pack,
+    parse,
     estimate,
     approve,
     enqueue,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from bedrock_pipeline.models.family import Answer, AnswerFormat, Family, Json, Question, with_answer
+from bedrock_pipeline.models.plain import ONLY, Plain
 from bedrock_pipeline.models.shape import blocks_at, count_at, joined_text, word_at
 from bedrock_pipeline.models.structured import TOOL, bound, tool
 
@@ -12,6 +13,13 @@ class Claude(Family):
 
     name = "claude"
     takes = frozenset({"system", "images", "tool", "schema"})
+    plain = Plain(
+        text=("content", ONLY, "text"),
+        stop_reason=("stop_reason",),
+        input_tokens=("usage", "input_tokens"),
+        output_tokens=("usage", "output_tokens"),
+        block_type=("content", ONLY, "type"),
+    )
 
     def owns(self, model: str) -> bool:
         """Every model of Anthropic."""

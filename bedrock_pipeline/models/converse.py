@@ -13,6 +13,7 @@ from bedrock_pipeline.models.family import (
     renamed,
     with_answer,
 )
+from bedrock_pipeline.models.plain import ONLY, Plain
 from bedrock_pipeline.models.shape import blocks_at, count_at, joined_text, word_at
 from bedrock_pipeline.models.structured import TOOL, bound, tool
 
@@ -25,6 +26,13 @@ class Converse(Family):
 
     name = "converse"
     takes = frozenset({"system", "images", "tool", "schema"})
+    plain = Plain(
+        text=("output", "message", "content", ONLY, "text"),
+        stop_reason=("stopReason",),
+        input_tokens=("usage", "inputTokens"),
+        output_tokens=("usage", "outputTokens"),
+        unless=(b'"toolUse"',),
+    )
 
     def owns(self, model: str) -> bool:  # noqa: ARG002  # the interface's
         """None."""

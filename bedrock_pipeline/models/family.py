@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
 from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.models.plain import Plain
 
 Json = Mapping[str, Any]
 
@@ -94,6 +95,8 @@ class Family(ABC):
     #: Whether answers are vectors.
     embeds: ClassVar[bool] = False
     takes: ClassVar[frozenset[Feature]] = frozenset()
+    #: Where ordinary answers have what `answer` reads; None where each is read by itself.
+    plain: ClassVar[Plain | None] = None
 
     @abstractmethod
     def owns(self, model: str) -> bool:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from bedrock_pipeline.models.family import Answer, Family, Json, Question, renamed
+from bedrock_pipeline.models.plain import Plain
 from bedrock_pipeline.models.shape import count_at, text_at, word_at
 
 
@@ -14,6 +15,12 @@ class Llama(Family):
     """
 
     name = "llama"
+    plain = Plain(
+        text=("generation",),
+        stop_reason=("stop_reason",),
+        input_tokens=("prompt_token_count",),
+        output_tokens=("generation_token_count",),
+    )
 
     def owns(self, model: str) -> bool:
         """Every Llama."""

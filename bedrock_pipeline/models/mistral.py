@@ -3,6 +3,7 @@
 from typing import Any
 
 from bedrock_pipeline.models.family import Answer, Family, Json, Question, renamed
+from bedrock_pipeline.models.plain import ONLY, Plain
 from bedrock_pipeline.models.shape import count_at, first_at, text_at, word_at
 
 
@@ -10,6 +11,13 @@ class Mistral(Family):
     """A prompt in, its continuation out. The prompt is sent as it is, with the model's own marks if any."""
 
     name = "mistral"
+    plain = Plain(
+        text=("outputs", ONLY, "text"),
+        stop_reason=("outputs", ONLY, "stop_reason"),
+        input_tokens=("usage", "prompt_tokens"),
+        output_tokens=("usage", "completion_tokens"),
+        unless=(b'"choices"',),
+    )
 
     def owns(self, model: str) -> bool:
         """Every model of Mistral."""

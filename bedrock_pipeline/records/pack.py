@@ -18,10 +18,9 @@ import pyarrow.parquet as pq
 
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.records.block import Block, Ends, index_schema
+from bedrock_pipeline.records.grouped import GroupedWriter
 from bedrock_pipeline.records.limits import Limits
 
-#: Bytes of an index that wait for its file, about.
-_INDEX_BYTES = 8_000_000
 #: Bytes of lines that are moved at once when the tail is balanced.
 _MOVE_BYTES = 8_000_000
 
@@ -96,32 +95,6 @@ class _File:
         return PackedFile(self.path, self.records, self.bytes, self._digest.hexdigest())
 
 
-class _Index:
-    """A chunk's index that is being written."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self.path = path
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
-        self._waiting: list[pa.RecordBatch] = []
-        self._bytes = 0
-
-    def add(self, rows: pa.RecordBatch) -> None:
-        self._waiting.append(rows)
-        self._bytes += rows.nbytes
-        if self._bytes >= _INDEX_BYTES:
-            self._flush()
-
-    def finish(self) -> Path:
-        self._flush()
-        self._writer.close()
-        return self.path
-
-    def _flush(self) -> None:
-        if self._waiting:
-            self._writer.write_table(pa.Table.from_batches(self._waiting))
-        self._waiting, self._bytes = [], 0
-
-
 class _Draft:
     """A chunk that is being filled: lines and index on disk, the lines' ends in memory.
 
@@ -136,7 +109,7 @@ class _Draft:
         self._limits = limits
         self._files: list[_File] = []
         self._ends: list[Ends] = []
-        self._index = _Index(stem.with_name(f"{stem.name}.index.parquet"), schema)
+        self._index = GroupedWriter(stem.with_name(f"{stem.name}.index.parquet"), schema)
         self.records = self.bytes = 0
 
     def room(self, block: Block, start: int) -> int:
@@ -176,7 +149,7 @@ class _Draft:
         """Its lines again; its files are gone afterwards."""
         ends, files = self.ends, [file.finish().path for file in self._files]
         rows = max(1, self.records * _MOVE_BYTES // max(self.bytes, 1))
-        with ExitStack() as streams, pq.ParquetFile(self._index.finish()) as index:
+        with ExitStack() as streams, pq.ParquetFile(self._finished_index()) as index:
             opened: list[BinaryIO] = [streams.enter_context(file.open("rb")) for file in files]
             first = start = 0  # byte and record
             for batch in index.iter_batches(rows):
@@ -187,9 +160,13 @@ class _Draft:
         for file in (*files, self._index.path):
             file.unlink()
 
+    def _finished_index(self) -> Path:
+        self._index.close()
+        return self._index.path
+
     def finish(self, sequence: int) -> PackedChunk:
         files = tuple(file.finish() for file in self._files)
-        index = self._index.finish()
+        index = self._finished_index()
         return PackedChunk(sequence, files, index, self.records, self.bytes, _content_hash(files))
 
 

@@ -1,179 +1,30 @@
 """Output lines into rows of results.
 
-What belongs here: joining Bedrock's lines with the chunk's index by record id, in any order, and accounting for
-every record. Source of the lines' form: "View the results of a batch inference job", Bedrock user guide.
+What belongs here: joining Bedrock's lines with the chunk's index by record id, in any order: which answer counts, and
+what becomes of a record without one.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-import orjson
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from bedrock_pipeline.models import Answer, Family
-from bedrock_pipeline.models.family import AnswerShapeError
-from bedrock_pipeline.models.prices import Asked, Price
-from bedrock_pipeline.models.structured import AnswerInvalidError
-from bedrock_pipeline.records.answers import AnswerColumns
+from bedrock_pipeline.models import Answer
+from bedrock_pipeline.records.accounting import Accounting, ChunkFacts
+from bedrock_pipeline.records.ahead import ahead, in_order
+from bedrock_pipeline.records.costs import costs_of
 from bedrock_pipeline.records.ids import wire_id
-from bedrock_pipeline.records.leftovers import INVALID_ANSWER, LeftoverWriter
+from bedrock_pipeline.records.leftovers import LeftoverWriter
+from bedrock_pipeline.records.outcomes import MalformedError, Outcome, RecordError, read_line
+from bedrock_pipeline.records.plain import BLOCK_LINES, PlainAnswers, PlainReader, line_blocks
+from bedrock_pipeline.records.result_columns import carried, outcome_batch, plain_batch, result_schema
 
-#: So many record ids or reasons tell a person what is wrong.
-FEW = 5
-#: Rows of a batch of results.
-BATCH_ROWS = 4096
-_FIELDS: Final = (
-    ("status", pa.string()),
-    ("output_text", pa.string()),
-    ("embedding", pa.list_(pa.float32())),
-    ("tool_use", pa.string()),
-    ("content_blocks", pa.string()),
-    ("raw_output", pa.string()),
-    ("stop_reason", pa.string()),
-    ("input_tokens", pa.int64()),
-    ("output_tokens", pa.int64()),
-    ("cost_usd", pa.float64()),
-    ("on_demand_cost_usd", pa.float64()),
-    ("error_code", pa.string()),
-    ("error_message", pa.string()),
-    ("model_id", pa.string()),
-    ("chunk_key", pa.string()),
-    ("job_arn", pa.string()),
-    ("round", pa.int32()),
-    ("answered_by", pa.string()),
-)
-#: Columns of an index that are not carried along: the wire id and the chunk of round 1 stand in later rounds' alone.
-INDEX_ONLY: Final = frozenset({"record_id", "wire_id", "origin"})
-#: Names that a carried column cannot have.
-RESERVED: Final = INDEX_ONLY | frozenset(name for name, _ in _FIELDS)
-
-
-@dataclass(slots=True)
-class Accounting:
-    """Every record of a chunk, counted once; and what was odd about the lines.
-
-    answered + final_errors + leftovers = records, once `rows` is exhausted.
-
-    Attributes:
-        records: without filler records.
-        fillers: filler records of the chunk, and how many of them were answered.
-        unusable: answers that were paid for and are none: of another shape than the family's, or breaking the schema.
-        input_tokens: filler records and unusable answers included, as they are paid for too.
-        reasons: of final errors, a few at the most.
-        examples: a few ids of records with a final error.
-        cost_usd: of every answer that was read; None where the price is unknown, or an answer tells no tokens.
-        on_demand_cost_usd: what on-demand calls would have cost in their place.
-    """
-
-    records: int
-    answered: int = 0
-    final_errors: int = 0
-    leftovers: int = 0
-    fillers: int = 0
-    fillers_answered: int = 0
-    missing: int = 0
-    doubled: int = 0
-    unknown: int = 0
-    malformed: int = 0
-    unusable: int = 0
-    lines: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: Decimal | None = Decimal(0)
-    on_demand_cost_usd: Decimal | None = Decimal(0)
-    reasons: set[str] = field(default_factory=set)
-    examples: list[str] = field(default_factory=list)
-
-    def failed(self, record_id: str, reason: str) -> None:
-        """Count a final error."""
-        self.final_errors += 1
-        if len(self.examples) < FEW:
-            self.examples.append(record_id)
-        if len(self.reasons) < FEW:
-            self.reasons.add(reason)
-
-    def charge(self, answer: Answer, facts: "ChunkFacts") -> None:
-        """Count an answer that was paid for."""
-        self.input_tokens += answer.input_tokens or 0
-        self.output_tokens += answer.output_tokens or 0
-        self.cost_usd = _plus(self.cost_usd, facts.cost_of(answer, facts.asked))
-        self.on_demand_cost_usd = _plus(self.on_demand_cost_usd, facts.cost_of(answer, "on-demand"))
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkFacts:
-    """What is the same in every row of a chunk.
-
-    Attributes:
-        no_answer: code and message for a record that has no line.
-        keep_raw: whether the whole answer is kept as JSON.
-        again: whether a record that ends with this code is asked again; its error is final otherwise.
-        columns: columns of structured answers; None where none are asked for.
-        price: None where nobody knows it.
-        asked: by a batch job, or by on-demand calls.
-    """
-
-    family: Family
-    model_id: str
-    chunk_key: str
-    job_arn: str | None
-    round: int
-    no_answer: tuple[str, str]
-    keep_raw: bool = False
-    again: Callable[[str], bool] = lambda _: False
-    columns: AnswerColumns | None = None
-    price: Price | None = None
-    asked: Asked = "batch"
-
-    def cost_of(self, answer: Answer, asked: Asked) -> Decimal | None:
-        """What an answer costs, asked in this way; None where nobody knows."""
-        if self.price is None or answer.input_tokens is None or answer.output_tokens is None:
-            return None
-        return self.price.cost(answer.input_tokens, answer.output_tokens, asked)
-
-
-@dataclass(frozen=True, slots=True)
-class _Error:
-    code: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.message}" if self.message else self.code
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What became of a record; an answer that is unusable has an error too.
-
-    Attributes:
-        values: of the columns of a structured answer.
-        raw: the whole answer as JSON, where it is kept.
-        was_answered: whether the model answered, usably or not.
-    """
-
-    answer: Answer = field(default_factory=Answer)
-    error: _Error | None = None
-    values: tuple[Any, ...] | None = None
-    raw: str | None = None
-    was_answered: bool = False
-
-
-def result_schema(carry: pa.Schema, dimension: int | None, columns: AnswerColumns | None = None) -> pa.Schema:
-    """Columns of the results; the embedding has a fixed size where it is known."""
-    types = dict(_FIELDS)
-    if dimension:
-        types["embedding"] = pa.list_(pa.float32(), dimension)
-    return pa.schema(
-        [("record_id", pa.string()), *carry, *(columns.fields if columns else ()), *types.items()]
-    )
-
-
-def carried(index: pa.Schema) -> pa.Schema:
-    """The carried columns of an index."""
-    return pa.schema([field for field in index if field.name not in INDEX_ONLY])
+#: Threads that read plain answers.
+WORKERS = 2
 
 
 def rows(
@@ -197,203 +48,249 @@ def rows(
         dimension: length of the vectors; None where answers are none.
         leftovers: gets the records that are asked again; they give no rows.
     """
+    join = _Join(index, facts, accounting, dimension)
+    for block, plain in _read(lines, facts):
+        accounting.lines += len(block)
+        yield from join.answers(block, plain)
+    yield from join.others(leftovers)
+
+
+def rows_of_lines(
+    lines: Iterable[bytes], facts: ChunkFacts, accounting: Accounting, dimension: int | None
+) -> Iterator[pa.RecordBatch]:
+    """Batches of results where there is no index: a row for every line that tells its record, in their order.
+
+    Args:
+        lines: lines of output files.
+        facts: what all rows share.
+        accounting: counted up while rows are given out; `records` too.
+        dimension: length of the vectors; None where answers are none.
+    """
+    schema = result_schema(pa.schema([]), dimension, facts.columns)
     if facts.price is None:
         accounting.cost_usd = accounting.on_demand_cost_usd = None
-    ids = index["record_id"].to_pylist()
-    positions = _positions(index, ids)
-    answered = bytearray(index.num_rows)
-    errors: dict[int, _Outcome] = {}
-    schema = result_schema(carried(index.schema), dimension, facts.columns)
-    accounting.fillers = index.num_rows - accounting.records
-    pending: list[tuple[int, _Outcome]] = []
-    for line in lines:
-        accounting.lines += 1
-        read = _read(line, positions, facts, accounting, dimension)
-        if read is None:
-            continue
-        row, outcome = read
-        if answered[row] or (outcome.error and row in errors):
+    for block, plain in _read(lines, facts):
+        accounting.lines += len(block)
+        single = list(_read_singly(block, plain, facts, accounting, dimension))
+        for _, wire, outcome in single:
+            if outcome.was_answered:
+                accounting.charge(outcome.answer, facts)
+            if outcome.error:
+                accounting.failed(wire, str(outcome.error))
+        parts = [_without_index(single, facts, schema)] if single else []
+        order = [np.array([line for line, _, _ in single], np.int64)]
+        if plain:
+            index = pa.table({"record_id": plain.wire_ids})
+            costs = _charged(plain, facts, accounting)
+            parts.append(plain_batch(plain, np.arange(len(plain.lines)), costs, index, facts, schema))
+            order.append(plain.lines)
+        accounting.records += sum(part.num_rows for part in parts)
+        yield from _in_line_order([part for part in parts if part.num_rows], order)
+    accounting.answered = accounting.records - accounting.final_errors
+
+
+def _read(lines: Iterable[bytes], facts: ChunkFacts) -> Iterator[tuple[list[bytes], PlainAnswers | None]]:
+    """Runs of lines with the plain answers among them, read ahead."""
+    reader = PlainReader(facts.family.plain) if facts.family.plain and facts.only_text else None
+
+    def read(block: list[bytes]) -> tuple[list[bytes], PlainAnswers | None]:
+        return block, reader.read(block) if reader else None
+
+    return in_order(read, ahead(line_blocks(lines)), WORKERS)
+
+
+def _read_singly(
+    block: Sequence[bytes],
+    plain: PlainAnswers | None,
+    facts: ChunkFacts,
+    accounting: Accounting,
+    dimension: int | None,
+) -> Iterator[tuple[int, str, Outcome]]:
+    """Number, wire id and outcome of the lines that are not plain."""
+    others = np.ones(len(block), dtype=bool)
+    if plain:
+        others[plain.lines] = False
+    for number in map(int, np.flatnonzero(others)):
+        try:
+            yield number, *read_line(block[number], facts, dimension)
+        except MalformedError:
+            accounting.malformed += 1
+
+
+def _without_index(
+    single: list[tuple[int, str, Outcome]], facts: ChunkFacts, schema: pa.Schema
+) -> pa.RecordBatch:
+    index = pa.table({"record_id": pa.array([wire for _, wire, _ in single], pa.string())})
+    return outcome_batch([(row, one[2]) for row, one in enumerate(single)], index, facts, schema)
+
+
+def _charged(plain: PlainAnswers, facts: ChunkFacts, accounting: Accounting) -> tuple[pa.Array, pa.Array]:
+    """Count what plain answers cost; the cost of each, as it was asked and on demand."""
+    tokens = plain.input_tokens, plain.output_tokens
+    costs, total = costs_of(facts.price, *tokens, facts.asked)
+    on_demand, on_demand_total = costs_of(facts.price, *tokens, "on-demand")
+    read, written = (pc.sum(counts).as_py() or 0 for counts in tokens)
+    accounting.charge_all(read, written, total, on_demand_total)
+    return costs, on_demand
+
+
+class _Join:
+    """A chunk's index, and what is known of its records so far."""
+
+    def __init__(
+        self, index: pa.Table, facts: ChunkFacts, accounting: Accounting, dimension: int | None
+    ) -> None:
+        self._index = index
+        self._facts = facts
+        self._accounting = accounting
+        self._dimension = dimension
+        self._schema = result_schema(carried(index.schema), dimension, facts.columns)
+        self._ids: list[str] = index["record_id"].to_pylist()
+        self._positions = _positions(index, self._ids)
+        self._answered = np.zeros(index.num_rows, dtype=bool)
+        self._errors: dict[int, Outcome] = {}
+        accounting.fillers = index.num_rows - accounting.records
+        if facts.price is None:
+            accounting.cost_usd = accounting.on_demand_cost_usd = None
+
+    def answers(self, block: Sequence[bytes], plain: PlainAnswers | None) -> Iterator[pa.RecordBatch]:
+        """Rows of the answers in a run of lines, in their order."""
+        single = self._single(block, plain)
+        many, places = self._apart(plain, single)
+        single.sort(key=lambda one: one[0])
+        kept = [(line, row, outcome) for line, row, outcome in single if self._counts(row, outcome)]
+        parts = (
+            [
+                outcome_batch(
+                    [(row, outcome) for _, row, outcome in kept], self._index, self._facts, self._schema
+                )
+            ]
+            if kept
+            else []
+        )
+        order = [np.array([line for line, _, _ in kept], np.int64)]
+        if many:
+            batch, lines = self._plain_rows(many, places)
+            parts.append(batch)
+            order.append(lines)
+        yield from _in_line_order([part for part in parts if part.num_rows], order)
+
+    def others(self, leftovers: LeftoverWriter | None) -> Iterator[pa.RecordBatch]:
+        """Rows of the records without an answer, by index; those that are asked again are left over."""
+        accounting, no_answer = self._accounting, RecordError(*self._facts.no_answer)
+        pending: list[tuple[int, Outcome]] = []
+        for row in map(int, np.flatnonzero(~self._answered[: accounting.records])):
+            accounting.missing += row not in self._errors
+            outcome = self._errors.get(row, Outcome())
+            error = outcome.error or no_answer
+            if leftovers and self._facts.again(error.code):
+                accounting.leftovers += 1
+                leftovers.add(row, self._ids[row], error.code)
+                continue
+            accounting.failed(self._ids[row], str(error))
+            pending.append((row, replace(outcome, error=error)))
+            if len(pending) == BLOCK_LINES:
+                yield outcome_batch(pending, self._index, self._facts, self._schema)
+                pending = []
+        if pending:
+            yield outcome_batch(pending, self._index, self._facts, self._schema)
+
+    def _single(self, block: Sequence[bytes], plain: PlainAnswers | None) -> list[tuple[int, int, Outcome]]:
+        """Number, row and outcome of the lines that are not plain."""
+        found = []
+        for number, wire, outcome in _read_singly(
+            block, plain, self._facts, self._accounting, self._dimension
+        ):
+            row = self._positions.get(wire)
+            if row is None:
+                self._accounting.unknown += 1
+            else:
+                found.append((number, row, outcome))
+        return found
+
+    def _apart(
+        self, plain: PlainAnswers | None, single: list[tuple[int, int, Outcome]]
+    ) -> tuple[PlainAnswers | None, npt.NDArray[np.int64]]:
+        """The plain answers whose records nothing else is known of, with their rows; the others join the single ones."""
+        nothing = np.empty(0, np.int64)
+        if plain is None:
+            return None, nothing
+        places = [self._positions.get(wire) for wire in plain.wire_ids.to_pylist()]
+        often = Counter(places)
+        taken = {row for _, row, _ in single} | self._errors.keys()
+        alone = []
+        for number, row in enumerate(places):
+            if row is None:
+                self._accounting.unknown += 1
+            elif row in taken or often[row] > 1 or self._answered[row]:
+                single.append((int(plain.lines[number]), row, _outcome_of(plain, number)))
+            else:
+                alone.append(number)
+        if not alone:
+            return None, nothing
+        rows_ = np.array([places[number] for number in alone], np.int64)
+        return plain if len(alone) == len(places) else plain.take(np.array(alone, np.int64)), rows_
+
+    def _counts(self, row: int, outcome: Outcome) -> bool:
+        """Count an outcome; whether it is the answer that gives the record's row."""
+        accounting = self._accounting
+        if self._answered[row] or (outcome.error and row in self._errors):
             accounting.doubled += 1
-            continue
+            return False
         if outcome.was_answered:
-            accounting.charge(outcome.answer, facts)
+            accounting.charge(outcome.answer, self._facts)
         if outcome.error:
             accounting.unusable += outcome.was_answered
-            errors[row] = outcome
-            continue
-        if row in errors:
+            self._errors[row] = outcome
+            return False
+        if row in self._errors:
             accounting.doubled += 1
-            accounting.unusable -= errors.pop(row).was_answered
-        answered[row] = 1
+            accounting.unusable -= self._errors.pop(row).was_answered
+        self._answered[row] = True
         if row >= accounting.records:
             accounting.fillers_answered += 1
-            continue
+            return False
         accounting.answered += 1
-        pending.append((row, outcome))
-        if len(pending) == BATCH_ROWS:
-            yield _batch(pending, index, facts, schema)
-            pending = []
-    no_answer = _Error(*facts.no_answer)
-    for row in range(accounting.records):
-        if answered[row]:
-            continue
-        accounting.missing += row not in errors
-        outcome = errors.get(row, _Outcome())
-        error = outcome.error or no_answer
-        if leftovers and facts.again(error.code):
-            accounting.leftovers += 1
-            leftovers.add(row, ids[row], error.code)
-            continue
-        accounting.failed(ids[row], str(error))
-        pending.append((row, replace(outcome, error=error)))
-        if len(pending) == BATCH_ROWS:
-            yield _batch(pending, index, facts, schema)
-            pending = []
-    if pending:
-        yield _batch(pending, index, facts, schema)
+        return True
+
+    def _plain_rows(
+        self, plain: PlainAnswers, places: npt.NDArray[np.int64]
+    ) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:
+        """Count plain answers; their rows, without those of filler records, and the lines that they stand in."""
+        accounting, facts = self._accounting, self._facts
+        self._answered[places] = True
+        costs = _charged(plain, facts, accounting)
+        batch = plain_batch(plain, places, costs, self._index, facts, self._schema)
+        real = places < accounting.records
+        accounting.answered += int(real.sum())
+        accounting.fillers_answered += int((~real).sum())
+        if real.all():
+            return batch, plain.lines
+        return batch.filter(pa.array(real)), plain.lines[real]
+
+
+def _outcome_of(plain: PlainAnswers, number: int) -> Outcome:
+    """A plain answer by itself."""
+    answer = Answer(
+        text=plain.texts[number].as_py(),
+        stop_reason=plain.stop_reasons[number].as_py(),
+        input_tokens=plain.input_tokens[number].as_py(),
+        output_tokens=plain.output_tokens[number].as_py(),
+    )
+    return Outcome(answer, was_answered=True)
+
+
+def _in_line_order(
+    parts: Sequence[pa.RecordBatch], lines: Sequence[npt.NDArray[np.int64]]
+) -> Iterator[pa.RecordBatch]:
+    if len(parts) == 1:
+        yield parts[0]
+    elif parts:
+        order = np.argsort(np.concatenate(lines), kind="stable")
+        yield from pa.Table.from_batches(parts).take(pa.array(order)).combine_chunks().to_batches()
 
 
 def _positions(index: pa.Table, ids: list[str]) -> dict[str, int]:
     if "wire_id" in index.column_names:
         return {wire: row for row, wire in enumerate(index["wire_id"].to_pylist())}
     return {wire_id(record_id): row for row, record_id in enumerate(ids)}
-
-
-def vector_length(line: bytes, family: Family) -> int | None:
-    """Length of the vector that a line answers with; None where it holds none."""
-    try:
-        output = _parsed(line)["modelOutput"]
-        return len(family.answer(output).embedding or []) or None if isinstance(output, Mapping) else None
-    except (ValueError, KeyError, TypeError):  # AnswerShapeError is a ValueError
-        return None
-
-
-def manifest_discrepancies(manifest: Mapping[str, Any], accounting: Accounting) -> list[str]:
-    """Where the manifest's counts differ from the lines."""
-    read = {
-        "totalRecordCount": accounting.records + accounting.fillers,
-        "successRecordCount": accounting.answered + accounting.fillers_answered + accounting.unusable,
-        "inputTokenCount": accounting.input_tokens,
-        "outputTokenCount": accounting.output_tokens,
-    }
-    return [
-        f"{name} is {manifest[name]} in the manifest and {count} in the lines"
-        for name, count in read.items()
-        if name in manifest and manifest[name] != count
-    ]
-
-
-def _read(
-    line: bytes,
-    positions: Mapping[str, int],
-    facts: ChunkFacts,
-    accounting: Accounting,
-    dimension: int | None,
-) -> tuple[int, _Outcome] | None:
-    try:
-        record = _parsed(line)
-        row = positions.get(record["recordId"])
-    except (ValueError, KeyError, TypeError):
-        accounting.malformed += 1
-        return None
-    if row is None:
-        accounting.unknown += 1
-        return None
-    output = record.get("modelOutput")
-    if output is None:
-        return row, _Outcome(error=_error(record.get("error")))
-    return row, _outcome(output, facts, dimension)
-
-
-def _outcome(output: object, facts: ChunkFacts, dimension: int | None) -> _Outcome:
-    """What a model's output is worth; the tokens of an answer that is unusable were paid for too."""
-    answer, values, error = Answer(), None, None
-    try:
-        if not isinstance(output, Mapping):
-            raise AnswerShapeError("the answer is no object")
-        answer = facts.family.answer(output)
-        length = len(answer.embedding or [])
-        if dimension and length != dimension:
-            answer = replace(answer, embedding=None)
-            raise AnswerShapeError(f"the vector has {length} numbers, not {dimension}")
-        values = facts.columns.values(answer) if facts.columns else None
-    except AnswerShapeError as problem:
-        error = _Error("answer-shape", str(problem))
-    except AnswerInvalidError as problem:
-        error = _Error(INVALID_ANSWER, str(problem))
-    keep = facts.keep_raw or facts.family.name == "raw"
-    raw = orjson.dumps(output).decode() if keep else None
-    return _Outcome(answer, error, values, raw, was_answered=True)
-
-
-def _parsed(line: bytes) -> Any:
-    """A line's JSON. Half a surrogate pair, which a cut-off answer can end in, costs a character, not the answer."""
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        lenient = json.loads(line.decode(errors="replace"))
-        return orjson.loads(json.dumps(lenient, ensure_ascii=False).encode(errors="replace"))
-
-
-def _error(error: object) -> _Error:
-    """Bedrock documents a code and a message; whatever else stands there is kept as far as it can be read."""
-    if not isinstance(error, Mapping):
-        return _Error("unknown", error if isinstance(error, str) else "")
-    return _Error(str(error.get("errorCode", "unknown")), str(error.get("errorMessage", "")))
-
-
-def _batch(
-    pending: list[tuple[int, _Outcome]],
-    index: pa.Table,
-    facts: ChunkFacts,
-    schema: pa.Schema,
-) -> pa.RecordBatch:
-    taken = index.take([row for row, _ in pending]).combine_chunks()
-    answers = [outcome.answer for _, outcome in pending]
-    errors = [outcome.error for _, outcome in pending]
-    count = len(pending)
-    values: dict[str, Any] = {
-        "status": ["failed" if error else "succeeded" for error in errors],
-        "output_text": [answer.text for answer in answers],
-        "embedding": [answer.embedding for answer in answers],
-        "tool_use": [_json(answer.tool_use or None) for answer in answers],
-        "content_blocks": [_json(answer.content) for answer in answers],
-        "raw_output": [outcome.raw for _, outcome in pending],
-        "stop_reason": [answer.stop_reason for answer in answers],
-        "input_tokens": [answer.input_tokens for answer in answers],
-        "output_tokens": [answer.output_tokens for answer in answers],
-        "cost_usd": [_float(facts.cost_of(answer, facts.asked)) for answer in answers],
-        "on_demand_cost_usd": [_float(facts.cost_of(answer, "on-demand")) for answer in answers],
-        "error_code": [error.code if error else None for error in errors],
-        "error_message": [error.message if error else None for error in errors],
-        "model_id": [facts.model_id] * count,
-        "chunk_key": [facts.chunk_key] * count,
-        "job_arn": [facts.job_arn] * count,
-        "round": [facts.round] * count,
-        "answered_by": [None] * count,
-    }
-    for number, column in enumerate(facts.columns.fields if facts.columns else ()):
-        values[column.name] = [outcome.values and outcome.values[number] for _, outcome in pending]
-    columns = [
-        taken[field.name].combine_chunks()
-        if field.name in taken.column_names
-        else pa.array(values[field.name], field.type)
-        for field in schema
-    ]
-    return pa.RecordBatch.from_arrays([_flat(column) for column in columns], schema=schema)
-
-
-def _json(value: object) -> str | None:
-    return None if value is None else orjson.dumps(value).decode()
-
-
-def _plus(total: Decimal | None, cost: Decimal | None) -> Decimal | None:
-    return None if total is None or cost is None else total + cost
-
-
-def _float(cost: Decimal | None) -> float | None:
-    return None if cost is None else float(cost)
-
-
-def _flat(column: Any) -> pa.Array:
-    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column

@@ -22,7 +22,7 @@ from bedrock_pipeline.records.fingerprint import Fingerprint
 from bedrock_pipeline.records.identify import identified
 from bedrock_pipeline.records.images import Fetch, nowhere, with_images
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
-from bedrock_pipeline.records.results import RESERVED
+from bedrock_pipeline.records.result_columns import RESERVED
 
 #: Rows of one part at the most, and its bytes in memory, about.
 PART_ROWS = 100_000

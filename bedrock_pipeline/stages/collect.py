@@ -19,16 +19,13 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.accounting import Accounting, ChunkFacts, manifest_discrepancies
+from bedrock_pipeline.records.ahead import ahead
+from bedrock_pipeline.records.grouped import GroupedWriter
 from bedrock_pipeline.records.leftovers import LeftoverWriter
-from bedrock_pipeline.records.results import (
-    Accounting,
-    ChunkFacts,
-    carried,
-    manifest_discrepancies,
-    result_schema,
-    rows,
-    vector_length,
-)
+from bedrock_pipeline.records.outcomes import vector_length
+from bedrock_pipeline.records.result_columns import carried, result_schema
+from bedrock_pipeline.records.results import rows
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import price_of_chunk
 from bedrock_pipeline.stages.request import is_converse, output_folder
@@ -176,9 +173,10 @@ def _write_rows(
         asked="on-demand" if chunk.mode == "on-demand" else "batch",
     )
     schema = result_schema(carried(index.schema), dimension, facts.columns)
-    with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-        for batch in rows(itertools.chain(first, lines), index, facts, accounting, dimension, leftovers):
-            writer.write_batch(batch)
+    with GroupedWriter(part, schema) as writer:
+        batches = rows(itertools.chain(first, lines), index, facts, accounting, dimension, leftovers)
+        for batch in ahead(batches):  # compressed while the next is read
+            writer.add(batch)
     return schema
 
 

@@ -23,7 +23,7 @@ from bedrock_pipeline.records.ids import later_wire_id
 from bedrock_pipeline.records.leftovers import picked
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.pack import pack
-from bedrock_pipeline.records.results import carried
+from bedrock_pipeline.records.result_columns import carried
 from bedrock_pipeline.stages.collect import LEFTOVERS
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import Estimator

@@ -7,8 +7,8 @@ red. Red means that a person is needed; a chunk whose leftovers roll over into t
 from dataclasses import dataclass
 
 from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.records.accounting import FEW, Accounting
 from bedrock_pipeline.records.leftovers import BELOW_MINIMUM, CANCELLED, MISSING, retryable, transient
-from bedrock_pipeline.records.results import FEW, Accounting
 
 #: Characters of Bedrock's words that a person is shown.
 _MOST = 300

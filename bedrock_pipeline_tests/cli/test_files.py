@@ -137,3 +137,75 @@ def test_pack_writes_into_no_folder_that_holds_something(tmp_path: Path) -> None
     result = packed(inputs(tmp_path, ["a"]), str(tmp_path))
     assert result.exit_code == 1
     assert "is not empty" in result.output
+
+
+def output(record_id: str, number: int) -> bytes:
+    answer = {
+        "content": [{"type": "text", "text": f"answer {number}"}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 3, "output_tokens": 2},
+    }
+    return orjson.dumps({"modelInput": {}, "modelOutput": answer, "recordId": record_id}) + b"\n"
+
+
+def failure(record_id: str) -> bytes:
+    return orjson.dumps({"recordId": record_id, "error": {"errorCode": 400, "errorMessage": "no"}}) + b"\n"
+
+
+def test_parse_gives_a_row_for_every_line(tmp_path: Path) -> None:
+    folder = tmp_path / "output"
+    folder.mkdir()
+    (folder / "a.jsonl.out").write_bytes(output("r0", 0) + failure("r1") + b"{\n" + output("r2", 2))
+    (folder / "b.jsonl.out").write_bytes(output("r3", 3))
+    told = summary(
+        run("parse", str(folder), "--model", MODEL, "--out", str(tmp_path / "x" / "out.parquet"), "--json")
+    )
+    rows = pq.read_table(tmp_path / "x" / "out.parquet").to_pylist()
+    assert [(row["record_id"], row["output_text"], row["error_code"], row["chunk_key"]) for row in rows] == [
+        ("r0", "answer 0", None, "a.jsonl.out"),
+        ("r1", None, "400", "a.jsonl.out"),
+        ("r2", "answer 2", None, "a.jsonl.out"),
+        ("r3", "answer 3", None, "b.jsonl.out"),
+    ]
+    wanted = {
+        "records": 4,
+        "answered": 3,
+        "failed": 1,
+        "unreadable_lines": 1,
+        "input_tokens": 9,
+        "output_tokens": 6,
+    }
+    assert {name: told[name] for name in wanted} == wanted
+
+
+def test_parse_with_an_index_joins_and_tells_what_is_missing(context: Context, tmp_path: Path) -> None:
+    ids: list[str | None] = [f"row {number}" for number in range(12)]
+    assert packed(inputs(tmp_path, ids), str(tmp_path / "out")).exit_code == 0
+    index = tmp_path / "out" / "chunk-00000" / "index.parquet"
+    [lines] = [file.read_bytes().splitlines() for file in (tmp_path / "out").rglob("*.jsonl")]
+    answers = tmp_path / "answers.jsonl.out"
+    answers.write_bytes(
+        b"".join(output(orjson.loads(line)["recordId"], n) for n, line in enumerate(lines[:11]))
+    )
+    bucket = f"s3://{context.settings.bucket}"
+    context.objects.upload(answers, f"{bucket}/o/answers.jsonl.out")
+    context.objects.upload(index, f"{bucket}/index.parquet")
+    told = summary(
+        run(
+            *("parse", f"{bucket}/o/", "--model", MODEL, "--index", f"{bucket}/index.parquet"),
+            *("--out", f"{bucket}/results/out.parquet", "--json"),
+        )
+    )
+    with context.objects.random_access(f"{bucket}/results/out.parquet") as stream:
+        rows = pq.ParquetFile(stream).read().to_pylist()
+    assert [(row["record_id"], row["n"], row["output_text"]) for row in rows[:11]] == [
+        (f"row {number}", number, f"answer {number}") for number in range(11)
+    ]
+    assert (rows[11]["record_id"], rows[11]["error_code"]) == ("row 11", "missing")
+    assert (told["records"], told["answered"], told["failed"]) == (12, 11, 1)
+
+
+def test_parse_says_where_nothing_is(tmp_path: Path) -> None:
+    result = run("parse", str(tmp_path / "no"), "--model", MODEL, "--out", str(tmp_path / "out.parquet"))
+    assert result.exit_code == 1
+    assert "There is no output at" in result.output

@@ -15,8 +15,9 @@ from bedrock_pipeline.emulator.models.structured import refusal, value_for
 from bedrock_pipeline.models import Answer, family_of
 from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema, AnswerSchemaError, bound
 from bedrock_pipeline.pipeline import DatasetRequestError, Pipeline
+from bedrock_pipeline.records.accounting import Accounting, ChunkFacts, manifest_discrepancies
 from bedrock_pipeline.records.answers import AnswerColumns
-from bedrock_pipeline.records.results import Accounting, ChunkFacts, manifest_discrepancies, rows
+from bedrock_pipeline.records.results import rows
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 
@@ -195,7 +196,9 @@ def test_invalid_answers_are_counted_with_their_tokens_and_a_valid_one_beats_the
     facts = ChunkFacts(family_of(CLAUDE), "m", "k", "arn", 1, ("missing", ""), columns=made)
     accounting = Accounting(3)
     lines = [line("a", {"n": 1}), line("b", {}), line("c", {}), line("c", {"n": 2})]
-    [batch] = rows(lines, pa.table({"record_id": ["a", "b", "c"]}), facts, accounting, None)
+    batch = pa.Table.from_batches(
+        rows(lines, pa.table({"record_id": ["a", "b", "c"]}), facts, accounting, None)
+    )
     found = {row["record_id"]: row for row in batch.to_pylist()}
     assert {key: (row["n"], row["error_code"], row["input_tokens"]) for key, row in found.items()} == {
         "a": (1, None, 10),

@@ -13,14 +13,10 @@ from hypothesis import strategies as st
 
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.models.prices import Price, Rate
+from bedrock_pipeline.records.accounting import Accounting, ChunkFacts, manifest_discrepancies
 from bedrock_pipeline.records.ids import wire_id
-from bedrock_pipeline.records.results import (
-    Accounting,
-    ChunkFacts,
-    manifest_discrepancies,
-    rows,
-    vector_length,
-)
+from bedrock_pipeline.records.outcomes import vector_length
+from bedrock_pipeline.records.results import rows
 
 CLAUDE = family_of("anthropic.claude-3-haiku-20240307-v1:0")
 TITAN = family_of("amazon.titan-embed-text-v2:0")
@@ -86,7 +82,9 @@ def test_an_embedding_becomes_a_list_of_fixed_size() -> None:
         {"recordId": "a", "modelOutput": {"embedding": [0.5] * 256, "inputTextTokenCount": 3}}
     )
     assert vector_length(line, TITAN) == 256
-    [batch] = rows([line], pa.table({"record_id": ["a", "b"]}), facts(TITAN), Accounting(2), 256)
+    batch = pa.Table.from_batches(
+        rows([line], pa.table({"record_id": ["a", "b"]}), facts(TITAN), Accounting(2), 256)
+    )
     assert batch.schema.field("embedding").type == pa.list_(pa.float32(), 256)
     assert batch["embedding"].to_pylist() == [[0.5] * 256, None]
     assert batch["input_tokens"].to_pylist() == [3, None]
@@ -132,7 +130,7 @@ def test_each_answer_has_its_cost_and_an_unknown_one_makes_the_sum_unknown(
 ) -> None:
     accounting = Accounting(2)
     index = pa.table({"record_id": ["a", "b"]})
-    [batch] = rows(lines, index, replace(facts(), **changes), accounting, None)
+    batch = pa.Table.from_batches(rows(lines, index, replace(facts(), **changes), accounting, None))
     found = {row["record_id"]: row for row in batch.to_pylist()}
     for record_id, expected in zip(("a", "b"), costs, strict=True):
         assert (found[record_id]["cost_usd"], found[record_id]["on_demand_cost_usd"]) == expected
@@ -141,13 +139,13 @@ def test_each_answer_has_its_cost_and_an_unknown_one_makes_the_sum_unknown(
 
 def test_an_answer_of_another_shape_is_a_final_error_of_its_own() -> None:
     line = orjson.dumps({"recordId": "a", "modelOutput": {"unexpected": 1}})
-    [batch] = rows([line], pa.table({"record_id": ["a"]}), facts(), Accounting(1), None)
+    batch = pa.Table.from_batches(rows([line], pa.table({"record_id": ["a"]}), facts(), Accounting(1), None))
     assert batch["error_code"].to_pylist() == ["answer-shape"]
 
 
 def test_half_a_surrogate_pair_costs_a_character_and_not_the_answer() -> None:
     line = answer("a").replace(b'"hi"', b'"cut \\ud83d"')
-    [batch] = rows([line], pa.table({"record_id": ["a"]}), facts(), Accounting(1), None)
+    batch = pa.Table.from_batches(rows([line], pa.table({"record_id": ["a"]}), facts(), Accounting(1), None))
     assert batch["output_text"].to_pylist() == ["cut ?"]
 
 
@@ -166,7 +164,9 @@ def test_a_line_of_an_odd_shape_is_an_error_of_its_record_alone(
     rest: dict[str, Any], code: str, message: str
 ) -> None:
     lines = [orjson.dumps({"recordId": "a", **rest}), answer("b")]
-    [batch] = rows(lines, pa.table({"record_id": ["a", "b"]}), facts(), Accounting(2), None)
+    batch = pa.Table.from_batches(
+        rows(lines, pa.table({"record_id": ["a", "b"]}), facts(), Accounting(2), None)
+    )
     found = {row["record_id"]: row for row in batch.to_pylist()}
     assert (found["a"]["error_code"], found["a"]["error_message"]) == (code, message)
     assert found["b"]["status"] == "succeeded"

@@ -1,0 +1,150 @@
+"""Read output files of jobs into one parquet file without ledger.
+
+What belongs here: finding the files, reading and writing, for the command `parse`. Lines become rows by the same code as
+a chunk's.
+"""
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.records.accounting import Accounting, ChunkFacts
+from bedrock_pipeline.records.ahead import ahead
+from bedrock_pipeline.records.grouped import GroupedWriter
+from bedrock_pipeline.records.outcomes import vector_length
+from bedrock_pipeline.records.plain import line_blocks
+from bedrock_pipeline.records.result_columns import carried, result_schema
+from bedrock_pipeline.records.results import rows, rows_of_lines
+from bedrock_pipeline.stages.folders import LocalFolder, S3Folder
+
+#: Lines that are looked at to learn the length of the vectors.
+_LOOK = 1000
+
+
+class NoOutputError(BedrockPipelineError):
+    """There is no output file."""
+
+
+def parse_files(
+    files: Sequence[str],
+    facts: ChunkFacts,
+    out: str,
+    objects: S3Objects,
+    *,
+    index: str | None = None,
+    progress: Callable[[int, int], None] = lambda _records, _bytes: None,
+) -> Accounting:
+    """Write the results of output files as parquet.
+
+    With an index every record of it gives one row, as in a published dataset. Without one every line gives a row, whose
+    record id is the one that it travelled under.
+
+    Args:
+        files: paths or s3:// URIs; one that ends in a slash means every `.jsonl.out` beneath it.
+        facts: the family and what is kept; the key of the chunk is filled in from the files' names.
+        out: path or s3:// URI of the file to write.
+        objects: S3.
+        index: path or s3:// URI of the chunk's `index.parquet`.
+        progress: told the lines and bytes that were read so far.
+
+    Raises:
+        AwsError: S3 cannot be reached, or has not what is named.
+        NoOutputError: a file or folder does not exist.
+    """
+    found = [file for one in files for file in _found(one, objects)]
+    read = _Counted(progress)
+    first = itertools.islice(_lines(found[:1], objects, _Counted()), _LOOK) if facts.family.embeds else ()
+    dimension = next((length for line in first if (length := vector_length(line, facts.family))), None)
+    table = _table(index, objects) if index else None
+    accounting = Accounting(table.num_rows if table else 0)
+    schema = result_schema(carried(table.schema) if table else pa.schema([]), dimension, facts.columns)
+    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
+        part = Path(folder) / "part.parquet"
+        with GroupedWriter(part, schema) as writer:
+            for batch in ahead(_batches(found, facts, objects, table, accounting, dimension, read)):
+                writer.add(batch)
+        _put(part, out, objects)
+    return accounting
+
+
+def _batches(
+    files: list[str],
+    facts: ChunkFacts,
+    objects: S3Objects,
+    index: pa.Table | None,
+    accounting: Accounting,
+    dimension: int | None,
+    read: "_Counted",
+) -> Iterator[pa.RecordBatch]:
+    if index is not None:
+        named = replace(facts, chunk_key=files[0].rpartition("/")[2])
+        yield from rows(_lines(files, objects, read), index, named, accounting, dimension)
+        return
+    for file in files:
+        named = replace(facts, chunk_key=file.rpartition("/")[2])
+        yield from rows_of_lines(_lines([file], objects, read), named, accounting, dimension)
+
+
+class _Counted:
+    """Counts lines and bytes, and tells from time to time."""
+
+    def __init__(self, progress: Callable[[int, int], None] = lambda _records, _bytes: None) -> None:
+        self._progress = progress
+        self._lines = self._bytes = 0
+
+    def each(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """The same lines."""
+        for block in line_blocks(lines):
+            yield from block
+            self._lines += len(block)
+            self._bytes += sum(map(len, block))
+            self._progress(self._lines, self._bytes)
+
+
+def _lines(files: Sequence[str], objects: S3Objects, read: _Counted) -> Iterator[bytes]:
+    for file in files:
+        with objects.open(file) if file.startswith("s3://") else Path(file).open("rb") as stream:
+            yield from read.each(stream)
+
+
+def _found(location: str, objects: S3Objects) -> list[str]:
+    if location.startswith("s3://"):
+        if not location.endswith("/"):
+            return [location]
+        found = [item.uri for item in objects.list(location) if item.uri.endswith(".jsonl.out")]
+    elif Path(location).is_dir():
+        found = [str(file) for file in sorted(Path(location).rglob("*.jsonl.out"))]
+    else:
+        found = [location] if Path(location).is_file() else []
+    if not found:
+        raise NoOutputError(
+            f"There is no output at {location}.", "Name files, or a folder that holds .jsonl.out files."
+        )
+    return found
+
+
+def _table(uri: str, objects: S3Objects) -> pa.Table:
+    if uri.startswith("s3://"):
+        with objects.random_access(uri) as stream:
+            return pq.ParquetFile(stream).read()
+    if not Path(uri).is_file():
+        raise NoOutputError(f"There is no index at {uri}.", "Name the index.parquet of the chunk.")
+    with pq.ParquetFile(uri) as file:
+        return file.read()
+
+
+def _put(part: Path, out: str, objects: S3Objects) -> None:
+    folder, _, name = out.rpartition("/")
+    target = (
+        S3Folder(folder, objects)
+        if out.startswith("s3://")
+        else LocalFolder(Path(folder or ("/" if out.startswith("/") else ".")))
+    )
+    target.put(part, name)
