@@ -12,6 +12,7 @@ import dagster as dg
 import pyarrow as pa
 
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
+from bedrock_pipeline.records.result_columns import DESCRIPTIONS
 from bedrock_pipeline.stages.collect import CollectReport
 from bedrock_pipeline.stages.on_demand import Answered
 from bedrock_pipeline.stages.pack import PackReport
@@ -184,7 +185,12 @@ def _costs(cost: Decimal | None, on_demand: Decimal | None) -> Metadata:
 
 
 def _columns(schema: pa.Schema) -> dg.TableSchema:
-    return dg.TableSchema([dg.TableColumn(field.name, str(field.type)) for field in schema])
+    return dg.TableSchema(
+        [
+            dg.TableColumn(field.name, str(field.type), description=DESCRIPTIONS.get(field.name))
+            for field in schema
+        ]
+    )
 
 
 def _counts(counts: Mapping[str, int]) -> dg.MetadataValue[Any]:

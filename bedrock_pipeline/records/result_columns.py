@@ -16,35 +16,41 @@ from bedrock_pipeline.records.answers import AnswerColumns
 from bedrock_pipeline.records.outcomes import Outcome
 from bedrock_pipeline.records.plain import PlainAnswers
 
+#: Each column's name, type, and what it tells.
 _FIELDS: Final = (
-    ("status", pa.string()),
-    ("output_text", pa.string()),
-    ("embedding", pa.list_(pa.float32())),
-    ("tool_use", pa.string()),
-    ("content_blocks", pa.string()),
-    ("raw_output", pa.string()),
-    ("stop_reason", pa.string()),
-    ("input_tokens", pa.int64()),
-    ("output_tokens", pa.int64()),
-    ("cost_usd", pa.float64()),
-    ("on_demand_cost_usd", pa.float64()),
-    ("error_code", pa.string()),
-    ("error_message", pa.string()),
-    ("model_id", pa.string()),
-    ("chunk_key", pa.string()),
-    ("job_arn", pa.string()),
-    ("round", pa.int32()),
-    ("answered_by", pa.string()),
+    ("status", pa.string(), "succeeded, or failed: then the error is final"),
+    ("output_text", pa.string(), "the text of the answer"),
+    ("embedding", pa.list_(pa.float32()), "the vector, where the model embeds"),
+    ("tool_use", pa.string(), "the tools that the model asked for, as JSON"),
+    ("content_blocks", pa.string(), "all blocks of the answer as JSON, where it has more than text"),
+    ("raw_output", pa.string(), "the whole answer as JSON, where the pipeline keeps it"),
+    ("stop_reason", pa.string(), "why the model stopped, in its own word"),
+    ("input_tokens", pa.int64(), "tokens that were read"),
+    ("output_tokens", pa.int64(), "tokens that were written"),
+    ("cost_usd", pa.float64(), "what the answer cost; null where the price is not known"),
+    ("on_demand_cost_usd", pa.float64(), "what an on-demand call would have cost"),
+    ("error_code", pa.string(), "the code of the final error"),
+    ("error_message", pa.string(), "the message of the final error"),
+    ("model_id", pa.string(), "who was asked"),
+    ("chunk_key", pa.string(), "the chunk that the answer came with"),
+    ("job_arn", pa.string(), "the job that the answer came with; null for an on-demand call"),
+    ("round", pa.int32(), "1, or more where it was asked again"),
+    ("answered_by", pa.string(), "the record that asked the same and whose answer this is; null as a rule"),
 )
+#: What each column of ours tells, by name.
+DESCRIPTIONS: Final = {
+    "record_id": "the id from the input, or derived from the content",
+    **{name: told for name, _, told in _FIELDS},
+}
 #: Columns of an index that are not carried along: the wire id and the chunk of round 1 stand in later rounds' alone.
 INDEX_ONLY: Final = frozenset({"record_id", "wire_id", "origin"})
 #: Names that a carried column cannot have.
-RESERVED: Final = INDEX_ONLY | frozenset(name for name, _ in _FIELDS)
+RESERVED: Final = INDEX_ONLY | frozenset(name for name, *_ in _FIELDS)
 
 
 def result_schema(carry: pa.Schema, dimension: int | None, columns: AnswerColumns | None = None) -> pa.Schema:
     """Columns of the results; the embedding has a fixed size where it is known."""
-    types = dict(_FIELDS)
+    types = {name: kind for name, kind, _ in _FIELDS}
     if dimension:
         types["embedding"] = pa.list_(pa.float32(), dimension)
     return pa.schema(
