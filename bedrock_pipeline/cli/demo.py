@@ -198,7 +198,7 @@ def _summary(key: str, uri: str) -> dict[str, Any]:
         "jobs": pc.count_distinct(table["job_arn"]).as_py(),
         "input_tokens": pc.sum(table["input_tokens"]).as_py() or 0,
         "output_tokens": pc.sum(table["output_tokens"]).as_py() or 0,
-        "cost_usd": None if unknown else pc.sum(table["cost_usd"]).as_py(),
+        "cost_usd": None if unknown else round(pc.sum(table["cost_usd"]).as_py() or 0.0, 6),
         "results": uri,
     }
 
