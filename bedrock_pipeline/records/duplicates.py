@@ -11,7 +11,8 @@ from pathlib import Path
 
 import duckdb
 
-_MEMORY = "128MB"
+# Memory to look whether there are any, which every dataset needs; and to find them.
+_FIRST, _MEMORY = "64MB", "256MB"
 
 
 class LaterOccurrences:
@@ -88,19 +89,21 @@ def later_occurrences(parts: Sequence[Path], spill: Path) -> Iterator[LaterOccur
     """
     files = [str(part) for part in parts]
     with duckdb.connect(
-        config={"memory_limit": _MEMORY, "temp_directory": str(spill), "threads": 2}
+        config={"memory_limit": _FIRST, "temp_directory": str(spill), "threads": 2}
     ) as connection:
+        # First by a hash, which is small; what only shares a hash is told apart by the partition.
         connection.execute(
             """CREATE TEMP TABLE doubled AS
-               SELECT record_id FROM read_parquet($files) GROUP BY record_id HAVING count(*) > 1""",
+               SELECT hash(record_id) AS h FROM read_parquet($files) GROUP BY ALL HAVING count(*) > 1""",
             {"files": files},
         )
+        connection.execute(f"SET memory_limit = '{_MEMORY}'")
         connection.execute(
             """CREATE TEMP TABLE later AS SELECT filename, file_row_number, n FROM (
                    SELECT filename, file_row_number,
                           row_number() OVER (PARTITION BY record_id ORDER BY filename, file_row_number) AS n
                    FROM read_parquet($files, filename = true, file_row_number = true)
-                   SEMI JOIN doubled USING (record_id))
+                   SEMI JOIN doubled ON hash(record_id) = doubled.h)
                WHERE n > 1""",
             {"files": files},
         )
