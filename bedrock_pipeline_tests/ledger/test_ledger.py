@@ -41,23 +41,23 @@ def chunk(number: int, key: str = "d--00000") -> NewChunk:
     )
 
 
-def test_two_processes_migrate_at_once_and_a_third_finds_nothing_to_do(postgres_dsn: str) -> None:
+def test_two_processes_migrate_at_once_and_a_third_finds_nothing_to_do(empty_dsn: str) -> None:
     applied: list[list[str]] = []
-    threads = [threading.Thread(target=lambda: applied.append(migrate(postgres_dsn))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: applied.append(migrate(empty_dsn))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     first, second = sorted(applied, key=len)
     assert (first, second) == ([], sorted(path.stem for path in migration_folder().glob("*.sql")))
-    assert migrate(postgres_dsn) == []
+    assert migrate(empty_dsn) == []
 
 
-def test_a_lock_left_by_a_dead_migration_does_not_block(postgres_dsn: str) -> None:
-    migrate(postgres_dsn)
-    with psycopg.connect(postgres_dsn) as connection:
+def test_a_lock_left_by_a_dead_migration_does_not_block(empty_dsn: str) -> None:
+    migrate(empty_dsn)
+    with psycopg.connect(empty_dsn) as connection:
         connection.execute("INSERT INTO bedrock_pipeline.yoyo_lock (locked, ctime, pid) VALUES (1, now(), 1)")
-    assert migrate(postgres_dsn) == []
+    assert migrate(empty_dsn) == []
 
 
 def test_the_same_dataset_again(ledger: Ledger) -> None:
