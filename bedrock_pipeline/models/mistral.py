@@ -31,13 +31,14 @@ class Mistral(Family):
         """The first continuation; models with chat completion give `choices`, the others `outputs`."""
         if "choices" in output:
             choice = first_at(output, "choices")
-            text, stop = text_at(choice, "message", "content"), word_at(choice, "finish_reason")
+            text, other = text_at(choice, "message", "content"), word_at(choice, "finish_reason")
         else:
             choice = first_at(output, "outputs")
-            text, stop = text_at(choice, "text"), None
+            text, other = text_at(choice, "text"), None
+        stop = word_at(choice, "stop_reason")
         return Answer(
             text=text,
-            stop_reason=word_at(choice, "stop_reason") or stop,
+            stop_reason=other if stop is None else stop,
             input_tokens=count_at(output, "usage", "prompt_tokens"),
             output_tokens=count_at(output, "usage", "completion_tokens"),
         )
