@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo dev test test-faults test-mutants bench bench-emulator lint types check clean
+.PHONY: install demo dev test test-faults test-mutants bench bench-latency bench-scale bench-emulator bench-enqueue lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock
@@ -36,6 +36,12 @@ test-faults: install  ## processes killed at every crash point; writes reports/f
 
 bench: install  ## packing and parsing against DuckDB and Polars; writes reports/benchmarks.md
 	$(BIN)/python benchmarks/files.py $(ARGS)
+
+bench-latency: install  ## from a job's end to its published results, through the daemon
+	$(BIN)/python benchmarks/latency.py
+
+bench-scale: install  ## 2,000 chunks, 1,000 jobs in flight: a look at Bedrock and each sensor's tick
+	$(BIN)/python benchmarks/scale.py
 
 bench-emulator: install  ## how much the emulator bears
 	$(BIN)/python benchmarks/emulator.py

@@ -1,0 +1,105 @@
+"""A dataset of 2,000 chunks, 1,000 of them in flight: one look at Bedrock, and each sensor's tick. Run by `make bench-scale`.
+
+What belongs here: measuring; which rows the statements read is held by `bedrock_pipeline_tests/ledger/test_plans.py`.
+"""
+
+import json
+import os
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psutil
+from dagster_aws.s3 import S3Resource
+
+from bedrock_pipeline.local import Stack, StackConfig, environment
+from bedrock_pipeline.orchestration import build_definitions
+from bedrock_pipeline.orchestration.names import DEPLOYMENT
+from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.stages.context import Context, open_context
+from bedrock_pipeline.stages.pack import pack_dataset
+from bedrock_pipeline.stages.poll import poll_jobs
+from bedrock_pipeline.stages.snapshot import take_snapshot
+from bedrock_pipeline.stages.submit import submit_chunk
+
+CHUNKS, IN_FLIGHT, TICKS = 2_000, 1_000, 5
+EMULATOR = ("--speed", "1", "--max-jobs", str(IN_FLIGHT), "--min-records", "1")
+
+
+def main() -> None:
+    """Print the figures as one JSON object; seconds and megabytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        with Stack(StackConfig(Path(folder) / "home", emulator=EMULATOR)) as stack:
+            os.environ.update(environment(stack.endpoints))
+            with open_context(Settings.from_environment()) as context:
+                context.ledger.migrate()
+                figures = _measure(context, _pipeline(Path(folder)))
+    print(json.dumps({"cores": os.cpu_count(), "chunks": CHUNKS, **figures}))  # noqa: T201  # the result
+
+
+def _pipeline(folder: Path) -> Pipeline:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": f"question {n}"}) + "\n" for n in range(CHUNKS)))
+    return Pipeline(
+        name="scale",
+        model_id="anthropic.claude-3-haiku-20240307-v1:0",
+        source=str(path),
+        prompt="{{ text }}",
+        limits=Limits(min_records=1, max_records=1, max_jobs=IN_FLIGHT),
+    )
+
+
+def _measure(context: Context, pipeline: Pipeline) -> dict[str, Any]:
+    took: dict[str, Any] = {}
+    began = time.perf_counter()
+    take_snapshot(context, pipeline, "d")
+    keys = [chunk.chunk_key for chunk in pack_dataset(context, pipeline, "d").chunks]
+    took["prepare_s"] = round(time.perf_counter() - began, 1)
+    took["ticks_before_s"] = _ticks(pipeline)
+    began = time.perf_counter()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda key: submit_chunk(context, pipeline.name, key), keys[:IN_FLIGHT]))
+    took["submit_s"] = round(time.perf_counter() - began, 1)
+    pages = [0]
+    events = context.jobs._reading.meta.events  # only here are requests counted
+    events.register(
+        "before-send.bedrock.ListModelInvocationJobs", lambda **_: pages.__setitem__(0, pages[0] + 1)
+    )
+    began = time.perf_counter()
+    report = poll_jobs(context, [pipeline.name])
+    took |= {
+        "in_flight": report.in_flight,
+        "poll_s": round(time.perf_counter() - began, 2),
+        "list_pages": pages[0],
+    }
+    took["ticks_in_flight_s"] = _ticks(pipeline)
+    took["peak_mb"] = round(psutil.Process().memory_info().rss / 1e6)
+    return took
+
+
+def _ticks(pipeline: Pipeline) -> dict[str, float]:
+    """The slowest of some ticks of each sensor."""
+    definitions = build_definitions([pipeline])
+    resources = {DEPLOYMENT: DeploymentResource(s3=S3Resource())}
+    slowest: dict[str, float] = {}
+    with dg.DagsterInstance.ephemeral() as instance:
+        for sensor in definitions.get_repository_def().sensor_defs:
+            for _ in range(TICKS):
+                with dg.build_sensor_context(
+                    instance=instance, definitions=definitions, resources=resources
+                ) as context:
+                    began = time.perf_counter()
+                    sensor(context)
+                    took = round(time.perf_counter() - began, 2)
+                    slowest[sensor.name] = max(slowest.get(sensor.name, 0.0), took)
+    return slowest
+
+
+if __name__ == "__main__":
+    main()
