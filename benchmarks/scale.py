@@ -35,7 +35,8 @@ EMULATOR = ("--speed", "1", "--max-jobs", str(IN_FLIGHT), "--min-records", "1")
 def main() -> None:
     """Print the figures as one JSON object; seconds and megabytes."""
     with tempfile.TemporaryDirectory() as folder:
-        with Stack(StackConfig(Path(folder) / "home", emulator=EMULATOR)) as stack:
+        home = Path(folder) / "home"
+        with Stack(StackConfig(home, emulator=EMULATOR)) as stack:
             os.environ.update(environment(stack.endpoints))
             with open_context(Settings.from_environment()) as context:
                 context.ledger.migrate()

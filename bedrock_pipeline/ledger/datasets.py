@@ -391,6 +391,16 @@ def _content(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _start_version(connection: Connection, row: DatasetRow) -> None:
+    """The next version: what was bought stays, and what the last one still waited to buy is not bought any more."""
+    connection.execute(
+        """UPDATE bedrock_pipeline.chunks
+           SET status = 'stopped', status_message = 'replaced by a new version before it was submitted',
+               status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
+               cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
+               put_back_since = NULL, put_back_reason = NULL
+           WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND status = 'pending'""",
+        (row.pipeline, row.dataset, row.version),
+    )
     connection.execute(
         """UPDATE bedrock_pipeline.datasets
            SET version = version + 1, snapshot_uri = NULL, snapshot_hash = NULL, snapshot_records = NULL,

@@ -397,8 +397,17 @@ def _end_hold(connection: Connection, chunk_id: UUID) -> None:
     )
 
 
+def _is_replaced(connection: Connection, chunk: ChunkRow) -> bool:
+    """Whether the dataset was asked for in a newer version, so that nothing more is bought for this one."""
+    newer = connection.execute(
+        "SELECT FROM bedrock_pipeline.datasets WHERE pipeline = %s AND dataset = %s AND version > %s",
+        (chunk.pipeline, chunk.dataset, chunk.dataset_version),
+    )
+    return newer.fetchone() is not None
+
+
 def _after_refusal(connection: Connection, chunk: ChunkRow, give_up_after: timedelta) -> PutBackResult:
-    if chunk.cancel_requested_at:
+    if chunk.cancel_requested_at or _is_replaced(connection, chunk):
         return "cancelled"
     over = connection.execute(
         "SELECT bedrock_pipeline.now() - %s::timestamptz > %s AS over", (chunk.put_back_since, give_up_after)

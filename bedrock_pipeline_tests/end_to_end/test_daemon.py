@@ -38,6 +38,7 @@ def published(context: Context, pipeline: str) -> str | None:
 
 
 @pytest.mark.end_to_end
+@pytest.mark.timeout(700)
 def test_two_pipelines_run_at_once_and_dagster_knows_it(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"id": f"r{n}", "text": f"t{n}"}) + "\n" for n in range(1100)))
@@ -50,7 +51,7 @@ def test_two_pipelines_run_at_once_and_dagster_knows_it(tmp_path: Path) -> None:
     ):
         for pipeline in PIPELINES:
             context.ledger.datasets.request(pipeline, "d", request, launch=True)
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 500
         while not all(published(context, pipeline) for pipeline in PIPELINES):
             assert time.monotonic() < deadline, "not published in time"
             time.sleep(1)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -90,6 +91,27 @@ def test_the_same_dataset_again(ledger: Ledger) -> None:
         )
         == "entered"
     )
+
+
+def test_a_new_version_buys_nothing_more_of_the_last_one(ledger: Ledger) -> None:
+    chunks = [chunk(1), replace(chunk(2, "d--00001"), sequence=1)]
+    ledger.datasets.ensure("p", "d")
+    ledger.datasets.enter_chunks("p", "d", packed_hash="one", rejected=0, chunks=chunks, max_jobs=9)
+    lease = timedelta(seconds=9)
+    taken = ledger.submissions.intend(chunk(1).chunk_id, chunk(9).chunk_id, request={}, lease=lease)
+    assert isinstance(taken, Intent)
+    ledger.datasets.request("p", "d", {}, launch=False, new_version=True)
+    assert [one.status for one in ledger.chunks.of_dataset("p", "d", 1)] == ["submitting", "stopped"]
+    refused = ledger.submissions.put_back(
+        chunk(1).chunk_id,
+        taken.epoch,
+        reason="throttled",
+        wait=lambda _: timedelta(0),
+        hold_group=False,
+        give_up_after=timedelta(hours=1),
+    )
+    assert refused == "cancelled"
+    assert ledger.submissions.due(["p"], 10) == []
 
 
 def test_a_dataset_key_that_breaks_the_rule_is_refused(ledger: Ledger) -> None:
