@@ -5,15 +5,18 @@ every value that is not is asked of the rule for single values (`ids`, `encode`)
 """
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from bedrock_pipeline.records.encode import RequestTemplate
+from bedrock_pipeline.records.forked import is_forked
 from bedrock_pipeline.records.ids import record_id_of, wire_id
 
 # Narrower than the rule in `ids`: only what is sure to be a record id as it is, and to travel under its own name.
@@ -43,12 +46,18 @@ def record_ids(column: pa.Array) -> tuple[pa.Array, dict[int, str]]:
 
 def content_ids(rows: pa.RecordBatch) -> pa.Array:
     """Ids derived from what the rows hold; identical rows get the same, which `duplicates` then tells apart."""
-    texts = {name: _content(rows[name]) for name in sorted(rows.schema.names)}
-    encoded = pl.DataFrame(pa.table(texts)).select(pl.struct(pl.all()).struct.json_encode()).to_series()
-    lines = encoded.to_arrow().cast(pa.large_binary())
-    return pa.array(
-        [hashlib.blake2b(line.as_buffer(), digest_size=16).hexdigest() for line in lines], pa.string()
-    )
+    texts = pa.table({name: _content(rows[name]) for name in sorted(rows.schema.names)})
+    lines = _objects_one_by_one(texts) if is_forked() else _objects(texts)
+    return pa.array([hashlib.blake2b(line, digest_size=16).hexdigest() for line in lines], pa.string())
+
+
+def _objects(texts: pa.Table) -> Iterator[Any]:
+    encoded = pl.DataFrame(texts).select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    return (line.as_buffer() for line in encoded.to_arrow().cast(pa.large_binary()))
+
+
+def _objects_one_by_one(texts: pa.Table) -> Iterator[Any]:
+    return (orjson.dumps(row) for row in texts.to_pylist())
 
 
 def wire_ids(record_ids: pa.Array) -> pa.Array:

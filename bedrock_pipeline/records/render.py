@@ -17,6 +17,7 @@ from bedrock_pipeline.records.ahead import ahead, in_order
 from bedrock_pipeline.records.block import Block, Line, block_of
 from bedrock_pipeline.records.columns import reasons_of, texts_of, wire_ids
 from bedrock_pipeline.records.encode import Frame, NotRenderableError, RequestTemplate
+from bedrock_pipeline.records.forked import is_forked
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 
@@ -48,7 +49,7 @@ class Renderer:
             rows: `record_id`, the columns that the template needs, and the carried ones.
             positions: the number of each row in the input.
         """
-        if self._frame is None:
+        if self._frame is None or is_forked():
             return self._line_by_line(rows, positions)
         if reasons := reasons_of(rows, self._template):
             return self._without(rows, positions, reasons)

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import math
+import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from itertools import islice
@@ -19,7 +21,7 @@ from bedrock_pipeline.intake import ArrowSource
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.records.ahead import ahead, in_order
 from bedrock_pipeline.records.block import block_of, blocks_of, lines_of
-from bedrock_pipeline.records.columns import not_utf8, record_ids, wire_ids
+from bedrock_pipeline.records.columns import content_ids, not_utf8, record_ids, wire_ids
 from bedrock_pipeline.records.encode import NotRenderableError, RequestTemplate
 from bedrock_pipeline.records.ids import record_id_of, wire_id
 from bedrock_pipeline.records.limits import Limits
@@ -221,6 +223,27 @@ def test_single_lines_and_blocks_are_turned_into_each_other() -> None:
     again = list(lines_of(blocks_of(lines_of([block]), _CARRY)))
     assert again == list(lines_of([block.slice(0, 1), block.slice(1, 3)]))
     assert b"".join(one.data for one in again) == bytes(block.data)
+
+
+def test_a_forked_process_gives_the_same_and_waits_for_no_thread(tmp_path: Path) -> None:
+    """Polars has its threads in this process by now; in the other it has none."""
+    texts = [*_CASES, None]
+    rows = pa.RecordBatch.from_pydict({"record_id": [str(n) for n in range(len(texts))], "t": texts})
+    template = RequestTemplate(CLAUDE, prompt="<{{ t }}>", model_input=None, null_text="-")
+
+    def work() -> bytes:
+        block, _ = Renderer(template, pa.schema([]), Limits()).block(rows, range(len(texts)))
+        return bytes(block.data) + "".join(content_ids(rows).to_pylist()).encode()
+
+    here, there = work(), tmp_path / "there"
+    if (pid := os.fork()) == 0:
+        signal.alarm(30)  # its end, if it waits for a thread
+        try:
+            there.write_bytes(work())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert there.read_bytes() == here
 
 
 def test_what_is_read_ahead_keeps_order_and_errors() -> None:
