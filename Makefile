@@ -32,7 +32,7 @@ test: install  ## every test but the fault suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not faults" $(ARGS)
 
 test-faults: install  ## processes killed at every crash point; writes reports/faults.json
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m faults $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m faults bedrock_pipeline_tests/faults $(ARGS)
 
 bench: install  ## packing and parsing against DuckDB and Polars; writes reports/benchmarks.md
 	$(BIN)/python benchmarks/files.py $(ARGS)
