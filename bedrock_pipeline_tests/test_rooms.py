@@ -14,7 +14,8 @@ ROOT = Path(bedrock_pipeline.__file__).parent
 MAY_IMPORT = {
     "errors": set(),
     "settings": set(),
-    "records": {"models", "intake"},
+    "kernel": {"models"},
+    "records": {"kernel", "models", "intake"},
     "models": {"settings", "records"},
     "intake": {"records"},
     "pipeline": {"settings", "records", "models", "intake"},

@@ -10,7 +10,7 @@ from typing import Self
 
 import psutil
 
-_SECONDS = 0.05
+_SECONDS = 0.1
 
 
 class Measured:
@@ -18,7 +18,7 @@ class Measured:
 
     Attributes:
         seconds: from the block's beginning to its end.
-        peak_bytes: sampled twenty times a second.
+        peak_bytes: sampled ten times a second.
     """
 
     def __init__(self) -> None:

@@ -43,7 +43,7 @@ class ParquetSource:
 def _batches(
     file: pq.ParquetFile, name: str, first: str, columns: list[str], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    batches = file.iter_batches(rows_of_a_batch(file.metadata), columns=columns)
+    batches = file.iter_batches(rows_of_a_batch(file.metadata), columns=columns, use_threads=False)
     while True:
         try:
             batch = next(batches, None)

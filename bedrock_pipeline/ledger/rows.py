@@ -29,7 +29,7 @@ class InputFile:
     uri: str
     records: int
     bytes: int
-    sha256: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)

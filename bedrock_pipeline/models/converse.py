@@ -31,7 +31,7 @@ class Converse(Family):
         stop_reason=("stopReason",),
         input_tokens=("usage", "inputTokens"),
         output_tokens=("usage", "outputTokens"),
-        unless=(b'"toolUse"',),
+        unless=(b"toolUse",),
     )
 
     def owns(self, model: str) -> bool:  # noqa: ARG002  # the interface's

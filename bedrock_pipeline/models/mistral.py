@@ -16,7 +16,7 @@ class Mistral(Family):
         stop_reason=("outputs", ONLY, "stop_reason"),
         input_tokens=("usage", "prompt_tokens"),
         output_tokens=("usage", "completion_tokens"),
-        unless=(b'"choices"',),
+        unless=(b"choices",),
     )
 
     def owns(self, model: str) -> bool:

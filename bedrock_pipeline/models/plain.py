@@ -22,7 +22,7 @@ class Plain:
         input_tokens: may be missing.
         output_tokens: may be missing.
         block_type: must be `text`; None where blocks have no type.
-        unless: JSON in an output that makes it something else.
+        unless: keys that make an output something else, wherever in it they stand.
     """
 
     text: Path

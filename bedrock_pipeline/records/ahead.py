@@ -7,13 +7,14 @@ threads run meanwhile, so that two cores are used without a second process.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+_P = ParamSpec("_P")
 
 
-def ahead(items: Iterator[_T], depth: int = 2) -> Iterator[_T]:
+def ahead(items: Iterator[_T], depth: int = 4) -> Iterator[_T]:
     """The same items, taken in a thread of their own, up to `depth` before they are asked for."""
     end = object()
     with ThreadPoolExecutor(1) as reader:
@@ -31,7 +32,28 @@ def in_order(work: Callable[[_T], _R], items: Iterable[_T], workers: int) -> Ite
         pending: deque[Future[_R]] = deque()
         for item in items:
             pending.append(pool.submit(work, item))
-            if len(pending) > workers:
+            if len(pending) > workers + 3:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+class Behind:
+    """Work that a thread of its own does in order, at most `depth` pieces behind whoever asks for it."""
+
+    def __init__(self, depth: int = 8) -> None:
+        self._depth = depth
+        self._pool = ThreadPoolExecutor(1)
+        self._pending: deque[Future[object]] = deque()
+
+    def do(self, work: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> None:
+        """Ask for a piece of work; an error of an earlier one is raised here or at `finish`."""
+        self._pending.append(self._pool.submit(work, *args, **kwargs))
+        if len(self._pending) > self._depth:
+            self._pending.popleft().result()
+
+    def finish(self) -> None:
+        """Wait for all of it."""
+        self._pool.shutdown()
+        while self._pending:
+            self._pending.popleft().result()

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bedrock_pipeline.kernel import library, odd_ids
 from bedrock_pipeline.records.encode import RequestTemplate
 from bedrock_pipeline.records.forked import is_forked
 from bedrock_pipeline.records.ids import record_id_of, wire_id
@@ -32,7 +33,7 @@ def record_ids(column: pa.Array) -> tuple[pa.Array, dict[int, str]]:
     """
     column = _plain(column)
     texts = _as_strings(column)
-    odd = range(len(column)) if texts is None else _rows_where(pc.invert(_is_ordinary(texts)))
+    odd = np.arange(len(column)) if texts is None else _odd_ids(texts)
     if not len(odd):
         return texts, {}
     ids: list[str | None] = [None] * len(column) if texts is None else texts.to_pylist()
@@ -62,9 +63,7 @@ def _objects_one_by_one(texts: pa.Table) -> Iterator[Any]:
 
 def wire_ids(record_ids: pa.Array) -> pa.Array:
     """The ids under which records travel; none of them needs escaping in JSON."""
-    odd = _rows_where(
-        pc.or_(pc.invert(_is_ordinary(record_ids)), pc.match_substring_regex(record_ids, _LIKE_A_HASH))
-    )
+    odd = _odd_ids(record_ids)
     if not len(odd):
         return record_ids
     ids = record_ids.to_pylist()
@@ -138,12 +137,13 @@ def _as_strings(column: pa.Array) -> pa.Array | None:
     return None
 
 
-def _is_ordinary(texts: pa.Array) -> pa.Array:
-    return pc.fill_null(pc.match_substring_regex(texts, _ORDINARY), False)  # noqa: FBT003  # Arrow's parameter
-
-
-def _rows_where(mask: pa.Array) -> npt.NDArray[np.int64]:
-    return np.flatnonzero(mask.to_numpy(zero_copy_only=False))
+def _odd_ids(texts: pa.Array) -> npt.NDArray[np.int64]:
+    """Rows that hold no id, or one that does not travel under its own name for sure."""
+    if kernel := library():
+        return odd_ids(kernel, texts)
+    fits, hashed = (pc.match_substring_regex(texts, pattern) for pattern in (_ORDINARY, _LIKE_A_HASH))
+    ordinary = pc.fill_null(pc.and_not(fits, hashed), False)  # noqa: FBT003  # Arrow's parameter
+    return np.flatnonzero(~ordinary.to_numpy(zero_copy_only=False))
 
 
 def _doubtful(column: pa.Array) -> Any:

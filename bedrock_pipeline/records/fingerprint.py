@@ -6,22 +6,23 @@ values, and of the values themselves, each in the order of the rows. A value is 
 nested or of a rare type.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+from blake3 import blake3
 
 
 @dataclass(slots=True)
 class _Streams:
-    nulls: Any = field(default_factory=hashlib.sha256)
-    lengths: Any = field(default_factory=hashlib.sha256)
-    values: Any = field(default_factory=hashlib.sha256)
+    nulls: Any = field(default_factory=blake3)
+    lengths: Any = field(default_factory=blake3)
+    values: Any = field(default_factory=blake3)
 
 
 class Fingerprint:
@@ -43,7 +44,7 @@ class Fingerprint:
 
     def hexdigest(self) -> str:
         """32 hexadecimal characters over everything so far."""
-        whole = hashlib.sha256(repr(self._purpose).encode())
+        whole = blake3(repr(self._purpose).encode())
         for name, streams in sorted(self._columns.items()):
             whole.update(repr(name).encode())
             for stream in (streams.nulls, streams.lengths, streams.values):
@@ -53,14 +54,18 @@ class Fingerprint:
     def _add(self, name: str, column: pa.Array) -> None:
         kind, values = _simple(column)
         streams = self._columns.setdefault((name, kind), _Streams())
-        streams.nulls.update(column.is_null().to_numpy(zero_copy_only=False))
+        streams.nulls.update(_bytes(column.is_null().to_numpy(zero_copy_only=False)))
         if pa.types.is_large_binary(values.type):
             offsets = np.frombuffer(values.buffers()[1], np.int64, len(values) + 1, values.offset * 8)
-            streams.lengths.update(np.diff(offsets))
+            streams.lengths.update(_bytes(np.diff(offsets)))
             data = values.buffers()[2]
             streams.values.update(memoryview(data)[offsets[0] : offsets[-1]] if data else b"")
         else:
-            streams.values.update(np.ascontiguousarray(values.to_numpy(zero_copy_only=False)))
+            streams.values.update(_bytes(np.ascontiguousarray(values.to_numpy(zero_copy_only=False))))
+
+
+def _bytes(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    return values.view(np.uint8)
 
 
 def _simple(column: pa.Array) -> tuple[str, pa.Array]:
@@ -83,4 +88,4 @@ def _as_json(column: pa.Array) -> Iterator[bytes]:
 
 
 def _as_text(value: Any) -> str:
-    return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else str(value)
+    return blake3(value).hexdigest() if isinstance(value, bytes) else str(value)

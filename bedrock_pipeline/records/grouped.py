@@ -10,16 +10,21 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.records.ahead import Behind
+
 #: Bytes of a row group before compression, about.
 GROUP_BYTES = 16_000_000
 
 
 class GroupedWriter:
-    """Writes a parquet file, compressed by zstd."""
+    """Writes a parquet file, compressed by zstd in a thread of its own."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path = path
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        # Where all values differ, looking for the same again is in vain.
+        alike = [name for name in schema.names if name != "record_id"]
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=alike)
+        self._behind = Behind(depth=1)
         self._waiting: list[pa.RecordBatch] = []
         self._bytes = 0
 
@@ -33,6 +38,7 @@ class GroupedWriter:
     def close(self) -> None:
         """Complete the file."""
         self._flush()
+        self._behind.finish()
         self._writer.close()
 
     def __enter__(self) -> Self:
@@ -45,5 +51,5 @@ class GroupedWriter:
 
     def _flush(self) -> None:
         if self._waiting:
-            self._writer.write_table(pa.Table.from_batches(self._waiting).combine_chunks())
+            self._behind.do(self._writer.write_table, pa.Table.from_batches(self._waiting))
         self._waiting, self._bytes = [], 0

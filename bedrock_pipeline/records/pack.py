@@ -4,7 +4,6 @@ What belongs here: where one chunk and one file of it ends and the next begins, 
 folder.
 """
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -15,8 +14,10 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from blake3 import blake3
 
 from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.records.ahead import Behind
 from bedrock_pipeline.records.block import Block, Ends, index_schema
 from bedrock_pipeline.records.grouped import GroupedWriter
 from bedrock_pipeline.records.limits import Limits
@@ -51,7 +52,7 @@ class PackedFile:
     path: Path
     records: int
     bytes: int
-    sha256: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +75,26 @@ class PackedChunk:
 
 
 class _File:
-    """A file that is being written and hashed."""
+    """A file that is being written, and hashed by a thread of its own."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.records = self.bytes = 0
         self._stream = path.open("wb", buffering=0)
-        self._digest = hashlib.sha256()
+        self._digest = blake3()
+        self._hashing = Behind()
 
     def add(self, block: Block) -> None:
+        self._hashing.do(self._digest.update, block.data)
         rest = block.data
         while rest:  # the system may take less than it is given
             rest = rest[self._stream.write(rest) :]
-        self._digest.update(block.data)
         self.records += block.records
         self.bytes += len(block.data)
 
     def finish(self) -> PackedFile:
         self._stream.close()
+        self._hashing.finish()
         return PackedFile(self.path, self.records, self.bytes, self._digest.hexdigest())
 
 
@@ -147,17 +150,18 @@ class _Draft:
 
     def take_apart(self) -> Iterator[Block]:
         """Its lines again; its files are gone afterwards."""
+        index = self._finished_index()
         ends, files = self.ends, [file.finish().path for file in self._files]
         rows = max(1, self.records * _MOVE_BYTES // max(self.bytes, 1))
-        with ExitStack() as streams, pq.ParquetFile(self._finished_index()) as index:
+        with ExitStack() as streams, pq.ParquetFile(index) as read:
             opened: list[BinaryIO] = [streams.enter_context(file.open("rb")) for file in files]
             first = start = 0  # byte and record
-            for batch in index.iter_batches(rows):
+            for batch in read.iter_batches(rows):
                 stop = start + batch.num_rows
                 last = int(ends[stop - 1])
                 yield Block(batch, memoryview(_read(opened, last - first)), ends[start:stop] - first)
                 first, start = last, stop
-        for file in (*files, self._index.path):
+        for file in (*files, index):
             file.unlink()
 
     def _finished_index(self) -> Path:
@@ -165,8 +169,8 @@ class _Draft:
         return self._index.path
 
     def finish(self, sequence: int) -> PackedChunk:
-        files = tuple(file.finish() for file in self._files)
         index = self._finished_index()
+        files = tuple(file.finish() for file in self._files)
         return PackedChunk(sequence, files, index, self.records, self.bytes, _content_hash(files))
 
 
@@ -249,5 +253,5 @@ def _read(streams: list[BinaryIO], size: int) -> bytes:
 def _content_hash(files: tuple[PackedFile, ...]) -> str:
     """One file's own hash; of several, the hash of theirs."""
     if len(files) == 1:
-        return files[0].sha256
-    return hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()
+        return files[0].digest
+    return blake3("".join(file.digest for file in files).encode()).hexdigest()

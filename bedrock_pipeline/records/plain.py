@@ -1,12 +1,12 @@
 """Ordinary answers, many at a time.
 
-What belongs here: from lines to columns by the paths that a family declares (`models.plain`), with Arrow's JSON reader
-over what follows `"modelOutput"`, so that the request, which every line repeats, is not parsed. A line that does not
-fit in every respect is left for the careful way (`records.results`).
+What belongs here: from lines to columns by the paths that a family declares (`models.plain`): by the kernel, or where
+there is none by Arrow's JSON reader over what follows `"modelOutput"`, so that the request, which every line repeats,
+is not parsed. A line that does not fit in every respect is left for the careful way (`records.results`).
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +16,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pa_json
 
+from bedrock_pipeline.kernel import MOST_BYTES, AnswerReader, Answers, library
 from bedrock_pipeline.models.plain import ONLY, Path, Plain
+from bedrock_pipeline.records.columns import not_utf8
+from bedrock_pipeline.records.lines import Lines
 
 _OUTPUT = "modelOutput"
 # A quote inside of a string has a backslash before it, so this is a name.
 _KEY = f'"{_OUTPUT}":'.encode()
 # Some services write the id first, others last.
 _ID_FIRST = re.compile(rb'\{"recordId":\s*"[^"\\]*",')
-#: Lines that are read at once, at the most.
-BLOCK_LINES = 4096
-_BYTES = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class PlainAnswers:
     """Answers that are nothing but text, as columns of one length.
 
     Attributes:
-        lines: which of the lines they are.
+        lines: which of the lines they are, by number.
         wire_ids: text.
         texts: text, never null.
         stop_reasons: text or null.
@@ -55,26 +55,45 @@ class PlainAnswers:
         return PlainAnswers(self.lines[places], *(column.take(at) for column in columns))
 
 
-def line_blocks(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Lines in runs of bounded number and size."""
-    block: list[bytes] = []
-    size = 0
-    for line in lines:
-        block.append(line)
-        size += len(line)
-        if size >= _BYTES or len(block) == BLOCK_LINES:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
-
-
 class PlainReader:
-    """Reads the plain answers among lines."""
+    """Reads the plain answers among lines.
+
+    Args:
+        plain: where they have what.
+    """
+
+    def __init__(self, plain: Plain) -> None:
+        kernel = library()
+        self._kernel = AnswerReader(kernel, plain) if kernel else None
+        self._arrow = _ArrowReader(plain)
+
+    def read(self, data: memoryview) -> Iterator[tuple[Lines, PlainAnswers | None]]:
+        """The lines of a buffer, in one or more runs, and the plain answers among each; None where there is none."""
+        if self._kernel and len(data) <= MOST_BYTES:
+            for start, found in self._kernel.read(data):
+                yield Lines(data[start : start + int(found.ends[-1])], found.ends), _valid(found)
+        else:
+            lines = Lines.of(data)
+            yield lines, self._arrow.read(lines)
+
+
+def _valid(found: Answers) -> PlainAnswers | None:
+    """Those whose text is UTF-8."""
+    columns = found.ids, found.texts, found.stop_reasons, found.input_tokens, found.output_tokens
+    answers = PlainAnswers(found.lines, *columns)
+    broken = not_utf8(pa.RecordBatch.from_arrays(list(columns[:3]), ["id", "text", "stop_reason"]))
+    if broken:
+        answers = answers.take(np.delete(np.arange(len(found.lines)), broken))
+    return answers if len(answers.lines) else None
+
+
+class _ArrowReader:
+    """The way without the kernel."""
 
     def __init__(self, plain: Plain) -> None:
         self._plain = plain
-        self._unless = re.compile(b"|".join(map(re.escape, plain.unless))) if plain.unless else None
+        unless = b"|".join(b'"%b"' % re.escape(name) for name in plain.unless)
+        self._unless = re.compile(unless) if unless else None
         paths = [plain.text, plain.stop_reason, *([plain.block_type] if plain.block_type else [])]
         tree: dict[str, Any] = {}
         for path, kind in (
@@ -88,8 +107,8 @@ class PlainReader:
             explicit_schema=pa.schema(fields), unexpected_field_behavior="ignore"
         )
 
-    def read(self, lines: Sequence[bytes]) -> PlainAnswers | None:
-        """The plain answers among lines; None where there is none."""
+    def read(self, lines: Iterable[bytes]) -> PlainAnswers | None:
+        """The plain answers among lines."""
         numbers, outputs = [], []
         for number, line in enumerate(lines):
             output = self._output(line)

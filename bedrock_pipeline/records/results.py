@@ -7,28 +7,40 @@ what becomes of a record without one.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bedrock_pipeline.models import Answer
+from bedrock_pipeline.models import Answer, Family
 from bedrock_pipeline.records.accounting import Accounting, ChunkFacts
 from bedrock_pipeline.records.ahead import ahead, in_order
 from bedrock_pipeline.records.costs import costs_of
 from bedrock_pipeline.records.ids import wire_id
 from bedrock_pipeline.records.leftovers import LeftoverWriter
-from bedrock_pipeline.records.outcomes import MalformedError, Outcome, RecordError, read_line
-from bedrock_pipeline.records.plain import BLOCK_LINES, PlainAnswers, PlainReader, line_blocks
+from bedrock_pipeline.records.lines import Lines
+from bedrock_pipeline.records.outcomes import (
+    MalformedError,
+    Outcome,
+    RecordError,
+    read_line,
+    vector_length,
+)
+from bedrock_pipeline.records.plain import PlainAnswers, PlainReader
 from bedrock_pipeline.records.result_columns import carried, outcome_batch, plain_batch, result_schema
 
 #: Threads that read plain answers.
 WORKERS = 2
+# Lines that are looked at to learn the length of the vectors.
+_LOOK = 1000
+# Errors that are given out at once.
+_PENDING = 4096
 
 
 def rows(
-    lines: Iterable[bytes],
+    lines: Iterable[memoryview],
     index: pa.Table,
     facts: ChunkFacts,
     accounting: Accounting,
@@ -40,7 +52,7 @@ def rows(
     The first answer of a record counts; an answer beats an error, whichever comes first.
 
     Args:
-        lines: lines of all output files, in any order.
+        lines: buffers of lines of all output files (`records.lines`), in any order.
         index: the chunk's index: `record_id`, in later rounds `wire_id` and `origin`, and carried columns; rows
             beyond `accounting.records` are filler records, which give no rows.
         facts: what all rows share.
@@ -56,12 +68,12 @@ def rows(
 
 
 def rows_of_lines(
-    lines: Iterable[bytes], facts: ChunkFacts, accounting: Accounting, dimension: int | None
+    lines: Iterable[memoryview], facts: ChunkFacts, accounting: Accounting, dimension: int | None
 ) -> Iterator[pa.RecordBatch]:
     """Batches of results where there is no index: a row for every line that tells its record, in their order.
 
     Args:
-        lines: lines of output files.
+        lines: buffers of lines of output files.
         facts: what all rows share.
         accounting: counted up while rows are given out; `records` too.
         dimension: length of the vectors; None where answers are none.
@@ -89,18 +101,31 @@ def rows_of_lines(
     accounting.answered = accounting.records - accounting.final_errors
 
 
-def _read(lines: Iterable[bytes], facts: ChunkFacts) -> Iterator[tuple[list[bytes], PlainAnswers | None]]:
+def dimension_of(lines: Iterable[memoryview], family: Family) -> tuple[int | None, Iterator[memoryview]]:
+    """The length of the vectors that lines answer with, None where the first thousand have none; and the same lines."""
+    rest, looked_at, seen = iter(lines), list[memoryview](), 0
+    while family.embeds and seen < _LOOK and (data := next(rest, None)):
+        looked_at.append(data)
+        some = Lines.of(data)
+        seen += len(some)
+        length = next((length for line in some if (length := vector_length(line, family))), None)
+        if length:
+            return length, chain(looked_at, rest)
+    return None, chain(looked_at, rest)
+
+
+def _read(lines: Iterable[memoryview], facts: ChunkFacts) -> Iterator[tuple[Lines, PlainAnswers | None]]:
     """Runs of lines with the plain answers among them, read ahead."""
     reader = PlainReader(facts.family.plain) if facts.family.plain and facts.only_text else None
 
-    def read(block: list[bytes]) -> tuple[list[bytes], PlainAnswers | None]:
-        return block, reader.read(block) if reader else None
+    def read(data: memoryview) -> list[tuple[Lines, PlainAnswers | None]]:
+        return list(reader.read(data)) if reader else [(Lines.of(data), None)]
 
-    return in_order(read, ahead(line_blocks(lines)), WORKERS)
+    return chain.from_iterable(in_order(read, ahead(iter(lines)), WORKERS))
 
 
 def _read_singly(
-    block: Sequence[bytes],
+    block: Lines,
     plain: PlainAnswers | None,
     facts: ChunkFacts,
     accounting: Accounting,
@@ -153,7 +178,7 @@ class _Join:
         if facts.price is None:
             accounting.cost_usd = accounting.on_demand_cost_usd = None
 
-    def answers(self, block: Sequence[bytes], plain: PlainAnswers | None) -> Iterator[pa.RecordBatch]:
+    def answers(self, block: Lines, plain: PlainAnswers | None) -> Iterator[pa.RecordBatch]:
         """Rows of the answers in a run of lines, in their order."""
         single = self._single(block, plain)
         many, places = self._apart(plain, single)
@@ -189,13 +214,13 @@ class _Join:
                 continue
             accounting.failed(self._ids[row], str(error))
             pending.append((row, replace(outcome, error=error)))
-            if len(pending) == BLOCK_LINES:
+            if len(pending) == _PENDING:
                 yield outcome_batch(pending, self._index, self._facts, self._schema)
                 pending = []
         if pending:
             yield outcome_batch(pending, self._index, self._facts, self._schema)
 
-    def _single(self, block: Sequence[bytes], plain: PlainAnswers | None) -> list[tuple[int, int, Outcome]]:
+    def _single(self, block: Lines, plain: PlainAnswers | None) -> list[tuple[int, int, Outcome]]:
         """Number, row and outcome of the lines that are not plain."""
         found = []
         for number, wire, outcome in _read_singly(

@@ -4,7 +4,6 @@ What belongs here: the order of reading, writing in full, and telling the ledger
 is final, asked again or a problem is decided in `verdict.py`.
 """
 
-import itertools
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,19 +19,16 @@ from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.accounting import Accounting, ChunkFacts, manifest_discrepancies
-from bedrock_pipeline.records.ahead import ahead
 from bedrock_pipeline.records.grouped import GroupedWriter
 from bedrock_pipeline.records.leftovers import LeftoverWriter
-from bedrock_pipeline.records.outcomes import vector_length
+from bedrock_pipeline.records.lines import buffers, buffers_of
 from bedrock_pipeline.records.result_columns import carried, result_schema
-from bedrock_pipeline.records.results import rows
+from bedrock_pipeline.records.results import dimension_of, rows
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import price_of_chunk
 from bedrock_pipeline.stages.request import is_converse, output_folder
 from bedrock_pipeline.stages.verdict import Verdict, verdict_of
 
-#: Lines that are looked at to learn the length of the vectors.
-_LOOK = 1000
 #: A chunk's records that are asked again, beside its parts.
 LEFTOVERS = "leftovers.parquet"
 
@@ -156,9 +152,7 @@ def _write_rows(
     family = family_of(chunk.model_id, converse=converse, name=effective.family)
     with context.objects.random_access(chunk.index_uri) as stream:
         index = pq.read_table(stream)
-    lines = _output_lines(context, chunk)
-    first = list(itertools.islice(lines, _LOOK)) if family.embeds else []
-    dimension = next((length for line in first if (length := vector_length(line, family))), None)
+    dimension, lines = dimension_of(_output_lines(context, chunk), family)
     facts = ChunkFacts(
         family=family,
         model_id=chunk.model_id,
@@ -174,22 +168,21 @@ def _write_rows(
     )
     schema = result_schema(carried(index.schema), dimension, facts.columns)
     with GroupedWriter(part, schema) as writer:
-        batches = rows(itertools.chain(first, lines), index, facts, accounting, dimension, leftovers)
-        for batch in ahead(batches):  # compressed while the next is read
+        for batch in rows(lines, index, facts, accounting, dimension, leftovers):
             writer.add(batch)
     return schema
 
 
-def _output_lines(context: Context, chunk: ChunkRow) -> Iterator[bytes]:
-    """Lines of every output file of the job's folder, or the answers to calls; none where there is neither."""
+def _output_lines(context: Context, chunk: ChunkRow) -> Iterator[memoryview]:
+    """Buffers of lines of every output file of the job's folder, or the answers to calls; none where there is neither."""
     if chunk.mode == "on-demand":
-        yield from context.ledger.calls.lines(chunk.chunk_id)
+        yield from buffers_of(context.ledger.calls.lines(chunk.chunk_id))
     if chunk.job_arn is None or chunk.frozen_request is None:
         return
     for item in context.objects.list(output_folder(chunk.frozen_request, chunk.job_arn)):
         if item.uri.endswith(".jsonl.out"):
             with context.objects.open(item.uri) as stream:
-                yield from stream
+                yield from buffers(stream)
 
 
 def _discrepancies(context: Context, chunk: ChunkRow, accounting: Accounting) -> list[str]:

@@ -16,12 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.intake.source import IntakeBatch, Source
+from bedrock_pipeline.records.ahead import ahead, in_order
 from bedrock_pipeline.records.block import Block, index_schema
 from bedrock_pipeline.records.duplicates import LaterOccurrences, later_occurrences
-from bedrock_pipeline.records.identify import distinct, identified
+from bedrock_pipeline.records.identify import Identified, distinct, identified
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.pack import PackedChunk, pack
-from bedrock_pipeline.records.rejections import RejectionWriter
+from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.records.render import WORKERS, Renderer, rendered
 from bedrock_pipeline.records.snapshot import SnapshotPlan
 from bedrock_pipeline.stages.folders import Place
@@ -94,12 +95,9 @@ class _Run:
         rejected = RejectionWriter(self.folder / "rejected.parquet")
         report = PackFilesReport(0, 0, 0, {})
         ids = self.folder / "ids.parquet"
-        with (
-            ThreadPoolExecutor(max_workers=1) as mover,
-            pq.ParquetWriter(ids, index_schema(pa.schema([])), compression="lz4") as writer,
-        ):
+        with ThreadPoolExecutor(max_workers=1) as mover:
             moving: list[Future[None]] = []
-            for chunk in self._chunks(self._identified(later, ids, writer), rejected, report):
+            for chunk in self._chunks(later, ids, rejected, report):
                 if moving:
                     moving.pop().result()  # at most one chunk waits on disk
                 moving.append(mover.submit(self._put, chunk))
@@ -111,31 +109,63 @@ class _Run:
         self.target.put(rejected.path, "rejected.parquet")
         return report, ids
 
-    def _identified(
-        self, later: LaterOccurrences | None, ids: Path, writer: pq.ParquetWriter
-    ) -> Iterator[IntakeBatch]:
-        plan, count = self.plan, 0
-        for batch in self.source.batches(plan.read):
-            one = identified(batch, plan.template, plan.record_id, plan.kept)
-            first, count = count, count + one.rows.num_rows
-            if later:
-                one = distinct(one, later.of(ids, first, count), derived=plan.record_id is None)
-            else:
-                writer.write_batch(one.rows.select(["record_id"]))
-            yield IntakeBatch(one.rows, one.positions, [*batch.rejected, *one.rejected])
-
     def _chunks(
-        self, batches: Iterator[IntakeBatch], rejected: RejectionWriter, report: PackFilesReport
+        self, later: LaterOccurrences | None, ids: Path, rejected: RejectionWriter, report: PackFilesReport
     ) -> Iterator[PackedChunk]:
         """The chunks; types of carried columns are those of the first batch."""
+        batches = self.source.batches(self.plan.read)
         first = next(batches, None)
         schema = first.rows.schema if first else pa.schema([])
         carried = [name for name in self.plan.carry if name != "record_id" and first]
         carry = pa.schema([schema.field(name) for name in carried])
         renderer = Renderer(self.plan.template, carry, self.limits)
         every = chain([first] if first else [], batches)
-        blocks = self._counted(rendered(every, renderer, rejected, self.workers), report)
-        yield from pack(blocks, self.limits, carry, self.folder)
+        blocks = (
+            self._distinct(every, renderer, rejected, later, ids)
+            if later
+            else self._named(every, renderer, rejected, ids)
+        )
+        yield from pack(self._counted(blocks, report), self.limits, carry, self.folder)
+
+    def _named(
+        self, batches: Iterator[IntakeBatch], renderer: Renderer, rejected: RejectionWriter, ids: Path
+    ) -> Iterator[Block]:
+        """The first pass: every row under its record id; these are written down."""
+
+        def work(batch: IntakeBatch) -> tuple[pa.RecordBatch, Block, list[Rejection]]:
+            one = self._identified(batch)
+            block, rejections = renderer.block(one.rows, one.positions)
+            return one.rows.select(["record_id"]), block, [*batch.rejected, *one.rejected, *rejections]
+
+        schema = index_schema(pa.schema([]))
+        with pq.ParquetWriter(ids, schema, compression="lz4", use_dictionary=False) as writer:
+            for names, block, rejections in in_order(work, ahead(batches), self.workers):
+                writer.write_batch(names)
+                rejected.add(*rejections)
+                yield block
+
+    def _distinct(
+        self,
+        batches: Iterator[IntakeBatch],
+        renderer: Renderer,
+        rejected: RejectionWriter,
+        later: LaterOccurrences,
+        ids: Path,
+    ) -> Iterator[Block]:
+        """The second pass: every row whose record id did not occur before."""
+
+        def kept() -> Iterator[IntakeBatch]:
+            count = 0
+            for batch in batches:
+                one = self._identified(batch)
+                first, count = count, count + one.rows.num_rows
+                one = distinct(one, later.of(ids, first, count), derived=self.plan.record_id is None)
+                yield IntakeBatch(one.rows, one.positions, [*batch.rejected, *one.rejected])
+
+        return rendered(kept(), renderer, rejected, self.workers)
+
+    def _identified(self, batch: IntakeBatch) -> Identified:
+        return identified(batch, self.plan.template, self.plan.record_id, self.plan.kept)
 
     def _counted(self, blocks: Iterator[Block], report: PackFilesReport) -> Iterator[Block]:
         for block in blocks:

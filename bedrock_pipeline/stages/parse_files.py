@@ -4,10 +4,9 @@ What belongs here: finding the files, reading and writing, for the command `pars
 a chunk's.
 """
 
-import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,16 +15,11 @@ import pyarrow.parquet as pq
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.records.accounting import Accounting, ChunkFacts
-from bedrock_pipeline.records.ahead import ahead
 from bedrock_pipeline.records.grouped import GroupedWriter
-from bedrock_pipeline.records.outcomes import vector_length
-from bedrock_pipeline.records.plain import line_blocks
+from bedrock_pipeline.records.lines import buffers
 from bedrock_pipeline.records.result_columns import carried, result_schema
-from bedrock_pipeline.records.results import rows, rows_of_lines
+from bedrock_pipeline.records.results import dimension_of, rows, rows_of_lines
 from bedrock_pipeline.stages.folders import LocalFolder, S3Folder
-
-#: Lines that are looked at to learn the length of the vectors.
-_LOOK = 1000
 
 
 class NoOutputError(BedrockPipelineError):
@@ -59,18 +53,19 @@ def parse_files(
         NoOutputError: a file or folder does not exist.
     """
     found = [file for one in files for file in _found(one, objects)]
-    read = _Counted(progress)
-    first = itertools.islice(_lines(found[:1], objects, _Counted()), _LOOK) if facts.family.embeds else ()
-    dimension = next((length for line in first if (length := vector_length(line, facts.family))), None)
+    read = _Read()
+    dimension, _ = dimension_of(_lines(found[:1], objects, _Read()), facts.family)
     table = _table(index, objects) if index else None
     accounting = Accounting(table.num_rows if table else 0)
     schema = result_schema(carried(table.schema) if table else pa.schema([]), dimension, facts.columns)
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
         part = Path(folder) / "part.parquet"
         with GroupedWriter(part, schema) as writer:
-            for batch in ahead(_batches(found, facts, objects, table, accounting, dimension, read)):
+            for batch in _batches(found, facts, objects, table, accounting, dimension, read):
                 writer.add(batch)
+                progress(accounting.lines, read.bytes)
         _put(part, out, objects)
+    progress(accounting.lines, read.bytes)
     return accounting
 
 
@@ -81,7 +76,7 @@ def _batches(
     index: pa.Table | None,
     accounting: Accounting,
     dimension: int | None,
-    read: "_Counted",
+    read: "_Read",
 ) -> Iterator[pa.RecordBatch]:
     if index is not None:
         named = replace(facts, chunk_key=files[0].rpartition("/")[2])
@@ -92,26 +87,19 @@ def _batches(
         yield from rows_of_lines(_lines([file], objects, read), named, accounting, dimension)
 
 
-class _Counted:
-    """Counts lines and bytes, and tells from time to time."""
+@dataclass(slots=True)
+class _Read:
+    """How much was read."""
 
-    def __init__(self, progress: Callable[[int, int], None] = lambda _records, _bytes: None) -> None:
-        self._progress = progress
-        self._lines = self._bytes = 0
-
-    def each(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        """The same lines."""
-        for block in line_blocks(lines):
-            yield from block
-            self._lines += len(block)
-            self._bytes += sum(map(len, block))
-            self._progress(self._lines, self._bytes)
+    bytes: int = 0
 
 
-def _lines(files: Sequence[str], objects: S3Objects, read: _Counted) -> Iterator[bytes]:
+def _lines(files: Sequence[str], objects: S3Objects, read: _Read) -> Iterator[memoryview]:
     for file in files:
-        with objects.open(file) if file.startswith("s3://") else Path(file).open("rb") as stream:
-            yield from read.each(stream)
+        with objects.open(file) if file.startswith("s3://") else Path(file).open("rb", buffering=0) as stream:
+            for data in buffers(stream):
+                yield data
+                read.bytes += len(data)
 
 
 def _found(location: str, objects: S3Objects) -> list[str]:

@@ -73,7 +73,7 @@ class ChunkUploader:
         for number, file in enumerate(chunk.files):
             uri = f"{folder}/{number:05}.jsonl"
             objects.upload(file.path, uri)
-            files.append(InputFile(uri, file.records, file.bytes, file.sha256))
+            files.append(InputFile(uri, file.records, file.bytes, file.digest))
             file.path.unlink()
         origins, fillers = _origins(chunk), _fillers(chunk) if self.padded else 0
         objects.upload(chunk.index, f"{base}/index.parquet")

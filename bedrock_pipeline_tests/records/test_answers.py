@@ -17,6 +17,7 @@ from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema,
 from bedrock_pipeline.pipeline import DatasetRequestError, Pipeline
 from bedrock_pipeline.records.accounting import Accounting, ChunkFacts, manifest_discrepancies
 from bedrock_pipeline.records.answers import AnswerColumns
+from bedrock_pipeline.records.lines import buffers_of
 from bedrock_pipeline.records.results import rows
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -197,7 +198,7 @@ def test_invalid_answers_are_counted_with_their_tokens_and_a_valid_one_beats_the
     accounting = Accounting(3)
     lines = [line("a", {"n": 1}), line("b", {}), line("c", {}), line("c", {"n": 2})]
     batch = pa.Table.from_batches(
-        rows(lines, pa.table({"record_id": ["a", "b", "c"]}), facts, accounting, None)
+        rows(buffers_of(lines), pa.table({"record_id": ["a", "b", "c"]}), facts, accounting, None)
     )
     found = {row["record_id"]: row for row in batch.to_pylist()}
     assert {key: (row["n"], row["error_code"], row["input_tokens"]) for key, row in found.items()} == {

@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bedrock_pipeline.kernel import read as kernel_read
+from bedrock_pipeline.kernel.library import SWITCH
 from bedrock_pipeline.models import Family, family_of
 from bedrock_pipeline.models.prices import Price, Rate
-from bedrock_pipeline.records import plain as room
+from bedrock_pipeline.records import lines as room
 from bedrock_pipeline.records.accounting import Accounting, ChunkFacts
 from bedrock_pipeline.records.costs import costs_of
+from bedrock_pipeline.records.lines import buffers_of
 from bedrock_pipeline.records.plain import PlainReader
 from bedrock_pipeline.records.results import rows
 
@@ -111,7 +114,8 @@ def collected(
     accounting = Accounting(4)
     index = pa.table({"record_id": ["r1", "r2", "r3", "missing"], "n": [1, 2, 3, 4]})
     facts = ChunkFacts(family, "m", "d--00000", "arn", 1, ("missing", "no line"), careful, price=PRICE)
-    found = [row for batch in rows(lines, index, facts, accounting, None) for row in batch.to_pylist()]
+    buffers = buffers_of(lines)
+    found = [row for batch in rows(buffers, index, facts, accounting, None) for row in batch.to_pylist()]
     for row in found:
         row.pop("raw_output")
     return found, accounting
@@ -126,9 +130,12 @@ def test_the_rows_are_those_of_the_careful_way(name: str, data: st.DataObject) -
     assert family.plain is not None
     wanted = collected(lines, family, careful=True)
     assert collected(lines, family, careful=False) == wanted
-    size = data.draw(st.integers(1, 5))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "BLOCK_LINES", size)
+        patch.setattr(room, "BUFFER_BYTES", data.draw(st.integers(1, 2000)))
+        patch.setattr(kernel_read, "MOST_LINES", data.draw(st.integers(1, 5)))
+        assert collected(lines, family, careful=False) == wanted
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SWITCH, "off")
         assert collected(lines, family, careful=False) == wanted
 
 
@@ -141,21 +148,27 @@ def ordinary(record_id: str, text: str) -> bytes:
     return orjson.dumps({"modelInput": {"a": 1}, "modelOutput": output, "recordId": record_id}) + b"\n"
 
 
-def test_what_is_plain_is_read_as_such_and_one_odd_line_costs_no_other() -> None:
+@pytest.mark.parametrize("kernel", ["on", "off"])
+def test_what_is_plain_is_read_as_such_and_one_odd_line_costs_no_other(
+    kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, kernel)
     family = family_of(MODELS["claude"])
     assert family.plain is not None
     lines = [ordinary(f"r{number}", f"text {number}") for number in range(100)]
     lines[37] = lines[37].replace(b'"text 37"', b'"\\ud83d"')
     lines[70] = b"null\n"
     lines[71] = lines[71].replace(b"text 71", b"\xff")
-    found = PlainReader(family.plain).read(lines)
+    [(_, found)] = PlainReader(family.plain).read(memoryview(b"".join(lines)))
     assert found is not None
     assert found.lines.tolist() == [number for number in range(100) if number not in (37, 70, 71)]
     assert found.texts[3].as_py() == "text 3"
 
 
-def test_every_declared_path_is_where_the_family_reads() -> None:
+@pytest.mark.parametrize("kernel", ["on", "off"])
+def test_every_declared_path_is_where_the_family_reads(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A family whose plain answers are never read as plain would be slow, and nothing else would tell."""
+    monkeypatch.setenv(SWITCH, kernel)
     seen = random.Random(1)
     for name, model in MODELS.items():
         family = family_of(model)
@@ -168,7 +181,8 @@ def test_every_declared_path_is_where_the_family_reads() -> None:
             "mistral": {"outputs": [{"text": text}]},
         }
         output = shapes[name]
-        found = PlainReader(family.plain).read([orjson.dumps({"modelOutput": output, "recordId": "r"})])
+        line = orjson.dumps({"modelOutput": output, "recordId": "r"})
+        [(_, found)] = PlainReader(family.plain).read(memoryview(line))
         assert found is not None
         assert found.texts.to_pylist() == [family.answer(output).text] == [text]
 

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_pipeline.intake import ArrowSource
+from bedrock_pipeline.kernel.library import SWITCH
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.records.ahead import ahead, in_order
 from bedrock_pipeline.records.block import block_of, blocks_of, lines_of
@@ -100,15 +101,18 @@ def test_a_block_has_the_bytes_of_single_lines(
     limits = Limits(min_records=1, max_file_bytes=most)
     rows = [{"record_id": one, "t": text, "n": number} for one, text, number in cells]
     schema = pa.schema([("record_id", pa.string()), ("t", pa.string()), ("n", pa.int64())])
-    block, rejected = Renderer(template, _CARRY, limits).block(
-        pa.RecordBatch.from_pylist(rows, schema), range(len(rows))
-    )
     lines, expected = row_by_row(template, rows, limits)
-    assert bytes(block.data) == b"".join(lines)
-    assert [one.data for one in lines_of([block])] == lines
-    assert [one.position for one in rejected] == expected
     kept = [row for number, row in enumerate(rows) if number not in expected]
-    assert block.index.to_pylist() == [{"record_id": row["record_id"], "n": row["n"]} for row in kept]
+    for kernel in ("on", "off"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(SWITCH, kernel)
+            block, rejected = Renderer(template, _CARRY, limits).block(
+                pa.RecordBatch.from_pylist(rows, schema), range(len(rows))
+            )
+        assert bytes(block.data) == b"".join(lines)
+        assert [one.data for one in lines_of([block])] == lines
+        assert [one.position for one in rejected] == expected
+        assert block.index.to_pylist() == [{"record_id": row["record_id"], "n": row["n"]} for row in kept]
 
 
 @pytest.mark.parametrize(
@@ -127,9 +131,15 @@ def test_a_block_has_the_bytes_of_single_lines(
     ],
 )
 @pytest.mark.parametrize("null_text", [None, "(none)"])
+@pytest.mark.parametrize("kernel", ["on", "off"])
 def test_columns_of_every_type_read_as_single_cells(
-    values: list[Any], kind: pa.DataType, null_text: str | None
+    values: list[Any],
+    kind: pa.DataType,
+    null_text: str | None,
+    kernel: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv(SWITCH, kernel)
     rows = pa.RecordBatch.from_arrays(
         [pa.array([f"r{number}" for number in range(len(values))]), pa.array(values, kind)],
         names=["record_id", "t"],
@@ -162,12 +172,16 @@ def test_ten_megabytes_in_one_cell() -> None:
 
 @given(st.lists(st.none() | ids | ugly, max_size=20))
 def test_ids_of_a_column_are_those_of_its_cells(values: list[str | None]) -> None:
-    found, reasons = record_ids(pa.array(values, pa.string()))
     single = [record_id_of(value) for value in values]
-    assert found.to_pylist() == [one for one, _ in single]
-    assert reasons == {row: reason for row, (_, reason) in enumerate(single) if reason}
-    kept = found.drop_null()
-    assert wire_ids(kept).to_pylist() == [wire_id(one) for one in kept.to_pylist()]
+    for kernel in ("on", "off"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(SWITCH, kernel)
+            found, reasons = record_ids(pa.array(values, pa.string()))
+            kept = found.drop_null()
+            wire = wire_ids(kept)
+        assert found.to_pylist() == [one for one, _ in single]
+        assert reasons == {row: reason for row, (_, reason) in enumerate(single) if reason}
+        assert wire.to_pylist() == [wire_id(one) for one in kept.to_pylist()]
 
 
 @pytest.mark.parametrize("values", [[1, None, -5], [1.0, math.nan], [b"x", None], [["a"]], [True]])
@@ -225,8 +239,12 @@ def test_single_lines_and_blocks_are_turned_into_each_other() -> None:
     assert b"".join(one.data for one in again) == bytes(block.data)
 
 
-def test_a_forked_process_gives_the_same_and_waits_for_no_thread(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kernel", ["on", "off"])
+def test_a_forked_process_gives_the_same_and_waits_for_no_thread(
+    kernel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Polars has its threads in this process by now; in the other it has none."""
+    monkeypatch.setenv(SWITCH, kernel)
     texts = [*_CASES, None]
     rows = pa.RecordBatch.from_pydict({"record_id": [str(n) for n in range(len(texts))], "t": texts})
     template = RequestTemplate(CLAUDE, prompt="<{{ t }}>", model_input=None, null_text="-")

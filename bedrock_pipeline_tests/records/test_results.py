@@ -15,6 +15,7 @@ from bedrock_pipeline.models import family_of
 from bedrock_pipeline.models.prices import Price, Rate
 from bedrock_pipeline.records.accounting import Accounting, ChunkFacts, manifest_discrepancies
 from bedrock_pipeline.records.ids import wire_id
+from bedrock_pipeline.records.lines import buffers_of
 from bedrock_pipeline.records.outcomes import vector_length
 from bedrock_pipeline.records.results import rows
 
@@ -60,7 +61,7 @@ def test_every_record_ends_once_whatever_the_lines(
     random.Random(seed).shuffle(lines)
     index = pa.table({"record_id": ids, "carried": list(range(len(ids)))})
     accounting = Accounting(len(ids))
-    batches = list(rows(lines, index, facts(), accounting, None))
+    batches = list(rows(buffers_of(lines), index, facts(), accounting, None))
     found = {row["record_id"]: row for batch in batches for row in batch.to_pylist()}
     assert sum(batch.num_rows for batch in batches) == len(ids) == len(found)
     for number, (record_id, outcome) in enumerate(zip(ids, outcomes, strict=True)):
@@ -83,7 +84,7 @@ def test_an_embedding_becomes_a_list_of_fixed_size() -> None:
     )
     assert vector_length(line, TITAN) == 256
     batch = pa.Table.from_batches(
-        rows([line], pa.table({"record_id": ["a", "b"]}), facts(TITAN), Accounting(2), 256)
+        rows(buffers_of([line]), pa.table({"record_id": ["a", "b"]}), facts(TITAN), Accounting(2), 256)
     )
     assert batch.schema.field("embedding").type == pa.list_(pa.float32(), 256)
     assert batch["embedding"].to_pylist() == [[0.5] * 256, None]
@@ -130,7 +131,9 @@ def test_each_answer_has_its_cost_and_an_unknown_one_makes_the_sum_unknown(
 ) -> None:
     accounting = Accounting(2)
     index = pa.table({"record_id": ["a", "b"]})
-    batch = pa.Table.from_batches(rows(lines, index, replace(facts(), **changes), accounting, None))
+    batch = pa.Table.from_batches(
+        rows(buffers_of(lines), index, replace(facts(), **changes), accounting, None)
+    )
     found = {row["record_id"]: row for row in batch.to_pylist()}
     for record_id, expected in zip(("a", "b"), costs, strict=True):
         assert (found[record_id]["cost_usd"], found[record_id]["on_demand_cost_usd"]) == expected
@@ -139,13 +142,17 @@ def test_each_answer_has_its_cost_and_an_unknown_one_makes_the_sum_unknown(
 
 def test_an_answer_of_another_shape_is_a_final_error_of_its_own() -> None:
     line = orjson.dumps({"recordId": "a", "modelOutput": {"unexpected": 1}})
-    batch = pa.Table.from_batches(rows([line], pa.table({"record_id": ["a"]}), facts(), Accounting(1), None))
+    batch = pa.Table.from_batches(
+        rows(buffers_of([line]), pa.table({"record_id": ["a"]}), facts(), Accounting(1), None)
+    )
     assert batch["error_code"].to_pylist() == ["answer-shape"]
 
 
 def test_half_a_surrogate_pair_costs_a_character_and_not_the_answer() -> None:
     line = answer("a").replace(b'"hi"', b'"cut \\ud83d"')
-    batch = pa.Table.from_batches(rows([line], pa.table({"record_id": ["a"]}), facts(), Accounting(1), None))
+    batch = pa.Table.from_batches(
+        rows(buffers_of([line]), pa.table({"record_id": ["a"]}), facts(), Accounting(1), None)
+    )
     assert batch["output_text"].to_pylist() == ["cut ?"]
 
 
@@ -165,7 +172,7 @@ def test_a_line_of_an_odd_shape_is_an_error_of_its_record_alone(
 ) -> None:
     lines = [orjson.dumps({"recordId": "a", **rest}), answer("b")]
     batch = pa.Table.from_batches(
-        rows(lines, pa.table({"record_id": ["a", "b"]}), facts(), Accounting(2), None)
+        rows(buffers_of(lines), pa.table({"record_id": ["a", "b"]}), facts(), Accounting(2), None)
     )
     found = {row["record_id"]: row for row in batch.to_pylist()}
     assert (found["a"]["error_code"], found["a"]["error_message"]) == (code, message)

@@ -1,0 +1,29 @@
+/* Record ids that stand for themselves.
+
+   What belongs here: the rule for those that are so for sure; it is narrower than that for single ids. */
+
+#include "columns.h"
+
+enum { LONGEST_ID = 64, HASH = 33 };
+
+/* The characters of an id that needs no care, and among them those of a hash. */
+static const uint8_t IN_ID[256] = {
+    ['0' ... '1'] = 1, ['2' ... '7'] = 3, ['8' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 3,
+    ['.'] = 1,         ['_'] = 1,         [':'] = 1,         ['@'] = 1,         ['/'] = 1,
+    ['+'] = 1,         ['='] = 1,         ['#'] = 1,         ['-'] = 1};
+
+static int is_ordinary(const uint8_t *id, int64_t size) {
+  if (size < 1 || size > LONGEST_ID) return 0;
+  uint8_t all = 3;
+  for (int64_t at = 1; at < size; at++) all &= IN_ID[id[at]];
+  return all & IN_ID[id[0]] & 1 && !(size == HASH && id[0] == 'x' && all == 3);
+}
+
+/* 1 for every id that is ordinary, 0 for others. */
+void bedrock_pipeline_ordinary(int64_t rows, const struct texts *ids, uint8_t *found) {
+  for (int64_t row = 0; row < rows; row++) {
+    int64_t size;
+    const uint8_t *id = cell(ids, row, &size);
+    found[row] = (uint8_t)is_ordinary(id, size);
+  }
+}

@@ -1,0 +1,26 @@
+"""Calling `ids.c`.
+
+What belongs here: questions about columns of record ids.
+"""
+
+import ctypes
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from bedrock_pipeline.kernel.library import texts_of
+
+
+def odd_ids(kernel: ctypes.CDLL, column: pa.Array) -> npt.NDArray[np.int64]:
+    """Rows whose record id is null, or does not travel under its own name for sure.
+
+    Args:
+        kernel: the library.
+        column: `string`.
+    """
+    found = np.empty(len(column), np.uint8)
+    kernel.bedrock_pipeline_ordinary(len(column), ctypes.byref(texts_of(column)), found.ctypes.data)
+    if column.null_count:
+        found &= column.is_valid().to_numpy(zero_copy_only=False)
+    return np.flatnonzero(found == 0)

@@ -1,0 +1,67 @@
+"""Finding and loading the kernel.
+
+What belongs here: the shared library and its functions' types. `ctypes` lets other threads run while they work.
+"""
+
+import ctypes
+import os
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+
+#: `off` takes the second way.
+SWITCH = "BEDROCK_PIPELINE_KERNEL"
+_FILE = Path(__file__).with_name("kernel.so")
+
+
+class Texts(ctypes.Structure):
+    """A column of text; see `render.c`."""
+
+    _fields_ = (("data", ctypes.c_void_p), ("offsets", ctypes.c_void_p), ("wide", ctypes.c_int64))
+
+
+def texts_of(column: pa.Array) -> Texts:
+    """A column of `string` or `large_string` as the kernel takes it; lives as long as the column."""
+    _, offsets, data = column.buffers()
+    wide = pa.types.is_large_string(column.type)
+    first = column.offset * (8 if wide else 4)
+    return Texts(data.address if data else 0, offsets.address + first if offsets else 0, wide)
+
+
+class Slice(ctypes.Structure):
+    """Constant bytes: a piece of `render.c`, a name of `read.c`."""
+
+    _fields_ = (("data", ctypes.c_char_p), ("size", ctypes.c_int64))
+
+
+def library() -> ctypes.CDLL | None:
+    """The kernel; None where it was not built, or is switched off."""
+    return None if os.environ.get(SWITCH) == "off" else _built()
+
+
+@cache
+def _built() -> ctypes.CDLL | None:
+    try:
+        return load(_FILE)
+    except OSError:  # not built, or for another machine
+        return None
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """A kernel with its functions' types.
+
+    Raises:
+        OSError: it is not there, or not for this machine.
+    """
+    kernel = ctypes.CDLL(str(path))
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    for name, parameters, result in (
+        ("ordinary", (number, pointer, pointer), None),
+        ("measure", (number, number, pointer, pointer, pointer), None),
+        ("render", (number, number, pointer, pointer, pointer), None),
+        ("read", (pointer, number, pointer, pointer), number),
+    ):
+        function = getattr(kernel, f"bedrock_pipeline_{name}")
+        function.argtypes, function.restype = parameters, result
+    return kernel

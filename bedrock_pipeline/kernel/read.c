@@ -1,0 +1,448 @@
+/* Lines of output into plain answers.
+
+   What belongs here: a strict walk over one line's JSON (RFC 8259), which takes out what a model's family declares.
+   A line that does not fit in every respect is not an error: it is left for the careful way. */
+
+#include "text.h"
+
+enum { DEPTH = 64, DIGITS = 18 };
+
+/* What stands at a place. */
+enum kind { OBJECT, LIST, TEXT, STOP_REASON, INPUT_TOKENS, OUTPUT_TOKENS, BLOCK_TYPE };
+
+/* A place in an output that something is read from, or that leads to one. The first is the output itself. */
+struct place {
+  const uint8_t *name; /* its key in the object that it stands in; unused in a list */
+  int64_t size;        /* of the name */
+  int64_t kind;
+  int64_t inner; /* the first place in it; 0: none */
+  int64_t next;  /* the next in what it stands in; 0: none */
+};
+
+/* A key that makes an output something else. */
+struct name {
+  const uint8_t *data;
+  int64_t size;
+};
+
+struct wanted {
+  const struct place *places;
+  const struct name *unless;
+  int64_t unless_count;
+  int64_t typed; /* 1: there must be a block type */
+};
+
+/* Columns with room for `capacity` rows, of texts for as many bytes as are read. */
+struct answers {
+  int64_t capacity;
+  int64_t *ends;  /* of every line */
+  int64_t *lines; /* of the plain ones, like all that follows */
+  uint8_t *ids, *texts, *stop_reasons;
+  int32_t *id_ends, *text_ends, *stop_reason_ends;
+  uint8_t *has_stop_reason, *has_input_tokens, *has_output_tokens; /* a byte each */
+  int64_t *input_tokens, *output_tokens;
+  int64_t lines_count, plain_count; /* filled in */
+};
+
+/* A line while it is walked. `at` is 0 once it does not fit. */
+struct walk {
+  const uint8_t *at, *end;
+  const struct wanted *wanted;
+  struct answers *answers;
+  int64_t row;
+  uint32_t seen; /* places, by number */
+  int32_t text_end, stop_reason_end;
+};
+
+struct slice {
+  const uint8_t *data;
+  int64_t size;
+  int escaped;
+};
+
+static const uint8_t *spaces(const uint8_t *at, const uint8_t *end) {
+  while (at < end && (*at == ' ' || *at == '\t' || *at == '\r')) at++;
+  return at;
+}
+
+static int is(struct walk *walk, uint8_t byte) {
+  if (!walk->at) return 0;
+  walk->at = spaces(walk->at, walk->end);
+  return walk->at < walk->end && *walk->at == byte;
+}
+
+static int take(struct walk *walk, uint8_t byte) {
+  if (!is(walk, byte)) return 0;
+  walk->at++;
+  return 1;
+}
+
+static void expect(struct walk *walk, uint8_t byte) {
+  if (!take(walk, byte)) walk->at = 0;
+}
+
+static int hex(const uint8_t *at) {
+  int value = 0;
+  for (int digit = 0; digit < 4; digit++) {
+    uint8_t c = at[digit], low = c | 32;
+    int one = c >= '0' && c <= '9' ? c - '0' : low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
+    if (one < 0) return -1;
+    value = value * 16 + one;
+  }
+  return value;
+}
+
+/* The length of an escape; 0 where it is none. */
+static int64_t escape_size(const uint8_t *at, const uint8_t *end) {
+  if (end - at < 2) return 0;
+  if (at[1] == 'u') return end - at >= 6 && hex(at + 2) >= 0 ? 6 : 0;
+  return at[1] && strchr("\"\\/bfnrt", at[1]) ? 2 : 0;
+}
+
+/* A string that is looked over, after its first quote. */
+static struct slice skipped(struct walk *walk) {
+  struct slice slice = {walk->at, 0, 0};
+  const uint8_t *at = walk->at, *end = walk->end;
+  for (;;) {
+    if (end - at >= WIDTH) {
+      int found = first(special(load(at)));
+      at += found;
+      if (found == WIDTH) continue;
+    }
+    if (at >= end || *at < 0x20) break;
+    if (*at == '"') {
+      slice.size = at - slice.data;
+      walk->at = at + 1;
+      return slice;
+    }
+    if (*at == '\\') {
+      int64_t size = escape_size(at, end);
+      if (!size) break;
+      slice.escaped = 1;
+      at += size;
+    } else {
+      at++;
+    }
+  }
+  walk->at = 0;
+  return slice;
+}
+
+static uint8_t *utf8(uint8_t *out, int code) {
+  if (code < 0x80) {
+    *out++ = (uint8_t)code;
+  } else if (code < 0x800) {
+    *out++ = (uint8_t)(0xc0 | code >> 6);
+    *out++ = (uint8_t)(0x80 | (code & 63));
+  } else if (code < 0x10000) {
+    *out++ = (uint8_t)(0xe0 | code >> 12);
+    *out++ = (uint8_t)(0x80 | (code >> 6 & 63));
+    *out++ = (uint8_t)(0x80 | (code & 63));
+  } else {
+    *out++ = (uint8_t)(0xf0 | code >> 18);
+    *out++ = (uint8_t)(0x80 | (code >> 12 & 63));
+    *out++ = (uint8_t)(0x80 | (code >> 6 & 63));
+    *out++ = (uint8_t)(0x80 | (code & 63));
+  }
+  return out;
+}
+
+/* An escape written as what it stands for; half a surrogate pair does not fit. */
+static uint8_t *unescaped(struct walk *walk, uint8_t *out) {
+  static const uint8_t meant[256] = {['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b',
+                                     ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
+  const uint8_t *at = walk->at;
+  int64_t size = escape_size(at, walk->end);
+  walk->at = 0;
+  if (!size) return out;
+  if (size == 2) {
+    walk->at = at + 2;
+    *out = meant[at[1]];
+    return out + 1;
+  }
+  int code = hex(at + 2);
+  if (code >= 0xd800 && code < 0xe000) {
+    if (code >= 0xdc00 || walk->end - at < 12 || at[6] != '\\' || at[7] != 'u') return out;
+    int low = hex(at + 8);
+    if (low < 0xdc00 || low > 0xdfff) return out;
+    code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+    size = 12;
+  }
+  walk->at = at + size;
+  return utf8(out, code);
+}
+
+/* A string that is copied, after its first quote. Whole vectors are written: what was read so far, and what is about to
+   be, is never shorter than what was written. */
+static uint8_t *copied(struct walk *walk, uint8_t *out) {
+  for (;;) {
+    const uint8_t *at = walk->at, *end = walk->end;
+    if (end - at >= WIDTH) {
+      bytes16 value = load(at);
+      store(out, value);
+      int found = first(special(value));
+      walk->at = at += found;
+      out += found;
+      if (found == WIDTH) continue;
+    }
+    if (at >= end || *at < 0x20) break;
+    if (*at == '"') {
+      walk->at = at + 1;
+      return out;
+    }
+    if (*at == '\\') {
+      out = unescaped(walk, out);
+      if (!walk->at) return out;
+    } else {
+      *out++ = *at;
+      walk->at = at + 1;
+    }
+  }
+  walk->at = 0;
+  return out;
+}
+
+static void literal(struct walk *walk, const char *word) {
+  size_t size = strlen(word);
+  if ((size_t)(walk->end - walk->at) >= size && !memcmp(walk->at, word, size))
+    walk->at += size;
+  else
+    walk->at = 0;
+}
+
+static const uint8_t *digits(const uint8_t *at, const uint8_t *end) {
+  while (at < end && *at >= '0' && *at <= '9') at++;
+  return at;
+}
+
+static void number(struct walk *walk) {
+  const uint8_t *at = walk->at, *end = walk->end, *from;
+  if (at < end && *at == '-') at++;
+  from = at;
+  at = digits(at, end);
+  int fits = at > from && (*from != '0' || at == from + 1);
+  if (at < end && *at == '.') {
+    from = ++at;
+    at = digits(at, end);
+    fits = fits && at > from;
+  }
+  if (at < end && (*at | 32) == 'e') {
+    at++;
+    if (at < end && (*at == '+' || *at == '-')) at++;
+    from = at;
+    at = digits(at, end);
+    fits = fits && at > from && at - from < 3; /* a larger one may be no number to others */
+  }
+  walk->at = fits ? at : 0;
+}
+
+static int same(struct slice key, const uint8_t *name, int64_t size) {
+  return key.size == size && !memcmp(key.data, name, (size_t)size);
+}
+
+static struct slice key_of(struct walk *walk) {
+  struct slice key = {0, 0, 0};
+  expect(walk, '"');
+  if (!walk->at) return key;
+  key = skipped(walk);
+  if (key.escaped) walk->at = 0; /* may be the name of a place in disguise */
+  expect(walk, ':');
+  return key;
+}
+
+static void not_in(struct walk *walk, struct slice key, int inside) {
+  const struct wanted *wanted = walk->wanted;
+  for (int64_t number = 0; inside && walk->at && number < wanted->unless_count; number++)
+    if (same(key, wanted->unless[number].data, wanted->unless[number].size)) walk->at = 0;
+}
+
+/* A value that nothing is read from; `inside` the output some keys must not be. */
+static void pass(struct walk *walk, int depth, int inside) {
+  if (!walk->at) return;
+  walk->at = spaces(walk->at, walk->end);
+  if (walk->at >= walk->end || depth > DEPTH) {
+    walk->at = 0;
+    return;
+  }
+  switch (*walk->at) {
+  case '"':
+    walk->at++;
+    skipped(walk);
+    break;
+  case '{':
+    walk->at++;
+    if (take(walk, '}')) break;
+    do {
+      not_in(walk, key_of(walk), inside);
+      pass(walk, depth + 1, inside);
+    } while (take(walk, ','));
+    expect(walk, '}');
+    break;
+  case '[':
+    walk->at++;
+    if (take(walk, ']')) break;
+    do pass(walk, depth + 1, inside);
+    while (take(walk, ','));
+    expect(walk, ']');
+    break;
+  case 't':
+    literal(walk, "true");
+    break;
+  case 'f':
+    literal(walk, "false");
+    break;
+  case 'n':
+    literal(walk, "null");
+    break;
+  default:
+    number(walk);
+  }
+}
+
+/* A whole number, not negative. */
+static void tokens(struct walk *walk, int64_t *counts, uint8_t *has) {
+  const uint8_t *at = walk->at, *from = at;
+  int64_t value = 0;
+  at = digits(at, walk->end);
+  number(walk);
+  if (walk->at != at || at - from > DIGITS) {
+    walk->at = 0;
+    return;
+  }
+  for (; from < at; from++) value = value * 10 + (*from - '0');
+  counts[walk->row] = value;
+  has[walk->row] = 1;
+}
+
+static void value_at(struct walk *walk, int64_t number);
+
+static void object_at(struct walk *walk, const struct place *place) {
+  const struct place *places = walk->wanted->places;
+  expect(walk, '{');
+  if (take(walk, '}')) return;
+  do {
+    struct slice key = key_of(walk);
+    if (!walk->at) return;
+    not_in(walk, key, 1);
+    int64_t inner = place->inner;
+    while (inner && !same(key, places[inner].name, places[inner].size)) inner = places[inner].next;
+    if (inner)
+      value_at(walk, inner);
+    else
+      pass(walk, 0, 1);
+  } while (take(walk, ','));
+  expect(walk, '}');
+}
+
+static void value_at(struct walk *walk, int64_t number) {
+  const struct place *place = &walk->wanted->places[number];
+  struct answers *answers = walk->answers;
+  if (!walk->at) return;
+  walk->at = spaces(walk->at, walk->end);
+  if (walk->at >= walk->end || walk->seen >> number & 1) { /* a key that is there twice */
+    walk->at = 0;
+    return;
+  }
+  walk->seen |= 1u << number;
+  if (*walk->at == 'n' && place->kind != BLOCK_TYPE) {
+    literal(walk, "null");
+    return;
+  }
+  switch ((enum kind)place->kind) {
+  case OBJECT:
+    object_at(walk, place);
+    break;
+  case LIST: /* of just one */
+    expect(walk, '[');
+    value_at(walk, place->inner);
+    expect(walk, ']');
+    break;
+  case TEXT:
+    expect(walk, '"');
+    if (!walk->at) return;
+    walk->text_end = (int32_t)(copied(walk, answers->texts + walk->text_end) - answers->texts);
+    answers->text_ends[walk->row + 1] = walk->text_end;
+    break;
+  case STOP_REASON:
+    expect(walk, '"');
+    if (!walk->at) return;
+    walk->stop_reason_end =
+        (int32_t)(copied(walk, answers->stop_reasons + walk->stop_reason_end) - answers->stop_reasons);
+    answers->has_stop_reason[walk->row] = 1;
+    break;
+  case INPUT_TOKENS:
+    tokens(walk, answers->input_tokens, answers->has_input_tokens);
+    break;
+  case OUTPUT_TOKENS:
+    tokens(walk, answers->output_tokens, answers->has_output_tokens);
+    break;
+  case BLOCK_TYPE:
+    expect(walk, '"');
+    if (walk->at) literal(walk, "text\"");
+  }
+}
+
+static int has_seen(const struct walk *walk, enum kind kind) {
+  const struct place *places = walk->wanted->places;
+  for (int64_t number = 1; walk->seen >> number; number++)
+    if (walk->seen >> number & 1 && places[number].kind == kind) return 1;
+  return 0;
+}
+
+/* One line; whether it is a plain answer, and then `at` is its end. */
+static int plain_line(struct walk *walk) {
+  struct slice id = {0, 0, 0};
+  struct answers *answers = walk->answers;
+  int64_t row = walk->row;
+  int32_t id_from = answers->id_ends[row];
+  answers->has_stop_reason[row] = answers->has_input_tokens[row] = answers->has_output_tokens[row] = 0;
+  answers->input_tokens[row] = answers->output_tokens[row] = 0;
+  answers->text_ends[row + 1] = -1;
+  expect(walk, '{');
+  do {
+    struct slice key = key_of(walk);
+    if (!walk->at) return 0;
+    if (same(key, (const uint8_t *)"recordId", 8)) {
+      expect(walk, '"');
+      if (!walk->at || id.data) return 0;
+      id = skipped(walk);
+      if (id.escaped) return 0;
+    } else if (same(key, (const uint8_t *)"modelOutput", 11)) {
+      if (is(walk, '{')) value_at(walk, 0);
+      if (!(walk->seen & 1)) return 0;
+    } else {
+      pass(walk, 0, 0);
+    }
+  } while (take(walk, ','));
+  expect(walk, '}');
+  if (!walk->at || !id.data || answers->text_ends[row + 1] < 0) return 0;
+  if (walk->wanted->typed && !has_seen(walk, BLOCK_TYPE)) return 0;
+  walk->at = spaces(walk->at, walk->end);
+  if (walk->at < walk->end && *walk->at != '\n') return 0;
+  if (walk->at < walk->end) walk->at++;
+  memcpy(answers->ids + id_from, id.data, (size_t)id.size);
+  answers->id_ends[row + 1] = id_from + (int32_t)id.size;
+  answers->stop_reason_ends[row + 1] = walk->stop_reason_end;
+  return 1;
+}
+
+/* Reads lines until the columns are full; how many bytes were read. */
+int64_t bedrock_pipeline_read(const uint8_t *data, int64_t size, const struct wanted *wanted,
+                              struct answers *answers) {
+  const uint8_t *at = data, *end = data + size;
+  answers->lines_count = answers->plain_count = 0;
+  answers->id_ends[0] = answers->text_ends[0] = answers->stop_reason_ends[0] = 0;
+  while (at < end && answers->lines_count < answers->capacity) {
+    int64_t row = answers->plain_count;
+    struct walk walk = {at, end, wanted, answers, row, 0, answers->text_ends[row], answers->stop_reason_ends[row]};
+    if (plain_line(&walk)) {
+      answers->lines[answers->plain_count++] = answers->lines_count;
+      at = walk.at;
+    } else {
+      const uint8_t *newline = memchr(at, '\n', (size_t)(end - at));
+      at = newline ? newline + 1 : end;
+    }
+    answers->ends[answers->lines_count++] = at - data;
+  }
+  return at - data;
+}

@@ -1,0 +1,201 @@
+"""Calling `read.c`.
+
+What belongs here: from a family's paths to the places that the kernel knows, and from its buffers to arrays.
+"""
+
+import ctypes
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from bedrock_pipeline.kernel.library import Slice
+from bedrock_pipeline.models.plain import ONLY, Path, Plain
+
+#: Lines that are read at once, at the most.
+MOST_LINES = 8192
+#: Bytes of a buffer at the most: offsets have 32 bits.
+MOST_BYTES = 2**31 - 1
+_OBJECT, _LIST, _TEXT, _STOP_REASON, _INPUT_TOKENS, _OUTPUT_TOKENS, _BLOCK_TYPE = range(7)
+
+Numbers: TypeAlias = npt.NDArray[np.int64]
+_Room: TypeAlias = dict[str, npt.NDArray[Any]]
+
+
+class _Place(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("size", ctypes.c_int64),
+        ("kind", ctypes.c_int64),
+        ("inner", ctypes.c_int64),
+        ("next", ctypes.c_int64),
+    )
+
+
+class _Wanted(ctypes.Structure):
+    _fields_ = (
+        ("places", ctypes.c_void_p),
+        ("unless", ctypes.c_void_p),
+        ("unless_count", ctypes.c_int64),
+        ("typed", ctypes.c_int64),
+    )
+
+
+_COLUMNS = (
+    *("ends", "lines"),
+    *("ids", "texts", "stop_reasons"),
+    *("id_ends", "text_ends", "stop_reason_ends"),
+    *("has_stop_reason", "has_input_tokens", "has_output_tokens"),
+    *("input_tokens", "output_tokens"),
+)
+
+
+class _Columns(ctypes.Structure):
+    _fields_ = (
+        ("capacity", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in _COLUMNS),
+        ("lines_count", ctypes.c_int64),
+        ("plain_count", ctypes.c_int64),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What was read from some lines.
+
+    Attributes:
+        ends: where each line ends, in bytes from where reading began.
+        lines: the plain ones, by number; all that follows is of these.
+        ids: text, like the next two; whether it is UTF-8 nobody has looked.
+        texts: never null.
+        stop_reasons: may be null, as may the tokens.
+        input_tokens: whole numbers, as are the next.
+        output_tokens: of the answer.
+    """
+
+    ends: Numbers
+    lines: Numbers
+    ids: pa.Array
+    texts: pa.Array
+    stop_reasons: pa.Array
+    input_tokens: pa.Array
+    output_tokens: pa.Array
+
+
+class AnswerReader:
+    """Reads plain answers by the paths that a family declares.
+
+    Args:
+        kernel: the library.
+        plain: the paths.
+    """
+
+    def __init__(self, kernel: ctypes.CDLL, plain: Plain) -> None:
+        self._kernel = kernel
+        self._rooms = threading.local()
+        places = _places(plain)
+        self._places = (_Place * len(places))(*places)
+        self._unless = (Slice * len(plain.unless))(*(Slice(name, len(name)) for name in plain.unless))
+        self._wanted = _Wanted(
+            ctypes.addressof(self._places),
+            ctypes.addressof(self._unless),
+            len(plain.unless),
+            plain.block_type is not None,
+        )
+
+    def read(self, data: memoryview) -> Iterator[tuple[int, Answers]]:
+        """The lines of a buffer, some thousand at a time: where they begin, and what they hold.
+
+        Raises:
+            ValueError: the buffer is larger than 2 GB.
+        """
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"{len(data)} bytes are more than a kernel's offsets hold")
+        source = np.frombuffer(data, np.uint8)
+        start = 0
+        while start < len(source):
+            rest = source[start:]
+            room = self._room(len(rest))
+            columns = _Columns(capacity=len(room["ends"]))
+            for name in _COLUMNS:
+                setattr(columns, name, room[name].ctypes.data)
+            size = self._kernel.bedrock_pipeline_read(
+                rest.ctypes.data, len(rest), ctypes.byref(self._wanted), ctypes.byref(columns)
+            )
+            yield start, _answers(room, columns.lines_count, columns.plain_count)
+            start += size
+
+    def _room(self, size: int) -> _Room:
+        """Buffers that a thread uses again and again; what is read is copied out of them."""
+        room: _Room | None = getattr(self._rooms, "room", None)
+        if room is None or len(room["ids"]) < size or len(room["ends"]) != MOST_LINES:
+            room = self._rooms.room = _room(MOST_LINES, size)
+        return room
+
+
+def _room(rows: int, size: int) -> _Room:
+    """Buffers for so many lines of so many bytes together; what is not written to takes no memory."""
+    room: _Room = {name: np.empty(size, np.uint8) for name in ("ids", "texts", "stop_reasons")}
+    room |= {f"{name}_ends": np.empty(rows + 1, np.int32) for name in ("id", "text", "stop_reason")}
+    flags = "has_stop_reason", "has_input_tokens", "has_output_tokens"
+    room |= {name: np.empty(rows, np.uint8) for name in flags}
+    return room | {
+        name: np.empty(rows, np.int64) for name in ("ends", "lines", "input_tokens", "output_tokens")
+    }
+
+
+def _answers(room: _Room, lines: int, plain: int) -> Answers:
+    def text(name: str, present: pa.Buffer | None = None) -> pa.Array:
+        ends = room[f"{name}_ends"][: plain + 1].copy()
+        values = room[f"{name}s"][: ends[-1]].copy()
+        return pa.StringArray.from_buffers(plain, pa.py_buffer(ends), pa.py_buffer(values), present)
+
+    def tokens(name: str) -> pa.Array:
+        return pa.array(room[name][:plain].copy(), mask=room[f"has_{name}"][:plain] == 0)
+
+    present = room["has_stop_reason"][:plain]
+    bits = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
+    return Answers(
+        room["ends"][:lines].copy(),
+        room["lines"][:plain].copy(),
+        text("id"),
+        text("text"),
+        text("stop_reason", bits),
+        tokens("input_tokens"),
+        tokens("output_tokens"),
+    )
+
+
+def _places(plain: Plain) -> list[_Place]:
+    """The paths as a tree; the output itself comes first."""
+    places = [_Place(kind=_OBJECT)]
+    for path, kind in (
+        (plain.text, _TEXT),
+        (plain.stop_reason, _STOP_REASON),
+        (plain.input_tokens, _INPUT_TOKENS),
+        (plain.output_tokens, _OUTPUT_TOKENS),
+        *([(plain.block_type, _BLOCK_TYPE)] if plain.block_type else []),
+    ):
+        _plant(places, path, kind)
+    return places
+
+
+def _plant(places: list[_Place], path: Path, kind: int) -> None:
+    at = 0
+    for name in path:
+        if name == ONLY:
+            places[at].kind = _LIST
+        encoded = name.encode()
+        inner = places[at].inner
+        while inner and places[inner].name != encoded:
+            inner = places[inner].next
+        if not inner:
+            inner = len(places)
+            places.append(_Place(encoded, len(encoded), _OBJECT, 0, places[at].inner))
+            places[at].inner = inner
+        at = inner
+    places[at].kind = kind

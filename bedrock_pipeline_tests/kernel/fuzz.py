@@ -1,0 +1,90 @@
+"""Feeds a kernel what it should not be fed; run by `test_kernel.py` over one that was built to stop at any slip.
+
+What belongs here: random input. Run as `python fuzz.py KERNEL`.
+"""
+
+import random
+import sys
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+
+from bedrock_pipeline.kernel import AnswerReader, odd_ids, render_lines
+from bedrock_pipeline.kernel.library import load
+from bedrock_pipeline.models import family_of
+
+ROUNDS = 3000
+MODELS = (
+    "anthropic.claude-3-haiku-20240307-v1:0",
+    "mistral.mistral-7b-instruct-v0:2",
+    "amazon.nova-lite-v1:0",
+)
+_BITS = [
+    b'"',
+    b"\\",
+    b"\\u",
+    b"\\ud83d",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"\n",
+    b"null",
+    b"1e9",
+    b"\x00",
+    b"\xff",
+    b"-",
+]
+
+
+def line(chance: random.Random) -> bytes:
+    """An answer, mostly."""
+    text = "".join(chance.choices('ab"\\\n\x00é😀', k=chance.choice([0, 5, 15, 16, 17, 40])))
+    block = {"type": "text", "text": text, "stop_reason": "end"}
+    output = {
+        "content": [block],
+        "outputs": [block],
+        "output": {"message": {"content": [block]}},
+        "usage": {"input_tokens": 5, "inputTokens": 10**18},
+    }
+    return (
+        orjson.dumps({"modelInput": {"a": [text, 1.5, None]}, "modelOutput": output, "recordId": text or "r"})
+        + b"\n"
+    )
+
+
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """With some bytes left out, doubled or put in."""
+    for _ in range(chance.randint(0, 4)):
+        at, size = chance.randrange(len(data) + 1), chance.randint(0, 3)
+        data = data[:at] + chance.choice([*_BITS, data[at : at + 20], b""]) + data[at + size :]
+    return data
+
+
+def main() -> None:
+    """As many rounds as are wanted; a slip ends the process."""
+    chance, kernel = random.Random(5), load(Path(sys.argv[1]))
+    readers = []
+    for model in MODELS:
+        plain = family_of(model).plain
+        assert plain is not None
+        readers.append(AnswerReader(kernel, plain))
+    plain_lines = 0
+    for _ in range(ROUNDS):
+        # A buffer of its own exact size, so that a byte beyond it is noticed.
+        data = bytearray(damaged(b"".join(line(chance) for _ in range(chance.randint(0, 3))), chance))
+        for reader in readers:
+            plain_lines += sum(len(found.lines) for _, found in reader.read(memoryview(data)))
+        texts = [chance.choice(["", "a" * chance.randint(0, 40), '"\x00\\' * 20, "é"]) for _ in range(4)]
+        column = pa.array(texts, chance.choice([pa.string(), pa.large_string()])).slice(chance.randint(0, 4))
+        data_out, ends = render_lines(kernel, [b"<", b"|", b">\n"], [column, column])
+        assert len(data_out) == (ends[-1] if len(ends) else 0)
+        odd_ids(kernel, column.cast(pa.string()))
+    print(plain_lines)  # noqa: T201  # the result
+
+
+if __name__ == "__main__":
+    main()
