@@ -28,7 +28,7 @@ from bedrock_pipeline.stages.poll import poll_jobs
 from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import submit_chunk
 
-CHUNKS, IN_FLIGHT, TICKS = 2_000, 1_000, 5
+CHUNKS, IN_FLIGHT, TICKS = 2_000, 1_000, 40
 EMULATOR = ("--speed", "1", "--max-jobs", str(IN_FLIGHT), "--min-records", "1")
 
 
@@ -80,8 +80,14 @@ def _measure(context: Context, pipeline: Pipeline) -> dict[str, Any]:
         "list_pages": pages[0],
     }
     took["ticks_in_flight_s"] = _ticks(pipeline)
-    took["peak_mb"] = round(psutil.Process().memory_info().rss / 1e6)
+    before = _resident_mb()
+    _ticks(pipeline)
+    took |= {"resident_mb": before, f"resident_after_{TICKS}_more_ticks_mb": _resident_mb()}
     return took
+
+
+def _resident_mb() -> int:
+    return round(psutil.Process().memory_info().rss / 1e6)
 
 
 def _ticks(pipeline: Pipeline) -> dict[str, float]:

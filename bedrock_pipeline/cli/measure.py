@@ -1,8 +1,10 @@
 """How long a command worked and how much memory it took.
 
-What belongs here: sampling this process and its children while they work.
+What belongs here: the high-water mark of this process, and a look at its children, if it has any, from time to time.
 """
 
+import resource
+import sys
 import threading
 import time
 from types import TracebackType
@@ -10,7 +12,8 @@ from typing import Self
 
 import psutil
 
-_SECONDS = 0.1
+# Looking for children reads every process of the machine.
+_SECONDS = 1.0
 
 
 class Measured:
@@ -18,12 +21,14 @@ class Measured:
 
     Attributes:
         seconds: from the block's beginning to its end.
-        peak_bytes: sampled ten times a second.
+        peak_bytes: of this process, since it began, as the system counts it; and of its children together, looked at
+            once a second.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.peak_bytes = 0
+        self._of_children = 0
         self._end = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
 
@@ -40,20 +45,19 @@ class Measured:
         self.seconds = time.perf_counter() - self._began
         self._end.set()
         self._sampler.join()
+        unit = 1 if sys.platform == "darwin" else 1024
+        self.peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit + self._of_children
 
     def _sample(self) -> None:
-        process = psutil.Process()
-        while True:
-            self.peak_bytes = max(self.peak_bytes, _resident(process))
-            if self._end.wait(_SECONDS):
-                return
+        while not self._end.wait(_SECONDS):
+            self._of_children = max(self._of_children, _resident_children())
 
 
-def _resident(process: psutil.Process) -> int:
+def _resident_children() -> int:
     total = 0
-    for one in (process, *process.children(recursive=True)):
+    for child in psutil.Process().children(recursive=True):
         try:
-            total += one.memory_info().rss
+            total += child.memory_info().rss
         except psutil.NoSuchProcess:
             continue
     return total

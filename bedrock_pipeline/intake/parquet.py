@@ -1,7 +1,9 @@
 """Parquet files."""
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -69,9 +71,12 @@ def rows_of_a_batch(metadata: pq.FileMetaData) -> int:
     return batch_rows(largest)
 
 
-def _opened(stream: object, name: str) -> pq.ParquetFile:
+def _opened(stream: BinaryIO, name: str) -> pq.ParquetFile:
+    here = isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO)
     try:
+        # A file of this machine is read without Python.
+        source = pa.OSFile(stream.name) if here else stream
         # Read as needed: without a buffer a whole column of a row group is held, with `pre_buffer` the whole file.
-        return pq.ParquetFile(stream, buffer_size=_READ_BYTES, pre_buffer=False)
+        return pq.ParquetFile(source, buffer_size=_READ_BYTES, pre_buffer=False)
     except pa.ArrowException as error:
         raise InputError(f"{name} is not a parquet file that can be read.", "Write it again.") from error

@@ -4,6 +4,9 @@ What belongs here: streams with a bounded number of items in flight. Arrow, Pola
 threads run meanwhile, so that two cores are used without a second process.
 """
 
+import os
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +15,7 @@ from typing import ParamSpec, TypeVar
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 _P = ParamSpec("_P")
+_NICE = 10
 
 
 def ahead(items: Iterator[_T], depth: int = 4) -> Iterator[_T]:
@@ -28,7 +32,7 @@ def ahead(items: Iterator[_T], depth: int = 4) -> Iterator[_T]:
 
 def in_order(work: Callable[[_T], _R], items: Iterable[_T], workers: int) -> Iterator[_R]:
     """The results of `work`, done by so many threads, in the order of the items."""
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers, initializer=_yield_to_others) as pool:
         pending: deque[Future[_R]] = deque()
         for item in items:
             pending.append(pool.submit(work, item))
@@ -43,7 +47,7 @@ class Behind:
 
     def __init__(self, depth: int = 8) -> None:
         self._depth = depth
-        self._pool = ThreadPoolExecutor(1)
+        self._pool = ThreadPoolExecutor(1, initializer=_yield_to_others)
         self._pending: deque[Future[object]] = deque()
 
     def do(self, work: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> None:
@@ -57,3 +61,9 @@ class Behind:
         self._pool.shutdown()
         while self._pending:
             self._pending.popleft().result()
+
+
+def _yield_to_others() -> None:
+    """Helpers give way to whoever reads or writes, for whom everybody waits; only Linux has priorities of threads."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -8,7 +8,7 @@ is read again without the later occurrences.
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from bedrock_pipeline.intake.source import IntakeBatch, Source
 from bedrock_pipeline.records.ahead import ahead, in_order
 from bedrock_pipeline.records.block import Block, index_schema
-from bedrock_pipeline.records.duplicates import LaterOccurrences, later_occurrences
+from bedrock_pipeline.records.duplicates import LaterOccurrences, SeenIds, later_occurrences
 from bedrock_pipeline.records.identify import Identified, distinct, identified
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.pack import PackedChunk, pack
@@ -73,6 +73,8 @@ def pack_files(
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
         run = _Run(source, plan, limits, target, Path(folder), workers, progress)
         report, ids = run.packed(None)
+        if run.seen.all_differ():
+            return report
         with later_occurrences([ids], Path(folder) / "spill") as later:
             if later.count:
                 target.clear()
@@ -89,6 +91,7 @@ class _Run:
     folder: Path
     workers: int
     progress: Callable[[int, int], None]
+    seen: SeenIds = field(default_factory=SeenIds)
 
     def packed(self, later: LaterOccurrences | None) -> tuple[PackFilesReport, Path]:
         """One pass; the report, and a file with the record ids in their order."""
@@ -141,6 +144,7 @@ class _Run:
         with pq.ParquetWriter(ids, schema, compression="lz4", use_dictionary=False) as writer:
             for names, block, rejections in in_order(work, ahead(batches), self.workers):
                 writer.write_batch(names)
+                self.seen.add(names["record_id"])
                 rejected.add(*rejections)
                 yield block
 
