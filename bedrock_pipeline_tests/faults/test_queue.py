@@ -104,6 +104,8 @@ def test_a_flush_that_is_killed_is_finished_by_the_next(
             with BedrockQueue(one) as queue:
                 _kill_at(room, method, call, after=after)
                 queue.flush()
+        except BaseException:
+            traceback.print_exc()  # nobody else would tell why it was not reached
         finally:
             os._exit(1)
     assert os.WIFSIGNALED(os.waitpid(pid, 0)[1]), "the point was never reached"
