@@ -52,6 +52,7 @@ MAY_IMPORT = {
         "orchestration",
         "examples",
         "intake",
+        "kernel",
     },
     "__main__": {"cli"},
 }
