@@ -23,7 +23,7 @@ MOST_BYTES = 2**31 - 1
 _OBJECT, _LIST, _TEXT, _STOP_REASON, _INPUT_TOKENS, _OUTPUT_TOKENS, _BLOCK_TYPE = range(7)
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
-_Room: TypeAlias = dict[str, npt.NDArray[Any]]
+_Scratch: TypeAlias = dict[str, npt.NDArray[Any]]
 
 
 class _Place(ctypes.Structure):
@@ -96,7 +96,7 @@ class AnswerReader:
 
     def __init__(self, kernel: ctypes.CDLL, plain: Plain) -> None:
         self._kernel = kernel
-        self._rooms = threading.local()
+        self._scratches = threading.local()
         places = _places(plain)
         self._places = (_Place * len(places))(*places)
         self._unless = (Slice * len(plain.unless))(*(Slice(name, len(name)) for name in plain.unless))
@@ -119,49 +119,49 @@ class AnswerReader:
         start = 0
         while start < len(source):
             rest = source[start:]
-            room = self._room(len(rest))
-            columns = _Columns(capacity=len(room["ends"]))
+            scratch = self._scratch(len(rest))
+            columns = _Columns(capacity=len(scratch["ends"]))
             for name in _COLUMNS:
-                setattr(columns, name, room[name].ctypes.data)
+                setattr(columns, name, scratch[name].ctypes.data)
             size = self._kernel.bedrock_pipeline_read(
                 rest.ctypes.data, len(rest), ctypes.byref(self._wanted), ctypes.byref(columns)
             )
-            yield start, _answers(room, columns.lines_count, columns.plain_count)
+            yield start, _answers(scratch, columns.lines_count, columns.plain_count)
             start += size
 
-    def _room(self, size: int) -> _Room:
+    def _scratch(self, size: int) -> _Scratch:
         """Buffers that a thread uses again and again; what is read is copied out of them."""
-        room: _Room | None = getattr(self._rooms, "room", None)
-        if room is None or len(room["ids"]) < size or len(room["ends"]) != MOST_LINES:
-            room = self._rooms.room = _room(MOST_LINES, size)
-        return room
+        scratch: _Scratch | None = getattr(self._scratches, "scratch", None)
+        if scratch is None or len(scratch["ids"]) < size or len(scratch["ends"]) != MOST_LINES:
+            scratch = self._scratches.scratch = _scratch(MOST_LINES, size)
+        return scratch
 
 
-def _room(rows: int, size: int) -> _Room:
+def _scratch(rows: int, size: int) -> _Scratch:
     """Buffers for so many lines of so many bytes together; what is not written to takes no memory."""
-    room: _Room = {name: np.empty(size, np.uint8) for name in ("ids", "texts", "stop_reasons")}
-    room |= {f"{name}_ends": np.empty(rows + 1, np.int32) for name in ("id", "text", "stop_reason")}
+    scratch: _Scratch = {name: np.empty(size, np.uint8) for name in ("ids", "texts", "stop_reasons")}
+    scratch |= {f"{name}_ends": np.empty(rows + 1, np.int32) for name in ("id", "text", "stop_reason")}
     flags = "has_stop_reason", "has_input_tokens", "has_output_tokens"
-    room |= {name: np.empty(rows, np.uint8) for name in flags}
-    return room | {
+    scratch |= {name: np.empty(rows, np.uint8) for name in flags}
+    return scratch | {
         name: np.empty(rows, np.int64) for name in ("ends", "lines", "input_tokens", "output_tokens")
     }
 
 
-def _answers(room: _Room, lines: int, plain: int) -> Answers:
+def _answers(scratch: _Scratch, lines: int, plain: int) -> Answers:
     def text(name: str, present: pa.Buffer | None = None) -> pa.Array:
-        ends = room[f"{name}_ends"][: plain + 1].copy()
-        values = room[f"{name}s"][: ends[-1]].copy()
+        ends = scratch[f"{name}_ends"][: plain + 1].copy()
+        values = scratch[f"{name}s"][: ends[-1]].copy()
         return pa.StringArray.from_buffers(plain, pa.py_buffer(ends), pa.py_buffer(values), present)
 
     def tokens(name: str) -> pa.Array:
-        return pa.array(room[name][:plain].copy(), mask=room[f"has_{name}"][:plain] == 0)
+        return pa.array(scratch[name][:plain].copy(), mask=scratch[f"has_{name}"][:plain] == 0)
 
-    present = room["has_stop_reason"][:plain]
+    present = scratch["has_stop_reason"][:plain]
     bits = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
     return Answers(
-        room["ends"][:lines].copy(),
-        room["lines"][:plain].copy(),
+        scratch["ends"][:lines].copy(),
+        scratch["lines"][:plain].copy(),
         text("id"),
         text("text"),
         text("stop_reason", bits),

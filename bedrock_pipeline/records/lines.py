@@ -48,7 +48,9 @@ def buffers(stream: BinaryIO) -> Iterator[memoryview]:
     """A stream as buffers of whole lines."""
     rest = memoryview(b"")
     while True:
-        data = np.empty(len(rest) + BUFFER_BYTES, np.uint8).data
+        data = np.empty(
+            2 * len(rest) + BUFFER_BYTES, np.uint8
+        ).data  # twice, so that a long line is not copied often
         data[: len(rest)] = rest
         size = stream.readinto(data[len(rest) :])  # type: ignore[attr-defined]  # typing.BinaryIO lacks it
         if not size:
