@@ -24,3 +24,15 @@ def odd_ids(kernel: ctypes.CDLL, column: pa.Array) -> npt.NDArray[np.int64]:
     if column.null_count:
         found &= column.is_valid().to_numpy(zero_copy_only=False)
     return np.flatnonzero(found == 0)
+
+
+def hashes_of(kernel: ctypes.CDLL, column: pa.Array) -> npt.NDArray[np.uint64]:
+    """Hashes of record ids, of 64 bits.
+
+    Args:
+        kernel: the library.
+        column: `string` without nulls.
+    """
+    hashes = np.empty(len(column), np.uint64)
+    kernel.bedrock_pipeline_hash(len(column), ctypes.byref(texts_of(column)), hashes.ctypes.data)
+    return hashes

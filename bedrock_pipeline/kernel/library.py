@@ -58,6 +58,7 @@ def load(path: Path) -> ctypes.CDLL:
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     for name, parameters, result in (
         ("ordinary", (number, pointer, pointer), None),
+        ("hash", (number, pointer, pointer), None),
         ("measure", (number, number, pointer, pointer, pointer), None),
         ("render", (number, number, pointer, pointer, pointer), None),
         ("read", (pointer, number, pointer, pointer), number),

@@ -1,7 +1,7 @@
 """Record ids, and requests, that occur more than once in a dataset.
 
 What belongs here: finding them over parquet files of any size. DuckDB does it, in bounded memory, spilling to
-the work folder; where there are few enough ids to hold a hash of each, these tell first whether there is any need.
+the work folder.
 """
 
 import sys
@@ -10,40 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
-import numpy as np
-import numpy.typing as npt
-import polars as pl
-import pyarrow as pa
-
-from bedrock_pipeline.records.forked import is_forked
 
 # Memory to look whether there are any, which every dataset needs; and to find them.
 _FIRST, _MEMORY = "64MB", "256MB"
-# Ids of which a hash is held: 16 MB.
-_FEW = 2_000_000
-
-
-class SeenIds:
-    """Hashes of record ids, as long as there are few."""
-
-    def __init__(self) -> None:
-        self._hashes: list[npt.NDArray[np.uint64]] | None = []
-        self._count = 0
-
-    def add(self, ids: pa.Array) -> None:
-        """Count ids in."""
-        self._count += len(ids)
-        if self._count > _FEW or is_forked():
-            self._hashes = None
-        if self._hashes is not None:
-            self._hashes.append(pl.Series(ids).hash().to_numpy())
-
-    def all_differ(self) -> bool:
-        """Whether each is there once for sure."""
-        if self._hashes is None:
-            return False
-        hashes = np.sort(np.concatenate(self._hashes)) if self._hashes else np.empty(0)
-        return not np.any(hashes[1:] == hashes[:-1])
 
 
 class LaterOccurrences:

@@ -5,7 +5,6 @@ over all batches (`duplicates`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -16,24 +15,9 @@ from bedrock_pipeline.records.encode import RequestTemplate
 from bedrock_pipeline.records.rejections import Rejection
 
 
-@dataclass(frozen=True, slots=True)
-class Identified:
-    """Rows with their record ids.
-
-    Attributes:
-        rows: `record_id` and the kept columns.
-        positions: the number of each row in the input.
-        rejected: the rows that are left out.
-    """
-
-    rows: pa.RecordBatch
-    positions: Sequence[int]
-    rejected: list[Rejection]
-
-
 def identified(
     batch: IntakeBatch, template: RequestTemplate, record_id: str | None, kept: Sequence[str]
-) -> Identified:
+) -> IntakeBatch:
     """Give every row of a batch its record id, and leave out what cannot be asked.
 
     Args:
@@ -41,11 +25,14 @@ def identified(
         template: what is asked of every row.
         record_id: column with the ids; None derives them from the content.
         kept: the columns to keep beside `record_id`.
+
+    Returns:
+        Rows with `record_id` and the kept columns; and the rows left out, here or before.
     """
     rows = batch.rows
     positions = batch.positions
     reasons: dict[int, str] = dict.fromkeys(not_utf8(rows), "row is not UTF-8")
-    rejected = [Rejection(positions[row], reason) for row, reason in reasons.items()]
+    rejected = [*batch.rejected, *(Rejection(positions[row], reason) for row, reason in reasons.items())]
     rows, positions = _without(rows, positions, reasons)
     ids, reasons = record_ids(rows[record_id]) if record_id else (content_ids(rows), {})
     rejected += [Rejection(positions[row], reason) for row, reason in reasons.items()]
@@ -55,14 +42,14 @@ def identified(
     ids = named["record_id"]
     rejected += [Rejection(positions[row], reason, ids[row].as_py()) for row, reason in reasons.items()]
     named, positions = _without(named, positions, reasons)
-    return Identified(named, positions, sorted(rejected, key=lambda one: one.position))
+    return IntakeBatch(named, positions, _in_order(rejected))
 
 
-def distinct(one: Identified, later: Mapping[int, int], *, derived: bool) -> Identified:
+def distinct(one: IntakeBatch, later: Mapping[int, int], *, derived: bool) -> IntakeBatch:
     """The rows with record ids that differ: derived ids get a counter, of others the first occurrence stays.
 
     Args:
-        one: some rows.
+        one: some rows with their record ids.
         later: rows whose record id occurred before, and the how-manieth occurrence each is (from 2).
         derived: whether the ids were derived from the content.
     """
@@ -74,10 +61,14 @@ def distinct(one: Identified, later: Mapping[int, int], *, derived: bool) -> Ide
             ids[row] = f"{ids[row]}-{occurrence}"
         others = {name: one.rows[name] for name in one.rows.schema.names if name != "record_id"}
         rows = pa.RecordBatch.from_pydict({"record_id": pa.array(ids, pa.string()), **others})
-        return Identified(rows, one.positions, one.rejected)
+        return IntakeBatch(rows, one.positions, one.rejected)
     doubled = [Rejection(one.positions[row], "record id occurred before", ids[row]) for row in later]
     rows, positions = _without(one.rows, one.positions, later)
-    return Identified(rows, positions, sorted([*one.rejected, *doubled], key=lambda one: one.position))
+    return IntakeBatch(rows, positions, _in_order([*one.rejected, *doubled]))
+
+
+def _in_order(rejected: list[Rejection]) -> list[Rejection]:
+    return sorted(rejected, key=lambda one: one.position)
 
 
 def _named(rows: pa.RecordBatch, ids: pa.Array, kept: Sequence[str]) -> pa.RecordBatch:

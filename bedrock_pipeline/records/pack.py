@@ -5,7 +5,7 @@ folder.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.records.ahead import Behind
 from bedrock_pipeline.records.block import Block, Ends, index_schema
 from bedrock_pipeline.records.grouped import GroupedWriter
 from bedrock_pipeline.records.limits import Limits
@@ -75,17 +74,16 @@ class PackedChunk:
 
 
 class _File:
-    """A file that is being written, and hashed by a thread of its own."""
+    """A file that is being written, and hashed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.records = self.bytes = 0
         self._stream = path.open("wb", buffering=0)
         self._digest = blake3()
-        self._hashing = Behind()
 
     def add(self, block: Block) -> None:
-        self._hashing.do(self._digest.update, block.data)
+        self._digest.update(block.data)
         rest = block.data
         while rest:  # the system may take less than it is given
             rest = rest[self._stream.write(rest) :]
@@ -94,7 +92,6 @@ class _File:
 
     def finish(self) -> PackedFile:
         self._stream.close()
-        self._hashing.finish()
         return PackedFile(self.path, self.records, self.bytes, self._digest.hexdigest())
 
 
@@ -168,57 +165,104 @@ class _Draft:
         self._index.close()
         return self._index.path
 
+    def discard(self) -> None:
+        """Delete its files; whoever packs again in this folder takes their names."""
+        for path in (self._finished_index(), *(file.finish().path for file in self._files)):
+            path.unlink()
+
     def finish(self, sequence: int) -> PackedChunk:
         index = self._finished_index()
         files = tuple(file.finish() for file in self._files)
         return PackedChunk(sequence, files, index, self.records, self.bytes, _content_hash(files))
 
 
-def pack(blocks: Iterable[Block], limits: Limits, carry: pa.Schema, folder: Path) -> Iterator[PackedChunk]:
-    """Cut a stream of records into chunks; each is given out as soon as it is certain.
+class Packer:
+    """Cuts a stream of records into chunks; each is given out as soon as it is certain.
 
     Every line must fit a file (`records.render` sees to it). A chunk has as many files as its bytes need. The last
     two chunks are balanced so that the tail does not fall below the minimum.
 
     Args:
-        blocks: encoded records, in order.
         limits: the limits in force.
         carry: names and types of the carried columns.
         folder: the work folder.
+        progress: told the records and bytes that it has taken so far.
 
-    Raises:
-        TooFewRecordsError: all records together are fewer than the minimum.
-        BelowMinimumError: they are so large that no cut keeps it.
+    Attributes:
+        records: taken so far.
+        bytes: of their lines.
     """
-    held: _Draft | None = None
-    sequence = 0
-    schema = index_schema(carry)
-    drafts = (_Draft(folder / f"chunk-{number}", limits, schema) for number in itertools.count())
-    draft = next(drafts)
-    for block in blocks:
+
+    def __init__(
+        self,
+        limits: Limits,
+        carry: pa.Schema,
+        folder: Path,
+        progress: Callable[[int, int], None] = lambda _records, _bytes: None,
+    ) -> None:
+        self._limits = limits
+        self._schema = index_schema(carry)
+        self._folder = folder
+        self._drafts = (
+            _Draft(folder / f"chunk-{number}", limits, self._schema) for number in itertools.count()
+        )
+        self._held: _Draft | None = None
+        self._draft = next(self._drafts)
+        self._given = 0
+        self._progress = progress
+        self.records = self.bytes = 0
+
+    def add(self, block: Block) -> Iterator[PackedChunk]:
+        """Encoded records that come next.
+
+        Raises:
+            BelowMinimumError: they are so large that a job cannot hold its minimum.
+        """
         start = 0
         while start < block.records:
-            stop = draft.room(block, start)
+            stop = self._draft.room(block, start)
             if stop > start:
-                draft.add(block.slice(start, stop))
+                self._draft.add(block.slice(start, stop))
                 start = stop
                 continue
-            if draft.records < limits.min_records:
+            if self._draft.records < self._limits.min_records:
                 raise BelowMinimumError(
-                    f"{draft.records} records fill a job of {limits.max_job_bytes} bytes, which needs {limits.min_records}.",
+                    f"{self._draft.records} records fill a job of {self._limits.max_job_bytes} bytes, which needs {self._limits.min_records}.",
                     "Make the records smaller, or raise limits.max_job_bytes or lower limits.min_records where your account allows it.",
                 )
-            if held:
-                yield held.finish(sequence)
-                sequence += 1
-            held, draft = draft, next(drafts)
-    last = [held, draft] if held else [draft]
-    if draft.records < limits.min_records:
-        if not held:
-            raise TooFewRecordsError(draft.records, limits.min_records)
-        last = _balanced(held, draft, limits, schema, folder)
-    for offset, one in enumerate(last):
-        yield one.finish(sequence + offset)
+            if self._held:
+                yield self._finished(self._held)
+            self._held, self._draft = self._draft, next(self._drafts)
+        self.records += block.records
+        self.bytes += len(block.data)
+        self._progress(self.records, self.bytes)
+
+    def finish(self) -> Iterator[PackedChunk]:
+        """There are no more records.
+
+        Raises:
+            TooFewRecordsError: all records together are fewer than the minimum.
+            BelowMinimumError: they are so large that no cut keeps it.
+        """
+        last = [self._held, self._draft] if self._held else [self._draft]
+        if self._draft.records < self._limits.min_records:
+            if not self._held:
+                self._draft.discard()
+                raise TooFewRecordsError(self._draft.records, self._limits.min_records)
+            last = _balanced(self._held, self._draft, self._limits, self._schema, self._folder)
+        yield from map(self._finished, last)
+
+    def _finished(self, draft: _Draft) -> PackedChunk:
+        self._given += 1
+        return draft.finish(self._given - 1)
+
+
+def pack(blocks: Iterable[Block], limits: Limits, carry: pa.Schema, folder: Path) -> Iterator[PackedChunk]:
+    """A stream of records as chunks; see `Packer`."""
+    packer = Packer(limits, carry, folder)
+    for block in blocks:
+        yield from packer.add(block)
+    yield from packer.finish()
 
 
 def _balanced(first: _Draft, second: _Draft, limits: Limits, schema: pa.Schema, folder: Path) -> list[_Draft]:

@@ -6,6 +6,7 @@ takes the way of single lines.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import orjson
@@ -14,17 +15,22 @@ import pyarrow as pa
 
 from bedrock_pipeline.intake.source import IntakeBatch
 from bedrock_pipeline.kernel import library, render_lines
-from bedrock_pipeline.records.ahead import ahead, in_order
 from bedrock_pipeline.records.block import Block, Ends, Line, block_of
 from bedrock_pipeline.records.columns import reasons_of, texts_of, wire_ids
 from bedrock_pipeline.records.encode import Frame, NotRenderableError, RequestTemplate
 from bedrock_pipeline.records.forked import is_forked
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
+from bedrock_pipeline.records.rejections import Rejection
 
-#: Threads that render.
-WORKERS = 2
 _ID = "record_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """Rows as lines, and the rows that cannot be asked."""
+
+    block: Block
+    rejected: list[Rejection]
 
 
 class Renderer:
@@ -60,6 +66,11 @@ class Renderer:
             large = np.flatnonzero(sizes > self._largest)
             return self._without(rows, positions, {int(row): self._too_large for row in large})
         return block, []
+
+    def batch(self, batch: IntakeBatch) -> "Rendered":
+        """Rows of the input that have their record ids."""
+        block, rejections = self.block(batch.rows, batch.positions)
+        return Rendered(block, [*batch.rejected, *rejections])
 
     def _joined(self, rows: pa.RecordBatch, frame: Frame) -> Block:
         names = list(dict.fromkeys(frame.names))
@@ -101,20 +112,6 @@ class Renderer:
                 rejected.append(Rejection(position, self._too_large, row[_ID]))
                 continue
             yield Line(row[_ID], tuple(row[name] for name in names), data)
-
-
-def rendered(
-    batches: Iterator[IntakeBatch], renderer: Renderer, rejected: RejectionWriter, workers: int = WORKERS
-) -> Iterator[Block]:
-    """Batches of rows as blocks, in their order, read and rendered ahead; what cannot be asked is rejected."""
-
-    def render(batch: IntakeBatch) -> tuple[Block, list[Rejection]]:
-        block, rejections = renderer.block(batch.rows, batch.positions)
-        return block, [*batch.rejected, *rejections]
-
-    for block, rejections in in_order(render, ahead(batches), workers):
-        rejected.add(*rejections)
-        yield block
 
 
 def _pieces(frame: Frame) -> list[bytes]:

@@ -228,7 +228,6 @@ def _identified(
 ) -> Iterator[pa.Table]:
     pictures = plan.template.image_columns
     for batch in source.batches(plan.read):
-        rejected.add(*batch.rejected)
         table = _with_ids(batch, plan, rejected)
         if pictures:
             yield from with_images(

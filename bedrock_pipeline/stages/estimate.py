@@ -14,12 +14,12 @@ from bedrock_pipeline.intake import Source, local_file
 from bedrock_pipeline.ledger.rows import ChunkEstimate, Mode
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.images import Fetch, nowhere
-from bedrock_pipeline.records.pack import TooFewRecordsError, pack
+from bedrock_pipeline.records.pack import TooFewRecordsError
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.records.snapshot import write_snapshot
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import Estimate, Estimator
-from bedrock_pipeline.stages.pack import encoded
+from bedrock_pipeline.stages.pack import packed_parts
 from bedrock_pipeline.stages.small import Small
 from bedrock_pipeline.stages.snapshot import fetch_image, open_source, snapshot_plan
 
@@ -99,12 +99,10 @@ def _chunks(
 def _packed(
     parts: list[Path], estimator: Estimator, folder: Path, small: Small | None
 ) -> Iterator[tuple[int, int, Mode, ChunkEstimate]]:
-    limits = estimator.pipeline.effective_limits
     mode: Mode = small.mode if small else "batch"
     rejected = RejectionWriter(folder / "not-packed.parquet")
     files = [local_file(str(part)) for part in parts]
-    carry, blocks = encoded(files, estimator.pipeline, [], small, rejected)
-    for chunk in pack(blocks, small.limits if small else limits, carry, folder):
+    for chunk in packed_parts(files, estimator.pipeline, [], small, rejected, folder):
         yield chunk.records, chunk.bytes, mode, estimator.of_packed(chunk, mode)
         for file in chunk.files:
             file.path.unlink()

@@ -23,9 +23,10 @@ from bedrock_pipeline.ledger.datasets import Packed
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.block import Block, blocks_of, lines_of
-from bedrock_pipeline.records.pack import TooFewRecordsError, pack
+from bedrock_pipeline.records.pack import PackedChunk, Packer, TooFewRecordsError, pack
+from bedrock_pipeline.records.packing import packed
 from bedrock_pipeline.records.rejections import RejectionWriter
-from bedrock_pipeline.records.render import Renderer, rendered
+from bedrock_pipeline.records.render import Renderer
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import Estimate, Estimator
 from bedrock_pipeline.stages.followers import reject_followers
@@ -140,9 +141,8 @@ class _Packer:
         return self._uploaded(hashlib.sha256(f"{content}{policy}".encode()).hexdigest(), small)
 
     def _uploaded(self, content: str, small: Small | None) -> _Packed:
-        limits = self.pipeline.effective_limits
         rejected = RejectionWriter(self.folder / "rejected.parquet")
-        carry, blocks = encoded(self._parts(), self.pipeline, self.pipeline.carry, small, rejected)
+        chunks = packed_parts(self._parts(), self.pipeline, self.pipeline.carry, small, rejected, self.folder)
         uploader = ChunkUploader(
             self.context,
             self.row.pipeline,
@@ -157,9 +157,9 @@ class _Packer:
             why=small.why if small else None,
             padded=small is not None,
         )
-        chunks = uploader.all(pack(blocks, small.limits if small else limits, carry, self.folder))
+        uploaded = uploader.all(chunks)
         rejected.close()
-        return _Packed(content, chunks, rejected)
+        return _Packed(content, uploaded, rejected)
 
     def _request(self, chunk_id: UUID, input_uri: str) -> dict[str, Any]:
         return create_request(self.context.settings, self.pipeline, self.row.dataset, chunk_id, input_uri)
@@ -170,27 +170,43 @@ class _Packer:
         return [InputFile(uri, partial(objects.random_access, uri)) for uri in parts]
 
 
-def encoded(
+def packed_parts(
     parts: Sequence[InputFile],
     pipeline: Pipeline,
     carry: Sequence[str],
     small: Small | None,
     rejected: RejectionWriter,
-) -> tuple[pa.Schema, Iterator[Block]]:
-    """Parts of a snapshot as lines of a job's input; those that cannot be one are rejected.
+    folder: Path,
+) -> Iterator[PackedChunk]:
+    """Parts of a snapshot as chunks; rows that cannot be asked are rejected.
 
-    Returns:
-        The carried columns, and the lines, with filler records where the policy for few records adds some.
+    Args:
+        parts: the snapshot.
+        pipeline: with what this dataset sets differently.
+        carry: the carried columns.
+        small: what the policy for few records makes of it, filler records too; None where there are enough.
+        rejected: gets the rows that are left out.
+        folder: the work folder.
+
+    Raises:
+        BelowMinimumError: too few records for one job, or too large ones.
     """
     source = ParquetSource(parts)
     schema = source.schema()
     carried = pa.schema([schema.field(name) for name in carry if name != "record_id"])
     renderer = Renderer(request_template(pipeline), carried, pipeline.effective_limits)
-    blocks = rendered(source.batches(schema.names), renderer, rejected)
-    if small:
-        lines = small.lines(lines_of(blocks), lambda _: (None,) * len(carried))
-        blocks = blocks_of(lines, carried)
-    return carried, blocks
+    batches = source.batches(schema.names)
+    if small is None:
+        packer = Packer(pipeline.effective_limits, carried, folder)
+        return packed(batches, renderer.batch, packer, rejected)
+
+    def few() -> Iterator[Block]:
+        for rendered in map(renderer.batch, batches):
+            rejected.add(*rendered.rejected)
+            yield rendered.block
+
+    lines = small.lines(lines_of(few()), lambda _: (None,) * len(carried))
+    return pack(blocks_of(lines, carried), small.limits, carried, folder)
 
 
 def _packed_hash(context: Context, pipeline: Pipeline, row: DatasetRow) -> str:

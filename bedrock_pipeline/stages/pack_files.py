@@ -2,13 +2,13 @@
 
 What belongs here: the order of reading, packing and putting away, for the command `pack`. Rows are identified,
 rendered and cut by the same code as a dataset's. The input is read once; where record ids turn out to be doubled, it
-is read again without the later occurrences.
+is read twice more: to find the later occurrences, and without them.
 """
 
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -16,14 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.intake.source import IntakeBatch, Source
-from bedrock_pipeline.records.ahead import ahead, in_order
-from bedrock_pipeline.records.block import Block, index_schema
-from bedrock_pipeline.records.duplicates import LaterOccurrences, SeenIds, later_occurrences
-from bedrock_pipeline.records.identify import Identified, distinct, identified
+from bedrock_pipeline.records.block import index_schema
+from bedrock_pipeline.records.duplicates import LaterOccurrences, later_occurrences
+from bedrock_pipeline.records.identify import distinct, identified
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import PackedChunk, pack
-from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
-from bedrock_pipeline.records.render import WORKERS, Renderer, rendered
+from bedrock_pipeline.records.pack import PackedChunk, Packer
+from bedrock_pipeline.records.packing import WORKERS, packed
+from bedrock_pipeline.records.rejections import RejectionWriter
+from bedrock_pipeline.records.render import Rendered, Renderer
+from bedrock_pipeline.records.seen import SeenIds, id_hashes
 from bedrock_pipeline.records.snapshot import SnapshotPlan
 from bedrock_pipeline.stages.folders import Place
 
@@ -59,7 +60,7 @@ def pack_files(
         plan: record ids, request and carried columns.
         limits: of a job.
         target: takes the files; must be empty.
-        workers: threads that render.
+        workers: threads.
         progress: told the records and bytes that are packed so far.
 
     Raises:
@@ -70,15 +71,17 @@ def pack_files(
     """
     plan.check(source.columns())
     target.check_empty()
-    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        run = _Run(source, plan, limits, target, Path(folder), workers, progress)
-        report, ids = run.packed(None)
+    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
+        folder = Path(name)
+        run = _Run(source, plan, limits, target, folder, workers, progress, SeenIds(folder))
+        report = run.first()
         if run.seen.all_differ():
             return report
-        with later_occurrences([ids], Path(folder) / "spill") as later:
+        ids = run.ids()
+        with later_occurrences([ids], folder / "spill") as later:
             if later.count:
                 target.clear()
-                report, _ = run.packed(later)
+                report = run.without(later, ids)
     return report
 
 
@@ -91,95 +94,79 @@ class _Run:
     folder: Path
     workers: int
     progress: Callable[[int, int], None]
-    seen: SeenIds = field(default_factory=SeenIds)
+    seen: SeenIds
 
-    def packed(self, later: LaterOccurrences | None) -> tuple[PackFilesReport, Path]:
-        """One pass; the report, and a file with the record ids in their order."""
+    def first(self) -> PackFilesReport:
+        """Every row under its record id, a hash of which is kept."""
+        batches, renderer, packer = self._opened()
+
+        def render(batch: IntakeBatch) -> Rendered:
+            one = self._identified(batch)
+            self.seen.add(id_hashes(one.rows["record_id"]))
+            return renderer.batch(one)
+
+        return self._packed(batches, render, packer)
+
+    def without(self, later: LaterOccurrences, ids: Path) -> PackFilesReport:
+        """Every row whose record id did not occur before."""
+        batches, renderer, packer = self._opened()
+        return self._packed(self._distinct(batches, later, ids), renderer.batch, packer)
+
+    def ids(self) -> Path:
+        """The record ids of all rows, in their order."""
+        file = self.folder / "ids.parquet"
+        with pq.ParquetWriter(file, index_schema(pa.schema([])), compression="lz4") as writer:
+            for batch in self.source.batches(self.plan.read):
+                writer.write_batch(self._identified(batch).rows.select(["record_id"]))
+        return file
+
+    def _opened(self) -> tuple[Iterator[IntakeBatch], Renderer, Packer]:
+        """The input; types of carried columns are those of its first batch."""
+        batches = self.source.batches(self.plan.read)
+        first = next(batches, None)
+        names = [name for name in self.plan.carry if name != "record_id"] if first else []
+        carry = pa.schema([first.rows.schema.field(name) for name in names] if first else [])
+        renderer = Renderer(self.plan.template, carry, self.limits)
+        packer = Packer(self.limits, carry, self.folder, self.progress)
+        return chain([first] if first else [], batches), renderer, packer
+
+    def _packed(
+        self, batches: Iterator[IntakeBatch], render: Callable[[IntakeBatch], Rendered], packer: Packer
+    ) -> PackFilesReport:
         rejected = RejectionWriter(self.folder / "rejected.parquet")
-        report = PackFilesReport(0, 0, 0, {})
-        ids = self.folder / "ids.parquet"
+        chunks = self._moved(packed(batches, render, packer, rejected, self.workers))
+        rejected.close()
+        self.target.put(rejected.path, "rejected.parquet")
+        return PackFilesReport(chunks, packer.records, packer.bytes, dict(rejected.by_reason))
+
+    def _moved(self, chunks: Iterator[PackedChunk]) -> int:
+        """Put chunks into the target, each while the next is packed; how many there were."""
+        count = 0
         with ThreadPoolExecutor(max_workers=1) as mover:
             moving: list[Future[None]] = []
-            for chunk in self._chunks(later, ids, rejected, report):
+            for chunk in chunks:
                 if moving:
                     moving.pop().result()  # at most one chunk waits on disk
                 moving.append(mover.submit(self._put, chunk))
-                report.chunks += 1
+                count += 1
             if moving:
                 moving.pop().result()
-        rejected.close()
-        report.rejections = dict(rejected.by_reason)
-        self.target.put(rejected.path, "rejected.parquet")
-        return report, ids
-
-    def _chunks(
-        self, later: LaterOccurrences | None, ids: Path, rejected: RejectionWriter, report: PackFilesReport
-    ) -> Iterator[PackedChunk]:
-        """The chunks; types of carried columns are those of the first batch."""
-        batches = self.source.batches(self.plan.read)
-        first = next(batches, None)
-        schema = first.rows.schema if first else pa.schema([])
-        carried = [name for name in self.plan.carry if name != "record_id" and first]
-        carry = pa.schema([schema.field(name) for name in carried])
-        renderer = Renderer(self.plan.template, carry, self.limits)
-        every = chain([first] if first else [], batches)
-        blocks = (
-            self._distinct(every, renderer, rejected, later, ids)
-            if later
-            else self._named(every, renderer, rejected, ids)
-        )
-        yield from pack(self._counted(blocks, report), self.limits, carry, self.folder)
-
-    def _named(
-        self, batches: Iterator[IntakeBatch], renderer: Renderer, rejected: RejectionWriter, ids: Path
-    ) -> Iterator[Block]:
-        """The first pass: every row under its record id; these are written down."""
-
-        def work(batch: IntakeBatch) -> tuple[pa.RecordBatch, Block, list[Rejection]]:
-            one = self._identified(batch)
-            block, rejections = renderer.block(one.rows, one.positions)
-            return one.rows.select(["record_id"]), block, [*batch.rejected, *one.rejected, *rejections]
-
-        schema = index_schema(pa.schema([]))
-        with pq.ParquetWriter(ids, schema, compression="lz4", use_dictionary=False) as writer:
-            for names, block, rejections in in_order(work, ahead(batches), self.workers):
-                writer.write_batch(names)
-                self.seen.add(names["record_id"])
-                rejected.add(*rejections)
-                yield block
-
-    def _distinct(
-        self,
-        batches: Iterator[IntakeBatch],
-        renderer: Renderer,
-        rejected: RejectionWriter,
-        later: LaterOccurrences,
-        ids: Path,
-    ) -> Iterator[Block]:
-        """The second pass: every row whose record id did not occur before."""
-
-        def kept() -> Iterator[IntakeBatch]:
-            count = 0
-            for batch in batches:
-                one = self._identified(batch)
-                first, count = count, count + one.rows.num_rows
-                one = distinct(one, later.of(ids, first, count), derived=self.plan.record_id is None)
-                yield IntakeBatch(one.rows, one.positions, [*batch.rejected, *one.rejected])
-
-        return rendered(kept(), renderer, rejected, self.workers)
-
-    def _identified(self, batch: IntakeBatch) -> Identified:
-        return identified(batch, self.plan.template, self.plan.record_id, self.plan.kept)
-
-    def _counted(self, blocks: Iterator[Block], report: PackFilesReport) -> Iterator[Block]:
-        for block in blocks:
-            report.records += block.records
-            report.bytes += len(block.data)
-            self.progress(report.records, report.bytes)
-            yield block
+        return count
 
     def _put(self, chunk: PackedChunk) -> None:
         name = f"chunk-{chunk.sequence:05}"
         for number, file in enumerate(chunk.files):
             self.target.put(file.path, f"{name}/{number:05}.jsonl")
         self.target.put(chunk.index, f"{name}/index.parquet")
+
+    def _distinct(
+        self, batches: Iterator[IntakeBatch], later: LaterOccurrences, ids: Path
+    ) -> Iterator[IntakeBatch]:
+        count = 0
+        for batch in batches:
+            one = self._identified(batch)
+            first, count = count, count + one.rows.num_rows
+            yield distinct(one, later.of(ids, first, count), derived=self.plan.record_id is None)
+
+    def _identified(self, batch: IntakeBatch) -> IntakeBatch:
+        return identified(batch, self.plan.template, self.plan.record_id, self.plan.kept)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bedrock_pipeline.records.block import Line, blocks_of
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import BelowMinimumError, PackedChunk, pack
+from bedrock_pipeline.records.pack import BelowMinimumError, PackedChunk, TooFewRecordsError, pack
 
 _CARRY = pa.schema([("n", pa.int64())])
 
@@ -97,6 +97,14 @@ def test_a_large_chunk_has_several_files() -> None:
     [(data, ids, _, _)] = packed(lines_of(["x" * 50] * 400), limits)
     assert len(ids) == 400
     assert [len(one) <= 10_000 for one in data] == [True] * 4
+
+
+def test_of_too_few_records_nothing_stays_behind(tmp_path: Path) -> None:
+    """A file left open would be completed later, into that of whoever packs again under other limits."""
+    with pytest.raises(TooFewRecordsError) as raised:
+        list(pack(blocks_of(lines_of(["x"] * 9), _CARRY), Limits(min_records=10), _CARRY, tmp_path))
+    assert raised.value.records == 9
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_records_too_large_for_any_job_of_the_minimum_are_refused_wherever_they_stand() -> None:

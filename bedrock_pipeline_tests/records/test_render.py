@@ -26,9 +26,10 @@ from bedrock_pipeline.records.columns import content_ids, not_utf8, record_ids, 
 from bedrock_pipeline.records.encode import NotRenderableError, RequestTemplate
 from bedrock_pipeline.records.ids import record_id_of, wire_id
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import pack
+from bedrock_pipeline.records.pack import Packer
+from bedrock_pipeline.records.packing import packed
 from bedrock_pipeline.records.rejections import RejectionWriter
-from bedrock_pipeline.records.render import Renderer, rendered
+from bedrock_pipeline.records.render import Renderer
 
 CLAUDE = family_of("anthropic.claude-3-haiku-20240307-v1:0")
 _CARRY = pa.schema([("n", pa.int64())])
@@ -200,7 +201,7 @@ def test_text_that_is_not_utf8_is_found_in_its_row() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(texts=st.lists(ugly, min_size=1, max_size=60), block=st.integers(1, 60), most=st.integers(250, 2000))
-def test_chunks_are_the_same_from_one_thread_and_two_and_from_blocks_of_any_size(
+def test_chunks_are_the_same_from_one_thread_and_more_and_from_blocks_of_any_size(
     texts: list[str], block: int, most: int
 ) -> None:
     table = pa.table(
@@ -213,8 +214,10 @@ def test_chunks_are_the_same_from_one_thread_and_two_and_from_blocks_of_any_size
         source = ArrowSource(table.schema, lambda: iter(table.to_batches(max_chunksize=rows)))
         with tempfile.TemporaryDirectory() as folder:
             rejected = RejectionWriter(Path(folder) / "rejected.parquet")
-            blocks = rendered(
-                source.batches(table.column_names), Renderer(template, _CARRY, limits), rejected, workers
+            packer = Packer(limits, _CARRY, Path(folder))
+            renderer = Renderer(template, _CARRY, limits)
+            packed_chunks = packed(
+                source.batches(table.column_names), renderer.batch, packer, rejected, workers
             )
             return [
                 (
@@ -222,10 +225,10 @@ def test_chunks_are_the_same_from_one_thread_and_two_and_from_blocks_of_any_size
                     b"|".join(file.path.read_bytes() for file in chunk.files),
                     pq.read_table(chunk.index).to_pylist(),
                 )
-                for chunk in pack(blocks, limits, _CARRY, Path(folder))
+                for chunk in packed_chunks
             ]
 
-    assert chunks(block, 1) == chunks(block, 2) == chunks(60, 1)
+    assert chunks(block, 1) == chunks(block, 2) == chunks(60, 3)
 
 
 def test_single_lines_and_blocks_are_turned_into_each_other() -> None:
