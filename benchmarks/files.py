@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -54,11 +55,11 @@ def main() -> None:
             source, outputs = _written(Path(folder), records)
             peers = ["duckdb", "polars"] if number == 0 else []
             rounds = options.rounds if number == 0 else 1
-            # Memory that another process has just given back is quicker to get: in turn, everyone follows everyone.
             orders = list(itertools.permutations((OURS, *peers)))
             for turn in range(rounds):
                 for task, given in (("pack", source), ("parse", outputs)):
                     for who in orders[turn % len(orders)]:
+                        time.sleep(options.pause)
                         runs.append(_run(task, who, given, Path(folder) / "out", records))
                         print(runs[-1], file=sys.stderr, flush=True)  # noqa: T201  # progress
             source.unlink()
@@ -78,6 +79,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=6, help="runs of each; with 6 in every order")
     parser.add_argument(
         "--alone", type=int, nargs="*", default=[5_000_000], help="further numbers of records, ours alone"
+    )
+    parser.add_argument(
+        "--pause",
+        type=float,
+        default=5,
+        help="seconds before each run: a virtual machine hands memory back to its host within two, and whoever began "
+        "earlier after another has ended would get it cheaper",
     )
     parser.add_argument(
         "--folder", default=None, help="folder for the data; the system's for temporary files"

@@ -16,8 +16,8 @@ from bedrock_pipeline.kernel import hashes_of, library
 #: Hashes of ids, 64 bits each.
 Hashes = npt.NDArray[np.uint64]
 
-# Hashes that are held: 16 MB.
-_HELD = 2_000_000
+# Hashes that are held: 4 MB.
+_HELD = 500_000
 # Files; one of a hundred million ids' is read at once with 13 MB.
 _FILES = 64
 

@@ -1,0 +1,53 @@
+"""The group of all commands.
+
+What belongs here: loading only the command that is asked for, and telling its errors.
+"""
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+from bedrock_pipeline.cli.output import console
+from bedrock_pipeline.errors import BedrockPipelineError
+
+
+class CommandGroup(click.Group):
+    """Commands that are imported when they are asked for, as one that needs no database need not wait for it.
+
+    Their own errors are told in two lines: what happened, what to do.
+
+    Args:
+        modules: from each command's name, which is also its function's, to its module.
+    """
+
+    def __init__(self, *args: Any, modules: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._modules = modules
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # the base class's
+        """Their names, sorted."""
+        return sorted(self._modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # the same
+        """The command of a name; None where there is no such."""
+        if cmd_name not in self._modules:
+            return None
+        command: click.Command = getattr(import_module(self._modules[cmd_name]), cmd_name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command.
+
+        Raises:
+            SystemExit: 1 after an error of ours.
+        """
+        try:
+            return super().invoke(ctx)
+        except BedrockPipelineError as error:
+            console.print(f"[red]Error:[/red] {error.what}", highlight=False, soft_wrap=True)
+            if error.fix:
+                console.print(error.fix, highlight=False, soft_wrap=True)
+            sys.exit(1)

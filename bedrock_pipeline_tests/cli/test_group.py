@@ -1,0 +1,39 @@
+"""The group of commands: which there are, and that one is there without the others."""
+
+import subprocess
+import sys
+
+from click.testing import CliRunner
+
+from bedrock_pipeline.cli.main import cli
+
+_LOADED = """
+import sys
+from click.testing import CliRunner
+from bedrock_pipeline.cli.main import cli
+assert CliRunner().invoke(cli, ["pack", "--help"]).exit_code == 0
+print(*sys.modules)
+"""
+
+
+def test_every_command_that_is_listed_is_there() -> None:
+    listed = CliRunner().invoke(cli, ["--help"]).output
+    assert "launch" in listed
+    for line in listed.partition("Commands:")[2].split("\n  ")[1:]:
+        name = line.split()[0]
+        help_text = CliRunner().invoke(cli, [name, "--help"])
+        assert help_text.exit_code == 0, name
+
+
+def test_what_is_not_a_command_is_told() -> None:
+    result = CliRunner().invoke(cli, ["pakc"])
+    assert result.exit_code == 2
+    assert "No such command 'pakc'" in result.output
+
+
+def test_a_command_on_files_waits_for_neither_dagster_nor_the_other_commands() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", _LOADED], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert "bedrock_pipeline.cli.files" in loaded
+    assert not {"dagster", "bedrock_pipeline.cli.datasets", "bedrock_pipeline.queue"} & set(loaded)
