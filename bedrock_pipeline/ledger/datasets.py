@@ -1,9 +1,8 @@
-"""Datasets: asked for, snapshotted, packed, published.
+"""Datasets: asked for, snapshotted, packed.
 
 What belongs here: the statements on table `datasets`, and entering a dataset's chunks.
 """
 
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -13,9 +12,8 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.chunks import estimate_again, insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow, NewChunk
+from bedrock_pipeline.ledger.versions import start_version, submitted
 
-#: How soon a queue's dataset is published again, where nothing is left to wait for, and where something is.
-AGAIN_WHEN_DONE, AGAIN_WHEN_NOT_DONE = timedelta(minutes=1), timedelta(minutes=15)
 Packed = Literal["entered", "unchanged", "replaced"]
 
 
@@ -70,7 +68,7 @@ class Datasets:
                 _content(row.request) != _content(request)
                 and row.packed_hash
                 and not new_version
-                and _submitted(connection, row)
+                and submitted(connection, row)
             ):
                 raise _changed(row)
             connection.execute(
@@ -81,7 +79,7 @@ class Datasets:
                 {"request": Jsonb(request), "launch": launch, "pipeline": pipeline, "dataset": dataset},
             )
             if new_version and row.packed_hash:
-                _start_version(connection, row)
+                start_version(connection, row)
             return _locked(connection, pipeline, dataset)
 
         return self._database.transaction(work)
@@ -143,7 +141,7 @@ class Datasets:
 
         def work(connection: Connection) -> None:
             row = _locked(connection, pipeline, dataset)
-            if row.snapshot_hash not in (None, content_hash) and _submitted(connection, row):
+            if row.snapshot_hash not in (None, content_hash) and submitted(connection, row):
                 raise _changed(row)
             connection.execute(
                 """UPDATE bedrock_pipeline.datasets
@@ -201,7 +199,7 @@ class Datasets:
                 return "unchanged"
             if row.cancel_requested_at and row.packed_hash is None:
                 raise _cancelled(row)
-            if row.packed_hash and _submitted(connection, row):
+            if row.packed_hash and submitted(connection, row):
                 raise _changed(row)
             connection.execute(
                 """DELETE FROM bedrock_pipeline.chunks
@@ -265,70 +263,6 @@ class Datasets:
         )
         return DatasetProgress.of(found[0])  # an aggregate has one row
 
-    def to_publish(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
-        """Packed datasets with nothing left to wait for and whose current version is not published yet.
-
-        A queue's dataset is published again whenever chunks were collected since: a minute after the last time where
-        nothing is left to wait for, otherwise a quarter of an hour after it.
-        """
-        rows = self._database.fetch(
-            """SELECT d.* FROM bedrock_pipeline.datasets d
-               WHERE d.packed_hash IS NOT NULL AND d.pipeline = ANY(%(pipelines)s)
-                 AND (NOT d.open AND d.published_version IS DISTINCT FROM d.version
-                      OR d.open AND d.collections > d.published_collections
-                         AND (d.published_at IS NULL OR d.published_at <= bedrock_pipeline.now() - %(soon)s))
-                 AND (d.open AND coalesce(d.published_at, d.packed_at) <= bedrock_pipeline.now() - %(late)s
-                      OR NOT EXISTS (
-                   SELECT FROM bedrock_pipeline.chunks c
-                   LEFT JOIN bedrock_pipeline.leftovers o ON o.chunk_id = c.chunk_id AND o.rolled_at IS NULL
-                   WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset AND c.dataset_version = d.version
-                     AND (c.collected_at IS NULL OR o.chunk_id IS NOT NULL)))
-               ORDER BY d.packed_at LIMIT %(limit)s""",
-            {
-                "pipelines": pipelines,
-                "soon": AGAIN_WHEN_DONE,
-                "late": AGAIN_WHEN_NOT_DONE,
-                "limit": limit,
-            },
-        )
-        return [DatasetRow.of(row) for row in rows]
-
-    def record_publication(
-        self,
-        pipeline: str,
-        dataset: str,
-        *,
-        version: int,
-        publication: int,
-        uri: str,
-        records: int,
-        followers_answered: int = 0,
-        followers_failed: int = 0,
-        collections: int = 0,
-    ) -> bool:
-        """Move the pointer to results that are complete in S3; False where another has moved it already."""
-        moved = self._database.execute(
-            """UPDATE bedrock_pipeline.datasets
-               SET publication = %(publication)s, published_version = %(version)s, results_uri = %(uri)s, published_records = %(records)s,
-                   followers_answered = %(followers_answered)s, followers_failed = %(followers_failed)s,
-                   published_collections = %(collections)s,
-                   published_at = bedrock_pipeline.now(), updated_at = bedrock_pipeline.now()
-               WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s
-                 AND publication = %(publication)s - 1""",
-            {
-                "publication": publication,
-                "uri": uri,
-                "records": records,
-                "followers_answered": followers_answered,
-                "followers_failed": followers_failed,
-                "collections": collections,
-                "pipeline": pipeline,
-                "dataset": dataset,
-                "version": version,
-            },
-        )
-        return moved == 1
-
 
 def _get(connection: Connection, pipeline: str, dataset: str) -> DatasetRow | None:
     row = connection.execute(
@@ -354,19 +288,6 @@ class UnknownDatasetError(BedrockPipelineError):
     """Nobody asked for a dataset of this key."""
 
 
-def _submitted(connection: Connection, row: DatasetRow) -> bool:
-    """Whether a chunk of the current version has left the state in which it may still be replaced.
-
-    The rows stay locked to the end of the transaction, so that no submission begins in between.
-    """
-    statuses = connection.execute(
-        """SELECT status <> 'pending' OR (mode = 'on-demand' AND epoch > 0) AS begun FROM bedrock_pipeline.chunks
-           WHERE pipeline = %s AND dataset = %s AND dataset_version = %s FOR UPDATE""",
-        (row.pipeline, row.dataset, row.version),
-    ).fetchall()
-    return any(chunk["begun"] for chunk in statuses)
-
-
 def _changed(row: DatasetRow) -> DatasetChangedError:
     return DatasetChangedError(
         f"Dataset {row.dataset!r} of pipeline {row.pipeline!r} was submitted with other content or settings.",
@@ -388,25 +309,3 @@ def _cancelled(row: DatasetRow) -> DatasetCancelledError:
 def _content(request: dict[str, Any]) -> dict[str, Any]:
     """What decides about answers: a cap on their cost does not."""
     return {name: value for name, value in request.items() if name != "max_cost_usd"}
-
-
-def _start_version(connection: Connection, row: DatasetRow) -> None:
-    """The next version: what was bought stays, and what the last one still waited to buy is not bought any more."""
-    connection.execute(
-        """UPDATE bedrock_pipeline.chunks
-           SET status = 'stopped', status_message = 'replaced by a new version before it was submitted',
-               status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
-               cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
-               put_back_since = NULL, put_back_reason = NULL
-           WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND status = 'pending'""",
-        (row.pipeline, row.dataset, row.version),
-    )
-    connection.execute(
-        """UPDATE bedrock_pipeline.datasets
-           SET version = version + 1, snapshot_uri = NULL, snapshot_hash = NULL, snapshot_records = NULL,
-               snapshot_rejected = NULL, packed_hash = NULL, packed_at = NULL, packed_records = NULL,
-               packed_rejected = NULL, snapshot_followers = 0, packed_followers = 0, followers_answered = 0,
-               followers_failed = 0, cancel_requested_at = NULL
-           WHERE pipeline = %s AND dataset = %s""",
-        (row.pipeline, row.dataset),
-    )

@@ -16,6 +16,7 @@ from bedrock_pipeline.ledger.interventions import Interventions
 from bedrock_pipeline.ledger.jobs import Jobs
 from bedrock_pipeline.ledger.migrations import is_current, migrate
 from bedrock_pipeline.ledger.offers import Offers
+from bedrock_pipeline.ledger.publications import Publications
 from bedrock_pipeline.ledger.queues import Queues
 from bedrock_pipeline.ledger.rounds import Rounds
 from bedrock_pipeline.ledger.spending import Spending
@@ -35,6 +36,7 @@ class Ledger:
     def __init__(self, dsn: str = "", *, max_connections: int = 2) -> None:
         self.database = Database(dsn, max_connections=max_connections)
         self.datasets = Datasets(self.database)
+        self.publications = Publications(self.database)
         self.chunks = Chunks(self.database)
         self.submissions = Submissions(self.database)
         self.spending = Spending(self.database)

@@ -7,14 +7,17 @@ epoch that its writer was given, so that a process that was asleep changes nothi
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg import sql
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
+from bedrock_pipeline.ledger.clock import now
 from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.holds import end_hold, hold, lock_group
+from bedrock_pipeline.ledger.refusals import BECOMES, PutBackResult, after_refusal
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.spending import lock_budget, over_budget
 from bedrock_pipeline.ledger.token import request_token
@@ -43,23 +46,7 @@ class NotNow:
     until: datetime | None = None
 
 
-PutBackResult = Literal["put back", "given up", "cancelled", "lost"]
 _OPEN = ("submitting", "unclear")
-#: What a chunk becomes whose submission was refused for now.
-_BECOMES: dict[PutBackResult, sql.SQL] = {
-    "put back": sql.SQL(
-        """status = 'pending', next_attempt_at = bedrock_pipeline.now() + %(delay)s, put_back_reason = %(reason)s,
-           put_back_since = coalesce(put_back_since, bedrock_pipeline.now())"""
-    ),
-    "given up": sql.SQL(
-        """status = 'failed', ended_at = bedrock_pipeline.now(), put_back_since = NULL, put_back_reason = NULL,
-           status_message = 'put back again and again since ' || put_back_since::text || ': ' || %(reason)s"""
-    ),
-    "cancelled": sql.SQL(
-        """status = 'stopped', ended_at = bedrock_pipeline.now(), put_back_since = NULL, put_back_reason = NULL,
-           status_message = 'cancelled before it was submitted'"""
-    ),
-}
 
 
 class Submissions:
@@ -181,7 +168,7 @@ class Submissions:
         """Step 4: Bedrock has the job; False where the epoch is no longer ours."""
 
         def work(connection: Connection) -> bool:
-            _lock_group(connection, chunk_id)
+            lock_group(connection, chunk_id)
             recorded = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'queued', status_changed_at = bedrock_pipeline.now(), job_arn = %(arn)s,
@@ -191,7 +178,7 @@ class Submissions:
                 {"arn": job_arn, "chunk": chunk_id, "epoch": epoch},
             )
             if recorded.rowcount == 1:
-                _end_hold(connection, chunk_id)
+                end_hold(connection, chunk_id)
                 return True
             known = connection.execute(
                 "SELECT FROM bedrock_pipeline.chunks WHERE chunk_id = %s AND job_arn = %s",
@@ -227,17 +214,17 @@ class Submissions:
         """
 
         def work(connection: Connection) -> PutBackResult:
-            group = _lock_group(connection, chunk_id)
+            group = lock_group(connection, chunk_id)
             chunk = _locked(connection, chunk_id)
             if group is None or chunk is None or chunk.row.epoch != epoch or chunk.row.status not in _OPEN:
                 return "lost"
-            delay = _hold(connection, group, reason, wait) if hold_group else wait(chunk.row.attempts)
-            result = _after_refusal(connection, chunk.row, give_up_after)
+            delay = hold(connection, group, reason, wait) if hold_group else wait(chunk.row.attempts)
+            result = after_refusal(connection, chunk.row, give_up_after)
             statement = sql.SQL(
                 """UPDATE bedrock_pipeline.chunks
                    SET token = NULL, frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL,
                        status_changed_at = bedrock_pipeline.now(), {} WHERE chunk_id = %(chunk)s"""
-            ).format(_BECOMES[result])
+            ).format(BECOMES[result])
             connection.execute(statement, {"chunk": chunk_id, "delay": delay, "reason": reason})
             return result
 
@@ -334,18 +321,18 @@ def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow 
         return NotNow(f"The chunk is {chunk.status} already; it has at most one job.")
     if chunk.mode != "batch":
         return NotNow(chunk.status_message or f"The chunk is asked as {chunk.mode}, without a job.")
-    now = _now(connection)
+    time = now(connection)
     slots = connection.execute(
         """SELECT count(*) AS used,
                   count(*) FILTER (WHERE status = 'submitting' AND lease_expires_at > %s) AS being_sent
            FROM bedrock_pipeline.chunks
            WHERE quota_group = %s AND status <> 'pending' AND ended_at IS NULL""",
-        (now, chunk.quota_group),
+        (time, chunk.quota_group),
     ).fetchone()
     assert slots is not None  # an aggregate has one row
-    if chunk.next_attempt_at > now:
+    if chunk.next_attempt_at > time:
         return NotNow(chunk.put_back_reason or "It was put back.", chunk.next_attempt_at)
-    if group["hold_until"] is not None and group["hold_until"] > now:
+    if group["hold_until"] is not None and group["hold_until"] > time:
         return NotNow(group["hold_reason"], group["hold_until"])
     if group["refusals"] and slots["being_sent"]:
         return NotNow(
@@ -355,64 +342,6 @@ def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow 
         others = f" ({group['others']} by jobs that are not ours)" if group["others"] else ""
         return NotNow(f"All {group['max_jobs']} slots of {chunk.quota_group} are in use{others}.")
     return None
-
-
-def _lock_group(connection: Connection, chunk_id: UUID) -> DictRow | None:
-    """The chunk's quota group, locked; always before the chunk itself, so that no two wait for each other."""
-    return connection.execute(
-        """SELECT g.* FROM bedrock_pipeline.quota_groups g
-           JOIN bedrock_pipeline.chunks c USING (quota_group) WHERE c.chunk_id = %s FOR UPDATE OF g""",
-        (chunk_id,),
-    ).fetchone()
-
-
-def _hold(connection: Connection, group: DictRow, reason: str, wait: Callable[[int], timedelta]) -> timedelta:
-    """Hold a locked group, longer than the last time; how long. Refusals that come together are one refusal."""
-    now = _now(connection)
-    if group["hold_until"] is not None and group["hold_until"] > now:
-        rest: timedelta = group["hold_until"] - now
-        return rest
-    delay = wait(group["refusals"] + 1)
-    connection.execute(
-        """UPDATE bedrock_pipeline.quota_groups
-           SET refusals = refusals + 1, hold_until = %s, hold_reason = %s WHERE quota_group = %s""",
-        (now + delay, reason, group["quota_group"]),
-    )
-    return delay
-
-
-def _now(connection: Connection) -> datetime:
-    row = connection.execute("SELECT bedrock_pipeline.now() AS now").fetchone()
-    assert row is not None  # a function has a value
-    now: datetime = row["now"]
-    return now
-
-
-def _end_hold(connection: Connection, chunk_id: UUID) -> None:
-    connection.execute(
-        """UPDATE bedrock_pipeline.quota_groups SET refusals = 0, hold_until = NULL, hold_reason = NULL
-           WHERE refusals > 0
-             AND quota_group = (SELECT quota_group FROM bedrock_pipeline.chunks WHERE chunk_id = %s)""",
-        (chunk_id,),
-    )
-
-
-def _is_replaced(connection: Connection, chunk: ChunkRow) -> bool:
-    """Whether the dataset was asked for in a newer version, so that nothing more is bought for this one."""
-    newer = connection.execute(
-        "SELECT FROM bedrock_pipeline.datasets WHERE pipeline = %s AND dataset = %s AND version > %s",
-        (chunk.pipeline, chunk.dataset, chunk.dataset_version),
-    )
-    return newer.fetchone() is not None
-
-
-def _after_refusal(connection: Connection, chunk: ChunkRow, give_up_after: timedelta) -> PutBackResult:
-    if chunk.cancel_requested_at or _is_replaced(connection, chunk):
-        return "cancelled"
-    over = connection.execute(
-        "SELECT bedrock_pipeline.now() - %s::timestamptz > %s AS over", (chunk.put_back_since, give_up_after)
-    ).fetchone()
-    return "given up" if over and over["over"] else "put back"
 
 
 def _intent(chunk: ChunkRow) -> Intent:

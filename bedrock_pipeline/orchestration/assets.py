@@ -1,4 +1,4 @@
-"""The five assets of a pipeline.
+"""The assets of a pipeline.
 
 What belongs here: each stage as an asset: what is green, what is red, what the UI is told.
 """
@@ -10,14 +10,15 @@ import dagster as dg
 
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.orchestration import metadata
+from bedrock_pipeline.orchestration.mirror import register
 from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
 from bedrock_pipeline.orchestration.offers import kept_offer
-from bedrock_pipeline.orchestration.queues import flushed_chunks
 from bedrock_pipeline.orchestration.red import PASSING, red
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.stages.collect import collect_chunk
 from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.flush import flush_queue
 from bedrock_pipeline.stages.on_demand import Answered
 from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.publish import publish_dataset
@@ -28,7 +29,7 @@ from bedrock_pipeline.stages.submit import Submitted, submit_chunk
 def build_pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
     """The assets of one pipeline, from its input to its results; a queue has no input but its tasks."""
     first = (
-        [flushed_chunks(pipeline)] if pipeline.queue else [_input_dataset(pipeline), _batch_chunks(pipeline)]
+        [_flushed_chunks(pipeline)] if pipeline.queue else [_input_dataset(pipeline), _batch_chunks(pipeline)]
     )
     return [
         *first,
@@ -84,6 +85,30 @@ def _batch_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
             )
             opened.ledger.datasets.launched(pipeline.name, dataset)
         return dg.MaterializeResult(metadata=metadata.of_pack(report))
+
+    return batch_chunks
+
+
+def _flushed_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
+    names = Names(pipeline.name)
+
+    @dg.asset(
+        key=names.asset("batch_chunks"),
+        partitions_def=names.datasets,
+        group_name=pipeline.name,
+        kinds={"json", "s3"},
+        description="Flushes the queue: its waiting tasks become chunks of today's dataset.",
+    )
+    def batch_chunks(
+        context: dg.AssetExecutionContext, deployment: DeploymentResource
+    ) -> dg.MaterializeResult[None]:
+        day = context.partition_key
+        with deployment.open() as opened, kept_offer(opened, "flush", pipeline.name, day), red():
+            flushed = list(flush_queue(opened, pipeline, wait=False))
+        chunks = [chunk for one in flushed for chunk in one.chunks]
+        days = {one.dataset for one in flushed}
+        register(context.instance, names, days, [chunk.chunk_key for chunk in chunks])
+        return dg.MaterializeResult(metadata=metadata.of_flush(chunks))
 
     return batch_chunks
 

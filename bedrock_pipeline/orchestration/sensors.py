@@ -11,9 +11,9 @@ import dagster as dg
 
 from bedrock_pipeline.ledger.offers import Kind
 from bedrock_pipeline.orchestration import metadata
+from bedrock_pipeline.orchestration.mirror import mirrored
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.offers import WAITING, run_key
-from bedrock_pipeline.orchestration.queues import mirrored
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.settings import NotConfiguredError
@@ -78,7 +78,7 @@ def build_sensors(
         )
 
     def publish(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
-        rows = opened.ledger.datasets.to_publish(names, _MOST)
+        rows = opened.ledger.publications.due(names, _MOST)
         return _ask(
             context,
             opened,

@@ -73,7 +73,7 @@ def publish_dataset(context: Context, pipeline: Pipeline, dataset: str) -> Publi
         if chunk.collected_at
     ]
     followed = _write_version(context, row, chunks, uri)
-    context.ledger.datasets.record_publication(
+    context.ledger.publications.record(
         pipeline.name,
         dataset,
         version=row.version,

@@ -2,9 +2,7 @@
 
 import json
 import time
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pyarrow.dataset as pa_dataset
 import pytest
@@ -13,23 +11,9 @@ from bedrock_pipeline.cli.services import running
 from bedrock_pipeline.local import file_uri
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.context import Context, open_context
+from bedrock_pipeline_tests.end_to_end.webserver import partitions
 
 PIPELINES = ("stdlib_docstrings", "own_files")
-QUERY = """
-query ($path: [String!]!) {
-  assetNodeOrError(assetKey: {path: $path}) {
-    ... on AssetNode { assetPartitionStatuses { ... on DefaultPartitionStatuses { materializedPartitions failedPartitions } } }
-  }
-}
-"""
-
-
-def partitions(url: str, *path: str) -> dict[str, Any]:
-    body = json.dumps({"query": QUERY, "variables": {"path": path}}).encode()
-    request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        found: dict[str, Any] = json.load(answer)["data"]["assetNodeOrError"]["assetPartitionStatuses"]
-    return found
 
 
 def published(context: Context, pipeline: str) -> str | None:

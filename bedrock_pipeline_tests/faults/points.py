@@ -17,7 +17,7 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
         "datasets.ensure",
         "datasets.record_snapshot",
         "datasets.enter_chunks",
-        "datasets.record_publication",
+        "publications.record",
         "submissions.intend",
         "submissions.record_accepted",
         "observed.observe",
@@ -53,7 +53,8 @@ SERVICE_FAULTS: dict[str, tuple[dict[str, Any], ...]] = {
 READS = {
     "objects": {"get", "open", "random_access", "download", "list", "head"},
     "jobs": {"list", "find", "get"},
-    "datasets": {"get", "recent", "to_launch", "progress", "to_publish"},
+    "datasets": {"get", "recent", "to_launch", "progress"},
+    "publications": {"due"},
     "submissions": {"due", "to_reconcile"},
     "spending": {"measured", "budget", "exhausted"},
     "observed": {"in_flight", "known", "holds", "counts"},

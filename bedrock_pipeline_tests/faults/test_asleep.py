@@ -24,7 +24,7 @@ _LEASE_S = 5
         ("jobs.create", True),
         ("submissions.record_accepted", True),
         ("chunks.record_collected", False),
-        ("datasets.record_publication", False),
+        ("publications.record", False),
     ],
 )
 def test_who_sleeps_beyond_the_lease_changes_nothing(

@@ -103,6 +103,7 @@ def watch(context: Context, death: Death, scenario: str | None) -> Context:
 #: The ledger's rooms under the names of the points ("jobs" is Bedrock's).
 ROOMS = {
     "datasets": "datasets",
+    "publications": "publications",
     "submissions": "submissions",
     "spending": "spending",
     "chunks": "chunks",
@@ -178,10 +179,10 @@ def tick(context: Context, pipeline: Pipeline, scenario: str = "plain") -> bool:
             collect_chunk(context, pipeline, chunk.chunk_key)
     for row in ledger.rounds.to_roll_over([name], 1):
         roll_over(context, pipeline, row.dataset)
-    for row in ledger.datasets.to_publish([name], 1):
+    for row in ledger.publications.due([name], 1):
         publish_dataset(context, pipeline, row.dataset)
     now = ledger.datasets.get(name, "d")
-    if now and now.results_uri and not ledger.datasets.to_publish([name], 1):
+    if now and now.results_uri and not ledger.publications.due([name], 1):
         return True
     move_clock(context, 30)  # leases and waits end at once
     return False

@@ -89,7 +89,7 @@ ASKED: dict[str, Callable[[Ledger], Any]] = {
     "counts": lambda ledger: ledger.jobs.counts(["p"]),
     "collect": lambda ledger: ledger.chunks.to_collect(["p"], 50),
     "roll over": lambda ledger: ledger.rounds.to_roll_over(["p"], 50),
-    "publish": lambda ledger: ledger.datasets.to_publish(["p"], 50),
+    "publish": lambda ledger: ledger.publications.due(["p"], 50),
     "reconcile": lambda ledger: ledger.submissions.to_reconcile(["p"], timedelta(0), 50),
     "sweep, known": lambda ledger: ledger.jobs.known(["arn:1", "arn:live1"]),
     "sweep, others": lambda ledger: ledger.jobs.record_others({"m": 1}),

@@ -204,10 +204,10 @@ def test_collecting_twice_is_recorded_once_and_must_account_for_every_record(led
 
     with pytest.raises(psycopg.errors.CheckViolation, match="collected_is_whole"):
         record(98)
-    assert ledger.datasets.to_publish(["p"], 10) == []
+    assert ledger.publications.due(["p"], 10) == []
     assert record(99)
     assert not record(99)
-    assert [row.dataset for row in ledger.datasets.to_publish(["p"], 10)] == ["d"]
+    assert [row.dataset for row in ledger.publications.due(["p"], 10)] == ["d"]
 
 
 def test_due_never_offers_more_than_the_free_slots(ledger: Ledger) -> None:

@@ -142,7 +142,7 @@ def test_the_day_is_published_again_when_jobs_have_finished_since(context: Conte
             return queue.flush()[0]
 
         def due() -> list[str]:
-            return [row.dataset for row in context.ledger.datasets.to_publish([queue.name], 10)]
+            return [row.dataset for row in context.ledger.publications.due([queue.name], 10)]
 
         first = job("a")
         with pytest.raises(NotCompleteError, match="No job"):

@@ -217,7 +217,7 @@ def test_a_chunk_whose_leftovers_roll_over_is_no_problem_and_is_not_published(
     report = collect_chunk(context, one, chunk.chunk_key)
     assert (report.answered, report.final_errors, report.leftovers) == (118, 0, 2)
     assert left_over(context, chunk) == {"r1": "429", "r2": "429"}
-    assert context.ledger.datasets.to_publish(["p"], 1) == []
+    assert context.ledger.publications.due(["p"], 1) == []
     with pytest.raises(NotCompleteError, match="2 records of dataset 'd' wait for the next round"):
         publish_dataset(context, one, "d")
 

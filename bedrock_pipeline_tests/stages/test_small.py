@@ -95,7 +95,7 @@ def test_few_records_are_held_until_a_person_decides(
     outcome = submit_chunk(context, "p", key)
     assert isinstance(outcome, NotNow)
     assert "37 records are fewer than a job's 100: held" in outcome.reason
-    assert context.ledger.datasets.to_publish(["p"], 1) == []
+    assert context.ledger.publications.due(["p"], 1) == []
     assert context.ledger.interventions.release("p", "d", "on_demand") == (0, True)
     assert [row.dataset for row in context.ledger.datasets.to_launch(["p"], 1)] == ["d"]
     assert pack_dataset(context, one, "d").outcome == "replaced"

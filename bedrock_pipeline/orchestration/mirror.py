@@ -1,7 +1,7 @@
-"""Queues in Dagster: the asset that flushes, and the ledger mirrored.
+"""The ledger of queues, mirrored.
 
-What belongs here: what a queue has in place of a dataset's input; and telling Dagster what processes outside of it have
-done with a queue's chunks (`BedrockQueue` submits and collects by itself where nobody else does).
+What belongs here: telling Dagster what processes outside of it have done with a queue's chunks (`BedrockQueue` submits and
+collects by itself where nobody else does).
 """
 
 import json
@@ -13,40 +13,10 @@ from bedrock_pipeline.ledger.events import Event, Position
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import Names
-from bedrock_pipeline.orchestration.offers import kept_offer
-from bedrock_pipeline.orchestration.red import red
-from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.flush import flush_queue
 
 #: Events of one queue that a tick mirrors at the most; each costs some tens of milliseconds.
 _MOST_EVENTS = 100
-
-
-def flushed_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
-    """`batch_chunks` of a queue."""
-    names = Names(pipeline.name)
-
-    @dg.asset(
-        key=names.asset("batch_chunks"),
-        partitions_def=names.datasets,
-        group_name=pipeline.name,
-        kinds={"json", "s3"},
-        description="Flushes the queue: its waiting tasks become chunks of today's dataset.",
-    )
-    def batch_chunks(
-        context: dg.AssetExecutionContext, deployment: DeploymentResource
-    ) -> dg.MaterializeResult[None]:
-        day = context.partition_key
-        with deployment.open() as opened, kept_offer(opened, "flush", pipeline.name, day), red():
-            flushed = list(flush_queue(opened, pipeline, wait=False))
-        chunks = [chunk for one in flushed for chunk in one.chunks]
-        days = {one.dataset for one in flushed}
-        _register(context.instance, names, days, [chunk.chunk_key for chunk in chunks])
-        return dg.MaterializeResult(metadata=metadata.of_flush(chunks))
-
-    return batch_chunks
 
 
 def mirrored(
@@ -75,7 +45,7 @@ def _of_event(
     final = event.status == "final"
     chunks = [chunk, *(opened.ledger.queues.later_chunks(chunk.chunk_id) if final else [])]
     names = Names(chunk.pipeline)
-    _register(instance, names, {chunk.dataset}, [one.chunk_key for one in chunks])
+    register(instance, names, {chunk.dataset}, [one.chunk_key for one in chunks])
     for one in chunks:
         if final or event.status == "queued":
             yield from _unknown(instance, names, "submitted_jobs", one)
@@ -94,7 +64,8 @@ def _unknown(
         )
 
 
-def _register(instance: dg.DagsterInstance, names: Names, datasets: set[str], chunk_keys: list[str]) -> None:
+def register(instance: dg.DagsterInstance, names: Names, datasets: set[str], chunk_keys: list[str]) -> None:
+    """Tell Dagster the keys of datasets and chunks; those that it knows change nothing."""
     for partitions, keys in ((names.datasets.name, sorted(datasets)), (names.chunks.name, chunk_keys)):
         assert partitions is not None  # it is dynamic
         if keys:

@@ -1,0 +1,83 @@
+"""Publishing a dataset's results: when it is time, and which are visible.
+
+What belongs here: the statements on what table `datasets` says about publications.
+"""
+
+from datetime import timedelta
+
+from bedrock_pipeline.ledger.database import Database
+from bedrock_pipeline.ledger.rows import DatasetRow
+
+# How soon a queue's dataset is published again, where nothing is left to wait for, and where something is.
+_AGAIN_WHEN_DONE, _AGAIN_WHEN_NOT_DONE = timedelta(minutes=1), timedelta(minutes=15)
+
+
+class Publications:
+    """What was published of every dataset."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def due(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
+        """Packed datasets with nothing left to wait for and whose current version is not published yet.
+
+        A queue's dataset is published again whenever chunks were collected since: a minute after the last time where
+        nothing is left to wait for, otherwise a quarter of an hour after it.
+        """
+        rows = self._database.fetch(
+            """SELECT d.* FROM bedrock_pipeline.datasets d
+               WHERE d.packed_hash IS NOT NULL AND d.pipeline = ANY(%(pipelines)s)
+                 AND (NOT d.open AND d.published_version IS DISTINCT FROM d.version
+                      OR d.open AND d.collections > d.published_collections
+                         AND (d.published_at IS NULL OR d.published_at <= bedrock_pipeline.now() - %(soon)s))
+                 AND (d.open AND coalesce(d.published_at, d.packed_at) <= bedrock_pipeline.now() - %(late)s
+                      OR NOT EXISTS (
+                   SELECT FROM bedrock_pipeline.chunks c
+                   LEFT JOIN bedrock_pipeline.leftovers o ON o.chunk_id = c.chunk_id AND o.rolled_at IS NULL
+                   WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset AND c.dataset_version = d.version
+                     AND (c.collected_at IS NULL OR o.chunk_id IS NOT NULL)))
+               ORDER BY d.packed_at LIMIT %(limit)s""",
+            {
+                "pipelines": pipelines,
+                "soon": _AGAIN_WHEN_DONE,
+                "late": _AGAIN_WHEN_NOT_DONE,
+                "limit": limit,
+            },
+        )
+        return [DatasetRow.of(row) for row in rows]
+
+    def record(
+        self,
+        pipeline: str,
+        dataset: str,
+        *,
+        version: int,
+        publication: int,
+        uri: str,
+        records: int,
+        followers_answered: int = 0,
+        followers_failed: int = 0,
+        collections: int = 0,
+    ) -> bool:
+        """Move the pointer to results that are complete in S3; False where another has moved it already."""
+        moved = self._database.execute(
+            """UPDATE bedrock_pipeline.datasets
+               SET publication = %(publication)s, published_version = %(version)s, results_uri = %(uri)s, published_records = %(records)s,
+                   followers_answered = %(followers_answered)s, followers_failed = %(followers_failed)s,
+                   published_collections = %(collections)s,
+                   published_at = bedrock_pipeline.now(), updated_at = bedrock_pipeline.now()
+               WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s
+                 AND publication = %(publication)s - 1""",
+            {
+                "publication": publication,
+                "uri": uri,
+                "records": records,
+                "followers_answered": followers_answered,
+                "followers_failed": followers_failed,
+                "collections": collections,
+                "pipeline": pipeline,
+                "dataset": dataset,
+                "version": version,
+            },
+        )
+        return moved == 1

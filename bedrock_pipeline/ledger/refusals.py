@@ -1,0 +1,48 @@
+"""What becomes of a chunk whose submission was refused for now.
+
+What belongs here: the decision, and what it changes in the chunk's row.
+"""
+
+from datetime import timedelta
+from typing import Literal
+
+from psycopg import sql
+
+from bedrock_pipeline.ledger.database import Connection
+from bedrock_pipeline.ledger.rows import ChunkRow
+
+PutBackResult = Literal["put back", "given up", "cancelled", "lost"]
+#: What a chunk becomes whose submission was refused for now.
+BECOMES: dict[PutBackResult, sql.SQL] = {
+    "put back": sql.SQL(
+        """status = 'pending', next_attempt_at = bedrock_pipeline.now() + %(delay)s, put_back_reason = %(reason)s,
+           put_back_since = coalesce(put_back_since, bedrock_pipeline.now())"""
+    ),
+    "given up": sql.SQL(
+        """status = 'failed', ended_at = bedrock_pipeline.now(), put_back_since = NULL, put_back_reason = NULL,
+           status_message = 'put back again and again since ' || put_back_since::text || ': ' || %(reason)s"""
+    ),
+    "cancelled": sql.SQL(
+        """status = 'stopped', ended_at = bedrock_pipeline.now(), put_back_since = NULL, put_back_reason = NULL,
+           status_message = 'cancelled before it was submitted'"""
+    ),
+}
+
+
+def after_refusal(connection: Connection, chunk: ChunkRow, give_up_after: timedelta) -> PutBackResult:
+    """What becomes of a locked chunk; one that is put back for longer than `give_up_after` is given up."""
+    if chunk.cancel_requested_at or _is_replaced(connection, chunk):
+        return "cancelled"
+    over = connection.execute(
+        "SELECT bedrock_pipeline.now() - %s::timestamptz > %s AS over", (chunk.put_back_since, give_up_after)
+    ).fetchone()
+    return "given up" if over and over["over"] else "put back"
+
+
+def _is_replaced(connection: Connection, chunk: ChunkRow) -> bool:
+    """Whether the dataset was asked for in a newer version, so that nothing more is bought for this one."""
+    newer = connection.execute(
+        "SELECT FROM bedrock_pipeline.datasets WHERE pipeline = %s AND dataset = %s AND version > %s",
+        (chunk.pipeline, chunk.dataset, chunk.dataset_version),
+    )
+    return newer.fetchone() is not None

@@ -1,0 +1,42 @@
+"""A dataset's versions.
+
+What belongs here: whether the current one has been submitted, and beginning the next.
+"""
+
+from bedrock_pipeline.ledger.database import Connection
+from bedrock_pipeline.ledger.rows import DatasetRow
+
+
+def submitted(connection: Connection, row: DatasetRow) -> bool:
+    """Whether a chunk of the current version has left the state in which it may still be replaced.
+
+    The rows stay locked to the end of the transaction, so that no submission begins in between.
+    """
+    statuses = connection.execute(
+        """SELECT status <> 'pending' OR (mode = 'on-demand' AND epoch > 0) AS begun FROM bedrock_pipeline.chunks
+           WHERE pipeline = %s AND dataset = %s AND dataset_version = %s FOR UPDATE""",
+        (row.pipeline, row.dataset, row.version),
+    ).fetchall()
+    return any(chunk["begun"] for chunk in statuses)
+
+
+def start_version(connection: Connection, row: DatasetRow) -> None:
+    """The next version: what was bought stays, and what the last one still waited to buy is not bought any more."""
+    connection.execute(
+        """UPDATE bedrock_pipeline.chunks
+           SET status = 'stopped', status_message = 'replaced by a new version before it was submitted',
+               status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
+               cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
+               put_back_since = NULL, put_back_reason = NULL
+           WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND status = 'pending'""",
+        (row.pipeline, row.dataset, row.version),
+    )
+    connection.execute(
+        """UPDATE bedrock_pipeline.datasets
+           SET version = version + 1, snapshot_uri = NULL, snapshot_hash = NULL, snapshot_records = NULL,
+               snapshot_rejected = NULL, packed_hash = NULL, packed_at = NULL, packed_records = NULL,
+               packed_rejected = NULL, snapshot_followers = 0, packed_followers = 0, followers_answered = 0,
+               followers_failed = 0, cancel_requested_at = NULL
+           WHERE pipeline = %s AND dataset = %s""",
+        (row.pipeline, row.dataset),
+    )

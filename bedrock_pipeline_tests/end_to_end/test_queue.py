@@ -1,0 +1,83 @@
+"""A queue under the real daemon, and a program that works at the same queue."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.dataset as pa_dataset
+import pytest
+
+from bedrock_pipeline.cli.services import running
+from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.ledger.rows import DatasetRow
+from bedrock_pipeline.local import file_uri
+from bedrock_pipeline.queue import BedrockQueue, BedrockTask
+from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.stages.context import open_context
+from bedrock_pipeline_tests.end_to_end.queued import QUEUE
+from bedrock_pipeline_tests.end_to_end.webserver import partitions
+
+
+def tasks(beginning: str, count: int) -> list[BedrockTask]:
+    question = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9}
+    return [
+        BedrockTask(f"{beginning}{n}", {**question, "messages": [{"role": "user", "content": f"secret {n}"}]})
+        for n in range(count)
+    ]
+
+
+def until(what: str, seconds: float, there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        time.sleep(1)
+
+
+@pytest.mark.end_to_end
+@pytest.mark.timeout(600)
+def test_daemon_and_program_share_a_queue_and_dagster_knows_both(tmp_path: Path) -> None:
+    module = "bedrock_pipeline_tests.end_to_end.queued"
+    name = QUEUE.pipeline().name
+    with (
+        running(tmp_path / "home", module=module, speed=1000, poll_seconds=1) as services,
+        open_context(Settings.from_environment()) as context,
+        BedrockQueue(QUEUE) as queue,
+    ):
+        queue.enqueue_many(tasks("mine", 150))
+        (mine,) = queue.flush()
+        queue.enqueue_many(tasks("theirs", 130))
+        until("the daemon flushes", 60, lambda: queue.get_queue_size() == 0)
+        assert queue.await_job(mine, timeout=200).final
+
+        def day() -> DatasetRow | None:
+            return next(iter(context.ledger.datasets.recent([name])), None)
+
+        def published() -> bool:
+            row = day()
+            return row is not None and row.published_records == 280
+
+        until("both jobs published", 300, published)
+        row = day()
+        assert row is not None
+        assert row.results_uri is not None
+        table = pa_dataset.dataset(file_uri(services.endpoints, row.results_uri), format="parquet").to_table()
+        wanted = {task.record_id for task in [*tasks("mine", 150), *tasks("theirs", 130)]}
+        assert len(table) == 280
+        assert set(table["record_id"].to_pylist()) == wanted
+        assert len(Control(services.endpoints.bedrock_endpoint_url).jobs()) == 2
+
+        keys = [f"{row.dataset}--00000", f"{row.dataset}--00001"]
+        for asset, expected in {
+            "submitted_jobs": keys,
+            "parsed_results": keys,
+            "results": [row.dataset],
+        }.items():
+            until(
+                f"Dagster knows {asset}",
+                60,
+                lambda asset=asset, expected=expected: (  # type: ignore[misc]
+                    sorted(partitions(services.url, name, asset)["materializedPartitions"]) == expected
+                ),
+            )
+            assert partitions(services.url, name, asset)["failedPartitions"] == []
+        assert partitions(services.url, name, "batch_chunks")["materializedPartitions"] == [row.dataset]
