@@ -67,7 +67,7 @@ class Renderer:
             return self._without(rows, positions, {int(row): self._too_large for row in large})
         return block, []
 
-    def batch(self, batch: IntakeBatch) -> "Rendered":
+    def batch(self, batch: IntakeBatch) -> Rendered:
         """Rows of the input that have their record ids."""
         block, rejections = self.block(batch.rows, batch.positions)
         return Rendered(block, [*batch.rejected, *rejections])

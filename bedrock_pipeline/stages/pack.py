@@ -78,34 +78,34 @@ def pack_dataset(context: Context, pipeline: Pipeline, dataset: str) -> PackRepo
     effective = pipeline.for_dataset(row.request)
     estimator = Estimator.here(context, effective, datetime.now(UTC))
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        packed = _Packer(context, effective, row, Path(folder), estimator).packed()
-        rejections = packed.rejected.by_reason.copy()
+        done = _Packing(context, effective, row, Path(folder), estimator).done()
+        rejections = done.rejected.by_reason.copy()
         followers = row.snapshot_followers
         if rejections:
-            following = reject_followers(context, row, packed.rejected.path, Path(folder))
+            following = reject_followers(context, row, done.rejected.path, Path(folder))
             rejections += following.by_reason
             followers -= following.count
-            context.objects.upload(packed.rejected.path, f"{row.snapshot_uri}not-packed.parquet")
+            context.objects.upload(done.rejected.path, f"{row.snapshot_uri}not-packed.parquet")
             context.objects.upload(following.path, f"{row.snapshot_uri}not-packed-followers.parquet")
     outcome = context.ledger.datasets.enter_chunks(
         pipeline.name,
         dataset,
-        packed_hash=packed.content,
+        packed_hash=done.content,
         rejected=rejections.total(),
-        chunks=packed.chunks,
+        chunks=done.chunks,
         max_jobs=effective.effective_limits.max_jobs,
         followers=followers,
         max_cost_usd=effective.max_cost_usd,
     )
     return PackReport(
         outcome=outcome,
-        chunks=packed.chunks,
-        records=sum(chunk.records for chunk in packed.chunks),
+        chunks=done.chunks,
+        records=sum(chunk.records for chunk in done.chunks),
         followers=followers,
-        bytes=sum(chunk.bytes for chunk in packed.chunks),
+        bytes=sum(chunk.bytes for chunk in done.chunks),
         rejected=rejections.total(),
         rejections=dict(rejections),
-        estimate=estimator.dataset(packed.chunks),
+        estimate=estimator.dataset(done.chunks),
         max_cost_usd=effective.max_cost_usd,
     )
 
@@ -118,14 +118,14 @@ class _Packed:
 
 
 @dataclass(frozen=True)
-class _Packer:
+class _Packing:
     context: Context
     pipeline: Pipeline
     row: DatasetRow
     folder: Path
     estimator: Estimator
 
-    def packed(self) -> _Packed:
+    def done(self) -> _Packed:
         """Every chunk, uploaded; a dataset below the minimum as its policy says.
 
         Raises:
