@@ -19,8 +19,6 @@ from bedrock_pipeline.orchestration.schedules import daily_schedule
 from bedrock_pipeline.orchestration.sensors import build_sensors
 from bedrock_pipeline.pipeline import Pipeline
 
-#: A failure of ours says itself whether trying again helps, so Dagster's blanket retries leave it alone.
-_TAGS = {"dagster/retry_on_asset_or_op_failure": "false"}
 _JOBS = {
     "prepare": ("input_dataset", "batch_chunks"),
     "flush": ("batch_chunks",),
@@ -28,6 +26,8 @@ _JOBS = {
     "parse": ("parsed_results",),
     "publish": ("results",),
 }
+# Where more runs wait than may run at once: Bedrock's slots are filled first, and then what is furthest is finished.
+_FIRST_TO_LAST = ("submit", "publish", "parse", "next_round", "flush", "prepare")
 
 
 def build_definitions(
@@ -55,7 +55,7 @@ def build_definitions(
         for kind in _JOBS
         if kind != ("prepare" if pipeline.queue else "flush")
     ]
-    jobs += [next_round_job(pipeline, _TAGS) for pipeline in pipelines]
+    jobs += [next_round_job(pipeline, _tags("next_round")) for pipeline in pipelines]
     poll_seconds = int(os.environ.get("BEDROCK_PIPELINE_POLL_INTERVAL_S", "30"))
     deployment = DeploymentResource(s3=S3Resource())
     sensors = build_sensors(pipelines, jobs, poll_seconds)
@@ -87,5 +87,13 @@ def _job(pipeline: str, kind: str) -> Any:
     return dg.define_asset_job(
         names.job(kind),
         selection=dg.AssetSelection.assets(*(names.asset(asset) for asset in _JOBS[kind])),
-        tags=_TAGS,
+        tags=_tags(kind),
     )
+
+
+def _tags(kind: str) -> dict[str, str]:
+    return {
+        "dagster/priority": str(len(_FIRST_TO_LAST) - _FIRST_TO_LAST.index(kind)),
+        # A failure of ours says itself whether trying again helps, so Dagster's blanket retries leave it alone.
+        "dagster/retry_on_asset_or_op_failure": "false",
+    }

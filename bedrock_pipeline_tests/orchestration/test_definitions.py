@@ -95,6 +95,15 @@ def test_everything_is_named_by_its_pipeline() -> None:
     }
 
 
+def test_where_runs_wait_slots_are_filled_first_and_new_datasets_come_last() -> None:
+    def priority(kind: str) -> int:
+        return int(defs.resolve_job_def(f"own_files_{kind}").run_tags["dagster/priority"])
+
+    kinds = ["submit", "publish", "parse", "next_round", "prepare"]
+    assert sorted(kinds, key=priority, reverse=True) == kinds
+    assert len({priority(kind) for kind in kinds}) == len(kinds)
+
+
 def test_without_any_setting_sensors_say_what_to_do(
     definitions: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
