@@ -89,7 +89,7 @@ class Child:
                 env=dict(environment),
                 cwd=cwd,
                 start_new_session=True,  # Ctrl-C in the terminal is ours to handle, in our order
-                preexec_fn=_die_with_parent(end_signal),  # before exec there is one thread
+                preexec_fn=_prepared(end_signal),  # before exec there is one thread
                 user=user[0] if user else None,
                 group=user[1] if user else None,
                 extra_groups=[] if user else None,
@@ -146,16 +146,20 @@ def end_leftovers(home: Path) -> None:
     psutil.wait_procs(stubborn, timeout=_LEFTOVER_SECONDS)
 
 
-def _die_with_parent(end_signal: signal.Signals) -> Callable[[], None] | None:
-    """Linux tells a child when its parent has died; elsewhere the next start ends it (`end_leftovers`)."""
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
+def _prepared(end_signal: signal.Signals) -> Callable[[], None]:
+    """What a child does before it becomes the program: see to it that its end signal reaches it.
+
+    A shell's background process ignores SIGINT, and its children would with it. Linux tells a child when its parent
+    has died; elsewhere the next start ends it (`end_leftovers`).
+    """
+    libc = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
     parent = os.getpid()
 
     def prepare() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(end_signal))
-        if os.getppid() != parent:  # it died in between
-            os.kill(os.getpid(), signal.SIGKILL)
+        signal.signal(end_signal, signal.SIG_DFL)
+        if libc:
+            libc.prctl(_PR_SET_PDEATHSIG, int(end_signal))
+            if os.getppid() != parent:  # it died in between
+                os.kill(os.getpid(), signal.SIGKILL)
 
     return prepare
