@@ -1,0 +1,21 @@
+"""Child processes end when they are told to."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from bedrock_pipeline.local.process import Child
+
+
+def test_a_child_of_a_background_process_ends_at_its_signal(tmp_path: Path) -> None:
+    """A shell starts background processes with SIGINT ignored, which children inherit."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        child = Child("sleeper", ["sleep", "60"], tmp_path, os.environ, end_signal=signal.SIGINT)
+        began = time.monotonic()
+        child.end()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert child.process.returncode == -signal.SIGINT
+    assert time.monotonic() - began < 10
