@@ -7,7 +7,9 @@ Dagster alone, whose assets they feed.
 
 import random
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 from bedrock_pipeline.errors import BedrockPipelineError
@@ -25,6 +27,8 @@ from bedrock_pipeline.stages.submit import SubmissionBlockedError, SubmissionRef
 
 #: Chunks that one step submits or collects at the most.
 _MOST = 20
+#: Ids of jobs that are remembered until somebody asks for them, the last ones: 10 MB.
+_MOST_MADE = 100_000
 
 
 class Driver:
@@ -54,6 +58,7 @@ class Driver:
         self._poll_s = poll_s
         self._report = report
         self._monotonic = monotonic
+        self._made: deque[str] = deque(maxlen=_MOST_MADE)
         self._flush_pace = _Pace(context, monotonic, chance or random.Random())  # noqa: S311  # jitter
         self._poll_pace = _Pace(context, monotonic, chance or random.Random())  # noqa: S311  # jitter
 
@@ -81,9 +86,24 @@ class Driver:
         waiting, why = due_to_flush(self._context, self._pipeline)
         if why and self._flush_pace.due():
             with self._flush_pace:
-                for _ in flush_queue(self._context, self._pipeline, wait=False):
-                    pass
+                self.flush(wait=False)
         return waiting
+
+    def flush(self, *, wait: bool) -> None:
+        """Make jobs of everything that waits; with `wait` also where another process is just flushing.
+
+        Any number of threads may.
+        """
+        for flushed in flush_queue(self._context, self._pipeline, wait=wait):
+            self._made.extend(str(chunk.chunk_id) for chunk in flushed.chunks)
+
+    def take_made(self) -> list[str]:
+        """Ids of the jobs that were made here, oldest first; each is told once."""
+        made = []
+        with suppress(IndexError):
+            while True:
+                made.append(self._made.popleft())
+        return made
 
     def _submit(self) -> None:
         reconcile_unclear(self._context, [self._pipeline.name])

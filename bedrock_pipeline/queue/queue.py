@@ -39,7 +39,6 @@ from bedrock_pipeline.queue.results import (
 from bedrock_pipeline.queue.task import BedrockTask, encoded, task_of
 from bedrock_pipeline.queue.threshold import Threshold
 from bedrock_pipeline.stages.context import Context, open_context
-from bedrock_pipeline.stages.flush import flush_queue
 
 #: Tasks and bytes that `enqueue_many` commits at a time.
 _BATCH_TASKS, _BATCH_BYTES = 2000, 8_000_000
@@ -194,22 +193,21 @@ class BedrockQueue:
         return self._context.ledger.tasks.size(self.name)
 
     def flush(self) -> list[str]:
-        """Make jobs of every task that waits now; their ids. Several where the limits ask for it, none of nothing.
+        """Make jobs of every task that waits now. Several where the limits ask for it, none of nothing.
 
         Whatever goes wrong, each task is in the queue or in a job.
 
+        Returns:
+            Their ids, after those of the jobs that this object has made by itself (in `enqueue`, in its thread) since
+            the last flush: the last 100,000. Jobs that other processes made are told by `events`.
+
         Raises:
             BelowMinimumError: too few tasks for one job.
-            AwsError: an upload failed.
+            AwsError: an upload failed. The ids of jobs that were made before come with the next flush.
         """
-        jobs: list[str] = []
-        try:
-            for flushed in flush_queue(self._context, self._pipeline):
-                jobs += [str(chunk.chunk_id) for chunk in flushed.chunks]
-        except BedrockPipelineError as error:
-            if jobs:
-                error.add_note(f"Jobs that were made before: {', '.join(jobs)}.")
-            raise
+        driver = self._now_open.driver
+        driver.flush(wait=True)
+        jobs = driver.take_made()
         self._pump()
         return jobs
 
