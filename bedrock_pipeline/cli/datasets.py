@@ -24,7 +24,7 @@ from bedrock_pipeline.aws.filesystem import arrow_filesystem
 from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.cli.queue import as_row, batches_of, is_job, job_of, jobs_of, table_of_jobs
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.queue import JobResult
@@ -137,6 +137,8 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool
                     time.sleep(2)
         else:
             console.print(_shown(context, pipeline, dataset))
+            if pipeline and dataset:
+                _tell_rejected(context.ledger.datasets.get(pipeline, dataset))
             for hold in context.ledger.jobs.holds():
                 console.print(
                     f"{hold['quota_group']} waits until {hold['hold_until']:%H:%M:%S %Z}: {hold['hold_reason']}",
@@ -177,6 +179,15 @@ def results(pipeline: str, dataset: str | None, out: Path | None, as_json: bool)
         format="parquet",
     )
     _tell_written(_write(source.schema, source.to_batches(), out), out, as_json=as_json)
+
+
+def _tell_rejected(row: DatasetRow | None) -> None:
+    if row and row.rejected:
+        listed = " and ".join(row.rejected_uris)
+        console.print(
+            f"{row.rejected} rows of the input were left out; position, record id and reason of each: {listed}",
+            soft_wrap=True,
+        )
 
 
 def _job_results(context: Context, job_id: str, out: Path | None, *, as_json: bool) -> None:
@@ -240,6 +251,7 @@ def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[d
                 "processed": progress.processed,
                 "answered": progress.answered,
                 "failed": progress.final_errors,
+                "rejected": one.rejected,
                 "leftovers": progress.leftovers,
                 "chunks": ", ".join(f"{count} {name}" for name, count in sorted(progress.by_status.items())),
                 "cost_usd": _usd(progress.cost_usd),

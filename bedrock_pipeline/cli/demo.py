@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ def demo(
             row = _follow(context, pipeline, key)
         assert row.results_uri is not None  # it was published
         uri = file_uri(services.endpoints, row.results_uri)
-        summary = _summary(key, uri)
+        summary = _summary(key, uri, [file_uri(services.endpoints, one) for one in row.rejected_uris])
         _show(summary, uri, home)
         if as_json:
             print_json(summary)
@@ -181,7 +182,7 @@ def _must_go_on(row: DatasetRow, progress: DatasetProgress, deadline: float) -> 
         )
 
 
-def _summary(key: str, uri: str) -> dict[str, Any]:
+def _summary(key: str, uri: str, rejected_uris: list[str]) -> dict[str, Any]:
     """Counted in the parquet itself, not in the ledger."""
     table = _published(uri).to_table(
         columns=["status", "input_tokens", "output_tokens", "cost_usd", "chunk_key", "job_arn"]
@@ -200,18 +201,34 @@ def _summary(key: str, uri: str) -> dict[str, Any]:
         "output_tokens": pc.sum(table["output_tokens"]).as_py() or 0,
         "cost_usd": None if unknown else round(pc.sum(table["cost_usd"]).as_py() or 0.0, 6),
         "results": uri,
+        **({"rejected": _reasons(rejected_uris), "rejected_rows": rejected_uris} if rejected_uris else {}),
     }
+
+
+def _reasons(uris: list[str]) -> dict[str, int]:
+    """How many rows were left out, by reason."""
+    counted: Counter[str] = Counter()
+    for uri in uris:
+        for one in pc.value_counts(_published(uri).to_table(columns=["reason"])["reason"]).to_pylist():
+            counted[one["values"]] += one["counts"]
+    return dict(counted)
 
 
 def _show(summary: dict[str, Any], uri: str, home: Path) -> None:
     for name, value in summary.items():
-        console.print(f"  {name:14}{value}", highlight=False, soft_wrap=True)
+        console.print(f"  {name:14}{_told(value)}", highlight=False, soft_wrap=True)
     answers = _published(uri).head(_EXAMPLES, columns=["record_id", "output_text", "tool_use"])
     console.print("A few answers:")
     for row in answers.to_pylist():
         said = row["output_text"] or row["tool_use"] or "(a vector)"
         console.print(f"  {row['record_id']}: {said[:100]!r}", highlight=False)
     console.print(f"The UI again: BEDROCK_PIPELINE_HOME={home} bedrock-pipeline dev", soft_wrap=True)
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{count} ({reason})" for reason, count in value.items())
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _wait_for_interrupt() -> None:

@@ -1,10 +1,15 @@
 """The commands that people and programs type, over the real Postgres, S3 and emulator."""
 
+import io
 import json
+import re
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -26,10 +31,11 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(cli, words)
 
 
-def prepared(context: Context, folder: Path, count: int = 350) -> list[str]:
+def prepared(context: Context, folder: Path, count: int = 350, unfit: Sequence[str | None] = ()) -> list[str]:
     """A dataset `d` of pipeline `p`, packed; its chunk keys."""
     path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps({"id": f"r{n}", "text": f"secret {n}"}) + "\n" for n in range(count)))
+    texts = [*(f"secret {n}" for n in range(count)), *unfit]
+    path.write_text("".join(json.dumps({"id": f"r{n}", "text": text}) + "\n" for n, text in enumerate(texts)))
     one = Pipeline.model_validate(
         {
             "name": "p",
@@ -37,7 +43,7 @@ def prepared(context: Context, folder: Path, count: int = 350) -> list[str]:
             "source": str(path),
             "record_id": "id",
             "prompt": "{{ text }}",
-            "limits": Limits(min_records=100, max_records=200),
+            "limits": Limits(min_records=100, max_records=200, max_file_bytes=100_000),
         }
     )
     take_snapshot(context, one, "d")
@@ -55,6 +61,22 @@ def test_status_of_a_dataset_says_what_each_chunk_waits_for(context: Context, tm
     assert isinstance(submit_chunk(context, "p", first), Submitted)
     shown = run("status", "p", "d", "--json").stdout
     assert {row["chunk"]: row["status"] for row in json.loads(shown)} == {first: "queued", second: "pending"}
+    assert "secret" not in shown
+
+
+def test_status_tells_which_rows_were_left_out(context: Context, tmp_path: Path) -> None:
+    prepared(context, tmp_path, unfit=[None, None, "secret " * 20_000])
+    [row] = json.loads(run("status", "p", "--json").stdout)
+    assert (row["records"], row["rejected"]) == (350, 3)
+    shown = run("status", "p", "d").output
+    assert "3 rows of the input were left out" in shown
+    uris = re.findall(r"s3://\S+\.parquet", shown)
+    listed = [pq.read_table(io.BytesIO(context.objects.get(uri))).to_pylist() for uri in uris]
+    assert [(one["record_id"], one["reason"]) for one in chain(*listed)] == [
+        ("r350", "column 'text' is null"),
+        ("r351", "column 'text' is null"),
+        ("r352", "the record is larger than a file may be (100000 bytes)"),
+    ]
     assert "secret" not in shown
 
 
