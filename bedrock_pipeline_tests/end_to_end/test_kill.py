@@ -62,7 +62,8 @@ def kill_everything(process: "subprocess.Popen[bytes]") -> None:
 @pytest.mark.timeout(700)
 def test_a_killed_demo_is_finished_without_a_second_job(tmp_path: Path) -> None:
     path, home, log = tmp_path / "rows.jsonl", tmp_path / "home", tmp_path / "demo.log"
-    path.write_text("".join(json.dumps({"id": f"r{n}", "text": f"t{n}"}) + "\n" for n in range(2100)))
+    rows = "".join(json.dumps({"id": f"r{n}", "text": f"t{n}"}) + "\n" for n in range(2100))
+    path.write_text(f"{rows}no JSON\n")
     first = demo(home, path, log)
     deadline = time.monotonic() + 200
     while not any(status == "InProgress" for _, status in jobs_at_the_emulator(home)):
@@ -74,6 +75,7 @@ def test_a_killed_demo_is_finished_without_a_second_job(tmp_path: Path) -> None:
     assert again.wait(420) == 0, log.read_text()
     summary = json.loads(log.read_text().splitlines()[-1])
     assert (summary["records"], summary["succeeded"], summary["failed"]) == (2100, 2100, 0)
+    assert summary["rejected"] == {"line is not JSON": 1}
     table = pa_dataset.dataset(summary["results"], format="parquet").to_table()
     assert sorted(table["record_id"].to_pylist()) == sorted(f"r{n}" for n in range(2100))
     names = [name for name, _ in jobs_at_the_emulator(home)]
