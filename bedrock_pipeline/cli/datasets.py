@@ -30,6 +30,7 @@ from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.queue import JobResult
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.stages.context import Context, open_context
+from bedrock_pipeline.stages.rejected import rejected_uris
 
 SCHEMA_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -183,7 +184,7 @@ def results(pipeline: str, dataset: str | None, out: Path | None, as_json: bool)
 
 def _tell_rejected(row: DatasetRow | None) -> None:
     if row and row.rejected:
-        listed = " and ".join(row.rejected_uris)
+        listed = " and ".join(rejected_uris(row))
         console.print(
             f"{row.rejected} rows of the input were left out; position, record id and reason of each: {listed}",
             soft_wrap=True,

@@ -29,6 +29,7 @@ from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.records.template import Template
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.context import Context, open_context
+from bedrock_pipeline.stages.rejected import rejected_uris
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pa_dataset
@@ -88,7 +89,7 @@ def demo(
             row = _follow(context, pipeline, key)
         assert row.results_uri is not None  # it was published
         uri = file_uri(services.endpoints, row.results_uri)
-        summary = _summary(key, uri, [file_uri(services.endpoints, one) for one in row.rejected_uris])
+        summary = _summary(key, uri, [file_uri(services.endpoints, one) for one in rejected_uris(row)])
         _show(summary, uri, home)
         if as_json:
             print_json(summary)
@@ -182,9 +183,9 @@ def _must_go_on(row: DatasetRow, progress: DatasetProgress, deadline: float) -> 
         )
 
 
-def _summary(key: str, uri: str, rejected_uris: list[str]) -> dict[str, Any]:
+def _summary(key: str, uri: str, rejected: list[str]) -> dict[str, Any]:
     """Counted in the parquet itself, not in the ledger."""
-    table = _published(uri).to_table(
+    table = _parquet(uri).to_table(
         columns=["status", "input_tokens", "output_tokens", "cost_usd", "chunk_key", "job_arn"]
     )
     succeeded = pc.sum(pc.equal(table["status"], "succeeded")).as_py() or 0
@@ -201,7 +202,7 @@ def _summary(key: str, uri: str, rejected_uris: list[str]) -> dict[str, Any]:
         "output_tokens": pc.sum(table["output_tokens"]).as_py() or 0,
         "cost_usd": None if unknown else round(pc.sum(table["cost_usd"]).as_py() or 0.0, 6),
         "results": uri,
-        **({"rejected": _reasons(rejected_uris), "rejected_rows": rejected_uris} if rejected_uris else {}),
+        **({"rejected": _reasons(rejected), "rejected_rows": rejected} if rejected else {}),
     }
 
 
@@ -209,7 +210,7 @@ def _reasons(uris: list[str]) -> dict[str, int]:
     """How many rows were left out, by reason."""
     counted: Counter[str] = Counter()
     for uri in uris:
-        for one in pc.value_counts(_published(uri).to_table(columns=["reason"])["reason"]).to_pylist():
+        for one in pc.value_counts(_parquet(uri).to_table(columns=["reason"])["reason"]).to_pylist():
             counted[one["values"]] += one["counts"]
     return dict(counted)
 
@@ -217,7 +218,7 @@ def _reasons(uris: list[str]) -> dict[str, int]:
 def _show(summary: dict[str, Any], uri: str, home: Path) -> None:
     for name, value in summary.items():
         console.print(f"  {name:14}{_told(value)}", highlight=False, soft_wrap=True)
-    answers = _published(uri).head(_EXAMPLES, columns=["record_id", "output_text", "tool_use"])
+    answers = _parquet(uri).head(_EXAMPLES, columns=["record_id", "output_text", "tool_use"])
     console.print("A few answers:")
     for row in answers.to_pylist():
         said = row["output_text"] or row["tool_use"] or "(a vector)"
@@ -238,7 +239,7 @@ def _wait_for_interrupt() -> None:
     done.wait()
 
 
-def _published(uri: str) -> "pa_dataset.Dataset":
+def _parquet(uri: str) -> "pa_dataset.Dataset":
     import pyarrow.dataset as pa_dataset  # brings pandas, which takes half a second
 
     return pa_dataset.dataset(uri, format="parquet")

@@ -1,4 +1,4 @@
-"""What becomes of a chunk whose submission was refused for now.
+"""What becomes of a chunk that Bedrock did not take, though it may later.
 
 What belongs here: the decision, and what it changes in the chunk's row.
 """
@@ -12,7 +12,7 @@ from bedrock_pipeline.ledger.database import Connection
 from bedrock_pipeline.ledger.rows import ChunkRow
 
 PutBackResult = Literal["put back", "given up", "cancelled", "lost"]
-#: What a chunk becomes whose submission was refused for now.
+#: From what becomes of the chunk to the changes in its row.
 BECOMES: dict[PutBackResult, sql.SQL] = {
     "put back": sql.SQL(
         """status = 'pending', next_attempt_at = bedrock_pipeline.now() + %(delay)s, put_back_reason = %(reason)s,

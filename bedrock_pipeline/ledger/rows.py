@@ -182,16 +182,6 @@ class DatasetRow(_Row):
         """Rows of the input that were left out."""
         return (self.snapshot_rejected or 0) + (self.packed_rejected or 0)
 
-    @property
-    def rejected_uris(self) -> list[str]:
-        """Parquet files with the position, record id and reason of each row that was left out."""
-        files = {
-            "rejected": self.snapshot_rejected,
-            "not-packed": self.packed_rejected,
-            "not-packed-followers": self.packed_rejected and self.snapshot_followers - self.packed_followers,
-        }
-        return [f"{self.snapshot_uri}{name}.parquet" for name, count in files.items() if count]
-
 
 @dataclass(frozen=True, slots=True)
 class DatasetProgress(_Row):

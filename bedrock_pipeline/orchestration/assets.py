@@ -10,9 +10,9 @@ import dagster as dg
 
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.orchestration import metadata
-from bedrock_pipeline.orchestration.mirror import register
 from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
 from bedrock_pipeline.orchestration.offers import kept_offer
+from bedrock_pipeline.orchestration.partitions import register
 from bedrock_pipeline.orchestration.red import PASSING, red
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
@@ -79,10 +79,7 @@ def _batch_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
         dataset = context.partition_key
         with deployment.open() as opened, _launching(opened, pipeline.name, dataset):
             report = pack_dataset(opened, pipeline, dataset)
-            assert names.chunks.name is not None  # it is dynamic
-            context.instance.add_dynamic_partitions(
-                names.chunks.name, [chunk.chunk_key for chunk in report.chunks]
-            )
+            register(context.instance, names, chunks=[chunk.chunk_key for chunk in report.chunks])
             opened.ledger.datasets.launched(pipeline.name, dataset)
         return dg.MaterializeResult(metadata=metadata.of_pack(report))
 
@@ -107,7 +104,7 @@ def _flushed_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
             flushed = list(flush_queue(opened, pipeline, wait=False))
         chunks = [chunk for one in flushed for chunk in one.chunks]
         days = {one.dataset for one in flushed}
-        register(context.instance, names, days, [chunk.chunk_key for chunk in chunks])
+        register(context.instance, names, datasets=sorted(days), chunks=[chunk.chunk_key for chunk in chunks])
         return dg.MaterializeResult(metadata=metadata.of_flush(chunks))
 
     return batch_chunks

@@ -13,6 +13,7 @@ from bedrock_pipeline.ledger.events import Event, Position
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import Names
+from bedrock_pipeline.orchestration.partitions import register
 from bedrock_pipeline.stages.context import Context
 
 #: Events of one queue that a tick mirrors at the most; each costs some tens of milliseconds.
@@ -45,7 +46,7 @@ def _of_event(
     final = event.status == "final"
     chunks = [chunk, *(opened.ledger.queues.later_chunks(chunk.chunk_id) if final else [])]
     names = Names(chunk.pipeline)
-    register(instance, names, {chunk.dataset}, [one.chunk_key for one in chunks])
+    register(instance, names, datasets=[chunk.dataset], chunks=[one.chunk_key for one in chunks])
     for one in chunks:
         if final or event.status == "queued":
             yield from _unknown(instance, names, "submitted_jobs", one)
@@ -62,11 +63,3 @@ def _unknown(
         yield dg.AssetMaterialization(
             names.asset(asset), partition=chunk.chunk_key, metadata=metadata.of_mirrored(chunk)
         )
-
-
-def register(instance: dg.DagsterInstance, names: Names, datasets: set[str], chunk_keys: list[str]) -> None:
-    """Tell Dagster the keys of datasets and chunks; those that it knows change nothing."""
-    for partitions, keys in ((names.datasets.name, sorted(datasets)), (names.chunks.name, chunk_keys)):
-        assert partitions is not None  # it is dynamic
-        if keys:
-            instance.add_dynamic_partitions(partitions, keys)

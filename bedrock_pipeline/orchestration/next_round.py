@@ -8,6 +8,7 @@ import dagster as dg
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.offers import kept_offer
+from bedrock_pipeline.orchestration.partitions import register
 from bedrock_pipeline.orchestration.red import red
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
@@ -27,10 +28,7 @@ def next_round_job(pipeline: Pipeline, tags: dict[str, str]) -> dg.JobDefinition
         dataset = context.partition_key
         with deployment.open() as opened, kept_offer(opened, "next_round", pipeline.name, dataset), red():
             report = roll_over(opened, pipeline, dataset)
-        assert names.chunks.name is not None  # it is dynamic
-        context.instance.add_dynamic_partitions(
-            names.chunks.name, [chunk.chunk_key for chunk in report.chunks]
-        )
+        register(context.instance, names, chunks=[chunk.chunk_key for chunk in report.chunks])
         if report.held:
             context.log.warning("%s: %s", dataset, report.held)
         context.log_event(

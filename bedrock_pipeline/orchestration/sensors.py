@@ -14,6 +14,7 @@ from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.mirror import mirrored
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.offers import WAITING, run_key
+from bedrock_pipeline.orchestration.partitions import register
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.settings import NotConfiguredError
@@ -179,12 +180,10 @@ def _register(instance: dg.DagsterInstance, kind: Kind, subjects: Iterable[tuple
     for pipeline, key in subjects:
         by_pipeline.setdefault(pipeline, []).append(key)
     for pipeline, keys in by_pipeline.items():
-        names = Names(pipeline)
-        partitions = (names.datasets if kind in _OF_DATASETS else names.chunks).name
-        assert partitions is not None  # it is dynamic
-        missing = [key for key in keys if not instance.has_dynamic_partition(partitions, key)]
-        if missing:
-            instance.add_dynamic_partitions(partitions, missing)
+        if kind in _OF_DATASETS:
+            register(instance, Names(pipeline), datasets=keys)
+        else:
+            register(instance, Names(pipeline), chunks=keys)
 
 
 def _flush(

@@ -1,7 +1,7 @@
 """Rows of the input into rows of a dataset: with a record id, or rejected with the reason.
 
 What belongs here: one batch at a time, by the rules of `ids` and of the request. That ids are unique is found out
-over all batches (`duplicates`).
+over all batches (`seen`, `duplicates`).
 """
 
 from collections.abc import Mapping, Sequence

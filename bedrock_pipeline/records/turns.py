@@ -1,4 +1,4 @@
-"""Work that several threads share so that each keeps what it touches in its core's cache.
+"""Threads that share work, so that each keeps what it touches in its core's cache.
 
 What belongs here: threads that each take an item, work on it, and pass it on, taking and passing on in the items'
 order. A core's cache holds what it has just decoded or rendered; handing that to a thread on another core, to hash

@@ -30,6 +30,7 @@ from bedrock_pipeline.records.render import Renderer
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import Estimate, Estimator
 from bedrock_pipeline.stages.followers import reject_followers
+from bedrock_pipeline.stages.rejected import NOT_PACKED, NOT_PACKED_FOLLOWERS
 from bedrock_pipeline.stages.request import create_request
 from bedrock_pipeline.stages.small import Small
 from bedrock_pipeline.stages.snapshot import request_template
@@ -85,8 +86,8 @@ def pack_dataset(context: Context, pipeline: Pipeline, dataset: str) -> PackRepo
             following = reject_followers(context, row, done.rejected.path, Path(folder))
             rejections += following.by_reason
             followers -= following.count
-            context.objects.upload(done.rejected.path, f"{row.snapshot_uri}not-packed.parquet")
-            context.objects.upload(following.path, f"{row.snapshot_uri}not-packed-followers.parquet")
+            context.objects.upload(done.rejected.path, f"{row.snapshot_uri}{NOT_PACKED}")
+            context.objects.upload(following.path, f"{row.snapshot_uri}{NOT_PACKED_FOLLOWERS}")
     outcome = context.ledger.datasets.enter_chunks(
         pipeline.name,
         dataset,

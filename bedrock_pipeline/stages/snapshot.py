@@ -20,6 +20,7 @@ from bedrock_pipeline.records.images import MOST_BYTES, NotAnImageError
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.records.snapshot import SnapshotPlan, write_snapshot
 from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.stages.rejected import REJECTED
 
 
 class NoSourceError(BedrockPipelineError):
@@ -68,8 +69,9 @@ def take_snapshot(context: Context, pipeline: Pipeline, dataset: str) -> Snapsho
         uri = context.settings.uri(
             context.settings.work_prefix, "snapshots", pipeline.name, dataset, snapshot.content_hash
         )
-        for file in (*snapshot.parts, *snapshot.follower_parts, snapshot.rejected):
+        for file in (*snapshot.parts, *snapshot.follower_parts):
             context.objects.upload(file, f"{uri}/{file.name}")
+        context.objects.upload(snapshot.rejected, f"{uri}/{REJECTED}")
     rejected = sum(snapshot.rejections.values())
     context.ledger.datasets.record_snapshot(
         pipeline.name,
@@ -87,7 +89,7 @@ def take_snapshot(context: Context, pipeline: Pipeline, dataset: str) -> Snapsho
         followers=snapshot.followers,
         rejected=rejected,
         rejections=snapshot.rejections,
-        rejected_uri=f"{uri}/rejected.parquet",
+        rejected_uri=f"{uri}/{REJECTED}",
         schema=snapshot.schema,
         unchanged=row.snapshot_hash == snapshot.content_hash,
     )

@@ -5,8 +5,6 @@ import math
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from hypothesis import strategies as st
 from bedrock_pipeline.intake import ArrowSource
 from bedrock_pipeline.kernel.library import SWITCH
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.records.ahead import ahead, in_order
 from bedrock_pipeline.records.block import block_of, blocks_of, lines_of
 from bedrock_pipeline.records.columns import content_ids, not_utf8, record_ids, wire_ids
 from bedrock_pipeline.records.encode import NotRenderableError, RequestTemplate
@@ -265,15 +262,3 @@ def test_a_forked_process_gives_the_same_and_waits_for_no_thread(
             os._exit(0)
     os.waitpid(pid, 0)
     assert there.read_bytes() == here
-
-
-def test_what_is_read_ahead_keeps_order_and_errors() -> None:
-    def items() -> Iterator[int]:
-        yield from range(10)
-        raise ValueError("broken")
-
-    results = in_order(lambda number: number * 2, ahead(items(), 3), 2)
-    assert list(islice(results, 5)) == [0, 2, 4, 6, 8]
-    with pytest.raises(ValueError, match="broken"):
-        list(results)
-    assert list(in_order(str, ahead(iter(range(5))), 2)) == list("01234")
