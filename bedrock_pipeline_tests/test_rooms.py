@@ -10,52 +10,6 @@ import bedrock_pipeline
 
 ROOT = Path(bedrock_pipeline.__file__).parent
 
-#: What each room may import of the others; `errors` is everybody's but the emulator's.
-MAY_IMPORT = {
-    "errors": set(),
-    "settings": set(),
-    "kernel": {"models"},
-    "records": {"kernel", "models", "intake"},
-    "models": {"settings", "records"},
-    "intake": {"records"},
-    "pipeline": {"settings", "records", "models", "intake"},
-    "ledger": {"settings", "records", "models"},
-    "aws": {"settings", "records"},
-    "stages": {"settings", "pipeline", "records", "models", "intake", "ledger", "aws"},
-    "queue": {"settings", "pipeline", "records", "models", "ledger", "aws", "stages", "local"},
-    "local": {"settings", "emulator"},
-    "emulator": set(),
-    "orchestration": {
-        "settings",
-        "pipeline",
-        "records",
-        "models",
-        "intake",
-        "ledger",
-        "aws",
-        "stages",
-        "local",
-    },
-    "examples": {"pipeline", "records", "orchestration", "intake", "settings"},
-    "definitions": {"examples", "orchestration", "pipeline"},
-    "cli": {
-        "settings",
-        "pipeline",
-        "records",
-        "models",
-        "ledger",
-        "aws",
-        "stages",
-        "queue",
-        "local",
-        "emulator",
-        "orchestration",
-        "examples",
-        "intake",
-        "kernel",
-    },
-    "__main__": {"cli"},
-}
 #: Where a library may be imported.
 ONLY_IN = {
     "dagster": {"orchestration", "definitions", "examples"},
@@ -79,18 +33,6 @@ def imports() -> Iterator[tuple[str, str, str]]:
                 yield from ((room, alias.name, place) for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module:
                 yield room, node.module, place
-
-
-def test_rooms_import_only_what_lies_below_them() -> None:
-    wrong = []
-    for room, module, place in imports():
-        parts = module.split(".")
-        if parts[0] != "bedrock_pipeline" or len(parts) == 1 or parts[1] == room:
-            continue
-        allowed = MAY_IMPORT[room] | (set() if room == "emulator" else {"errors"})
-        if parts[1] not in allowed:
-            wrong.append(f"{place} imports {module}")
-    assert not wrong
 
 
 @pytest.mark.parametrize("library", ONLY_IN)

@@ -15,9 +15,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bedrock_pipeline.concurrency import is_forked
 from bedrock_pipeline.kernel import library, odd_ids
 from bedrock_pipeline.records.encode import RequestTemplate
-from bedrock_pipeline.records.forked import is_forked
 from bedrock_pipeline.records.ids import record_id_of, wire_id
 
 # Narrower than the rule in `ids`: only what is sure to be a record id as it is, and to travel under its own name.

@@ -18,8 +18,8 @@ from blake3 import blake3
 
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.records.block import Block, Ends, index_schema
-from bedrock_pipeline.records.grouped import GroupedWriter
 from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.records.parquet_writer import GroupedWriter
 
 #: Bytes of lines that are moved at once when the tail is balanced.
 _MOVE_BYTES = 8_000_000

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bedrock_pipeline.concurrency import ahead, in_order
 from bedrock_pipeline.models import Answer, Family
 from bedrock_pipeline.records.accounting import Accounting, ChunkFacts
-from bedrock_pipeline.records.ahead import ahead, in_order
 from bedrock_pipeline.records.costs import costs_of
 from bedrock_pipeline.records.ids import wire_id
 from bedrock_pipeline.records.leftovers import LeftoverWriter

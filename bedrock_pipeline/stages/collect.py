@@ -19,9 +19,9 @@ from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.accounting import Accounting, ChunkFacts, manifest_discrepancies
-from bedrock_pipeline.records.grouped import GroupedWriter
 from bedrock_pipeline.records.leftovers import LeftoverWriter
 from bedrock_pipeline.records.lines import buffers, buffers_of
+from bedrock_pipeline.records.parquet_writer import GroupedWriter
 from bedrock_pipeline.records.result_columns import carried, result_schema
 from bedrock_pipeline.records.results import dimension_of, rows
 from bedrock_pipeline.stages.context import Context

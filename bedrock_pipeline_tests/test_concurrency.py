@@ -1,4 +1,4 @@
-"""Threads that take turns: order, errors, and their end."""
+"""Threads that work ahead or take turns: order, errors, and their end."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from bedrock_pipeline.records.turns import in_turn
+from bedrock_pipeline.concurrency import ahead, in_order, in_turn
 
 _WORKERS = [1, 2, 3]
 
@@ -68,3 +68,15 @@ def test_threads_end_when_nobody_wants_more(workers: int) -> None:
     assert next(given) == 0
     given.close()
     assert threading.active_count() == before
+
+
+def test_what_is_read_ahead_keeps_order_and_errors() -> None:
+    def items() -> Iterator[int]:
+        yield from range(10)
+        raise ValueError("broken")
+
+    results = in_order(lambda number: number * 2, ahead(items(), 3), 2)
+    assert list(islice(results, 5)) == [0, 2, 4, 6, 8]
+    with pytest.raises(ValueError, match="broken"):
+        list(results)
+    assert list(in_order(str, ahead(iter(range(5))), 2)) == list("01234")

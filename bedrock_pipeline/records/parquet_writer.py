@@ -10,7 +10,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.records.ahead import Behind
+from bedrock_pipeline.concurrency import Behind
 
 #: Bytes of a row group before compression, about.
 GROUP_BYTES = 16_000_000
