@@ -15,13 +15,13 @@ import click
 from bedrock_pipeline.cli.datasets import dataset_request
 from bedrock_pipeline.cli.output import print_json
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.intake import open_location
 from bedrock_pipeline.ledger.rows import usd
 from bedrock_pipeline.ledger.spending import Measured
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models.prices import price_of
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.settings import NotConfiguredError, Settings
+from bedrock_pipeline.sources import open_location
 from bedrock_pipeline.stages.context import open_context
 from bedrock_pipeline.stages.costs import Estimate, Estimator, overrides
 from bedrock_pipeline.stages.estimate import estimate_dataset, estimate_source

@@ -22,12 +22,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bedrock_pipeline.cli.datasets import SCHEMA_FILE, dataset_request
 from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.intake import open_location
 from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow
 from bedrock_pipeline.local import default_home, file_uri
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.records.template import Template
 from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.sources import open_location
 from bedrock_pipeline.stages.context import Context, open_context
 from bedrock_pipeline.stages.rejected import rejected_uris
 

@@ -18,7 +18,6 @@ from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.cli.measure import Measured
 from bedrock_pipeline.cli.output import console, print_json
-from bedrock_pipeline.intake import open_location
 from bedrock_pipeline.kernel import library
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models import family_of
@@ -29,6 +28,7 @@ from bedrock_pipeline.records.leftovers import MISSING
 from bedrock_pipeline.records.limits import default_limits
 from bedrock_pipeline.records.snapshot import SnapshotPlan
 from bedrock_pipeline.settings import NotConfiguredError, Settings
+from bedrock_pipeline.sources import open_location
 from bedrock_pipeline.stages.folders import place
 from bedrock_pipeline.stages.pack_files import pack_files
 from bedrock_pipeline.stages.parse_files import parse_files

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from bedrock_pipeline.intake.source import IntakeBatch
 from bedrock_pipeline.records.columns import content_ids, not_utf8, reasons_of, record_ids
 from bedrock_pipeline.records.encode import RequestTemplate
 from bedrock_pipeline.records.rejections import Rejection
+from bedrock_pipeline.sources.source import IntakeBatch
 
 
 def identified(

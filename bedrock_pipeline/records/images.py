@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.intake.source import BATCH_BYTES
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
+from bedrock_pipeline.sources.source import BATCH_BYTES
 
 #: The snapshot's column with a row's images, in the order of the columns that they came from.
 COLUMN = "__images"

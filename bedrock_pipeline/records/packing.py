@@ -6,10 +6,10 @@ What belongs here: rendering and packing put together.
 from collections.abc import Callable, Iterator
 
 from bedrock_pipeline.concurrency import in_turn
-from bedrock_pipeline.intake.source import IntakeBatch
 from bedrock_pipeline.records.pack import PackedChunk, Packer
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.records.render import Rendered
+from bedrock_pipeline.sources.source import IntakeBatch
 
 #: Threads that read, render and write.
 WORKERS = 2

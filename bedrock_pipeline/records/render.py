@@ -14,13 +14,13 @@ import polars as pl
 import pyarrow as pa
 
 from bedrock_pipeline.concurrency import is_forked
-from bedrock_pipeline.intake.source import IntakeBatch
 from bedrock_pipeline.kernel import library, render_lines
 from bedrock_pipeline.records.block import Block, Ends, Line, block_of
 from bedrock_pipeline.records.columns import reasons_of, texts_of, wire_ids
 from bedrock_pipeline.records.encode import Frame, NotRenderableError, RequestTemplate
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.rejections import Rejection
+from bedrock_pipeline.sources.source import IntakeBatch
 
 _ID = "record_id"
 

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.intake.source import IntakeBatch, Source, batch_rows
 from bedrock_pipeline.records import images
 from bedrock_pipeline.records.duplicates import LaterOccurrences, later_occurrences
 from bedrock_pipeline.records.encode import RequestTemplate
@@ -23,6 +22,7 @@ from bedrock_pipeline.records.identify import identified
 from bedrock_pipeline.records.images import Fetch, nowhere, with_images
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.records.result_columns import RESERVED
+from bedrock_pipeline.sources.source import IntakeBatch, Source, batch_rows
 
 #: Rows of one part at the most, and its bytes in memory, about.
 PART_ROWS = 100_000

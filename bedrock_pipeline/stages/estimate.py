@@ -10,13 +10,13 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from bedrock_pipeline.intake import Source, local_file
 from bedrock_pipeline.ledger.rows import ChunkEstimate, Mode
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.images import Fetch, nowhere
 from bedrock_pipeline.records.pack import TooFewRecordsError
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.records.snapshot import write_snapshot
+from bedrock_pipeline.sources import Source, local_file
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import Estimate, Estimator
 from bedrock_pipeline.stages.pack import packed_parts

@@ -17,8 +17,6 @@ from uuid import UUID
 import pyarrow as pa
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.intake import InputFile
-from bedrock_pipeline.intake.parquet import ParquetSource
 from bedrock_pipeline.ledger.datasets import Packed
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import Pipeline
@@ -27,6 +25,8 @@ from bedrock_pipeline.records.pack import PackedChunk, Packer, TooFewRecordsErro
 from bedrock_pipeline.records.packing import packed
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.records.render import Renderer
+from bedrock_pipeline.sources import InputFile
+from bedrock_pipeline.sources.parquet import ParquetSource
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import Estimate, Estimator
 from bedrock_pipeline.stages.followers import reject_followers

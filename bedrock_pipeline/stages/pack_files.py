@@ -15,7 +15,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.intake.source import IntakeBatch, Source
 from bedrock_pipeline.records.block import index_schema
 from bedrock_pipeline.records.duplicates import LaterOccurrences, later_occurrences
 from bedrock_pipeline.records.identify import distinct, identified
@@ -26,6 +25,7 @@ from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.records.render import Rendered, Renderer
 from bedrock_pipeline.records.seen import SeenIds, id_hashes
 from bedrock_pipeline.records.snapshot import SnapshotPlan
+from bedrock_pipeline.sources.source import IntakeBatch, Source
 from bedrock_pipeline.stages.folders import Place
 
 

@@ -13,12 +13,12 @@ import pyarrow as pa
 
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.intake import Source, open_location
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.encode import RequestTemplate
 from bedrock_pipeline.records.images import MOST_BYTES, NotAnImageError
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.records.snapshot import SnapshotPlan, write_snapshot
+from bedrock_pipeline.sources import Source, open_location
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.rejected import REJECTED
 

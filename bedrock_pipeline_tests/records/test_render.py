@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bedrock_pipeline.intake import ArrowSource
 from bedrock_pipeline.kernel.library import SWITCH
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.records.block import block_of, blocks_of, lines_of
@@ -27,6 +26,7 @@ from bedrock_pipeline.records.pack import Packer
 from bedrock_pipeline.records.packing import packed
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.records.render import Renderer
+from bedrock_pipeline.sources import ArrowSource
 
 CLAUDE = family_of("anthropic.claude-3-haiku-20240307-v1:0")
 _CARRY = pa.schema([("n", pa.int64())])

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bedrock_pipeline.intake import ArrowSource
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.records import snapshot as room
 from bedrock_pipeline.records.encode import RequestTemplate
@@ -23,6 +22,7 @@ from bedrock_pipeline.records.snapshot import (
     SnapshotPlan,
     write_snapshot,
 )
+from bedrock_pipeline.sources import ArrowSource
 
 CLAUDE = family_of("anthropic.claude-3-haiku-20240307-v1:0")
 

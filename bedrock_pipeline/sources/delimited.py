@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from bedrock_pipeline.intake.source import InputError, InputFile, IntakeBatch, in_blocks
-from bedrock_pipeline.intake.typed import infer_schema, to_batch
 from bedrock_pipeline.records.rejections import Rejection
+from bedrock_pipeline.sources.source import InputError, InputFile, IntakeBatch, in_blocks
+from bedrock_pipeline.sources.typed import infer_schema, to_batch
 
 # Prompts can be long; the standard library's own bound is 128 KiB.
 csv.field_size_limit(1 << 30)

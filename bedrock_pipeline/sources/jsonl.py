@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 import orjson
 import pyarrow as pa
 
-from bedrock_pipeline.intake.source import BATCH_ROWS, InputError, InputFile, IntakeBatch, in_blocks
-from bedrock_pipeline.intake.typed import infer_schema, to_batch
 from bedrock_pipeline.records.rejections import Rejection
+from bedrock_pipeline.sources.source import BATCH_ROWS, InputError, InputFile, IntakeBatch, in_blocks
+from bedrock_pipeline.sources.typed import infer_schema, to_batch
 
 _MARK = b"\xef\xbb\xbf"  # some programs begin a file with a byte order mark
 #: A line's position, and its object or why it is none.

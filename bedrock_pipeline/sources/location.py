@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from bedrock_pipeline.intake.delimited import CsvSource
-from bedrock_pipeline.intake.jsonl import JsonlSource
-from bedrock_pipeline.intake.parquet import ParquetSource
-from bedrock_pipeline.intake.source import InputError, InputFile, Source
+from bedrock_pipeline.sources.delimited import CsvSource
+from bedrock_pipeline.sources.jsonl import JsonlSource
+from bedrock_pipeline.sources.parquet import ParquetSource
+from bedrock_pipeline.sources.source import InputError, InputFile, Source
 
 _FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 

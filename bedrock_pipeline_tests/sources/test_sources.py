@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bedrock_pipeline.intake import ArrowSource, InputError, Source, open_location
+from bedrock_pipeline.sources import ArrowSource, InputError, Source, open_location
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from bedrock_pipeline.intake.source import InputError
 from bedrock_pipeline.records.rejections import Rejection
+from bedrock_pipeline.sources.source import InputError
 
 _TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.intake.source import InputError, InputFile, IntakeBatch, batch_rows, positioned
+from bedrock_pipeline.sources.source import InputError, InputFile, IntakeBatch, batch_rows, positioned
 
 _READ_BYTES = 1 << 20
 
