@@ -18,8 +18,8 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import usd
 from bedrock_pipeline.ledger.spending import Measured
 from bedrock_pipeline.local import settings_here
-from bedrock_pipeline.models.prices import price_of
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.settings import NotConfiguredError, Settings
 from bedrock_pipeline.sources import open_location
 from bedrock_pipeline.stages.context import open_context

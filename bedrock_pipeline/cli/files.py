@@ -21,8 +21,8 @@ from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.kernel import library
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.models.prices import price_of
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.records.accounting import ChunkFacts
 from bedrock_pipeline.records.leftovers import MISSING
 from bedrock_pipeline.records.limits import default_limits

@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from bedrock_pipeline.models import Answer, Family
-from bedrock_pipeline.models.prices import Asked, Price
-from bedrock_pipeline.records.answers import AnswerColumns
+from bedrock_pipeline.models.answer_columns import AnswerColumns
+from bedrock_pipeline.pricing.prices import Asked, Price
 
 #: So many record ids or reasons tell a person what is wrong.
 FEW = 5

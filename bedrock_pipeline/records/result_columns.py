@@ -11,8 +11,8 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
+from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.records.accounting import ChunkFacts
-from bedrock_pipeline.records.answers import AnswerColumns
 from bedrock_pipeline.records.outcomes import Outcome
 from bedrock_pipeline.records.plain import PlainAnswers
 

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from bedrock_pipeline.concurrency import ahead, in_order
 from bedrock_pipeline.models import Answer, Family
+from bedrock_pipeline.pricing.answer_costs import costs_of
 from bedrock_pipeline.records.accounting import Accounting, ChunkFacts
-from bedrock_pipeline.records.costs import costs_of
 from bedrock_pipeline.records.ids import wire_id
 from bedrock_pipeline.records.leftovers import LeftoverWriter
 from bedrock_pipeline.records.lines import Lines

@@ -1,7 +1,7 @@
 """What chunks will cost, and what their price is.
 
-What belongs here: bringing together prices, guesses and what was measured before. The prices are `models.prices`',
-the guesses `records.estimate`'s.
+What belongs here: bringing together prices, guesses and what was measured before. The prices are `pricing.prices`',
+the guesses `pricing.token_estimates`'s.
 """
 
 import math
@@ -12,9 +12,9 @@ from decimal import Decimal
 
 from bedrock_pipeline.ledger.rows import ChunkEstimate, ChunkRow, Mode, NewChunk
 from bedrock_pipeline.ledger.spending import Measured
-from bedrock_pipeline.models.prices import Asked, Price, price_of
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.records.estimate import Sample, sampled
+from bedrock_pipeline.pricing.prices import Asked, Price, price_of
+from bedrock_pipeline.pricing.token_estimates import Sample, sampled
 from bedrock_pipeline.records.pack import PackedChunk
 from bedrock_pipeline.settings import PriceOverride, Settings
 from bedrock_pipeline.stages.context import Context

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from bedrock_pipeline.kernel import read as kernel_read
 from bedrock_pipeline.kernel.library import SWITCH
 from bedrock_pipeline.models import Family, family_of
-from bedrock_pipeline.models.prices import Price, Rate
+from bedrock_pipeline.pricing.answer_costs import costs_of
+from bedrock_pipeline.pricing.prices import Price, Rate
 from bedrock_pipeline.records import lines as room
 from bedrock_pipeline.records.accounting import Accounting, ChunkFacts
-from bedrock_pipeline.records.costs import costs_of
 from bedrock_pipeline.records.lines import buffers_of
 from bedrock_pipeline.records.plain import PlainReader
 from bedrock_pipeline.records.results import rows

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.models.prices import Price, Rate
+from bedrock_pipeline.pricing.prices import Price, Rate
 from bedrock_pipeline.records.accounting import Accounting, ChunkFacts, manifest_discrepancies
 from bedrock_pipeline.records.ids import wire_id
 from bedrock_pipeline.records.lines import buffers_of

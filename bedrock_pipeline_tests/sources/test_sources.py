@@ -21,7 +21,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Bucket:
-    """Objects in memory: what intake needs of a store."""
+    """Objects in memory: what sources need of a store."""
 
     objects: dict[str, bytes]
 

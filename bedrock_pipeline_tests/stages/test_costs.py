@@ -11,8 +11,8 @@ import pytest
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.submissions import NotNow
 from bedrock_pipeline.local import Endpoints
-from bedrock_pipeline.models.prices import price_of
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline.settings import PriceOverride
 from bedrock_pipeline.stages.collect import collect_chunk

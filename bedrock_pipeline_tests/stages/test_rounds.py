@@ -16,7 +16,7 @@ from bedrock_pipeline.emulator.faults import Fault, Faults, Kind
 from bedrock_pipeline.emulator.models import Models
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.local import Endpoints
-from bedrock_pipeline.models.prices import price_of
+from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.stages.collect import JobProblemError, collect_chunk
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.pack import pack_dataset

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.records.estimate import Sample, sampled
+from bedrock_pipeline.pricing.token_estimates import Sample, sampled
 
 CLAUDE, TITAN, LLAMA = (
     "anthropic.claude-3-haiku-20240307-v1:0",

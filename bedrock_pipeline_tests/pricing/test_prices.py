@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from genai_prices import Usage, calc_price
 
-from bedrock_pipeline.models.prices import Price, Rate, price_of
+from bedrock_pipeline.pricing.prices import Price, Rate, price_of
 from bedrock_pipeline.settings import PriceOverride, Settings
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """Costs of many answers at once.
 
-What belongs here: the arithmetic of `models.prices` over columns, exact to the last digit: in whole numbers of the
+What belongs here: the arithmetic of `pricing.prices` over columns, exact to the last digit: in whole numbers of the
 smallest unit that the rates have.
 """
 
@@ -9,7 +9,7 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 
-from bedrock_pipeline.models.prices import Asked, Price
+from bedrock_pipeline.pricing.prices import Asked, Price
 
 # A sum of a block's costs below this fits a 64-bit integer, and each of them a float without rounding.
 _EXACT = 2**50
