@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
@@ -17,7 +18,6 @@ from bedrock_pipeline.orchestration.red import PASSING, red
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.stages.collect import collect_chunk
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.flush import flush_queue
 from bedrock_pipeline.stages.on_demand import Answered
 from bedrock_pipeline.stages.pack import pack_dataset
@@ -205,7 +205,7 @@ def _lineage(names: Names, upstream: str) -> dg.AssetDep:
 
 
 @contextmanager
-def _launching(opened: Context, pipeline: str, dataset: str) -> Iterator[None]:
+def _launching(opened: Deployment, pipeline: str, dataset: str) -> Iterator[None]:
     """An error that a person must cure ends the wish to launch; another leaves it."""
     with kept_offer(opened, "prepare", pipeline, dataset), red():
         try:

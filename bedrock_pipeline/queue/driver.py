@@ -12,12 +12,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.tasks import Waiting
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.stages.backoff import delay
 from bedrock_pipeline.stages.collect import JobProblemError, collect_chunk
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.flush import due_to_flush, flush_queue
 from bedrock_pipeline.stages.job_results import settle_jobs
 from bedrock_pipeline.stages.poll import poll_jobs
@@ -35,7 +35,7 @@ class Driver:
     """Steps of one queue; not to be stepped by two threads at once.
 
     Args:
-        context: the deployment.
+        deployment: the deployment.
         pipeline: the queue.
         poll_s: seconds between two looks at Bedrock.
         report: is told of errors; what they concern is tried again in a later step.
@@ -45,7 +45,7 @@ class Driver:
 
     def __init__(
         self,
-        context: Context,
+        deployment: Deployment,
         pipeline: Pipeline,
         *,
         poll_s: float,
@@ -53,14 +53,14 @@ class Driver:
         monotonic: Callable[[], float] = time.monotonic,
         chance: random.Random | None = None,
     ) -> None:
-        self._context = context
+        self._deployment = deployment
         self._pipeline = pipeline
         self._poll_s = poll_s
         self._report = report
         self._monotonic = monotonic
         self._made: deque[str] = deque(maxlen=_MOST_MADE)
-        self._flush_pace = _Pace(context, monotonic, chance or random.Random())  # noqa: S311  # jitter
-        self._poll_pace = _Pace(context, monotonic, chance or random.Random())  # noqa: S311  # jitter
+        self._flush_pace = _Pace(deployment, monotonic, chance or random.Random())  # noqa: S311  # jitter
+        self._poll_pace = _Pace(deployment, monotonic, chance or random.Random())  # noqa: S311  # jitter
 
     def step(self) -> None:
         """Do what is due, from flushing to telling what is final. An error in one part stops no other."""
@@ -83,7 +83,7 @@ class Driver:
         Returns:
             What was waiting before.
         """
-        waiting, why = due_to_flush(self._context, self._pipeline)
+        waiting, why = due_to_flush(self._deployment, self._pipeline)
         if why and self._flush_pace.due():
             with self._flush_pace:
                 self.flush(wait=False)
@@ -94,7 +94,7 @@ class Driver:
 
         Any number of threads may.
         """
-        for flushed in flush_queue(self._context, self._pipeline, wait=wait):
+        for flushed in flush_queue(self._deployment, self._pipeline, wait=wait):
             self._made.extend(str(chunk.chunk_id) for chunk in flushed.chunks)
 
     def take_made(self) -> list[str]:
@@ -106,41 +106,41 @@ class Driver:
         return made
 
     def _submit(self) -> None:
-        reconcile_unclear(self._context, [self._pipeline.name])
-        for chunk in self._context.ledger.submissions.due([self._pipeline.name], _MOST):
+        reconcile_unclear(self._deployment, [self._pipeline.name])
+        for chunk in self._deployment.ledger.submissions.due([self._pipeline.name], _MOST):
             try:
-                submit_chunk(self._context, self._pipeline.name, chunk.chunk_key)
+                submit_chunk(self._deployment, self._pipeline.name, chunk.chunk_key)
             except (SubmissionRefusedError, SubmissionBlockedError) as error:
                 self._report(error)
 
     def _poll(self) -> None:
         if self._poll_pace.due():
             with self._poll_pace:
-                poll_jobs(self._context, [self._pipeline.name])
+                poll_jobs(self._deployment, [self._pipeline.name])
             self._poll_pace.wait(self._poll_s)
 
     def _collect(self) -> None:
-        for chunk in self._context.ledger.chunks.to_collect([self._pipeline.name], _MOST):
+        for chunk in self._deployment.ledger.chunks.to_collect([self._pipeline.name], _MOST):
             try:
-                collect_chunk(self._context, self._pipeline, chunk.chunk_key)
+                collect_chunk(self._deployment, self._pipeline, chunk.chunk_key)
             except JobProblemError:
                 continue  # it is told with the job, which is final now
             except BedrockPipelineError as error:
                 self._report(error)
 
     def _roll_over(self) -> None:
-        for row in self._context.ledger.rounds.to_roll_over([self._pipeline.name], _MOST):
-            roll_over(self._context, self._pipeline, row.dataset)
+        for row in self._deployment.ledger.rounds.to_roll_over([self._pipeline.name], _MOST):
+            roll_over(self._deployment, self._pipeline, row.dataset)
 
     def _settle(self) -> None:
-        settle_jobs(self._context, [self._pipeline.name])
+        settle_jobs(self._deployment, [self._pipeline.name])
 
 
 class _Pace:
     """When a part of a step may be tried again: after errors with waits that grow, as the settings say."""
 
-    def __init__(self, context: Context, monotonic: Callable[[], float], chance: random.Random) -> None:
-        self._backoff = context.settings.throttle_backoff
+    def __init__(self, deployment: Deployment, monotonic: Callable[[], float], chance: random.Random) -> None:
+        self._backoff = deployment.settings.throttle_backoff
         self._monotonic = monotonic
         self._chance = chance
         self._failures = 0

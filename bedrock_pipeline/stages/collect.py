@@ -14,6 +14,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.models import family_of
@@ -24,7 +25,6 @@ from bedrock_pipeline.records.lines import buffers, buffers_of
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
 from bedrock_pipeline.records.result_columns import carried, result_schema
 from bedrock_pipeline.records.results import dimension_of, rows
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import price_of_chunk
 from bedrock_pipeline.stages.request import is_converse, output_folder
 from bedrock_pipeline.stages.verdict import Verdict, verdict_of
@@ -65,7 +65,7 @@ class CollectReport:
     discrepancies: list[str]
 
 
-def collect_chunk(context: Context, pipeline: Pipeline, chunk_key: str) -> CollectReport:
+def collect_chunk(deployment: Deployment, pipeline: Pipeline, chunk_key: str) -> CollectReport:
     """Read the results of a job that ended; doing it again gives the same rows.
 
     Raises:
@@ -73,7 +73,7 @@ def collect_chunk(context: Context, pipeline: Pipeline, chunk_key: str) -> Colle
         JobProblemError: something that asking again won't cure, or that only a person can decide; raised after what
             the job did answer was kept.
     """
-    chunk = context.ledger.chunks.by_key(pipeline.name, chunk_key)
+    chunk = deployment.ledger.chunks.by_key(pipeline.name, chunk_key)
     if not chunk.ended or (chunk.status == "failed" and chunk.job_arn is None):
         raise NotEndedError(
             f"Chunk {chunk_key} is {chunk.status}"
@@ -81,9 +81,9 @@ def collect_chunk(context: Context, pipeline: Pipeline, chunk_key: str) -> Colle
             "Its results are read by themselves when its job has ended.",
         )
     if chunk.collected_at is not None and chunk.parsed_uri:
-        report, problem = _collected_before(context, chunk), chunk.problem
+        report, problem = _collected_before(deployment, chunk), chunk.problem
     else:
-        report, problem = _collect(context, pipeline, chunk)
+        report, problem = _collect(deployment, pipeline, chunk)
     if problem:
         raise JobProblemError(
             problem, f"{report.answered} of {chunk.records} records are answered, and kept."
@@ -91,8 +91,8 @@ def collect_chunk(context: Context, pipeline: Pipeline, chunk_key: str) -> Colle
     return report
 
 
-def _collect(context: Context, pipeline: Pipeline, chunk: ChunkRow) -> tuple[CollectReport, str | None]:
-    settings = context.settings
+def _collect(deployment: Deployment, pipeline: Pipeline, chunk: ChunkRow) -> tuple[CollectReport, str | None]:
+    settings = deployment.settings
     parsed_uri = (
         settings.uri(settings.work_prefix, "parsed", chunk.pipeline, chunk.dataset, str(chunk.chunk_id)) + "/"
     )
@@ -100,14 +100,14 @@ def _collect(context: Context, pipeline: Pipeline, chunk: ChunkRow) -> tuple[Col
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
         part, rest = Path(folder) / "part-00000.parquet", Path(folder) / LEFTOVERS
         leftovers = LeftoverWriter(rest)
-        schema = _write_rows(context, pipeline, chunk, accounting, verdict, part, leftovers)
+        schema = _write_rows(deployment, pipeline, chunk, accounting, verdict, part, leftovers)
         leftovers.close()
         if accounting.leftovers:
-            context.objects.upload(rest, f"{parsed_uri}{rest.name}")
-        context.objects.upload(part, f"{parsed_uri}{part.name}")
-    discrepancies = _discrepancies(context, chunk, accounting)
+            deployment.objects.upload(rest, f"{parsed_uri}{rest.name}")
+        deployment.objects.upload(part, f"{parsed_uri}{part.name}")
+    discrepancies = _discrepancies(deployment, chunk, accounting)
     problem = verdict.problem(accounting)
-    context.ledger.chunks.record_collected(
+    deployment.ledger.chunks.record_collected(
         chunk.chunk_id,
         parsed_uri=parsed_uri,
         answered=accounting.answered,
@@ -138,7 +138,7 @@ def _collect(context: Context, pipeline: Pipeline, chunk: ChunkRow) -> tuple[Col
 
 
 def _write_rows(
-    context: Context,
+    deployment: Deployment,
     pipeline: Pipeline,
     chunk: ChunkRow,
     accounting: Accounting,
@@ -146,13 +146,13 @@ def _write_rows(
     part: Path,
     leftovers: LeftoverWriter,
 ) -> pa.Schema:
-    row = context.ledger.datasets.ensure(pipeline.name, chunk.dataset)
+    row = deployment.ledger.datasets.ensure(pipeline.name, chunk.dataset)
     effective = pipeline.for_dataset(row.request)
     converse = is_converse(chunk.frozen_request or chunk.request)
     family = family_of(chunk.model_id, converse=converse, name=effective.family)
-    with context.objects.random_access(chunk.index_uri) as stream:
+    with deployment.objects.random_access(chunk.index_uri) as stream:
         index = pq.read_table(stream)
-    dimension, lines = dimension_of(_output_lines(context, chunk), family)
+    dimension, lines = dimension_of(_output_lines(deployment, chunk), family)
     facts = ChunkFacts(
         family=family,
         model_id=chunk.model_id,
@@ -163,7 +163,7 @@ def _write_rows(
         keep_raw=effective.keep_raw_output,
         again=verdict.again,
         columns=effective.answer_columns(),
-        price=price_of_chunk(context, pipeline, chunk),
+        price=price_of_chunk(deployment, pipeline, chunk),
         asked="on-demand" if chunk.mode == "on-demand" else "batch",
     )
     schema = result_schema(carried(index.schema), dimension, facts.columns)
@@ -173,19 +173,19 @@ def _write_rows(
     return schema
 
 
-def _output_lines(context: Context, chunk: ChunkRow) -> Iterator[memoryview]:
+def _output_lines(deployment: Deployment, chunk: ChunkRow) -> Iterator[memoryview]:
     """Buffers of lines of every output file of the job's folder, or the answers to calls; none where there is neither."""
     if chunk.mode == "on-demand":
-        yield from buffers_of(context.ledger.calls.lines(chunk.chunk_id))
+        yield from buffers_of(deployment.ledger.calls.lines(chunk.chunk_id))
     if chunk.job_arn is None or chunk.frozen_request is None:
         return
-    for item in context.objects.list(output_folder(chunk.frozen_request, chunk.job_arn)):
+    for item in deployment.objects.list(output_folder(chunk.frozen_request, chunk.job_arn)):
         if item.uri.endswith(".jsonl.out"):
-            with context.objects.open(item.uri) as stream:
+            with deployment.objects.open(item.uri) as stream:
                 yield from buffers(stream)
 
 
-def _discrepancies(context: Context, chunk: ChunkRow, accounting: Accounting) -> list[str]:
+def _discrepancies(deployment: Deployment, chunk: ChunkRow, accounting: Accounting) -> list[str]:
     found = [
         f"{count} lines are {what}"
         for what, count in (
@@ -199,8 +199,8 @@ def _discrepancies(context: Context, chunk: ChunkRow, accounting: Accounting) ->
         found.append(f"{accounting.missing} records have no line")
     if chunk.job_arn and chunk.frozen_request:
         manifest = f"{output_folder(chunk.frozen_request, chunk.job_arn)}manifest.json.out"
-        if context.objects.head(manifest):
-            found += _read_manifest(context.objects.get(manifest), accounting)
+        if deployment.objects.head(manifest):
+            found += _read_manifest(deployment.objects.get(manifest), accounting)
         elif chunk.status == "completed":
             found.append("there is no manifest")
     return found
@@ -218,8 +218,8 @@ def _read_manifest(data: bytes, accounting: Accounting) -> list[str]:
     )
 
 
-def _collected_before(context: Context, chunk: ChunkRow) -> CollectReport:
-    with context.objects.random_access(f"{chunk.parsed_uri}part-00000.parquet") as stream:
+def _collected_before(deployment: Deployment, chunk: ChunkRow) -> CollectReport:
+    with deployment.objects.random_access(f"{chunk.parsed_uri}part-00000.parquet") as stream:
         schema = pq.read_schema(stream)
     return CollectReport(
         chunk=chunk,

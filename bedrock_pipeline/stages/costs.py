@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkEstimate, ChunkRow, Mode, NewChunk
 from bedrock_pipeline.ledger.spending import Measured
 from bedrock_pipeline.pipeline import Pipeline
@@ -17,7 +18,6 @@ from bedrock_pipeline.pricing.prices import Asked, Price, price_of
 from bedrock_pipeline.pricing.token_estimates import Sample, sampled
 from bedrock_pipeline.records.pack import PackedChunk
 from bedrock_pipeline.settings import PriceOverride, Settings
-from bedrock_pipeline.stages.context import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ def overrides(settings: Settings | None, pipeline: Pipeline) -> dict[str, PriceO
     return {**(dict(settings.prices) if settings else {}), **pipeline.prices}
 
 
-def price_of_chunk(context: Context, pipeline: Pipeline, chunk: ChunkRow) -> Price | None:
+def price_of_chunk(deployment: Deployment, pipeline: Pipeline, chunk: ChunkRow) -> Price | None:
     """The price at which a chunk that has ended was asked; the same whenever it is collected."""
     at = chunk.submitted_at or chunk.ended_at
     assert at is not None  # it has ended
-    return price_of(chunk.model_id, at, overrides(context.settings, pipeline))
+    return price_of(chunk.model_id, at, overrides(deployment.settings, pipeline))
 
 
 def together(parts: Iterable[Estimate], slots: int) -> Estimate:
@@ -83,10 +83,10 @@ class Estimator:
     measured: Measured
 
     @classmethod
-    def here(cls, context: Context, pipeline: Pipeline, at: datetime) -> "Estimator":
+    def here(cls, deployment: Deployment, pipeline: Pipeline, at: datetime) -> "Estimator":
         """At the prices of a time, corrected by what the ledger has seen."""
-        price = price_of(pipeline.model_id, at, overrides(context.settings, pipeline))
-        return cls(pipeline, price, context.ledger.spending.measured(pipeline.model_id))
+        price = price_of(pipeline.model_id, at, overrides(deployment.settings, pipeline))
+        return cls(pipeline, price, deployment.ledger.spending.measured(pipeline.model_id))
 
     def of_packed(self, chunk: PackedChunk, mode: Mode = "batch") -> ChunkEstimate:
         """Tokens and cost of a chunk whose files are in the work folder, from a sample of its lines."""

@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkEstimate, Mode
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.images import Fetch, nowhere
@@ -17,7 +18,6 @@ from bedrock_pipeline.records.pack import TooFewRecordsError
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.records.snapshot import write_snapshot
 from bedrock_pipeline.sources import Source, local_file
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import Estimate, Estimator
 from bedrock_pipeline.stages.pack import packed_parts
 from bedrock_pipeline.stages.small import Small
@@ -25,12 +25,12 @@ from bedrock_pipeline.stages.snapshot import fetch_image, open_source, snapshot_
 
 
 def estimate_dataset(
-    context: Context, pipeline: Pipeline, dataset: str, at: datetime, *, anew: bool = False
+    deployment: Deployment, pipeline: Pipeline, dataset: str, at: datetime, *, anew: bool = False
 ) -> Estimate:
     """What a dataset is expected to need: as it is packed, or as it would be.
 
     Args:
-        context: the deployment.
+        deployment: the deployment.
         pipeline: with what this dataset sets differently.
         dataset: its key.
         at: when it would be submitted.
@@ -41,9 +41,9 @@ def estimate_dataset(
         NoSourceError: neither pipeline nor dataset names an input.
         BelowMinimumError: too few records for one job.
     """
-    estimator = Estimator.here(context, pipeline, at)
-    row = context.ledger.datasets.get(pipeline.name, dataset)
-    chunks = context.ledger.chunks.of_dataset(pipeline.name, dataset, row.version) if row else []
+    estimator = Estimator.here(deployment, pipeline, at)
+    row = deployment.ledger.datasets.get(pipeline.name, dataset)
+    chunks = deployment.ledger.chunks.of_dataset(pipeline.name, dataset, row.version) if row else []
     packed = [
         (
             chunk.records,
@@ -62,8 +62,8 @@ def estimate_dataset(
     ]
     if packed and not anew:
         return estimator.together(packed)
-    source = open_source(context, pipeline, dataset)
-    return estimate_source(source, estimator, partial(fetch_image, context.objects))
+    source = open_source(deployment, pipeline, dataset)
+    return estimate_source(source, estimator, partial(fetch_image, deployment.objects))
 
 
 def estimate_source(source: Source, estimator: Estimator, fetch: Fetch = nowhere) -> Estimate:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.queues import TasksChangedError
 from bedrock_pipeline.ledger.rows import NewChunk
@@ -23,7 +24,6 @@ from bedrock_pipeline.pipeline import FlushPolicy, Pipeline
 from bedrock_pipeline.records.block import Line, blocks_of
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.pack import PackedChunk, TooFewRecordsError, pack
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import Estimator
 from bedrock_pipeline.stages.job_results import TASK_ID
 from bedrock_pipeline.stages.request import create_request
@@ -65,20 +65,20 @@ def why_flush(waiting: Waiting, policy: FlushPolicy) -> str | None:
     return None
 
 
-def due_to_flush(context: Context, pipeline: Pipeline) -> tuple[Waiting, str | None]:
+def due_to_flush(deployment: Deployment, pipeline: Pipeline) -> tuple[Waiting, str | None]:
     """What waits, counted up to a batch; and why the queue is due to be flushed, None where it is not."""
     policy = _policy(pipeline)
-    waiting = context.ledger.tasks.waiting(pipeline.name, policy.batch_size)
+    waiting = deployment.ledger.tasks.waiting(pipeline.name, policy.batch_size)
     return waiting, why_flush(waiting, policy)
 
 
-def flush_queue(context: Context, pipeline: Pipeline, *, wait: bool = True) -> Iterator[Flushed]:
+def flush_queue(deployment: Deployment, pipeline: Pipeline, *, wait: bool = True) -> Iterator[Flushed]:
     """Make chunks of every task that waits now, a few at a time; each that is given out is entered.
 
     Too few tasks for a job become what `below_minimum` says; `hold` leaves them in the queue.
 
     Args:
-        context: the deployment.
+        deployment: the deployment.
         pipeline: a queue.
         wait: whether to wait for another flush of the queue that is under way; otherwise nothing is done then.
 
@@ -88,11 +88,11 @@ def flush_queue(context: Context, pipeline: Pipeline, *, wait: bool = True) -> I
         AwsError: an upload failed.
     """
     _policy(pipeline)
-    with context.ledger.tasks.flushing(pipeline.name, wait=wait) as ours:
+    with deployment.ledger.tasks.flushing(pipeline.name, wait=wait) as ours:
         # What is replaced meanwhile waits behind this mark, so that trying again comes to an end.
-        newest = context.ledger.tasks.newest(pipeline.name) if ours else 0
+        newest = deployment.ledger.tasks.newest(pipeline.name) if ours else 0
         while newest:
-            flush = _Flush(context, pipeline, newest)
+            flush = _Flush(deployment, pipeline, newest)
             try:
                 flushed = flush.some()
             except TasksChangedError:
@@ -109,13 +109,13 @@ def tasks_to_take(waiting: int, limits: Limits) -> int:
 
 @dataclass(frozen=True)
 class _Flush:
-    context: Context
+    deployment: Deployment
     pipeline: Pipeline
     newest: int
 
     def some(self) -> Flushed | None:
         """Pack, upload and enter the first tasks; None where there are none, or too few that are held."""
-        ledger, name, limits = self.context.ledger, self.pipeline.name, self.pipeline.effective_limits
+        ledger, name, limits = self.deployment.ledger, self.pipeline.name, self.pipeline.effective_limits
         waiting = ledger.tasks.waiting(name, 2 * limits.max_records, newest=self.newest).tasks
         small = None
         if waiting < limits.min_records:
@@ -140,9 +140,9 @@ class _Flush:
     def _uploaded(
         self, lines: Iterator[Line], task_ids: "array[int]", dataset: str, small: Small | None
     ) -> list[NewChunk]:
-        settings, pipeline = self.context.settings, self.pipeline
+        settings, pipeline = self.deployment.settings, self.pipeline
         uploader = ChunkUploader(
-            self.context,
+            self.deployment,
             pipeline.name,
             dataset,
             version=1,
@@ -150,7 +150,7 @@ class _Flush:
             model_id=pipeline.model_id,
             quota_group=pipeline.slots_of(settings.region),
             request=lambda chunk_id, uri: create_request(settings, pipeline, dataset, chunk_id, uri),
-            estimator=Estimator.here(self.context, pipeline, datetime.now(UTC)),
+            estimator=Estimator.here(self.deployment, pipeline, datetime.now(UTC)),
             mode=small.mode if small else "batch",
             why=small.why if small else None,
             padded=small is not None,

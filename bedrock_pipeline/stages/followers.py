@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.records.followers import FollowerRows, followers_of
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
-from bedrock_pipeline.stages.context import Context
 
 #: Rows of one part at the most.
 PART_ROWS = 100_000
@@ -32,11 +32,13 @@ class Followed:
     failed: int = 0
 
 
-def write_followers(context: Context, row: DatasetRow, parts: list[str], prefix: str, first: int) -> Followed:
+def write_followers(
+    deployment: Deployment, row: DatasetRow, parts: list[str], prefix: str, first: int
+) -> Followed:
     """Write the followers' rows as further parts of a published version.
 
     Args:
-        context: the deployment.
+        deployment: the deployment.
         row: the dataset.
         parts: every part of the results of what was asked.
         prefix: URIs of the parts up to their number.
@@ -47,12 +49,12 @@ def write_followers(context: Context, row: DatasetRow, parts: list[str], prefix:
         return followed
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
         folder = Path(name)
-        with FollowerRows(follower_files(context, row, folder), folder) as joined:
-            schema = _schema(context, parts)
-            batches = _led_by_all(context, joined, parts, schema, folder / "part.parquet")
+        with FollowerRows(follower_files(deployment, row, folder), folder) as joined:
+            schema = _schema(deployment, parts)
+            batches = _led_by_all(deployment, joined, parts, schema, folder / "part.parquet")
             for number, part in enumerate(_written(batches, schema, folder), first):
                 followed.files.append(f"{prefix}{number:05}.parquet")
-                context.objects.upload(part, followed.files[-1])
+                deployment.objects.upload(part, followed.files[-1])
                 status = pq.read_table(part, columns=["status"])["status"]
                 answered = pc.sum(pc.equal(status, "succeeded")).as_py()
                 followed.answered += answered
@@ -61,11 +63,11 @@ def write_followers(context: Context, row: DatasetRow, parts: list[str], prefix:
     return followed
 
 
-def _schema(context: Context, parts: list[str]) -> pa.Schema:
+def _schema(deployment: Deployment, parts: list[str]) -> pa.Schema:
     """Of the results; where a part answers nothing, the length of the vectors is not known."""
     schema = pa.schema([])
     for uri in parts:
-        with context.objects.random_access(uri) as stream:
+        with deployment.objects.random_access(uri) as stream:
             found = pq.read_schema(stream)
         if not schema.names or pa.types.is_fixed_size_list(found.field("embedding").type):
             schema = found
@@ -73,10 +75,10 @@ def _schema(context: Context, parts: list[str]) -> pa.Schema:
 
 
 def _led_by_all(
-    context: Context, joined: FollowerRows, parts: list[str], schema: pa.Schema, local: Path
+    deployment: Deployment, joined: FollowerRows, parts: list[str], schema: pa.Schema, local: Path
 ) -> Iterator[pa.RecordBatch]:
     for uri in parts:
-        context.objects.download(uri, local)
+        deployment.objects.download(uri, local)
         yield from joined.led_by(local, schema)
         local.unlink()
 
@@ -93,20 +95,22 @@ def _written(batches: Iterator[pa.RecordBatch], schema: pa.Schema, folder: Path)
         yield path
 
 
-def follower_files(context: Context, row: DatasetRow, folder: Path) -> list[Path]:
+def follower_files(deployment: Deployment, row: DatasetRow, folder: Path) -> list[Path]:
     """The dataset's followers, in the work folder."""
     files = []
-    for item in context.objects.list(f"{row.snapshot_uri}followers-"):
+    for item in deployment.objects.list(f"{row.snapshot_uri}followers-"):
         files.append(folder / item.uri.rpartition("/")[2])
-        context.objects.download(item.uri, files[-1])
+        deployment.objects.download(item.uri, files[-1])
     return files
 
 
-def reject_followers(context: Context, row: DatasetRow, rejected: Path, folder: Path) -> RejectionWriter:
+def reject_followers(
+    deployment: Deployment, row: DatasetRow, rejected: Path, folder: Path
+) -> RejectionWriter:
     """Whoever follows a record that could not be packed is rejected for the same reason.
 
     Args:
-        context: the deployment.
+        deployment: the deployment.
         row: the dataset.
         rejected: parquet file of the records that could not be packed.
         folder: the work folder.
@@ -116,7 +120,7 @@ def reject_followers(context: Context, row: DatasetRow, rejected: Path, folder: 
     """
     writer = RejectionWriter(folder / "rejected-followers.parquet")
     if row.snapshot_followers:
-        with followers_of(follower_files(context, row, folder), rejected) as found:
+        with followers_of(follower_files(deployment, row, folder), rejected) as found:
             for position, record_id, reason in found:
                 writer.add(Rejection(position, reason, record_id))
     writer.close()

@@ -17,13 +17,13 @@ from uuid import uuid4
 import orjson
 
 from bedrock_pipeline.aws.runtime import CallFailedError
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import NotNow
 from bedrock_pipeline.records.encode import address_of, body_of
 from bedrock_pipeline.records.leftovers import picked
 from bedrock_pipeline.settings import ThrottleBackoff
 from bedrock_pipeline.stages.backoff import delay
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.upload import input_lines
 
 #: A wave that is throttled is sent again after about so many milliseconds, and so often, before the chunk is put back.
@@ -69,30 +69,30 @@ class _Reply:
 
 
 def answer_chunk(
-    context: Context,
+    deployment: Deployment,
     chunk: ChunkRow,
     *,
     chance: random.Random,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Answered | NotNow | CallsRefused:
     """Ask what has no answer yet, so many at once and below the rate that the settings say."""
-    lease = context.settings.call_timeout + _MARGIN
-    claim = context.ledger.calls.claim(chunk.chunk_id, lease)
+    lease = deployment.settings.call_timeout + _MARGIN
+    claim = deployment.ledger.calls.claim(chunk.chunk_id, lease)
     if isinstance(claim, NotNow):
         return claim
     positions = [position for position in range(chunk.records) if position not in claim.answered]
-    calls = iter(zip(positions, picked(input_lines(context, chunk), positions), strict=True))
-    asker = _Asker(context, chunk, claim.epoch, lease, chance, sleep)
-    with ThreadPoolExecutor(context.settings.on_demand_concurrency, thread_name_prefix="call") as pool:
-        while wave := dict(islice(calls, context.settings.on_demand_concurrency)):
+    calls = iter(zip(positions, picked(input_lines(deployment, chunk), positions), strict=True))
+    asker = _Asker(deployment, chunk, claim.epoch, lease, chance, sleep)
+    with ThreadPoolExecutor(deployment.settings.on_demand_concurrency, thread_name_prefix="call") as pool:
+        while wave := dict(islice(calls, deployment.settings.on_demand_concurrency)):
             if unanswered := asker.wave(wave, pool):
                 return unanswered
-    return Answered(chunk, len(positions), context.ledger.calls.repeated(chunk.chunk_id))
+    return Answered(chunk, len(positions), deployment.ledger.calls.repeated(chunk.chunk_id))
 
 
 @dataclass(frozen=True)
 class _Asker:
-    context: Context
+    deployment: Deployment
     chunk: ChunkRow
     epoch: int
     lease: timedelta
@@ -101,7 +101,11 @@ class _Asker:
 
     def wave(self, lines: dict[int, bytes], pool: ThreadPoolExecutor) -> NotNow | CallsRefused | None:
         """Send some calls together until each has an answer; otherwise tell why not all have one."""
-        calls, settings, chunk_id = self.context.ledger.calls, self.context.settings, self.chunk.chunk_id
+        calls, settings, chunk_id = (
+            self.deployment.ledger.calls,
+            self.deployment.settings,
+            self.chunk.chunk_id,
+        )
         number, left = uuid4(), dict(lines)
         for attempt in range(1, _TRIES + 1):
             wait = calls.begin(
@@ -128,18 +132,18 @@ class _Asker:
     def _ask(self, line: bytes) -> _Reply:
         address, converse = address_of(line), self.chunk.request.get("modelInvocationType") == "Converse"
         try:
-            answer = self.context.runtime.ask(self.chunk.model_id, body_of(line), converse=converse)
+            answer = self.deployment.runtime.ask(self.chunk.model_id, body_of(line), converse=converse)
         except CallFailedError as error:
             return _failed(address, error)
         return _Reply(b'{"recordId":%b,"modelOutput":%b}\n' % (address, answer), succeeded=True)
 
     def _put_back(self, reason: str) -> NotNow:
-        settings = self.context.settings
+        settings = self.deployment.settings
         wait = delay(self.chunk.attempts + 1, settings.throttle_backoff, self.chance)
-        self.context.ledger.calls.put_back(
+        self.deployment.ledger.calls.put_back(
             self.chunk.chunk_id, self.epoch, reason=reason, wait=wait, give_up_after=settings.give_up_after
         )
-        now = self.context.ledger.chunks.by_key(self.chunk.pipeline, self.chunk.chunk_key)
+        now = self.deployment.ledger.chunks.by_key(self.chunk.pipeline, self.chunk.chunk_key)
         return NotNow(reason, now.next_attempt_at)
 
     def _lost(self) -> NotNow:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import pyarrow as pa
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.datasets import Packed
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
@@ -27,7 +28,6 @@ from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.records.render import Renderer
 from bedrock_pipeline.sources import InputFile
 from bedrock_pipeline.sources.parquet import ParquetSource
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import Estimate, Estimator
 from bedrock_pipeline.stages.followers import reject_followers
 from bedrock_pipeline.stages.rejected import NOT_PACKED, NOT_PACKED_FOLLOWERS
@@ -65,7 +65,7 @@ class PackReport:
     max_cost_usd: Decimal | None
 
 
-def pack_dataset(context: Context, pipeline: Pipeline, dataset: str) -> PackReport:
+def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> PackReport:
     """Pack the dataset's snapshot; the same again changes nothing.
 
     Raises:
@@ -73,22 +73,22 @@ def pack_dataset(context: Context, pipeline: Pipeline, dataset: str) -> PackRepo
         BelowMinimumError: too few records for one job, and the policy is `fail`; or records too large.
         DatasetChangedError: something else was packed under this key, and submitted.
     """
-    row = context.ledger.datasets.ensure(pipeline.name, dataset)
+    row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     if row.snapshot_uri is None:
         raise NoSnapshotError(f"Dataset {dataset!r} has no snapshot yet.", "Materialize input_dataset first.")
     effective = pipeline.for_dataset(row.request)
-    estimator = Estimator.here(context, effective, datetime.now(UTC))
+    estimator = Estimator.here(deployment, effective, datetime.now(UTC))
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        done = _Packing(context, effective, row, Path(folder), estimator).done()
+        done = _Packing(deployment, effective, row, Path(folder), estimator).done()
         rejections = done.rejected.by_reason.copy()
         followers = row.snapshot_followers
         if rejections:
-            following = reject_followers(context, row, done.rejected.path, Path(folder))
+            following = reject_followers(deployment, row, done.rejected.path, Path(folder))
             rejections += following.by_reason
             followers -= following.count
-            context.objects.upload(done.rejected.path, f"{row.snapshot_uri}{NOT_PACKED}")
-            context.objects.upload(following.path, f"{row.snapshot_uri}{NOT_PACKED_FOLLOWERS}")
-    outcome = context.ledger.datasets.enter_chunks(
+            deployment.objects.upload(done.rejected.path, f"{row.snapshot_uri}{NOT_PACKED}")
+            deployment.objects.upload(following.path, f"{row.snapshot_uri}{NOT_PACKED_FOLLOWERS}")
+    outcome = deployment.ledger.datasets.enter_chunks(
         pipeline.name,
         dataset,
         packed_hash=done.content,
@@ -120,7 +120,7 @@ class _Packed:
 
 @dataclass(frozen=True)
 class _Packing:
-    context: Context
+    deployment: Deployment
     pipeline: Pipeline
     row: DatasetRow
     folder: Path
@@ -132,7 +132,7 @@ class _Packing:
         Raises:
             BelowMinimumError: there are too few records and the policy is `fail`, or they are too large.
         """
-        content, policy = _packed_hash(self.context, self.pipeline, self.row), self.pipeline.below_minimum
+        content, policy = _packed_hash(self.deployment, self.pipeline, self.row), self.pipeline.below_minimum
         try:
             return self._uploaded(content, None)
         except TooFewRecordsError as error:
@@ -145,13 +145,13 @@ class _Packing:
         rejected = RejectionWriter(self.folder / "rejected.parquet")
         chunks = packed_parts(self._parts(), self.pipeline, self.pipeline.carry, small, rejected, self.folder)
         uploader = ChunkUploader(
-            self.context,
+            self.deployment,
             self.row.pipeline,
             self.row.dataset,
             self.row.version,
             content,
             self.pipeline.model_id,
-            self.pipeline.slots_of(self.context.settings.region),
+            self.pipeline.slots_of(self.deployment.settings.region),
             self._request,
             self.estimator,
             mode=small.mode if small else "batch",
@@ -163,10 +163,10 @@ class _Packing:
         return _Packed(content, uploaded, rejected)
 
     def _request(self, chunk_id: UUID, input_uri: str) -> dict[str, Any]:
-        return create_request(self.context.settings, self.pipeline, self.row.dataset, chunk_id, input_uri)
+        return create_request(self.deployment.settings, self.pipeline, self.row.dataset, chunk_id, input_uri)
 
     def _parts(self) -> list[InputFile]:
-        objects = self.context.objects
+        objects = self.deployment.objects
         parts = [item.uri for item in objects.list(f"{self.row.snapshot_uri}part-")]
         return [InputFile(uri, partial(objects.random_access, uri)) for uri in parts]
 
@@ -210,9 +210,9 @@ def packed_parts(
     return pack(blocks_of(lines, carried), small.limits, carried, folder)
 
 
-def _packed_hash(context: Context, pipeline: Pipeline, row: DatasetRow) -> str:
+def _packed_hash(deployment: Deployment, pipeline: Pipeline, row: DatasetRow) -> str:
     """What decides whether packing again would give the same jobs."""
-    settings, limits = context.settings, pipeline.effective_limits
+    settings, limits = deployment.settings, pipeline.effective_limits
     digest = hashlib.sha256(request_template(pipeline).constant())
     cut = limits.min_records, limits.max_records, limits.max_file_bytes, limits.max_job_bytes
     for part in (

@@ -8,10 +8,10 @@ from datetime import timedelta
 
 from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.aws.jobs import JobSummary
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.jobs import InFlight, Observation
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import FROM_BEDROCK
-from bedrock_pipeline.stages.context import Context
 
 #: Clocks differ and Create takes a while, so List is asked for a little more than the oldest job.
 _MARGIN = timedelta(minutes=15)
@@ -29,7 +29,7 @@ class PollReport:
     unknown: list[str]
 
 
-def poll_jobs(context: Context, pipelines: list[str]) -> PollReport:
+def poll_jobs(deployment: Deployment, pipelines: list[str]) -> PollReport:
     """Write down what Bedrock says of every job in flight; one List (paged) and two statements.
 
     Jobs that were cancelled meanwhile are stopped.
@@ -37,27 +37,27 @@ def poll_jobs(context: Context, pipelines: list[str]) -> PollReport:
     Raises:
         AwsError: List is denied or AWS cannot be reached; nothing is written then.
     """
-    waiting = context.ledger.jobs.in_flight(pipelines)
+    waiting = deployment.ledger.jobs.in_flight(pipelines)
     if not waiting:
         return PollReport(0, 0, [], [])
-    listed = {job.arn: job for job in context.jobs.list(since=waiting[0].submitted_at - _MARGIN)}
-    jobs, unknown = _look_up(context, waiting, listed)
-    changed = context.ledger.jobs.observe([_observation(job) for job in jobs])
+    listed = {job.arn: job for job in deployment.jobs.list(since=waiting[0].submitted_at - _MARGIN)}
+    jobs, unknown = _look_up(deployment, waiting, listed)
+    changed = deployment.ledger.jobs.observe([_observation(job) for job in jobs])
     for job in waiting:
         if job.cancel_requested_at and job.status != "stopping":
-            context.jobs.stop(job.job_arn)
+            deployment.jobs.stop(job.job_arn)
     return PollReport(len(waiting), len(listed), changed, unknown)
 
 
 def _look_up(
-    context: Context, waiting: list[InFlight], listed: dict[str, JobSummary]
+    deployment: Deployment, waiting: list[InFlight], listed: dict[str, JobSummary]
 ) -> tuple[list[JobSummary], list[str]]:
     """What is known of each job in flight; and the ARNs of those that Bedrock does not know."""
     jobs = [listed[job.job_arn] for job in waiting if job.job_arn in listed]
     unknown = []
     for job in [job for job in waiting if job.job_arn not in listed][:_MOST_GETS]:
         try:
-            jobs.append(context.jobs.get(job.job_arn))
+            jobs.append(deployment.jobs.get(job.job_arn))
         except AwsError:
             unknown.append(job.job_arn)
     return jobs, unknown

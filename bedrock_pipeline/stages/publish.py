@@ -10,10 +10,10 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.followers import Followed, write_followers
 
 
@@ -45,7 +45,7 @@ class Publication:
     unchanged: bool
 
 
-def publish_dataset(context: Context, pipeline: Pipeline, dataset: str) -> Publication:
+def publish_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Publication:
     """Publish where everything is there and nothing is published yet; otherwise tell what is published.
 
     A queue's dataset is published with what is collected so far, again and again.
@@ -53,8 +53,8 @@ def publish_dataset(context: Context, pipeline: Pipeline, dataset: str) -> Publi
     Raises:
         NotCompleteError: chunks are missing; it says how many in which state.
     """
-    row = context.ledger.datasets.ensure(pipeline.name, dataset)
-    progress = context.ledger.datasets.progress(pipeline.name, dataset)
+    row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
+    progress = deployment.ledger.datasets.progress(pipeline.name, dataset)
     if row.open:  # what is collected so far
         progress = replace(progress, records=progress.answered + progress.final_errors)
     else:
@@ -64,16 +64,16 @@ def publish_dataset(context: Context, pipeline: Pipeline, dataset: str) -> Publi
             f"No job of dataset {row.dataset!r} has results yet.", "It is published by itself when one has."
         )
     if row.published_version == row.version and row.published_collections == row.collections:
-        return _describe(context, row, progress, row.publication, unchanged=True)
+        return _describe(deployment, row, progress, row.publication, unchanged=True)
     publication = row.publication + 1
-    uri = _folder(context, row, publication)
+    uri = _folder(deployment, row, publication)
     chunks = [
         chunk
-        for chunk in context.ledger.chunks.of_dataset(pipeline.name, dataset, row.version)
+        for chunk in deployment.ledger.chunks.of_dataset(pipeline.name, dataset, row.version)
         if chunk.collected_at
     ]
-    followed = _write_version(context, row, chunks, uri)
-    context.ledger.publications.record(
+    followed = _write_version(deployment, row, chunks, uri)
+    deployment.ledger.publications.record(
         pipeline.name,
         dataset,
         version=row.version,
@@ -85,11 +85,11 @@ def publish_dataset(context: Context, pipeline: Pipeline, dataset: str) -> Publi
         collections=row.collections,
     )
     # The pointer in S3 follows the ledger, so that a late second publisher writes what the ledger says.
-    current = context.ledger.datasets.ensure(pipeline.name, dataset)
+    current = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     if not row.open:
-        progress = context.ledger.datasets.progress(pipeline.name, dataset)  # with the followers
-    published = _describe(context, current, progress, current.publication, unchanged=False)
-    context.objects.put(_latest(context, row), json.dumps(_pointer(published)).encode())
+        progress = deployment.ledger.datasets.progress(pipeline.name, dataset)  # with the followers
+    published = _describe(deployment, current, progress, current.publication, unchanged=False)
+    deployment.objects.put(_latest(deployment, row), json.dumps(_pointer(published)).encode())
     return published
 
 
@@ -117,22 +117,22 @@ def _must_be_complete(row: DatasetRow, progress: DatasetProgress) -> None:
         )
 
 
-def _write_version(context: Context, row: DatasetRow, chunks: list[ChunkRow], uri: str) -> Followed:
+def _write_version(deployment: Deployment, row: DatasetRow, chunks: list[ChunkRow], uri: str) -> Followed:
     """The parts of every chunk, then those of the followers; in full before anything points at them."""
     parts = [
         part.uri
         for chunk in chunks
         if (chunk.answered or 0) + (chunk.final_errors or 0)  # where all are left over, there is no row
-        for part in context.objects.list(f"{chunk.parsed_uri}part-")
+        for part in deployment.objects.list(f"{chunk.parsed_uri}part-")
     ]
     targets = [f"{uri}part-{number:05}.parquet" for number in range(len(parts))]
     for part, target in zip(parts, targets, strict=True):
-        context.objects.copy(part, target)
-    followed = write_followers(context, row, parts, f"{uri}part-", len(parts))
+        deployment.objects.copy(part, target)
+    followed = write_followers(deployment, row, parts, f"{uri}part-", len(parts))
     kept = {*targets, *followed.files}
     # What an earlier, larger attempt at this version may have left behind.
-    context.objects.delete(item.uri for item in list(context.objects.list(uri)) if item.uri not in kept)
-    rows = sum(_rows(context, target) for target in kept)
+    deployment.objects.delete(item.uri for item in list(deployment.objects.list(uri)) if item.uri not in kept)
+    rows = sum(_rows(deployment, target) for target in kept)
     expected = sum((chunk.answered or 0) + (chunk.final_errors or 0) for chunk in chunks)
     expected += row.packed_followers
     if rows != expected:
@@ -141,11 +141,11 @@ def _write_version(context: Context, row: DatasetRow, chunks: list[ChunkRow], ur
 
 
 def _describe(
-    context: Context, row: DatasetRow, progress: DatasetProgress, publication: int, *, unchanged: bool
+    deployment: Deployment, row: DatasetRow, progress: DatasetProgress, publication: int, *, unchanged: bool
 ) -> Publication:
-    uri = row.results_uri or _folder(context, row, publication)
-    files = [item.uri for item in context.objects.list(f"{uri}part-")]
-    with context.objects.random_access(files[0]) as first:
+    uri = row.results_uri or _folder(deployment, row, publication)
+    files = [item.uri for item in deployment.objects.list(f"{uri}part-")]
+    with deployment.objects.random_access(files[0]) as first:
         schema = pq.read_schema(first)
     return Publication(
         uri=uri,
@@ -163,8 +163,8 @@ def _describe(
     )
 
 
-def _rows(context: Context, uri: str) -> int:
-    with context.objects.random_access(uri) as stream:
+def _rows(deployment: Deployment, uri: str) -> int:
+    with deployment.objects.random_access(uri) as stream:
         return int(pq.read_metadata(stream).num_rows)
 
 
@@ -178,13 +178,13 @@ def _pointer(published: Publication) -> dict[str, object]:
     }
 
 
-def _folder(context: Context, row: DatasetRow, publication: int) -> str:
-    return f"{_base(context, row)}/v{row.version}-{publication}/"
+def _folder(deployment: Deployment, row: DatasetRow, publication: int) -> str:
+    return f"{_base(deployment, row)}/v{row.version}-{publication}/"
 
 
-def _latest(context: Context, row: DatasetRow) -> str:
-    return f"{_base(context, row)}/latest.json"
+def _latest(deployment: Deployment, row: DatasetRow) -> str:
+    return f"{_base(deployment, row)}/latest.json"
 
 
-def _base(context: Context, row: DatasetRow) -> str:
-    return context.settings.uri(context.settings.results_prefix, row.pipeline, row.dataset)
+def _base(deployment: Deployment, row: DatasetRow) -> str:
+    return deployment.settings.uri(deployment.settings.results_prefix, row.pipeline, row.dataset)

@@ -11,9 +11,9 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 from bedrock_pipeline.aws.jobs import JobMissingError, JobSummary
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import ENDED, FROM_BEDROCK
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.request import chunk_of_job, job_name
 from bedrock_pipeline.stages.submit import (
     CLOCKS,
@@ -48,7 +48,7 @@ class ReconcileReport:
 
 
 def reconcile_unclear(
-    context: Context,
+    deployment: Deployment,
     pipelines: list[str],
     *,
     limit: int = 50,
@@ -61,23 +61,27 @@ def reconcile_unclear(
     Anything else: blocked, for a person.
     """
     report = ReconcileReport()
-    for chunk in context.ledger.submissions.to_reconcile(pipelines, context.settings.settling, limit):
-        _settle_chunk(context, chunk, report, chance or random.Random(), clocks)  # noqa: S311  # jitter
+    for chunk in deployment.ledger.submissions.to_reconcile(pipelines, deployment.settings.settling, limit):
+        _settle_chunk(deployment, chunk, report, chance or random.Random(), clocks)  # noqa: S311  # jitter
     return report
 
 
 def _settle_chunk(
-    context: Context, chunk: ChunkRow, report: ReconcileReport, chance: random.Random, clocks: Clocks
+    deployment: Deployment, chunk: ChunkRow, report: ReconcileReport, chance: random.Random, clocks: Clocks
 ) -> None:
-    deadline = clocks.monotonic() + context.settings.lease_s
-    intent = context.ledger.submissions.intend_again(
-        chunk.chunk_id, chunk.epoch, uuid4(), settling=context.settings.settling, lease=context.settings.lease
+    deadline = clocks.monotonic() + deployment.settings.lease_s
+    intent = deployment.ledger.submissions.intend_again(
+        chunk.chunk_id,
+        chunk.epoch,
+        uuid4(),
+        settling=deployment.settings.settling,
+        lease=deployment.settings.lease,
     )
     if intent is None:
         return  # another process was quicker
-    before = len(context.jobs.find(intent.request["jobName"]).jobs)
+    before = len(deployment.jobs.find(intent.request["jobName"]).jobs)
     try:
-        outcome = create_job(context, intent, deadline=deadline, chance=chance, clocks=clocks)
+        outcome = create_job(deployment, intent, deadline=deadline, chance=chance, clocks=clocks)
     except SubmissionBlockedError:
         report.blocked.append(chunk.chunk_key)
     except SubmissionRefusedError:
@@ -89,7 +93,9 @@ def _settle_chunk(
             report.still_unclear.append(chunk.chunk_key)
 
 
-def sweep_account(context: Context, pipelines: list[str], *, clocks: Clocks = CLOCKS) -> ReconcileReport:
+def sweep_account(
+    deployment: Deployment, pipelines: list[str], *, clocks: Clocks = CLOCKS
+) -> ReconcileReport:
     """Look at every job of the account and region, oldest first.
 
     Jobs with the name of one of our chunks that the ledger does not know are adopted where the chunk waits for
@@ -101,44 +107,44 @@ def sweep_account(context: Context, pipelines: list[str], *, clocks: Clocks = CL
         AwsError: List is denied or AWS cannot be reached.
     """
     report = ReconcileReport()
-    jobs = list(context.jobs.list(since=clocks.now() - _LOOK_BACK))
-    known = context.ledger.jobs.known([job.arn for job in jobs])
+    jobs = list(deployment.jobs.list(since=clocks.now() - _LOOK_BACK))
+    known = deployment.ledger.jobs.known([job.arn for job in jobs])
     strangers: Counter[str] = Counter()
     orphans: list[JobSummary] = []
-    deployment_id = context.ledger.deployment_id
+    deployment_id = deployment.ledger.deployment_id
     for job in jobs:
         if job.arn in known:
             continue
         chunk_id = chunk_of_job(deployment_id, job.name)
-        if chunk_id is None or not _adopt(context, chunk_id, job, report):
+        if chunk_id is None or not _adopt(deployment, chunk_id, job, report):
             if chunk_id:
                 orphans.append(job)
             if FROM_BEDROCK[job.status] not in ENDED:
                 strangers[job.model_id] += 1
-    context.ledger.jobs.record_others(dict(strangers))
-    _keep_orphans(context, orphans, report)
+    deployment.ledger.jobs.record_others(dict(strangers))
+    _keep_orphans(deployment, orphans, report)
     listed = {job.arn for job in jobs}
-    for flying in context.ledger.jobs.in_flight(pipelines):
-        if flying.job_arn not in listed and not _exists(context, flying.job_arn):
+    for flying in deployment.ledger.jobs.in_flight(pipelines):
+        if flying.job_arn not in listed and not _exists(deployment, flying.job_arn):
             report.unknown_to_bedrock.append(flying.job_arn)
     return report
 
 
-def _adopt(context: Context, chunk_id: UUID, job: JobSummary, report: ReconcileReport) -> bool:
-    chunk = context.ledger.chunks.by_id(chunk_id)
+def _adopt(deployment: Deployment, chunk_id: UUID, job: JobSummary, report: ReconcileReport) -> bool:
+    chunk = deployment.ledger.chunks.by_id(chunk_id)
     if chunk is None or job.name != job_name(chunk.pipeline, chunk.chunk_id) or chunk.status == "blocked":
         return False
     if chunk.token is not None and job.token not in (None, chunk.token):
         return False
-    if not context.ledger.interventions.adopt(chunk.chunk_id, job.arn):
+    if not deployment.ledger.interventions.adopt(chunk.chunk_id, job.arn):
         return False
     report.adopted.append(chunk.chunk_key)
     return True
 
 
-def _keep_orphans(context: Context, orphans: list[JobSummary], report: ReconcileReport) -> None:
+def _keep_orphans(deployment: Deployment, orphans: list[JobSummary], report: ReconcileReport) -> None:
     report.orphans = [job.arn for job in orphans]
-    context.ledger.interventions.record_orphans(
+    deployment.ledger.interventions.record_orphans(
         [
             {
                 "job_arn": job.arn,
@@ -151,9 +157,9 @@ def _keep_orphans(context: Context, orphans: list[JobSummary], report: Reconcile
     )
 
 
-def _exists(context: Context, job_arn: str) -> bool:
+def _exists(deployment: Deployment, job_arn: str) -> bool:
     try:
-        context.jobs.get(job_arn)
+        deployment.jobs.get(job_arn)
     except JobMissingError:
         return False
     return True

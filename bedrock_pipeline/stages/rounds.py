@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rounds import Leftovers
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import Pipeline
@@ -25,7 +26,6 @@ from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.pack import pack
 from bedrock_pipeline.records.result_columns import carried
 from bedrock_pipeline.stages.collect import LEFTOVERS
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import Estimator
 from bedrock_pipeline.stages.request import create_again
 from bedrock_pipeline.stages.small import Small
@@ -51,7 +51,7 @@ class RollOverReport:
     held: str | None = None
 
 
-def roll_over(context: Context, pipeline: Pipeline, dataset: str) -> RollOverReport:
+def roll_over(deployment: Deployment, pipeline: Pipeline, dataset: str) -> RollOverReport:
     """Pack a dataset's leftovers into the chunks of the next round, once every chunk is collected.
 
     Any number of processes may do this at once, and any of them may die: the same leftovers give the same chunks,
@@ -60,24 +60,24 @@ def roll_over(context: Context, pipeline: Pipeline, dataset: str) -> RollOverRep
     Raises:
         BelowMinimumError: the records are so large that no cut keeps the minimum.
     """
-    row = context.ledger.datasets.ensure(pipeline.name, dataset)
+    row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     report = RollOverReport()
-    if not row.open and context.ledger.datasets.progress(pipeline.name, dataset).uncollected:
+    if not row.open and deployment.ledger.datasets.progress(pipeline.name, dataset).uncollected:
         return report
     effective = pipeline.for_dataset(row.request)
-    for leftovers in _pools(context.ledger.rounds.open_of(pipeline.name, dataset, row.version), row):
+    for leftovers in _pools(deployment.ledger.rounds.open_of(pipeline.name, dataset, row.version), row):
         records = sum(one.records for one in leftovers)
         report.records += records
         limits = effective.effective_limits
         small = Small.by(effective.below_minimum, limits, records) if records < limits.min_records else None
         if small and small.mode == "held" and not row.cancel_requested_at:
-            context.ledger.rounds.hold(leftovers, small.why or "")
+            deployment.ledger.rounds.hold(leftovers, small.why or "")
             report.held = small.why
             continue
         asked = effective.model_copy(update={"model_id": leftovers[0].chunk.model_id})
-        estimator = Estimator.here(context, asked, datetime.now(UTC))
-        chunks = _NextRound(context, row, leftovers, limits, small, estimator).uploaded()
-        if context.ledger.rounds.enter(
+        estimator = Estimator.here(deployment, asked, datetime.now(UTC))
+        chunks = _NextRound(deployment, row, leftovers, limits, small, estimator).uploaded()
+        if deployment.ledger.rounds.enter(
             pipeline.name, dataset, leftovers=leftovers, chunks=chunks, max_jobs=limits.max_jobs
         ):
             report.chunks += chunks
@@ -93,7 +93,7 @@ def _pools(leftovers: list[Leftovers], row: DatasetRow) -> Iterator[list[Leftove
 
 @dataclass(frozen=True)
 class _NextRound:
-    context: Context
+    deployment: Deployment
     row: DatasetRow
     leftovers: list[Leftovers]
     limits: Limits
@@ -101,7 +101,7 @@ class _NextRound:
     estimator: Estimator
 
     def uploaded(self) -> list[NewChunk]:
-        row, small, settings = self.row, self.small, self.context.settings
+        row, small, settings = self.row, self.small, self.deployment.settings
         before = self.leftovers[0].chunk
         number = max(one.chunk.round for one in self.leftovers) + 1
         carry = self._carry()
@@ -109,7 +109,7 @@ class _NextRound:
         if small:
             lines = small.lines(lines, lambda wire: (wire, None, *(None for _ in carry)))
         uploader = ChunkUploader(
-            self.context,
+            self.deployment,
             row.pipeline,
             row.dataset,
             row.version,
@@ -121,7 +121,7 @@ class _NextRound:
             ),
             self.estimator,
             round=number,
-            first=self.context.ledger.rounds.next_sequence(row.pipeline, row.dataset, row.version, number),
+            first=self.deployment.ledger.rounds.next_sequence(row.pipeline, row.dataset, row.version, number),
             mode=small.mode if small else "batch",
             why=small.why if small else None,
             padded=small is not None,
@@ -141,14 +141,14 @@ class _NextRound:
         return digest.hexdigest()
 
     def _carry(self) -> pa.Schema:
-        with self.context.objects.random_access(self.leftovers[0].chunk.index_uri) as stream:
+        with self.deployment.objects.random_access(self.leftovers[0].chunk.index_uri) as stream:
             return carried(pq.read_schema(stream))
 
     def _lines(self, carry: list[str]) -> Iterator[Line]:
         for one in self.leftovers:
             positions = self._table(f"{one.chunk.parsed_uri}{LEFTOVERS}", ["position"])["position"]
             index = self._table(one.chunk.index_uri).take(positions)
-            found = picked(input_lines(self.context, one.chunk), positions.to_pylist())
+            found = picked(input_lines(self.deployment, one.chunk), positions.to_pylist())
             records = (row for batch in index.to_batches(_ROWS) for row in batch.to_pylist())
             for data, record in zip(found, records, strict=True):
                 origin = record.get("origin") or str(one.chunk.chunk_id)
@@ -157,5 +157,5 @@ class _NextRound:
                 yield Line(record["record_id"], (wire, origin, *values), readdressed(data, wire))
 
     def _table(self, uri: str, columns: list[str] | None = None) -> pa.Table:
-        with self.context.objects.random_access(uri) as stream:
+        with self.deployment.objects.random_access(uri) as stream:
             return pq.read_table(stream, columns=columns)

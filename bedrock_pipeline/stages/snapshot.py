@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.encode import RequestTemplate
@@ -19,7 +20,6 @@ from bedrock_pipeline.records.images import MOST_BYTES, NotAnImageError
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.records.snapshot import SnapshotPlan, write_snapshot
 from bedrock_pipeline.sources import Source, open_location
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.rejected import REJECTED
 
 
@@ -50,7 +50,7 @@ class SnapshotReport:
     unchanged: bool
 
 
-def take_snapshot(context: Context, pipeline: Pipeline, dataset: str) -> SnapshotReport:
+def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> SnapshotReport:
     """Read the dataset's input once; the same content again changes nothing.
 
     Raises:
@@ -59,21 +59,21 @@ def take_snapshot(context: Context, pipeline: Pipeline, dataset: str) -> Snapsho
         NoSourceError: neither pipeline nor dataset names an input.
     """
     check_dataset_key(dataset)
-    row = context.ledger.datasets.ensure(pipeline.name, dataset)
+    row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     effective = pipeline.for_dataset(row.request)
-    source = open_source(context, effective, dataset)
+    source = open_source(deployment, effective, dataset)
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
         snapshot = write_snapshot(
-            source, snapshot_plan(effective), Path(folder), partial(fetch_image, context.objects)
+            source, snapshot_plan(effective), Path(folder), partial(fetch_image, deployment.objects)
         )
-        uri = context.settings.uri(
-            context.settings.work_prefix, "snapshots", pipeline.name, dataset, snapshot.content_hash
+        uri = deployment.settings.uri(
+            deployment.settings.work_prefix, "snapshots", pipeline.name, dataset, snapshot.content_hash
         )
         for file in (*snapshot.parts, *snapshot.follower_parts):
-            context.objects.upload(file, f"{uri}/{file.name}")
-        context.objects.upload(snapshot.rejected, f"{uri}/{REJECTED}")
+            deployment.objects.upload(file, f"{uri}/{file.name}")
+        deployment.objects.upload(snapshot.rejected, f"{uri}/{REJECTED}")
     rejected = sum(snapshot.rejections.values())
-    context.ledger.datasets.record_snapshot(
+    deployment.ledger.datasets.record_snapshot(
         pipeline.name,
         dataset,
         uri=f"{uri}/",
@@ -95,7 +95,7 @@ def take_snapshot(context: Context, pipeline: Pipeline, dataset: str) -> Snapsho
     )
 
 
-def open_source(context: Context, pipeline: Pipeline, dataset: str) -> Source:
+def open_source(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Source:
     """The source of a dataset, by its pipeline's rule.
 
     Raises:
@@ -112,7 +112,7 @@ def open_source(context: Context, pipeline: Pipeline, dataset: str) -> Source:
     locations = [pipeline.source] if isinstance(pipeline.source, str) else pipeline.source
     return open_location(
         [location.replace("{dataset}", dataset) for location in locations],
-        context.objects,
+        deployment.objects,
         pipeline.column_types,
     )
 

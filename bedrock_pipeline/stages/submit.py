@@ -13,11 +13,11 @@ from uuid import uuid4
 
 from bedrock_pipeline.aws.errors import AwsError, Verdict, classify
 from bedrock_pipeline.aws.jobs import JobSummary
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
 from bedrock_pipeline.stages.backoff import delay
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.on_demand import Answered, CallsRefused, answer_chunk
 
 
@@ -67,7 +67,7 @@ Outcome = Submitted | Answered | PutBack | Unclear | NotNow
 
 
 def submit_chunk(
-    context: Context,
+    deployment: Deployment,
     pipeline: str,
     chunk_key: str,
     *,
@@ -82,7 +82,7 @@ def submit_chunk(
         SubmissionRefusedError: Bedrock refused for a reason that waiting does not cure, or for too long.
         SubmissionBlockedError: a person must say what happened (`docs/operating.md`).
     """
-    chunk = context.ledger.chunks.by_key(pipeline, chunk_key)
+    chunk = deployment.ledger.chunks.by_key(pipeline, chunk_key)
     if chunk.job_arn:
         return Submitted(chunk, chunk.job_arn)
     if chunk.status == "blocked":
@@ -91,46 +91,46 @@ def submit_chunk(
         raise _refused(chunk_key, chunk.status_message or "refused")
     chance = chance or random.Random()  # noqa: S311  # jitter
     if chunk.mode == "on-demand":
-        outcome = answer_chunk(context, chunk, chance=chance)
+        outcome = answer_chunk(deployment, chunk, chance=chance)
         if isinstance(outcome, CallsRefused):
             raise _refused(chunk_key, outcome.reason)
         return outcome
-    deadline = clocks.monotonic() + context.settings.lease_s
-    intent = context.ledger.submissions.intend(
-        chunk.chunk_id, uuid4(), request=chunk.request, lease=context.settings.lease
+    deadline = clocks.monotonic() + deployment.settings.lease_s
+    intent = deployment.ledger.submissions.intend(
+        chunk.chunk_id, uuid4(), request=chunk.request, lease=deployment.settings.lease
     )
     if isinstance(intent, NotNow):
         return intent
-    return create_job(context, intent, deadline=deadline, chance=chance, clocks=clocks)
+    return create_job(deployment, intent, deadline=deadline, chance=chance, clocks=clocks)
 
 
 def create_job(
-    context: Context, intent: Intent, *, deadline: float, chance: random.Random, clocks: Clocks = CLOCKS
+    deployment: Deployment, intent: Intent, *, deadline: float, chance: random.Random, clocks: Clocks = CLOCKS
 ) -> Outcome:
     """Steps 2 to 5 of the protocol: look and check, send one Create, record what came of it."""
     chunk = intent.chunk
     try:
-        found = context.jobs.find(intent.request["jobName"])
-        problem = _input_problem(context, chunk)
+        found = deployment.jobs.find(intent.request["jobName"])
+        problem = _input_problem(deployment, chunk)
     except AwsError as error:
-        return _put_back(context, intent, str(error), chance, hold_group=False)
+        return _put_back(deployment, intent, str(error), chance, hold_group=False)
     if found.jobs:
-        return settle(context, intent, found.jobs)
+        return settle(deployment, intent, found.jobs)
     if chunk.cancel_requested_at:  # wished while it was unclear, and now it is known that there is no job
-        return _put_back(context, intent, "cancelled", chance, hold_group=False)
+        return _put_back(deployment, intent, "cancelled", chance, hold_group=False)
     if skew := _skew(found.server_time, clocks.now()):
-        return _put_back(context, intent, skew, chance, hold_group=True)
+        return _put_back(deployment, intent, skew, chance, hold_group=True)
     if problem:
-        context.ledger.submissions.refuse(chunk.chunk_id, intent.epoch, reason=problem)
+        deployment.ledger.submissions.refuse(chunk.chunk_id, intent.epoch, reason=problem)
         raise _refused(chunk.chunk_key, problem)
     try:
-        job_arn = context.jobs.create(intent.request, intent.token, deadline=deadline)
+        job_arn = deployment.jobs.create(intent.request, intent.token, deadline=deadline)
     except Exception as error:  # sorted here: whatever it is, the ledger must learn of it
-        return _after_error(context, intent, classify(error), chance)
-    return _record(context, intent, job_arn)
+        return _after_error(deployment, intent, classify(error), chance)
+    return _record(deployment, intent, job_arn)
 
 
-def settle(context: Context, intent: Intent, jobs: list[JobSummary]) -> Outcome:
+def settle(deployment: Deployment, intent: Intent, jobs: list[JobSummary]) -> Outcome:
     """Jobs of the chunk's name exist already: one of its token is its job; anything else is for a person.
 
     The name holds the chunk's UUID, so this also finds the job of a ledger that was restored from a backup.
@@ -140,26 +140,26 @@ def settle(context: Context, intent: Intent, jobs: list[JobSummary]) -> Outcome:
     """
     ours = [job for job in jobs if job.token in (None, intent.token)]
     if len(jobs) == 1 and len(ours) == 1:
-        return _record(context, intent, jobs[0].arn)
+        return _record(deployment, intent, jobs[0].arn)
     reason = f"jobs of this name that may be the chunk's: {', '.join(job.arn for job in jobs)}"
-    context.ledger.submissions.block(intent.chunk.chunk_id, intent.epoch, reason=reason)
+    deployment.ledger.submissions.block(intent.chunk.chunk_id, intent.epoch, reason=reason)
     raise _blocked(intent.chunk.chunk_key, reason)
 
 
-def _record(context: Context, intent: Intent, job_arn: str) -> Outcome:
+def _record(deployment: Deployment, intent: Intent, job_arn: str) -> Outcome:
     chunk = intent.chunk
-    if not context.ledger.submissions.record_accepted(chunk.chunk_id, intent.epoch, job_arn):
+    if not deployment.ledger.submissions.record_accepted(chunk.chunk_id, intent.epoch, job_arn):
         return NotNow(f"Another process has taken chunk {chunk.chunk_key} over meanwhile.")
-    now = context.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
+    now = deployment.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
     if now.cancel_requested_at:
-        context.jobs.stop(job_arn)
+        deployment.jobs.stop(job_arn)
     return Submitted(now, job_arn)
 
 
-def _after_error(context: Context, intent: Intent, verdict: Verdict, chance: random.Random) -> Outcome:
-    submissions, chunk = context.ledger.submissions, intent.chunk
+def _after_error(deployment: Deployment, intent: Intent, verdict: Verdict, chance: random.Random) -> Outcome:
+    submissions, chunk = deployment.ledger.submissions, intent.chunk
     if verdict.meaning in ("throttled", "broken"):
-        return _put_back(context, intent, str(verdict), chance, hold_group=verdict.code != "LeaseOver")
+        return _put_back(deployment, intent, str(verdict), chance, hold_group=verdict.code != "LeaseOver")
     if verdict.meaning == "refused":
         submissions.refuse(chunk.chunk_id, intent.epoch, reason=str(verdict))
         raise _refused(chunk.chunk_key, str(verdict))
@@ -174,10 +174,10 @@ def _after_error(context: Context, intent: Intent, verdict: Verdict, chance: ran
 
 
 def _put_back(
-    context: Context, intent: Intent, reason: str, chance: random.Random, *, hold_group: bool
+    deployment: Deployment, intent: Intent, reason: str, chance: random.Random, *, hold_group: bool
 ) -> Outcome:
-    chunk, settings = intent.chunk, context.settings
-    result = context.ledger.submissions.put_back(
+    chunk, settings = intent.chunk, deployment.settings
+    result = deployment.ledger.submissions.put_back(
         chunk.chunk_id,
         intent.epoch,
         reason=reason,
@@ -185,7 +185,7 @@ def _put_back(
         hold_group=hold_group,
         give_up_after=settings.give_up_after,
     )
-    now = context.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
+    now = deployment.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
     if result == "given up":
         raise _refused(chunk.chunk_key, now.status_message or reason)
     return (
@@ -202,10 +202,10 @@ def _skew(server: datetime | None, here: datetime) -> str | None:
     return None
 
 
-def _input_problem(context: Context, chunk: ChunkRow) -> str | None:
+def _input_problem(deployment: Deployment, chunk: ChunkRow) -> str | None:
     """Why the chunk's input in S3 is not what was packed; None where it is."""
     for file in chunk.input_files:
-        found = context.objects.head(file.uri)
+        found = deployment.objects.head(file.uri)
         if found is None:
             return f"input file {file.uri} does not exist"
         if found.size != file.bytes:

@@ -11,11 +11,11 @@ from uuid import UUID
 
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow, InputFile, Mode, NewChunk
 from bedrock_pipeline.records.ids import is_filler
 from bedrock_pipeline.records.keys import ChunkKey
 from bedrock_pipeline.records.pack import PackedChunk
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.costs import Estimator
 from bedrock_pipeline.stages.request import chunk_uuid
 
@@ -34,7 +34,7 @@ class ChunkUploader:
         padded: whether filler records stand at the end.
     """
 
-    context: Context
+    deployment: Deployment
     pipeline: str
     dataset: str
     version: int
@@ -51,7 +51,7 @@ class ChunkUploader:
 
     def all(self, chunks: Iterable[PackedChunk]) -> list[NewChunk]:
         """Every chunk, uploaded while the next is packed; at most one waits on disk."""
-        deployment_id = self.context.ledger.deployment_id
+        deployment_id = self.deployment.ledger.deployment_id
         with ThreadPoolExecutor(max_workers=1) as uploads:
             pending: list[Future[NewChunk]] = []
             for chunk in chunks:
@@ -61,7 +61,7 @@ class ChunkUploader:
             return [upload.result() for upload in pending]
 
     def _upload(self, deployment_id: UUID, chunk: PackedChunk) -> NewChunk:
-        settings, objects = self.context.settings, self.context.objects
+        settings, objects = self.deployment.settings, self.deployment.objects
         content = self.content if isinstance(self.content, str) else self.content(chunk)
         chunk_id = chunk_uuid(
             deployment_id, self.pipeline, self.dataset, self.version, content, chunk.sequence
@@ -99,10 +99,10 @@ class ChunkUploader:
         )
 
 
-def input_lines(context: Context, chunk: ChunkRow) -> Iterator[bytes]:
+def input_lines(deployment: Deployment, chunk: ChunkRow) -> Iterator[bytes]:
     """The lines of a chunk's input, in the order of its index."""
     for file in chunk.input_files:
-        with context.objects.open(file.uri) as stream:
+        with deployment.objects.open(file.uri) as stream:
             yield from stream
 
 

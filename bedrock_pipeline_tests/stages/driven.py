@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.stages.collect import LEFTOVERS
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline_tests.faults.invariants import published
 from bedrock_pipeline_tests.faults.worker import tick
 
@@ -42,47 +42,49 @@ def pipeline(folder: Path, texts: list[str], **changes: Any) -> Pipeline:
     )
 
 
-def finish(context: Context, one: Pipeline, *, until_held: bool = False) -> list[dict[str, Any]]:
+def finish(deployment: Deployment, one: Pipeline, *, until_held: bool = False) -> list[dict[str, Any]]:
     """Everything that the sensors would ask for, until the dataset is published; its rows.
 
     With `until_held` it ends, without rows, once records wait for a person.
     """
     deadline = time.monotonic() + _PATIENCE_S
-    while not tick(context, one):
-        held = any(left.held_for for left in context.ledger.rounds.open_of("p", "d", 1))
+    while not tick(deployment, one):
+        held = any(left.held_for for left in deployment.ledger.rounds.open_of("p", "d", 1))
         if until_held and held:
             return []
-        assert time.monotonic() < deadline, [(c.chunk_key, c.status, c.problem) for c in chunks(context)]
+        assert time.monotonic() < deadline, [(c.chunk_key, c.status, c.problem) for c in chunks(deployment)]
         time.sleep(0.05)
-    rows: list[dict[str, Any]] = published(context, one).to_pylist()
+    rows: list[dict[str, Any]] = published(deployment, one).to_pylist()
     return rows
 
 
-def chunks(context: Context, number: int | None = None) -> list[ChunkRow]:
+def chunks(deployment: Deployment, number: int | None = None) -> list[ChunkRow]:
     """The dataset's chunks; those of one round."""
-    found = context.ledger.chunks.of_dataset("p", "d", 1)
+    found = deployment.ledger.chunks.of_dataset("p", "d", 1)
     return [chunk for chunk in found if number in (None, chunk.round)]
 
 
-def table(context: Context, uri: str) -> pa.Table:
+def table(deployment: Deployment, uri: str) -> pa.Table:
     """A parquet file in S3."""
-    with context.objects.random_access(uri) as stream:
+    with deployment.objects.random_access(uri) as stream:
         return pq.read_table(stream)
 
 
-def left_over(context: Context, chunk: ChunkRow) -> dict[str, str]:
+def left_over(deployment: Deployment, chunk: ChunkRow) -> dict[str, str]:
     """A chunk's leftovers: record id and why."""
     if not chunk.leftovers:
         return {}
-    found = table(context, f"{chunk.parsed_uri}{LEFTOVERS}").to_pylist()
+    found = table(deployment, f"{chunk.parsed_uri}{LEFTOVERS}").to_pylist()
     return {row["record_id"]: row["why"] for row in found}
 
 
-def asked(context: Context, chunk: ChunkRow) -> dict[str, Any]:
+def asked(deployment: Deployment, chunk: ChunkRow) -> dict[str, Any]:
     """A chunk's records: record id and the body that was sent."""
-    index = table(context, chunk.index_uri).to_pylist()
+    index = table(deployment, chunk.index_uri).to_pylist()
     lines = [
-        json.loads(line) for file in chunk.input_files for line in context.objects.get(file.uri).splitlines()
+        json.loads(line)
+        for file in chunk.input_files
+        for line in deployment.objects.get(file.uri).splitlines()
     ]
     assert len(index) == len(lines)
     return {row["record_id"]: line["modelInput"] for row, line in zip(index, lines, strict=True)}

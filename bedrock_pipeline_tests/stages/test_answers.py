@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel, Field
 
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.emulator.models import claude
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.context import Context, open_context
 from bedrock_pipeline.stages.request import output_folder
 from bedrock_pipeline_tests.emulator.client import emulator
 from bedrock_pipeline_tests.stages import driven
@@ -103,10 +103,10 @@ def pipeline(source: Path, **changes: object) -> Pipeline:
     ids=str,
 )
 def test_fields_of_answers_become_typed_columns(
-    context: Context, problems: Path, how: dict[str, str]
+    deployment: Deployment, problems: Path, how: dict[str, str]
 ) -> None:
     one = pipeline(problems, answer_schema=Solution, **how)
-    table = published_table(context, finish(context, one, prepare(context, one)))
+    table = published_table(deployment, finish(deployment, one, prepare(deployment, one)))
     assert {name: table.schema.field(name).type for name in COLUMNS} == COLUMNS
     rows = table.to_pylist()
     assert (len(rows), {row["status"] for row in rows}) == (ROWS, {"succeeded"})
@@ -127,27 +127,27 @@ def as_claude(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_model_whose_arn_does_not_tell_its_family_is_read_as_the_user_says(
-    context: Context, problems: Path, stack_endpoints: Endpoints, tmp_path: Path
+    deployment: Deployment, problems: Path, stack_endpoints: Endpoints, tmp_path: Path
 ) -> None:
     profile = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abcdefghijkl"
     one = pipeline(problems, answer_schema=Solution, model_id=profile, family="claude")
     model = ("--model", f"abcdefghijkl={__name__}:as_claude")
     with emulator(stack_endpoints, tmp_path / "data", *model) as started:
-        settings = context.settings.model_copy(update={"bedrock_endpoint_url": started.control.url})
-        with open_context(settings) as here:
+        settings = deployment.settings.model_copy(update={"bedrock_endpoint_url": started.control.url})
+        with open_deployment(settings) as here:
             table = published_table(here, finish(here, one, prepare(here, one)))
     assert table["status"].unique().to_pylist() == ["succeeded"]
     assert table["number"].null_count == 0
 
 
-def test_a_schema_can_be_a_datasets_own_and_keeps_its_order(context: Context, problems: Path) -> None:
+def test_a_schema_can_be_a_datasets_own_and_keeps_its_order(deployment: Deployment, problems: Path) -> None:
     """The order is the one in which models answer: the reasoning before the number."""
     number, reasoning = {"type": ["integer", "null"]}, {"type": "string"}
     schema = {"type": "object", "properties": {"reasoning": reasoning, "number": number}}
     one = pipeline(problems)
     request = {"answer_schema": json.dumps({**schema, "required": ["reasoning", "number"]})}
-    context.ledger.datasets.request("p", "d", request, launch=False, new_version=False)
-    table = published_table(context, finish(context, one, prepare(context, one)))
+    deployment.ledger.datasets.request("p", "d", request, launch=False, new_version=False)
+    table = published_table(deployment, finish(deployment, one, prepare(deployment, one)))
     assert table.schema.field("number").type == pa.int64()
     assert table["status"].unique().to_pylist() == ["succeeded"]
     assert list(json.loads(table["tool_use"][0].as_py())[0]["input"]) == ["reasoning", "number"]
@@ -164,31 +164,31 @@ def breaking(stack_endpoints: Endpoints) -> Iterator[None]:
 
 @pytest.mark.usefixtures("breaking")
 def test_an_answer_that_breaks_the_schema_is_a_record_error_that_was_paid_for(
-    context: Context, problems: Path
+    deployment: Deployment, problems: Path
 ) -> None:
     one = pipeline(problems, answer_schema=Solution, max_rounds=1)
-    keys = prepare(context, one)
-    table = published_table(context, finish(context, one, keys))
+    keys = prepare(deployment, one)
+    table = published_table(deployment, finish(deployment, one, keys))
     rows = table.to_pylist()
     broken = [row for row in rows if row["status"] == "failed"]
     assert 5 < len(broken) < ROWS / 2
     assert {row["error_code"] for row in broken} == {"answer-invalid"}
     assert all("properties/" in row["error_message"] for row in broken), "it says which rule"
     assert all(row["number"] is None and row["input_tokens"] and row["tool_use"] for row in broken)
-    chunk = context.ledger.chunks.by_key("p", keys[0])
+    chunk = deployment.ledger.chunks.by_key("p", keys[0])
     manifest = json.loads(
-        context.objects.get(f"{output_folder(chunk.frozen_request, chunk.job_arn)}manifest.json.out")  # type: ignore[arg-type]
+        deployment.objects.get(f"{output_folder(chunk.frozen_request, chunk.job_arn)}manifest.json.out")  # type: ignore[arg-type]
     )
     for name, paid in (("input_tokens", "inputTokenCount"), ("output_tokens", "outputTokenCount")):
         assert sum(row[name] for row in rows) == getattr(chunk, name) == manifest[paid]
 
 
 @pytest.mark.usefixtures("breaking")
-def test_what_broke_the_schema_is_asked_again(context: Context, problems: Path) -> None:
-    rows = driven.finish(context, pipeline(problems, answer_schema=Solution))
+def test_what_broke_the_schema_is_asked_again(deployment: Deployment, problems: Path) -> None:
+    rows = driven.finish(deployment, pipeline(problems, answer_schema=Solution))
     assert [row["status"] for row in rows] == ["succeeded"] * ROWS
-    [first, again] = driven.chunks(context)
-    assert set(driven.left_over(context, first).values()) == {"answer-invalid"}
+    [first, again] = driven.chunks(deployment)
+    assert set(driven.left_over(deployment, first).values()) == {"answer-invalid"}
     assert again.records == first.leftovers == len([row for row in rows if row["round"] == 2])
     assert first.records == first.answered + first.leftovers  # type: ignore[operator]  # it was collected
 
@@ -201,13 +201,13 @@ def test_what_broke_the_schema_is_asked_again(context: Context, problems: Path) 
     ],
 )
 def test_vectors_are_a_column_of_fixed_size_for_every_reader(
-    context: Context, problems: Path, tmp_path: Path, model: str, parameters: dict[str, int], size: int
+    deployment: Deployment, problems: Path, tmp_path: Path, model: str, parameters: dict[str, int], size: int
 ) -> None:
     one = pipeline(problems, model_id=model, parameters=parameters)
-    published = finish(context, one, prepare(context, one))
+    published = finish(deployment, one, prepare(deployment, one))
     file = tmp_path / "part.parquet"
     [part] = published.files
-    context.objects.download(part, file)
+    deployment.objects.download(part, file)
     arrow = pq.read_table(file)
     assert arrow.schema.field("embedding").type == pa.list_(pa.float32(), size)
     expected = arrow["embedding"][0].as_py()

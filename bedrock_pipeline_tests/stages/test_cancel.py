@@ -12,6 +12,7 @@ import pyarrow.dataset as pa_dataset
 import pytest
 
 from bedrock_pipeline.aws.filesystem import arrow_filesystem
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.datasets import DatasetCancelledError
 from bedrock_pipeline.ledger.rows import ChunkRow
@@ -20,7 +21,6 @@ from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.stages.collect import collect_chunk
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.poll import poll_jobs
 from bedrock_pipeline.stages.publish import publish_dataset
@@ -35,7 +35,7 @@ RECORDS = 150
 class Trial:
     """What the rules below work with."""
 
-    context: Context
+    deployment: Deployment
     control: Control
     chunk: ChunkRow
 
@@ -50,10 +50,10 @@ class Trial:
 
     def submit(self) -> None:
         with suppress(SubmissionBlockedError):
-            submit_chunk(self.context, "p", self.chunk.chunk_key)
+            submit_chunk(self.deployment, "p", self.chunk.chunk_key)
 
     def intend(self) -> None:
-        taken = self.context.ledger.submissions.intend(
+        taken = self.deployment.ledger.submissions.intend(
             self.chunk.chunk_id, uuid4(), request=self.chunk.request, lease=timedelta(seconds=60)
         )
         assert isinstance(taken, Intent)
@@ -72,7 +72,7 @@ class Trial:
 
     def end(self) -> None:
         self.submit()
-        while poll_jobs(self.context, ["p"]).in_flight:
+        while poll_jobs(self.deployment, ["p"]).in_flight:
             pass
 
 
@@ -122,34 +122,36 @@ def one(work: Path) -> Pipeline:
 
 
 @pytest.fixture
-def trial(context: Context, stack_endpoints: Endpoints, one: Pipeline) -> Iterator[Trial]:
+def trial(deployment: Deployment, stack_endpoints: Endpoints, one: Pipeline) -> Iterator[Trial]:
     control = Control(stack_endpoints.bedrock_endpoint_url)
-    take_snapshot(context, one, "d")
-    key = pack_dataset(context, one, "d").chunks[0].chunk_key
-    yield Trial(context, control, context.ledger.chunks.by_key("p", key))
+    take_snapshot(deployment, one, "d")
+    key = pack_dataset(deployment, one, "d").chunks[0].chunk_key
+    yield Trial(deployment, control, deployment.ledger.chunks.by_key("p", key))
     control.clear_faults()
 
 
 @pytest.mark.parametrize("state", [pytest.param(state, id=name) for name, state in STATES.items()])
 def test_cancelled_in_every_state(trial: Trial, one: Pipeline, state: State) -> None:
-    context = trial.context
+    deployment = trial.deployment
     state.reach(trial)
     assert _now(trial).status == state.status
-    for chunk in context.ledger.interventions.cancel("p", "d"):
+    for chunk in deployment.ledger.interventions.cancel("p", "d"):
         if chunk.job_arn:
-            context.jobs.stop(chunk.job_arn)
-    context.ledger.database.execute("UPDATE bedrock_pipeline.deployment SET clock_offset = interval '1 hour'")
-    reconcile_unclear(context, ["p"])
+            deployment.jobs.stop(chunk.job_arn)
+    deployment.ledger.database.execute(
+        "UPDATE bedrock_pipeline.deployment SET clock_offset = interval '1 hour'"
+    )
+    reconcile_unclear(deployment, ["p"])
     if state.status == "blocked":
         assert _now(trial).status == "blocked", "only a person can say whether there is a job"
-        context.ledger.interventions.resolve_without_job(trial.chunk.chunk_id)
-    while poll_jobs(context, ["p"]).in_flight:
+        deployment.ledger.interventions.resolve_without_job(trial.chunk.chunk_id)
+    while poll_jobs(deployment, ["p"]).in_flight:
         pass
-    assert len(context.jobs.find(trial.chunk.request["jobName"]).jobs) == state.jobs
+    assert len(deployment.jobs.find(trial.chunk.request["jobName"]).jobs) == state.jobs
     assert _now(trial).ended_at, "the slot is free"
-    collect_chunk(context, one, trial.chunk.chunk_key)
-    publish_dataset(context, one, "d")
-    outcomes = _outcomes(context)
+    collect_chunk(deployment, one, trial.chunk.chunk_key)
+    publish_dataset(deployment, one, "d")
+    outcomes = _outcomes(deployment)
     assert outcomes.total() == RECORDS
     if state.answered != "some":
         assert outcomes == {(None if state.answered == "all" else "cancelled"): RECORDS}
@@ -159,43 +161,43 @@ def test_cancelled_in_every_state(trial: Trial, one: Pipeline, state: State) -> 
 def test_a_wish_that_comes_while_the_request_is_on_its_way_stops_the_job(
     trial: Trial, one: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = trial.context.jobs.create
+    create = trial.deployment.jobs.create
 
     def slow(*positional: object, **named: object) -> str:
-        trial.context.ledger.interventions.cancel("p", "d")
+        trial.deployment.ledger.interventions.cancel("p", "d")
         return create(*positional, **named)  # type: ignore[arg-type]  # passed on as they came
 
-    monkeypatch.setattr(trial.context.jobs, "create", slow)
-    outcome = submit_chunk(trial.context, "p", trial.chunk.chunk_key)
+    monkeypatch.setattr(trial.deployment.jobs, "create", slow)
+    outcome = submit_chunk(trial.deployment, "p", trial.chunk.chunk_key)
     assert isinstance(outcome, Submitted)
-    assert trial.context.jobs.get(outcome.job_arn).status in ("Stopping", "Stopped", "Completed")
+    assert trial.deployment.jobs.get(outcome.job_arn).status in ("Stopping", "Stopped", "Completed")
 
 
 def test_a_dataset_that_is_cancelled_while_it_is_packed_is_not_submitted(
-    context: Context, one: Pipeline
+    deployment: Deployment, one: Pipeline
 ) -> None:
-    context.ledger.datasets.request("p", "e", {}, launch=True)
-    take_snapshot(context, one, "e")
-    context.ledger.interventions.cancel("p", "e")
+    deployment.ledger.datasets.request("p", "e", {}, launch=True)
+    take_snapshot(deployment, one, "e")
+    deployment.ledger.interventions.cancel("p", "e")
     with pytest.raises(DatasetCancelledError, match="launch"):
-        pack_dataset(context, one, "e")
-    assert context.ledger.datasets.to_launch(["p"], 9) == []
-    assert context.ledger.submissions.due(["p"], 9) == []
-    context.ledger.datasets.request("p", "e", {}, launch=True)
-    assert pack_dataset(context, one, "e").outcome == "entered"
+        pack_dataset(deployment, one, "e")
+    assert deployment.ledger.datasets.to_launch(["p"], 9) == []
+    assert deployment.ledger.submissions.due(["p"], 9) == []
+    deployment.ledger.datasets.request("p", "e", {}, launch=True)
+    assert pack_dataset(deployment, one, "e").outcome == "entered"
 
 
 def _now(trial: Trial) -> ChunkRow:
-    return trial.context.ledger.chunks.by_key("p", trial.chunk.chunk_key)
+    return trial.deployment.ledger.chunks.by_key("p", trial.chunk.chunk_key)
 
 
-def _outcomes(context: Context) -> Counter[str | None]:
-    row = context.ledger.datasets.get("p", "d")
+def _outcomes(deployment: Deployment) -> Counter[str | None]:
+    row = deployment.ledger.datasets.get("p", "d")
     assert row is not None
     assert row.results_uri is not None
     table = pa_dataset.dataset(
         row.results_uri.removeprefix("s3://").rstrip("/"),
-        filesystem=arrow_filesystem(context.settings),
+        filesystem=arrow_filesystem(deployment.settings),
         format="parquet",
     ).to_table()
     return Counter(table["error_code"].to_pylist())

@@ -1,6 +1,6 @@
-"""What a stage works with.
+"""A deployment: the ledger and the clients of one bucket, role, region and database.
 
-What belongs here: the ledger and the clients of one deployment, put together from its settings.
+What belongs here: putting them together from the settings; every step of the work takes the result.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Context:
+class Deployment:
     """One deployment's settings, ledger, objects, jobs and on-demand calls."""
 
     settings: Settings
@@ -41,7 +41,9 @@ class Context:
         self.close()
 
 
-def open_context(settings: Settings, *, s3: "S3Client | None" = None, max_connections: int = 2) -> Context:
+def open_deployment(
+    settings: Settings, *, s3: "S3Client | None" = None, max_connections: int = 2
+) -> Deployment:
     """Everything that the settings name, connected at first use.
 
     Args:
@@ -49,7 +51,7 @@ def open_context(settings: Settings, *, s3: "S3Client | None" = None, max_connec
         s3: an S3 client of the caller's; None makes one.
         max_connections: connections to Postgres at once.
     """
-    return Context(
+    return Deployment(
         settings=settings,
         ledger=Ledger(settings.database_dsn.get_secret_value(), max_connections=max_connections),
         objects=S3Objects(s3 or s3_client(settings)),
