@@ -21,11 +21,11 @@ from bedrock_pipeline.orchestration import build_definitions
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.poll import poll_jobs
-from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import submit_chunk
 
 CHUNKS, IN_FLIGHT, TICKS = 2_000, 1_000, 40

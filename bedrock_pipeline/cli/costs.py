@@ -20,11 +20,11 @@ from bedrock_pipeline.ledger.rows import usd
 from bedrock_pipeline.ledger.spending import Measured
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.estimate_dataset import estimate_dataset, estimate_source
+from bedrock_pipeline.prepare.estimator import Estimate, Estimator, overrides
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.settings import NotConfiguredError, Settings
 from bedrock_pipeline.sources import open_location
-from bedrock_pipeline.stages.costs import Estimate, Estimator, overrides
-from bedrock_pipeline.stages.estimate import estimate_dataset, estimate_source
 
 
 class UnknownPipelineError(BedrockPipelineError):

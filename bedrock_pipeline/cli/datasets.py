@@ -28,9 +28,9 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models.structured import AnswerSchema
+from bedrock_pipeline.prepare.snapshot.rejected_files import rejected_uris
 from bedrock_pipeline.queue import JobResult
 from bedrock_pipeline.records.keys import check_dataset_key
-from bedrock_pipeline.stages.rejected import rejected_uris
 
 SCHEMA_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

@@ -17,12 +17,12 @@ from bedrock_pipeline.orchestration.partitions import register
 from bedrock_pipeline.orchestration.red import PASSING, red
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.stages.collect import collect_chunk
 from bedrock_pipeline.stages.flush import flush_queue
 from bedrock_pipeline.stages.on_demand import Answered
-from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.publish import publish_dataset
-from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import Submitted, submit_chunk
 
 

@@ -1,7 +1,7 @@
 """How many tokens records will be, before a model has counted them.
 
 What belongs here: measuring a sample of lines, and guessing from it. A guess is a heuristic, for English text; what
-a model's earlier chunks turned out to need corrects it (`stages/costs.py`).
+a model's earlier chunks turned out to need corrects it (`prepare/estimator.py`).
 """
 
 import math

@@ -354,7 +354,7 @@ class BedrockQueue:
         return self._opened
 
     @property
-    def _context(self) -> Deployment:
+    def _deployment(self) -> Deployment:
         return self._now_open.deployment
 
     def _add(self, tasks: Collection[tuple[BedrockTask, NewTask]]) -> int:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from bedrock_pipeline.records.block import Ends
+from bedrock_pipeline.records.line_batch import Ends
 
 #: Bytes of a buffer, about; a line that is longer makes it as large as it needs.
 BUFFER_BYTES = 4_000_000

@@ -18,7 +18,7 @@ import pyarrow.json as pa_json
 
 from bedrock_pipeline.kernel import MOST_BYTES, AnswerReader, Answers, library
 from bedrock_pipeline.models.plain import ONLY, Path, Plain
-from bedrock_pipeline.records.columns import not_utf8
+from bedrock_pipeline.prepare.snapshot.column_rules import not_utf8
 from bedrock_pipeline.records.lines import Lines
 
 _OUTPUT = "modelOutput"

@@ -18,7 +18,6 @@ from bedrock_pipeline.concurrency import ahead, in_order
 from bedrock_pipeline.models import Answer, Family
 from bedrock_pipeline.pricing.answer_costs import costs_of
 from bedrock_pipeline.records.accounting import Accounting, ChunkFacts
-from bedrock_pipeline.records.ids import wire_id
 from bedrock_pipeline.records.leftovers import LeftoverWriter
 from bedrock_pipeline.records.lines import Lines
 from bedrock_pipeline.records.outcomes import (
@@ -29,6 +28,7 @@ from bedrock_pipeline.records.outcomes import (
     vector_length,
 )
 from bedrock_pipeline.records.plain import PlainAnswers, PlainReader
+from bedrock_pipeline.records.record_ids import wire_id
 from bedrock_pipeline.records.result_columns import carried, outcome_batch, plain_batch, result_schema
 
 #: Threads that read plain answers.

@@ -19,14 +19,14 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.chunks.create_request import is_converse, output_folder
+from bedrock_pipeline.prepare.estimator import price_of_chunk
 from bedrock_pipeline.records.accounting import Accounting, ChunkFacts, manifest_discrepancies
 from bedrock_pipeline.records.leftovers import LeftoverWriter
 from bedrock_pipeline.records.lines import buffers, buffers_of
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
 from bedrock_pipeline.records.result_columns import carried, result_schema
 from bedrock_pipeline.records.results import dimension_of, rows
-from bedrock_pipeline.stages.costs import price_of_chunk
-from bedrock_pipeline.stages.request import is_converse, output_folder
 from bedrock_pipeline.stages.verdict import Verdict, verdict_of
 
 #: A chunk's records that are asked again, beside its parts.

@@ -2,7 +2,7 @@
 
 What belongs here: the order of reading, packing, uploading and entering. Until the chunks are entered, in the
 transaction that takes their tasks out of the queue, nothing has happened: whatever goes wrong, each task is in the
-queue or in a chunk. The cutting itself is `records.pack`.
+queue or in a chunk. The cutting itself is `prepare.chunks.packer`.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ from bedrock_pipeline.ledger.queues import TasksChangedError
 from bedrock_pipeline.ledger.rows import NewChunk
 from bedrock_pipeline.ledger.tasks import Task, Waiting
 from bedrock_pipeline.pipeline import FlushPolicy, Pipeline
-from bedrock_pipeline.records.block import Line, blocks_of
+from bedrock_pipeline.prepare.chunks.below_minimum import Small
+from bedrock_pipeline.prepare.chunks.create_request import create_request
+from bedrock_pipeline.prepare.chunks.packer import PackedChunk, TooFewRecordsError, pack
+from bedrock_pipeline.prepare.estimator import Estimator
+from bedrock_pipeline.prepare.upload_chunks import ChunkUploader
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import PackedChunk, TooFewRecordsError, pack
-from bedrock_pipeline.stages.costs import Estimator
+from bedrock_pipeline.records.line_batch import Line, blocks_of
 from bedrock_pipeline.stages.job_results import TASK_ID
-from bedrock_pipeline.stages.request import create_request
-from bedrock_pipeline.stages.small import Small
-from bedrock_pipeline.stages.upload import ChunkUploader
 
 #: A task's number goes with it through every round: in a day's dataset a record id is not unique.
 _CARRIED = pa.schema([(TASK_ID, pa.int64())])

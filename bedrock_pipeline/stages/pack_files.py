@@ -15,16 +15,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.records.block import index_schema
-from bedrock_pipeline.records.duplicates import LaterOccurrences, later_occurrences
-from bedrock_pipeline.records.identify import distinct, identified
+from bedrock_pipeline.prepare.chunks.pack_rows import WORKERS, packed
+from bedrock_pipeline.prepare.chunks.packer import PackedChunk, Packer
+from bedrock_pipeline.prepare.requests.renderer import Rendered, Renderer
+from bedrock_pipeline.prepare.snapshot.assign_ids import distinct, identified
+from bedrock_pipeline.prepare.snapshot.duplicates import LaterOccurrences, later_occurrences
+from bedrock_pipeline.prepare.snapshot.uniqueness import SeenIds, id_hashes
+from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import PackedChunk, Packer
-from bedrock_pipeline.records.packing import WORKERS, packed
+from bedrock_pipeline.records.line_batch import index_schema
 from bedrock_pipeline.records.rejections import RejectionWriter
-from bedrock_pipeline.records.render import Rendered, Renderer
-from bedrock_pipeline.records.seen import SeenIds, id_hashes
-from bedrock_pipeline.records.snapshot import SnapshotPlan
 from bedrock_pipeline.sources.source import IntakeBatch, Source
 from bedrock_pipeline.stages.folders import Place
 

@@ -18,18 +18,18 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rounds import Leftovers
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.records.block import Line, blocks_of
-from bedrock_pipeline.records.encode import readdressed
-from bedrock_pipeline.records.ids import later_wire_id
+from bedrock_pipeline.prepare.chunks.below_minimum import Small
+from bedrock_pipeline.prepare.chunks.create_request import create_again
+from bedrock_pipeline.prepare.chunks.packer import pack
+from bedrock_pipeline.prepare.estimator import Estimator
+from bedrock_pipeline.prepare.requests.request_template import readdressed
+from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, input_lines
 from bedrock_pipeline.records.leftovers import picked
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import pack
+from bedrock_pipeline.records.line_batch import Line, blocks_of
+from bedrock_pipeline.records.record_ids import later_wire_id
 from bedrock_pipeline.records.result_columns import carried
 from bedrock_pipeline.stages.collect import LEFTOVERS
-from bedrock_pipeline.stages.costs import Estimator
-from bedrock_pipeline.stages.request import create_again
-from bedrock_pipeline.stages.small import Small
-from bedrock_pipeline.stages.upload import ChunkUploader, input_lines
 
 _ROWS = 4096
 #: What the index of a later round has beside record id and carried columns.

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.records.encode import RequestTemplate
+from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 
 MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 

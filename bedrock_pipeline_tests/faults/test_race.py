@@ -13,11 +13,11 @@ import pytest
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.poll import poll_jobs
-from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import submit_chunk
 
 PROCESSES, POLLING, SLOTS, CHUNKS = 16, 2, 5, 500

@@ -13,10 +13,10 @@ from pydantic import SecretStr
 
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.reconcile import sweep_account
-from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import Submitted, submit_chunk
 from bedrock_pipeline_tests.faults.deployment import emulated_deployment, until_published
 from bedrock_pipeline_tests.faults.invariants import SLOTS, dataset, settled
@@ -80,7 +80,7 @@ def test_a_dataset_that_the_backup_does_not_know_is_reported_and_not_bought_agai
 ) -> None:
     one = dataset(tmp_path, 100 * CHUNKS, _LIMITS)
     with (
-        deployment(deployment, stack_endpoints, tmp_path / "data") as (here, control),
+        emulated_deployment(deployment, stack_endpoints, tmp_path / "data") as (here, control),
         _backup(here, stack_endpoints) as restored,
     ):
         take_snapshot(here, one, "d")

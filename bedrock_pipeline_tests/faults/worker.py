@@ -21,14 +21,14 @@ from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.collect import JobProblemError, collect_chunk
-from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.poll import poll_jobs
 from bedrock_pipeline.stages.publish import publish_dataset
 from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
 from bedrock_pipeline.stages.rounds import roll_over
-from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import SubmissionBlockedError, SubmissionRefusedError, submit_chunk
 from bedrock_pipeline_tests.faults.points import READS
 

@@ -19,8 +19,8 @@ from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.emulator.models import claude
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.chunks.create_request import output_folder
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.request import output_folder
 from bedrock_pipeline_tests.emulator.client import emulator
 from bedrock_pipeline_tests.stages import driven
 from bedrock_pipeline_tests.stages.test_main_job import finish, prepare, published_table

@@ -13,18 +13,18 @@ from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.submissions import NotNow
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.chunks.create_request import output_folder
+from bedrock_pipeline.prepare.estimate_dataset import estimate_dataset
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline.settings import PriceOverride
 from bedrock_pipeline.stages.collect import collect_chunk
-from bedrock_pipeline.stages.estimate import estimate_dataset
 from bedrock_pipeline.stages.flush import flush_queue
 from bedrock_pipeline.stages.on_demand import Answered
-from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.publish import Publication, publish_dataset
-from bedrock_pipeline.stages.request import output_folder
 from bedrock_pipeline.stages.rounds import roll_over
-from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import Submitted, submit_chunk
 from bedrock_pipeline_tests.queue.test_queue import config, task
 from bedrock_pipeline_tests.stages.test_main_job import (

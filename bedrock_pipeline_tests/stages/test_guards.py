@@ -22,9 +22,9 @@ from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.submissions import Intent
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.pack import pack_dataset
-from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import (
     Clocks,
     PutBack,

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.snapshot import writer
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records import followers as joining
-from bedrock_pipeline.records import snapshot as snapshot_room
 from bedrock_pipeline.stages import followers as followers_room
-from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.publish import publish_dataset
-from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline_tests.stages.driven import asked, chunks, finish, pipeline
 
 RECORDS, DIFFERENT = 400, 130
@@ -25,7 +25,7 @@ def texts() -> list[str]:
 def test_every_record_has_its_leaders_answer_and_costs_nothing(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot_room, "PART_ROWS", 90)
+    monkeypatch.setattr(writer, "PART_ROWS", 90)
     monkeypatch.setattr(followers_room, "PART_ROWS", 100)
     monkeypatch.setattr(joining, "ROWS", 50)
     one = pipeline(tmp_path, texts())

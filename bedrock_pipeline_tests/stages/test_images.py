@@ -10,10 +10,10 @@ import pytest
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.chunks.create_request import output_folder
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.pack import pack_dataset
-from bedrock_pipeline.stages.request import output_folder
-from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline_tests.stages import driven
 from bedrock_pipeline_tests.stages.test_main_job import finish, published_table
 

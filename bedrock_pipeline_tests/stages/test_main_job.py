@@ -15,14 +15,14 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.datasets import DatasetChangedError
 from bedrock_pipeline.ledger.submissions import NotNow
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.snapshot.writer import ColumnError, EmptyDatasetError
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import BelowMinimumError
-from bedrock_pipeline.records.snapshot import ColumnError, EmptyDatasetError
 from bedrock_pipeline.stages.collect import CollectReport, JobProblemError, NotEndedError, collect_chunk
-from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.poll import poll_jobs
 from bedrock_pipeline.stages.publish import NotCompleteError, Publication, publish_dataset
-from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import SubmissionRefusedError, Submitted, submit_chunk
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"

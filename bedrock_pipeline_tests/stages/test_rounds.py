@@ -17,13 +17,13 @@ from bedrock_pipeline.emulator.faults import Fault, Faults, Kind
 from bedrock_pipeline.emulator.models import Models
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.stages.collect import JobProblemError, collect_chunk
-from bedrock_pipeline.stages.pack import pack_dataset
 from bedrock_pipeline.stages.poll import poll_jobs
 from bedrock_pipeline.stages.publish import NotCompleteError, publish_dataset
 from bedrock_pipeline.stages.rounds import roll_over
-from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import Submitted, submit_chunk
 from bedrock_pipeline_tests.stages.driven import (
     CLAUDE,

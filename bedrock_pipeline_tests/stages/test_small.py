@@ -17,10 +17,10 @@ from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.calls import Claim
 from bedrock_pipeline.ledger.submissions import NotNow
 from bedrock_pipeline.local import Endpoints
-from bedrock_pipeline.records.pack import BelowMinimumError
+from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.stages.on_demand import Answered, answer_chunk
-from bedrock_pipeline.stages.pack import pack_dataset
-from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import SubmissionRefusedError, submit_chunk
 from bedrock_pipeline_tests.faults.invariants import jobs_of
 from bedrock_pipeline_tests.faults.worker import move_clock

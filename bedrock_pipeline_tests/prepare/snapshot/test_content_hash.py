@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_pipeline.records.fingerprint import Fingerprint
+from bedrock_pipeline.prepare.snapshot.content_hash import Fingerprint
 
 
 def fingerprint(*tables: pa.Table, purpose: str = "") -> str:

@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from bedrock_pipeline.concurrency import is_forked
 from bedrock_pipeline.kernel import library, render_lines
-from bedrock_pipeline.records.block import Block, Ends, Line, block_of
-from bedrock_pipeline.records.columns import reasons_of, texts_of, wire_ids
-from bedrock_pipeline.records.encode import Frame, NotRenderableError, RequestTemplate
+from bedrock_pipeline.prepare.requests.request_template import Frame, NotRenderableError, RequestTemplate
+from bedrock_pipeline.prepare.snapshot.column_rules import reasons_of, texts_of, wire_ids
 from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.records.line_batch import Block, Ends, Line, block_of
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.source import IntakeBatch
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_pipeline.kernel.library import SWITCH
-from bedrock_pipeline.records import seen as seen_module
-from bedrock_pipeline.records.seen import SeenIds, id_hashes
+from bedrock_pipeline.prepare.snapshot import uniqueness
+from bedrock_pipeline.prepare.snapshot.uniqueness import SeenIds, id_hashes
 
 
 @pytest.mark.parametrize("held", [2, 1000])
@@ -18,7 +18,7 @@ def test_ids_that_all_differ_are_told_from_those_that_do_not(
     held: int, kernel: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SWITCH, kernel)
-    monkeypatch.setattr(seen_module, "_HELD", held)
+    monkeypatch.setattr(uniqueness, "_HELD", held)
 
     @given(st.lists(st.lists(st.text(max_size=3), max_size=5), max_size=5))
     def check(batches: list[list[str]]) -> None:
@@ -34,7 +34,7 @@ def test_ids_that_all_differ_are_told_from_those_that_do_not(
 def test_many_hashes_lie_in_files_and_are_spread_over_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seen_module, "_HELD", 1000)
+    monkeypatch.setattr(uniqueness, "_HELD", 1000)
     seen = SeenIds(tmp_path)
     for start in range(0, 64_000, 500):
         seen.add(id_hashes(pa.array([f"row-{number:09}" for number in range(start, start + 500)])))

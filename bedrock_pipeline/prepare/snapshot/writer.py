@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.records import images
-from bedrock_pipeline.records.duplicates import LaterOccurrences, later_occurrences
-from bedrock_pipeline.records.encode import RequestTemplate
-from bedrock_pipeline.records.fingerprint import Fingerprint
-from bedrock_pipeline.records.identify import identified
-from bedrock_pipeline.records.images import Fetch, nowhere, with_images
+from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
+from bedrock_pipeline.prepare.snapshot import images
+from bedrock_pipeline.prepare.snapshot.assign_ids import identified
+from bedrock_pipeline.prepare.snapshot.content_hash import Fingerprint
+from bedrock_pipeline.prepare.snapshot.duplicates import LaterOccurrences, later_occurrences
+from bedrock_pipeline.prepare.snapshot.images import Fetch, nowhere, with_images
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.records.result_columns import RESERVED
 from bedrock_pipeline.sources.source import IntakeBatch, Source, batch_rows

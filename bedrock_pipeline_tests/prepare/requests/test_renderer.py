@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 
 from bedrock_pipeline.kernel.library import SWITCH
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.records.block import block_of, blocks_of, lines_of
-from bedrock_pipeline.records.columns import content_ids, not_utf8, record_ids, wire_ids
-from bedrock_pipeline.records.encode import NotRenderableError, RequestTemplate
-from bedrock_pipeline.records.ids import record_id_of, wire_id
+from bedrock_pipeline.prepare.chunks.pack_rows import packed
+from bedrock_pipeline.prepare.chunks.packer import Packer
+from bedrock_pipeline.prepare.requests.renderer import Renderer
+from bedrock_pipeline.prepare.requests.request_template import NotRenderableError, RequestTemplate
+from bedrock_pipeline.prepare.snapshot.column_rules import content_ids, not_utf8, record_ids, wire_ids
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.pack import Packer
-from bedrock_pipeline.records.packing import packed
+from bedrock_pipeline.records.line_batch import block_of, blocks_of, lines_of
+from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 from bedrock_pipeline.records.rejections import RejectionWriter
-from bedrock_pipeline.records.render import Renderer
 from bedrock_pipeline.sources import ArrowSource
 
 CLAUDE = family_of("anthropic.claude-3-haiku-20240307-v1:0")

@@ -6,9 +6,9 @@ What belongs here: rendering and packing put together.
 from collections.abc import Callable, Iterator
 
 from bedrock_pipeline.concurrency import in_turn
-from bedrock_pipeline.records.pack import PackedChunk, Packer
+from bedrock_pipeline.prepare.chunks.packer import PackedChunk, Packer
+from bedrock_pipeline.prepare.requests.renderer import Rendered
 from bedrock_pipeline.records.rejections import RejectionWriter
-from bedrock_pipeline.records.render import Rendered
 from bedrock_pipeline.sources.source import IntakeBatch
 
 #: Threads that read, render and write.

@@ -14,9 +14,9 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkEstimate, ChunkRow, Mode, NewChunk
 from bedrock_pipeline.ledger.spending import Measured
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.chunks.packer import PackedChunk
 from bedrock_pipeline.pricing.prices import Asked, Price, price_of
 from bedrock_pipeline.pricing.token_estimates import Sample, sampled
-from bedrock_pipeline.records.pack import PackedChunk
 from bedrock_pipeline.settings import PriceOverride, Settings
 
 

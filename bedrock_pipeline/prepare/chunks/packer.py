@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.records.block import Block, Ends, index_schema
 from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.records.line_batch import Block, Ends, index_schema
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
 
 #: Bytes of lines that are moved at once when the tail is balanced.
@@ -179,7 +179,7 @@ class _Draft:
 class Packer:
     """Cuts a stream of records into chunks; each is given out as soon as it is certain.
 
-    Every line must fit a file (`records.render` sees to it). A chunk has as many files as its bytes need. The last
+    Every line must fit a file (`prepare.requests.renderer` sees to it). A chunk has as many files as its bytes need. The last
     two chunks are balanced so that the tail does not fall below the minimum.
 
     Args:

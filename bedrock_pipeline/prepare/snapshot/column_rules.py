@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from bedrock_pipeline.concurrency import is_forked
 from bedrock_pipeline.kernel import library, odd_ids
-from bedrock_pipeline.records.encode import RequestTemplate
-from bedrock_pipeline.records.ids import record_id_of, wire_id
+from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
+from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 
 # Narrower than the rule in `ids`: only what is sure to be a record id as it is, and to travel under its own name.
 _ORDINARY = "^[A-Za-z0-9._:@/+=#-]{1,64}$"

@@ -13,11 +13,11 @@ from typing import Any
 import orjson
 
 from bedrock_pipeline.models import AnswerFormat, Family, Question
-from bedrock_pipeline.records import images
-from bedrock_pipeline.records.ids import wire_id
-from bedrock_pipeline.records.template import Template
+from bedrock_pipeline.prepare.requests.prompt_template import Template
+from bedrock_pipeline.prepare.snapshot import images
+from bedrock_pipeline.records.record_ids import wire_id
 
-#: Follows the record id, in which no quote can be (`records.ids.wire_id`).
+#: Follows the record id, in which no quote can be (`records.record_ids.wire_id`).
 _BODY = b',"modelInput":'
 _PLACE = "\ue000place of the prompt\ue000"
 _IMAGES = "\ue000place of the images\ue000"

@@ -13,15 +13,15 @@ from pathlib import Path
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkEstimate, Mode
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.records.images import Fetch, nowhere
-from bedrock_pipeline.records.pack import TooFewRecordsError
+from bedrock_pipeline.prepare.chunks.below_minimum import Small
+from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError
+from bedrock_pipeline.prepare.estimator import Estimate, Estimator
+from bedrock_pipeline.prepare.pack_dataset import packed_parts
+from bedrock_pipeline.prepare.snapshot.images import Fetch, nowhere
+from bedrock_pipeline.prepare.snapshot.writer import write_snapshot
+from bedrock_pipeline.prepare.take_snapshot import fetch_image, open_source, snapshot_plan
 from bedrock_pipeline.records.rejections import RejectionWriter
-from bedrock_pipeline.records.snapshot import write_snapshot
 from bedrock_pipeline.sources import Source, local_file
-from bedrock_pipeline.stages.costs import Estimate, Estimator
-from bedrock_pipeline.stages.pack import packed_parts
-from bedrock_pipeline.stages.small import Small
-from bedrock_pipeline.stages.snapshot import fetch_image, open_source, snapshot_plan
 
 
 def estimate_dataset(

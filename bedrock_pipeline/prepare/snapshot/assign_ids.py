@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from bedrock_pipeline.records.columns import content_ids, not_utf8, reasons_of, record_ids
-from bedrock_pipeline.records.encode import RequestTemplate
+from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
+from bedrock_pipeline.prepare.snapshot.column_rules import content_ids, not_utf8, reasons_of, record_ids
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.source import IntakeBatch
 

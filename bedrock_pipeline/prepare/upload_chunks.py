@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow, InputFile, Mode, NewChunk
-from bedrock_pipeline.records.ids import is_filler
+from bedrock_pipeline.prepare.chunks.create_request import chunk_uuid
+from bedrock_pipeline.prepare.chunks.packer import PackedChunk
+from bedrock_pipeline.prepare.estimator import Estimator
 from bedrock_pipeline.records.keys import ChunkKey
-from bedrock_pipeline.records.pack import PackedChunk
-from bedrock_pipeline.stages.costs import Estimator
-from bedrock_pipeline.stages.request import chunk_uuid
+from bedrock_pipeline.records.record_ids import is_filler
 
 
 @dataclass(frozen=True)

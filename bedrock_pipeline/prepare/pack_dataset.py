@@ -1,6 +1,6 @@
 """Pack a snapshot into chunks: uploaded, then entered into the ledger all at once.
 
-What belongs here: the order of reading, packing, uploading and entering. The cutting itself is `records.pack`.
+What belongs here: the order of reading, packing, uploading and entering. The cutting itself is `prepare.chunks.packer`.
 """
 
 import hashlib
@@ -21,20 +21,20 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.datasets import Packed
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.records.block import Block, blocks_of, lines_of
-from bedrock_pipeline.records.pack import PackedChunk, Packer, TooFewRecordsError, pack
-from bedrock_pipeline.records.packing import packed
+from bedrock_pipeline.prepare.chunks.below_minimum import Small
+from bedrock_pipeline.prepare.chunks.create_request import create_request
+from bedrock_pipeline.prepare.chunks.pack_rows import packed
+from bedrock_pipeline.prepare.chunks.packer import PackedChunk, Packer, TooFewRecordsError, pack
+from bedrock_pipeline.prepare.estimator import Estimate, Estimator
+from bedrock_pipeline.prepare.requests.renderer import Renderer
+from bedrock_pipeline.prepare.snapshot.rejected_files import NOT_PACKED, NOT_PACKED_FOLLOWERS
+from bedrock_pipeline.prepare.take_snapshot import request_template
+from bedrock_pipeline.prepare.upload_chunks import ChunkUploader
+from bedrock_pipeline.records.line_batch import Block, blocks_of, lines_of
 from bedrock_pipeline.records.rejections import RejectionWriter
-from bedrock_pipeline.records.render import Renderer
 from bedrock_pipeline.sources import InputFile
 from bedrock_pipeline.sources.parquet import ParquetSource
-from bedrock_pipeline.stages.costs import Estimate, Estimator
 from bedrock_pipeline.stages.followers import reject_followers
-from bedrock_pipeline.stages.rejected import NOT_PACKED, NOT_PACKED_FOLLOWERS
-from bedrock_pipeline.stages.request import create_request
-from bedrock_pipeline.stages.small import Small
-from bedrock_pipeline.stages.snapshot import request_template
-from bedrock_pipeline.stages.upload import ChunkUploader
 
 
 class NoSnapshotError(BedrockPipelineError):

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.records import snapshot as room
-from bedrock_pipeline.records.encode import RequestTemplate
-from bedrock_pipeline.records.snapshot import (
+from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
+from bedrock_pipeline.prepare.snapshot import writer
+from bedrock_pipeline.prepare.snapshot.writer import (
     ColumnError,
     EmptyDatasetError,
     SnapshotPlan,
@@ -122,7 +122,7 @@ def test_derived_ids_lose_no_row_and_stay_the_same() -> None:
 
 
 def test_duplicates_over_parts_are_found_and_the_first_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "PART_ROWS", 10)
+    monkeypatch.setattr(writer, "PART_ROWS", 10)
     table = pa.table({"id": [n % 30 for n in range(60)], "text": [f"t{n}" for n in range(60)]})
     rows, rejected, _, parts = taken(table, plan(), 5)
     assert parts == 3
@@ -133,7 +133,7 @@ def test_duplicates_over_parts_are_found_and_the_first_stays(monkeypatch: pytest
 
 
 def test_large_rows_make_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "PART_BYTES", 5000)
+    monkeypatch.setattr(writer, "PART_BYTES", 5000)
     table = pa.table({"id": range(20), "text": ["x" * 1000] * 20})
     assert taken(table, plan(), 1)[3] == 4
 
