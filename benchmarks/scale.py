@@ -25,8 +25,8 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.poll import poll_jobs
-from bedrock_pipeline.stages.submit import submit_chunk
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.submit_chunk import submit_chunk
 
 CHUNKS, IN_FLIGHT, TICKS = 2_000, 1_000, 40
 EMULATOR = ("--speed", "1", "--max-jobs", str(IN_FLIGHT), "--min-records", "1")

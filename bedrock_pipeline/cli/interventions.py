@@ -14,7 +14,7 @@ from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.pipeline import BelowMinimum
-from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
+from bedrock_pipeline.submit.reconcile import reconcile_unclear, sweep_account
 
 
 class NotAdoptedError(BedrockPipelineError):

@@ -58,7 +58,7 @@ class NewChunk:
     Attributes:
         chunk_id: its UUID, derived from its content, so that packing again gives the same.
         index_uri: parquet with record_id, wire_id and the carried columns of its records.
-        request: the parts of the Create request that follow from the pipeline (see `stages/submit.py`).
+        request: the parts of the Create request that follow from the pipeline (see `submit/submit_chunk.py`).
         records: without filler records, which a padded chunk's files hold at their end.
         mode: how it is asked.
         why: why it is not asked as a job.

@@ -21,9 +21,9 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.stages.collect import collect_chunk
 from bedrock_pipeline.stages.flush import flush_queue
-from bedrock_pipeline.stages.on_demand import Answered
 from bedrock_pipeline.stages.publish import publish_dataset
-from bedrock_pipeline.stages.submit import Submitted, submit_chunk
+from bedrock_pipeline.submit.invoke_on_demand import Answered
+from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 
 
 def build_pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:

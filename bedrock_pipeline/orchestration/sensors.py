@@ -21,8 +21,8 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.settings import NotConfiguredError
 from bedrock_pipeline.stages.flush import due_to_flush
 from bedrock_pipeline.stages.job_results import settle_jobs
-from bedrock_pipeline.stages.poll import poll_jobs
-from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.reconcile import reconcile_unclear, sweep_account
 
 #: Run requests in one tick at the most; each costs the daemon about a quarter of a second.
 _MOST = 50

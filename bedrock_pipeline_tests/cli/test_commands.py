@@ -23,8 +23,8 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import ThrottleBackoff
-from bedrock_pipeline.stages.poll import poll_jobs
-from bedrock_pipeline.stages.submit import PutBack, Submitted, submit_chunk
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.submit_chunk import PutBack, Submitted, submit_chunk
 
 
 def run(*words: str) -> Result:

@@ -35,8 +35,8 @@ from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.reconcile import sweep_account
-from bedrock_pipeline.stages.submit import submit_chunk
+from bedrock_pipeline.submit.reconcile import sweep_account
+from bedrock_pipeline.submit.submit_chunk import submit_chunk
 from bedrock_pipeline_tests.faults.deployment import emulated_deployment, patient_tick, until_published
 from bedrock_pipeline_tests.faults.invariants import SLOTS, dataset, jobs_of, settled
 from bedrock_pipeline_tests.faults.worker import Death, fork_to, move_clock, tick

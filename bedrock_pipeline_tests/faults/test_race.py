@@ -17,8 +17,8 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.poll import poll_jobs
-from bedrock_pipeline.stages.submit import submit_chunk
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.submit_chunk import submit_chunk
 
 PROCESSES, POLLING, SLOTS, CHUNKS = 16, 2, 5, 500
 _PATIENCE_S = 500.0

@@ -16,8 +16,8 @@ from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.reconcile import sweep_account
-from bedrock_pipeline.stages.submit import Submitted, submit_chunk
+from bedrock_pipeline.submit.reconcile import sweep_account
+from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 from bedrock_pipeline_tests.faults.deployment import emulated_deployment, until_published
 from bedrock_pipeline_tests.faults.invariants import SLOTS, dataset, settled
 from bedrock_pipeline_tests.faults.worker import tick

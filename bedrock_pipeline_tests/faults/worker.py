@@ -25,11 +25,11 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.collect import JobProblemError, collect_chunk
-from bedrock_pipeline.stages.poll import poll_jobs
 from bedrock_pipeline.stages.publish import publish_dataset
-from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
 from bedrock_pipeline.stages.rounds import roll_over
-from bedrock_pipeline.stages.submit import SubmissionBlockedError, SubmissionRefusedError, submit_chunk
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.reconcile import reconcile_unclear, sweep_account
+from bedrock_pipeline.submit.submit_chunk import SubmissionBlockedError, SubmissionRefusedError, submit_chunk
 from bedrock_pipeline_tests.faults.points import READS
 
 #: A worker that has not finished after so many seconds makes no progress.

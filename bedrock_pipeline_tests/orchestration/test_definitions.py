@@ -21,7 +21,7 @@ from bedrock_pipeline.orchestration import Names, build_definitions
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.stages.poll import poll_jobs
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 CHUNK = "d--00000"

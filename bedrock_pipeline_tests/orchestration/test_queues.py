@@ -8,7 +8,7 @@ import pytest
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.orchestration import build_definitions
 from bedrock_pipeline.queue import BedrockQueue
-from bedrock_pipeline.stages.poll import poll_jobs
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline_tests.orchestration.test_definitions import evaluate, run, tick
 from bedrock_pipeline_tests.queue.test_queue import config, task
 

@@ -17,8 +17,8 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
-from bedrock_pipeline.stages.backoff import delay
-from bedrock_pipeline.stages.on_demand import Answered, CallsRefused, answer_chunk
+from bedrock_pipeline.submit.backoff import delay
+from bedrock_pipeline.submit.invoke_on_demand import Answered, CallsRefused, answer_chunk
 
 
 class SubmissionRefusedError(BedrockPipelineError):

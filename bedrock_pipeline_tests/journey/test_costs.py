@@ -22,12 +22,11 @@ from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline.settings import PriceOverride
 from bedrock_pipeline.stages.collect import collect_chunk
 from bedrock_pipeline.stages.flush import flush_queue
-from bedrock_pipeline.stages.on_demand import Answered
 from bedrock_pipeline.stages.publish import Publication, publish_dataset
 from bedrock_pipeline.stages.rounds import roll_over
-from bedrock_pipeline.stages.submit import Submitted, submit_chunk
-from bedrock_pipeline_tests.queue.test_queue import config, task
-from bedrock_pipeline_tests.stages.test_main_job import (
+from bedrock_pipeline.submit.invoke_on_demand import Answered
+from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
+from bedrock_pipeline_tests.journey.test_main_job import (
     CLAUDE,
     finish,
     pipeline,
@@ -36,6 +35,7 @@ from bedrock_pipeline_tests.stages.test_main_job import (
     wait_for_jobs,
     write_rows,
 )
+from bedrock_pipeline_tests.queue.test_queue import config, task
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-english-v3"

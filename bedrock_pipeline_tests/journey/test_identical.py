@@ -13,7 +13,7 @@ from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records import followers as joining
 from bedrock_pipeline.stages import followers as followers_room
 from bedrock_pipeline.stages.publish import publish_dataset
-from bedrock_pipeline_tests.stages.driven import asked, chunks, finish, pipeline
+from bedrock_pipeline_tests.journey.driven import asked, chunks, finish, pipeline
 
 RECORDS, DIFFERENT = 400, 130
 

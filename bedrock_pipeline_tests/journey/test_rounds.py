@@ -21,11 +21,11 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.stages.collect import JobProblemError, collect_chunk
-from bedrock_pipeline.stages.poll import poll_jobs
 from bedrock_pipeline.stages.publish import NotCompleteError, publish_dataset
 from bedrock_pipeline.stages.rounds import roll_over
-from bedrock_pipeline.stages.submit import Submitted, submit_chunk
-from bedrock_pipeline_tests.stages.driven import (
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
+from bedrock_pipeline_tests.journey.driven import (
     CLAUDE,
     asked,
     chunks,

@@ -25,7 +25,7 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.submit import (
+from bedrock_pipeline.submit.submit_chunk import (
     Clocks,
     PutBack,
     SubmissionBlockedError,

@@ -21,8 +21,8 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.reconcile import sweep_account
-from bedrock_pipeline.stages.submit import Submitted, submit_chunk
+from bedrock_pipeline.submit.reconcile import sweep_account
+from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 
 
 def _packed(deployment: Deployment, folder: Path) -> list[str]:

@@ -24,7 +24,7 @@ from bedrock_pipeline.prepare.requests.request_template import address_of, body_
 from bedrock_pipeline.prepare.upload_chunks import input_lines
 from bedrock_pipeline.records.leftovers import picked
 from bedrock_pipeline.settings import ThrottleBackoff
-from bedrock_pipeline.stages.backoff import delay
+from bedrock_pipeline.submit.backoff import delay
 
 #: A wave that is throttled is sent again after about so many milliseconds, and so often, before the chunk is put back.
 _BUSY = ThrottleBackoff(base_delay_ms=500, max_delay_ms=4_000)

@@ -20,11 +20,11 @@ from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
-from bedrock_pipeline.stages.on_demand import Answered, answer_chunk
-from bedrock_pipeline.stages.submit import SubmissionRefusedError, submit_chunk
+from bedrock_pipeline.submit.invoke_on_demand import Answered, answer_chunk
+from bedrock_pipeline.submit.submit_chunk import SubmissionRefusedError, submit_chunk
 from bedrock_pipeline_tests.faults.invariants import jobs_of
 from bedrock_pipeline_tests.faults.worker import move_clock
-from bedrock_pipeline_tests.stages.driven import asked, chunks, finish, pipeline
+from bedrock_pipeline_tests.journey.driven import asked, chunks, finish, pipeline
 
 FEW, LEFT = 37, 5
 

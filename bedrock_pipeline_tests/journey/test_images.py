@@ -14,8 +14,8 @@ from bedrock_pipeline.prepare.chunks.create_request import output_folder
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline_tests.stages import driven
-from bedrock_pipeline_tests.stages.test_main_job import finish, published_table
+from bedrock_pipeline_tests.journey import driven
+from bedrock_pipeline_tests.journey.test_main_job import finish, published_table
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"
 ROWS = 110

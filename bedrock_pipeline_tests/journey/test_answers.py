@@ -22,8 +22,8 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.create_request import output_folder
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline_tests.emulator.client import emulator
-from bedrock_pipeline_tests.stages import driven
-from bedrock_pipeline_tests.stages.test_main_job import finish, prepare, published_table
+from bedrock_pipeline_tests.journey import driven
+from bedrock_pipeline_tests.journey.test_main_job import finish, prepare, published_table
 
 ROWS = 120
 

@@ -21,9 +21,9 @@ from bedrock_pipeline.prepare.snapshot.writer import ColumnError, EmptyDatasetEr
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.stages.collect import CollectReport, JobProblemError, NotEndedError, collect_chunk
-from bedrock_pipeline.stages.poll import poll_jobs
 from bedrock_pipeline.stages.publish import NotCompleteError, Publication, publish_dataset
-from bedrock_pipeline.stages.submit import SubmissionRefusedError, Submitted, submit_chunk
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.submit_chunk import SubmissionRefusedError, Submitted, submit_chunk
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 
