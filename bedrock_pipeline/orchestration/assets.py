@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from bedrock_pipeline.collect.collect_chunk import collect_chunk
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.orchestration import metadata
@@ -19,7 +20,6 @@ from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
-from bedrock_pipeline.stages.collect import collect_chunk
 from bedrock_pipeline.stages.flush import flush_queue
 from bedrock_pipeline.stages.publish import publish_dataset
 from bedrock_pipeline.submit.invoke_on_demand import Answered

@@ -5,6 +5,7 @@ What belongs here: an op rather than an asset, since it adds to what `batch_chun
 
 import dagster as dg
 
+from bedrock_pipeline.collect.start_retry_round import roll_over
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.offers import kept_offer
@@ -12,7 +13,6 @@ from bedrock_pipeline.orchestration.partitions import register
 from bedrock_pipeline.orchestration.red import red
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.stages.rounds import roll_over
 
 
 def next_round_job(pipeline: Pipeline, tags: dict[str, str]) -> dg.JobDefinition:

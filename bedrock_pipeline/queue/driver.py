@@ -12,14 +12,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
+from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
+from bedrock_pipeline.collect.start_retry_round import roll_over
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.tasks import Waiting
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.stages.collect import JobProblemError, collect_chunk
 from bedrock_pipeline.stages.flush import due_to_flush, flush_queue
 from bedrock_pipeline.stages.job_results import settle_jobs
-from bedrock_pipeline.stages.rounds import roll_over
 from bedrock_pipeline.submit.backoff import delay
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.reconcile import reconcile_unclear

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.collect.join import dimension_of, rows, rows_of_lines
+from bedrock_pipeline.collect.line_reader import buffers
+from bedrock_pipeline.collect.result_rows import carried, result_schema
+from bedrock_pipeline.collect.tally import Accounting, ChunkFacts
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.records.accounting import Accounting, ChunkFacts
-from bedrock_pipeline.records.lines import buffers
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
-from bedrock_pipeline.records.result_columns import carried, result_schema
-from bedrock_pipeline.records.results import dimension_of, rows, rows_of_lines
 from bedrock_pipeline.stages.folders import LocalFolder, S3Folder
 
 

@@ -17,12 +17,12 @@ from uuid import uuid4
 import orjson
 
 from bedrock_pipeline.aws.runtime import CallFailedError
+from bedrock_pipeline.collect.retry_policy import picked
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import NotNow
 from bedrock_pipeline.prepare.requests.request_template import address_of, body_of
 from bedrock_pipeline.prepare.upload_chunks import input_lines
-from bedrock_pipeline.records.leftovers import picked
 from bedrock_pipeline.settings import ThrottleBackoff
 from bedrock_pipeline.submit.backoff import delay
 

@@ -18,15 +18,15 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from bedrock_pipeline.aws.jobs import BedrockJobs
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.aws.runtime import BedrockRuntime
+from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
+from bedrock_pipeline.collect.start_retry_round import roll_over
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.collect import JobProblemError, collect_chunk
 from bedrock_pipeline.stages.publish import publish_dataset
-from bedrock_pipeline.stages.rounds import roll_over
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.reconcile import reconcile_unclear, sweep_account
 from bedrock_pipeline.submit.submit_chunk import SubmissionBlockedError, SubmissionRefusedError, submit_chunk

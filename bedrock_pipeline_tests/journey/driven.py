@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.collect.collect_chunk import LEFTOVERS
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.collect import LEFTOVERS
 from bedrock_pipeline_tests.faults.invariants import published
 from bedrock_pipeline_tests.faults.worker import tick
 

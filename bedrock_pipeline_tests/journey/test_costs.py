@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
+from bedrock_pipeline.collect.collect_chunk import collect_chunk
+from bedrock_pipeline.collect.start_retry_round import roll_over
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.submissions import NotNow
@@ -20,10 +22,8 @@ from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline.settings import PriceOverride
-from bedrock_pipeline.stages.collect import collect_chunk
 from bedrock_pipeline.stages.flush import flush_queue
 from bedrock_pipeline.stages.publish import Publication, publish_dataset
-from bedrock_pipeline.stages.rounds import roll_over
 from bedrock_pipeline.submit.invoke_on_demand import Answered
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 from bedrock_pipeline_tests.journey.test_main_job import (

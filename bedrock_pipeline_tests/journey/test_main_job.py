@@ -10,6 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from bedrock_pipeline.aws.errors import AwsError
+from bedrock_pipeline.collect.collect_chunk import (
+    CollectReport,
+    JobProblemError,
+    NotEndedError,
+    collect_chunk,
+)
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.datasets import DatasetChangedError
@@ -20,7 +26,6 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.snapshot.writer import ColumnError, EmptyDatasetError
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.collect import CollectReport, JobProblemError, NotEndedError, collect_chunk
 from bedrock_pipeline.stages.publish import NotCompleteError, Publication, publish_dataset
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.submit_chunk import SubmissionRefusedError, Submitted, submit_chunk

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, field_validator
 
+from bedrock_pipeline.collect.join import rows
+from bedrock_pipeline.collect.line_reader import buffers_of
+from bedrock_pipeline.collect.tally import Accounting, ChunkFacts, manifest_discrepancies
 from bedrock_pipeline.emulator.models.structured import refusal, value_for
 from bedrock_pipeline.models import Answer, family_of
 from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema, AnswerSchemaError, bound
 from bedrock_pipeline.pipeline import DatasetRequestError, Pipeline
-from bedrock_pipeline.records.accounting import Accounting, ChunkFacts, manifest_discrepancies
-from bedrock_pipeline.records.lines import buffers_of
-from bedrock_pipeline.records.results import rows
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 

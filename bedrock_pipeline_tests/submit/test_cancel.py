@@ -12,6 +12,7 @@ import pyarrow.dataset as pa_dataset
 import pytest
 
 from bedrock_pipeline.aws.filesystem import arrow_filesystem
+from bedrock_pipeline.collect.collect_chunk import collect_chunk
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.datasets import DatasetCancelledError
@@ -22,7 +23,6 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.collect import collect_chunk
 from bedrock_pipeline.stages.publish import publish_dataset
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.reconcile import reconcile_unclear

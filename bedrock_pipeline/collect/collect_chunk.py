@@ -1,6 +1,6 @@
 """Collect a chunk's results: read every output file, write parquet, account for every record.
 
-What belongs here: the order of reading, writing in full, and telling the ledger. The join is `records.results`; what
+What belongs here: the order of reading, writing in full, and telling the ledger. The join is `collect.join`; what
 is final, asked again or a problem is decided in `verdict.py`.
 """
 
@@ -14,6 +14,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.collect.disposition import Verdict, verdict_of
+from bedrock_pipeline.collect.join import dimension_of, rows
+from bedrock_pipeline.collect.line_reader import buffers, buffers_of
+from bedrock_pipeline.collect.result_rows import carried, result_schema
+from bedrock_pipeline.collect.retry_policy import LeftoverWriter
+from bedrock_pipeline.collect.tally import Accounting, ChunkFacts, manifest_discrepancies
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
@@ -21,13 +27,7 @@ from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.create_request import is_converse, output_folder
 from bedrock_pipeline.prepare.estimator import price_of_chunk
-from bedrock_pipeline.records.accounting import Accounting, ChunkFacts, manifest_discrepancies
-from bedrock_pipeline.records.leftovers import LeftoverWriter
-from bedrock_pipeline.records.lines import buffers, buffers_of
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
-from bedrock_pipeline.records.result_columns import carried, result_schema
-from bedrock_pipeline.records.results import dimension_of, rows
-from bedrock_pipeline.stages.verdict import Verdict, verdict_of
 
 #: A chunk's records that are asked again, beside its parts.
 LEFTOVERS = "leftovers.parquet"

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bedrock_pipeline.collect.join import rows
+from bedrock_pipeline.collect.line_parser import vector_length
+from bedrock_pipeline.collect.line_reader import buffers_of
+from bedrock_pipeline.collect.tally import Accounting, ChunkFacts, manifest_discrepancies
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pricing.prices import Price, Rate
-from bedrock_pipeline.records.accounting import Accounting, ChunkFacts, manifest_discrepancies
-from bedrock_pipeline.records.lines import buffers_of
-from bedrock_pipeline.records.outcomes import vector_length
 from bedrock_pipeline.records.record_ids import wire_id
-from bedrock_pipeline.records.results import rows
 
 CLAUDE = family_of("anthropic.claude-3-haiku-20240307-v1:0")
 TITAN = family_of("amazon.titan-embed-text-v2:0")

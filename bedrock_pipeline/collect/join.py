@@ -14,22 +14,22 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bedrock_pipeline.concurrency import ahead, in_order
-from bedrock_pipeline.models import Answer, Family
-from bedrock_pipeline.pricing.answer_costs import costs_of
-from bedrock_pipeline.records.accounting import Accounting, ChunkFacts
-from bedrock_pipeline.records.leftovers import LeftoverWriter
-from bedrock_pipeline.records.lines import Lines
-from bedrock_pipeline.records.outcomes import (
+from bedrock_pipeline.collect.fast_parser import PlainAnswers, PlainReader
+from bedrock_pipeline.collect.line_parser import (
     MalformedError,
     Outcome,
     RecordError,
     read_line,
     vector_length,
 )
-from bedrock_pipeline.records.plain import PlainAnswers, PlainReader
+from bedrock_pipeline.collect.line_reader import Lines
+from bedrock_pipeline.collect.result_rows import carried, outcome_batch, plain_batch, result_schema
+from bedrock_pipeline.collect.retry_policy import LeftoverWriter
+from bedrock_pipeline.collect.tally import Accounting, ChunkFacts
+from bedrock_pipeline.concurrency import ahead, in_order
+from bedrock_pipeline.models import Answer, Family
+from bedrock_pipeline.pricing.answer_costs import costs_of
 from bedrock_pipeline.records.record_ids import wire_id
-from bedrock_pipeline.records.result_columns import carried, outcome_batch, plain_batch, result_schema
 
 #: Threads that read plain answers.
 WORKERS = 2
@@ -52,7 +52,7 @@ def rows(
     The first answer of a record counts; an answer beats an error, whichever comes first.
 
     Args:
-        lines: buffers of lines of all output files (`records.lines`), in any order.
+        lines: buffers of lines of all output files (`collect.line_reader`), in any order.
         index: the chunk's index: `record_id`, in later rounds `wire_id` and `origin`, and carried columns; rows
             beyond `accounting.records` are filler records, which give no rows.
         facts: what all rows share.

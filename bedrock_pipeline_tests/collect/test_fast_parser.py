@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bedrock_pipeline.collect import line_reader
+from bedrock_pipeline.collect.fast_parser import PlainReader
+from bedrock_pipeline.collect.join import rows
+from bedrock_pipeline.collect.line_reader import buffers_of
+from bedrock_pipeline.collect.tally import Accounting, ChunkFacts
 from bedrock_pipeline.kernel import read as kernel_read
 from bedrock_pipeline.kernel.library import SWITCH
 from bedrock_pipeline.models import Family, family_of
 from bedrock_pipeline.pricing.answer_costs import costs_of
 from bedrock_pipeline.pricing.prices import Price, Rate
-from bedrock_pipeline.records import lines as room
-from bedrock_pipeline.records.accounting import Accounting, ChunkFacts
-from bedrock_pipeline.records.lines import buffers_of
-from bedrock_pipeline.records.plain import PlainReader
-from bedrock_pipeline.records.results import rows
 
 MODELS = {
     "claude": "anthropic.claude-3-haiku-20240307-v1:0",
@@ -131,7 +131,7 @@ def test_the_rows_are_those_of_the_careful_way(name: str, data: st.DataObject) -
     wanted = collected(lines, family, careful=True)
     assert collected(lines, family, careful=False) == wanted
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "BUFFER_BYTES", data.draw(st.integers(1, 2000)))
+        patch.setattr(line_reader, "BUFFER_BYTES", data.draw(st.integers(1, 2000)))
         patch.setattr(kernel_read, "MOST_LINES", data.draw(st.integers(1, 5)))
         assert collected(lines, family, careful=False) == wanted
     with pytest.MonkeyPatch.context() as patch:

@@ -14,6 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.collect.collect_chunk import LEFTOVERS
+from bedrock_pipeline.collect.result_rows import carried
+from bedrock_pipeline.collect.retry_policy import picked
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rounds import Leftovers
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
@@ -24,12 +27,9 @@ from bedrock_pipeline.prepare.chunks.packer import pack
 from bedrock_pipeline.prepare.estimator import Estimator
 from bedrock_pipeline.prepare.requests.request_template import readdressed
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, input_lines
-from bedrock_pipeline.records.leftovers import picked
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import Line, blocks_of
 from bedrock_pipeline.records.record_ids import later_wire_id
-from bedrock_pipeline.records.result_columns import carried
-from bedrock_pipeline.stages.collect import LEFTOVERS
 
 _ROWS = 4096
 #: What the index of a later round has beside record id and carried columns.

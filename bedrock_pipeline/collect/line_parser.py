@@ -11,11 +11,11 @@ from typing import Any
 
 import orjson
 
+from bedrock_pipeline.collect.retry_policy import INVALID_ANSWER
+from bedrock_pipeline.collect.tally import ChunkFacts
 from bedrock_pipeline.models import Answer, Family
 from bedrock_pipeline.models.family import AnswerShapeError
 from bedrock_pipeline.models.structured import AnswerInvalidError
-from bedrock_pipeline.records.accounting import ChunkFacts
-from bedrock_pipeline.records.leftovers import INVALID_ANSWER
 
 
 @dataclass(frozen=True, slots=True)

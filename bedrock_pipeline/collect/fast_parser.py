@@ -2,7 +2,7 @@
 
 What belongs here: from lines to columns by the paths that a family declares (`models.plain`): by the kernel, or where
 there is none by Arrow's JSON reader over what follows `"modelOutput"`, so that the request, which every line repeats,
-is not parsed. A line that does not fit in every respect is left for the careful way (`records.results`).
+is not parsed. A line that does not fit in every respect is left for the careful way (`collect.join`).
 """
 
 import re
@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pa_json
 
+from bedrock_pipeline.collect.line_reader import Lines
 from bedrock_pipeline.kernel import MOST_BYTES, AnswerReader, Answers, library
 from bedrock_pipeline.models.plain import ONLY, Path, Plain
 from bedrock_pipeline.prepare.snapshot.column_rules import not_utf8
-from bedrock_pipeline.records.lines import Lines
 
 _OUTPUT = "modelOutput"
 # A quote inside of a string has a backslash before it, so this is a name.

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
+from bedrock_pipeline.collect.fast_parser import PlainAnswers
+from bedrock_pipeline.collect.line_parser import Outcome
+from bedrock_pipeline.collect.tally import ChunkFacts
 from bedrock_pipeline.models.answer_columns import AnswerColumns
-from bedrock_pipeline.records.accounting import ChunkFacts
-from bedrock_pipeline.records.outcomes import Outcome
-from bedrock_pipeline.records.plain import PlainAnswers
 
 #: Each column's name, type, and what it tells.
 _FIELDS: Final = (

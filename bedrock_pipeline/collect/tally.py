@@ -21,7 +21,7 @@ FEW = 5
 class Accounting:
     """Every record of a chunk, counted once; and what was odd about the lines.
 
-    answered + final_errors + leftovers = records, once `records.results.rows` is exhausted.
+    answered + final_errors + leftovers = records, once `collect.join.rows` is exhausted.
 
     Attributes:
         records: without filler records.

@@ -6,9 +6,9 @@ red. Red means that a person is needed; a chunk whose leftovers roll over into t
 
 from dataclasses import dataclass
 
+from bedrock_pipeline.collect.retry_policy import BELOW_MINIMUM, CANCELLED, MISSING, retryable, transient
+from bedrock_pipeline.collect.tally import FEW, Accounting
 from bedrock_pipeline.ledger.rows import ChunkRow
-from bedrock_pipeline.records.accounting import FEW, Accounting
-from bedrock_pipeline.records.leftovers import BELOW_MINIMUM, CANCELLED, MISSING, retryable, transient
 
 #: Characters of Bedrock's words that a person is shown.
 _MOST = 300

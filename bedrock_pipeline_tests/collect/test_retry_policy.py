@@ -2,8 +2,8 @@
 
 import pytest
 
+from bedrock_pipeline.collect.retry_policy import picked, retryable, transient
 from bedrock_pipeline.prepare.requests.request_template import address_of, body_of, readdressed
-from bedrock_pipeline.records.leftovers import picked, retryable, transient
 from bedrock_pipeline.records.record_ids import filler_id, is_filler, later_wire_id, record_id_of, wire_id
 
 LINE = b'{"recordId":"a","modelInput":{"text":"x\\",\\"modelInput\\":1"}}\n'

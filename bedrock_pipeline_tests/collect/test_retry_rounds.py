@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
+from bedrock_pipeline.collect.start_retry_round import roll_over
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.emulator.faults import Fault, Faults, Kind
@@ -20,9 +22,7 @@ from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.pricing.prices import price_of
-from bedrock_pipeline.stages.collect import JobProblemError, collect_chunk
 from bedrock_pipeline.stages.publish import NotCompleteError, publish_dataset
-from bedrock_pipeline.stages.rounds import roll_over
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 from bedrock_pipeline_tests.journey.driven import (
