@@ -20,6 +20,9 @@ from bedrock_pipeline.cli.measure import Measured
 from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.collect.retry_policy import MISSING
 from bedrock_pipeline.collect.tally import ChunkFacts
+from bedrock_pipeline.files.folders import place
+from bedrock_pipeline.files.pack_files import pack_files
+from bedrock_pipeline.files.parse_files import parse_files
 from bedrock_pipeline.kernel import library
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models import family_of
@@ -30,9 +33,6 @@ from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.records.limits import default_limits
 from bedrock_pipeline.settings import NotConfiguredError, Settings
 from bedrock_pipeline.sources import open_location
-from bedrock_pipeline.stages.folders import place
-from bedrock_pipeline.stages.pack_files import pack_files
-from bedrock_pipeline.stages.parse_files import parse_files
 
 
 @click.command()

@@ -20,8 +20,8 @@ from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
-from bedrock_pipeline.stages.flush import flush_queue
-from bedrock_pipeline.stages.publish import publish_dataset
+from bedrock_pipeline.publish.publish_dataset import publish_dataset
+from bedrock_pipeline.queue.flush_queue import flush_queue
 from bedrock_pipeline.submit.invoke_on_demand import Answered
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 

@@ -17,7 +17,7 @@ from bedrock_pipeline.collect.start_retry_round import RollOverReport
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
 from bedrock_pipeline.prepare.pack_dataset import PackReport
 from bedrock_pipeline.prepare.take_snapshot import SnapshotReport
-from bedrock_pipeline.stages.publish import Publication
+from bedrock_pipeline.publish.publish_dataset import Publication
 from bedrock_pipeline.submit.invoke_on_demand import Answered
 from bedrock_pipeline.submit.submit_chunk import Submitted
 

@@ -18,9 +18,9 @@ from bedrock_pipeline.orchestration.offers import WAITING, run_key
 from bedrock_pipeline.orchestration.partitions import register
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.queue.flush_queue import due_to_flush
+from bedrock_pipeline.queue.job_results import settle_jobs
 from bedrock_pipeline.settings import NotConfiguredError
-from bedrock_pipeline.stages.flush import due_to_flush
-from bedrock_pipeline.stages.job_results import settle_jobs
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.reconcile import reconcile_unclear, sweep_account
 

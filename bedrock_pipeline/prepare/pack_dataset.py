@@ -30,11 +30,11 @@ from bedrock_pipeline.prepare.requests.renderer import Renderer
 from bedrock_pipeline.prepare.snapshot.rejected_files import NOT_PACKED, NOT_PACKED_FOLLOWERS
 from bedrock_pipeline.prepare.take_snapshot import request_template
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader
+from bedrock_pipeline.publish.write_duplicates import reject_followers
 from bedrock_pipeline.records.line_batch import Block, blocks_of, lines_of
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import InputFile
 from bedrock_pipeline.sources.parquet import ParquetSource
-from bedrock_pipeline.stages.followers import reject_followers
 
 
 class NoSnapshotError(BedrockPipelineError):

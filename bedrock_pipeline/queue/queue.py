@@ -21,7 +21,6 @@ from bedrock_pipeline.ledger.events import Position
 from bedrock_pipeline.ledger.queues import QueueJob
 from bedrock_pipeline.ledger.tasks import DuplicateTaskError, NewTask
 from bedrock_pipeline.queue.config import BedrockQueueConfig
-from bedrock_pipeline.queue.driver import Driver
 from bedrock_pipeline.queue.errors import (
     AwaitTimeoutError,
     ClosedQueueError,
@@ -39,6 +38,7 @@ from bedrock_pipeline.queue.results import (
 )
 from bedrock_pipeline.queue.task import BedrockTask, encoded, task_of
 from bedrock_pipeline.queue.threshold import Threshold
+from bedrock_pipeline.queue.worker import Driver
 
 #: Tasks and bytes that `enqueue_many` commits at a time.
 _BATCH_TASKS, _BATCH_BYTES = 2000, 8_000_000

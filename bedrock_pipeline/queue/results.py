@@ -16,7 +16,7 @@ from bedrock_pipeline.ledger.queues import QueueJob
 from bedrock_pipeline.ledger.rows import ChunkRow, Mode
 from bedrock_pipeline.ledger.status import Status
 from bedrock_pipeline.queue.errors import JobNotFinalError
-from bedrock_pipeline.stages.job_results import job_batches
+from bedrock_pipeline.queue.job_results import job_batches
 
 JobStatus = Literal[
     "queued",

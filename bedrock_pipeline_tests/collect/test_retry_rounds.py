@@ -22,7 +22,7 @@ from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.pricing.prices import price_of
-from bedrock_pipeline.stages.publish import NotCompleteError, publish_dataset
+from bedrock_pipeline.publish.publish_dataset import NotCompleteError, publish_dataset
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 from bedrock_pipeline_tests.journey.driven import (

@@ -25,8 +25,8 @@ from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.publish.publish_dataset import publish_dataset
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.publish import publish_dataset
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.reconcile import reconcile_unclear, sweep_account
 from bedrock_pipeline.submit.submit_chunk import SubmissionBlockedError, SubmissionRefusedError, submit_chunk

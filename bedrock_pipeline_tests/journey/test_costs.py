@@ -20,10 +20,10 @@ from bedrock_pipeline.prepare.estimate_dataset import estimate_dataset
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.pricing.prices import price_of
+from bedrock_pipeline.publish.publish_dataset import Publication, publish_dataset
 from bedrock_pipeline.queue import BedrockQueue
+from bedrock_pipeline.queue.flush_queue import flush_queue
 from bedrock_pipeline.settings import PriceOverride
-from bedrock_pipeline.stages.flush import flush_queue
-from bedrock_pipeline.stages.publish import Publication, publish_dataset
 from bedrock_pipeline.submit.invoke_on_demand import Answered
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 from bedrock_pipeline_tests.journey.test_main_job import (

@@ -25,8 +25,8 @@ from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.snapshot.writer import ColumnError, EmptyDatasetError
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.publish.publish_dataset import NotCompleteError, Publication, publish_dataset
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.publish import NotCompleteError, Publication, publish_dataset
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.submit_chunk import SubmissionRefusedError, Submitted, submit_chunk
 

@@ -15,10 +15,10 @@ from bedrock_pipeline.ledger.queues import Queues
 from bedrock_pipeline.ledger.tasks import NewTask, Tasks, Waiting
 from bedrock_pipeline.pipeline import FlushPolicy
 from bedrock_pipeline.queue import BedrockQueue
+from bedrock_pipeline.queue.flush_queue import TaskTooLargeError, flush_queue, tasks_to_take, why_flush
 from bedrock_pipeline.queue.task import encoded
 from bedrock_pipeline.queue.threshold import Threshold
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.flush import TaskTooLargeError, flush_queue, tasks_to_take, why_flush
 from bedrock_pipeline_tests.queue.test_queue import config, task
 
 

@@ -11,9 +11,9 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control, EmulatorProcess
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError
+from bedrock_pipeline.publish.publish_dataset import NotCompleteError, publish_dataset
 from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline.queue.errors import JobStuckError
-from bedrock_pipeline.stages.publish import NotCompleteError, publish_dataset
 from bedrock_pipeline_tests.queue.test_queue import config, task
 
 

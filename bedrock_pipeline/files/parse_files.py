@@ -18,8 +18,8 @@ from bedrock_pipeline.collect.line_reader import buffers
 from bedrock_pipeline.collect.result_rows import carried, result_schema
 from bedrock_pipeline.collect.tally import Accounting, ChunkFacts
 from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.files.folders import LocalFolder, S3Folder
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
-from bedrock_pipeline.stages.folders import LocalFolder, S3Folder
 
 
 class NoOutputError(BedrockPipelineError):

@@ -1,7 +1,7 @@
 """Followers of a dataset: records that get another record's answer.
 
 What belongs here: fetching their files from the snapshot, and what becomes of them when a dataset is packed and
-published. The joins are `records.followers`.
+published. The joins are `publish.duplicate_rows`.
 """
 
 import itertools
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import DatasetRow
-from bedrock_pipeline.records.followers import FollowerRows, followers_of
+from bedrock_pipeline.publish.duplicate_rows import FollowerRows, followers_of
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 
 #: Rows of one part at the most.

@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.files.folders import Place
 from bedrock_pipeline.prepare.chunks.pack_rows import WORKERS, packed
 from bedrock_pipeline.prepare.chunks.packer import PackedChunk, Packer
 from bedrock_pipeline.prepare.requests.renderer import Rendered, Renderer
@@ -26,7 +27,6 @@ from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import index_schema
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources.source import IntakeBatch, Source
-from bedrock_pipeline.stages.folders import Place
 
 
 @dataclass(slots=True)

@@ -18,8 +18,8 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.tasks import Waiting
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.stages.flush import due_to_flush, flush_queue
-from bedrock_pipeline.stages.job_results import settle_jobs
+from bedrock_pipeline.queue.flush_queue import due_to_flush, flush_queue
+from bedrock_pipeline.queue.job_results import settle_jobs
 from bedrock_pipeline.submit.backoff import delay
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.reconcile import reconcile_unclear

@@ -14,7 +14,7 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.stages.followers import Followed, write_followers
+from bedrock_pipeline.publish.write_duplicates import Followed, write_followers
 
 
 class NotCompleteError(BedrockPipelineError):

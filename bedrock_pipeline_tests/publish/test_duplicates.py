@@ -10,9 +10,9 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.snapshot import writer
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
-from bedrock_pipeline.records import followers as joining
-from bedrock_pipeline.stages import followers as followers_room
-from bedrock_pipeline.stages.publish import publish_dataset
+from bedrock_pipeline.publish import duplicate_rows
+from bedrock_pipeline.publish import write_duplicates as followers_room
+from bedrock_pipeline.publish.publish_dataset import publish_dataset
 from bedrock_pipeline_tests.journey.driven import asked, chunks, finish, pipeline
 
 RECORDS, DIFFERENT = 400, 130
@@ -27,7 +27,7 @@ def test_every_record_has_its_leaders_answer_and_costs_nothing(
 ) -> None:
     monkeypatch.setattr(writer, "PART_ROWS", 90)
     monkeypatch.setattr(followers_room, "PART_ROWS", 100)
-    monkeypatch.setattr(joining, "ROWS", 50)
+    monkeypatch.setattr(duplicate_rows, "ROWS", 50)
     one = pipeline(tmp_path, texts())
     rows = finish(deployment, one)
     assert Counter(row["record_id"] for row in rows) == Counter(f"r{n}" for n in range(RECORDS))

@@ -26,9 +26,9 @@ from bedrock_pipeline.prepare.chunks.create_request import create_request
 from bedrock_pipeline.prepare.chunks.packer import PackedChunk, TooFewRecordsError, pack
 from bedrock_pipeline.prepare.estimator import Estimator
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader
+from bedrock_pipeline.queue.job_results import TASK_ID
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import Line, blocks_of
-from bedrock_pipeline.stages.job_results import TASK_ID
 
 #: A task's number goes with it through every round: in a day's dataset a record id is not unique.
 _CARRIED = pa.schema([(TASK_ID, pa.int64())])
