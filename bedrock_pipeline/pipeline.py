@@ -10,12 +10,12 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bedrock_pipeline.collect.result_rows import RESERVED
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.models import AnswerFormat, Family, Question, family_of
 from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.records.limits import Limits, default_limits
+from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.settings import PriceOverride
 from bedrock_pipeline.sources import Source
 

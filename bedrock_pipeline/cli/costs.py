@@ -17,11 +17,10 @@ from bedrock_pipeline.cli.output import print_json
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import usd
-from bedrock_pipeline.ledger.spending import Measured
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.estimate_dataset import estimate_dataset, estimate_source
-from bedrock_pipeline.prepare.estimator import Estimate, Estimator, overrides
+from bedrock_pipeline.pricing.estimates import Estimate, Estimator, Measured, overrides
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.settings import NotConfiguredError, Settings
 from bedrock_pipeline.sources import open_location

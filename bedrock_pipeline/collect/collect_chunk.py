@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 from bedrock_pipeline.collect.disposition import Verdict, verdict_of
 from bedrock_pipeline.collect.join import dimension_of, rows
 from bedrock_pipeline.collect.line_reader import buffers, buffers_of
-from bedrock_pipeline.collect.result_rows import carried, result_schema
-from bedrock_pipeline.collect.retry_policy import LeftoverWriter
+from bedrock_pipeline.collect.retry_writer import LeftoverWriter
 from bedrock_pipeline.collect.tally import Accounting, ChunkFacts, manifest_discrepancies
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
@@ -26,8 +25,10 @@ from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.create_request import is_converse, output_folder
-from bedrock_pipeline.prepare.estimator import price_of_chunk
+from bedrock_pipeline.pricing.estimates import overrides
+from bedrock_pipeline.pricing.prices import Price, price_of
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
+from bedrock_pipeline.records.result_schema import carried, result_schema
 
 #: A chunk's records that are asked again, beside its parts.
 LEFTOVERS = "leftovers.parquet"
@@ -163,10 +164,10 @@ def _write_rows(
         keep_raw=effective.keep_raw_output,
         again=verdict.again,
         columns=effective.answer_columns(),
-        price=price_of_chunk(deployment, pipeline, chunk),
+        price=_price(deployment, pipeline, chunk),
         asked="on-demand" if chunk.mode == "on-demand" else "batch",
     )
-    schema = result_schema(carried(index.schema), dimension, facts.columns)
+    schema = result_schema(carried(index.schema), dimension, facts.answer_fields)
     with GroupedWriter(part, schema) as writer:
         for batch in rows(lines, index, facts, accounting, dimension, leftovers):
             writer.add(batch)
@@ -235,3 +236,10 @@ def _collected_before(deployment: Deployment, chunk: ChunkRow) -> CollectReport:
         left_over={},
         discrepancies=[],
     )
+
+
+def _price(deployment: Deployment, pipeline: Pipeline, chunk: ChunkRow) -> Price | None:
+    """The price at which a chunk that has ended was asked; the same whenever it is collected."""
+    at = chunk.submitted_at or chunk.ended_at
+    assert at is not None  # it has ended
+    return price_of(chunk.model_id, at, overrides(deployment.settings, pipeline))

@@ -23,13 +23,14 @@ from bedrock_pipeline.collect.line_parser import (
     vector_length,
 )
 from bedrock_pipeline.collect.line_reader import Lines
-from bedrock_pipeline.collect.result_rows import carried, outcome_batch, plain_batch, result_schema
-from bedrock_pipeline.collect.retry_policy import LeftoverWriter
+from bedrock_pipeline.collect.result_rows import outcome_batch, plain_batch
+from bedrock_pipeline.collect.retry_writer import LeftoverWriter
 from bedrock_pipeline.collect.tally import Accounting, ChunkFacts
 from bedrock_pipeline.concurrency import ahead, in_order
 from bedrock_pipeline.models import Answer, Family
 from bedrock_pipeline.pricing.answer_costs import costs_of
 from bedrock_pipeline.records.record_ids import wire_id
+from bedrock_pipeline.records.result_schema import carried, result_schema
 
 #: Threads that read plain answers.
 WORKERS = 2
@@ -78,7 +79,7 @@ def rows_of_lines(
         accounting: counted up while rows are given out; `records` too.
         dimension: length of the vectors; None where answers are none.
     """
-    schema = result_schema(pa.schema([]), dimension, facts.columns)
+    schema = result_schema(pa.schema([]), dimension, facts.answer_fields)
     if facts.price is None:
         accounting.cost_usd = accounting.on_demand_cost_usd = None
     for block, plain in _read(lines, facts):
@@ -169,7 +170,7 @@ class _Join:
         self._facts = facts
         self._accounting = accounting
         self._dimension = dimension
-        self._schema = result_schema(carried(index.schema), dimension, facts.columns)
+        self._schema = result_schema(carried(index.schema), dimension, facts.answer_fields)
         self._ids: list[str] = index["record_id"].to_pylist()
         self._positions = _positions(index, self._ids)
         self._answered = np.zeros(index.num_rows, dtype=bool)

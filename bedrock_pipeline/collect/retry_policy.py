@@ -6,12 +6,7 @@ leftovers. Sources: the errors of InvokeModel in the Bedrock API reference (`Mod
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 #: Code of an answer that breaks the schema that it was asked for; asked again, a model may keep it.
 INVALID_ANSWER: Final = "answer-invalid"
@@ -47,9 +42,6 @@ _TRANSIENT = re.compile(
     re.IGNORECASE,
 )
 
-_SCHEMA: Final = pa.schema([("position", pa.int64()), ("record_id", pa.string()), ("why", pa.string())])
-_BLOCK = 10_000
-
 
 def retryable(code: str) -> bool:
     """Whether a record that ends with this code may get an answer when it is asked again.
@@ -68,55 +60,3 @@ def retryable(code: str) -> bool:
 def transient(message: str | None) -> bool:
     """Whether a job that failed with this message may succeed when it is tried again; unknown messages: no."""
     return bool(message and _TRANSIENT.search(message) and not _FOR_A_PERSON.search(message))
-
-
-class LeftoverWriter:
-    """Writes a chunk's leftovers to a parquet file in bounded memory, and counts them by reason.
-
-    Columns: `position` in the chunk's index, `record_id`, `why` (the code).
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.by_reason: dict[str, int] = {}
-        self._rows: list[tuple[int, str, str]] = []
-        self._writer = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
-
-    def add(self, position: int, record_id: str, why: str) -> None:
-        """Keep one."""
-        self.by_reason[why] = self.by_reason.get(why, 0) + 1
-        self._rows.append((position, record_id, why))
-        if len(self._rows) >= _BLOCK:
-            self._flush()
-
-    def close(self) -> None:
-        """Complete the file."""
-        self._flush()
-        self._writer.close()
-
-    def _flush(self) -> None:
-        columns = list(zip(*self._rows, strict=True)) or [(), (), ()]
-        arrays = [pa.array(values, field.type) for values, field in zip(columns, _SCHEMA, strict=True)]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA))
-        self._rows.clear()
-
-
-def picked(lines: Iterator[bytes], positions: Sequence[int]) -> Iterator[bytes]:
-    """The lines at these positions.
-
-    Args:
-        lines: all lines of a chunk, in the order of its index.
-        positions: ascending.
-
-    Raises:
-        ValueError: there are fewer lines than the positions tell.
-    """
-    wanted = iter(positions)
-    following = next(wanted, None)
-    for number, line in enumerate(lines):
-        if following is None:
-            return
-        if number == following:
-            yield line
-            following = next(wanted, None)
-    if following is not None:
-        raise ValueError(f"the chunk's input has no line {following}")

@@ -15,8 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.collect.collect_chunk import LEFTOVERS
-from bedrock_pipeline.collect.result_rows import carried
-from bedrock_pipeline.collect.retry_policy import picked
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rounds import Leftovers
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
@@ -24,12 +22,13 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import Small
 from bedrock_pipeline.prepare.chunks.create_request import create_again
 from bedrock_pipeline.prepare.chunks.packer import pack
-from bedrock_pipeline.prepare.estimator import Estimator
-from bedrock_pipeline.prepare.requests.request_template import readdressed
-from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, input_lines
+from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for, input_lines
+from bedrock_pipeline.pricing.estimates import Estimator
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import Line, blocks_of
 from bedrock_pipeline.records.record_ids import later_wire_id
+from bedrock_pipeline.records.result_schema import carried
+from bedrock_pipeline.records.wire_line import lines_at, readdressed
 
 _ROWS = 4096
 #: What the index of a later round has beside record id and carried columns.
@@ -75,7 +74,7 @@ def roll_over(deployment: Deployment, pipeline: Pipeline, dataset: str) -> RollO
             report.held = small.why
             continue
         asked = effective.model_copy(update={"model_id": leftovers[0].chunk.model_id})
-        estimator = Estimator.here(deployment, asked, datetime.now(UTC))
+        estimator = estimator_for(deployment, asked, datetime.now(UTC))
         chunks = _NextRound(deployment, row, leftovers, limits, small, estimator).uploaded()
         if deployment.ledger.rounds.enter(
             pipeline.name, dataset, leftovers=leftovers, chunks=chunks, max_jobs=limits.max_jobs
@@ -148,7 +147,7 @@ class _NextRound:
         for one in self.leftovers:
             positions = self._table(f"{one.chunk.parsed_uri}{LEFTOVERS}", ["position"])["position"]
             index = self._table(one.chunk.index_uri).take(positions)
-            found = picked(input_lines(self.deployment, one.chunk), positions.to_pylist())
+            found = lines_at(input_lines(self.deployment, one.chunk), positions.to_pylist())
             records = (row for batch in index.to_batches(_ROWS) for row in batch.to_pylist())
             for data, record in zip(found, records, strict=True):
                 origin = record.get("origin") or str(one.chunk.chunk_id)

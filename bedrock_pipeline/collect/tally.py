@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
+
 from bedrock_pipeline.models import Answer, Family
 from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.pricing.prices import Asked, Price
@@ -102,6 +104,11 @@ class ChunkFacts:
     columns: AnswerColumns | None = None
     price: Price | None = None
     asked: Asked = "batch"
+
+    @property
+    def answer_fields(self) -> tuple[pa.Field, ...]:
+        """Columns of structured answers; none where none are asked for."""
+        return tuple(self.columns.fields) if self.columns else ()
 
     @property
     def only_text(self) -> bool:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from bedrock_pipeline.files.folders import Place
 from bedrock_pipeline.prepare.chunks.pack_rows import WORKERS, packed
-from bedrock_pipeline.prepare.chunks.packer import PackedChunk, Packer
+from bedrock_pipeline.prepare.chunks.packer import Packer
 from bedrock_pipeline.prepare.requests.renderer import Rendered, Renderer
 from bedrock_pipeline.prepare.snapshot.assign_ids import distinct, identified
 from bedrock_pipeline.prepare.snapshot.duplicates import LaterOccurrences, later_occurrences
@@ -25,6 +25,7 @@ from bedrock_pipeline.prepare.snapshot.uniqueness import SeenIds, id_hashes
 from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import index_schema
+from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources.source import IntakeBatch, Source
 

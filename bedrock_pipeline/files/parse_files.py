@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.collect.join import dimension_of, rows, rows_of_lines
 from bedrock_pipeline.collect.line_reader import buffers
-from bedrock_pipeline.collect.result_rows import carried, result_schema
 from bedrock_pipeline.collect.tally import Accounting, ChunkFacts
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.files.folders import LocalFolder, S3Folder
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
+from bedrock_pipeline.records.result_schema import carried, result_schema
 
 
 class NoOutputError(BedrockPipelineError):
@@ -57,7 +57,7 @@ def parse_files(
     dimension, _ = dimension_of(_lines(found[:1], objects, _Read()), facts.family)
     table = _table(index, objects) if index else None
     accounting = Accounting(table.num_rows if table else 0)
-    schema = result_schema(carried(table.schema) if table else pa.schema([]), dimension, facts.columns)
+    schema = result_schema(carried(table.schema) if table else pa.schema([]), dimension, facts.answer_fields)
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
         part = Path(folder) / "part.parquet"
         with GroupedWriter(part, schema) as writer:

@@ -6,13 +6,12 @@ What belongs here: the shapes that the other rooms read. No statement.
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import ROUND_UP, Decimal
-from typing import Any, Literal, Self
+from typing import Any, Self
 from uuid import UUID
 
 from bedrock_pipeline.ledger.status import ENDED, Status
-
-#: How a chunk is asked: as a job, call by call, not until a person decides, or not at all.
-Mode = Literal["batch", "on-demand", "held", "none"]
+from bedrock_pipeline.pricing.estimates import ChunkEstimate
+from bedrock_pipeline.records.packed_chunk import Mode
 
 
 class _Row:
@@ -30,25 +29,6 @@ class InputFile:
     records: int
     bytes: int
     digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkEstimate:
-    """What a chunk is expected to need, before anything is submitted.
-
-    Attributes:
-        guessed_input_tokens: from the text alone.
-        guessed_output_tokens: from the most that is asked for.
-        input_tokens: corrected by what earlier chunks of the model needed.
-        output_tokens: likewise.
-        cost_usd: of the corrected tokens, the way the chunk is asked; None where nobody knows the price.
-    """
-
-    guessed_input_tokens: int
-    guessed_output_tokens: int
-    input_tokens: int
-    output_tokens: int
-    cost_usd: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)

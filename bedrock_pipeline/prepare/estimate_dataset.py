@@ -11,15 +11,16 @@ from functools import partial
 from pathlib import Path
 
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.ledger.rows import ChunkEstimate, Mode
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import Small
 from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError
-from bedrock_pipeline.prepare.estimator import Estimate, Estimator
 from bedrock_pipeline.prepare.pack_dataset import packed_parts
 from bedrock_pipeline.prepare.snapshot.images import Fetch, nowhere
 from bedrock_pipeline.prepare.snapshot.writer import write_snapshot
 from bedrock_pipeline.prepare.take_snapshot import fetch_image, open_source, snapshot_plan
+from bedrock_pipeline.prepare.upload_chunks import estimator_for
+from bedrock_pipeline.pricing.estimates import ChunkEstimate, Estimate, Estimator
+from bedrock_pipeline.records.packed_chunk import Mode
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import Source, local_file
 
@@ -41,7 +42,7 @@ def estimate_dataset(
         NoSourceError: neither pipeline nor dataset names an input.
         BelowMinimumError: too few records for one job.
     """
-    estimator = Estimator.here(deployment, pipeline, at)
+    estimator = estimator_for(deployment, pipeline, at)
     row = deployment.ledger.datasets.get(pipeline.name, dataset)
     chunks = deployment.ledger.chunks.of_dataset(pipeline.name, dataset, row.version) if row else []
     packed = [

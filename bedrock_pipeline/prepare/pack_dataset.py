@@ -24,14 +24,15 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import Small
 from bedrock_pipeline.prepare.chunks.create_request import create_request
 from bedrock_pipeline.prepare.chunks.pack_rows import packed
-from bedrock_pipeline.prepare.chunks.packer import PackedChunk, Packer, TooFewRecordsError, pack
-from bedrock_pipeline.prepare.estimator import Estimate, Estimator
+from bedrock_pipeline.prepare.chunks.packer import Packer, TooFewRecordsError, pack
+from bedrock_pipeline.prepare.reject_duplicates import reject_followers
 from bedrock_pipeline.prepare.requests.renderer import Renderer
 from bedrock_pipeline.prepare.snapshot.rejected_files import NOT_PACKED, NOT_PACKED_FOLLOWERS
 from bedrock_pipeline.prepare.take_snapshot import request_template
-from bedrock_pipeline.prepare.upload_chunks import ChunkUploader
-from bedrock_pipeline.publish.write_duplicates import reject_followers
+from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for
+from bedrock_pipeline.pricing.estimates import Estimate, Estimator
 from bedrock_pipeline.records.line_batch import Block, blocks_of, lines_of
+from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import InputFile
 from bedrock_pipeline.sources.parquet import ParquetSource
@@ -77,7 +78,7 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
     if row.snapshot_uri is None:
         raise NoSnapshotError(f"Dataset {dataset!r} has no snapshot yet.", "Materialize input_dataset first.")
     effective = pipeline.for_dataset(row.request)
-    estimator = Estimator.here(deployment, effective, datetime.now(UTC))
+    estimator = estimator_for(deployment, effective, datetime.now(UTC))
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
         done = _Packing(deployment, effective, row, Path(folder), estimator).done()
         rejections = done.rejected.by_reason.copy()
@@ -106,7 +107,9 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
         bytes=sum(chunk.bytes for chunk in done.chunks),
         rejected=rejections.total(),
         rejections=dict(rejections),
-        estimate=estimator.dataset(done.chunks),
+        estimate=estimator.together(
+            (c.records, c.bytes, c.mode, c.estimate) for c in done.chunks if c.estimate
+        ),
         max_cost_usd=effective.max_cost_usd,
     )
 

@@ -6,18 +6,27 @@ What belongs here: the input of a chunk, its UUID and its keys, whatever the rou
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.ledger.rows import ChunkRow, InputFile, Mode, NewChunk
-from bedrock_pipeline.prepare.chunks.create_request import chunk_uuid
-from bedrock_pipeline.prepare.chunks.packer import PackedChunk
-from bedrock_pipeline.prepare.estimator import Estimator
+from bedrock_pipeline.ledger.rows import ChunkRow, InputFile, NewChunk
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.pricing.estimates import Estimator, overrides
+from bedrock_pipeline.pricing.prices import price_of
+from bedrock_pipeline.records.job_names import chunk_uuid
 from bedrock_pipeline.records.keys import ChunkKey
+from bedrock_pipeline.records.packed_chunk import Mode, PackedChunk
 from bedrock_pipeline.records.record_ids import is_filler
+
+
+def estimator_for(deployment: Deployment, pipeline: Pipeline, at: datetime) -> Estimator:
+    """An estimator at the prices of a time, corrected by what earlier chunks of the model needed."""
+    price = price_of(pipeline.model_id, at, overrides(deployment.settings, pipeline))
+    return Estimator(pipeline, price, deployment.ledger.spending.measured(pipeline.model_id))
 
 
 @dataclass(frozen=True)

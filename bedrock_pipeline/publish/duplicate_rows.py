@@ -5,7 +5,6 @@ bounded memory, spilling to the work folder. Who follows whom is found in `dupli
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -97,22 +96,3 @@ def _led(followers: pa.Table, leaders: pa.Table, schema: pa.Schema) -> pa.Table:
         column = free if field.name in _FREE else source[field.name]
         columns.append(column.cast(field.type))
     return pa.table(columns, schema=schema).combine_chunks()
-
-
-@contextmanager
-def followers_of(followers: Sequence[Path], rejected: Path) -> Iterator[Iterator[tuple[int, str, str]]]:
-    """Followers whose leader was rejected: number among the followers, record id and reason, as a stream.
-
-    Args:
-        followers: parquet files with `record_id` and `leader_id`.
-        rejected: parquet file with `record_id` and `reason`.
-    """
-    with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2}) as connection:
-        rows = connection.execute(
-            """SELECT n, f.record_id, r.reason FROM (
-                   SELECT *, row_number() OVER (ORDER BY filename, file_row_number) - 1 AS n
-                   FROM read_parquet($files, filename = true, file_row_number = true)) f
-               JOIN read_parquet($rejected) r ON r.record_id = f.leader_id ORDER BY n""",
-            {"files": [str(file) for file in followers], "rejected": str(rejected)},
-        )
-        yield (row for block in iter(lambda: rows.fetchmany(ROWS), []) for row in block)

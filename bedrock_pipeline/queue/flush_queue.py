@@ -23,12 +23,12 @@ from bedrock_pipeline.ledger.tasks import Task, Waiting
 from bedrock_pipeline.pipeline import FlushPolicy, Pipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import Small
 from bedrock_pipeline.prepare.chunks.create_request import create_request
-from bedrock_pipeline.prepare.chunks.packer import PackedChunk, TooFewRecordsError, pack
-from bedrock_pipeline.prepare.estimator import Estimator
-from bedrock_pipeline.prepare.upload_chunks import ChunkUploader
+from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError, pack
+from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for
 from bedrock_pipeline.queue.job_results import TASK_ID
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import Line, blocks_of
+from bedrock_pipeline.records.packed_chunk import PackedChunk
 
 #: A task's number goes with it through every round: in a day's dataset a record id is not unique.
 _CARRIED = pa.schema([(TASK_ID, pa.int64())])
@@ -150,7 +150,7 @@ class _Flush:
             model_id=pipeline.model_id,
             quota_group=pipeline.slots_of(settings.region),
             request=lambda chunk_id, uri: create_request(settings, pipeline, dataset, chunk_id, uri),
-            estimator=Estimator.here(self.deployment, pipeline, datetime.now(UTC)),
+            estimator=estimator_for(self.deployment, pipeline, datetime.now(UTC)),
             mode=small.mode if small else "batch",
             why=small.why if small else None,
             padded=small is not None,

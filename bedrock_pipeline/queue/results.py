@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.queues import QueueJob
-from bedrock_pipeline.ledger.rows import ChunkRow, Mode
+from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import Status
 from bedrock_pipeline.queue.errors import JobNotFinalError
 from bedrock_pipeline.queue.job_results import job_batches
+from bedrock_pipeline.records.packed_chunk import Mode
 
 JobStatus = Literal[
     "queued",

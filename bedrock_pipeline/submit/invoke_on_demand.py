@@ -17,12 +17,11 @@ from uuid import uuid4
 import orjson
 
 from bedrock_pipeline.aws.runtime import CallFailedError
-from bedrock_pipeline.collect.retry_policy import picked
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import NotNow
-from bedrock_pipeline.prepare.requests.request_template import address_of, body_of
 from bedrock_pipeline.prepare.upload_chunks import input_lines
+from bedrock_pipeline.records.wire_line import address_of, body_of, lines_at
 from bedrock_pipeline.settings import ThrottleBackoff
 from bedrock_pipeline.submit.backoff import delay
 
@@ -81,7 +80,7 @@ def answer_chunk(
     if isinstance(claim, NotNow):
         return claim
     positions = [position for position in range(chunk.records) if position not in claim.answered]
-    calls = iter(zip(positions, picked(input_lines(deployment, chunk), positions), strict=True))
+    calls = iter(zip(positions, lines_at(input_lines(deployment, chunk), positions), strict=True))
     asker = _Asker(deployment, chunk, claim.epoch, lease, chance, sleep)
     with ThreadPoolExecutor(deployment.settings.on_demand_concurrency, thread_name_prefix="call") as pool:
         while wave := dict(islice(calls, deployment.settings.on_demand_concurrency)):

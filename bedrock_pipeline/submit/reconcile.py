@@ -14,7 +14,7 @@ from bedrock_pipeline.aws.jobs import JobMissingError, JobSummary
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import ENDED, FROM_BEDROCK
-from bedrock_pipeline.prepare.chunks.create_request import chunk_of_job, job_name
+from bedrock_pipeline.records.job_names import chunk_of_job, job_name
 from bedrock_pipeline.submit.submit_chunk import (
     CLOCKS,
     Clocks,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bedrock_pipeline.collect.retry_policy import picked, retryable, transient
-from bedrock_pipeline.prepare.requests.request_template import address_of, body_of, readdressed
+from bedrock_pipeline.collect.retry_policy import retryable, transient
 from bedrock_pipeline.records.record_ids import filler_id, is_filler, later_wire_id, record_id_of, wire_id
+from bedrock_pipeline.records.wire_line import address_of, body_of, lines_at, readdressed
 
 LINE = b'{"recordId":"a","modelInput":{"text":"x\\",\\"modelInput\\":1"}}\n'
 
@@ -84,10 +84,10 @@ def test_a_line_is_sent_again_under_another_name_and_nothing_else_of_it_changes(
 
 def test_lines_are_picked_by_position() -> None:
     lines = [b"0\n", b"1\n", b"2\n", b"3\n"]
-    assert list(picked(iter(lines), [0, 2])) == [b"0\n", b"2\n"]
-    assert list(picked(iter(lines), [])) == []
+    assert list(lines_at(iter(lines), [0, 2])) == [b"0\n", b"2\n"]
+    assert list(lines_at(iter(lines), [])) == []
     with pytest.raises(ValueError, match="no line 7"):
-        list(picked(iter(lines), [3, 7]))
+        list(lines_at(iter(lines), [3, 7]))
 
 
 def test_wire_ids_of_later_rounds_tell_the_origins_of_one_record_id_apart() -> None:

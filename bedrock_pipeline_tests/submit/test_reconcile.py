@@ -16,9 +16,9 @@ from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.submissions import Intent
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.chunks.create_request import chunk_of_job, chunk_uuid, job_name
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.records.job_names import chunk_of_job, chunk_uuid, job_name
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.reconcile import sweep_account

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bedrock_pipeline.ledger.rows import Mode
 from bedrock_pipeline.pipeline import BelowMinimum
-from bedrock_pipeline.prepare.requests.request_template import readdressed
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import Line
+from bedrock_pipeline.records.packed_chunk import Mode
 from bedrock_pipeline.records.record_ids import filler_id, wire_id
+from bedrock_pipeline.records.wire_line import readdressed
 
 #: Mode of a chunk by policy; a padded one is a job like any other.
 MODES: dict[BelowMinimum, Mode] = {"on_demand": "on-demand", "pad": "batch", "hold": "held", "fail": "none"}

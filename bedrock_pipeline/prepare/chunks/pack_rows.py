@@ -6,8 +6,9 @@ What belongs here: rendering and packing put together.
 from collections.abc import Callable, Iterator
 
 from bedrock_pipeline.concurrency import in_turn
-from bedrock_pipeline.prepare.chunks.packer import PackedChunk, Packer
+from bedrock_pipeline.prepare.chunks.packer import Packer
 from bedrock_pipeline.prepare.requests.renderer import Rendered
+from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources.source import IntakeBatch
 

@@ -7,7 +7,6 @@ folder.
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +18,7 @@ from blake3 import blake3
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import Block, Ends, index_schema
+from bedrock_pipeline.records.packed_chunk import PackedChunk, PackedFile
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
 
 #: Bytes of lines that are moved at once when the tail is balanced.
@@ -42,35 +42,6 @@ class TooFewRecordsError(BelowMinimumError):
             "Add records, set below_minimum, or lower limits.min_records where your account allows it.",
         )
         self.records = records
-
-
-@dataclass(frozen=True, slots=True)
-class PackedFile:
-    """A JSONL file in the work folder."""
-
-    path: Path
-    records: int
-    bytes: int
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class PackedChunk:
-    """A chunk in the work folder; whoever uploads it deletes it.
-
-    Attributes:
-        sequence: its number in the dataset, from 0.
-        files: its input.
-        index: parquet with `record_id` and the carried columns, in the order of the lines.
-        content_hash: 64 hexadecimal characters over the input.
-    """
-
-    sequence: int
-    files: tuple[PackedFile, ...]
-    index: Path
-    records: int
-    bytes: int
-    content_hash: str
 
 
 class _File:

@@ -13,6 +13,7 @@ import duckdb
 
 # Memory to look whether there are any, which every dataset needs; and to find them.
 _FIRST, _MEMORY = "64MB", "256MB"
+_ROWS = 4096
 
 
 class LaterOccurrences:
@@ -108,3 +109,22 @@ def later_occurrences(parts: Sequence[Path], spill: Path) -> Iterator[LaterOccur
             {"files": files},
         )
         yield LaterOccurrences(connection, files)
+
+
+@contextmanager
+def followers_of(followers: Sequence[Path], rejected: Path) -> Iterator[Iterator[tuple[int, str, str]]]:
+    """Followers whose leader was rejected: number among the followers, record id and reason, as a stream.
+
+    Args:
+        followers: parquet files with `record_id` and `leader_id`.
+        rejected: parquet file with `record_id` and `reason`.
+    """
+    with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2}) as connection:
+        rows = connection.execute(
+            """SELECT n, f.record_id, r.reason FROM (
+                   SELECT *, row_number() OVER (ORDER BY filename, file_row_number) - 1 AS n
+                   FROM read_parquet($files, filename = true, file_row_number = true)) f
+               JOIN read_parquet($rejected) r ON r.record_id = f.leader_id ORDER BY n""",
+            {"files": [str(file) for file in followers], "rejected": str(rejected)},
+        )
+        yield (row for block in iter(lambda: rows.fetchmany(_ROWS), []) for row in block)

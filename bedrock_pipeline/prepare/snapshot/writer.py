@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.collect.result_rows import RESERVED
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot import images
@@ -22,6 +21,7 @@ from bedrock_pipeline.prepare.snapshot.content_hash import Fingerprint
 from bedrock_pipeline.prepare.snapshot.duplicates import LaterOccurrences, later_occurrences
 from bedrock_pipeline.prepare.snapshot.images import Fetch, nowhere, with_images
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
+from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.sources.source import IntakeBatch, Source, batch_rows
 
 #: Rows of one part at the most, and its bytes in memory, about.

@@ -11,9 +11,10 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError, PackedChunk, TooFewRecordsError, pack
+from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError, TooFewRecordsError, pack
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import Line, blocks_of
+from bedrock_pipeline.records.packed_chunk import PackedChunk
 
 _CARRY = pa.schema([("n", pa.int64())])
 

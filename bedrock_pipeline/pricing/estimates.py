@@ -1,23 +1,50 @@
-"""What chunks will cost, and what their price is.
+"""What chunks and datasets are expected to need, and the prices in force.
 
-What belongs here: bringing together prices, guesses and what was measured before. The prices are `pricing.prices`',
-the guesses `pricing.token_estimates`'s.
+What belongs here: bringing together prices, token estimates and what earlier chunks needed.
 """
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 
-from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.ledger.rows import ChunkEstimate, ChunkRow, Mode, NewChunk
-from bedrock_pipeline.ledger.spending import Measured
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.chunks.packer import PackedChunk
-from bedrock_pipeline.pricing.prices import Asked, Price, price_of
+from bedrock_pipeline.pricing.prices import Asked, Price
 from bedrock_pipeline.pricing.token_estimates import Sample, sampled
+from bedrock_pipeline.records.packed_chunk import Mode, PackedChunk
 from bedrock_pipeline.settings import PriceOverride, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkEstimate:
+    """What a chunk is expected to need, before anything is submitted.
+
+    Attributes:
+        guessed_input_tokens: from the text alone.
+        guessed_output_tokens: from the most that is asked for.
+        input_tokens: corrected by what earlier chunks of the model needed.
+        output_tokens: likewise.
+        cost_usd: of the corrected tokens, the way the chunk is asked; None where nobody knows the price.
+    """
+
+    guessed_input_tokens: int
+    guessed_output_tokens: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Tokens that a model's chunks needed, by what was guessed from their text; 1 where nothing was measured.
+
+    Attributes:
+        chunks: that were measured.
+    """
+
+    chunks: int = 0
+    input: Decimal = Decimal(1)
+    output: Decimal = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +71,6 @@ class Estimate:
 def overrides(settings: Settings | None, pipeline: Pipeline) -> dict[str, PriceOverride]:
     """Prices that are given by hand; a pipeline's own come before the deployment's."""
     return {**(dict(settings.prices) if settings else {}), **pipeline.prices}
-
-
-def price_of_chunk(deployment: Deployment, pipeline: Pipeline, chunk: ChunkRow) -> Price | None:
-    """The price at which a chunk that has ended was asked; the same whenever it is collected."""
-    at = chunk.submitted_at or chunk.ended_at
-    assert at is not None  # it has ended
-    return price_of(chunk.model_id, at, overrides(deployment.settings, pipeline))
 
 
 def together(parts: Iterable[Estimate], slots: int) -> Estimate:
@@ -82,12 +102,6 @@ class Estimator:
     price: Price | None
     measured: Measured
 
-    @classmethod
-    def here(cls, deployment: Deployment, pipeline: Pipeline, at: datetime) -> "Estimator":
-        """At the prices of a time, corrected by what the ledger has seen."""
-        price = price_of(pipeline.model_id, at, overrides(deployment.settings, pipeline))
-        return cls(pipeline, price, deployment.ledger.spending.measured(pipeline.model_id))
-
     def of_packed(self, chunk: PackedChunk, mode: Mode = "batch") -> ChunkEstimate:
         """Tokens and cost of a chunk whose files are in the work folder, from a sample of its lines."""
         sample = Sample(self.pipeline.model_family)
@@ -100,10 +114,6 @@ class Estimator:
         asked: Asked = "on-demand" if mode == "on-demand" else "batch"
         cost = self._cost(chunk.records, input_tokens, output_tokens, asked)
         return ChunkEstimate(guessed_input, guessed_output, input_tokens, output_tokens, cost)
-
-    def dataset(self, chunks: Iterable[NewChunk]) -> Estimate:
-        """What chunks will need together."""
-        return self.together((c.records, c.bytes, c.mode, c.estimate) for c in chunks if c.estimate)
 
     def together(self, chunks: Iterable[tuple[int, int, Mode, ChunkEstimate]]) -> Estimate:
         """What chunks will need together, each given by records, bytes, mode and estimate; held ones too."""
