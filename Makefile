@@ -24,6 +24,7 @@ dev: install  ## the embedded stack with Dagster's UI
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
 
 types: install
 	$(BIN)/mypy
