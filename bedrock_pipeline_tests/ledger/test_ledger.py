@@ -61,18 +61,6 @@ def test_a_lock_left_by_a_dead_migration_does_not_block(empty_dsn: str) -> None:
     assert migrate(empty_dsn) == []
 
 
-def test_files_of_an_older_ledger_are_read(ledger: Ledger) -> None:
-    ledger.datasets.request("older", "d", {"source": "a"}, launch=True)
-    ledger.datasets.enter_chunks("older", "d", packed_hash="one", rejected=0, chunks=[chunk(77)], max_jobs=1)
-    ledger.database.execute(
-        """UPDATE bedrock_pipeline.chunks SET files = '[{"uri": "a", "records": 1, "bytes": 2, "sha256": "x"},
-                {"uri": "b", "records": 3, "bytes": 4, "sha256": "y"}]' WHERE pipeline = 'older'"""
-    )
-    ledger.database.execute((migration_folder() / "0007_digest.sql").read_text())
-    [row] = ledger.chunks.of_dataset("older", "d", 1)
-    assert row.input_files == (InputFile("a", 1, 2, "x"), InputFile("b", 3, 4, "y"))
-
-
 def test_the_same_dataset_again(ledger: Ledger) -> None:
     ledger.datasets.request("p", "d", {"source": "a"}, launch=True)
     assert [row.dataset for row in ledger.datasets.to_launch(["p"], 10)] == ["d"]
