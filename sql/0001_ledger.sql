@@ -98,7 +98,7 @@ CREATE TABLE bedrock_pipeline.chunks (
     status_message      text,
     cancel_requested_at timestamptz,
 
-    epoch               bigint NOT NULL DEFAULT 0,
+    fence               bigint NOT NULL DEFAULT 0,
     intent_id           uuid,
     lease_expires_at    timestamptz,
     token               text UNIQUE CHECK (token ~ '^[a-zA-Z0-9]+$' AND length(token) <= 256),
@@ -202,7 +202,7 @@ CREATE TABLE bedrock_pipeline.events (
     chunk_id    uuid NOT NULL,
     status      text NOT NULL,
     previous    text,
-    epoch       bigint NOT NULL,
+    fence       bigint NOT NULL,
     job_arn     text,
     message     text
 );
@@ -214,9 +214,9 @@ CREATE INDEX events_of_chunk ON bedrock_pipeline.events (chunk_id, event_id);
 CREATE FUNCTION bedrock_pipeline.chunk_changed() RETURNS trigger LANGUAGE plpgsql AS
 $$
 BEGIN
-    INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, previous, epoch, job_arn, message)
+    INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, previous, fence, job_arn, message)
     VALUES (NEW.pipeline, NEW.dataset, NEW.chunk_id, NEW.status,
-            CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END, NEW.epoch, NEW.job_arn,
+            CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END, NEW.fence, NEW.job_arn,
             coalesce(NEW.put_back_reason, NEW.status_message));
     PERFORM pg_notify('bedrock_pipeline', NEW.chunk_id::text);
     RETURN NULL;
@@ -298,7 +298,7 @@ $$
     SELECT CASE
         WHEN c.ended_at IS NOT NULL AND c.job_arn IS NULL AND coalesce(c.processed_count, 0) = 0 THEN 0
         WHEN c.collected_at IS NOT NULL THEN coalesce(c.cost_usd, c.estimated_cost_usd)
-        WHEN c.status = 'pending' AND c.epoch = 0 THEN 0
+        WHEN c.status = 'pending' AND c.fence = 0 THEN 0
         ELSE c.estimated_cost_usd
     END
 $$;

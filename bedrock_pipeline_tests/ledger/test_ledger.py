@@ -104,7 +104,7 @@ def test_a_new_version_buys_nothing_more_of_the_last_one(ledger: Ledger) -> None
     assert [one.status for one in ledger.chunks.of_dataset("p", "d", 1)] == ["submitting", "stopped"]
     refused = ledger.submissions.put_back(
         chunk(1).chunk_id,
-        taken.epoch,
+        taken.fence,
         reason="throttled",
         wait=lambda _: timedelta(0),
         hold_group=False,
