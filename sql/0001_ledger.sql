@@ -182,13 +182,13 @@ CREATE TABLE bedrock_pipeline.orphans (
     seen_at      timestamptz NOT NULL DEFAULT bedrock_pipeline.now()
 );
 
--- What the sensors have asked Dagster for. An offer is alive until it expires; a run that works on it prolongs it.
-CREATE TABLE bedrock_pipeline.offers (
+-- What the sensors have asked Dagster for. A run lease is alive until it expires; a run that works on it renews it.
+CREATE TABLE bedrock_pipeline.run_leases (
     kind       text NOT NULL,
     pipeline   text NOT NULL,
     subject    text NOT NULL,
     number     bigint NOT NULL,
-    offered_at timestamptz NOT NULL,
+    acquired_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     PRIMARY KEY (kind, pipeline, subject)
 );

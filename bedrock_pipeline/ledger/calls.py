@@ -18,7 +18,7 @@ from bedrock_pipeline.ledger.submissions import NotNow
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to ask for a chunk's records, while the lease is prolonged.
+    """The right to ask for a chunk's records, while the lease is renewed.
 
     Attributes:
         answered: positions of the records that have an answer.
@@ -103,12 +103,12 @@ class Calls:
             if group is None:
                 return None
             following = group["first"] + apart * len(positions)
-            prolonged = connection.execute(
+            renewed = connection.execute(
                 """UPDATE bedrock_pipeline.chunks SET lease_expires_at = %s
                    WHERE chunk_id = %s AND fence = %s AND status = 'pending'""",
                 (following + lease, chunk_id, fence),
             )
-            if prolonged.rowcount != 1:
+            if renewed.rowcount != 1:
                 return None
             connection.execute(
                 "UPDATE bedrock_pipeline.quota_groups SET next_call_at = %s WHERE quota_group = %s",

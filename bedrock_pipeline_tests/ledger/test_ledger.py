@@ -1,4 +1,4 @@
-"""Migrations, datasets, offers and events, on a real Postgres."""
+"""Migrations, datasets, run leases and events, on a real Postgres."""
 
 import threading
 from collections.abc import Iterator
@@ -122,16 +122,16 @@ def test_a_dataset_key_that_breaks_the_rule_is_refused(ledger: Ledger) -> None:
 def test_an_offer_is_made_again_only_when_none_is_alive(ledger: Ledger) -> None:
     minute = timedelta(minutes=1)
     subject = ("p", "d--00000")
-    assert ledger.offers.make("submit", [subject], minute) == {subject: 1}
-    assert ledger.offers.make("submit", [subject], minute) == {}
-    assert ledger.offers.make("parse", [subject], minute) == {subject: 1}
-    ledger.offers.end("submit", *subject)
-    assert ledger.offers.make("submit", [subject], minute) == {subject: 2}
-    ledger.offers.prolong("submit", *subject, timedelta(hours=1))
+    assert ledger.run_leases.acquire("submit", [subject], minute) == {subject: 1}
+    assert ledger.run_leases.acquire("submit", [subject], minute) == {}
+    assert ledger.run_leases.acquire("parse", [subject], minute) == {subject: 1}
+    ledger.run_leases.release("submit", *subject)
+    assert ledger.run_leases.acquire("submit", [subject], minute) == {subject: 2}
+    ledger.run_leases.renew("submit", *subject, timedelta(hours=1))
     with ledger.database.connection() as connection:
         connection.execute("UPDATE bedrock_pipeline.deployment SET clock_offset = '2 minutes'")
-    assert ledger.offers.make("submit", [subject], minute) == {}
-    assert ledger.offers.make("parse", [subject], minute) == {subject: 2}
+    assert ledger.run_leases.acquire("submit", [subject], minute) == {}
+    assert ledger.run_leases.acquire("parse", [subject], minute) == {subject: 2}
 
 
 def test_no_event_is_missed_that_was_committed_late(ledger: Ledger, postgres_dsn: str) -> None:

@@ -15,7 +15,7 @@ from bedrock_pipeline.ledger.jobs import Observation
 FINISHED, LIVE = 20_000, 40
 #: Rows that a query may look at; far fewer than are finished.
 FEW = 2_000
-TABLES = ("chunks", "datasets", "events", "leftovers", "chunk_origins", "offers")
+TABLES = ("chunks", "datasets", "events", "leftovers", "chunk_origins", "run_leases")
 # 200 datasets of 100 chunks that are long published, and one dataset under way, in every state that a chunk waits in.
 FILL = """
 INSERT INTO bedrock_pipeline.quota_groups (quota_group, max_jobs) VALUES ('g', 20);
