@@ -15,7 +15,7 @@ from bedrock_pipeline.orchestration.run_leases import run_lease
 from bedrock_pipeline.pipeline import Pipeline
 
 
-def next_round_job(pipeline: Pipeline, tags: dict[str, str]) -> dg.JobDefinition:
+def retry_job(pipeline: Pipeline, tags: dict[str, str]) -> dg.JobDefinition:
     """Packs the leftovers of one dataset and registers the new chunks' partitions."""
     names = Names(pipeline.name)
 
@@ -24,26 +24,26 @@ def next_round_job(pipeline: Pipeline, tags: dict[str, str]) -> dg.JobDefinition
         out=dg.Out(dg.Nothing),  # nothing is written by an IO manager
         description="The dataset's leftovers as chunks of the next round.",
     )
-    def roll_over_leftovers(context: dg.OpExecutionContext, deployment: DeploymentResource) -> None:
+    def start_retry_round(context: dg.OpExecutionContext, deployment: DeploymentResource) -> None:
         dataset = context.partition_key
-        with deployment.open() as opened, run_lease(opened, "next_round", pipeline.name, dataset), red():
+        with deployment.open() as opened, run_lease(opened, "retry", pipeline.name, dataset), red():
             report = roll_over(opened, pipeline, dataset)
         register(context.instance, names, chunks=[chunk.chunk_key for chunk in report.chunks])
         if report.held:
             context.log.warning("%s: %s", dataset, report.held)
         context.log_event(
             dg.AssetObservation(
-                names.asset("batch_chunks"), partition=dataset, metadata=metadata.of_round(report)
+                names.asset("batch_chunks"), partition=dataset, metadata=metadata.of_retry_round(report)
             )
         )
 
     @dg.job(
-        name=names.job("next_round"),
+        name=names.job("retry"),
         partitions_def=names.datasets,
         tags=tags,
         description="Asks again what was left unanswered.",
     )
-    def next_round() -> None:
-        roll_over_leftovers()
+    def retry() -> None:
+        start_retry_round()
 
-    return next_round
+    return retry

@@ -116,7 +116,7 @@ def of_calls(outcome: Answered) -> Metadata:
     }
 
 
-def of_round(report: RollOverReport) -> Metadata:
+def of_retry_round(report: RollOverReport) -> Metadata:
     """Leftovers, and the chunks of the next round that they became."""
     return {
         "leftovers": report.records,
