@@ -41,11 +41,11 @@ CREATE TABLE bedrock_pipeline.datasets (
     packed_at           timestamptz,
     cancel_requested_at timestamptz,
     max_cost_usd        numeric CHECK (max_cost_usd > 0),
-    -- Records whose request another record (their leader) asks already.
-    snapshot_followers  bigint NOT NULL DEFAULT 0,
-    packed_followers    bigint NOT NULL DEFAULT 0,
-    followers_answered  bigint NOT NULL DEFAULT 0,  -- set at publication
-    followers_failed    bigint NOT NULL DEFAULT 0,
+    -- Records whose request another record (their canonical record) asks already.
+    snapshot_duplicates  bigint NOT NULL DEFAULT 0,
+    packed_duplicates    bigint NOT NULL DEFAULT 0,
+    duplicates_answered  bigint NOT NULL DEFAULT 0,  -- set at publication
+    duplicates_failed    bigint NOT NULL DEFAULT 0,
     -- A queue's dataset of a day: chunks are added to it, so it is published again when chunks were collected since. They
     -- are counted rather than compared by time, since what was collected earlier may be committed later.
     open                boolean NOT NULL DEFAULT false,

@@ -153,8 +153,8 @@ class DatasetRow(_Row):
     open: bool
     collections: int
     published_collections: int
-    snapshot_followers: int
-    packed_followers: int
+    snapshot_duplicates: int
+    packed_duplicates: int
     max_cost_usd: Decimal | None
 
     @property
@@ -168,8 +168,8 @@ class DatasetProgress(_Row):
     """How far a dataset is: chunks by status and records by outcome, over its current version.
 
     Attributes:
-        records: those that are sent and their followers, which are answered at publication.
-        followers: records that are answered with another's answer.
+        records: those that are sent and their duplicates, which are answered at publication.
+        duplicates: records that are answered with another's answer.
         leftovers: records that wait for the next round, or for a person.
         cost_usd: of the chunks that are collected; None where none is, or one has no known price.
         on_demand_cost_usd: what on-demand calls would have cost in their place.
@@ -178,8 +178,8 @@ class DatasetProgress(_Row):
     chunks: int
     uncollected: int
     records: int
-    followers: int
-    followers_settled: int
+    duplicates: int
+    duplicates_settled: int
     processed: int
     answered: int
     final_errors: int

@@ -20,7 +20,7 @@ def retry_job(pipeline: Pipeline, tags: dict[str, str]) -> dg.JobDefinition:
     names = Names(pipeline.name)
 
     @dg.op(
-        name=f"{pipeline.name}_roll_over",
+        name=f"{pipeline.name}_start_retry_round",
         out=dg.Out(dg.Nothing),  # nothing is written by an IO manager
         description="The dataset's leftovers as chunks of the next round.",
     )

@@ -30,7 +30,7 @@ def of_snapshot(report: SnapshotReport) -> Metadata:
     return {
         "dagster/row_count": report.records,
         "dagster/column_schema": _columns(report.schema),
-        "followers": report.followers,
+        "duplicates": report.duplicates,
         "rejected": report.rejected,
         **(
             {"rejections": _counts(report.rejections), "rejected_rows": report.rejected_uri}
@@ -46,7 +46,7 @@ def of_pack(report: PackReport) -> Metadata:
     estimate = report.estimate
     return {
         "dagster/row_count": report.records,
-        "followers": report.followers,
+        "duplicates": report.duplicates,
         "outcome": report.outcome,
         "chunks": len(report.chunks),
         "records": report.records,
