@@ -118,7 +118,7 @@ def parse(
         model_id=model,
         chunk_key="",
         job_arn=None,
-        round=1,
+        attempt=1,
         no_answer=(MISSING, "no line for this record"),
         keep_raw=keep_raw,
         price=price_of(model, datetime.now(UTC)),

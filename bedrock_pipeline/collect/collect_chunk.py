@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from bedrock_pipeline.collect.disposition import Verdict, verdict_of
 from bedrock_pipeline.collect.join import dimension_of, rows
 from bedrock_pipeline.collect.line_reader import buffers, buffers_of
-from bedrock_pipeline.collect.retry_writer import LeftoverWriter
+from bedrock_pipeline.collect.retry_writer import RetryWriter
 from bedrock_pipeline.collect.tally import Accounting, ChunkFacts, manifest_discrepancies
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
@@ -31,7 +31,7 @@ from bedrock_pipeline.records.parquet_writer import GroupedWriter
 from bedrock_pipeline.records.result_schema import carried, result_schema
 
 #: A chunk's records that are asked again, beside its parts.
-LEFTOVERS = "leftovers.parquet"
+RETRYABLE = "retryable.parquet"
 
 
 class JobProblemError(BedrockPipelineError):
@@ -47,22 +47,22 @@ class CollectReport:
     """A chunk's results in S3.
 
     Attributes:
-        leftovers: records that are asked again.
-        left_over: the same by the code that they ended with.
+        retryable: records that are asked again.
+        retryable_by_code: the same by the code that they ended with.
         discrepancies: where manifest, lines and index disagree; empty as a rule.
     """
 
     chunk: ChunkRow
     answered: int
     final_errors: int
-    leftovers: int
+    retryable: int
     input_tokens: int
     output_tokens: int
     cost_usd: Decimal | None
     on_demand_cost_usd: Decimal | None
     parsed_uri: str
     schema: pa.Schema
-    left_over: dict[str, int]
+    retryable_by_code: dict[str, int]
     discrepancies: list[str]
 
 
@@ -97,13 +97,13 @@ def _collect(deployment: Deployment, pipeline: Pipeline, chunk: ChunkRow) -> tup
     parsed_uri = (
         settings.uri(settings.work_prefix, "parsed", chunk.pipeline, chunk.dataset, str(chunk.chunk_id)) + "/"
     )
-    accounting, verdict = Accounting(chunk.records), verdict_of(chunk, pipeline.max_rounds)
+    accounting, verdict = Accounting(chunk.records), verdict_of(chunk, pipeline.max_record_attempts)
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        part, rest = Path(folder) / "part-00000.parquet", Path(folder) / LEFTOVERS
-        leftovers = LeftoverWriter(rest)
-        schema = _write_rows(deployment, pipeline, chunk, accounting, verdict, part, leftovers)
-        leftovers.close()
-        if accounting.leftovers:
+        part, rest = Path(folder) / "part-00000.parquet", Path(folder) / RETRYABLE
+        retryable = RetryWriter(rest)
+        schema = _write_rows(deployment, pipeline, chunk, accounting, verdict, part, retryable)
+        retryable.close()
+        if accounting.retryable:
             deployment.objects.upload(rest, f"{parsed_uri}{rest.name}")
         deployment.objects.upload(part, f"{parsed_uri}{part.name}")
     discrepancies = _discrepancies(deployment, chunk, accounting)
@@ -113,7 +113,7 @@ def _collect(deployment: Deployment, pipeline: Pipeline, chunk: ChunkRow) -> tup
         parsed_uri=parsed_uri,
         answered=accounting.answered,
         final_errors=accounting.final_errors,
-        leftovers=accounting.leftovers,
+        retryable=accounting.retryable,
         input_tokens=accounting.input_tokens,
         output_tokens=accounting.output_tokens,
         problem=problem,
@@ -125,14 +125,14 @@ def _collect(deployment: Deployment, pipeline: Pipeline, chunk: ChunkRow) -> tup
         chunk=chunk,
         answered=accounting.answered,
         final_errors=accounting.final_errors,
-        leftovers=accounting.leftovers,
+        retryable=accounting.retryable,
         input_tokens=accounting.input_tokens,
         output_tokens=accounting.output_tokens,
         cost_usd=accounting.cost_usd,
         on_demand_cost_usd=accounting.on_demand_cost_usd,
         parsed_uri=parsed_uri,
         schema=schema,
-        left_over=leftovers.by_reason,
+        retryable_by_code=retryable.by_reason,
         discrepancies=discrepancies,
     )
     return report, problem
@@ -145,7 +145,7 @@ def _write_rows(
     accounting: Accounting,
     verdict: Verdict,
     part: Path,
-    leftovers: LeftoverWriter,
+    retryable: RetryWriter,
 ) -> pa.Schema:
     row = deployment.ledger.datasets.ensure(pipeline.name, chunk.dataset)
     effective = pipeline.for_dataset(row.request)
@@ -159,7 +159,7 @@ def _write_rows(
         model_id=chunk.model_id,
         chunk_key=chunk.chunk_key,
         job_arn=chunk.job_arn,
-        round=chunk.round,
+        attempt=chunk.attempt,
         no_answer=verdict.no_answer,
         keep_raw=effective.keep_raw_output,
         again=verdict.again,
@@ -169,7 +169,7 @@ def _write_rows(
     )
     schema = result_schema(carried(index.schema), dimension, facts.answer_fields)
     with GroupedWriter(part, schema) as writer:
-        for batch in rows(lines, index, facts, accounting, dimension, leftovers):
+        for batch in rows(lines, index, facts, accounting, dimension, retryable):
             writer.add(batch)
     return schema
 
@@ -226,14 +226,14 @@ def _collected_before(deployment: Deployment, chunk: ChunkRow) -> CollectReport:
         chunk=chunk,
         answered=chunk.answered or 0,
         final_errors=chunk.final_errors or 0,
-        leftovers=chunk.leftovers or 0,
+        retryable=chunk.retryable or 0,
         input_tokens=chunk.input_tokens or 0,
         output_tokens=chunk.output_tokens or 0,
         cost_usd=chunk.cost_usd,
         on_demand_cost_usd=chunk.on_demand_cost_usd,
         parsed_uri=chunk.parsed_uri or "",
         schema=schema,
-        left_over={},
+        retryable_by_code={},
         discrepancies=[],
     )
 

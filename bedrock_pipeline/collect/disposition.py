@@ -1,7 +1,7 @@
 """What a chunk's end means for its records, and for a person.
 
 What belongs here: pure decisions: which records are asked again, which error the others get, and when the chunk is
-red. Red means that a person is needed; a chunk whose leftovers roll over into the next round is green.
+red. Red means that a person is needed; a chunk whose retryable records are retried into the retry round is green.
 """
 
 from dataclasses import dataclass
@@ -42,9 +42,9 @@ class Verdict:
         chunk = self.chunk
         if chunk.mode == "none" or (chunk.cancel_requested_at and chunk.status != "completed"):
             return None
-        if self.waits_for_person and accounting.leftovers:
+        if self.waits_for_person and accounting.retryable:
             return (
-                f"The job of chunk {chunk.chunk_key} was stopped by somebody. {accounting.leftovers} records wait: "
+                f"The job of chunk {chunk.chunk_key} was stopped by somebody. {accounting.retryable} records wait: "
                 f"ask them again with `bedrock-pipeline retry {chunk.pipeline} {chunk.dataset}`, or cancel."
             )
         examples = f" Records: {', '.join(accounting.examples)}." if accounting.examples else ""
@@ -65,7 +65,7 @@ class Verdict:
         return None
 
 
-def verdict_of(chunk: ChunkRow, max_rounds: int) -> Verdict:
+def verdict_of(chunk: ChunkRow, max_record_attempts: int) -> Verdict:
     """What a chunk's end means; in the last round every error is final.
 
     A job that somebody else stopped waits for a person in any round, since asking again is then that person's wish.
@@ -74,13 +74,13 @@ def verdict_of(chunk: ChunkRow, max_rounds: int) -> Verdict:
     if chunk.cancel_requested_at or chunk.mode == "none":
         return Verdict(chunk, no_answer, unanswered_again=False, errors_again=False, waits_for_person=False)
     stopped = chunk.status == "stopped"
-    rounds_left = chunk.round < max_rounds or stopped
+    attempts_left = chunk.attempt < max_record_attempts or stopped
     passing = chunk.status != "failed" or transient(chunk.status_message)
     return Verdict(
         chunk,
         no_answer,
-        unanswered_again=rounds_left and passing,
-        errors_again=rounds_left,
+        unanswered_again=attempts_left and passing,
+        errors_again=attempts_left,
         waits_for_person=stopped,
     )
 

@@ -24,7 +24,7 @@ from bedrock_pipeline.collect.line_parser import (
 )
 from bedrock_pipeline.collect.line_reader import Lines
 from bedrock_pipeline.collect.result_rows import outcome_batch, plain_batch
-from bedrock_pipeline.collect.retry_writer import LeftoverWriter
+from bedrock_pipeline.collect.retry_writer import RetryWriter
 from bedrock_pipeline.collect.tally import Accounting, ChunkFacts
 from bedrock_pipeline.concurrency import ahead, in_order
 from bedrock_pipeline.models import Answer, Family
@@ -46,7 +46,7 @@ def rows(
     facts: ChunkFacts,
     accounting: Accounting,
     dimension: int | None,
-    leftovers: LeftoverWriter | None = None,
+    retryable: RetryWriter | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Batches of results: answers in the order of the lines, then errors and what is missing, by index.
 
@@ -59,13 +59,13 @@ def rows(
         facts: what all rows share.
         accounting: counted up while rows are given out.
         dimension: length of the vectors; None where answers are none.
-        leftovers: gets the records that are asked again; they give no rows.
+        retryable: gets the records that are asked again; they give no rows.
     """
     join = _Join(index, facts, accounting, dimension)
     for block, plain in _read(lines, facts):
         accounting.lines += len(block)
         yield from join.answers(block, plain)
-    yield from join.others(leftovers)
+    yield from join.others(retryable)
 
 
 def rows_of_lines(
@@ -201,7 +201,7 @@ class _Join:
             order.append(lines)
         yield from _in_line_order([part for part in parts if part.num_rows], order)
 
-    def others(self, leftovers: LeftoverWriter | None) -> Iterator[pa.RecordBatch]:
+    def others(self, retryable: RetryWriter | None) -> Iterator[pa.RecordBatch]:
         """Rows of the records without an answer, by index; those that are asked again are left over."""
         accounting, no_answer = self._accounting, RecordError(*self._facts.no_answer)
         pending: list[tuple[int, Outcome]] = []
@@ -209,9 +209,9 @@ class _Join:
             accounting.missing += row not in self._errors
             outcome = self._errors.get(row, Outcome())
             error = outcome.error or no_answer
-            if leftovers and self._facts.again(error.code):
-                accounting.leftovers += 1
-                leftovers.add(row, self._ids[row], error.code)
+            if retryable and self._facts.again(error.code):
+                accounting.retryable += 1
+                retryable.add(row, self._ids[row], error.code)
                 continue
             accounting.failed(self._ids[row], str(error))
             pending.append((row, replace(outcome, error=error)))

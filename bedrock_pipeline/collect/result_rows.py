@@ -41,7 +41,7 @@ def outcome_batch(
         "model_id": [facts.model_id] * count,
         "chunk_key": [facts.chunk_key] * count,
         "job_arn": [facts.job_arn] * count,
-        "round": [facts.round] * count,
+        "attempt": [facts.attempt] * count,
         "answered_by": [None] * count,
     }
     for number, column in enumerate(facts.columns.fields if facts.columns else ()):
@@ -87,7 +87,7 @@ def plain_batch(
         "model_id": facts.model_id,
         "chunk_key": facts.chunk_key,
         "job_arn": facts.job_arn,
-        "round": facts.round,
+        "attempt": facts.attempt,
     }
     columns = []
     for field in schema:

@@ -23,7 +23,7 @@ FEW = 5
 class Accounting:
     """Every record of a chunk, counted once; and what was odd about the lines.
 
-    answered + final_errors + leftovers = records, once `collect.join.rows` is exhausted.
+    answered + final_errors + retryable records = records, once `collect.join.rows` is exhausted.
 
     Attributes:
         records: without filler records.
@@ -39,7 +39,7 @@ class Accounting:
     records: int
     answered: int = 0
     final_errors: int = 0
-    leftovers: int = 0
+    retryable: int = 0
     fillers: int = 0
     fillers_answered: int = 0
     missing: int = 0
@@ -97,7 +97,7 @@ class ChunkFacts:
     model_id: str
     chunk_key: str
     job_arn: str | None
-    round: int
+    attempt: int
     no_answer: tuple[str, str]
     keep_raw: bool = False
     again: Callable[[str], bool] = lambda _: False

@@ -231,7 +231,7 @@ class Datasets:
             """WITH mine AS (
                    SELECT c.*, o.records AS open FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.datasets d
                      ON (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
-                   LEFT JOIN bedrock_pipeline.leftovers o ON o.chunk_id = c.chunk_id AND o.rolled_at IS NULL
+                   LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
                    WHERE c.pipeline = %(pipeline)s AND c.dataset = %(dataset)s),
                published AS (
                    SELECT packed_duplicates, duplicates_answered, duplicates_failed FROM bedrock_pipeline.datasets
@@ -239,12 +239,12 @@ class Datasets:
                counted AS (
                    SELECT count(*)::bigint AS chunks,
                           count(*) FILTER (WHERE collected_at IS NULL)::bigint AS uncollected,
-                          coalesce(sum(records) FILTER (WHERE round = 1), 0)::bigint AS records,
+                          coalesce(sum(records) FILTER (WHERE attempt = 1), 0)::bigint AS records,
                           coalesce(sum(CASE WHEN collected_at IS NULL THEN least(processed_count, records)
                                             ELSE answered + final_errors END), 0)::bigint AS processed,
                           coalesce(sum(answered), 0)::bigint AS answered,
                           coalesce(sum(final_errors), 0)::bigint AS final_errors,
-                          coalesce(sum(open), 0)::bigint AS leftovers,
+                          coalesce(sum(open), 0)::bigint AS retryable,
                           coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
                           coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
                           CASE WHEN count(collected_at) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd,
@@ -257,7 +257,7 @@ class Datasets:
                       processed + coalesce(duplicates_answered + duplicates_failed, 0) AS processed,
                       answered + coalesce(duplicates_answered, 0) AS answered,
                       final_errors + coalesce(duplicates_failed, 0) AS final_errors,
-                      leftovers, input_tokens, output_tokens, cost_usd, on_demand_cost_usd, by_status
+                      retryable, input_tokens, output_tokens, cost_usd, on_demand_cost_usd, by_status
                FROM counted LEFT JOIN published ON true""",
             {"pipeline": pipeline, "dataset": dataset},
         )

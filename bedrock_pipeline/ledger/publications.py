@@ -33,7 +33,7 @@ class Publications:
                  AND (d.open AND coalesce(d.published_at, d.packed_at) <= bedrock_pipeline.now() - %(late)s
                       OR NOT EXISTS (
                    SELECT FROM bedrock_pipeline.chunks c
-                   LEFT JOIN bedrock_pipeline.leftovers o ON o.chunk_id = c.chunk_id AND o.rolled_at IS NULL
+                   LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
                    WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset AND c.dataset_version = d.version
                      AND (c.collected_at IS NULL OR o.chunk_id IS NOT NULL)))
                ORDER BY d.packed_at LIMIT %(limit)s""",

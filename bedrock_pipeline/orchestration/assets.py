@@ -169,8 +169,10 @@ def _parsed_results(pipeline: Pipeline) -> dg.AssetsDefinition:
             report = collect_chunk(opened, pipeline, key)
         for discrepancy in report.discrepancies:
             context.log.warning("%s: %s", key, discrepancy)
-        if report.leftovers:
-            context.log.warning("%s: %s records are asked again: %s", key, report.leftovers, report.left_over)
+        if report.retryable:
+            context.log.warning(
+                "%s: %s records are asked again: %s", key, report.retryable, report.retryable_by_code
+            )
         return dg.MaterializeResult(metadata=metadata.of_collection(report))
 
     return parsed_results

@@ -71,13 +71,13 @@ def build_sensors(
         )
 
     def roll(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
-        rows = opened.ledger.rounds.to_roll_over(names, _MOST)
+        rows = opened.ledger.retry_rounds.due(names, _MOST)
         return _ask(
             context,
             opened,
             "retry",
             [(row.pipeline, row.dataset) for row in rows],
-            "No dataset has leftovers to ask again.",
+            "No dataset has retryable to ask again.",
         )
 
     def publish(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:

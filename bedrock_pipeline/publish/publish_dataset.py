@@ -104,9 +104,9 @@ def _must_be_complete(row: DatasetRow, progress: DatasetProgress) -> None:
             f"{progress.uncollected} of {progress.chunks} chunks of dataset {row.dataset!r} have no results yet ({states}).",
             "The sensors go on by themselves; `bedrock-pipeline status` shows what each chunk waits for.",
         )
-    if progress.leftovers:
+    if progress.retryable:
         raise NotCompleteError(
-            f"{progress.leftovers} records of dataset {row.dataset!r} wait for the next round, or for a person.",
+            f"{progress.retryable} records of dataset {row.dataset!r} wait for the next attempt, or for a person.",
             "`bedrock-pipeline status` tells which, and why.",
         )
     settled = progress.answered + progress.final_errors - progress.duplicates_settled

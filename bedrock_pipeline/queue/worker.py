@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
-from bedrock_pipeline.collect.start_retry_round import roll_over
+from bedrock_pipeline.collect.start_retry_round import start_retry_round
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.tasks import Waiting
@@ -129,8 +129,8 @@ class Driver:
                 self._report(error)
 
     def _roll_over(self) -> None:
-        for row in self._deployment.ledger.rounds.to_roll_over([self._pipeline.name], _MOST):
-            roll_over(self._deployment, self._pipeline, row.dataset)
+        for row in self._deployment.ledger.retry_rounds.due([self._pipeline.name], _MOST):
+            start_retry_round(self._deployment, self._pipeline, row.dataset)
 
     def _settle(self) -> None:
         settle_jobs(self._deployment, [self._pipeline.name])

@@ -138,7 +138,7 @@ class _Asker:
 
     def _put_back(self, reason: str) -> NotNow:
         settings = self.deployment.settings
-        wait = delay(self.chunk.attempts + 1, settings.throttle_backoff, self.chance)
+        wait = delay(self.chunk.submissions + 1, settings.throttle_backoff, self.chance)
         self.deployment.ledger.calls.put_back(
             self.chunk.chunk_id, self.fence, reason=reason, wait=wait, give_up_after=settings.give_up_after
         )

@@ -166,7 +166,7 @@ def breaking(stack_endpoints: Endpoints) -> Iterator[None]:
 def test_an_answer_that_breaks_the_schema_is_a_record_error_that_was_paid_for(
     deployment: Deployment, problems: Path
 ) -> None:
-    one = pipeline(problems, answer_schema=Solution, max_rounds=1)
+    one = pipeline(problems, answer_schema=Solution, max_record_attempts=1)
     keys = prepare(deployment, one)
     table = published_table(deployment, finish(deployment, one, keys))
     rows = table.to_pylist()
@@ -188,9 +188,9 @@ def test_what_broke_the_schema_is_asked_again(deployment: Deployment, problems: 
     rows = driven.finish(deployment, pipeline(problems, answer_schema=Solution))
     assert [row["status"] for row in rows] == ["succeeded"] * ROWS
     [first, again] = driven.chunks(deployment)
-    assert set(driven.left_over(deployment, first).values()) == {"answer-invalid"}
-    assert again.records == first.leftovers == len([row for row in rows if row["round"] == 2])
-    assert first.records == first.answered + first.leftovers  # type: ignore[operator]  # it was collected
+    assert set(driven.retryable(deployment, first).values()) == {"answer-invalid"}
+    assert again.records == first.retryable == len([row for row in rows if row["attempt"] == 2])
+    assert first.records == first.answered + first.retryable  # type: ignore[operator]  # it was collected
 
 
 @pytest.mark.parametrize(

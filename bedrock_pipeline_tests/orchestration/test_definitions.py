@@ -209,7 +209,7 @@ def test_what_was_put_back_tells_why_and_until_when_in_the_ui(
     assert told["reason"].value == "ThrottlingException: Too many requests"
     chunk = deployment.ledger.chunks.by_key("p", CHUNK)
     assert told["next_try"].value == pytest.approx(chunk.next_attempt_at.timestamp())
-    assert told["attempts"].value == 1
+    assert told["submissions"].value == 1
     assert "waits_since" in told
     assert tick(definitions, instance, "submit_chunks") == [], "nothing is asked for before that time"
 

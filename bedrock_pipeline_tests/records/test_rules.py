@@ -27,11 +27,11 @@ def test_a_dataset_key_that_breaks_the_rule_is_refused(key: str) -> None:
         lambda key: "--" not in key
     ),
     version=st.integers(1, 99),
-    round_=st.integers(1, 99),
+    attempt=st.integers(1, 99),
     sequence=st.integers(0, 10**6),
 )
-def test_chunk_keys_are_read_back(dataset: str, version: int, round_: int, sequence: int) -> None:
-    key = ChunkKey(check_dataset_key(dataset), version, round_, sequence)
+def test_chunk_keys_are_read_back(dataset: str, version: int, attempt: int, sequence: int) -> None:
+    key = ChunkKey(check_dataset_key(dataset), version, attempt, sequence)
     assert ChunkKey.parse(str(key)) == key
 
 

@@ -1,4 +1,4 @@
-"""Fewer records than a job may have: a dataset, and leftovers, with each of the four policies; on-demand calls."""
+"""Fewer records than a job may have: a dataset, and retryable records, with each of the four policies; on-demand calls."""
 
 import random
 import threading
@@ -146,10 +146,10 @@ def test_few_leftovers_are_held_until_a_person_decides(
     control.add_fault("record_error", record_ids=[f"r{n}" for n in range(LEFT)], error_code=503)
     one = few(tmp_path, "hold", 150)
     finish(deployment, one, until_held=True)
-    [left] = deployment.ledger.rounds.open_of("p", "d", 1)
+    [left] = deployment.ledger.retry_rounds.open_of("p", "d", 1)
     assert (left.records, left.held_for) == (LEFT, "minimum")
     assert "5 records are fewer than a job's 100" in str(left.held_reason)
-    assert deployment.ledger.rounds.to_roll_over(["p"], 1) == []
+    assert deployment.ledger.retry_rounds.due(["p"], 1) == []
     assert deployment.ledger.interventions.release("p", "d", "on_demand") == (LEFT, False)
     assert answered(finish(deployment, one), 150)
 
