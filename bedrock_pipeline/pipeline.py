@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.models import AnswerFormat, Family, Question, family_of
+from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest, family_of
 from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.records.limits import Limits, default_limits
@@ -177,7 +177,7 @@ class Pipeline(BaseModel):
         if self.prompt is not None and self.model_family.name != "raw":
             images = ("",) if self.images else ()
             self.model_family.check(
-                Question(self.prompt, self.system, images=images, answer=self.answer_format)
+                ModelRequest(self.prompt, self.system, images=images, answer=self.answer_format)
             )
         return self
 

@@ -25,7 +25,7 @@ from bedrock_pipeline.prepare.chunks.packer import pack
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for, input_lines
 from bedrock_pipeline.pricing.estimates import Estimator
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.line_batch import Line, blocks_of
+from bedrock_pipeline.records.line_batch import Line, line_batches_of
 from bedrock_pipeline.records.record_ids import later_wire_id
 from bedrock_pipeline.records.result_schema import carried
 from bedrock_pipeline.records.wire_line import lines_at, readdressed
@@ -130,7 +130,7 @@ class _RetryRound:
         limits = small.limits if small else self.limits
         with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
             schema = pa.schema([*_OWN, *carry])
-            return uploader.all(pack(blocks_of(lines, schema), limits, schema, Path(folder)))
+            return uploader.all(pack(line_batches_of(lines, schema), limits, schema, Path(folder)))
 
     def _content(self) -> str:
         """What decides whether packing again would give the same chunks."""

@@ -31,7 +31,7 @@ from bedrock_pipeline.prepare.snapshot.rejected_files import NOT_PACKED, NOT_PAC
 from bedrock_pipeline.prepare.take_snapshot import request_template
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for
 from bedrock_pipeline.pricing.estimates import Estimate, Estimator
-from bedrock_pipeline.records.line_batch import Block, blocks_of, lines_of
+from bedrock_pipeline.records.line_batch import LineBatch, line_batches_of, lines_of
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import InputFile
@@ -204,13 +204,13 @@ def packed_parts(
         packer = Packer(pipeline.effective_limits, carried, folder)
         return packed(batches, renderer.batch, packer, rejected)
 
-    def few() -> Iterator[Block]:
+    def few() -> Iterator[LineBatch]:
         for rendered in map(renderer.batch, batches):
             rejected.add(*rendered.rejected)
             yield rendered.block
 
     lines = small.lines(lines_of(few()), lambda _: (None,) * len(carried))
-    return pack(blocks_of(lines, carried), small.limits, carried, folder)
+    return pack(line_batches_of(lines, carried), small.limits, carried, folder)
 
 
 def _packed_hash(deployment: Deployment, pipeline: Pipeline, row: DatasetRow) -> str:

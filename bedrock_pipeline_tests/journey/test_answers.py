@@ -68,7 +68,7 @@ def problems(tmp_path: Path) -> Path:
     path = tmp_path / "problems.jsonl"
     rows = [
         {
-            "question": f"A hen lays {n} eggs a day, {n % 7} are eaten. How many are left in {n % 5} days?",
+            "model_request": f"A hen lays {n} eggs a day, {n % 7} are eaten. How many are left in {n % 5} days?",
             "answer": f"{n} - {n % 7} = {n - n % 7}. #### {(n - n % 7) * (n % 5)}",
         }
         for n in range(ROWS)
@@ -83,7 +83,7 @@ def pipeline(source: Path, **changes: object) -> Pipeline:
             "name": "p",
             "model_id": "us.anthropic.claude-3-5-haiku-20241022-v1:0",
             "source": str(source),
-            "prompt": "{{ question }}",
+            "prompt": "{{ model_request }}",
             "carry": ("answer",),
             "limits": Limits(min_records=100, max_records=200),
             **changes,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_pipeline.models import Question, family_of
+from bedrock_pipeline.models import ModelRequest, family_of
 from bedrock_pipeline.prepare.requests.prompt_template import Template, TemplateError
 from bedrock_pipeline.prepare.requests.request_template import NotRenderableError, RequestTemplate
 from bedrock_pipeline.records.keys import ChunkKey, KeyRuleError, check_dataset_key
@@ -98,7 +98,7 @@ def test_a_line_is_what_the_family_would_send(record_id: str, prompt_part: str, 
         return
     assert line.count(b"\n") == 1
     assert orjson.loads(line)["modelInput"] == CLAUDE.body(
-        Question(f"{literal}{value}!", parameters={"max_tokens": 5})
+        ModelRequest(f"{literal}{value}!", parameters={"max_tokens": 5})
     )
 
 

@@ -206,7 +206,7 @@ def test_calls_are_apart_over_all_processes_and_so_many_at_once(
 
     monkeypatch.setattr(deployment.runtime, "ask", counted)
     chunk = deployment.ledger.chunks.by_key("p", key)
-    assert isinstance(answer_chunk(slow, chunk, chance=random.Random(1), sleep=slept.append), Answered)
+    assert isinstance(answer_chunk(slow, chunk, rng=random.Random(1), sleep=slept.append), Answered)
     assert most[0] <= 4
     # Nobody really slept, so each wave of four has to wait for a second more than the one before.
     assert slept[0] == 0
@@ -219,7 +219,7 @@ def test_a_model_that_is_busy_for_a_moment_is_asked_again_at_once(
     [key] = packed(deployment, few(tmp_path))
     control.add_fault("error", operation="InvokeModel", error="ThrottlingException", times=10)
     chunk, slept = deployment.ledger.chunks.by_key("p", key), list[float]()
-    outcome = answer_chunk(deployment, chunk, chance=random.Random(1), sleep=slept.append)
+    outcome = answer_chunk(deployment, chunk, rng=random.Random(1), sleep=slept.append)
     assert isinstance(outcome, Answered)
     assert outcome.repeated == 0, "what was refused was not in flight"
     assert max(slept) >= 0.3
@@ -232,7 +232,7 @@ def test_a_model_that_stays_busy_is_asked_later(
     [key] = packed(deployment, one)
     control.add_fault("error", operation="InvokeModel", error="ThrottlingException")
     chunk = deployment.ledger.chunks.by_key("p", key)
-    outcome = answer_chunk(deployment, chunk, chance=random.Random(1), sleep=lambda _: None)
+    outcome = answer_chunk(deployment, chunk, rng=random.Random(1), sleep=lambda _: None)
     assert isinstance(outcome, NotNow)
     assert "ThrottlingException" in outcome.reason
     assert outcome.until is not None
