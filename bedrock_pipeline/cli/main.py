@@ -17,7 +17,7 @@ _COMMANDS = {
     "demo": ("demo",),
     "dev": ("dev",),
     "emulator": ("emulator",),
-    "files": ("pack", "collect"),
+    "files": ("pack", "parse"),
     "interventions": ("cancel", "reconcile", "resolve", "retry"),
     "local": ("local",),
     "migrate": ("migrate",),
