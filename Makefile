@@ -28,9 +28,10 @@ dev: install  ## the embedded stack with Dagster's UI
 docs: install  ## generate the tables of docs/reference from the code
 	$(BIN)/python -m bedrock_pipeline_tests.docs.generate
 
-lint: install  ## style, spelling, and whether generated pages are current
+lint: install  ## style, import contracts, spelling, and whether generated pages are current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
 	$(BIN)/codespell
 	$(BIN)/python -m bedrock_pipeline_tests.docs.generate --check
 

@@ -11,13 +11,13 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.intake import Source
 from bedrock_pipeline.models import AnswerFormat, Family, Question, family_of
+from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.models.structured import AnswerSchema
-from bedrock_pipeline.records.answers import AnswerColumns
 from bedrock_pipeline.records.limits import Limits, default_limits
-from bedrock_pipeline.records.result_columns import RESERVED
+from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.settings import PriceOverride
+from bedrock_pipeline.sources import Source
 
 #: What becomes of fewer records than a job may have (docs/answers.md, "Below the minimum").
 BelowMinimum = Literal["on_demand", "pad", "hold", "fail"]

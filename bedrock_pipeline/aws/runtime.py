@@ -1,6 +1,6 @@
 """Bedrock's on-demand inference.
 
-What belongs here: one call and one answer. Which calls are made, and what follows, stands in `stages/on_demand.py`.
+What belongs here: one call and one answer. Which calls are made, and what follows, stands in `submit/invoke_on_demand.py`.
 """
 
 import base64

@@ -18,21 +18,21 @@ from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.cli.measure import Measured
 from bedrock_pipeline.cli.output import console, print_json
-from bedrock_pipeline.intake import open_location
+from bedrock_pipeline.collect.retry_policy import MISSING
+from bedrock_pipeline.collect.tally import ChunkFacts
+from bedrock_pipeline.files.folders import place
+from bedrock_pipeline.files.pack_files import pack_files
+from bedrock_pipeline.files.parse_files import parse_files
 from bedrock_pipeline.kernel import library
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.models.prices import price_of
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.records.accounting import ChunkFacts
-from bedrock_pipeline.records.leftovers import MISSING
+from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan
+from bedrock_pipeline.prepare.take_snapshot import request_template
+from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.records.limits import default_limits
-from bedrock_pipeline.records.snapshot import SnapshotPlan
 from bedrock_pipeline.settings import NotConfiguredError, Settings
-from bedrock_pipeline.stages.folders import place
-from bedrock_pipeline.stages.pack_files import pack_files
-from bedrock_pipeline.stages.parse_files import parse_files
-from bedrock_pipeline.stages.snapshot import request_template
+from bedrock_pipeline.sources import open_location
 
 
 @click.command()

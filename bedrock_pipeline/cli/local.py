@@ -14,10 +14,10 @@ import time
 import click
 import psutil
 
+from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import Stack, StackConfig, default_home, environment, read_endpoints
 from bedrock_pipeline.local.home import LocalError
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import open_context
 
 _START_SECONDS = 90
 _PID = "holder.pid"
@@ -63,8 +63,8 @@ def hold(speed: float) -> None:
         signal.signal(number, lambda *_: done.set())
     with Stack(StackConfig(home, emulator=("--speed", str(speed)))) as stack:
         os.environ.update(environment(stack.endpoints))
-        with open_context(Settings.from_environment()) as context:
-            context.ledger.migrate()
+        with open_deployment(Settings.from_environment()) as deployment:
+            deployment.ledger.migrate()
         (home / _PID).write_text(str(os.getpid()))
         done.wait()
         (home / _PID).unlink(missing_ok=True)

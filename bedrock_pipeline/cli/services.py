@@ -11,11 +11,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import Endpoints, Stack, StackConfig, environment
 from bedrock_pipeline.local.process import Child, check_port, free_port
 from bedrock_pipeline.local.s3 import listens
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import open_context
 
 _DAGSTER_YAML = """\
 # Written by bedrock-pipeline: Dagster's own storage in the embedded Postgres; the password comes by environment.
@@ -108,10 +108,10 @@ def running(
             BEDROCK_PIPELINE_SETTLING_S="5",
             BEDROCK_PIPELINE_CALL_TIMEOUT_S="15",
         )
-        with open_context(Settings.from_environment()) as context:
-            context.ledger.migrate()
+        with open_deployment(Settings.from_environment()) as deployment:
+            deployment.ledger.migrate()
             for key in end_leftover_runs():
-                end_offer(context, key)
+                end_offer(deployment, key)
         _start_dagster(parts, home, module, port)
         yield Running(stack.endpoints, f"http://127.0.0.1:{port}")
 

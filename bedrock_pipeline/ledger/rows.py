@@ -6,13 +6,12 @@ What belongs here: the shapes that the other rooms read. No statement.
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import ROUND_UP, Decimal
-from typing import Any, Literal, Self
+from typing import Any, Self
 from uuid import UUID
 
 from bedrock_pipeline.ledger.status import ENDED, Status
-
-#: How a chunk is asked: as a job, call by call, not until a person decides, or not at all.
-Mode = Literal["batch", "on-demand", "held", "none"]
+from bedrock_pipeline.pricing.estimates import ChunkEstimate
+from bedrock_pipeline.records.packed_chunk import Mode
 
 
 class _Row:
@@ -33,32 +32,13 @@ class InputFile:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkEstimate:
-    """What a chunk is expected to need, before anything is submitted.
-
-    Attributes:
-        guessed_input_tokens: from the text alone.
-        guessed_output_tokens: from the most that is asked for.
-        input_tokens: corrected by what earlier chunks of the model needed.
-        output_tokens: likewise.
-        cost_usd: of the corrected tokens, the way the chunk is asked; None where nobody knows the price.
-    """
-
-    guessed_input_tokens: int
-    guessed_output_tokens: int
-    input_tokens: int
-    output_tokens: int
-    cost_usd: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
 class NewChunk:
     """A packed and uploaded chunk that is to be entered.
 
     Attributes:
         chunk_id: its UUID, derived from its content, so that packing again gives the same.
         index_uri: parquet with record_id, wire_id and the carried columns of its records.
-        request: the parts of the Create request that follow from the pipeline (see `stages/submit.py`).
+        request: the parts of the Create request that follow from the pipeline (see `submit/submit_chunk.py`).
         records: without filler records, which a padded chunk's files hold at their end.
         mode: how it is asked.
         why: why it is not asked as a job.

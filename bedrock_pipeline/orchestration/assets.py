@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from bedrock_pipeline.collect.collect_chunk import collect_chunk
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
@@ -16,14 +18,12 @@ from bedrock_pipeline.orchestration.partitions import register
 from bedrock_pipeline.orchestration.red import PASSING, red
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.stages.collect import collect_chunk
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.flush import flush_queue
-from bedrock_pipeline.stages.on_demand import Answered
-from bedrock_pipeline.stages.pack import pack_dataset
-from bedrock_pipeline.stages.publish import publish_dataset
-from bedrock_pipeline.stages.snapshot import take_snapshot
-from bedrock_pipeline.stages.submit import Submitted, submit_chunk
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.publish.publish_dataset import publish_dataset
+from bedrock_pipeline.queue.flush_queue import flush_queue
+from bedrock_pipeline.submit.invoke_on_demand import Answered
+from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 
 
 def build_pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
@@ -205,7 +205,7 @@ def _lineage(names: Names, upstream: str) -> dg.AssetDep:
 
 
 @contextmanager
-def _launching(opened: Context, pipeline: str, dataset: str) -> Iterator[None]:
+def _launching(opened: Deployment, pipeline: str, dataset: str) -> Iterator[None]:
     """An error that a person must cure ends the wish to launch; another leaves it."""
     with kept_offer(opened, "prepare", pipeline, dataset), red():
         try:

@@ -11,10 +11,10 @@ import dagster as dg
 from dagster_aws.s3 import S3Resource
 
 from bedrock_pipeline.orchestration.assets import build_pipeline_assets
+from bedrock_pipeline.orchestration.io_managers import PublishedResults
+from bedrock_pipeline.orchestration.jobs import next_round_job
 from bedrock_pipeline.orchestration.names import DEPLOYMENT, RESULTS_IO_MANAGER, Names
-from bedrock_pipeline.orchestration.next_round import next_round_job
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.orchestration.results_io import PublishedResults
 from bedrock_pipeline.orchestration.schedules import daily_schedule
 from bedrock_pipeline.orchestration.sensors import build_sensors
 from bedrock_pipeline.pipeline import Pipeline

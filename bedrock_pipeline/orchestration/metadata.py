@@ -11,15 +11,15 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from bedrock_pipeline.collect.collect_chunk import CollectReport
+from bedrock_pipeline.collect.start_retry_round import RollOverReport
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
-from bedrock_pipeline.records.result_columns import DESCRIPTIONS
-from bedrock_pipeline.stages.collect import CollectReport
-from bedrock_pipeline.stages.on_demand import Answered
-from bedrock_pipeline.stages.pack import PackReport
-from bedrock_pipeline.stages.publish import Publication
-from bedrock_pipeline.stages.rounds import RollOverReport
-from bedrock_pipeline.stages.snapshot import SnapshotReport
-from bedrock_pipeline.stages.submit import Submitted
+from bedrock_pipeline.prepare.pack_dataset import PackReport
+from bedrock_pipeline.prepare.take_snapshot import SnapshotReport
+from bedrock_pipeline.publish.publish_dataset import Publication
+from bedrock_pipeline.records.result_schema import DESCRIPTIONS
+from bedrock_pipeline.submit.invoke_on_demand import Answered
+from bedrock_pipeline.submit.submit_chunk import Submitted
 
 Metadata = dict[str, Any]
 _MOST_ROWS = 50

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import cast
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.offers import Kind
-from bedrock_pipeline.stages.context import Context
 
 _LOG = logging.getLogger(__name__)
 #: How long a run may wait in Dagster's queue before it is asked for again.
@@ -21,12 +21,12 @@ _BEAT_SECONDS = 15.0
 
 
 @contextmanager
-def kept_offer(context: Context, kind: Kind, pipeline: str, subject: str) -> Iterator[None]:
+def kept_offer(deployment: Deployment, kind: Kind, pipeline: str, subject: str) -> Iterator[None]:
     """No other run is asked for while the block runs.
 
     Afterwards one may be at once, if there is still something to do; after an error only when a minute is over.
     """
-    offers = context.ledger.offers
+    offers = deployment.ledger.offers
     done = threading.Event()
 
     def beat() -> None:
@@ -56,7 +56,7 @@ def run_key(kind: Kind, pipeline: str, subject: str, number: int) -> str:
     return f"{kind}:{pipeline}:{subject}:{number}"
 
 
-def end_offer(context: Context, key: str) -> None:
+def end_offer(deployment: Deployment, key: str) -> None:
     """The run of this key has died: what it was for may be asked for at once."""
     kind, pipeline, subject, _ = key.split(":")
-    context.ledger.offers.end(cast("Kind", kind), pipeline, subject)
+    deployment.ledger.offers.end(cast("Kind", kind), pipeline, subject)

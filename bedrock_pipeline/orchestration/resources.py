@@ -10,12 +10,12 @@ from contextlib import contextmanager
 import dagster as dg
 from dagster_aws.s3 import S3Resource
 
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import Context, open_context
 
 _OPENING = threading.Lock()
-_OPEN: dict[Settings, Context] = {}
+_OPEN: dict[Settings, Deployment] = {}
 
 
 class DeploymentResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it yields itself
@@ -51,10 +51,10 @@ class DeploymentResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
         return settings_here().model_copy(update=given)
 
     @contextmanager
-    def open(self) -> Iterator[Context]:
+    def open(self) -> Iterator[Deployment]:
         """Connections to everything; they stay open in this process, since a sensor comes back every few seconds."""
         settings = self.settings()  # first: it may point the environment at the embedded default
         with _OPENING:
             if settings not in _OPEN:
-                _OPEN[settings] = open_context(settings, s3=self.s3.get_client())
+                _OPEN[settings] = open_deployment(settings, s3=self.s3.get_client())
         yield _OPEN[settings]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import dagster as dg
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.offers import Kind
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.mirror import mirrored
@@ -17,12 +18,11 @@ from bedrock_pipeline.orchestration.offers import WAITING, run_key
 from bedrock_pipeline.orchestration.partitions import register
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.queue.flush_queue import due_to_flush
+from bedrock_pipeline.queue.job_results import settle_jobs
 from bedrock_pipeline.settings import NotConfiguredError
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.flush import due_to_flush
-from bedrock_pipeline.stages.job_results import settle_jobs
-from bedrock_pipeline.stages.poll import poll_jobs
-from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.reconcile import reconcile_unclear, sweep_account
 
 #: Run requests in one tick at the most; each costs the daemon about a quarter of a second.
 _MOST = 50
@@ -32,7 +32,7 @@ _OF_DATASETS = ("prepare", "flush", "next_round", "publish")
 _MOST_TOLD = 3
 #: Between two looks into the ledger.
 _SECONDS = 3
-_Tick = Callable[[dg.SensorEvaluationContext, Context], dg.SensorResult | dg.SkipReason]
+_Tick = Callable[[dg.SensorEvaluationContext, Deployment], dg.SensorResult | dg.SkipReason]
 
 
 def build_sensors(
@@ -43,7 +43,7 @@ def build_sensors(
     launched = [pipeline.name for pipeline in pipelines if not pipeline.queue]
     queues = [pipeline for pipeline in pipelines if pipeline.queue]
 
-    def launch(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+    def launch(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         rows = opened.ledger.datasets.to_launch(launched, _MOST)
         return _ask(
             context,
@@ -53,7 +53,7 @@ def build_sensors(
             "No dataset was asked for.",
         )
 
-    def submit(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+    def submit(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         due = opened.ledger.submissions.due(names, _MOST)
         over = [] if due else opened.ledger.spending.exhausted(names, _MOST_TOLD)
         return _ask(
@@ -64,11 +64,11 @@ def build_sensors(
             " ".join(["No chunk is due, or no slot is free.", *(budget.reason for budget in over)]),
         )
 
-    def collect(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+    def collect(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         ended = opened.ledger.chunks.to_collect(names, _MOST)
         return _ask(context, opened, "parse", [(c.pipeline, c.chunk_key) for c in ended], "No job has ended.")
 
-    def roll(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+    def roll(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         rows = opened.ledger.rounds.to_roll_over(names, _MOST)
         return _ask(
             context,
@@ -78,7 +78,7 @@ def build_sensors(
             "No dataset has leftovers to ask again.",
         )
 
-    def publish(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+    def publish(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         rows = opened.ledger.publications.due(names, _MOST)
         return _ask(
             context,
@@ -88,13 +88,13 @@ def build_sensors(
             "No dataset is complete.",
         )
 
-    def poll(_: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+    def poll(_: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         return _poll(opened, names)
 
-    def settle(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+    def settle(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         return _settle(context, opened, names)
 
-    def flush(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+    def flush(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         return _flush(context, opened, queues)
 
     sensors = [
@@ -150,7 +150,7 @@ def _sensor(
 
 def _ask(
     context: dg.SensorEvaluationContext,
-    opened: Context,
+    opened: Deployment,
     kind: Kind,
     subjects: Sequence[tuple[str, str]],
     nothing: str,
@@ -187,7 +187,7 @@ def _register(instance: dg.DagsterInstance, kind: Kind, subjects: Iterable[tuple
 
 
 def _flush(
-    context: dg.SensorEvaluationContext, opened: Context, queues: Sequence[Pipeline]
+    context: dg.SensorEvaluationContext, opened: Deployment, queues: Sequence[Pipeline]
 ) -> dg.SensorResult | dg.SkipReason:
     """Runs for the queues that are due; what is final, and what others did, is written down beside."""
     names = [queue.name for queue in queues]
@@ -202,7 +202,7 @@ def _flush(
     return dg.SensorResult(run_requests=asked.run_requests, asset_events=told, cursor=cursor)
 
 
-def _poll(opened: Context, names: list[str]) -> dg.SensorResult | dg.SkipReason:
+def _poll(opened: Deployment, names: list[str]) -> dg.SensorResult | dg.SkipReason:
     report = poll_jobs(opened, names)
     if not report.in_flight:
         return dg.SkipReason("No job is in flight.")
@@ -224,7 +224,7 @@ def _poll(opened: Context, names: list[str]) -> dg.SensorResult | dg.SkipReason:
     )
 
 
-def _settle(context: dg.SensorEvaluationContext, opened: Context, names: list[str]) -> dg.SensorResult:
+def _settle(context: dg.SensorEvaluationContext, opened: Deployment, names: list[str]) -> dg.SensorResult:
     """Unclear submissions each time; all jobs of the account now and then. The cursor is the last sweep's time."""
     said = [str(reconcile_unclear(opened, names))]
     now = time.time()

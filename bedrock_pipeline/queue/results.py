@@ -11,12 +11,13 @@ from typing import Any, Final, Literal
 import orjson
 import pyarrow as pa
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.queues import QueueJob
-from bedrock_pipeline.ledger.rows import ChunkRow, Mode
+from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import Status
 from bedrock_pipeline.queue.errors import JobNotFinalError
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.job_results import job_batches
+from bedrock_pipeline.queue.job_results import job_batches
+from bedrock_pipeline.records.packed_chunk import Mode
 
 JobStatus = Literal[
     "queued",
@@ -81,12 +82,12 @@ class TaskResults:
     """The results of one job, read from S3 as they are iterated; each iteration reads them again.
 
     Args:
-        context: the deployment.
+        deployment: the deployment.
         chunk: the job's.
     """
 
-    def __init__(self, context: Context, chunk: ChunkRow) -> None:
-        self._context = context
+    def __init__(self, deployment: Deployment, chunk: ChunkRow) -> None:
+        self._deployment = deployment
         self._chunk = chunk
 
     def __len__(self) -> int:
@@ -99,7 +100,7 @@ class TaskResults:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The same as batches of Arrow."""
-        return job_batches(self._context, self._chunk)
+        return job_batches(self._deployment, self._chunk)
 
     def table(self) -> pa.Table:
         """All of them as an Arrow table, in memory."""
@@ -177,7 +178,7 @@ def job_status(job: QueueJob) -> JobStatus:
     return "partially-completed" if job.answered and status not in ("completed", "stopped") else status
 
 
-def job_result(context: Context, job: QueueJob) -> JobResult:
+def job_result(deployment: Deployment, job: QueueJob) -> JobResult:
     """What is known of a job."""
     chunk, final = job.chunk, job.final_at is not None
     request = chunk.frozen_request or chunk.request
@@ -188,7 +189,7 @@ def job_result(context: Context, job: QueueJob) -> JobResult:
         s3_input_uri=request["inputDataConfig"]["s3InputDataConfig"]["s3Uri"],
         s3_output_uri=request["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"],
         error_message=job.held or chunk.problem or chunk.put_back_reason or chunk.status_message,
-        results=TaskResults(context, chunk) if final else None,
+        results=TaskResults(deployment, chunk) if final else None,
         record_count=chunk.records,
         final=final,
         stuck=_stuck(job),

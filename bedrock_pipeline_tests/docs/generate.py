@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.pipeline import FlushPolicy, Pipeline
-from bedrock_pipeline.records.result_columns import DESCRIPTIONS, result_schema
+from bedrock_pipeline.records.result_schema import DESCRIPTIONS, result_schema
 from bedrock_pipeline.settings import _PREFIX, _STANDARD, Settings
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"

@@ -8,16 +8,16 @@ import pyarrow.dataset as pa_dataset
 import pytest
 
 from bedrock_pipeline.cli.services import running
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.local import file_uri
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import Context, open_context
 from bedrock_pipeline_tests.end_to_end.webserver import partitions
 
 PIPELINES = ("stdlib_docstrings", "own_files")
 
 
-def published(context: Context, pipeline: str) -> str | None:
-    row = context.ledger.datasets.get(pipeline, "d")
+def published(deployment: Deployment, pipeline: str) -> str | None:
+    row = deployment.ledger.datasets.get(pipeline, "d")
     return row.results_uri if row else None
 
 
@@ -31,16 +31,16 @@ def test_two_pipelines_run_at_once_and_dagster_knows_it(tmp_path: Path) -> None:
         running(
             tmp_path / "home", module="bedrock_pipeline.definitions", speed=1000, poll_seconds=1
         ) as services,
-        open_context(Settings.from_environment()) as context,
+        open_deployment(Settings.from_environment()) as deployment,
     ):
         for pipeline in PIPELINES:
-            context.ledger.datasets.request(pipeline, "d", request, launch=True)
+            deployment.ledger.datasets.request(pipeline, "d", request, launch=True)
         deadline = time.monotonic() + 500
-        while not all(published(context, pipeline) for pipeline in PIPELINES):
+        while not all(published(deployment, pipeline) for pipeline in PIPELINES):
             assert time.monotonic() < deadline, "not published in time"
             time.sleep(1)
         for pipeline in PIPELINES:
-            uri = published(context, pipeline)
+            uri = published(deployment, pipeline)
             assert uri is not None
             table = pa_dataset.dataset(file_uri(services.endpoints, uri), format="parquet").to_table()
             assert sorted(table["record_id"].to_pylist()) == sorted(f"r{n}" for n in range(1100))

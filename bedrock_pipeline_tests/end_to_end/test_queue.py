@@ -8,12 +8,12 @@ import pyarrow.dataset as pa_dataset
 import pytest
 
 from bedrock_pipeline.cli.services import running
+from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.local import file_uri
 from bedrock_pipeline.queue import BedrockQueue, BedrockTask
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import open_context
 from bedrock_pipeline_tests.end_to_end.queued import QUEUE
 from bedrock_pipeline_tests.end_to_end.webserver import partitions
 
@@ -40,7 +40,7 @@ def test_daemon_and_program_share_a_queue_and_dagster_knows_both(tmp_path: Path)
     name = QUEUE.pipeline().name
     with (
         running(tmp_path / "home", module=module, speed=1000, poll_seconds=1) as services,
-        open_context(Settings.from_environment()) as context,
+        open_deployment(Settings.from_environment()) as deployment,
         BedrockQueue(QUEUE) as queue,
     ):
         queue.enqueue_many(tasks("mine", 150))
@@ -51,7 +51,7 @@ def test_daemon_and_program_share_a_queue_and_dagster_knows_both(tmp_path: Path)
 
         def days() -> list[DatasetRow]:
             """One, or two around midnight."""
-            return context.ledger.datasets.recent([name])
+            return deployment.ledger.datasets.recent([name])
 
         until("both jobs published", 300, lambda: sum(row.published_records or 0 for row in days()) == 280)
         uris = [row.results_uri for row in days() if row.results_uri]
@@ -70,7 +70,7 @@ def test_daemon_and_program_share_a_queue_and_dagster_knows_both(tmp_path: Path)
         keys = sorted(
             chunk.chunk_key
             for row in days()
-            for chunk in context.ledger.chunks.of_dataset(name, row.dataset, row.version)
+            for chunk in deployment.ledger.chunks.of_dataset(name, row.dataset, row.version)
         )
         assert len(keys) == 2
         for asset, expected in {

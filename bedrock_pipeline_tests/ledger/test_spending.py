@@ -12,9 +12,10 @@ import pytest
 
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.jobs import Observation
-from bedrock_pipeline.ledger.rows import ChunkEstimate, InputFile, NewChunk
-from bedrock_pipeline.ledger.spending import Measured, NoCapError
+from bedrock_pipeline.ledger.rows import InputFile, NewChunk
+from bedrock_pipeline.ledger.spending import NoCapError
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
+from bedrock_pipeline.pricing.estimates import ChunkEstimate, Measured
 
 REQUEST = {"jobName": "x", "modelId": "m"}
 LEASE = timedelta(seconds=60)

@@ -14,14 +14,14 @@ import pytest
 from dagster_aws.s3 import S3Resource
 
 from bedrock_pipeline.definitions import defs
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.orchestration import Names, build_definitions
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.poll import poll_jobs
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 CHUNK = "d--00000"
@@ -66,8 +66,10 @@ def tick(definitions: dg.Definitions, instance: dg.DagsterInstance, sensor: str)
 
 
 def evaluate(definitions: dg.Definitions, instance: dg.DagsterInstance, sensor: str) -> object:
-    with dg.build_sensor_context(instance=instance, definitions=definitions, resources=_RESOURCES) as context:
-        return definitions.get_repository_def().get_sensor_def(sensor)(context)
+    with dg.build_sensor_context(
+        instance=instance, definitions=definitions, resources=_RESOURCES
+    ) as deployment:
+        return definitions.get_repository_def().get_sensor_def(sensor)(deployment)
 
 
 def run(
@@ -114,9 +116,9 @@ def test_without_any_setting_sensors_say_what_to_do(
 
 
 def test_a_dataset_runs_through_the_sensors(
-    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
+    deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
-    context.ledger.datasets.request("p", "d", {}, launch=True)
+    deployment.ledger.datasets.request("p", "d", {}, launch=True)
     [launch] = tick(definitions, instance, "launch_datasets")
     assert launch.run_key == "prepare:p:d:1"
     assert tick(definitions, instance, "launch_datasets") == [], "an offer is alive"
@@ -126,7 +128,7 @@ def test_a_dataset_runs_through_the_sensors(
     assert run(definitions, instance, submit)
     assert materialized(instance, "submitted_jobs") == {CHUNK}
     assert tick(definitions, instance, "submit_due_chunks") == []
-    while poll_jobs(context, ["p"]).in_flight:
+    while poll_jobs(deployment, ["p"]).in_flight:
         pass
     [parse] = tick(definitions, instance, "collect_ended_jobs")
     assert run(definitions, instance, parse)
@@ -151,7 +153,7 @@ def test_a_dataset_runs_through_the_sensors(
 
 
 def test_clicks_in_the_wrong_order_say_why_not_yet(
-    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
+    deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     instance.add_dynamic_partitions("p_datasets", ["d"])
     instance.add_dynamic_partitions("p_chunks", [CHUNK])
@@ -168,11 +170,11 @@ def test_clicks_in_the_wrong_order_say_why_not_yet(
 
 
 def test_a_chunk_without_a_slot_is_green_and_missing(
-    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
+    deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
-    context.ledger.datasets.request("p", "d", {}, launch=True)
+    deployment.ledger.datasets.request("p", "d", {}, launch=True)
     assert run(definitions, instance, tick(definitions, instance, "launch_datasets")[0])
-    with context.ledger.database.connection() as connection:
+    with deployment.ledger.database.connection() as connection:
         connection.execute("UPDATE bedrock_pipeline.quota_groups SET max_jobs = 0")
     job = definitions.resolve_job_def("p_submit")
     assert job.execute_in_process(instance=instance, partition_key=CHUNK).success
@@ -180,11 +182,14 @@ def test_a_chunk_without_a_slot_is_green_and_missing(
 
 
 def test_what_was_put_back_tells_why_and_until_when_in_the_ui(
-    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance, stack_endpoints: Endpoints
+    deployment: Deployment,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    stack_endpoints: Endpoints,
 ) -> None:
-    context.ledger.datasets.request("p", "d", {}, launch=True)
+    deployment.ledger.datasets.request("p", "d", {}, launch=True)
     assert run(definitions, instance, tick(definitions, instance, "launch_datasets")[0])
-    name = context.ledger.chunks.by_key("p", CHUNK).request["jobName"]
+    name = deployment.ledger.chunks.by_key("p", CHUNK).request["jobName"]
     control = Control(stack_endpoints.bedrock_endpoint_url)
     control.add_fault(
         "error",
@@ -202,7 +207,7 @@ def test_what_was_put_back_tells_why_and_until_when_in_the_ui(
     assert observation.partition == CHUNK
     told = observation.metadata
     assert told["reason"].value == "ThrottlingException: Too many requests"
-    chunk = context.ledger.chunks.by_key("p", CHUNK)
+    chunk = deployment.ledger.chunks.by_key("p", CHUNK)
     assert told["next_try"].value == pytest.approx(chunk.next_attempt_at.timestamp())
     assert told["attempts"].value == 1
     assert "waits_since" in told
@@ -210,9 +215,9 @@ def test_what_was_put_back_tells_why_and_until_when_in_the_ui(
 
 
 def test_a_dataset_at_its_cap_asks_for_no_run_and_says_why(
-    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
+    deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
-    context.ledger.datasets.request("p", "d", {"max_cost_usd": 0.001}, launch=True)
+    deployment.ledger.datasets.request("p", "d", {"max_cost_usd": 0.001}, launch=True)
     [launch] = tick(definitions, instance, "launch_datasets")
     assert run(definitions, instance, launch)
     packed = instance.get_latest_materialization_event(Names("p").asset("batch_chunks"))
@@ -228,29 +233,32 @@ def test_a_dataset_at_its_cap_asks_for_no_run_and_says_why(
     skipped = evaluate(definitions, instance, "submit_due_chunks")
     assert isinstance(skipped, dg.SkipReason)
     assert "bedrock-pipeline approve p d --up-to" in str(skipped.skip_message)
-    context.ledger.spending.approve("p", "d", Decimal(1), "somebody")
+    deployment.ledger.spending.approve("p", "d", Decimal(1), "somebody")
     assert len(tick(definitions, instance, "submit_due_chunks")) == 1
 
 
 def test_input_that_is_not_fit_ends_the_wish_and_shows_red(
-    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
+    deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
-    context.ledger.datasets.request("p", "d", {"prompt": "{{ no_such_column }}"}, launch=True)
+    deployment.ledger.datasets.request("p", "d", {"prompt": "{{ no_such_column }}"}, launch=True)
     [launch] = tick(definitions, instance, "launch_datasets")
     assert not run(definitions, instance, launch, raises=False)
     assert materialized(instance, "input_dataset") == set()
-    assert context.ledger.datasets.to_launch(["p"], 1) == []
+    assert deployment.ledger.datasets.to_launch(["p"], 1) == []
 
 
 def test_leftovers_roll_over_through_the_sensors_and_their_chunk_stays_green(
-    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance, stack_endpoints: Endpoints
+    deployment: Deployment,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    stack_endpoints: Endpoints,
 ) -> None:
     control = Control(stack_endpoints.bedrock_endpoint_url)
     control.add_fault("record_error", record_ids=["r1", "r2"], error_code=429)
-    context.ledger.datasets.request("p", "d", {}, launch=True)
+    deployment.ledger.datasets.request("p", "d", {}, launch=True)
     for sensor in ("launch_datasets", "submit_due_chunks"):
         assert run(definitions, instance, tick(definitions, instance, sensor)[0])
-    while poll_jobs(context, ["p"]).in_flight:
+    while poll_jobs(deployment, ["p"]).in_flight:
         pass
     control.clear_faults()
     assert run(definitions, instance, tick(definitions, instance, "collect_ended_jobs")[0])
@@ -264,4 +272,4 @@ def test_leftovers_roll_over_through_the_sensors_and_their_chunk_stays_green(
     for sensor in ("submit_due_chunks", "collect_ended_jobs", "publish_datasets"):
         assert run(definitions, instance, tick(definitions, instance, sensor)[0])
     assert materialized(instance, "results") == {"d"}
-    assert context.ledger.datasets.progress("p", "d").answered == 120
+    assert deployment.ledger.datasets.progress("p", "d").answered == 120

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.orchestration import build_definitions
 from bedrock_pipeline.queue import BedrockQueue
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.poll import poll_jobs
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline_tests.orchestration.test_definitions import evaluate, run, tick
 from bedrock_pipeline_tests.queue.test_queue import config, task
 
@@ -19,7 +19,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def test_a_queue_runs_through_the_sensors(context: Context, instance: dg.DagsterInstance) -> None:
+def test_a_queue_runs_through_the_sensors(deployment: Deployment, instance: dg.DagsterInstance) -> None:
     shown = config(name="q", batch_size=100)
     definitions = build_definitions([shown.pipeline()])
     # The enqueuing process is set to flush late, so that the sensor notices.
@@ -28,7 +28,7 @@ def test_a_queue_runs_through_the_sensors(context: Context, instance: dg.Dagster
         assert tick(definitions, instance, "flush_queue") == []
         queue.enqueue(task(99))
         [flush] = tick(definitions, instance, "flush_queue")
-        day = context.ledger.queues.today()
+        day = deployment.ledger.queues.today()
         assert (flush.job_name, flush.partition_key) == ("q_flush", day)
         assert tick(definitions, instance, "flush_queue") == [], "an offer is alive"
         assert run(definitions, instance, flush)
@@ -36,11 +36,11 @@ def test_a_queue_runs_through_the_sensors(context: Context, instance: dg.Dagster
         assert instance.get_dynamic_partitions("q_chunks") == [f"{day}--00000"]
         [submit] = tick(definitions, instance, "submit_due_chunks")
         assert run(definitions, instance, submit)
-        while poll_jobs(context, ["q"]).in_flight:
+        while poll_jobs(deployment, ["q"]).in_flight:
             pass
         [parse] = tick(definitions, instance, "collect_ended_jobs")
         assert run(definitions, instance, parse)
-        [job] = context.ledger.queues.jobs("q", 10)
+        [job] = deployment.ledger.queues.jobs("q", 10)
         assert not queue.get_job(job.chunk.chunk_id).final
         assert tick(definitions, instance, "flush_queue") == []
         assert queue.get_job(job.chunk.chunk_id).final, "the sensor has told"
@@ -51,7 +51,7 @@ def test_a_queue_runs_through_the_sensors(context: Context, instance: dg.Dagster
 
 
 def test_what_a_process_did_by_itself_is_mirrored_once(
-    context: Context, instance: dg.DagsterInstance
+    deployment: Deployment, instance: dg.DagsterInstance
 ) -> None:
     shown = config(name="q", batch_size=1000)
     definitions = build_definitions([shown.pipeline()])

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_pipeline.models import Question, family_of
-from bedrock_pipeline.records.encode import NotRenderableError, RequestTemplate
-from bedrock_pipeline.records.ids import record_id_of, wire_id
+from bedrock_pipeline.prepare.requests.prompt_template import Template, TemplateError
+from bedrock_pipeline.prepare.requests.request_template import NotRenderableError, RequestTemplate
 from bedrock_pipeline.records.keys import ChunkKey, KeyRuleError, check_dataset_key
-from bedrock_pipeline.records.template import Template, TemplateError
+from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 
 CLAUDE = family_of("us.anthropic.claude-3-haiku-20240307-v1:0")
 
