@@ -90,7 +90,7 @@ def running(
     """
     # Here, since Dagster takes a second to import.
     from bedrock_pipeline.orchestration.leftover_runs import end_leftover_runs
-    from bedrock_pipeline.orchestration.offers import end_offer
+    from bedrock_pipeline.orchestration.run_leases import release_run_lease
 
     with ExitStack() as parts:
         port = check_port(ui_port, "--port")
@@ -111,7 +111,7 @@ def running(
         with open_deployment(Settings.from_environment()) as deployment:
             deployment.ledger.migrate()
             for key in end_leftover_runs():
-                end_offer(deployment, key)
+                release_run_lease(deployment, key)
         _start_dagster(parts, home, module, port)
         yield Running(stack.endpoints, f"http://127.0.0.1:{port}")
 

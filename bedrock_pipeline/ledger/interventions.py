@@ -122,7 +122,7 @@ class Interventions:
         """
         changed = self._database.execute(
             """UPDATE bedrock_pipeline.chunks
-               SET epoch = epoch + 1, token = NULL, frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL,
+               SET fence = fence + 1, token = NULL, frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL,
                    status = CASE WHEN cancel_requested_at IS NULL THEN 'pending' ELSE 'stopped' END,
                    ended_at = CASE WHEN cancel_requested_at IS NOT NULL THEN bedrock_pipeline.now() END,
                    status_message = NULL, status_changed_at = bedrock_pipeline.now()
@@ -141,7 +141,7 @@ class Interventions:
         def work(connection: Connection) -> bool:
             adopted = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
-                   SET status = 'queued', status_changed_at = bedrock_pipeline.now(), epoch = epoch + 1,
+                   SET status = 'queued', status_changed_at = bedrock_pipeline.now(), fence = fence + 1,
                        job_arn = %(arn)s, submitted_at = bedrock_pipeline.now(), status_message = NULL,
                        frozen_request = coalesce(frozen_request, request), put_back_since = NULL, put_back_reason = NULL
                    WHERE chunk_id = %(chunk)s AND job_arn IS NULL AND ended_at IS NULL AND mode = 'batch'""",

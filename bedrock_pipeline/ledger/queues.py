@@ -172,8 +172,8 @@ class Queues:
                        INSERT INTO bedrock_pipeline.queue_jobs (chunk_id, queue)
                        SELECT chunk_id, pipeline FROM bedrock_pipeline.chunks WHERE chunk_id = ANY(%s)),
                    told AS (
-                       INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, epoch)
-                       SELECT pipeline, dataset, chunk_id, status, epoch FROM bedrock_pipeline.chunks
+                       INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, fence)
+                       SELECT pipeline, dataset, chunk_id, status, fence FROM bedrock_pipeline.chunks
                        WHERE chunk_id = ANY(%s) ORDER BY sequence)
                    SELECT pg_notify('bedrock_pipeline', id::text) FROM unnest(%s::uuid[]) AS id""",
                 ([chunk.chunk_id for chunk in placed],) * 3,
@@ -224,8 +224,8 @@ class Queues:
                            input_tokens = %(input)s, output_tokens = %(output)s
                        WHERE chunk_id = %(chunk)s AND final_at IS NULL RETURNING chunk_id),
                    told AS (
-                       INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, previous, epoch, job_arn)
-                       SELECT pipeline, dataset, chunk_id, 'final', status, epoch, job_arn
+                       INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, previous, fence, job_arn)
+                       SELECT pipeline, dataset, chunk_id, 'final', status, fence, job_arn
                        FROM bedrock_pipeline.chunks JOIN ended USING (chunk_id))
                    SELECT pg_notify('bedrock_pipeline', chunk_id::text) FROM ended""",
                 {

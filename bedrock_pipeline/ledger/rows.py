@@ -87,7 +87,7 @@ class ChunkRow(_Row):
     status: Status
     status_message: str | None
     cancel_requested_at: datetime | None
-    epoch: int
+    fence: int
     token: str | None
     frozen_request: dict[str, Any] | None
     attempts: int

@@ -1,7 +1,7 @@
 """Submitting: from a pending chunk to a job whose ARN is known, and what comes between.
 
 What belongs here: the statements of the submission protocol (`docs/submitting.md`). Each write carries the
-epoch that its writer was given, so that a process that was asleep changes nothing when it wakes.
+fencing token that its writer was given, so that a process that was asleep changes nothing when it wakes.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Intent:
     """The right to send one Create for a chunk, until the lease ends."""
 
     chunk: ChunkRow
-    epoch: int
+    fence: int
     token: str
     request: dict[str, Any]
 
@@ -146,7 +146,7 @@ class Submissions:
             assert deployment is not None  # the first migration makes it
             taken = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
-                   SET status = 'submitting', status_changed_at = bedrock_pipeline.now(), epoch = epoch + 1,
+                   SET status = 'submitting', status_changed_at = bedrock_pipeline.now(), fence = fence + 1,
                        intent_id = %(intent)s, lease_expires_at = bedrock_pipeline.now() + %(lease)s,
                        frozen_request = %(request)s, token = %(token)s, attempts = attempts + 1,
                        status_message = NULL
@@ -164,8 +164,8 @@ class Submissions:
 
         return self._database.transaction(work)
 
-    def record_accepted(self, chunk_id: UUID, epoch: int, job_arn: str) -> bool:
-        """Step 4: Bedrock has the job; False where the epoch is no longer ours."""
+    def record_accepted(self, chunk_id: UUID, fence: int, job_arn: str) -> bool:
+        """Step 4: Bedrock has the job; False where the fencing token is no longer ours."""
 
         def work(connection: Connection) -> bool:
             lock_group(connection, chunk_id)
@@ -173,9 +173,9 @@ class Submissions:
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'queued', status_changed_at = bedrock_pipeline.now(), job_arn = %(arn)s,
                        submitted_at = bedrock_pipeline.now(), put_back_since = NULL, put_back_reason = NULL
-                   WHERE chunk_id = %(chunk)s AND epoch = %(epoch)s
+                   WHERE chunk_id = %(chunk)s AND fence = %(fence)s
                      AND status IN ('submitting', 'unclear', 'blocked')""",
-                {"arn": job_arn, "chunk": chunk_id, "epoch": epoch},
+                {"arn": job_arn, "chunk": chunk_id, "fence": fence},
             )
             if recorded.rowcount == 1:
                 end_hold(connection, chunk_id)
@@ -191,7 +191,7 @@ class Submissions:
     def put_back(
         self,
         chunk_id: UUID,
-        epoch: int,
+        fence: int,
         *,
         reason: str,
         wait: Callable[[int], timedelta],
@@ -202,7 +202,7 @@ class Submissions:
 
         Args:
             chunk_id: the chunk.
-            epoch: the writer's epoch.
+            fence: the writer's fencing token.
             reason: one sentence for a person.
             wait: from the number of refusals in a row (from 1) to the wait.
             hold_group: whether the reason concerns all chunks of the quota group, which then wait together.
@@ -210,13 +210,13 @@ class Submissions:
 
         Returns:
             What became of the chunk: put back; given up (failed); cancelled, as somebody wished meanwhile; or
-            lost, where the epoch is no longer ours.
+            lost, where the fencing token is no longer ours.
         """
 
         def work(connection: Connection) -> PutBackResult:
             group = lock_group(connection, chunk_id)
             chunk = _locked(connection, chunk_id)
-            if group is None or chunk is None or chunk.row.epoch != epoch or chunk.row.status not in _OPEN:
+            if group is None or chunk is None or chunk.row.fence != fence or chunk.row.status not in _OPEN:
                 return "lost"
             delay = hold(connection, group, reason, wait) if hold_group else wait(chunk.row.attempts)
             result = after_refusal(connection, chunk.row, give_up_after)
@@ -230,31 +230,31 @@ class Submissions:
 
         return self._database.transaction(work)
 
-    def refuse(self, chunk_id: UUID, epoch: int, *, reason: str) -> bool:
+    def refuse(self, chunk_id: UUID, fence: int, *, reason: str) -> bool:
         """A definite no that a person must cure: the chunk has failed without a job; or ended, if it was cancelled."""
         return self._move(
             chunk_id,
-            epoch,
+            fence,
             """status = CASE WHEN cancel_requested_at IS NULL THEN 'failed' ELSE 'stopped' END,
                ended_at = bedrock_pipeline.now(), status_message = %(reason)s,
                put_back_since = NULL, put_back_reason = NULL""",
             reason,
         )
 
-    def mark_unclear(self, chunk_id: UUID, epoch: int, *, reason: str) -> bool:
+    def mark_unclear(self, chunk_id: UUID, fence: int, *, reason: str) -> bool:
         """Step 5: nobody knows whether a job exists; the slot is kept."""
-        return self._move(chunk_id, epoch, "status = 'unclear', status_message = %(reason)s", reason)
+        return self._move(chunk_id, fence, "status = 'unclear', status_message = %(reason)s", reason)
 
-    def block(self, chunk_id: UUID, epoch: int, *, reason: str) -> bool:
+    def block(self, chunk_id: UUID, fence: int, *, reason: str) -> bool:
         """Step 6: only a person can say what happened; the slot is kept."""
-        return self._move(chunk_id, epoch, "status = 'blocked', status_message = %(reason)s", reason)
+        return self._move(chunk_id, fence, "status = 'blocked', status_message = %(reason)s", reason)
 
-    def _move(self, chunk_id: UUID, epoch: int, changes: LiteralString, reason: str) -> bool:
+    def _move(self, chunk_id: UUID, fence: int, changes: LiteralString, reason: str) -> bool:
         statement = sql.SQL(
             """UPDATE bedrock_pipeline.chunks SET {}, status_changed_at = bedrock_pipeline.now()
-               WHERE chunk_id = %(chunk)s AND epoch = %(epoch)s AND status IN ('submitting', 'unclear')"""
+               WHERE chunk_id = %(chunk)s AND fence = %(fence)s AND status IN ('submitting', 'unclear')"""
         ).format(sql.SQL(changes))
-        return self._database.execute(statement, {"chunk": chunk_id, "epoch": epoch, "reason": reason}) == 1
+        return self._database.execute(statement, {"chunk": chunk_id, "fence": fence, "reason": reason}) == 1
 
     def to_reconcile(self, pipelines: list[str], settling: timedelta, limit: int) -> list[ChunkRow]:
         """Submissions whose outcome is unknown and whose lease and settling time are over."""
@@ -268,9 +268,9 @@ class Submissions:
         return [ChunkRow.of(row) for row in rows]
 
     def intend_again(
-        self, chunk_id: UUID, epoch: int, intent_id: UUID, *, settling: timedelta, lease: timedelta
+        self, chunk_id: UUID, fence: int, intent_id: UUID, *, settling: timedelta, lease: timedelta
     ) -> Intent | None:
-        """Step 6: List showed no job: send the same request with the same token again, under a new epoch.
+        """Step 6: List showed no job: send the same request with the same token again, under a new fencing token.
 
         Returns:
             The intent; None where another process was quicker or the settling time is not over.
@@ -279,17 +279,17 @@ class Submissions:
         def work(connection: Connection) -> Intent | None:
             row = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
-                   SET status = 'submitting', status_changed_at = bedrock_pipeline.now(), epoch = epoch + 1,
+                   SET status = 'submitting', status_changed_at = bedrock_pipeline.now(), fence = fence + 1,
                        intent_id = %(intent)s, lease_expires_at = bedrock_pipeline.now() + %(lease)s,
                        attempts = attempts + 1
-                   WHERE chunk_id = %(chunk)s AND epoch = %(epoch)s AND status IN ('submitting', 'unclear')
+                   WHERE chunk_id = %(chunk)s AND fence = %(fence)s AND status IN ('submitting', 'unclear')
                      AND lease_expires_at + %(settling)s <= bedrock_pipeline.now()
                    RETURNING *""",
                 {
                     "intent": intent_id,
                     "lease": lease,
                     "chunk": chunk_id,
-                    "epoch": epoch,
+                    "fence": fence,
                     "settling": settling,
                 },
             ).fetchone()
@@ -347,4 +347,4 @@ def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow 
 def _intent(chunk: ChunkRow) -> Intent:
     assert chunk.token is not None  # the constraint intent_is_whole
     assert chunk.frozen_request is not None
-    return Intent(chunk, chunk.epoch, chunk.token, chunk.frozen_request)
+    return Intent(chunk, chunk.fence, chunk.token, chunk.frozen_request)

@@ -13,7 +13,7 @@ def submitted(connection: Connection, row: DatasetRow) -> bool:
     The rows stay locked to the end of the transaction, so that no submission begins in between.
     """
     statuses = connection.execute(
-        """SELECT status <> 'pending' OR (mode = 'on-demand' AND epoch > 0) AS begun FROM bedrock_pipeline.chunks
+        """SELECT status <> 'pending' OR (mode = 'on-demand' AND fence > 0) AS begun FROM bedrock_pipeline.chunks
            WHERE pipeline = %s AND dataset = %s AND dataset_version = %s FOR UPDATE""",
         (row.pipeline, row.dataset, row.version),
     ).fetchall()

@@ -13,10 +13,10 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
-from bedrock_pipeline.orchestration.offers import kept_offer
 from bedrock_pipeline.orchestration.partitions import register
 from bedrock_pipeline.orchestration.red import PASSING, red
 from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline.orchestration.run_leases import run_lease
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
@@ -100,7 +100,7 @@ def _flushed_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> dg.MaterializeResult[None]:
         day = context.partition_key
-        with deployment.open() as opened, kept_offer(opened, "flush", pipeline.name, day), red():
+        with deployment.open() as opened, run_lease(opened, "flush", pipeline.name, day), red():
             flushed = list(flush_queue(opened, pipeline, wait=False))
         chunks = [chunk for one in flushed for chunk in one.chunks]
         days = {one.dataset for one in flushed}
@@ -126,7 +126,7 @@ def _submitted_jobs(pipeline: Pipeline) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> Iterator[dg.Output[None]]:
         key = context.partition_key
-        with deployment.open() as opened, kept_offer(opened, "submit", pipeline.name, key), red():
+        with deployment.open() as opened, run_lease(opened, "submit", pipeline.name, key), red():
             outcome = submit_chunk(opened, pipeline.name, key)
             chunk = opened.ledger.chunks.by_key(pipeline.name, key)
             region = opened.settings.region
@@ -165,7 +165,7 @@ def _parsed_results(pipeline: Pipeline) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> dg.MaterializeResult[None]:
         key = context.partition_key
-        with deployment.open() as opened, kept_offer(opened, "parse", pipeline.name, key), red():
+        with deployment.open() as opened, run_lease(opened, "parse", pipeline.name, key), red():
             report = collect_chunk(opened, pipeline, key)
         for discrepancy in report.discrepancies:
             context.log.warning("%s: %s", key, discrepancy)
@@ -190,7 +190,7 @@ def _results(pipeline: Pipeline) -> dg.AssetsDefinition:
     )
     def results(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.Output[None]:
         dataset = context.partition_key
-        with deployment.open() as opened, kept_offer(opened, "publish", pipeline.name, dataset), red():
+        with deployment.open() as opened, run_lease(opened, "publish", pipeline.name, dataset), red():
             published = publish_dataset(opened, pipeline, dataset)
         return dg.Output(
             None, metadata=metadata.of_publication(published), data_version=dg.DataVersion(published.version)
@@ -207,7 +207,7 @@ def _lineage(names: Names, upstream: str) -> dg.AssetDep:
 @contextmanager
 def _launching(opened: Deployment, pipeline: str, dataset: str) -> Iterator[None]:
     """An error that a person must cure ends the wish to launch; another leaves it."""
-    with kept_offer(opened, "prepare", pipeline, dataset), red():
+    with run_lease(opened, "prepare", pipeline, dataset), red():
         try:
             yield
         except PASSING:

@@ -8,10 +8,10 @@ import dagster as dg
 from bedrock_pipeline.collect.start_retry_round import roll_over
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import Names
-from bedrock_pipeline.orchestration.offers import kept_offer
 from bedrock_pipeline.orchestration.partitions import register
 from bedrock_pipeline.orchestration.red import red
 from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline.orchestration.run_leases import run_lease
 from bedrock_pipeline.pipeline import Pipeline
 
 
@@ -26,7 +26,7 @@ def next_round_job(pipeline: Pipeline, tags: dict[str, str]) -> dg.JobDefinition
     )
     def roll_over_leftovers(context: dg.OpExecutionContext, deployment: DeploymentResource) -> None:
         dataset = context.partition_key
-        with deployment.open() as opened, kept_offer(opened, "next_round", pipeline.name, dataset), red():
+        with deployment.open() as opened, run_lease(opened, "next_round", pipeline.name, dataset), red():
             report = roll_over(opened, pipeline, dataset)
         register(context.instance, names, chunks=[chunk.chunk_key for chunk in report.chunks])
         if report.held:

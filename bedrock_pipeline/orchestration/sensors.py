@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 import dagster as dg
 
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.ledger.offers import Kind
+from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.mirror import mirrored
 from bedrock_pipeline.orchestration.names import Names
-from bedrock_pipeline.orchestration.offers import WAITING, run_key
 from bedrock_pipeline.orchestration.partitions import register
 from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline.orchestration.run_leases import WAITING, run_key
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.queue.flush_queue import due_to_flush
 from bedrock_pipeline.queue.job_results import settle_jobs
@@ -155,12 +155,12 @@ def _ask(
     subjects: Sequence[tuple[str, str]],
     nothing: str,
 ) -> dg.SensorResult | dg.SkipReason:
-    """Runs for the subjects that no live offer covers, their partitions registered first."""
+    """Runs for the subjects that no live run lease covers, their partitions registered first."""
     if not subjects:
         return dg.SkipReason(nothing)
     _register(context.instance, kind, subjects)
-    offers = opened.ledger.offers.make(kind, subjects, WAITING)
-    if not offers:
+    run_leases = opened.ledger.run_leases.acquire(kind, subjects, WAITING)
+    if not run_leases:
         return dg.SkipReason(f"{len(subjects)} runs are on their way already.")
     return dg.SensorResult(
         run_requests=[
@@ -169,7 +169,7 @@ def _ask(
                 job_name=Names(pipeline).job(kind),
                 partition_key=key,
             )
-            for (pipeline, key), number in offers.items()
+            for (pipeline, key), number in run_leases.items()
         ]
     )
 

@@ -81,7 +81,7 @@ def answer_chunk(
         return claim
     positions = [position for position in range(chunk.records) if position not in claim.answered]
     calls = iter(zip(positions, lines_at(input_lines(deployment, chunk), positions), strict=True))
-    asker = _Asker(deployment, chunk, claim.epoch, lease, chance, sleep)
+    asker = _Asker(deployment, chunk, claim.fence, lease, chance, sleep)
     with ThreadPoolExecutor(deployment.settings.on_demand_concurrency, thread_name_prefix="call") as pool:
         while wave := dict(islice(calls, deployment.settings.on_demand_concurrency)):
             if unanswered := asker.wave(wave, pool):
@@ -93,7 +93,7 @@ def answer_chunk(
 class _Asker:
     deployment: Deployment
     chunk: ChunkRow
-    epoch: int
+    fence: int
     lease: timedelta
     chance: random.Random
     sleep: Callable[[float], None]
@@ -108,7 +108,7 @@ class _Asker:
         number, left = uuid4(), dict(lines)
         for attempt in range(1, _TRIES + 1):
             wait = calls.begin(
-                chunk_id, self.epoch, list(left), wave=number, lease=self.lease, apart=settings.calls_apart
+                chunk_id, self.fence, list(left), wave=number, lease=self.lease, apart=settings.calls_apart
             )
             if wait is None:
                 return self._lost()
@@ -116,10 +116,10 @@ class _Asker:
             replies = dict(zip(left, pool.map(self._ask, left.values()), strict=True))
             answers = [(position, reply.line) for position, reply in replies.items() if reply.line]
             succeeded = sum(reply.succeeded for reply in replies.values())
-            if answers and not calls.record(chunk_id, self.epoch, answers, succeeded=succeeded):
+            if answers and not calls.record(chunk_id, self.fence, answers, succeeded=succeeded):
                 return self._lost()
             if refused := next((reply.refused for reply in replies.values() if reply.refused), None):
-                calls.refuse(chunk_id, self.epoch, reason=refused)
+                calls.refuse(chunk_id, self.fence, reason=refused)
                 return CallsRefused(refused)
             left = {position: left[position] for position, reply in replies.items() if reply.busy}
             if not left:
@@ -140,7 +140,7 @@ class _Asker:
         settings = self.deployment.settings
         wait = delay(self.chunk.attempts + 1, settings.throttle_backoff, self.chance)
         self.deployment.ledger.calls.put_back(
-            self.chunk.chunk_id, self.epoch, reason=reason, wait=wait, give_up_after=settings.give_up_after
+            self.chunk.chunk_id, self.fence, reason=reason, wait=wait, give_up_after=settings.give_up_after
         )
         now = self.deployment.ledger.chunks.by_key(self.chunk.pipeline, self.chunk.chunk_key)
         return NotNow(reason, now.next_attempt_at)

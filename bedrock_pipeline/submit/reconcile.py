@@ -72,7 +72,7 @@ def _settle_chunk(
     deadline = clocks.monotonic() + deployment.settings.lease_s
     intent = deployment.ledger.submissions.intend_again(
         chunk.chunk_id,
-        chunk.epoch,
+        chunk.fence,
         uuid4(),
         settling=deployment.settings.settling,
         lease=deployment.settings.lease,

@@ -121,7 +121,7 @@ def create_job(
     if skew := _skew(found.server_time, clocks.now()):
         return _put_back(deployment, intent, skew, chance, hold_group=True)
     if problem:
-        deployment.ledger.submissions.refuse(chunk.chunk_id, intent.epoch, reason=problem)
+        deployment.ledger.submissions.refuse(chunk.chunk_id, intent.fence, reason=problem)
         raise _refused(chunk.chunk_key, problem)
     try:
         job_arn = deployment.jobs.create(intent.request, intent.token, deadline=deadline)
@@ -142,13 +142,13 @@ def settle(deployment: Deployment, intent: Intent, jobs: list[JobSummary]) -> Ou
     if len(jobs) == 1 and len(ours) == 1:
         return _record(deployment, intent, jobs[0].arn)
     reason = f"jobs of this name that may be the chunk's: {', '.join(job.arn for job in jobs)}"
-    deployment.ledger.submissions.block(intent.chunk.chunk_id, intent.epoch, reason=reason)
+    deployment.ledger.submissions.block(intent.chunk.chunk_id, intent.fence, reason=reason)
     raise _blocked(intent.chunk.chunk_key, reason)
 
 
 def _record(deployment: Deployment, intent: Intent, job_arn: str) -> Outcome:
     chunk = intent.chunk
-    if not deployment.ledger.submissions.record_accepted(chunk.chunk_id, intent.epoch, job_arn):
+    if not deployment.ledger.submissions.record_accepted(chunk.chunk_id, intent.fence, job_arn):
         return NotNow(f"Another process has taken chunk {chunk.chunk_key} over meanwhile.")
     now = deployment.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
     if now.cancel_requested_at:
@@ -161,13 +161,13 @@ def _after_error(deployment: Deployment, intent: Intent, verdict: Verdict, chanc
     if verdict.meaning in ("throttled", "broken"):
         return _put_back(deployment, intent, str(verdict), chance, hold_group=verdict.code != "LeaseOver")
     if verdict.meaning == "refused":
-        submissions.refuse(chunk.chunk_id, intent.epoch, reason=str(verdict))
+        submissions.refuse(chunk.chunk_id, intent.fence, reason=str(verdict))
         raise _refused(chunk.chunk_key, str(verdict))
     if verdict.code == "ConflictException":
         # The token belongs to a request that is not this one, and List showed no job of the name.
-        submissions.block(chunk.chunk_id, intent.epoch, reason=str(verdict))
+        submissions.block(chunk.chunk_id, intent.fence, reason=str(verdict))
         raise _blocked(chunk.chunk_key, str(verdict))
-    submissions.mark_unclear(chunk.chunk_id, intent.epoch, reason=str(verdict))
+    submissions.mark_unclear(chunk.chunk_id, intent.fence, reason=str(verdict))
     return Unclear(
         f"It is not known whether Bedrock accepted the job ({verdict}); it is looked up with List."
     )
@@ -179,7 +179,7 @@ def _put_back(
     chunk, settings = intent.chunk, deployment.settings
     result = deployment.ledger.submissions.put_back(
         chunk.chunk_id,
-        intent.epoch,
+        intent.fence,
         reason=reason,
         wait=lambda refusals: delay(refusals, settings.throttle_backoff, chance),
         hold_group=hold_group,

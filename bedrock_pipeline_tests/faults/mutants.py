@@ -44,7 +44,7 @@ MUTANTS = (
         "the fence",
         "bedrock_pipeline/ledger/submissions.py",
         {
-            "WHERE chunk_id = %(chunk)s AND epoch = %(epoch)s\n                     AND status IN ('submitting', 'unclear', 'blocked')": "WHERE chunk_id = %(chunk)s\n                     AND status IN ('submitting', 'unclear', 'blocked')"
+            "WHERE chunk_id = %(chunk)s AND fence = %(fence)s\n                     AND status IN ('submitting', 'unclear', 'blocked')": "WHERE chunk_id = %(chunk)s\n                     AND status IN ('submitting', 'unclear', 'blocked')"
         },
         f"{_LEDGER}::test_the_token_stays_when_sent_again_and_a_sleeper_changes_nothing",
     ),

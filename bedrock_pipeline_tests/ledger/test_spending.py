@@ -87,7 +87,7 @@ def run(ledger: Ledger, chunk_id: UUID, cost: str | None, tokens: tuple[int, int
     intent = intend(ledger, chunk_id)
     assert isinstance(intent, Intent)
     arn = f"arn:{next(_NAMES)}"
-    assert ledger.submissions.record_accepted(chunk_id, intent.epoch, arn)
+    assert ledger.submissions.record_accepted(chunk_id, intent.fence, arn)
     ledger.jobs.observe([Observation(arn, "completed", None, 100, 100, 100, 0)])
     usd = Decimal(cost) if cost else None
     assert ledger.chunks.record_collected(
@@ -190,7 +190,7 @@ def test_a_chunk_that_was_put_back_keeps_its_place_and_one_that_ended_unsent_giv
     assert (
         ledger.submissions.put_back(
             chunks[0],
-            first.epoch,
+            first.fence,
             reason="throttled",
             wait=lambda _: timedelta(0),
             hold_group=False,
@@ -201,7 +201,7 @@ def test_a_chunk_that_was_put_back_keeps_its_place_and_one_that_ended_unsent_giv
     assert due(ledger) == {chunks[0]}
     assert isinstance(intend(ledger, chunks[2]), NotNow)
     assert isinstance(intend(ledger, chunks[0]), Intent)
-    assert ledger.submissions.refuse(chunks[1], second.epoch, reason="denied")
+    assert ledger.submissions.refuse(chunks[1], second.fence, reason="denied")
     assert isinstance(intend(ledger, chunks[2]), Intent)
 
 

@@ -58,7 +58,7 @@ def intend(ledger: Ledger, chunk_id: UUID) -> Intent | NotNow:
 def put_back(ledger: Ledger, intent: Intent, delay: timedelta, *, hold_group: bool = False) -> str:
     return ledger.submissions.put_back(
         intent.chunk.chunk_id,
-        intent.epoch,
+        intent.fence,
         reason="throttled",
         wait=lambda refusals: delay * refusals,
         hold_group=hold_group,
@@ -102,26 +102,26 @@ def test_the_same_intent_is_recognised_after_a_lost_acknowledgement(ledger: Ledg
     again = ledger.submissions.intend(chunk_id, intent_id, request=REQUEST, lease=LEASE)
     assert isinstance(once, Intent)
     assert isinstance(again, Intent)
-    assert (once.epoch, once.token) == (again.epoch, again.token)
+    assert (once.fence, once.token) == (again.fence, again.token)
 
 
 def test_the_token_stays_when_sent_again_and_a_sleeper_changes_nothing(ledger: Ledger) -> None:
     [chunk_id] = enter(ledger, 1)
     sleeper = intend(ledger, chunk_id)
     assert isinstance(sleeper, Intent)
-    assert ledger.submissions.mark_unclear(chunk_id, sleeper.epoch, reason="timeout")
+    assert ledger.submissions.mark_unclear(chunk_id, sleeper.fence, reason="timeout")
     settling = timedelta(minutes=20)
     assert ledger.submissions.to_reconcile(["p"], settling, 10) == []
     move_clock(ledger, LEASE + settling)
     [found] = ledger.submissions.to_reconcile(["p"], settling, 10)
-    again = ledger.submissions.intend_again(chunk_id, found.epoch, uuid4(), settling=settling, lease=LEASE)
+    again = ledger.submissions.intend_again(chunk_id, found.fence, uuid4(), settling=settling, lease=LEASE)
     assert again is not None
     assert again.token == sleeper.token
-    assert again.epoch == sleeper.epoch + 1
+    assert again.fence == sleeper.fence + 1
     assert put_back(ledger, sleeper, LEASE) == "lost"
-    assert not ledger.submissions.record_accepted(chunk_id, sleeper.epoch, "arn:late")
-    assert ledger.submissions.record_accepted(chunk_id, again.epoch, "arn:1")
-    assert ledger.submissions.record_accepted(chunk_id, again.epoch, "arn:1"), "recording twice is recognised"
+    assert not ledger.submissions.record_accepted(chunk_id, sleeper.fence, "arn:late")
+    assert ledger.submissions.record_accepted(chunk_id, again.fence, "arn:1")
+    assert ledger.submissions.record_accepted(chunk_id, again.fence, "arn:1"), "recording twice is recognised"
 
 
 def test_a_put_back_chunk_frees_its_slot_and_waits(ledger: Ledger) -> None:
@@ -144,7 +144,7 @@ def test_a_refused_chunk_waits_for_a_person_and_can_be_retried(ledger: Ledger) -
     [chunk_id] = enter(ledger, 1)
     taken = intend(ledger, chunk_id)
     assert isinstance(taken, Intent)
-    assert ledger.submissions.refuse(chunk_id, taken.epoch, reason="ValidationException")
+    assert ledger.submissions.refuse(chunk_id, taken.fence, reason="ValidationException")
     assert ledger.chunks.to_collect(["p"], 10) == []
     assert ledger.submissions.due(["p"], 10) == []
     assert ledger.interventions.retry_refused("p", "d") == 1
@@ -154,7 +154,7 @@ def test_a_refused_chunk_waits_for_a_person_and_can_be_retried(ledger: Ledger) -
 def accepted(ledger: Ledger, chunk_id: UUID, arn: str) -> None:
     taken = intend(ledger, chunk_id)
     assert isinstance(taken, Intent)
-    assert ledger.submissions.record_accepted(chunk_id, taken.epoch, arn)
+    assert ledger.submissions.record_accepted(chunk_id, taken.fence, arn)
 
 
 def seen(arn: str, status: str, processed: int | None = None) -> Observation:
@@ -271,7 +271,7 @@ def test_after_a_hold_one_chunk_tries_and_it_is_the_one_that_waits_longest(ledge
     assert "throttled" in refused.reason
     move_clock(ledger, LEASE)  # whoever tries may have died
     taken(ledger, third)
-    assert ledger.submissions.record_accepted(second, probe.epoch, "arn:1")
+    assert ledger.submissions.record_accepted(second, probe.fence, "arn:1")
     taken(ledger, first)
 
 
@@ -279,7 +279,7 @@ def test_a_refusal_after_a_wish_to_cancel_ends_the_chunk(ledger: Ledger) -> None
     [chunk_id] = enter(ledger, 1)
     intent = taken(ledger, chunk_id)
     ledger.interventions.cancel("p", "d")
-    assert ledger.submissions.refuse(chunk_id, intent.epoch, reason="denied")
+    assert ledger.submissions.refuse(chunk_id, intent.fence, reason="denied")
     assert [chunk.status for chunk in ledger.chunks.to_collect(["p"], 9)] == ["stopped"]
 
 
@@ -302,7 +302,7 @@ def test_a_wish_to_cancel_is_obeyed_at_the_next_safe_point(ledger: Ledger) -> No
     accepted(ledger, flying, "arn:1")
     other = intend(ledger, refused)
     assert isinstance(other, Intent)
-    ledger.submissions.refuse(refused, other.epoch, reason="no")
+    ledger.submissions.refuse(refused, other.fence, reason="no")
     statuses = {chunk.chunk_id: chunk.status for chunk in ledger.interventions.cancel("p", "d")}
     assert statuses == {waiting: "stopped", submitting: "submitting", flying: "queued", refused: "stopped"}
     assert {chunk.chunk_id for chunk in ledger.interventions.cancel("p", "d")} == {submitting, flying}
@@ -337,7 +337,7 @@ def test_a_blocked_chunk_is_resolved_by_a_person(ledger: Ledger) -> None:
     for chunk_id in (first, second):
         taken = intend(ledger, chunk_id)
         assert isinstance(taken, Intent)
-        assert ledger.submissions.block(chunk_id, taken.epoch, reason="two jobs")
+        assert ledger.submissions.block(chunk_id, taken.fence, reason="two jobs")
     assert ledger.interventions.adopt(first, "arn:1")
     ledger.interventions.resolve_without_job(second)
     with pytest.raises(NotBlockedError):

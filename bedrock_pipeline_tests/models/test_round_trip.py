@@ -31,7 +31,7 @@ SCHEMA = AnswerSchema(
 
 @dataclass(frozen=True)
 class Case:
-    """A family under one of its model's names, and what it offers beside text.
+    """A family under one of its model's names, and what it run leases beside text.
 
     Attributes:
         tells: whether its answers tell their tokens.

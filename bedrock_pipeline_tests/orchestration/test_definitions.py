@@ -121,7 +121,7 @@ def test_a_dataset_runs_through_the_sensors(
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
     [launch] = tick(definitions, instance, "launch_datasets")
     assert launch.run_key == "prepare:p:d:1"
-    assert tick(definitions, instance, "launch_datasets") == [], "an offer is alive"
+    assert tick(definitions, instance, "launch_datasets") == [], "an lease is alive"
     assert run(definitions, instance, launch)
     assert instance.get_dynamic_partitions("p_chunks") == [CHUNK]
     [submit] = tick(definitions, instance, "submit_due_chunks")

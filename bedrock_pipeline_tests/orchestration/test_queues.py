@@ -30,7 +30,7 @@ def test_a_queue_runs_through_the_sensors(deployment: Deployment, instance: dg.D
         [flush] = tick(definitions, instance, "flush_queue")
         day = deployment.ledger.queues.today()
         assert (flush.job_name, flush.partition_key) == ("q_flush", day)
-        assert tick(definitions, instance, "flush_queue") == [], "an offer is alive"
+        assert tick(definitions, instance, "flush_queue") == [], "an lease is alive"
         assert run(definitions, instance, flush)
         assert queue.get_queue_size() == 0
         assert instance.get_dynamic_partitions("q_chunks") == [f"{day}--00000"]

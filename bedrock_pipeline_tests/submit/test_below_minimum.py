@@ -166,18 +166,18 @@ def test_after_a_crash_only_the_calls_in_flight_are_repeated_and_counted(
         wave = uuid4()
         for _ in range(2):  # a commit whose acknowledgement was lost counts once
             waited = deployment.ledger.calls.begin(
-                chunk.chunk_id, claim.epoch, positions, wave=wave, lease=lease, apart=apart
+                chunk.chunk_id, claim.fence, positions, wave=wave, lease=lease, apart=apart
             )
             assert waited is not None
         if positions[0] == 0:
             lines = [(n, b'{"recordId":"r%d","modelOutput":{"content":[]}}\n' % n) for n in positions]
-            assert deployment.ledger.calls.record(chunk.chunk_id, claim.epoch, lines, succeeded=8)
+            assert deployment.ledger.calls.record(chunk.chunk_id, claim.fence, lines, succeeded=8)
     assert isinstance(submit_chunk(deployment, "p", key), NotNow), "somebody asks"
     move_clock(deployment, 3600)
     outcome = submit_chunk(deployment, "p", key)
     assert isinstance(outcome, Answered)
     assert (outcome.calls, outcome.repeated) == (FEW - 8, 8)
-    assert not deployment.ledger.calls.record(chunk.chunk_id, claim.epoch, [(9, b"late")], succeeded=1), (
+    assert not deployment.ledger.calls.record(chunk.chunk_id, claim.fence, [(9, b"late")], succeeded=1), (
         "who slept changes nothing"
     )
 
@@ -263,10 +263,10 @@ def test_what_was_answered_before_a_cancellation_is_kept(deployment: Deployment,
     claim = deployment.ledger.calls.claim(chunk.chunk_id, timedelta(minutes=2))
     assert isinstance(claim, Claim)
     deployment.ledger.calls.begin(
-        chunk.chunk_id, claim.epoch, [0], wave=uuid4(), lease=timedelta(0), apart=timedelta(0)
+        chunk.chunk_id, claim.fence, [0], wave=uuid4(), lease=timedelta(0), apart=timedelta(0)
     )
     line = b'{"recordId":"r0","modelOutput":{"content":[{"type":"text","text":"kept"}]}}\n'
-    assert deployment.ledger.calls.record(chunk.chunk_id, claim.epoch, [(0, line)], succeeded=1)
+    assert deployment.ledger.calls.record(chunk.chunk_id, claim.fence, [(0, line)], succeeded=1)
     deployment.ledger.interventions.cancel("p", "d")
     rows = finish(deployment, one)
     assert Counter(row["error_code"] for row in rows) == {None: 1, "cancelled": FEW - 1}

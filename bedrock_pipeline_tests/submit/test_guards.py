@@ -101,19 +101,19 @@ def test_an_unclear_submission_is_left_alone_until_list_can_be_believed(
     deployment: Deployment, intent: Intent
 ) -> None:
     submissions, chunk_id = deployment.ledger.submissions, intent.chunk.chunk_id
-    submissions.mark_unclear(chunk_id, intent.epoch, reason="the answer was lost")
+    submissions.mark_unclear(chunk_id, intent.fence, reason="the answer was lost")
     settling, lease = timedelta(minutes=20), timedelta(seconds=60)
 
-    def offered_after(waited: timedelta) -> tuple[int, bool]:
+    def acquired_after(waited: timedelta) -> tuple[int, bool]:
         deployment.ledger.database.execute(
             "UPDATE bedrock_pipeline.deployment SET clock_offset = %s", (waited,)
         )
-        offered = len(submissions.to_reconcile(["p"], settling, 10))
-        taken = submissions.intend_again(chunk_id, intent.epoch, uuid4(), settling=settling, lease=lease)
-        return offered, taken is not None
+        acquired = len(submissions.to_reconcile(["p"], settling, 10))
+        taken = submissions.intend_again(chunk_id, intent.fence, uuid4(), settling=settling, lease=lease)
+        return acquired, taken is not None
 
-    assert offered_after(lease + settling - timedelta(seconds=30)) == (0, False)
-    assert offered_after(lease + settling + timedelta(seconds=1)) == (1, True)
+    assert acquired_after(lease + settling - timedelta(seconds=30)) == (0, False)
+    assert acquired_after(lease + settling + timedelta(seconds=1)) == (1, True)
 
 
 def test_a_create_is_signed_with_version_4_even_where_a_bearer_token_is_set(

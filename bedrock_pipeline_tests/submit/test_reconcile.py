@@ -118,7 +118,7 @@ def test_a_job_that_bedrock_does_not_know_is_reported_and_one_that_cannot_be_ask
     )
     assert isinstance(taken, Intent)
     arn = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/aaaaaaaaaaaa"
-    assert deployment.ledger.submissions.record_accepted(chunk.chunk_id, taken.epoch, arn)
+    assert deployment.ledger.submissions.record_accepted(chunk.chunk_id, taken.fence, arn)
     assert sweep_account(deployment, ["p"]).unknown_to_bedrock == [arn]
     control = Control(stack_endpoints.bedrock_endpoint_url)
     control.add_fault("error", operation="GetModelInvocationJob", error="AccessDeniedException")

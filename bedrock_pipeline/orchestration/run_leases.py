@@ -1,6 +1,6 @@
-"""A run that keeps its offer alive while it works.
+"""A run that renews its lease while it works.
 
-What belongs here: the heartbeat. What an offer is stands in `ledger.offers`.
+What belongs here: the heartbeat. What a run lease is stands in `ledger.run_leases`.
 """
 
 import logging
@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import cast
 
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.ledger.offers import Kind
+from bedrock_pipeline.ledger.run_leases import Kind
 
 _LOG = logging.getLogger(__name__)
 #: How long a run may wait in Dagster's queue before it is asked for again.
@@ -21,24 +21,24 @@ _BEAT_SECONDS = 15.0
 
 
 @contextmanager
-def kept_offer(deployment: Deployment, kind: Kind, pipeline: str, subject: str) -> Iterator[None]:
+def run_lease(deployment: Deployment, kind: Kind, pipeline: str, subject: str) -> Iterator[None]:
     """No other run is asked for while the block runs.
 
     Afterwards one may be at once, if there is still something to do; after an error only when a minute is over.
     """
-    offers = deployment.ledger.offers
+    run_leases = deployment.ledger.run_leases
     done = threading.Event()
 
     def beat() -> None:
         while not done.wait(_BEAT_SECONDS):
             try:
-                offers.prolong(kind, pipeline, subject, _ALIVE)
+                run_leases.renew(kind, pipeline, subject, _ALIVE)
             except Exception:
                 # A run too many may be asked for, which finds its work taken; the next beat tries again.
-                _LOG.warning("the offer of %s could not be prolonged", subject, exc_info=True)
+                _LOG.warning("the lease of %s could not be renewed", subject, exc_info=True)
 
-    offers.prolong(kind, pipeline, subject, _ALIVE)
-    thread = threading.Thread(target=beat, name="offer", daemon=True)
+    run_leases.renew(kind, pipeline, subject, _ALIVE)
+    thread = threading.Thread(target=beat, name="lease", daemon=True)
     thread.start()
     finished = False
     try:
@@ -48,15 +48,15 @@ def kept_offer(deployment: Deployment, kind: Kind, pipeline: str, subject: str) 
         done.set()
         thread.join()
         if finished:
-            offers.end(kind, pipeline, subject)
+            run_leases.release(kind, pipeline, subject)
 
 
 def run_key(kind: Kind, pipeline: str, subject: str, number: int) -> str:
-    """The run key of an offer: Dagster runs each key once, so the number makes a new offer a new run."""
+    """The run key of a lease: Dagster runs each key once, so the number makes a new lease a new run."""
     return f"{kind}:{pipeline}:{subject}:{number}"
 
 
-def end_offer(deployment: Deployment, key: str) -> None:
+def release_run_lease(deployment: Deployment, key: str) -> None:
     """The run of this key has died: what it was for may be asked for at once."""
     kind, pipeline, subject, _ = key.split(":")
-    deployment.ledger.offers.end(cast("Kind", kind), pipeline, subject)
+    deployment.ledger.run_leases.release(cast("Kind", kind), pipeline, subject)
