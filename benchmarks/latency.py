@@ -24,7 +24,7 @@ def main() -> None:
     """Print the figures as one JSON object; seconds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
-        path.write_text("".join(json.dumps({"text": f"question {n}"}) + "\n" for n in range(RECORDS)))
+        path.write_text("".join(json.dumps({"text": f"model_request {n}"}) + "\n" for n in range(RECORDS)))
         home = Path(folder) / "home"
         with (
             running(home, module="bedrock_pipeline.definitions", speed=1000, poll_seconds=1) as services,

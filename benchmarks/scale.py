@@ -46,7 +46,7 @@ def main() -> None:
 
 def _pipeline(folder: Path) -> Pipeline:
     path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps({"text": f"question {n}"}) + "\n" for n in range(CHUNKS)))
+    path.write_text("".join(json.dumps({"text": f"model_request {n}"}) + "\n" for n in range(CHUNKS)))
     return Pipeline(
         name="scale",
         model_id="anthropic.claude-3-haiku-20240307-v1:0",

@@ -41,11 +41,11 @@ CREATE TABLE bedrock_pipeline.datasets (
     packed_at           timestamptz,
     cancel_requested_at timestamptz,
     max_cost_usd        numeric CHECK (max_cost_usd > 0),
-    -- Records whose request another record (their leader) asks already.
-    snapshot_followers  bigint NOT NULL DEFAULT 0,
-    packed_followers    bigint NOT NULL DEFAULT 0,
-    followers_answered  bigint NOT NULL DEFAULT 0,  -- set at publication
-    followers_failed    bigint NOT NULL DEFAULT 0,
+    -- Records whose request another record (their canonical record) asks already.
+    snapshot_duplicates  bigint NOT NULL DEFAULT 0,
+    packed_duplicates    bigint NOT NULL DEFAULT 0,
+    duplicates_answered  bigint NOT NULL DEFAULT 0,  -- set at publication
+    duplicates_failed    bigint NOT NULL DEFAULT 0,
     -- A queue's dataset of a day: chunks are added to it, so it is published again when chunks were collected since. They
     -- are counted rather than compared by time, since what was collected earlier may be committed later.
     open                boolean NOT NULL DEFAULT false,
@@ -74,7 +74,7 @@ CREATE TABLE bedrock_pipeline.chunks (
     pipeline            text NOT NULL,
     dataset             text NOT NULL,
     dataset_version     integer NOT NULL,
-    round               integer NOT NULL DEFAULT 1 CHECK (round >= 1),
+    attempt               integer NOT NULL DEFAULT 1 CHECK (attempt >= 1),
     sequence            integer NOT NULL CHECK (sequence >= 0),
     chunk_key           text NOT NULL,
     records             bigint NOT NULL CHECK (records > 0),
@@ -103,7 +103,7 @@ CREATE TABLE bedrock_pipeline.chunks (
     lease_expires_at    timestamptz,
     token               text UNIQUE CHECK (token ~ '^[a-zA-Z0-9]+$' AND length(token) <= 256),
     frozen_request      jsonb,
-    attempts            integer NOT NULL DEFAULT 0,
+    submissions            integer NOT NULL DEFAULT 0,
     next_attempt_at     timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
     put_back_since      timestamptz,
     put_back_reason     text,
@@ -120,7 +120,7 @@ CREATE TABLE bedrock_pipeline.chunks (
     parsed_uri          text,
     answered            bigint,
     final_errors        bigint,
-    leftovers           bigint,
+    retryable           bigint,
     input_tokens        bigint,
     output_tokens       bigint,
     problem             text,
@@ -134,7 +134,7 @@ CREATE TABLE bedrock_pipeline.chunks (
     on_demand_cost_usd      numeric CHECK (on_demand_cost_usd >= 0),
 
     UNIQUE (pipeline, chunk_key),
-    UNIQUE (pipeline, dataset, dataset_version, round, sequence),
+    UNIQUE (pipeline, dataset, dataset_version, attempt, sequence),
     FOREIGN KEY (pipeline, dataset) REFERENCES bedrock_pipeline.datasets,
 
     CONSTRAINT intent_is_whole CHECK (
@@ -155,8 +155,8 @@ CREATE TABLE bedrock_pipeline.chunks (
     CONSTRAINT collected_after_end CHECK (collected_at IS NULL OR ended_at IS NOT NULL),
     CONSTRAINT collected_is_whole CHECK (
         collected_at IS NULL
-        OR (answered IS NOT NULL AND final_errors IS NOT NULL AND leftovers IS NOT NULL
-            AND answered + final_errors + leftovers = records)),
+        OR (answered IS NOT NULL AND final_errors IS NOT NULL AND retryable IS NOT NULL
+            AND answered + final_errors + retryable = records)),
     CONSTRAINT cost_is_collected CHECK (collected_at IS NOT NULL OR (cost_usd IS NULL AND on_demand_cost_usd IS NULL)),
     CONSTRAINT put_back_says_why CHECK ((put_back_since IS NULL) = (put_back_reason IS NULL))
 );
@@ -245,17 +245,17 @@ $$;
 CREATE TRIGGER chunk_history BEFORE UPDATE ON bedrock_pipeline.chunks
     FOR EACH ROW EXECUTE FUNCTION bedrock_pipeline.chunk_is_history();
 
--- Records that a collected chunk left unanswered: open until they were rolled over into the next round.
-CREATE TABLE bedrock_pipeline.leftovers (
+-- Records that a collected chunk left unanswered: open until they were retried into the retry round.
+CREATE TABLE bedrock_pipeline.retryable_records (
     chunk_id    uuid PRIMARY KEY REFERENCES bedrock_pipeline.chunks ON DELETE CASCADE,
     records     bigint NOT NULL CHECK (records > 0),
     held_for    text CHECK (held_for IN ('person', 'minimum')),
     held_reason text,
-    rolled_at   timestamptz,
+    retried_at   timestamptz,
     CONSTRAINT held_says_why CHECK ((held_for IS NULL) = (held_reason IS NULL)),
-    CONSTRAINT rolled_is_not_held CHECK (rolled_at IS NULL OR held_for IS NULL)
+    CONSTRAINT retried_does_not_wait CHECK (retried_at IS NULL OR held_for IS NULL)
 );
-CREATE INDEX leftovers_open ON bedrock_pipeline.leftovers (chunk_id) WHERE rolled_at IS NULL;
+CREATE INDEX retryable_open ON bedrock_pipeline.retryable_records (chunk_id) WHERE retried_at IS NULL;
 
 -- The chunks of round 1 whose records a later chunk holds.
 CREATE TABLE bedrock_pipeline.chunk_origins (

@@ -57,7 +57,7 @@ class AwsError(BedrockPipelineError):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Classification:
     """What an error means.
 
     Attributes:
@@ -75,17 +75,17 @@ class Verdict:
         return f"{self.code}: {self.message}"
 
 
-def classify(error: Exception) -> Verdict:
+def classify(error: Exception) -> Classification:
     """Sort an exception that a boto3 call raised. What is not known is unclear."""
     if isinstance(error, botocore_errors.ClientError):
         code = error.response.get("Error", {}).get("Code", "Unknown")
         message = error.response.get("Error", {}).get("Message", "")
-        return Verdict(_meaning_of(code), code, message)
+        return Classification(_meaning_of(code), code, message)
     if isinstance(error, LeaseOverError):
-        return Verdict("throttled", "LeaseOver", error.what)
+        return Classification("throttled", "LeaseOver", error.what)
     if isinstance(error, _BROKEN):
-        return Verdict("broken", type(error).__name__, str(error))
-    return Verdict("unclear", type(error).__name__, "the answer did not arrive")
+        return Classification("broken", type(error).__name__, str(error))
+    return Classification("unclear", type(error).__name__, "the answer did not arrive")
 
 
 def _meaning_of(code: str) -> Meaning:

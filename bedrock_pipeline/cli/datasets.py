@@ -218,8 +218,8 @@ def _rows(deployment: Deployment, pipeline: str | None, dataset: str | None) -> 
         row = ledger.datasets.ensure(pipeline, dataset) if ledger.datasets.get(pipeline, dataset) else None
         chunks = ledger.chunks.of_dataset(pipeline, dataset, row.version) if row else []
         holds = {hold["quota_group"]: hold for hold in ledger.jobs.holds()}
-        open_leftovers = ledger.rounds.open_of(pipeline, dataset, row.version) if row else []
-        held = {one.chunk.chunk_id: one.held_reason for one in open_leftovers}
+        open_retryable = ledger.retry_rounds.open_of(pipeline, dataset, row.version) if row else []
+        held = {one.chunk.chunk_id: one.held_reason for one in open_retryable}
         over = {budget.dataset: budget.reason for budget in ledger.spending.exhausted([pipeline])}
         return [
             {
@@ -230,7 +230,7 @@ def _rows(deployment: Deployment, pipeline: str | None, dataset: str | None) -> 
                 "processed": min(chunk.processed_count or 0, chunk.records),
                 "answered": chunk.answered,
                 "job": chunk.job_arn,
-                "left_over": chunk.leftovers,
+                "retryable": chunk.retryable,
                 "cost_usd": _usd(chunk.cost_usd),
                 **_wait(
                     chunk, holds.get(chunk.quota_group), over.get(chunk.dataset), held.get(chunk.chunk_id)
@@ -253,7 +253,7 @@ def _rows(deployment: Deployment, pipeline: str | None, dataset: str | None) -> 
                 "answered": progress.answered,
                 "failed": progress.final_errors,
                 "rejected": one.rejected,
-                "leftovers": progress.leftovers,
+                "retryable": progress.retryable,
                 "chunks": ", ".join(f"{count} {name}" for name, count in sorted(progress.by_status.items())),
                 "cost_usd": _usd(progress.cost_usd),
                 "results": one.results_uri,

@@ -61,24 +61,24 @@ def _place(deployment: Deployment, job_id: str) -> tuple[str, str, str]:
 def retry(pipeline: str, dataset: str | None, below_minimum: str | None, as_json: bool) -> None:
     """Go on with what waits for a person. Given a job's id alone, with that job, where Bedrock refused it.
 
-    Chunks that Bedrock refused are submitted again; leftovers of jobs that somebody stopped are asked again; records
+    Chunks that Bedrock refused are submitted again; retryable records of jobs that somebody stopped are asked again; records
     that are held since they are too few are decided about anew.
     """
     with open_deployment(settings_here()) as deployment:
         if dataset is None:
-            refused, leftovers, packed_anew = (
+            refused, retryable, packed_anew = (
                 deployment.ledger.interventions.retry_refused(*_place(deployment, pipeline)),
                 0,
                 False,
             )
         else:
             refused = deployment.ledger.interventions.retry_refused(pipeline, dataset)
-            leftovers, packed_anew = deployment.ledger.interventions.release(pipeline, dataset, below_minimum)
+            retryable, packed_anew = deployment.ledger.interventions.release(pipeline, dataset, below_minimum)
     if as_json:
-        print_json({"refused": refused, "leftovers": leftovers, "packed_anew": packed_anew})
+        print_json({"refused": refused, "retryable": retryable, "packed_anew": packed_anew})
         return
     click.echo(f"{refused} chunks will be submitted again")
-    click.echo(f"{leftovers} leftovers will be asked again")
+    click.echo(f"{retryable} retryable will be asked again")
     if packed_anew:
         click.echo("the dataset, which was held, will be packed anew")
 

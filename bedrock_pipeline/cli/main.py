@@ -17,7 +17,7 @@ _COMMANDS = {
     "demo": ("demo",),
     "dev": ("dev",),
     "emulator": ("emulator",),
-    "files": ("pack", "parse"),
+    "files": ("pack", "collect"),
     "interventions": ("cancel", "reconcile", "resolve", "retry"),
     "local": ("local",),
     "migrate": ("migrate",),

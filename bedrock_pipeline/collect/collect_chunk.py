@@ -1,7 +1,7 @@
 """Collect a chunk's results: read every output file, write parquet, account for every record.
 
 What belongs here: the order of reading, writing in full, and telling the ledger. The join is `collect.join`; what
-is final, asked again or a problem is decided in `verdict.py`.
+is final, asked again or a problem is decided in `disposition.py`.
 """
 
 import tempfile
@@ -14,11 +14,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.collect.disposition import Verdict, verdict_of
+from bedrock_pipeline.collect.disposition import Disposition, disposition_of
 from bedrock_pipeline.collect.join import dimension_of, rows
 from bedrock_pipeline.collect.line_reader import buffers, buffers_of
-from bedrock_pipeline.collect.retry_writer import LeftoverWriter
-from bedrock_pipeline.collect.tally import Accounting, ChunkFacts, manifest_discrepancies
+from bedrock_pipeline.collect.retry_writer import RetryWriter
+from bedrock_pipeline.collect.tally import ChunkMetadata, Tally, manifest_discrepancies
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
@@ -31,7 +31,7 @@ from bedrock_pipeline.records.parquet_writer import GroupedWriter
 from bedrock_pipeline.records.result_schema import carried, result_schema
 
 #: A chunk's records that are asked again, beside its parts.
-LEFTOVERS = "leftovers.parquet"
+RETRYABLE = "retryable.parquet"
 
 
 class JobProblemError(BedrockPipelineError):
@@ -47,22 +47,22 @@ class CollectReport:
     """A chunk's results in S3.
 
     Attributes:
-        leftovers: records that are asked again.
-        left_over: the same by the code that they ended with.
+        retryable: records that are asked again.
+        retryable_by_code: the same by the code that they ended with.
         discrepancies: where manifest, lines and index disagree; empty as a rule.
     """
 
     chunk: ChunkRow
     answered: int
     final_errors: int
-    leftovers: int
+    retryable: int
     input_tokens: int
     output_tokens: int
     cost_usd: Decimal | None
     on_demand_cost_usd: Decimal | None
     parsed_uri: str
     schema: pa.Schema
-    left_over: dict[str, int]
+    retryable_by_code: dict[str, int]
     discrepancies: list[str]
 
 
@@ -97,42 +97,42 @@ def _collect(deployment: Deployment, pipeline: Pipeline, chunk: ChunkRow) -> tup
     parsed_uri = (
         settings.uri(settings.work_prefix, "parsed", chunk.pipeline, chunk.dataset, str(chunk.chunk_id)) + "/"
     )
-    accounting, verdict = Accounting(chunk.records), verdict_of(chunk, pipeline.max_rounds)
+    tally, disposition = Tally(chunk.records), disposition_of(chunk, pipeline.max_record_attempts)
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        part, rest = Path(folder) / "part-00000.parquet", Path(folder) / LEFTOVERS
-        leftovers = LeftoverWriter(rest)
-        schema = _write_rows(deployment, pipeline, chunk, accounting, verdict, part, leftovers)
-        leftovers.close()
-        if accounting.leftovers:
+        part, rest = Path(folder) / "part-00000.parquet", Path(folder) / RETRYABLE
+        retryable = RetryWriter(rest)
+        schema = _write_rows(deployment, pipeline, chunk, tally, disposition, part, retryable)
+        retryable.close()
+        if tally.retryable:
             deployment.objects.upload(rest, f"{parsed_uri}{rest.name}")
         deployment.objects.upload(part, f"{parsed_uri}{part.name}")
-    discrepancies = _discrepancies(deployment, chunk, accounting)
-    problem = verdict.problem(accounting)
+    discrepancies = _discrepancies(deployment, chunk, tally)
+    problem = disposition.problem(tally)
     deployment.ledger.chunks.record_collected(
         chunk.chunk_id,
         parsed_uri=parsed_uri,
-        answered=accounting.answered,
-        final_errors=accounting.final_errors,
-        leftovers=accounting.leftovers,
-        input_tokens=accounting.input_tokens,
-        output_tokens=accounting.output_tokens,
+        answered=tally.answered,
+        final_errors=tally.final_errors,
+        retryable=tally.retryable,
+        input_tokens=tally.input_tokens,
+        output_tokens=tally.output_tokens,
         problem=problem,
-        held_for_person=problem if verdict.waits_for_person else None,
-        cost_usd=accounting.cost_usd,
-        on_demand_cost_usd=accounting.on_demand_cost_usd,
+        held_for_person=problem if disposition.waits_for_person else None,
+        cost_usd=tally.cost_usd,
+        on_demand_cost_usd=tally.on_demand_cost_usd,
     )
     report = CollectReport(
         chunk=chunk,
-        answered=accounting.answered,
-        final_errors=accounting.final_errors,
-        leftovers=accounting.leftovers,
-        input_tokens=accounting.input_tokens,
-        output_tokens=accounting.output_tokens,
-        cost_usd=accounting.cost_usd,
-        on_demand_cost_usd=accounting.on_demand_cost_usd,
+        answered=tally.answered,
+        final_errors=tally.final_errors,
+        retryable=tally.retryable,
+        input_tokens=tally.input_tokens,
+        output_tokens=tally.output_tokens,
+        cost_usd=tally.cost_usd,
+        on_demand_cost_usd=tally.on_demand_cost_usd,
         parsed_uri=parsed_uri,
         schema=schema,
-        left_over=leftovers.by_reason,
+        retryable_by_code=retryable.by_reason,
         discrepancies=discrepancies,
     )
     return report, problem
@@ -142,10 +142,10 @@ def _write_rows(
     deployment: Deployment,
     pipeline: Pipeline,
     chunk: ChunkRow,
-    accounting: Accounting,
-    verdict: Verdict,
+    tally: Tally,
+    disposition: Disposition,
     part: Path,
-    leftovers: LeftoverWriter,
+    retryable: RetryWriter,
 ) -> pa.Schema:
     row = deployment.ledger.datasets.ensure(pipeline.name, chunk.dataset)
     effective = pipeline.for_dataset(row.request)
@@ -154,22 +154,22 @@ def _write_rows(
     with deployment.objects.random_access(chunk.index_uri) as stream:
         index = pq.read_table(stream)
     dimension, lines = dimension_of(_output_lines(deployment, chunk), family)
-    facts = ChunkFacts(
+    metadata = ChunkMetadata(
         family=family,
         model_id=chunk.model_id,
         chunk_key=chunk.chunk_key,
         job_arn=chunk.job_arn,
-        round=chunk.round,
-        no_answer=verdict.no_answer,
+        attempt=chunk.attempt,
+        no_answer=disposition.no_answer,
         keep_raw=effective.keep_raw_output,
-        again=verdict.again,
+        again=disposition.again,
         columns=effective.answer_columns(),
         price=_price(deployment, pipeline, chunk),
         asked="on-demand" if chunk.mode == "on-demand" else "batch",
     )
-    schema = result_schema(carried(index.schema), dimension, facts.answer_fields)
+    schema = result_schema(carried(index.schema), dimension, metadata.answer_fields)
     with GroupedWriter(part, schema) as writer:
-        for batch in rows(lines, index, facts, accounting, dimension, leftovers):
+        for batch in rows(lines, index, metadata, tally, dimension, retryable):
             writer.add(batch)
     return schema
 
@@ -186,34 +186,34 @@ def _output_lines(deployment: Deployment, chunk: ChunkRow) -> Iterator[memoryvie
                 yield from buffers(stream)
 
 
-def _discrepancies(deployment: Deployment, chunk: ChunkRow, accounting: Accounting) -> list[str]:
+def _discrepancies(deployment: Deployment, chunk: ChunkRow, tally: Tally) -> list[str]:
     found = [
         f"{count} lines are {what}"
         for what, count in (
-            ("doubled", accounting.doubled),
-            ("of unknown records", accounting.unknown),
-            ("not readable", accounting.malformed),
+            ("doubled", tally.doubled),
+            ("of unknown records", tally.unknown),
+            ("not readable", tally.malformed),
         )
         if count
     ]
-    if accounting.missing and chunk.status == "completed":
-        found.append(f"{accounting.missing} records have no line")
+    if tally.missing and chunk.status == "completed":
+        found.append(f"{tally.missing} records have no line")
     if chunk.job_arn and chunk.frozen_request:
         manifest = f"{output_folder(chunk.frozen_request, chunk.job_arn)}manifest.json.out"
         if deployment.objects.head(manifest):
-            found += _read_manifest(deployment.objects.get(manifest), accounting)
+            found += _read_manifest(deployment.objects.get(manifest), tally)
         elif chunk.status == "completed":
             found.append("there is no manifest")
     return found
 
 
-def _read_manifest(data: bytes, accounting: Accounting) -> list[str]:
+def _read_manifest(data: bytes, tally: Tally) -> list[str]:
     try:
         manifest = orjson.loads(data)
     except orjson.JSONDecodeError:
         return ["the manifest is not JSON"]
     return (
-        manifest_discrepancies(manifest, accounting)
+        manifest_discrepancies(manifest, tally)
         if isinstance(manifest, dict)
         else ["the manifest is no object"]
     )
@@ -226,14 +226,14 @@ def _collected_before(deployment: Deployment, chunk: ChunkRow) -> CollectReport:
         chunk=chunk,
         answered=chunk.answered or 0,
         final_errors=chunk.final_errors or 0,
-        leftovers=chunk.leftovers or 0,
+        retryable=chunk.retryable or 0,
         input_tokens=chunk.input_tokens or 0,
         output_tokens=chunk.output_tokens or 0,
         cost_usd=chunk.cost_usd,
         on_demand_cost_usd=chunk.on_demand_cost_usd,
         parsed_uri=chunk.parsed_uri or "",
         schema=schema,
-        left_over={},
+        retryable_by_code={},
         discrepancies=[],
     )
 

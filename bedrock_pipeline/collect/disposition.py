@@ -1,13 +1,13 @@
 """What a chunk's end means for its records, and for a person.
 
 What belongs here: pure decisions: which records are asked again, which error the others get, and when the chunk is
-red. Red means that a person is needed; a chunk whose leftovers roll over into the next round is green.
+red. Red means that a person is needed; a chunk whose retryable records are retried into the retry round is green.
 """
 
 from dataclasses import dataclass
 
 from bedrock_pipeline.collect.retry_policy import BELOW_MINIMUM, CANCELLED, MISSING, retryable, transient
-from bedrock_pipeline.collect.tally import FEW, Accounting
+from bedrock_pipeline.collect.tally import FEW, Tally
 from bedrock_pipeline.ledger.rows import ChunkRow
 
 #: Characters of Bedrock's words that a person is shown.
@@ -15,7 +15,7 @@ _MOST = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Disposition:
     """What is decided before the output is read.
 
     Attributes:
@@ -37,50 +37,52 @@ class Verdict:
             return self.unanswered_again
         return self.errors_again and retryable(code)
 
-    def problem(self, accounting: Accounting) -> str | None:
+    def problem(self, tally: Tally) -> str | None:
         """What a person must see; None where all is well, or is asked again."""
         chunk = self.chunk
         if chunk.mode == "none" or (chunk.cancel_requested_at and chunk.status != "completed"):
             return None
-        if self.waits_for_person and accounting.leftovers:
+        if self.waits_for_person and tally.retryable:
             return (
-                f"The job of chunk {chunk.chunk_key} was stopped by somebody. {accounting.leftovers} records wait: "
+                f"The job of chunk {chunk.chunk_key} was stopped by somebody. {tally.retryable} records wait: "
                 f"ask them again with `bedrock-pipeline retry {chunk.pipeline} {chunk.dataset}`, or cancel."
             )
-        examples = f" Records: {', '.join(accounting.examples)}." if accounting.examples else ""
-        if chunk.status != "completed" and accounting.missing and not self.unanswered_again:
+        examples = f" Records: {', '.join(tally.examples)}." if tally.examples else ""
+        if chunk.status != "completed" and tally.missing and not self.unanswered_again:
             said = f" Bedrock says: {_short(chunk.status_message)}." if chunk.status_message else ""
             return f"The job of chunk {chunk.chunk_key} ended {chunk.status}.{said}{examples}"
-        if accounting.final_errors == chunk.records:
-            few = sorted(_short(reason) for reason in accounting.reasons)
+        if tally.final_errors == chunk.records:
+            few = sorted(_short(reason) for reason in tally.reasons)
             reasons = (
                 f"for one reason: {few[0]}"
                 if len(few) == 1
                 else f"for reasons such as: {'; '.join(few[:FEW])}"
             )
             return (
-                f"The job of chunk {chunk.chunk_key} completed, and every one of its {accounting.final_errors} records "
+                f"The job of chunk {chunk.chunk_key} completed, and every one of its {tally.final_errors} records "
                 f"failed {reasons}.{examples}"
             )
         return None
 
 
-def verdict_of(chunk: ChunkRow, max_rounds: int) -> Verdict:
+def disposition_of(chunk: ChunkRow, max_record_attempts: int) -> Disposition:
     """What a chunk's end means; in the last round every error is final.
 
     A job that somebody else stopped waits for a person in any round, since asking again is then that person's wish.
     """
     no_answer = _no_answer(chunk)
     if chunk.cancel_requested_at or chunk.mode == "none":
-        return Verdict(chunk, no_answer, unanswered_again=False, errors_again=False, waits_for_person=False)
+        return Disposition(
+            chunk, no_answer, unanswered_again=False, errors_again=False, waits_for_person=False
+        )
     stopped = chunk.status == "stopped"
-    rounds_left = chunk.round < max_rounds or stopped
+    attempts_left = chunk.attempt < max_record_attempts or stopped
     passing = chunk.status != "failed" or transient(chunk.status_message)
-    return Verdict(
+    return Disposition(
         chunk,
         no_answer,
-        unanswered_again=rounds_left and passing,
-        errors_again=rounds_left,
+        unanswered_again=attempts_left and passing,
+        errors_again=attempts_left,
         waits_for_person=stopped,
     )
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pa_json
 
 from bedrock_pipeline.collect.line_reader import Lines
-from bedrock_pipeline.kernel import MOST_BYTES, AnswerReader, Answers, library
+from bedrock_pipeline.kernel import MOST_BYTES, ResponseReader, Responses, library
 from bedrock_pipeline.models.plain import ONLY, Path, Plain
 from bedrock_pipeline.prepare.snapshot.column_rules import not_utf8
 
@@ -29,7 +29,7 @@ _ID_FIRST = re.compile(rb'\{"recordId":\s*"[^"\\]*",')
 
 
 @dataclass(frozen=True, slots=True)
-class PlainAnswers:
+class PlainResponses:
     """Answers that are nothing but text, as columns of one length.
 
     Attributes:
@@ -48,11 +48,11 @@ class PlainAnswers:
     input_tokens: pa.Array
     output_tokens: pa.Array
 
-    def take(self, places: npt.NDArray[np.int64]) -> "PlainAnswers":
+    def take(self, places: npt.NDArray[np.int64]) -> "PlainResponses":
         """Some of them."""
         at = pa.array(places)
         columns = self.wire_ids, self.texts, self.stop_reasons, self.input_tokens, self.output_tokens
-        return PlainAnswers(self.lines[places], *(column.take(at) for column in columns))
+        return PlainResponses(self.lines[places], *(column.take(at) for column in columns))
 
 
 class PlainReader:
@@ -64,10 +64,10 @@ class PlainReader:
 
     def __init__(self, plain: Plain) -> None:
         kernel = library()
-        self._kernel = AnswerReader(kernel, plain) if kernel else None
+        self._kernel = ResponseReader(kernel, plain) if kernel else None
         self._arrow = _ArrowReader(plain)
 
-    def read(self, data: memoryview) -> Iterator[tuple[Lines, PlainAnswers | None]]:
+    def read(self, data: memoryview) -> Iterator[tuple[Lines, PlainResponses | None]]:
         """The lines of a buffer, in one or more runs, and the plain answers among each; None where there is none."""
         if self._kernel and len(data) <= MOST_BYTES:
             for start, found in self._kernel.read(data):
@@ -77,10 +77,10 @@ class PlainReader:
             yield lines, self._arrow.read(lines)
 
 
-def _valid(found: Answers) -> PlainAnswers | None:
+def _valid(found: Responses) -> PlainResponses | None:
     """Those whose text is UTF-8."""
     columns = found.ids, found.texts, found.stop_reasons, found.input_tokens, found.output_tokens
-    answers = PlainAnswers(found.lines, *columns)
+    answers = PlainResponses(found.lines, *columns)
     broken = not_utf8(pa.RecordBatch.from_arrays(list(columns[:3]), ["id", "text", "stop_reason"]))
     if broken:
         answers = answers.take(np.delete(np.arange(len(found.lines)), broken))
@@ -107,7 +107,7 @@ class _ArrowReader:
             explicit_schema=pa.schema(fields), unexpected_field_behavior="ignore"
         )
 
-    def read(self, lines: Iterable[bytes]) -> PlainAnswers | None:
+    def read(self, lines: Iterable[bytes]) -> PlainResponses | None:
         """The plain answers among lines."""
         numbers, outputs = [], []
         for number, line in enumerate(lines):
@@ -118,8 +118,8 @@ class _ArrowReader:
         parts = [part for part in self._parsed(np.array(numbers, np.int64), outputs) if part is not None]
         if not parts:
             return None
-        lists = [[getattr(part, name) for part in parts] for name in PlainAnswers.__slots__]
-        return PlainAnswers(np.concatenate(lists[0]), *(pa.concat_arrays(columns) for columns in lists[1:]))
+        lists = [[getattr(part, name) for part in parts] for name in PlainResponses.__slots__]
+        return PlainResponses(np.concatenate(lists[0]), *(pa.concat_arrays(columns) for columns in lists[1:]))
 
     def _output(self, line: bytes) -> bytes | None:
         """A line without its request; None where it has no output, or not just one."""
@@ -130,7 +130,9 @@ class _ArrowReader:
         before = _ID_FIRST.match(line)
         return (before[0] if before else b"{") + line[at:end]
 
-    def _parsed(self, numbers: npt.NDArray[np.int64], outputs: list[bytes]) -> Iterator[PlainAnswers | None]:
+    def _parsed(
+        self, numbers: npt.NDArray[np.int64], outputs: list[bytes]
+    ) -> Iterator[PlainResponses | None]:
         """In halves, where one of them cannot be parsed, until that one is alone."""
         if not outputs:
             return
@@ -142,7 +144,7 @@ class _ArrowReader:
                 yield from self._parsed(numbers[:half], outputs[:half])
                 yield from self._parsed(numbers[half:], outputs[half:])
 
-    def _columns(self, numbers: npt.NDArray[np.int64], outputs: list[bytes]) -> PlainAnswers | None:
+    def _columns(self, numbers: npt.NDArray[np.int64], outputs: list[bytes]) -> PlainResponses | None:
         # Each begins with an object's brace; at a line that begins with null Arrow's reader ends the process.
         data = b"\n".join(outputs)
         table = pa_json.read_json(
@@ -162,7 +164,7 @@ class _ArrowReader:
             fits = pc.and_(fits, pc.fill_null(pc.greater_equal(counts, 0), True))  # noqa: FBT003  # Arrow's parameter
         if plain.block_type:
             fits = pc.and_(fits, pc.fill_null(pc.equal(_at(output, plain.block_type), "text"), False))  # noqa: FBT003
-        answers = PlainAnswers(numbers, ids, texts, _at(output, plain.stop_reason), *tokens)
+        answers = PlainResponses(numbers, ids, texts, _at(output, plain.stop_reason), *tokens)
         kept = np.flatnonzero(fits.to_numpy(zero_copy_only=False))
         if len(kept) == len(outputs):
             return answers

@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 
 from bedrock_pipeline.collect.retry_policy import INVALID_ANSWER
-from bedrock_pipeline.collect.tally import ChunkFacts
-from bedrock_pipeline.models import Answer, Family
-from bedrock_pipeline.models.family import AnswerShapeError
+from bedrock_pipeline.collect.tally import ChunkMetadata
+from bedrock_pipeline.models import Family, ModelResponse
+from bedrock_pipeline.models.family import ResponseShapeError
 from bedrock_pipeline.models.structured import AnswerInvalidError
 
 
@@ -39,7 +39,7 @@ class Outcome:
         was_answered: whether the model answered, usably or not.
     """
 
-    answer: Answer = field(default_factory=Answer)
+    answer: ModelResponse = field(default_factory=ModelResponse)
     error: RecordError | None = None
     values: tuple[Any, ...] | None = None
     raw: str | None = None
@@ -50,7 +50,7 @@ class MalformedError(ValueError):
     """A line is no JSON, or does not tell its record."""
 
 
-def read_line(line: bytes, facts: ChunkFacts, dimension: int | None) -> tuple[str, Outcome]:
+def read_line(line: bytes, metadata: ChunkMetadata, dimension: int | None) -> tuple[str, Outcome]:
     """The wire id of a line, and what became of its record.
 
     Raises:
@@ -66,7 +66,7 @@ def read_line(line: bytes, facts: ChunkFacts, dimension: int | None) -> tuple[st
         raise MalformedError from None
     if output is None:
         return wire_id, Outcome(error=_error(record.get("error")))
-    return wire_id, _outcome(output, facts, dimension)
+    return wire_id, _outcome(output, metadata, dimension)
 
 
 def vector_length(line: bytes, family: Family) -> int | None:
@@ -74,27 +74,27 @@ def vector_length(line: bytes, family: Family) -> int | None:
     try:
         output = _parsed(line)["modelOutput"]
         return len(family.answer(output).embedding or []) or None if isinstance(output, Mapping) else None
-    except (ValueError, KeyError, TypeError):  # AnswerShapeError is a ValueError
+    except (ValueError, KeyError, TypeError):  # ResponseShapeError is a ValueError
         return None
 
 
-def _outcome(output: object, facts: ChunkFacts, dimension: int | None) -> Outcome:
+def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> Outcome:
     """What a model's output is worth; the tokens of an answer that is unusable were paid for too."""
-    answer, values, error = Answer(), None, None
+    answer, values, error = ModelResponse(), None, None
     try:
         if not isinstance(output, Mapping):
-            raise AnswerShapeError("the answer is no object")
-        answer = facts.family.answer(output)
+            raise ResponseShapeError("the answer is no object")
+        answer = metadata.family.answer(output)
         length = len(answer.embedding or [])
         if dimension and length != dimension:
             answer = replace(answer, embedding=None)
-            raise AnswerShapeError(f"the vector has {length} numbers, not {dimension}")
-        values = facts.columns.values(answer) if facts.columns else None
-    except AnswerShapeError as problem:
+            raise ResponseShapeError(f"the vector has {length} numbers, not {dimension}")
+        values = metadata.columns.values(answer) if metadata.columns else None
+    except ResponseShapeError as problem:
         error = RecordError("answer-shape", str(problem))
     except AnswerInvalidError as problem:
         error = RecordError(INVALID_ANSWER, str(problem))
-    keep = facts.keep_raw or facts.family.name == "raw"
+    keep = metadata.keep_raw or metadata.family.name == "raw"
     raw = orjson.dumps(output).decode() if keep else None
     return Outcome(answer, error, values, raw, was_answered=True)
 

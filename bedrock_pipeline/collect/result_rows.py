@@ -8,15 +8,15 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from bedrock_pipeline.collect.fast_parser import PlainAnswers
+from bedrock_pipeline.collect.fast_parser import PlainResponses
 from bedrock_pipeline.collect.line_parser import Outcome
-from bedrock_pipeline.collect.tally import ChunkFacts
+from bedrock_pipeline.collect.tally import ChunkMetadata
 
 
 def outcome_batch(
     pending: list[tuple[int, Outcome]],
     index: pa.Table,
-    facts: ChunkFacts,
+    metadata: ChunkMetadata,
     schema: pa.Schema,
 ) -> pa.RecordBatch:
     """Rows of what became of records, each with its row of the index."""
@@ -34,17 +34,17 @@ def outcome_batch(
         "stop_reason": [answer.stop_reason for answer in answers],
         "input_tokens": [answer.input_tokens for answer in answers],
         "output_tokens": [answer.output_tokens for answer in answers],
-        "cost_usd": [_float(facts.cost_of(answer, facts.asked)) for answer in answers],
-        "on_demand_cost_usd": [_float(facts.cost_of(answer, "on-demand")) for answer in answers],
+        "cost_usd": [_float(metadata.cost_of(answer, metadata.asked)) for answer in answers],
+        "on_demand_cost_usd": [_float(metadata.cost_of(answer, "on-demand")) for answer in answers],
         "error_code": [error.code if error else None for error in errors],
         "error_message": [error.message if error else None for error in errors],
-        "model_id": [facts.model_id] * count,
-        "chunk_key": [facts.chunk_key] * count,
-        "job_arn": [facts.job_arn] * count,
-        "round": [facts.round] * count,
+        "model_id": [metadata.model_id] * count,
+        "chunk_key": [metadata.chunk_key] * count,
+        "job_arn": [metadata.job_arn] * count,
+        "attempt": [metadata.attempt] * count,
         "answered_by": [None] * count,
     }
-    for number, column in enumerate(facts.columns.fields if facts.columns else ()):
+    for number, column in enumerate(metadata.columns.fields if metadata.columns else ()):
         values[column.name] = [outcome.values and outcome.values[number] for _, outcome in pending]
     columns = [
         taken[field.name].combine_chunks()
@@ -56,11 +56,11 @@ def outcome_batch(
 
 
 def plain_batch(
-    answers: PlainAnswers,
+    answers: PlainResponses,
     places: npt.NDArray[np.int64],
     costs: tuple[pa.Array, pa.Array],
     index: pa.Table,
-    facts: ChunkFacts,
+    metadata: ChunkMetadata,
     schema: pa.Schema,
 ) -> pa.RecordBatch:
     """Rows of plain answers.
@@ -70,7 +70,7 @@ def plain_batch(
         places: the row of the index of each.
         costs: what each costs as it was asked, and would cost on demand.
         index: the chunk's.
-        facts: what all rows share.
+        metadata: what all rows share.
         schema: of the results.
     """
     taken = index.take(pa.array(places)).combine_chunks()
@@ -84,10 +84,10 @@ def plain_batch(
     }
     same: dict[str, object] = {
         "status": "succeeded",
-        "model_id": facts.model_id,
-        "chunk_key": facts.chunk_key,
-        "job_arn": facts.job_arn,
-        "round": facts.round,
+        "model_id": metadata.model_id,
+        "chunk_key": metadata.chunk_key,
+        "job_arn": metadata.job_arn,
+        "attempt": metadata.attempt,
     }
     columns = []
     for field in schema:

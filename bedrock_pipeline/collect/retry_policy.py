@@ -1,7 +1,7 @@
 """What is asked again, and what is final.
 
 What belongs here: pure decisions about codes of records and messages of jobs, and the parquet file of a chunk's
-leftovers. Sources: the errors of InvokeModel in the Bedrock API reference (`ModelTimeoutException` is HTTP 408,
+retryable records. Sources: the errors of InvokeModel in the Bedrock API reference (`ModelTimeoutException` is HTTP 408,
 `ModelErrorException` 424, `ThrottlingException` 429, `InternalServerException` 500, `ServiceUnavailableException` 503).
 """
 

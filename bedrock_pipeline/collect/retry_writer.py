@@ -10,8 +10,8 @@ _SCHEMA: Final = pa.schema([("position", pa.int64()), ("record_id", pa.string())
 _BLOCK = 10_000
 
 
-class LeftoverWriter:
-    """Writes a chunk's leftovers to a parquet file in bounded memory, and counts them by reason.
+class RetryWriter:
+    """Writes a chunk's retryable records to a parquet file in bounded memory, and counts them by reason.
 
     Columns: `position` in the chunk's index, `record_id`, `why` (the code).
     """

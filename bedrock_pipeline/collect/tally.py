@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bedrock_pipeline.models import Answer, Family
+from bedrock_pipeline.models import Family, ModelResponse
 from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.pricing.prices import Asked, Price
 
@@ -20,10 +20,10 @@ FEW = 5
 
 
 @dataclass(slots=True)
-class Accounting:
+class Tally:
     """Every record of a chunk, counted once; and what was odd about the lines.
 
-    answered + final_errors + leftovers = records, once `collect.join.rows` is exhausted.
+    answered + final_errors + retryable records = records, once `collect.join.rows` is exhausted.
 
     Attributes:
         records: without filler records.
@@ -39,7 +39,7 @@ class Accounting:
     records: int
     answered: int = 0
     final_errors: int = 0
-    leftovers: int = 0
+    retryable: int = 0
     fillers: int = 0
     fillers_answered: int = 0
     missing: int = 0
@@ -63,12 +63,12 @@ class Accounting:
         if len(self.reasons) < FEW:
             self.reasons.add(reason)
 
-    def charge(self, answer: Answer, facts: "ChunkFacts") -> None:
+    def charge(self, answer: ModelResponse, metadata: "ChunkMetadata") -> None:
         """Count an answer that was paid for."""
         self.input_tokens += answer.input_tokens or 0
         self.output_tokens += answer.output_tokens or 0
-        self.cost_usd = _plus(self.cost_usd, facts.cost_of(answer, facts.asked))
-        self.on_demand_cost_usd = _plus(self.on_demand_cost_usd, facts.cost_of(answer, "on-demand"))
+        self.cost_usd = _plus(self.cost_usd, metadata.cost_of(answer, metadata.asked))
+        self.on_demand_cost_usd = _plus(self.on_demand_cost_usd, metadata.cost_of(answer, "on-demand"))
 
     def charge_all(
         self, input_tokens: int, output_tokens: int, cost_usd: Decimal | None, on_demand: Decimal | None
@@ -81,7 +81,7 @@ class Accounting:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkFacts:
+class ChunkMetadata:
     """What is the same in every row of a chunk.
 
     Attributes:
@@ -97,7 +97,7 @@ class ChunkFacts:
     model_id: str
     chunk_key: str
     job_arn: str | None
-    round: int
+    attempt: int
     no_answer: tuple[str, str]
     keep_raw: bool = False
     again: Callable[[str], bool] = lambda _: False
@@ -115,20 +115,20 @@ class ChunkFacts:
         """Whether nothing of an answer is wanted that a plain one has not."""
         return self.columns is None and not self.keep_raw
 
-    def cost_of(self, answer: Answer, asked: Asked) -> Decimal | None:
+    def cost_of(self, answer: ModelResponse, asked: Asked) -> Decimal | None:
         """What an answer costs, asked in this way; None where nobody knows."""
         if self.price is None or answer.input_tokens is None or answer.output_tokens is None:
             return None
         return self.price.cost(answer.input_tokens, answer.output_tokens, asked)
 
 
-def manifest_discrepancies(manifest: Mapping[str, Any], accounting: Accounting) -> list[str]:
+def manifest_discrepancies(manifest: Mapping[str, Any], tally: Tally) -> list[str]:
     """Where the manifest's counts differ from the lines."""
     read = {
-        "totalRecordCount": accounting.records + accounting.fillers,
-        "successRecordCount": accounting.answered + accounting.fillers_answered + accounting.unusable,
-        "inputTokenCount": accounting.input_tokens,
-        "outputTokenCount": accounting.output_tokens,
+        "totalRecordCount": tally.records + tally.fillers,
+        "successRecordCount": tally.answered + tally.fillers_answered + tally.unusable,
+        "inputTokenCount": tally.input_tokens,
+        "outputTokenCount": tally.output_tokens,
     }
     return [
         f"{name} is {manifest[name]} in the manifest and {count} in the lines"

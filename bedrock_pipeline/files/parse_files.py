@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.collect.join import dimension_of, rows, rows_of_lines
 from bedrock_pipeline.collect.line_reader import buffers
-from bedrock_pipeline.collect.tally import Accounting, ChunkFacts
+from bedrock_pipeline.collect.tally import ChunkMetadata, Tally
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.files.folders import LocalFolder, S3Folder
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
@@ -28,13 +28,13 @@ class NoOutputError(BedrockPipelineError):
 
 def parse_files(
     files: Sequence[str],
-    facts: ChunkFacts,
+    metadata: ChunkMetadata,
     out: str,
     objects: S3Objects,
     *,
     index: str | None = None,
     progress: Callable[[int, int], None] = lambda _records, _bytes: None,
-) -> Accounting:
+) -> Tally:
     """Write the results of output files as parquet.
 
     With an index every record of it gives one row, as in a published dataset. Without one every line gives a row, whose
@@ -42,7 +42,7 @@ def parse_files(
 
     Args:
         files: paths or s3:// URIs; one that ends in a slash means every `.jsonl.out` beneath it.
-        facts: the family and what is kept; the key of the chunk is filled in from the files' names.
+        metadata: the family and what is kept; the key of the chunk is filled in from the files' names.
         out: path or s3:// URI of the file to write.
         objects: S3.
         index: path or s3:// URI of the chunk's `index.parquet`.
@@ -54,37 +54,39 @@ def parse_files(
     """
     found = [file for one in files for file in _found(one, objects)]
     read = _Read()
-    dimension, _ = dimension_of(_lines(found[:1], objects, _Read()), facts.family)
+    dimension, _ = dimension_of(_lines(found[:1], objects, _Read()), metadata.family)
     table = _table(index, objects) if index else None
-    accounting = Accounting(table.num_rows if table else 0)
-    schema = result_schema(carried(table.schema) if table else pa.schema([]), dimension, facts.answer_fields)
+    tally = Tally(table.num_rows if table else 0)
+    schema = result_schema(
+        carried(table.schema) if table else pa.schema([]), dimension, metadata.answer_fields
+    )
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
         part = Path(folder) / "part.parquet"
         with GroupedWriter(part, schema) as writer:
-            for batch in _batches(found, facts, objects, table, accounting, dimension, read):
+            for batch in _batches(found, metadata, objects, table, tally, dimension, read):
                 writer.add(batch)
-                progress(accounting.lines, read.bytes)
+                progress(tally.lines, read.bytes)
         _put(part, out, objects)
-    progress(accounting.lines, read.bytes)
-    return accounting
+    progress(tally.lines, read.bytes)
+    return tally
 
 
 def _batches(
     files: list[str],
-    facts: ChunkFacts,
+    metadata: ChunkMetadata,
     objects: S3Objects,
     index: pa.Table | None,
-    accounting: Accounting,
+    tally: Tally,
     dimension: int | None,
     read: "_Read",
 ) -> Iterator[pa.RecordBatch]:
     if index is not None:
-        named = replace(facts, chunk_key=files[0].rpartition("/")[2])
-        yield from rows(_lines(files, objects, read), index, named, accounting, dimension)
+        named = replace(metadata, chunk_key=files[0].rpartition("/")[2])
+        yield from rows(_lines(files, objects, read), index, named, tally, dimension)
         return
     for file in files:
-        named = replace(facts, chunk_key=file.rpartition("/")[2])
-        yield from rows_of_lines(_lines([file], objects, read), named, accounting, dimension)
+        named = replace(metadata, chunk_key=file.rpartition("/")[2])
+        yield from rows_of_lines(_lines([file], objects, read), named, tally, dimension)
 
 
 @dataclass(slots=True)

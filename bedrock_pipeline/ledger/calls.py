@@ -56,7 +56,7 @@ class Calls:
                 return NotNow(reason)
             connection.execute(
                 """UPDATE bedrock_pipeline.chunks
-                   SET fence = fence + 1, attempts = attempts + 1, total_count = records,
+                   SET fence = fence + 1, submissions = submissions + 1, total_count = records,
                        lease_expires_at = bedrock_pipeline.now() + %s WHERE chunk_id = %s""",
                 (lease, chunk_id),
             )

@@ -75,7 +75,7 @@ class Interventions:
         )
 
     def release(self, pipeline: str, dataset: str, below_minimum: str | None = None) -> tuple[int, bool]:
-        """Ask again what waits for a person: leftovers of jobs that somebody stopped, and what is too few for a job.
+        """Ask again what waits for a person: retryable records of jobs that somebody stopped, and what is too few for a job.
 
         Args:
             pipeline: the pipeline's name.
@@ -83,7 +83,7 @@ class Interventions:
             below_minimum: the dataset's policy from now on; None leaves it.
 
         Returns:
-            How many leftovers may be rolled over now; and whether a dataset that is held is packed anew.
+            How many retryable records may be retried now; and whether a dataset that is held is packed anew.
         """
 
         def work(connection: Connection) -> tuple[int, bool]:
@@ -95,7 +95,7 @@ class Interventions:
                 key,
             )
             released = connection.execute(
-                """UPDATE bedrock_pipeline.leftovers o SET held_for = NULL, held_reason = NULL
+                """UPDATE bedrock_pipeline.retryable_records o SET held_for = NULL, held_reason = NULL
                    FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.datasets d
                      ON (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
                    WHERE o.chunk_id = c.chunk_id AND o.held_for IS NOT NULL

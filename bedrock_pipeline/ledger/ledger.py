@@ -17,7 +17,7 @@ from bedrock_pipeline.ledger.jobs import Jobs
 from bedrock_pipeline.ledger.migrations import is_current, migrate
 from bedrock_pipeline.ledger.publications import Publications
 from bedrock_pipeline.ledger.queues import Queues
-from bedrock_pipeline.ledger.rounds import Rounds
+from bedrock_pipeline.ledger.retry_rounds import RetryRounds
 from bedrock_pipeline.ledger.run_leases import RunLeases
 from bedrock_pipeline.ledger.spending import Spending
 from bedrock_pipeline.ledger.submissions import Submissions
@@ -42,7 +42,7 @@ class Ledger:
         self.spending = Spending(self.database)
         self.interventions = Interventions(self.database)
         self.jobs = Jobs(self.database)
-        self.rounds = Rounds(self.database)
+        self.retry_rounds = RetryRounds(self.database)
         self.calls = Calls(self.database)
         self.run_leases = RunLeases(self.database)
         self.events = Events(self.database)

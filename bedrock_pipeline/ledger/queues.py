@@ -207,7 +207,7 @@ class Queues:
         """The chunks of later rounds that hold records of this job, and maybe of others."""
         rows = self._database.fetch(
             """SELECT c.* FROM bedrock_pipeline.chunk_origins o JOIN bedrock_pipeline.chunks c USING (chunk_id)
-               WHERE o.origin_id = %s ORDER BY c.round, c.sequence""",
+               WHERE o.origin_id = %s ORDER BY c.attempt, c.sequence""",
             (chunk_id,),
         )
         return [ChunkRow.of(row) for row in rows]
@@ -243,8 +243,8 @@ _JOBS = """
     SELECT c.*, j.queue, j.made_at, j.final_at, j.answered AS all_answered, j.failed AS all_failed,
            j.input_tokens AS all_input_tokens, j.output_tokens AS all_output_tokens,
            CASE WHEN j.final_at IS NULL THEN (
-               SELECT min(o.held_reason) FROM bedrock_pipeline.leftovers o
-               WHERE o.rolled_at IS NULL AND (o.chunk_id = j.chunk_id OR o.chunk_id IN (
+               SELECT min(o.held_reason) FROM bedrock_pipeline.retryable_records o
+               WHERE o.retried_at IS NULL AND (o.chunk_id = j.chunk_id OR o.chunk_id IN (
                    SELECT chunk_id FROM bedrock_pipeline.chunk_origins WHERE origin_id = j.chunk_id))) END AS held
     FROM bedrock_pipeline.queue_jobs j JOIN bedrock_pipeline.chunks c USING (chunk_id)"""
 
@@ -284,7 +284,7 @@ def _open_dataset(connection: Connection, queue: str, dataset: str) -> tuple[int
     assert row is not None  # it was inserted above
     last = connection.execute(
         """SELECT max(sequence) AS sequence FROM bedrock_pipeline.chunks
-           WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND round = 1""",
+           WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND attempt = 1""",
         (queue, dataset, row["version"]),
     ).fetchone()
     assert last is not None  # an aggregate has one row
@@ -292,7 +292,9 @@ def _open_dataset(connection: Connection, queue: str, dataset: str) -> tuple[int
 
 
 def _placed(chunk: NewChunk, dataset: str, version: int, sequence: int) -> NewChunk:
-    return replace(chunk, sequence=sequence, chunk_key=str(ChunkKey(dataset, version, chunk.round, sequence)))
+    return replace(
+        chunk, sequence=sequence, chunk_key=str(ChunkKey(dataset, version, chunk.attempt, sequence))
+    )
 
 
 def _job(row: dict[str, Any]) -> QueueJob:

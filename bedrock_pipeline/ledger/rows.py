@@ -47,7 +47,7 @@ class NewChunk:
     """
 
     chunk_id: UUID
-    round: int
+    attempt: int
     sequence: int
     chunk_key: str
     records: int
@@ -72,7 +72,7 @@ class ChunkRow(_Row):
     pipeline: str
     dataset: str
     dataset_version: int
-    round: int
+    attempt: int
     sequence: int
     chunk_key: str
     records: int
@@ -90,7 +90,7 @@ class ChunkRow(_Row):
     fence: int
     token: str | None
     frozen_request: dict[str, Any] | None
-    attempts: int
+    submissions: int
     next_attempt_at: datetime
     put_back_since: datetime | None
     put_back_reason: str | None
@@ -106,7 +106,7 @@ class ChunkRow(_Row):
     parsed_uri: str | None
     answered: int | None
     final_errors: int | None
-    leftovers: int | None
+    retryable: int | None
     input_tokens: int | None
     output_tokens: int | None
     problem: str | None
@@ -153,8 +153,8 @@ class DatasetRow(_Row):
     open: bool
     collections: int
     published_collections: int
-    snapshot_followers: int
-    packed_followers: int
+    snapshot_duplicates: int
+    packed_duplicates: int
     max_cost_usd: Decimal | None
 
     @property
@@ -168,9 +168,9 @@ class DatasetProgress(_Row):
     """How far a dataset is: chunks by status and records by outcome, over its current version.
 
     Attributes:
-        records: those that are sent and their followers, which are answered at publication.
-        followers: records that are answered with another's answer.
-        leftovers: records that wait for the next round, or for a person.
+        records: those that are sent and their duplicates, which are answered at publication.
+        duplicates: records that are answered with another's answer.
+        retryable: records that wait for the retry round, or for a person.
         cost_usd: of the chunks that are collected; None where none is, or one has no known price.
         on_demand_cost_usd: what on-demand calls would have cost in their place.
     """
@@ -178,12 +178,12 @@ class DatasetProgress(_Row):
     chunks: int
     uncollected: int
     records: int
-    followers: int
-    followers_settled: int
+    duplicates: int
+    duplicates_settled: int
     processed: int
     answered: int
     final_errors: int
-    leftovers: int
+    retryable: int
     input_tokens: int
     output_tokens: int
     cost_usd: Decimal | None

@@ -11,7 +11,7 @@ from typing import Literal
 
 from bedrock_pipeline.ledger.database import Connection, Database
 
-Kind = Literal["prepare", "flush", "submit", "parse", "next_round", "publish"]
+Kind = Literal["prepare", "flush", "submit", "collect", "retry", "publish"]
 
 
 class RunLeases:

@@ -93,12 +93,12 @@ class Submissions:
                    SELECT c.* FROM affordable c
                    WHERE c.quota_group = slots.quota_group AND c.mode = 'batch'
                      AND c.next_attempt_at <= bedrock_pipeline.now()
-                   ORDER BY c.put_back_since, c.next_attempt_at, c.dataset, c.round, c.sequence
+                   ORDER BY c.put_back_since, c.next_attempt_at, c.dataset, c.attempt, c.sequence
                    LIMIT least(greatest(slots.free, 0), slots.most)) AS due
                UNION ALL (
                    SELECT c.* FROM affordable c
                    WHERE c.mode = 'on-demand' AND greatest(c.next_attempt_at, c.lease_expires_at) <= bedrock_pipeline.now()
-                   ORDER BY c.next_attempt_at, c.dataset, c.round, c.sequence)
+                   ORDER BY c.next_attempt_at, c.dataset, c.attempt, c.sequence)
                LIMIT %(limit)s""",
             {"pipelines": pipelines, "limit": limit},
         )
@@ -148,7 +148,7 @@ class Submissions:
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'submitting', status_changed_at = bedrock_pipeline.now(), fence = fence + 1,
                        intent_id = %(intent)s, lease_expires_at = bedrock_pipeline.now() + %(lease)s,
-                       frozen_request = %(request)s, token = %(token)s, attempts = attempts + 1,
+                       frozen_request = %(request)s, token = %(token)s, submissions = submissions + 1,
                        status_message = NULL
                    WHERE chunk_id = %(chunk)s RETURNING *""",
                 {
@@ -218,7 +218,7 @@ class Submissions:
             chunk = _locked(connection, chunk_id)
             if group is None or chunk is None or chunk.row.fence != fence or chunk.row.status not in _OPEN:
                 return "lost"
-            delay = hold(connection, group, reason, wait) if hold_group else wait(chunk.row.attempts)
+            delay = hold(connection, group, reason, wait) if hold_group else wait(chunk.row.submissions)
             result = after_refusal(connection, chunk.row, give_up_after)
             statement = sql.SQL(
                 """UPDATE bedrock_pipeline.chunks
@@ -281,7 +281,7 @@ class Submissions:
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'submitting', status_changed_at = bedrock_pipeline.now(), fence = fence + 1,
                        intent_id = %(intent)s, lease_expires_at = bedrock_pipeline.now() + %(lease)s,
-                       attempts = attempts + 1
+                       submissions = submissions + 1
                    WHERE chunk_id = %(chunk)s AND fence = %(fence)s AND status IN ('submitting', 'unclear')
                      AND lease_expires_at + %(settling)s <= bedrock_pipeline.now()
                    RETURNING *""",

@@ -35,8 +35,8 @@ def start_version(connection: Connection, row: DatasetRow) -> None:
         """UPDATE bedrock_pipeline.datasets
            SET version = version + 1, snapshot_uri = NULL, snapshot_hash = NULL, snapshot_records = NULL,
                snapshot_rejected = NULL, packed_hash = NULL, packed_at = NULL, packed_records = NULL,
-               packed_rejected = NULL, snapshot_followers = 0, packed_followers = 0, followers_answered = 0,
-               followers_failed = 0, cancel_requested_at = NULL
+               packed_rejected = NULL, snapshot_duplicates = 0, packed_duplicates = 0, duplicates_answered = 0,
+               duplicates_failed = 0, cancel_requested_at = NULL
            WHERE pipeline = %s AND dataset = %s""",
         (row.pipeline, row.dataset),
     )

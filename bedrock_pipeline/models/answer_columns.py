@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from bedrock_pipeline.models import Answer
+from bedrock_pipeline.models import ModelResponse
 from bedrock_pipeline.models.family import Json
 from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema, AnswerSchemaError
 
@@ -50,7 +50,7 @@ class AnswerColumns:
             for name, arrow in zip(names, self._types.values(), strict=True)
         )
 
-    def values(self, answer: Answer) -> tuple[Any, ...]:
+    def values(self, answer: ModelResponse) -> tuple[Any, ...]:
         """An answer's values, one for each column.
 
         Raises:

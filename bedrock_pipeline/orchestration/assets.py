@@ -165,12 +165,14 @@ def _parsed_results(pipeline: Pipeline) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> dg.MaterializeResult[None]:
         key = context.partition_key
-        with deployment.open() as opened, run_lease(opened, "parse", pipeline.name, key), red():
+        with deployment.open() as opened, run_lease(opened, "collect", pipeline.name, key), red():
             report = collect_chunk(opened, pipeline, key)
         for discrepancy in report.discrepancies:
             context.log.warning("%s: %s", key, discrepancy)
-        if report.leftovers:
-            context.log.warning("%s: %s records are asked again: %s", key, report.leftovers, report.left_over)
+        if report.retryable:
+            context.log.warning(
+                "%s: %s records are asked again: %s", key, report.retryable, report.retryable_by_code
+            )
         return dg.MaterializeResult(metadata=metadata.of_collection(report))
 
     return parsed_results

@@ -27,7 +27,7 @@ from bedrock_pipeline.submit.reconcile import reconcile_unclear, sweep_account
 #: Run requests in one tick at the most; each costs the daemon about a quarter of a second.
 _MOST = 50
 #: What is done for a dataset rather than for a chunk.
-_OF_DATASETS = ("prepare", "flush", "next_round", "publish")
+_OF_DATASETS = ("prepare", "flush", "retry", "publish")
 #: Datasets of which a skipped tick tells that they wait for an approval.
 _MOST_TOLD = 3
 #: Between two looks into the ledger.
@@ -66,16 +66,18 @@ def build_sensors(
 
     def collect(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         ended = opened.ledger.chunks.to_collect(names, _MOST)
-        return _ask(context, opened, "parse", [(c.pipeline, c.chunk_key) for c in ended], "No job has ended.")
+        return _ask(
+            context, opened, "collect", [(c.pipeline, c.chunk_key) for c in ended], "No job has ended."
+        )
 
     def roll(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
-        rows = opened.ledger.rounds.to_roll_over(names, _MOST)
+        rows = opened.ledger.retry_rounds.due(names, _MOST)
         return _ask(
             context,
             opened,
-            "next_round",
+            "retry",
             [(row.pipeline, row.dataset) for row in rows],
-            "No dataset has leftovers to ask again.",
+            "No dataset has retryable to ask again.",
         )
 
     def publish(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
@@ -98,22 +100,22 @@ def build_sensors(
         return _flush(context, opened, queues)
 
     sensors = [
-        _sensor("launch_datasets", launch, jobs, _SECONDS, "Starts datasets that were asked for."),
+        _sensor("prepare_datasets", launch, jobs, _SECONDS, "Starts datasets that were asked for."),
         _sensor(
-            "submit_due_chunks",
+            "submit_chunks",
             submit,
             jobs,
             _SECONDS,
             "Submits as many chunks as are due and have a free slot.",
         ),
         _sensor("poll_jobs", poll, jobs, poll_seconds, "Looks at Bedrock once for all jobs in flight."),
-        _sensor("collect_ended_jobs", collect, jobs, _SECONDS, "Reads the results of jobs that have ended."),
-        _sensor("roll_over_leftovers", roll, jobs, _SECONDS, "Asks again what a round left unanswered."),
+        _sensor("collect_jobs", collect, jobs, _SECONDS, "Reads the results of jobs that have ended."),
+        _sensor("retry_datasets", roll, jobs, _SECONDS, "Asks again what a round left unanswered."),
         _sensor(
             "publish_datasets", publish, jobs, _SECONDS, "Publishes datasets with nothing left to wait for."
         ),
         _sensor(
-            "reconcile_submissions",
+            "reconcile_jobs",
             settle,
             jobs,
             60,
@@ -122,7 +124,7 @@ def build_sensors(
     ]
     if queues:
         told = "Flushes queues by count, bytes or age of their tasks."
-        sensors.append(_sensor("flush_queue", flush, jobs, _SECONDS, told))
+        sensors.append(_sensor("flush_queues", flush, jobs, _SECONDS, told))
     return sensors
 
 

@@ -59,7 +59,7 @@ def estimate_dataset(
             ),
         )
         for chunk in chunks
-        if chunk.round == 1
+        if chunk.attempt == 1
     ]
     if packed and not anew:
         return estimator.together(packed)

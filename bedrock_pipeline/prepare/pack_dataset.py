@@ -25,13 +25,13 @@ from bedrock_pipeline.prepare.chunks.below_minimum import Small
 from bedrock_pipeline.prepare.chunks.create_request import create_request
 from bedrock_pipeline.prepare.chunks.pack_rows import packed
 from bedrock_pipeline.prepare.chunks.packer import Packer, TooFewRecordsError, pack
-from bedrock_pipeline.prepare.reject_duplicates import reject_followers
+from bedrock_pipeline.prepare.reject_duplicates import reject_duplicates
 from bedrock_pipeline.prepare.requests.renderer import Renderer
-from bedrock_pipeline.prepare.snapshot.rejected_files import NOT_PACKED, NOT_PACKED_FOLLOWERS
+from bedrock_pipeline.prepare.snapshot.rejected_files import NOT_PACKED, NOT_PACKED_DUPLICATES
 from bedrock_pipeline.prepare.take_snapshot import request_template
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for
 from bedrock_pipeline.pricing.estimates import Estimate, Estimator
-from bedrock_pipeline.records.line_batch import Block, blocks_of, lines_of
+from bedrock_pipeline.records.line_batch import LineBatch, line_batches_of, lines_of
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import InputFile
@@ -49,7 +49,7 @@ class PackReport:
     Attributes:
         outcome: entered, unchanged (it was packed before), or replaced (nothing had been submitted).
         records: that are sent.
-        followers: records that an answer to one of them will serve.
+        duplicates: records that an answer to one of them will serve.
         rejections: number of records that could not be packed, by reason.
         estimate: tokens and cost, before anything is submitted.
         max_cost_usd: what the dataset may cost; None where it has no cap.
@@ -58,7 +58,7 @@ class PackReport:
     outcome: Packed
     chunks: list[NewChunk]
     records: int
-    followers: int
+    duplicates: int
     bytes: int
     rejected: int
     rejections: dict[str, int]
@@ -82,13 +82,13 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
         done = _Packing(deployment, effective, row, Path(folder), estimator).done()
         rejections = done.rejected.by_reason.copy()
-        followers = row.snapshot_followers
+        duplicates = row.snapshot_duplicates
         if rejections:
-            following = reject_followers(deployment, row, done.rejected.path, Path(folder))
+            following = reject_duplicates(deployment, row, done.rejected.path, Path(folder))
             rejections += following.by_reason
-            followers -= following.count
+            duplicates -= following.count
             deployment.objects.upload(done.rejected.path, f"{row.snapshot_uri}{NOT_PACKED}")
-            deployment.objects.upload(following.path, f"{row.snapshot_uri}{NOT_PACKED_FOLLOWERS}")
+            deployment.objects.upload(following.path, f"{row.snapshot_uri}{NOT_PACKED_DUPLICATES}")
     outcome = deployment.ledger.datasets.enter_chunks(
         pipeline.name,
         dataset,
@@ -96,14 +96,14 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
         rejected=rejections.total(),
         chunks=done.chunks,
         max_jobs=effective.effective_limits.max_jobs,
-        followers=followers,
+        duplicates=duplicates,
         max_cost_usd=effective.max_cost_usd,
     )
     return PackReport(
         outcome=outcome,
         chunks=done.chunks,
         records=sum(chunk.records for chunk in done.chunks),
-        followers=followers,
+        duplicates=duplicates,
         bytes=sum(chunk.bytes for chunk in done.chunks),
         rejected=rejections.total(),
         rejections=dict(rejections),
@@ -204,13 +204,13 @@ def packed_parts(
         packer = Packer(pipeline.effective_limits, carried, folder)
         return packed(batches, renderer.batch, packer, rejected)
 
-    def few() -> Iterator[Block]:
+    def few() -> Iterator[LineBatch]:
         for rendered in map(renderer.batch, batches):
             rejected.add(*rendered.rejected)
             yield rendered.block
 
     lines = small.lines(lines_of(few()), lambda _: (None,) * len(carried))
-    return pack(blocks_of(lines, carried), small.limits, carried, folder)
+    return pack(line_batches_of(lines, carried), small.limits, carried, folder)
 
 
 def _packed_hash(deployment: Deployment, pipeline: Pipeline, row: DatasetRow) -> str:

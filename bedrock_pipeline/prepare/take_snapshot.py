@@ -32,8 +32,8 @@ class SnapshotReport:
     """A snapshot in S3.
 
     Attributes:
-        records: followers included.
-        followers: records whose request another record asks already; they get its answer.
+        records: duplicates included.
+        duplicates: records whose request another record asks already; they get its answer.
         rejections: number of rows left out, by reason.
         rejected_uri: parquet with position, record id and reason of each of them.
         unchanged: the ledger knew a snapshot of the same content.
@@ -42,7 +42,7 @@ class SnapshotReport:
     uri: str
     content_hash: str
     records: int
-    followers: int
+    duplicates: int
     rejected: int
     rejections: dict[str, int]
     rejected_uri: str
@@ -69,7 +69,7 @@ def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> S
         uri = deployment.settings.uri(
             deployment.settings.work_prefix, "snapshots", pipeline.name, dataset, snapshot.content_hash
         )
-        for file in (*snapshot.parts, *snapshot.follower_parts):
+        for file in (*snapshot.parts, *snapshot.duplicate_parts):
             deployment.objects.upload(file, f"{uri}/{file.name}")
         deployment.objects.upload(snapshot.rejected, f"{uri}/{REJECTED}")
     rejected = sum(snapshot.rejections.values())
@@ -79,14 +79,14 @@ def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> S
         uri=f"{uri}/",
         content_hash=snapshot.content_hash,
         records=snapshot.records,
-        followers=snapshot.followers,
+        duplicates=snapshot.duplicates,
         rejected=rejected,
     )
     return SnapshotReport(
         uri=f"{uri}/",
         content_hash=snapshot.content_hash,
         records=snapshot.records,
-        followers=snapshot.followers,
+        duplicates=snapshot.duplicates,
         rejected=rejected,
         rejections=snapshot.rejections,
         rejected_uri=f"{uri}/{REJECTED}",

@@ -52,7 +52,7 @@ class ChunkUploader:
     quota_group: str
     request: Callable[[UUID, str], dict[str, Any]]
     estimator: Estimator
-    round: int = 1
+    attempt: int = 1
     first: int = 0
     mode: Mode = "batch"
     why: str | None = None
@@ -90,9 +90,9 @@ class ChunkUploader:
         sequence = self.first + chunk.sequence
         return NewChunk(
             chunk_id=chunk_id,
-            round=self.round,
+            attempt=self.attempt,
             sequence=sequence,
-            chunk_key=str(ChunkKey(self.dataset, self.version, self.round, sequence)),
+            chunk_key=str(ChunkKey(self.dataset, self.version, self.attempt, sequence)),
             records=chunk.records - fillers,
             bytes=chunk.bytes,
             files=tuple(files),

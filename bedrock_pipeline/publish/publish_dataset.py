@@ -14,7 +14,7 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.publish.write_duplicates import Followed, write_followers
+from bedrock_pipeline.publish.write_duplicates import PublishedDuplicates, write_duplicates
 
 
 class NotCompleteError(BedrockPipelineError):
@@ -72,7 +72,7 @@ def publish_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) ->
         for chunk in deployment.ledger.chunks.of_dataset(pipeline.name, dataset, row.version)
         if chunk.collected_at
     ]
-    followed = _write_version(deployment, row, chunks, uri)
+    duplicates = _write_version(deployment, row, chunks, uri)
     deployment.ledger.publications.record(
         pipeline.name,
         dataset,
@@ -80,14 +80,14 @@ def publish_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) ->
         publication=publication,
         uri=uri,
         records=progress.records,
-        followers_answered=followed.answered,
-        followers_failed=followed.failed,
+        duplicates_answered=duplicates.answered,
+        duplicates_failed=duplicates.failed,
         collections=row.collections,
     )
     # The pointer in S3 follows the ledger, so that a late second publisher writes what the ledger says.
     current = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     if not row.open:
-        progress = deployment.ledger.datasets.progress(pipeline.name, dataset)  # with the followers
+        progress = deployment.ledger.datasets.progress(pipeline.name, dataset)  # with the duplicates
     published = _describe(deployment, current, progress, current.publication, unchanged=False)
     deployment.objects.put(_latest(deployment, row), json.dumps(_pointer(published)).encode())
     return published
@@ -104,21 +104,23 @@ def _must_be_complete(row: DatasetRow, progress: DatasetProgress) -> None:
             f"{progress.uncollected} of {progress.chunks} chunks of dataset {row.dataset!r} have no results yet ({states}).",
             "The sensors go on by themselves; `bedrock-pipeline status` shows what each chunk waits for.",
         )
-    if progress.leftovers:
+    if progress.retryable:
         raise NotCompleteError(
-            f"{progress.leftovers} records of dataset {row.dataset!r} wait for the next round, or for a person.",
+            f"{progress.retryable} records of dataset {row.dataset!r} wait for the next attempt, or for a person.",
             "`bedrock-pipeline status` tells which, and why.",
         )
-    settled = progress.answered + progress.final_errors - progress.followers_settled
-    if settled != progress.records - progress.followers:
+    settled = progress.answered + progress.final_errors - progress.duplicates_settled
+    if settled != progress.records - progress.duplicates:
         raise NotCompleteError(
             f"Of {progress.records} records of dataset {row.dataset!r}, {progress.answered} are answered and "
             f"{progress.final_errors} have a final error; the others have neither."
         )
 
 
-def _write_version(deployment: Deployment, row: DatasetRow, chunks: list[ChunkRow], uri: str) -> Followed:
-    """The parts of every chunk, then those of the followers; in full before anything points at them."""
+def _write_version(
+    deployment: Deployment, row: DatasetRow, chunks: list[ChunkRow], uri: str
+) -> PublishedDuplicates:
+    """The parts of every chunk, then those of the duplicates; in full before anything points at them."""
     parts = [
         part.uri
         for chunk in chunks
@@ -128,16 +130,16 @@ def _write_version(deployment: Deployment, row: DatasetRow, chunks: list[ChunkRo
     targets = [f"{uri}part-{number:05}.parquet" for number in range(len(parts))]
     for part, target in zip(parts, targets, strict=True):
         deployment.objects.copy(part, target)
-    followed = write_followers(deployment, row, parts, f"{uri}part-", len(parts))
-    kept = {*targets, *followed.files}
+    published = write_duplicates(deployment, row, parts, f"{uri}part-", len(parts))
+    kept = {*targets, *published.files}
     # What an earlier, larger attempt at this version may have left behind.
     deployment.objects.delete(item.uri for item in list(deployment.objects.list(uri)) if item.uri not in kept)
     rows = sum(_rows(deployment, target) for target in kept)
     expected = sum((chunk.answered or 0) + (chunk.final_errors or 0) for chunk in chunks)
-    expected += row.packed_followers
+    expected += row.packed_duplicates
     if rows != expected:
         raise NotCompleteError(f"The parts beneath {uri} hold {rows} rows where {expected} were collected.")
-    return followed
+    return published
 
 
 def _describe(

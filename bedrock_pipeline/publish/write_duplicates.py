@@ -1,7 +1,7 @@
-"""Followers of a dataset: records that get another record's answer.
+"""Duplicates of a dataset: records that get another record's answer.
 
 What belongs here: fetching their files from the snapshot, and what becomes of them when a dataset is packed and
-published. The joins are `publish.duplicate_rows`.
+written. The joins are `publish.duplicate_rows`.
 """
 
 import itertools
@@ -16,26 +16,26 @@ import pyarrow.parquet as pq
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import DatasetRow
-from bedrock_pipeline.prepare.reject_duplicates import follower_files
-from bedrock_pipeline.publish.duplicate_rows import FollowerRows
+from bedrock_pipeline.prepare.reject_duplicates import duplicate_files
+from bedrock_pipeline.publish.duplicate_rows import DuplicateRows
 
 #: Rows of one part at the most.
 PART_ROWS = 100_000
 
 
 @dataclass(slots=True)
-class Followed:
-    """The published rows of followers: their files, and how many have an answer or an error."""
+class PublishedDuplicates:
+    """The published rows of duplicates: their files, and how many have an answer or an error."""
 
     files: list[str] = field(default_factory=list)
     answered: int = 0
     failed: int = 0
 
 
-def write_followers(
+def write_duplicates(
     deployment: Deployment, row: DatasetRow, parts: list[str], prefix: str, first: int
-) -> Followed:
-    """Write the followers' rows as further parts of a published version.
+) -> PublishedDuplicates:
+    """Write the duplicates' rows as further parts of a published version.
 
     Args:
         deployment: the deployment.
@@ -44,23 +44,23 @@ def write_followers(
         prefix: URIs of the parts up to their number.
         first: number of the first part to write.
     """
-    followed = Followed()
-    if not row.packed_followers:
-        return followed
+    written = PublishedDuplicates()
+    if not row.packed_duplicates:
+        return written
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
         folder = Path(name)
-        with FollowerRows(follower_files(deployment, row, folder), folder) as joined:
+        with DuplicateRows(duplicate_files(deployment, row, folder), folder) as joined:
             schema = _schema(deployment, parts)
-            batches = _led_by_all(deployment, joined, parts, schema, folder / "part.parquet")
+            batches = _rows_for_all(deployment, joined, parts, schema, folder / "part.parquet")
             for number, part in enumerate(_written(batches, schema, folder), first):
-                followed.files.append(f"{prefix}{number:05}.parquet")
-                deployment.objects.upload(part, followed.files[-1])
+                written.files.append(f"{prefix}{number:05}.parquet")
+                deployment.objects.upload(part, written.files[-1])
                 status = pq.read_table(part, columns=["status"])["status"]
                 answered = pc.sum(pc.equal(status, "succeeded")).as_py()
-                followed.answered += answered
-                followed.failed += len(status) - answered
+                written.answered += answered
+                written.failed += len(status) - answered
                 part.unlink()
-    return followed
+    return written
 
 
 def _schema(deployment: Deployment, parts: list[str]) -> pa.Schema:
@@ -74,18 +74,18 @@ def _schema(deployment: Deployment, parts: list[str]) -> pa.Schema:
     return schema
 
 
-def _led_by_all(
-    deployment: Deployment, joined: FollowerRows, parts: list[str], schema: pa.Schema, local: Path
+def _rows_for_all(
+    deployment: Deployment, joined: DuplicateRows, parts: list[str], schema: pa.Schema, local: Path
 ) -> Iterator[pa.RecordBatch]:
     for uri in parts:
         deployment.objects.download(uri, local)
-        yield from joined.led_by(local, schema)
+        yield from joined.rows_for(local, schema)
         local.unlink()
 
 
 def _written(batches: Iterator[pa.RecordBatch], schema: pa.Schema, folder: Path) -> Iterator[Path]:
     while first := next(batches, None):
-        path, rows = folder / "followers-part.parquet", 0
+        path, rows = folder / "duplicates-part.parquet", 0
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
             for batch in itertools.chain([first], batches):
                 writer.write_batch(batch)

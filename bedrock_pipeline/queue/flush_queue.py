@@ -27,7 +27,7 @@ from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError, pack
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for
 from bedrock_pipeline.queue.job_results import TASK_ID
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.line_batch import Line, blocks_of
+from bedrock_pipeline.records.line_batch import Line, line_batches_of
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 
 #: A task's number goes with it through every round: in a day's dataset a record id is not unique.
@@ -160,7 +160,7 @@ class _Flush:
             lines = small.lines(lines, lambda _: (None,))
         with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
             try:
-                return uploader.all(pack(blocks_of(lines, _CARRIED), limits, _CARRIED, Path(folder)))
+                return uploader.all(pack(line_batches_of(lines, _CARRIED), limits, _CARRIED, Path(folder)))
             except TooFewRecordsError:  # they were more when they were counted
                 raise TasksChangedError(
                     f"Tasks of queue {pipeline.name!r} were replaced meanwhile.", "Flush again."

@@ -45,7 +45,7 @@ def job_batches(
         columns: which to read, `task_id` among them; None for all.
     """
     yield from _batches(deployment, chunk, columns)
-    if not chunk.leftovers:
+    if not chunk.retryable:
         return
     with deployment.objects.random_access(chunk.index_uri) as stream:
         own = pq.read_table(stream, columns=[TASK_ID])[TASK_ID].combine_chunks()
@@ -64,7 +64,7 @@ def _batches(
 
 def _counts(deployment: Deployment, chunk: ChunkRow) -> tuple[int, int, int, int]:
     """Answered and failed records, input and output tokens, over all rounds."""
-    if not chunk.leftovers:
+    if not chunk.retryable:
         return chunk.answered or 0, chunk.final_errors or 0, chunk.input_tokens or 0, chunk.output_tokens or 0
     rows = answered = input_tokens = output_tokens = 0
     for batch in job_batches(deployment, chunk, [TASK_ID, "status", "input_tokens", "output_tokens"]):

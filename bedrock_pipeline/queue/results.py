@@ -62,7 +62,7 @@ class TaskResult:
         error: why there is none.
         output_text: the answer's text, whatever the model's family.
         embedding: the answer's vector.
-        round: 1, or the later round in which it was answered.
+        attempt: 1, or the later round in which it was answered.
     """
 
     record_id: str
@@ -75,7 +75,7 @@ class TaskResult:
     output_tokens: int | None
     cost_usd: float | None
     job_arn: str | None
-    round: int
+    attempt: int
 
 
 class TaskResults:
@@ -228,5 +228,5 @@ def _task_result(row: dict[str, Any]) -> TaskResult:
         output_tokens=row["output_tokens"],
         cost_usd=row["cost_usd"],
         job_arn=row["job_arn"],
-        round=row["round"],
+        attempt=row["attempt"],
     )

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
-from bedrock_pipeline.collect.start_retry_round import roll_over
+from bedrock_pipeline.collect.start_retry_round import start_retry_round
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.tasks import Waiting
@@ -40,7 +40,7 @@ class Driver:
         poll_s: seconds between two looks at Bedrock.
         report: is told of errors; what they concern is tried again in a later step.
         monotonic: seconds of a clock that never goes back.
-        chance: for the jitter of waits.
+        rng: for the jitter of waits.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Driver:
         poll_s: float,
         report: Callable[[Exception], None],
         monotonic: Callable[[], float] = time.monotonic,
-        chance: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self._deployment = deployment
         self._pipeline = pipeline
@@ -59,8 +59,8 @@ class Driver:
         self._report = report
         self._monotonic = monotonic
         self._made: deque[str] = deque(maxlen=_MOST_MADE)
-        self._flush_pace = _Pace(deployment, monotonic, chance or random.Random())  # noqa: S311  # jitter
-        self._poll_pace = _Pace(deployment, monotonic, chance or random.Random())  # noqa: S311  # jitter
+        self._flush_pace = _Pace(deployment, monotonic, rng or random.Random())  # noqa: S311  # jitter
+        self._poll_pace = _Pace(deployment, monotonic, rng or random.Random())  # noqa: S311  # jitter
 
     def step(self) -> None:
         """Do what is due, from flushing to telling what is final. An error in one part stops no other."""
@@ -129,8 +129,8 @@ class Driver:
                 self._report(error)
 
     def _roll_over(self) -> None:
-        for row in self._deployment.ledger.rounds.to_roll_over([self._pipeline.name], _MOST):
-            roll_over(self._deployment, self._pipeline, row.dataset)
+        for row in self._deployment.ledger.retry_rounds.due([self._pipeline.name], _MOST):
+            start_retry_round(self._deployment, self._pipeline, row.dataset)
 
     def _settle(self) -> None:
         settle_jobs(self._deployment, [self._pipeline.name])
@@ -139,10 +139,10 @@ class Driver:
 class _Pace:
     """When a part of a step may be tried again: after errors with waits that grow, as the settings say."""
 
-    def __init__(self, deployment: Deployment, monotonic: Callable[[], float], chance: random.Random) -> None:
+    def __init__(self, deployment: Deployment, monotonic: Callable[[], float], rng: random.Random) -> None:
         self._backoff = deployment.settings.throttle_backoff
         self._monotonic = monotonic
-        self._chance = chance
+        self._rng = rng
         self._failures = 0
         self._next = monotonic()
 
@@ -157,5 +157,5 @@ class _Pace:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._failures = self._failures + 1 if kind else 0
-        wait = delay(self._failures, self._backoff, self._chance) if self._failures else timedelta(0)
+        wait = delay(self._failures, self._backoff, self._rng) if self._failures else timedelta(0)
         self.wait(wait.total_seconds())

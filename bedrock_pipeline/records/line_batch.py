@@ -29,7 +29,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class LineBatch:
     """Consecutive encoded records.
 
     Attributes:
@@ -47,11 +47,11 @@ class Block:
         """How many."""
         return len(self.ends)
 
-    def slice(self, start: int, stop: int) -> "Block":
+    def slice(self, start: int, stop: int) -> "LineBatch":
         """The records from `start` to before `stop`, without copying a line."""
         first = int(self.ends[start - 1]) if start else 0
         last = int(self.ends[stop - 1]) if stop else 0
-        return Block(
+        return LineBatch(
             self.index.slice(start, stop - start), self.data[first:last], self.ends[start:stop] - first
         )
 
@@ -66,20 +66,20 @@ def index_schema(carry: pa.Schema) -> pa.Schema:
     return pa.schema([pa.field("record_id", pa.string()), *carry])
 
 
-def block_of(lines: Sequence[Line], carry: pa.Schema) -> Block:
+def line_batch_of(lines: Sequence[Line], carry: pa.Schema) -> LineBatch:
     """Single lines as a block."""
     columns = [pa.array([line.record_id for line in lines], pa.string())]
     columns += [
         pa.array([line.carried[number] for line in lines], field.type) for number, field in enumerate(carry)
     ]
-    return Block(
+    return LineBatch(
         pa.RecordBatch.from_arrays(columns, schema=index_schema(carry)),
         memoryview(b"".join(line.data for line in lines)),
         np.cumsum([len(line.data) for line in lines], dtype=np.int64),
     )
 
 
-def blocks_of(lines: Iterable[Line], carry: pa.Schema) -> Iterator[Block]:
+def line_batches_of(lines: Iterable[Line], carry: pa.Schema) -> Iterator[LineBatch]:
     """A stream of single lines as blocks of bounded size."""
     rest = iter(lines)
     while first := next(rest, None):
@@ -87,10 +87,10 @@ def blocks_of(lines: Iterable[Line], carry: pa.Schema) -> Iterator[Block]:
         while size < _BYTES and len(block) < _LINES and (line := next(islice(rest, 1), None)):
             block.append(line)
             size += len(line.data)
-        yield block_of(block, carry)
+        yield line_batch_of(block, carry)
 
 
-def lines_of(blocks: Iterable[Block]) -> Iterator[Line]:
+def lines_of(blocks: Iterable[LineBatch]) -> Iterator[Line]:
     """Blocks as single lines again."""
     for block in blocks:
         start = 0

@@ -23,7 +23,7 @@ _FIELDS: Final = (
     ("model_id", pa.string(), "who was asked"),
     ("chunk_key", pa.string(), "the chunk that the answer came with"),
     ("job_arn", pa.string(), "the job that the answer came with; null for an on-demand call"),
-    ("round", pa.int32(), "1, or more where it was asked again"),
+    ("attempt", pa.int32(), "1, or more where it was asked again"),
     ("answered_by", pa.string(), "the record that asked the same and whose answer this is; null as a rule"),
 )
 #: What each column of ours tells, by name.

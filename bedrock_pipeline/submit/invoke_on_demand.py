@@ -71,7 +71,7 @@ def answer_chunk(
     deployment: Deployment,
     chunk: ChunkRow,
     *,
-    chance: random.Random,
+    rng: random.Random,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Answered | NotNow | CallsRefused:
     """Ask what has no answer yet, so many at once and below the rate that the settings say."""
@@ -81,7 +81,7 @@ def answer_chunk(
         return claim
     positions = [position for position in range(chunk.records) if position not in claim.answered]
     calls = iter(zip(positions, lines_at(input_lines(deployment, chunk), positions), strict=True))
-    asker = _Asker(deployment, chunk, claim.fence, lease, chance, sleep)
+    asker = _Asker(deployment, chunk, claim.fence, lease, rng, sleep)
     with ThreadPoolExecutor(deployment.settings.on_demand_concurrency, thread_name_prefix="call") as pool:
         while wave := dict(islice(calls, deployment.settings.on_demand_concurrency)):
             if unanswered := asker.wave(wave, pool):
@@ -95,7 +95,7 @@ class _Asker:
     chunk: ChunkRow
     fence: int
     lease: timedelta
-    chance: random.Random
+    rng: random.Random
     sleep: Callable[[float], None]
 
     def wave(self, lines: dict[int, bytes], pool: ThreadPoolExecutor) -> NotNow | CallsRefused | None:
@@ -125,7 +125,7 @@ class _Asker:
             if not left:
                 return None
             if attempt < _TRIES:
-                self.sleep(delay(attempt, _BUSY, self.chance).total_seconds())
+                self.sleep(delay(attempt, _BUSY, self.rng).total_seconds())
         return self._put_back(next(reply.busy for reply in replies.values() if reply.busy))
 
     def _ask(self, line: bytes) -> _Reply:
@@ -138,7 +138,7 @@ class _Asker:
 
     def _put_back(self, reason: str) -> NotNow:
         settings = self.deployment.settings
-        wait = delay(self.chunk.attempts + 1, settings.throttle_backoff, self.chance)
+        wait = delay(self.chunk.submissions + 1, settings.throttle_backoff, self.rng)
         self.deployment.ledger.calls.put_back(
             self.chunk.chunk_id, self.fence, reason=reason, wait=wait, give_up_after=settings.give_up_after
         )
@@ -150,10 +150,10 @@ class _Asker:
 
 
 def _failed(address: bytes, error: CallFailedError) -> _Reply:
-    verdict = error.verdict
-    if verdict.meaning in ("throttled", "broken") or error.status in _BUSY_STATUS:
-        return _Reply(busy=str(verdict))
-    if verdict.meaning == "refused" and verdict.code != _OF_THE_RECORD:
-        return _Reply(refused=str(verdict))
-    said = {"errorCode": error.status or "Timeout", "errorMessage": verdict.message}
+    classification = error.classification
+    if classification.meaning in ("throttled", "broken") or error.status in _BUSY_STATUS:
+        return _Reply(busy=str(classification))
+    if classification.meaning == "refused" and classification.code != _OF_THE_RECORD:
+        return _Reply(refused=str(classification))
+    said = {"errorCode": error.status or "Timeout", "errorMessage": classification.message}
     return _Reply(b'{"recordId":%b,"error":%b}\n' % (address, orjson.dumps(said)))

@@ -52,7 +52,7 @@ def reconcile_unclear(
     pipelines: list[str],
     *,
     limit: int = 50,
-    chance: random.Random | None = None,
+    rng: random.Random | None = None,
     clocks: Clocks = CLOCKS,
 ) -> ReconcileReport:
     """Settle submissions whose lease and settling time are over.
@@ -62,12 +62,12 @@ def reconcile_unclear(
     """
     report = ReconcileReport()
     for chunk in deployment.ledger.submissions.to_reconcile(pipelines, deployment.settings.settling, limit):
-        _settle_chunk(deployment, chunk, report, chance or random.Random(), clocks)  # noqa: S311  # jitter
+        _settle_chunk(deployment, chunk, report, rng or random.Random(), clocks)  # noqa: S311  # jitter
     return report
 
 
 def _settle_chunk(
-    deployment: Deployment, chunk: ChunkRow, report: ReconcileReport, chance: random.Random, clocks: Clocks
+    deployment: Deployment, chunk: ChunkRow, report: ReconcileReport, rng: random.Random, clocks: Clocks
 ) -> None:
     deadline = clocks.monotonic() + deployment.settings.lease_s
     intent = deployment.ledger.submissions.intend_again(
@@ -81,7 +81,7 @@ def _settle_chunk(
         return  # another process was quicker
     before = len(deployment.jobs.find(intent.request["jobName"]).jobs)
     try:
-        outcome = create_job(deployment, intent, deadline=deadline, chance=chance, clocks=clocks)
+        outcome = create_job(deployment, intent, deadline=deadline, rng=rng, clocks=clocks)
     except SubmissionBlockedError:
         report.blocked.append(chunk.chunk_key)
     except SubmissionRefusedError:

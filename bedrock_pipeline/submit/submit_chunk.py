@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from bedrock_pipeline.aws.errors import AwsError, Verdict, classify
+from bedrock_pipeline.aws.errors import AwsError, Classification, classify
 from bedrock_pipeline.aws.jobs import JobSummary
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
@@ -71,7 +71,7 @@ def submit_chunk(
     pipeline: str,
     chunk_key: str,
     *,
-    chance: random.Random | None = None,
+    rng: random.Random | None = None,
     clocks: Clocks = CLOCKS,
 ) -> Outcome:
     """Submit a chunk where it has no job and a slot is free; otherwise say why not.
@@ -89,9 +89,9 @@ def submit_chunk(
         raise _blocked(chunk_key, chunk.status_message or "")
     if chunk.status == "failed":
         raise _refused(chunk_key, chunk.status_message or "refused")
-    chance = chance or random.Random()  # noqa: S311  # jitter
+    rng = rng or random.Random()  # noqa: S311  # jitter
     if chunk.mode == "on-demand":
-        outcome = answer_chunk(deployment, chunk, chance=chance)
+        outcome = answer_chunk(deployment, chunk, rng=rng)
         if isinstance(outcome, CallsRefused):
             raise _refused(chunk_key, outcome.reason)
         return outcome
@@ -101,11 +101,11 @@ def submit_chunk(
     )
     if isinstance(intent, NotNow):
         return intent
-    return create_job(deployment, intent, deadline=deadline, chance=chance, clocks=clocks)
+    return create_job(deployment, intent, deadline=deadline, rng=rng, clocks=clocks)
 
 
 def create_job(
-    deployment: Deployment, intent: Intent, *, deadline: float, chance: random.Random, clocks: Clocks = CLOCKS
+    deployment: Deployment, intent: Intent, *, deadline: float, rng: random.Random, clocks: Clocks = CLOCKS
 ) -> Outcome:
     """Steps 2 to 5 of the protocol: look and check, send one Create, record what came of it."""
     chunk = intent.chunk
@@ -113,20 +113,20 @@ def create_job(
         found = deployment.jobs.find(intent.request["jobName"])
         problem = _input_problem(deployment, chunk)
     except AwsError as error:
-        return _put_back(deployment, intent, str(error), chance, hold_group=False)
+        return _put_back(deployment, intent, str(error), rng, hold_group=False)
     if found.jobs:
         return settle(deployment, intent, found.jobs)
     if chunk.cancel_requested_at:  # wished while it was unclear, and now it is known that there is no job
-        return _put_back(deployment, intent, "cancelled", chance, hold_group=False)
+        return _put_back(deployment, intent, "cancelled", rng, hold_group=False)
     if skew := _skew(found.server_time, clocks.now()):
-        return _put_back(deployment, intent, skew, chance, hold_group=True)
+        return _put_back(deployment, intent, skew, rng, hold_group=True)
     if problem:
         deployment.ledger.submissions.refuse(chunk.chunk_id, intent.fence, reason=problem)
         raise _refused(chunk.chunk_key, problem)
     try:
         job_arn = deployment.jobs.create(intent.request, intent.token, deadline=deadline)
     except Exception as error:  # sorted here: whatever it is, the ledger must learn of it
-        return _after_error(deployment, intent, classify(error), chance)
+        return _after_error(deployment, intent, classify(error), rng)
     return _record(deployment, intent, job_arn)
 
 
@@ -156,32 +156,36 @@ def _record(deployment: Deployment, intent: Intent, job_arn: str) -> Outcome:
     return Submitted(now, job_arn)
 
 
-def _after_error(deployment: Deployment, intent: Intent, verdict: Verdict, chance: random.Random) -> Outcome:
+def _after_error(
+    deployment: Deployment, intent: Intent, classification: Classification, rng: random.Random
+) -> Outcome:
     submissions, chunk = deployment.ledger.submissions, intent.chunk
-    if verdict.meaning in ("throttled", "broken"):
-        return _put_back(deployment, intent, str(verdict), chance, hold_group=verdict.code != "LeaseOver")
-    if verdict.meaning == "refused":
-        submissions.refuse(chunk.chunk_id, intent.fence, reason=str(verdict))
-        raise _refused(chunk.chunk_key, str(verdict))
-    if verdict.code == "ConflictException":
+    if classification.meaning in ("throttled", "broken"):
+        return _put_back(
+            deployment, intent, str(classification), rng, hold_group=classification.code != "LeaseOver"
+        )
+    if classification.meaning == "refused":
+        submissions.refuse(chunk.chunk_id, intent.fence, reason=str(classification))
+        raise _refused(chunk.chunk_key, str(classification))
+    if classification.code == "ConflictException":
         # The token belongs to a request that is not this one, and List showed no job of the name.
-        submissions.block(chunk.chunk_id, intent.fence, reason=str(verdict))
-        raise _blocked(chunk.chunk_key, str(verdict))
-    submissions.mark_unclear(chunk.chunk_id, intent.fence, reason=str(verdict))
+        submissions.block(chunk.chunk_id, intent.fence, reason=str(classification))
+        raise _blocked(chunk.chunk_key, str(classification))
+    submissions.mark_unclear(chunk.chunk_id, intent.fence, reason=str(classification))
     return Unclear(
-        f"It is not known whether Bedrock accepted the job ({verdict}); it is looked up with List."
+        f"It is not known whether Bedrock accepted the job ({classification}); it is looked up with List."
     )
 
 
 def _put_back(
-    deployment: Deployment, intent: Intent, reason: str, chance: random.Random, *, hold_group: bool
+    deployment: Deployment, intent: Intent, reason: str, rng: random.Random, *, hold_group: bool
 ) -> Outcome:
     chunk, settings = intent.chunk, deployment.settings
     result = deployment.ledger.submissions.put_back(
         chunk.chunk_id,
         intent.fence,
         reason=reason,
-        wait=lambda refusals: delay(refusals, settings.throttle_backoff, chance),
+        wait=lambda refusals: delay(refusals, settings.throttle_backoff, rng),
         hold_group=hold_group,
         give_up_after=settings.give_up_after,
     )

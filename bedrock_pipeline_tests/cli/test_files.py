@@ -158,7 +158,7 @@ def test_parse_gives_a_row_for_every_line(tmp_path: Path) -> None:
     (folder / "a.jsonl.out").write_bytes(output("r0", 0) + failure("r1") + b"{\n" + output("r2", 2))
     (folder / "b.jsonl.out").write_bytes(output("r3", 3))
     told = summary(
-        run("parse", str(folder), "--model", MODEL, "--out", str(tmp_path / "x" / "out.parquet"), "--json")
+        run("collect", str(folder), "--model", MODEL, "--out", str(tmp_path / "x" / "out.parquet"), "--json")
     )
     rows = pq.read_table(tmp_path / "x" / "out.parquet").to_pylist()
     assert [(row["record_id"], row["output_text"], row["error_code"], row["chunk_key"]) for row in rows] == [
@@ -192,7 +192,7 @@ def test_parse_with_an_index_joins_and_tells_what_is_missing(deployment: Deploym
     deployment.objects.upload(index, f"{bucket}/index.parquet")
     told = summary(
         run(
-            *("parse", f"{bucket}/o/", "--model", MODEL, "--index", f"{bucket}/index.parquet"),
+            *("collect", f"{bucket}/o/", "--model", MODEL, "--index", f"{bucket}/index.parquet"),
             *("--out", f"{bucket}/results/out.parquet", "--json"),
         )
     )
@@ -206,6 +206,6 @@ def test_parse_with_an_index_joins_and_tells_what_is_missing(deployment: Deploym
 
 
 def test_parse_says_where_nothing_is(tmp_path: Path) -> None:
-    result = run("parse", str(tmp_path / "no"), "--model", MODEL, "--out", str(tmp_path / "out.parquet"))
+    result = run("collect", str(tmp_path / "no"), "--model", MODEL, "--out", str(tmp_path / "out.parquet"))
     assert result.exit_code == 1
     assert "There is no output at" in result.output

@@ -15,7 +15,7 @@ from bedrock_pipeline.collect import line_reader
 from bedrock_pipeline.collect.fast_parser import PlainReader
 from bedrock_pipeline.collect.join import rows
 from bedrock_pipeline.collect.line_reader import buffers_of
-from bedrock_pipeline.collect.tally import Accounting, ChunkFacts
+from bedrock_pipeline.collect.tally import ChunkMetadata, Tally
 from bedrock_pipeline.kernel import read as kernel_read
 from bedrock_pipeline.kernel.library import SWITCH
 from bedrock_pipeline.models import Family, family_of
@@ -107,18 +107,16 @@ def _ascii(value: Any) -> bytes:
     return json.dumps(value).replace("x" * 300, "\\ud83d").encode()
 
 
-def collected(
-    lines: list[bytes], family: Family, *, careful: bool
-) -> tuple[list[dict[str, Any]], Accounting]:
+def collected(lines: list[bytes], family: Family, *, careful: bool) -> tuple[list[dict[str, Any]], Tally]:
     """All rows, and what was counted."""
-    accounting = Accounting(4)
+    tally = Tally(4)
     index = pa.table({"record_id": ["r1", "r2", "r3", "missing"], "n": [1, 2, 3, 4]})
-    facts = ChunkFacts(family, "m", "d--00000", "arn", 1, ("missing", "no line"), careful, price=PRICE)
+    metadata = ChunkMetadata(family, "m", "d--00000", "arn", 1, ("missing", "no line"), careful, price=PRICE)
     buffers = buffers_of(lines)
-    found = [row for batch in rows(buffers, index, facts, accounting, None) for row in batch.to_pylist()]
+    found = [row for batch in rows(buffers, index, metadata, tally, None) for row in batch.to_pylist()]
     for row in found:
         row.pop("raw_output")
-    return found, accounting
+    return found, tally
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
-from bedrock_pipeline.collect.start_retry_round import roll_over
+from bedrock_pipeline.collect.start_retry_round import start_retry_round
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.emulator.faults import Fault, Faults, Kind
@@ -30,8 +30,8 @@ from bedrock_pipeline_tests.journey.driven import (
     asked,
     chunks,
     finish,
-    left_over,
     pipeline,
+    retryable,
     table,
 )
 
@@ -78,13 +78,13 @@ def test_eight_thousand_records_through_everything_that_goes_wrong(
         "partially-completed": 1,
     }
     failed = [row for row in rows if row["status"] == "failed"]
-    assert all((row["error_code"], row["round"]) == ("400", 1) or row["round"] == 3 for row in failed)
+    assert all((row["error_code"], row["attempt"]) == ("400", 1) or row["attempt"] == 3 for row in failed)
     assert {row["record_id"] for row in failed if row["error_code"] == "400"} <= set(REFUSED)
     assert 50 <= len(failed) <= 90, "those of the expired job were asked again, and answered"
     _each_round_holds_what_was_left(deployment, len(first))
     _tokens_and_cost_are_the_emulators(deployment, rows)
     progress = deployment.ledger.datasets.progress("p", "d")
-    assert (progress.records, progress.answered, progress.final_errors, progress.leftovers) == (
+    assert (progress.records, progress.answered, progress.final_errors, progress.retryable) == (
         RECORDS,
         RECORDS - len(failed),
         len(failed),
@@ -99,7 +99,7 @@ def _each_round_holds_what_was_left(deployment: Deployment, first: int) -> None:
     }
     assert len(original) == RECORDS
     for number in range(1, 4):
-        left = {id_ for chunk in chunks(deployment, number) for id_ in left_over(deployment, chunk)}
+        left = {id_ for chunk in chunks(deployment, number) for id_ in retryable(deployment, chunk)}
         sent = [pair for chunk in chunks(deployment, number + 1) for pair in asked(deployment, chunk).items()]
         assert Counter(id_ for id_, _ in sent) == Counter(left)
         assert all(original[id_] == body for id_, body in sent)
@@ -145,7 +145,7 @@ def _tokens_and_cost_are_the_emulators(deployment: Deployment, rows: list[dict[s
 
 def _answers_without_a_line(deployment: Deployment, chunk: ChunkRow, rows: list[dict[str, Any]]) -> list[str]:
     """Records that the emulator answered, and counted, and whose line it dropped."""
-    missing = {id_ for id_, why in left_over(deployment, chunk).items() if why == "missing"}
+    missing = {id_ for id_, why in retryable(deployment, chunk).items() if why == "missing"}
     missing |= {
         row["record_id"]
         for row in rows
@@ -178,18 +178,18 @@ def test_two_processes_roll_over_at_once_and_a_third_finds_nothing(
     control.add_fault("record_error", record_ids=[f"r{n}" for n in range(0, 300, 2)], error_code=503)
     one = pipeline(tmp_path, texts(300), limits={"min_records": 100, "max_records": 199})
     _collected(deployment, one)
-    enter, entered = deployment.ledger.rounds.enter, []
+    enter, entered = deployment.ledger.retry_rounds.enter, []
 
     def another_first(*positional: Any, **named: Any) -> bool:
         """The other process has packed the same, and is quicker."""
-        monkeypatch.setattr(deployment.ledger.rounds, "enter", enter)
-        entered.append(roll_over(deployment, one, "d"))
+        monkeypatch.setattr(deployment.ledger.retry_rounds, "enter", enter)
+        entered.append(start_retry_round(deployment, one, "d"))
         return enter(*positional, **named)
 
-    monkeypatch.setattr(deployment.ledger.rounds, "enter", another_first)
-    slower = roll_over(deployment, one, "d")
+    monkeypatch.setattr(deployment.ledger.retry_rounds, "enter", another_first)
+    slower = start_retry_round(deployment, one, "d")
     assert (len(slower.chunks), len(entered[0].chunks)) == (0, 1)
-    assert roll_over(deployment, one, "d").records == 0
+    assert start_retry_round(deployment, one, "d").records == 0
     [second] = chunks(deployment, 2)
     assert second.records == 150
     assert table(deployment, second.index_uri)["origin"].unique().to_pylist() == [
@@ -217,10 +217,10 @@ def test_a_chunk_whose_leftovers_roll_over_is_no_problem_and_is_not_published(
     _collected(deployment, one)
     [chunk] = chunks(deployment)
     report = collect_chunk(deployment, one, chunk.chunk_key)
-    assert (report.answered, report.final_errors, report.leftovers) == (118, 0, 2)
-    assert left_over(deployment, chunk) == {"r1": "429", "r2": "429"}
+    assert (report.answered, report.final_errors, report.retryable) == (118, 0, 2)
+    assert retryable(deployment, chunk) == {"r1": "429", "r2": "429"}
     assert deployment.ledger.publications.due(["p"], 1) == []
-    with pytest.raises(NotCompleteError, match="2 records of dataset 'd' wait for the next round"):
+    with pytest.raises(NotCompleteError, match="2 records of dataset 'd' wait for the next attempt"):
         publish_dataset(deployment, one, "d")
 
 
@@ -230,11 +230,11 @@ def test_in_the_last_round_what_is_left_has_a_final_error(
 ) -> None:
     control.add_fault("record_error", record_ids=["r1", "r2"], error_code=503)
     control.add_fault("error", operation="InvokeModel", error="InternalServerException")
-    one = pipeline(tmp_path, texts(120), max_rounds=rounds)
+    one = pipeline(tmp_path, texts(120), max_record_attempts=rounds)
     rows = finish(deployment, one)
     failed = [row for row in rows if row["status"] == "failed"]
     assert {row["record_id"] for row in failed} == {"r1", "r2"}
-    assert {row["round"] for row in failed} == {rounds}
+    assert {row["attempt"] for row in failed} == {rounds}
     assert Counter(row["error_code"] for row in failed) == (codes if rounds == 1 else {"500": 2})
 
 
@@ -265,11 +265,11 @@ def test_a_job_that_somebody_stopped_waits_for_a_person(
     one = pipeline(tmp_path, texts(240))
     with pytest.raises(JobProblemError, match=r"stopped by somebody\. 120 records wait"):
         _collected(deployment, one)
-    assert deployment.ledger.rounds.to_roll_over(["p"], 1) == []
+    assert deployment.ledger.retry_rounds.due(["p"], 1) == []
     shown = json.loads(CliRunner().invoke(cli, ["status", "p", "d", "--json"]).stdout)
     assert "retry p d" in shown[0]["why"]
     told = CliRunner().invoke(cli, ["retry", "p", "d"])
-    assert "120 leftovers will be asked again" in told.stdout
+    assert "120 retryable will be asked again" in told.stdout
     assert {row["status"] for row in finish(deployment, one)} == {"succeeded"}
 
 

@@ -19,9 +19,11 @@ from bedrock_pipeline_tests.end_to_end.webserver import partitions
 
 
 def tasks(beginning: str, count: int) -> list[BedrockTask]:
-    question = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9}
+    model_request = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9}
     return [
-        BedrockTask(f"{beginning}{n}", {**question, "messages": [{"role": "user", "content": f"secret {n}"}]})
+        BedrockTask(
+            f"{beginning}{n}", {**model_request, "messages": [{"role": "user", "content": f"secret {n}"}]}
+        )
         for n in range(count)
     ]
 

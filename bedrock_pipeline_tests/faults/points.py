@@ -30,21 +30,21 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
     "refused": ("submissions.refuse", "interventions.retry_refused"),
     "conflict": ("submissions.block", "interventions.resolve_without_job"),
     "cancelled": ("interventions.cancel", "jobs.stop"),
-    "left over": ("rounds.enter", "calls.claim", "calls.begin", "calls.record", "runtime.ask"),
+    "left over": ("retry_rounds.enter", "calls.claim", "calls.begin", "calls.record", "runtime.ask"),
     "left over, and the model is busy": ("calls.put_back",),
     "left over, and calls are denied": ("calls.refuse",),
 }
 
-_LEFT_OVER = {"kind": "record_error", "record_ids": ["r1", "r2", "r3"], "error_code": 429}
+_RETRYABLE = {"kind": "record_error", "record_ids": ["r1", "r2", "r3"], "error_code": 429}
 #: What the service does in a scenario.
 SERVICE_FAULTS: dict[str, tuple[dict[str, Any], ...]] = {
-    "left over": (_LEFT_OVER,),
+    "left over": (_RETRYABLE,),
     "left over, and the model is busy": (
-        _LEFT_OVER,
+        _RETRYABLE,
         {"kind": "error", "operation": "InvokeModel", "error": "ThrottlingException", "times": 12},
     ),
     "left over, and calls are denied": (
-        _LEFT_OVER,
+        _RETRYABLE,
         {"kind": "error", "operation": "InvokeModel", "error": "AccessDeniedException", "times": 3},
     ),
 }
@@ -59,7 +59,7 @@ READS = {
     "spending": {"measured", "budget", "exhausted"},
     "observed": {"in_flight", "known", "holds", "counts"},
     "chunks": {"by_key", "of_dataset", "by_id", "put_back", "to_collect", "is_final"},
-    "rounds": {"to_roll_over", "open_of", "next_sequence"},
+    "retry_rounds": {"due", "open_of", "next_sequence"},
     "calls": {"lines", "repeated"},
     "runtime": set[str](),
     "interventions": {"orphans"},
@@ -72,7 +72,7 @@ READS = {
 NOT_KILLED_YET = {
     "datasets.request": "one commit of the command line; the user sees that it did not come back, and types it again",
     "datasets.launched": "a mark for the sensor: without it the dataset is asked for once more, which changes nothing",
-    "rounds.hold": "a mark for a person; without it the sensor asks once more, and it is held again",
+    "retry_rounds.hold": "a mark for a person; without it the sensor asks once more, and it is held again",
     "interventions.release": "one commit of the command line; who typed it sees that it did not come back",
     "spending.approve": "one commit of the command line; the same approval again adds nothing",
     "interventions.adopt": "one commit, reached only after a database was restored",

@@ -19,7 +19,7 @@ from bedrock_pipeline.aws.jobs import BedrockJobs
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
-from bedrock_pipeline.collect.start_retry_round import roll_over
+from bedrock_pipeline.collect.start_retry_round import start_retry_round
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.pipeline import Pipeline
@@ -109,7 +109,7 @@ ROOMS = {
     "chunks": "chunks",
     "interventions": "interventions",
     "jobs": "observed",
-    "rounds": "rounds",
+    "retry_rounds": "retry_rounds",
     "calls": "calls",
     "tasks": "tasks",
     "queues": "queues",
@@ -177,8 +177,8 @@ def tick(deployment: Deployment, pipeline: Pipeline, scenario: str = "plain") ->
     for chunk in ledger.chunks.to_collect([name], 10):
         with suppress(JobProblemError):
             collect_chunk(deployment, pipeline, chunk.chunk_key)
-    for row in ledger.rounds.to_roll_over([name], 1):
-        roll_over(deployment, pipeline, row.dataset)
+    for row in ledger.retry_rounds.due([name], 1):
+        start_retry_round(deployment, pipeline, row.dataset)
     for row in ledger.publications.due([name], 1):
         publish_dataset(deployment, pipeline, row.dataset)
     now = ledger.datasets.get(name, "d")
@@ -208,7 +208,7 @@ def _as_a_person(deployment: Deployment, name: str) -> None:
     chunks = deployment.ledger.chunks.of_dataset(name, "d", 1)
     if any(chunk.status == "failed" and not chunk.job_arn for chunk in chunks):
         deployment.ledger.interventions.retry_refused(name, "d")
-    if any(one.held_for == "person" for one in deployment.ledger.rounds.open_of(name, "d", 1)):
+    if any(one.held_for == "person" for one in deployment.ledger.retry_rounds.open_of(name, "d", 1)):
         deployment.ledger.interventions.release(name, "d")
     for chunk in chunks:
         if chunk.status == "blocked":

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.collect.collect_chunk import LEFTOVERS
+from bedrock_pipeline.collect.collect_chunk import RETRYABLE
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.pipeline import Pipeline
@@ -49,7 +49,7 @@ def finish(deployment: Deployment, one: Pipeline, *, until_held: bool = False) -
     """
     deadline = time.monotonic() + _PATIENCE_S
     while not tick(deployment, one):
-        held = any(left.held_for for left in deployment.ledger.rounds.open_of("p", "d", 1))
+        held = any(left.held_for for left in deployment.ledger.retry_rounds.open_of("p", "d", 1))
         if until_held and held:
             return []
         assert time.monotonic() < deadline, [(c.chunk_key, c.status, c.problem) for c in chunks(deployment)]
@@ -61,7 +61,7 @@ def finish(deployment: Deployment, one: Pipeline, *, until_held: bool = False) -
 def chunks(deployment: Deployment, number: int | None = None) -> list[ChunkRow]:
     """The dataset's chunks; those of one round."""
     found = deployment.ledger.chunks.of_dataset("p", "d", 1)
-    return [chunk for chunk in found if number in (None, chunk.round)]
+    return [chunk for chunk in found if number in (None, chunk.attempt)]
 
 
 def table(deployment: Deployment, uri: str) -> pa.Table:
@@ -70,11 +70,11 @@ def table(deployment: Deployment, uri: str) -> pa.Table:
         return pq.read_table(stream)
 
 
-def left_over(deployment: Deployment, chunk: ChunkRow) -> dict[str, str]:
-    """A chunk's leftovers: record id and why."""
-    if not chunk.leftovers:
+def retryable(deployment: Deployment, chunk: ChunkRow) -> dict[str, str]:
+    """A chunk's retryable records: record id and why."""
+    if not chunk.retryable:
         return {}
-    found = table(deployment, f"{chunk.parsed_uri}{LEFTOVERS}").to_pylist()
+    found = table(deployment, f"{chunk.parsed_uri}{RETRYABLE}").to_pylist()
     return {row["record_id"]: row["why"] for row in found}
 
 

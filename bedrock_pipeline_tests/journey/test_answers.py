@@ -68,7 +68,7 @@ def problems(tmp_path: Path) -> Path:
     path = tmp_path / "problems.jsonl"
     rows = [
         {
-            "question": f"A hen lays {n} eggs a day, {n % 7} are eaten. How many are left in {n % 5} days?",
+            "model_request": f"A hen lays {n} eggs a day, {n % 7} are eaten. How many are left in {n % 5} days?",
             "answer": f"{n} - {n % 7} = {n - n % 7}. #### {(n - n % 7) * (n % 5)}",
         }
         for n in range(ROWS)
@@ -83,7 +83,7 @@ def pipeline(source: Path, **changes: object) -> Pipeline:
             "name": "p",
             "model_id": "us.anthropic.claude-3-5-haiku-20241022-v1:0",
             "source": str(source),
-            "prompt": "{{ question }}",
+            "prompt": "{{ model_request }}",
             "carry": ("answer",),
             "limits": Limits(min_records=100, max_records=200),
             **changes,
@@ -166,7 +166,7 @@ def breaking(stack_endpoints: Endpoints) -> Iterator[None]:
 def test_an_answer_that_breaks_the_schema_is_a_record_error_that_was_paid_for(
     deployment: Deployment, problems: Path
 ) -> None:
-    one = pipeline(problems, answer_schema=Solution, max_rounds=1)
+    one = pipeline(problems, answer_schema=Solution, max_record_attempts=1)
     keys = prepare(deployment, one)
     table = published_table(deployment, finish(deployment, one, keys))
     rows = table.to_pylist()
@@ -188,9 +188,9 @@ def test_what_broke_the_schema_is_asked_again(deployment: Deployment, problems: 
     rows = driven.finish(deployment, pipeline(problems, answer_schema=Solution))
     assert [row["status"] for row in rows] == ["succeeded"] * ROWS
     [first, again] = driven.chunks(deployment)
-    assert set(driven.left_over(deployment, first).values()) == {"answer-invalid"}
-    assert again.records == first.leftovers == len([row for row in rows if row["round"] == 2])
-    assert first.records == first.answered + first.leftovers  # type: ignore[operator]  # it was collected
+    assert set(driven.retryable(deployment, first).values()) == {"answer-invalid"}
+    assert again.records == first.retryable == len([row for row in rows if row["attempt"] == 2])
+    assert first.records == first.answered + first.retryable  # type: ignore[operator]  # it was collected
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 
 from bedrock_pipeline.collect.collect_chunk import collect_chunk
-from bedrock_pipeline.collect.start_retry_round import roll_over
+from bedrock_pipeline.collect.start_retry_round import start_retry_round
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.submissions import NotNow
@@ -211,8 +211,8 @@ def test_the_next_round_is_estimated_and_held_to_the_cap(
     finally:
         control.clear_faults()
     report = collect_chunk(deployment, one, key)
-    assert (report.leftovers, report.cost_usd is not None) == (120, True)
-    [later] = roll_over(deployment, one, "d").chunks
+    assert (report.retryable, report.cost_usd is not None) == (120, True)
+    [later] = start_retry_round(deployment, one, "d").chunks
     assert later.estimate is not None
     assert later.estimate.cost_usd is not None
     assert float(later.estimate.output_tokens / later.records) == pytest.approx(

@@ -124,14 +124,14 @@ def test_an_offer_is_made_again_only_when_none_is_alive(ledger: Ledger) -> None:
     subject = ("p", "d--00000")
     assert ledger.run_leases.acquire("submit", [subject], minute) == {subject: 1}
     assert ledger.run_leases.acquire("submit", [subject], minute) == {}
-    assert ledger.run_leases.acquire("parse", [subject], minute) == {subject: 1}
+    assert ledger.run_leases.acquire("collect", [subject], minute) == {subject: 1}
     ledger.run_leases.release("submit", *subject)
     assert ledger.run_leases.acquire("submit", [subject], minute) == {subject: 2}
     ledger.run_leases.renew("submit", *subject, timedelta(hours=1))
     with ledger.database.connection() as connection:
         connection.execute("UPDATE bedrock_pipeline.deployment SET clock_offset = '2 minutes'")
     assert ledger.run_leases.acquire("submit", [subject], minute) == {}
-    assert ledger.run_leases.acquire("parse", [subject], minute) == {subject: 2}
+    assert ledger.run_leases.acquire("collect", [subject], minute) == {subject: 2}
 
 
 def test_no_event_is_missed_that_was_committed_late(ledger: Ledger, postgres_dsn: str) -> None:

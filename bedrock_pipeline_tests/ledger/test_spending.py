@@ -29,7 +29,7 @@ def estimate(cost: str | None, guessed: tuple[int, int] = (100, 50)) -> ChunkEst
 def new_chunk(sequence: int, cost: str | None, **changes: object) -> NewChunk:
     chunk = NewChunk(
         chunk_id=uuid4(),
-        round=1,
+        attempt=1,
         sequence=sequence,
         chunk_key=f"d--{sequence:05}",
         records=100,
@@ -95,7 +95,7 @@ def run(ledger: Ledger, chunk_id: UUID, cost: str | None, tokens: tuple[int, int
         parsed_uri="s3://b/parsed/",
         answered=100,
         final_errors=0,
-        leftovers=0,
+        retryable=0,
         input_tokens=tokens[0],
         output_tokens=tokens[1],
         problem=None,
@@ -208,9 +208,9 @@ def test_a_chunk_that_was_put_back_keeps_its_place_and_one_that_ended_unsent_giv
 def test_chunks_of_a_later_round_are_held_too(ledger: Ledger, postgres_dsn: str) -> None:
     [first] = enter(ledger, [new_chunk(0, "2")], "3")
     run(ledger, first, "2.5")
-    later = new_chunk(0, "1", round=2, chunk_key="d--r2-00000")
+    later = new_chunk(0, "1", attempt=2, chunk_key="d--r2-00000")
     ledger.database.execute(
-        """INSERT INTO bedrock_pipeline.chunks (chunk_id, pipeline, dataset, dataset_version, round, sequence, chunk_key, records,
+        """INSERT INTO bedrock_pipeline.chunks (chunk_id, pipeline, dataset, dataset_version, attempt, sequence, chunk_key, records,
                bytes, files, content_hash, index_uri, model_id, quota_group, request, estimated_cost_usd)
            SELECT %s, pipeline, dataset, dataset_version, 2, 0, %s, records, bytes, files, content_hash, index_uri, model_id,
                quota_group, request, 1 FROM bedrock_pipeline.chunks""",

@@ -21,7 +21,7 @@ REQUEST = {"jobName": "x", "modelId": "m"}
 def new_chunk(sequence: int, dataset: str = "d") -> NewChunk:
     return NewChunk(
         chunk_id=uuid4(),
-        round=1,
+        attempt=1,
         sequence=sequence,
         chunk_key=f"{dataset}--{sequence:05}",
         records=100,
@@ -196,7 +196,7 @@ def test_collecting_twice_is_recorded_once_and_must_account_for_every_record(led
             parsed_uri="s3://b/parsed/",
             answered=answered,
             final_errors=1,
-            leftovers=0,
+            retryable=0,
             input_tokens=1,
             output_tokens=1,
             problem=None,

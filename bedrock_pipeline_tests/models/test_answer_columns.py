@@ -13,9 +13,9 @@ from pydantic import BaseModel, field_validator
 
 from bedrock_pipeline.collect.join import rows
 from bedrock_pipeline.collect.line_reader import buffers_of
-from bedrock_pipeline.collect.tally import Accounting, ChunkFacts, manifest_discrepancies
+from bedrock_pipeline.collect.tally import ChunkMetadata, Tally, manifest_discrepancies
 from bedrock_pipeline.emulator.models.structured import refusal, value_for
-from bedrock_pipeline.models import Answer, family_of
+from bedrock_pipeline.models import ModelResponse, family_of
 from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema, AnswerSchemaError, bound
 from bedrock_pipeline.pipeline import DatasetRequestError, Pipeline
@@ -31,8 +31,8 @@ def columns(given: Any, *taken: str) -> AnswerColumns:
     return AnswerColumns(AnswerSchema(given), taken)
 
 
-def used(value: Any) -> Answer:
-    return Answer("", stop_reason="tool_use", tool_use=({"name": "answer", "input": value},))
+def used(value: Any) -> ModelResponse:
+    return ModelResponse("", stop_reason="tool_use", tool_use=({"name": "answer", "input": value},))
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,15 @@ def test_a_pydantic_model_is_asked_for_without_references_and_validates_itself()
         (used({}), "breaks the schema at required"),
         (used("secret"), "breaks the schema at type"),
         (used({"n": 2**63}), "n is an integer beyond 64 bits"),
-        (Answer("secret"), "is not JSON"),
-        (Answer(None), "is not JSON"),
-        (Answer('{"n": 1', stop_reason="max_tokens"), r"is not JSON \(stop reason: max_tokens\)"),
-        (Answer('{"n": "secret"}'), "breaks the schema"),
+        (ModelResponse("secret"), "is not JSON"),
+        (ModelResponse(None), "is not JSON"),
+        (ModelResponse('{"n": 1', stop_reason="max_tokens"), r"is not JSON \(stop reason: max_tokens\)"),
+        (ModelResponse('{"n": "secret"}'), "breaks the schema"),
     ],
 )
-def test_an_answer_that_does_not_fit_says_which_rule_and_not_what_was_said(answer: Answer, said: str) -> None:
+def test_an_answer_that_does_not_fit_says_which_rule_and_not_what_was_said(
+    answer: ModelResponse, said: str
+) -> None:
     with pytest.raises(AnswerInvalidError, match=said) as error:
         columns(schema("n", n={"type": "integer"})).values(answer)
     assert "secret" not in str(error.value)
@@ -194,11 +196,11 @@ def test_invalid_answers_are_counted_with_their_tokens_and_a_valid_one_beats_the
         return orjson.dumps({"recordId": record_id, "modelOutput": output})
 
     made = columns(schema("n", n={"type": "integer"}))
-    facts = ChunkFacts(family_of(CLAUDE), "m", "k", "arn", 1, ("missing", ""), columns=made)
-    accounting = Accounting(3)
+    metadata = ChunkMetadata(family_of(CLAUDE), "m", "k", "arn", 1, ("missing", ""), columns=made)
+    tally = Tally(3)
     lines = [line("a", {"n": 1}), line("b", {}), line("c", {}), line("c", {"n": 2})]
     batch = pa.Table.from_batches(
-        rows(buffers_of(lines), pa.table({"record_id": ["a", "b", "c"]}), facts, accounting, None)
+        rows(buffers_of(lines), pa.table({"record_id": ["a", "b", "c"]}), metadata, tally, None)
     )
     found = {row["record_id"]: row for row in batch.to_pylist()}
     assert {key: (row["n"], row["error_code"], row["input_tokens"]) for key, row in found.items()} == {
@@ -206,8 +208,8 @@ def test_invalid_answers_are_counted_with_their_tokens_and_a_valid_one_beats_the
         "b": (None, "answer-invalid", 10),
         "c": (2, None, 10),
     }
-    assert (accounting.answered, accounting.final_errors, accounting.unusable) == (2, 1, 1)
-    assert manifest_discrepancies({"successRecordCount": 3}, accounting) == []
+    assert (tally.answered, tally.final_errors, tally.unusable) == (2, 1, 1)
+    assert manifest_discrepancies({"successRecordCount": 3}, tally) == []
 
 
 _SCALARS = st.sampled_from(

@@ -92,8 +92,8 @@ def test_everything_is_named_by_its_pipeline() -> None:
     for pipeline in ("stdlib_docstrings", "own_files"):
         assert {f"{pipeline}/{stage}" for stage in stages} <= keys
     assert {sensor.name for sensor in repository.sensor_defs} == {
-        *("launch_datasets", "submit_due_chunks", "poll_jobs", "collect_ended_jobs", "publish_datasets"),
-        *("reconcile_submissions", "roll_over_leftovers", "downstream_assets"),
+        *("prepare_datasets", "submit_chunks", "poll_jobs", "collect_jobs", "publish_datasets"),
+        *("reconcile_jobs", "retry_datasets", "downstream_assets"),
     }
 
 
@@ -101,7 +101,7 @@ def test_where_runs_wait_slots_are_filled_first_and_new_datasets_come_last() -> 
     def priority(kind: str) -> int:
         return int(defs.resolve_job_def(f"own_files_{kind}").run_tags["dagster/priority"])
 
-    kinds = ["submit", "publish", "parse", "next_round", "prepare"]
+    kinds = ["submit", "publish", "collect", "retry", "prepare"]
     assert sorted(kinds, key=priority, reverse=True) == kinds
     assert len({priority(kind) for kind in kinds}) == len(kinds)
 
@@ -110,7 +110,7 @@ def test_without_any_setting_sensors_say_what_to_do(
     definitions: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("BEDROCK_PIPELINE_HOME", str(tmp_path / "nothing"))
-    result = evaluate(definitions, instance, "submit_due_chunks")
+    result = evaluate(definitions, instance, "submit_chunks")
     assert isinstance(result, dg.SkipReason)
     assert "bedrock-pipeline dev" in str(result.skip_message)
 
@@ -119,23 +119,23 @@ def test_a_dataset_runs_through_the_sensors(
     deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
-    [launch] = tick(definitions, instance, "launch_datasets")
+    [launch] = tick(definitions, instance, "prepare_datasets")
     assert launch.run_key == "prepare:p:d:1"
-    assert tick(definitions, instance, "launch_datasets") == [], "an lease is alive"
+    assert tick(definitions, instance, "prepare_datasets") == [], "an lease is alive"
     assert run(definitions, instance, launch)
     assert instance.get_dynamic_partitions("p_chunks") == [CHUNK]
-    [submit] = tick(definitions, instance, "submit_due_chunks")
+    [submit] = tick(definitions, instance, "submit_chunks")
     assert run(definitions, instance, submit)
     assert materialized(instance, "submitted_jobs") == {CHUNK}
-    assert tick(definitions, instance, "submit_due_chunks") == []
+    assert tick(definitions, instance, "submit_chunks") == []
     while poll_jobs(deployment, ["p"]).in_flight:
         pass
-    [parse] = tick(definitions, instance, "collect_ended_jobs")
+    [parse] = tick(definitions, instance, "collect_jobs")
     assert run(definitions, instance, parse)
     [publish] = tick(definitions, instance, "publish_datasets")
     assert run(definitions, instance, publish)
     assert materialized(instance, "results") == {"d"}
-    for sensor in ("launch_datasets", "submit_due_chunks", "collect_ended_jobs", "publish_datasets"):
+    for sensor in ("prepare_datasets", "submit_chunks", "collect_jobs", "publish_datasets"):
         assert tick(definitions, instance, sensor) == []
     downstream = [definitions.resolve_assets_def(name) for name in ("frame", "table", "lazy")]
     result = dg.materialize(
@@ -158,7 +158,7 @@ def test_clicks_in_the_wrong_order_say_why_not_yet(
     instance.add_dynamic_partitions("p_datasets", ["d"])
     instance.add_dynamic_partitions("p_chunks", [CHUNK])
     said = {}
-    for kind, key in (("publish", "d"), ("submit", CHUNK), ("parse", CHUNK)):
+    for kind, key in (("publish", "d"), ("submit", CHUNK), ("collect", CHUNK)):
         job = definitions.resolve_job_def(f"p_{kind}")
         result = job.execute_in_process(instance=instance, partition_key=key, raise_on_error=False)
         assert not result.success
@@ -166,14 +166,14 @@ def test_clicks_in_the_wrong_order_say_why_not_yet(
         said[kind] = str(failure.step_failure_data.error_display_string)
     assert "not packed yet" in said["publish"]
     assert "has no chunk" in said["submit"]
-    assert "has no chunk" in said["parse"]
+    assert "has no chunk" in said["collect"]
 
 
 def test_a_chunk_without_a_slot_is_green_and_missing(
     deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
-    assert run(definitions, instance, tick(definitions, instance, "launch_datasets")[0])
+    assert run(definitions, instance, tick(definitions, instance, "prepare_datasets")[0])
     with deployment.ledger.database.connection() as connection:
         connection.execute("UPDATE bedrock_pipeline.quota_groups SET max_jobs = 0")
     job = definitions.resolve_job_def("p_submit")
@@ -188,7 +188,7 @@ def test_what_was_put_back_tells_why_and_until_when_in_the_ui(
     stack_endpoints: Endpoints,
 ) -> None:
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
-    assert run(definitions, instance, tick(definitions, instance, "launch_datasets")[0])
+    assert run(definitions, instance, tick(definitions, instance, "prepare_datasets")[0])
     name = deployment.ledger.chunks.by_key("p", CHUNK).request["jobName"]
     control = Control(stack_endpoints.bedrock_endpoint_url)
     control.add_fault(
@@ -199,7 +199,7 @@ def test_what_was_put_back_tells_why_and_until_when_in_the_ui(
         job_name=name,
         times=1,
     )
-    assert run(definitions, instance, tick(definitions, instance, "submit_due_chunks")[0])
+    assert run(definitions, instance, tick(definitions, instance, "submit_chunks")[0])
     assert materialized(instance, "submitted_jobs") == set()
     [record] = instance.fetch_observations(Names("p").asset("submitted_jobs"), limit=9).records
     observation = record.asset_observation
@@ -209,16 +209,16 @@ def test_what_was_put_back_tells_why_and_until_when_in_the_ui(
     assert told["reason"].value == "ThrottlingException: Too many requests"
     chunk = deployment.ledger.chunks.by_key("p", CHUNK)
     assert told["next_try"].value == pytest.approx(chunk.next_attempt_at.timestamp())
-    assert told["attempts"].value == 1
+    assert told["submissions"].value == 1
     assert "waits_since" in told
-    assert tick(definitions, instance, "submit_due_chunks") == [], "nothing is asked for before that time"
+    assert tick(definitions, instance, "submit_chunks") == [], "nothing is asked for before that time"
 
 
 def test_a_dataset_at_its_cap_asks_for_no_run_and_says_why(
     deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     deployment.ledger.datasets.request("p", "d", {"max_cost_usd": 0.001}, launch=True)
-    [launch] = tick(definitions, instance, "launch_datasets")
+    [launch] = tick(definitions, instance, "prepare_datasets")
     assert run(definitions, instance, launch)
     packed = instance.get_latest_materialization_event(Names("p").asset("batch_chunks"))
     assert packed is not None
@@ -230,18 +230,18 @@ def test_a_dataset_at_its_cap_asks_for_no_run_and_says_why(
     assert told["output_tokens"] == 120 * 1024
     assert told["cost_usd"] > 0.07
     assert told["on_demand_cost_usd"] == pytest.approx(2 * told["cost_usd"])
-    skipped = evaluate(definitions, instance, "submit_due_chunks")
+    skipped = evaluate(definitions, instance, "submit_chunks")
     assert isinstance(skipped, dg.SkipReason)
     assert "bedrock-pipeline approve p d --up-to" in str(skipped.skip_message)
     deployment.ledger.spending.approve("p", "d", Decimal(1), "somebody")
-    assert len(tick(definitions, instance, "submit_due_chunks")) == 1
+    assert len(tick(definitions, instance, "submit_chunks")) == 1
 
 
 def test_input_that_is_not_fit_ends_the_wish_and_shows_red(
     deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     deployment.ledger.datasets.request("p", "d", {"prompt": "{{ no_such_column }}"}, launch=True)
-    [launch] = tick(definitions, instance, "launch_datasets")
+    [launch] = tick(definitions, instance, "prepare_datasets")
     assert not run(definitions, instance, launch, raises=False)
     assert materialized(instance, "input_dataset") == set()
     assert deployment.ledger.datasets.to_launch(["p"], 1) == []
@@ -256,20 +256,20 @@ def test_leftovers_roll_over_through_the_sensors_and_their_chunk_stays_green(
     control = Control(stack_endpoints.bedrock_endpoint_url)
     control.add_fault("record_error", record_ids=["r1", "r2"], error_code=429)
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
-    for sensor in ("launch_datasets", "submit_due_chunks"):
+    for sensor in ("prepare_datasets", "submit_chunks"):
         assert run(definitions, instance, tick(definitions, instance, sensor)[0])
     while poll_jobs(deployment, ["p"]).in_flight:
         pass
     control.clear_faults()
-    assert run(definitions, instance, tick(definitions, instance, "collect_ended_jobs")[0])
+    assert run(definitions, instance, tick(definitions, instance, "collect_jobs")[0])
     assert materialized(instance, "parsed_results") == {CHUNK}
     assert tick(definitions, instance, "publish_datasets") == []
-    [following] = tick(definitions, instance, "roll_over_leftovers")
-    assert (following.run_key, following.job_name) == ("next_round:p:d:1", "p_next_round")
+    [following] = tick(definitions, instance, "retry_datasets")
+    assert (following.run_key, following.job_name) == ("retry:p:d:1", "p_retry")
     assert run(definitions, instance, following)
     assert instance.get_dynamic_partitions("p_chunks") == [CHUNK, "d--r2-00000"]
-    assert tick(definitions, instance, "roll_over_leftovers") == []
-    for sensor in ("submit_due_chunks", "collect_ended_jobs", "publish_datasets"):
+    assert tick(definitions, instance, "retry_datasets") == []
+    for sensor in ("submit_chunks", "collect_jobs", "publish_datasets"):
         assert run(definitions, instance, tick(definitions, instance, sensor)[0])
     assert materialized(instance, "results") == {"d"}
     assert deployment.ledger.datasets.progress("p", "d").answered == 120

@@ -25,29 +25,29 @@ def test_a_queue_runs_through_the_sensors(deployment: Deployment, instance: dg.D
     # The enqueuing process is set to flush late, so that the sensor notices.
     with BedrockQueue(shown.model_copy(update={"batch_size": 1000})) as queue:
         queue.enqueue_many(task(number) for number in range(99))
-        assert tick(definitions, instance, "flush_queue") == []
+        assert tick(definitions, instance, "flush_queues") == []
         queue.enqueue(task(99))
-        [flush] = tick(definitions, instance, "flush_queue")
+        [flush] = tick(definitions, instance, "flush_queues")
         day = deployment.ledger.queues.today()
         assert (flush.job_name, flush.partition_key) == ("q_flush", day)
-        assert tick(definitions, instance, "flush_queue") == [], "an lease is alive"
+        assert tick(definitions, instance, "flush_queues") == [], "an lease is alive"
         assert run(definitions, instance, flush)
         assert queue.get_queue_size() == 0
         assert instance.get_dynamic_partitions("q_chunks") == [f"{day}--00000"]
-        [submit] = tick(definitions, instance, "submit_due_chunks")
+        [submit] = tick(definitions, instance, "submit_chunks")
         assert run(definitions, instance, submit)
         while poll_jobs(deployment, ["q"]).in_flight:
             pass
-        [parse] = tick(definitions, instance, "collect_ended_jobs")
+        [parse] = tick(definitions, instance, "collect_jobs")
         assert run(definitions, instance, parse)
         [job] = deployment.ledger.queues.jobs("q", 10)
         assert not queue.get_job(job.chunk.chunk_id).final
-        assert tick(definitions, instance, "flush_queue") == []
+        assert tick(definitions, instance, "flush_queues") == []
         assert queue.get_job(job.chunk.chunk_id).final, "the sensor has told"
         [publish] = tick(definitions, instance, "publish_datasets")
         assert run(definitions, instance, publish)
         assert tick(definitions, instance, "publish_datasets") == []
-        assert tick(definitions, instance, "launch_datasets") == []
+        assert tick(definitions, instance, "prepare_datasets") == []
 
 
 def test_what_a_process_did_by_itself_is_mirrored_once(
@@ -60,7 +60,7 @@ def test_what_a_process_did_by_itself_is_mirrored_once(
         [job_id] = queue.flush()
         queue.await_job(job_id, timeout=60)
         key = queue.get_job(job_id).chunk_key
-    mirror = evaluate(definitions, instance, "flush_queue")
+    mirror = evaluate(definitions, instance, "flush_queues")
     assert isinstance(mirror, dg.SensorResult)
     told = {(event.asset_key, event.partition) for event in mirror.asset_events}
     assert {(asset.path[-1], partition) for asset, partition in told if asset} == {
@@ -70,6 +70,6 @@ def test_what_a_process_did_by_itself_is_mirrored_once(
     assert instance.get_dynamic_partitions("q_chunks") == [key]
     for event in mirror.asset_events:
         instance.report_runless_asset_event(event)  # as the daemon does
-    again = evaluate(definitions, instance, "flush_queue")
+    again = evaluate(definitions, instance, "flush_queues")
     assert isinstance(again, dg.SensorResult)
     assert not again.asset_events, "also where the cursor was lost"

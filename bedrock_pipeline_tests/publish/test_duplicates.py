@@ -11,7 +11,7 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.snapshot import writer
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.publish import duplicate_rows
-from bedrock_pipeline.publish import write_duplicates as followers_room
+from bedrock_pipeline.publish import write_duplicates as duplicates_room
 from bedrock_pipeline.publish.publish_dataset import publish_dataset
 from bedrock_pipeline_tests.journey.driven import asked, chunks, finish, pipeline
 
@@ -26,26 +26,26 @@ def test_every_record_has_its_leaders_answer_and_costs_nothing(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "PART_ROWS", 90)
-    monkeypatch.setattr(followers_room, "PART_ROWS", 100)
+    monkeypatch.setattr(duplicates_room, "PART_ROWS", 100)
     monkeypatch.setattr(duplicate_rows, "ROWS", 50)
     one = pipeline(tmp_path, texts())
     rows = finish(deployment, one)
     assert Counter(row["record_id"] for row in rows) == Counter(f"r{n}" for n in range(RECORDS))
     by_id = {row["record_id"]: row for row in rows}
     for row in rows:
-        leader = f"r{row['n'] % DIFFERENT}"
+        canonical = f"r{row['n'] % DIFFERENT}"
         assert row["record_id"] == f"r{row['n']}", "carried columns are its own"
-        assert row["output_text"] == by_id[leader]["output_text"]
-        if row["record_id"] == leader:
+        assert row["output_text"] == by_id[canonical]["output_text"]
+        if row["record_id"] == canonical:
             assert row["answered_by"] is None
             assert row["input_tokens"] > 0
         else:
-            assert row["answered_by"] == leader
+            assert row["answered_by"] == canonical
             assert (row["input_tokens"], row["output_tokens"], row["cost_usd"]) == (0, 0, 0)
     sent = [id_ for chunk in chunks(deployment) for id_ in asked(deployment, chunk)]
     assert Counter(sent) == Counter(f"r{n}" for n in range(DIFFERENT))
     progress = deployment.ledger.datasets.progress("p", "d")
-    assert (progress.records, progress.followers, progress.answered, progress.processed) == (
+    assert (progress.records, progress.duplicates, progress.answered, progress.processed) == (
         RECORDS,
         RECORDS - DIFFERENT,
         RECORDS,
@@ -59,7 +59,7 @@ def test_every_record_has_its_leaders_answer_and_costs_nothing(
 def test_a_dataset_can_ask_the_same_again_and_again(deployment: Deployment, tmp_path: Path) -> None:
     one = pipeline(tmp_path, texts(), ask_identical_once=False)
     report = take_snapshot(deployment, one, "d")
-    assert (report.records, report.followers) == (RECORDS, 0)
+    assert (report.records, report.duplicates) == (RECORDS, 0)
     assert pack_dataset(deployment, one, "d").records == RECORDS
 
 
@@ -84,9 +84,9 @@ def test_whoever_follows_a_rejected_record_is_rejected_too(deployment: Deploymen
     one = pipeline(
         tmp_path, [*texts(), huge, huge, huge], limits={"min_records": 100, "max_file_bytes": 40_000}
     )
-    assert take_snapshot(deployment, one, "d").followers == RECORDS - DIFFERENT + 2
+    assert take_snapshot(deployment, one, "d").duplicates == RECORDS - DIFFERENT + 2
     report = pack_dataset(deployment, one, "d")
-    assert (report.records, report.followers, report.rejected) == (DIFFERENT, RECORDS - DIFFERENT, 3)
+    assert (report.records, report.duplicates, report.rejected) == (DIFFERENT, RECORDS - DIFFERENT, 3)
     rows = finish(deployment, one)
     assert len(rows) == RECORDS
 
@@ -101,4 +101,4 @@ def test_a_row_that_is_rejected_leads_nobody(deployment: Deployment, tmp_path: P
     path.write_text("\n".join(lines))
     one = pipeline(tmp_path, []).model_copy(update={"source": str(path)})
     report = take_snapshot(deployment, one, "d")
-    assert (report.records, report.followers, report.rejected) == (101, 0, 1)
+    assert (report.records, report.duplicates, report.rejected) == (101, 0, 1)

@@ -66,7 +66,7 @@ def test_a_job_is_final_when_its_last_round_is_and_tells_its_own_records_from_th
         for job in jobs:
             answers = list(queue.get_job_results(job))
             assert sorted(one.record_id for one in answers) == sorted(f"task-{n}" for n in range(100))
-            assert {one.record_id for one in answers if one.round == 2} == {"task-1", "task-2"}
+            assert {one.record_id for one in answers if one.attempt == 2} == {"task-1", "task-2"}
             assert queue.get_job_results_table(job).num_rows == 100
         day = deployment.ledger.datasets.get(queue.name, deployment.ledger.queues.today())
         assert day is not None

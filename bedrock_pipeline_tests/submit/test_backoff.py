@@ -30,8 +30,8 @@ def test_the_wait_grows_as_the_settings_say(changed: dict[str, int], waits: list
 
 
 def test_jitter_spreads_the_waits_on_both_sides_and_no_further() -> None:
-    backoff, chance = ThrottleBackoff.model_validate(_PLAIN | {"jitter_ratio": 0.25}), random.Random(7)
-    waits = [delay(1, backoff, chance) / timedelta(milliseconds=1) for _ in range(1000)]
+    backoff, rng = ThrottleBackoff.model_validate(_PLAIN | {"jitter_ratio": 0.25}), random.Random(7)
+    waits = [delay(1, backoff, rng) / timedelta(milliseconds=1) for _ in range(1000)]
     assert 75 <= min(waits) < 77
     assert 123 < max(waits) <= 125
 

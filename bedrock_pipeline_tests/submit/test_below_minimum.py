@@ -1,4 +1,4 @@
-"""Fewer records than a job may have: a dataset, and leftovers, with each of the four policies; on-demand calls."""
+"""Fewer records than a job may have: a dataset, and retryable records, with each of the four policies; on-demand calls."""
 
 import random
 import threading
@@ -146,10 +146,10 @@ def test_few_leftovers_are_held_until_a_person_decides(
     control.add_fault("record_error", record_ids=[f"r{n}" for n in range(LEFT)], error_code=503)
     one = few(tmp_path, "hold", 150)
     finish(deployment, one, until_held=True)
-    [left] = deployment.ledger.rounds.open_of("p", "d", 1)
+    [left] = deployment.ledger.retry_rounds.open_of("p", "d", 1)
     assert (left.records, left.held_for) == (LEFT, "minimum")
     assert "5 records are fewer than a job's 100" in str(left.held_reason)
-    assert deployment.ledger.rounds.to_roll_over(["p"], 1) == []
+    assert deployment.ledger.retry_rounds.due(["p"], 1) == []
     assert deployment.ledger.interventions.release("p", "d", "on_demand") == (LEFT, False)
     assert answered(finish(deployment, one), 150)
 
@@ -206,7 +206,7 @@ def test_calls_are_apart_over_all_processes_and_so_many_at_once(
 
     monkeypatch.setattr(deployment.runtime, "ask", counted)
     chunk = deployment.ledger.chunks.by_key("p", key)
-    assert isinstance(answer_chunk(slow, chunk, chance=random.Random(1), sleep=slept.append), Answered)
+    assert isinstance(answer_chunk(slow, chunk, rng=random.Random(1), sleep=slept.append), Answered)
     assert most[0] <= 4
     # Nobody really slept, so each wave of four has to wait for a second more than the one before.
     assert slept[0] == 0
@@ -219,7 +219,7 @@ def test_a_model_that_is_busy_for_a_moment_is_asked_again_at_once(
     [key] = packed(deployment, few(tmp_path))
     control.add_fault("error", operation="InvokeModel", error="ThrottlingException", times=10)
     chunk, slept = deployment.ledger.chunks.by_key("p", key), list[float]()
-    outcome = answer_chunk(deployment, chunk, chance=random.Random(1), sleep=slept.append)
+    outcome = answer_chunk(deployment, chunk, rng=random.Random(1), sleep=slept.append)
     assert isinstance(outcome, Answered)
     assert outcome.repeated == 0, "what was refused was not in flight"
     assert max(slept) >= 0.3
@@ -232,7 +232,7 @@ def test_a_model_that_stays_busy_is_asked_later(
     [key] = packed(deployment, one)
     control.add_fault("error", operation="InvokeModel", error="ThrottlingException")
     chunk = deployment.ledger.chunks.by_key("p", key)
-    outcome = answer_chunk(deployment, chunk, chance=random.Random(1), sleep=lambda _: None)
+    outcome = answer_chunk(deployment, chunk, rng=random.Random(1), sleep=lambda _: None)
     assert isinstance(outcome, NotNow)
     assert "ThrottlingException" in outcome.reason
     assert outcome.until is not None

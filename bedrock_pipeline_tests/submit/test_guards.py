@@ -187,7 +187,7 @@ def test_fifty_clicks_at_once_make_one_job(deployment: Deployment, work: Path) -
     assert set(outcomes) <= {"Submitted", "NotNow"}
     assert outcomes["Submitted"] >= 1
     chunk = deployment.ledger.chunks.by_key("p", key)
-    assert chunk.attempts == 1
+    assert chunk.submissions == 1
     assert _jobs_named(deployment, chunk.request["jobName"]) == 1
 
 

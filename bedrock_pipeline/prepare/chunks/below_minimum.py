@@ -1,6 +1,6 @@
 """Fewer records than a job may have.
 
-What belongs here: what a pipeline's `below_minimum` makes of them, for a dataset and for leftovers alike
+What belongs here: what a pipeline's `below_minimum` makes of them, for a dataset and for retryable records alike
 (docs/answers.md, "Below the minimum").
 """
 

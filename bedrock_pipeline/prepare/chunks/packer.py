@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.line_batch import Block, Ends, index_schema
+from bedrock_pipeline.records.line_batch import Ends, LineBatch, index_schema
 from bedrock_pipeline.records.packed_chunk import PackedChunk, PackedFile
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
 
@@ -53,7 +53,7 @@ class _File:
         self._stream = path.open("wb", buffering=0)
         self._digest = blake3()
 
-    def add(self, block: Block) -> None:
+    def add(self, block: LineBatch) -> None:
         self._digest.update(block.data)
         rest = block.data
         while rest:  # the system may take less than it is given
@@ -83,14 +83,14 @@ class _Draft:
         self._index = GroupedWriter(stem.with_name(f"{stem.name}.index.parquet"), schema)
         self.records = self.bytes = 0
 
-    def room(self, block: Block, start: int) -> int:
+    def room(self, block: LineBatch, start: int) -> int:
         """The record of a block before which it would be full, if filled from `start` on."""
         return min(
             start + self._limits.max_records - self.records,
             block.fitting(start, self._limits.max_job_bytes - self.bytes),
         )
 
-    def add(self, block: Block) -> None:
+    def add(self, block: LineBatch) -> None:
         """Take a block that there is room for."""
         if not block.records:
             return
@@ -116,7 +116,7 @@ class _Draft:
         """Where each line ends, counted from the chunk's beginning."""
         return np.concatenate(self._ends) if self._ends else np.empty(0, np.int64)
 
-    def take_apart(self) -> Iterator[Block]:
+    def take_apart(self) -> Iterator[LineBatch]:
         """Its lines again; its files are gone afterwards."""
         index = self._finished_index()
         ends, files = self.ends, [file.finish().path for file in self._files]
@@ -127,7 +127,7 @@ class _Draft:
             for batch in read.iter_batches(rows):
                 stop = start + batch.num_rows
                 last = int(ends[stop - 1])
-                yield Block(batch, memoryview(_read(opened, last - first)), ends[start:stop] - first)
+                yield LineBatch(batch, memoryview(_read(opened, last - first)), ends[start:stop] - first)
                 first, start = last, stop
         for file in (*files, index):
             file.unlink()
@@ -183,7 +183,7 @@ class Packer:
         self._progress = progress
         self.records = self.bytes = 0
 
-    def add(self, block: Block) -> Iterator[PackedChunk]:
+    def add(self, block: LineBatch) -> Iterator[PackedChunk]:
         """Encoded records that come next.
 
         Raises:
@@ -228,7 +228,9 @@ class Packer:
         return draft.finish(self._given - 1)
 
 
-def pack(blocks: Iterable[Block], limits: Limits, carry: pa.Schema, folder: Path) -> Iterator[PackedChunk]:
+def pack(
+    blocks: Iterable[LineBatch], limits: Limits, carry: pa.Schema, folder: Path
+) -> Iterator[PackedChunk]:
     """A stream of records as chunks; see `Packer`."""
     packer = Packer(limits, carry, folder)
     for block in blocks:

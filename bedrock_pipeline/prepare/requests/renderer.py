@@ -18,7 +18,7 @@ from bedrock_pipeline.kernel import library, render_lines
 from bedrock_pipeline.prepare.requests.request_template import Frame, NotRenderableError, RequestTemplate
 from bedrock_pipeline.prepare.snapshot.column_rules import reasons_of, texts_of, wire_ids
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.line_batch import Block, Ends, Line, block_of
+from bedrock_pipeline.records.line_batch import Ends, Line, LineBatch, line_batch_of
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.source import IntakeBatch
 
@@ -29,7 +29,7 @@ _ID = "record_id"
 class Rendered:
     """Rows as lines, and the rows that cannot be asked."""
 
-    block: Block
+    block: LineBatch
     rejected: list[Rejection]
 
 
@@ -49,7 +49,7 @@ class Renderer:
         self._too_large = f"the record is larger than a file may be ({limits.max_file_bytes} bytes)"
         self._frame = template.frame
 
-    def block(self, rows: pa.RecordBatch, positions: Sequence[int]) -> tuple[Block, list[Rejection]]:
+    def block(self, rows: pa.RecordBatch, positions: Sequence[int]) -> tuple[LineBatch, list[Rejection]]:
         """The rows that can be asked, as lines; and those that cannot.
 
         Args:
@@ -72,20 +72,20 @@ class Renderer:
         block, rejections = self.block(batch.rows, batch.positions)
         return Rendered(block, [*batch.rejected, *rejections])
 
-    def _joined(self, rows: pa.RecordBatch, frame: Frame) -> Block:
+    def _joined(self, rows: pa.RecordBatch, frame: Frame) -> LineBatch:
         names = list(dict.fromkeys(frame.names))
         texts = {name: texts_of(rows[name], self._template) for name in names}
         pieces, columns = _pieces(frame), [wire_ids(rows[_ID]), *(texts[name] for name in frame.names)]
         kernel = library()
         data, ends = render_lines(kernel, pieces, columns) if kernel else _by_polars(pieces, columns)
-        return Block(self._index(rows), data, ends)
+        return LineBatch(self._index(rows), data, ends)
 
     def _index(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         return rows.select([_ID, *self._carry.names])
 
     def _without(
         self, rows: pa.RecordBatch, positions: Sequence[int], reasons: dict[int, str]
-    ) -> tuple[Block, list[Rejection]]:
+    ) -> tuple[LineBatch, list[Rejection]]:
         ids = rows[_ID]
         rejected = [
             Rejection(positions[row], reason, ids[row].as_py()) for row, reason in sorted(reasons.items())
@@ -94,9 +94,11 @@ class Renderer:
         block, later = self.block(rows.take(pa.array(kept, pa.int64())), [positions[row] for row in kept])
         return block, sorted([*rejected, *later], key=lambda one: one.position)
 
-    def _line_by_line(self, rows: pa.RecordBatch, positions: Sequence[int]) -> tuple[Block, list[Rejection]]:
+    def _line_by_line(
+        self, rows: pa.RecordBatch, positions: Sequence[int]
+    ) -> tuple[LineBatch, list[Rejection]]:
         rejected: list[Rejection] = []
-        return block_of(list(self._lines(rows, positions, rejected)), self._carry), rejected
+        return line_batch_of(list(self._lines(rows, positions, rejected)), self._carry), rejected
 
     def _lines(
         self, rows: pa.RecordBatch, positions: Sequence[int], rejected: list[Rejection]

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from bedrock_pipeline.models import AnswerFormat, Family, Question
+from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest
 from bedrock_pipeline.prepare.requests.prompt_template import Template
 from bedrock_pipeline.prepare.snapshot import images
 from bedrock_pipeline.records.record_ids import wire_id
@@ -77,10 +77,10 @@ class RequestTemplate:
         self._before = self._after = b""
         self._before_images = self._after_images = b""
         if self._template:
-            question = Question(_PLACE, system, parameters or {}, answer=answer)
-            self._before, self._after = _rendered(family, question).split(orjson.dumps(_PLACE))
+            model_request = ModelRequest(_PLACE, system, parameters or {}, answer=answer)
+            self._before, self._after = _rendered(family, model_request).split(orjson.dumps(_PLACE))
             if image_columns:
-                body = _rendered(family, replace(question, images=(_IMAGES,)))
+                body = _rendered(family, replace(model_request, images=(_IMAGES,)))
                 self._before_images, rest = body.split(orjson.dumps(_IMAGES))
                 self._after_images, _ = rest.split(orjson.dumps(_PLACE))
 
@@ -170,9 +170,9 @@ class RequestTemplate:
         return rendered
 
 
-def _rendered(family: Family, question: Question) -> bytes:
-    body = family.body(question)
-    family.check(question)
+def _rendered(family: Family, model_request: ModelRequest) -> bytes:
+    body = family.body(model_request)
+    family.check(model_request)
     return orjson.dumps(body)
 
 

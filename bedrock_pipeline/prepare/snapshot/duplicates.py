@@ -44,12 +44,12 @@ class LaterOccurrences:
         )
         return dict(rows.fetchall())
 
-    def find_followers(self, columns: Sequence[str], *, rejects_later: bool) -> None:
-        """Find the rows that ask what an earlier row asks, for `leaders_of`.
+    def find_duplicates(self, columns: Sequence[str], *, rejects_later: bool) -> None:
+        """Find the rows that ask what an earlier row asks, for `canonical_of`.
 
         Args:
             columns: two rows with the same values of these ask the same.
-            rejects_later: rows whose record id occurred before are left out, and so lead nobody.
+            rejects_later: rows whose record id occurred before are left out, and so are canonical for none.
         """
         names = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
         ours = "ANTI JOIN later USING (filename, file_row_number)" if rejects_later else ""
@@ -61,8 +61,8 @@ class LaterOccurrences:
             files,
         )
         self._connection.execute(
-            f"""CREATE TEMP TABLE follower AS SELECT filename, file_row_number, leader FROM (
-                    SELECT filename, file_row_number, first_value(record_id) OVER asked AS leader,
+            f"""CREATE TEMP TABLE duplicate AS SELECT filename, file_row_number, canonical FROM (
+                    SELECT filename, file_row_number, first_value(record_id) OVER asked AS canonical,
                            row_number() OVER asked AS n
                     FROM read_parquet($files, filename = true, file_row_number = true) {ours}
                     SEMI JOIN same ON hash({names}) = same.h
@@ -71,10 +71,10 @@ class LaterOccurrences:
             files,
         )
 
-    def leaders_of(self, part: Path) -> dict[int, str]:
-        """The followers of one file: the row's number in it, and the record id of the first row that asks the same."""
+    def canonical_of(self, part: Path) -> dict[int, str]:
+        """The duplicates of one file: the row's number in it, and the record id of the first row that asks the same."""
         rows = self._connection.execute(
-            "SELECT file_row_number, leader FROM follower WHERE filename = $part ORDER BY file_row_number",
+            "SELECT file_row_number, canonical FROM duplicate WHERE filename = $part ORDER BY file_row_number",
             {"part": str(part)},
         )
         return dict(rows.fetchall())
@@ -112,11 +112,11 @@ def later_occurrences(parts: Sequence[Path], spill: Path) -> Iterator[LaterOccur
 
 
 @contextmanager
-def followers_of(followers: Sequence[Path], rejected: Path) -> Iterator[Iterator[tuple[int, str, str]]]:
-    """Followers whose leader was rejected: number among the followers, record id and reason, as a stream.
+def duplicates_of(duplicates: Sequence[Path], rejected: Path) -> Iterator[Iterator[tuple[int, str, str]]]:
+    """Duplicates whose canonical record was rejected: number among the duplicates, record id and reason, as a stream.
 
     Args:
-        followers: parquet files with `record_id` and `leader_id`.
+        duplicates: parquet files with `record_id` and `canonical_id`.
         rejected: parquet file with `record_id` and `reason`.
     """
     with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2}) as connection:
@@ -124,7 +124,7 @@ def followers_of(followers: Sequence[Path], rejected: Path) -> Iterator[Iterator
             """SELECT n, f.record_id, r.reason FROM (
                    SELECT *, row_number() OVER (ORDER BY filename, file_row_number) - 1 AS n
                    FROM read_parquet($files, filename = true, file_row_number = true)) f
-               JOIN read_parquet($rejected) r ON r.record_id = f.leader_id ORDER BY n""",
-            {"files": [str(file) for file in followers], "rejected": str(rejected)},
+               JOIN read_parquet($rejected) r ON r.record_id = f.canonical_id ORDER BY n""",
+            {"files": [str(file) for file in duplicates], "rejected": str(rejected)},
         )
         yield (row for block in iter(lambda: rows.fetchmany(_ROWS), []) for row in block)

@@ -28,7 +28,7 @@ from bedrock_pipeline.sources.source import IntakeBatch, Source, batch_rows
 PART_ROWS = 100_000
 PART_BYTES = 128_000_000
 _POSITION = "__position"
-_LEADER = "__leader"
+_CANONICAL = "__canonical"
 
 
 class EmptyDatasetError(BedrockPipelineError):
@@ -104,7 +104,7 @@ class SnapshotPlan:
             )
         if "record_id" in self.template.columns and self.record_id != "record_id":
             raise ColumnError("The prompt uses a column 'record_id' that is not the record id.", "Rename it.")
-        for name in (_POSITION, _LEADER, images.COLUMN, images.DIGEST):
+        for name in (_POSITION, _CANONICAL, images.COLUMN, images.DIGEST):
             if name in self.read:
                 raise ColumnError(f"A column cannot be named {name!r}.", "Rename it.")
         if "record_id" in self.template.image_columns:
@@ -117,18 +117,18 @@ class Snapshot:
 
     Attributes:
         parts: parquet files of what is asked, in order.
-        follower_parts: parquet files of the followers: record id, its leader's, and the carried columns.
+        duplicate_parts: parquet files of the duplicates: record id, its canonical record's, and the carried columns.
         rejected: parquet file of the rows that were left out.
-        records: followers included.
+        records: duplicates included.
         content_hash: 32 hexadecimal characters over ids and values, in order, and what makes requests alike.
     """
 
     parts: list[Path]
-    follower_parts: list[Path]
+    duplicate_parts: list[Path]
     rejected: Path
     schema: pa.Schema
     records: int
-    followers: int
+    duplicates: int
     rejections: dict[str, int]
     content_hash: str
 
@@ -156,24 +156,24 @@ def write_snapshot(source: Source, plan: SnapshotPlan, folder: Path, fetch: Fetc
     fingerprint = Fingerprint(repr(plan.asked))
     final: list[Path] = []
     following: list[Path] = []
-    records = followers = 0
+    records = duplicates = 0
     schema = pa.schema([])
     with later_occurrences(parts, folder / "spill") if parts else nullcontext() as doubled:
         if doubled and plan.asked:
-            doubled.find_followers(plan.asked, rejects_later=plan.record_id is not None)
+            doubled.find_duplicates(plan.asked, rejects_later=plan.record_id is not None)
         for number, part in enumerate(parts):
-            asked, followed = _split(_finished(part, doubled, plan, rejected, fingerprint), plan)
+            asked, repeats = _split(_finished(part, doubled, plan, rejected, fingerprint), plan)
             part.unlink()
             if asked.num_rows:
                 final.append(folder / f"part-{number:05}.parquet")
                 pq.write_table(asked, final[-1], compression="zstd", row_group_size=_rows_at_once(asked))
                 schema = asked.schema
-            if followed.num_rows:
-                following.append(folder / f"followers-{number:05}.parquet")
-                pq.write_table(followed, following[-1], compression="zstd")
-            records += asked.num_rows + followed.num_rows
-            followers += followed.num_rows
-            del asked, followed  # before the next is read
+            if repeats.num_rows:
+                following.append(folder / f"duplicates-{number:05}.parquet")
+                pq.write_table(repeats, following[-1], compression="zstd")
+            records += asked.num_rows + repeats.num_rows
+            duplicates += repeats.num_rows
+            del asked, repeats  # before the next is read
     rejected.close()
     if not records:
         raise EmptyDatasetError(
@@ -183,11 +183,11 @@ def write_snapshot(source: Source, plan: SnapshotPlan, folder: Path, fetch: Fetc
         )
     return Snapshot(
         parts=final,
-        follower_parts=following,
+        duplicate_parts=following,
         rejected=rejected.path,
         schema=schema,
         records=records,
-        followers=followers,
+        duplicates=duplicates,
         rejections=dict(rejected.by_reason),
         content_hash=fingerprint.hexdigest(),
     )
@@ -200,26 +200,26 @@ def _finished(
     rejected: RejectionWriter,
     fingerprint: Fingerprint,
 ) -> pa.Table:
-    """A part with the leaders of its followers, without doubles, hashed."""
+    """A part with the canonical records of its duplicates, without doubles, hashed."""
     table = pq.ParquetFile(part).read()
-    leaders = occurrences.leaders_of(part) if occurrences and plan.asked else {}
-    table = table.append_column(_LEADER, pa.array(map(leaders.get, range(table.num_rows)), pa.string()))
+    canonical = occurrences.canonical_of(part) if occurrences and plan.asked else {}
+    table = table.append_column(_CANONICAL, pa.array(map(canonical.get, range(table.num_rows)), pa.string()))
     doubled = occurrences.of(part) if occurrences else {}
     table = _without_doubles(table, doubled, plan, rejected).drop_columns([_POSITION])
     pictures = bool(plan.template.image_columns)
-    fingerprint.add(table.drop_columns([_LEADER, *([images.COLUMN] if pictures else [])]))
+    fingerprint.add(table.drop_columns([_CANONICAL, *([images.COLUMN] if pictures else [])]))
     return table.drop_columns([images.DIGEST]) if pictures else table
 
 
 def _split(table: pa.Table, plan: SnapshotPlan) -> tuple[pa.Table, pa.Table]:
-    """What is asked; and who follows: record id, leader's id and carried columns."""
-    follows = pc.is_valid(table[_LEADER])
+    """What is asked; and who follows: record id, canonical record's id and carried columns."""
+    follows = pc.is_valid(table[_CANONICAL])
     carried = [name for name in plan.carry if name != "record_id"]
-    followed = table.select(["record_id", _LEADER, *carried]).filter(follows)
-    asked = table.drop_columns([_LEADER])
+    repeats = table.select(["record_id", _CANONICAL, *carried]).filter(follows)
+    asked = table.drop_columns([_CANONICAL])
     return (
-        asked.filter(pc.invert(follows)) if followed.num_rows else asked,
-        followed.rename_columns(["record_id", "leader_id", *carried]),
+        asked.filter(pc.invert(follows)) if repeats.num_rows else asked,
+        repeats.rename_columns(["record_id", "canonical_id", *carried]),
     )
 
 

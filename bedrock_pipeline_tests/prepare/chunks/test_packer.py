@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError, TooFewRecordsError, pack
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.line_batch import Line, blocks_of
+from bedrock_pipeline.records.line_batch import Line, line_batches_of
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 
 _CARRY = pa.schema([("n", pa.int64())])
@@ -32,7 +32,7 @@ def lines_of(texts: list[str]) -> list[Line]:
 
 def packed(lines: list[Line], limits: Limits) -> list[tuple[list[bytes], list[str], list[int], int]]:
     with tempfile.TemporaryDirectory() as folder:
-        chunks = pack(blocks_of(lines, _CARRY), limits, _CARRY, Path(folder))
+        chunks = pack(line_batches_of(lines, _CARRY), limits, _CARRY, Path(folder))
         return [
             (
                 [file.path.read_bytes() for file in told_right(chunk).files],
@@ -103,7 +103,7 @@ def test_a_large_chunk_has_several_files() -> None:
 def test_of_too_few_records_nothing_stays_behind(tmp_path: Path) -> None:
     """A file left open would be completed later, into that of whoever packs again under other limits."""
     with pytest.raises(TooFewRecordsError) as raised:
-        list(pack(blocks_of(lines_of(["x"] * 9), _CARRY), Limits(min_records=10), _CARRY, tmp_path))
+        list(pack(line_batches_of(lines_of(["x"] * 9), _CARRY), Limits(min_records=10), _CARRY, tmp_path))
     assert raised.value.records == 9
     assert list(tmp_path.iterdir()) == []
 

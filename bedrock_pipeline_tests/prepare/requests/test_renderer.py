@@ -23,7 +23,7 @@ from bedrock_pipeline.prepare.requests.renderer import Renderer
 from bedrock_pipeline.prepare.requests.request_template import NotRenderableError, RequestTemplate
 from bedrock_pipeline.prepare.snapshot.column_rules import content_ids, not_utf8, record_ids, wire_ids
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.line_batch import block_of, blocks_of, lines_of
+from bedrock_pipeline.records.line_batch import line_batch_of, line_batches_of, lines_of
 from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import ArrowSource
@@ -229,12 +229,12 @@ def test_chunks_are_the_same_from_one_thread_and_more_and_from_blocks_of_any_siz
 
 
 def test_single_lines_and_blocks_are_turned_into_each_other() -> None:
-    lines = list(lines_of([block_of([], _CARRY)]))
+    lines = list(lines_of([line_batch_of([], _CARRY)]))
     assert lines == []
     rows = pa.RecordBatch.from_pydict({"record_id": ["a", "b", "c"], "t": ["x", "\n", ""], "n": [1, 2, None]})
     template = RequestTemplate(CLAUDE, prompt="{{ t }}", model_input=None)
     block, _ = Renderer(template, _CARRY, Limits()).block(rows, range(3))
-    again = list(lines_of(blocks_of(lines_of([block]), _CARRY)))
+    again = list(lines_of(line_batches_of(lines_of([block]), _CARRY)))
     assert again == list(lines_of([block.slice(0, 1), block.slice(1, 3)]))
     assert b"".join(one.data for one in again) == bytes(block.data)
 

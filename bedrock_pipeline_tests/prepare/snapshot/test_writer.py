@@ -97,14 +97,14 @@ def test_who_asks_the_same_as_an_earlier_row_follows_it_whatever_the_blocks(
     with tempfile.TemporaryDirectory() as folder:
         snapshot = write_snapshot(source(pa.table(columns), block), one, Path(folder))
         asked = [row for part in snapshot.parts for row in pq.read_table(part).to_pylist()]
-        followed = [row for part in snapshot.follower_parts for row in pq.read_table(part).to_pylist()]
+        published = [row for part in snapshot.duplicate_parts for row in pq.read_table(part).to_pylist()]
     kept = dict(enumerate(rows)) if derived else {n: rows[n] for n in sorted(_first_of_each_id(rows))}
-    leaders = {text: n for n, (_, text) in reversed(kept.items())}
-    assert [row["n"] for row in asked] == sorted(leaders.values())
-    assert sorted(row["n"] for row in followed) == sorted(set(kept) - set(leaders.values()))
+    canonical = {text: n for n, (_, text) in reversed(kept.items())}
+    assert [row["n"] for row in asked] == sorted(canonical.values())
+    assert sorted(row["n"] for row in published) == sorted(set(kept) - set(canonical.values()))
     ids = {row["n"]: row["record_id"] for row in asked}
-    assert all(row["leader_id"] == ids[leaders[rows[row["n"]][1]]] for row in followed)
-    assert (snapshot.records, snapshot.followers) == (len(kept), len(followed))
+    assert all(row["canonical_id"] == ids[canonical[rows[row["n"]][1]]] for row in published)
+    assert (snapshot.records, snapshot.duplicates) == (len(kept), len(published))
 
 
 def _first_of_each_id(rows: list[tuple[str, str]]) -> set[int]:

@@ -1,7 +1,7 @@
-"""Rounds: leftovers, and the chunks that they become.
+"""Rounds: retryable records, and the chunks that they become.
 
-What belongs here: the statements on table `leftovers`, and entering the chunks of a later round. Leftovers are open
-from when their chunk was collected until they were rolled over; held ones wait for a person, or for more of them.
+What belongs here: the statements on table `retryable`, and entering the chunks of a later round. Retryable records are open
+from when their chunk was collected until they were retried; held ones wait for a person, or for more of them.
 """
 
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ from bedrock_pipeline.ledger.chunks import insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow, NewChunk
 
-#: How long the leftovers of a queue's job wait for those of others, to be asked together.
+#: How long the retryable records of a queue's job wait for those of others, to be asked together.
 POOL = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
-class Leftovers:
-    """The open leftovers of one chunk.
+class RetryableRecords:
+    """The open retryable records of one chunk.
 
     Attributes:
         held_for: `person` where somebody stopped the job, `minimum` where they are too few; None where neither.
@@ -30,24 +30,24 @@ class Leftovers:
     held_reason: str | None
 
 
-class Rounds:
-    """The leftovers of all pipelines."""
+class RetryRounds:
+    """The retryable records of all pipelines."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def to_roll_over(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
-        """Datasets whose every chunk is collected and that have leftovers which need not wait.
+    def due(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
+        """Datasets whose every chunk is collected and that have retryable records which need not wait.
 
         Those of a cancelled dataset wait for nobody: they end as final errors. A queue's dataset gets ever more chunks,
-        so its leftovers wait for those of others no longer than `POOL`.
+        so its retryable records wait for those of others no longer than `POOL`.
         """
         rows = self._database.fetch(
             """SELECT d.* FROM bedrock_pipeline.datasets d JOIN (
                    SELECT c.pipeline, c.dataset, c.dataset_version AS version, min(c.collected_at) AS since
-                   FROM bedrock_pipeline.leftovers o JOIN bedrock_pipeline.chunks c USING (chunk_id)
+                   FROM bedrock_pipeline.retryable_records o JOIN bedrock_pipeline.chunks c USING (chunk_id)
                    JOIN bedrock_pipeline.datasets d USING (pipeline, dataset)
-                   WHERE o.rolled_at IS NULL AND (o.held_for IS NULL OR d.cancel_requested_at IS NOT NULL)
+                   WHERE o.retried_at IS NULL AND (o.held_for IS NULL OR d.cancel_requested_at IS NOT NULL)
                    GROUP BY c.pipeline, c.dataset, c.dataset_version
                ) AS ready USING (pipeline, dataset, version)
                WHERE d.pipeline = ANY(%s) AND (
@@ -61,35 +61,36 @@ class Rounds:
         )
         return [DatasetRow.of(row) for row in rows]
 
-    def open_of(self, pipeline: str, dataset: str, version: int) -> list[Leftovers]:
-        """The open leftovers of one version of a dataset, in the order of their chunks."""
+    def open_of(self, pipeline: str, dataset: str, version: int) -> list[RetryableRecords]:
+        """The open retryable records of one version of a dataset, in the order of their chunks."""
         rows = self._database.fetch(
-            """SELECT c.*, o.records AS left_over, o.held_for, o.held_reason
-               FROM bedrock_pipeline.leftovers o JOIN bedrock_pipeline.chunks c USING (chunk_id)
-               WHERE o.rolled_at IS NULL AND c.pipeline = %s AND c.dataset = %s AND c.dataset_version = %s
-               ORDER BY c.round, c.sequence""",
+            """SELECT c.*, o.records AS retryable, o.held_for, o.held_reason
+               FROM bedrock_pipeline.retryable_records o JOIN bedrock_pipeline.chunks c USING (chunk_id)
+               WHERE o.retried_at IS NULL AND c.pipeline = %s AND c.dataset = %s AND c.dataset_version = %s
+               ORDER BY c.attempt, c.sequence""",
             (pipeline, dataset, version),
         )
         return [
-            Leftovers(ChunkRow.of(row), row["left_over"], row["held_for"], row["held_reason"]) for row in rows
+            RetryableRecords(ChunkRow.of(row), row["retryable"], row["held_for"], row["held_reason"])
+            for row in rows
         ]
 
     def next_sequence(self, pipeline: str, dataset: str, version: int, number: int) -> int:
         """The number that the next chunk of a round would have."""
         [row] = self._database.fetch(
             """SELECT coalesce(max(sequence) + 1, 0) AS next FROM bedrock_pipeline.chunks
-               WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND round = %s""",
+               WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND attempt = %s""",
             (pipeline, dataset, version, number),
         )
         found: int = row["next"]
         return found
 
-    def hold(self, leftovers: list[Leftovers], reason: str) -> None:
+    def hold(self, retryable: list[RetryableRecords], reason: str) -> None:
         """Too few for a job: they wait for a person, or for more of them."""
         self._database.execute(
-            """UPDATE bedrock_pipeline.leftovers SET held_for = 'minimum', held_reason = %s
-               WHERE chunk_id = ANY(%s) AND rolled_at IS NULL""",
-            (reason, [one.chunk.chunk_id for one in leftovers]),
+            """UPDATE bedrock_pipeline.retryable_records SET held_for = 'minimum', held_reason = %s
+               WHERE chunk_id = ANY(%s) AND retried_at IS NULL""",
+            (reason, [one.chunk.chunk_id for one in retryable]),
         )
 
     def enter(
@@ -97,25 +98,25 @@ class Rounds:
         pipeline: str,
         dataset: str,
         *,
-        leftovers: list[Leftovers],
+        retryable: list[RetryableRecords],
         chunks: list[NewChunk],
         max_jobs: int,
     ) -> bool:
-        """Enter the chunks that these leftovers became, all at once.
+        """Enter the chunks that these retryable records became, all at once.
 
         Where the dataset was cancelled, nobody is asked: its records end as the final error `cancelled`.
 
         Args:
             pipeline: the pipeline's name.
             dataset: the dataset's key.
-            leftovers: what was rolled over; all of it is in `chunks`.
+            retryable: what was retried; all of it is in `chunks`.
             chunks: uploaded, in order.
             max_jobs: jobs at once in their quota group.
 
         Returns:
-            False where another process has done so before, or the leftovers changed meanwhile.
+            False where another process has done so before, or the retryable records changed meanwhile.
         """
-        sources = [one.chunk.chunk_id for one in leftovers]
+        sources = [one.chunk.chunk_id for one in retryable]
 
         def work(connection: Connection) -> bool:
             lock_groups(connection, chunks)
@@ -126,15 +127,15 @@ class Rounds:
             ).fetchone()
             assert row is not None  # its chunks refer to it
             marked = connection.execute(
-                """UPDATE bedrock_pipeline.leftovers
-                   SET rolled_at = bedrock_pipeline.now(), held_for = NULL, held_reason = NULL
-                   WHERE chunk_id = ANY(%s) AND rolled_at IS NULL""",
+                """UPDATE bedrock_pipeline.retryable_records
+                   SET retried_at = bedrock_pipeline.now(), held_for = NULL, held_reason = NULL
+                   WHERE chunk_id = ANY(%s) AND retried_at IS NULL""",
                 (sources,),
             )
             if marked.rowcount == 0:
                 return False
             if marked.rowcount != len(sources):
-                raise _LeftoversChangedError
+                raise _RetryableChangedError
             cancelled = row["cancel_requested_at"] is not None
             entered = (
                 [replace(chunk, mode="none", why="the dataset was cancelled") for chunk in chunks]
@@ -142,7 +143,7 @@ class Rounds:
                 else chunks
             )
             insert_chunks(
-                connection, pipeline, dataset, leftovers[0].chunk.dataset_version, entered, max_jobs
+                connection, pipeline, dataset, retryable[0].chunk.dataset_version, entered, max_jobs
             )
             if cancelled:
                 connection.execute(
@@ -154,9 +155,9 @@ class Rounds:
 
         try:
             return self._database.transaction(work)
-        except _LeftoversChangedError:
+        except _RetryableChangedError:
             return False
 
 
-class _LeftoversChangedError(Exception):
-    """Some were rolled over by another process; the transaction is given up."""
+class _RetryableChangedError(Exception):
+    """Some were retried by another process; the transaction is given up."""
