@@ -83,29 +83,29 @@ _TERMS = (
     ),
     Phrase(r"\b(offers?|offered|offering)\b", "run lease"),
     Phrase(r"\bprolong(s|ed|ing)?\b", "renew"),
-    Phrase(r"\bleft(-| )?overs?\b", "retryable records"),
+    Phrase(r"\bleft(-| )?overs?\b", "retryable records; remaining files, processes, …"),
     Phrase(r"\broll(s|ed|ing)? over\b", "start a retry round"),
     Phrase(r"\bleaders?\b", "canonical record", ("team leader", "leader election")),
     Phrase(r"\bfollowers?\b", "duplicate"),
     Phrase(r"\bdoubled\b", "duplicate", (r"['\"`]list doubled['\"`]", r"['\"`]line doubled['\"`]")),
     Phrase(r"\bverdicts?\b", "disposition (of a chunk), classification (of an error)"),
     Phrase(r"\baccounting\b", "tally"),
+    Phrase(r"\bmotors?\b", "worker"),
+    Phrase(r"\bwish(es|ed)?\b", "request"),
+    Phrase(r"\bchance\b", "jitter, rng"),
+)
+#: Sentences that an engineer would not say, and words that are right in names.
+_SENTENCES = (
     Phrase(
         r"\brooms?\b",
         "package",
         (r"(make|makes|making|made|leaves?|no|more|enough) room", r"room (for|to|left)"),
     ),
-    Phrase(r"\bmotors?\b", "worker"),
-    Phrase(r"\bwish(es|ed)?\b", "request"),
-    Phrase(r"\bchance\b", "jitter, rng"),
-)
-#: Sentences that an engineer would not say.
-_SENTENCES = (
     Phrase(r"\ba person\b|\bfor person\b|\bno person\b", "an operator"),
     Phrase(r"\bperson must\b", "operator must"),
     Phrase(r"\bask(s|ed|ing)? for\b", "request"),
     Phrase(r"\basked (again|anew)\b", "retried, sent again"),
-    Phrase(r"\basked (one by one|on demand|as)\b", "sent …"),
+    Phrase(r"\basked (one by one|on demand)\b", "sent …"),
     Phrase(r"\bwhat (becomes|became) of\b", "outcome, what happens to"),
     Phrase(r"\bso many\b", "the count itself"),
     Phrase(r"\bnobody (knows|but)\b", "unknown; only …"),
