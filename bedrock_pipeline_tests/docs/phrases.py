@@ -121,7 +121,7 @@ _SENTENCES = (
     Phrase(r"\bfor programs\.", "output JSON"),
     Phrase(r"\ba no that\b|\bdefinite no\b", "transient error, permanent error"),
     Phrase(r"\bof one's own\b", "your own, a custom …"),
-    Phrase(r"\bheres?after\b|\bthereof\b|\bthereby\b", "plain words"),
+    Phrase(r"\bhereafter\b|\bthereof\b|\bthereby\b", "plain words"),
     Phrase(r"\btwo looks\b|\ba look at (all|Bedrock)\b|\blooks? at Bedrock\b", "poll"),
 )
 
