@@ -40,7 +40,7 @@ class ThrottleBackoff(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_retries: int = Field(default=10, ge=0, description="refusals after which the wait no longer grows")
+    max_retries: int = Field(default=10, ge=0, description="throttles after which the wait no longer grows")
     base_delay_ms: int = Field(default=5_000, ge=1)
     max_delay_ms: int = Field(default=900_000, ge=1)
     multiplier: float = Field(default=2.0, ge=1)
@@ -85,14 +85,14 @@ class Settings(BaseModel):
     max_attempts: int = Field(default=6, ge=1)
     poll_interval_s: int = Field(default=30, ge=1, description="seconds between two looks at Bedrock")
     lease_s: int = Field(default=60, ge=5, description="seconds within which an intended Create may be sent")
-    settling_s: int = Field(
+    consistency_window_s: int = Field(
         default=1_200,
         ge=0,
         description="seconds after a lease until List is believed: signature life, lag, skew",
     )
     throttle_backoff: ThrottleBackoff = ThrottleBackoff()
     give_up_h: float = Field(
-        default=48, gt=0, description="hours of refusals after which a chunk fails, for a person"
+        default=48, gt=0, description="hours of throttles after which a chunk fails, for a person"
     )
     on_demand_concurrency: int = Field(default=8, ge=1, description="on-demand calls of a chunk at once")
     on_demand_calls_per_s: float = Field(
@@ -138,13 +138,13 @@ class Settings(BaseModel):
         return cls.model_validate(values)
 
     @property
-    def settling(self) -> timedelta:
+    def consistency_window(self) -> timedelta:
         """How long after a lease List is believed."""
-        return timedelta(seconds=self.settling_s)
+        return timedelta(seconds=self.consistency_window_s)
 
     @property
     def give_up_after(self) -> timedelta:
-        """How long a chunk may be put back again and again."""
+        """How long a chunk may be requeued again and again."""
         return timedelta(hours=self.give_up_h)
 
     @property

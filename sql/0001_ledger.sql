@@ -17,12 +17,12 @@ CREATE TABLE bedrock_pipeline.quota_groups (
     quota_group text PRIMARY KEY,
     max_jobs    integer NOT NULL CHECK (max_jobs >= 0),
     others      integer NOT NULL DEFAULT 0 CHECK (others >= 0),    -- jobs at once that are not ours, as last seen
-    refusals    integer NOT NULL DEFAULT 0 CHECK (refusals >= 0),  -- in a row; throttling concerns all chunks alike
-    hold_until  timestamptz,
-    hold_reason text,
+    throttles    integer NOT NULL DEFAULT 0 CHECK (throttles >= 0),  -- in a row; throttling concerns all chunks alike
+    backoff_until  timestamptz,
+    backoff_reason text,
     next_call_at timestamptz,                                      -- of on-demand calls: all processes share one rate
     created_at  timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
-    CHECK ((refusals = 0) = (hold_until IS NULL) AND (refusals = 0) = (hold_reason IS NULL))
+    CHECK ((throttles = 0) = (backoff_until IS NULL) AND (throttles = 0) = (backoff_reason IS NULL))
 );
 
 CREATE TABLE bedrock_pipeline.datasets (
@@ -87,11 +87,11 @@ CREATE TABLE bedrock_pipeline.chunks (
     request             jsonb NOT NULL,
     -- batch: a job. on-demand: call by call, without job and slot. held: not until an operator decides.
     -- none: not at all, its records end as final errors.
-    mode                text NOT NULL DEFAULT 'batch' CHECK (mode IN ('batch', 'on-demand', 'held', 'none')),
+    mode                text NOT NULL DEFAULT 'batch' CHECK (mode IN ('batch', 'on-demand', 'waiting', 'none')),
     created_at          timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
 
     status              text NOT NULL DEFAULT 'pending' CHECK (status IN (
-        'pending', 'submitting', 'unclear', 'blocked',
+        'pending', 'submitting', 'in-doubt', 'needs-resolution',
         'queued', 'validating', 'scheduled', 'in-process', 'stopping',
         'partially-completed', 'completed', 'expired', 'stopped', 'failed')),
     status_changed_at   timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
@@ -105,8 +105,8 @@ CREATE TABLE bedrock_pipeline.chunks (
     frozen_request      jsonb,
     submissions            integer NOT NULL DEFAULT 0,
     next_attempt_at     timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
-    put_back_since      timestamptz,
-    put_back_reason     text,
+    requeued_since      timestamptz,
+    requeue_reason     text,
 
     job_arn             text UNIQUE,
     submitted_at        timestamptz,
@@ -138,7 +138,7 @@ CREATE TABLE bedrock_pipeline.chunks (
     FOREIGN KEY (pipeline, dataset) REFERENCES bedrock_pipeline.datasets,
 
     CONSTRAINT intent_is_whole CHECK (
-        status NOT IN ('submitting', 'unclear', 'blocked')
+        status NOT IN ('submitting', 'in-doubt', 'needs-resolution')
         OR (intent_id IS NOT NULL AND lease_expires_at IS NOT NULL AND token IS NOT NULL AND frozen_request IS NOT NULL AND job_arn IS NULL)),
     CONSTRAINT pending_has_no_job CHECK (
         status <> 'pending' OR (job_arn IS NULL AND token IS NULL AND frozen_request IS NULL AND intent_id IS NULL AND ended_at IS NULL)),
@@ -147,7 +147,7 @@ CREATE TABLE bedrock_pipeline.chunks (
         OR (job_arn IS NOT NULL AND submitted_at IS NOT NULL)
         OR (mode = 'on-demand' AND status = 'completed')),
     CONSTRAINT only_a_batch_has_a_job CHECK (mode = 'batch' OR (job_arn IS NULL AND token IS NULL)),
-    CONSTRAINT held_waits CHECK (mode <> 'held' OR status IN ('pending', 'stopped')),
+    CONSTRAINT waiting_is_pending CHECK (mode <> 'waiting' OR status IN ('pending', 'stopped')),
     CONSTRAINT none_is_not_asked CHECK (mode <> 'none' OR status = 'stopped'),
     CONSTRAINT job_was_submitted CHECK ((job_arn IS NULL) = (submitted_at IS NULL)),
     CONSTRAINT ended_is_terminal CHECK (
@@ -158,7 +158,7 @@ CREATE TABLE bedrock_pipeline.chunks (
         OR (answered IS NOT NULL AND final_errors IS NOT NULL AND retryable IS NOT NULL
             AND answered + final_errors + retryable = records)),
     CONSTRAINT cost_is_collected CHECK (collected_at IS NOT NULL OR (cost_usd IS NULL AND on_demand_cost_usd IS NULL)),
-    CONSTRAINT put_back_says_why CHECK ((put_back_since IS NULL) = (put_back_reason IS NULL))
+    CONSTRAINT requeue_has_a_reason CHECK ((requeued_since IS NULL) = (requeue_reason IS NULL))
 );
 -- Every query of a sensor finds its rows through one of these; none scans what is finished.
 CREATE INDEX chunks_due ON bedrock_pipeline.chunks (quota_group, next_attempt_at) WHERE status = 'pending';
@@ -217,7 +217,7 @@ BEGIN
     INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, previous, fence, job_arn, message)
     VALUES (NEW.pipeline, NEW.dataset, NEW.chunk_id, NEW.status,
             CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END, NEW.fence, NEW.job_arn,
-            coalesce(NEW.put_back_reason, NEW.status_message));
+            coalesce(NEW.requeue_reason, NEW.status_message));
     PERFORM pg_notify('bedrock_pipeline', NEW.chunk_id::text);
     RETURN NULL;
 END
@@ -249,11 +249,11 @@ CREATE TRIGGER chunk_history BEFORE UPDATE ON bedrock_pipeline.chunks
 CREATE TABLE bedrock_pipeline.retryable_records (
     chunk_id    uuid PRIMARY KEY REFERENCES bedrock_pipeline.chunks ON DELETE CASCADE,
     records     bigint NOT NULL CHECK (records > 0),
-    held_for    text CHECK (held_for IN ('person', 'minimum')),
-    held_reason text,
+    waits_for    text CHECK (waits_for IN ('operator', 'minimum')),
+    wait_reason text,
     retried_at   timestamptz,
-    CONSTRAINT held_says_why CHECK ((held_for IS NULL) = (held_reason IS NULL)),
-    CONSTRAINT retried_does_not_wait CHECK (retried_at IS NULL OR held_for IS NULL)
+    CONSTRAINT waiting_has_a_reason CHECK ((waits_for IS NULL) = (wait_reason IS NULL)),
+    CONSTRAINT retried_does_not_wait CHECK (retried_at IS NULL OR waits_for IS NULL)
 );
 CREATE INDEX retryable_open ON bedrock_pipeline.retryable_records (chunk_id) WHERE retried_at IS NULL;
 

@@ -140,9 +140,9 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool
             console.print(_shown(deployment, pipeline, dataset))
             if pipeline and dataset:
                 _tell_rejected(deployment.ledger.datasets.get(pipeline, dataset))
-            for hold in deployment.ledger.jobs.holds():
+            for hold in deployment.ledger.jobs.backoffs():
                 console.print(
-                    f"{hold['quota_group']} waits until {hold['hold_until']:%H:%M:%S %Z}: {hold['hold_reason']}",
+                    f"{hold['quota_group']} waits until {hold['backoff_until']:%H:%M:%S %Z}: {hold['backoff_reason']}",
                     soft_wrap=True,
                 )
             for orphan in deployment.ledger.interventions.orphans():
@@ -217,9 +217,9 @@ def _rows(deployment: Deployment, pipeline: str | None, dataset: str | None) -> 
     if pipeline and dataset:
         row = ledger.datasets.ensure(pipeline, dataset) if ledger.datasets.get(pipeline, dataset) else None
         chunks = ledger.chunks.of_dataset(pipeline, dataset, row.version) if row else []
-        holds = {hold["quota_group"]: hold for hold in ledger.jobs.holds()}
+        backoffs = {hold["quota_group"]: hold for hold in ledger.jobs.backoffs()}
         open_retryable = ledger.retry_rounds.open_of(pipeline, dataset, row.version) if row else []
-        held = {one.chunk.chunk_id: one.held_reason for one in open_retryable}
+        held = {one.chunk.chunk_id: one.wait_reason for one in open_retryable}
         over = {budget.dataset: budget.reason for budget in ledger.spending.exhausted([pipeline])}
         return [
             {
@@ -233,17 +233,17 @@ def _rows(deployment: Deployment, pipeline: str | None, dataset: str | None) -> 
                 "retryable": chunk.retryable,
                 "cost_usd": _usd(chunk.cost_usd),
                 **_wait(
-                    chunk, holds.get(chunk.quota_group), over.get(chunk.dataset), held.get(chunk.chunk_id)
+                    chunk, backoffs.get(chunk.quota_group), over.get(chunk.dataset), held.get(chunk.chunk_id)
                 ),
             }
             for chunk in chunks
         ]
-    found, put_back = [], ledger.chunks.put_back()
+    found, requeue = [], ledger.chunks.requeued()
     exhausted = ledger.spending.exhausted([pipeline] if pipeline else None)
     over_cap = {(budget.pipeline, budget.dataset): budget.reason for budget in exhausted}
     for one in ledger.datasets.recent([pipeline] if pipeline else None):
         progress = ledger.datasets.progress(one.pipeline, one.dataset)
-        waits = put_back.get((one.pipeline, one.dataset), {})
+        waits = requeue.get((one.pipeline, one.dataset), {})
         found.append(
             {
                 "pipeline": one.pipeline,
@@ -274,10 +274,10 @@ def _wait(
     chunk: ChunkRow, hold: dict[str, Any] | None, over_cap: str | None, held: str | None
 ) -> dict[str, Any]:
     """Why a chunk is where it is; and until when, where that is known."""
-    if chunk.put_back_since:
-        return {"why": chunk.put_back_reason, "until": chunk.next_attempt_at}
+    if chunk.requeued_since:
+        return {"why": chunk.requeue_reason, "until": chunk.next_attempt_at}
     if chunk.status == "pending" and chunk.mode == "batch" and hold:
-        return {"why": hold["hold_reason"], "until": hold["hold_until"]}
+        return {"why": hold["backoff_reason"], "until": hold["backoff_until"]}
     if chunk.status == "pending" and chunk.mode in ("batch", "on-demand") and over_cap:
         return {"why": over_cap, "until": None}
     return {"why": chunk.problem or held or chunk.status_message, "until": None}

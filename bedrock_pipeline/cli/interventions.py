@@ -14,7 +14,7 @@ from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.pipeline import BelowMinimum
-from bedrock_pipeline.submit.reconcile import reconcile_unclear, sweep_account
+from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
 
 
 class NotAdoptedError(BedrockPipelineError):
@@ -67,12 +67,12 @@ def retry(pipeline: str, dataset: str | None, below_minimum: str | None, as_json
     with open_deployment(settings_here()) as deployment:
         if dataset is None:
             refused, retryable, packed_anew = (
-                deployment.ledger.interventions.retry_refused(*_place(deployment, pipeline)),
+                deployment.ledger.interventions.retry_rejected(*_place(deployment, pipeline)),
                 0,
                 False,
             )
         else:
-            refused = deployment.ledger.interventions.retry_refused(pipeline, dataset)
+            refused = deployment.ledger.interventions.retry_rejected(pipeline, dataset)
             retryable, packed_anew = deployment.ledger.interventions.release(pipeline, dataset, below_minimum)
     if as_json:
         print_json({"refused": refused, "retryable": retryable, "packed_anew": packed_anew})
@@ -89,7 +89,10 @@ def retry(pipeline: str, dataset: str | None, below_minimum: str | None, as_json
 def reconcile(pipelines: tuple[str, ...], as_json: bool) -> None:
     """Make ledger and Bedrock agree: settle lost answers, adopt jobs that the ledger forgot, report the others."""
     with open_deployment(settings_here()) as deployment:
-        reports = [reconcile_unclear(deployment, list(pipelines)), sweep_account(deployment, list(pipelines))]
+        reports = [
+            reconcile_in_doubt(deployment, list(pipelines)),
+            sweep_account(deployment, list(pipelines)),
+        ]
     if as_json:
         print_json(
             {name: [key for one in reports for key in getattr(one, name)] for name in reports[0].__slots__}
@@ -104,7 +107,7 @@ def reconcile(pipelines: tuple[str, ...], as_json: bool) -> None:
 @click.option("--job", "job_arn", help="ARN of the job that is the chunk's.")
 @click.option("--no-job", is_flag=True, help="You have made sure that no job exists: submit it anew.")
 def resolve(pipeline: str, chunk: str, job_arn: str | None, no_job: bool) -> None:
-    """Say what happened to a chunk that is blocked."""
+    """Say what happened to a chunk that is in need of resolution."""
     if bool(job_arn) == no_job:
         raise click.UsageError("Give either --job ARN or --no-job.")
     with open_deployment(settings_here()) as deployment:

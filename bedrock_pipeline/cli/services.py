@@ -105,7 +105,7 @@ def running(
             BEDROCK_PIPELINE_POLL_INTERVAL_S=str(poll_seconds),
             # Every process of this home has ended before it starts again, and the emulator's List does not lag.
             BEDROCK_PIPELINE_LEASE_S="15",
-            BEDROCK_PIPELINE_SETTLING_S="5",
+            BEDROCK_PIPELINE_CONSISTENCY_WINDOW_S="5",
             BEDROCK_PIPELINE_CALL_TIMEOUT_S="15",
         )
         with open_deployment(Settings.from_environment()) as deployment:

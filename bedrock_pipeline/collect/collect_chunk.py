@@ -117,7 +117,7 @@ def _collect(deployment: Deployment, pipeline: Pipeline, chunk: ChunkRow) -> tup
         input_tokens=tally.input_tokens,
         output_tokens=tally.output_tokens,
         problem=problem,
-        held_for_person=problem if disposition.waits_for_person else None,
+        waits_for_operator=problem if disposition.waits_for_operator else None,
         cost_usd=tally.cost_usd,
         on_demand_cost_usd=tally.on_demand_cost_usd,
     )

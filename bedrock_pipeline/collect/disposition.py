@@ -22,14 +22,14 @@ class Disposition:
         no_answer: code and message of a record without a line.
         unanswered_again: whether such a record is asked again.
         errors_again: whether a record whose error may pass is asked again.
-        waits_for_person: somebody stopped the job; nothing is asked again until a person says so.
+        waits_for_operator: somebody stopped the job; nothing is asked again until a person says so.
     """
 
     chunk: ChunkRow
     no_answer: tuple[str, str]
     unanswered_again: bool
     errors_again: bool
-    waits_for_person: bool
+    waits_for_operator: bool
 
     def again(self, code: str) -> bool:
         """Whether a record that ends with this code is asked again."""
@@ -42,7 +42,7 @@ class Disposition:
         chunk = self.chunk
         if chunk.mode == "none" or (chunk.cancel_requested_at and chunk.status != "completed"):
             return None
-        if self.waits_for_person and tally.retryable:
+        if self.waits_for_operator and tally.retryable:
             return (
                 f"The job of chunk {chunk.chunk_key} was stopped by somebody. {tally.retryable} records wait: "
                 f"ask them again with `bedrock-pipeline retry {chunk.pipeline} {chunk.dataset}`, or cancel."
@@ -73,7 +73,7 @@ def disposition_of(chunk: ChunkRow, max_record_attempts: int) -> Disposition:
     no_answer = _no_answer(chunk)
     if chunk.cancel_requested_at or chunk.mode == "none":
         return Disposition(
-            chunk, no_answer, unanswered_again=False, errors_again=False, waits_for_person=False
+            chunk, no_answer, unanswered_again=False, errors_again=False, waits_for_operator=False
         )
     stopped = chunk.status == "stopped"
     attempts_left = chunk.attempt < max_record_attempts or stopped
@@ -83,7 +83,7 @@ def disposition_of(chunk: ChunkRow, max_record_attempts: int) -> Disposition:
         no_answer,
         unanswered_again=attempts_left and passing,
         errors_again=attempts_left,
-        waits_for_person=stopped,
+        waits_for_operator=stopped,
     )
 
 

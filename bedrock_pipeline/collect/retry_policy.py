@@ -30,7 +30,7 @@ _AGAIN_NAMES: Final = frozenset(
 _NOT_LETTERS = re.compile(r"[^a-z]")
 
 #: A message with one of these is about the request or its permissions, whatever else it says.
-_FOR_A_PERSON = re.compile(
+_PERMANENT = re.compile(
     r"denied|not authori[sz]ed|forbidden|permission|credential|validation|invalid|malformed|not supported"
     r"|not exist|no such|not found|could not be read|minimum|maximum|exceed|quota",
     re.IGNORECASE,
@@ -59,4 +59,4 @@ def retryable(code: str) -> bool:
 
 def transient(message: str | None) -> bool:
     """Whether a job that failed with this message may succeed when it is tried again; unknown messages: no."""
-    return bool(message and _TRANSIENT.search(message) and not _FOR_A_PERSON.search(message))
+    return bool(message and _TRANSIENT.search(message) and not _PERMANENT.search(message))

@@ -42,12 +42,12 @@ class RetryRoundReport:
     Attributes:
         records: that were left over.
         chunks: of the retry round; empty where there is nothing to do now.
-        held: why they wait; None where they do not.
+        waits_for: why they wait; None where they do not.
     """
 
     records: int = 0
     chunks: list[NewChunk] = field(default_factory=list)
-    held: str | None = None
+    waits_for: str | None = None
 
 
 def start_retry_round(deployment: Deployment, pipeline: Pipeline, dataset: str) -> RetryRoundReport:
@@ -69,9 +69,9 @@ def start_retry_round(deployment: Deployment, pipeline: Pipeline, dataset: str) 
         report.records += records
         limits = effective.effective_limits
         small = Small.by(effective.below_minimum, limits, records) if records < limits.min_records else None
-        if small and small.mode == "held" and not row.cancel_requested_at:
+        if small and small.mode == "waiting" and not row.cancel_requested_at:
             deployment.ledger.retry_rounds.hold(retryable, small.why or "")
-            report.held = small.why
+            report.waits_for = small.why
             continue
         asked = effective.model_copy(update={"model_id": retryable[0].chunk.model_id})
         estimator = estimator_for(deployment, asked, datetime.now(UTC))
@@ -85,7 +85,7 @@ def start_retry_round(deployment: Deployment, pipeline: Pipeline, dataset: str) 
 
 def _pools(retryable: list[RetryableRecords], row: DatasetRow) -> Iterator[list[RetryableRecords]]:
     """What may go into one job: retryable records of one model that no person is waited for."""
-    ready = [one for one in retryable if one.held_for != "person" or row.cancel_requested_at]
+    ready = [one for one in retryable if one.waits_for != "operator" or row.cancel_requested_at]
     for group in sorted({(one.chunk.model_id, one.chunk.quota_group) for one in ready}):
         yield [one for one in ready if (one.chunk.model_id, one.chunk.quota_group) == group]
 

@@ -49,7 +49,7 @@ class Calls:
             if chunk.status != "pending":
                 return NotNow(f"The chunk is {chunk.status} already.")
             if chunk.next_attempt_at > row["now"]:
-                return NotNow(chunk.put_back_reason or "It was put back.", chunk.next_attempt_at)
+                return NotNow(chunk.requeue_reason or "It was put back.", chunk.next_attempt_at)
             if chunk.lease_expires_at and chunk.lease_expires_at > row["now"]:
                 return NotNow("Another process asks for its records.", chunk.lease_expires_at)
             if reason := over_budget(connection, chunk_id):
@@ -165,8 +165,8 @@ class Calls:
             connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'completed', status_changed_at = bedrock_pipeline.now(),
-                       ended_at = bedrock_pipeline.now(), lease_expires_at = NULL, put_back_since = NULL,
-                       put_back_reason = NULL
+                       ended_at = bedrock_pipeline.now(), lease_expires_at = NULL, requeued_since = NULL,
+                       requeue_reason = NULL
                    WHERE chunk_id = %s AND processed_count = records""",
                 (chunk_id,),
             )
@@ -174,7 +174,7 @@ class Calls:
 
         return self._database.transaction(work)
 
-    def put_back(
+    def requeue(
         self, chunk_id: UUID, fence: int, *, reason: str, wait: timedelta, give_up_after: timedelta
     ) -> bool:
         """The model is too busy: the rest is asked later; after `give_up_after` of that the chunk fails."""
@@ -185,11 +185,11 @@ class Calls:
                        status = CASE WHEN late THEN 'failed' ELSE 'pending' END,
                        ended_at = CASE WHEN late THEN bedrock_pipeline.now() END,
                        status_message = CASE WHEN late THEN %(reason)s ELSE c.status_message END,
-                       put_back_reason = CASE WHEN NOT late THEN %(reason)s END,
-                       put_back_since = CASE WHEN NOT late THEN coalesce(put_back_since, bedrock_pipeline.now()) END,
+                       requeue_reason = CASE WHEN NOT late THEN %(reason)s END,
+                       requeued_since = CASE WHEN NOT late THEN coalesce(requeued_since, bedrock_pipeline.now()) END,
                        next_attempt_at = bedrock_pipeline.now() + %(wait)s
                    FROM (SELECT chunk_id AS id,
-                                coalesce(bedrock_pipeline.now() - put_back_since > %(most)s, false) AS late
+                                coalesce(bedrock_pipeline.now() - requeued_since > %(most)s, false) AS late
                          FROM bedrock_pipeline.chunks
                          WHERE chunk_id = %(chunk)s AND fence = %(fence)s AND status = 'pending' FOR UPDATE) AS mine
                    WHERE c.chunk_id = mine.id""",
@@ -198,14 +198,14 @@ class Calls:
             == 1
         )
 
-    def refuse(self, chunk_id: UUID, fence: int, *, reason: str) -> bool:
+    def reject(self, chunk_id: UUID, fence: int, *, reason: str) -> bool:
         """A definite no to every call, that a person must cure; answers so far are kept for the next try."""
         return (
             self._database.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'failed', status_changed_at = bedrock_pipeline.now(), lease_expires_at = NULL,
-                       ended_at = bedrock_pipeline.now(), status_message = %s, put_back_since = NULL,
-                       put_back_reason = NULL
+                       ended_at = bedrock_pipeline.now(), status_message = %s, requeued_since = NULL,
+                       requeue_reason = NULL
                    WHERE chunk_id = %s AND fence = %s AND status = 'pending'""",
                 (reason, chunk_id, fence),
             )

@@ -71,13 +71,13 @@ class Chunks:
         )
         return [ChunkRow.of(row) for row in rows]
 
-    def put_back(self) -> dict[tuple[str, str], dict[str, Any]]:
+    def requeued(self) -> dict[tuple[str, str], dict[str, Any]]:
         """Chunks that wait after a refusal, by pipeline and dataset: `count`, `why`, `since`, `until`."""
         rows = self._database.fetch(
-            """SELECT pipeline, dataset, count(*) AS count, min(put_back_since) AS since,
+            """SELECT pipeline, dataset, count(*) AS count, min(requeued_since) AS since,
                       min(next_attempt_at) AS until,
-                      (array_agg(put_back_reason ORDER BY next_attempt_at))[1] AS why
-               FROM bedrock_pipeline.chunks WHERE status = 'pending' AND put_back_since IS NOT NULL
+                      (array_agg(requeue_reason ORDER BY next_attempt_at))[1] AS why
+               FROM bedrock_pipeline.chunks WHERE status = 'pending' AND requeued_since IS NOT NULL
                GROUP BY pipeline, dataset"""
         )
         return {(row.pop("pipeline"), row.pop("dataset")): row for row in rows}
@@ -105,7 +105,7 @@ class Chunks:
         input_tokens: int,
         output_tokens: int,
         problem: str | None,
-        held_for_person: str | None = None,
+        waits_for_operator: str | None = None,
         cost_usd: Decimal | None = None,
         on_demand_cost_usd: Decimal | None = None,
     ) -> bool:
@@ -120,7 +120,7 @@ class Chunks:
             input_tokens: read by the model, filler records included.
             output_tokens: written by it, filler records included.
             problem: what a person must see; None where all is well.
-            held_for_person: why a person must decide before the retryable records are asked again.
+            waits_for_operator: why a person must decide before the retryable records are asked again.
             cost_usd: of every answer, filler records included; None where it is not known.
             on_demand_cost_usd: what on-demand calls would have cost in their place.
         """
@@ -149,9 +149,9 @@ class Chunks:
                 return False
             if retryable:
                 connection.execute(
-                    """INSERT INTO bedrock_pipeline.retryable_records (chunk_id, records, held_for, held_reason)
+                    """INSERT INTO bedrock_pipeline.retryable_records (chunk_id, records, waits_for, wait_reason)
                        VALUES (%s, %s, %s, %s)""",
-                    (chunk_id, retryable, "person" if held_for_person else None, held_for_person),
+                    (chunk_id, retryable, "operator" if waits_for_operator else None, waits_for_operator),
                 )
             connection.execute(
                 "UPDATE bedrock_pipeline.on_demand_calls SET answer = NULL WHERE chunk_id = %s", (chunk_id,)

@@ -53,7 +53,7 @@ class QueueJob:
         final_at: since when every one of its records has an answer or a final error; counts are None before.
         answered: records, over all rounds.
         failed: records with a final error.
-        held: why records of it wait for a person, or for more of them; None where none do.
+        waits_for: why records of it wait for a person, or for more of them; None where none do.
     """
 
     queue: str
@@ -64,7 +64,7 @@ class QueueJob:
     failed: int | None
     input_tokens: int | None
     output_tokens: int | None
-    held: str | None
+    waits_for: str | None
 
 
 class Queues:
@@ -243,9 +243,9 @@ _JOBS = """
     SELECT c.*, j.queue, j.made_at, j.final_at, j.answered AS all_answered, j.failed AS all_failed,
            j.input_tokens AS all_input_tokens, j.output_tokens AS all_output_tokens,
            CASE WHEN j.final_at IS NULL THEN (
-               SELECT min(o.held_reason) FROM bedrock_pipeline.retryable_records o
+               SELECT min(o.wait_reason) FROM bedrock_pipeline.retryable_records o
                WHERE o.retried_at IS NULL AND (o.chunk_id = j.chunk_id OR o.chunk_id IN (
-                   SELECT chunk_id FROM bedrock_pipeline.chunk_origins WHERE origin_id = j.chunk_id))) END AS held
+                   SELECT chunk_id FROM bedrock_pipeline.chunk_origins WHERE origin_id = j.chunk_id))) END AS waits_for
     FROM bedrock_pipeline.queue_jobs j JOIN bedrock_pipeline.chunks c USING (chunk_id)"""
 
 
@@ -307,5 +307,5 @@ def _job(row: dict[str, Any]) -> QueueJob:
         failed=row["all_failed"],
         input_tokens=row["all_input_tokens"],
         output_tokens=row["all_output_tokens"],
-        held=row["held"],
+        waits_for=row["waits_for"],
     )

@@ -21,13 +21,13 @@ class RetryableRecords:
     """The open retryable records of one chunk.
 
     Attributes:
-        held_for: `person` where somebody stopped the job, `minimum` where they are too few; None where neither.
+        waits_for: `person` where somebody stopped the job, `minimum` where they are too few; None where neither.
     """
 
     chunk: ChunkRow
     records: int
-    held_for: Literal["person", "minimum"] | None
-    held_reason: str | None
+    waits_for: Literal["operator", "minimum"] | None
+    wait_reason: str | None
 
 
 class RetryRounds:
@@ -47,7 +47,7 @@ class RetryRounds:
                    SELECT c.pipeline, c.dataset, c.dataset_version AS version, min(c.collected_at) AS since
                    FROM bedrock_pipeline.retryable_records o JOIN bedrock_pipeline.chunks c USING (chunk_id)
                    JOIN bedrock_pipeline.datasets d USING (pipeline, dataset)
-                   WHERE o.retried_at IS NULL AND (o.held_for IS NULL OR d.cancel_requested_at IS NOT NULL)
+                   WHERE o.retried_at IS NULL AND (o.waits_for IS NULL OR d.cancel_requested_at IS NOT NULL)
                    GROUP BY c.pipeline, c.dataset, c.dataset_version
                ) AS ready USING (pipeline, dataset, version)
                WHERE d.pipeline = ANY(%s) AND (
@@ -64,14 +64,14 @@ class RetryRounds:
     def open_of(self, pipeline: str, dataset: str, version: int) -> list[RetryableRecords]:
         """The open retryable records of one version of a dataset, in the order of their chunks."""
         rows = self._database.fetch(
-            """SELECT c.*, o.records AS retryable, o.held_for, o.held_reason
+            """SELECT c.*, o.records AS retryable, o.waits_for, o.wait_reason
                FROM bedrock_pipeline.retryable_records o JOIN bedrock_pipeline.chunks c USING (chunk_id)
                WHERE o.retried_at IS NULL AND c.pipeline = %s AND c.dataset = %s AND c.dataset_version = %s
                ORDER BY c.attempt, c.sequence""",
             (pipeline, dataset, version),
         )
         return [
-            RetryableRecords(ChunkRow.of(row), row["retryable"], row["held_for"], row["held_reason"])
+            RetryableRecords(ChunkRow.of(row), row["retryable"], row["waits_for"], row["wait_reason"])
             for row in rows
         ]
 
@@ -88,7 +88,7 @@ class RetryRounds:
     def hold(self, retryable: list[RetryableRecords], reason: str) -> None:
         """Too few for a job: they wait for a person, or for more of them."""
         self._database.execute(
-            """UPDATE bedrock_pipeline.retryable_records SET held_for = 'minimum', held_reason = %s
+            """UPDATE bedrock_pipeline.retryable_records SET waits_for = 'minimum', wait_reason = %s
                WHERE chunk_id = ANY(%s) AND retried_at IS NULL""",
             (reason, [one.chunk.chunk_id for one in retryable]),
         )
@@ -128,7 +128,7 @@ class RetryRounds:
             assert row is not None  # its chunks refer to it
             marked = connection.execute(
                 """UPDATE bedrock_pipeline.retryable_records
-                   SET retried_at = bedrock_pipeline.now(), held_for = NULL, held_reason = NULL
+                   SET retried_at = bedrock_pipeline.now(), waits_for = NULL, wait_reason = NULL
                    WHERE chunk_id = ANY(%s) AND retried_at IS NULL""",
                 (sources,),
             )

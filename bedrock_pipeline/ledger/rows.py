@@ -92,8 +92,8 @@ class ChunkRow(_Row):
     frozen_request: dict[str, Any] | None
     submissions: int
     next_attempt_at: datetime
-    put_back_since: datetime | None
-    put_back_reason: str | None
+    requeued_since: datetime | None
+    requeue_reason: str | None
     lease_expires_at: datetime | None
     job_arn: str | None
     submitted_at: datetime | None

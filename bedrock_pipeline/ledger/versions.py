@@ -27,7 +27,7 @@ def start_version(connection: Connection, row: DatasetRow) -> None:
            SET status = 'stopped', status_message = 'replaced by a new version before it was submitted',
                status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
                cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
-               put_back_since = NULL, put_back_reason = NULL
+               requeued_since = NULL, requeue_reason = NULL
            WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND status = 'pending'""",
         (row.pipeline, row.dataset, row.version),
     )

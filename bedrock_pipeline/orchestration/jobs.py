@@ -28,8 +28,8 @@ def retry_job(pipeline: Pipeline, tags: dict[str, str]) -> dg.JobDefinition:
         with deployment.open() as opened, run_lease(opened, "retry", pipeline.name, dataset), red():
             report = start_retry_round(opened, pipeline, dataset)
         register(context.instance, names, chunks=[chunk.chunk_key for chunk in report.chunks])
-        if report.held:
-            context.log.warning("%s: %s", dataset, report.held)
+        if report.waits_for:
+            context.log.warning("%s: %s", dataset, report.waits_for)
         context.log_event(
             dg.AssetObservation(
                 names.asset("batch_chunks"), partition=dataset, metadata=metadata.of_retry_round(report)

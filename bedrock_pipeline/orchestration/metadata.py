@@ -102,7 +102,7 @@ def of_wait(reason: str, until: datetime | None, chunk: ChunkRow) -> Metadata:
         "status": chunk.status,
         "submissions": chunk.submissions,
         **({"next_try": dg.MetadataValue.timestamp(until)} if until else {}),
-        **({"waits_since": dg.MetadataValue.timestamp(chunk.put_back_since)} if chunk.put_back_since else {}),
+        **({"waits_since": dg.MetadataValue.timestamp(chunk.requeued_since)} if chunk.requeued_since else {}),
     }
 
 
@@ -121,7 +121,7 @@ def of_retry_round(report: RetryRoundReport) -> Metadata:
     return {
         "retryable": report.records,
         "chunks_of_the_round": len(report.chunks),
-        **({"held": report.held} if report.held else {}),
+        **({"waiting": report.waits_for} if report.waits_for else {}),
         **({"chunk_sizes": _sizes(report.chunks)} if report.chunks else {}),
     }
 

@@ -22,7 +22,7 @@ from bedrock_pipeline.queue.flush_queue import due_to_flush
 from bedrock_pipeline.queue.job_results import settle_jobs
 from bedrock_pipeline.settings import NotConfiguredError
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
-from bedrock_pipeline.submit.reconcile import reconcile_unclear, sweep_account
+from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
 
 #: Run requests in one tick at the most; each costs the daemon about a quarter of a second.
 _MOST = 50
@@ -228,7 +228,7 @@ def _poll(opened: Deployment, names: list[str]) -> dg.SensorResult | dg.SkipReas
 
 def _settle(context: dg.SensorEvaluationContext, opened: Deployment, names: list[str]) -> dg.SensorResult:
     """Unclear submissions each time; all jobs of the account now and then. The cursor is the last sweep's time."""
-    said = [str(reconcile_unclear(opened, names))]
+    said = [str(reconcile_in_doubt(opened, names))]
     now = time.time()
     swept = float(context.cursor or 0)
     if now - swept >= opened.settings.sweep_s:

@@ -120,7 +120,7 @@ class _Flush:
         small = None
         if waiting < limits.min_records:
             small = Small.by(self.pipeline.below_minimum, limits, waiting)
-            if waiting == 0 or small.mode == "held":
+            if waiting == 0 or small.mode == "waiting":
                 return None
             if small.mode == "none":
                 raise TooFewRecordsError(waiting, limits.min_records)

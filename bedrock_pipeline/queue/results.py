@@ -35,8 +35,8 @@ JobStatus = Literal[
 _BEFORE: Final[dict[Status, JobStatus]] = {
     "pending": "queued",
     "submitting": "queued",
-    "unclear": "queued",
-    "blocked": "queued",
+    "in-doubt": "queued",
+    "needs-resolution": "queued",
 }
 
 
@@ -118,7 +118,7 @@ class JobResult:
         results: once every record is final; a stream, not a list.
         final: whether every record has its answer or an error that is final.
         stuck: why it goes on only when a person has done something; None where it goes on by itself.
-        detail: the ledger's own status, which also tells `pending`, `submitting`, `unclear` and `blocked`.
+        detail: the ledger's own status, which also tells `pending`, `submitting`, `in_doubt` and `needs_resolution`.
         mode: `batch`; or `on-demand`, where the tasks were too few for a job of Bedrock's.
         dataset: the day whose results it belongs to.
         chunk_key: its partition in Dagster.
@@ -188,7 +188,7 @@ def job_result(deployment: Deployment, job: QueueJob) -> JobResult:
         job_arn=chunk.job_arn,
         s3_input_uri=request["inputDataConfig"]["s3InputDataConfig"]["s3Uri"],
         s3_output_uri=request["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"],
-        error_message=job.held or chunk.problem or chunk.put_back_reason or chunk.status_message,
+        error_message=job.waits_for or chunk.problem or chunk.requeue_reason or chunk.status_message,
         results=TaskResults(deployment, chunk) if final else None,
         record_count=chunk.records,
         final=final,
@@ -209,9 +209,9 @@ def job_result(deployment: Deployment, job: QueueJob) -> JobResult:
 def _stuck(job: QueueJob) -> str | None:
     chunk = job.chunk
     refused = chunk.status == "failed" and chunk.job_arn is None
-    if job.final_at is None and (refused or chunk.status == "blocked"):
+    if job.final_at is None and (refused or chunk.status == "needs-resolution"):
         return chunk.status_message or chunk.status
-    return job.held
+    return job.waits_for
 
 
 def _task_result(row: dict[str, Any]) -> TaskResult:

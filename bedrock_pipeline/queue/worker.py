@@ -22,8 +22,8 @@ from bedrock_pipeline.queue.flush_queue import due_to_flush, flush_queue
 from bedrock_pipeline.queue.job_results import settle_jobs
 from bedrock_pipeline.submit.backoff import delay
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
-from bedrock_pipeline.submit.reconcile import reconcile_unclear
-from bedrock_pipeline.submit.submit_chunk import SubmissionBlockedError, SubmissionRefusedError, submit_chunk
+from bedrock_pipeline.submit.reconcile import reconcile_in_doubt
+from bedrock_pipeline.submit.submit_chunk import NeedsResolutionError, SubmissionRejectedError, submit_chunk
 
 #: Chunks that one step submits or collects at the most.
 _MOST = 20
@@ -106,11 +106,11 @@ class Driver:
         return made
 
     def _submit(self) -> None:
-        reconcile_unclear(self._deployment, [self._pipeline.name])
+        reconcile_in_doubt(self._deployment, [self._pipeline.name])
         for chunk in self._deployment.ledger.submissions.due([self._pipeline.name], _MOST):
             try:
                 submit_chunk(self._deployment, self._pipeline.name, chunk.chunk_key)
-            except (SubmissionRefusedError, SubmissionBlockedError) as error:
+            except (SubmissionRejectedError, NeedsResolutionError) as error:
                 self._report(error)
 
     def _poll(self) -> None:

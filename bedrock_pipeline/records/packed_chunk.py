@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 #: How a chunk's records are invoked: as a batch job, one by one, not until an operator decides, or not at all.
-Mode = Literal["batch", "on-demand", "held", "none"]
+Mode = Literal["batch", "on-demand", "waiting", "none"]
 
 
 @dataclass(frozen=True, slots=True)

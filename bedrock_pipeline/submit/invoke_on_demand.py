@@ -25,7 +25,7 @@ from bedrock_pipeline.records.wire_line import address_of, body_of, lines_at
 from bedrock_pipeline.settings import ThrottleBackoff
 from bedrock_pipeline.submit.backoff import delay
 
-#: A wave that is throttled is sent again after about so many milliseconds, and so often, before the chunk is put back.
+#: A wave that is throttled is sent again after about so many milliseconds, and so often, before the chunk is requeued.
 _BUSY = ThrottleBackoff(base_delay_ms=500, max_delay_ms=4_000)
 _TRIES = 4
 #: No record can succeed where a call is refused for another reason than its own body.
@@ -51,7 +51,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class CallsRefused:
+class CallsRejected:
     """Bedrock refuses every call for a reason that a person must cure."""
 
     reason: str
@@ -73,7 +73,7 @@ def answer_chunk(
     *,
     rng: random.Random,
     sleep: Callable[[float], None] = time.sleep,
-) -> Answered | NotNow | CallsRefused:
+) -> Answered | NotNow | CallsRejected:
     """Ask what has no answer yet, so many at once and below the rate that the settings say."""
     lease = deployment.settings.call_timeout + _MARGIN
     claim = deployment.ledger.calls.claim(chunk.chunk_id, lease)
@@ -98,7 +98,7 @@ class _Asker:
     rng: random.Random
     sleep: Callable[[float], None]
 
-    def wave(self, lines: dict[int, bytes], pool: ThreadPoolExecutor) -> NotNow | CallsRefused | None:
+    def wave(self, lines: dict[int, bytes], pool: ThreadPoolExecutor) -> NotNow | CallsRejected | None:
         """Send some calls together until each has an answer; otherwise tell why not all have one."""
         calls, settings, chunk_id = (
             self.deployment.ledger.calls,
@@ -119,14 +119,14 @@ class _Asker:
             if answers and not calls.record(chunk_id, self.fence, answers, succeeded=succeeded):
                 return self._lost()
             if refused := next((reply.refused for reply in replies.values() if reply.refused), None):
-                calls.refuse(chunk_id, self.fence, reason=refused)
-                return CallsRefused(refused)
+                calls.reject(chunk_id, self.fence, reason=refused)
+                return CallsRejected(refused)
             left = {position: left[position] for position, reply in replies.items() if reply.busy}
             if not left:
                 return None
             if attempt < _TRIES:
                 self.sleep(delay(attempt, _BUSY, self.rng).total_seconds())
-        return self._put_back(next(reply.busy for reply in replies.values() if reply.busy))
+        return self._requeue(next(reply.busy for reply in replies.values() if reply.busy))
 
     def _ask(self, line: bytes) -> _Reply:
         address, converse = address_of(line), self.chunk.request.get("modelInvocationType") == "Converse"
@@ -136,10 +136,10 @@ class _Asker:
             return _failed(address, error)
         return _Reply(b'{"recordId":%b,"modelOutput":%b}\n' % (address, answer), succeeded=True)
 
-    def _put_back(self, reason: str) -> NotNow:
+    def _requeue(self, reason: str) -> NotNow:
         settings = self.deployment.settings
         wait = delay(self.chunk.submissions + 1, settings.throttle_backoff, self.rng)
-        self.deployment.ledger.calls.put_back(
+        self.deployment.ledger.calls.requeue(
             self.chunk.chunk_id, self.fence, reason=reason, wait=wait, give_up_after=settings.give_up_after
         )
         now = self.deployment.ledger.chunks.by_key(self.chunk.pipeline, self.chunk.chunk_key)

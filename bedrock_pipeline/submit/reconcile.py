@@ -18,8 +18,8 @@ from bedrock_pipeline.records.job_names import chunk_of_job, job_name
 from bedrock_pipeline.submit.submit_chunk import (
     CLOCKS,
     Clocks,
-    SubmissionBlockedError,
-    SubmissionRefusedError,
+    NeedsResolutionError,
+    SubmissionRejectedError,
     Submitted,
     create_job,
 )
@@ -34,8 +34,8 @@ class ReconcileReport:
 
     adopted: list[str] = field(default_factory=list)
     sent_again: list[str] = field(default_factory=list)
-    still_unclear: list[str] = field(default_factory=list)
-    blocked: list[str] = field(default_factory=list)
+    still_in_doubt: list[str] = field(default_factory=list)
+    needs_resolution: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
     unknown_to_bedrock: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class ReconcileReport:
         )
 
 
-def reconcile_unclear(
+def reconcile_in_doubt(
     deployment: Deployment,
     pipelines: list[str],
     *,
@@ -55,13 +55,15 @@ def reconcile_unclear(
     rng: random.Random | None = None,
     clocks: Clocks = CLOCKS,
 ) -> ReconcileReport:
-    """Settle submissions whose lease and settling time are over.
+    """Settle submissions whose lease and consistency window are over.
 
     One job of the name and token: it is adopted. None: the same request is sent again with the same token.
-    Anything else: blocked, for a person.
+    Anything else: in need of resolution, for a person.
     """
     report = ReconcileReport()
-    for chunk in deployment.ledger.submissions.to_reconcile(pipelines, deployment.settings.settling, limit):
+    for chunk in deployment.ledger.submissions.to_reconcile(
+        pipelines, deployment.settings.consistency_window, limit
+    ):
         _settle_chunk(deployment, chunk, report, rng or random.Random(), clocks)  # noqa: S311  # jitter
     return report
 
@@ -74,7 +76,7 @@ def _settle_chunk(
         chunk.chunk_id,
         chunk.fence,
         uuid4(),
-        settling=deployment.settings.settling,
+        consistency_window=deployment.settings.consistency_window,
         lease=deployment.settings.lease,
     )
     if intent is None:
@@ -82,15 +84,15 @@ def _settle_chunk(
     before = len(deployment.jobs.find(intent.request["jobName"]).jobs)
     try:
         outcome = create_job(deployment, intent, deadline=deadline, rng=rng, clocks=clocks)
-    except SubmissionBlockedError:
-        report.blocked.append(chunk.chunk_key)
-    except SubmissionRefusedError:
+    except NeedsResolutionError:
+        report.needs_resolution.append(chunk.chunk_key)
+    except SubmissionRejectedError:
         report.refused.append(chunk.chunk_key)
     else:
         if isinstance(outcome, Submitted):
             (report.adopted if before else report.sent_again).append(chunk.chunk_key)
         else:
-            report.still_unclear.append(chunk.chunk_key)
+            report.still_in_doubt.append(chunk.chunk_key)
 
 
 def sweep_account(
@@ -132,7 +134,11 @@ def sweep_account(
 
 def _adopt(deployment: Deployment, chunk_id: UUID, job: JobSummary, report: ReconcileReport) -> bool:
     chunk = deployment.ledger.chunks.by_id(chunk_id)
-    if chunk is None or job.name != job_name(chunk.pipeline, chunk.chunk_id) or chunk.status == "blocked":
+    if (
+        chunk is None
+        or job.name != job_name(chunk.pipeline, chunk.chunk_id)
+        or chunk.status == "needs-resolution"
+    ):
         return False
     if chunk.token is not None and job.token not in (None, chunk.token):
         return False

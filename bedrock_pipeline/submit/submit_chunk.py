@@ -18,14 +18,14 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
 from bedrock_pipeline.submit.backoff import delay
-from bedrock_pipeline.submit.invoke_on_demand import Answered, CallsRefused, answer_chunk
+from bedrock_pipeline.submit.invoke_on_demand import Answered, CallsRejected, answer_chunk
 
 
-class SubmissionRefusedError(BedrockPipelineError):
+class SubmissionRejectedError(BedrockPipelineError):
     """Bedrock said no for a reason that a person must cure; there is no job."""
 
 
-class SubmissionBlockedError(BedrockPipelineError):
+class NeedsResolutionError(BedrockPipelineError):
     """Nobody but a person can tell whether a job exists."""
 
 
@@ -38,7 +38,7 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
-class PutBack:
+class Requeued:
     """The chunk has no job and will be submitted later; its partition stays missing."""
 
     reason: str
@@ -46,7 +46,7 @@ class PutBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Unclear:
+class InDoubt:
     """A job may exist; the slot is kept until List has told."""
 
     reason: str
@@ -63,7 +63,7 @@ class Clocks:
 CLOCKS = Clocks(time.monotonic, lambda: datetime.now(UTC))
 #: AWS refuses signatures that are more than five minutes off.
 _MOST_SKEW = timedelta(minutes=4)
-Outcome = Submitted | Answered | PutBack | Unclear | NotNow
+Outcome = Submitted | Answered | Requeued | InDoubt | NotNow
 
 
 def submit_chunk(
@@ -79,20 +79,20 @@ def submit_chunk(
     A chunk that is too small for a job is answered by on-demand calls instead (`on_demand.py`).
 
     Raises:
-        SubmissionRefusedError: Bedrock refused for a reason that waiting does not cure, or for too long.
-        SubmissionBlockedError: a person must say what happened (`docs/operating.md`).
+        SubmissionRejectedError: Bedrock refused for a reason that waiting does not cure, or for too long.
+        NeedsResolutionError: a person must say what happened (`docs/operating.md`).
     """
     chunk = deployment.ledger.chunks.by_key(pipeline, chunk_key)
     if chunk.job_arn:
         return Submitted(chunk, chunk.job_arn)
-    if chunk.status == "blocked":
-        raise _blocked(chunk_key, chunk.status_message or "")
+    if chunk.status == "needs-resolution":
+        raise _needs_resolution(chunk_key, chunk.status_message or "")
     if chunk.status == "failed":
         raise _refused(chunk_key, chunk.status_message or "refused")
     rng = rng or random.Random()  # noqa: S311  # jitter
     if chunk.mode == "on-demand":
         outcome = answer_chunk(deployment, chunk, rng=rng)
-        if isinstance(outcome, CallsRefused):
+        if isinstance(outcome, CallsRejected):
             raise _refused(chunk_key, outcome.reason)
         return outcome
     deadline = clocks.monotonic() + deployment.settings.lease_s
@@ -113,15 +113,15 @@ def create_job(
         found = deployment.jobs.find(intent.request["jobName"])
         problem = _input_problem(deployment, chunk)
     except AwsError as error:
-        return _put_back(deployment, intent, str(error), rng, hold_group=False)
+        return _requeue(deployment, intent, str(error), rng, back_off_group=False)
     if found.jobs:
         return settle(deployment, intent, found.jobs)
-    if chunk.cancel_requested_at:  # wished while it was unclear, and now it is known that there is no job
-        return _put_back(deployment, intent, "cancelled", rng, hold_group=False)
+    if chunk.cancel_requested_at:  # wished while it was in doubt, and now it is known that there is no job
+        return _requeue(deployment, intent, "cancelled", rng, back_off_group=False)
     if skew := _skew(found.server_time, clocks.now()):
-        return _put_back(deployment, intent, skew, rng, hold_group=True)
+        return _requeue(deployment, intent, skew, rng, back_off_group=True)
     if problem:
-        deployment.ledger.submissions.refuse(chunk.chunk_id, intent.fence, reason=problem)
+        deployment.ledger.submissions.reject(chunk.chunk_id, intent.fence, reason=problem)
         raise _refused(chunk.chunk_key, problem)
     try:
         job_arn = deployment.jobs.create(intent.request, intent.token, deadline=deadline)
@@ -136,14 +136,14 @@ def settle(deployment: Deployment, intent: Intent, jobs: list[JobSummary]) -> Ou
     The name holds the chunk's UUID, so this also finds the job of a ledger that was restored from a backup.
 
     Raises:
-        SubmissionBlockedError: there are several, or the token is another.
+        NeedsResolutionError: there are several, or the token is another.
     """
     ours = [job for job in jobs if job.token in (None, intent.token)]
     if len(jobs) == 1 and len(ours) == 1:
         return _record(deployment, intent, jobs[0].arn)
     reason = f"jobs of this name that may be the chunk's: {', '.join(job.arn for job in jobs)}"
-    deployment.ledger.submissions.block(intent.chunk.chunk_id, intent.fence, reason=reason)
-    raise _blocked(intent.chunk.chunk_key, reason)
+    deployment.ledger.submissions.need_resolution(intent.chunk.chunk_id, intent.fence, reason=reason)
+    raise _needs_resolution(intent.chunk.chunk_key, reason)
 
 
 def _record(deployment: Deployment, intent: Intent, job_arn: str) -> Outcome:
@@ -161,40 +161,40 @@ def _after_error(
 ) -> Outcome:
     submissions, chunk = deployment.ledger.submissions, intent.chunk
     if classification.meaning in ("throttled", "broken"):
-        return _put_back(
-            deployment, intent, str(classification), rng, hold_group=classification.code != "LeaseOver"
+        return _requeue(
+            deployment, intent, str(classification), rng, back_off_group=classification.code != "LeaseOver"
         )
     if classification.meaning == "refused":
-        submissions.refuse(chunk.chunk_id, intent.fence, reason=str(classification))
+        submissions.reject(chunk.chunk_id, intent.fence, reason=str(classification))
         raise _refused(chunk.chunk_key, str(classification))
     if classification.code == "ConflictException":
         # The token belongs to a request that is not this one, and List showed no job of the name.
-        submissions.block(chunk.chunk_id, intent.fence, reason=str(classification))
-        raise _blocked(chunk.chunk_key, str(classification))
-    submissions.mark_unclear(chunk.chunk_id, intent.fence, reason=str(classification))
-    return Unclear(
+        submissions.need_resolution(chunk.chunk_id, intent.fence, reason=str(classification))
+        raise _needs_resolution(chunk.chunk_key, str(classification))
+    submissions.mark_in_doubt(chunk.chunk_id, intent.fence, reason=str(classification))
+    return InDoubt(
         f"It is not known whether Bedrock accepted the job ({classification}); it is looked up with List."
     )
 
 
-def _put_back(
-    deployment: Deployment, intent: Intent, reason: str, rng: random.Random, *, hold_group: bool
+def _requeue(
+    deployment: Deployment, intent: Intent, reason: str, rng: random.Random, *, back_off_group: bool
 ) -> Outcome:
     chunk, settings = intent.chunk, deployment.settings
-    result = deployment.ledger.submissions.put_back(
+    result = deployment.ledger.submissions.requeue(
         chunk.chunk_id,
         intent.fence,
         reason=reason,
-        wait=lambda refusals: delay(refusals, settings.throttle_backoff, rng),
-        hold_group=hold_group,
+        wait=lambda throttles: delay(throttles, settings.throttle_backoff, rng),
+        back_off_group=back_off_group,
         give_up_after=settings.give_up_after,
     )
     now = deployment.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
     if result == "given up":
         raise _refused(chunk.chunk_key, now.status_message or reason)
     return (
-        PutBack(reason, now.next_attempt_at)
-        if result == "put back"
+        Requeued(reason, now.next_attempt_at)
+        if result == "requeued"
         else NotNow(f"The chunk is {now.status}.")
     )
 
@@ -217,15 +217,15 @@ def _input_problem(deployment: Deployment, chunk: ChunkRow) -> str | None:
     return None
 
 
-def _blocked(chunk_key: str, reason: str) -> SubmissionBlockedError:
-    return SubmissionBlockedError(
-        f"Chunk {chunk_key} is blocked: {reason}.",
-        "Look, then `bedrock-pipeline resolve` (docs/operating.md, 'Blocked').",
+def _needs_resolution(chunk_key: str, reason: str) -> NeedsResolutionError:
+    return NeedsResolutionError(
+        f"Chunk {chunk_key} is needs_resolution: {reason}.",
+        "Look, then `bedrock-pipeline resolve` (docs/operating.md, 'NeedsResolution').",
     )
 
 
-def _refused(chunk_key: str, reason: str) -> SubmissionRefusedError:
-    return SubmissionRefusedError(
+def _refused(chunk_key: str, reason: str) -> SubmissionRejectedError:
+    return SubmissionRejectedError(
         f"Chunk {chunk_key} was not accepted: {reason}.",
         "Cure the cause, then `bedrock-pipeline retry`; nothing was paid for.",
     )

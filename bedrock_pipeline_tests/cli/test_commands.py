@@ -24,7 +24,7 @@ from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import ThrottleBackoff
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
-from bedrock_pipeline.submit.submit_chunk import PutBack, Submitted, submit_chunk
+from bedrock_pipeline.submit.submit_chunk import Requeued, Submitted, submit_chunk
 
 
 def run(*words: str) -> Result:
@@ -91,7 +91,7 @@ def test_status_says_why_a_chunk_waits_and_until_when(
     control.add_fault("error", error="ThrottlingException", job_name=name, times=1)
     patient = ThrottleBackoff(base_delay_ms=600_000)  # the wait is not over before it is looked at
     slow = replace(deployment, settings=deployment.settings.model_copy(update={"throttle_backoff": patient}))
-    assert isinstance(submit_chunk(slow, "p", first), PutBack)
+    assert isinstance(submit_chunk(slow, "p", first), Requeued)
     control.clear_faults()
     chunks = {row["chunk"]: row for row in json.loads(run("status", "p", "d", "--json").stdout)}
     for key in (first, second):  # the refused one, and the other, whose quota group waits with it

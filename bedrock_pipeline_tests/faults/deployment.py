@@ -41,7 +41,7 @@ def emulated_deployment(
             "bedrock_endpoint_url": emulator.url,
             "bedrock_runtime_endpoint_url": emulator.url,
             "lease_s": 10,
-            "settling_s": 0,
+            "consistency_window_s": 0,
             "max_attempts": 1,
         }
         with open_deployment(deployment.settings.model_copy(update=changed | settings)) as here:

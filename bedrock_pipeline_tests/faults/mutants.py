@@ -44,7 +44,7 @@ MUTANTS = (
         "the fence",
         "bedrock_pipeline/ledger/submissions.py",
         {
-            "WHERE chunk_id = %(chunk)s AND fence = %(fence)s\n                     AND status IN ('submitting', 'unclear', 'blocked')": "WHERE chunk_id = %(chunk)s\n                     AND status IN ('submitting', 'unclear', 'blocked')"
+            "WHERE chunk_id = %(chunk)s AND fence = %(fence)s\n                     AND status IN ('submitting', 'in-doubt', 'needs-resolution')": "WHERE chunk_id = %(chunk)s\n                     AND status IN ('submitting', 'in-doubt', 'needs-resolution')"
         },
         f"{_LEDGER}::test_the_token_stays_when_sent_again_and_a_sleeper_changes_nothing",
     ),
@@ -69,13 +69,13 @@ MUTANTS = (
         f"{_GUARDS}::test_nothing_is_sent_when_the_lease_is_over",
     ),
     Mutant(
-        "the settling time",
+        "the consistency window",
         "bedrock_pipeline/ledger/submissions.py",
         {
             "lease_expires_at + %s <= ": "lease_expires_at + %s * 0 <= ",
-            "lease_expires_at + %(settling)s <= ": "lease_expires_at + %(settling)s * 0 <= ",
+            "lease_expires_at + %(consistency_window)s <= ": "lease_expires_at + %(consistency_window)s * 0 <= ",
         },
-        f"{_GUARDS}::test_an_unclear_submission_is_left_alone_until_list_can_be_believed",
+        f"{_GUARDS}::test_a_submission_in_doubt_is_left_alone_until_list_can_be_believed",
     ),
     Mutant(
         "the v4 signature",

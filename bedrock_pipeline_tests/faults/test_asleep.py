@@ -35,7 +35,7 @@ def test_who_sleeps_beyond_the_lease_changes_nothing(
     effect: str,
     after: bool,
 ) -> None:
-    settings = deployment.settings.model_copy(update={"lease_s": _LEASE_S, "settling_s": 0})
+    settings = deployment.settings.model_copy(update={"lease_s": _LEASE_S, "consistency_window_s": 0})
     one, log = dataset(tmp_path), tmp_path / "worker.log"
     sleep = Death(effect, after, strike=lambda: os.kill(os.getpid(), signal.SIGSTOP))
     sleeper = fork(settings, one, "plain", first=True, death=sleep, log=log)

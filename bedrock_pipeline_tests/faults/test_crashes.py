@@ -68,7 +68,7 @@ def test_a_death_loses_nothing_and_pays_nothing_twice(
     second: int | None,
     service: Control,
 ) -> None:
-    settings = deployment.settings.model_copy(update={"lease_s": 10, "settling_s": 0})
+    settings = deployment.settings.model_copy(update={"lease_s": 10, "consistency_window_s": 0})
     one, log = dataset(tmp_path), tmp_path / "worker.log"
     for fault in SERVICE_FAULTS.get(scenario, ()):
         service.add_fault(**fault)

@@ -215,7 +215,7 @@ def _dsn(deployment: Deployment) -> str:
 
 @contextmanager
 def _opened(deployment: Deployment, dsn: str) -> Iterator[Deployment]:
-    changed = {"database_dsn": SecretStr(dsn), "lease_s": 10, "settling_s": 0}
+    changed = {"database_dsn": SecretStr(dsn), "lease_s": 10, "consistency_window_s": 0}
     with open_deployment(deployment.settings.model_copy(update=changed)) as here:
         yield here
 

@@ -16,7 +16,7 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import ThrottleBackoff
-from bedrock_pipeline.submit.submit_chunk import SubmissionRefusedError, Submitted, submit_chunk
+from bedrock_pipeline.submit.submit_chunk import SubmissionRejectedError, Submitted, submit_chunk
 from bedrock_pipeline_tests.faults.deployment import emulated_deployment, until_published
 from bedrock_pipeline_tests.faults.invariants import dataset, settled
 from bedrock_pipeline_tests.faults.worker import move_clock
@@ -49,7 +49,7 @@ def _look(deployment: Deployment, one: Pipeline) -> list[str]:
         began = time.monotonic()
         try:
             assert not isinstance(submit_chunk(deployment, one.name, chunk.chunk_key), Submitted)
-        except SubmissionRefusedError as error:
+        except SubmissionRejectedError as error:
             red.append(str(error))
         assert time.monotonic() - began < _MOST_S
     statuses = {chunk.status for chunk in deployment.ledger.chunks.of_dataset(one.name, "d", 1)}
@@ -85,7 +85,7 @@ def test_throttling_for_six_hours(
         # The first burst takes every slot before anybody knows; from then on there is one at a time.
         assert HOURS < creates <= SLOTS + _most_holds(here.settings.throttle_backoff)
         assert not control.jobs()
-        waiting = here.ledger.chunks.put_back()["p", "d"]
+        waiting = here.ledger.chunks.requeued()["p", "d"]
         assert "Too many requests" in waiting["why"]
         assert waiting["until"] - waiting["since"] > timedelta(hours=HOURS)
         shown = CliRunner().invoke(cli, ["status", "--json"]).stdout
@@ -123,7 +123,7 @@ def test_after_the_configured_age_it_is_red_with_the_reason(
         assert "Too many requests" in red[0]
         assert "since" in red[0]
         control.clear_faults()
-        assert here.ledger.interventions.retry_refused(one.name, "d") == len(red)
+        assert here.ledger.interventions.retry_rejected(one.name, "d") == len(red)
         ticks = until_published(here, one)
         entry = settled(here, one, control.url, records=100 * CHUNKS, slots=SLOTS)
     report.append({"point": "given up, and retried", "scenario": "service", "ticks": ticks, **entry})

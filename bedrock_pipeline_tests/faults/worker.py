@@ -28,8 +28,8 @@ from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.publish.publish_dataset import publish_dataset
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
-from bedrock_pipeline.submit.reconcile import reconcile_unclear, sweep_account
-from bedrock_pipeline.submit.submit_chunk import SubmissionBlockedError, SubmissionRefusedError, submit_chunk
+from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
+from bedrock_pipeline.submit.submit_chunk import NeedsResolutionError, SubmissionRejectedError, submit_chunk
 from bedrock_pipeline_tests.faults.points import READS
 
 #: A worker that has not finished after so many seconds makes no progress.
@@ -189,9 +189,9 @@ def tick(deployment: Deployment, pipeline: Pipeline, scenario: str = "plain") ->
 
 
 def _submit_due(deployment: Deployment, name: str) -> None:
-    reconcile_unclear(deployment, [name])
+    reconcile_in_doubt(deployment, [name])
     for chunk in deployment.ledger.submissions.due([name], 10):
-        with suppress(SubmissionRefusedError, SubmissionBlockedError):
+        with suppress(SubmissionRejectedError, NeedsResolutionError):
             submit_chunk(deployment, name, chunk.chunk_key)
 
 
@@ -207,11 +207,11 @@ def _as_a_person(deployment: Deployment, name: str) -> None:
     """What an operator does about red chunks: the cause is cured, no job exists."""
     chunks = deployment.ledger.chunks.of_dataset(name, "d", 1)
     if any(chunk.status == "failed" and not chunk.job_arn for chunk in chunks):
-        deployment.ledger.interventions.retry_refused(name, "d")
-    if any(one.held_for == "person" for one in deployment.ledger.retry_rounds.open_of(name, "d", 1)):
+        deployment.ledger.interventions.retry_rejected(name, "d")
+    if any(one.waits_for == "operator" for one in deployment.ledger.retry_rounds.open_of(name, "d", 1)):
         deployment.ledger.interventions.release(name, "d")
     for chunk in chunks:
-        if chunk.status == "blocked":
+        if chunk.status == "needs-resolution":
             deployment.ledger.interventions.resolve_without_job(chunk.chunk_id)
 
 

@@ -42,15 +42,15 @@ def pipeline(folder: Path, texts: list[str], **changes: Any) -> Pipeline:
     )
 
 
-def finish(deployment: Deployment, one: Pipeline, *, until_held: bool = False) -> list[dict[str, Any]]:
+def finish(deployment: Deployment, one: Pipeline, *, until_waiting: bool = False) -> list[dict[str, Any]]:
     """Everything that the sensors would ask for, until the dataset is published; its rows.
 
-    With `until_held` it ends, without rows, once records wait for a person.
+    With `until_waiting` it ends, without rows, once records wait for a person.
     """
     deadline = time.monotonic() + _PATIENCE_S
     while not tick(deployment, one):
-        held = any(left.held_for for left in deployment.ledger.retry_rounds.open_of("p", "d", 1))
-        if until_held and held:
+        held = any(left.waits_for for left in deployment.ledger.retry_rounds.open_of("p", "d", 1))
+        if until_waiting and held:
             return []
         assert time.monotonic() < deadline, [(c.chunk_key, c.status, c.problem) for c in chunks(deployment)]
         time.sleep(0.05)

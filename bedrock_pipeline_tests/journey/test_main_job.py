@@ -28,7 +28,7 @@ from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.publish.publish_dataset import NotCompleteError, Publication, publish_dataset
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
-from bedrock_pipeline.submit.submit_chunk import SubmissionRefusedError, Submitted, submit_chunk
+from bedrock_pipeline.submit.submit_chunk import SubmissionRejectedError, Submitted, submit_chunk
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 
@@ -259,9 +259,9 @@ def test_what_bedrock_refuses_is_red_and_can_be_retried(deployment: Deployment, 
     one = pipeline(write_rows(tmp_path / "rows.jsonl", 100), model_id="anthropic.unknown", carry=())
     [key] = prepare(deployment, one)
     for _ in range(2):
-        with pytest.raises(SubmissionRefusedError, match="Batch inference is not supported"):
+        with pytest.raises(SubmissionRejectedError, match="Batch inference is not supported"):
             submit_chunk(deployment, "p", key)
-    assert deployment.ledger.interventions.retry_refused("p", "d") == 1
+    assert deployment.ledger.interventions.retry_rejected("p", "d") == 1
 
 
 def test_input_that_was_changed_after_packing_is_not_submitted(
@@ -271,7 +271,7 @@ def test_input_that_was_changed_after_packing_is_not_submitted(
     [key] = prepare(deployment, one)
     [file] = deployment.ledger.chunks.by_key("p", key).input_files
     deployment.objects.put(file.uri, b"short")
-    with pytest.raises(SubmissionRefusedError, match="has 5 bytes"):
+    with pytest.raises(SubmissionRejectedError, match="has 5 bytes"):
         submit_chunk(deployment, "p", key)
 
 

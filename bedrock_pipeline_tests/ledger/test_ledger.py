@@ -102,12 +102,12 @@ def test_a_new_version_buys_nothing_more_of_the_last_one(ledger: Ledger) -> None
     assert isinstance(taken, Intent)
     ledger.datasets.request("p", "d", {}, launch=False, new_version=True)
     assert [one.status for one in ledger.chunks.of_dataset("p", "d", 1)] == ["submitting", "stopped"]
-    refused = ledger.submissions.put_back(
+    refused = ledger.submissions.requeue(
         chunk(1).chunk_id,
         taken.fence,
         reason="throttled",
         wait=lambda _: timedelta(0),
-        hold_group=False,
+        back_off_group=False,
         give_up_after=timedelta(hours=1),
     )
     assert refused == "cancelled"

@@ -93,7 +93,7 @@ ASKED: dict[str, Callable[[Ledger], Any]] = {
     "reconcile": lambda ledger: ledger.submissions.to_reconcile(["p"], timedelta(0), 50),
     "sweep, known": lambda ledger: ledger.jobs.known(["arn:1", "arn:live1"]),
     "sweep, others": lambda ledger: ledger.jobs.record_others({"m": 1}),
-    "put back": lambda ledger: ledger.chunks.put_back(),
+    "requeued": lambda ledger: ledger.chunks.requeued(),
 }
 
 

@@ -188,20 +188,20 @@ def test_a_chunk_that_was_put_back_keeps_its_place_and_one_that_ended_unsent_giv
     assert isinstance(first, Intent)
     assert isinstance(second, Intent)
     assert (
-        ledger.submissions.put_back(
+        ledger.submissions.requeue(
             chunks[0],
             first.fence,
             reason="throttled",
             wait=lambda _: timedelta(0),
-            hold_group=False,
+            back_off_group=False,
             give_up_after=timedelta(days=1),
         )
-        == "put back"
+        == "requeued"
     )
     assert due(ledger) == {chunks[0]}
     assert isinstance(intend(ledger, chunks[2]), NotNow)
     assert isinstance(intend(ledger, chunks[0]), Intent)
-    assert ledger.submissions.refuse(chunks[1], second.fence, reason="denied")
+    assert ledger.submissions.reject(chunks[1], second.fence, reason="denied")
     assert isinstance(intend(ledger, chunks[2]), Intent)
 
 

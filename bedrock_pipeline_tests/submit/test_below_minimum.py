@@ -21,7 +21,7 @@ from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.submit.invoke_on_demand import Answered, answer_chunk
-from bedrock_pipeline.submit.submit_chunk import SubmissionRefusedError, submit_chunk
+from bedrock_pipeline.submit.submit_chunk import SubmissionRejectedError, submit_chunk
 from bedrock_pipeline_tests.faults.invariants import jobs_of
 from bedrock_pipeline_tests.faults.worker import move_clock
 from bedrock_pipeline_tests.journey.driven import asked, chunks, finish, pipeline
@@ -145,10 +145,10 @@ def test_few_leftovers_are_held_until_a_person_decides(
 ) -> None:
     control.add_fault("record_error", record_ids=[f"r{n}" for n in range(LEFT)], error_code=503)
     one = few(tmp_path, "hold", 150)
-    finish(deployment, one, until_held=True)
+    finish(deployment, one, until_waiting=True)
     [left] = deployment.ledger.retry_rounds.open_of("p", "d", 1)
-    assert (left.records, left.held_for) == (LEFT, "minimum")
-    assert "5 records are fewer than a job's 100" in str(left.held_reason)
+    assert (left.records, left.waits_for) == (LEFT, "minimum")
+    assert "5 records are fewer than a job's 100" in str(left.wait_reason)
     assert deployment.ledger.retry_rounds.due(["p"], 1) == []
     assert deployment.ledger.interventions.release("p", "d", "on_demand") == (LEFT, False)
     assert answered(finish(deployment, one), 150)
@@ -249,10 +249,10 @@ def test_calls_that_bedrock_denies_are_red_and_can_be_retried(
     [key] = packed(deployment, one)
     control.add_fault("error", operation="InvokeModel", error="AccessDeniedException", message="no access")
     for _ in range(2):
-        with pytest.raises(SubmissionRefusedError, match="no access"):
+        with pytest.raises(SubmissionRejectedError, match="no access"):
             submit_chunk(deployment, "p", key)
     control.clear_faults()
-    assert deployment.ledger.interventions.retry_refused("p", "d") == 1
+    assert deployment.ledger.interventions.retry_rejected("p", "d") == 1
     assert answered(finish(deployment, one), FEW)
 
 

@@ -25,8 +25,8 @@ from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.publish.publish_dataset import publish_dataset
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
-from bedrock_pipeline.submit.reconcile import reconcile_unclear
-from bedrock_pipeline.submit.submit_chunk import SubmissionBlockedError, Submitted, submit_chunk
+from bedrock_pipeline.submit.reconcile import reconcile_in_doubt
+from bedrock_pipeline.submit.submit_chunk import NeedsResolutionError, Submitted, submit_chunk
 
 RECORDS = 150
 
@@ -49,7 +49,7 @@ class Trial:
         """As it was packed."""
 
     def submit(self) -> None:
-        with suppress(SubmissionBlockedError):
+        with suppress(NeedsResolutionError):
             submit_chunk(self.deployment, "p", self.chunk.chunk_key)
 
     def intend(self) -> None:
@@ -58,15 +58,15 @@ class Trial:
         )
         assert isinstance(taken, Intent)
 
-    def unclear(self, kind: str) -> None:
+    def in_doubt(self, kind: str) -> None:
         self.fault(kind)
         self.submit()
 
-    def put_back(self) -> None:
+    def requeue(self) -> None:
         self.fault("error", "ThrottlingException")
         self.submit()
 
-    def block(self) -> None:
+    def need_resolution(self) -> None:
         self.fault("error", "ConflictException")
         self.submit()
 
@@ -93,13 +93,13 @@ class State:
 
 STATES = {
     "waiting": State("pending", Trial.leave, jobs=0),
-    "put back": State("pending", Trial.put_back, jobs=0),
+    "requeued": State("pending", Trial.requeue, jobs=0),
     "submitting, and its process died": State("submitting", Trial.intend, jobs=0),
-    "unclear, and there is no job": State("unclear", lambda trial: trial.unclear("error"), jobs=0),
-    "unclear, and there is a job": State(
-        "unclear", lambda t: t.unclear("answer_lost"), jobs=1, answered="some"
+    "in_doubt, and there is no job": State("in-doubt", lambda trial: trial.in_doubt("error"), jobs=0),
+    "in_doubt, and there is a job": State(
+        "in-doubt", lambda t: t.in_doubt("answer_lost"), jobs=1, answered="some"
     ),
-    "blocked": State("blocked", Trial.block, jobs=0),
+    "needs-resolution": State("needs-resolution", Trial.need_resolution, jobs=0),
     "in flight": State("queued", Trial.submit, jobs=1, answered="some"),
     "collecting": State("completed", Trial.end, jobs=1, answered="all"),
 }
@@ -141,9 +141,9 @@ def test_cancelled_in_every_state(trial: Trial, one: Pipeline, state: State) -> 
     deployment.ledger.database.execute(
         "UPDATE bedrock_pipeline.deployment SET clock_offset = interval '1 hour'"
     )
-    reconcile_unclear(deployment, ["p"])
-    if state.status == "blocked":
-        assert _now(trial).status == "blocked", "only a person can say whether there is a job"
+    reconcile_in_doubt(deployment, ["p"])
+    if state.status == "needs-resolution":
+        assert _now(trial).status == "needs-resolution", "only a person can say whether there is a job"
         deployment.ledger.interventions.resolve_without_job(trial.chunk.chunk_id)
     while poll_jobs(deployment, ["p"]).in_flight:
         pass

@@ -27,9 +27,9 @@ from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.submit.submit_chunk import (
     Clocks,
-    PutBack,
-    SubmissionBlockedError,
-    SubmissionRefusedError,
+    NeedsResolutionError,
+    Requeued,
+    SubmissionRejectedError,
     Submitted,
     submit_chunk,
 )
@@ -91,35 +91,37 @@ def test_a_job_of_this_name_that_the_ledger_forgot_is_not_bought_again(
     chunk_key = _packed(deployment, work)
     request = deployment.ledger.chunks.by_key("p", chunk_key).request
     deployment.jobs.create(request, "a-token-that-the-ledger-never-knew", deadline=time.monotonic() + 60)
-    with suppress(SubmissionBlockedError):
+    with suppress(NeedsResolutionError):
         submit_chunk(deployment, "p", chunk_key)
     assert _jobs_named(deployment, request["jobName"]) == 1
-    assert deployment.ledger.chunks.by_key("p", chunk_key).status == "blocked"
+    assert deployment.ledger.chunks.by_key("p", chunk_key).status == "needs-resolution"
 
 
-def test_an_unclear_submission_is_left_alone_until_list_can_be_believed(
+def test_a_submission_in_doubt_is_left_alone_until_list_can_be_believed(
     deployment: Deployment, intent: Intent
 ) -> None:
     submissions, chunk_id = deployment.ledger.submissions, intent.chunk.chunk_id
-    submissions.mark_unclear(chunk_id, intent.fence, reason="the answer was lost")
-    settling, lease = timedelta(minutes=20), timedelta(seconds=60)
+    submissions.mark_in_doubt(chunk_id, intent.fence, reason="the answer was lost")
+    consistency_window, lease = timedelta(minutes=20), timedelta(seconds=60)
 
     def acquired_after(waited: timedelta) -> tuple[int, bool]:
         deployment.ledger.database.execute(
             "UPDATE bedrock_pipeline.deployment SET clock_offset = %s", (waited,)
         )
-        acquired = len(submissions.to_reconcile(["p"], settling, 10))
-        taken = submissions.intend_again(chunk_id, intent.fence, uuid4(), settling=settling, lease=lease)
+        acquired = len(submissions.to_reconcile(["p"], consistency_window, 10))
+        taken = submissions.intend_again(
+            chunk_id, intent.fence, uuid4(), consistency_window=consistency_window, lease=lease
+        )
         return acquired, taken is not None
 
-    assert acquired_after(lease + settling - timedelta(seconds=30)) == (0, False)
-    assert acquired_after(lease + settling + timedelta(seconds=1)) == (1, True)
+    assert acquired_after(lease + consistency_window - timedelta(seconds=30)) == (0, False)
+    assert acquired_after(lease + consistency_window + timedelta(seconds=1)) == (1, True)
 
 
 def test_a_create_is_signed_with_version_4_even_where_a_bearer_token_is_set(
     deployment: Deployment, intent: Intent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bearer token does not expire within minutes, so that a delayed request could arrive after the settling time."""
+    """A bearer token does not expire within minutes, so that a delayed request could arrive after the consistency window."""
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "a-long-lived-key")
     client, seen = creating_client(deployment.settings), list[str]()
 
@@ -138,11 +140,11 @@ def test_a_create_is_signed_with_version_4_even_where_a_bearer_token_is_set(
     [
         ("ThrottlingException", "pending"),
         ("ServiceQuotaExceededException", "pending"),
-        ("InternalServerException", "unclear"),
+        ("InternalServerException", "in-doubt"),
         ("ValidationException", "failed"),
         ("AccessDeniedException", "failed"),
         ("ResourceNotFoundException", "failed"),
-        ("ConflictException", "blocked"),
+        ("ConflictException", "needs-resolution"),
     ],
 )
 def test_a_create_is_one_http_request_and_each_error_means_something(
@@ -152,12 +154,12 @@ def test_a_create_is_one_http_request_and_each_error_means_something(
     key = _packed(deployment, work)
     name = deployment.ledger.chunks.by_key("p", key).request["jobName"]
     faults.add_fault("error", operation="CreateModelInvocationJob", error=error, job_name=name)
-    with suppress(SubmissionBlockedError, SubmissionRefusedError):
+    with suppress(NeedsResolutionError, SubmissionRejectedError):
         submit_chunk(deployment, "p", key)
     assert [fault["struck"] for fault in faults.faults()] == [1]
     chunk = deployment.ledger.chunks.by_key("p", key)
     assert chunk.status == became
-    assert error in (chunk.put_back_reason or chunk.status_message or "")
+    assert error in (chunk.requeue_reason or chunk.status_message or "")
 
 
 @pytest.mark.parametrize(("minutes", "jobs"), [(-5, 0), (-3, 1), (3, 1), (5, 0)])
@@ -167,10 +169,10 @@ def test_nothing_is_sent_while_the_clocks_are_apart(
     key = _packed(deployment, work)
     apart = Clocks(time.monotonic, lambda: datetime.now(UTC) + timedelta(minutes=minutes))
     outcome = submit_chunk(deployment, "p", key, clocks=apart)
-    assert isinstance(outcome, Submitted if jobs else PutBack)
+    assert isinstance(outcome, Submitted if jobs else Requeued)
     chunk = deployment.ledger.chunks.by_key("p", key)
     assert _jobs_named(deployment, chunk.request["jobName"]) == jobs
-    assert ("set the clock" in (chunk.put_back_reason or "")) == (not jobs)
+    assert ("set the clock" in (chunk.requeue_reason or "")) == (not jobs)
 
 
 def test_fifty_clicks_at_once_make_one_job(deployment: Deployment, work: Path) -> None:
@@ -202,6 +204,6 @@ def test_input_that_is_not_what_was_packed_is_not_submitted(
         deployment.objects.delete([file.uri])
     else:
         deployment.objects.put(file.uri, deployment.objects.get(file.uri)[:-1])
-    with pytest.raises(SubmissionRefusedError, match="input file"):
+    with pytest.raises(SubmissionRejectedError, match="input file"):
         submit_chunk(deployment, "p", key)
     assert _jobs_named(deployment, chunk.request["jobName"]) == 0

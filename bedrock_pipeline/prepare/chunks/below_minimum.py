@@ -16,7 +16,12 @@ from bedrock_pipeline.records.record_ids import filler_id, wire_id
 from bedrock_pipeline.records.wire_line import readdressed
 
 #: Mode of a chunk by policy; a padded one is a job like any other.
-MODES: dict[BelowMinimum, Mode] = {"on_demand": "on-demand", "pad": "batch", "hold": "held", "fail": "none"}
+MODES: dict[BelowMinimum, Mode] = {
+    "on_demand": "on-demand",
+    "pad": "batch",
+    "hold": "waiting",
+    "fail": "none",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class Small:
         few = f"{records} records are" if records is not None else "The records are"
         asked = {
             "on-demand": "asked one by one, at the on-demand price",
-            "held": "held until there are more, or `bedrock-pipeline retry … --below-minimum` decides",
+            "waiting": "held until there are more, or `bedrock-pipeline retry … --below-minimum` decides",
             "none": "not asked (below_minimum is fail)",
         }
         why = f"{few} fewer than a job's {limits.min_records}: {asked[mode]}." if mode in asked else None

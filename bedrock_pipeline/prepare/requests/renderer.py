@@ -49,7 +49,7 @@ class Renderer:
         self._too_large = f"the record is larger than a file may be ({limits.max_file_bytes} bytes)"
         self._frame = template.frame
 
-    def block(self, rows: pa.RecordBatch, positions: Sequence[int]) -> tuple[LineBatch, list[Rejection]]:
+    def line_batch(self, rows: pa.RecordBatch, positions: Sequence[int]) -> tuple[LineBatch, list[Rejection]]:
         """The rows that can be asked, as lines; and those that cannot.
 
         Args:
@@ -69,7 +69,7 @@ class Renderer:
 
     def batch(self, batch: IntakeBatch) -> Rendered:
         """Rows of the input that have their record ids."""
-        block, rejections = self.block(batch.rows, batch.positions)
+        block, rejections = self.line_batch(batch.rows, batch.positions)
         return Rendered(block, [*batch.rejected, *rejections])
 
     def _joined(self, rows: pa.RecordBatch, frame: Frame) -> LineBatch:
@@ -91,7 +91,9 @@ class Renderer:
             Rejection(positions[row], reason, ids[row].as_py()) for row, reason in sorted(reasons.items())
         ]
         kept = [row for row in range(rows.num_rows) if row not in reasons]
-        block, later = self.block(rows.take(pa.array(kept, pa.int64())), [positions[row] for row in kept])
+        block, later = self.line_batch(
+            rows.take(pa.array(kept, pa.int64())), [positions[row] for row in kept]
+        )
         return block, sorted([*rejected, *later], key=lambda one: one.position)
 
     def _line_by_line(

@@ -104,7 +104,7 @@ def test_a_block_has_the_bytes_of_single_lines(
     for kernel in ("on", "off"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(SWITCH, kernel)
-            block, rejected = Renderer(template, _CARRY, limits).block(
+            block, rejected = Renderer(template, _CARRY, limits).line_batch(
                 pa.RecordBatch.from_pylist(rows, schema), range(len(rows))
             )
         assert bytes(block.data) == b"".join(lines)
@@ -143,7 +143,7 @@ def test_columns_of_every_type_read_as_single_cells(
         names=["record_id", "t"],
     )
     template = RequestTemplate(CLAUDE, prompt="a {{ t }}", model_input=None, null_text=null_text)
-    block, rejected = Renderer(template, pa.schema([]), Limits()).block(rows, range(len(values)))
+    block, rejected = Renderer(template, pa.schema([]), Limits()).line_batch(rows, range(len(values)))
     lines, expected = row_by_row(template, rows.to_pylist(), Limits())
     assert bytes(block.data) == b"".join(lines)
     assert [one.position for one in rejected] == expected
@@ -153,7 +153,7 @@ def test_whole_bodies_are_rendered_too() -> None:
     bodies = ['{"a": "ü"}', "[]", "no", None, '{"b": [1, {"c": null}]}']
     rows = pa.RecordBatch.from_pydict({"record_id": list("abcde"), "body": bodies})
     template = RequestTemplate(CLAUDE, prompt=None, model_input="body")
-    block, rejected = Renderer(template, pa.schema([]), Limits()).block(rows, range(5))
+    block, rejected = Renderer(template, pa.schema([]), Limits()).line_batch(rows, range(5))
     assert bytes(block.data) == b"".join(row_by_row(template, rows.to_pylist(), Limits())[0])
     assert [one.position for one in rejected] == [1, 2, 3]
 
@@ -162,7 +162,7 @@ def test_ten_megabytes_in_one_cell() -> None:
     text = 'quote " newline \n emoji 😀 ' * 400_000
     rows = pa.RecordBatch.from_pydict({"record_id": ["a", "b"], "t": [text, "x"]})
     template = RequestTemplate(CLAUDE, prompt="{{ t }}", model_input=None)
-    block, _ = Renderer(template, pa.schema([]), Limits()).block(rows, range(2))
+    block, _ = Renderer(template, pa.schema([]), Limits()).line_batch(rows, range(2))
     first, second = lines_of([block])
     assert first.data == template.line("a", {"t": text})
     assert orjson.loads(second.data)["recordId"] == "b"
@@ -233,7 +233,7 @@ def test_single_lines_and_blocks_are_turned_into_each_other() -> None:
     assert lines == []
     rows = pa.RecordBatch.from_pydict({"record_id": ["a", "b", "c"], "t": ["x", "\n", ""], "n": [1, 2, None]})
     template = RequestTemplate(CLAUDE, prompt="{{ t }}", model_input=None)
-    block, _ = Renderer(template, _CARRY, Limits()).block(rows, range(3))
+    block, _ = Renderer(template, _CARRY, Limits()).line_batch(rows, range(3))
     again = list(lines_of(line_batches_of(lines_of([block]), _CARRY)))
     assert again == list(lines_of([block.slice(0, 1), block.slice(1, 3)]))
     assert b"".join(one.data for one in again) == bytes(block.data)
@@ -250,7 +250,7 @@ def test_a_forked_process_gives_the_same_and_waits_for_no_thread(
     template = RequestTemplate(CLAUDE, prompt="<{{ t }}>", model_input=None, null_text="-")
 
     def work() -> bytes:
-        block, _ = Renderer(template, pa.schema([]), Limits()).block(rows, range(len(texts)))
+        block, _ = Renderer(template, pa.schema([]), Limits()).line_batch(rows, range(len(texts)))
         return bytes(block.data) + "".join(content_ids(rows).to_pylist()).encode()
 
     here, there = work(), tmp_path / "there"

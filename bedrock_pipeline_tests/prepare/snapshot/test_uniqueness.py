@@ -12,7 +12,7 @@ from bedrock_pipeline.prepare.snapshot import uniqueness
 from bedrock_pipeline.prepare.snapshot.uniqueness import SeenIds, id_hashes
 
 
-@pytest.mark.parametrize("held", [2, 1000])
+@pytest.mark.parametrize("waiting", [2, 1000])
 @pytest.mark.parametrize("kernel", ["on", "off"])
 def test_ids_that_all_differ_are_told_from_those_that_do_not(
     held: int, kernel: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch

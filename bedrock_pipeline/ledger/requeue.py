@@ -11,32 +11,32 @@ from psycopg import sql
 from bedrock_pipeline.ledger.database import Connection
 from bedrock_pipeline.ledger.rows import ChunkRow
 
-PutBackResult = Literal["put back", "given up", "cancelled", "lost"]
+RequeueResult = Literal["requeued", "given up", "cancelled", "lost"]
 #: From what becomes of the chunk to the changes in its row.
-BECOMES: dict[PutBackResult, sql.SQL] = {
-    "put back": sql.SQL(
-        """status = 'pending', next_attempt_at = bedrock_pipeline.now() + %(delay)s, put_back_reason = %(reason)s,
-           put_back_since = coalesce(put_back_since, bedrock_pipeline.now())"""
+BECOMES: dict[RequeueResult, sql.SQL] = {
+    "requeued": sql.SQL(
+        """status = 'pending', next_attempt_at = bedrock_pipeline.now() + %(delay)s, requeue_reason = %(reason)s,
+           requeued_since = coalesce(requeued_since, bedrock_pipeline.now())"""
     ),
     "given up": sql.SQL(
-        """status = 'failed', ended_at = bedrock_pipeline.now(), put_back_since = NULL, put_back_reason = NULL,
-           status_message = 'put back again and again since ' || put_back_since::text || ': ' || %(reason)s"""
+        """status = 'failed', ended_at = bedrock_pipeline.now(), requeued_since = NULL, requeue_reason = NULL,
+           status_message = 'throttled again and again since ' || requeued_since::text || ': ' || %(reason)s"""
     ),
     "cancelled": sql.SQL(
-        """status = 'stopped', ended_at = bedrock_pipeline.now(), put_back_since = NULL, put_back_reason = NULL,
+        """status = 'stopped', ended_at = bedrock_pipeline.now(), requeued_since = NULL, requeue_reason = NULL,
            status_message = 'cancelled before it was submitted'"""
     ),
 }
 
 
-def after_refusal(connection: Connection, chunk: ChunkRow, give_up_after: timedelta) -> PutBackResult:
-    """What becomes of a locked chunk; one that is put back for longer than `give_up_after` is given up."""
+def requeue_result(connection: Connection, chunk: ChunkRow, give_up_after: timedelta) -> RequeueResult:
+    """What becomes of a locked chunk; one that is requeued for longer than `give_up_after` is given up."""
     if chunk.cancel_requested_at or _is_replaced(connection, chunk):
         return "cancelled"
     over = connection.execute(
-        "SELECT bedrock_pipeline.now() - %s::timestamptz > %s AS over", (chunk.put_back_since, give_up_after)
+        "SELECT bedrock_pipeline.now() - %s::timestamptz > %s AS over", (chunk.requeued_since, give_up_after)
     ).fetchone()
-    return "given up" if over and over["over"] else "put back"
+    return "given up" if over and over["over"] else "requeued"
 
 
 def _is_replaced(connection: Connection, chunk: ChunkRow) -> bool:

@@ -1,6 +1,6 @@
-"""Quota groups that are on hold, since Bedrock refused one of their requests.
+"""Backoff of quota groups: throttling concerns every chunk of a group alike.
 
-What belongs here: locking a group, holding it longer with every refusal, and letting it go.
+What belongs here: locking a group, making it wait longer with each throttled request, and ending the wait.
 """
 
 from collections.abc import Callable
@@ -22,26 +22,28 @@ def lock_group(connection: Connection, chunk_id: UUID) -> DictRow | None:
     ).fetchone()
 
 
-def hold(connection: Connection, group: DictRow, reason: str, wait: Callable[[int], timedelta]) -> timedelta:
-    """Hold a locked group, longer than the last time; how long. Refusals that come together are one refusal."""
+def back_off(
+    connection: Connection, group: DictRow, reason: str, wait: Callable[[int], timedelta]
+) -> timedelta:
+    """Let a locked group wait, longer than the last time; returns how long. Requests throttled together count once."""
     time = now(connection)
-    if group["hold_until"] is not None and group["hold_until"] > time:
-        rest: timedelta = group["hold_until"] - time
+    if group["backoff_until"] is not None and group["backoff_until"] > time:
+        rest: timedelta = group["backoff_until"] - time
         return rest
-    delay = wait(group["refusals"] + 1)
+    delay = wait(group["throttles"] + 1)
     connection.execute(
         """UPDATE bedrock_pipeline.quota_groups
-           SET refusals = refusals + 1, hold_until = %s, hold_reason = %s WHERE quota_group = %s""",
+           SET throttles = throttles + 1, backoff_until = %s, backoff_reason = %s WHERE quota_group = %s""",
         (time + delay, reason, group["quota_group"]),
     )
     return delay
 
 
-def end_hold(connection: Connection, chunk_id: UUID) -> None:
-    """Let the chunk's group go: a request of it was accepted."""
+def end_backoff(connection: Connection, chunk_id: UUID) -> None:
+    """End the wait of the chunk's group: one of its requests was accepted."""
     connection.execute(
-        """UPDATE bedrock_pipeline.quota_groups SET refusals = 0, hold_until = NULL, hold_reason = NULL
-           WHERE refusals > 0
+        """UPDATE bedrock_pipeline.quota_groups SET throttles = 0, backoff_until = NULL, backoff_reason = NULL
+           WHERE throttles > 0
              AND quota_group = (SELECT quota_group FROM bedrock_pipeline.chunks WHERE chunk_id = %s)""",
         (chunk_id,),
     )
