@@ -3,6 +3,7 @@
 import re
 import subprocess
 
+from bedrock_pipeline.settings import Settings
 from bedrock_pipeline_tests.docs.pages import ROOT, pages
 
 _NAMED = re.compile(r"`([\w.-]+(?:/[\w.-]+)*(?:/|\.py|\.sql))`")
@@ -29,3 +30,14 @@ def test_every_file_that_the_documentation_names_exists() -> None:
         )
     }
     assert not missing
+
+
+def test_database_names_of_the_glossary_exist() -> None:
+    schema = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "sql").glob("*.sql")))
+    known = set(re.findall(r"[a-z_-]+", schema)) | set(Settings.model_fields)
+    rows = re.findall(
+        r"^\|.*\|([^|]*)\|$", (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    named = {name for row in rows for term in re.findall(r"`([^`]+)`", row) for name in term.split(".")}
+    assert not named - known
+    assert len(named) > 30
