@@ -30,7 +30,7 @@ class Chunks:
         """The chunk of a Dagster partition.
 
         Raises:
-            UnknownChunkError: the ledger has no such chunk (its dataset may have been packed anew).
+            UnknownChunkError: the ledger has no such chunk (its dataset may have been packed again).
         """
         found = self._database.fetch(
             "SELECT * FROM bedrock_pipeline.chunks WHERE pipeline = %s AND chunk_key = %s",
@@ -60,7 +60,7 @@ class Chunks:
     def to_collect(self, pipelines: list[str], limit: int) -> list[ChunkRow]:
         """Chunks that ended and whose results have not been read, first ended first.
 
-        A chunk that Bedrock refused to accept is not among them: it has no job, and waits for a person.
+        A chunk whose submission was rejected is not among them: it has no job, and waits for an operator.
         """
         rows = self._database.fetch(
             """SELECT * FROM bedrock_pipeline.chunks
@@ -72,7 +72,7 @@ class Chunks:
         return [ChunkRow.of(row) for row in rows]
 
     def requeued(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """Chunks that wait after a refusal, by pipeline and dataset: `count`, `why`, `since`, `until`."""
+        """Requeued chunks, by pipeline and dataset: `count`, `why`, `since`, `until`."""
         rows = self._database.fetch(
             """SELECT pipeline, dataset, count(*) AS count, min(requeued_since) AS since,
                       min(next_attempt_at) AS until,
@@ -116,11 +116,11 @@ class Chunks:
             parsed_uri: folder of its parts and its retryable records.
             answered: records with an answer.
             final_errors: records with an error that is final.
-            retryable: the others, which are asked again.
+            retryable: the others, which are sent again.
             input_tokens: read by the model, filler records included.
             output_tokens: written by it, filler records included.
-            problem: what a person must see; None where all is well.
-            waits_for_operator: why a person must decide before the retryable records are asked again.
+            problem: for an operator; None if there is none.
+            waits_for_operator: why an operator must decide before the retryable records are sent again.
             cost_usd: of every answer, filler records included; None where it is not known.
             on_demand_cost_usd: what on-demand calls would have cost in their place.
         """

@@ -24,7 +24,7 @@ class Position:
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """The position that `str` told.
+        """Parse a position that `str` made.
 
         Raises:
             ValueError: it is none.

@@ -1,20 +1,19 @@
 """Bring a database to the current schema.
 
-What belongs here: finding the SQL files and applying them once. The SQL stands in `sql/`.
+What belongs here: finding the SQL files and applying each once. The SQL is in `sql/`.
 """
 
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
-import psycopg
 from psycopg import conninfo, sql
 from yoyo import get_backend, read_migrations
 
-from bedrock_pipeline.ledger.database import Database
+from bedrock_pipeline.ledger.database import Connection, Database
 
 SCHEMA = "bedrock_pipeline"
-_LOCK = 0x0BED20C  # any constant of our own: one migrating process at a time
+_LOCK = 0x0BED20C  # an arbitrary constant: one process migrates at a time
 
 
 def migration_folder() -> Path:
@@ -24,10 +23,10 @@ def migration_folder() -> Path:
 
 
 def is_current(database: Database) -> bool:
-    """Whether nothing is missing; needs no right to change anything.
+    """Whether all migrations are applied; only reads.
 
     Raises:
-        DatabaseUnreachableError: Postgres does not answer.
+        DatabaseUnreachableError: Postgres does not respond.
     """
     table = database.fetch("SELECT to_regclass('bedrock_pipeline._yoyo_migration') AS name")[0]
     if table["name"] is None:
@@ -37,7 +36,7 @@ def is_current(database: Database) -> bool:
 
 
 def migrate(dsn: str) -> list[str]:
-    """Apply what is missing, in order; any number of processes may call this at once.
+    """Apply the missing migrations, in order; any number of processes may call this at once.
 
     Args:
         dsn: a libpq connection string; empty means libpq's environment variables.
@@ -45,12 +44,12 @@ def migrate(dsn: str) -> list[str]:
     Returns:
         The names of the migrations that this call applied.
     """
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    with Database(dsn).session() as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))
         backend = get_backend(_yoyo_uri(connection))
         try:
-            # The advisory lock is ours alone, so a lock row that yoyo finds was left by a process that died.
+            # We hold the advisory lock, so a lock row of yoyo's was left by a process that died.
             backend.ensure_internal_schema_updated()
             backend.break_lock()
             with backend.lock():
@@ -61,7 +60,7 @@ def migrate(dsn: str) -> list[str]:
             backend.connection.close()
 
 
-def _yoyo_uri(connection: psycopg.Connection) -> str:
+def _yoyo_uri(connection: Connection) -> str:
     info = connection.info
     parameters = {
         name: value

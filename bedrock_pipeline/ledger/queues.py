@@ -53,7 +53,7 @@ class QueueJob:
         final_at: since when every one of its records has an answer or a final error; counts are None before.
         answered: records, over all rounds.
         failed: records with a final error.
-        waits_for: why records of it wait for a person, or for more of them; None where none do.
+        waits_for: why its records wait for an operator or for more records; None if they do not.
     """
 
     queue: str
@@ -171,7 +171,7 @@ class Queues:
                 """WITH made AS (
                        INSERT INTO bedrock_pipeline.queue_jobs (chunk_id, queue)
                        SELECT chunk_id, pipeline FROM bedrock_pipeline.chunks WHERE chunk_id = ANY(%s)),
-                   told AS (
+                   inserted AS (
                        INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, fence)
                        SELECT pipeline, dataset, chunk_id, status, fence FROM bedrock_pipeline.chunks
                        WHERE chunk_id = ANY(%s) ORDER BY sequence)
@@ -223,7 +223,7 @@ class Queues:
                        SET final_at = bedrock_pipeline.now(), answered = %(answered)s, failed = %(failed)s,
                            input_tokens = %(input)s, output_tokens = %(output)s
                        WHERE chunk_id = %(chunk)s AND final_at IS NULL RETURNING chunk_id),
-                   told AS (
+                   inserted AS (
                        INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, previous, fence, job_arn)
                        SELECT pipeline, dataset, chunk_id, 'final', status, fence, job_arn
                        FROM bedrock_pipeline.chunks JOIN ended USING (chunk_id))
@@ -271,7 +271,7 @@ def _open_dataset(connection: Connection, queue: str, dataset: str) -> tuple[int
     connection.execute(
         """INSERT INTO bedrock_pipeline.datasets AS d (pipeline, dataset, open, packed_hash, packed_records, packed_at)
            VALUES (%s, %s, true, %s, 0, bedrock_pipeline.now())
-           ON CONFLICT (pipeline, dataset) DO UPDATE  -- somebody has asked for the day before its first flush
+           ON CONFLICT (pipeline, dataset) DO UPDATE  -- the day was requested before its first flush
            SET open = true, packed_hash = excluded.packed_hash, packed_records = 0, packed_at = excluded.packed_at,
                launch_requested_at = NULL
            WHERE NOT d.open""",

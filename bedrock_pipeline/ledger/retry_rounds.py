@@ -1,7 +1,7 @@
 """Rounds: retryable records, and the chunks that they become.
 
 What belongs here: the statements on table `retryable`, and entering the chunks of a later round. Retryable records are open
-from when their chunk was collected until they were retried; held ones wait for a person, or for more of them.
+from when their chunk was collected until they were retried; waiting ones wait for an operator, or for more records.
 """
 
 from dataclasses import dataclass, replace
@@ -86,7 +86,7 @@ class RetryRounds:
         return found
 
     def hold(self, retryable: list[RetryableRecords], reason: str) -> None:
-        """Too few for a job: they wait for a person, or for more of them."""
+        """Let records that are too few for a job wait for an operator, or for more records."""
         self._database.execute(
             """UPDATE bedrock_pipeline.retryable_records SET waits_for = 'minimum', wait_reason = %s
                WHERE chunk_id = ANY(%s) AND retried_at IS NULL""",

@@ -4,9 +4,9 @@ What belongs here: waiting for runs at the end; and telling Dagster of those tha
 which would otherwise hold a place in the run queue until the run monitor notices, minutes later.
 """
 
-import time
-
 import dagster as dg
+
+from bedrock_pipeline.system import SYSTEM, System
 
 _KILLED = (
     "The process of this run was killed. What it did is safe; the sensors ask again for what is missing."
@@ -27,9 +27,9 @@ def end_leftover_runs() -> list[str]:
         return [run.tags["dagster/run_key"] for run in runs if "dagster/run_key" in run.tags]
 
 
-def wait_for_runs(seconds: float) -> None:
+def wait_for_runs(seconds: float, system: System = SYSTEM) -> None:
     """Wait until no run is working, at the most so long."""
-    deadline = time.monotonic() + seconds
+    deadline = system.monotonic() + seconds
     with dg.DagsterInstance.get() as instance:
-        while instance.get_runs_count(dg.RunsFilter(statuses=_WORKING)) and time.monotonic() < deadline:
-            time.sleep(0.2)
+        while instance.get_runs_count(dg.RunsFilter(statuses=_WORKING)) and system.monotonic() < deadline:
+            system.sleep(0.2)

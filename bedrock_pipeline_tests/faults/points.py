@@ -30,7 +30,7 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
     "refused": ("submissions.reject", "interventions.retry_rejected"),
     "conflict": ("submissions.need_resolution", "interventions.resolve_without_job"),
     "cancelled": ("interventions.cancel", "jobs.stop"),
-    "left over": ("retry_rounds.enter", "calls.claim", "calls.begin", "calls.record", "runtime.ask"),
+    "left over": ("retry_rounds.enter", "calls.claim", "calls.begin", "calls.record", "runtime.invoke"),
     "left over, and the model is busy": ("calls.requeue",),
     "left over, and calls are denied": ("calls.reject",),
 }

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from bedrock_pipeline.aws.errors import AwsError, classify
 from bedrock_pipeline.aws.jobs import BedrockJobs
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.aws.runtime import BedrockRuntime
@@ -35,9 +36,9 @@ from bedrock_pipeline_tests.faults.points import READS
 #: A worker that has not finished after so many seconds makes no progress.
 _PATIENCE_S = 60.0
 _ERRORS = {
-    "throttled": ("ThrottlingException", 429),
-    "refused": ("AccessDeniedException", 403),
-    "conflict": ("ConflictException", 400),
+    "throttled": "ThrottlingException",
+    "refused": "AccessDeniedException",
+    "conflict": "ConflictException",
 }
 
 
@@ -131,21 +132,13 @@ def _failing_once(create: Callable[..., str], scenario: str | None) -> Callable[
         fault = left.pop()
         if fault == "answer lost":
             create(*positional, **named)
-            raise ReadTimeoutError(endpoint_url="http://127.0.0.1")
-        code, status = _ERRORS[fault]
-        raise ClientError(
-            {
-                "Error": {"Code": code, "Message": "as the scenario wants"},
-                "ResponseMetadata": {
-                    "HTTPStatusCode": status,
-                    "RequestId": "",
-                    "HostId": "",
-                    "HTTPHeaders": {},
-                    "RetryAttempts": 0,
-                },
-            },
-            "CreateModelInvocationJob",
-        )
+            error: Exception = ReadTimeoutError(endpoint_url="http://127.0.0.1")
+        else:
+            error = ClientError(
+                {"Error": {"Code": _ERRORS[fault], "Message": "as the scenario wants"}},
+                "CreateModelInvocationJob",
+            )
+        raise AwsError("Create failed.", "", classify(error)) from error
 
     return failing
 

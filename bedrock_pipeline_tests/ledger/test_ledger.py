@@ -106,7 +106,7 @@ def test_a_new_version_buys_nothing_more_of_the_last_one(ledger: Ledger) -> None
         chunk(1).chunk_id,
         taken.fence,
         reason="throttled",
-        wait=lambda _: timedelta(0),
+        delay=timedelta(0),
         back_off_group=False,
         give_up_after=timedelta(hours=1),
     )

@@ -119,6 +119,7 @@ def test_a_query_that_does_is_found(filled: Ledger, postgres_dsn: str, statement
 
 
 def test_a_look_at_a_thousand_jobs_is_two_statements(filled: Ledger, statements: list[Seen]) -> None:
+    filled.jobs.in_flight([])  # a connection is open
     statements.clear()
     filled.jobs.in_flight(["p"])
     filled.jobs.observe([observation(number) for number in range(1000)])

@@ -192,7 +192,7 @@ def test_a_chunk_that_was_put_back_keeps_its_place_and_one_that_ended_unsent_giv
             chunks[0],
             first.fence,
             reason="throttled",
-            wait=lambda _: timedelta(0),
+            delay=timedelta(0),
             back_off_group=False,
             give_up_after=timedelta(days=1),
         )

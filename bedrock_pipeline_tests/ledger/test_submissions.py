@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.interventions import NothingToResolveError
@@ -60,7 +61,7 @@ def requeue(ledger: Ledger, intent: Intent, delay: timedelta, *, back_off_group:
         intent.chunk.chunk_id,
         intent.fence,
         reason="throttled",
-        wait=lambda throttles: delay * throttles,
+        delay=delay * (intent.throttles + 1 if back_off_group else intent.chunk.submissions),
         back_off_group=back_off_group,
         give_up_after=timedelta(days=2),
     )
@@ -79,7 +80,16 @@ def test_a_chunk_has_one_intent_however_many_ask(ledger: Ledger) -> None:
         assert isinstance(intend(ledger, chunk_id), NotNow)
 
 
-def test_racing_threads_never_take_more_slots_than_there_are(ledger: Ledger, postgres_dsn: str) -> None:
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_racing_threads_never_take_more_slots_than_there_are(
+    ledger: Ledger, postgres_dsn: str, isolation: str
+) -> None:
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = {}").format(
+                sql.Identifier(connection.info.dbname), isolation
+            )
+        )
     chunk_ids = enter(ledger, 40, max_jobs=5)
     taken: list[Intent] = []
 
@@ -269,7 +279,7 @@ def test_after_a_hold_one_chunk_tries_and_it_is_the_one_that_waits_longest(ledge
     probe = taken(ledger, second)
     refused = intend(ledger, first)
     assert isinstance(refused, NotNow)
-    assert "Another chunk is finding out" in refused.reason
+    assert "submitted as a probe" in refused.reason
     assert "throttled" in refused.reason
     move_clock(ledger, LEASE)  # whoever tries may have died
     taken(ledger, third)

@@ -1,6 +1,5 @@
 """Fewer records than a job may have: a dataset, and retryable records, with each of the four policies; on-demand calls."""
 
-import random
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.submit.invoke_on_demand import Answered, answer_chunk
 from bedrock_pipeline.submit.submit_chunk import SubmissionRejectedError, submit_chunk
+from bedrock_pipeline.system import System
 from bedrock_pipeline_tests.faults.invariants import jobs_of
 from bedrock_pipeline_tests.faults.worker import move_clock
 from bedrock_pipeline_tests.journey.driven import asked, chunks, finish, pipeline
@@ -191,22 +191,23 @@ def test_calls_are_apart_over_all_processes_and_so_many_at_once(
         settings=deployment.settings.model_copy(
             update={"on_demand_calls_per_s": 4.0, "on_demand_concurrency": 4}
         ),
+        system=System(sleep=(slept := list[float]()).append),
     )
-    ask, lock, now, most, slept = deployment.runtime.ask, threading.Lock(), [0], [0], list[float]()
+    invoke, lock, now, most = deployment.runtime.invoke, threading.Lock(), [0], [0]
 
     def counted(*positional: Any, **named: Any) -> bytes:
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
         try:
-            return ask(*positional, **named)
+            return invoke(*positional, **named)
         finally:
             with lock:
                 now[0] -= 1
 
-    monkeypatch.setattr(deployment.runtime, "ask", counted)
+    monkeypatch.setattr(deployment.runtime, "invoke", counted)
     chunk = deployment.ledger.chunks.by_key("p", key)
-    assert isinstance(answer_chunk(slow, chunk, rng=random.Random(1), sleep=slept.append), Answered)
+    assert isinstance(answer_chunk(slow, chunk), Answered)
     assert most[0] <= 4
     # Nobody really slept, so each wave of four has to wait for a second more than the one before.
     assert slept[0] == 0
@@ -219,7 +220,7 @@ def test_a_model_that_is_busy_for_a_moment_is_asked_again_at_once(
     [key] = packed(deployment, few(tmp_path))
     control.add_fault("error", operation="InvokeModel", error="ThrottlingException", times=10)
     chunk, slept = deployment.ledger.chunks.by_key("p", key), list[float]()
-    outcome = answer_chunk(deployment, chunk, rng=random.Random(1), sleep=slept.append)
+    outcome = answer_chunk(replace(deployment, system=System(sleep=slept.append)), chunk)
     assert isinstance(outcome, Answered)
     assert outcome.repeated == 0, "what was refused was not in flight"
     assert max(slept) >= 0.3
@@ -232,7 +233,7 @@ def test_a_model_that_stays_busy_is_asked_later(
     [key] = packed(deployment, one)
     control.add_fault("error", operation="InvokeModel", error="ThrottlingException")
     chunk = deployment.ledger.chunks.by_key("p", key)
-    outcome = answer_chunk(deployment, chunk, rng=random.Random(1), sleep=lambda _: None)
+    outcome = answer_chunk(replace(deployment, system=System(sleep=lambda _: None)), chunk)
     assert isinstance(outcome, NotNow)
     assert "ThrottlingException" in outcome.reason
     assert outcome.until is not None
