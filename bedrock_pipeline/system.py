@@ -82,7 +82,7 @@ class System:
         now: the time of day, in UTC.
         monotonic: seconds of a clock that never goes back.
         sleep: waits for seconds.
-        executor: makes executors for work that overlaps.
+        executor: makes executors for work that overlaps. Arrow reads parquet files in threads of its own.
         start: starts a background task of this name; returns a function that waits for its end.
     """
 

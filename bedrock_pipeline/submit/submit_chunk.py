@@ -67,7 +67,7 @@ def submit_chunk(deployment: Deployment, pipeline: str, chunk_key: str) -> Outco
 
     Raises:
         SubmissionRejectedError: Bedrock returned a permanent error, or transient ones for too long.
-        NeedsResolutionError: an operator must record what happened (`docs/operating.md`).
+        NeedsResolutionError: an operator must record what happened (`docs/submitting.md`).
     """
     chunk = deployment.ledger.chunks.by_key(pipeline, chunk_key)
     if chunk.job_arn:
@@ -216,7 +216,7 @@ def _input_problem(deployment: Deployment, chunk: ChunkRow) -> str | None:
 def _needs_resolution(chunk_key: str, reason: str) -> NeedsResolutionError:
     return NeedsResolutionError(
         f"Chunk {chunk_key} needs resolution: {reason}.",
-        "Look at the jobs, then run `bedrock-pipeline resolve` (docs/operating.md, 'NeedsResolution').",
+        "Look at the jobs, then run `bedrock-pipeline resolve` (docs/submitting.md, 'Resolution by an operator').",
     )
 
 

@@ -88,7 +88,7 @@ ASKED: dict[str, Callable[[Ledger], Any]] = {
     "observe": lambda ledger: ledger.jobs.observe([observation(n) for n in range(1, LIVE, 4)]),
     "counts": lambda ledger: ledger.jobs.counts(["p"]),
     "collect": lambda ledger: ledger.chunks.to_collect(["p"], 50),
-    "roll over": lambda ledger: ledger.retry_rounds.due(["p"], 50),
+    "start a retry round": lambda ledger: ledger.retry_rounds.due(["p"], 50),
     "publish": lambda ledger: ledger.publications.due(["p"], 50),
     "reconcile": lambda ledger: ledger.submissions.to_reconcile(["p"], timedelta(0), 50),
     "sweep, known": lambda ledger: ledger.jobs.known(["arn:1", "arn:live1"]),

@@ -103,7 +103,7 @@ def test_few_records_are_held_until_a_person_decides(
     assert jobs_of(control.url, deployment.settings.bucket) == []
 
 
-def test_few_records_are_refused_with_the_numbers(deployment: Deployment, tmp_path: Path) -> None:
+def test_few_records_are_rejected_with_the_numbers(deployment: Deployment, tmp_path: Path) -> None:
     with pytest.raises(BelowMinimumError, match=r"37 records.*at least 100.*below_minimum"):
         packed(deployment, few(tmp_path, "fail"))
 
@@ -124,7 +124,7 @@ def test_packing_few_records_again_changes_nothing(deployment: Deployment, tmp_p
         ("fail", "none", 1, {None: 150 - LEFT, "below-minimum": LEFT}),
     ],
 )
-def test_few_leftovers_by_each_policy(
+def test_few_retryable_records_by_each_policy(
     deployment: Deployment,
     control: Control,
     tmp_path: Path,
@@ -140,7 +140,7 @@ def test_few_leftovers_by_each_policy(
     assert len(jobs_of(control.url, deployment.settings.bucket)) == jobs
 
 
-def test_few_leftovers_are_held_until_a_person_decides(
+def test_few_retryable_records_wait_until_an_operator_decides(
     deployment: Deployment, control: Control, tmp_path: Path
 ) -> None:
     control.add_fault("record_error", record_ids=[f"r{n}" for n in range(LEFT)], error_code=503)
@@ -222,7 +222,7 @@ def test_a_model_that_is_busy_for_a_moment_is_asked_again_at_once(
     chunk, slept = deployment.ledger.chunks.by_key("p", key), list[float]()
     outcome = answer_chunk(replace(deployment, system=System(sleep=slept.append)), chunk)
     assert isinstance(outcome, Answered)
-    assert outcome.repeated == 0, "what was refused was not in flight"
+    assert outcome.repeated == 0, "what was throttled was not in flight"
     assert max(slept) >= 0.3
 
 
