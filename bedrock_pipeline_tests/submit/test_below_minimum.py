@@ -86,7 +86,7 @@ def test_few_records_are_padded_and_the_fillers_stay_out_of_the_results(
     assert chunk.problem is None
 
 
-def test_few_records_are_held_until_a_person_decides(
+def test_few_records_wait_until_an_operator_decides(
     deployment: Deployment, control: Control, tmp_path: Path
 ) -> None:
     one = few(tmp_path, "hold")
@@ -94,7 +94,7 @@ def test_few_records_are_held_until_a_person_decides(
     assert deployment.ledger.submissions.due(["p"], 10) == []
     outcome = submit_chunk(deployment, "p", key)
     assert isinstance(outcome, NotNow)
-    assert "37 records are fewer than a job's 100: held" in outcome.reason
+    assert "37 records are fewer than a job's 100: waiting" in outcome.reason
     assert deployment.ledger.publications.due(["p"], 1) == []
     assert deployment.ledger.interventions.release("p", "d", "on_demand") == (0, True)
     assert [row.dataset for row in deployment.ledger.datasets.to_launch(["p"], 1)] == ["d"]
