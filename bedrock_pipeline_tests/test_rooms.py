@@ -13,7 +13,7 @@ ROOT = Path(bedrock_pipeline.__file__).parent
 #: What each room may import of the others; `errors` is everybody's but the emulator's.
 MAY_IMPORT = {
     "errors": set(),
-    "settings": set(),
+    "settings": {"local"},
     "kernel": {"models"},
     "records": {"kernel", "models", "intake"},
     "models": {"settings", "records"},
@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "aws": {"settings", "records"},
     "stages": {"settings", "pipeline", "records", "models", "intake", "ledger", "aws"},
     "queue": {"settings", "pipeline", "records", "models", "ledger", "aws", "stages", "local"},
-    "local": {"settings", "emulator"},
+    "local": {"emulator"},
     "emulator": set(),
     "orchestration": {
         "settings",
@@ -62,7 +62,7 @@ ONLY_IN = {
     "dagster_aws": {"orchestration"},
     "boto3": {"aws", "local", "emulator"},
     "botocore": {"aws", "local", "emulator"},
-    "psycopg": {"ledger", "local"},
+    "psycopg": {"ledger", "local", "settings"},
     "pickle": set(),
 }
 

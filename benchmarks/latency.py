@@ -13,7 +13,6 @@ from pathlib import Path
 
 from bedrock_pipeline.cli.services import running
 from bedrock_pipeline.emulator.control import Control
-from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.context import Context, open_context
 
 DATASETS, RECORDS, PATIENCE_S = 7, 200, 180.0
@@ -28,7 +27,7 @@ def main() -> None:
         home = Path(folder) / "home"
         with (
             running(home, module="bedrock_pipeline.definitions", speed=1000, poll_seconds=1) as services,
-            open_context(Settings.from_environment()) as context,
+            open_context(services.settings) as context,
         ):
             control = Control(services.endpoints.bedrock_endpoint_url)
             waits = [_wait(context, control, path, f"d{number}") for number in range(DATASETS)]

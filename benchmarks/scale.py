@@ -15,7 +15,8 @@ import dagster as dg
 import psutil
 from dagster_aws.s3 import S3Resource
 
-from bedrock_pipeline.local import Stack, StackConfig, environment
+from bedrock_pipeline.local import environment
+from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.orchestration import build_definitions
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.orchestration.resources import DeploymentResource
@@ -38,7 +39,7 @@ def main() -> None:
         home = Path(folder) / "home"
         with Stack(StackConfig(home, emulator=EMULATOR)) as stack:
             os.environ.update(environment(stack.endpoints))
-            with open_context(Settings.from_environment()) as context:
+            with open_context(Settings.resolve()) as context:
                 context.ledger.migrate()
                 figures = _measure(context, _pipeline(Path(folder)))
     print(json.dumps({"cores": os.cpu_count(), "chunks": CHUNKS, **figures}))  # noqa: T201  # the result

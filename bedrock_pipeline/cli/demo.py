@@ -27,7 +27,6 @@ from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow
 from bedrock_pipeline.local import default_home, file_uri
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.records.template import Template
-from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.context import Context, open_context
 from bedrock_pipeline.stages.rejected import rejected_uris
 
@@ -84,7 +83,7 @@ def demo(
         home, module="bedrock_pipeline.definitions", speed=speed, poll_seconds=_POLL_SECONDS, ui_port=port
     ) as services:
         console.print(f"Dagster's UI: {services.url}")
-        with open_context(Settings.from_environment()) as context:
+        with open_context(services.settings) as context:
             _launch(context, pipeline, key, request)
             row = _follow(context, pipeline, key)
         assert row.results_uri is not None  # it was published

@@ -3,7 +3,6 @@
 What belongs here: their options, progress and summaries. The work is the same code as that of the assets.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +19,6 @@ from bedrock_pipeline.cli.measure import Measured
 from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.intake import open_location
 from bedrock_pipeline.kernel import library
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.models.prices import price_of
 from bedrock_pipeline.pipeline import Pipeline
@@ -28,7 +26,7 @@ from bedrock_pipeline.records.accounting import ChunkFacts
 from bedrock_pipeline.records.leftovers import MISSING
 from bedrock_pipeline.records.limits import default_limits
 from bedrock_pipeline.records.snapshot import SnapshotPlan
-from bedrock_pipeline.settings import NotConfiguredError, Settings
+from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.folders import place
 from bedrock_pipeline.stages.pack_files import pack_files
 from bedrock_pipeline.stages.parse_files import parse_files
@@ -143,11 +141,7 @@ def parse(
 
 def objects_here() -> S3Objects:
     """S3 as it is set up; neither bucket nor role need to be set, as the locations name their buckets."""
-    try:
-        settings = settings_here()
-    except NotConfiguredError:
-        settings = Settings.from_environment({**os.environ, "BUCKET": "-", "ROLE_ARN": "-"})
-    return S3Objects(s3_client(settings))
+    return S3Objects(s3_client(Settings.resolve(partial=True)))
 
 
 class _Bar:

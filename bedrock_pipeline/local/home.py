@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -21,9 +22,9 @@ class AlreadyRunningError(LocalError):
     """Another process runs the embedded default at this home."""
 
 
-def default_home() -> Path:
+def default_home(environment: Mapping[str, str] = os.environ) -> Path:
     """`BEDROCK_PIPELINE_HOME`, or `.bedrock-pipeline` in the current folder."""
-    return Path(os.environ.get("BEDROCK_PIPELINE_HOME") or ".bedrock-pipeline").absolute()
+    return Path(environment.get("BEDROCK_PIPELINE_HOME") or ".bedrock-pipeline").absolute()
 
 
 def take_lock(home: Path) -> IO[str]:

@@ -114,7 +114,7 @@ class BedrockQueue:
         driver = Driver(
             context,
             self._pipeline,
-            poll_s=self.config.poll_interval_ms / 1000,
+            poll_s=self.config.poll_s(context.settings),
             report=lambda error: self._emitter.emit("error", error),
             monotonic=self._monotonic,
         )
