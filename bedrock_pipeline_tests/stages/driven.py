@@ -18,9 +18,9 @@ from bedrock_pipeline.stages.collect import LEFTOVERS
 from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline_tests.faults.invariants import published
 from bedrock_pipeline_tests.faults.worker import tick
+from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
-_PATIENCE_S = 120.0
 
 
 def pipeline(folder: Path, texts: list[str], **changes: Any) -> Pipeline:
@@ -47,7 +47,7 @@ def finish(context: Context, one: Pipeline, *, until_held: bool = False) -> list
 
     With `until_held` it ends, without rows, once records wait for a person.
     """
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not tick(context, one):
         held = any(left.held_for for left in context.ledger.rounds.open_of("p", "d", 1))
         if until_held and held:

@@ -1,7 +1,6 @@
 """The stages one after the other, over the real Postgres, S3 and emulator."""
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from bedrock_pipeline.stages.poll import poll_jobs
 from bedrock_pipeline.stages.publish import NotCompleteError, Publication, publish_dataset
 from bedrock_pipeline.stages.snapshot import take_snapshot
 from bedrock_pipeline.stages.submit import SubmissionRefusedError, Submitted, submit_chunk
+from bedrock_pipeline_tests.waiting import until
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 
@@ -56,10 +56,7 @@ def prepare(context: Context, one: Pipeline, dataset: str = "d") -> list[str]:
 
 
 def wait_for_jobs(context: Context) -> None:
-    deadline = time.monotonic() + 60
-    while poll_jobs(context, ["p"]).in_flight:
-        assert time.monotonic() < deadline, "the emulator's jobs did not end"
-        time.sleep(0.1)
+    until(lambda: not poll_jobs(context, ["p"]).in_flight, "the end of the emulator's jobs")
 
 
 def finish(context: Context, one: Pipeline, keys: list[str]) -> Publication:
