@@ -1,9 +1,9 @@
-# Everything that a person or CI runs. Each target does its own set-up in .venv.
+# Everything that a developer or CI runs. Each target does its own set-up in .venv. `make help` lists the targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo dev test test-faults test-mutants bench bench-latency bench-scale bench-emulator bench-enqueue lint types check clean
+.PHONY: help install demo dev test test-faults test-mutants bench bench-latency bench-scale bench-emulator bench-enqueue docs lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard bedrock_pipeline/kernel/*.[ch])
@@ -13,6 +13,10 @@ $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard b
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+help:  ## list the targets
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## /{printf "  %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'Arguments: make demo ARGS="--keep"; another interpreter: make PYTHON=python3.12 install'
+
 install: $(VENV)/.installed  ## install into .venv
 
 demo: install  ## the main job, end to end, on this machine
@@ -21,38 +25,44 @@ demo: install  ## the main job, end to end, on this machine
 dev: install  ## the embedded stack with Dagster's UI
 	$(BIN)/bedrock-pipeline dev $(ARGS)
 
-lint: install
+docs: install  ## generate the tables of docs/reference from the code
+	$(BIN)/python -m bedrock_pipeline_tests.docs.generate
+
+lint: install  ## style, import contracts, spelling, and whether generated pages are current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
+	$(BIN)/codespell
+	$(BIN)/python -m bedrock_pipeline_tests.docs.generate --check
 
-types: install
+types: install  ## mypy, strict
 	$(BIN)/mypy
 
-test: install  ## every test but the fault suite
+test: install  ## all tests except the fault suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not faults" $(ARGS)
 
 test-faults: install  ## processes killed at every crash point; writes reports/faults.json
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m faults bedrock_pipeline_tests/faults $(ARGS)
 
-bench: install  ## packing and parsing against DuckDB and Polars; writes reports/benchmarks.md
+bench: install  ## packing and parsing compared with DuckDB and Polars; writes reports/benchmarks.md
 	$(BIN)/python benchmarks/files.py $(ARGS)
 
-bench-latency: install  ## from a job's end to its published results, through the daemon
+bench-latency: install  ## time from the end of a job to its published results, through the daemon
 	$(BIN)/python benchmarks/latency.py
 
-bench-scale: install  ## 2,000 chunks, 1,000 jobs in flight: a look at Bedrock and each sensor's tick
+bench-scale: install  ## 2,000 chunks, 1,000 jobs in flight: one poll and each sensor's tick
 	$(BIN)/python benchmarks/scale.py
 
-bench-emulator: install  ## how much the emulator bears
+bench-emulator: install  ## throughput of the emulator
 	$(BIN)/python benchmarks/emulator.py
 
-bench-enqueue: install  ## what a task costs, one by one and many at once
+bench-enqueue: install  ## cost of a task, one at a time and in bulk
 	$(BIN)/python benchmarks/enqueue.py
 
-test-mutants: install  ## each safeguard taken out: a named test must fail
+test-mutants: install  ## each safeguard removed: a named test must fail
 	$(BIN)/python -m bedrock_pipeline_tests.faults.mutants
 
-check: lint types test
+check: lint types test  ## lint, types and tests
 
-clean:
+clean:  ## remove .venv, the embedded stack's data and reports
 	rm -rf $(VENV) .bedrock-pipeline reports

@@ -11,13 +11,13 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.intake import Source
-from bedrock_pipeline.models import AnswerFormat, Family, Question, family_of
+from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest, family_of
+from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.models.structured import AnswerSchema
-from bedrock_pipeline.records.answers import AnswerColumns
 from bedrock_pipeline.records.limits import Limits, default_limits
-from bedrock_pipeline.records.result_columns import RESERVED
+from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.settings import PriceOverride
+from bedrock_pipeline.sources import Source
 
 #: What becomes of fewer records than a job may have (docs/answers.md, "Below the minimum").
 BelowMinimum = Literal["on_demand", "pad", "hold", "fail"]
@@ -105,9 +105,9 @@ class Pipeline(BaseModel):
         quota_group: jobs of one group share the slots; None means this model in this region.
         timeout_hours: hours after which Bedrock gives a job up.
         null_text: what a null becomes in a prompt; None rejects the record.
-        below_minimum: what becomes of a dataset, or of leftovers, with fewer records than a job needs: asked one by
+        below_minimum: what becomes of a dataset, or of retryable records, with fewer records than a job needs: asked one by
             one at the on-demand price, padded with filler records, held for a person, or failed.
-        max_rounds: how often a record is asked at the most; what is unanswered then has a final error.
+        max_record_attempts: how often a record is asked at the most; what is unanswered then has a final error.
         ask_identical_once: whether records with the same request share one answer; turn it off to sample.
         keep_raw_output: whether the results keep the model's whole answer as JSON.
         max_cost_usd: what a dataset may cost; nothing is submitted beyond it until a person approves (`docs/costs.md`).
@@ -140,7 +140,7 @@ class Pipeline(BaseModel):
     quota_group: str | None = None
     timeout_hours: int = Field(default=72, ge=24, le=168)
     below_minimum: BelowMinimum = "on_demand"
-    max_rounds: int = Field(default=3, ge=1, le=20)
+    max_record_attempts: int = Field(default=3, ge=1, le=20)
     ask_identical_once: bool = True
     keep_raw_output: bool = False
     max_cost_usd: Decimal | None = Field(default=None, gt=0)
@@ -177,7 +177,7 @@ class Pipeline(BaseModel):
         if self.prompt is not None and self.model_family.name != "raw":
             images = ("",) if self.images else ()
             self.model_family.check(
-                Question(self.prompt, self.system, images=images, answer=self.answer_format)
+                ModelRequest(self.prompt, self.system, images=images, answer=self.answer_format)
             )
         return self
 

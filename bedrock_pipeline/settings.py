@@ -158,7 +158,7 @@ class Settings(BaseSettings):
     ignore_aws_configuration: bool = Field(
         default=False,
         description="whether boto3 gets nothing but the keys, endpoints and region given here: no profile, no "
-        "configuration file, no variable; the embedded default sets it",
+        "configuration file, no variable; the embedded stack sets it",
     )
     database_dsn: SecretStr = Field(
         default=SecretStr(""),
@@ -177,7 +177,7 @@ class Settings(BaseSettings):
     )
     poll_interval_s: int = Field(default=30, ge=1, description="seconds between two polls of Bedrock")
     lease_s: int = Field(default=60, ge=5, description="seconds within which an intended Create may be sent")
-    settling_s: int = Field(
+    consistency_window_s: int = Field(
         default=1_200,
         ge=0,
         description="seconds after a lease until List is believed: signature life, lag, skew",
@@ -296,13 +296,13 @@ class Settings(BaseSettings):
             ) from None
 
     @property
-    def settling(self) -> timedelta:
+    def consistency_window(self) -> timedelta:
         """How long after a lease List is believed."""
-        return timedelta(seconds=self.settling_s)
+        return timedelta(seconds=self.consistency_window_s)
 
     @property
     def give_up_after(self) -> timedelta:
-        """How long a chunk may be put back again and again."""
+        """How long a chunk may be requeued again and again."""
         return timedelta(hours=self.give_up_h)
 
     @property

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from bedrock_pipeline.aws.clients import s3_client
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger.migrations import migrate
 from bedrock_pipeline.local import Endpoints, environment
 from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import Context, open_context
 
 # Shared machines are slow at times; what is tested is never how long an example takes.
 settings.register_profile(
@@ -90,9 +90,9 @@ _BUCKETS = (f"test-{os.getpid()}-{number}" for number in itertools.count())
 
 
 @pytest.fixture
-def context(
+def deployment(
     stack_endpoints: Endpoints, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Context]:
+) -> Iterator[Deployment]:
     """A deployment of this test's own: an empty, migrated ledger and an empty bucket; the emulator is shared."""
     bucket = next(_BUCKETS)
     for name, value in environment(stack_endpoints).items():
@@ -102,7 +102,7 @@ def context(
     monkeypatch.setenv("BEDROCK_PIPELINE_ON_DEMAND_CALLS_PER_S", "1000")  # nothing here waits for a quota
     here = Settings.resolve()
     s3_client(here).create_bucket(Bucket=bucket)
-    with open_context(here) as opened:
+    with open_deployment(here) as opened:
         yield opened
 
 

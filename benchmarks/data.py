@@ -38,8 +38,8 @@ def write_data(folder: Path, records: int) -> tuple[Path, Path]:
     Returns:
         A parquet file with `id`, `text` and `label`; and a folder with `*.jsonl.out`.
     """
-    chance = random.Random(7)  # noqa: S311  # the same data each time
-    sentences = _sentences(chance)
+    rng = random.Random(7)  # noqa: S311  # the same data each time
+    sentences = _sentences(rng)
     source, outputs = folder / f"input-{records}.parquet", folder / f"output-{records}"
     outputs.mkdir()
     schema = pa.schema([("id", pa.string()), ("text", pa.string()), ("label", pa.int64())])
@@ -48,18 +48,18 @@ def write_data(folder: Path, records: int) -> tuple[Path, Path]:
             numbers = range(start, min(start + _BLOCK, records))
             # In no order, so that the search for doubled ids has something to do.
             ids = [f"row-{number * 7_919 % 1_000_003:07}-{number}" for number in numbers]
-            texts = [" ".join(chance.choices(sentences, k=_PROMPT)) for _ in numbers]
+            texts = [" ".join(rng.choices(sentences, k=_PROMPT)) for _ in numbers]
             writer.write_table(pa.table([ids, texts, list(numbers)], schema=schema))
-            answers = [texts[chance.randrange(len(texts))] for _ in texts]
+            answers = [texts[rng.randrange(len(texts))] for _ in texts]
             with (outputs / f"{start // FILE_RECORDS:05}.jsonl.out").open("ab") as file:
                 file.writelines(map(_line, ids, texts, answers))
     return source, outputs
 
 
-def _sentences(chance: random.Random) -> list[str]:
-    words = ["".join(chance.choices("etaoinshrdlucmfwyp", k=chance.randint(2, 10))) for _ in range(3_000)]
+def _sentences(rng: random.Random) -> list[str]:
+    words = ["".join(rng.choices("etaoinshrdlucmfwyp", k=rng.randint(2, 10))) for _ in range(3_000)]
     weights = [*[30.0] * len(_ODD), *[1.0] * len(words)]
-    return [" ".join(chance.choices([*_ODD, *words], weights, k=_WORDS)) for _ in range(_SENTENCES)]
+    return [" ".join(rng.choices([*_ODD, *words], weights, k=_WORDS)) for _ in range(_SENTENCES)]
 
 
 def _line(record_id: str, prompt: str, answer: str) -> bytes:

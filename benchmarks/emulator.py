@@ -119,7 +119,7 @@ def _lists(emulator: EmulatorProcess) -> float:
 def _write(path: Path, count: int) -> None:
     with path.open("w") as file:
         for number in range(count):
-            text = f"Question {number}: " + "some words of a prompt that is of an ordinary length " * 15
+            text = f"ModelRequest {number}: " + "some words of a prompt that is of an ordinary length " * 15
             body = {
                 "anthropic_version": "bedrock-2023-05-31",
                 "max_tokens": 100,

@@ -57,7 +57,7 @@ def main() -> None:
             rounds = options.rounds if number == 0 else 1
             orders = list(itertools.permutations((OURS, *peers)))
             for turn in range(rounds):
-                for task, given in (("pack", source), ("parse", outputs)):
+                for task, given in (("pack", source), ("collect", outputs)):
                     for who in orders[turn % len(orders)]:
                         time.sleep(options.pause)
                         runs.append(_run(task, who, given, Path(folder) / "out", records))

@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from bedrock_pipeline.cli.services import running
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.emulator.control import Control
-from bedrock_pipeline.stages.context import Context, open_context
 
 DATASETS, RECORDS, PATIENCE_S = 7, 200, 180.0
 PIPELINE = "own_files"
@@ -23,33 +23,33 @@ def main() -> None:
     """Print the figures as one JSON object; seconds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
-        path.write_text("".join(json.dumps({"text": f"question {n}"}) + "\n" for n in range(RECORDS)))
+        path.write_text("".join(json.dumps({"text": f"model_request {n}"}) + "\n" for n in range(RECORDS)))
         home = Path(folder) / "home"
         with (
             running(home, module="bedrock_pipeline.definitions", speed=1000, poll_seconds=1) as services,
-            open_context(services.settings) as context,
+            open_deployment(services.settings) as deployment,
         ):
             control = Control(services.endpoints.bedrock_endpoint_url)
-            waits = [_wait(context, control, path, f"d{number}") for number in range(DATASETS)]
+            waits = [_wait(deployment, control, path, f"d{number}") for number in range(DATASETS)]
     waits.sort()
     told = {"median": statistics.median(waits), "fastest": waits[0], "slowest": waits[-1]}
     rounded = {name: round(seconds, 1) for name, seconds in told.items()}
     print(json.dumps({"cores": os.cpu_count(), "datasets": DATASETS, **rounded}))  # noqa: T201  # the result
 
 
-def _wait(context: Context, control: Control, path: Path, dataset: str) -> float:
+def _wait(deployment: Deployment, control: Control, path: Path, dataset: str) -> float:
     """Seconds between the end of a dataset's only job and its publication."""
     request = {"source": str(path), "prompt": f"{dataset}: {{{{ text }}}}"}
-    context.ledger.datasets.request(PIPELINE, dataset, request, launch=True)
+    deployment.ledger.datasets.request(PIPELINE, dataset, request, launch=True)
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        row = context.ledger.datasets.get(PIPELINE, dataset)
+        row = deployment.ledger.datasets.get(PIPELINE, dataset)
         if row and row.published_at:
             break
         if time.monotonic() > deadline:
             raise TimeoutError(f"{dataset} was not published within {PATIENCE_S:.0f} s")
         time.sleep(0.2)
-    [chunk] = context.ledger.chunks.of_dataset(PIPELINE, dataset, row.version)
+    [chunk] = deployment.ledger.chunks.of_dataset(PIPELINE, dataset, row.version)
     [job] = [job for job in control.jobs() if job["jobArn"] == chunk.job_arn]
     ended = datetime.fromisoformat(job["endTime"])
     return (row.published_at - ended).total_seconds()

@@ -15,19 +15,19 @@ import dagster as dg
 import psutil
 from dagster_aws.s3 import S3Resource
 
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.local import environment
 from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.orchestration import build_definitions
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import Context, open_context
-from bedrock_pipeline.stages.pack import pack_dataset
-from bedrock_pipeline.stages.poll import poll_jobs
-from bedrock_pipeline.stages.snapshot import take_snapshot
-from bedrock_pipeline.stages.submit import submit_chunk
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.submit_chunk import submit_chunk
 
 CHUNKS, IN_FLIGHT, TICKS = 2_000, 1_000, 40
 EMULATOR = ("--speed", "1", "--max-jobs", str(IN_FLIGHT), "--min-records", "1")
@@ -39,15 +39,15 @@ def main() -> None:
         home = Path(folder) / "home"
         with Stack(StackConfig(home, emulator=EMULATOR)) as stack:
             os.environ.update(environment(stack.endpoints))
-            with open_context(Settings.resolve()) as context:
-                context.ledger.migrate()
-                figures = _measure(context, _pipeline(Path(folder)))
+            with open_deployment(Settings.resolve()) as deployment:
+                deployment.ledger.migrate()
+                figures = _measure(deployment, _pipeline(Path(folder)))
     print(json.dumps({"cores": os.cpu_count(), "chunks": CHUNKS, **figures}))  # noqa: T201  # the result
 
 
 def _pipeline(folder: Path) -> Pipeline:
     path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps({"text": f"question {n}"}) + "\n" for n in range(CHUNKS)))
+    path.write_text("".join(json.dumps({"text": f"model_request {n}"}) + "\n" for n in range(CHUNKS)))
     return Pipeline(
         name="scale",
         model_id="anthropic.claude-3-haiku-20240307-v1:0",
@@ -57,24 +57,24 @@ def _pipeline(folder: Path) -> Pipeline:
     )
 
 
-def _measure(context: Context, pipeline: Pipeline) -> dict[str, Any]:
+def _measure(deployment: Deployment, pipeline: Pipeline) -> dict[str, Any]:
     took: dict[str, Any] = {}
     began = time.perf_counter()
-    take_snapshot(context, pipeline, "d")
-    keys = [chunk.chunk_key for chunk in pack_dataset(context, pipeline, "d").chunks]
+    take_snapshot(deployment, pipeline, "d")
+    keys = [chunk.chunk_key for chunk in pack_dataset(deployment, pipeline, "d").chunks]
     took["prepare_s"] = round(time.perf_counter() - began, 1)
     took["ticks_before_s"] = _ticks(pipeline)
     began = time.perf_counter()
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda key: submit_chunk(context, pipeline.name, key), keys[:IN_FLIGHT]))
+        list(pool.map(lambda key: submit_chunk(deployment, pipeline.name, key), keys[:IN_FLIGHT]))
     took["submit_s"] = round(time.perf_counter() - began, 1)
     pages = [0]
-    events = context.jobs._reading.meta.events  # only here are requests counted
+    events = deployment.jobs._reading.meta.events  # only here are requests counted
     events.register(
         "before-send.bedrock.ListModelInvocationJobs", lambda **_: pages.__setitem__(0, pages[0] + 1)
     )
     began = time.perf_counter()
-    report = poll_jobs(context, [pipeline.name])
+    report = poll_jobs(deployment, [pipeline.name])
     took |= {
         "in_flight": report.in_flight,
         "poll_s": round(time.perf_counter() - began, 2),
@@ -101,9 +101,9 @@ def _ticks(pipeline: Pipeline) -> dict[str, float]:
             for _ in range(TICKS):
                 with dg.build_sensor_context(
                     instance=instance, definitions=definitions, resources=resources
-                ) as context:
+                ) as deployment:
                     began = time.perf_counter()
-                    sensor(context)
+                    sensor(deployment)
                     took = round(time.perf_counter() - began, 2)
                     slowest[sensor.name] = max(slowest.get(sensor.name, 0.0), took)
     return slowest

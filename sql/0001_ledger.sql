@@ -17,11 +17,12 @@ CREATE TABLE bedrock_pipeline.quota_groups (
     quota_group text PRIMARY KEY,
     max_jobs    integer NOT NULL CHECK (max_jobs >= 0),
     others      integer NOT NULL DEFAULT 0 CHECK (others >= 0),    -- jobs at once that are not ours, as last seen
-    refusals    integer NOT NULL DEFAULT 0 CHECK (refusals >= 0),  -- in a row; throttling concerns all chunks alike
-    hold_until  timestamptz,
-    hold_reason text,
+    throttles    integer NOT NULL DEFAULT 0 CHECK (throttles >= 0),  -- in a row; throttling concerns all chunks alike
+    backoff_until  timestamptz,
+    backoff_reason text,
+    next_call_at timestamptz,                                      -- of on-demand calls: all processes share one rate
     created_at  timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
-    CHECK ((refusals = 0) = (hold_until IS NULL) AND (refusals = 0) = (hold_reason IS NULL))
+    CHECK ((throttles = 0) = (backoff_until IS NULL) AND (throttles = 0) = (backoff_reason IS NULL))
 );
 
 CREATE TABLE bedrock_pipeline.datasets (
@@ -39,6 +40,17 @@ CREATE TABLE bedrock_pipeline.datasets (
     packed_rejected     bigint,
     packed_at           timestamptz,
     cancel_requested_at timestamptz,
+    max_cost_usd        numeric CHECK (max_cost_usd > 0),
+    -- Records whose request another record (their canonical record) asks already.
+    snapshot_duplicates  bigint NOT NULL DEFAULT 0,
+    packed_duplicates    bigint NOT NULL DEFAULT 0,
+    duplicates_answered  bigint NOT NULL DEFAULT 0,  -- set at publication
+    duplicates_failed    bigint NOT NULL DEFAULT 0,
+    -- A queue's dataset of a day: chunks are added to it, so it is published again when chunks were collected since. They
+    -- are counted rather than compared by time, since what was collected earlier may be committed later.
+    open                boolean NOT NULL DEFAULT false,
+    collections         bigint NOT NULL DEFAULT 0,
+    published_collections bigint NOT NULL DEFAULT 0,
     publication         integer NOT NULL DEFAULT 0,
     published_version   integer,
     results_uri         text,
@@ -53,13 +65,16 @@ CREATE TABLE bedrock_pipeline.datasets (
            AND (publication = 0) = (published_version IS NULL))
 );
 CREATE INDEX datasets_launch ON bedrock_pipeline.datasets (launch_requested_at) WHERE launch_requested_at IS NOT NULL;
+CREATE INDEX datasets_capped ON bedrock_pipeline.datasets (pipeline, dataset) WHERE max_cost_usd IS NOT NULL;
+CREATE INDEX datasets_to_publish_again ON bedrock_pipeline.datasets (pipeline, dataset)
+    WHERE open AND collections > published_collections;
 
 CREATE TABLE bedrock_pipeline.chunks (
     chunk_id            uuid PRIMARY KEY,
     pipeline            text NOT NULL,
     dataset             text NOT NULL,
     dataset_version     integer NOT NULL,
-    round               integer NOT NULL DEFAULT 1 CHECK (round >= 1),
+    attempt               integer NOT NULL DEFAULT 1 CHECK (attempt >= 1),
     sequence            integer NOT NULL CHECK (sequence >= 0),
     chunk_key           text NOT NULL,
     records             bigint NOT NULL CHECK (records > 0),
@@ -70,25 +85,28 @@ CREATE TABLE bedrock_pipeline.chunks (
     model_id            text NOT NULL,
     quota_group         text NOT NULL REFERENCES bedrock_pipeline.quota_groups,
     request             jsonb NOT NULL,
+    -- batch: a job. on-demand: call by call, without job and slot. held: not until an operator decides.
+    -- none: not at all, its records end as final errors.
+    mode                text NOT NULL DEFAULT 'batch' CHECK (mode IN ('batch', 'on-demand', 'waiting', 'none')),
     created_at          timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
 
     status              text NOT NULL DEFAULT 'pending' CHECK (status IN (
-        'pending', 'submitting', 'unclear', 'blocked',
+        'pending', 'submitting', 'in-doubt', 'needs-resolution',
         'queued', 'validating', 'scheduled', 'in-process', 'stopping',
         'partially-completed', 'completed', 'expired', 'stopped', 'failed')),
     status_changed_at   timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
     status_message      text,
     cancel_requested_at timestamptz,
 
-    epoch               bigint NOT NULL DEFAULT 0,
+    fence               bigint NOT NULL DEFAULT 0,
     intent_id           uuid,
     lease_expires_at    timestamptz,
     token               text UNIQUE CHECK (token ~ '^[a-zA-Z0-9]+$' AND length(token) <= 256),
     frozen_request      jsonb,
-    attempts            integer NOT NULL DEFAULT 0,
+    submissions            integer NOT NULL DEFAULT 0,
     next_attempt_at     timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
-    put_back_since      timestamptz,
-    put_back_reason     text,
+    requeued_since      timestamptz,
+    requeue_reason     text,
 
     job_arn             text UNIQUE,
     submitted_at        timestamptz,
@@ -102,37 +120,54 @@ CREATE TABLE bedrock_pipeline.chunks (
     parsed_uri          text,
     answered            bigint,
     final_errors        bigint,
-    leftovers           bigint,
+    retryable           bigint,
     input_tokens        bigint,
     output_tokens       bigint,
     problem             text,
 
+    guessed_input_tokens    bigint CHECK (guessed_input_tokens >= 0),     -- from the text alone
+    guessed_output_tokens   bigint CHECK (guessed_output_tokens >= 0),
+    estimated_input_tokens  bigint CHECK (estimated_input_tokens >= 0),   -- corrected by what was measured
+    estimated_output_tokens bigint CHECK (estimated_output_tokens >= 0),
+    estimated_cost_usd      numeric CHECK (estimated_cost_usd >= 0),      -- null: nobody knows the price
+    cost_usd                numeric CHECK (cost_usd >= 0),
+    on_demand_cost_usd      numeric CHECK (on_demand_cost_usd >= 0),
+
     UNIQUE (pipeline, chunk_key),
-    UNIQUE (pipeline, dataset, dataset_version, round, sequence),
+    UNIQUE (pipeline, dataset, dataset_version, attempt, sequence),
     FOREIGN KEY (pipeline, dataset) REFERENCES bedrock_pipeline.datasets,
 
     CONSTRAINT intent_is_whole CHECK (
-        status NOT IN ('submitting', 'unclear', 'blocked')
+        status NOT IN ('submitting', 'in-doubt', 'needs-resolution')
         OR (intent_id IS NOT NULL AND lease_expires_at IS NOT NULL AND token IS NOT NULL AND frozen_request IS NOT NULL AND job_arn IS NULL)),
     CONSTRAINT pending_has_no_job CHECK (
         status <> 'pending' OR (job_arn IS NULL AND token IS NULL AND frozen_request IS NULL AND intent_id IS NULL AND ended_at IS NULL)),
     CONSTRAINT accepted_has_a_job CHECK (
         status NOT IN ('queued', 'validating', 'scheduled', 'in-process', 'stopping', 'partially-completed', 'completed', 'expired')
-        OR (job_arn IS NOT NULL AND submitted_at IS NOT NULL)),
+        OR (job_arn IS NOT NULL AND submitted_at IS NOT NULL)
+        OR (mode = 'on-demand' AND status = 'completed')),
+    CONSTRAINT only_a_batch_has_a_job CHECK (mode = 'batch' OR (job_arn IS NULL AND token IS NULL)),
+    CONSTRAINT waiting_is_pending CHECK (mode <> 'waiting' OR status IN ('pending', 'stopped')),
+    CONSTRAINT none_is_not_asked CHECK (mode <> 'none' OR status = 'stopped'),
     CONSTRAINT job_was_submitted CHECK ((job_arn IS NULL) = (submitted_at IS NULL)),
     CONSTRAINT ended_is_terminal CHECK (
         (ended_at IS NOT NULL) = (status IN ('partially-completed', 'completed', 'expired', 'stopped', 'failed'))),
     CONSTRAINT collected_after_end CHECK (collected_at IS NULL OR ended_at IS NOT NULL),
     CONSTRAINT collected_is_whole CHECK (
         collected_at IS NULL
-        OR (answered IS NOT NULL AND final_errors IS NOT NULL AND leftovers IS NOT NULL
-            AND answered + final_errors + leftovers = records)),
-    CONSTRAINT put_back_says_why CHECK ((put_back_since IS NULL) = (put_back_reason IS NULL))
+        OR (answered IS NOT NULL AND final_errors IS NOT NULL AND retryable IS NOT NULL
+            AND answered + final_errors + retryable = records)),
+    CONSTRAINT cost_is_collected CHECK (collected_at IS NOT NULL OR (cost_usd IS NULL AND on_demand_cost_usd IS NULL)),
+    CONSTRAINT requeue_has_a_reason CHECK ((requeued_since IS NULL) = (requeue_reason IS NULL))
 );
 -- Every query of a sensor finds its rows through one of these; none scans what is finished.
 CREATE INDEX chunks_due ON bedrock_pipeline.chunks (quota_group, next_attempt_at) WHERE status = 'pending';
 CREATE INDEX chunks_in_flight ON bedrock_pipeline.chunks (quota_group, submitted_at)
     WHERE status <> 'pending' AND ended_at IS NULL;  -- exactly the chunks that hold a slot
+CREATE INDEX chunks_on_demand ON bedrock_pipeline.chunks (next_attempt_at) WHERE mode = 'on-demand' AND status = 'pending';
+CREATE INDEX chunks_unended ON bedrock_pipeline.chunks (quota_group, model_id) WHERE ended_at IS NULL;
+CREATE INDEX chunks_measured ON bedrock_pipeline.chunks (model_id, collected_at)
+    WHERE collected_at IS NOT NULL AND guessed_input_tokens IS NOT NULL;
 CREATE INDEX chunks_to_collect ON bedrock_pipeline.chunks (ended_at) WHERE ended_at IS NOT NULL AND collected_at IS NULL;
 CREATE INDEX chunks_uncollected ON bedrock_pipeline.chunks (pipeline, dataset) WHERE collected_at IS NULL;
 CREATE INDEX datasets_to_publish ON bedrock_pipeline.datasets (pipeline, dataset)
@@ -147,13 +182,13 @@ CREATE TABLE bedrock_pipeline.orphans (
     seen_at      timestamptz NOT NULL DEFAULT bedrock_pipeline.now()
 );
 
--- What the sensors have asked Dagster for. An offer is alive until it expires; a run that works on it prolongs it.
-CREATE TABLE bedrock_pipeline.offers (
+-- What the sensors have asked Dagster for. A run lease is alive until it expires; a run that works on it renews it.
+CREATE TABLE bedrock_pipeline.run_leases (
     kind       text NOT NULL,
     pipeline   text NOT NULL,
     subject    text NOT NULL,
     number     bigint NOT NULL,
-    offered_at timestamptz NOT NULL,
+    acquired_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     PRIMARY KEY (kind, pipeline, subject)
 );
@@ -167,20 +202,22 @@ CREATE TABLE bedrock_pipeline.events (
     chunk_id    uuid NOT NULL,
     status      text NOT NULL,
     previous    text,
-    epoch       bigint NOT NULL,
+    fence       bigint NOT NULL,
     job_arn     text,
     message     text
 );
 CREATE INDEX events_in_commit_order ON bedrock_pipeline.events (transaction, event_id);
+-- A reader of one queue's events reads no others.
+CREATE INDEX events_of_pipeline ON bedrock_pipeline.events (pipeline, transaction, event_id);
 CREATE INDEX events_of_chunk ON bedrock_pipeline.events (chunk_id, event_id);
 
 CREATE FUNCTION bedrock_pipeline.chunk_changed() RETURNS trigger LANGUAGE plpgsql AS
 $$
 BEGIN
-    INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, previous, epoch, job_arn, message)
+    INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, previous, fence, job_arn, message)
     VALUES (NEW.pipeline, NEW.dataset, NEW.chunk_id, NEW.status,
-            CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END, NEW.epoch, NEW.job_arn,
-            coalesce(NEW.put_back_reason, NEW.status_message));
+            CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END, NEW.fence, NEW.job_arn,
+            coalesce(NEW.requeue_reason, NEW.status_message));
     PERFORM pg_notify('bedrock_pipeline', NEW.chunk_id::text);
     RETURN NULL;
 END
@@ -207,3 +244,146 @@ END
 $$;
 CREATE TRIGGER chunk_history BEFORE UPDATE ON bedrock_pipeline.chunks
     FOR EACH ROW EXECUTE FUNCTION bedrock_pipeline.chunk_is_history();
+
+-- Records that a collected chunk left unanswered: open until they were retried into the retry round.
+CREATE TABLE bedrock_pipeline.retryable_records (
+    chunk_id    uuid PRIMARY KEY REFERENCES bedrock_pipeline.chunks ON DELETE CASCADE,
+    records     bigint NOT NULL CHECK (records > 0),
+    waits_for    text CHECK (waits_for IN ('operator', 'minimum')),
+    wait_reason text,
+    retried_at   timestamptz,
+    CONSTRAINT waiting_has_a_reason CHECK ((waits_for IS NULL) = (wait_reason IS NULL)),
+    CONSTRAINT retried_does_not_wait CHECK (retried_at IS NULL OR waits_for IS NULL)
+);
+CREATE INDEX retryable_open ON bedrock_pipeline.retryable_records (chunk_id) WHERE retried_at IS NULL;
+
+-- The chunks of round 1 whose records a later chunk holds.
+CREATE TABLE bedrock_pipeline.chunk_origins (
+    chunk_id  uuid NOT NULL REFERENCES bedrock_pipeline.chunks ON DELETE CASCADE,
+    origin_id uuid NOT NULL REFERENCES bedrock_pipeline.chunks ON DELETE CASCADE,
+    PRIMARY KEY (chunk_id, origin_id)
+);
+CREATE INDEX chunk_origins_by_origin ON bedrock_pipeline.chunk_origins (origin_id, chunk_id);
+
+-- On-demand calls: a row before a call is sent, its answer (a line as in a job's output) afterwards.
+CREATE TABLE bedrock_pipeline.on_demand_calls (
+    chunk_id    uuid NOT NULL REFERENCES bedrock_pipeline.chunks ON DELETE CASCADE,
+    position    integer NOT NULL CHECK (position >= 0),          -- of the record in the chunk's index
+    wave        uuid NOT NULL,                                   -- the calls that were sent together, last
+    times       integer NOT NULL DEFAULT 1 CHECK (times >= 1),   -- above 1: in flight when a process died
+    sent_at     timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
+    answered_at timestamptz,
+    answer      bytea,                                           -- dropped once the chunk is collected
+    PRIMARY KEY (chunk_id, position),
+    CONSTRAINT an_answer_has_a_time CHECK (answer IS NULL OR answered_at IS NOT NULL)
+);
+
+-- A person allowed a version of a dataset to cost more (or less): the last word counts.
+CREATE TABLE bedrock_pipeline.approvals (
+    approval_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pipeline    text NOT NULL,
+    dataset     text NOT NULL,
+    version     integer NOT NULL,
+    up_to_usd   numeric NOT NULL CHECK (up_to_usd > 0),
+    approved_by text NOT NULL CHECK (approved_by <> ''),
+    approved_at timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
+    FOREIGN KEY (pipeline, dataset) REFERENCES bedrock_pipeline.datasets
+);
+CREATE INDEX approvals_of_dataset ON bedrock_pipeline.approvals (pipeline, dataset, version, approval_id);
+
+-- What a chunk takes of its dataset's budget now. From its first intent on it keeps its estimate, also while it is put
+-- back, until its results tell the truth, or until it ends without having been sent. Null: nobody knows.
+CREATE FUNCTION bedrock_pipeline.taken_usd(c bedrock_pipeline.chunks) RETURNS numeric LANGUAGE sql STABLE AS
+$$
+    SELECT CASE
+        WHEN c.ended_at IS NOT NULL AND c.job_arn IS NULL AND coalesce(c.processed_count, 0) = 0 THEN 0
+        WHEN c.collected_at IS NOT NULL THEN coalesce(c.cost_usd, c.estimated_cost_usd)
+        WHEN c.status = 'pending' AND c.fence = 0 THEN 0
+        ELSE c.estimated_cost_usd
+    END
+$$;
+
+-- The datasets that may not cost more than so much: what their current version has spent or has in flight
+-- (`committed_usd`), and what it would come to with all that waits (`wanted_usd`). Null: nobody knows.
+CREATE VIEW bedrock_pipeline.budgets AS
+SELECT d.pipeline, d.dataset, d.version, coalesce(approved.up_to_usd, d.max_cost_usd) AS cap_usd,
+       spent.committed_usd, spent.wanted_usd
+FROM bedrock_pipeline.datasets d
+LEFT JOIN LATERAL (
+    SELECT a.up_to_usd FROM bedrock_pipeline.approvals a
+    WHERE (a.pipeline, a.dataset, a.version) = (d.pipeline, d.dataset, d.version)
+    ORDER BY a.approval_id DESC LIMIT 1) approved ON true
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN count(*) = count(taken) THEN coalesce(sum(taken), 0) END AS committed_usd,
+           CASE WHEN count(*) = count(wanted) THEN coalesce(sum(wanted), 0) END AS wanted_usd
+    FROM (SELECT bedrock_pipeline.taken_usd(c) AS taken,
+                 CASE WHEN c.status = 'pending' THEN c.estimated_cost_usd ELSE bedrock_pipeline.taken_usd(c) END AS wanted
+          FROM bedrock_pipeline.chunks c
+          WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)) each) spent
+WHERE d.max_cost_usd IS NOT NULL;
+
+-- The queue: tasks wait here as rows until a flush packs them into a chunk; then they are deleted, since the chunk
+-- holds them. Nothing is counted in a row of its own: a counter that every enqueue updates is a lock that all of
+-- them wait for, and its dead versions make it slower the longer a transaction elsewhere lasts.
+
+CREATE TABLE bedrock_pipeline.queues (
+    queue      text PRIMARY KEY CHECK (queue ~ '^[a-z][a-z0-9_]{0,39}$'),  -- also the name of its pipeline
+    job_type   text NOT NULL,
+    model_id   text NOT NULL,
+    settings   jsonb NOT NULL,                                            -- of BedrockQueueConfig; holds no secret
+    created_at timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
+    updated_at timestamptz NOT NULL DEFAULT bedrock_pipeline.now()
+);
+
+CREATE TABLE bedrock_pipeline.tasks (
+    task_id     bigint GENERATED BY DEFAULT AS IDENTITY,
+    queue       text NOT NULL,  -- no foreign key: it would lock the queue's row at every enqueue
+    record_id   text NOT NULL,
+    line        bytea NOT NULL,                                           -- as it goes into the job's input
+    bytes       integer NOT NULL GENERATED ALWAYS AS (octet_length(line)) STORED,
+    enqueued_at timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
+    -- The order of the queue; with it a flush's threshold is tested without reading the tasks.
+    CONSTRAINT tasks_in_order PRIMARY KEY (queue, task_id) INCLUDE (bytes, enqueued_at),
+    CONSTRAINT tasks_waiting_once UNIQUE (queue, record_id)
+);
+-- Lines are text that compresses in S3 and not here: what is deleted within the hour is not worth the time.
+ALTER TABLE bedrock_pipeline.tasks ALTER COLUMN line SET STORAGE EXTERNAL;
+-- A queue is emptied again and again: look often, so that what was deleted makes room.
+ALTER TABLE bedrock_pipeline.tasks SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
+
+-- The jobs that flushes made: until when each is waited for, and how it ended for whoever enqueued its tasks.
+CREATE TABLE bedrock_pipeline.queue_jobs (
+    chunk_id  uuid PRIMARY KEY REFERENCES bedrock_pipeline.chunks,
+    queue     text NOT NULL REFERENCES bedrock_pipeline.queues,
+    made_at   timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
+    -- Over all rounds, once every record is final.
+    final_at      timestamptz,
+    answered      bigint,
+    failed        bigint,
+    input_tokens  bigint,
+    output_tokens bigint,
+    CONSTRAINT final_is_counted CHECK (final_at IS NULL OR (answered IS NOT NULL AND failed IS NOT NULL))
+);
+CREATE INDEX queue_jobs_open ON bedrock_pipeline.queue_jobs (queue, made_at) WHERE final_at IS NULL;
+CREATE INDEX queue_jobs_made ON bedrock_pipeline.queue_jobs (queue, made_at DESC);
+
+CREATE FUNCTION bedrock_pipeline.chunk_was_collected() RETURNS trigger LANGUAGE plpgsql AS
+$$
+BEGIN
+    UPDATE bedrock_pipeline.datasets SET collections = collections + 1
+    WHERE pipeline = NEW.pipeline AND dataset = NEW.dataset AND open;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER chunk_collected AFTER UPDATE ON bedrock_pipeline.chunks
+    FOR EACH ROW WHEN (OLD.collected_at IS NULL AND NEW.collected_at IS NOT NULL)
+    EXECUTE FUNCTION bedrock_pipeline.chunk_was_collected();
+
+-- Token buckets that several processes share, as the generic cell rate algorithm counts them: a bucket is known by the
+-- time at which it will be full again, which each token taken moves by the time in which one is filled in.
+CREATE TABLE bedrock_pipeline.token_buckets (
+    name     text PRIMARY KEY,
+    capacity integer NOT NULL CHECK (capacity >= 1),
+    spacing  interval NOT NULL CHECK (spacing > interval '0'),
+    full_at  timestamptz NOT NULL
+);

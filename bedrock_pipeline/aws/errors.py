@@ -1,6 +1,6 @@
 """What an error of AWS means for what we asked.
 
-What belongs here: the sorting of errors into *no* (it did not happen), *unclear* (it may have happened) and
+What belongs here: the sorting of errors into *no* (it did not happen), *in doubt* (it may have happened) and
 *broken* (nothing was sent). What is done about it stands in `stages`.
 """
 
@@ -11,7 +11,7 @@ from botocore import exceptions as botocore_errors
 
 from bedrock_pipeline.errors import BedrockPipelineError
 
-Meaning = Literal["throttled", "refused", "unclear", "broken"]
+Meaning = Literal["throttled", "refused", "in-doubt", "broken"]
 
 #: A definite no that time cures (service model: ThrottlingException, ServiceQuotaExceededException).
 _THROTTLED: Final = frozenset(
@@ -57,11 +57,11 @@ class AwsError(BedrockPipelineError):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Classification:
     """What an error means.
 
     Attributes:
-        meaning: throttled (a no that time cures), refused (a no that a person must cure), unclear (it may have
+        meaning: throttled (a no that time cures), refused (a no that a person must cure), in doubt (it may have
             happened), broken (nothing was sent).
         code: AWS's error code, or the exception's name.
         message: AWS's message.
@@ -75,23 +75,23 @@ class Verdict:
         return f"{self.code}: {self.message}"
 
 
-def classify(error: Exception) -> Verdict:
-    """Sort an exception that a boto3 call raised. What is not known is unclear."""
+def classify(error: Exception) -> Classification:
+    """Sort an exception that a boto3 call raised. What is not known is in doubt."""
     if isinstance(error, botocore_errors.ClientError):
         code = error.response.get("Error", {}).get("Code", "Unknown")
         message = error.response.get("Error", {}).get("Message", "")
-        return Verdict(_meaning_of(code), code, message)
+        return Classification(_meaning_of(code), code, message)
     if isinstance(error, LeaseOverError):
-        return Verdict("throttled", "LeaseOver", error.what)
+        return Classification("throttled", "LeaseOver", error.what)
     if isinstance(error, _BROKEN):
-        return Verdict("broken", type(error).__name__, str(error))
-    return Verdict("unclear", type(error).__name__, "the answer did not arrive")
+        return Classification("broken", type(error).__name__, str(error))
+    return Classification("in-doubt", type(error).__name__, "the answer did not arrive")
 
 
 def _meaning_of(code: str) -> Meaning:
     if code in _THROTTLED:
         return "throttled"
-    return "refused" if code in _REFUSED else "unclear"
+    return "refused" if code in _REFUSED else "in-doubt"
 
 
 class LeaseOverError(BedrockPipelineError):

@@ -142,9 +142,9 @@ class BedrockJobs:
         try:
             return _summary(self._reading.get_model_invocation_job(jobIdentifier=job_arn))
         except (ClientError, BotoCoreError) as error:
-            verdict = classify(error)
-            kind = JobMissingError if verdict.code == "ResourceNotFoundException" else AwsError
-            raise kind(f"Could not look at job {job_arn}: {verdict}.") from error
+            classification = classify(error)
+            kind = JobMissingError if classification.code == "ResourceNotFoundException" else AwsError
+            raise kind(f"Could not look at job {job_arn}: {classification}.") from error
 
     def stop(self, job_arn: str) -> None:
         """Ask Bedrock to stop a job; one that has ended is no error.
@@ -155,10 +155,10 @@ class BedrockJobs:
         try:
             self._reading.stop_model_invocation_job(jobIdentifier=job_arn)
         except (ClientError, BotoCoreError) as error:
-            verdict = classify(error)
-            if verdict.code == "ConflictException" or "State was" in verdict.message:
+            classification = classify(error)
+            if classification.code == "ConflictException" or "State was" in classification.message:
                 return
-            raise AwsError(f"Could not stop job {job_arn}: {verdict}.") from error
+            raise AwsError(f"Could not stop job {job_arn}: {classification}.") from error
 
 
 def _not_listed(error: Exception) -> AwsError:

@@ -246,11 +246,11 @@ def _met(error: Boto3Error) -> Exception:
 
 
 def _failure(action: str, uri: str, error: Exception) -> AwsError:
-    verdict = classify(error)
-    if verdict.code in {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}:
+    classification = classify(error)
+    if classification.code in {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}:
         return ObjectMissingError(
-            f"Could not {action} {uri}: {verdict.code}.", "Check the bucket and the key."
+            f"Could not {action} {uri}: {classification.code}.", "Check the bucket and the key."
         )
     return AwsError(
-        f"Could not {action} {uri}: {verdict}.", "Check the bucket, the region and the permissions."
+        f"Could not {action} {uri}: {classification}.", "Check the bucket, the region and the permissions."
     )

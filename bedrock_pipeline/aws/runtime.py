@@ -1,6 +1,6 @@
 """Bedrock's on-demand inference.
 
-What belongs here: one call and one answer. Which calls are made, and what follows, stands in `stages/on_demand.py`.
+What belongs here: one call and one answer. Which calls are made, and what follows, stands in `submit/invoke_on_demand.py`.
 """
 
 import base64
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bedrock_pipeline.aws.errors import Verdict, classify
+from bedrock_pipeline.aws.errors import Classification, classify
 from bedrock_pipeline.errors import BedrockPipelineError
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ class CallFailedError(BedrockPipelineError):
     """A call has no answer.
 
     Attributes:
-        verdict: what the error means.
+        classification: what the error means.
         status: HTTP status of the answer; None where none arrived.
     """
 
-    def __init__(self, verdict: Verdict, status: int | None) -> None:
-        super().__init__(f"The model did not answer: {verdict}.", "")
-        self.verdict = verdict
+    def __init__(self, classification: Classification, status: int | None) -> None:
+        super().__init__(f"The model did not answer: {classification}.", "")
+        self.classification = classification
         self.status = status
 
 

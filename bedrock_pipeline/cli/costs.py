@@ -14,16 +14,15 @@ import click
 
 from bedrock_pipeline.cli.datasets import dataset_request
 from bedrock_pipeline.cli.output import print_json
+from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.intake import open_location
 from bedrock_pipeline.ledger.rows import usd
-from bedrock_pipeline.ledger.spending import Measured
-from bedrock_pipeline.models.prices import price_of
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.estimate_dataset import estimate_dataset, estimate_source
+from bedrock_pipeline.pricing.estimates import Estimate, Estimator, Measured, overrides
+from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import open_context
-from bedrock_pipeline.stages.costs import Estimate, Estimator, overrides
-from bedrock_pipeline.stages.estimate import estimate_dataset, estimate_source
+from bedrock_pipeline.sources import open_location
 
 
 class UnknownPipelineError(BedrockPipelineError):
@@ -84,20 +83,20 @@ def estimate(
 )
 def approve(pipeline: str, dataset: str, up_to: float) -> None:
     """Let a dataset that waits at its max_cost_usd cost more."""
-    with open_context(Settings.resolve()) as context:
-        budget = context.ledger.spending.approve(pipeline, dataset, Decimal(str(up_to)), getpass.getuser())
+    with open_deployment(Settings.resolve()) as deployment:
+        budget = deployment.ledger.spending.approve(pipeline, dataset, Decimal(str(up_to)), getpass.getuser())
     spent = "" if budget.committed_usd is None else f"; {usd(budget.committed_usd)} is spent or in flight"
     click.echo(f"{dataset} of {pipeline} may cost {usd(budget.cap_usd)}{spent}")
 
 
 def _of_dataset(pipeline: Pipeline, dataset: str, given: dict[str, Any]) -> Estimate:
-    with open_context(Settings.resolve()) as context:
-        row = context.ledger.datasets.get(pipeline.name, dataset)
+    with open_deployment(Settings.resolve()) as deployment:
+        row = deployment.ledger.datasets.get(pipeline.name, dataset)
         effective = pipeline.for_dataset({**(row.request if row else {}), **given})
         if "parameters" in given:
             parameters = {**pipeline.parameters, **given["parameters"]}
             effective = effective.model_copy(update={"parameters": parameters})
-        return estimate_dataset(context, effective, dataset, datetime.now(UTC), anew=bool(given))
+        return estimate_dataset(deployment, effective, dataset, datetime.now(UTC), anew=bool(given))
 
 
 def _of_file(given: dict[str, Any]) -> Estimate:

@@ -23,14 +23,14 @@ from rich.table import Table
 from bedrock_pipeline.aws.filesystem import arrow_filesystem
 from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.cli.queue import as_row, batches_of, is_job, job_of, jobs_of, table_of_jobs
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow
 from bedrock_pipeline.models.structured import AnswerSchema
+from bedrock_pipeline.prepare.snapshot.rejected_files import rejected_uris
 from bedrock_pipeline.queue import JobResult
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import Context, open_context
-from bedrock_pipeline.stages.rejected import rejected_uris
 
 SCHEMA_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -110,8 +110,8 @@ def launch(
     """Ask for a dataset; the daemon's sensors do the rest."""
     check_dataset_key(dataset)
     request = dataset_request(source, prompt, record_id, model, carry, images, schema, max_cost_usd)
-    with open_context(Settings.resolve()) as context:
-        context.ledger.datasets.request(pipeline, dataset, request, launch=True, new_version=new_version)
+    with open_deployment(Settings.resolve()) as deployment:
+        deployment.ledger.datasets.request(pipeline, dataset, request, launch=True, new_version=new_version)
     click.echo(f"asked for {dataset} of {pipeline}; see: bedrock-pipeline status {pipeline} {dataset}")
 
 
@@ -125,27 +125,27 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool
 
     Given a job's id alone, or a queue's name, it shows that job, or the queue's.
     """
-    with open_context(Settings.resolve()) as context:
-        jobs = _jobs(context, pipeline) if pipeline and dataset is None else None
+    with open_deployment(Settings.resolve()) as deployment:
+        jobs = _jobs(deployment, pipeline) if pipeline and dataset is None else None
         if as_json:
             print_json(
-                [as_row(job) for job in jobs] if jobs is not None else _rows(context, pipeline, dataset)
+                [as_row(job) for job in jobs] if jobs is not None else _rows(deployment, pipeline, dataset)
             )
         elif watch:
             with Live(console=console, refresh_per_second=4) as live:
                 while True:
-                    live.update(_shown(context, pipeline, dataset))
+                    live.update(_shown(deployment, pipeline, dataset))
                     time.sleep(2)
         else:
-            console.print(_shown(context, pipeline, dataset))
+            console.print(_shown(deployment, pipeline, dataset))
             if pipeline and dataset:
-                _tell_rejected(context.ledger.datasets.get(pipeline, dataset))
-            for hold in context.ledger.jobs.holds():
+                _tell_rejected(deployment.ledger.datasets.get(pipeline, dataset))
+            for hold in deployment.ledger.jobs.backoffs():
                 console.print(
-                    f"{hold['quota_group']} waits until {hold['hold_until']:%H:%M:%S %Z}: {hold['hold_reason']}",
+                    f"{hold['quota_group']} waits until {hold['backoff_until']:%H:%M:%S %Z}: {hold['backoff_reason']}",
                     soft_wrap=True,
                 )
-            for orphan in context.ledger.interventions.orphans():
+            for orphan in deployment.ledger.interventions.orphans():
                 console.print(
                     f"Job {orphan['job_arn']} ({orphan['status']}) carries our name and belongs to no chunk.",
                     soft_wrap=True,
@@ -160,11 +160,11 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool
 def results(pipeline: str, dataset: str | None, out: Path | None, as_json: bool) -> None:
     """Tell where a dataset's results are, or write them into a file; given a job's id alone, that job's."""
     settings = Settings.resolve()
-    with open_context(settings) as context:
+    with open_deployment(settings) as deployment:
         if dataset is None:
-            _job_results(context, pipeline, out, as_json=as_json)
+            _job_results(deployment, pipeline, out, as_json=as_json)
             return
-        row = context.ledger.datasets.get(pipeline, dataset)
+        row = deployment.ledger.datasets.get(pipeline, dataset)
     if row is None or row.results_uri is None:
         raise NotPublishedError(
             f"Dataset {dataset!r} of {pipeline!r} is not published yet.", "See `bedrock-pipeline status`."
@@ -191,10 +191,10 @@ def _tell_rejected(row: DatasetRow | None) -> None:
         )
 
 
-def _job_results(context: Context, job_id: str, out: Path | None, *, as_json: bool) -> None:
+def _job_results(deployment: Deployment, job_id: str, out: Path | None, *, as_json: bool) -> None:
     if out is None:
         raise click.UsageError("Where to? Give --out FILE.parquet or FILE.jsonl.")
-    schema, batches = batches_of(job_of(context, job_id))
+    schema, batches = batches_of(job_of(deployment, job_id))
     _tell_written(_write(schema, batches, out), out, as_json=as_json)
 
 
@@ -202,24 +202,24 @@ def _tell_written(rows: int, out: Path, *, as_json: bool) -> None:
     print_json({"rows": rows, "file": str(out)}) if as_json else click.echo(f"{rows} rows in {out}")
 
 
-def _jobs(context: Context, name: str) -> list[JobResult] | None:
+def _jobs(deployment: Deployment, name: str) -> list[JobResult] | None:
     """A job, or the jobs of a queue; None where the name is neither's."""
-    return [job_of(context, name)] if is_job(name) else jobs_of(context, name)
+    return [job_of(deployment, name)] if is_job(name) else jobs_of(deployment, name)
 
 
-def _shown(context: Context, pipeline: str | None, dataset: str | None) -> Table:
-    jobs = _jobs(context, pipeline) if pipeline and dataset is None else None
-    return table_of_jobs(jobs) if jobs is not None else _table(_rows(context, pipeline, dataset))
+def _shown(deployment: Deployment, pipeline: str | None, dataset: str | None) -> Table:
+    jobs = _jobs(deployment, pipeline) if pipeline and dataset is None else None
+    return table_of_jobs(jobs) if jobs is not None else _table(_rows(deployment, pipeline, dataset))
 
 
-def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[dict[str, Any]]:
-    ledger = context.ledger
+def _rows(deployment: Deployment, pipeline: str | None, dataset: str | None) -> list[dict[str, Any]]:
+    ledger = deployment.ledger
     if pipeline and dataset:
         row = ledger.datasets.ensure(pipeline, dataset) if ledger.datasets.get(pipeline, dataset) else None
         chunks = ledger.chunks.of_dataset(pipeline, dataset, row.version) if row else []
-        holds = {hold["quota_group"]: hold for hold in ledger.jobs.holds()}
-        open_leftovers = ledger.rounds.open_of(pipeline, dataset, row.version) if row else []
-        held = {one.chunk.chunk_id: one.held_reason for one in open_leftovers}
+        backoffs = {hold["quota_group"]: hold for hold in ledger.jobs.backoffs()}
+        open_retryable = ledger.retry_rounds.open_of(pipeline, dataset, row.version) if row else []
+        held = {one.chunk.chunk_id: one.wait_reason for one in open_retryable}
         over = {budget.dataset: budget.reason for budget in ledger.spending.exhausted([pipeline])}
         return [
             {
@@ -230,20 +230,20 @@ def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[d
                 "processed": min(chunk.processed_count or 0, chunk.records),
                 "answered": chunk.answered,
                 "job": chunk.job_arn,
-                "left_over": chunk.leftovers,
+                "retryable": chunk.retryable,
                 "cost_usd": _usd(chunk.cost_usd),
                 **_wait(
-                    chunk, holds.get(chunk.quota_group), over.get(chunk.dataset), held.get(chunk.chunk_id)
+                    chunk, backoffs.get(chunk.quota_group), over.get(chunk.dataset), held.get(chunk.chunk_id)
                 ),
             }
             for chunk in chunks
         ]
-    found, put_back = [], ledger.chunks.put_back()
+    found, requeue = [], ledger.chunks.requeued()
     exhausted = ledger.spending.exhausted([pipeline] if pipeline else None)
     over_cap = {(budget.pipeline, budget.dataset): budget.reason for budget in exhausted}
     for one in ledger.datasets.recent([pipeline] if pipeline else None):
         progress = ledger.datasets.progress(one.pipeline, one.dataset)
-        waits = put_back.get((one.pipeline, one.dataset), {})
+        waits = requeue.get((one.pipeline, one.dataset), {})
         found.append(
             {
                 "pipeline": one.pipeline,
@@ -253,7 +253,7 @@ def _rows(context: Context, pipeline: str | None, dataset: str | None) -> list[d
                 "answered": progress.answered,
                 "failed": progress.final_errors,
                 "rejected": one.rejected,
-                "leftovers": progress.leftovers,
+                "retryable": progress.retryable,
                 "chunks": ", ".join(f"{count} {name}" for name, count in sorted(progress.by_status.items())),
                 "cost_usd": _usd(progress.cost_usd),
                 "results": one.results_uri,
@@ -274,10 +274,10 @@ def _wait(
     chunk: ChunkRow, hold: dict[str, Any] | None, over_cap: str | None, held: str | None
 ) -> dict[str, Any]:
     """Why a chunk is where it is; and until when, where that is known."""
-    if chunk.put_back_since:
-        return {"why": chunk.put_back_reason, "until": chunk.next_attempt_at}
+    if chunk.requeued_since:
+        return {"why": chunk.requeue_reason, "until": chunk.next_attempt_at}
     if chunk.status == "pending" and chunk.mode == "batch" and hold:
-        return {"why": hold["hold_reason"], "until": hold["hold_until"]}
+        return {"why": hold["backoff_reason"], "until": hold["backoff_until"]}
     if chunk.status == "pending" and chunk.mode in ("batch", "on-demand") and over_cap:
         return {"why": over_cap, "until": None}
     return {"why": chunk.problem or held or chunk.status_message, "until": None}

@@ -21,14 +21,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bedrock_pipeline.cli.datasets import SCHEMA_FILE, dataset_request
 from bedrock_pipeline.cli.output import console, print_json
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.intake import open_location
 from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow
 from bedrock_pipeline.local import default_home, file_uri
+from bedrock_pipeline.prepare.requests.prompt_template import Template
+from bedrock_pipeline.prepare.snapshot.rejected_files import rejected_uris
 from bedrock_pipeline.records.keys import check_dataset_key
-from bedrock_pipeline.records.template import Template
-from bedrock_pipeline.stages.context import Context, open_context
-from bedrock_pipeline.stages.rejected import rejected_uris
+from bedrock_pipeline.sources import open_location
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pa_dataset
@@ -83,9 +83,9 @@ def demo(
         home, module="bedrock_pipeline.definitions", speed=speed, poll_seconds=_POLL_SECONDS, ui_port=port
     ) as services:
         console.print(f"Dagster's UI: {services.url}")
-        with open_context(services.settings) as context:
-            _launch(context, pipeline, key, request)
-            row = _follow(context, pipeline, key)
+        with open_deployment(services.settings) as deployment:
+            _launch(deployment, pipeline, key, request)
+            row = _follow(deployment, pipeline, key)
         assert row.results_uri is not None  # it was published
         uri = file_uri(services.endpoints, row.results_uri)
         summary = _summary(key, uri, [file_uri(services.endpoints, one) for one in rejected_uris(row)])
@@ -132,16 +132,16 @@ def _key(source: str | None, request: dict[str, Any]) -> str:
     return f"{stem}-{digest}"
 
 
-def _launch(context: Context, pipeline: str, key: str, request: dict[str, Any]) -> None:
-    row = context.ledger.datasets.get(pipeline, key)
+def _launch(deployment: Deployment, pipeline: str, key: str, request: dict[str, Any]) -> None:
+    row = deployment.ledger.datasets.get(pipeline, key)
     if row is None or row.packed_hash is None:
-        context.ledger.datasets.request(pipeline, key, request, launch=True)
+        deployment.ledger.datasets.request(pipeline, key, request, launch=True)
         console.print(f"Asked for dataset {key} of pipeline {pipeline}.")
     else:
         console.print(f"Dataset {key} of pipeline {pipeline} is known: it is finished, not started anew.")
 
 
-def _follow(context: Context, pipeline: str, key: str) -> DatasetRow:
+def _follow(deployment: Deployment, pipeline: str, key: str) -> DatasetRow:
     """Show the progress until the dataset is published.
 
     Raises:
@@ -152,8 +152,8 @@ def _follow(context: Context, pipeline: str, key: str) -> DatasetRow:
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("records", total=None)
         while True:
-            row = context.ledger.datasets.ensure(pipeline, key)
-            progress = context.ledger.datasets.progress(pipeline, key)
+            row = deployment.ledger.datasets.ensure(pipeline, key)
+            progress = deployment.ledger.datasets.progress(pipeline, key)
             chunks = ", ".join(f"{count} {status}" for status, count in sorted(progress.by_status.items()))
             bar.update(
                 task,

@@ -17,20 +17,20 @@ from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.cli.measure import Measured
 from bedrock_pipeline.cli.output import console, print_json
-from bedrock_pipeline.intake import open_location
+from bedrock_pipeline.collect.retry_policy import MISSING
+from bedrock_pipeline.collect.tally import ChunkMetadata
+from bedrock_pipeline.files.folders import place
+from bedrock_pipeline.files.pack_files import pack_files
+from bedrock_pipeline.files.parse_files import parse_files
 from bedrock_pipeline.kernel import library
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.models.prices import price_of
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.records.accounting import ChunkFacts
-from bedrock_pipeline.records.leftovers import MISSING
+from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan
+from bedrock_pipeline.prepare.take_snapshot import request_template
+from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.records.limits import default_limits
-from bedrock_pipeline.records.snapshot import SnapshotPlan
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.folders import place
-from bedrock_pipeline.stages.pack_files import pack_files
-from bedrock_pipeline.stages.parse_files import parse_files
-from bedrock_pipeline.stages.snapshot import request_template
+from bedrock_pipeline.sources import open_location
 
 
 @click.command()
@@ -111,31 +111,31 @@ def parse(
     files: tuple[str, ...], model: str, index: str | None, keep_raw: bool, out: str, as_json: bool
 ) -> None:
     """Read the output files of batch jobs into a parquet file."""
-    facts = ChunkFacts(
+    metadata = ChunkMetadata(
         family=family_of(model),
         model_id=model,
         chunk_key="",
         job_arn=None,
-        round=1,
+        attempt=1,
         no_answer=(MISSING, "no line for this record"),
         keep_raw=keep_raw,
         price=price_of(model, datetime.now(UTC)),
     )
     objects = objects_here()
     with Measured() as measured, _progress("parsed") as progress:
-        accounting = parse_files(files, facts, out, objects, index=index, progress=progress)
+        tally = parse_files(files, metadata, out, objects, index=index, progress=progress)
     _tell(
         as_json,
         measured,
-        f"{accounting.answered} answers and {accounting.final_errors} errors in {out}; {accounting.malformed} lines not readable",
-        records=accounting.records,
+        f"{tally.answered} answers and {tally.final_errors} errors in {out}; {tally.malformed} lines not readable",
+        records=tally.records,
         bytes=progress.bytes,
-        answered=accounting.answered,
-        failed=accounting.final_errors,
-        unreadable_lines=accounting.malformed,
-        unknown_records=accounting.unknown,
-        input_tokens=accounting.input_tokens,
-        output_tokens=accounting.output_tokens,
+        answered=tally.answered,
+        failed=tally.final_errors,
+        unreadable_lines=tally.malformed,
+        unknown_records=tally.unknown,
+        input_tokens=tally.input_tokens,
+        output_tokens=tally.output_tokens,
     )
 
 
@@ -187,10 +187,10 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
-def _tell(as_json: bool, measured: Measured, sentence: str, **facts: Any) -> None:
+def _tell(as_json: bool, measured: Measured, sentence: str, **metadata: Any) -> None:
     figures = {"seconds": round(measured.seconds, 3), "peak_bytes": measured.peak_bytes}
     if as_json:
-        print_json({**facts, **figures})
+        print_json({**metadata, **figures})
     else:
         click.echo(f"{sentence} ({measured.seconds:.1f} s, {measured.peak_bytes / 1e6:.0f} MB of memory)")
         if library() is None:

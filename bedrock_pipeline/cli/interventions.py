@@ -10,11 +10,11 @@ import click
 
 from bedrock_pipeline.cli.output import print_json
 from bedrock_pipeline.cli.queue import job_of
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import Context, open_context
-from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
+from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
 
 
 class NotAdoptedError(BedrockPipelineError):
@@ -28,13 +28,13 @@ class NotAdoptedError(BedrockPipelineError):
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool) -> None:
     """Give up what is not answered yet; what is answered is kept. Given a job's id alone, that job."""
-    with open_context(Settings.resolve()) as context:
+    with open_deployment(Settings.resolve()) as deployment:
         if dataset is None:
-            pipeline, dataset, chunk = _place(context, pipeline)
-        concerned = context.ledger.interventions.cancel(pipeline, dataset, chunk)
+            pipeline, dataset, chunk = _place(deployment, pipeline)
+        concerned = deployment.ledger.interventions.cancel(pipeline, dataset, chunk)
         for one in concerned:
             if one.job_arn and one.status != "stopping":
-                context.jobs.stop(one.job_arn)
+                deployment.jobs.stop(one.job_arn)
     states = Counter(one.status for one in concerned)
     told = ", ".join(f"{count} {status}" for status, count in sorted(states.items()))
     if as_json:
@@ -43,9 +43,9 @@ def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool)
         click.echo(f"cancelled: {told}" if told else "nothing to cancel")
 
 
-def _place(context: Context, job_id: str) -> tuple[str, str, str]:
+def _place(deployment: Deployment, job_id: str) -> tuple[str, str, str]:
     """Pipeline, dataset and chunk key of a job."""
-    job = job_of(context, job_id)
+    job = job_of(deployment, job_id)
     return job.queue, job.dataset, job.chunk_key
 
 
@@ -61,24 +61,24 @@ def _place(context: Context, job_id: str) -> tuple[str, str, str]:
 def retry(pipeline: str, dataset: str | None, below_minimum: str | None, as_json: bool) -> None:
     """Go on with what waits for a person. Given a job's id alone, with that job, where Bedrock refused it.
 
-    Chunks that Bedrock refused are submitted again; leftovers of jobs that somebody stopped are asked again; records
+    Chunks that Bedrock refused are submitted again; retryable records of jobs that somebody stopped are asked again; records
     that are held since they are too few are decided about anew.
     """
-    with open_context(Settings.resolve()) as context:
+    with open_deployment(Settings.resolve()) as deployment:
         if dataset is None:
-            refused, leftovers, packed_anew = (
-                context.ledger.interventions.retry_refused(*_place(context, pipeline)),
+            refused, retryable, packed_anew = (
+                deployment.ledger.interventions.retry_rejected(*_place(deployment, pipeline)),
                 0,
                 False,
             )
         else:
-            refused = context.ledger.interventions.retry_refused(pipeline, dataset)
-            leftovers, packed_anew = context.ledger.interventions.release(pipeline, dataset, below_minimum)
+            refused = deployment.ledger.interventions.retry_rejected(pipeline, dataset)
+            retryable, packed_anew = deployment.ledger.interventions.release(pipeline, dataset, below_minimum)
     if as_json:
-        print_json({"refused": refused, "leftovers": leftovers, "packed_anew": packed_anew})
+        print_json({"refused": refused, "retryable": retryable, "packed_anew": packed_anew})
         return
     click.echo(f"{refused} chunks will be submitted again")
-    click.echo(f"{leftovers} leftovers will be asked again")
+    click.echo(f"{retryable} retryable will be asked again")
     if packed_anew:
         click.echo("the dataset, which was held, will be packed anew")
 
@@ -88,8 +88,11 @@ def retry(pipeline: str, dataset: str | None, below_minimum: str | None, as_json
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def reconcile(pipelines: tuple[str, ...], as_json: bool) -> None:
     """Make ledger and Bedrock agree: settle lost answers, adopt jobs that the ledger forgot, report the others."""
-    with open_context(Settings.resolve()) as context:
-        reports = [reconcile_unclear(context, list(pipelines)), sweep_account(context, list(pipelines))]
+    with open_deployment(Settings.resolve()) as deployment:
+        reports = [
+            reconcile_in_doubt(deployment, list(pipelines)),
+            sweep_account(deployment, list(pipelines)),
+        ]
     if as_json:
         print_json(
             {name: [key for one in reports for key in getattr(one, name)] for name in reports[0].__slots__}
@@ -104,16 +107,16 @@ def reconcile(pipelines: tuple[str, ...], as_json: bool) -> None:
 @click.option("--job", "job_arn", help="ARN of the job that is the chunk's.")
 @click.option("--no-job", is_flag=True, help="You have made sure that no job exists: submit it anew.")
 def resolve(pipeline: str, chunk: str, job_arn: str | None, no_job: bool) -> None:
-    """Say what happened to a chunk that is blocked."""
+    """Say what happened to a chunk that is in need of resolution."""
     if bool(job_arn) == no_job:
         raise click.UsageError("Give either --job ARN or --no-job.")
-    with open_context(Settings.resolve()) as context:
-        row = context.ledger.chunks.by_key(pipeline, chunk)
+    with open_deployment(Settings.resolve()) as deployment:
+        row = deployment.ledger.chunks.by_key(pipeline, chunk)
         if job_arn is None:
-            context.ledger.interventions.resolve_without_job(row.chunk_id)
+            deployment.ledger.interventions.resolve_without_job(row.chunk_id)
         else:
-            job = context.jobs.get(job_arn)
-            if not context.ledger.interventions.adopt(row.chunk_id, job.arn):
+            job = deployment.jobs.get(job_arn)
+            if not deployment.ledger.interventions.adopt(row.chunk_id, job.arn):
                 raise NotAdoptedError(
                     f"Chunk {chunk} has a job already, or has ended.", "See `bedrock-pipeline status`."
                 )

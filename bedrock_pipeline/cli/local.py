@@ -14,12 +14,12 @@ import time
 import click
 import psutil
 
+from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import default_home, environment, read_endpoints
 from bedrock_pipeline.local.endpoints import not_led_elsewhere
 from bedrock_pipeline.local.home import LocalError
 from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import open_context
 
 #: How long all parts together may take to end.
 _END_SECONDS = 120
@@ -65,8 +65,8 @@ def hold(speed: float) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
     with Stack(StackConfig(home, emulator=("--speed", str(speed)))) as stack:
-        with open_context(Settings.resolve(stack.endpoints.settings())) as context:
-            context.ledger.migrate()
+        with open_deployment(Settings.resolve(stack.endpoints.settings())) as deployment:
+            deployment.ledger.migrate()
         (home / _PID).write_text(str(os.getpid()))
         done.wait()
         (home / _PID).unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from bedrock_pipeline.cli.output import console, print_json
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, JobResult
 from bedrock_pipeline.queue.errors import AwaitTimeoutError, UnknownJobError
@@ -24,7 +25,6 @@ from bedrock_pipeline.queue.events import FAILED
 from bedrock_pipeline.queue.results import job_result
 from bedrock_pipeline.queue.task import InvalidTaskError
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import Context, open_context
 
 #: Jobs that a table shows.
 _MOST_JOBS = 50
@@ -112,23 +112,23 @@ def is_job(text: str | None) -> bool:
         return False
 
 
-def job_of(context: Context, job_id: str) -> JobResult:
+def job_of(deployment: Deployment, job_id: str) -> JobResult:
     """A job of whatever queue.
 
     Raises:
         UnknownJobError: there is none.
     """
-    job = context.ledger.queues.job(UUID(job_id)) if is_job(job_id) else None
+    job = deployment.ledger.queues.job(UUID(job_id)) if is_job(job_id) else None
     if job is None:
         raise UnknownJobError(f"There is no job {job_id!r}.", "A job's id is what `flush` printed.")
-    return job_result(context, job)
+    return job_result(deployment, job)
 
 
-def jobs_of(context: Context, queue: str) -> list[JobResult] | None:
+def jobs_of(deployment: Deployment, queue: str) -> list[JobResult] | None:
     """The jobs that a queue made last, newest first; None where there is no such queue."""
-    if context.ledger.queues.get(queue) is None:
+    if deployment.ledger.queues.get(queue) is None:
         return None
-    return [job_result(context, job) for job in context.ledger.queues.jobs(queue, _MOST_JOBS)]
+    return [job_result(deployment, job) for job in deployment.ledger.queues.jobs(queue, _MOST_JOBS)]
 
 
 def as_row(result: JobResult) -> dict[str, Any]:
@@ -190,8 +190,8 @@ def _await(queue: BedrockQueue, jobs: list[str], timeout: float | None) -> list[
 
 
 def _config(name: str, model: str | None = None, changes: dict[str, Any] | None = None) -> BedrockQueueConfig:
-    with open_context(Settings.resolve()) as context:
-        known = context.ledger.queues.get(name) if context.ledger.is_current() else None
+    with open_deployment(Settings.resolve()) as deployment:
+        known = deployment.ledger.queues.get(name) if deployment.ledger.is_current() else None
     if known:
         config = BedrockQueueConfig.of(known)
     elif model:
@@ -208,8 +208,8 @@ def _config(name: str, model: str | None = None, changes: dict[str, Any] | None 
 
 
 def _queue_of(job_id: str) -> str:
-    with open_context(Settings.resolve()) as context:
-        return job_of(context, job_id).queue
+    with open_deployment(Settings.resolve()) as deployment:
+        return job_of(deployment, job_id).queue
 
 
 def _tasks(file: IO[bytes]) -> Iterator[dict[str, Any]]:

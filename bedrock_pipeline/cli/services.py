@@ -11,13 +11,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import Endpoints, environment_of_child
 from bedrock_pipeline.local.home import LocalError
 from bedrock_pipeline.local.process import Child, check_port, free_port
 from bedrock_pipeline.local.s3 import listens
 from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import open_context
 
 _DAGSTER_YAML = """\
 # Written by bedrock-pipeline: Dagster's own storage in the embedded Postgres; the password comes by environment.
@@ -103,12 +103,12 @@ def running(
             "BEDROCK_PIPELINE_POLL_INTERVAL_S": str(poll_seconds),
             # Every process of this home has ended before it starts again, and the emulator's List does not lag.
             "BEDROCK_PIPELINE_LEASE_S": "15",
-            "BEDROCK_PIPELINE_SETTLING_S": "5",
+            "BEDROCK_PIPELINE_CONSISTENCY_WINDOW_S": "5",
             "BEDROCK_PIPELINE_CALL_TIMEOUT_S": "15",
         }
         settings = Settings.resolve(environment=inside)
-        with open_context(settings) as context:
-            context.ledger.migrate()
+        with open_deployment(settings) as deployment:
+            deployment.ledger.migrate()
         _leftover_runs("end", home, inside)
         _start_dagster(parts, home, module, port, inside)
         yield Running(stack.endpoints, settings, f"http://127.0.0.1:{port}")

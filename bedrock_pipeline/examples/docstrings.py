@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bedrock_pipeline.intake import ArrowSource
+from bedrock_pipeline.sources import ArrowSource
 
 _SCHEMA = pa.schema(
     [("id", pa.string()), ("module", pa.string()), ("object", pa.string()), ("docstring", pa.string())]

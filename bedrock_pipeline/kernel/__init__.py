@@ -8,7 +8,7 @@ kernel was built (`hatch_build.py`) or `BEDROCK_PIPELINE_KERNEL=off` is set.
 
 from bedrock_pipeline.kernel.ids import hashes_of, odd_ids
 from bedrock_pipeline.kernel.library import library
-from bedrock_pipeline.kernel.read import MOST_BYTES, AnswerReader, Answers
+from bedrock_pipeline.kernel.read import MOST_BYTES, ResponseReader, Responses
 from bedrock_pipeline.kernel.render import render_lines
 
-__all__ = ["MOST_BYTES", "AnswerReader", "Answers", "hashes_of", "library", "odd_ids", "render_lines"]
+__all__ = ["MOST_BYTES", "ResponseReader", "Responses", "hashes_of", "library", "odd_ids", "render_lines"]

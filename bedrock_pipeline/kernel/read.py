@@ -64,7 +64,7 @@ class _Columns(ctypes.Structure):
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class Responses:
     """What was read from some lines.
 
     Attributes:
@@ -86,7 +86,7 @@ class Answers:
     output_tokens: pa.Array
 
 
-class AnswerReader:
+class ResponseReader:
     """Reads plain answers by the paths that a family declares.
 
     Args:
@@ -107,7 +107,7 @@ class AnswerReader:
             plain.block_type is not None,
         )
 
-    def read(self, data: memoryview) -> Iterator[tuple[int, Answers]]:
+    def read(self, data: memoryview) -> Iterator[tuple[int, Responses]]:
         """The lines of a buffer, some thousand at a time: where they begin, and what they hold.
 
         Raises:
@@ -148,7 +148,7 @@ def _scratch(rows: int, size: int) -> _Scratch:
     }
 
 
-def _answers(scratch: _Scratch, lines: int, plain: int) -> Answers:
+def _answers(scratch: _Scratch, lines: int, plain: int) -> Responses:
     def text(name: str, present: pa.Buffer | None = None) -> pa.Array:
         ends = scratch[f"{name}_ends"][: plain + 1].copy()
         values = scratch[f"{name}s"][: ends[-1]].copy()
@@ -159,7 +159,7 @@ def _answers(scratch: _Scratch, lines: int, plain: int) -> Answers:
 
     present = scratch["has_stop_reason"][:plain]
     bits = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
-    return Answers(
+    return Responses(
         scratch["ends"][:lines].copy(),
         scratch["lines"][:plain].copy(),
         text("id"),

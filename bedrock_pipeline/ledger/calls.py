@@ -2,7 +2,7 @@
 
 What belongs here: the statements on table `on_demand_calls`, and the states of the chunks that are asked that way.
 A chunk stays `pending` while a process asks for it under a lease, takes no slot, and is `completed` with the last
-answer. As in `submissions`, each write carries the epoch that its writer was given.
+answer. As in `submissions`, each write carries the fencing token that its writer was given.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from bedrock_pipeline.ledger.submissions import NotNow
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to ask for a chunk's records, while the lease is prolonged.
+    """The right to ask for a chunk's records, while the lease is renewed.
 
     Attributes:
         answered: positions of the records that have an answer.
     """
 
-    epoch: int
+    fence: int
     answered: frozenset[int]
 
 
@@ -49,14 +49,14 @@ class Calls:
             if chunk.status != "pending":
                 return NotNow(f"The chunk is {chunk.status} already.")
             if chunk.next_attempt_at > row["now"]:
-                return NotNow(chunk.put_back_reason or "It was put back.", chunk.next_attempt_at)
+                return NotNow(chunk.requeue_reason or "It was put back.", chunk.next_attempt_at)
             if chunk.lease_expires_at and chunk.lease_expires_at > row["now"]:
                 return NotNow("Another process asks for its records.", chunk.lease_expires_at)
             if reason := over_budget(connection, chunk_id):
                 return NotNow(reason)
             connection.execute(
                 """UPDATE bedrock_pipeline.chunks
-                   SET epoch = epoch + 1, attempts = attempts + 1, total_count = records,
+                   SET fence = fence + 1, submissions = submissions + 1, total_count = records,
                        lease_expires_at = bedrock_pipeline.now() + %s WHERE chunk_id = %s""",
                 (lease, chunk_id),
             )
@@ -64,14 +64,14 @@ class Calls:
                 "SELECT position FROM bedrock_pipeline.on_demand_calls WHERE chunk_id = %s AND answer IS NOT NULL",
                 (chunk_id,),
             ).fetchall()
-            return Claim(chunk.epoch + 1, frozenset(call["position"] for call in answered))
+            return Claim(chunk.fence + 1, frozenset(call["position"] for call in answered))
 
         return self._database.transaction(work)
 
     def begin(
         self,
         chunk_id: UUID,
-        epoch: int,
+        fence: int,
         positions: Sequence[int],
         *,
         wave: UUID,
@@ -82,14 +82,14 @@ class Calls:
 
         Args:
             chunk_id: the chunk.
-            epoch: the writer's epoch.
+            fence: the writer's fencing token.
             positions: the records.
             wave: chosen by the caller, so that a commit whose acknowledgement was lost counts once.
             lease: how long no other process may ask, from when the last of them may be sent.
             apart: time between two calls of the quota group, over all processes.
 
         Returns:
-            How long to wait before sending them; None where the epoch is no longer ours, or the chunk has ended.
+            How long to wait before sending them; None where the fencing token is no longer ours, or the chunk has ended.
         """
 
         def work(connection: Connection) -> timedelta | None:
@@ -103,12 +103,12 @@ class Calls:
             if group is None:
                 return None
             following = group["first"] + apart * len(positions)
-            prolonged = connection.execute(
+            renewed = connection.execute(
                 """UPDATE bedrock_pipeline.chunks SET lease_expires_at = %s
-                   WHERE chunk_id = %s AND epoch = %s AND status = 'pending'""",
-                (following + lease, chunk_id, epoch),
+                   WHERE chunk_id = %s AND fence = %s AND status = 'pending'""",
+                (following + lease, chunk_id, fence),
             )
-            if prolonged.rowcount != 1:
+            if renewed.rowcount != 1:
                 return None
             connection.execute(
                 "UPDATE bedrock_pipeline.quota_groups SET next_call_at = %s WHERE quota_group = %s",
@@ -128,9 +128,9 @@ class Calls:
         return self._database.transaction(work)
 
     def record(
-        self, chunk_id: UUID, epoch: int, answers: Sequence[tuple[int, bytes]], *, succeeded: int
+        self, chunk_id: UUID, fence: int, answers: Sequence[tuple[int, bytes]], *, succeeded: int
     ) -> bool:
-        """Keep answers, as lines of a job's output; False where the epoch is no longer ours.
+        """Keep answers, as lines of a job's output; False where the fencing token is no longer ours.
 
         The chunk is completed with the last of them.
         """
@@ -138,8 +138,8 @@ class Calls:
         def work(connection: Connection) -> bool:
             chunk = connection.execute(
                 """SELECT records FROM bedrock_pipeline.chunks
-                   WHERE chunk_id = %s AND epoch = %s AND status = 'pending' FOR UPDATE""",
-                (chunk_id, epoch),
+                   WHERE chunk_id = %s AND fence = %s AND status = 'pending' FOR UPDATE""",
+                (chunk_id, fence),
             ).fetchone()
             if chunk is None:
                 return False
@@ -165,8 +165,8 @@ class Calls:
             connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'completed', status_changed_at = bedrock_pipeline.now(),
-                       ended_at = bedrock_pipeline.now(), lease_expires_at = NULL, put_back_since = NULL,
-                       put_back_reason = NULL
+                       ended_at = bedrock_pipeline.now(), lease_expires_at = NULL, requeued_since = NULL,
+                       requeue_reason = NULL
                    WHERE chunk_id = %s AND processed_count = records""",
                 (chunk_id,),
             )
@@ -174,8 +174,8 @@ class Calls:
 
         return self._database.transaction(work)
 
-    def put_back(
-        self, chunk_id: UUID, epoch: int, *, reason: str, wait: timedelta, give_up_after: timedelta
+    def requeue(
+        self, chunk_id: UUID, fence: int, *, reason: str, wait: timedelta, give_up_after: timedelta
     ) -> bool:
         """The model is too busy: the rest is asked later; after `give_up_after` of that the chunk fails."""
         return (
@@ -185,29 +185,29 @@ class Calls:
                        status = CASE WHEN late THEN 'failed' ELSE 'pending' END,
                        ended_at = CASE WHEN late THEN bedrock_pipeline.now() END,
                        status_message = CASE WHEN late THEN %(reason)s ELSE c.status_message END,
-                       put_back_reason = CASE WHEN NOT late THEN %(reason)s END,
-                       put_back_since = CASE WHEN NOT late THEN coalesce(put_back_since, bedrock_pipeline.now()) END,
+                       requeue_reason = CASE WHEN NOT late THEN %(reason)s END,
+                       requeued_since = CASE WHEN NOT late THEN coalesce(requeued_since, bedrock_pipeline.now()) END,
                        next_attempt_at = bedrock_pipeline.now() + %(wait)s
                    FROM (SELECT chunk_id AS id,
-                                coalesce(bedrock_pipeline.now() - put_back_since > %(most)s, false) AS late
+                                coalesce(bedrock_pipeline.now() - requeued_since > %(most)s, false) AS late
                          FROM bedrock_pipeline.chunks
-                         WHERE chunk_id = %(chunk)s AND epoch = %(epoch)s AND status = 'pending' FOR UPDATE) AS mine
+                         WHERE chunk_id = %(chunk)s AND fence = %(fence)s AND status = 'pending' FOR UPDATE) AS mine
                    WHERE c.chunk_id = mine.id""",
-                {"chunk": chunk_id, "epoch": epoch, "reason": reason, "wait": wait, "most": give_up_after},
+                {"chunk": chunk_id, "fence": fence, "reason": reason, "wait": wait, "most": give_up_after},
             )
             == 1
         )
 
-    def refuse(self, chunk_id: UUID, epoch: int, *, reason: str) -> bool:
+    def reject(self, chunk_id: UUID, fence: int, *, reason: str) -> bool:
         """A definite no to every call, that a person must cure; answers so far are kept for the next try."""
         return (
             self._database.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'failed', status_changed_at = bedrock_pipeline.now(), lease_expires_at = NULL,
-                       ended_at = bedrock_pipeline.now(), status_message = %s, put_back_since = NULL,
-                       put_back_reason = NULL
-                   WHERE chunk_id = %s AND epoch = %s AND status = 'pending'""",
-                (reason, chunk_id, epoch),
+                       ended_at = bedrock_pipeline.now(), status_message = %s, requeued_since = NULL,
+                       requeue_reason = NULL
+                   WHERE chunk_id = %s AND fence = %s AND status = 'pending'""",
+                (reason, chunk_id, fence),
             )
             == 1
         )

@@ -47,7 +47,7 @@ class Chunks:
         """The chunks of one version of a dataset, in order."""
         rows = self._database.fetch(
             """SELECT * FROM bedrock_pipeline.chunks
-               WHERE pipeline = %s AND dataset = %s AND dataset_version = %s ORDER BY round, sequence""",
+               WHERE pipeline = %s AND dataset = %s AND dataset_version = %s ORDER BY attempt, sequence""",
             (pipeline, dataset, version),
         )
         return [ChunkRow.of(row) for row in rows]
@@ -71,13 +71,13 @@ class Chunks:
         )
         return [ChunkRow.of(row) for row in rows]
 
-    def put_back(self) -> dict[tuple[str, str], dict[str, Any]]:
+    def requeued(self) -> dict[tuple[str, str], dict[str, Any]]:
         """Chunks that wait after a refusal, by pipeline and dataset: `count`, `why`, `since`, `until`."""
         rows = self._database.fetch(
-            """SELECT pipeline, dataset, count(*) AS count, min(put_back_since) AS since,
+            """SELECT pipeline, dataset, count(*) AS count, min(requeued_since) AS since,
                       min(next_attempt_at) AS until,
-                      (array_agg(put_back_reason ORDER BY next_attempt_at))[1] AS why
-               FROM bedrock_pipeline.chunks WHERE status = 'pending' AND put_back_since IS NOT NULL
+                      (array_agg(requeue_reason ORDER BY next_attempt_at))[1] AS why
+               FROM bedrock_pipeline.chunks WHERE status = 'pending' AND requeued_since IS NOT NULL
                GROUP BY pipeline, dataset"""
         )
         return {(row.pop("pipeline"), row.pop("dataset")): row for row in rows}
@@ -86,7 +86,7 @@ class Chunks:
         """Whether every record of a chunk of round 1 has its answer or final error, in whatever round."""
         unsettled = self._database.fetch(
             """SELECT FROM bedrock_pipeline.chunks c
-               LEFT JOIN bedrock_pipeline.leftovers o ON o.chunk_id = c.chunk_id AND o.rolled_at IS NULL
+               LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
                WHERE (c.chunk_id = %(chunk)s OR c.chunk_id IN (
                         SELECT chunk_id FROM bedrock_pipeline.chunk_origins WHERE origin_id = %(chunk)s))
                  AND (c.collected_at IS NULL OR o.chunk_id IS NOT NULL) LIMIT 1""",
@@ -101,11 +101,11 @@ class Chunks:
         parsed_uri: str,
         answered: int,
         final_errors: int,
-        leftovers: int,
+        retryable: int,
         input_tokens: int,
         output_tokens: int,
         problem: str | None,
-        held_for_person: str | None = None,
+        waits_for_operator: str | None = None,
         cost_usd: Decimal | None = None,
         on_demand_cost_usd: Decimal | None = None,
     ) -> bool:
@@ -113,14 +113,14 @@ class Chunks:
 
         Args:
             chunk_id: the chunk.
-            parsed_uri: folder of its parts and its leftovers.
+            parsed_uri: folder of its parts and its retryable records.
             answered: records with an answer.
             final_errors: records with an error that is final.
-            leftovers: the others, which are asked again.
+            retryable: the others, which are asked again.
             input_tokens: read by the model, filler records included.
             output_tokens: written by it, filler records included.
             problem: what a person must see; None where all is well.
-            held_for_person: why a person must decide before the leftovers are asked again.
+            waits_for_operator: why a person must decide before the retryable records are asked again.
             cost_usd: of every answer, filler records included; None where it is not known.
             on_demand_cost_usd: what on-demand calls would have cost in their place.
         """
@@ -129,14 +129,14 @@ class Chunks:
             recorded = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET collected_at = bedrock_pipeline.now(), parsed_uri = %s, answered = %s, final_errors = %s,
-                       leftovers = %s, input_tokens = %s, output_tokens = %s, problem = %s, cost_usd = %s,
+                       retryable = %s, input_tokens = %s, output_tokens = %s, problem = %s, cost_usd = %s,
                        on_demand_cost_usd = %s
                    WHERE chunk_id = %s AND ended_at IS NOT NULL AND collected_at IS NULL""",
                 (
                     parsed_uri,
                     answered,
                     final_errors,
-                    leftovers,
+                    retryable,
                     input_tokens,
                     output_tokens,
                     problem,
@@ -147,11 +147,11 @@ class Chunks:
             )
             if recorded.rowcount != 1:
                 return False
-            if leftovers:
+            if retryable:
                 connection.execute(
-                    """INSERT INTO bedrock_pipeline.leftovers (chunk_id, records, held_for, held_reason)
+                    """INSERT INTO bedrock_pipeline.retryable_records (chunk_id, records, waits_for, wait_reason)
                        VALUES (%s, %s, %s, %s)""",
-                    (chunk_id, leftovers, "person" if held_for_person else None, held_for_person),
+                    (chunk_id, retryable, "operator" if waits_for_operator else None, waits_for_operator),
                 )
             connection.execute(
                 "UPDATE bedrock_pipeline.on_demand_calls SET answer = NULL WHERE chunk_id = %s", (chunk_id,)
@@ -184,7 +184,7 @@ def insert_chunks(
         )
         with cursor.copy(
             """COPY bedrock_pipeline.chunks
-               (chunk_id, pipeline, dataset, dataset_version, round, sequence, chunk_key, records, bytes, files,
+               (chunk_id, pipeline, dataset, dataset_version, attempt, sequence, chunk_key, records, bytes, files,
                 content_hash, index_uri, model_id, quota_group, request, mode, status_message, status, ended_at,
                 guessed_input_tokens, guessed_output_tokens, estimated_input_tokens, estimated_output_tokens,
                 estimated_cost_usd) FROM STDIN"""
@@ -196,7 +196,7 @@ def insert_chunks(
                         pipeline,
                         dataset,
                         version,
-                        chunk.round,
+                        chunk.attempt,
                         chunk.sequence,
                         chunk.chunk_key,
                         chunk.records,

@@ -122,7 +122,7 @@ class Datasets:
         content_hash: str,
         records: int,
         rejected: int,
-        followers: int = 0,
+        duplicates: int = 0,
     ) -> None:
         """A snapshot is complete in S3.
 
@@ -131,9 +131,9 @@ class Datasets:
             dataset: the dataset's key.
             uri: its folder.
             content_hash: what tells it from others.
-            records: all of it, followers included.
+            records: all of it, duplicates included.
             rejected: rows that were left out.
-            followers: records that another record's answer will serve.
+            duplicates: records that another record's answer will serve.
 
         Raises:
             DatasetChangedError: chunks of another snapshot have been submitted under this key.
@@ -146,9 +146,9 @@ class Datasets:
             connection.execute(
                 """UPDATE bedrock_pipeline.datasets
                    SET snapshot_uri = %s, snapshot_hash = %s, snapshot_records = %s, snapshot_rejected = %s,
-                       snapshot_followers = %s, updated_at = bedrock_pipeline.now()
+                       snapshot_duplicates = %s, updated_at = bedrock_pipeline.now()
                    WHERE pipeline = %s AND dataset = %s""",
-                (uri, content_hash, records, rejected, followers, pipeline, dataset),
+                (uri, content_hash, records, rejected, duplicates, pipeline, dataset),
             )
 
         self._database.transaction(work)
@@ -162,7 +162,7 @@ class Datasets:
         rejected: int,
         chunks: list[NewChunk],
         max_jobs: int,
-        followers: int = 0,
+        duplicates: int = 0,
         max_cost_usd: Decimal | None = None,
     ) -> Packed:
         """Enter a dataset's chunks, all at once; the same chunks again change nothing.
@@ -174,7 +174,7 @@ class Datasets:
             rejected: records that could not be packed.
             chunks: round 1, uploaded, in order.
             max_jobs: jobs at once in their quota group.
-            followers: records that the answers to packed ones will serve.
+            duplicates: records that the answers to packed ones will serve.
             max_cost_usd: what the dataset may cost; None for no cap. It is set, and estimates without a cost are
                 replaced, also where the chunks are unchanged: prices may have become known.
 
@@ -210,13 +210,13 @@ class Datasets:
             connection.execute(
                 """UPDATE bedrock_pipeline.datasets
                    SET packed_hash = %s, packed_at = bedrock_pipeline.now(), packed_records = %s, packed_rejected = %s,
-                       packed_followers = %s, launch_requested_at = NULL, updated_at = bedrock_pipeline.now()
+                       packed_duplicates = %s, launch_requested_at = NULL, updated_at = bedrock_pipeline.now()
                    WHERE pipeline = %s AND dataset = %s""",
                 (
                     packed_hash,
                     sum(chunk.records for chunk in chunks),
                     rejected,
-                    followers,
+                    duplicates,
                     pipeline,
                     dataset,
                 ),
@@ -231,34 +231,34 @@ class Datasets:
             """WITH mine AS (
                    SELECT c.*, o.records AS open FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.datasets d
                      ON (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
-                   LEFT JOIN bedrock_pipeline.leftovers o ON o.chunk_id = c.chunk_id AND o.rolled_at IS NULL
+                   LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
                    WHERE c.pipeline = %(pipeline)s AND c.dataset = %(dataset)s),
-               followed AS (
-                   SELECT packed_followers, followers_answered, followers_failed FROM bedrock_pipeline.datasets
+               published AS (
+                   SELECT packed_duplicates, duplicates_answered, duplicates_failed FROM bedrock_pipeline.datasets
                    WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s),
                counted AS (
                    SELECT count(*)::bigint AS chunks,
                           count(*) FILTER (WHERE collected_at IS NULL)::bigint AS uncollected,
-                          coalesce(sum(records) FILTER (WHERE round = 1), 0)::bigint AS records,
+                          coalesce(sum(records) FILTER (WHERE attempt = 1), 0)::bigint AS records,
                           coalesce(sum(CASE WHEN collected_at IS NULL THEN least(processed_count, records)
                                             ELSE answered + final_errors END), 0)::bigint AS processed,
                           coalesce(sum(answered), 0)::bigint AS answered,
                           coalesce(sum(final_errors), 0)::bigint AS final_errors,
-                          coalesce(sum(open), 0)::bigint AS leftovers,
+                          coalesce(sum(open), 0)::bigint AS retryable,
                           coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
                           coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
                           CASE WHEN count(collected_at) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd,
                           CASE WHEN count(collected_at) = count(on_demand_cost_usd) THEN sum(on_demand_cost_usd) END AS on_demand_cost_usd,
                           coalesce((SELECT jsonb_object_agg(status, n) FROM (SELECT status, count(*) AS n FROM mine GROUP BY status) s), '{}') AS by_status
                    FROM mine)
-               SELECT chunks, uncollected, records + coalesce(packed_followers, 0) AS records,
-                      coalesce(packed_followers, 0) AS followers,
-                      coalesce(followers_answered + followers_failed, 0) AS followers_settled,
-                      processed + coalesce(followers_answered + followers_failed, 0) AS processed,
-                      answered + coalesce(followers_answered, 0) AS answered,
-                      final_errors + coalesce(followers_failed, 0) AS final_errors,
-                      leftovers, input_tokens, output_tokens, cost_usd, on_demand_cost_usd, by_status
-               FROM counted LEFT JOIN followed ON true""",
+               SELECT chunks, uncollected, records + coalesce(packed_duplicates, 0) AS records,
+                      coalesce(packed_duplicates, 0) AS duplicates,
+                      coalesce(duplicates_answered + duplicates_failed, 0) AS duplicates_settled,
+                      processed + coalesce(duplicates_answered + duplicates_failed, 0) AS processed,
+                      answered + coalesce(duplicates_answered, 0) AS answered,
+                      final_errors + coalesce(duplicates_failed, 0) AS final_errors,
+                      retryable, input_tokens, output_tokens, cost_usd, on_demand_cost_usd, by_status
+               FROM counted LEFT JOIN published ON true""",
             {"pipeline": pipeline, "dataset": dataset},
         )
         return DatasetProgress.of(found[0])  # an aggregate has one row

@@ -14,7 +14,7 @@ from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow
 
 
-class NotBlockedError(BedrockPipelineError):
+class NothingToResolveError(BedrockPipelineError):
     """There is nothing to resolve."""
 
 
@@ -47,8 +47,8 @@ class Interventions:
                        status_changed_at = CASE WHEN no_job THEN bedrock_pipeline.now() ELSE status_changed_at END,
                        ended_at = CASE WHEN no_job THEN bedrock_pipeline.now() ELSE ended_at END,
                        status_message = CASE WHEN no_job THEN 'cancelled before it was submitted' ELSE status_message END,
-                       put_back_since = CASE WHEN no_job THEN NULL ELSE put_back_since END,
-                       put_back_reason = CASE WHEN no_job THEN NULL ELSE put_back_reason END
+                       requeued_since = CASE WHEN no_job THEN NULL ELSE requeued_since END,
+                       requeue_reason = CASE WHEN no_job THEN NULL ELSE requeue_reason END
                    FROM (SELECT chunk_id AS id, status = 'pending' OR (status = 'failed' AND job_arn IS NULL) AS no_job
                          FROM bedrock_pipeline.chunks
                          WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND collected_at IS NULL
@@ -62,7 +62,7 @@ class Interventions:
 
         return self._database.transaction(work)
 
-    def retry_refused(self, pipeline: str, dataset: str, chunk_key: str | None = None) -> int:
+    def retry_rejected(self, pipeline: str, dataset: str, chunk_key: str | None = None) -> int:
         """Put back the chunks, or the one, that Bedrock refused to accept, after the cause was cured; how many."""
         return self._database.execute(
             """UPDATE bedrock_pipeline.chunks
@@ -75,7 +75,7 @@ class Interventions:
         )
 
     def release(self, pipeline: str, dataset: str, below_minimum: str | None = None) -> tuple[int, bool]:
-        """Ask again what waits for a person: leftovers of jobs that somebody stopped, and what is too few for a job.
+        """Ask again what waits for a person: retryable records of jobs that somebody stopped, and what is too few for a job.
 
         Args:
             pipeline: the pipeline's name.
@@ -83,7 +83,7 @@ class Interventions:
             below_minimum: the dataset's policy from now on; None leaves it.
 
         Returns:
-            How many leftovers may be rolled over now; and whether a dataset that is held is packed anew.
+            How many retryable records may be retried now; and whether a dataset that is held is packed anew.
         """
 
         def work(connection: Connection) -> tuple[int, bool]:
@@ -95,10 +95,10 @@ class Interventions:
                 key,
             )
             released = connection.execute(
-                """UPDATE bedrock_pipeline.leftovers o SET held_for = NULL, held_reason = NULL
+                """UPDATE bedrock_pipeline.retryable_records o SET waits_for = NULL, wait_reason = NULL
                    FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.datasets d
                      ON (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
-                   WHERE o.chunk_id = c.chunk_id AND o.held_for IS NOT NULL
+                   WHERE o.chunk_id = c.chunk_id AND o.waits_for IS NOT NULL
                      AND c.pipeline = %(pipeline)s AND c.dataset = %(dataset)s RETURNING o.records""",
                 key,
             ).fetchall()
@@ -107,7 +107,7 @@ class Interventions:
                    WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND EXISTS (
                        SELECT FROM bedrock_pipeline.chunks c
                        WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
-                         AND c.mode = 'held' AND c.status = 'pending')""",
+                         AND c.mode = 'waiting' AND c.status = 'pending')""",
                 key,
             )
             return sum(row["records"] for row in released), launched.rowcount == 1
@@ -115,22 +115,22 @@ class Interventions:
         return self._database.transaction(work)
 
     def resolve_without_job(self, chunk_id: UUID) -> None:
-        """A person has made sure that no job exists for a blocked chunk: it may be submitted anew.
+        """A person has made sure that no job exists for a in need of resolution chunk: it may be submitted anew.
 
         Raises:
-            NotBlockedError: the chunk is not blocked.
+            NothingToResolveError: the chunk is not in need of resolution.
         """
         changed = self._database.execute(
             """UPDATE bedrock_pipeline.chunks
-               SET epoch = epoch + 1, token = NULL, frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL,
+               SET fence = fence + 1, token = NULL, frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL,
                    status = CASE WHEN cancel_requested_at IS NULL THEN 'pending' ELSE 'stopped' END,
                    ended_at = CASE WHEN cancel_requested_at IS NOT NULL THEN bedrock_pipeline.now() END,
                    status_message = NULL, status_changed_at = bedrock_pipeline.now()
-               WHERE chunk_id = %s AND status = 'blocked'""",
+               WHERE chunk_id = %s AND status = 'needs-resolution'""",
             (chunk_id,),
         )
         if not changed:
-            raise _not_blocked()
+            raise _nothing_to_resolve()
 
     def adopt(self, chunk_id: UUID, job_arn: str) -> bool:
         """This job is the chunk's, although the ledger does not know how: found by List, or named by a person.
@@ -141,9 +141,9 @@ class Interventions:
         def work(connection: Connection) -> bool:
             adopted = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
-                   SET status = 'queued', status_changed_at = bedrock_pipeline.now(), epoch = epoch + 1,
+                   SET status = 'queued', status_changed_at = bedrock_pipeline.now(), fence = fence + 1,
                        job_arn = %(arn)s, submitted_at = bedrock_pipeline.now(), status_message = NULL,
-                       frozen_request = coalesce(frozen_request, request), put_back_since = NULL, put_back_reason = NULL
+                       frozen_request = coalesce(frozen_request, request), requeued_since = NULL, requeue_reason = NULL
                    WHERE chunk_id = %(chunk)s AND job_arn IS NULL AND ended_at IS NULL AND mode = 'batch'""",
                 {"chunk": chunk_id, "arn": job_arn},
             )
@@ -178,5 +178,7 @@ class Interventions:
         )
 
 
-def _not_blocked() -> NotBlockedError:
-    return NotBlockedError("The chunk is not blocked.", "See `bedrock-pipeline status PIPELINE DATASET`.")
+def _nothing_to_resolve() -> NothingToResolveError:
+    return NothingToResolveError(
+        "The chunk is not needs_resolution.", "See `bedrock-pipeline status PIPELINE DATASET`."
+    )

@@ -121,11 +121,11 @@ class Jobs:
             {"others": json.dumps(unfinished_by_model)},
         )
 
-    def holds(self) -> list[dict[str, object]]:
+    def backoffs(self) -> list[dict[str, object]]:
         """Quota groups that wait after a refusal: why, and until when."""
         return self._database.fetch(
-            """SELECT quota_group, hold_until, hold_reason, refusals FROM bedrock_pipeline.quota_groups
-               WHERE hold_until > bedrock_pipeline.now() ORDER BY quota_group"""
+            """SELECT quota_group, backoff_until, backoff_reason, throttles FROM bedrock_pipeline.quota_groups
+               WHERE backoff_until > bedrock_pipeline.now() ORDER BY quota_group"""
         )
 
     def counts(self, pipelines: list[str]) -> list[dict[str, object]]:

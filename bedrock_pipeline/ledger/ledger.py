@@ -15,10 +15,10 @@ from bedrock_pipeline.ledger.events import Events
 from bedrock_pipeline.ledger.interventions import Interventions
 from bedrock_pipeline.ledger.jobs import Jobs
 from bedrock_pipeline.ledger.migrations import is_current, migrate
-from bedrock_pipeline.ledger.offers import Offers
 from bedrock_pipeline.ledger.publications import Publications
 from bedrock_pipeline.ledger.queues import Queues
-from bedrock_pipeline.ledger.rounds import Rounds
+from bedrock_pipeline.ledger.retry_rounds import RetryRounds
+from bedrock_pipeline.ledger.run_leases import RunLeases
 from bedrock_pipeline.ledger.spending import Spending
 from bedrock_pipeline.ledger.submissions import Submissions
 from bedrock_pipeline.ledger.tasks import Tasks
@@ -42,9 +42,9 @@ class Ledger:
         self.spending = Spending(self.database)
         self.interventions = Interventions(self.database)
         self.jobs = Jobs(self.database)
-        self.rounds = Rounds(self.database)
+        self.retry_rounds = RetryRounds(self.database)
         self.calls = Calls(self.database)
-        self.offers = Offers(self.database)
+        self.run_leases = RunLeases(self.database)
         self.events = Events(self.database)
         self.tasks = Tasks(self.database)
         self.queues = Queues(self.database)

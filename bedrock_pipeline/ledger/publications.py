@@ -33,7 +33,7 @@ class Publications:
                  AND (d.open AND coalesce(d.published_at, d.packed_at) <= bedrock_pipeline.now() - %(late)s
                       OR NOT EXISTS (
                    SELECT FROM bedrock_pipeline.chunks c
-                   LEFT JOIN bedrock_pipeline.leftovers o ON o.chunk_id = c.chunk_id AND o.rolled_at IS NULL
+                   LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
                    WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset AND c.dataset_version = d.version
                      AND (c.collected_at IS NULL OR o.chunk_id IS NOT NULL)))
                ORDER BY d.packed_at LIMIT %(limit)s""",
@@ -55,15 +55,15 @@ class Publications:
         publication: int,
         uri: str,
         records: int,
-        followers_answered: int = 0,
-        followers_failed: int = 0,
+        duplicates_answered: int = 0,
+        duplicates_failed: int = 0,
         collections: int = 0,
     ) -> bool:
         """Move the pointer to results that are complete in S3; False where another has moved it already."""
         moved = self._database.execute(
             """UPDATE bedrock_pipeline.datasets
                SET publication = %(publication)s, published_version = %(version)s, results_uri = %(uri)s, published_records = %(records)s,
-                   followers_answered = %(followers_answered)s, followers_failed = %(followers_failed)s,
+                   duplicates_answered = %(duplicates_answered)s, duplicates_failed = %(duplicates_failed)s,
                    published_collections = %(collections)s,
                    published_at = bedrock_pipeline.now(), updated_at = bedrock_pipeline.now()
                WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s
@@ -72,8 +72,8 @@ class Publications:
                 "publication": publication,
                 "uri": uri,
                 "records": records,
-                "followers_answered": followers_answered,
-                "followers_failed": followers_failed,
+                "duplicates_answered": duplicates_answered,
+                "duplicates_failed": duplicates_failed,
                 "collections": collections,
                 "pipeline": pipeline,
                 "dataset": dataset,

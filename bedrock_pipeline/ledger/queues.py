@@ -53,7 +53,7 @@ class QueueJob:
         final_at: since when every one of its records has an answer or a final error; counts are None before.
         answered: records, over all rounds.
         failed: records with a final error.
-        held: why records of it wait for a person, or for more of them; None where none do.
+        waits_for: why records of it wait for a person, or for more of them; None where none do.
     """
 
     queue: str
@@ -64,7 +64,7 @@ class QueueJob:
     failed: int | None
     input_tokens: int | None
     output_tokens: int | None
-    held: str | None
+    waits_for: str | None
 
 
 class Queues:
@@ -172,8 +172,8 @@ class Queues:
                        INSERT INTO bedrock_pipeline.queue_jobs (chunk_id, queue)
                        SELECT chunk_id, pipeline FROM bedrock_pipeline.chunks WHERE chunk_id = ANY(%s)),
                    told AS (
-                       INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, epoch)
-                       SELECT pipeline, dataset, chunk_id, status, epoch FROM bedrock_pipeline.chunks
+                       INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, fence)
+                       SELECT pipeline, dataset, chunk_id, status, fence FROM bedrock_pipeline.chunks
                        WHERE chunk_id = ANY(%s) ORDER BY sequence)
                    SELECT pg_notify('bedrock_pipeline', id::text) FROM unnest(%s::uuid[]) AS id""",
                 ([chunk.chunk_id for chunk in placed],) * 3,
@@ -207,7 +207,7 @@ class Queues:
         """The chunks of later rounds that hold records of this job, and maybe of others."""
         rows = self._database.fetch(
             """SELECT c.* FROM bedrock_pipeline.chunk_origins o JOIN bedrock_pipeline.chunks c USING (chunk_id)
-               WHERE o.origin_id = %s ORDER BY c.round, c.sequence""",
+               WHERE o.origin_id = %s ORDER BY c.attempt, c.sequence""",
             (chunk_id,),
         )
         return [ChunkRow.of(row) for row in rows]
@@ -224,8 +224,8 @@ class Queues:
                            input_tokens = %(input)s, output_tokens = %(output)s
                        WHERE chunk_id = %(chunk)s AND final_at IS NULL RETURNING chunk_id),
                    told AS (
-                       INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, previous, epoch, job_arn)
-                       SELECT pipeline, dataset, chunk_id, 'final', status, epoch, job_arn
+                       INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, previous, fence, job_arn)
+                       SELECT pipeline, dataset, chunk_id, 'final', status, fence, job_arn
                        FROM bedrock_pipeline.chunks JOIN ended USING (chunk_id))
                    SELECT pg_notify('bedrock_pipeline', chunk_id::text) FROM ended""",
                 {
@@ -243,9 +243,9 @@ _JOBS = """
     SELECT c.*, j.queue, j.made_at, j.final_at, j.answered AS all_answered, j.failed AS all_failed,
            j.input_tokens AS all_input_tokens, j.output_tokens AS all_output_tokens,
            CASE WHEN j.final_at IS NULL THEN (
-               SELECT min(o.held_reason) FROM bedrock_pipeline.leftovers o
-               WHERE o.rolled_at IS NULL AND (o.chunk_id = j.chunk_id OR o.chunk_id IN (
-                   SELECT chunk_id FROM bedrock_pipeline.chunk_origins WHERE origin_id = j.chunk_id))) END AS held
+               SELECT min(o.wait_reason) FROM bedrock_pipeline.retryable_records o
+               WHERE o.retried_at IS NULL AND (o.chunk_id = j.chunk_id OR o.chunk_id IN (
+                   SELECT chunk_id FROM bedrock_pipeline.chunk_origins WHERE origin_id = j.chunk_id))) END AS waits_for
     FROM bedrock_pipeline.queue_jobs j JOIN bedrock_pipeline.chunks c USING (chunk_id)"""
 
 
@@ -284,7 +284,7 @@ def _open_dataset(connection: Connection, queue: str, dataset: str) -> tuple[int
     assert row is not None  # it was inserted above
     last = connection.execute(
         """SELECT max(sequence) AS sequence FROM bedrock_pipeline.chunks
-           WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND round = 1""",
+           WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND attempt = 1""",
         (queue, dataset, row["version"]),
     ).fetchone()
     assert last is not None  # an aggregate has one row
@@ -292,7 +292,9 @@ def _open_dataset(connection: Connection, queue: str, dataset: str) -> tuple[int
 
 
 def _placed(chunk: NewChunk, dataset: str, version: int, sequence: int) -> NewChunk:
-    return replace(chunk, sequence=sequence, chunk_key=str(ChunkKey(dataset, version, chunk.round, sequence)))
+    return replace(
+        chunk, sequence=sequence, chunk_key=str(ChunkKey(dataset, version, chunk.attempt, sequence))
+    )
 
 
 def _job(row: dict[str, Any]) -> QueueJob:
@@ -305,5 +307,5 @@ def _job(row: dict[str, Any]) -> QueueJob:
         failed=row["all_failed"],
         input_tokens=row["all_input_tokens"],
         output_tokens=row["all_output_tokens"],
-        held=row["held"],
+        waits_for=row["waits_for"],
     )

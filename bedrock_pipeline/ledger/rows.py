@@ -6,13 +6,12 @@ What belongs here: the shapes that the other rooms read. No statement.
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import ROUND_UP, Decimal
-from typing import Any, Literal, Self
+from typing import Any, Self
 from uuid import UUID
 
 from bedrock_pipeline.ledger.status import ENDED, Status
-
-#: How a chunk is asked: as a job, call by call, not until a person decides, or not at all.
-Mode = Literal["batch", "on-demand", "held", "none"]
+from bedrock_pipeline.pricing.estimates import ChunkEstimate
+from bedrock_pipeline.records.packed_chunk import Mode
 
 
 class _Row:
@@ -33,32 +32,13 @@ class InputFile:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkEstimate:
-    """What a chunk is expected to need, before anything is submitted.
-
-    Attributes:
-        guessed_input_tokens: from the text alone.
-        guessed_output_tokens: from the most that is asked for.
-        input_tokens: corrected by what earlier chunks of the model needed.
-        output_tokens: likewise.
-        cost_usd: of the corrected tokens, the way the chunk is asked; None where nobody knows the price.
-    """
-
-    guessed_input_tokens: int
-    guessed_output_tokens: int
-    input_tokens: int
-    output_tokens: int
-    cost_usd: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
 class NewChunk:
     """A packed and uploaded chunk that is to be entered.
 
     Attributes:
         chunk_id: its UUID, derived from its content, so that packing again gives the same.
         index_uri: parquet with record_id, wire_id and the carried columns of its records.
-        request: the parts of the Create request that follow from the pipeline (see `stages/submit.py`).
+        request: the parts of the Create request that follow from the pipeline (see `submit/submit_chunk.py`).
         records: without filler records, which a padded chunk's files hold at their end.
         mode: how it is asked.
         why: why it is not asked as a job.
@@ -67,7 +47,7 @@ class NewChunk:
     """
 
     chunk_id: UUID
-    round: int
+    attempt: int
     sequence: int
     chunk_key: str
     records: int
@@ -92,7 +72,7 @@ class ChunkRow(_Row):
     pipeline: str
     dataset: str
     dataset_version: int
-    round: int
+    attempt: int
     sequence: int
     chunk_key: str
     records: int
@@ -107,13 +87,13 @@ class ChunkRow(_Row):
     status: Status
     status_message: str | None
     cancel_requested_at: datetime | None
-    epoch: int
+    fence: int
     token: str | None
     frozen_request: dict[str, Any] | None
-    attempts: int
+    submissions: int
     next_attempt_at: datetime
-    put_back_since: datetime | None
-    put_back_reason: str | None
+    requeued_since: datetime | None
+    requeue_reason: str | None
     lease_expires_at: datetime | None
     job_arn: str | None
     submitted_at: datetime | None
@@ -126,7 +106,7 @@ class ChunkRow(_Row):
     parsed_uri: str | None
     answered: int | None
     final_errors: int | None
-    leftovers: int | None
+    retryable: int | None
     input_tokens: int | None
     output_tokens: int | None
     problem: str | None
@@ -173,8 +153,8 @@ class DatasetRow(_Row):
     open: bool
     collections: int
     published_collections: int
-    snapshot_followers: int
-    packed_followers: int
+    snapshot_duplicates: int
+    packed_duplicates: int
     max_cost_usd: Decimal | None
 
     @property
@@ -188,9 +168,9 @@ class DatasetProgress(_Row):
     """How far a dataset is: chunks by status and records by outcome, over its current version.
 
     Attributes:
-        records: those that are sent and their followers, which are answered at publication.
-        followers: records that are answered with another's answer.
-        leftovers: records that wait for the next round, or for a person.
+        records: those that are sent and their duplicates, which are answered at publication.
+        duplicates: records that are answered with another's answer.
+        retryable: records that wait for the retry round, or for a person.
         cost_usd: of the chunks that are collected; None where none is, or one has no known price.
         on_demand_cost_usd: what on-demand calls would have cost in their place.
     """
@@ -198,12 +178,12 @@ class DatasetProgress(_Row):
     chunks: int
     uncollected: int
     records: int
-    followers: int
-    followers_settled: int
+    duplicates: int
+    duplicates_settled: int
     processed: int
     answered: int
     final_errors: int
-    leftovers: int
+    retryable: int
     input_tokens: int
     output_tokens: int
     cost_usd: Decimal | None

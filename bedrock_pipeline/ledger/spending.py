@@ -5,13 +5,13 @@ on-demand call, calls `lock_budget` and then `over_budget` in the transaction of
 one order everywhere: quota group, dataset, chunk.
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import Budget
+from bedrock_pipeline.pricing.estimates import Measured
 
 #: Chunks from which a model's tokens are measured.
 _MOST_CHUNKS = 20
@@ -19,19 +19,6 @@ _MOST_CHUNKS = 20
 
 class NoCapError(BedrockPipelineError):
     """There is nothing to approve."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Tokens that a model's chunks needed, by what was guessed from their text; 1 where nothing was measured.
-
-    Attributes:
-        chunks: that were measured.
-    """
-
-    chunks: int = 0
-    input: Decimal = Decimal(1)
-    output: Decimal = Decimal(1)
 
 
 class Spending:

@@ -9,8 +9,8 @@ from typing import Final, Literal
 Status = Literal[
     "pending",
     "submitting",
-    "unclear",
-    "blocked",
+    "in-doubt",
+    "needs-resolution",
     "queued",
     "validating",
     "scheduled",

@@ -1,7 +1,7 @@
 """Submitting: from a pending chunk to a job whose ARN is known, and what comes between.
 
 What belongs here: the statements of the submission protocol (`docs/submitting.md`). Each write carries the
-epoch that its writer was given, so that a process that was asleep changes nothing when it wakes.
+fencing token that its writer was given, so that a process that was asleep changes nothing when it wakes.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from psycopg.types.json import Jsonb
 
 from bedrock_pipeline.ledger.clock import now
 from bedrock_pipeline.ledger.database import Connection, Database
-from bedrock_pipeline.ledger.holds import end_hold, hold, lock_group
-from bedrock_pipeline.ledger.refusals import BECOMES, PutBackResult, after_refusal
+from bedrock_pipeline.ledger.quota_groups import back_off, end_backoff, lock_group
+from bedrock_pipeline.ledger.requeue import BECOMES, RequeueResult, requeue_result
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.spending import lock_budget, over_budget
 from bedrock_pipeline.ledger.token import request_token
@@ -28,7 +28,7 @@ class Intent:
     """The right to send one Create for a chunk, until the lease ends."""
 
     chunk: ChunkRow
-    epoch: int
+    fence: int
     token: str
     request: dict[str, Any]
 
@@ -46,7 +46,7 @@ class NotNow:
     until: datetime | None = None
 
 
-_OPEN = ("submitting", "unclear")
+_OPEN = ("submitting", "in-doubt")
 
 
 class Submissions:
@@ -59,7 +59,7 @@ class Submissions:
         """Chunks to submit now: due, and not more than there are free slots in their quota group.
 
         Chunks that would cost more than their dataset may are left out until a person approves it.
-        A group that is on hold has none; one whose last request was refused has a single one, to try: the one
+        A group in backoff has none; one whose last request was refused has a single one, to try: the one
         that waits longest, so that it is the first to be given up. Chunks that are asked on demand need no slot;
         they are due while no process asks for them.
 
@@ -86,19 +86,19 @@ class Submissions:
                             SELECT count(*) FROM bedrock_pipeline.chunks c
                             WHERE c.quota_group = g.quota_group AND c.status <> 'pending'
                               AND c.ended_at IS NULL) AS free,
-                          CASE WHEN g.refusals > 0 THEN 1 END AS most
+                          CASE WHEN g.throttles > 0 THEN 1 END AS most
                    FROM bedrock_pipeline.quota_groups g
-                   WHERE g.hold_until IS NULL OR g.hold_until <= bedrock_pipeline.now())
+                   WHERE g.backoff_until IS NULL OR g.backoff_until <= bedrock_pipeline.now())
                SELECT due.* FROM slots CROSS JOIN LATERAL (
                    SELECT c.* FROM affordable c
                    WHERE c.quota_group = slots.quota_group AND c.mode = 'batch'
                      AND c.next_attempt_at <= bedrock_pipeline.now()
-                   ORDER BY c.put_back_since, c.next_attempt_at, c.dataset, c.round, c.sequence
+                   ORDER BY c.requeued_since, c.next_attempt_at, c.dataset, c.attempt, c.sequence
                    LIMIT least(greatest(slots.free, 0), slots.most)) AS due
                UNION ALL (
                    SELECT c.* FROM affordable c
                    WHERE c.mode = 'on-demand' AND greatest(c.next_attempt_at, c.lease_expires_at) <= bedrock_pipeline.now()
-                   ORDER BY c.next_attempt_at, c.dataset, c.round, c.sequence)
+                   ORDER BY c.next_attempt_at, c.dataset, c.attempt, c.sequence)
                LIMIT %(limit)s""",
             {"pipelines": pipelines, "limit": limit},
         )
@@ -146,9 +146,9 @@ class Submissions:
             assert deployment is not None  # the first migration makes it
             taken = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
-                   SET status = 'submitting', status_changed_at = bedrock_pipeline.now(), epoch = epoch + 1,
+                   SET status = 'submitting', status_changed_at = bedrock_pipeline.now(), fence = fence + 1,
                        intent_id = %(intent)s, lease_expires_at = bedrock_pipeline.now() + %(lease)s,
-                       frozen_request = %(request)s, token = %(token)s, attempts = attempts + 1,
+                       frozen_request = %(request)s, token = %(token)s, submissions = submissions + 1,
                        status_message = NULL
                    WHERE chunk_id = %(chunk)s RETURNING *""",
                 {
@@ -164,21 +164,21 @@ class Submissions:
 
         return self._database.transaction(work)
 
-    def record_accepted(self, chunk_id: UUID, epoch: int, job_arn: str) -> bool:
-        """Step 4: Bedrock has the job; False where the epoch is no longer ours."""
+    def record_accepted(self, chunk_id: UUID, fence: int, job_arn: str) -> bool:
+        """Step 4: Bedrock has the job; False where the fencing token is no longer ours."""
 
         def work(connection: Connection) -> bool:
             lock_group(connection, chunk_id)
             recorded = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'queued', status_changed_at = bedrock_pipeline.now(), job_arn = %(arn)s,
-                       submitted_at = bedrock_pipeline.now(), put_back_since = NULL, put_back_reason = NULL
-                   WHERE chunk_id = %(chunk)s AND epoch = %(epoch)s
-                     AND status IN ('submitting', 'unclear', 'blocked')""",
-                {"arn": job_arn, "chunk": chunk_id, "epoch": epoch},
+                       submitted_at = bedrock_pipeline.now(), requeued_since = NULL, requeue_reason = NULL
+                   WHERE chunk_id = %(chunk)s AND fence = %(fence)s
+                     AND status IN ('submitting', 'in-doubt', 'needs-resolution')""",
+                {"arn": job_arn, "chunk": chunk_id, "fence": fence},
             )
             if recorded.rowcount == 1:
-                end_hold(connection, chunk_id)
+                end_backoff(connection, chunk_id)
                 return True
             known = connection.execute(
                 "SELECT FROM bedrock_pipeline.chunks WHERE chunk_id = %s AND job_arn = %s",
@@ -188,38 +188,40 @@ class Submissions:
 
         return self._database.transaction(work)
 
-    def put_back(
+    def requeue(
         self,
         chunk_id: UUID,
-        epoch: int,
+        fence: int,
         *,
         reason: str,
         wait: Callable[[int], timedelta],
-        hold_group: bool,
+        back_off_group: bool,
         give_up_after: timedelta,
-    ) -> PutBackResult:
+    ) -> RequeueResult:
         """A definite no that time cures: the slot is free again, and the request may be frozen anew.
 
         Args:
             chunk_id: the chunk.
-            epoch: the writer's epoch.
+            fence: the writer's fencing token.
             reason: one sentence for a person.
             wait: from the number of refusals in a row (from 1) to the wait.
-            hold_group: whether the reason concerns all chunks of the quota group, which then wait together.
-            give_up_after: a chunk that has been put back for so long fails, for a person to look at.
+            back_off_group: whether the reason concerns all chunks of the quota group, which then wait together.
+            give_up_after: a chunk that has been requeued for so long fails, for a person to look at.
 
         Returns:
-            What became of the chunk: put back; given up (failed); cancelled, as somebody wished meanwhile; or
-            lost, where the epoch is no longer ours.
+            What became of the chunk: requeued; given up (failed); cancelled, as somebody wished meanwhile; or
+            lost, where the fencing token is no longer ours.
         """
 
-        def work(connection: Connection) -> PutBackResult:
+        def work(connection: Connection) -> RequeueResult:
             group = lock_group(connection, chunk_id)
             chunk = _locked(connection, chunk_id)
-            if group is None or chunk is None or chunk.row.epoch != epoch or chunk.row.status not in _OPEN:
+            if group is None or chunk is None or chunk.row.fence != fence or chunk.row.status not in _OPEN:
                 return "lost"
-            delay = hold(connection, group, reason, wait) if hold_group else wait(chunk.row.attempts)
-            result = after_refusal(connection, chunk.row, give_up_after)
+            delay = (
+                back_off(connection, group, reason, wait) if back_off_group else wait(chunk.row.submissions)
+            )
+            result = requeue_result(connection, chunk.row, give_up_after)
             statement = sql.SQL(
                 """UPDATE bedrock_pipeline.chunks
                    SET token = NULL, frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL,
@@ -230,67 +232,67 @@ class Submissions:
 
         return self._database.transaction(work)
 
-    def refuse(self, chunk_id: UUID, epoch: int, *, reason: str) -> bool:
+    def reject(self, chunk_id: UUID, fence: int, *, reason: str) -> bool:
         """A definite no that a person must cure: the chunk has failed without a job; or ended, if it was cancelled."""
         return self._move(
             chunk_id,
-            epoch,
+            fence,
             """status = CASE WHEN cancel_requested_at IS NULL THEN 'failed' ELSE 'stopped' END,
                ended_at = bedrock_pipeline.now(), status_message = %(reason)s,
-               put_back_since = NULL, put_back_reason = NULL""",
+               requeued_since = NULL, requeue_reason = NULL""",
             reason,
         )
 
-    def mark_unclear(self, chunk_id: UUID, epoch: int, *, reason: str) -> bool:
+    def mark_in_doubt(self, chunk_id: UUID, fence: int, *, reason: str) -> bool:
         """Step 5: nobody knows whether a job exists; the slot is kept."""
-        return self._move(chunk_id, epoch, "status = 'unclear', status_message = %(reason)s", reason)
+        return self._move(chunk_id, fence, "status = 'in-doubt', status_message = %(reason)s", reason)
 
-    def block(self, chunk_id: UUID, epoch: int, *, reason: str) -> bool:
+    def need_resolution(self, chunk_id: UUID, fence: int, *, reason: str) -> bool:
         """Step 6: only a person can say what happened; the slot is kept."""
-        return self._move(chunk_id, epoch, "status = 'blocked', status_message = %(reason)s", reason)
+        return self._move(chunk_id, fence, "status = 'needs-resolution', status_message = %(reason)s", reason)
 
-    def _move(self, chunk_id: UUID, epoch: int, changes: LiteralString, reason: str) -> bool:
+    def _move(self, chunk_id: UUID, fence: int, changes: LiteralString, reason: str) -> bool:
         statement = sql.SQL(
             """UPDATE bedrock_pipeline.chunks SET {}, status_changed_at = bedrock_pipeline.now()
-               WHERE chunk_id = %(chunk)s AND epoch = %(epoch)s AND status IN ('submitting', 'unclear')"""
+               WHERE chunk_id = %(chunk)s AND fence = %(fence)s AND status IN ('submitting', 'in-doubt')"""
         ).format(sql.SQL(changes))
-        return self._database.execute(statement, {"chunk": chunk_id, "epoch": epoch, "reason": reason}) == 1
+        return self._database.execute(statement, {"chunk": chunk_id, "fence": fence, "reason": reason}) == 1
 
-    def to_reconcile(self, pipelines: list[str], settling: timedelta, limit: int) -> list[ChunkRow]:
-        """Submissions whose outcome is unknown and whose lease and settling time are over."""
+    def to_reconcile(self, pipelines: list[str], consistency_window: timedelta, limit: int) -> list[ChunkRow]:
+        """Submissions whose outcome is unknown and whose lease and consistency window are over."""
         rows = self._database.fetch(
             """SELECT * FROM bedrock_pipeline.chunks
-               WHERE status <> 'pending' AND ended_at IS NULL AND status IN ('submitting', 'unclear')
+               WHERE status <> 'pending' AND ended_at IS NULL AND status IN ('submitting', 'in-doubt')
                  AND pipeline = ANY(%s) AND lease_expires_at + %s <= bedrock_pipeline.now()
                ORDER BY lease_expires_at LIMIT %s""",
-            (pipelines, settling, limit),
+            (pipelines, consistency_window, limit),
         )
         return [ChunkRow.of(row) for row in rows]
 
     def intend_again(
-        self, chunk_id: UUID, epoch: int, intent_id: UUID, *, settling: timedelta, lease: timedelta
+        self, chunk_id: UUID, fence: int, intent_id: UUID, *, consistency_window: timedelta, lease: timedelta
     ) -> Intent | None:
-        """Step 6: List showed no job: send the same request with the same token again, under a new epoch.
+        """Step 6: List showed no job: send the same request with the same token again, under a new fencing token.
 
         Returns:
-            The intent; None where another process was quicker or the settling time is not over.
+            The intent; None where another process was quicker or the consistency window is not over.
         """
 
         def work(connection: Connection) -> Intent | None:
             row = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
-                   SET status = 'submitting', status_changed_at = bedrock_pipeline.now(), epoch = epoch + 1,
+                   SET status = 'submitting', status_changed_at = bedrock_pipeline.now(), fence = fence + 1,
                        intent_id = %(intent)s, lease_expires_at = bedrock_pipeline.now() + %(lease)s,
-                       attempts = attempts + 1
-                   WHERE chunk_id = %(chunk)s AND epoch = %(epoch)s AND status IN ('submitting', 'unclear')
-                     AND lease_expires_at + %(settling)s <= bedrock_pipeline.now()
+                       submissions = submissions + 1
+                   WHERE chunk_id = %(chunk)s AND fence = %(fence)s AND status IN ('submitting', 'in-doubt')
+                     AND lease_expires_at + %(consistency_window)s <= bedrock_pipeline.now()
                    RETURNING *""",
                 {
                     "intent": intent_id,
                     "lease": lease,
                     "chunk": chunk_id,
-                    "epoch": epoch,
-                    "settling": settling,
+                    "fence": fence,
+                    "consistency_window": consistency_window,
                 },
             ).fetchone()
             if row is None:
@@ -331,12 +333,12 @@ def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow 
     ).fetchone()
     assert slots is not None  # an aggregate has one row
     if chunk.next_attempt_at > time:
-        return NotNow(chunk.put_back_reason or "It was put back.", chunk.next_attempt_at)
-    if group["hold_until"] is not None and group["hold_until"] > time:
-        return NotNow(group["hold_reason"], group["hold_until"])
-    if group["refusals"] and slots["being_sent"]:
+        return NotNow(chunk.requeue_reason or "It was put back.", chunk.next_attempt_at)
+    if group["backoff_until"] is not None and group["backoff_until"] > time:
+        return NotNow(group["backoff_reason"], group["backoff_until"])
+    if group["throttles"] and slots["being_sent"]:
         return NotNow(
-            f"Another chunk is finding out whether jobs are accepted again ({group['hold_reason']})."
+            f"Another chunk is finding out whether jobs are accepted again ({group['backoff_reason']})."
         )
     if slots["used"] + group["others"] >= group["max_jobs"]:
         others = f" ({group['others']} by jobs that are not ours)" if group["others"] else ""
@@ -347,4 +349,4 @@ def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow 
 def _intent(chunk: ChunkRow) -> Intent:
     assert chunk.token is not None  # the constraint intent_is_whole
     assert chunk.frozen_request is not None
-    return Intent(chunk, chunk.epoch, chunk.token, chunk.frozen_request)
+    return Intent(chunk, chunk.fence, chunk.token, chunk.frozen_request)

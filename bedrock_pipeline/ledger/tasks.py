@@ -1,7 +1,7 @@
 """Tasks: the records that wait in a queue.
 
 What belongs here: the statements on table `tasks`: adding, counting, reading, and who may flush. Packing them into
-chunks stands in `stages/flush.py`, entering those in `queues.py`.
+chunks stands in `queue/flush_queue.py`, entering those in `queues.py`.
 """
 
 from collections.abc import Iterator, Sequence

@@ -13,7 +13,7 @@ def submitted(connection: Connection, row: DatasetRow) -> bool:
     The rows stay locked to the end of the transaction, so that no submission begins in between.
     """
     statuses = connection.execute(
-        """SELECT status <> 'pending' OR (mode = 'on-demand' AND epoch > 0) AS begun FROM bedrock_pipeline.chunks
+        """SELECT status <> 'pending' OR (mode = 'on-demand' AND fence > 0) AS begun FROM bedrock_pipeline.chunks
            WHERE pipeline = %s AND dataset = %s AND dataset_version = %s FOR UPDATE""",
         (row.pipeline, row.dataset, row.version),
     ).fetchall()
@@ -27,7 +27,7 @@ def start_version(connection: Connection, row: DatasetRow) -> None:
            SET status = 'stopped', status_message = 'replaced by a new version before it was submitted',
                status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
                cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
-               put_back_since = NULL, put_back_reason = NULL
+               requeued_since = NULL, requeue_reason = NULL
            WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND status = 'pending'""",
         (row.pipeline, row.dataset, row.version),
     )
@@ -35,8 +35,8 @@ def start_version(connection: Connection, row: DatasetRow) -> None:
         """UPDATE bedrock_pipeline.datasets
            SET version = version + 1, snapshot_uri = NULL, snapshot_hash = NULL, snapshot_records = NULL,
                snapshot_rejected = NULL, packed_hash = NULL, packed_at = NULL, packed_records = NULL,
-               packed_rejected = NULL, snapshot_followers = 0, packed_followers = 0, followers_answered = 0,
-               followers_failed = 0, cancel_requested_at = NULL
+               packed_rejected = NULL, snapshot_duplicates = 0, packed_duplicates = 0, duplicates_answered = 0,
+               duplicates_failed = 0, cancel_requested_at = NULL
            WHERE pipeline = %s AND dataset = %s""",
         (row.pipeline, row.dataset),
     )

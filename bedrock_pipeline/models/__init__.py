@@ -4,7 +4,7 @@ What belongs here: one file a family, finding the family of a model id, the sche
 What does not: prompts, AWS.
 """
 
-from bedrock_pipeline.models.family import Answer, AnswerFormat, BodyError, Family, Question
+from bedrock_pipeline.models.family import AnswerFormat, BodyError, Family, ModelRequest, ModelResponse
 from bedrock_pipeline.models.registry import family_of
 
-__all__ = ["Answer", "AnswerFormat", "BodyError", "Family", "Question", "family_of"]
+__all__ = ["AnswerFormat", "BodyError", "Family", "ModelRequest", "ModelResponse", "family_of"]

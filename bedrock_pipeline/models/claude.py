@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import Answer, AnswerFormat, Family, Json, Question, with_answer
+from bedrock_pipeline.models.family import (
+    AnswerFormat,
+    Family,
+    Json,
+    ModelRequest,
+    ModelResponse,
+    with_answer,
+)
 from bedrock_pipeline.models.plain import ONLY, Plain
 from bedrock_pipeline.models.shape import blocks_at, count_at, joined_text, word_at
 from bedrock_pipeline.models.structured import TOOL, bound, tool
@@ -25,7 +32,7 @@ class Claude(Family):
         """Every model of Anthropic."""
         return model.startswith("anthropic.")
 
-    def body(self, question: Question) -> dict[str, Any]:
+    def body(self, model_request: ModelRequest) -> dict[str, Any]:
         """One user turn; `max_tokens` is required by the API and 1,024 where not given.
 
         Raises:
@@ -34,10 +41,13 @@ class Claude(Family):
         return {
             "anthropic_version": "bedrock-2023-05-31",
             "max_tokens": 1024,
-            **with_answer(question.parameters, _asking(question.answer)),
-            **({"system": question.system} if question.system else {}),
+            **with_answer(model_request.parameters, _asking(model_request.answer)),
+            **({"system": model_request.system} if model_request.system else {}),
             "messages": [
-                {"role": "user", "content": [*question.images, {"type": "text", "text": question.prompt}]}
+                {
+                    "role": "user",
+                    "content": [*model_request.images, {"type": "text", "text": model_request.prompt}],
+                }
             ],
         }
 
@@ -45,10 +55,10 @@ class Claude(Family):
         """A block of its own."""
         return {"type": "image", "source": {"type": "base64", "media_type": f"image/{kind}", "data": data}}
 
-    def answer(self, output: Json) -> Answer:
+    def answer(self, output: Json) -> ModelResponse:
         """All blocks: text joined, uses of tools in order."""
         blocks = blocks_at(output, "content")
-        return Answer(
+        return ModelResponse(
             text=joined_text(blocks),
             stop_reason=word_at(output, "stop_reason"),
             input_tokens=count_at(output, "usage", "input_tokens"),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bedrock_pipeline.models.family import Answer, Family, Json, Question
+from bedrock_pipeline.models.family import Family, Json, ModelRequest, ModelResponse
 from bedrock_pipeline.models.shape import first_at, member, vector_of
 
 
@@ -17,12 +17,12 @@ class CohereEmbed(Family):
         """Cohere's embedding models."""
         return model.startswith("cohere.embed")
 
-    def body(self, question: Question) -> dict[str, Any]:
+    def body(self, model_request: ModelRequest) -> dict[str, Any]:
         """The text; `input_type` is required by the API and `search_document` where not given."""
-        return {"input_type": "search_document", **question.parameters, "texts": [question.prompt]}
+        return {"input_type": "search_document", **model_request.parameters, "texts": [model_request.prompt]}
 
-    def answer(self, output: Json) -> Answer:
+    def answer(self, output: Json) -> ModelResponse:
         """The vector; with `embedding_types` in the request the vectors stand below their type."""
         typed = isinstance(member(output, "embeddings"), Mapping)
         vector = first_at(output, "embeddings", "float") if typed else first_at(output, "embeddings")
-        return Answer(embedding=vector_of(vector), output_tokens=0)
+        return ModelResponse(embedding=vector_of(vector), output_tokens=0)

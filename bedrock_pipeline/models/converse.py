@@ -5,11 +5,11 @@ from typing import Any, Final
 import orjson
 
 from bedrock_pipeline.models.family import (
-    Answer,
     AnswerFormat,
     Family,
     Json,
-    Question,
+    ModelRequest,
+    ModelResponse,
     renamed,
     with_answer,
 )
@@ -38,31 +38,33 @@ class Converse(Family):
         """None."""
         return False
 
-    def body(self, question: Question) -> dict[str, Any]:
+    def body(self, model_request: ModelRequest) -> dict[str, Any]:
         """One user turn; parameters of inference go where the API has them, others to the top.
 
         Raises:
             BodyError: the parameters have what a structured answer needs.
         """
-        given = renamed(question.parameters, _COMMON)
+        given = renamed(model_request.parameters, _COMMON)
         inference = dict(given.pop("inferenceConfig", {}))
         inference |= {name: given.pop(name) for name in list(given) if name in _INFERENCE}
         return {
-            **with_answer(given, _asking(question.answer)),
+            **with_answer(given, _asking(model_request.answer)),
             **({"inferenceConfig": inference} if inference else {}),
-            **({"system": [{"text": question.system}]} if question.system else {}),
-            "messages": [{"role": "user", "content": [*question.images, {"text": question.prompt}]}],
+            **({"system": [{"text": model_request.system}]} if model_request.system else {}),
+            "messages": [
+                {"role": "user", "content": [*model_request.images, {"text": model_request.prompt}]}
+            ],
         }
 
     def image(self, kind: str, data: str) -> dict[str, Any]:
         """A block of its own."""
         return {"image": {"format": kind, "source": {"bytes": data}}}
 
-    def answer(self, output: Json) -> Answer:
+    def answer(self, output: Json) -> ModelResponse:
         """All blocks: text joined, uses of tools in order."""
         blocks = blocks_at(output, "output", "message", "content")
         uses = [block["toolUse"] for block in blocks if isinstance(block.get("toolUse"), dict)]
-        return Answer(
+        return ModelResponse(
             text=joined_text(blocks),
             stop_reason=word_at(output, "stopReason"),
             input_tokens=count_at(output, "usage", "inputTokens"),

@@ -20,7 +20,7 @@ class BodyError(BedrockPipelineError, ValueError):
     """A family cannot render such a request."""
 
 
-class AnswerShapeError(ValueError):
+class ResponseShapeError(ValueError):
     """A model's answer is not of its family's shape; the message names the member, never its value."""
 
 
@@ -38,7 +38,7 @@ class AnswerFormat:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ModelRequest:
     """What is asked of a model, whatever its family.
 
     Attributes:
@@ -56,7 +56,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ModelResponse:
     """What a model said, whatever its family.
 
     Attributes:
@@ -103,7 +103,7 @@ class Family(ABC):
         """Whether a bare model id, such as `anthropic.claude-…`, is of this family."""
 
     @abstractmethod
-    def body(self, question: Question) -> dict[str, Any]:
+    def body(self, model_request: ModelRequest) -> dict[str, Any]:
         """The request body of a question that asks for nothing but what the family takes.
 
         Raises:
@@ -111,11 +111,11 @@ class Family(ABC):
         """
 
     @abstractmethod
-    def answer(self, output: Json) -> Answer:
+    def answer(self, output: Json) -> ModelResponse:
         """Read an answer.
 
         Raises:
-            AnswerShapeError: it is not of this family's shape.
+            ResponseShapeError: it is not of this family's shape.
         """
 
     def image(self, kind: str, data: str) -> Any:  # noqa: ARG002  # for those that take images
@@ -126,15 +126,15 @@ class Family(ABC):
         """
         raise self._refusal("images")
 
-    def check(self, question: Question) -> None:
+    def check(self, model_request: ModelRequest) -> None:
         """Refuse what the family does not take.
 
         Raises:
             BodyError: says what, and what to do.
         """
-        asked: dict[Feature, object] = {"system": question.system, "images": question.images}
-        if question.answer:
-            asked[question.answer.by] = question.answer
+        asked: dict[Feature, object] = {"system": model_request.system, "images": model_request.images}
+        if model_request.answer:
+            asked[model_request.answer.by] = model_request.answer
         for feature, value in asked.items():
             if value and feature not in self.takes:
                 raise self._refusal(feature)

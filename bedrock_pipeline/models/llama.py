@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import Answer, Family, Json, Question, renamed
+from bedrock_pipeline.models.family import Family, Json, ModelRequest, ModelResponse, renamed
 from bedrock_pipeline.models.plain import Plain
 from bedrock_pipeline.models.shape import count_at, text_at, word_at
 
@@ -26,13 +26,16 @@ class Llama(Family):
         """Every Llama."""
         return model.startswith("meta.llama")
 
-    def body(self, question: Question) -> dict[str, Any]:
+    def body(self, model_request: ModelRequest) -> dict[str, Any]:
         """The prompt; `max_tokens` is `max_gen_len` here."""
-        return {**renamed(question.parameters, {"max_tokens": "max_gen_len"}), "prompt": question.prompt}
+        return {
+            **renamed(model_request.parameters, {"max_tokens": "max_gen_len"}),
+            "prompt": model_request.prompt,
+        }
 
-    def answer(self, output: Json) -> Answer:
+    def answer(self, output: Json) -> ModelResponse:
         """The continuation."""
-        return Answer(
+        return ModelResponse(
             text=text_at(output, "generation"),
             stop_reason=word_at(output, "stop_reason"),
             input_tokens=count_at(output, "prompt_token_count"),

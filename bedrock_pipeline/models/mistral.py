@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import Answer, Family, Json, Question, renamed
+from bedrock_pipeline.models.family import Family, Json, ModelRequest, ModelResponse, renamed
 from bedrock_pipeline.models.plain import ONLY, Plain
 from bedrock_pipeline.models.shape import count_at, first_at, text_at, word_at
 
@@ -23,11 +23,14 @@ class Mistral(Family):
         """Every model of Mistral."""
         return model.startswith("mistral.")
 
-    def body(self, question: Question) -> dict[str, Any]:
+    def body(self, model_request: ModelRequest) -> dict[str, Any]:
         """The prompt; `stop_sequences` is `stop` here."""
-        return {**renamed(question.parameters, {"stop_sequences": "stop"}), "prompt": question.prompt}
+        return {
+            **renamed(model_request.parameters, {"stop_sequences": "stop"}),
+            "prompt": model_request.prompt,
+        }
 
-    def answer(self, output: Json) -> Answer:
+    def answer(self, output: Json) -> ModelResponse:
         """The first continuation; models with chat completion give `choices`, the others `outputs`."""
         if "choices" in output:
             choice = first_at(output, "choices")
@@ -36,7 +39,7 @@ class Mistral(Family):
             choice = first_at(output, "outputs")
             text, other = text_at(choice, "text"), None
         stop = word_at(choice, "stop_reason")
-        return Answer(
+        return ModelResponse(
             text=text,
             stop_reason=other if stop is None else stop,
             input_tokens=count_at(output, "usage", "prompt_tokens"),

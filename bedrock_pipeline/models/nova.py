@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from bedrock_pipeline.models.converse import Converse
-from bedrock_pipeline.models.family import Question
+from bedrock_pipeline.models.family import ModelRequest
 
 _MODELS: Final = tuple(
     f"amazon.nova-{name}" for name in ("micro", "lite", "pro", "premier", "2-lite", "2-pro")
@@ -20,6 +20,6 @@ class Nova(Converse):
         """Nova's understanding models; those for images, video, speech and embeddings have other bodies."""
         return model.startswith(_MODELS)
 
-    def body(self, question: Question) -> dict[str, Any]:
+    def body(self, model_request: ModelRequest) -> dict[str, Any]:
         """One user turn."""
-        return {"schemaVersion": "messages-v1", **super().body(question)}
+        return {"schemaVersion": "messages-v1", **super().body(model_request)}

@@ -1,7 +1,7 @@
 """Where an ordinary answer has what is read out of it.
 
 What belongs here: paths, which a family declares beside its `answer`, so that answers that are nothing but text are
-read many at a time (`records.plain`). What they do not fit is read by `answer`; where they fit, both give the same.
+read many at a time (`collect.fast_parser`). What they do not fit is read by `answer`; where they fit, both give the same.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import Answer, BodyError, Family, Json, Question
+from bedrock_pipeline.models.family import BodyError, Family, Json, ModelRequest, ModelResponse
 
 
 class Raw(Family):
@@ -14,7 +14,7 @@ class Raw(Family):
         """Every model that no other family owns."""
         return True
 
-    def body(self, question: Question) -> dict[str, Any]:  # noqa: ARG002
+    def body(self, model_request: ModelRequest) -> dict[str, Any]:  # noqa: ARG002
         """Refused.
 
         Raises:
@@ -26,6 +26,6 @@ class Raw(Family):
             "with family='claude' or another, or invocation='Converse'.",
         )
 
-    def answer(self, output: Json) -> Answer:  # noqa: ARG002  # kept in raw_output
+    def answer(self, output: Json) -> ModelResponse:  # noqa: ARG002  # kept in raw_output
         """Nothing is read out of it."""
-        return Answer()
+        return ModelResponse()

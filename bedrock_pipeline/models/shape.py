@@ -6,19 +6,19 @@ What belongs here: taking a member out of an answer, or saying that it is not th
 from collections.abc import Mapping
 from typing import Any
 
-from bedrock_pipeline.models.family import AnswerShapeError
+from bedrock_pipeline.models.family import ResponseShapeError
 
 
 def member(output: object, *path: str) -> Any:
     """A nested member of an answer.
 
     Raises:
-        AnswerShapeError: it is not there.
+        ResponseShapeError: it is not there.
     """
     value = output
     for name in path:
         if not isinstance(value, Mapping) or name not in value:
-            raise AnswerShapeError(f"the answer has no {'.'.join(path)}")
+            raise ResponseShapeError(f"the answer has no {'.'.join(path)}")
         value = value[name]
     return value
 
@@ -27,11 +27,11 @@ def text_at(output: object, *path: str) -> str:
     """A member that must be text.
 
     Raises:
-        AnswerShapeError: it is not there, or no text.
+        ResponseShapeError: it is not there, or no text.
     """
     value = member(output, *path)
     if not isinstance(value, str):
-        raise AnswerShapeError(f"{'.'.join(path)} is not text")
+        raise ResponseShapeError(f"{'.'.join(path)} is not text")
     return value
 
 
@@ -39,11 +39,11 @@ def list_at(output: object, *path: str) -> list[Any]:
     """A member that must be a list.
 
     Raises:
-        AnswerShapeError: it is not there, or no list.
+        ResponseShapeError: it is not there, or no list.
     """
     value = member(output, *path)
     if not isinstance(value, list):
-        raise AnswerShapeError(f"{'.'.join(path)} is not a list")
+        raise ResponseShapeError(f"{'.'.join(path)} is not a list")
     return value
 
 
@@ -51,11 +51,11 @@ def first_at(output: object, *path: str) -> Any:
     """The first element of a member that must be a list.
 
     Raises:
-        AnswerShapeError: it is not there, no list, or empty.
+        ResponseShapeError: it is not there, no list, or empty.
     """
     values = list_at(output, *path)
     if not values:
-        raise AnswerShapeError(f"{'.'.join(path)} is empty")
+        raise ResponseShapeError(f"{'.'.join(path)} is empty")
     return values[0]
 
 
@@ -63,10 +63,10 @@ def vector_of(value: object) -> list[float]:
     """A vector.
 
     Raises:
-        AnswerShapeError: it is no list of numbers.
+        ResponseShapeError: it is no list of numbers.
     """
     if not isinstance(value, list) or not all(map(_is_number, value)):
-        raise AnswerShapeError("the embedding is not a list of numbers")
+        raise ResponseShapeError("the embedding is not a list of numbers")
     return value
 
 
@@ -91,11 +91,11 @@ def blocks_at(output: object, *path: str) -> list[dict[str, Any]]:
     """A member that must be a list of content blocks.
 
     Raises:
-        AnswerShapeError: it is not there, no list, or a block is no object.
+        ResponseShapeError: it is not there, no list, or a block is no object.
     """
     blocks = list_at(output, *path)
     if not all(isinstance(block, dict) for block in blocks):
-        raise AnswerShapeError("a content block is no object")
+        raise ResponseShapeError("a content block is no object")
     return blocks
 
 
@@ -107,5 +107,5 @@ def joined_text(blocks: list[dict[str, Any]]) -> str:
 def _optional(output: object, path: tuple[str, ...]) -> Any:
     try:
         return member(output, *path)
-    except AnswerShapeError:
+    except ResponseShapeError:
         return None

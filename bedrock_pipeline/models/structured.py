@@ -12,7 +12,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.models.family import Answer, AnswerFormat, Json
+from bedrock_pipeline.models.family import AnswerFormat, Json, ModelResponse
 
 #: Name of the tool that a model is made to use.
 TOOL: Final = "answer"
@@ -85,7 +85,7 @@ class AnswerSchema:
             )
         return cls(given)
 
-    def read(self, answer: Answer) -> dict[str, Any]:
+    def read(self, answer: ModelResponse) -> dict[str, Any]:
         """The fields of an answer: what the model gave to the tool, else its text as JSON.
 
         Raises:
@@ -106,7 +106,7 @@ class AnswerSchema:
                 f"{self._model.__name__} does not take the answer: {kinds}{_cut(answer)}"
             ) from None
 
-    def _given(self, answer: Answer) -> Any:
+    def _given(self, answer: ModelResponse) -> Any:
         if answer.tool_use:
             return answer.tool_use[0]["input"]
         try:
@@ -142,7 +142,7 @@ def bound(schema: Any) -> Any:
     return {**inner, "additionalProperties": False} if "properties" in schema else inner
 
 
-def _cut(answer: Answer) -> str:
+def _cut(answer: ModelResponse) -> str:
     return f" (stop reason: {answer.stop_reason})" if answer.stop_reason in ("max_tokens", "length") else ""
 
 

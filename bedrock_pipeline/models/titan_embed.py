@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import Answer, BodyError, Family, Json, Question
+from bedrock_pipeline.models.family import BodyError, Family, Json, ModelRequest, ModelResponse
 from bedrock_pipeline.models.shape import count_at, member, vector_of
 
 _DIMENSIONS = (256, 512, 1024)
@@ -18,26 +18,26 @@ class TitanEmbed(Family):
         """Titan's text embedding models."""
         return model.startswith("amazon.titan-embed-text")
 
-    def body(self, question: Question) -> dict[str, Any]:
+    def body(self, model_request: ModelRequest) -> dict[str, Any]:
         """The text.
 
         Raises:
             BodyError: a dimension that the model does not have.
         """
-        parameters = question.parameters
+        parameters = model_request.parameters
         if parameters.get("dimensions", 256) not in _DIMENSIONS:
             raise BodyError(
                 f"Titan embeddings have no {parameters['dimensions']} dimensions.",
                 "Set parameters.dimensions to 256, 512 or 1024.",
             )
-        return {**parameters, "inputText": question.prompt}
+        return {**parameters, "inputText": model_request.prompt}
 
-    def answer(self, output: Json) -> Answer:
+    def answer(self, output: Json) -> ModelResponse:
         """The vector; tokens stand in `inputTextTokenCount`, there is no `usage`."""
         vector = output.get("embedding")
         if vector is None:
             vector = member(output, "embeddingsByType", "float")
-        return Answer(
+        return ModelResponse(
             embedding=vector_of(vector),
             input_tokens=count_at(output, "inputTextTokenCount"),
             output_tokens=0,

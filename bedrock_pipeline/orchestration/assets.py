@@ -8,22 +8,22 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from bedrock_pipeline.collect.collect_chunk import collect_chunk
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
-from bedrock_pipeline.orchestration.offers import kept_offer
 from bedrock_pipeline.orchestration.partitions import register
 from bedrock_pipeline.orchestration.red import PASSING, red
 from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline.orchestration.run_leases import run_lease
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.stages.collect import collect_chunk
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.flush import flush_queue
-from bedrock_pipeline.stages.on_demand import Answered
-from bedrock_pipeline.stages.pack import pack_dataset
-from bedrock_pipeline.stages.publish import publish_dataset
-from bedrock_pipeline.stages.snapshot import take_snapshot
-from bedrock_pipeline.stages.submit import Submitted, submit_chunk
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.publish.publish_dataset import publish_dataset
+from bedrock_pipeline.queue.flush_queue import flush_queue
+from bedrock_pipeline.submit.invoke_on_demand import Answered
+from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 
 
 def build_pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
@@ -100,7 +100,7 @@ def _flushed_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> dg.MaterializeResult[None]:
         day = context.partition_key
-        with deployment.open() as opened, kept_offer(opened, "flush", pipeline.name, day), red():
+        with deployment.open() as opened, run_lease(opened, "flush", pipeline.name, day), red():
             flushed = list(flush_queue(opened, pipeline, wait=False))
         chunks = [chunk for one in flushed for chunk in one.chunks]
         days = {one.dataset for one in flushed}
@@ -126,7 +126,7 @@ def _submitted_jobs(pipeline: Pipeline) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> Iterator[dg.Output[None]]:
         key = context.partition_key
-        with deployment.open() as opened, kept_offer(opened, "submit", pipeline.name, key), red():
+        with deployment.open() as opened, run_lease(opened, "submit", pipeline.name, key), red():
             outcome = submit_chunk(opened, pipeline.name, key)
             chunk = opened.ledger.chunks.by_key(pipeline.name, key)
             region = opened.settings.region
@@ -165,12 +165,14 @@ def _parsed_results(pipeline: Pipeline) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> dg.MaterializeResult[None]:
         key = context.partition_key
-        with deployment.open() as opened, kept_offer(opened, "parse", pipeline.name, key), red():
+        with deployment.open() as opened, run_lease(opened, "collect", pipeline.name, key), red():
             report = collect_chunk(opened, pipeline, key)
         for discrepancy in report.discrepancies:
             context.log.warning("%s: %s", key, discrepancy)
-        if report.leftovers:
-            context.log.warning("%s: %s records are asked again: %s", key, report.leftovers, report.left_over)
+        if report.retryable:
+            context.log.warning(
+                "%s: %s records are asked again: %s", key, report.retryable, report.retryable_by_code
+            )
         return dg.MaterializeResult(metadata=metadata.of_collection(report))
 
     return parsed_results
@@ -190,7 +192,7 @@ def _results(pipeline: Pipeline) -> dg.AssetsDefinition:
     )
     def results(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.Output[None]:
         dataset = context.partition_key
-        with deployment.open() as opened, kept_offer(opened, "publish", pipeline.name, dataset), red():
+        with deployment.open() as opened, run_lease(opened, "publish", pipeline.name, dataset), red():
             published = publish_dataset(opened, pipeline, dataset)
         return dg.Output(
             None, metadata=metadata.of_publication(published), data_version=dg.DataVersion(published.version)
@@ -205,9 +207,9 @@ def _lineage(names: Names, upstream: str) -> dg.AssetDep:
 
 
 @contextmanager
-def _launching(opened: Context, pipeline: str, dataset: str) -> Iterator[None]:
+def _launching(opened: Deployment, pipeline: str, dataset: str) -> Iterator[None]:
     """An error that a person must cure ends the wish to launch; another leaves it."""
-    with kept_offer(opened, "prepare", pipeline, dataset), red():
+    with run_lease(opened, "prepare", pipeline, dataset), red():
         try:
             yield
         except PASSING:

@@ -10,10 +10,10 @@ import dagster as dg
 from dagster_aws.s3 import S3Resource
 
 from bedrock_pipeline.orchestration.assets import build_pipeline_assets
+from bedrock_pipeline.orchestration.io_managers import PublishedResults
+from bedrock_pipeline.orchestration.jobs import retry_job
 from bedrock_pipeline.orchestration.names import DEPLOYMENT, RESULTS_IO_MANAGER, Names
-from bedrock_pipeline.orchestration.next_round import next_round_job
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.orchestration.results_io import PublishedResults
 from bedrock_pipeline.orchestration.schedules import daily_schedule
 from bedrock_pipeline.orchestration.sensors import build_sensors
 from bedrock_pipeline.pipeline import Pipeline
@@ -23,11 +23,11 @@ _JOBS = {
     "prepare": ("input_dataset", "batch_chunks"),
     "flush": ("batch_chunks",),
     "submit": ("submitted_jobs",),
-    "parse": ("parsed_results",),
+    "collect": ("parsed_results",),
     "publish": ("results",),
 }
 # Where more runs wait than may run at once: Bedrock's slots are filled first, and then what is furthest is finished.
-_FIRST_TO_LAST = ("submit", "publish", "parse", "next_round", "flush", "prepare")
+_FIRST_TO_LAST = ("submit", "publish", "collect", "retry", "flush", "prepare")
 
 
 def build_definitions(
@@ -55,7 +55,7 @@ def build_definitions(
         for kind in _JOBS
         if kind != ("prepare" if pipeline.queue else "flush")
     ]
-    jobs += [next_round_job(pipeline, _tags("next_round")) for pipeline in pipelines]
+    jobs += [retry_job(pipeline, _tags("retry")) for pipeline in pipelines]
     poll_seconds = Settings.resolve(partial=True).poll_interval_s
     deployment = DeploymentResource(s3=S3Resource())
     sensors = build_sensors(pipelines, jobs, poll_seconds)

@@ -10,9 +10,9 @@ import time
 
 import dagster as dg
 
-from bedrock_pipeline.orchestration.offers import end_offer
+from bedrock_pipeline.deployment import open_deployment
+from bedrock_pipeline.orchestration.run_leases import release_run_lease
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import open_context
 
 _KILLED = (
     "The process of this run was killed. What it did is safe; the sensors ask again for what is missing."
@@ -23,7 +23,7 @@ _WAIT_SECONDS = 20.0
 
 
 def end_leftover_runs() -> None:
-    """Mark every run that is said to be working as failed, and end its offer.
+    """Mark every run that is said to be working as failed, and release its lease.
 
     Only for an instance (`DAGSTER_HOME`) all of whose runs are children of this machine's processes, before its
     daemon is started.
@@ -32,10 +32,10 @@ def end_leftover_runs() -> None:
         runs = instance.get_runs(dg.RunsFilter(statuses=_WORKING))
         for run in runs:
             instance.report_run_failed(run, _KILLED)
-    with open_context(Settings.resolve()) as context:
+    with open_deployment(Settings.resolve()) as deployment:
         for run in runs:
             if key := run.tags.get("dagster/run_key"):
-                end_offer(context, key)
+                release_run_lease(deployment, key)
 
 
 def wait_for_runs(seconds: float) -> None:

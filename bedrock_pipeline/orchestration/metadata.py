@@ -11,15 +11,15 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from bedrock_pipeline.collect.collect_chunk import CollectReport
+from bedrock_pipeline.collect.start_retry_round import RetryRoundReport
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
-from bedrock_pipeline.records.result_columns import DESCRIPTIONS
-from bedrock_pipeline.stages.collect import CollectReport
-from bedrock_pipeline.stages.on_demand import Answered
-from bedrock_pipeline.stages.pack import PackReport
-from bedrock_pipeline.stages.publish import Publication
-from bedrock_pipeline.stages.rounds import RollOverReport
-from bedrock_pipeline.stages.snapshot import SnapshotReport
-from bedrock_pipeline.stages.submit import Submitted
+from bedrock_pipeline.prepare.pack_dataset import PackReport
+from bedrock_pipeline.prepare.take_snapshot import SnapshotReport
+from bedrock_pipeline.publish.publish_dataset import Publication
+from bedrock_pipeline.records.result_schema import DESCRIPTIONS
+from bedrock_pipeline.submit.invoke_on_demand import Answered
+from bedrock_pipeline.submit.submit_chunk import Submitted
 
 Metadata = dict[str, Any]
 _MOST_ROWS = 50
@@ -30,7 +30,7 @@ def of_snapshot(report: SnapshotReport) -> Metadata:
     return {
         "dagster/row_count": report.records,
         "dagster/column_schema": _columns(report.schema),
-        "followers": report.followers,
+        "duplicates": report.duplicates,
         "rejected": report.rejected,
         **(
             {"rejections": _counts(report.rejections), "rejected_rows": report.rejected_uri}
@@ -46,7 +46,7 @@ def of_pack(report: PackReport) -> Metadata:
     estimate = report.estimate
     return {
         "dagster/row_count": report.records,
-        "followers": report.followers,
+        "duplicates": report.duplicates,
         "outcome": report.outcome,
         "chunks": len(report.chunks),
         "records": report.records,
@@ -91,7 +91,7 @@ def of_submission(outcome: Submitted, region: str) -> Metadata:
         "console": dg.MetadataValue.url(_console(outcome.job_arn, region)),
         "records": outcome.chunk.records,
         "bytes": outcome.chunk.bytes,
-        "attempts": outcome.chunk.attempts,
+        "submissions": outcome.chunk.submissions,
     }
 
 
@@ -100,9 +100,9 @@ def of_wait(reason: str, until: datetime | None, chunk: ChunkRow) -> Metadata:
     return {
         "reason": reason,
         "status": chunk.status,
-        "attempts": chunk.attempts,
+        "submissions": chunk.submissions,
         **({"next_try": dg.MetadataValue.timestamp(until)} if until else {}),
-        **({"waits_since": dg.MetadataValue.timestamp(chunk.put_back_since)} if chunk.put_back_since else {}),
+        **({"waits_since": dg.MetadataValue.timestamp(chunk.requeued_since)} if chunk.requeued_since else {}),
     }
 
 
@@ -116,12 +116,12 @@ def of_calls(outcome: Answered) -> Metadata:
     }
 
 
-def of_round(report: RollOverReport) -> Metadata:
-    """Leftovers, and the chunks of the next round that they became."""
+def of_retry_round(report: RetryRoundReport) -> Metadata:
+    """Retryable records, and the chunks of the retry round that they became."""
     return {
-        "leftovers": report.records,
+        "retryable": report.records,
         "chunks_of_the_round": len(report.chunks),
-        **({"held": report.held} if report.held else {}),
+        **({"waiting": report.waits_for} if report.waits_for else {}),
         **({"chunk_sizes": _sizes(report.chunks)} if report.chunks else {}),
     }
 
@@ -133,8 +133,8 @@ def of_collection(report: CollectReport) -> Metadata:
         "dagster/column_schema": _columns(report.schema),
         "answered": report.answered,
         "failed": report.final_errors,
-        "asked_again": report.leftovers,
-        **({"left_over": _counts(report.left_over)} if report.left_over else {}),
+        "asked_again": report.retryable,
+        **({"retryable": _counts(report.retryable_by_code)} if report.retryable else {}),
         "input_tokens": report.input_tokens,
         "output_tokens": report.output_tokens,
         **_costs(report.cost_usd, report.on_demand_cost_usd),

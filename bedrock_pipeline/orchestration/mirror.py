@@ -9,19 +9,19 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.events import Event, Position
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.partitions import register
-from bedrock_pipeline.stages.context import Context
 
 #: Events of one queue that a tick mirrors at the most; each costs some tens of milliseconds.
 _MOST_EVENTS = 100
 
 
 def mirrored(
-    instance: dg.DagsterInstance, opened: Context, queues: list[str], cursor: str | None
+    instance: dg.DagsterInstance, opened: Deployment, queues: list[str], cursor: str | None
 ) -> tuple[list[dg.AssetMaterialization], str]:
     """What happened to chunks outside of Dagster since the cursor, as materializations; and the next cursor.
 
@@ -38,7 +38,7 @@ def mirrored(
 
 
 def _of_event(
-    instance: dg.DagsterInstance, opened: Context, event: Event
+    instance: dg.DagsterInstance, opened: Deployment, event: Event
 ) -> Iterator[dg.AssetMaterialization]:
     chunk = opened.ledger.chunks.by_id(event.chunk_id)
     if chunk is None:

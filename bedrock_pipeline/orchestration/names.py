@@ -34,5 +34,5 @@ class Names:
         return dg.DynamicPartitionsDefinition(name=f"{self.pipeline}_chunks")
 
     def job(self, kind: str) -> str:
-        """The job that does one kind of thing: prepare, flush, submit, parse, next_round or publish."""
+        """The job that does one kind of thing: prepare, flush, submit, collect, retry or publish."""
         return f"{self.pipeline}_{kind}"

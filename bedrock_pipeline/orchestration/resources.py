@@ -14,8 +14,8 @@ import dagster as dg
 from dagster_aws.s3 import S3Resource
 from pydantic import Field, PrivateAttr
 
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import Context, open_context
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,7 +33,7 @@ class _Shared:
         resident: whether a sensor or schedule has used it, which comes back every few seconds.
     """
 
-    deployment: Context
+    deployment: Deployment
     runs: int = 0
     resident: bool = False
 
@@ -91,14 +91,14 @@ class DeploymentResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
                 _end_use(self._used)
 
     @contextmanager
-    def open(self) -> Iterator[Context]:
+    def open(self) -> Iterator[Deployment]:
         """Connections to everything."""
         settings = self.settings()
         key = settings, self.s3.model_dump_json()
         with _LOCK:
             shared = _OPEN.get(key)
             if shared is None:
-                shared = _OPEN[key] = _Shared(open_context(settings, s3=self._s3_client(settings)))
+                shared = _OPEN[key] = _Shared(open_deployment(settings, s3=self._s3_client(settings)))
             if not self._in_run:
                 shared.resident = True
             elif self._used is None:

@@ -23,6 +23,6 @@ def daily_schedule(pipeline: str) -> dg.ScheduleDefinition:
         day = (context.scheduled_execution_time.date()).isoformat()
         with deployment.open() as opened:
             opened.ledger.datasets.request(pipeline, day, {}, launch=True)
-        return dg.SkipReason(f"Dataset {day} is asked for; the sensor launch_datasets starts it.")
+        return dg.SkipReason(f"Dataset {day} is asked for; the sensor prepare_datasets starts it.")
 
     return evaluate

@@ -9,30 +9,30 @@ from collections.abc import Callable, Iterable, Sequence
 
 import dagster as dg
 
-from bedrock_pipeline.ledger.offers import Kind
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.mirror import mirrored
 from bedrock_pipeline.orchestration.names import Names
-from bedrock_pipeline.orchestration.offers import WAITING, run_key
 from bedrock_pipeline.orchestration.partitions import register
 from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline.orchestration.run_leases import WAITING, run_key
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.queue.flush_queue import due_to_flush
+from bedrock_pipeline.queue.job_results import settle_jobs
 from bedrock_pipeline.settings import NotConfiguredError
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.flush import due_to_flush
-from bedrock_pipeline.stages.job_results import settle_jobs
-from bedrock_pipeline.stages.poll import poll_jobs
-from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
 
 #: Run requests in one tick at the most; each costs the daemon about a quarter of a second.
 _MOST = 50
 #: What is done for a dataset rather than for a chunk.
-_OF_DATASETS = ("prepare", "flush", "next_round", "publish")
+_OF_DATASETS = ("prepare", "flush", "retry", "publish")
 #: Datasets of which a skipped tick tells that they wait for an approval.
 _MOST_TOLD = 3
 #: Between two looks into the ledger.
 _SECONDS = 3
-_Tick = Callable[[dg.SensorEvaluationContext, Context], dg.SensorResult | dg.SkipReason]
+_Tick = Callable[[dg.SensorEvaluationContext, Deployment], dg.SensorResult | dg.SkipReason]
 
 
 def build_sensors(
@@ -43,7 +43,7 @@ def build_sensors(
     launched = [pipeline.name for pipeline in pipelines if not pipeline.queue]
     queues = [pipeline for pipeline in pipelines if pipeline.queue]
 
-    def launch(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+    def launch(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         rows = opened.ledger.datasets.to_launch(launched, _MOST)
         return _ask(
             context,
@@ -53,7 +53,7 @@ def build_sensors(
             "No dataset was asked for.",
         )
 
-    def submit(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+    def submit(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         due = opened.ledger.submissions.due(names, _MOST)
         over = [] if due else opened.ledger.spending.exhausted(names, _MOST_TOLD)
         return _ask(
@@ -64,21 +64,23 @@ def build_sensors(
             " ".join(["No chunk is due, or no slot is free.", *(budget.reason for budget in over)]),
         )
 
-    def collect(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+    def collect(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         ended = opened.ledger.chunks.to_collect(names, _MOST)
-        return _ask(context, opened, "parse", [(c.pipeline, c.chunk_key) for c in ended], "No job has ended.")
+        return _ask(
+            context, opened, "collect", [(c.pipeline, c.chunk_key) for c in ended], "No job has ended."
+        )
 
-    def roll(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
-        rows = opened.ledger.rounds.to_roll_over(names, _MOST)
+    def roll(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
+        rows = opened.ledger.retry_rounds.due(names, _MOST)
         return _ask(
             context,
             opened,
-            "next_round",
+            "retry",
             [(row.pipeline, row.dataset) for row in rows],
-            "No dataset has leftovers to ask again.",
+            "No dataset has retryable to ask again.",
         )
 
-    def publish(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+    def publish(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         rows = opened.ledger.publications.due(names, _MOST)
         return _ask(
             context,
@@ -88,32 +90,32 @@ def build_sensors(
             "No dataset is complete.",
         )
 
-    def poll(_: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+    def poll(_: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         return _poll(opened, names)
 
-    def settle(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+    def settle(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         return _settle(context, opened, names)
 
-    def flush(context: dg.SensorEvaluationContext, opened: Context) -> dg.SensorResult | dg.SkipReason:
+    def flush(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
         return _flush(context, opened, queues)
 
     sensors = [
-        _sensor("launch_datasets", launch, jobs, _SECONDS, "Starts datasets that were asked for."),
+        _sensor("prepare_datasets", launch, jobs, _SECONDS, "Starts datasets that were asked for."),
         _sensor(
-            "submit_due_chunks",
+            "submit_chunks",
             submit,
             jobs,
             _SECONDS,
             "Submits as many chunks as are due and have a free slot.",
         ),
         _sensor("poll_jobs", poll, jobs, poll_seconds, "Looks at Bedrock once for all jobs in flight."),
-        _sensor("collect_ended_jobs", collect, jobs, _SECONDS, "Reads the results of jobs that have ended."),
-        _sensor("roll_over_leftovers", roll, jobs, _SECONDS, "Asks again what a round left unanswered."),
+        _sensor("collect_jobs", collect, jobs, _SECONDS, "Reads the results of jobs that have ended."),
+        _sensor("retry_datasets", roll, jobs, _SECONDS, "Asks again what a round left unanswered."),
         _sensor(
             "publish_datasets", publish, jobs, _SECONDS, "Publishes datasets with nothing left to wait for."
         ),
         _sensor(
-            "reconcile_submissions",
+            "reconcile_jobs",
             settle,
             jobs,
             60,
@@ -122,7 +124,7 @@ def build_sensors(
     ]
     if queues:
         told = "Flushes queues by count, bytes or age of their tasks."
-        sensors.append(_sensor("flush_queue", flush, jobs, _SECONDS, told))
+        sensors.append(_sensor("flush_queues", flush, jobs, _SECONDS, told))
     return sensors
 
 
@@ -150,17 +152,17 @@ def _sensor(
 
 def _ask(
     context: dg.SensorEvaluationContext,
-    opened: Context,
+    opened: Deployment,
     kind: Kind,
     subjects: Sequence[tuple[str, str]],
     nothing: str,
 ) -> dg.SensorResult | dg.SkipReason:
-    """Runs for the subjects that no live offer covers, their partitions registered first."""
+    """Runs for the subjects that no live run lease covers, their partitions registered first."""
     if not subjects:
         return dg.SkipReason(nothing)
     _register(context.instance, kind, subjects)
-    offers = opened.ledger.offers.make(kind, subjects, WAITING)
-    if not offers:
+    run_leases = opened.ledger.run_leases.acquire(kind, subjects, WAITING)
+    if not run_leases:
         return dg.SkipReason(f"{len(subjects)} runs are on their way already.")
     return dg.SensorResult(
         run_requests=[
@@ -169,7 +171,7 @@ def _ask(
                 job_name=Names(pipeline).job(kind),
                 partition_key=key,
             )
-            for (pipeline, key), number in offers.items()
+            for (pipeline, key), number in run_leases.items()
         ]
     )
 
@@ -187,7 +189,7 @@ def _register(instance: dg.DagsterInstance, kind: Kind, subjects: Iterable[tuple
 
 
 def _flush(
-    context: dg.SensorEvaluationContext, opened: Context, queues: Sequence[Pipeline]
+    context: dg.SensorEvaluationContext, opened: Deployment, queues: Sequence[Pipeline]
 ) -> dg.SensorResult | dg.SkipReason:
     """Runs for the queues that are due; what is final, and what others did, is written down beside."""
     names = [queue.name for queue in queues]
@@ -202,7 +204,7 @@ def _flush(
     return dg.SensorResult(run_requests=asked.run_requests, asset_events=told, cursor=cursor)
 
 
-def _poll(opened: Context, names: list[str]) -> dg.SensorResult | dg.SkipReason:
+def _poll(opened: Deployment, names: list[str]) -> dg.SensorResult | dg.SkipReason:
     report = poll_jobs(opened, names)
     if not report.in_flight:
         return dg.SkipReason("No job is in flight.")
@@ -224,9 +226,9 @@ def _poll(opened: Context, names: list[str]) -> dg.SensorResult | dg.SkipReason:
     )
 
 
-def _settle(context: dg.SensorEvaluationContext, opened: Context, names: list[str]) -> dg.SensorResult:
+def _settle(context: dg.SensorEvaluationContext, opened: Deployment, names: list[str]) -> dg.SensorResult:
     """Unclear submissions each time; all jobs of the account now and then. The cursor is the last sweep's time."""
-    said = [str(reconcile_unclear(opened, names))]
+    said = [str(reconcile_in_doubt(opened, names))]
     now = time.time()
     swept = float(context.cursor or 0)
     if now - swept >= opened.settings.sweep_s:

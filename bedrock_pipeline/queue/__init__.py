@@ -4,7 +4,7 @@ What belongs here: the object that a program uses, its settings, events and toke
 library `aws-bedrock-batch-inference-queue`, in Python's style (`docs/queue.md`). The work itself is `stages`.
 """
 
-from bedrock_pipeline.queue.asynchronous import AsyncBedrockQueue
+from bedrock_pipeline.queue.async_queue import AsyncBedrockQueue
 from bedrock_pipeline.queue.config import BedrockQueueConfig
 from bedrock_pipeline.queue.queue import BedrockQueue
 from bedrock_pipeline.queue.results import JobResult, JobStatus, TaskError, TaskResult, TaskResults

@@ -24,7 +24,7 @@ _STORED = {
         "max_job_size_bytes",
         "max_jobs",
     ),
-    *("max_bytes", "max_age_s", "on_duplicate", "below_minimum", "max_rounds"),
+    *("max_bytes", "max_age_s", "on_duplicate", "below_minimum", "max_record_attempts"),
 }
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
@@ -49,7 +49,7 @@ class BedrockQueueConfig(BaseModel):
         on_duplicate: what becomes of a task whose record id is waiting already: refused, or put in its place.
         below_minimum: what becomes of fewer tasks than a job needs, at a flush and in later rounds: asked one by one
             at the on-demand price, padded with filler records, held (they stay in the queue), or an error.
-        max_rounds: how often a record is asked at the most.
+        max_record_attempts: how often a record is asked at the most.
         poll_interval_ms: milliseconds between two polls of Bedrock; left out, `BEDROCK_PIPELINE_POLL_INTERVAL_S` counts.
         enable_auto_polling: whether this process submits, polls and collects by itself, in a thread.
         retry_mode: of the SDK; None takes `AWS_RETRY_MODE`, else adaptive.
@@ -90,7 +90,7 @@ class BedrockQueueConfig(BaseModel):
     max_age_s: float | None = Field(default=None, gt=0)
     on_duplicate: Literal["refuse", "replace"] = "refuse"
     below_minimum: BelowMinimum = "on_demand"
-    max_rounds: int = Field(default=3, ge=1, le=20)
+    max_record_attempts: int = Field(default=3, ge=1, le=20)
 
     poll_interval_ms: int = Field(default=30_000, ge=1)
     enable_auto_polling: bool = True
@@ -142,7 +142,7 @@ class BedrockQueueConfig(BaseModel):
             model_id=self.model_id,
             limits=self.limits,
             below_minimum=self.below_minimum,
-            max_rounds=self.max_rounds,
+            max_record_attempts=self.max_record_attempts,
             keep_raw_output=True,
             queue=self.flush_policy,
         )

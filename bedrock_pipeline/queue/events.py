@@ -29,7 +29,7 @@ _LOG = logging.getLogger(__name__)
 _NAMES: Final = frozenset(get_args(EventName))
 #: Ends of a job that are no success.
 FAILED: Final = frozenset({"failed", "expired", "stopped"})
-_BEFORE: Final = frozenset({"pending", "submitting", "unclear", "blocked"})
+_BEFORE: Final = frozenset({"pending", "submitting", "in-doubt", "needs-resolution"})
 
 
 class UnknownEventError(BedrockPipelineError):

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Final
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.events import JobEvent, Position
 from bedrock_pipeline.queue.events import (
     Emitter,
@@ -17,7 +18,6 @@ from bedrock_pipeline.queue.events import (
     status_of,
 )
 from bedrock_pipeline.queue.results import JobResult, job_result
-from bedrock_pipeline.stages.context import Context
 
 #: What to do about a job that waits for a person.
 CURE: Final = "See docs/operating.md; then `bedrock-pipeline retry JOB` or `resolve`."
@@ -34,16 +34,16 @@ class JobEvents:
     """The events of one queue, from now on for callbacks, from anywhere for readers.
 
     Args:
-        context: the deployment.
+        deployment: the deployment.
         queue: its name.
         emitter: the callbacks.
     """
 
-    def __init__(self, context: Context, queue: str, emitter: Emitter) -> None:
-        self._context = context
+    def __init__(self, deployment: Deployment, queue: str, emitter: Emitter) -> None:
+        self._deployment = deployment
         self._queue = queue
         self._emitter = emitter
-        self._position = context.ledger.events.now()
+        self._position = deployment.ledger.events.now()
         self._telling = threading.Lock()
 
     def tell(self) -> None:
@@ -51,7 +51,7 @@ class JobEvents:
         if not self._emitter.wanted(*_OF_JOBS) or not self._telling.acquire(blocking=False):
             return
         try:
-            while found := self._context.ledger.events.of_queue(self._queue, self._position):
+            while found := self._deployment.ledger.events.of_queue(self._queue, self._position):
                 for event in found:
                     self._position = event.position
                     for result, told in self._told(event):
@@ -61,14 +61,14 @@ class JobEvents:
 
     def after(self, position: Position) -> tuple[list[QueueEvent], Position]:
         """Some events after a position, and the position after them; the same one where there are none."""
-        found = self._context.ledger.events.of_queue(self._queue, position)
+        found = self._deployment.ledger.events.of_queue(self._queue, position)
         told = [told for event in found for _, told in self._told(event)]
         return told, found[-1].position if found else position
 
     def _told(self, event: JobEvent) -> Iterator[tuple[JobResult, QueueEvent]]:
-        job = self._context.ledger.queues.job(event.chunk_id)
+        job = self._deployment.ledger.queues.job(event.chunk_id)
         assert job  # events of a queue are read with their jobs
-        result = job_result(self._context, job)
+        result = job_result(self._deployment, job)
         for name in names_of(event, result.status):
             yield (
                 result,

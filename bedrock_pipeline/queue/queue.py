@@ -15,12 +15,12 @@ from uuid import UUID
 
 import pyarrow as pa
 
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.events import Position
 from bedrock_pipeline.ledger.queues import QueueJob
 from bedrock_pipeline.ledger.tasks import DuplicateTaskError, NewTask
 from bedrock_pipeline.queue.config import BedrockQueueConfig
-from bedrock_pipeline.queue.driver import Driver
 from bedrock_pipeline.queue.errors import (
     AwaitTimeoutError,
     ClosedQueueError,
@@ -38,7 +38,7 @@ from bedrock_pipeline.queue.results import (
 )
 from bedrock_pipeline.queue.task import BedrockTask, encoded, task_of
 from bedrock_pipeline.queue.threshold import Threshold
-from bedrock_pipeline.stages.context import Context, open_context
+from bedrock_pipeline.queue.worker import Driver
 
 #: Tasks and bytes that `enqueue_many` commits at a time.
 _BATCH_TASKS, _BATCH_BYTES = 2000, 8_000_000
@@ -49,7 +49,7 @@ _CONNECTIONS = 4
 
 @dataclass(frozen=True)
 class _Open:
-    context: Context
+    deployment: Deployment
     driver: Driver
     events: JobEvents
 
@@ -97,28 +97,28 @@ class BedrockQueue:
         """
         if self._opened:
             return
-        context = open_context(self.config.settings(), max_connections=_CONNECTIONS)
+        deployment = open_deployment(self.config.settings(), max_connections=_CONNECTIONS)
         try:
-            if not context.ledger.is_current():
-                context.ledger.migrate()
-            context.ledger.queues.register(
+            if not deployment.ledger.is_current():
+                deployment.ledger.migrate()
+            deployment.ledger.queues.register(
                 self.name,
                 job_type=self.config.job_type,
                 model_id=self.config.model_id,
                 settings=self.config.stored(),
             )
-            events = JobEvents(context, self.name, self._emitter)
+            events = JobEvents(deployment, self.name, self._emitter)
         except BaseException:
-            context.close()
+            deployment.close()
             raise
         driver = Driver(
-            context,
+            deployment,
             self._pipeline,
-            poll_s=self.config.poll_s(context.settings),
+            poll_s=self.config.poll_s(deployment.settings),
             report=lambda error: self._emitter.emit("error", error),
             monotonic=self._monotonic,
         )
-        self._opened = _Open(context, driver, events)
+        self._opened = _Open(deployment, driver, events)
         self._stop.clear()
         if self.config.enable_auto_polling:
             self._thread = threading.Thread(target=self._run, name=f"queue {self.name}", daemon=True)
@@ -135,7 +135,7 @@ class BedrockQueue:
                 self._pump()
             except Exception as error:
                 self._emitter.emit("error", error)
-            self._opened.context.close()
+            self._opened.deployment.close()
             self._opened = None
 
     def __enter__(self) -> Self:
@@ -190,7 +190,7 @@ class BedrockQueue:
 
     def get_queue_size(self) -> int:
         """How many tasks wait, of all processes; counts them."""
-        return self._context.ledger.tasks.size(self.name)
+        return self._deployment.ledger.tasks.size(self.name)
 
     def flush(self) -> list[str]:
         """Make jobs of every task that waits now. Several where the limits ask for it, none of nothing.
@@ -219,7 +219,7 @@ class BedrockQueue:
         Raises:
             UnknownJobError: there is none.
         """
-        return job_result(self._context, self._job(job_id))
+        return job_result(self._deployment, self._job(job_id))
 
     def get_job_status(self, job_id: str | UUID) -> JobStatus:
         """A job's status, one of the original library's ten.
@@ -292,7 +292,7 @@ class BedrockQueue:
         Raises:
             ClosedQueueError: the queue is not open.
         """
-        self._context  # noqa: B018  # raises where the queue is closed
+        self._deployment  # noqa: B018  # raises where the queue is closed
         if self._stepping.acquire(blocking=False):
             try:
                 self._now_open.driver.step()
@@ -307,10 +307,10 @@ class BedrockQueue:
             UnknownJobError: there is none.
         """
         chunk = self._job(job_id).chunk
-        context = self._context
-        for one in context.ledger.interventions.cancel(chunk.pipeline, chunk.dataset, chunk.chunk_key):
+        deployment = self._deployment
+        for one in deployment.ledger.interventions.cancel(chunk.pipeline, chunk.dataset, chunk.chunk_key):
             if one.job_arn and one.status != "stopping":
-                context.jobs.stop(one.job_arn)
+                deployment.jobs.stop(one.job_arn)
 
     # --- Events
 
@@ -354,14 +354,14 @@ class BedrockQueue:
         return self._opened
 
     @property
-    def _context(self) -> Context:
-        return self._now_open.context
+    def _deployment(self) -> Deployment:
+        return self._now_open.deployment
 
     def _add(self, tasks: Collection[tuple[BedrockTask, NewTask]]) -> int:
         if not tasks:
             return 0
-        context, new = self._context, [task for _, task in tasks]
-        context.ledger.tasks.add(self.name, new, replace=self.config.on_duplicate == "replace")
+        deployment, new = self._deployment, [task for _, task in tasks]
+        deployment.ledger.tasks.add(self.name, new, replace=self.config.on_duplicate == "replace")
         for given, _ in tasks:
             self._emitter.emit("task-queued", given)
         if self._threshold.added(len(new), sum(len(task.line) for task in new)):
@@ -374,9 +374,9 @@ class BedrockQueue:
         return len(new)
 
     def _job(self, job_id: str | UUID) -> QueueJob:
-        context = self._context
+        deployment = self._deployment
         with suppress(ValueError):
-            job = context.ledger.queues.job(job_id if isinstance(job_id, UUID) else UUID(job_id))
+            job = deployment.ledger.queues.job(job_id if isinstance(job_id, UUID) else UUID(job_id))
             if job and job.queue == self.name:
                 return job
         raise UnknownJobError(

@@ -11,12 +11,13 @@ from typing import Any, Final, Literal
 import orjson
 import pyarrow as pa
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.queues import QueueJob
-from bedrock_pipeline.ledger.rows import ChunkRow, Mode
+from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import Status
 from bedrock_pipeline.queue.errors import JobNotFinalError
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.job_results import job_batches
+from bedrock_pipeline.queue.job_results import job_batches
+from bedrock_pipeline.records.packed_chunk import Mode
 
 JobStatus = Literal[
     "queued",
@@ -34,8 +35,8 @@ JobStatus = Literal[
 _BEFORE: Final[dict[Status, JobStatus]] = {
     "pending": "queued",
     "submitting": "queued",
-    "unclear": "queued",
-    "blocked": "queued",
+    "in-doubt": "queued",
+    "needs-resolution": "queued",
 }
 
 
@@ -61,7 +62,7 @@ class TaskResult:
         error: why there is none.
         output_text: the answer's text, whatever the model's family.
         embedding: the answer's vector.
-        round: 1, or the later round in which it was answered.
+        attempt: 1, or the later round in which it was answered.
     """
 
     record_id: str
@@ -74,19 +75,19 @@ class TaskResult:
     output_tokens: int | None
     cost_usd: float | None
     job_arn: str | None
-    round: int
+    attempt: int
 
 
 class TaskResults:
     """The results of one job, read from S3 as they are iterated; each iteration reads them again.
 
     Args:
-        context: the deployment.
+        deployment: the deployment.
         chunk: the job's.
     """
 
-    def __init__(self, context: Context, chunk: ChunkRow) -> None:
-        self._context = context
+    def __init__(self, deployment: Deployment, chunk: ChunkRow) -> None:
+        self._deployment = deployment
         self._chunk = chunk
 
     def __len__(self) -> int:
@@ -99,7 +100,7 @@ class TaskResults:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The same as batches of Arrow."""
-        return job_batches(self._context, self._chunk)
+        return job_batches(self._deployment, self._chunk)
 
     def table(self) -> pa.Table:
         """All of them as an Arrow table, in memory."""
@@ -117,7 +118,7 @@ class JobResult:
         results: once every record is final; a stream, not a list.
         final: whether every record has its answer or an error that is final.
         stuck: why it goes on only when a person has done something; None where it goes on by itself.
-        detail: the ledger's own status, which also tells `pending`, `submitting`, `unclear` and `blocked`.
+        detail: the ledger's own status, which also tells `pending`, `submitting`, `in_doubt` and `needs_resolution`.
         mode: `batch`; or `on-demand`, where the tasks were too few for a job of Bedrock's.
         dataset: the day whose results it belongs to.
         chunk_key: its partition in Dagster.
@@ -177,7 +178,7 @@ def job_status(job: QueueJob) -> JobStatus:
     return "partially-completed" if job.answered and status not in ("completed", "stopped") else status
 
 
-def job_result(context: Context, job: QueueJob) -> JobResult:
+def job_result(deployment: Deployment, job: QueueJob) -> JobResult:
     """What is known of a job."""
     chunk, final = job.chunk, job.final_at is not None
     request = chunk.frozen_request or chunk.request
@@ -187,8 +188,8 @@ def job_result(context: Context, job: QueueJob) -> JobResult:
         job_arn=chunk.job_arn,
         s3_input_uri=request["inputDataConfig"]["s3InputDataConfig"]["s3Uri"],
         s3_output_uri=request["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"],
-        error_message=job.held or chunk.problem or chunk.put_back_reason or chunk.status_message,
-        results=TaskResults(context, chunk) if final else None,
+        error_message=job.waits_for or chunk.problem or chunk.requeue_reason or chunk.status_message,
+        results=TaskResults(deployment, chunk) if final else None,
         record_count=chunk.records,
         final=final,
         stuck=_stuck(job),
@@ -208,9 +209,9 @@ def job_result(context: Context, job: QueueJob) -> JobResult:
 def _stuck(job: QueueJob) -> str | None:
     chunk = job.chunk
     refused = chunk.status == "failed" and chunk.job_arn is None
-    if job.final_at is None and (refused or chunk.status == "blocked"):
+    if job.final_at is None and (refused or chunk.status == "needs-resolution"):
         return chunk.status_message or chunk.status
-    return job.held
+    return job.waits_for
 
 
 def _task_result(row: dict[str, Any]) -> TaskResult:
@@ -227,5 +228,5 @@ def _task_result(row: dict[str, Any]) -> TaskResult:
         output_tokens=row["output_tokens"],
         cost_usd=row["cost_usd"],
         job_arn=row["job_arn"],
-        round=row["round"],
+        attempt=row["attempt"],
     )

@@ -11,8 +11,8 @@ from typing import Any
 
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.tasks import NewTask
-from bedrock_pipeline.records.ids import record_id_of, wire_id
 from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 
 _HALF = "it holds half a surrogate pair, which UTF-8 cannot say"
 

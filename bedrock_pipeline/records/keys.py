@@ -10,7 +10,7 @@ from bedrock_pipeline.errors import BedrockPipelineError
 
 _DATASET = re.compile(r"(?!.*--)[A-Za-z0-9.-]{1,40}")
 _CHUNK = re.compile(
-    r"(?P<dataset>[A-Za-z0-9.-]+)--(?:v(?P<version>[0-9]+)-)?(?:r(?P<round>[0-9]+)-)?(?P<sequence>[0-9]{5,})"
+    r"(?P<dataset>[A-Za-z0-9.-]+)--(?:v(?P<version>[0-9]+)-)?(?:r(?P<attempt>[0-9]+)-)?(?P<sequence>[0-9]{5,})"
 )
 
 
@@ -24,13 +24,13 @@ class ChunkKey:
 
     dataset: str
     version: int
-    round: int
+    attempt: int
     sequence: int
 
     def __str__(self) -> str:
         version = f"v{self.version}-" if self.version > 1 else ""
-        round_ = f"r{self.round}-" if self.round > 1 else ""
-        return f"{self.dataset}--{version}{round_}{self.sequence:05}"
+        attempt = f"r{self.attempt}-" if self.attempt > 1 else ""
+        return f"{self.dataset}--{version}{attempt}{self.sequence:05}"
 
     @classmethod
     def parse(cls, key: str) -> "ChunkKey":
@@ -43,7 +43,7 @@ class ChunkKey:
         if not found or not _DATASET.fullmatch(found["dataset"]):
             raise KeyRuleError(f"{key!r} is not a chunk key.", "It looks like <dataset>--00007.")
         return cls(
-            found["dataset"], int(found["version"] or 1), int(found["round"] or 1), int(found["sequence"])
+            found["dataset"], int(found["version"] or 1), int(found["attempt"] or 1), int(found["sequence"])
         )
 
 

@@ -14,24 +14,26 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.submissions import NotNow
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import ThrottleBackoff
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.pack import pack_dataset
-from bedrock_pipeline.stages.poll import poll_jobs
-from bedrock_pipeline.stages.snapshot import take_snapshot
-from bedrock_pipeline.stages.submit import PutBack, Submitted, submit_chunk
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.submit_chunk import Requeued, Submitted, submit_chunk
 
 
 def run(*words: str) -> Result:
     return CliRunner().invoke(cli, words)
 
 
-def prepared(context: Context, folder: Path, count: int = 350, unfit: Sequence[str | None] = ()) -> list[str]:
+def prepared(
+    deployment: Deployment, folder: Path, count: int = 350, unfit: Sequence[str | None] = ()
+) -> list[str]:
     """A dataset `d` of pipeline `p`, packed; its chunk keys."""
     path = folder / "rows.jsonl"
     texts = [*(f"secret {n}" for n in range(count)), *unfit]
@@ -46,32 +48,32 @@ def prepared(context: Context, folder: Path, count: int = 350, unfit: Sequence[s
             "limits": Limits(min_records=100, max_records=200, max_file_bytes=100_000),
         }
     )
-    take_snapshot(context, one, "d")
-    return [chunk.chunk_key for chunk in pack_dataset(context, one, "d").chunks]
+    take_snapshot(deployment, one, "d")
+    return [chunk.chunk_key for chunk in pack_dataset(deployment, one, "d").chunks]
 
 
-def test_launch_is_a_row_that_status_shows(context: Context) -> None:
+def test_launch_is_a_row_that_status_shows(deployment: Deployment) -> None:
     assert run("launch", "p", "d", "--input", "rows.csv", "--prompt", "{{ a }}").exit_code == 0
     shown = json.loads(run("status", "--json").stdout)
     assert [(row["pipeline"], row["dataset"], row["results"]) for row in shown] == [("p", "d", None)]
 
 
-def test_status_of_a_dataset_says_what_each_chunk_waits_for(context: Context, tmp_path: Path) -> None:
-    first, second = prepared(context, tmp_path)
-    assert isinstance(submit_chunk(context, "p", first), Submitted)
+def test_status_of_a_dataset_says_what_each_chunk_waits_for(deployment: Deployment, tmp_path: Path) -> None:
+    first, second = prepared(deployment, tmp_path)
+    assert isinstance(submit_chunk(deployment, "p", first), Submitted)
     shown = run("status", "p", "d", "--json").stdout
     assert {row["chunk"]: row["status"] for row in json.loads(shown)} == {first: "queued", second: "pending"}
     assert "secret" not in shown
 
 
-def test_status_tells_which_rows_were_left_out(context: Context, tmp_path: Path) -> None:
-    prepared(context, tmp_path, unfit=[None, None, "secret " * 20_000])
+def test_status_tells_which_rows_were_left_out(deployment: Deployment, tmp_path: Path) -> None:
+    prepared(deployment, tmp_path, unfit=[None, None, "secret " * 20_000])
     [row] = json.loads(run("status", "p", "--json").stdout)
     assert (row["records"], row["rejected"]) == (350, 3)
     shown = run("status", "p", "d").output
     assert "3 rows of the input were left out" in shown
     uris = re.findall(r"s3://\S+\.parquet", shown)
-    listed = [pq.read_table(io.BytesIO(context.objects.get(uri))).to_pylist() for uri in uris]
+    listed = [pq.read_table(io.BytesIO(deployment.objects.get(uri))).to_pylist() for uri in uris]
     assert [(one["record_id"], one["reason"]) for one in chain(*listed)] == [
         ("r350", "column 'text' is null"),
         ("r351", "column 'text' is null"),
@@ -81,15 +83,15 @@ def test_status_tells_which_rows_were_left_out(context: Context, tmp_path: Path)
 
 
 def test_status_says_why_a_chunk_waits_and_until_when(
-    context: Context, tmp_path: Path, stack_endpoints: Endpoints
+    deployment: Deployment, tmp_path: Path, stack_endpoints: Endpoints
 ) -> None:
-    first, second = prepared(context, tmp_path)
+    first, second = prepared(deployment, tmp_path)
     control = Control(stack_endpoints.bedrock_endpoint_url)
-    name = context.ledger.chunks.by_key("p", first).request["jobName"]
+    name = deployment.ledger.chunks.by_key("p", first).request["jobName"]
     control.add_fault("error", error="ThrottlingException", job_name=name, times=1)
     patient = ThrottleBackoff(base_delay_ms=600_000)  # the wait is not over before it is looked at
-    slow = replace(context, settings=context.settings.model_copy(update={"throttle_backoff": patient}))
-    assert isinstance(submit_chunk(slow, "p", first), PutBack)
+    slow = replace(deployment, settings=deployment.settings.model_copy(update={"throttle_backoff": patient}))
+    assert isinstance(submit_chunk(slow, "p", first), Requeued)
     control.clear_faults()
     chunks = {row["chunk"]: row for row in json.loads(run("status", "p", "d", "--json").stdout)}
     for key in (first, second):  # the refused one, and the other, whose quota group waits with it
@@ -102,16 +104,18 @@ def test_status_says_why_a_chunk_waits_and_until_when(
     assert "waits until" in run("status").stderr
 
 
-def test_an_orphan_stands_in_status(context: Context, tmp_path: Path) -> None:
-    prepared(context, tmp_path)
+def test_an_orphan_stands_in_status(deployment: Deployment, tmp_path: Path) -> None:
+    prepared(deployment, tmp_path)
     arn = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/aaaaaaaaaaaa"
-    context.ledger.interventions.record_orphans(
+    deployment.ledger.interventions.record_orphans(
         [{"job_arn": arn, "job_name": "p-x", "status": "InProgress", "submitted_at": "2026-01-01T00:00:00Z"}]
     )
     assert f"Job {arn} (InProgress) carries our name and belongs to no chunk" in run("status").stderr
 
 
-def test_launch_takes_a_schema_and_tells_what_is_wrong_with_it(context: Context, tmp_path: Path) -> None:
+def test_launch_takes_a_schema_and_tells_what_is_wrong_with_it(
+    deployment: Deployment, tmp_path: Path
+) -> None:
     file = tmp_path / "schema.json"
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     for text, said in (
@@ -125,26 +129,28 @@ def test_launch_takes_a_schema_and_tells_what_is_wrong_with_it(context: Context,
         assert said in " ".join(refused.output.split())
     file.write_text(json.dumps(schema))
     assert run("launch", "p", "d", "--schema", str(file), "--image", "a", "--image", "b").exit_code == 0
-    asked = context.ledger.datasets.ensure("p", "d").request
+    asked = deployment.ledger.datasets.ensure("p", "d").request
     assert asked == {"answer_schema": file.read_text(), "images": ["a", "b"]}
     one = Pipeline(name="p", model_id="us.anthropic.claude-3-haiku-20240307-v1:0", prompt="{{ text }}")
     assert one.for_dataset(asked).images == ("a", "b")
 
 
-def test_cancel_ends_what_waits_and_stops_what_runs(context: Context, tmp_path: Path) -> None:
-    first, _ = prepared(context, tmp_path)
-    assert isinstance(submit_chunk(context, "p", first), Submitted)
+def test_cancel_ends_what_waits_and_stops_what_runs(deployment: Deployment, tmp_path: Path) -> None:
+    first, _ = prepared(deployment, tmp_path)
+    assert isinstance(submit_chunk(deployment, "p", first), Submitted)
     assert run("cancel", "p", "d").stdout.startswith("cancelled: ")
-    while poll_jobs(context, ["p"]).in_flight:
+    while poll_jobs(deployment, ["p"]).in_flight:
         pass
     states = {row["status"] for row in json.loads(run("status", "p", "d", "--json").stdout)}
     assert states <= {"stopped", "completed"}
     assert run("cancel", "p", "d").stdout == "nothing to cancel\n"
 
 
-def test_reconcile_has_nothing_to_say_when_ledger_and_service_agree(context: Context, tmp_path: Path) -> None:
-    first, _ = prepared(context, tmp_path)
-    assert isinstance(submit_chunk(context, "p", first), Submitted)
+def test_reconcile_has_nothing_to_say_when_ledger_and_service_agree(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    first, _ = prepared(deployment, tmp_path)
+    assert isinstance(submit_chunk(deployment, "p", first), Submitted)
     told = json.loads(run("reconcile", "p", "--json").stdout)
     assert told["adopted"] == [] == told["orphans"]
 
@@ -177,7 +183,7 @@ def test_a_file_is_estimated_without_a_ledger(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_pipeline_of_ones_own_is_estimated_and_its_cap_is_approved(
-    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_costly_pipelines.py").write_text(
         "from bedrock_pipeline.pipeline import Pipeline\n"
@@ -185,7 +191,7 @@ def test_a_pipeline_of_ones_own_is_estimated_and_its_cap_is_approved(
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     module = ("-m", "my_costly_pipelines", "--json")
-    keys = prepared(context, tmp_path)
+    keys = prepared(deployment, tmp_path)
     told = json.loads(run("estimate", "p", "d", *module).stdout)
     assert (told.keys(), told["records"], told["jobs"]) == (ESTIMATED, 350, 2)
     fewer = json.loads(
@@ -197,18 +203,18 @@ def test_a_pipeline_of_ones_own_is_estimated_and_its_cap_is_approved(
     assert "has no pipeline 'q'" in run("estimate", "q", "d", *module).stderr
     assert "no max_cost_usd" in run("approve", "p", "d", "--up-to", "1").stderr
 
-    context.ledger.database.execute("UPDATE bedrock_pipeline.datasets SET max_cost_usd = 0.0001")
-    assert isinstance(submit_chunk(context, "p", keys[0]), NotNow)
+    deployment.ledger.database.execute("UPDATE bedrock_pipeline.datasets SET max_cost_usd = 0.0001")
+    assert isinstance(submit_chunk(deployment, "p", keys[0]), NotNow)
     for shown in (run("status", "p", "d", "--json"), run("status", "p", "--json")):
         assert all("bedrock-pipeline approve p d --up-to" in row["why"] for row in json.loads(shown.stdout))
     assert "d of p may cost $1.0000" in run("approve", "p", "d", "--up-to", "1").stdout
-    assert isinstance(submit_chunk(context, "p", keys[0]), Submitted)
+    assert isinstance(submit_chunk(deployment, "p", keys[0]), Submitted)
     assert {row["why"] for row in json.loads(run("status", "p", "d", "--json").stdout)} == {None}
 
 
-def test_a_cap_is_part_of_what_is_launched(context: Context) -> None:
+def test_a_cap_is_part_of_what_is_launched(deployment: Deployment) -> None:
     assert run("launch", "p", "d", "--input", "rows.csv", "--max-cost-usd", "2.5").exit_code == 0
-    row = context.ledger.datasets.get("p", "d")
+    row = deployment.ledger.datasets.get("p", "d")
     assert row is not None
     assert row.request["max_cost_usd"] == 2.5
     assert run("launch", "p", "d", "--max-cost-usd", "0").exit_code == 2
@@ -225,7 +231,7 @@ def test_a_cap_is_part_of_what_is_launched(context: Context) -> None:
     ],
 )
 def test_a_mistake_is_told_without_a_traceback(
-    context: Context, words: tuple[str, ...], message: str
+    deployment: Deployment, words: tuple[str, ...], message: str
 ) -> None:
     done = run(*words)
     assert done.exit_code in (1, 2)
@@ -234,7 +240,7 @@ def test_a_mistake_is_told_without_a_traceback(
 
 
 def test_a_database_that_does_not_answer_is_told_without_its_password(
-    context: Context, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

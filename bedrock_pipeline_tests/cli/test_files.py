@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.records.encode import RequestTemplate
-from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 
 MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 
@@ -93,10 +93,10 @@ def test_pack_counts_identical_rows_without_an_id(tmp_path: Path) -> None:
     assert ids == [ids[0], *(f"{ids[0]}-{number}" for number in range(2, 13))]
 
 
-def test_pack_into_s3_and_out_of_it(context: Context, tmp_path: Path) -> None:
-    bucket = context.settings.bucket
+def test_pack_into_s3_and_out_of_it(deployment: Deployment, tmp_path: Path) -> None:
+    bucket = deployment.settings.bucket
     source = inputs(tmp_path, [f"r{number % 99}" for number in range(100)])
-    context.objects.upload(source, f"s3://{bucket}/in/a.parquet")
+    deployment.objects.upload(source, f"s3://{bucket}/in/a.parquet")
     out = f"s3://{bucket}/packed"
     told = summary(
         run(
@@ -104,7 +104,7 @@ def test_pack_into_s3_and_out_of_it(context: Context, tmp_path: Path) -> None:
             *("--min-records", "10", "--max-records", "30", "--out", out, "--json"),
         )
     )
-    names = [item.uri.removeprefix(out) for item in context.objects.list(f"{out}/")]
+    names = [item.uri.removeprefix(out) for item in deployment.objects.list(f"{out}/")]
     assert told["records"] == 99
     assert names == [
         *(f"/chunk-0000{number}/{name}" for number in range(4) for name in ("00000.jsonl", "index.parquet")),
@@ -178,7 +178,7 @@ def test_parse_gives_a_row_for_every_line(tmp_path: Path) -> None:
     assert {name: told[name] for name in wanted} == wanted
 
 
-def test_parse_with_an_index_joins_and_tells_what_is_missing(context: Context, tmp_path: Path) -> None:
+def test_parse_with_an_index_joins_and_tells_what_is_missing(deployment: Deployment, tmp_path: Path) -> None:
     ids: list[str | None] = [f"row {number}" for number in range(12)]
     assert packed(inputs(tmp_path, ids), str(tmp_path / "out")).exit_code == 0
     index = tmp_path / "out" / "chunk-00000" / "index.parquet"
@@ -187,16 +187,16 @@ def test_parse_with_an_index_joins_and_tells_what_is_missing(context: Context, t
     answers.write_bytes(
         b"".join(output(orjson.loads(line)["recordId"], n) for n, line in enumerate(lines[:11]))
     )
-    bucket = f"s3://{context.settings.bucket}"
-    context.objects.upload(answers, f"{bucket}/o/answers.jsonl.out")
-    context.objects.upload(index, f"{bucket}/index.parquet")
+    bucket = f"s3://{deployment.settings.bucket}"
+    deployment.objects.upload(answers, f"{bucket}/o/answers.jsonl.out")
+    deployment.objects.upload(index, f"{bucket}/index.parquet")
     told = summary(
         run(
             *("parse", f"{bucket}/o/", "--model", MODEL, "--index", f"{bucket}/index.parquet"),
             *("--out", f"{bucket}/results/out.parquet", "--json"),
         )
     )
-    with context.objects.random_access(f"{bucket}/results/out.parquet") as stream:
+    with deployment.objects.random_access(f"{bucket}/results/out.parquet") as stream:
         rows = pq.ParquetFile(stream).read().to_pylist()
     assert [(row["record_id"], row["n"], row["output_text"]) for row in rows[:11]] == [
         (f"row {number}", number, f"answer {number}") for number in range(11)

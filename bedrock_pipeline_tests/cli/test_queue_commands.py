@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bedrock_pipeline.cli.main import cli
-from bedrock_pipeline.stages.context import Context
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline_tests.queue.test_queue import CLAUDE, task
 
 
@@ -21,7 +21,7 @@ def lines(count: int) -> str:
     return "".join(json.dumps({"recordId": t.record_id, "modelInput": t.model_input}) + "\n" for t in tasks)
 
 
-def test_tasks_become_a_job_and_its_results_a_file(context: Context, tmp_path: Path) -> None:
+def test_tasks_become_a_job_and_its_results_a_file(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "tasks.jsonl").write_text(lines(60))
     first = run(
         "enqueue", str(tmp_path / "tasks.jsonl"), "--queue", "q", "--model", CLAUDE, "--batch-size", "1000"
@@ -54,7 +54,7 @@ def test_tasks_become_a_job_and_its_results_a_file(context: Context, tmp_path: P
     assert run("flush", "q").stdout == ""
 
 
-def test_a_job_is_cancelled_and_waiting_for_it_tells_that_it_failed(context: Context) -> None:
+def test_a_job_is_cancelled_and_waiting_for_it_tells_that_it_failed(deployment: Deployment) -> None:
     run("enqueue", "-", "--queue", "q", "--model", CLAUDE, "--batch-size", "1000", given=lines(100))
     job = run("flush", "q").stdout.strip()
     assert json.loads(run("cancel", job, "--json").stdout) == {"cancelled": {"stopped": 1}}
@@ -63,7 +63,7 @@ def test_a_job_is_cancelled_and_waiting_for_it_tells_that_it_failed(context: Con
     assert "stopped" in waited.output
 
 
-def test_a_job_that_bedrock_refused_is_tried_again(context: Context) -> None:
+def test_a_job_that_bedrock_refused_is_tried_again(deployment: Deployment) -> None:
     run(
         "enqueue",
         "-",
@@ -103,7 +103,7 @@ def test_a_job_that_bedrock_refused_is_tried_again(context: Context) -> None:
     ],
 )
 def test_a_mistake_is_told_without_a_traceback(
-    context: Context, words: tuple[str, ...], given: str | None, message: str
+    deployment: Deployment, words: tuple[str, ...], given: str | None, message: str
 ) -> None:
     done = run(*words, given=given)
     assert done.exit_code in (1, 2)

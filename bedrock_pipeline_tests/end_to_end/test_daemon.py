@@ -7,16 +7,16 @@ import pyarrow.dataset as pa_dataset
 import pytest
 
 from bedrock_pipeline.cli.services import running
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.local import file_uri
-from bedrock_pipeline.stages.context import Context, open_context
 from bedrock_pipeline_tests.end_to_end.webserver import partitions
 from bedrock_pipeline_tests.waiting import until
 
 PIPELINES = ("stdlib_docstrings", "own_files")
 
 
-def published(context: Context, pipeline: str) -> str | None:
-    row = context.ledger.datasets.get(pipeline, "d")
+def published(deployment: Deployment, pipeline: str) -> str | None:
+    row = deployment.ledger.datasets.get(pipeline, "d")
     return row.results_uri if row else None
 
 
@@ -30,13 +30,13 @@ def test_two_pipelines_run_at_once_and_dagster_knows_it(tmp_path: Path) -> None:
         running(
             tmp_path / "home", module="bedrock_pipeline.definitions", speed=1000, poll_seconds=1
         ) as services,
-        open_context(services.settings) as context,
+        open_deployment(services.settings) as deployment,
     ):
         for pipeline in PIPELINES:
-            context.ledger.datasets.request(pipeline, "d", request, launch=True)
-        until(lambda: all(published(context, pipeline) for pipeline in PIPELINES), "both are published")
+            deployment.ledger.datasets.request(pipeline, "d", request, launch=True)
+        until(lambda: all(published(deployment, pipeline) for pipeline in PIPELINES), "both are published")
         for pipeline in PIPELINES:
-            uri = published(context, pipeline)
+            uri = published(deployment, pipeline)
             assert uri is not None
             table = pa_dataset.dataset(file_uri(services.endpoints, uri), format="parquet").to_table()
             assert sorted(table["record_id"].to_pylist()) == sorted(f"r{n}" for n in range(1100))

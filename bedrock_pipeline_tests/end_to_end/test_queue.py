@@ -6,20 +6,22 @@ import pyarrow.dataset as pa_dataset
 import pytest
 
 from bedrock_pipeline.cli.services import running
+from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.local import file_uri
 from bedrock_pipeline.queue import BedrockQueue, BedrockTask
-from bedrock_pipeline.stages.context import open_context
 from bedrock_pipeline_tests.end_to_end.queued import QUEUE
 from bedrock_pipeline_tests.end_to_end.webserver import partitions
 from bedrock_pipeline_tests.waiting import PATIENCE_S, until
 
 
 def tasks(beginning: str, count: int) -> list[BedrockTask]:
-    question = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9}
+    model_request = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9}
     return [
-        BedrockTask(f"{beginning}{n}", {**question, "messages": [{"role": "user", "content": f"secret {n}"}]})
+        BedrockTask(
+            f"{beginning}{n}", {**model_request, "messages": [{"role": "user", "content": f"secret {n}"}]}
+        )
         for n in range(count)
     ]
 
@@ -34,7 +36,7 @@ def test_daemon_and_program_share_a_queue_and_dagster_knows_both(
     monkeypatch.setenv("BEDROCK_PIPELINE_HOME", str(tmp_path / "home"))  # where the program finds it
     with (
         running(tmp_path / "home", module=module, speed=1000, poll_seconds=1) as services,
-        open_context(services.settings) as context,
+        open_deployment(services.settings) as deployment,
         BedrockQueue(QUEUE) as queue,
     ):
         queue.enqueue_many(tasks("mine", 150))
@@ -45,7 +47,7 @@ def test_daemon_and_program_share_a_queue_and_dagster_knows_both(
 
         def days() -> list[DatasetRow]:
             """One, or two around midnight."""
-            return context.ledger.datasets.recent([name])
+            return deployment.ledger.datasets.recent([name])
 
         until(lambda: sum(row.published_records or 0 for row in days()) == 280, "both jobs published")
         uris = [row.results_uri for row in days() if row.results_uri]
@@ -64,7 +66,7 @@ def test_daemon_and_program_share_a_queue_and_dagster_knows_both(
         keys = sorted(
             chunk.chunk_key
             for row in days()
-            for chunk in context.ledger.chunks.of_dataset(name, row.dataset, row.version)
+            for chunk in deployment.ledger.chunks.of_dataset(name, row.dataset, row.version)
         )
         assert len(keys) == 2
         for asset, expected in {

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bedrock_pipeline.aws.errors import AwsError
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.emulator.control import Control, EmulatorProcess
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.stages.context import Context, open_context
 from bedrock_pipeline_tests.faults.worker import tick
 
 #: How many ticks may pass, once nothing goes wrong any more, until the dataset is published.
@@ -21,15 +21,15 @@ PATIENCE_TICKS = 200
 
 
 @contextmanager
-def deployment(
-    context: Context,
+def emulated_deployment(
+    deployment: Deployment,
     endpoints: Endpoints,
     data: Path,
     *options: str,
     s3_of_emulator: str | None = None,
     **settings: Any,
-) -> Iterator[tuple[Context, Control]]:
-    """The deployment of `context` over an emulator of its own."""
+) -> Iterator[tuple[Deployment, Control]]:
+    """A deployment with the settings of `deployment` over an emulator of its own."""
     with EmulatorProcess(
         data,
         s3_of_emulator or endpoints.s3_endpoint_url,
@@ -41,26 +41,26 @@ def deployment(
             "bedrock_endpoint_url": emulator.url,
             "bedrock_runtime_endpoint_url": emulator.url,
             "lease_s": 10,
-            "settling_s": 0,
+            "consistency_window_s": 0,
             "max_attempts": 1,
         }
-        with open_context(context.settings.model_copy(update=changed | settings)) as here:
+        with open_deployment(deployment.settings.model_copy(update=changed | settings)) as here:
             yield here, emulator.control
 
 
-def patient_tick(context: Context, one: Pipeline) -> bool:
+def patient_tick(deployment: Deployment, one: Pipeline) -> bool:
     """As a sensor's tick: what AWS refuses is told, and tried again at the next."""
     with suppress(AwsError):
-        return tick(context, one)
+        return tick(deployment, one)
     return False
 
 
-def until_published(context: Context, one: Pipeline) -> int:
+def until_published(deployment: Deployment, one: Pipeline) -> int:
     for number in range(PATIENCE_TICKS):
-        if patient_tick(context, one):
+        if patient_tick(deployment, one):
             return number
         time.sleep(0.1)
-    chunks = context.ledger.chunks.of_dataset(one.name, "d", 1)
+    chunks = deployment.ledger.chunks.of_dataset(one.name, "d", 1)
     raise AssertionError(
         f"no progress: {[(chunk.chunk_key, chunk.status, chunk.status_message) for chunk in chunks]}"
     )

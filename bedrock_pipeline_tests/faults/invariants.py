@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.dataset as pa_dataset
 
 from bedrock_pipeline.aws.filesystem import arrow_filesystem
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.context import Context
 
 RECORDS, SLOTS = 350, 2
 #: A model that no other test uses: the emulator counts the jobs in flight by model.
@@ -41,7 +41,7 @@ def dataset(folder: Path, records: int = RECORDS, limits: Limits = LIMITS) -> Pi
 
 
 def settled(
-    context: Context,
+    deployment: Deployment,
     one: Pipeline,
     emulator_url: str,
     *,
@@ -52,7 +52,7 @@ def settled(
     """Check everything that must hold; the counts for the report.
 
     Args:
-        context: of the process that looks, which is none of those that worked.
+        deployment: of the process that looks, which is none of those that worked.
         one: the pipeline, whose dataset `d` is looked at.
         emulator_url: where every job is that was ever made.
         records: how many the dataset has.
@@ -63,10 +63,10 @@ def settled(
         AssertionError: something is lost, doubled, or still held.
     """
     entry = {} if entry is None else entry
-    jobs = jobs_of(emulator_url, context.settings.bucket)
+    jobs = jobs_of(emulator_url, deployment.settings.bucket)
     names = Counter(job["jobName"] for job in jobs)
-    chunks = context.ledger.chunks.of_dataset(one.name, "d", 1)
-    ids = Counter(published(context, one)["record_id"].to_pylist())
+    chunks = deployment.ledger.chunks.of_dataset(one.name, "d", 1)
+    ids = Counter(published(deployment, one)["record_id"].to_pylist())
     counts = {
         "jobs_created": len(jobs),
         "chunks_submitted": sum(1 for chunk in chunks if chunk.job_arn),
@@ -80,7 +80,7 @@ def settled(
     assert ids.total() == records, "a record is in the results twice"
     assert {job["jobArn"] for job in jobs} == {chunk.job_arn for chunk in chunks if chunk.job_arn}
     assert all(chunk.ended_at and chunk.collected_at for chunk in chunks), "a slot is still held"
-    _no_leftover_objects(context, one)
+    _no_leftover_objects(deployment, one)
     return entry
 
 
@@ -89,24 +89,24 @@ def jobs_of(emulator_url: str, bucket: str) -> list[dict[str, Any]]:
     return [job for job in Control(emulator_url).jobs() if f"s3://{bucket}/" in json.dumps(job)]
 
 
-def published(context: Context, one: Pipeline) -> pa.Table:
+def published(deployment: Deployment, one: Pipeline) -> pa.Table:
     """The rows of the published version."""
-    row = context.ledger.datasets.get(one.name, "d")
+    row = deployment.ledger.datasets.get(one.name, "d")
     assert row is not None
     assert row.results_uri is not None
     return pa_dataset.dataset(
         row.results_uri.removeprefix("s3://").rstrip("/"),
-        filesystem=arrow_filesystem(context.settings),
+        filesystem=arrow_filesystem(deployment.settings),
         format="parquet",
     ).to_table()
 
 
-def _no_leftover_objects(context: Context, one: Pipeline) -> None:
+def _no_leftover_objects(deployment: Deployment, one: Pipeline) -> None:
     """Beneath the results there is nothing but whole parquet files and the pointer."""
-    results = context.settings.uri(context.settings.results_prefix, one.name, "d", "")
+    results = deployment.settings.uri(deployment.settings.results_prefix, one.name, "d", "")
     strange = [
         item.uri
-        for item in context.objects.list(results)
+        for item in deployment.objects.list(results)
         if not item.uri.endswith((".parquet", "/latest.json"))
     ]
     assert not strange

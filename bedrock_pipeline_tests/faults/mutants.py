@@ -17,10 +17,10 @@ _ROOT = Path(__file__).parents[2]
 #: Each starts a Postgres, an S3 and an emulator of its own.
 _AT_ONCE = 2
 _COPIED = ("bedrock_pipeline", "bedrock_pipeline_tests", "sql", "pyproject.toml")
-_LEDGER, _SPENDING, _STAGES = (
+_LEDGER, _SPENDING, _GUARDS = (
     "bedrock_pipeline_tests/ledger/test_submissions.py",
     "bedrock_pipeline_tests/ledger/test_spending.py",
-    "bedrock_pipeline_tests/stages/test_guards.py",
+    "bedrock_pipeline_tests/submit/test_guards.py",
 )
 
 
@@ -44,7 +44,7 @@ MUTANTS = (
         "the fence",
         "bedrock_pipeline/ledger/submissions.py",
         {
-            "WHERE chunk_id = %(chunk)s AND epoch = %(epoch)s\n                     AND status IN ('submitting', 'unclear', 'blocked')": "WHERE chunk_id = %(chunk)s\n                     AND status IN ('submitting', 'unclear', 'blocked')"
+            "WHERE chunk_id = %(chunk)s AND fence = %(fence)s\n                     AND status IN ('submitting', 'in-doubt', 'needs-resolution')": "WHERE chunk_id = %(chunk)s\n                     AND status IN ('submitting', 'in-doubt', 'needs-resolution')"
         },
         f"{_LEDGER}::test_the_token_stays_when_sent_again_and_a_sleeper_changes_nothing",
     ),
@@ -58,30 +58,30 @@ MUTANTS = (
     ),
     Mutant(
         "the List",
-        "bedrock_pipeline/stages/submit.py",
+        "bedrock_pipeline/submit/submit_chunk.py",
         {"    if found.jobs:\n": "    if False:\n"},
-        f"{_STAGES}::test_a_job_of_this_name_that_the_ledger_forgot_is_not_bought_again",
+        f"{_GUARDS}::test_a_job_of_this_name_that_the_ledger_forgot_is_not_bought_again",
     ),
     Mutant(
         "the lease check",
         "bedrock_pipeline/aws/jobs.py",
         {"if self._monotonic() >= self._sending.deadline:": "if False:"},
-        f"{_STAGES}::test_nothing_is_sent_when_the_lease_is_over",
+        f"{_GUARDS}::test_nothing_is_sent_when_the_lease_is_over",
     ),
     Mutant(
-        "the settling time",
+        "the consistency window",
         "bedrock_pipeline/ledger/submissions.py",
         {
             "lease_expires_at + %s <= ": "lease_expires_at + %s * 0 <= ",
-            "lease_expires_at + %(settling)s <= ": "lease_expires_at + %(settling)s * 0 <= ",
+            "lease_expires_at + %(consistency_window)s <= ": "lease_expires_at + %(consistency_window)s * 0 <= ",
         },
-        f"{_STAGES}::test_an_unclear_submission_is_left_alone_until_list_can_be_believed",
+        f"{_GUARDS}::test_a_submission_in_doubt_is_left_alone_until_list_can_be_believed",
     ),
     Mutant(
         "the v4 signature",
         "bedrock_pipeline/aws/clients.py",
         {'            signature_version="v4",\n': ""},
-        f"{_STAGES}::test_a_create_is_signed_with_version_4_even_where_a_bearer_token_is_set",
+        f"{_GUARDS}::test_a_create_is_signed_with_version_4_even_where_a_bearer_token_is_set",
     ),
     Mutant(
         "the lock of the budget",

@@ -25,26 +25,26 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
         "chunks.record_collected",
         "interventions.record_orphans",
     ),
-    "throttled": ("submissions.put_back",),
-    "answer lost": ("submissions.mark_unclear", "submissions.intend_again"),
-    "refused": ("submissions.refuse", "interventions.retry_refused"),
-    "conflict": ("submissions.block", "interventions.resolve_without_job"),
+    "throttled": ("submissions.requeue",),
+    "answer lost": ("submissions.mark_in_doubt", "submissions.intend_again"),
+    "refused": ("submissions.reject", "interventions.retry_rejected"),
+    "conflict": ("submissions.need_resolution", "interventions.resolve_without_job"),
     "cancelled": ("interventions.cancel", "jobs.stop"),
-    "left over": ("rounds.enter", "calls.claim", "calls.begin", "calls.record", "runtime.ask"),
-    "left over, and the model is busy": ("calls.put_back",),
-    "left over, and calls are denied": ("calls.refuse",),
+    "left over": ("retry_rounds.enter", "calls.claim", "calls.begin", "calls.record", "runtime.ask"),
+    "left over, and the model is busy": ("calls.requeue",),
+    "left over, and calls are denied": ("calls.reject",),
 }
 
-_LEFT_OVER = {"kind": "record_error", "record_ids": ["r1", "r2", "r3"], "error_code": 429}
+_RETRYABLE = {"kind": "record_error", "record_ids": ["r1", "r2", "r3"], "error_code": 429}
 #: What the service does in a scenario.
 SERVICE_FAULTS: dict[str, tuple[dict[str, Any], ...]] = {
-    "left over": (_LEFT_OVER,),
+    "left over": (_RETRYABLE,),
     "left over, and the model is busy": (
-        _LEFT_OVER,
+        _RETRYABLE,
         {"kind": "error", "operation": "InvokeModel", "error": "ThrottlingException", "times": 12},
     ),
     "left over, and calls are denied": (
-        _LEFT_OVER,
+        _RETRYABLE,
         {"kind": "error", "operation": "InvokeModel", "error": "AccessDeniedException", "times": 3},
     ),
 }
@@ -57,9 +57,9 @@ READS = {
     "publications": {"due"},
     "submissions": {"due", "to_reconcile"},
     "spending": {"measured", "budget", "exhausted"},
-    "observed": {"in_flight", "known", "holds", "counts"},
-    "chunks": {"by_key", "of_dataset", "by_id", "put_back", "to_collect", "is_final"},
-    "rounds": {"to_roll_over", "open_of", "next_sequence"},
+    "observed": {"in_flight", "known", "backoffs", "counts"},
+    "chunks": {"by_key", "of_dataset", "by_id", "requeued", "to_collect", "is_final"},
+    "retry_rounds": {"due", "open_of", "next_sequence"},
     "calls": {"lines", "repeated"},
     "runtime": set[str](),
     "interventions": {"orphans"},
@@ -72,7 +72,7 @@ READS = {
 NOT_KILLED_YET = {
     "datasets.request": "one commit of the command line; the user sees that it did not come back, and types it again",
     "datasets.launched": "a mark for the sensor: without it the dataset is asked for once more, which changes nothing",
-    "rounds.hold": "a mark for a person; without it the sensor asks once more, and it is held again",
+    "retry_rounds.hold": "a mark for a person; without it the sensor asks once more, and it is held again",
     "interventions.release": "one commit of the command line; who typed it sees that it did not come back",
     "spending.approve": "one commit of the command line; the same approval again adds nothing",
     "interventions.adopt": "one commit, reached only after a database was restored",

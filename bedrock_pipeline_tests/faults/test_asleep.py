@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.local import Endpoints
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline_tests.faults.invariants import dataset, settled
 from bedrock_pipeline_tests.faults.worker import Death, fork, move_clock, run
 
@@ -28,26 +28,26 @@ _LEASE_S = 5
     ],
 )
 def test_who_sleeps_beyond_the_lease_changes_nothing(
-    context: Context,
+    deployment: Deployment,
     stack_endpoints: Endpoints,
     tmp_path: Path,
     report: list[dict[str, object]],
     effect: str,
     after: bool,
 ) -> None:
-    settings = context.settings.model_copy(update={"lease_s": _LEASE_S, "settling_s": 0})
+    settings = deployment.settings.model_copy(update={"lease_s": _LEASE_S, "consistency_window_s": 0})
     one, log = dataset(tmp_path), tmp_path / "worker.log"
     sleep = Death(effect, after, strike=lambda: os.kill(os.getpid(), signal.SIGSTOP))
     sleeper = fork(settings, one, "plain", first=True, death=sleep, log=log)
     _, status = os.waitpid(sleeper, os.WUNTRACED)
     assert os.WIFSTOPPED(status), log.read_text()
     time.sleep(_LEASE_S + 0.5)  # the sleeper counts its lease on its own clock
-    move_clock(context, 3600)
+    move_clock(deployment, 3600)
     run(settings, one, "plain", first=False, death=None, log=log)
-    before = settled(context, one, stack_endpoints.bedrock_endpoint_url)
+    before = settled(deployment, one, stack_endpoints.bedrock_endpoint_url)
     os.kill(sleeper, signal.SIGCONT)
     _, status = os.waitpid(sleeper, 0)
     assert os.waitstatus_to_exitcode(status) == 0, log.read_text()
-    after_waking = settled(context, one, stack_endpoints.bedrock_endpoint_url)
+    after_waking = settled(deployment, one, stack_endpoints.bedrock_endpoint_url)
     assert after_waking == before
     report.append({"point": f"asleep at {effect}", "scenario": "asleep", **after_waking})

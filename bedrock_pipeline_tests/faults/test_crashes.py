@@ -9,10 +9,10 @@ import pytest
 from bedrock_pipeline.aws.jobs import BedrockJobs
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.aws.runtime import BedrockRuntime
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.local import Endpoints
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline_tests.faults.invariants import dataset, settled
 from bedrock_pipeline_tests.faults.points import NOT_KILLED_YET, READS, SCENARIOS, SERVICE_FAULTS
 from bedrock_pipeline_tests.faults.worker import ROOMS, Death, move_clock, run
@@ -58,7 +58,7 @@ def service(stack_endpoints: Endpoints) -> Iterator[Control]:
 @pytest.mark.faults
 @pytest.mark.parametrize(("scenario", "effect", "after", "second"), list(trials()))
 def test_a_death_loses_nothing_and_pays_nothing_twice(
-    context: Context,
+    deployment: Deployment,
     stack_endpoints: Endpoints,
     tmp_path: Path,
     report: list[dict[str, object]],
@@ -68,7 +68,7 @@ def test_a_death_loses_nothing_and_pays_nothing_twice(
     second: int | None,
     service: Control,
 ) -> None:
-    settings = context.settings.model_copy(update={"lease_s": 10, "settling_s": 0})
+    settings = deployment.settings.model_copy(update={"lease_s": 10, "consistency_window_s": 0})
     one, log = dataset(tmp_path), tmp_path / "worker.log"
     for fault in SERVICE_FAULTS.get(scenario, ()):
         service.add_fault(**fault)
@@ -85,10 +85,10 @@ def test_a_death_loses_nothing_and_pays_nothing_twice(
     entry |= {"died_by_signal_9": int(died), "kills": int(died)}
     assert died, "the point was never reached"
     if second is not None:
-        move_clock(context, 3600)
+        move_clock(deployment, 3600)
         again = run(settings, one, scenario, first=False, death=Death(None, passed=second), log=log)
         entry["kills"] = 1 + again
-    move_clock(context, 3600)
+    move_clock(deployment, 3600)
     run(settings, one, scenario, first=False, death=None, log=log)
-    settled(context, one, stack_endpoints.bedrock_endpoint_url, entry=entry)
+    settled(deployment, one, stack_endpoints.bedrock_endpoint_url, entry=entry)
     entry["recovered"] = 1

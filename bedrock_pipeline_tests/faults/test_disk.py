@@ -15,14 +15,14 @@ from pydantic import SecretStr
 
 from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.aws.errors import AwsError
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.local.postgres import start_postgres
 from bedrock_pipeline.local.process import free_port
 from bedrock_pipeline.local.s3 import start_s3
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline_tests.faults.deployment import deployment, until_published
+from bedrock_pipeline_tests.faults.deployment import emulated_deployment, until_published
 from bedrock_pipeline_tests.faults.invariants import dataset, settled
 from bedrock_pipeline_tests.faults.worker import tick
 
@@ -70,7 +70,7 @@ def small_disk() -> Iterator[SmallDisk]:
 
 
 def _tick_until(
-    context: Context, one: Pipeline, errors: tuple[type[Exception], ...], met: Callable[[], bool]
+    deployment: Deployment, one: Pipeline, errors: tuple[type[Exception], ...], met: Callable[[], bool]
 ) -> int:
     """Tick until something is so; how many ticks failed with one of the errors."""
     failed = 0
@@ -78,7 +78,7 @@ def _tick_until(
     while not met():
         assert time.monotonic() < deadline
         try:
-            tick(context, one)
+            tick(deployment, one)
         except errors:
             failed += 1
     return failed
@@ -95,7 +95,7 @@ def _all_ended(control: Control) -> Callable[[], bool]:
 
 @pytest.mark.faults
 def test_the_disk_of_postgres_is_full(
-    context: Context,
+    deployment: Deployment,
     stack_endpoints: Endpoints,
     tmp_path: Path,
     small_disk: SmallDisk,
@@ -105,7 +105,9 @@ def test_the_disk_of_postgres_is_full(
     server = start_postgres(small_disk.path, port, _USER, _PASSWORD, (_USER,))
     dsn = f"host=127.0.0.1 port={port} user={_USER} password={_PASSWORD} dbname={_USER}"
     try:
-        with deployment(context, stack_endpoints, tmp_path / "data", database_dsn=SecretStr(dsn)) as (
+        with emulated_deployment(
+            deployment, stack_endpoints, tmp_path / "data", database_dsn=SecretStr(dsn)
+        ) as (
             here,
             control,
         ):
@@ -124,7 +126,7 @@ def test_the_disk_of_postgres_is_full(
 
 @pytest.mark.faults
 def test_the_disk_of_s3_is_full(
-    context: Context,
+    deployment: Deployment,
     stack_endpoints: Endpoints,
     tmp_path: Path,
     small_disk: SmallDisk,
@@ -136,11 +138,11 @@ def test_the_disk_of_s3_is_full(
     (tmp_path / "home").mkdir()
     server = start_s3(tmp_path / "home", small_disk.path / "s3", port, *keys)
     try:
-        s3_client(context.settings.model_copy(update={"s3_endpoint_url": url})).create_bucket(
-            Bucket=context.settings.bucket
+        s3_client(deployment.settings.model_copy(update={"s3_endpoint_url": url})).create_bucket(
+            Bucket=deployment.settings.bucket
         )
-        with deployment(
-            context, stack_endpoints, tmp_path / "data", s3_endpoint_url=url, s3_of_emulator=url
+        with emulated_deployment(
+            deployment, stack_endpoints, tmp_path / "data", s3_endpoint_url=url, s3_of_emulator=url
         ) as (here, control):
             with small_disk.full():
                 assert _tick_until(here, one, (AwsError,), _times(2)) == 2
@@ -161,7 +163,7 @@ def test_the_disk_of_s3_is_full(
 
 @pytest.mark.faults
 def test_the_disk_of_the_work_folder_is_full(
-    context: Context,
+    deployment: Deployment,
     stack_endpoints: Endpoints,
     tmp_path: Path,
     small_disk: SmallDisk,
@@ -170,7 +172,7 @@ def test_the_disk_of_the_work_folder_is_full(
 ) -> None:
     one = dataset(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(small_disk.path))
-    with deployment(context, stack_endpoints, tmp_path / "data") as (here, control):
+    with emulated_deployment(deployment, stack_endpoints, tmp_path / "data") as (here, control):
         with small_disk.full():
             assert _tick_until(here, one, (OSError,), _times(2)) == 2
         _tick_until(here, one, (), lambda: bool(control.jobs()))

@@ -27,6 +27,7 @@ from pydantic import SecretStr
 
 from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.aws.errors import AwsError
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger import Ledger
@@ -34,10 +35,9 @@ from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.reconcile import sweep_account
-from bedrock_pipeline.stages.submit import submit_chunk
-from bedrock_pipeline_tests.faults.deployment import deployment, patient_tick, until_published
+from bedrock_pipeline.submit.reconcile import sweep_account
+from bedrock_pipeline.submit.submit_chunk import submit_chunk
+from bedrock_pipeline_tests.faults.deployment import emulated_deployment, patient_tick, until_published
 from bedrock_pipeline_tests.faults.invariants import SLOTS, dataset, jobs_of, settled
 from bedrock_pipeline_tests.faults.worker import Death, fork_to, move_clock, tick
 
@@ -68,7 +68,7 @@ _ENDS = st.sampled_from(["Failed", "PartiallyCompleted", "Stopped", "Expired"])
 class Place:
     """Where the examples run: one emulator, and a template of a migrated ledger."""
 
-    context: Context
+    deployment: Deployment
     endpoints: Endpoints
     control: Control
     template: str
@@ -78,7 +78,7 @@ class Place:
     def ledger(self) -> Iterator[Settings]:
         """A deployment of an example's own."""
         name = f"test_{uuid.uuid4().hex}"
-        here = self.context.settings.model_copy(
+        here = self.deployment.settings.model_copy(
             update={
                 "database_dsn": SecretStr(self.endpoints.dsn(name)),
                 "bucket": f"machine-{name[5:17]}",
@@ -103,17 +103,17 @@ class Machine(RuleBasedStateMachine):
         self.place, self.done = place, done
         self._made = place.ledger()
         self.settings = self._made.__enter__()
-        self.contexts = {
-            name: Context(
+        self.deployments = {
+            name: Deployment(
                 self.settings,
                 Ledger(self.settings.database_dsn.get_secret_value()),
-                place.context.objects,
-                place.context.jobs,
-                place.context.runtime,
+                place.deployment.objects,
+                place.deployment.jobs,
+                place.deployment.runtime,
             )
             for name in ("A", "B")
         }
-        self.look = self.contexts["A"]
+        self.look = self.deployments["A"]
         self.one: Pipeline = dataset(place.folder, RECORDS, _LIMITS)
         self.sleeper: tuple[int, float] | None = None
         self.ended: dict[object, tuple[object, ...]] = {}
@@ -127,7 +127,7 @@ class Machine(RuleBasedStateMachine):
     @rule(worker=_WORKERS)
     def tick(self, worker: str) -> None:
         self._before_time_passes()
-        patient_tick(self.contexts[worker], self.one)
+        patient_tick(self.deployments[worker], self.one)
 
     @rule(after=st.booleans(), passed=st.integers(0, 4))
     def a_worker_dies(self, after: bool, passed: int) -> None:
@@ -195,7 +195,7 @@ class Machine(RuleBasedStateMachine):
     def somebody_clicks_twice(self) -> None:
         for chunk in self.look.ledger.chunks.of_dataset("p", "d", 1):
             with ThreadPoolExecutor(2) as both:
-                for clicked in [both.submit(_click, c, chunk.chunk_key) for c in self.contexts.values()]:
+                for clicked in [both.submit(_click, c, chunk.chunk_key) for c in self.deployments.values()]:
                     clicked.result()
 
     @invariant()
@@ -231,8 +231,8 @@ class Machine(RuleBasedStateMachine):
             if self.sleeper:
                 os.kill(self.sleeper[0], signal.SIGKILL)
                 os.waitpid(self.sleeper[0], 0)
-            for context in self.contexts.values():
-                context.close()
+            for deployment in self.deployments.values():
+                deployment.close()
             self._made.__exit__(None, None, None)
 
     def _before_time_passes(self) -> None:
@@ -253,20 +253,20 @@ class Machine(RuleBasedStateMachine):
                     self.look.jobs.stop(chunk.job_arn)
 
 
-def _sensors(context: Context, one: Pipeline) -> None:
+def _sensors(deployment: Deployment, one: Pipeline) -> None:
     with suppress(AwsError):
-        tick(context, one)
+        tick(deployment, one)
 
 
-def _click(context: Context, chunk_key: str) -> None:
+def _click(deployment: Deployment, chunk_key: str) -> None:
     with suppress(BedrockPipelineError):
-        submit_chunk(context, "p", chunk_key)
+        submit_chunk(deployment, "p", chunk_key)
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(600)
 def test_whatever_the_order_it_settles(
-    context: Context, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
+    deployment: Deployment, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
 ) -> None:
     """`BEDROCK_PIPELINE_TEST_SEED` repeats a run's choices."""
     seed = int(os.environ.get("BEDROCK_PIPELINE_TEST_SEED") or random.SystemRandom().randrange(2**32))
@@ -274,7 +274,10 @@ def test_whatever_the_order_it_settles(
     entries: list[dict[str, object]] = []
     template = f"test_{uuid.uuid4().hex}"
     # Jobs take a second, so that there is something to do for a while.
-    with deployment(context, stack_endpoints, tmp_path / "data", "--speed", "1000") as (here, control):
+    with emulated_deployment(deployment, stack_endpoints, tmp_path / "data", "--speed", "1000") as (
+        here,
+        control,
+    ):
         with psycopg.connect(stack_endpoints.dsn("postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(template)))
         with Ledger(stack_endpoints.dsn(template)) as ledger:

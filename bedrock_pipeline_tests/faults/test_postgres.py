@@ -14,12 +14,12 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger.database import Database, DatabaseUnreachableError
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.local.postgres import start_postgres
 from bedrock_pipeline.local.process import Child, free_port
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.stages.context import Context, open_context
 from bedrock_pipeline_tests.faults.invariants import dataset, settled
 from bedrock_pipeline_tests.faults.worker import tick
 
@@ -80,7 +80,7 @@ class _Proxy:
 @pytest.mark.faults
 @pytest.mark.parametrize("every", [2, 3, 5])
 def test_acknowledgements_of_commits_are_lost(
-    context: Context,
+    deployment: Deployment,
     stack_endpoints: Endpoints,
     tmp_path: Path,
     report: list[dict[str, object]],
@@ -88,23 +88,23 @@ def test_acknowledgements_of_commits_are_lost(
 ) -> None:
     one = dataset(tmp_path)
     proxy = _Proxy(stack_endpoints.postgres_host, stack_endpoints.postgres_port, every)
-    dsn = make_conninfo(_dsn(context), port=proxy.port)
+    dsn = make_conninfo(_dsn(deployment), port=proxy.port)
     try:
-        with _opened(context, dsn) as here:
+        with _opened(deployment, dsn) as here:
             _run(here, one)
     finally:
         proxy.close()
     assert proxy.lost > 5
-    entry = settled(context, one, stack_endpoints.bedrock_endpoint_url)
+    entry = settled(deployment, one, stack_endpoints.bedrock_endpoint_url)
     report.append({"point": f"{proxy.lost} commits unacknowledged", "scenario": "postgres", **entry})
 
 
 @pytest.mark.faults
 def test_sessions_are_terminated_again_and_again(
-    context: Context, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
+    deployment: Deployment, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
 ) -> None:
     one, over, terminated = dataset(tmp_path), threading.Event(), [0]
-    name = conninfo_to_dict(_dsn(context))["dbname"]
+    name = conninfo_to_dict(_dsn(deployment))["dbname"]
 
     def terminate() -> None:
         with psycopg.connect(stack_endpoints.dsn("postgres"), autocommit=True) as connection:
@@ -116,20 +116,20 @@ def test_sessions_are_terminated_again_and_again(
     thread = threading.Thread(target=terminate)
     thread.start()
     try:
-        with _opened(context, _dsn(context)) as here:
+        with _opened(deployment, _dsn(deployment)) as here:
             _run(here, one, pause=0.1)
     finally:
         over.set()
         thread.join()
     assert terminated[0] > 5
-    entry = settled(context, one, stack_endpoints.bedrock_endpoint_url)
+    entry = settled(deployment, one, stack_endpoints.bedrock_endpoint_url)
     report.append({"point": f"{terminated[0]} sessions terminated", "scenario": "postgres", **entry})
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["restarted", "killed"])
 def test_the_server_goes_away_and_comes_back(
-    context: Context,
+    deployment: Deployment,
     stack_endpoints: Endpoints,
     tmp_path: Path,
     report: list[dict[str, object]],
@@ -144,7 +144,7 @@ def test_the_server_goes_away_and_comes_back(
     starter = ThreadPoolExecutor(1)
     try:
         dsn = f"host=127.0.0.1 port={port} user=ledger password=a-password dbname=ledger"
-        with _opened(context, dsn) as here:
+        with _opened(deployment, dsn) as here:
             here.ledger.migrate()
             for _ in range(3):  # in the middle of it: nothing, submitted, running
                 tick(here, one)
@@ -209,23 +209,23 @@ def test_a_real_deadlock_is_tried_again(postgres_dsn: str) -> None:
     database.close()
 
 
-def _dsn(context: Context) -> str:
-    return context.settings.database_dsn.get_secret_value()
+def _dsn(deployment: Deployment) -> str:
+    return deployment.settings.database_dsn.get_secret_value()
 
 
 @contextmanager
-def _opened(context: Context, dsn: str) -> Iterator[Context]:
-    changed = {"database_dsn": SecretStr(dsn), "lease_s": 10, "settling_s": 0}
-    with open_context(context.settings.model_copy(update=changed)) as here:
+def _opened(deployment: Deployment, dsn: str) -> Iterator[Deployment]:
+    changed = {"database_dsn": SecretStr(dsn), "lease_s": 10, "consistency_window_s": 0}
+    with open_deployment(deployment.settings.model_copy(update=changed)) as here:
         yield here
 
 
-def _run(context: Context, one: Pipeline, pause: float = 0.02) -> None:
+def _run(deployment: Deployment, one: Pipeline, pause: float = 0.02) -> None:
     """Tick until the dataset is published; a tick that fails is followed by the next."""
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         with suppress(DatabaseUnreachableError, psycopg.OperationalError):
-            if tick(context, one):
+            if tick(deployment, one):
                 return
         time.sleep(pause)
     raise AssertionError("no progress")

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 
 from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.queues import Queues
 from bedrock_pipeline.ledger.tasks import Tasks
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline_tests.queue.test_flush import records
 from bedrock_pipeline_tests.queue.test_queue import config, task
 
@@ -49,7 +49,7 @@ def enqueue(one: BedrockQueueConfig, process: int, count: int, log: Path) -> int
     [(8_000, 500), pytest.param(100_000, 5_000, marks=[pytest.mark.faults, pytest.mark.timeout(900)])],
 )
 def test_no_task_is_lost_when_enqueuing_processes_are_killed(
-    context: Context, tmp_path: Path, total: int, batch_size: int
+    deployment: Deployment, tmp_path: Path, total: int, batch_size: int
 ) -> None:
     one = config(batch_size=batch_size, on_duplicate="replace")
     each = total // PROCESSES
@@ -70,7 +70,7 @@ def test_no_task_is_lost_when_enqueuing_processes_are_killed(
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids.values()]
     assert codes == [0] * PROCESSES, [log.read_text() for log in tmp_path.glob("*.error")]
     with BedrockQueue(one) as queue:
-        found = Counter(records(context, queue))
+        found = Counter(records(deployment, queue))
     expected = {f"task-{process}-{number}" for process in range(PROCESSES) for number in range(each)}
     assert found.keys() == expected
     sent_again = {
@@ -93,7 +93,7 @@ def test_no_task_is_lost_when_enqueuing_processes_are_killed(
     ],
 )
 def test_a_flush_that_is_killed_is_finished_by_the_next(
-    context: Context, tmp_path: Path, room: type, method: str, call: int, after: bool
+    deployment: Deployment, tmp_path: Path, room: type, method: str, call: int, after: bool
 ) -> None:
     one = config(batch_size=10_000, max_batch_size=300)
     with BedrockQueue(one) as queue:
@@ -111,10 +111,10 @@ def test_a_flush_that_is_killed_is_finished_by_the_next(
     assert os.WIFSIGNALED(os.waitpid(pid, 0)[1]), "the point was never reached"
     with BedrockQueue(one) as queue:
         expected = sorted(f"task-{number}" for number in range(1000))
-        assert records(context, queue) == expected
+        assert records(deployment, queue) == expected
         queue.flush()
         assert queue.get_queue_size() == 0
-        assert records(context, queue) == expected
+        assert records(deployment, queue) == expected
 
 
 def _kill_at(room: type, method: str, call: int, *, after: bool) -> None:
@@ -135,7 +135,7 @@ def _kill_at(room: type, method: str, call: int, *, after: bool) -> None:
 
 
 def test_an_enqueue_whose_acknowledgement_is_lost_happens_once(
-    context: Context, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection breaks after the commit: Postgres is asked what became of it, and nothing is sent again."""
     with BedrockQueue(config(batch_size=1000)) as queue:

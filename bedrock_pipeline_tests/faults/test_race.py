@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.context import Context, open_context
-from bedrock_pipeline.stages.pack import pack_dataset
-from bedrock_pipeline.stages.poll import poll_jobs
-from bedrock_pipeline.stages.snapshot import take_snapshot
-from bedrock_pipeline.stages.submit import submit_chunk
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.submit_chunk import submit_chunk
 
 PROCESSES, POLLING, SLOTS, CHUNKS = 16, 2, 5, 500
 _PATIENCE_S = 500.0
@@ -29,13 +29,13 @@ _MODEL = "anthropic.claude-3-sonnet-20240229-v1:0"
 def race(settings: Settings, *, polls: bool) -> None:
     """Submit whatever is due, and poll, until nothing is left."""
     deadline = time.monotonic() + _PATIENCE_S
-    with open_context(settings) as context:
+    with open_deployment(settings) as deployment:
         while time.monotonic() < deadline:
-            for chunk in context.ledger.submissions.due(["race"], SLOTS):
-                submit_chunk(context, "race", chunk.chunk_key)
+            for chunk in deployment.ledger.submissions.due(["race"], SLOTS):
+                submit_chunk(deployment, "race", chunk.chunk_key)
             if polls:
-                poll_jobs(context, ["race"])
-            if set(context.ledger.datasets.progress("race", "d").by_status) == {"completed"}:
+                poll_jobs(deployment, ["race"])
+            if set(deployment.ledger.datasets.progress("race", "d").by_status) == {"completed"}:
                 return
             time.sleep(0.2)
     raise TimeoutError("not all chunks were submitted")
@@ -44,7 +44,7 @@ def race(settings: Settings, *, polls: bool) -> None:
 @pytest.mark.faults
 @pytest.mark.timeout(700)
 def test_never_more_jobs_than_slots_and_never_two_for_a_chunk(
-    context: Context, stack_endpoints: Endpoints, tmp_path: Path
+    deployment: Deployment, stack_endpoints: Endpoints, tmp_path: Path
 ) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"id": f"r{n}", "text": f"t{n}"}) + "\n" for n in range(100 * CHUNKS)))
@@ -58,14 +58,14 @@ def test_never_more_jobs_than_slots_and_never_two_for_a_chunk(
             "limits": Limits(min_records=50, max_records=100, max_jobs=SLOTS),
         }
     )
-    take_snapshot(context, one, "d")
-    assert len(pack_dataset(context, one, "d").chunks) == CHUNKS
+    take_snapshot(deployment, one, "d")
+    assert len(pack_dataset(deployment, one, "d").chunks) == CHUNKS
     pids = []
     for number in range(PROCESSES):
         if (pid := os.fork()) == 0:
             code = 1
             try:
-                race(context.settings, polls=number < POLLING)
+                race(deployment.settings, polls=number < POLLING)
                 code = 0
             except BaseException:  # told to the parent
                 (tmp_path / f"{number}.log").write_text(traceback.format_exc())

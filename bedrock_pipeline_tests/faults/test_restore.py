@@ -11,14 +11,14 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.context import Context, open_context
-from bedrock_pipeline.stages.pack import pack_dataset
-from bedrock_pipeline.stages.reconcile import sweep_account
-from bedrock_pipeline.stages.snapshot import take_snapshot
-from bedrock_pipeline.stages.submit import Submitted, submit_chunk
-from bedrock_pipeline_tests.faults.deployment import deployment, until_published
+from bedrock_pipeline.submit.reconcile import sweep_account
+from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
+from bedrock_pipeline_tests.faults.deployment import emulated_deployment, until_published
 from bedrock_pipeline_tests.faults.invariants import SLOTS, dataset, settled
 from bedrock_pipeline_tests.faults.worker import tick
 
@@ -27,9 +27,9 @@ _LIMITS = Limits(min_records=50, max_records=100, max_jobs=SLOTS)
 
 
 @contextmanager
-def _backup(context: Context, endpoints: Endpoints) -> Iterator[Context]:
+def _backup(deployment: Deployment, endpoints: Endpoints) -> Iterator[Deployment]:
     """The ledger as it is now, restored when the block is entered: a copy that knows nothing of what follows."""
-    source = str(conninfo_to_dict(context.settings.database_dsn.get_secret_value())["dbname"])
+    source = str(conninfo_to_dict(deployment.settings.database_dsn.get_secret_value())["dbname"])
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(endpoints.dsn("postgres"), autocommit=True) as connection:
         connection.execute(
@@ -37,8 +37,8 @@ def _backup(context: Context, endpoints: Endpoints) -> Iterator[Context]:
         )
         copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
         connection.execute(copy.format(sql.Identifier(name), sql.Identifier(source)))
-        changed = context.settings.model_copy(update={"database_dsn": SecretStr(endpoints.dsn(name))})
-        with open_context(changed) as restored:
+        changed = deployment.settings.model_copy(update={"database_dsn": SecretStr(endpoints.dsn(name))})
+        with open_deployment(changed) as restored:
             yield restored
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
@@ -47,7 +47,7 @@ def _backup(context: Context, endpoints: Endpoints) -> Iterator[Context]:
 @pytest.mark.parametrize("sweeps", [True, False], ids=["swept first", "submitted first"])
 @pytest.mark.parametrize("ticks_before", [0, 1, 6])
 def test_a_restored_backup(
-    context: Context,
+    deployment: Deployment,
     stack_endpoints: Endpoints,
     tmp_path: Path,
     report: list[dict[str, object]],
@@ -55,7 +55,7 @@ def test_a_restored_backup(
     sweeps: bool,
 ) -> None:
     one = dataset(tmp_path, 100 * CHUNKS, _LIMITS)
-    with deployment(context, stack_endpoints, tmp_path / "data") as (here, control):
+    with emulated_deployment(deployment, stack_endpoints, tmp_path / "data") as (here, control):
         take_snapshot(here, one, "d")
         pack_dataset(here, one, "d")
         for _ in range(ticks_before):
@@ -76,11 +76,11 @@ def test_a_restored_backup(
 
 @pytest.mark.faults
 def test_a_dataset_that_the_backup_does_not_know_is_reported_and_not_bought_again(
-    context: Context, stack_endpoints: Endpoints, tmp_path: Path
+    deployment: Deployment, stack_endpoints: Endpoints, tmp_path: Path
 ) -> None:
     one = dataset(tmp_path, 100 * CHUNKS, _LIMITS)
     with (
-        deployment(context, stack_endpoints, tmp_path / "data") as (here, control),
+        emulated_deployment(deployment, stack_endpoints, tmp_path / "data") as (here, control),
         _backup(here, stack_endpoints) as restored,
     ):
         take_snapshot(here, one, "d")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.local import Endpoints
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline_tests.faults.deployment import deployment, patient_tick, until_published
+from bedrock_pipeline_tests.faults.deployment import emulated_deployment, patient_tick, until_published
 from bedrock_pipeline_tests.faults.invariants import RECORDS, dataset, published, settled
 
 #: Ticks while the fault is there.
@@ -135,14 +135,17 @@ TROUBLES = (
 @pytest.mark.faults
 @pytest.mark.parametrize("trouble", [pytest.param(one, id=one.name) for one in TROUBLES])
 def test_a_service_that_misbehaves(
-    context: Context,
+    deployment: Deployment,
     stack_endpoints: Endpoints,
     tmp_path: Path,
     report: list[dict[str, object]],
     trouble: Trouble,
 ) -> None:
     one = dataset(tmp_path)
-    with deployment(context, stack_endpoints, tmp_path / "data", *trouble.options) as (here, control):
+    with emulated_deployment(deployment, stack_endpoints, tmp_path / "data", *trouble.options) as (
+        here,
+        control,
+    ):
         for fault in trouble.faults:
             control.add_fault(**fault)
         for _ in range(FAULTY_TICKS):
@@ -227,13 +230,15 @@ class _Forward(BaseHTTPRequestHandler):
 
 @pytest.mark.faults
 def test_s3_answers_503_and_breaks_off(
-    context: Context, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
+    deployment: Deployment, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
 ) -> None:
     one = dataset(tmp_path)
     with _Proxy(stack_endpoints.s3_endpoint_url.removeprefix("http://")) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{proxy.server_port}"
-        with deployment(context, stack_endpoints, tmp_path / "data", s3_endpoint_url=url, max_attempts=6) as (
+        with emulated_deployment(
+            deployment, stack_endpoints, tmp_path / "data", s3_endpoint_url=url, max_attempts=6
+        ) as (
             here,
             control,
         ):

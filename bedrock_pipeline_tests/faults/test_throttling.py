@@ -8,16 +8,16 @@ import pytest
 from click.testing import CliRunner
 
 from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import ThrottleBackoff
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.pack import pack_dataset
-from bedrock_pipeline.stages.snapshot import take_snapshot
-from bedrock_pipeline.stages.submit import SubmissionRefusedError, Submitted, submit_chunk
-from bedrock_pipeline_tests.faults.deployment import deployment, until_published
+from bedrock_pipeline.submit.submit_chunk import SubmissionRejectedError, Submitted, submit_chunk
+from bedrock_pipeline_tests.faults.deployment import emulated_deployment, until_published
 from bedrock_pipeline_tests.faults.invariants import dataset, settled
 from bedrock_pipeline_tests.faults.worker import move_clock
 
@@ -35,24 +35,24 @@ _THROTTLED = {
 }
 
 
-def _packed(context: Context, folder: Path) -> Pipeline:
+def _packed(deployment: Deployment, folder: Path) -> Pipeline:
     one = dataset(folder, 100 * CHUNKS, _LIMITS)
-    take_snapshot(context, one, "d")
-    assert len(pack_dataset(context, one, "d").chunks) == CHUNKS
+    take_snapshot(deployment, one, "d")
+    assert len(pack_dataset(deployment, one, "d").chunks) == CHUNKS
     return one
 
 
-def _look(context: Context, one: Pipeline) -> list[str]:
+def _look(deployment: Deployment, one: Pipeline) -> list[str]:
     """One look of the sensor that submits; chunks that went red."""
     red = []
-    for chunk in context.ledger.submissions.due([one.name], 50):
+    for chunk in deployment.ledger.submissions.due([one.name], 50):
         began = time.monotonic()
         try:
-            assert not isinstance(submit_chunk(context, one.name, chunk.chunk_key), Submitted)
-        except SubmissionRefusedError as error:
+            assert not isinstance(submit_chunk(deployment, one.name, chunk.chunk_key), Submitted)
+        except SubmissionRejectedError as error:
             red.append(str(error))
         assert time.monotonic() - began < _MOST_S
-    statuses = {chunk.status for chunk in context.ledger.chunks.of_dataset(one.name, "d", 1)}
+    statuses = {chunk.status for chunk in deployment.ledger.chunks.of_dataset(one.name, "d", 1)}
     assert statuses <= {"pending", "failed"}, "a slot is held"
     return red
 
@@ -73,9 +73,9 @@ def _creates(control: Control) -> int:
 
 @pytest.mark.faults
 def test_throttling_for_six_hours(
-    context: Context, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
+    deployment: Deployment, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
 ) -> None:
-    with deployment(context, stack_endpoints, tmp_path / "data") as (here, control):
+    with emulated_deployment(deployment, stack_endpoints, tmp_path / "data") as (here, control):
         one = _packed(here, tmp_path)
         control.add_fault(**_THROTTLED)
         for _ in range(HOURS * 3600 // _EVERY_S):
@@ -85,7 +85,7 @@ def test_throttling_for_six_hours(
         # The first burst takes every slot before anybody knows; from then on there is one at a time.
         assert HOURS < creates <= SLOTS + _most_holds(here.settings.throttle_backoff)
         assert not control.jobs()
-        waiting = here.ledger.chunks.put_back()["p", "d"]
+        waiting = here.ledger.chunks.requeued()["p", "d"]
         assert "Too many requests" in waiting["why"]
         assert waiting["until"] - waiting["since"] > timedelta(hours=HOURS)
         shown = CliRunner().invoke(cli, ["status", "--json"]).stdout
@@ -107,9 +107,9 @@ def test_throttling_for_six_hours(
 
 @pytest.mark.faults
 def test_after_the_configured_age_it_is_red_with_the_reason(
-    context: Context, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
+    deployment: Deployment, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
 ) -> None:
-    with deployment(context, stack_endpoints, tmp_path / "data", give_up_h=2) as (here, control):
+    with emulated_deployment(deployment, stack_endpoints, tmp_path / "data", give_up_h=2) as (here, control):
         one = _packed(here, tmp_path)
         control.add_fault(**_THROTTLED)
         red: list[str] = []
@@ -123,7 +123,7 @@ def test_after_the_configured_age_it_is_red_with_the_reason(
         assert "Too many requests" in red[0]
         assert "since" in red[0]
         control.clear_faults()
-        assert here.ledger.interventions.retry_refused(one.name, "d") == len(red)
+        assert here.ledger.interventions.retry_rejected(one.name, "d") == len(red)
         ticks = until_published(here, one)
         entry = settled(here, one, control.url, records=100 * CHUNKS, slots=SLOTS)
     report.append({"point": "given up, and retried", "scenario": "service", "ticks": ticks, **entry})
@@ -131,9 +131,9 @@ def test_after_the_configured_age_it_is_red_with_the_reason(
 
 @pytest.mark.faults
 def test_the_quota_is_lowered_while_it_is_full(
-    context: Context, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
+    deployment: Deployment, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
 ) -> None:
-    with deployment(context, stack_endpoints, tmp_path / "data") as (here, control):
+    with emulated_deployment(deployment, stack_endpoints, tmp_path / "data") as (here, control):
         one = _packed(here, tmp_path)
         for chunk in here.ledger.submissions.due([one.name], SLOTS):
             assert isinstance(submit_chunk(here, one.name, chunk.chunk_key), Submitted)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline_tests.faults.deployment import deployment, until_published
+from bedrock_pipeline_tests.faults.deployment import emulated_deployment, until_published
 from bedrock_pipeline_tests.faults.invariants import SLOTS, dataset, settled
 from bedrock_pipeline_tests.faults.worker import Death, fork_to
 
@@ -21,7 +21,7 @@ _LIMITS = Limits(min_records=50, max_records=100, max_jobs=SLOTS)
     ("processes", "deaths"), [(2, 0), (4, 0), (4, 2)], ids=["two", "four", "four, two of which die"]
 )
 def test_several_at_once(
-    context: Context,
+    deployment: Deployment,
     stack_endpoints: Endpoints,
     tmp_path: Path,
     report: list[dict[str, object]],
@@ -29,7 +29,7 @@ def test_several_at_once(
     deaths: int,
 ) -> None:
     one = dataset(tmp_path, 100 * CHUNKS, _LIMITS)
-    with deployment(context, stack_endpoints, tmp_path / "data") as (here, control):
+    with emulated_deployment(deployment, stack_endpoints, tmp_path / "data") as (here, control):
         pids = [
             # The embedded S3 refuses two writers of one object at once: as a red run, it is followed by the next.
             fork_to(

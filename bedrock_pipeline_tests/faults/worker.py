@@ -18,18 +18,18 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from bedrock_pipeline.aws.jobs import BedrockJobs
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.aws.runtime import BedrockRuntime
+from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
+from bedrock_pipeline.collect.start_retry_round import start_retry_round
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.publish.publish_dataset import publish_dataset
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.stages.collect import JobProblemError, collect_chunk
-from bedrock_pipeline.stages.context import Context, open_context
-from bedrock_pipeline.stages.pack import pack_dataset
-from bedrock_pipeline.stages.poll import poll_jobs
-from bedrock_pipeline.stages.publish import publish_dataset
-from bedrock_pipeline.stages.reconcile import reconcile_unclear, sweep_account
-from bedrock_pipeline.stages.rounds import roll_over
-from bedrock_pipeline.stages.snapshot import take_snapshot
-from bedrock_pipeline.stages.submit import SubmissionBlockedError, SubmissionRefusedError, submit_chunk
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
+from bedrock_pipeline.submit.submit_chunk import NeedsResolutionError, SubmissionRejectedError, submit_chunk
 from bedrock_pipeline_tests.faults.points import READS
 
 #: A worker that has not finished after so many seconds makes no progress.
@@ -86,17 +86,17 @@ class _Watched:
         return method if attribute in READS[self._name] else watched
 
 
-def watch(context: Context, death: Death, scenario: str | None) -> Context:
-    changed = {"jobs.create": _failing_once(context.jobs.create, scenario)}
-    ledger = context.ledger
+def watch(deployment: Deployment, death: Death, scenario: str | None) -> Deployment:
+    changed = {"jobs.create": _failing_once(deployment.jobs.create, scenario)}
+    ledger = deployment.ledger
     for room, name in ROOMS.items():
         setattr(ledger, room, _Watched(getattr(ledger, room), name, death, changed))
-    return Context(
-        settings=context.settings,
+    return Deployment(
+        settings=deployment.settings,
         ledger=ledger,
-        objects=cast("Any", _Watched(context.objects, "objects", death, changed)),
-        jobs=cast("Any", _Watched(context.jobs, "jobs", death, changed)),
-        runtime=cast("Any", _Watched(context.runtime, "runtime", death, changed)),
+        objects=cast("Any", _Watched(deployment.objects, "objects", death, changed)),
+        jobs=cast("Any", _Watched(deployment.jobs, "jobs", death, changed)),
+        runtime=cast("Any", _Watched(deployment.runtime, "runtime", death, changed)),
     )
 
 
@@ -109,7 +109,7 @@ ROOMS = {
     "chunks": "chunks",
     "interventions": "interventions",
     "jobs": "observed",
-    "rounds": "rounds",
+    "retry_rounds": "retry_rounds",
     "calls": "calls",
     "tasks": "tasks",
     "queues": "queues",
@@ -150,74 +150,74 @@ def _failing_once(create: Callable[..., str], scenario: str | None) -> Callable[
     return failing
 
 
-def work(context: Context, pipeline: Pipeline, scenario: str) -> None:
+def work(deployment: Deployment, pipeline: Pipeline, scenario: str) -> None:
     """Everything that the sensors would ask for, until the dataset is published."""
-    ledger, name = context.ledger, pipeline.name
+    ledger, name = deployment.ledger, pipeline.name
     deadline = time.monotonic() + _PATIENCE_S
-    while not tick(context, pipeline, scenario):
+    while not tick(deployment, pipeline, scenario):
         if time.monotonic() > deadline:
             raise TimeoutError(
                 f"no progress: {[(c.chunk_key, c.status) for c in ledger.chunks.of_dataset(name, 'd', 1)]}"
             )
         time.sleep(0.05)
-    sweep_account(context, [name])
+    sweep_account(deployment, [name])
 
 
-def tick(context: Context, pipeline: Pipeline, scenario: str = "plain") -> bool:
+def tick(deployment: Deployment, pipeline: Pipeline, scenario: str = "plain") -> bool:
     """One look of every sensor; True once the dataset is published."""
-    ledger, name = context.ledger, pipeline.name
+    ledger, name = deployment.ledger, pipeline.name
     if ledger.datasets.ensure(name, "d").packed_at is None:
-        take_snapshot(context, pipeline, "d")
-        pack_dataset(context, pipeline, "d")
-    _submit_due(context, name)
+        take_snapshot(deployment, pipeline, "d")
+        pack_dataset(deployment, pipeline, "d")
+    _submit_due(deployment, name)
     if scenario == "cancelled":
-        _cancel(context, name)
-    _as_a_person(context, name)
-    poll_jobs(context, [name])
+        _cancel(deployment, name)
+    _as_a_person(deployment, name)
+    poll_jobs(deployment, [name])
     for chunk in ledger.chunks.to_collect([name], 10):
         with suppress(JobProblemError):
-            collect_chunk(context, pipeline, chunk.chunk_key)
-    for row in ledger.rounds.to_roll_over([name], 1):
-        roll_over(context, pipeline, row.dataset)
+            collect_chunk(deployment, pipeline, chunk.chunk_key)
+    for row in ledger.retry_rounds.due([name], 1):
+        start_retry_round(deployment, pipeline, row.dataset)
     for row in ledger.publications.due([name], 1):
-        publish_dataset(context, pipeline, row.dataset)
+        publish_dataset(deployment, pipeline, row.dataset)
     now = ledger.datasets.get(name, "d")
     if now and now.results_uri and not ledger.publications.due([name], 1):
         return True
-    move_clock(context, 30)  # leases and waits end at once
+    move_clock(deployment, 30)  # leases and waits end at once
     return False
 
 
-def _submit_due(context: Context, name: str) -> None:
-    reconcile_unclear(context, [name])
-    for chunk in context.ledger.submissions.due([name], 10):
-        with suppress(SubmissionRefusedError, SubmissionBlockedError):
-            submit_chunk(context, name, chunk.chunk_key)
+def _submit_due(deployment: Deployment, name: str) -> None:
+    reconcile_in_doubt(deployment, [name])
+    for chunk in deployment.ledger.submissions.due([name], 10):
+        with suppress(SubmissionRejectedError, NeedsResolutionError):
+            submit_chunk(deployment, name, chunk.chunk_key)
 
 
-def _cancel(context: Context, name: str) -> None:
-    if not any(chunk.job_arn for chunk in context.ledger.chunks.of_dataset(name, "d", 1)):
+def _cancel(deployment: Deployment, name: str) -> None:
+    if not any(chunk.job_arn for chunk in deployment.ledger.chunks.of_dataset(name, "d", 1)):
         return
-    for chunk in context.ledger.interventions.cancel(name, "d"):
+    for chunk in deployment.ledger.interventions.cancel(name, "d"):
         if chunk.job_arn:
-            context.jobs.stop(chunk.job_arn)
+            deployment.jobs.stop(chunk.job_arn)
 
 
-def _as_a_person(context: Context, name: str) -> None:
+def _as_a_person(deployment: Deployment, name: str) -> None:
     """What an operator does about red chunks: the cause is cured, no job exists."""
-    chunks = context.ledger.chunks.of_dataset(name, "d", 1)
+    chunks = deployment.ledger.chunks.of_dataset(name, "d", 1)
     if any(chunk.status == "failed" and not chunk.job_arn for chunk in chunks):
-        context.ledger.interventions.retry_refused(name, "d")
-    if any(one.held_for == "person" for one in context.ledger.rounds.open_of(name, "d", 1)):
-        context.ledger.interventions.release(name, "d")
+        deployment.ledger.interventions.retry_rejected(name, "d")
+    if any(one.waits_for == "operator" for one in deployment.ledger.retry_rounds.open_of(name, "d", 1)):
+        deployment.ledger.interventions.release(name, "d")
     for chunk in chunks:
-        if chunk.status == "blocked":
-            context.ledger.interventions.resolve_without_job(chunk.chunk_id)
+        if chunk.status == "needs-resolution":
+            deployment.ledger.interventions.resolve_without_job(chunk.chunk_id)
 
 
-def move_clock(context: Context, seconds: float) -> None:
+def move_clock(deployment: Deployment, seconds: float) -> None:
     """Move the ledger's clock forward."""
-    context.ledger.database.execute(
+    deployment.ledger.database.execute(
         "UPDATE bedrock_pipeline.deployment SET clock_offset = clock_offset + make_interval(secs => %s)",
         (seconds,),
     )
@@ -248,7 +248,7 @@ def _warm(settings: Settings) -> _Clients:
     """Clients that the parent makes, which takes half a second, and never uses: each child has its own connections."""
     key = settings.s3_endpoint_url, settings.bedrock_endpoint_url, str(settings.max_attempts)
     if key not in _WARM:
-        with open_context(settings) as made:
+        with open_deployment(settings) as made:
             _WARM[key] = made.objects, made.jobs, made.runtime
     return _WARM[key]
 
@@ -259,7 +259,7 @@ def fork(
     """Begin to work in a forked process; its process id."""
     return fork_to(
         settings,
-        lambda context: work(context, pipeline, scenario),
+        lambda deployment: work(deployment, pipeline, scenario),
         scenario=scenario if first else None,
         death=death,
         log=log,
@@ -268,7 +268,7 @@ def fork(
 
 def fork_to(
     settings: Settings,
-    act: Callable[[Context], object],
+    act: Callable[[Deployment], object],
     *,
     scenario: str | None = None,
     death: Death | None,
@@ -281,8 +281,8 @@ def fork_to(
         code = 1
         try:
             ledger = Ledger(settings.database_dsn.get_secret_value())
-            with Context(settings, ledger, *clients) as context:
-                act(watch(context, death or Death("none"), scenario))
+            with Deployment(settings, ledger, *clients) as deployment:
+                act(watch(deployment, death or Death("none"), scenario))
             code = 0
         except BaseException:  # told to the parent, whose copy of everything this process must not touch
             log.write_text(traceback.format_exc())

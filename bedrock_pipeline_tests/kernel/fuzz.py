@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 
-from bedrock_pipeline.kernel import AnswerReader, odd_ids, render_lines
+from bedrock_pipeline.kernel import ResponseReader, odd_ids, render_lines
 from bedrock_pipeline.kernel.library import load
 from bedrock_pipeline.models import family_of
 
@@ -40,9 +40,9 @@ _BITS = [
 ]
 
 
-def line(chance: random.Random) -> bytes:
+def line(rng: random.Random) -> bytes:
     """An answer, mostly."""
-    text = "".join(chance.choices('ab"\\\n\x00é😀', k=chance.choice([0, 5, 15, 16, 17, 40])))
+    text = "".join(rng.choices('ab"\\\n\x00é😀', k=rng.choice([0, 5, 15, 16, 17, 40])))
     block = {"type": "text", "text": text, "stop_reason": "end"}
     output = {
         "content": [block],
@@ -56,30 +56,30 @@ def line(chance: random.Random) -> bytes:
     )
 
 
-def damaged(data: bytes, chance: random.Random) -> bytes:
+def damaged(data: bytes, rng: random.Random) -> bytes:
     """With some bytes left out, doubled or put in."""
-    for _ in range(chance.randint(0, 4)):
-        at, size = chance.randrange(len(data) + 1), chance.randint(0, 3)
-        data = data[:at] + chance.choice([*_BITS, data[at : at + 20], b""]) + data[at + size :]
+    for _ in range(rng.randint(0, 4)):
+        at, size = rng.randrange(len(data) + 1), rng.randint(0, 3)
+        data = data[:at] + rng.choice([*_BITS, data[at : at + 20], b""]) + data[at + size :]
     return data
 
 
 def main() -> None:
     """As many rounds as are wanted; a slip ends the process."""
-    chance, kernel = random.Random(5), load(Path(sys.argv[1]))
+    rng, kernel = random.Random(5), load(Path(sys.argv[1]))
     readers = []
     for model in MODELS:
         plain = family_of(model).plain
         assert plain is not None
-        readers.append(AnswerReader(kernel, plain))
+        readers.append(ResponseReader(kernel, plain))
     plain_lines = 0
     for _ in range(ROUNDS):
         # A buffer of its own exact size, so that a byte beyond it is noticed.
-        data = bytearray(damaged(b"".join(line(chance) for _ in range(chance.randint(0, 3))), chance))
+        data = bytearray(damaged(b"".join(line(rng) for _ in range(rng.randint(0, 3))), rng))
         for reader in readers:
             plain_lines += sum(len(found.lines) for _, found in reader.read(memoryview(data)))
-        texts = [chance.choice(["", "a" * chance.randint(0, 40), '"\x00\\' * 20, "é"]) for _ in range(4)]
-        column = pa.array(texts, chance.choice([pa.string(), pa.large_string()])).slice(chance.randint(0, 4))
+        texts = [rng.choice(["", "a" * rng.randint(0, 40), '"\x00\\' * 20, "é"]) for _ in range(4)]
+        column = pa.array(texts, rng.choice([pa.string(), pa.large_string()])).slice(rng.randint(0, 4))
         data_out, ends = render_lines(kernel, [b"<", b"|", b">\n"], [column, column])
         assert len(data_out) == (ends[-1] if len(ends) else 0)
         odd_ids(kernel, column.cast(pa.string()))

@@ -1,4 +1,4 @@
-"""Migrations, datasets, offers and events, on a real Postgres."""
+"""Migrations, datasets, run leases and events, on a real Postgres."""
 
 import threading
 from collections.abc import Iterator
@@ -61,18 +61,6 @@ def test_a_lock_left_by_a_dead_migration_does_not_block(empty_dsn: str) -> None:
     assert migrate(empty_dsn) == []
 
 
-def test_files_of_an_older_ledger_are_read(ledger: Ledger) -> None:
-    ledger.datasets.request("older", "d", {"source": "a"}, launch=True)
-    ledger.datasets.enter_chunks("older", "d", packed_hash="one", rejected=0, chunks=[chunk(77)], max_jobs=1)
-    ledger.database.execute(
-        """UPDATE bedrock_pipeline.chunks SET files = '[{"uri": "a", "records": 1, "bytes": 2, "sha256": "x"},
-                {"uri": "b", "records": 3, "bytes": 4, "sha256": "y"}]' WHERE pipeline = 'older'"""
-    )
-    ledger.database.execute((migration_folder() / "0007_digest.sql").read_text())
-    [row] = ledger.chunks.of_dataset("older", "d", 1)
-    assert row.input_files == (InputFile("a", 1, 2, "x"), InputFile("b", 3, 4, "y"))
-
-
 def test_the_same_dataset_again(ledger: Ledger) -> None:
     ledger.datasets.request("p", "d", {"source": "a"}, launch=True)
     assert [row.dataset for row in ledger.datasets.to_launch(["p"], 10)] == ["d"]
@@ -114,12 +102,12 @@ def test_a_new_version_buys_nothing_more_of_the_last_one(ledger: Ledger) -> None
     assert isinstance(taken, Intent)
     ledger.datasets.request("p", "d", {}, launch=False, new_version=True)
     assert [one.status for one in ledger.chunks.of_dataset("p", "d", 1)] == ["submitting", "stopped"]
-    refused = ledger.submissions.put_back(
+    refused = ledger.submissions.requeue(
         chunk(1).chunk_id,
-        taken.epoch,
+        taken.fence,
         reason="throttled",
         wait=lambda _: timedelta(0),
-        hold_group=False,
+        back_off_group=False,
         give_up_after=timedelta(hours=1),
     )
     assert refused == "cancelled"
@@ -134,16 +122,16 @@ def test_a_dataset_key_that_breaks_the_rule_is_refused(ledger: Ledger) -> None:
 def test_an_offer_is_made_again_only_when_none_is_alive(ledger: Ledger) -> None:
     minute = timedelta(minutes=1)
     subject = ("p", "d--00000")
-    assert ledger.offers.make("submit", [subject], minute) == {subject: 1}
-    assert ledger.offers.make("submit", [subject], minute) == {}
-    assert ledger.offers.make("parse", [subject], minute) == {subject: 1}
-    ledger.offers.end("submit", *subject)
-    assert ledger.offers.make("submit", [subject], minute) == {subject: 2}
-    ledger.offers.prolong("submit", *subject, timedelta(hours=1))
+    assert ledger.run_leases.acquire("submit", [subject], minute) == {subject: 1}
+    assert ledger.run_leases.acquire("submit", [subject], minute) == {}
+    assert ledger.run_leases.acquire("collect", [subject], minute) == {subject: 1}
+    ledger.run_leases.release("submit", *subject)
+    assert ledger.run_leases.acquire("submit", [subject], minute) == {subject: 2}
+    ledger.run_leases.renew("submit", *subject, timedelta(hours=1))
     with ledger.database.connection() as connection:
         connection.execute("UPDATE bedrock_pipeline.deployment SET clock_offset = '2 minutes'")
-    assert ledger.offers.make("submit", [subject], minute) == {}
-    assert ledger.offers.make("parse", [subject], minute) == {subject: 2}
+    assert ledger.run_leases.acquire("submit", [subject], minute) == {}
+    assert ledger.run_leases.acquire("collect", [subject], minute) == {subject: 2}
 
 
 def test_no_event_is_missed_that_was_committed_late(ledger: Ledger, postgres_dsn: str) -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.jobs import Observation
-from bedrock_pipeline.ledger.rows import ChunkEstimate, InputFile, NewChunk
-from bedrock_pipeline.ledger.spending import Measured, NoCapError
+from bedrock_pipeline.ledger.rows import InputFile, NewChunk
+from bedrock_pipeline.ledger.spending import NoCapError
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
+from bedrock_pipeline.pricing.estimates import ChunkEstimate, Measured
 
 REQUEST = {"jobName": "x", "modelId": "m"}
 LEASE = timedelta(seconds=60)
@@ -28,7 +29,7 @@ def estimate(cost: str | None, guessed: tuple[int, int] = (100, 50)) -> ChunkEst
 def new_chunk(sequence: int, cost: str | None, **changes: object) -> NewChunk:
     chunk = NewChunk(
         chunk_id=uuid4(),
-        round=1,
+        attempt=1,
         sequence=sequence,
         chunk_key=f"d--{sequence:05}",
         records=100,
@@ -86,7 +87,7 @@ def run(ledger: Ledger, chunk_id: UUID, cost: str | None, tokens: tuple[int, int
     intent = intend(ledger, chunk_id)
     assert isinstance(intent, Intent)
     arn = f"arn:{next(_NAMES)}"
-    assert ledger.submissions.record_accepted(chunk_id, intent.epoch, arn)
+    assert ledger.submissions.record_accepted(chunk_id, intent.fence, arn)
     ledger.jobs.observe([Observation(arn, "completed", None, 100, 100, 100, 0)])
     usd = Decimal(cost) if cost else None
     assert ledger.chunks.record_collected(
@@ -94,7 +95,7 @@ def run(ledger: Ledger, chunk_id: UUID, cost: str | None, tokens: tuple[int, int
         parsed_uri="s3://b/parsed/",
         answered=100,
         final_errors=0,
-        leftovers=0,
+        retryable=0,
         input_tokens=tokens[0],
         output_tokens=tokens[1],
         problem=None,
@@ -187,29 +188,29 @@ def test_a_chunk_that_was_put_back_keeps_its_place_and_one_that_ended_unsent_giv
     assert isinstance(first, Intent)
     assert isinstance(second, Intent)
     assert (
-        ledger.submissions.put_back(
+        ledger.submissions.requeue(
             chunks[0],
-            first.epoch,
+            first.fence,
             reason="throttled",
             wait=lambda _: timedelta(0),
-            hold_group=False,
+            back_off_group=False,
             give_up_after=timedelta(days=1),
         )
-        == "put back"
+        == "requeued"
     )
     assert due(ledger) == {chunks[0]}
     assert isinstance(intend(ledger, chunks[2]), NotNow)
     assert isinstance(intend(ledger, chunks[0]), Intent)
-    assert ledger.submissions.refuse(chunks[1], second.epoch, reason="denied")
+    assert ledger.submissions.reject(chunks[1], second.fence, reason="denied")
     assert isinstance(intend(ledger, chunks[2]), Intent)
 
 
 def test_chunks_of_a_later_round_are_held_too(ledger: Ledger, postgres_dsn: str) -> None:
     [first] = enter(ledger, [new_chunk(0, "2")], "3")
     run(ledger, first, "2.5")
-    later = new_chunk(0, "1", round=2, chunk_key="d--r2-00000")
+    later = new_chunk(0, "1", attempt=2, chunk_key="d--r2-00000")
     ledger.database.execute(
-        """INSERT INTO bedrock_pipeline.chunks (chunk_id, pipeline, dataset, dataset_version, round, sequence, chunk_key, records,
+        """INSERT INTO bedrock_pipeline.chunks (chunk_id, pipeline, dataset, dataset_version, attempt, sequence, chunk_key, records,
                bytes, files, content_hash, index_uri, model_id, quota_group, request, estimated_cost_usd)
            SELECT %s, pipeline, dataset, dataset_version, 2, 0, %s, records, bytes, files, content_hash, index_uri, model_id,
                quota_group, request, 1 FROM bedrock_pipeline.chunks""",

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from bedrock_pipeline.ledger import Ledger
-from bedrock_pipeline.ledger.interventions import NotBlockedError
+from bedrock_pipeline.ledger.interventions import NothingToResolveError
 from bedrock_pipeline.ledger.jobs import Observation
 from bedrock_pipeline.ledger.rows import InputFile, NewChunk
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
@@ -21,7 +21,7 @@ REQUEST = {"jobName": "x", "modelId": "m"}
 def new_chunk(sequence: int, dataset: str = "d") -> NewChunk:
     return NewChunk(
         chunk_id=uuid4(),
-        round=1,
+        attempt=1,
         sequence=sequence,
         chunk_key=f"{dataset}--{sequence:05}",
         records=100,
@@ -55,13 +55,13 @@ def intend(ledger: Ledger, chunk_id: UUID) -> Intent | NotNow:
     return ledger.submissions.intend(chunk_id, uuid4(), request=REQUEST, lease=LEASE)
 
 
-def put_back(ledger: Ledger, intent: Intent, delay: timedelta, *, hold_group: bool = False) -> str:
-    return ledger.submissions.put_back(
+def requeue(ledger: Ledger, intent: Intent, delay: timedelta, *, back_off_group: bool = False) -> str:
+    return ledger.submissions.requeue(
         intent.chunk.chunk_id,
-        intent.epoch,
+        intent.fence,
         reason="throttled",
-        wait=lambda refusals: delay * refusals,
-        hold_group=hold_group,
+        wait=lambda throttles: delay * throttles,
+        back_off_group=back_off_group,
         give_up_after=timedelta(days=2),
     )
 
@@ -102,26 +102,28 @@ def test_the_same_intent_is_recognised_after_a_lost_acknowledgement(ledger: Ledg
     again = ledger.submissions.intend(chunk_id, intent_id, request=REQUEST, lease=LEASE)
     assert isinstance(once, Intent)
     assert isinstance(again, Intent)
-    assert (once.epoch, once.token) == (again.epoch, again.token)
+    assert (once.fence, once.token) == (again.fence, again.token)
 
 
 def test_the_token_stays_when_sent_again_and_a_sleeper_changes_nothing(ledger: Ledger) -> None:
     [chunk_id] = enter(ledger, 1)
     sleeper = intend(ledger, chunk_id)
     assert isinstance(sleeper, Intent)
-    assert ledger.submissions.mark_unclear(chunk_id, sleeper.epoch, reason="timeout")
-    settling = timedelta(minutes=20)
-    assert ledger.submissions.to_reconcile(["p"], settling, 10) == []
-    move_clock(ledger, LEASE + settling)
-    [found] = ledger.submissions.to_reconcile(["p"], settling, 10)
-    again = ledger.submissions.intend_again(chunk_id, found.epoch, uuid4(), settling=settling, lease=LEASE)
+    assert ledger.submissions.mark_in_doubt(chunk_id, sleeper.fence, reason="timeout")
+    consistency_window = timedelta(minutes=20)
+    assert ledger.submissions.to_reconcile(["p"], consistency_window, 10) == []
+    move_clock(ledger, LEASE + consistency_window)
+    [found] = ledger.submissions.to_reconcile(["p"], consistency_window, 10)
+    again = ledger.submissions.intend_again(
+        chunk_id, found.fence, uuid4(), consistency_window=consistency_window, lease=LEASE
+    )
     assert again is not None
     assert again.token == sleeper.token
-    assert again.epoch == sleeper.epoch + 1
-    assert put_back(ledger, sleeper, LEASE) == "lost"
-    assert not ledger.submissions.record_accepted(chunk_id, sleeper.epoch, "arn:late")
-    assert ledger.submissions.record_accepted(chunk_id, again.epoch, "arn:1")
-    assert ledger.submissions.record_accepted(chunk_id, again.epoch, "arn:1"), "recording twice is recognised"
+    assert again.fence == sleeper.fence + 1
+    assert requeue(ledger, sleeper, LEASE) == "lost"
+    assert not ledger.submissions.record_accepted(chunk_id, sleeper.fence, "arn:late")
+    assert ledger.submissions.record_accepted(chunk_id, again.fence, "arn:1")
+    assert ledger.submissions.record_accepted(chunk_id, again.fence, "arn:1"), "recording twice is recognised"
 
 
 def test_a_put_back_chunk_frees_its_slot_and_waits(ledger: Ledger) -> None:
@@ -130,7 +132,7 @@ def test_a_put_back_chunk_frees_its_slot_and_waits(ledger: Ledger) -> None:
     assert isinstance(taken, Intent)
     assert isinstance(intend(ledger, second), NotNow)
     assert ledger.submissions.due(["p"], 10) == []
-    assert put_back(ledger, taken, timedelta(hours=1)) == "put back"
+    assert requeue(ledger, taken, timedelta(hours=1)) == "requeued"
     assert [chunk.chunk_id for chunk in ledger.submissions.due(["p"], 10)] == [second]
     waiting = intend(ledger, first)
     assert isinstance(waiting, NotNow)
@@ -144,17 +146,17 @@ def test_a_refused_chunk_waits_for_a_person_and_can_be_retried(ledger: Ledger) -
     [chunk_id] = enter(ledger, 1)
     taken = intend(ledger, chunk_id)
     assert isinstance(taken, Intent)
-    assert ledger.submissions.refuse(chunk_id, taken.epoch, reason="ValidationException")
+    assert ledger.submissions.reject(chunk_id, taken.fence, reason="ValidationException")
     assert ledger.chunks.to_collect(["p"], 10) == []
     assert ledger.submissions.due(["p"], 10) == []
-    assert ledger.interventions.retry_refused("p", "d") == 1
+    assert ledger.interventions.retry_rejected("p", "d") == 1
     assert isinstance(intend(ledger, chunk_id), Intent)
 
 
 def accepted(ledger: Ledger, chunk_id: UUID, arn: str) -> None:
     taken = intend(ledger, chunk_id)
     assert isinstance(taken, Intent)
-    assert ledger.submissions.record_accepted(chunk_id, taken.epoch, arn)
+    assert ledger.submissions.record_accepted(chunk_id, taken.fence, arn)
 
 
 def seen(arn: str, status: str, processed: int | None = None) -> Observation:
@@ -196,7 +198,7 @@ def test_collecting_twice_is_recorded_once_and_must_account_for_every_record(led
             parsed_uri="s3://b/parsed/",
             answered=answered,
             final_errors=1,
-            leftovers=0,
+            retryable=0,
             input_tokens=1,
             output_tokens=1,
             problem=None,
@@ -222,7 +224,7 @@ def test_throttling_holds_the_whole_group_longer_each_time_and_then_tries_one(le
     first, second, third = enter(ledger, 3, max_jobs=3)
     taken = intend(ledger, first)
     assert isinstance(taken, Intent)
-    assert put_back(ledger, taken, timedelta(minutes=1), hold_group=True) == "put back"
+    assert requeue(ledger, taken, timedelta(minutes=1), back_off_group=True) == "requeued"
     assert ledger.submissions.due(["p"], 10) == []
     held = intend(ledger, second)
     assert isinstance(held, NotNow)
@@ -231,14 +233,14 @@ def test_throttling_holds_the_whole_group_longer_each_time_and_then_tries_one(le
     [probe] = ledger.submissions.due(["p"], 10)
     taken = intend(ledger, probe.chunk_id)
     assert isinstance(taken, Intent)
-    put_back(ledger, taken, timedelta(minutes=1), hold_group=True)
-    [hold] = ledger.jobs.holds()
-    assert hold["refusals"] == 2
+    requeue(ledger, taken, timedelta(minutes=1), back_off_group=True)
+    [hold] = ledger.jobs.backoffs()
+    assert hold["throttles"] == 2
     move_clock(ledger, timedelta(minutes=1))
     assert ledger.submissions.due(["p"], 10) == [], "the second wait is longer"
     move_clock(ledger, timedelta(minutes=1))
     accepted(ledger, ledger.submissions.due(["p"], 10)[0].chunk_id, "arn:1")
-    assert ledger.jobs.holds() == []
+    assert ledger.jobs.backoffs() == []
     assert len(ledger.submissions.due(["p"], 10)) == 2
     assert third is not None
 
@@ -252,16 +254,16 @@ def taken(ledger: Ledger, chunk_id: UUID) -> Intent:
 def test_refusals_that_come_together_are_one_refusal_for_the_wait(ledger: Ledger) -> None:
     burst = [taken(ledger, chunk_id) for chunk_id in enter(ledger, 5, max_jobs=5)]
     for intent in burst:
-        assert put_back(ledger, intent, timedelta(minutes=1), hold_group=True) == "put back"
-    assert [hold["refusals"] for hold in ledger.jobs.holds()] == [1]
+        assert requeue(ledger, intent, timedelta(minutes=1), back_off_group=True) == "requeued"
+    assert [hold["throttles"] for hold in ledger.jobs.backoffs()] == [1]
     move_clock(ledger, timedelta(minutes=1, seconds=1))
-    assert ledger.jobs.holds() == []
-    assert all(chunk.put_back_since for chunk in ledger.chunks.of_dataset("p", "d", 1))
+    assert ledger.jobs.backoffs() == []
+    assert all(chunk.requeued_since for chunk in ledger.chunks.of_dataset("p", "d", 1))
 
 
 def test_after_a_hold_one_chunk_tries_and_it_is_the_one_that_waits_longest(ledger: Ledger) -> None:
     first, second, third = enter(ledger, 3, max_jobs=3)
-    put_back(ledger, taken(ledger, second), timedelta(minutes=1), hold_group=True)
+    requeue(ledger, taken(ledger, second), timedelta(minutes=1), back_off_group=True)
     move_clock(ledger, timedelta(minutes=2))
     assert [chunk.chunk_id for chunk in ledger.submissions.due(["p"], 10)] == [second]
     probe = taken(ledger, second)
@@ -271,7 +273,7 @@ def test_after_a_hold_one_chunk_tries_and_it_is_the_one_that_waits_longest(ledge
     assert "throttled" in refused.reason
     move_clock(ledger, LEASE)  # whoever tries may have died
     taken(ledger, third)
-    assert ledger.submissions.record_accepted(second, probe.epoch, "arn:1")
+    assert ledger.submissions.record_accepted(second, probe.fence, "arn:1")
     taken(ledger, first)
 
 
@@ -279,16 +281,16 @@ def test_a_refusal_after_a_wish_to_cancel_ends_the_chunk(ledger: Ledger) -> None
     [chunk_id] = enter(ledger, 1)
     intent = taken(ledger, chunk_id)
     ledger.interventions.cancel("p", "d")
-    assert ledger.submissions.refuse(chunk_id, intent.epoch, reason="denied")
+    assert ledger.submissions.reject(chunk_id, intent.fence, reason="denied")
     assert [chunk.status for chunk in ledger.chunks.to_collect(["p"], 9)] == ["stopped"]
 
 
 def test_a_chunk_that_is_put_back_for_too_long_fails_for_a_person(ledger: Ledger) -> None:
     [chunk_id] = enter(ledger, 1)
-    for expected in ("put back", "given up"):
+    for expected in ("requeued", "given up"):
         taken = intend(ledger, chunk_id)
         assert isinstance(taken, Intent)
-        assert put_back(ledger, taken, timedelta(minutes=1)) == expected
+        assert requeue(ledger, taken, timedelta(minutes=1)) == expected
         move_clock(ledger, timedelta(days=3))
     [chunk] = ledger.chunks.of_dataset("p", "d", 1)
     assert chunk.status == "failed"
@@ -302,14 +304,14 @@ def test_a_wish_to_cancel_is_obeyed_at_the_next_safe_point(ledger: Ledger) -> No
     accepted(ledger, flying, "arn:1")
     other = intend(ledger, refused)
     assert isinstance(other, Intent)
-    ledger.submissions.refuse(refused, other.epoch, reason="no")
+    ledger.submissions.reject(refused, other.fence, reason="no")
     statuses = {chunk.chunk_id: chunk.status for chunk in ledger.interventions.cancel("p", "d")}
     assert statuses == {waiting: "stopped", submitting: "submitting", flying: "queued", refused: "stopped"}
     assert {chunk.chunk_id for chunk in ledger.interventions.cancel("p", "d")} == {submitting, flying}
-    assert put_back(ledger, intent, LEASE) == "cancelled"
+    assert requeue(ledger, intent, LEASE) == "cancelled"
     assert [job.cancel_requested_at is not None for job in ledger.jobs.in_flight(["p"])] == [True]
     assert {chunk.chunk_id for chunk in ledger.chunks.to_collect(["p"], 9)} == {waiting, submitting, refused}
-    assert ledger.interventions.retry_refused("p", "d") == 0
+    assert ledger.interventions.retry_rejected("p", "d") == 0
 
 
 def test_a_limit_that_is_lowered_while_all_slots_are_taken_frees_none_before_its_time(ledger: Ledger) -> None:
@@ -337,9 +339,9 @@ def test_a_blocked_chunk_is_resolved_by_a_person(ledger: Ledger) -> None:
     for chunk_id in (first, second):
         taken = intend(ledger, chunk_id)
         assert isinstance(taken, Intent)
-        assert ledger.submissions.block(chunk_id, taken.epoch, reason="two jobs")
+        assert ledger.submissions.need_resolution(chunk_id, taken.fence, reason="two jobs")
     assert ledger.interventions.adopt(first, "arn:1")
     ledger.interventions.resolve_without_job(second)
-    with pytest.raises(NotBlockedError):
+    with pytest.raises(NothingToResolveError):
         ledger.interventions.resolve_without_job(second)
     assert {chunk.status for chunk in ledger.chunks.of_dataset("p", "d", 1)} == {"queued", "pending"}

@@ -7,10 +7,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger import tasks as statements
 from bedrock_pipeline.ledger.tasks import NewTask
 from bedrock_pipeline.pipeline import FlushPolicy, Pipeline
-from bedrock_pipeline.stages.context import Context
 
 _WAITING, _LIMIT = 20_000, 500
 
@@ -22,10 +22,10 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def connection(context: Context, postgres_dsn: str) -> Iterator[psycopg.Connection]:
+def connection(deployment: Deployment, postgres_dsn: str) -> Iterator[psycopg.Connection]:
     for start in range(0, _WAITING, 2000):
         added = [NewTask(f"r{number}", b"x" * 200) for number in range(start, start + 2000)]
-        context.ledger.tasks.add("q", added, replace=False)
+        deployment.ledger.tasks.add("q", added, replace=False)
     with psycopg.connect(postgres_dsn, autocommit=True) as opened:
         opened.execute("VACUUM ANALYZE bedrock_pipeline.tasks")
         yield opened

@@ -107,10 +107,10 @@ def test_a_port_in_use_is_named_with_its_setting(tmp_path: Path) -> None:
 
 
 def test_a_home_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("")
+    needs_resolution = tmp_path / "file"
+    needs_resolution.write_text("")
     with pytest.raises(LocalError, match="cannot be written") as caught:
-        Stack(StackConfig(blocked / "home"))
+        Stack(StackConfig(needs_resolution / "home"))
     assert "BEDROCK_PIPELINE_HOME" in str(caught.value.fix)
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_pipeline.models import BodyError, Question, family_of
-from bedrock_pipeline.models.family import Answer, AnswerShapeError
+from bedrock_pipeline.models import BodyError, ModelRequest, family_of
+from bedrock_pipeline.models.family import ModelResponse, ResponseShapeError
 from bedrock_pipeline.models.registry import bare_model
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -33,7 +33,7 @@ NOVA_ANSWER = {
     "stopReason": "end_turn",
     "usage": {"inputTokens": 3, "outputTokens": 2},
 }
-NOVA_READ = Answer("ok", None, "end_turn", 3, 2, ({"name": "t", "input": {"n": 1}},))
+NOVA_READ = ModelResponse("ok", None, "end_turn", 3, 2, ({"name": "t", "input": {"n": 1}},))
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ NOVA_READ = Answer("ok", None, "end_turn", 3, 2, ({"name": "t", "input": {"n": 1
 def test_a_body_is_what_the_model_takes(
     model: str, system: str | None, parameters: dict[str, Any], body: dict[str, Any]
 ) -> None:
-    assert family_of(model).body(Question("hi", system, parameters)) == body
+    assert family_of(model).body(ModelRequest("hi", system, parameters)) == body
 
 
 def test_converse_is_chosen_by_the_job_and_not_by_the_model() -> None:
     family = family_of(CLAUDE, converse=True)
-    assert family.body(Question("hi", None, {"inferenceConfig": {"topK": 1}, "max_tokens": 5})) == {
+    assert family.body(ModelRequest("hi", None, {"inferenceConfig": {"topK": 1}, "max_tokens": 5})) == {
         "messages": [{"role": "user", "content": [{"text": "hi"}]}],
         "inferenceConfig": {"topK": 1, "maxTokens": 5},
     }
@@ -109,7 +109,7 @@ def test_converse_is_chosen_by_the_job_and_not_by_the_model() -> None:
                 "stop_reason": "end_turn",
                 "usage": {"input_tokens": 3, "output_tokens": 2},
             },
-            Answer(
+            ModelResponse(
                 "ok",
                 None,
                 "end_turn",
@@ -121,17 +121,17 @@ def test_converse_is_chosen_by_the_job_and_not_by_the_model() -> None:
         (
             CLAUDE,
             {"content": [{"type": "tool_use", "id": "x", "name": "t", "input": {"n": 1}}]},
-            Answer("", tool_use=({"name": "t", "input": {"n": 1}},)),
+            ModelResponse("", tool_use=({"name": "t", "input": {"n": 1}},)),
         ),
         (
             TITAN,
             {"embedding": [0.5, 1], "inputTextTokenCount": 3},
-            Answer(embedding=[0.5, 1], input_tokens=3, output_tokens=0),
+            ModelResponse(embedding=[0.5, 1], input_tokens=3, output_tokens=0),
         ),
         (
             TITAN,
             {"embeddingsByType": {"float": [0.5]}, "inputTextTokenCount": 3},
-            Answer(embedding=[0.5], input_tokens=3, output_tokens=0),
+            ModelResponse(embedding=[0.5], input_tokens=3, output_tokens=0),
         ),
         (NOVA, NOVA_ANSWER, NOVA_READ),
         (
@@ -142,23 +142,23 @@ def test_converse_is_chosen_by_the_job_and_not_by_the_model() -> None:
                 "generation_token_count": 2,
                 "stop_reason": "stop",
             },
-            Answer("ok", None, "stop", 3, 2),
+            ModelResponse("ok", None, "stop", 3, 2),
         ),
-        (MISTRAL, {"outputs": [{"text": "ok", "stop_reason": "stop"}]}, Answer("ok", None, "stop")),
+        (MISTRAL, {"outputs": [{"text": "ok", "stop_reason": "stop"}]}, ModelResponse("ok", None, "stop")),
         (
             MISTRAL,
             {
                 "choices": [{"message": {"content": "ok"}, "finish_reason": "stop"}],
                 "usage": {"prompt_tokens": 3, "completion_tokens": 2},
             },
-            Answer("ok", None, "stop", 3, 2),
+            ModelResponse("ok", None, "stop", 3, 2),
         ),
-        (COHERE, {"embeddings": [[0.5]]}, Answer(embedding=[0.5], output_tokens=0)),
-        (COHERE, {"embeddings": {"float": [[0.5]]}}, Answer(embedding=[0.5], output_tokens=0)),
-        ("ai21.jamba", {"anything": 1}, Answer()),
+        (COHERE, {"embeddings": [[0.5]]}, ModelResponse(embedding=[0.5], output_tokens=0)),
+        (COHERE, {"embeddings": {"float": [[0.5]]}}, ModelResponse(embedding=[0.5], output_tokens=0)),
+        ("ai21.jamba", {"anything": 1}, ModelResponse()),
     ],
 )
-def test_an_answer_is_read(model: str, output: dict[str, Any], answer: Answer) -> None:
+def test_an_answer_is_read(model: str, output: dict[str, Any], answer: ModelResponse) -> None:
     assert family_of(model).answer(output) == answer
 
 
@@ -212,12 +212,12 @@ def test_the_model_of_an_arn_is_found() -> None:
 def test_a_request_that_a_family_does_not_have_is_refused(
     model: str, system: str | None, parameters: dict[str, Any], said: str
 ) -> None:
-    def ask(question: Question) -> None:
-        family_of(model).body(question)
-        family_of(model).check(question)
+    def ask(model_request: ModelRequest) -> None:
+        family_of(model).body(model_request)
+        family_of(model).check(model_request)
 
     with pytest.raises(BodyError, match=said):
-        ask(Question("hi", system, parameters))
+        ask(ModelRequest("hi", system, parameters))
 
 
 _JSON = st.recursive(
@@ -253,7 +253,7 @@ _JSON = st.recursive(
 )
 @pytest.mark.parametrize("model", [CLAUDE, TITAN, NOVA, LLAMA, MISTRAL, COHERE])
 def test_an_answer_of_any_shape_is_read_or_is_an_error_of_its_own(model: str, output: Any) -> None:
-    with suppress(AnswerShapeError):
+    with suppress(ResponseShapeError):
         answer = family_of(model).answer(output)
         assert isinstance(answer.text, str | None)
         assert isinstance(answer.stop_reason, str | None)

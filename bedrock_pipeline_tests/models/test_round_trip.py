@@ -9,7 +9,7 @@ import pytest
 
 from bedrock_pipeline.emulator.models import Models
 from bedrock_pipeline.emulator.models.structured import spoil
-from bedrock_pipeline.models import AnswerFormat, BodyError, Question, family_of
+from bedrock_pipeline.models import AnswerFormat, BodyError, ModelRequest, family_of
 from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema
 
 COMMON = {"max_tokens": 400, "temperature": 0.5, "top_p": 0.9}
@@ -31,7 +31,7 @@ SCHEMA = AnswerSchema(
 
 @dataclass(frozen=True)
 class Case:
-    """A family under one of its model's names, and what it offers beside text.
+    """A family under one of its model's names, and what it run leases beside text.
 
     Attributes:
         tells: whether its answers tell their tokens.
@@ -72,7 +72,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_there_and_back(case: Case, asked: str) -> None:
     family, models = family_of(case.model, converse=case.converse, name=case.family), Models()
-    question = Question(
+    model_request = ModelRequest(
         "Say a word about \u2028 and ü.",
         "be brief" if asked == "system" else None,
         case.parameters,
@@ -81,28 +81,28 @@ def test_there_and_back(case: Case, asked: str) -> None:
     )
     if asked != "text" and asked not in case.takes:
         with pytest.raises(BodyError, match="have no place for"):
-            family.check(question)
+            family.check(model_request)
         return
-    family.check(question)
+    family.check(model_request)
     if asked == "images":
-        question = Question(
-            question.prompt, parameters=case.parameters, images=(family.image("png", PNG),) * 2
+        model_request = ModelRequest(
+            model_request.prompt, parameters=case.parameters, images=(family.image("png", PNG),) * 2
         )
 
-    def ask(question: Question) -> tuple[Any, Any]:
-        body = json.loads(json.dumps(family.body(question)))
+    def ask(model_request: ModelRequest) -> tuple[Any, Any]:
+        body = json.loads(json.dumps(family.body(model_request)))
         reply = (models.converse if case.converse else models.answer)(case.model, body)
         return reply, family.answer(json.loads(json.dumps(reply.body)))
 
     assert models.supports(case.model)
-    reply, answer = ask(question)
+    reply, answer = ask(model_request)
     told = (reply.input_tokens if case.tells else None, reply.output_tokens if case.tells else None)
     if case.size:
         assert (answer.text, len(answer.embedding)) == (None, case.size)
         assert (answer.input_tokens, answer.output_tokens) == (told[0], 0)
         return
     assert (answer.input_tokens, answer.output_tokens) == told
-    plain, _ = ask(Question(question.prompt, parameters=case.parameters))
+    plain, _ = ask(ModelRequest(model_request.prompt, parameters=case.parameters))
     if asked in ("tool", "schema"):
         fields = SCHEMA.read(answer)
         assert fields["number"] >= 0
@@ -117,14 +117,16 @@ def test_there_and_back(case: Case, asked: str) -> None:
     if asked == "images":
         assert answer.text.count("[png ") == 2
     assert (reply.input_tokens > plain.input_tokens) is (asked in ("system", "images", "tool"))
-    cut, short = ask(Question("word " * 50, None, {"max_tokens": 3}, answer=question.answer))
+    cut, short = ask(ModelRequest("word " * 50, None, {"max_tokens": 3}, answer=model_request.answer))
     assert (cut.output_tokens, short.stop_reason in ("max_tokens", "length")) == (3, True)
 
 
 def test_all_blocks_of_a_thinking_answer_are_kept() -> None:
     family = family_of(CASES["claude"].model)
     parameters = {"max_tokens": 2000, "thinking": {"type": "enabled", "budget_tokens": 1024}}
-    reply = Models().answer(CASES["claude"].model, family.body(Question("Say a word", parameters=parameters)))
+    reply = Models().answer(
+        CASES["claude"].model, family.body(ModelRequest("Say a word", parameters=parameters))
+    )
     answer = family.answer(reply.body)
     assert answer.text
     assert answer.content is not None

@@ -14,14 +14,14 @@ import pytest
 from dagster_aws.s3 import S3Resource
 
 from bedrock_pipeline.definitions import defs
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.orchestration import Names, build_definitions
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.poll import poll_jobs
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 CHUNK = "d--00000"
@@ -66,8 +66,10 @@ def tick(definitions: dg.Definitions, instance: dg.DagsterInstance, sensor: str)
 
 
 def evaluate(definitions: dg.Definitions, instance: dg.DagsterInstance, sensor: str) -> object:
-    with dg.build_sensor_context(instance=instance, definitions=definitions, resources=_RESOURCES) as context:
-        return definitions.get_repository_def().get_sensor_def(sensor)(context)
+    with dg.build_sensor_context(
+        instance=instance, definitions=definitions, resources=_RESOURCES
+    ) as deployment:
+        return definitions.get_repository_def().get_sensor_def(sensor)(deployment)
 
 
 def run(
@@ -90,8 +92,8 @@ def test_everything_is_named_by_its_pipeline() -> None:
     for pipeline in ("stdlib_docstrings", "own_files"):
         assert {f"{pipeline}/{stage}" for stage in stages} <= keys
     assert {sensor.name for sensor in repository.sensor_defs} == {
-        *("launch_datasets", "submit_due_chunks", "poll_jobs", "collect_ended_jobs", "publish_datasets"),
-        *("reconcile_submissions", "roll_over_leftovers", "downstream_assets"),
+        *("prepare_datasets", "submit_chunks", "poll_jobs", "collect_jobs", "publish_datasets"),
+        *("reconcile_jobs", "retry_datasets", "downstream_assets"),
     }
 
 
@@ -99,7 +101,7 @@ def test_where_runs_wait_slots_are_filled_first_and_new_datasets_come_last() -> 
     def priority(kind: str) -> int:
         return int(defs.resolve_job_def(f"own_files_{kind}").run_tags["dagster/priority"])
 
-    kinds = ["submit", "publish", "parse", "next_round", "prepare"]
+    kinds = ["submit", "publish", "collect", "retry", "prepare"]
     assert sorted(kinds, key=priority, reverse=True) == kinds
     assert len({priority(kind) for kind in kinds}) == len(kinds)
 
@@ -108,32 +110,32 @@ def test_without_any_setting_sensors_say_what_to_do(
     definitions: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("BEDROCK_PIPELINE_HOME", str(tmp_path / "nothing"))
-    result = evaluate(definitions, instance, "submit_due_chunks")
+    result = evaluate(definitions, instance, "submit_chunks")
     assert isinstance(result, dg.SkipReason)
     assert "bedrock-pipeline dev" in str(result.skip_message)
 
 
 def test_a_dataset_runs_through_the_sensors(
-    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
+    deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
-    context.ledger.datasets.request("p", "d", {}, launch=True)
-    [launch] = tick(definitions, instance, "launch_datasets")
+    deployment.ledger.datasets.request("p", "d", {}, launch=True)
+    [launch] = tick(definitions, instance, "prepare_datasets")
     assert launch.run_key == "prepare:p:d:1"
-    assert tick(definitions, instance, "launch_datasets") == [], "an offer is alive"
+    assert tick(definitions, instance, "prepare_datasets") == [], "an lease is alive"
     assert run(definitions, instance, launch)
     assert instance.get_dynamic_partitions("p_chunks") == [CHUNK]
-    [submit] = tick(definitions, instance, "submit_due_chunks")
+    [submit] = tick(definitions, instance, "submit_chunks")
     assert run(definitions, instance, submit)
     assert materialized(instance, "submitted_jobs") == {CHUNK}
-    assert tick(definitions, instance, "submit_due_chunks") == []
-    while poll_jobs(context, ["p"]).in_flight:
+    assert tick(definitions, instance, "submit_chunks") == []
+    while poll_jobs(deployment, ["p"]).in_flight:
         pass
-    [parse] = tick(definitions, instance, "collect_ended_jobs")
+    [parse] = tick(definitions, instance, "collect_jobs")
     assert run(definitions, instance, parse)
     [publish] = tick(definitions, instance, "publish_datasets")
     assert run(definitions, instance, publish)
     assert materialized(instance, "results") == {"d"}
-    for sensor in ("launch_datasets", "submit_due_chunks", "collect_ended_jobs", "publish_datasets"):
+    for sensor in ("prepare_datasets", "submit_chunks", "collect_jobs", "publish_datasets"):
         assert tick(definitions, instance, sensor) == []
     downstream = [definitions.resolve_assets_def(name) for name in ("frame", "table", "lazy")]
     result = dg.materialize(
@@ -151,12 +153,12 @@ def test_a_dataset_runs_through_the_sensors(
 
 
 def test_clicks_in_the_wrong_order_say_why_not_yet(
-    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
+    deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     instance.add_dynamic_partitions("p_datasets", ["d"])
     instance.add_dynamic_partitions("p_chunks", [CHUNK])
     said = {}
-    for kind, key in (("publish", "d"), ("submit", CHUNK), ("parse", CHUNK)):
+    for kind, key in (("publish", "d"), ("submit", CHUNK), ("collect", CHUNK)):
         job = definitions.resolve_job_def(f"p_{kind}")
         result = job.execute_in_process(instance=instance, partition_key=key, raise_on_error=False)
         assert not result.success
@@ -164,15 +166,15 @@ def test_clicks_in_the_wrong_order_say_why_not_yet(
         said[kind] = str(failure.step_failure_data.error_display_string)
     assert "not packed yet" in said["publish"]
     assert "has no chunk" in said["submit"]
-    assert "has no chunk" in said["parse"]
+    assert "has no chunk" in said["collect"]
 
 
 def test_a_chunk_without_a_slot_is_green_and_missing(
-    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
+    deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
-    context.ledger.datasets.request("p", "d", {}, launch=True)
-    assert run(definitions, instance, tick(definitions, instance, "launch_datasets")[0])
-    with context.ledger.database.connection() as connection:
+    deployment.ledger.datasets.request("p", "d", {}, launch=True)
+    assert run(definitions, instance, tick(definitions, instance, "prepare_datasets")[0])
+    with deployment.ledger.database.connection() as connection:
         connection.execute("UPDATE bedrock_pipeline.quota_groups SET max_jobs = 0")
     job = definitions.resolve_job_def("p_submit")
     assert job.execute_in_process(instance=instance, partition_key=CHUNK).success
@@ -180,11 +182,14 @@ def test_a_chunk_without_a_slot_is_green_and_missing(
 
 
 def test_what_was_put_back_tells_why_and_until_when_in_the_ui(
-    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance, stack_endpoints: Endpoints
+    deployment: Deployment,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    stack_endpoints: Endpoints,
 ) -> None:
-    context.ledger.datasets.request("p", "d", {}, launch=True)
-    assert run(definitions, instance, tick(definitions, instance, "launch_datasets")[0])
-    name = context.ledger.chunks.by_key("p", CHUNK).request["jobName"]
+    deployment.ledger.datasets.request("p", "d", {}, launch=True)
+    assert run(definitions, instance, tick(definitions, instance, "prepare_datasets")[0])
+    name = deployment.ledger.chunks.by_key("p", CHUNK).request["jobName"]
     control = Control(stack_endpoints.bedrock_endpoint_url)
     control.add_fault(
         "error",
@@ -194,7 +199,7 @@ def test_what_was_put_back_tells_why_and_until_when_in_the_ui(
         job_name=name,
         times=1,
     )
-    assert run(definitions, instance, tick(definitions, instance, "submit_due_chunks")[0])
+    assert run(definitions, instance, tick(definitions, instance, "submit_chunks")[0])
     assert materialized(instance, "submitted_jobs") == set()
     [record] = instance.fetch_observations(Names("p").asset("submitted_jobs"), limit=9).records
     observation = record.asset_observation
@@ -202,18 +207,18 @@ def test_what_was_put_back_tells_why_and_until_when_in_the_ui(
     assert observation.partition == CHUNK
     told = observation.metadata
     assert told["reason"].value == "ThrottlingException: Too many requests"
-    chunk = context.ledger.chunks.by_key("p", CHUNK)
+    chunk = deployment.ledger.chunks.by_key("p", CHUNK)
     assert told["next_try"].value == pytest.approx(chunk.next_attempt_at.timestamp())
-    assert told["attempts"].value == 1
+    assert told["submissions"].value == 1
     assert "waits_since" in told
-    assert tick(definitions, instance, "submit_due_chunks") == [], "nothing is asked for before that time"
+    assert tick(definitions, instance, "submit_chunks") == [], "nothing is asked for before that time"
 
 
 def test_a_dataset_at_its_cap_asks_for_no_run_and_says_why(
-    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
+    deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
-    context.ledger.datasets.request("p", "d", {"max_cost_usd": 0.001}, launch=True)
-    [launch] = tick(definitions, instance, "launch_datasets")
+    deployment.ledger.datasets.request("p", "d", {"max_cost_usd": 0.001}, launch=True)
+    [launch] = tick(definitions, instance, "prepare_datasets")
     assert run(definitions, instance, launch)
     packed = instance.get_latest_materialization_event(Names("p").asset("batch_chunks"))
     assert packed is not None
@@ -225,43 +230,46 @@ def test_a_dataset_at_its_cap_asks_for_no_run_and_says_why(
     assert told["output_tokens"] == 120 * 1024
     assert told["cost_usd"] > 0.07
     assert told["on_demand_cost_usd"] == pytest.approx(2 * told["cost_usd"])
-    skipped = evaluate(definitions, instance, "submit_due_chunks")
+    skipped = evaluate(definitions, instance, "submit_chunks")
     assert isinstance(skipped, dg.SkipReason)
     assert "bedrock-pipeline approve p d --up-to" in str(skipped.skip_message)
-    context.ledger.spending.approve("p", "d", Decimal(1), "somebody")
-    assert len(tick(definitions, instance, "submit_due_chunks")) == 1
+    deployment.ledger.spending.approve("p", "d", Decimal(1), "somebody")
+    assert len(tick(definitions, instance, "submit_chunks")) == 1
 
 
 def test_input_that_is_not_fit_ends_the_wish_and_shows_red(
-    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance
+    deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
-    context.ledger.datasets.request("p", "d", {"prompt": "{{ no_such_column }}"}, launch=True)
-    [launch] = tick(definitions, instance, "launch_datasets")
+    deployment.ledger.datasets.request("p", "d", {"prompt": "{{ no_such_column }}"}, launch=True)
+    [launch] = tick(definitions, instance, "prepare_datasets")
     assert not run(definitions, instance, launch, raises=False)
     assert materialized(instance, "input_dataset") == set()
-    assert context.ledger.datasets.to_launch(["p"], 1) == []
+    assert deployment.ledger.datasets.to_launch(["p"], 1) == []
 
 
 def test_leftovers_roll_over_through_the_sensors_and_their_chunk_stays_green(
-    context: Context, definitions: dg.Definitions, instance: dg.DagsterInstance, stack_endpoints: Endpoints
+    deployment: Deployment,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    stack_endpoints: Endpoints,
 ) -> None:
     control = Control(stack_endpoints.bedrock_endpoint_url)
     control.add_fault("record_error", record_ids=["r1", "r2"], error_code=429)
-    context.ledger.datasets.request("p", "d", {}, launch=True)
-    for sensor in ("launch_datasets", "submit_due_chunks"):
+    deployment.ledger.datasets.request("p", "d", {}, launch=True)
+    for sensor in ("prepare_datasets", "submit_chunks"):
         assert run(definitions, instance, tick(definitions, instance, sensor)[0])
-    while poll_jobs(context, ["p"]).in_flight:
+    while poll_jobs(deployment, ["p"]).in_flight:
         pass
     control.clear_faults()
-    assert run(definitions, instance, tick(definitions, instance, "collect_ended_jobs")[0])
+    assert run(definitions, instance, tick(definitions, instance, "collect_jobs")[0])
     assert materialized(instance, "parsed_results") == {CHUNK}
     assert tick(definitions, instance, "publish_datasets") == []
-    [following] = tick(definitions, instance, "roll_over_leftovers")
-    assert (following.run_key, following.job_name) == ("next_round:p:d:1", "p_next_round")
+    [following] = tick(definitions, instance, "retry_datasets")
+    assert (following.run_key, following.job_name) == ("retry:p:d:1", "p_retry")
     assert run(definitions, instance, following)
     assert instance.get_dynamic_partitions("p_chunks") == [CHUNK, "d--r2-00000"]
-    assert tick(definitions, instance, "roll_over_leftovers") == []
-    for sensor in ("submit_due_chunks", "collect_ended_jobs", "publish_datasets"):
+    assert tick(definitions, instance, "retry_datasets") == []
+    for sensor in ("submit_chunks", "collect_jobs", "publish_datasets"):
         assert run(definitions, instance, tick(definitions, instance, sensor)[0])
     assert materialized(instance, "results") == {"d"}
-    assert context.ledger.datasets.progress("p", "d").answered == 120
+    assert deployment.ledger.datasets.progress("p", "d").answered == 120

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.orchestration import build_definitions
 from bedrock_pipeline.queue import BedrockQueue
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.poll import poll_jobs
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline_tests.orchestration.test_definitions import evaluate, run, tick
 from bedrock_pipeline_tests.queue.test_queue import config, task
 from bedrock_pipeline_tests.waiting import PATIENCE_S
@@ -20,39 +20,39 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def test_a_queue_runs_through_the_sensors(context: Context, instance: dg.DagsterInstance) -> None:
+def test_a_queue_runs_through_the_sensors(deployment: Deployment, instance: dg.DagsterInstance) -> None:
     shown = config(name="q", batch_size=100)
     definitions = build_definitions([shown.pipeline()])
     # The enqueuing process is set to flush late, so that the sensor notices.
     with BedrockQueue(shown.model_copy(update={"batch_size": 1000})) as queue:
         queue.enqueue_many(task(number) for number in range(99))
-        assert tick(definitions, instance, "flush_queue") == []
+        assert tick(definitions, instance, "flush_queues") == []
         queue.enqueue(task(99))
-        [flush] = tick(definitions, instance, "flush_queue")
-        day = context.ledger.queues.today()
+        [flush] = tick(definitions, instance, "flush_queues")
+        day = deployment.ledger.queues.today()
         assert (flush.job_name, flush.partition_key) == ("q_flush", day)
-        assert tick(definitions, instance, "flush_queue") == [], "an offer is alive"
+        assert tick(definitions, instance, "flush_queues") == [], "an lease is alive"
         assert run(definitions, instance, flush)
         assert queue.get_queue_size() == 0
         assert instance.get_dynamic_partitions("q_chunks") == [f"{day}--00000"]
-        [submit] = tick(definitions, instance, "submit_due_chunks")
+        [submit] = tick(definitions, instance, "submit_chunks")
         assert run(definitions, instance, submit)
-        while poll_jobs(context, ["q"]).in_flight:
+        while poll_jobs(deployment, ["q"]).in_flight:
             pass
-        [parse] = tick(definitions, instance, "collect_ended_jobs")
+        [parse] = tick(definitions, instance, "collect_jobs")
         assert run(definitions, instance, parse)
-        [job] = context.ledger.queues.jobs("q", 10)
+        [job] = deployment.ledger.queues.jobs("q", 10)
         assert not queue.get_job(job.chunk.chunk_id).final
-        assert tick(definitions, instance, "flush_queue") == []
+        assert tick(definitions, instance, "flush_queues") == []
         assert queue.get_job(job.chunk.chunk_id).final, "the sensor has told"
         [publish] = tick(definitions, instance, "publish_datasets")
         assert run(definitions, instance, publish)
         assert tick(definitions, instance, "publish_datasets") == []
-        assert tick(definitions, instance, "launch_datasets") == []
+        assert tick(definitions, instance, "prepare_datasets") == []
 
 
 def test_what_a_process_did_by_itself_is_mirrored_once(
-    context: Context, instance: dg.DagsterInstance
+    deployment: Deployment, instance: dg.DagsterInstance
 ) -> None:
     shown = config(name="q", batch_size=1000)
     definitions = build_definitions([shown.pipeline()])
@@ -61,7 +61,7 @@ def test_what_a_process_did_by_itself_is_mirrored_once(
         [job_id] = queue.flush()
         queue.await_job(job_id, timeout=PATIENCE_S)
         key = queue.get_job(job_id).chunk_key
-    mirror = evaluate(definitions, instance, "flush_queue")
+    mirror = evaluate(definitions, instance, "flush_queues")
     assert isinstance(mirror, dg.SensorResult)
     told = {(event.asset_key, event.partition) for event in mirror.asset_events}
     assert {(asset.path[-1], partition) for asset, partition in told if asset} == {
@@ -71,6 +71,6 @@ def test_what_a_process_did_by_itself_is_mirrored_once(
     assert instance.get_dynamic_partitions("q_chunks") == [key]
     for event in mirror.asset_events:
         instance.report_runless_asset_event(event)  # as the daemon does
-    again = evaluate(definitions, instance, "flush_queue")
+    again = evaluate(definitions, instance, "flush_queues")
     assert isinstance(again, dg.SensorResult)
     assert not again.asset_events, "also where the cursor was lost"

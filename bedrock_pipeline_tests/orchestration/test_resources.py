@@ -4,10 +4,10 @@ import dagster as dg
 import pytest
 from dagster_aws.s3 import S3Resource
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline_tests.waiting import until
 
 _BACKEND = "SELECT pg_backend_pid() AS pid"
@@ -43,20 +43,20 @@ def tick(instance: dg.DagsterInstance) -> int:
     return int(str(result.skip_message))
 
 
-def alive(context: Context, pid: int) -> bool:
-    found = context.ledger.database.fetch("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,))
+def alive(deployment: Deployment, pid: int) -> bool:
+    found = deployment.ledger.database.fetch("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,))
     return bool(found)
 
 
-def test_a_run_shares_one_connection_and_closes_it_at_its_end(context: Context) -> None:
+def test_a_run_shares_one_connection_and_closes_it_at_its_end(deployment: Deployment) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         first, second = run(instance)
         assert first == second
-        until(lambda: not alive(context, first), "the end of the run's connection")
+        until(lambda: not alive(deployment, first), "the end of the run's connection")
         assert run(instance)[0] != first, "the next run opens its own"
 
 
-def test_ticks_go_on_with_the_connection_of_those_before(context: Context) -> None:
+def test_ticks_go_on_with_the_connection_of_those_before(deployment: Deployment) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         pid = tick(instance)
         assert tick(instance) == pid
@@ -65,12 +65,12 @@ def test_ticks_go_on_with_the_connection_of_those_before(context: Context) -> No
 
 
 def test_the_s3_resource_gets_what_it_does_not_name(
-    context: Context, stack_endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, stack_endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By value: the variables that it obeys by itself are not there, or lead elsewhere."""
     places = {
         **stack_endpoints.settings(),
-        "bucket": context.settings.bucket,
+        "bucket": deployment.settings.bucket,
         "ignore_aws_configuration": False,
     }
     for name, value in places.items():
@@ -79,7 +79,7 @@ def test_the_s3_resource_gets_what_it_does_not_name(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "elsewhere")
     with DeploymentResource(s3=S3Resource()).open() as opened:
         assert not opened.settings.ignore_aws_configuration
-        opened.objects.put(f"s3://{context.settings.bucket}/a", b"here")
+        opened.objects.put(f"s3://{deployment.settings.bucket}/a", b"here")
     own = stack_endpoints.s3_endpoint_url.replace("127.0.0.1", "localhost")
     with DeploymentResource(s3=S3Resource(endpoint_url=own)).open() as opened:
         assert opened.objects._client.meta.endpoint_url == own

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.queues import QueueModelError
 from bedrock_pipeline.ledger.tasks import DuplicateTaskError
@@ -22,7 +23,6 @@ from bedrock_pipeline.queue.events import UnknownEventError
 from bedrock_pipeline.queue.task import InvalidTaskError, encoded, task_of
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import NotConfiguredError
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline_tests.queue.test_queue import config, task
 
 _RING: dict[str, Any] = {"text": "hidden-prompt"}
@@ -80,7 +80,7 @@ def test_a_task_that_is_fit_is_one_line(given: dict[str, Any]) -> None:
     assert (line.count(b"\n"), line[-1:]) == (1, b"\n")
 
 
-def test_nothing_of_what_is_refused_is_in_the_queue(context: Context) -> None:
+def test_nothing_of_what_is_refused_is_in_the_queue(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=1000)) as queue:
         with pytest.raises(InvalidTaskError):
             queue.enqueue(BedrockTask("a", {"n": math.nan}))
@@ -95,7 +95,7 @@ def test_nothing_of_what_is_refused_is_in_the_queue(context: Context) -> None:
         assert queue.get_queue_size() in (0, 2000)  # a batch of 1000 makes a flush due
 
 
-def test_a_record_id_that_waits_is_refused_or_replaced(context: Context) -> None:
+def test_a_record_id_that_waits_is_refused_or_replaced(deployment: Deployment) -> None:
     first = config(batch_size=1000)
     with BedrockQueue(first) as queue:
         queue.enqueue_many([task("a", "old"), task("b")])
@@ -110,13 +110,13 @@ def test_a_record_id_that_waits_is_refused_or_replaced(context: Context) -> None
     with BedrockQueue(first.model_copy(update={"on_duplicate": "replace"})) as queue:
         queue.enqueue(task("a", "newer"))
         queue.enqueue_many([task("b", "older"), task("c"), task("b", "newest")])
-        waiting = list(context.ledger.tasks.in_order(queue.name, newest=2**62, limit=10))
+        waiting = list(deployment.ledger.tasks.in_order(queue.name, newest=2**62, limit=10))
     assert [one.record_id for one in waiting] == ["task-a", "task-b", "task-c"]
     assert b"newer" in waiting[0].line
     assert b"newest" in waiting[1].line
 
 
-def test_a_queue_that_is_not_open_and_jobs_that_are_not_there(context: Context) -> None:
+def test_a_queue_that_is_not_open_and_jobs_that_are_not_there(deployment: Deployment) -> None:
     queue = BedrockQueue(config())
     calls: list[Callable[[], object]] = [
         lambda: queue.enqueue(task(1)),
@@ -149,7 +149,7 @@ def test_a_queue_that_is_not_open_and_jobs_that_are_not_there(context: Context) 
     queue.close()
 
 
-def test_a_job_of_another_queue_and_one_that_is_not_final(context: Context) -> None:
+def test_a_job_of_another_queue_and_one_that_is_not_final(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=1000)) as queue, BedrockQueue(config()) as other:
         queue.enqueue_many(task(number) for number in range(100))
         [job_id] = queue.flush()
@@ -163,7 +163,7 @@ def test_a_job_of_another_queue_and_one_that_is_not_final(context: Context) -> N
         assert isinstance(raised.value, TimeoutError)
 
 
-def test_one_name_for_two_models_is_refused(context: Context) -> None:
+def test_one_name_for_two_models_is_refused(deployment: Deployment) -> None:
     first = config()
     with BedrockQueue(first), pytest.raises(QueueModelError, match="another name"):
         BedrockQueue(first.model_copy(update={"model_id": "amazon.nova-micro-v1:0"})).initialize()

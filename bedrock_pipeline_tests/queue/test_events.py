@@ -7,10 +7,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.events import Position
 from bedrock_pipeline.queue import BedrockQueue, BedrockTask
 from bedrock_pipeline.queue.events import CallbackError, JobFailedError
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline_tests.queue.test_queue import config, task
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
@@ -21,7 +21,7 @@ def filled(queue: BedrockQueue, count: int = 100, prefix: str = "") -> str:
     return job_id
 
 
-def test_the_life_of_a_job_is_told_to_callbacks_and_to_any_reader(context: Context) -> None:
+def test_the_life_of_a_job_is_told_to_callbacks_and_to_any_reader(deployment: Deployment) -> None:
     heard: list[tuple[Any, ...]] = []
     first = config(batch_size=1000)
     with BedrockQueue(first) as queue:
@@ -52,7 +52,7 @@ def test_the_life_of_a_job_is_told_to_callbacks_and_to_any_reader(context: Conte
         assert Position.of(str(middle)) == middle
 
 
-def test_no_event_row_and_no_notification_for_a_task(context: Context, postgres_dsn: str) -> None:
+def test_no_event_row_and_no_notification_for_a_task(deployment: Deployment, postgres_dsn: str) -> None:
     with (
         BedrockQueue(config(batch_size=1000)) as queue,
         psycopg.connect(postgres_dsn, autocommit=True) as listener,
@@ -67,7 +67,7 @@ def test_no_event_row_and_no_notification_for_a_task(context: Context, postgres_
         assert [one.payload for one in listener.notifies(timeout=PATIENCE_S, stop_after=1)] == [job_id]
 
 
-def test_an_event_that_is_committed_late_is_not_missed(context: Context, postgres_dsn: str) -> None:
+def test_an_event_that_is_committed_late_is_not_missed(deployment: Deployment, postgres_dsn: str) -> None:
     with BedrockQueue(config(batch_size=1000)) as queue:
         first, second = filled(queue, prefix="a"), filled(queue, prefix="b")
         position = [one.position for one in queue.events()][-1]
@@ -90,7 +90,9 @@ def test_an_event_that_is_committed_late_is_not_missed(context: Context, postgre
         assert [one.job_id for one in seen] == [first, second]
 
 
-def test_a_callback_that_raises_stops_nothing(context: Context, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_callback_that_raises_stops_nothing(
+    deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
     with BedrockQueue(config(batch_size=1000)) as queue:
         errors: list[Exception] = []
 
@@ -111,7 +113,7 @@ def test_a_callback_that_raises_stops_nothing(context: Context, caplog: pytest.L
         assert "hidden-answer" not in caplog.text
 
 
-def test_a_callback_may_use_the_queue(context: Context) -> None:
+def test_a_callback_may_use_the_queue(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=1000)) as queue:
         sizes: list[int] = []
 
@@ -126,7 +128,7 @@ def test_a_callback_may_use_the_queue(context: Context) -> None:
         assert (sizes, queue.get_queue_size()) == ([0], 1)
 
 
-def test_a_job_that_fails_is_told_with_bedrocks_words(context: Context) -> None:
+def test_a_job_that_fails_is_told_with_bedrocks_words(deployment: Deployment) -> None:
     failed: list[tuple[str, Exception]] = []
     with BedrockQueue(config(batch_size=1000, min_batch_size=10)) as queue:
         queue.on("job-failed", lambda job_id, error: failed.append((job_id, error)))
@@ -141,7 +143,7 @@ def test_a_job_that_fails_is_told_with_bedrocks_words(context: Context) -> None:
         assert codes == {"job-failed"}
 
 
-def test_a_thread_of_its_own_drives_the_queue_and_tells(context: Context) -> None:
+def test_a_thread_of_its_own_drives_the_queue_and_tells(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=100, enable_auto_polling=True)) as queue:
         told: dict[str, Any] = {}
         queue.on("job-completed", lambda job_id, result: told.update({job_id: result}))

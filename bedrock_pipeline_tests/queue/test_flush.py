@@ -10,15 +10,15 @@ import pytest
 
 from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.queues import Queues
 from bedrock_pipeline.ledger.tasks import NewTask, Tasks, Waiting
 from bedrock_pipeline.pipeline import FlushPolicy
 from bedrock_pipeline.queue import BedrockQueue
+from bedrock_pipeline.queue.flush_queue import TaskTooLargeError, flush_queue, tasks_to_take, why_flush
 from bedrock_pipeline.queue.task import encoded
 from bedrock_pipeline.queue.threshold import Threshold
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.flush import TaskTooLargeError, flush_queue, tasks_to_take, why_flush
 from bedrock_pipeline_tests.queue.test_queue import config, task
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
@@ -73,38 +73,40 @@ def _new(number: object) -> NewTask:
     return encoded(task(number), Limits())
 
 
-def records(context: Context, queue: BedrockQueue) -> list[str]:
+def records(deployment: Deployment, queue: BedrockQueue) -> list[str]:
     """Record ids of every chunk and every waiting task."""
     ids = []
-    for job in context.ledger.queues.jobs(queue.name, 100):
+    for job in deployment.ledger.queues.jobs(queue.name, 100):
         for file in job.chunk.input_files:
-            lines = context.objects.get(file.uri).splitlines()
+            lines = deployment.objects.get(file.uri).splitlines()
             assert len(lines) == file.records
             ids += [line.split(b'"', 4)[3].decode() for line in lines]
-    waiting = context.ledger.tasks.in_order(queue.name, newest=2**62, limit=10**6)
+    waiting = deployment.ledger.tasks.in_order(queue.name, newest=2**62, limit=10**6)
     return sorted(ids + [one.record_id for one in waiting])
 
 
-def test_several_jobs_where_the_limits_ask_for_it_and_no_tail_below_the_minimum(context: Context) -> None:
+def test_several_jobs_where_the_limits_ask_for_it_and_no_tail_below_the_minimum(
+    deployment: Deployment,
+) -> None:
     with BedrockQueue(config(batch_size=300, max_batch_size=300)) as queue:
-        context.ledger.tasks.add(queue.name, [_new(number) for number in range(1030)], replace=False)
+        deployment.ledger.tasks.add(queue.name, [_new(number) for number in range(1030)], replace=False)
         jobs = queue.flush()
         assert [queue.get_job(job).record_count for job in jobs] == [300, 300, 300, 130]
         keys = [queue.get_job(job).chunk_key for job in jobs]
-        day = context.ledger.queues.today()
+        day = deployment.ledger.queues.today()
         assert keys == [f"{day}--{number:05}" for number in range(4)]
         assert queue.flush() == []
-        context.ledger.tasks.add(queue.name, [_new(number) for number in range(100)], replace=False)
+        deployment.ledger.tasks.add(queue.name, [_new(number) for number in range(100)], replace=False)
         [job] = queue.flush()
         assert queue.get_job(job).chunk_key == f"{day}--00004", "the same ids again, in the day's next chunk"
-        assert len(records(context, queue)) == 1130
+        assert len(records(deployment, queue)) == 1130
 
 
-def test_a_job_of_several_files(context: Context) -> None:
+def test_a_job_of_several_files(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=1000, max_file_size_bytes=10_000)) as queue:
         queue.enqueue_many(task(number) for number in range(150))
         [job_id] = queue.flush()
-        job = context.ledger.queues.jobs(queue.name, 1)[0]
+        job = deployment.ledger.queues.jobs(queue.name, 1)[0]
         assert len(job.chunk.files) > 1
         assert queue.await_job(job_id, timeout=PATIENCE_S).status == "completed"
         assert len(list(queue.get_job_results(job_id))) == 150
@@ -113,7 +115,9 @@ def test_a_job_of_several_files(context: Context) -> None:
 @pytest.mark.parametrize(
     "changes", [{"batch_size": 100}, {"max_bytes": 100 * len(_new("0000").line)}, {"max_age_s": 60}]
 )
-def test_the_enqueuing_process_flushes_when_it_is_due(context: Context, changes: dict[str, Any]) -> None:
+def test_the_enqueuing_process_flushes_when_it_is_due(
+    deployment: Deployment, changes: dict[str, Any]
+) -> None:
     with BedrockQueue(config(**{"batch_size": 1000, **changes})) as queue:
         flushed: list[tuple[str, int]] = []
         queue.on("batch-flushed", lambda job_id, count: flushed.append((job_id, count)))
@@ -121,12 +125,12 @@ def test_the_enqueuing_process_flushes_when_it_is_due(context: Context, changes:
             queue.enqueue(task(f"{number:04}"))
         if "max_age_s" in changes:
             assert flushed == []
-            context.ledger.database.execute(
+            deployment.ledger.database.execute(
                 "UPDATE bedrock_pipeline.deployment SET clock_offset = '1 minute'"
             )
             queue._now_open.driver.flush_if_due()
         assert queue.get_queue_size() == 0
-        [job] = context.ledger.queues.jobs(queue.name, 10)
+        [job] = deployment.ledger.queues.jobs(queue.name, 10)
         assert job.chunk.records == 100
         queue._pump()
         assert flushed == [(str(job.chunk.chunk_id), job.chunk.records)]
@@ -154,7 +158,7 @@ _STEPS = (
     [(*step, after, next(_ERRORS)) for step in _STEPS for after in (False, True)],
 )
 def test_an_error_of_any_kind_leaves_each_task_in_the_queue_or_in_a_chunk(
-    context: Context,
+    deployment: Deployment,
     monkeypatch: pytest.MonkeyPatch,
     room: type,
     method: str,
@@ -181,14 +185,14 @@ def test_an_error_of_any_kind_leaves_each_task_in_the_queue_or_in_a_chunk(
             patch.setattr(room, method, broken)
             with pytest.raises(type(error)):
                 queue.flush()
-        assert records(context, queue) == expected
+        assert records(deployment, queue) == expected
         queue.flush()
         assert queue.get_queue_size() == 0
-        assert records(context, queue) == expected
+        assert records(deployment, queue) == expected
 
 
 def test_a_flush_that_is_tried_again_uploads_the_same_objects(
-    context: Context, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with BedrockQueue(config(batch_size=1000)) as queue:
         queue.enqueue_many(task(number) for number in range(100))
@@ -198,12 +202,12 @@ def test_a_flush_that_is_tried_again_uploads_the_same_objects(
                 with pytest.raises(AwsError):
                     queue.flush()
         queue.flush()
-        base = context.settings.uri(context.settings.input_prefix, queue.name)
-        assert len(list(context.objects.list(base))) == 2, "one file and its index"
+        base = deployment.settings.uri(deployment.settings.input_prefix, queue.name)
+        assert len(list(deployment.objects.list(base))) == 2, "one file and its index"
 
 
 def test_what_is_replaced_during_a_flush_is_not_lost(
-    context: Context, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with BedrockQueue(config(batch_size=1000, on_duplicate="replace")) as queue:
         queue.enqueue_many(task(number, "old") for number in range(101))
@@ -217,12 +221,12 @@ def test_what_is_replaced_during_a_flush_is_not_lost(
             patch.setattr(S3Objects, "upload", upload)
             [job_id] = queue.flush()
         assert queue.get_job(job_id).record_count == 100
-        [left] = context.ledger.tasks.in_order(queue.name, newest=2**62, limit=10)
+        [left] = deployment.ledger.tasks.in_order(queue.name, newest=2**62, limit=10)
         assert (left.record_id, b"new" in left.line) == ("task-7", True)
 
 
 def test_tasks_that_come_during_a_flush_wait_for_the_next(
-    context: Context, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with BedrockQueue(config(batch_size=10_000, max_batch_size=200)) as queue:
         queue.enqueue_many(task(number) for number in range(250))
@@ -239,7 +243,7 @@ def test_tasks_that_come_during_a_flush_wait_for_the_next(
         assert queue.get_queue_size() == 350
 
 
-def test_exactly_one_of_two_flushes_happens(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exactly_one_of_two_flushes_happens(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     first = config(batch_size=1000)
     with BedrockQueue(first) as queue, BedrockQueue(first) as other:
         queue.enqueue_many(task(number) for number in range(150))
@@ -259,17 +263,17 @@ def test_exactly_one_of_two_flushes_happens(context: Context, monkeypatch: pytes
         ]
         threads[0].start()
         assert uploading.wait(PATIENCE_S)
-        assert list(flush_queue(context, first.pipeline(), wait=False)) == [], "another is at it"
+        assert list(flush_queue(deployment, first.pipeline(), wait=False)) == [], "another is at it"
         threads[1].start()
         go_on.set()
         for thread in threads:
             thread.join(PATIENCE_S)
         assert sorted(map(len, jobs.values())) == [0, 1]
-        assert len(records(context, queue)) == 150
+        assert len(records(deployment, queue)) == 150
 
 
 def test_two_flushes_that_both_think_they_are_alone_make_no_task_twice(
-    context: Context, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lock that a proxy of connections has lost: the transaction that takes the tasks out holds it still."""
     first = config(batch_size=1000)
@@ -282,12 +286,12 @@ def test_two_flushes_that_both_think_they_are_alone_make_no_task_twice(
         def enter(self: Queues, *values: Any, **named: Any) -> Any:
             if not inner:
                 inner.append(None)
-                inner.extend(flush_queue(context, first.pipeline()))
+                inner.extend(flush_queue(deployment, first.pipeline()))
             return original(self, *values, **named)
 
         monkeypatch.setattr(Queues, "enter_chunks", enter)
         assert queue.flush() in ([], [str(inner[1].chunks[0].chunk_id)])
-        assert len(records(context, queue)) == 150
+        assert len(records(deployment, queue)) == 150
 
 
 class _unlocked:  # noqa: N801  # stands for a method
@@ -299,7 +303,7 @@ class _unlocked:  # noqa: N801  # stands for a method
     def __exit__(self, *_: object) -> None: ...
 
 
-def test_a_task_above_limits_that_were_lowered_is_named_and_stays(context: Context) -> None:
+def test_a_task_above_limits_that_were_lowered_is_named_and_stays(deployment: Deployment) -> None:
     first = config(batch_size=1000)
     with BedrockQueue(first) as queue:
         queue.enqueue(task("large", "x" * 5000))
@@ -314,7 +318,7 @@ def test_a_task_above_limits_that_were_lowered_is_named_and_stays(context: Conte
 
 
 def test_an_automatic_flush_that_fails_is_an_event_and_not_tried_at_once_again(
-    context: Context, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with BedrockQueue(config(batch_size=100)) as queue:
         errors: list[Exception] = []

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from psycopg import conninfo
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.queue import (
     AsyncBedrockQueue,
     BedrockQueue,
@@ -18,16 +19,15 @@ from bedrock_pipeline.queue import (
     TaskResult,
     TokenBucket,
 )
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 SONNET = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 
 
 @pytest.fixture
-def config(context: Context, postgres_dsn: str) -> dict[str, Any]:
+def config(deployment: Deployment, postgres_dsn: str) -> dict[str, Any]:
     """What `// ... configuration` stands for; the examples poll every 30 s, which a test does not wait for."""
-    database, settings = conninfo.conninfo_to_dict(postgres_dsn), context.settings
+    database, settings = conninfo.conninfo_to_dict(postgres_dsn), deployment.settings
     return {
         "region": "us-east-1",
         "role_arn": settings.role_arn,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, BedrockTask
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -34,7 +34,7 @@ def task(number: object, text: str = "Say hello") -> BedrockTask:
 
 
 @pytest.fixture
-def queue(context: Context) -> Iterator[BedrockQueue]:
+def queue(deployment: Deployment) -> Iterator[BedrockQueue]:
     with BedrockQueue(config(batch_size=1000)) as opened:
         yield opened
 

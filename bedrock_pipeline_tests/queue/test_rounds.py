@@ -7,20 +7,20 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control, EmulatorProcess
 from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError
+from bedrock_pipeline.publish.publish_dataset import NotCompleteError, publish_dataset
 from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline.queue.errors import JobStuckError
-from bedrock_pipeline.records.pack import TooFewRecordsError
-from bedrock_pipeline.stages.context import Context
-from bedrock_pipeline.stages.publish import NotCompleteError, publish_dataset
 from bedrock_pipeline_tests.queue.test_queue import config, task
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
 def control(
-    context: Context,
+    deployment: Deployment,
     stack_endpoints: Endpoints,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
@@ -39,15 +39,15 @@ def control(
         yield emulator.control
 
 
-def move_clock(context: Context, minutes: int) -> None:
-    context.ledger.database.execute(
+def move_clock(deployment: Deployment, minutes: int) -> None:
+    deployment.ledger.database.execute(
         "UPDATE bedrock_pipeline.deployment SET clock_offset = clock_offset + make_interval(mins => %s)",
         (minutes,),
     )
 
 
 def test_a_job_is_final_when_its_last_round_is_and_tells_its_own_records_from_those_of_others(
-    context: Context, control: Control
+    deployment: Deployment, control: Control
 ) -> None:
     """Two jobs hold the same record ids; what one leaves over is asked again together with what the other does."""
     control.add_fault(kind="line_missing", record_ids=["task-1", "task-2"])
@@ -57,7 +57,7 @@ def test_a_job_is_final_when_its_last_round_is_and_tells_its_own_records_from_th
             queue.enqueue_many(task(number, f"{text} {number}") for number in range(100))
             jobs += queue.flush()
         deadline = time.monotonic() + PATIENCE_S
-        while any(job.chunk.collected_at is None for job in context.ledger.queues.jobs(queue.name, 2)):
+        while any(job.chunk.collected_at is None for job in deployment.ledger.queues.jobs(queue.name, 2)):
             queue._now_open.driver.step()
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -67,11 +67,11 @@ def test_a_job_is_final_when_its_last_round_is_and_tells_its_own_records_from_th
         for job in jobs:
             answers = list(queue.get_job_results(job))
             assert sorted(one.record_id for one in answers) == sorted(f"task-{n}" for n in range(100))
-            assert {one.record_id for one in answers if one.round == 2} == {"task-1", "task-2"}
+            assert {one.record_id for one in answers if one.attempt == 2} == {"task-1", "task-2"}
             assert queue.get_job_results_table(job).num_rows == 100
-        day = context.ledger.datasets.get(queue.name, context.ledger.queues.today())
+        day = deployment.ledger.datasets.get(queue.name, deployment.ledger.queues.today())
         assert day is not None
-        published = publish_dataset(context, queue.config.pipeline(), day.dataset)
+        published = publish_dataset(deployment, queue.config.pipeline(), day.dataset)
         assert published.records == 200
 
 
@@ -79,7 +79,7 @@ def test_a_job_is_final_when_its_last_round_is_and_tells_its_own_records_from_th
     ("policy", "mode", "status"), [("on_demand", "on-demand", "completed"), ("pad", "batch", "completed")]
 )
 def test_too_few_tasks_are_asked_as_the_policy_says(
-    context: Context, policy: str, mode: str, status: str
+    deployment: Deployment, policy: str, mode: str, status: str
 ) -> None:
     with BedrockQueue(config(batch_size=1000, below_minimum=policy)) as queue:
         queue.enqueue_many(task(number) for number in range(7))
@@ -91,7 +91,7 @@ def test_too_few_tasks_are_asked_as_the_policy_says(
         ]
 
 
-def test_too_few_tasks_are_held_in_the_queue_or_an_error(context: Context) -> None:
+def test_too_few_tasks_are_held_in_the_queue_or_an_error(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=1000, below_minimum="hold")) as queue:
         queue.enqueue_many(task(number) for number in range(99))
         assert queue.flush() == []
@@ -105,7 +105,7 @@ def test_too_few_tasks_are_held_in_the_queue_or_an_error(context: Context) -> No
         assert queue.get_queue_size() == 1
 
 
-def test_a_cancelled_job_ends_stopped_with_its_records_as_final_errors(context: Context) -> None:
+def test_a_cancelled_job_ends_stopped_with_its_records_as_final_errors(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=1000)) as queue:
         failed: list[str] = []
         queue.on("job-failed", lambda job_id, _: failed.append(job_id))
@@ -119,7 +119,7 @@ def test_a_cancelled_job_ends_stopped_with_its_records_as_final_errors(context: 
         assert failed == [job_id]
 
 
-def test_a_job_that_bedrock_refuses_waits_for_a_person(context: Context) -> None:
+def test_a_job_that_bedrock_refuses_waits_for_a_person(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=1000, model_id="anthropic.unknown")) as queue:
         errors: list[Any] = []
         queue.on("job-failed", lambda job_id, error: errors.append((job_id, str(error))))
@@ -134,38 +134,38 @@ def test_a_job_that_bedrock_refuses_waits_for_a_person(context: Context) -> None
         assert "not supported" in error
 
 
-def test_the_day_is_published_again_when_jobs_have_finished_since(context: Context) -> None:
+def test_the_day_is_published_again_when_jobs_have_finished_since(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=1000)) as queue:
-        pipeline, day = queue.config.pipeline(), context.ledger.queues.today()
+        pipeline, day = queue.config.pipeline(), deployment.ledger.queues.today()
 
         def job(prefix: str) -> str:
             queue.enqueue_many(task(f"{prefix}{number}") for number in range(100))
             return queue.flush()[0]
 
         def due() -> list[str]:
-            return [row.dataset for row in context.ledger.publications.due([queue.name], 10)]
+            return [row.dataset for row in deployment.ledger.publications.due([queue.name], 10)]
 
         first = job("a")
         with pytest.raises(NotCompleteError, match="No job"):
-            publish_dataset(context, pipeline, day)
+            publish_dataset(deployment, pipeline, day)
         queue.await_job(first, timeout=PATIENCE_S)
         assert due() == [day]
-        assert publish_dataset(context, pipeline, day).records == 100
+        assert publish_dataset(deployment, pipeline, day).records == 100
         queue.await_job(job("b"), timeout=PATIENCE_S)
         assert due() == [], "not within a minute"
-        move_clock(context, 1)
+        move_clock(deployment, 1)
         third = job("c")
         assert due() == [], "there is something to wait for"
-        move_clock(context, 14)
+        move_clock(deployment, 14)
         assert due() == [day]
-        published = publish_dataset(context, pipeline, day)
+        published = publish_dataset(deployment, pipeline, day)
         assert (published.version, published.records, published.unchanged) == ("v1-2", 200, False)
-        assert publish_dataset(context, pipeline, day).unchanged
+        assert publish_dataset(deployment, pipeline, day).unchanged
         assert due() == []
         queue.await_job(third, timeout=PATIENCE_S)
-        last = publish_dataset(context, pipeline, day)
+        last = publish_dataset(deployment, pipeline, day)
         rows = 0
         for uri in last.files:
-            with context.objects.random_access(uri) as stream:
+            with deployment.objects.random_access(uri) as stream:
                 rows += pq.read_metadata(stream).num_rows
         assert (last.version, last.records, rows) == ("v1-3", 300, 300)

@@ -6,16 +6,16 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.database import DatabaseUnreachableError
 from bedrock_pipeline.queue import BedrockQueue
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline_tests.queue.test_queue import config, task
 
 _SECRET = "hidden-word"
 
 
 def test_neither_in_repr_nor_in_an_error_nor_in_a_log(
-    context: Context, caplog: pytest.LogCaptureFixture
+    deployment: Deployment, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = config(
         access_key_id=_SECRET, secret_access_key=_SECRET, db_password=_SECRET, db_host="127.0.0.1", db_port=1
@@ -36,8 +36,8 @@ def test_neither_in_repr_nor_in_an_error_nor_in_a_log(
     assert _SECRET not in repr(one.settings())
 
 
-def test_not_in_the_ledger(context: Context, postgres_dsn: str) -> None:
-    settings = context.settings
+def test_not_in_the_ledger(deployment: Deployment, postgres_dsn: str) -> None:
+    settings = deployment.settings
     given = conninfo.conninfo_to_dict(postgres_dsn)
     password = str(given["password"])
     one = config(

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.queue import TokenBucket
 from bedrock_pipeline.queue.token_bucket import TokenBucketStoppedError
-from bedrock_pipeline.stages.context import Context
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 
@@ -56,16 +56,16 @@ def test_in_no_window_more_than_capacity_and_rate(
 
 
 @pytest.fixture
-def shared(context: Context) -> Iterator[list[TokenBucket]]:
+def shared(deployment: Deployment) -> Iterator[list[TokenBucket]]:
     """Four holders of one bucket, each with connections of its own."""
-    buckets = [TokenBucket(5, 20, name="flushes", settings=context.settings) for _ in range(4)]
+    buckets = [TokenBucket(5, 20, name="flushes", settings=deployment.settings) for _ in range(4)]
     yield buckets
     for bucket in buckets:
         bucket.stop()
 
 
 def test_a_shared_bucket_gives_all_holders_together_its_rate(
-    context: Context, shared: list[TokenBucket]
+    deployment: Deployment, shared: list[TokenBucket]
 ) -> None:
     taken: list[float] = []
 
@@ -83,14 +83,14 @@ def test_a_shared_bucket_gives_all_holders_together_its_rate(
     assert len(taken) == 40
 
 
-def test_a_shared_bucket_goes_by_the_databases_clock(context: Context) -> None:
-    buckets = context.ledger.token_buckets
+def test_a_shared_bucket_goes_by_the_databases_clock(deployment: Deployment) -> None:
+    buckets = deployment.ledger.token_buckets
     buckets.define("b", capacity=2, spacing=timedelta(hours=1))
     assert [buckets.take("b") for _ in range(2)] == [None, None]
     wait = buckets.take("b")
     assert wait is not None
     assert timedelta(minutes=59) < wait <= timedelta(hours=1)
-    context.ledger.database.execute("UPDATE bedrock_pipeline.deployment SET clock_offset = '1 hour'")
+    deployment.ledger.database.execute("UPDATE bedrock_pipeline.deployment SET clock_offset = '1 hour'")
     assert buckets.take("b") is None
     assert buckets.take("b") is not None
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_pipeline.models import Question, family_of
-from bedrock_pipeline.records.encode import NotRenderableError, RequestTemplate
-from bedrock_pipeline.records.ids import record_id_of, wire_id
+from bedrock_pipeline.models import ModelRequest, family_of
+from bedrock_pipeline.prepare.requests.prompt_template import Template, TemplateError
+from bedrock_pipeline.prepare.requests.request_template import NotRenderableError, RequestTemplate
 from bedrock_pipeline.records.keys import ChunkKey, KeyRuleError, check_dataset_key
-from bedrock_pipeline.records.template import Template, TemplateError
+from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 
 CLAUDE = family_of("us.anthropic.claude-3-haiku-20240307-v1:0")
 
@@ -27,11 +27,11 @@ def test_a_dataset_key_that_breaks_the_rule_is_refused(key: str) -> None:
         lambda key: "--" not in key
     ),
     version=st.integers(1, 99),
-    round_=st.integers(1, 99),
+    attempt=st.integers(1, 99),
     sequence=st.integers(0, 10**6),
 )
-def test_chunk_keys_are_read_back(dataset: str, version: int, round_: int, sequence: int) -> None:
-    key = ChunkKey(check_dataset_key(dataset), version, round_, sequence)
+def test_chunk_keys_are_read_back(dataset: str, version: int, attempt: int, sequence: int) -> None:
+    key = ChunkKey(check_dataset_key(dataset), version, attempt, sequence)
     assert ChunkKey.parse(str(key)) == key
 
 
@@ -98,7 +98,7 @@ def test_a_line_is_what_the_family_would_send(record_id: str, prompt_part: str, 
         return
     assert line.count(b"\n") == 1
     assert orjson.loads(line)["modelInput"] == CLAUDE.body(
-        Question(f"{literal}{value}!", parameters={"max_tokens": 5})
+        ModelRequest(f"{literal}{value}!", parameters={"max_tokens": 5})
     )
 
 

@@ -1,0 +1,62 @@
+"""What is asked again, and what is final.
+
+What belongs here: pure decisions about codes of records and messages of jobs, and the parquet file of a chunk's
+retryable records. Sources: the errors of InvokeModel in the Bedrock API reference (`ModelTimeoutException` is HTTP 408,
+`ModelErrorException` 424, `ThrottlingException` 429, `InternalServerException` 500, `ServiceUnavailableException` 503).
+"""
+
+import re
+from typing import Final
+
+#: Code of an answer that breaks the schema that it was asked for; asked again, a model may keep it.
+INVALID_ANSWER: Final = "answer-invalid"
+#: Code of a record that its job's output does not mention.
+MISSING: Final = "missing"
+#: Code of a record that is not asked, since too few are left for a job and the policy is `fail`.
+BELOW_MINIMUM: Final = "below-minimum"
+#: Code of a record whose chunk or dataset was cancelled.
+CANCELLED: Final = "cancelled"
+
+#: `unknown` is an error in which no code can be read: nothing says that it cannot succeed.
+_AGAIN: Final = frozenset({INVALID_ANSWER, MISSING, "unknown", "408", "409", "424", "425", "429"})
+_AGAIN_NAMES: Final = frozenset(
+    {
+        *("throttling", "throttled", "toomanyrequests", "slowdown", "requestlimitexceeded"),
+        *("internalserver", "internalservererror", "internalfailure", "internalerror", "internal"),
+        *("serviceunavailable", "unavailable", "modelnotready", "modelerror", "modelstreamerror"),
+        *("modeltimeout", "timeout", "requesttimeout", "gatewaytimeout", "badgateway"),
+    }
+)
+_NOT_LETTERS = re.compile(r"[^a-z]")
+
+#: A message with one of these is about the request or its permissions, whatever else it says.
+_PERMANENT = re.compile(
+    r"denied|not authori[sz]ed|forbidden|permission|credential|validation|invalid|malformed|not supported"
+    r"|not exist|no such|not found|could not be read|minimum|maximum|exceed|quota",
+    re.IGNORECASE,
+)
+_TRANSIENT = re.compile(
+    r"\binternal (?:server |service )?(?:error|failure|exception)|internal ?server|internalfailure|try (?:\w+ ){0,3}again"
+    r"|try later|retry later|service (?:is )?(?:temporarily )?unavailable|serviceunavailable|temporar|throttl"
+    r"|too many requests|timed out",
+    re.IGNORECASE,
+)
+
+
+def retryable(code: str) -> bool:
+    """Whether a record that ends with this code may get an answer when it is asked again.
+
+    Args:
+        code: HTTP status (Bedrock documents an integer), name of an exception, or a code of ours.
+    """
+    code = code.strip()
+    if code in _AGAIN:
+        return True
+    if code.isdecimal():
+        return 500 <= int(code) <= 599
+    return _NOT_LETTERS.sub("", code.lower()).removesuffix("exception") in _AGAIN_NAMES
+
+
+def transient(message: str | None) -> bool:
+    """Whether a job that failed with this message may succeed when it is tried again; unknown messages: no."""
+    return bool(message and _TRANSIENT.search(message) and not _PERMANENT.search(message))

@@ -1,0 +1,162 @@
+"""The retry round: a dataset's retryable records become new chunks.
+
+What belongs here: the order of picking, packing, uploading and entering. Lines are picked from the chunks' own input in
+S3 as a stream, so that no request is rendered again; only its record id changes.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bedrock_pipeline.collect.collect_chunk import RETRYABLE
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.ledger.retry_rounds import RetryableRecords
+from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.chunks.below_minimum import Small
+from bedrock_pipeline.prepare.chunks.create_request import create_again
+from bedrock_pipeline.prepare.chunks.packer import pack
+from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for, input_lines
+from bedrock_pipeline.pricing.estimates import Estimator
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.records.line_batch import Line, line_batches_of
+from bedrock_pipeline.records.record_ids import later_wire_id
+from bedrock_pipeline.records.result_schema import carried
+from bedrock_pipeline.records.wire_line import lines_at, readdressed
+
+_ROWS = 4096
+#: What the index of a later round has beside record id and carried columns.
+_OWN = [pa.field("wire_id", pa.string()), pa.field("origin", pa.string())]
+
+
+@dataclass(slots=True)
+class RetryRoundReport:
+    """What became of a dataset's retryable records.
+
+    Attributes:
+        records: that were left over.
+        chunks: of the retry round; empty where there is nothing to do now.
+        waits_for: why they wait; None where they do not.
+    """
+
+    records: int = 0
+    chunks: list[NewChunk] = field(default_factory=list)
+    waits_for: str | None = None
+
+
+def start_retry_round(deployment: Deployment, pipeline: Pipeline, dataset: str) -> RetryRoundReport:
+    """Pack a dataset's retryable records into the chunks of the retry round, once every chunk is collected.
+
+    Any number of processes may do this at once, and any of them may die: the same retryable records give the same chunks,
+    which are entered together with the mark that they were retried.
+
+    Raises:
+        BelowMinimumError: the records are so large that no cut keeps the minimum.
+    """
+    row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
+    report = RetryRoundReport()
+    if not row.open and deployment.ledger.datasets.progress(pipeline.name, dataset).uncollected:
+        return report
+    effective = pipeline.for_dataset(row.request)
+    for retryable in _pools(deployment.ledger.retry_rounds.open_of(pipeline.name, dataset, row.version), row):
+        records = sum(one.records for one in retryable)
+        report.records += records
+        limits = effective.effective_limits
+        small = Small.by(effective.below_minimum, limits, records) if records < limits.min_records else None
+        if small and small.mode == "waiting" and not row.cancel_requested_at:
+            deployment.ledger.retry_rounds.hold(retryable, small.why or "")
+            report.waits_for = small.why
+            continue
+        asked = effective.model_copy(update={"model_id": retryable[0].chunk.model_id})
+        estimator = estimator_for(deployment, asked, datetime.now(UTC))
+        chunks = _RetryRound(deployment, row, retryable, limits, small, estimator).uploaded()
+        if deployment.ledger.retry_rounds.enter(
+            pipeline.name, dataset, retryable=retryable, chunks=chunks, max_jobs=limits.max_jobs
+        ):
+            report.chunks += chunks
+    return report
+
+
+def _pools(retryable: list[RetryableRecords], row: DatasetRow) -> Iterator[list[RetryableRecords]]:
+    """What may go into one job: retryable records of one model that no person is waited for."""
+    ready = [one for one in retryable if one.waits_for != "operator" or row.cancel_requested_at]
+    for group in sorted({(one.chunk.model_id, one.chunk.quota_group) for one in ready}):
+        yield [one for one in ready if (one.chunk.model_id, one.chunk.quota_group) == group]
+
+
+@dataclass(frozen=True)
+class _RetryRound:
+    deployment: Deployment
+    row: DatasetRow
+    retryable: list[RetryableRecords]
+    limits: Limits
+    small: Small | None
+    estimator: Estimator
+
+    def uploaded(self) -> list[NewChunk]:
+        row, small, settings = self.row, self.small, self.deployment.settings
+        before = self.retryable[0].chunk
+        number = max(one.chunk.attempt for one in self.retryable) + 1
+        carry = self._carry()
+        lines: Iterator[Line] = self._lines(carry.names)
+        if small:
+            lines = small.lines(lines, lambda wire: (wire, None, *(None for _ in carry)))
+        uploader = ChunkUploader(
+            self.deployment,
+            row.pipeline,
+            row.dataset,
+            row.version,
+            self._content(),
+            before.model_id,
+            before.quota_group,
+            lambda chunk_id, uri: create_again(
+                settings, before.request, row.pipeline, row.dataset, chunk_id, uri
+            ),
+            self.estimator,
+            attempt=number,
+            first=self.deployment.ledger.retry_rounds.next_sequence(
+                row.pipeline, row.dataset, row.version, number
+            ),
+            mode=small.mode if small else "batch",
+            why=small.why if small else None,
+            padded=small is not None,
+        )
+        limits = small.limits if small else self.limits
+        with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
+            schema = pa.schema([*_OWN, *carry])
+            return uploader.all(pack(line_batches_of(lines, schema), limits, schema, Path(folder)))
+
+    def _content(self) -> str:
+        """What decides whether packing again would give the same chunks."""
+        limits = self.limits
+        cut = limits.min_records, limits.max_records, limits.max_file_bytes, limits.max_job_bytes
+        digest = hashlib.sha256(repr((cut, self.small and self.small.policy)).encode())
+        for one in self.retryable:
+            digest.update(one.chunk.chunk_id.bytes)
+        return digest.hexdigest()
+
+    def _carry(self) -> pa.Schema:
+        with self.deployment.objects.random_access(self.retryable[0].chunk.index_uri) as stream:
+            return carried(pq.read_schema(stream))
+
+    def _lines(self, carry: list[str]) -> Iterator[Line]:
+        for one in self.retryable:
+            positions = self._table(f"{one.chunk.parsed_uri}{RETRYABLE}", ["position"])["position"]
+            index = self._table(one.chunk.index_uri).take(positions)
+            found = lines_at(input_lines(self.deployment, one.chunk), positions.to_pylist())
+            records = (row for batch in index.to_batches(_ROWS) for row in batch.to_pylist())
+            for data, record in zip(found, records, strict=True):
+                origin = record.get("origin") or str(one.chunk.chunk_id)
+                wire = later_wire_id(origin, record["record_id"])
+                values = (record[name] for name in carry)
+                yield Line(record["record_id"], (wire, origin, *values), readdressed(data, wire))
+
+    def _table(self, uri: str, columns: list[str] | None = None) -> pa.Table:
+        with self.deployment.objects.random_access(uri) as stream:
+            return pq.read_table(stream, columns=columns)

@@ -1,0 +1,163 @@
+"""Rounds: retryable records, and the chunks that they become.
+
+What belongs here: the statements on table `retryable`, and entering the chunks of a later round. Retryable records are open
+from when their chunk was collected until they were retried; held ones wait for a person, or for more of them.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Literal
+
+from bedrock_pipeline.ledger.chunks import insert_chunks, lock_groups
+from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow, NewChunk
+
+#: How long the retryable records of a queue's job wait for those of others, to be asked together.
+POOL = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryableRecords:
+    """The open retryable records of one chunk.
+
+    Attributes:
+        waits_for: `person` where somebody stopped the job, `minimum` where they are too few; None where neither.
+    """
+
+    chunk: ChunkRow
+    records: int
+    waits_for: Literal["operator", "minimum"] | None
+    wait_reason: str | None
+
+
+class RetryRounds:
+    """The retryable records of all pipelines."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def due(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
+        """Datasets whose every chunk is collected and that have retryable records which need not wait.
+
+        Those of a cancelled dataset wait for nobody: they end as final errors. A queue's dataset gets ever more chunks,
+        so its retryable records wait for those of others no longer than `POOL`.
+        """
+        rows = self._database.fetch(
+            """SELECT d.* FROM bedrock_pipeline.datasets d JOIN (
+                   SELECT c.pipeline, c.dataset, c.dataset_version AS version, min(c.collected_at) AS since
+                   FROM bedrock_pipeline.retryable_records o JOIN bedrock_pipeline.chunks c USING (chunk_id)
+                   JOIN bedrock_pipeline.datasets d USING (pipeline, dataset)
+                   WHERE o.retried_at IS NULL AND (o.waits_for IS NULL OR d.cancel_requested_at IS NOT NULL)
+                   GROUP BY c.pipeline, c.dataset, c.dataset_version
+               ) AS ready USING (pipeline, dataset, version)
+               WHERE d.pipeline = ANY(%s) AND (
+                   d.open AND ready.since <= bedrock_pipeline.now() - %s
+                   OR NOT EXISTS (
+                     SELECT FROM bedrock_pipeline.chunks c
+                     WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+                       AND c.collected_at IS NULL))
+               ORDER BY d.packed_at, d.pipeline, d.dataset LIMIT %s""",
+            (pipelines, POOL, limit),
+        )
+        return [DatasetRow.of(row) for row in rows]
+
+    def open_of(self, pipeline: str, dataset: str, version: int) -> list[RetryableRecords]:
+        """The open retryable records of one version of a dataset, in the order of their chunks."""
+        rows = self._database.fetch(
+            """SELECT c.*, o.records AS retryable, o.waits_for, o.wait_reason
+               FROM bedrock_pipeline.retryable_records o JOIN bedrock_pipeline.chunks c USING (chunk_id)
+               WHERE o.retried_at IS NULL AND c.pipeline = %s AND c.dataset = %s AND c.dataset_version = %s
+               ORDER BY c.attempt, c.sequence""",
+            (pipeline, dataset, version),
+        )
+        return [
+            RetryableRecords(ChunkRow.of(row), row["retryable"], row["waits_for"], row["wait_reason"])
+            for row in rows
+        ]
+
+    def next_sequence(self, pipeline: str, dataset: str, version: int, number: int) -> int:
+        """The number that the next chunk of a round would have."""
+        [row] = self._database.fetch(
+            """SELECT coalesce(max(sequence) + 1, 0) AS next FROM bedrock_pipeline.chunks
+               WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND attempt = %s""",
+            (pipeline, dataset, version, number),
+        )
+        found: int = row["next"]
+        return found
+
+    def hold(self, retryable: list[RetryableRecords], reason: str) -> None:
+        """Too few for a job: they wait for a person, or for more of them."""
+        self._database.execute(
+            """UPDATE bedrock_pipeline.retryable_records SET waits_for = 'minimum', wait_reason = %s
+               WHERE chunk_id = ANY(%s) AND retried_at IS NULL""",
+            (reason, [one.chunk.chunk_id for one in retryable]),
+        )
+
+    def enter(
+        self,
+        pipeline: str,
+        dataset: str,
+        *,
+        retryable: list[RetryableRecords],
+        chunks: list[NewChunk],
+        max_jobs: int,
+    ) -> bool:
+        """Enter the chunks that these retryable records became, all at once.
+
+        Where the dataset was cancelled, nobody is asked: its records end as the final error `cancelled`.
+
+        Args:
+            pipeline: the pipeline's name.
+            dataset: the dataset's key.
+            retryable: what was retried; all of it is in `chunks`.
+            chunks: uploaded, in order.
+            max_jobs: jobs at once in their quota group.
+
+        Returns:
+            False where another process has done so before, or the retryable records changed meanwhile.
+        """
+        sources = [one.chunk.chunk_id for one in retryable]
+
+        def work(connection: Connection) -> bool:
+            lock_groups(connection, chunks)
+            row = connection.execute(
+                """SELECT version, cancel_requested_at FROM bedrock_pipeline.datasets
+                   WHERE pipeline = %s AND dataset = %s FOR UPDATE""",
+                (pipeline, dataset),
+            ).fetchone()
+            assert row is not None  # its chunks refer to it
+            marked = connection.execute(
+                """UPDATE bedrock_pipeline.retryable_records
+                   SET retried_at = bedrock_pipeline.now(), waits_for = NULL, wait_reason = NULL
+                   WHERE chunk_id = ANY(%s) AND retried_at IS NULL""",
+                (sources,),
+            )
+            if marked.rowcount == 0:
+                return False
+            if marked.rowcount != len(sources):
+                raise _RetryableChangedError
+            cancelled = row["cancel_requested_at"] is not None
+            entered = (
+                [replace(chunk, mode="none", why="the dataset was cancelled") for chunk in chunks]
+                if cancelled
+                else chunks
+            )
+            insert_chunks(
+                connection, pipeline, dataset, retryable[0].chunk.dataset_version, entered, max_jobs
+            )
+            if cancelled:
+                connection.execute(
+                    """UPDATE bedrock_pipeline.chunks SET cancel_requested_at = bedrock_pipeline.now()
+                       WHERE chunk_id = ANY(%s)""",
+                    ([chunk.chunk_id for chunk in chunks],),
+                )
+            return True
+
+        try:
+            return self._database.transaction(work)
+        except _RetryableChangedError:
+            return False
+
+
+class _RetryableChangedError(Exception):
+    """Some were retried by another process; the transaction is given up."""

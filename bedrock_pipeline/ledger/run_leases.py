@@ -1,0 +1,73 @@
+"""Run leases: what the sensors have asked Dagster for.
+
+What belongs here: the statements on table `run_leases`. Dagster deduplicates a run key for ever, a run that died
+included; so a key carries the number of a run lease, and a new one is acquired when the last has expired. Run leases
+save doubled work; they never protect money (that is `submissions`).
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Literal
+
+from bedrock_pipeline.ledger.database import Connection, Database
+
+Kind = Literal["prepare", "flush", "submit", "collect", "retry", "publish"]
+
+
+class RunLeases:
+    """Leases of runs, by kind, pipeline and subject (a dataset's or chunk's key)."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def acquire(
+        self, kind: Kind, subjects: Sequence[tuple[str, str]], lifetime: timedelta
+    ) -> dict[tuple[str, str], int]:
+        """Acquire a lease for each subject that has none alive.
+
+        Args:
+            kind: what the run would do.
+            subjects: pairs of pipeline and key.
+            lifetime: how long a run may wait in the queue before it is asked for again.
+
+        Returns:
+            The numbers of the leases that were acquired, by subject.
+        """
+
+        def work(connection: Connection) -> dict[tuple[str, str], int]:
+            rows = connection.execute(
+                """INSERT INTO bedrock_pipeline.run_leases AS o (kind, pipeline, subject, number, acquired_at, expires_at)
+                   SELECT %(kind)s, s.pipeline, s.subject, 1, bedrock_pipeline.now(), bedrock_pipeline.now() + %(life)s
+                   FROM unnest(%(pipelines)s::text[], %(subjects)s::text[]) AS s(pipeline, subject)
+                   ORDER BY s.pipeline, s.subject
+                   ON CONFLICT (kind, pipeline, subject) DO UPDATE
+                   SET number = o.number + 1, acquired_at = excluded.acquired_at, expires_at = excluded.expires_at
+                   WHERE o.expires_at <= bedrock_pipeline.now()
+                   RETURNING pipeline, subject, number""",
+                {
+                    "kind": kind,
+                    "life": lifetime,
+                    "pipelines": [pipeline for pipeline, _ in subjects],
+                    "subjects": [subject for _, subject in subjects],
+                },
+            ).fetchall()
+            return {(row["pipeline"], row["subject"]): row["number"] for row in rows}
+
+        return self._database.transaction(work) if subjects else {}
+
+    def renew(self, kind: Kind, pipeline: str, subject: str, lifetime: timedelta) -> None:
+        """A run works on it: no other is asked for until `lifetime` from now."""
+        self._database.execute(
+            """INSERT INTO bedrock_pipeline.run_leases AS o (kind, pipeline, subject, number, acquired_at, expires_at)
+               VALUES (%(kind)s, %(pipeline)s, %(subject)s, 1, bedrock_pipeline.now(), bedrock_pipeline.now() + %(life)s)
+               ON CONFLICT (kind, pipeline, subject) DO UPDATE SET expires_at = excluded.expires_at""",
+            {"kind": kind, "pipeline": pipeline, "subject": subject, "life": lifetime},
+        )
+
+    def release(self, kind: Kind, pipeline: str, subject: str) -> None:
+        """The run is over: if there is still something to do, it may be asked for at once."""
+        self._database.execute(
+            """UPDATE bedrock_pipeline.run_leases SET expires_at = bedrock_pipeline.now()
+               WHERE kind = %s AND pipeline = %s AND subject = %s""",
+            (kind, pipeline, subject),
+        )

@@ -1,0 +1,59 @@
+"""The Create request of a chunk.
+
+What belongs here: pure functions from a pipeline and a chunk to the request that Bedrock is sent, and where its
+input and output lie.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.job_names import job_name
+from bedrock_pipeline.settings import Settings
+
+
+def create_request(
+    settings: Settings, pipeline: Pipeline, dataset: str, chunk_id: UUID, input_uri: str
+) -> dict[str, Any]:
+    """What Bedrock is asked for a chunk, all but the token; the same inputs give the same request."""
+    return {
+        "jobName": job_name(pipeline.name, chunk_id),
+        "roleArn": settings.role_arn,
+        "modelId": pipeline.model_id,
+        "inputDataConfig": {"s3InputDataConfig": {"s3Uri": input_uri, "s3InputFormat": "JSONL"}},
+        "outputDataConfig": {
+            "s3OutputDataConfig": {"s3Uri": output_uri(settings, pipeline.name, dataset, chunk_id)}
+        },
+        "timeoutDurationInHours": pipeline.timeout_hours,
+        **({"modelInvocationType": "Converse"} if pipeline.invocation == "Converse" else {}),
+    }
+
+
+def create_again(
+    settings: Settings, request: dict[str, Any], pipeline: str, dataset: str, chunk_id: UUID, input_uri: str
+) -> dict[str, Any]:
+    """What Bedrock is asked for a chunk of a later round: as in the round before, under the chunk's own names."""
+    return request | {
+        "jobName": job_name(pipeline, chunk_id),
+        "inputDataConfig": {"s3InputDataConfig": {"s3Uri": input_uri, "s3InputFormat": "JSONL"}},
+        "outputDataConfig": {
+            "s3OutputDataConfig": {"s3Uri": output_uri(settings, pipeline, dataset, chunk_id)}
+        },
+    }
+
+
+def is_converse(request: dict[str, Any]) -> bool:
+    """Whether the records of this request have Converse's bodies and answers."""
+    return request.get("modelInvocationType") == "Converse"
+
+
+def output_uri(settings: Settings, pipeline: str, dataset: str, chunk_id: UUID) -> str:
+    """Folder under which Bedrock writes a chunk's output, in a folder of the job's id."""
+    bucket = settings.output_bucket or settings.bucket
+    return f"s3://{bucket}/{settings.output_prefix.strip('/')}/{pipeline}/{dataset}/{chunk_id}/"
+
+
+def output_folder(request: dict[str, Any], job_arn: str) -> str:
+    """The folder that holds a job's output files and its manifest."""
+    base: str = request["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"]
+    return f"{base.rstrip('/')}/{job_arn.rpartition('/')[2]}/"

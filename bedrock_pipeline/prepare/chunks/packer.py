@@ -1,0 +1,274 @@
+"""Records into chunks within Bedrock's limits.
+
+What belongs here: where one chunk and one file of it ends and the next begins, and a chunk's files in the work
+folder.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from blake3 import blake3
+
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.records.line_batch import Ends, LineBatch, index_schema
+from bedrock_pipeline.records.packed_chunk import PackedChunk, PackedFile
+from bedrock_pipeline.records.parquet_writer import GroupedWriter
+
+#: Bytes of lines that are moved at once when the tail is balanced.
+_MOVE_BYTES = 8_000_000
+
+
+class BelowMinimumError(BedrockPipelineError):
+    """A job cannot have so few records."""
+
+
+class TooFewRecordsError(BelowMinimumError):
+    """All records together are fewer than the minimum; nothing was given out.
+
+    Attributes:
+        records: how many there are.
+    """
+
+    def __init__(self, records: int, minimum: int) -> None:
+        super().__init__(
+            f"The dataset has {records} records; a job of this model needs at least {minimum}.",
+            "Add records, set below_minimum, or lower limits.min_records where your account allows it.",
+        )
+        self.records = records
+
+
+class _File:
+    """A file that is being written, and hashed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records = self.bytes = 0
+        self._stream = path.open("wb", buffering=0)
+        self._digest = blake3()
+
+    def add(self, block: LineBatch) -> None:
+        self._digest.update(block.data)
+        rest = block.data
+        while rest:  # the system may take less than it is given
+            rest = rest[self._stream.write(rest) :]
+        self.records += block.records
+        self.bytes += len(block.data)
+
+    def finish(self) -> PackedFile:
+        self._stream.close()
+        return PackedFile(self.path, self.records, self.bytes, self._digest.hexdigest())
+
+
+class _Draft:
+    """A chunk that is being filled: lines and index on disk, the lines' ends in memory.
+
+    Args:
+        stem: its files are `<stem>-0.jsonl` and so on, its index `<stem>.index.parquet`.
+        limits: the limits in force.
+        schema: of the index.
+    """
+
+    def __init__(self, stem: Path, limits: Limits, schema: pa.Schema) -> None:
+        self._stem = stem
+        self._limits = limits
+        self._files: list[_File] = []
+        self._ends: list[Ends] = []
+        self._index = GroupedWriter(stem.with_name(f"{stem.name}.index.parquet"), schema)
+        self.records = self.bytes = 0
+
+    def room(self, block: LineBatch, start: int) -> int:
+        """The record of a block before which it would be full, if filled from `start` on."""
+        return min(
+            start + self._limits.max_records - self.records,
+            block.fitting(start, self._limits.max_job_bytes - self.bytes),
+        )
+
+    def add(self, block: LineBatch) -> None:
+        """Take a block that there is room for."""
+        if not block.records:
+            return
+        start = 0
+        while start < block.records:
+            stop = (
+                block.fitting(start, self._limits.max_file_bytes - self._files[-1].bytes)
+                if self._files
+                else 0
+            )
+            if stop > start:
+                self._files[-1].add(block.slice(start, stop))
+                start = stop
+            else:
+                self._files.append(_File(self._stem.with_name(f"{self._stem.name}-{len(self._files)}.jsonl")))
+        self._index.add(block.index)
+        self._ends.append(block.ends + self.bytes)
+        self.records += block.records
+        self.bytes += len(block.data)
+
+    @property
+    def ends(self) -> Ends:
+        """Where each line ends, counted from the chunk's beginning."""
+        return np.concatenate(self._ends) if self._ends else np.empty(0, np.int64)
+
+    def take_apart(self) -> Iterator[LineBatch]:
+        """Its lines again; its files are gone afterwards."""
+        index = self._finished_index()
+        ends, files = self.ends, [file.finish().path for file in self._files]
+        rows = max(1, self.records * _MOVE_BYTES // max(self.bytes, 1))
+        with ExitStack() as streams, pq.ParquetFile(index) as read:
+            opened: list[BinaryIO] = [streams.enter_context(file.open("rb")) for file in files]
+            first = start = 0  # byte and record
+            for batch in read.iter_batches(rows):
+                stop = start + batch.num_rows
+                last = int(ends[stop - 1])
+                yield LineBatch(batch, memoryview(_read(opened, last - first)), ends[start:stop] - first)
+                first, start = last, stop
+        for file in (*files, index):
+            file.unlink()
+
+    def _finished_index(self) -> Path:
+        self._index.close()
+        return self._index.path
+
+    def discard(self) -> None:
+        """Delete its files; whoever packs again in this folder takes their names."""
+        for path in (self._finished_index(), *(file.finish().path for file in self._files)):
+            path.unlink()
+
+    def finish(self, sequence: int) -> PackedChunk:
+        index = self._finished_index()
+        files = tuple(file.finish() for file in self._files)
+        return PackedChunk(sequence, files, index, self.records, self.bytes, _content_hash(files))
+
+
+class Packer:
+    """Cuts a stream of records into chunks; each is given out as soon as it is certain.
+
+    Every line must fit a file (`prepare.requests.renderer` sees to it). A chunk has as many files as its bytes need. The last
+    two chunks are balanced so that the tail does not fall below the minimum.
+
+    Args:
+        limits: the limits in force.
+        carry: names and types of the carried columns.
+        folder: the work folder.
+        progress: told the records and bytes that it has taken so far.
+
+    Attributes:
+        records: taken so far.
+        bytes: of their lines.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        carry: pa.Schema,
+        folder: Path,
+        progress: Callable[[int, int], None] = lambda _records, _bytes: None,
+    ) -> None:
+        self._limits = limits
+        self._schema = index_schema(carry)
+        self._folder = folder
+        self._drafts = (
+            _Draft(folder / f"chunk-{number}", limits, self._schema) for number in itertools.count()
+        )
+        self._held: _Draft | None = None
+        self._draft = next(self._drafts)
+        self._given = 0
+        self._progress = progress
+        self.records = self.bytes = 0
+
+    def add(self, block: LineBatch) -> Iterator[PackedChunk]:
+        """Encoded records that come next.
+
+        Raises:
+            BelowMinimumError: they are so large that a job cannot hold its minimum.
+        """
+        start = 0
+        while start < block.records:
+            stop = self._draft.room(block, start)
+            if stop > start:
+                self._draft.add(block.slice(start, stop))
+                start = stop
+                continue
+            if self._draft.records < self._limits.min_records:
+                raise BelowMinimumError(
+                    f"{self._draft.records} records fill a job of {self._limits.max_job_bytes} bytes, which needs {self._limits.min_records}.",
+                    "Make the records smaller, or raise limits.max_job_bytes or lower limits.min_records where your account allows it.",
+                )
+            if self._held:
+                yield self._finished(self._held)
+            self._held, self._draft = self._draft, next(self._drafts)
+        self.records += block.records
+        self.bytes += len(block.data)
+        self._progress(self.records, self.bytes)
+
+    def finish(self) -> Iterator[PackedChunk]:
+        """There are no more records.
+
+        Raises:
+            TooFewRecordsError: all records together are fewer than the minimum.
+            BelowMinimumError: they are so large that no cut keeps it.
+        """
+        last = [self._held, self._draft] if self._held else [self._draft]
+        if self._draft.records < self._limits.min_records:
+            if not self._held:
+                self._draft.discard()
+                raise TooFewRecordsError(self._draft.records, self._limits.min_records)
+            last = _balanced(self._held, self._draft, self._limits, self._schema, self._folder)
+        yield from map(self._finished, last)
+
+    def _finished(self, draft: _Draft) -> PackedChunk:
+        self._given += 1
+        return draft.finish(self._given - 1)
+
+
+def pack(
+    blocks: Iterable[LineBatch], limits: Limits, carry: pa.Schema, folder: Path
+) -> Iterator[PackedChunk]:
+    """A stream of records as chunks; see `Packer`."""
+    packer = Packer(limits, carry, folder)
+    for block in blocks:
+        yield from packer.add(block)
+    yield from packer.finish()
+
+
+def _balanced(first: _Draft, second: _Draft, limits: Limits, schema: pa.Schema, folder: Path) -> list[_Draft]:
+    """Move records from the end of the first chunk to the second, half of all to each where bytes allow."""
+    total = first.records + second.records
+    # So many bytes of the first chunk must stay in it.
+    least = first.bytes + second.bytes - limits.max_job_bytes
+    stay = int(np.searchsorted(first.ends, least, side="left")) + 1 if least > 0 else 0
+    cut = max(-(-total // 2), limits.min_records, min(stay, first.records))
+    if total - cut < limits.min_records:
+        raise BelowMinimumError(
+            f"The last {second.records} records cannot be brought to a job of {limits.min_records}: the records are too large.",
+            "Raise limits.max_job_bytes or lower limits.min_records where your account allows it.",
+        )
+    head, tail = (_Draft(folder / f"balanced-{number}", limits, schema) for number in range(2))
+    for block in itertools.chain(first.take_apart(), second.take_apart()):
+        stop = min(max(cut - head.records, 0), block.records)
+        head.add(block.slice(0, stop))
+        tail.add(block.slice(stop, block.records))
+    return [head, tail]
+
+
+def _read(streams: list[BinaryIO], size: int) -> bytes:
+    """Bytes of several files, one after the other."""
+    data = streams[0].read(size)
+    while len(data) < size:
+        streams.pop(0)
+        data += streams[0].read(size - len(data))
+    return data
+
+
+def _content_hash(files: tuple[PackedFile, ...]) -> str:
+    """One file's own hash; of several, the hash of theirs."""
+    if len(files) == 1:
+        return files[0].digest
+    return blake3("".join(file.digest for file in files).encode()).hexdigest()

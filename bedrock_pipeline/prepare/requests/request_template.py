@@ -1,0 +1,180 @@
+"""Rows into the lines of a job's input, one row at a time: the rule that every faster way is held to."""
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest
+from bedrock_pipeline.prepare.requests.prompt_template import Template
+from bedrock_pipeline.prepare.snapshot import images
+from bedrock_pipeline.records.record_ids import wire_id
+from bedrock_pipeline.records.wire_line import wire_line
+
+_PLACE = "\ue000place of the prompt\ue000"
+_IMAGES = "\ue000place of the images\ue000"
+
+
+class NotRenderableError(ValueError):
+    """A row cannot become a record; the message says why, without its values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What stands around the prompt's columns in every body of a dataset.
+
+    Attributes:
+        before: JSON before the prompt's text.
+        literals: the prompt's own text, before, between and after its columns; not escaped.
+        names: the columns, in their order.
+        after: JSON after the prompt's text.
+    """
+
+    before: str
+    literals: tuple[str, ...]
+    names: tuple[str, ...]
+    after: str
+
+
+class RequestTemplate:
+    """What is asked of every row: fixed for a dataset, so that the constant part is rendered once.
+
+    Args:
+        family: the model's family.
+        prompt: a template; or None.
+        model_input: a column that holds the whole body as JSON text or as a struct; or None.
+        system: system prompt.
+        parameters: model parameters.
+        null_text: what a null becomes in the prompt; None makes the row not renderable.
+        image_columns: columns with images, of which the snapshot has the bytes in `images.COLUMN`.
+        answer: the form of a structured answer; None leaves it to the model.
+
+    Raises:
+        BodyError: the family cannot render such a request.
+        TemplateError: the prompt has an empty placeholder.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        *,
+        prompt: str | None,
+        model_input: str | None,
+        system: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        null_text: str | None = None,
+        image_columns: Sequence[str] = (),
+        answer: AnswerFormat | None = None,
+    ) -> None:
+        self.image_columns = tuple(image_columns)
+        self.null_text = null_text
+        self._family = family
+        self._template = Template(prompt) if prompt is not None else None
+        self._model_input = model_input
+        self._before = self._after = b""
+        self._before_images = self._after_images = b""
+        if self._template:
+            model_request = ModelRequest(_PLACE, system, parameters or {}, answer=answer)
+            self._before, self._after = _rendered(family, model_request).split(orjson.dumps(_PLACE))
+            if image_columns:
+                body = _rendered(family, replace(model_request, images=(_IMAGES,)))
+                self._before_images, rest = body.split(orjson.dumps(_IMAGES))
+                self._after_images, _ = rest.split(orjson.dumps(_PLACE))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it needs."""
+        return self._template.columns if self._template else (self._model_input or "",)
+
+    @property
+    def frame(self) -> Frame | None:
+        """What is constant in the bodies; None where they differ in more than the text of a prompt."""
+        if self._template is None or self.image_columns:
+            return None
+        return Frame(
+            self._before.decode(), self._template.literals, self._template.names, self._after.decode()
+        )
+
+    def why_not(self, row: Mapping[str, Any]) -> str:
+        """Why a row cannot be rendered for want of a fitting value; empty where it can."""
+        for name in self.columns:
+            value = row.get(name)
+            if isinstance(value, bytes):
+                return f"column {name!r} is binary"
+            if _is_null(value) and (self.null_text is None or not self._template):
+                return f"column {name!r} is null"
+        return ""
+
+    def constant(self) -> bytes:
+        """What is the same for every record; two templates with the same constant and template ask the same."""
+        parts = (
+            (self._template.literals, self._template.names) if self._template else ((), (self._model_input,))
+        )
+        bodies = self._before, self._after, self._before_images, self._after_images
+        return orjson.dumps(
+            [
+                self._family.name,
+                *(body.decode() for body in bodies),
+                *parts,
+                self.null_text,
+                self.image_columns,
+            ]
+        )
+
+    def line(self, record_id: str, row: Mapping[str, Any]) -> bytes:
+        """One line of input, with its newline.
+
+        Raises:
+            NotRenderableError: a needed cell is null, NaN or binary, or no JSON object where a body should be.
+        """
+        body = self._prompt_body(row) if self._template else self._given_body(row)
+        return wire_line(wire_id(record_id), body)
+
+    def _prompt_body(self, row: Mapping[str, Any]) -> bytes:
+        assert self._template is not None  # the caller asked
+        if reason := self.why_not(row):
+            raise NotRenderableError(reason)
+        prompt = self._template.fill([self.text(row.get(name)) for name in self._template.names])
+        pictures = row.get(images.COLUMN) if self.image_columns else None
+        if not pictures:
+            return self._before + orjson.dumps(prompt) + self._after
+        blocks = b",".join(self._image_block(data) for data in pictures)
+        return self._before_images + blocks + self._after_images + orjson.dumps(prompt) + self._after
+
+    def _image_block(self, data: bytes) -> bytes:
+        block = orjson.dumps(self._family.image(images.kind_of(data), _IMAGES))
+        return block.replace(_IMAGES.encode(), base64.b64encode(data))
+
+    def text(self, value: Any) -> str:
+        """What stands in the prompt for a cell."""
+        if isinstance(value, str):
+            return value
+        if _is_null(value):
+            return self.null_text or ""
+        if isinstance(value, (bool, dict, list)):
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()
+        return str(value)
+
+    def _given_body(self, row: Mapping[str, Any]) -> bytes:
+        value = row.get(self._model_input or "")
+        try:
+            body = orjson.loads(value) if isinstance(value, str) else value
+            rendered = orjson.dumps(body)
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+            raise NotRenderableError(f"column {self._model_input!r} is not JSON") from None
+        if not isinstance(body, dict):
+            raise NotRenderableError(f"column {self._model_input!r} is not a JSON object")
+        return rendered
+
+
+def _rendered(family: Family, model_request: ModelRequest) -> bytes:
+    body = family.body(model_request)
+    family.check(model_request)
+    return orjson.dumps(body)
+
+
+def _is_null(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

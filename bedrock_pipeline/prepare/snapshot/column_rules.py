@@ -1,0 +1,157 @@
+"""Columns of values, many at a time, by the same rules as single values.
+
+What belongs here: record ids, wire ids, texts and reasons of whole columns. What is ordinary goes through Arrow;
+every value that is not is asked of the rule for single values (`ids`, `encode`), so that there is one rule.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bedrock_pipeline.concurrency import is_forked
+from bedrock_pipeline.kernel import library, odd_ids
+from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
+from bedrock_pipeline.records.record_ids import record_id_of, wire_id
+
+# Narrower than the rule in `ids`: only what is sure to be a record id as it is, and to travel under its own name.
+_ORDINARY = "^[A-Za-z0-9._:@/+=#-]{1,64}$"
+_LIKE_A_HASH = "^x[a-z2-7]{32}$"
+
+
+def record_ids(column: pa.Array) -> tuple[pa.Array, dict[int, str]]:
+    """The record ids of a column's cells.
+
+    Returns:
+        Text, null where a cell cannot be a record id; and why, by row.
+    """
+    column = _plain(column)
+    texts = _as_strings(column)
+    odd = np.arange(len(column)) if texts is None else _odd_ids(texts)
+    if not len(odd):
+        return texts, {}
+    ids: list[str | None] = [None] * len(column) if texts is None else texts.to_pylist()
+    reasons: dict[int, str] = {}
+    for row in map(int, odd):
+        ids[row], reason = record_id_of(column[row].as_py())
+        if reason:
+            reasons[row] = reason
+    return pa.array(ids, pa.string()), reasons
+
+
+def content_ids(rows: pa.RecordBatch) -> pa.Array:
+    """Ids derived from what the rows hold; identical rows get the same, which `duplicates` then tells apart."""
+    texts = pa.table({name: _content(rows[name]) for name in sorted(rows.schema.names)})
+    lines = _objects_one_by_one(texts) if is_forked() else _objects(texts)
+    return pa.array([hashlib.blake2b(line, digest_size=16).hexdigest() for line in lines], pa.string())
+
+
+def _objects(texts: pa.Table) -> Iterator[Any]:
+    encoded = pl.DataFrame(texts).select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    return (line.as_buffer() for line in encoded.to_arrow().cast(pa.large_binary()))
+
+
+def _objects_one_by_one(texts: pa.Table) -> Iterator[Any]:
+    return (orjson.dumps(row) for row in texts.to_pylist())
+
+
+def wire_ids(record_ids: pa.Array) -> pa.Array:
+    """The ids under which records travel; none of them needs escaping in JSON."""
+    odd = _odd_ids(record_ids)
+    if not len(odd):
+        return record_ids
+    ids = record_ids.to_pylist()
+    for row in map(int, odd):
+        ids[row] = wire_id(ids[row])
+    return pa.array(ids, pa.string())
+
+
+def reasons_of(rows: pa.RecordBatch, template: RequestTemplate) -> dict[int, str]:
+    """Why rows cannot be rendered, by row; those that can are not in it."""
+    doubtful = np.zeros(rows.num_rows, dtype=bool)
+    for name in template.columns:
+        doubtful |= _doubtful(_plain(rows[name]))
+    found = {
+        int(row): template.why_not({name: rows[name][int(row)].as_py() for name in template.columns})
+        for row in np.flatnonzero(doubtful)
+    }
+    return {row: reason for row, reason in found.items() if reason}
+
+
+def texts_of(column: pa.Array, template: RequestTemplate) -> pa.Array:
+    """What stands in the prompt for each cell."""
+    column = _plain(column)
+    texts = _as_strings(column)
+    if texts is None or texts.null_count:
+        return pa.array([template.text(value) for value in column.to_pylist()], pa.large_string())
+    return texts
+
+
+def not_utf8(rows: pa.RecordBatch) -> list[int]:
+    """Rows with text that is not UTF-8, which a file can hold although its type says otherwise."""
+    try:
+        rows.validate(full=True)
+    except pa.ArrowInvalid:
+        texts = [_plain(column) for column in rows.columns]
+        cells = [column.cast(pa.large_binary()).to_pylist() for column in texts if _is_text(column.type)]
+        return [row for row in range(rows.num_rows) if not all(_decodes(column[row]) for column in cells)]
+    return []
+
+
+def _decodes(cell: bytes | None) -> bool:
+    try:
+        (cell or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _content(column: pa.Array) -> pa.Array:
+    """A column's values as text that tells them apart; null stays null."""
+    column = _plain(column)
+    texts = _as_strings(column)
+    if texts is not None:
+        return texts
+    values = column.to_pylist()
+    return pa.array([None if value is None else repr(value) for value in values], pa.large_string())
+
+
+def _as_strings(column: pa.Array) -> pa.Array | None:
+    """Text and whole numbers as Python's `str` gives them; None for every other type."""
+    if _is_text(column.type) or pa.types.is_integer(column.type):
+        return column if column.type == pa.string() else column.cast(pa.string())
+    return None
+
+
+def _odd_ids(texts: pa.Array) -> npt.NDArray[np.int64]:
+    """Rows that hold no id, or one that does not travel under its own name for sure."""
+    if kernel := library():
+        return odd_ids(kernel, texts)
+    fits, hashed = (pc.match_substring_regex(texts, pattern) for pattern in (_ORDINARY, _LIKE_A_HASH))
+    ordinary = pc.fill_null(pc.and_not(fits, hashed), False)  # noqa: FBT003  # Arrow's parameter
+    return np.flatnonzero(~ordinary.to_numpy(zero_copy_only=False))
+
+
+def _doubtful(column: pa.Array) -> Any:
+    """Where a value may be missing or binary."""
+    kind = column.type
+    if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+        if pa.types.is_floating(kind):
+            return pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False)
+        if not pa.types.is_nested(kind):
+            return True
+    return pc.is_null(column).to_numpy(zero_copy_only=False) if column.null_count else False

@@ -1,0 +1,126 @@
+"""Packed chunks into S3, and into what the ledger is told of them; and their lines out of S3 again.
+
+What belongs here: the input of a chunk, its UUID and its keys, whatever the round.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import pyarrow.parquet as pq
+
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.ledger.rows import ChunkRow, InputFile, NewChunk
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.pricing.estimates import Estimator, overrides
+from bedrock_pipeline.pricing.prices import price_of
+from bedrock_pipeline.records.job_names import chunk_uuid
+from bedrock_pipeline.records.keys import ChunkKey
+from bedrock_pipeline.records.packed_chunk import Mode, PackedChunk
+from bedrock_pipeline.records.record_ids import is_filler
+
+
+def estimator_for(deployment: Deployment, pipeline: Pipeline, at: datetime) -> Estimator:
+    """An estimator at the prices of a time, corrected by what earlier chunks of the model needed."""
+    price = price_of(pipeline.model_id, at, overrides(deployment.settings, pipeline))
+    return Estimator(pipeline, price, deployment.ledger.spending.measured(pipeline.model_id))
+
+
+@dataclass(frozen=True)
+class ChunkUploader:
+    """Uploads the chunks of one round of a dataset.
+
+    Attributes:
+        version: the dataset's.
+        content: tells these chunks from others; the same content gives the same UUIDs and keys. A function tells
+            it of each chunk, where that is known only when it is packed.
+        request: from a chunk's UUID and the location of its input to its Create request.
+        estimator: of what the chunks will need.
+        first: sequence of the first chunk.
+        padded: whether filler records stand at the end.
+    """
+
+    deployment: Deployment
+    pipeline: str
+    dataset: str
+    version: int
+    content: str | Callable[[PackedChunk], str]
+    model_id: str
+    quota_group: str
+    request: Callable[[UUID, str], dict[str, Any]]
+    estimator: Estimator
+    attempt: int = 1
+    first: int = 0
+    mode: Mode = "batch"
+    why: str | None = None
+    padded: bool = False
+
+    def all(self, chunks: Iterable[PackedChunk]) -> list[NewChunk]:
+        """Every chunk, uploaded while the next is packed; at most one waits on disk."""
+        deployment_id = self.deployment.ledger.deployment_id
+        with ThreadPoolExecutor(max_workers=1) as uploads:
+            pending: list[Future[NewChunk]] = []
+            for chunk in chunks:
+                if pending:
+                    pending[-1].result()
+                pending.append(uploads.submit(self._upload, deployment_id, chunk))
+            return [upload.result() for upload in pending]
+
+    def _upload(self, deployment_id: UUID, chunk: PackedChunk) -> NewChunk:
+        settings, objects = self.deployment.settings, self.deployment.objects
+        content = self.content if isinstance(self.content, str) else self.content(chunk)
+        chunk_id = chunk_uuid(
+            deployment_id, self.pipeline, self.dataset, self.version, content, chunk.sequence
+        )
+        base = settings.uri(settings.input_prefix, self.pipeline, self.dataset, str(chunk_id))
+        folder = f"{base}/{chunk.content_hash[:16]}"
+        estimate = self.estimator.of_packed(chunk, self.mode)
+        files = []
+        for number, file in enumerate(chunk.files):
+            uri = f"{folder}/{number:05}.jsonl"
+            objects.upload(file.path, uri)
+            files.append(InputFile(uri, file.records, file.bytes, file.digest))
+            file.path.unlink()
+        origins, fillers = _origins(chunk), _fillers(chunk) if self.padded else 0
+        objects.upload(chunk.index, f"{base}/index.parquet")
+        chunk.index.unlink()
+        sequence = self.first + chunk.sequence
+        return NewChunk(
+            chunk_id=chunk_id,
+            attempt=self.attempt,
+            sequence=sequence,
+            chunk_key=str(ChunkKey(self.dataset, self.version, self.attempt, sequence)),
+            records=chunk.records - fillers,
+            bytes=chunk.bytes,
+            files=tuple(files),
+            content_hash=chunk.content_hash,
+            index_uri=f"{base}/index.parquet",
+            model_id=self.model_id,
+            quota_group=self.quota_group,
+            request=self.request(chunk_id, files[0].uri if len(files) == 1 else f"{folder}/"),
+            mode=self.mode,
+            why=self.why,
+            origins=origins,
+            estimate=estimate,
+        )
+
+
+def input_lines(deployment: Deployment, chunk: ChunkRow) -> Iterator[bytes]:
+    """The lines of a chunk's input, in the order of its index."""
+    for file in chunk.input_files:
+        with deployment.objects.open(file.uri) as stream:
+            yield from stream
+
+
+def _origins(chunk: PackedChunk) -> tuple[UUID, ...]:
+    if "origin" not in pq.read_schema(chunk.index).names:
+        return ()
+    found = pq.read_table(chunk.index, columns=["origin"])["origin"].unique().drop_null()
+    return tuple(sorted(UUID(origin) for origin in found.to_pylist()))
+
+
+def _fillers(chunk: PackedChunk) -> int:
+    return sum(map(is_filler, pq.read_table(chunk.index, columns=["record_id"])["record_id"].to_pylist()))

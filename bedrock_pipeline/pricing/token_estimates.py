@@ -1,0 +1,103 @@
+"""How many tokens records will be, before a model has counted them.
+
+What belongs here: measuring a sample of lines, and guessing from it. A guess is a heuristic, for English text; what
+a model's earlier chunks turned out to need corrects it (`prepare/estimator.py`).
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from bedrock_pipeline.models import Family
+
+#: UTF-8 bytes of English text per token. Claude: Anthropic's glossary says about 3.5 characters; Titan: the Amazon
+#: Bedrock user guide says 4.7. Others: 4, a common rule of thumb.
+_BYTES_PER_TOKEN: Final = {"claude": 3.5, "titan-embed": 4.7}
+_OTHERS_BYTES_PER_TOKEN: Final = 4.0
+#: An image of the size that Claude scales large ones down to (Anthropic, "Vision").
+_TOKENS_PER_IMAGE: Final = 1600
+#: Tokens of an answer whose request names no limit.
+_DEFAULT_OUTPUT: Final = 512
+#: How families call the most tokens of an answer.
+_LIMITS: Final = frozenset({"max_tokens", "maxTokens", "max_gen_len", "max_new_tokens", "maxTokenCount"})
+#: Members whose text is not read by the model.
+_NO_TEXT: Final = frozenset({"type", "role", "anthropic_version", "schemaVersion", "media_type", "format"})
+#: A shorter text under an image's name is none.
+_IMAGE_BYTES: Final = 256
+_SAMPLE_LINES: Final = 100
+
+
+@dataclass(slots=True)
+class Sample:
+    """Lines of one dataset, measured.
+
+    Attributes:
+        size: their bytes.
+        output_tokens: the most that their answers may have.
+    """
+
+    family: Family
+    lines: int = 0
+    size: int = 0
+    input_tokens: float = 0.0
+    output_tokens: int = 0
+    _per_token: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._per_token = _BYTES_PER_TOKEN.get(self.family.name, _OTHERS_BYTES_PER_TOKEN)
+
+    def add(self, line: bytes) -> None:
+        """Measure a line of a job's input."""
+        text, images, limit = _measured(orjson.loads(line)["modelInput"])
+        self.lines += 1
+        self.size += len(line)
+        self.input_tokens += text / self._per_token + images * _TOKENS_PER_IMAGE
+        self.output_tokens += 0 if self.family.embeds else _DEFAULT_OUTPUT if limit is None else limit
+
+    def guess(self, records: int, size: int) -> tuple[int, int]:
+        """Input and output tokens of so many records, which are so many bytes together."""
+        if not self.lines:
+            return 0, 0
+        return (
+            math.ceil(self.input_tokens / self.size * size),
+            math.ceil(self.output_tokens / self.lines * records),
+        )
+
+
+def sampled(path: Path, size: int) -> Iterator[bytes]:
+    """Lines at equal distances in a JSONL file of so many bytes; all of them where they are few."""
+    with path.open("rb") as file:
+        if size <= _SAMPLE_LINES * _IMAGE_BYTES:
+            yield from file
+            return
+        for number in range(_SAMPLE_LINES):
+            file.seek(size * number // _SAMPLE_LINES)
+            if number:
+                file.readline()  # the rest of a line
+            if line := file.readline():
+                yield line
+
+
+def _measured(body: Any) -> tuple[int, int, int | None]:
+    """Bytes of text, number of images, and the most tokens that are asked for."""
+    text = images = 0
+    limit: int | None = None
+    waiting: list[tuple[str, Any]] = [("", body)]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.items())
+        elif isinstance(value, list):
+            waiting.extend((name, one) for one in value)
+        elif isinstance(value, str):
+            if len(value) > _IMAGE_BYTES and (name in ("data", "bytes") or value.startswith("data:")):
+                images += 1
+            elif name not in _NO_TEXT:
+                text += len(value.encode("utf-8", "surrogatepass"))
+        elif name in _LIMITS and type(value) is int:
+            limit = value
+    return text, images, limit

@@ -1,0 +1,95 @@
+"""Duplicates of a dataset: records that get another record's answer.
+
+What belongs here: fetching their files from the snapshot, and what becomes of them when a dataset is packed and
+written. The joins are `publish.duplicate_rows`.
+"""
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.ledger.rows import DatasetRow
+from bedrock_pipeline.prepare.reject_duplicates import duplicate_files
+from bedrock_pipeline.publish.duplicate_rows import DuplicateRows
+
+#: Rows of one part at the most.
+PART_ROWS = 100_000
+
+
+@dataclass(slots=True)
+class PublishedDuplicates:
+    """The published rows of duplicates: their files, and how many have an answer or an error."""
+
+    files: list[str] = field(default_factory=list)
+    answered: int = 0
+    failed: int = 0
+
+
+def write_duplicates(
+    deployment: Deployment, row: DatasetRow, parts: list[str], prefix: str, first: int
+) -> PublishedDuplicates:
+    """Write the duplicates' rows as further parts of a published version.
+
+    Args:
+        deployment: the deployment.
+        row: the dataset.
+        parts: every part of the results of what was asked.
+        prefix: URIs of the parts up to their number.
+        first: number of the first part to write.
+    """
+    written = PublishedDuplicates()
+    if not row.packed_duplicates:
+        return written
+    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
+        folder = Path(name)
+        with DuplicateRows(duplicate_files(deployment, row, folder), folder) as joined:
+            schema = _schema(deployment, parts)
+            batches = _rows_for_all(deployment, joined, parts, schema, folder / "part.parquet")
+            for number, part in enumerate(_written(batches, schema, folder), first):
+                written.files.append(f"{prefix}{number:05}.parquet")
+                deployment.objects.upload(part, written.files[-1])
+                status = pq.read_table(part, columns=["status"])["status"]
+                answered = pc.sum(pc.equal(status, "succeeded")).as_py()
+                written.answered += answered
+                written.failed += len(status) - answered
+                part.unlink()
+    return written
+
+
+def _schema(deployment: Deployment, parts: list[str]) -> pa.Schema:
+    """Of the results; where a part answers nothing, the length of the vectors is not known."""
+    schema = pa.schema([])
+    for uri in parts:
+        with deployment.objects.random_access(uri) as stream:
+            found = pq.read_schema(stream)
+        if not schema.names or pa.types.is_fixed_size_list(found.field("embedding").type):
+            schema = found
+    return schema
+
+
+def _rows_for_all(
+    deployment: Deployment, joined: DuplicateRows, parts: list[str], schema: pa.Schema, local: Path
+) -> Iterator[pa.RecordBatch]:
+    for uri in parts:
+        deployment.objects.download(uri, local)
+        yield from joined.rows_for(local, schema)
+        local.unlink()
+
+
+def _written(batches: Iterator[pa.RecordBatch], schema: pa.Schema, folder: Path) -> Iterator[Path]:
+    while first := next(batches, None):
+        path, rows = folder / "duplicates-part.parquet", 0
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for batch in itertools.chain([first], batches):
+                writer.write_batch(batch)
+                rows += batch.num_rows
+                if rows >= PART_ROWS:
+                    break
+        yield path

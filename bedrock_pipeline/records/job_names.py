@@ -1,0 +1,34 @@
+"""UUIDs of chunks, and the job names by which Bedrock's jobs are matched to them."""
+
+import re
+from uuid import UUID, uuid5
+
+_NAME = re.compile(r"-(?P<chunk>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
+
+
+def chunk_uuid(deployment_id: UUID, *parts: object) -> UUID:
+    """The UUID of a chunk: the same parts give the same one, and its first four bytes are the deployment's.
+
+    So a deployment knows its own jobs by their names, also those that a restored ledger has forgotten, and never
+    takes those of another deployment in the same account for its own (UUID version 8, RFC 9562 section 5.8).
+    """
+    own = uuid5(deployment_id, "\n".join(str(part) for part in parts))
+    value = bytearray(deployment_id.bytes[:4] + own.bytes[4:])
+    value[6] = (value[6] & 0x0F) | 0x80
+    return UUID(bytes=bytes(value))
+
+
+def chunk_of_job(deployment_id: UUID, name: str) -> UUID | None:
+    """The chunk that a job's name tells, where the job is of this deployment."""
+    found = _NAME.search(name)
+    chunk_id = UUID(found["chunk"]) if found else None
+    return chunk_id if chunk_id and chunk_id.bytes[:4] == deployment_id.bytes[:4] else None
+
+
+def job_name(pipeline: str, chunk_id: UUID) -> str:
+    """The name of a chunk's job: at most 63 characters, no underscore (service model: ModelInvocationJobName).
+
+    The chunk's UUID is in it, so that List can be asked for it.
+    """
+    readable = re.sub(r"[^a-zA-Z0-9]+", "-", pipeline).strip("-")[:26].rstrip("-")
+    return f"{readable}-{chunk_id}"

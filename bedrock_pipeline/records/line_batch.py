@@ -1,0 +1,100 @@
+"""Records as they travel, many at a time.
+
+What belongs here: a run of lines in one buffer with what the index tells of them, how it is cut, and how it is made
+from single lines and taken apart again.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Ends: TypeAlias = npt.NDArray[np.int64]
+
+_LINES = 1024
+_BYTES = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An encoded record: its id, what is carried along, and its line."""
+
+    record_id: str
+    carried: tuple[Any, ...]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LineBatch:
+    """Consecutive encoded records.
+
+    Attributes:
+        index: `record_id` and the carried columns, a row for each line.
+        data: the lines, each with its newline.
+        ends: where each line ends in `data`, in bytes.
+    """
+
+    index: pa.RecordBatch
+    data: memoryview
+    ends: Ends
+
+    @property
+    def records(self) -> int:
+        """How many."""
+        return len(self.ends)
+
+    def slice(self, start: int, stop: int) -> "LineBatch":
+        """The records from `start` to before `stop`, without copying a line."""
+        first = int(self.ends[start - 1]) if start else 0
+        last = int(self.ends[stop - 1]) if stop else 0
+        return LineBatch(
+            self.index.slice(start, stop - start), self.data[first:last], self.ends[start:stop] - first
+        )
+
+    def fitting(self, start: int, size: int) -> int:
+        """The record before which a run that begins at `start` must end so as to have at most `size` bytes."""
+        first = int(self.ends[start - 1]) if start else 0
+        return int(np.searchsorted(self.ends, first + size, side="right"))
+
+
+def index_schema(carry: pa.Schema) -> pa.Schema:
+    """Columns of an index with these carried columns."""
+    return pa.schema([pa.field("record_id", pa.string()), *carry])
+
+
+def line_batch_of(lines: Sequence[Line], carry: pa.Schema) -> LineBatch:
+    """Single lines as a block."""
+    columns = [pa.array([line.record_id for line in lines], pa.string())]
+    columns += [
+        pa.array([line.carried[number] for line in lines], field.type) for number, field in enumerate(carry)
+    ]
+    return LineBatch(
+        pa.RecordBatch.from_arrays(columns, schema=index_schema(carry)),
+        memoryview(b"".join(line.data for line in lines)),
+        np.cumsum([len(line.data) for line in lines], dtype=np.int64),
+    )
+
+
+def line_batches_of(lines: Iterable[Line], carry: pa.Schema) -> Iterator[LineBatch]:
+    """A stream of single lines as blocks of bounded size."""
+    rest = iter(lines)
+    while first := next(rest, None):
+        block, size = [first], len(first.data)
+        while size < _BYTES and len(block) < _LINES and (line := next(islice(rest, 1), None)):
+            block.append(line)
+            size += len(line.data)
+        yield line_batch_of(block, carry)
+
+
+def lines_of(blocks: Iterable[LineBatch]) -> Iterator[Line]:
+    """Blocks as single lines again."""
+    for block in blocks:
+        start = 0
+        for row, end in zip(block.index.to_pylist(), block.ends.tolist(), strict=True):
+            record_id, *carried = row.values()
+            yield Line(record_id, tuple(carried), bytes(block.data[start:end]))
+            start = end

@@ -1,0 +1,55 @@
+"""Parquet files written from small batches.
+
+What belongs here: gathering batches into row groups of a size that is quick to read, in bounded memory.
+"""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bedrock_pipeline.concurrency import Behind
+
+#: Bytes of a row group before compression, about.
+GROUP_BYTES = 16_000_000
+
+
+class GroupedWriter:
+    """Writes a parquet file, compressed by zstd in a thread of its own."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        # Where all values differ, looking for the same again is in vain.
+        alike = [name for name in schema.names if name != "record_id"]
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=alike)
+        self._behind = Behind(depth=1)
+        self._waiting: list[pa.RecordBatch] = []
+        self._bytes = 0
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Rows that come next."""
+        self._waiting.append(rows)
+        self._bytes += rows.nbytes
+        if self._bytes >= GROUP_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Complete the file."""
+        self._flush()
+        self._behind.finish()
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._behind.do(self._writer.write_table, pa.Table.from_batches(self._waiting))
+        self._waiting, self._bytes = [], 0

@@ -1,0 +1,66 @@
+"""JSONL files: one object a line."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, TypeAlias
+
+import orjson
+import pyarrow as pa
+
+from bedrock_pipeline.records.rejections import Rejection
+from bedrock_pipeline.sources.source import BATCH_ROWS, InputError, InputFile, IntakeBatch, in_blocks
+from bedrock_pipeline.sources.typed import infer_schema, to_batch
+
+_MARK = b"\xef\xbb\xbf"  # some programs begin a file with a byte order mark
+#: A line's position, and its object or why it is none.
+_Line: TypeAlias = "tuple[int, dict[str, Any] | str]"
+
+
+@dataclass(frozen=True, slots=True)
+class JsonlSource:
+    """JSON lines; a line that is no JSON object is rejected, the others go on."""
+
+    files: Sequence[InputFile]
+    column_types: dict[str, str]
+
+    def columns(self) -> list[str]:
+        """The names that occur in the first rows."""
+        objects = (row for block in self._blocks() for _, row in block if isinstance(row, dict))
+        first = islice(objects, BATCH_ROWS)
+        names = list(dict.fromkeys(name for row in first for name in row))
+        if not names:
+            raise InputError(f"{self.files[0].name} holds no JSON object.", "One object a line is needed.")
+        return names
+
+    def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
+        """Line by line; types follow from the first rows."""
+        schema: pa.Schema | None = None
+        for block in self._blocks():
+            unreadable = [Rejection(position, row) for position, row in block if isinstance(row, str)]
+            rows = [(position, row) for position, row in block if not isinstance(row, str)]
+            schema = schema or infer_schema(columns, (row for _, row in rows), self.column_types)
+            batch, positions, unfitting = to_batch(rows, schema)
+            yield IntakeBatch(batch, positions, unreadable + unfitting)
+
+    def _blocks(self) -> Iterator[list[_Line]]:
+        lines = enumerate(self._lines())
+        return in_blocks(((position, _parsed(line)), len(line)) for position, line in lines)
+
+    def _lines(self) -> Iterator[bytes]:
+        for file in self.files:
+            with file.open() as stream:
+                first = stream.readline().removeprefix(_MARK)
+                yield from (line for line in chain([first], stream) if line.strip())
+
+
+def _parsed(line: bytes) -> dict[str, Any] | str:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            return "line is not UTF-8"
+        return "line is not JSON"
+    return value if isinstance(value, dict) else "line is not a JSON object"

@@ -1,0 +1,99 @@
+"""Types of columns whose files name none (CSV, JSONL).
+
+What belongs here: inferring a column's type from the first rows, and fitting later values to it.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from bedrock_pipeline.records.rejections import Rejection
+from bedrock_pipeline.sources.source import InputError
+
+_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+}
+
+
+_FITTING: dict[pa.DataType, tuple[type, ...]] = {
+    pa.bool_(): (bool,),
+    pa.int64(): (int,),
+    pa.float64(): (int, float),
+}
+
+
+class NotFittingError(ValueError):
+    """A value is not of its column's type."""
+
+
+def infer_schema(
+    columns: Sequence[str], rows: Iterable[Mapping[str, Any]], given: Mapping[str, str]
+) -> pa.Schema:
+    """The narrowest types that hold the first rows; text where they differ.
+
+    Raises:
+        InputError: a type is named that there is not.
+    """
+    if unknown := set(given.values()) - _TYPES.keys():
+        raise InputError(f"Unknown column type {sorted(unknown)[0]!r}.", f"Types are: {', '.join(_TYPES)}.")
+    rows = list(rows)
+    return pa.schema(
+        [
+            (name, _TYPES[given[name]] if name in given else _narrowest(row.get(name) for row in rows))
+            for name in columns
+        ]
+    )
+
+
+def fit(row: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
+    """The row's values in the schema's types; what is no text becomes its JSON in a text column.
+
+    Raises:
+        NotFittingError: names the column, its type and the setting that changes it.
+    """
+    return {field.name: _fitted(row.get(field.name), field) for field in schema}
+
+
+def to_batch(
+    rows: Sequence[tuple[int, Mapping[str, Any]]], schema: pa.Schema
+) -> tuple[pa.RecordBatch, list[int], list[Rejection]]:
+    """Rows with their positions as an Arrow batch, and those that do not fit."""
+    fitted, positions, rejected = [], [], []
+    for position, row in rows:
+        try:
+            fitted.append(fit(row, schema))
+            positions.append(position)
+        except NotFittingError as error:
+            rejected.append(Rejection(position, str(error)))
+    return pa.RecordBatch.from_pylist(fitted, schema), positions, rejected
+
+
+def _narrowest(values: Iterable[Any]) -> pa.DataType:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return pa.bool_()
+    if kinds == {int}:
+        return pa.int64()
+    if kinds and kinds <= {int, float}:
+        return pa.float64()
+    return pa.string()
+
+
+def _fitted(value: Any, field: pa.Field) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if pa.types.is_string(field.type):
+        return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    if type(value) not in _FITTING[field.type]:
+        raise NotFittingError(
+            f"column {field.name!r} is {field.type} in the first rows and {type(value).__name__} here (set column_types)"
+        )
+    if field.type == pa.int64() and not -(2**63) <= value < 2**63:
+        raise NotFittingError(f"column {field.name!r} has an integer beyond 64 bits (set column_types)")
+    return float(value) if field.type == pa.float64() else value

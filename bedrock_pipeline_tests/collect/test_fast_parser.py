@@ -1,0 +1,214 @@
+"""Plain answers, many at a time, give the rows that single lines give, whatever the shapes and the size of blocks."""
+
+import json
+import random
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bedrock_pipeline.collect import line_reader
+from bedrock_pipeline.collect.fast_parser import PlainReader
+from bedrock_pipeline.collect.join import rows
+from bedrock_pipeline.collect.line_reader import buffers_of
+from bedrock_pipeline.collect.tally import ChunkMetadata, Tally
+from bedrock_pipeline.kernel import read as kernel_read
+from bedrock_pipeline.kernel.library import SWITCH
+from bedrock_pipeline.models import Family, family_of
+from bedrock_pipeline.pricing.answer_costs import costs_of
+from bedrock_pipeline.pricing.prices import Price, Rate
+
+MODELS = {
+    "claude": "anthropic.claude-3-haiku-20240307-v1:0",
+    "nova": "amazon.nova-lite-v1:0",
+    "llama": "meta.llama3-8b-instruct-v1:0",
+    "mistral": "mistral.mistral-7b-instruct-v0:2",
+}
+PRICE = Price(
+    batch=(
+        Rate(0, Decimal("0.000000125"), Decimal("0.000000625")),
+        Rate(50, Decimal("0.00000025"), Decimal("0.000001")),
+    ),
+    on_demand=(Rate(0, Decimal("0.00000025"), Decimal("0.00000125")),),
+)
+ugly = st.one_of(
+    st.sampled_from(['"modelOutput":', '\\"', "}null{", "\u2028", "\x00", "", "x" * 300]),
+    st.text(max_size=8),
+)
+odd: st.SearchStrategy[Any] = st.sampled_from([None, 1, 1.0, 1e3, -1, True, "5", [], {}, 2**63])
+counts = st.one_of(st.integers(0, 100), odd)
+texts = st.one_of(ugly, odd)
+
+
+@st.composite
+def outputs(draw: st.DrawFn, name: str) -> Any:
+    """What a model of a family may give, and what it should not."""
+    text, stop, read, written = draw(texts), draw(st.one_of(ugly, odd)), draw(counts), draw(counts)
+    extras: list[dict[str, Any]] = [{}, {"id": "m"}, {"modelOutput": {}}, {"recordId": "r1"}]
+    extra = draw(st.sampled_from(extras))
+    if name == "llama":
+        return {
+            "generation": text,
+            "stop_reason": stop,
+            "prompt_token_count": read,
+            "generation_token_count": written,
+        }
+    if name == "mistral":
+        mores: list[dict[str, Any]] = [{}, {"choices": [{"message": {"content": "c"}}]}]
+        more = draw(st.sampled_from(mores))
+        return {"outputs": [{"text": text, "stop_reason": stop}] * draw(st.integers(0, 2)), **more, **extra}
+    kind = draw(st.sampled_from(["text", "thinking", "tool_use", None]))
+    block = draw(
+        st.sampled_from(
+            [{"type": kind, "text": text}, {"text": text}, {"toolUse": {"name": "t"}, "text": text}, 1, None]
+        )
+    )
+    blocks = [block] * draw(st.integers(0, 2))
+    if name == "nova":
+        usage = {"inputTokens": read, "outputTokens": written}
+        return {"output": {"message": {"content": blocks}}, "stopReason": stop, "usage": usage, **extra}
+    return {
+        "content": blocks,
+        "stop_reason": stop,
+        "usage": {"input_tokens": read, "output_tokens": written},
+        **extra,
+    }
+
+
+@st.composite
+def lines_of(draw: st.DrawFn, name: str) -> bytes:
+    """A line of output, of any shape."""
+    output = draw(st.one_of(outputs(name), outputs(name), odd))
+    body = draw(st.sampled_from([{}, {"modelOutput": {"content": []}}, {"a": '"modelOutput":{'}]))
+    parts = [
+        ("modelInput", body),
+        ("modelOutput", output),
+        ("recordId", draw(st.sampled_from(["r1", "r2", "r3", "no", 7]))),
+    ]
+    if draw(st.booleans()):
+        parts.insert(0, parts.pop())
+    if draw(st.integers(0, 5)) == 0:
+        parts[-1:] = [("error", {"errorCode": 400, "errorMessage": "no"}), parts[-1]]
+        parts = [part for part in parts if part[0] != "modelOutput"]
+    line = (
+        orjson.dumps(dict(parts), option=orjson.OPT_PASSTHROUGH_DATACLASS)
+        if draw(st.booleans())
+        else _ascii(dict(parts))
+    )
+    end = draw(st.sampled_from([b"\n", b"\n", b"\n", b" \n", b"\r\n", b"{}\n", b"null\n", b""]))
+    return line[: draw(st.sampled_from([None, None, None, -1, 20]))] + end
+
+
+def _ascii(value: Any) -> bytes:
+    return json.dumps(value).replace("x" * 300, "\\ud83d").encode()
+
+
+def collected(lines: list[bytes], family: Family, *, careful: bool) -> tuple[list[dict[str, Any]], Tally]:
+    """All rows, and what was counted."""
+    tally = Tally(4)
+    index = pa.table({"record_id": ["r1", "r2", "r3", "missing"], "n": [1, 2, 3, 4]})
+    metadata = ChunkMetadata(family, "m", "d--00000", "arn", 1, ("missing", "no line"), careful, price=PRICE)
+    buffers = buffers_of(lines)
+    found = [row for batch in rows(buffers, index, metadata, tally, None) for row in batch.to_pylist()]
+    for row in found:
+        row.pop("raw_output")
+    return found, tally
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=150)
+@given(data=st.data())
+def test_the_rows_are_those_of_the_careful_way(name: str, data: st.DataObject) -> None:
+    lines = data.draw(st.lists(lines_of(name), max_size=12))
+    family = family_of(MODELS[name])
+    assert family.plain is not None
+    wanted = collected(lines, family, careful=True)
+    assert collected(lines, family, careful=False) == wanted
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line_reader, "BUFFER_BYTES", data.draw(st.integers(1, 2000)))
+        patch.setattr(kernel_read, "MOST_LINES", data.draw(st.integers(1, 5)))
+        assert collected(lines, family, careful=False) == wanted
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SWITCH, "off")
+        assert collected(lines, family, careful=False) == wanted
+
+
+def ordinary(record_id: str, text: str) -> bytes:
+    output = {
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 5, "output_tokens": 1},
+    }
+    return orjson.dumps({"modelInput": {"a": 1}, "modelOutput": output, "recordId": record_id}) + b"\n"
+
+
+@pytest.mark.parametrize("kernel", ["on", "off"])
+def test_what_is_plain_is_read_as_such_and_one_odd_line_costs_no_other(
+    kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, kernel)
+    family = family_of(MODELS["claude"])
+    assert family.plain is not None
+    lines = [ordinary(f"r{number}", f"text {number}") for number in range(100)]
+    lines[37] = lines[37].replace(b'"text 37"', b'"\\ud83d"')
+    lines[70] = b"null\n"
+    lines[71] = lines[71].replace(b"text 71", b"\xff")
+    [(_, found)] = PlainReader(family.plain).read(memoryview(b"".join(lines)))
+    assert found is not None
+    assert found.lines.tolist() == [number for number in range(100) if number not in (37, 70, 71)]
+    assert found.texts[3].as_py() == "text 3"
+
+
+@pytest.mark.parametrize("kernel", ["on", "off"])
+def test_every_declared_path_is_where_the_family_reads(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A family whose plain answers are never read as plain would be slow, and nothing else would tell."""
+    monkeypatch.setenv(SWITCH, kernel)
+    seen = random.Random(1)
+    for name, model in MODELS.items():
+        family = family_of(model)
+        assert family.plain is not None
+        text = f"t{seen.random()}"
+        shapes: dict[str, dict[str, Any]] = {
+            "claude": {"content": [{"type": "text", "text": text}]},
+            "nova": {"output": {"message": {"content": [{"text": text}]}}},
+            "llama": {"generation": text},
+            "mistral": {"outputs": [{"text": text}]},
+        }
+        output = shapes[name]
+        line = orjson.dumps({"modelOutput": output, "recordId": "r"})
+        [(_, found)] = PlainReader(family.plain).read(memoryview(line))
+        assert found is not None
+        assert found.texts.to_pylist() == [family.answer(output).text] == [text]
+
+
+@given(
+    tokens=st.lists(
+        st.tuples(st.none() | st.integers(0, 10**6), st.none() | st.integers(0, 10**5)), max_size=20
+    ),
+    rates=st.lists(
+        st.tuples(st.integers(1, 10**5), st.integers(1, 10**9), st.integers(1, 10**9)), min_size=1, max_size=3
+    ),
+    places=st.integers(6, 16),
+)
+def test_costs_of_many_are_the_costs_of_each(
+    tokens: list[tuple[int | None, int | None]], rates: list[tuple[int, int, int]], places: int
+) -> None:
+    tiers = [
+        Rate(above if number else 0, Decimal(one).scaleb(-places), Decimal(other).scaleb(-places))
+        for number, (above, one, other) in enumerate(sorted(rates))
+    ]
+    price = Price(batch=tuple(tiers), on_demand=tuple(tiers))
+    costs, total = costs_of(
+        price,
+        pa.array([one for one, _ in tokens], pa.int64()),
+        pa.array([one for _, one in tokens], pa.int64()),
+        "batch",
+    )
+    single = [None if one is None or other is None else price.cost(one, other) for one, other in tokens]
+    assert costs.to_pylist() == [None if cost is None else float(cost) for cost in single]
+    known = [cost for cost in single if cost is not None]
+    assert total == (sum(known, Decimal(0)) if len(known) == len(single) else None)

@@ -1,0 +1,185 @@
+"""Output lines joined with the index: in any order, doubled, missing, cut off."""
+
+import random
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedrock_pipeline.collect.join import rows
+from bedrock_pipeline.collect.line_parser import vector_length
+from bedrock_pipeline.collect.line_reader import buffers_of
+from bedrock_pipeline.collect.tally import ChunkMetadata, Tally, manifest_discrepancies
+from bedrock_pipeline.models import family_of
+from bedrock_pipeline.pricing.prices import Price, Rate
+from bedrock_pipeline.records.record_ids import wire_id
+
+CLAUDE = family_of("anthropic.claude-3-haiku-20240307-v1:0")
+TITAN = family_of("amazon.titan-embed-text-v2:0")
+
+
+def metadata(family: Any = CLAUDE) -> ChunkMetadata:
+    return ChunkMetadata(family, "m", "d--00000", "arn", 1, ("missing", "no line"))
+
+
+def answer(record_id: str, text: str = "hi") -> bytes:
+    output = {
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 2, "output_tokens": 1},
+    }
+    return orjson.dumps({"recordId": wire_id(record_id), "modelInput": {}, "modelOutput": output}) + b"\n"
+
+
+def error(record_id: str) -> bytes:
+    return (
+        orjson.dumps({"recordId": wire_id(record_id), "error": {"errorCode": 400, "errorMessage": "no"}})
+        + b"\n"
+    )
+
+
+@given(
+    outcomes=st.lists(
+        st.sampled_from(["answer", "error", "both", "twice", "missing"]), min_size=1, max_size=40
+    ),
+    seed=st.integers(),
+    noise=st.lists(st.sampled_from([b"{\n", answer("nobody"), b"null\n", b'{"recordId": 1}\n']), max_size=5),
+)
+def test_every_record_ends_once_whatever_the_lines(
+    outcomes: list[str], seed: int, noise: list[bytes]
+) -> None:
+    ids = [f"row {number} ü" for number in range(len(outcomes))]
+    lines = list(noise)
+    for record_id, outcome in zip(ids, outcomes, strict=True):
+        lines += [answer(record_id)] * {"answer": 1, "both": 1, "twice": 2}.get(outcome, 0)
+        lines += [error(record_id)] * (outcome in ("error", "both"))
+    random.Random(seed).shuffle(lines)
+    index = pa.table({"record_id": ids, "carried": list(range(len(ids)))})
+    tally = Tally(len(ids))
+    batches = list(rows(buffers_of(lines), index, metadata(), tally, None))
+    found = {row["record_id"]: row for batch in batches for row in batch.to_pylist()}
+    assert sum(batch.num_rows for batch in batches) == len(ids) == len(found)
+    for number, (record_id, outcome) in enumerate(zip(ids, outcomes, strict=True)):
+        row = found[record_id]
+        assert row["carried"] == number
+        wanted = {"error": ("failed", "400"), "missing": ("failed", "missing")}.get(
+            outcome, ("succeeded", None)
+        )
+        assert (row["status"], row["error_code"]) == wanted
+    assert tally.answered + tally.final_errors == tally.records
+    assert tally.missing == outcomes.count("missing")
+    assert tally.doubled == outcomes.count("twice") + outcomes.count("both")
+    assert tally.unknown + tally.malformed == len(noise)
+    assert tally.input_tokens == 2 * tally.answered
+
+
+def test_an_embedding_becomes_a_list_of_fixed_size() -> None:
+    line = orjson.dumps(
+        {"recordId": "a", "modelOutput": {"embedding": [0.5] * 256, "inputTextTokenCount": 3}}
+    )
+    assert vector_length(line, TITAN) == 256
+    batch = pa.Table.from_batches(
+        rows(buffers_of([line]), pa.table({"record_id": ["a", "b"]}), metadata(TITAN), Tally(2), 256)
+    )
+    assert batch.schema.field("embedding").type == pa.list_(pa.float32(), 256)
+    assert batch["embedding"].to_pylist() == [[0.5] * 256, None]
+    assert batch["input_tokens"].to_pylist() == [3, None]
+
+
+PRICE = Price(
+    batch=(Rate(0, Decimal("0.01"), Decimal("0.1")),), on_demand=(Rate(0, Decimal("0.02"), Decimal("0.2")),)
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines", "costs", "sums"),
+    [
+        ({"price": PRICE}, [answer("a"), error("b")], [(0.12, 0.24), (None, None)], ("0.12", "0.24")),
+        (
+            {"price": PRICE, "asked": "on-demand"},
+            [answer("a"), answer("b")],
+            [(0.24, 0.24), (0.24, 0.24)],
+            ("0.48", "0.48"),
+        ),
+        (
+            {"price": PRICE},
+            [answer("a"), answer("a"), error("b")],
+            [(0.12, 0.24), (None, None)],
+            ("0.12", "0.24"),
+        ),
+        ({"price": PRICE}, [error("a"), error("b")], [(None, None), (None, None)], ("0", "0")),
+        ({"price": None}, [answer("a"), error("b")], [(None, None), (None, None)], (None, None)),
+        (
+            {"price": PRICE},
+            [answer("a"), orjson.dumps({"recordId": "b", "modelOutput": {"content": []}})],
+            [(0.12, 0.24), (None, None)],
+            (None, None),
+        ),
+    ],
+    ids=["batch", "on-demand", "doubled", "no answer", "unknown price", "an answer that tells no tokens"],
+)
+def test_each_answer_has_its_cost_and_an_unknown_one_makes_the_sum_unknown(
+    changes: dict[str, Any],
+    lines: list[bytes],
+    costs: list[tuple[float | None, float | None]],
+    sums: tuple[str | None, str | None],
+) -> None:
+    tally = Tally(2)
+    index = pa.table({"record_id": ["a", "b"]})
+    batch = pa.Table.from_batches(rows(buffers_of(lines), index, replace(metadata(), **changes), tally, None))
+    found = {row["record_id"]: row for row in batch.to_pylist()}
+    for record_id, expected in zip(("a", "b"), costs, strict=True):
+        assert (found[record_id]["cost_usd"], found[record_id]["on_demand_cost_usd"]) == expected
+    assert [tally.cost_usd, tally.on_demand_cost_usd] == [one and Decimal(one) for one in sums]
+
+
+def test_an_answer_of_another_shape_is_a_final_error_of_its_own() -> None:
+    line = orjson.dumps({"recordId": "a", "modelOutput": {"unexpected": 1}})
+    batch = pa.Table.from_batches(
+        rows(buffers_of([line]), pa.table({"record_id": ["a"]}), metadata(), Tally(1), None)
+    )
+    assert batch["error_code"].to_pylist() == ["answer-shape"]
+
+
+def test_half_a_surrogate_pair_costs_a_character_and_not_the_answer() -> None:
+    line = answer("a").replace(b'"hi"', b'"cut \\ud83d"')
+    batch = pa.Table.from_batches(
+        rows(buffers_of([line]), pa.table({"record_id": ["a"]}), metadata(), Tally(1), None)
+    )
+    assert batch["output_text"].to_pylist() == ["cut ?"]
+
+
+@pytest.mark.parametrize(
+    ("rest", "code", "message"),
+    [
+        ({"error": "throttled"}, "unknown", "throttled"),
+        ({"error": {"errorCode": "429"}}, "429", ""),
+        ({"error": None}, "unknown", ""),
+        ({"modelOutput": "text"}, "answer-shape", "the answer is no object"),
+        ({"modelOutput": {"content": [1]}}, "answer-shape", "a content block is no object"),
+        ({}, "unknown", ""),
+    ],
+)
+def test_a_line_of_an_odd_shape_is_an_error_of_its_record_alone(
+    rest: dict[str, Any], code: str, message: str
+) -> None:
+    lines = [orjson.dumps({"recordId": "a", **rest}), answer("b")]
+    batch = pa.Table.from_batches(
+        rows(buffers_of(lines), pa.table({"record_id": ["a", "b"]}), metadata(), Tally(2), None)
+    )
+    found = {row["record_id"]: row for row in batch.to_pylist()}
+    assert (found["a"]["error_code"], found["a"]["error_message"]) == (code, message)
+    assert found["b"]["status"] == "succeeded"
+
+
+def test_a_manifest_that_differs_says_where() -> None:
+    tally = Tally(2, answered=1, final_errors=1)
+    assert manifest_discrepancies({"totalRecordCount": 2, "successRecordCount": 1}, tally) == []
+    assert manifest_discrepancies({"successRecordCount": 2}, tally) == [
+        "successRecordCount is 2 in the manifest and 1 in the lines"
+    ]

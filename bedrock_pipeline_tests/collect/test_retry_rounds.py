@@ -1,0 +1,284 @@
+"""What is left unanswered is asked again, and only that; everything ends once."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
+from bedrock_pipeline.collect.start_retry_round import start_retry_round
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.emulator.faults import Fault, Faults, Kind
+from bedrock_pipeline.emulator.models import Models
+from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.pricing.prices import price_of
+from bedrock_pipeline.publish.publish_dataset import NotCompleteError, publish_dataset
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
+from bedrock_pipeline_tests.journey.driven import (
+    CLAUDE,
+    asked,
+    chunks,
+    finish,
+    pipeline,
+    retryable,
+    table,
+)
+
+RECORDS = 8_000
+#: 1 % of them.
+REFUSED = [f"r{n}" for n in range(7, RECORDS, 100)]
+
+
+@pytest.fixture
+def control(stack_endpoints: Endpoints) -> Iterator[Control]:
+    """The emulator of this process's tests; its faults end with the test."""
+    control = Control(stack_endpoints.bedrock_endpoint_url)
+    yield control
+    control.clear_faults()
+
+
+def texts(count: int) -> list[str]:
+    return [f"Tell about number {n} {'and more ' * (n % 7)}" for n in range(count)]
+
+
+def emulated_tokens(body: Any) -> tuple[int, int]:
+    reply = Models().answer(CLAUDE, body)
+    return reply.input_tokens, reply.output_tokens
+
+
+def test_eight_thousand_records_through_everything_that_goes_wrong(
+    deployment: Deployment, control: Control, tmp_path: Path
+) -> None:
+    control.add_fault("record_error", record_ids=REFUSED, error_code=400, message="Malformed input request")
+    control.add_fault("record_error", rate=0.03, error_code=429, message="Too many requests")
+    control.add_fault("line_missing", rate=0.01)
+    control.add_fault("line_doubled", rate=0.01)
+    control.add_fault("job_ends", status="Expired", at=0.5, times=1)
+    control.add_fault("job_ends", status="PartiallyCompleted", at=0.5, times=1)
+    one = pipeline(tmp_path, texts(RECORDS))
+    rows = finish(deployment, one)
+
+    assert Counter(row["record_id"] for row in rows) == Counter(f"r{n}" for n in range(RECORDS))
+    assert all(row["record_id"] == f"r{row['n']}" for row in rows)
+    first = chunks(deployment, 1)
+    assert Counter(chunk.status for chunk in first) == {
+        "completed": 6,
+        "expired": 1,
+        "partially-completed": 1,
+    }
+    failed = [row for row in rows if row["status"] == "failed"]
+    assert all((row["error_code"], row["attempt"]) == ("400", 1) or row["attempt"] == 3 for row in failed)
+    assert {row["record_id"] for row in failed if row["error_code"] == "400"} <= set(REFUSED)
+    assert 50 <= len(failed) <= 90, "those of the expired job were asked again, and answered"
+    _each_round_holds_what_was_left(deployment, len(first))
+    _tokens_and_cost_are_the_emulators(deployment, rows)
+    progress = deployment.ledger.datasets.progress("p", "d")
+    assert (progress.records, progress.answered, progress.final_errors, progress.retryable) == (
+        RECORDS,
+        RECORDS - len(failed),
+        len(failed),
+        0,
+    )
+    assert all(deployment.ledger.chunks.is_final(chunk.chunk_id) for chunk in first)
+
+
+def _each_round_holds_what_was_left(deployment: Deployment, first: int) -> None:
+    original = {
+        id_: body for chunk in chunks(deployment, 1) for id_, body in asked(deployment, chunk).items()
+    }
+    assert len(original) == RECORDS
+    for number in range(1, 4):
+        left = {id_ for chunk in chunks(deployment, number) for id_ in retryable(deployment, chunk)}
+        sent = [pair for chunk in chunks(deployment, number + 1) for pair in asked(deployment, chunk).items()]
+        assert Counter(id_ for id_, _ in sent) == Counter(left)
+        assert all(original[id_] == body for id_, body in sent)
+        assert bool(left) == (number < 3), "the third round is the last"
+    assert chunks(deployment, 2)[0].chunk_key == "d--r2-00000"
+    assert first == 8
+
+
+def _tokens_and_cost_are_the_emulators(deployment: Deployment, rows: list[dict[str, Any]]) -> None:
+    bodies = {id_: body for chunk in chunks(deployment, 1) for id_, body in asked(deployment, chunk).items()}
+    succeeded = [row for row in rows if row["status"] == "succeeded"]
+    price = price_of(CLAUDE, datetime.now(UTC))
+    assert price is not None
+    cost = 0.0
+    for row in succeeded:
+        counted = emulated_tokens(bodies[row["record_id"]])
+        assert (row["input_tokens"], row["output_tokens"]) == counted
+        cost += float(price.cost(*counted, "batch" if row["job_arn"] else "on-demand"))
+    assert sum(row["cost_usd"] for row in succeeded) == pytest.approx(cost) != 0
+    for chunk in chunks(deployment):
+        if chunk.status == "completed" and chunk.job_arn:
+            dropped = _answers_without_a_line(deployment, chunk, rows)
+            told = manifest(deployment, chunk)
+            for name, number in (("inputTokenCount", 0), ("outputTokenCount", 1)):
+                column = ("input_tokens", "output_tokens")[number]
+                paid = sum(row[column] for row in succeeded if row["job_arn"] == chunk.job_arn)
+                paid += sum(emulated_tokens(bodies[id_])[number] for id_ in dropped)
+                assert told[name] == paid
+    progress = deployment.ledger.datasets.progress("p", "d")
+    assert progress.input_tokens == sum(row["input_tokens"] for row in succeeded)
+    assert progress.output_tokens == sum(row["output_tokens"] for row in succeeded)
+    price = price_of(CLAUDE, datetime(2026, 11, 24, tzinfo=UTC))
+    assert price is not None
+    tokens = [(row["input_tokens"], row["output_tokens"], row["job_arn"]) for row in succeeded]
+    assert progress.cost_usd == sum(
+        price.cost(read, written, "batch" if job else "on-demand") for read, written, job in tokens
+    )
+    assert progress.on_demand_cost_usd == sum(
+        price.cost(read, written, "on-demand") for read, written, _ in tokens
+    )
+    assert sum(row["cost_usd"] for row in succeeded) == pytest.approx(float(progress.cost_usd))
+
+
+def _answers_without_a_line(deployment: Deployment, chunk: ChunkRow, rows: list[dict[str, Any]]) -> list[str]:
+    """Records that the emulator answered, and counted, and whose line it dropped."""
+    missing = {id_ for id_, why in retryable(deployment, chunk).items() if why == "missing"}
+    missing |= {
+        row["record_id"]
+        for row in rows
+        if (row["error_code"], row["chunk_key"]) == ("missing", chunk.chunk_key)
+    }
+    faults = Faults()
+    faults.add(Fault(Kind.RECORD_ERROR, record_ids=REFUSED))
+    faults.add(Fault(Kind.RECORD_ERROR, rate=0.03))
+    failing = faults.of_job(chunk.request["jobName"])
+    index = table(deployment, chunk.index_uri).to_pylist()
+    return [
+        row["record_id"]
+        for row in index
+        if row["record_id"] in missing
+        and not failing.of_record(Kind.RECORD_ERROR, row.get("wire_id", row["record_id"]))
+    ]
+
+
+def manifest(deployment: Deployment, chunk: ChunkRow) -> dict[str, int]:
+    base = chunk.request["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"]
+    found: dict[str, int] = json.loads(
+        deployment.objects.get(f"{base}{str(chunk.job_arn).rpartition('/')[2]}/manifest.json.out")
+    )
+    return found
+
+
+def test_two_processes_roll_over_at_once_and_a_third_finds_nothing(
+    deployment: Deployment, control: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control.add_fault("record_error", record_ids=[f"r{n}" for n in range(0, 300, 2)], error_code=503)
+    one = pipeline(tmp_path, texts(300), limits={"min_records": 100, "max_records": 199})
+    _collected(deployment, one)
+    enter, entered = deployment.ledger.retry_rounds.enter, []
+
+    def another_first(*positional: Any, **named: Any) -> bool:
+        """The other process has packed the same, and is quicker."""
+        monkeypatch.setattr(deployment.ledger.retry_rounds, "enter", enter)
+        entered.append(start_retry_round(deployment, one, "d"))
+        return enter(*positional, **named)
+
+    monkeypatch.setattr(deployment.ledger.retry_rounds, "enter", another_first)
+    slower = start_retry_round(deployment, one, "d")
+    assert (len(slower.chunks), len(entered[0].chunks)) == (0, 1)
+    assert start_retry_round(deployment, one, "d").records == 0
+    [second] = chunks(deployment, 2)
+    assert second.records == 150
+    assert table(deployment, second.index_uri)["origin"].unique().to_pylist() == [
+        str(chunk.chunk_id) for chunk in chunks(deployment, 1)
+    ]
+    assert not deployment.ledger.chunks.is_final(chunks(deployment, 1)[0].chunk_id)
+
+
+def _collected(deployment: Deployment, one: Any) -> None:
+    """Round 1, up to its results."""
+    take_snapshot(deployment, one, "d")
+    for chunk in pack_dataset(deployment, one, "d").chunks:
+        assert isinstance(submit_chunk(deployment, "p", chunk.chunk_key), Submitted)
+    while poll_jobs(deployment, ["p"]).in_flight:
+        pass
+    for row in chunks(deployment, 1):
+        collect_chunk(deployment, one, row.chunk_key)
+
+
+def test_a_chunk_whose_leftovers_roll_over_is_no_problem_and_is_not_published(
+    deployment: Deployment, control: Control, tmp_path: Path
+) -> None:
+    control.add_fault("record_error", record_ids=["r1", "r2"], error_code=429)
+    one = pipeline(tmp_path, texts(120))
+    _collected(deployment, one)
+    [chunk] = chunks(deployment)
+    report = collect_chunk(deployment, one, chunk.chunk_key)
+    assert (report.answered, report.final_errors, report.retryable) == (118, 0, 2)
+    assert retryable(deployment, chunk) == {"r1": "429", "r2": "429"}
+    assert deployment.ledger.publications.due(["p"], 1) == []
+    with pytest.raises(NotCompleteError, match="2 records of dataset 'd' wait for the next attempt"):
+        publish_dataset(deployment, one, "d")
+
+
+@pytest.mark.parametrize(("rounds", "codes"), [(1, {"503": 2}), (2, {"503": 2})])
+def test_in_the_last_round_what_is_left_has_a_final_error(
+    deployment: Deployment, control: Control, tmp_path: Path, rounds: int, codes: dict[str, int]
+) -> None:
+    control.add_fault("record_error", record_ids=["r1", "r2"], error_code=503)
+    control.add_fault("error", operation="InvokeModel", error="InternalServerException")
+    one = pipeline(tmp_path, texts(120), max_record_attempts=rounds)
+    rows = finish(deployment, one)
+    failed = [row for row in rows if row["status"] == "failed"]
+    assert {row["record_id"] for row in failed} == {"r1", "r2"}
+    assert {row["attempt"] for row in failed} == {rounds}
+    assert Counter(row["error_code"] for row in failed) == (codes if rounds == 1 else {"500": 2})
+
+
+@pytest.mark.parametrize(
+    ("message", "again"),
+    [("Internal server error. Please try again.", True), ("Access denied to s3://b/k. Try again.", False)],
+)
+def test_a_failed_job_is_asked_again_only_where_that_may_help(
+    deployment: Deployment, control: Control, tmp_path: Path, message: str, again: bool
+) -> None:
+    control.add_fault("job_ends", status="Failed", message=message, at=0.5, times=1)
+    one = pipeline(tmp_path, texts(240))
+    if again:
+        assert {row["status"] for row in finish(deployment, one)} == {"succeeded"}
+        assert len(chunks(deployment, 2)) == 1
+        return
+    with pytest.raises(JobProblemError, match=r"Access denied to .* Records: r\d+, r\d+, r\d+, r\d+, r\d+\."):
+        _collected(deployment, one)
+    rows = finish(deployment, one)
+    assert Counter(row["error_code"] for row in rows) == {"job-failed": 120, None: 120}
+    assert chunks(deployment, 2) == []
+
+
+def test_a_job_that_somebody_stopped_waits_for_a_person(
+    deployment: Deployment, control: Control, tmp_path: Path
+) -> None:
+    control.add_fault("job_ends", status="Stopped", message="by somebody", at=0.5, times=1)
+    one = pipeline(tmp_path, texts(240))
+    with pytest.raises(JobProblemError, match=r"stopped by somebody\. 120 records wait"):
+        _collected(deployment, one)
+    assert deployment.ledger.retry_rounds.due(["p"], 1) == []
+    shown = json.loads(CliRunner().invoke(cli, ["status", "p", "d", "--json"]).stdout)
+    assert "retry p d" in shown[0]["why"]
+    told = CliRunner().invoke(cli, ["retry", "p", "d"])
+    assert "120 retryable will be asked again" in told.stdout
+    assert {row["status"] for row in finish(deployment, one)} == {"succeeded"}
+
+
+def test_leftovers_of_a_cancelled_dataset_end_as_cancelled(
+    deployment: Deployment, control: Control, tmp_path: Path
+) -> None:
+    control.add_fault("record_error", record_ids=["r1", "r2"], error_code=429)
+    one = pipeline(tmp_path, texts(120))
+    _collected(deployment, one)
+    deployment.ledger.interventions.cancel("p", "d")
+    rows = finish(deployment, one)
+    assert Counter(row["error_code"] for row in rows) == {None: 118, "cancelled": 2}

@@ -1,0 +1,254 @@
+"""Structured answers: which schema can be asked for, which column a property becomes, what is an invalid answer."""
+
+import json
+from typing import Any
+
+import jsonschema
+import orjson
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, field_validator
+
+from bedrock_pipeline.collect.join import rows
+from bedrock_pipeline.collect.line_reader import buffers_of
+from bedrock_pipeline.collect.tally import ChunkMetadata, Tally, manifest_discrepancies
+from bedrock_pipeline.emulator.models.structured import refusal, value_for
+from bedrock_pipeline.models import ModelResponse, family_of
+from bedrock_pipeline.models.answer_columns import AnswerColumns
+from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema, AnswerSchemaError, bound
+from bedrock_pipeline.pipeline import DatasetRequestError, Pipeline
+
+CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
+
+
+def schema(*required: str, **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+def columns(given: Any, *taken: str) -> AnswerColumns:
+    return AnswerColumns(AnswerSchema(given), taken)
+
+
+def used(value: Any) -> ModelResponse:
+    return ModelResponse("", stop_reason="tool_use", tool_use=({"name": "answer", "input": value},))
+
+
+@pytest.mark.parametrize(
+    ("one", "arrow", "value", "cell"),
+    [
+        ({"type": "string"}, pa.string(), "a", "a"),
+        ({"type": "string"}, pa.string(), None, None),
+        ({"enum": ["a", "b"]}, pa.string(), "b", "b"),
+        ({"const": 3}, pa.int64(), 3, 3),
+        ({"type": "integer"}, pa.int64(), 5.0, 5),
+        ({"type": ["integer", "null"]}, pa.int64(), None, None),
+        ({"anyOf": [{"type": "number"}, {"type": "null"}]}, pa.float64(), 2, 2.0),
+        ({"anyOf": [{"type": "integer"}, {"type": "number"}]}, pa.float64(), 2, 2.0),
+        ({"type": "boolean"}, pa.bool_(), True, True),
+        ({"type": "array", "items": {"type": "integer"}}, pa.list_(pa.int64()), [1, 2], [1, 2]),
+        (
+            {"type": "array", "items": {"type": ["string", "null"]}},
+            pa.list_(pa.string()),
+            ["a", None],
+            ["a", None],
+        ),
+        ({"type": "array"}, pa.string(), [1, "a"], '[1,"a"]'),
+        ({"type": "array", "items": {"type": "array"}}, pa.string(), [[1]], "[[1]]"),
+        (
+            {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
+            pa.string(),
+            [[1]],
+            "[[1]]",
+        ),
+        ({"type": "object"}, pa.string(), {"b": 1}, '{"b":1}'),
+        ({"type": ["string", "integer"]}, pa.string(), 1, "1"),
+        ({"enum": ["a", 1]}, pa.string(), "a", '"a"'),
+        (True, pa.string(), "a", '"a"'),
+        ({}, pa.string(), {"b": [1]}, '{"b":[1]}'),
+    ],
+    ids=str,
+)
+def test_a_property_becomes_a_column(one: Any, arrow: pa.DataType, value: Any, cell: Any) -> None:
+    made = columns(schema(field=one))
+    assert made.fields == (pa.field("field", arrow),)
+    answer = used({} if value is None else {"field": value})
+    assert made.values(answer) == (cell,)
+    assert pa.array([cell], arrow).to_pylist() == [cell]
+
+
+class Inner(BaseModel):
+    word: str
+
+
+class Outer(BaseModel):
+    title: str
+    inner: Inner
+    again: list[Inner] = []
+    even: int = 2
+
+    @field_validator("even")
+    @classmethod
+    def _is_even(cls, value: int) -> int:
+        if value % 2:
+            raise ValueError(f"odd: {value}")
+        return value
+
+
+def test_a_pydantic_model_is_asked_for_without_references_and_validates_itself() -> None:
+    asked = AnswerSchema(Outer)
+    assert asked.schema["properties"]["inner"]["properties"] == {"word": {"type": "string"}}
+    assert "$" not in json.dumps(asked.schema)
+    assert list(asked.schema["properties"]) == ["title", "inner", "again", "even"], "a property named title"
+    fields = asked.read(used({"title": "t", "inner": {"word": "w"}}))
+    assert fields == {"title": "t", "inner": {"word": "w"}, "again": [], "even": 2}
+    with pytest.raises(AnswerInvalidError, match=r"Outer does not take the answer: value_error") as error:
+        asked.read(used({"title": "t", "inner": {"word": "w"}, "even": 31}))
+    assert "31" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (used({"n": "secret"}), "breaks the schema at properties/n/type"),
+        (used({}), "breaks the schema at required"),
+        (used("secret"), "breaks the schema at type"),
+        (used({"n": 2**63}), "n is an integer beyond 64 bits"),
+        (ModelResponse("secret"), "is not JSON"),
+        (ModelResponse(None), "is not JSON"),
+        (ModelResponse('{"n": 1', stop_reason="max_tokens"), r"is not JSON \(stop reason: max_tokens\)"),
+        (ModelResponse('{"n": "secret"}'), "breaks the schema"),
+    ],
+)
+def test_an_answer_that_does_not_fit_says_which_rule_and_not_what_was_said(
+    answer: ModelResponse, said: str
+) -> None:
+    with pytest.raises(AnswerInvalidError, match=said) as error:
+        columns(schema("n", n={"type": "integer"})).values(answer)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"type": "array"}, "not of an object with properties"),
+        ({"type": "object"}, "not of an object with properties"),
+        ({"type": "objekt", "properties": {"a": {}}}, "is not a JSON schema"),
+        (schema(a={"$ref": "#/$defs/b"}), "refers to '#/\\$defs/b', which is not in it"),
+        (schema(a={"$ref": "https://a.b/c"}), "which is not in it"),
+        ({**schema(a={"$ref": "#/$defs/b"}), "$defs": {"b": schema(c={"$ref": "#/$defs/b"})}}, "itself"),
+    ],
+)
+def test_a_schema_that_cannot_be_asked_for_is_refused_where_it_is_written(given: Any, said: str) -> None:
+    with pytest.raises(AnswerSchemaError, match=said):
+        AnswerSchema(given)
+
+
+def test_a_property_of_a_taken_name_is_prefixed() -> None:
+    given = schema(status={"type": "string"}, n={"type": "integer"})
+    assert [field.name for field in columns(given, "status", "x").fields] == ["answer_status", "n"]
+    with pytest.raises(AnswerSchemaError, match="'answer_status' would be there twice"):
+        columns(schema(status={}, answer_status={}), "status")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"model_id": "meta.llama3-1-70b-instruct-v1:0"},
+            "llama have no place for a structured answer by tool",
+        ),
+        ({"model_id": "amazon.nova-lite-v1:0", "answer_by": "schema"}, "structured answer by schema"),
+        ({"model_id": "amazon.titan-embed-text-v2:0"}, "cannot be read"),
+        ({"model_id": "nobody.knows"}, "cannot be read"),
+        ({"answer_schema": {"type": "string"}}, "not of an object"),
+        ({"answer_schema": schema(a={}, answer_status={}, status={})}, "twice"),
+        ({"prompt": None, "model_input": "body", "images": ["a"]}, "images go with a prompt"),
+        ({"model_id": "amazon.titan-embed-text-v2:0", "answer_schema": None, "system": "a"}, "system prompt"),
+        ({"family": "gpt"}, "no model family 'gpt'"),
+    ],
+)
+def test_a_pipeline_that_its_model_does_not_take_is_refused_where_it_is_written(
+    changes: dict[str, Any], said: str
+) -> None:
+    given = {"name": "p", "model_id": CLAUDE, "prompt": "{{ a }}", "answer_schema": schema(a={})}
+    Pipeline.model_validate(given)
+    with pytest.raises(ValueError, match=said):
+        Pipeline.model_validate({**given, **changes})
+
+
+def test_a_dataset_that_sets_what_its_model_does_not_take_is_told_without_its_prompt() -> None:
+    one = Pipeline.model_validate(
+        {"name": "p", "model_id": CLAUDE, "prompt": "secret", "answer_schema": schema(a={})}
+    )
+    with pytest.raises(DatasetRequestError, match=r"pipeline 'p'.*llama have no place for") as error:
+        one.for_dataset({"model_id": "meta.llama3-1-70b-instruct-v1:0"})
+    assert "secret" not in str(error.value)
+    with pytest.raises(DatasetRequestError, match=r"cannot set name.*It can set answer_by"):
+        one.for_dataset({"name": "q"})
+
+
+def test_invalid_answers_are_counted_with_their_tokens_and_a_valid_one_beats_them() -> None:
+    def line(record_id: str, value: Any) -> bytes:
+        content = [{"type": "tool_use", "id": "x", "name": "answer", "input": value}]
+        output = {"content": content, "usage": {"input_tokens": 10, "output_tokens": 3}}
+        return orjson.dumps({"recordId": record_id, "modelOutput": output})
+
+    made = columns(schema("n", n={"type": "integer"}))
+    metadata = ChunkMetadata(family_of(CLAUDE), "m", "k", "arn", 1, ("missing", ""), columns=made)
+    tally = Tally(3)
+    lines = [line("a", {"n": 1}), line("b", {}), line("c", {}), line("c", {"n": 2})]
+    batch = pa.Table.from_batches(
+        rows(buffers_of(lines), pa.table({"record_id": ["a", "b", "c"]}), metadata, tally, None)
+    )
+    found = {row["record_id"]: row for row in batch.to_pylist()}
+    assert {key: (row["n"], row["error_code"], row["input_tokens"]) for key, row in found.items()} == {
+        "a": (1, None, 10),
+        "b": (None, "answer-invalid", 10),
+        "c": (2, None, 10),
+    }
+    assert (tally.answered, tally.final_errors, tally.unusable) == (2, 1, 1)
+    assert manifest_discrepancies({"successRecordCount": 3}, tally) == []
+
+
+_SCALARS = st.sampled_from(
+    [
+        {"type": "string"},
+        {"type": "string", "minLength": 30, "maxLength": 40},
+        {"type": "integer", "minimum": 3, "exclusiveMaximum": 5},
+        {"type": "integer", "multipleOf": 7, "maximum": -10},
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        {"type": "boolean"},
+        {"type": "string", "format": "date"},
+        {"enum": ["x", "y"]},
+        {"const": True},
+        {"type": ["string", "null"]},
+    ]
+)
+_SCHEMAS = st.recursive(
+    _SCALARS,
+    lambda inner: (
+        inner.map(lambda one: {"type": "array", "items": one, "minItems": 2, "maxItems": 3})
+        | st.lists(inner, min_size=1, max_size=2).map(lambda some: {"anyOf": some})
+        | st.dictionaries(st.sampled_from("abc"), inner, min_size=1).map(
+            lambda some: schema(*list(some)[:1], **some)
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200)
+@given(properties=st.dictionaries(st.sampled_from("pqrs"), _SCHEMAS, min_size=1), asked=st.text(max_size=20))
+def test_what_the_emulator_answers_keeps_any_schema_and_fits_its_columns(
+    properties: dict[str, Any], asked: str
+) -> None:
+    given = schema(*list(properties)[:2], **properties)
+    value = value_for(given, asked)
+    jsonschema.validate(value, given)
+    assert refusal(bound(given)) is None, "structured output takes what is asked of it"
+    assert value == value_for(given, asked)
+    made = columns(given)
+    for cell, field in zip(made.values(used(orjson.loads(orjson.dumps(value)))), made.fields, strict=True):
+        pa.array([cell], field.type)

@@ -1,0 +1,190 @@
+"""Snapshots: ids, duplicates, rejections, the content hash; the same whatever the blocks."""
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bedrock_pipeline.models import family_of
+from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
+from bedrock_pipeline.prepare.snapshot import writer
+from bedrock_pipeline.prepare.snapshot.writer import (
+    ColumnError,
+    EmptyDatasetError,
+    SnapshotPlan,
+    write_snapshot,
+)
+from bedrock_pipeline.sources import ArrowSource
+
+CLAUDE = family_of("anthropic.claude-3-haiku-20240307-v1:0")
+
+
+def plan(
+    record_id: str | None = "id",
+    carry: Sequence[str] = (),
+    prompt: str = "{{ text }}",
+    *,
+    ask_identical_once: bool = False,
+) -> SnapshotPlan:
+    template = RequestTemplate(CLAUDE, prompt=prompt, model_input=None)
+    return SnapshotPlan(template, record_id, tuple(carry), ask_identical_once)
+
+
+def source(table: pa.Table, block: int = 3) -> ArrowSource:
+    return ArrowSource(table.schema, lambda: iter(table.to_batches(max_chunksize=block)))
+
+
+def taken(
+    table: pa.Table, one: SnapshotPlan, block: int = 3
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str, int]:
+    """Rows, rejected rows, content hash and number of parts."""
+    with tempfile.TemporaryDirectory() as folder:
+        snapshot = write_snapshot(source(table, block), one, Path(folder))
+        rows = [row for part in snapshot.parts for row in pq.read_table(part).to_pylist()]
+        rejected = pq.read_table(snapshot.rejected).to_pylist()
+        assert snapshot.records == len(rows)
+        assert sum(snapshot.rejections.values()) == len(rejected)
+        return rows, rejected, snapshot.content_hash, len(snapshot.parts)
+
+
+@settings(max_examples=30)
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from(["a", "b", "", None, "日本", "x" * 257]), st.none() | st.text(max_size=5)),
+        min_size=1,
+        max_size=20,
+    ),
+    block=st.integers(1, 7),
+)
+def test_every_row_is_a_record_or_rejected_whatever_the_blocks(
+    rows: list[tuple[str | None, str | None]], block: int
+) -> None:
+    table = pa.table({"id": pa.array([one for one, _ in rows], pa.string()), "text": [t for _, t in rows]})
+    table = table.set_column(1, "text", table["text"].cast(pa.string()))
+    try:
+        kept, rejected, content_hash, _ = taken(table, plan(), block)
+    except EmptyDatasetError:
+        assert all(one in ("", None) or len(one) > 256 or text is None for one, text in rows)
+        return
+    assert len(kept) + len(rejected) == len(rows)
+    assert len({row["record_id"] for row in kept}) == len(kept)
+    first = {one: text for one, text in reversed(rows) if text is not None}
+    assert all(first[row["record_id"]] == row["text"] for row in kept)
+    assert taken(table, plan(), 20)[2] == content_hash
+
+
+@settings(max_examples=30)
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "y", "z", ""])), min_size=1, max_size=20
+    ),
+    block=st.integers(1, 7),
+    derived=st.booleans(),
+)
+def test_who_asks_the_same_as_an_earlier_row_follows_it_whatever_the_blocks(
+    rows: list[tuple[str, str]], block: int, derived: bool
+) -> None:
+    columns = {"id": [one for one, _ in rows], "text": [text for _, text in rows], "n": range(len(rows))}
+    one = plan(None if derived else "id", carry=["n"], ask_identical_once=True)
+    with tempfile.TemporaryDirectory() as folder:
+        snapshot = write_snapshot(source(pa.table(columns), block), one, Path(folder))
+        asked = [row for part in snapshot.parts for row in pq.read_table(part).to_pylist()]
+        published = [row for part in snapshot.duplicate_parts for row in pq.read_table(part).to_pylist()]
+    kept = dict(enumerate(rows)) if derived else {n: rows[n] for n in sorted(_first_of_each_id(rows))}
+    canonical = {text: n for n, (_, text) in reversed(kept.items())}
+    assert [row["n"] for row in asked] == sorted(canonical.values())
+    assert sorted(row["n"] for row in published) == sorted(set(kept) - set(canonical.values()))
+    ids = {row["n"]: row["record_id"] for row in asked}
+    assert all(row["canonical_id"] == ids[canonical[rows[row["n"]][1]]] for row in published)
+    assert (snapshot.records, snapshot.duplicates) == (len(kept), len(published))
+
+
+def _first_of_each_id(rows: list[tuple[str, str]]) -> set[int]:
+    return {[id_ for id_, _ in rows].index(one) for one, _ in rows}
+
+
+def test_derived_ids_lose_no_row_and_stay_the_same() -> None:
+    table = pa.table({"text": ["a", "b", "a", "a"], "n": [1, 2, 1, 1]})
+    rows, rejected, *_ = taken(table, plan(record_id=None, carry=["n"]))
+    ids = [row["record_id"] for row in rows]
+    assert len(set(ids)) == 4
+    assert ids[2:] == [f"{ids[0]}-2", f"{ids[0]}-3"]
+    assert not rejected
+    assert taken(table, plan(record_id=None, carry=["n"]), 1)[0] == rows
+
+
+def test_duplicates_over_parts_are_found_and_the_first_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "PART_ROWS", 10)
+    table = pa.table({"id": [n % 30 for n in range(60)], "text": [f"t{n}" for n in range(60)]})
+    rows, rejected, _, parts = taken(table, plan(), 5)
+    assert parts == 3
+    assert [row["text"] for row in rows] == [f"t{n}" for n in range(30)]
+    assert [(row["position"], row["record_id"]) for row in rejected] == [
+        (n, str(n - 30)) for n in range(30, 60)
+    ]
+
+
+def test_large_rows_make_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "PART_BYTES", 5000)
+    table = pa.table({"id": range(20), "text": ["x" * 1000] * 20})
+    assert taken(table, plan(), 1)[3] == 4
+
+
+def test_the_hash_is_over_content_in_its_order() -> None:
+    table = pa.table({"id": [1, 2], "text": ["a", "b"]})
+    same = pa.table({"unused": [0, 0], "text": ["a", "b"], "id": [1, 2]})
+    other = pa.table({"id": [1, 2], "text": ["a", "c"]})
+    assert taken(table, plan())[2] == taken(same, plan())[2] != taken(other, plan())[2]
+
+
+def test_a_binary_column_cannot_be_asked() -> None:
+    with pytest.raises(EmptyDatasetError, match="column 'text' is binary"):
+        taken(pa.table({"id": [1], "text": [b"x"]}), plan())
+
+
+def test_text_that_is_not_utf8_costs_its_row_alone() -> None:
+    texts = pa.array([b"a", b"\xff", b"c"], pa.binary()).view(pa.string())
+    rows, rejected, *_ = taken(pa.table({"id": [1, 2, 3], "text": texts}), plan())
+    assert [row["record_id"] for row in rows] == ["1", "3"]
+    assert [(row["position"], row["reason"]) for row in rejected] == [(1, "row is not UTF-8")]
+
+
+def test_derived_ids_tell_types_and_nulls_apart_and_do_not_change_from_version_to_version() -> None:
+    table = pa.table({"text": ["a", "a", "b"], "n": [1, None, 1], "f": [0.5, 0.5, 0.5]})
+    rows, *_ = taken(table, plan(record_id=None, carry=["n", "f"]))
+    contents = [{"f": "0.5", "n": n, "text": text} for n, text in (("1", "a"), (None, "a"), ("1", "b"))]
+    assert [row["record_id"] for row in rows] == [
+        hashlib.blake2b(orjson.dumps(content), digest_size=16).hexdigest() for content in contents
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        (plan(prompt="{{ nope }}"), r"no column 'nope'.*columns are: id, text, status, __position"),
+        (plan(record_id="nope"), "no column 'nope'"),
+        (plan(carry=["status"]), "'status' cannot be carried along"),
+        (plan(record_id="status", carry=["status"]), "'status' cannot be carried along"),
+        (plan(carry=["text", "text"]), "'text' is to be carried along twice"),
+        (plan(carry=["__position"]), "cannot be named '__position'"),
+        (plan(record_id=None, prompt="Say hello."), "every record would be the same"),
+    ],
+)
+def test_columns_that_are_missing_or_taken_are_named(one: SnapshotPlan, said: str) -> None:
+    table = pa.table({"id": [1], "text": ["a"], "status": ["b"], "__position": [0]})
+    with pytest.raises(ColumnError, match=said):
+        taken(table, one)
+
+
+def test_nothing_at_all_is_a_clear_error() -> None:
+    empty = pa.schema([("id", pa.string()), ("text", pa.string())]).empty_table()
+    with pytest.raises(EmptyDatasetError, match="holds no record"):
+        taken(empty, plan())

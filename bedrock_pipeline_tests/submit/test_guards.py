@@ -1,0 +1,209 @@
+"""Each safeguard of a submission by itself: what it prevents, seen at the service. `faults/mutants.py` takes them out."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bedrock_pipeline.aws.clients import creating_client
+from bedrock_pipeline.aws.errors import LeaseOverError
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.ledger import Ledger
+from bedrock_pipeline.ledger.submissions import Intent
+from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.submit.submit_chunk import (
+    Clocks,
+    NeedsResolutionError,
+    Requeued,
+    SubmissionRejectedError,
+    Submitted,
+    submit_chunk,
+)
+
+
+@pytest.fixture
+def intent(deployment: Deployment, work: Path) -> Intent:
+    """A chunk of which this process has taken the slot."""
+    return _intend(deployment, _packed(deployment, work))
+
+
+@pytest.fixture
+def faults(stack_endpoints: Endpoints) -> Iterator[Control]:
+    """The shared emulator, whose faults are taken away afterwards."""
+    control = Control(stack_endpoints.bedrock_endpoint_url)
+    yield control
+    control.clear_faults()
+
+
+def _packed(deployment: Deployment, work: Path) -> str:
+    path = work / "rows.csv"
+    path.write_text("id,text\n" + "".join(f"r{n},t{n}\n" for n in range(100)))
+    one = Pipeline.model_validate(
+        {
+            "name": "p",
+            "model_id": "anthropic.claude-3-haiku-20240307-v1:0",
+            "source": str(path),
+            "record_id": "id",
+            "prompt": "{{ text }}",
+            "limits": Limits(min_records=100, max_records=200),
+        }
+    )
+    take_snapshot(deployment, one, "d")
+    return pack_dataset(deployment, one, "d").chunks[0].chunk_key
+
+
+def _intend(deployment: Deployment, chunk_key: str) -> Intent:
+    chunk = deployment.ledger.chunks.by_key("p", chunk_key)
+    taken = deployment.ledger.submissions.intend(
+        chunk.chunk_id, uuid4(), request=chunk.request, lease=timedelta(seconds=60)
+    )
+    assert isinstance(taken, Intent)
+    return taken
+
+
+def _jobs_named(deployment: Deployment, name: str) -> int:
+    return len(deployment.jobs.find(name).jobs)
+
+
+def test_nothing_is_sent_when_the_lease_is_over(deployment: Deployment, intent: Intent) -> None:
+    with suppress(LeaseOverError):
+        deployment.jobs.create(intent.request, intent.token, deadline=time.monotonic() - 1)
+    assert _jobs_named(deployment, intent.request["jobName"]) == 0
+
+
+def test_a_job_of_this_name_that_the_ledger_forgot_is_not_bought_again(
+    deployment: Deployment, work: Path
+) -> None:
+    chunk_key = _packed(deployment, work)
+    request = deployment.ledger.chunks.by_key("p", chunk_key).request
+    deployment.jobs.create(request, "a-token-that-the-ledger-never-knew", deadline=time.monotonic() + 60)
+    with suppress(NeedsResolutionError):
+        submit_chunk(deployment, "p", chunk_key)
+    assert _jobs_named(deployment, request["jobName"]) == 1
+    assert deployment.ledger.chunks.by_key("p", chunk_key).status == "needs-resolution"
+
+
+def test_a_submission_in_doubt_is_left_alone_until_list_can_be_believed(
+    deployment: Deployment, intent: Intent
+) -> None:
+    submissions, chunk_id = deployment.ledger.submissions, intent.chunk.chunk_id
+    submissions.mark_in_doubt(chunk_id, intent.fence, reason="the answer was lost")
+    consistency_window, lease = timedelta(minutes=20), timedelta(seconds=60)
+
+    def acquired_after(waited: timedelta) -> tuple[int, bool]:
+        deployment.ledger.database.execute(
+            "UPDATE bedrock_pipeline.deployment SET clock_offset = %s", (waited,)
+        )
+        acquired = len(submissions.to_reconcile(["p"], consistency_window, 10))
+        taken = submissions.intend_again(
+            chunk_id, intent.fence, uuid4(), consistency_window=consistency_window, lease=lease
+        )
+        return acquired, taken is not None
+
+    assert acquired_after(lease + consistency_window - timedelta(seconds=30)) == (0, False)
+    assert acquired_after(lease + consistency_window + timedelta(seconds=1)) == (1, True)
+
+
+def test_a_create_is_signed_with_version_4_even_where_a_bearer_token_is_set(
+    deployment: Deployment, intent: Intent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bearer token does not expire within minutes, so that a delayed request could arrive after the consistency window."""
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "a-long-lived-key")
+    client, seen = creating_client(deployment.settings), list[str]()
+
+    def look(request: object, **_: object) -> None:
+        header = getattr(request, "headers")["Authorization"]  # noqa: B009  # botocore's request has no public type
+        seen.append(header.decode() if isinstance(header, bytes) else header)
+
+    client.meta.events.register("before-send.bedrock.CreateModelInvocationJob", look)
+    with suppress(ClientError, BotoCoreError):  # what is sent is looked at, not what comes back
+        client.create_model_invocation_job(**intent.request, clientRequestToken=intent.token)
+    assert [header.split()[0] for header in seen] == ["AWS4-HMAC-SHA256"]
+
+
+@pytest.mark.parametrize(
+    ("error", "became"),
+    [
+        ("ThrottlingException", "pending"),
+        ("ServiceQuotaExceededException", "pending"),
+        ("InternalServerException", "in-doubt"),
+        ("ValidationException", "failed"),
+        ("AccessDeniedException", "failed"),
+        ("ResourceNotFoundException", "failed"),
+        ("ConflictException", "needs-resolution"),
+    ],
+)
+def test_a_create_is_one_http_request_and_each_error_means_something(
+    deployment: Deployment, work: Path, faults: Control, error: str, became: str
+) -> None:
+    """The SDK would send a throttled or failed request again, at a time that the lease knows nothing of."""
+    key = _packed(deployment, work)
+    name = deployment.ledger.chunks.by_key("p", key).request["jobName"]
+    faults.add_fault("error", operation="CreateModelInvocationJob", error=error, job_name=name)
+    with suppress(NeedsResolutionError, SubmissionRejectedError):
+        submit_chunk(deployment, "p", key)
+    assert [fault["struck"] for fault in faults.faults()] == [1]
+    chunk = deployment.ledger.chunks.by_key("p", key)
+    assert chunk.status == became
+    assert error in (chunk.requeue_reason or chunk.status_message or "")
+
+
+@pytest.mark.parametrize(("minutes", "jobs"), [(-5, 0), (-3, 1), (3, 1), (5, 0)])
+def test_nothing_is_sent_while_the_clocks_are_apart(
+    deployment: Deployment, work: Path, minutes: int, jobs: int
+) -> None:
+    key = _packed(deployment, work)
+    apart = Clocks(time.monotonic, lambda: datetime.now(UTC) + timedelta(minutes=minutes))
+    outcome = submit_chunk(deployment, "p", key, clocks=apart)
+    assert isinstance(outcome, Submitted if jobs else Requeued)
+    chunk = deployment.ledger.chunks.by_key("p", key)
+    assert _jobs_named(deployment, chunk.request["jobName"]) == jobs
+    assert ("set the clock" in (chunk.requeue_reason or "")) == (not jobs)
+
+
+def test_fifty_clicks_at_once_make_one_job(deployment: Deployment, work: Path) -> None:
+    key = _packed(deployment, work)
+    together = threading.Barrier(50)
+
+    def click(_: int) -> str:
+        with Ledger(deployment.ledger.database.dsn, max_connections=1) as own:
+            together.wait()
+            return type(submit_chunk(replace(deployment, ledger=own), "p", key)).__name__
+
+    with ThreadPoolExecutor(50) as clicks:
+        outcomes = Counter(clicks.map(click, range(50)))
+    assert set(outcomes) <= {"Submitted", "NotNow"}
+    assert outcomes["Submitted"] >= 1
+    chunk = deployment.ledger.chunks.by_key("p", key)
+    assert chunk.submissions == 1
+    assert _jobs_named(deployment, chunk.request["jobName"]) == 1
+
+
+@pytest.mark.parametrize("damage", ["deleted", "shortened"])
+def test_input_that_is_not_what_was_packed_is_not_submitted(
+    deployment: Deployment, work: Path, damage: str
+) -> None:
+    key = _packed(deployment, work)
+    chunk = deployment.ledger.chunks.by_key("p", key)
+    [file] = chunk.input_files
+    if damage == "deleted":
+        deployment.objects.delete([file.uri])
+    else:
+        deployment.objects.put(file.uri, deployment.objects.get(file.uri)[:-1])
+    with pytest.raises(SubmissionRejectedError, match="input file"):
+        submit_chunk(deployment, "p", key)
+    assert _jobs_named(deployment, chunk.request["jobName"]) == 0

@@ -1,0 +1,148 @@
+"""What ledger and service know alone: a ledger restored from a backup, jobs of other deployments, jobs of nobody."""
+
+import time
+import uuid
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from bedrock_pipeline.aws.errors import AwsError
+from bedrock_pipeline.deployment import Deployment, open_deployment
+from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.ledger.submissions import Intent
+from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.records.job_names import chunk_of_job, chunk_uuid, job_name
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.submit.reconcile import sweep_account
+from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
+
+
+def _packed(deployment: Deployment, folder: Path) -> list[str]:
+    path = folder / "rows.csv"
+    path.write_text("id,text\n" + "".join(f"r{n},t{n}\n" for n in range(250)))
+    one = Pipeline.model_validate(
+        {
+            "name": "p",
+            "model_id": "anthropic.claude-3-haiku-20240307-v1:0",
+            "source": str(path),
+            "record_id": "id",
+            "prompt": "{{ text }}",
+            "limits": Limits(min_records=100, max_records=200),
+        }
+    )
+    take_snapshot(deployment, one, "d")
+    return [chunk.chunk_key for chunk in pack_dataset(deployment, one, "d").chunks]
+
+
+@pytest.fixture
+def restored(
+    deployment: Deployment, stack_endpoints: Endpoints, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Deployment, list[str], list[str]]:
+    """A ledger as it was before two chunks were submitted: it, the chunks' keys, the ARNs of their jobs."""
+    keys = _packed(deployment, work)
+    source = conninfo_to_dict(deployment.settings.database_dsn.get_secret_value())["dbname"]
+    backup = sql.Identifier(f"test_{uuid.uuid4().hex}")
+    with psycopg.connect(stack_endpoints.dsn("postgres"), autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [source]
+        )
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(backup, sql.Identifier(str(source)))
+        )
+    arns = []
+    for key in keys:
+        outcome = submit_chunk(deployment, "p", key)
+        assert isinstance(outcome, Submitted)
+        arns.append(outcome.job_arn)
+    monkeypatch.setenv("BEDROCK_PIPELINE_DATABASE_DSN", stack_endpoints.dsn(backup.as_string().strip('"')))
+    return open_deployment(Settings.resolve()), keys, arns
+
+
+def test_a_restored_ledger_takes_its_jobs_back(restored: tuple[Deployment, list[str], list[str]]) -> None:
+    deployment, keys, arns = restored
+    with deployment:
+        report = sweep_account(deployment, ["p"])
+        assert sorted(report.adopted) == sorted(keys)
+        assert {deployment.ledger.chunks.by_key("p", key).job_arn for key in keys} == set(arns)
+        assert sweep_account(deployment, ["p"]).adopted == []
+
+
+def test_a_chunk_submitted_from_a_restored_ledger_finds_its_job(
+    restored: tuple[Deployment, list[str], list[str]],
+) -> None:
+    deployment, keys, arns = restored
+    with deployment:
+        for key, arn in zip(keys, arns, strict=True):
+            outcome = submit_chunk(deployment, "p", key)
+            assert isinstance(outcome, Submitted)
+            assert outcome.job_arn == arn
+
+
+def test_a_job_of_ours_without_a_chunk_is_an_orphan_and_another_deployments_is_not(
+    deployment: Deployment, work: Path
+) -> None:
+    keys = _packed(deployment, work)
+    chunk = deployment.ledger.chunks.by_key("p", keys[0])
+    orphan = chunk_uuid(deployment.ledger.deployment_id, "no", "such", "chunk")
+    for stranger in (orphan, chunk_uuid(uuid.uuid4(), "theirs")):
+        request = chunk.request | {"jobName": job_name("p", stranger)}
+        deployment.jobs.create(request, stranger.hex, deadline=time.monotonic() + 60)
+    report = sweep_account(deployment, ["p"])
+    assert len(report.orphans) == 1
+    assert deployment.jobs.find(job_name("p", orphan)).jobs[0].arn == report.orphans[0]
+
+
+def test_a_job_name_tells_its_chunk_to_its_own_deployment_alone() -> None:
+    ours, theirs = uuid.uuid4(), uuid.uuid4()
+    chunk = chunk_uuid(ours, "p", "d", 1)
+    assert chunk_of_job(ours, job_name("reviews_2026", chunk)) == chunk
+    assert chunk_of_job(theirs, job_name("reviews_2026", chunk)) is None
+    assert chunk_of_job(ours, "a-job-of-somebody") is None
+
+
+def test_a_job_that_bedrock_does_not_know_is_reported_and_one_that_cannot_be_asked_for_is_not(
+    deployment: Deployment, stack_endpoints: Endpoints, work: Path
+) -> None:
+    [key, _] = _packed(deployment, work)
+    chunk = deployment.ledger.chunks.by_key("p", key)
+    taken = deployment.ledger.submissions.intend(
+        chunk.chunk_id, uuid.uuid4(), request=chunk.request, lease=timedelta(seconds=60)
+    )
+    assert isinstance(taken, Intent)
+    arn = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/aaaaaaaaaaaa"
+    assert deployment.ledger.submissions.record_accepted(chunk.chunk_id, taken.fence, arn)
+    assert sweep_account(deployment, ["p"]).unknown_to_bedrock == [arn]
+    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control.add_fault("error", operation="GetModelInvocationJob", error="AccessDeniedException")
+    try:
+        with pytest.raises(AwsError, match="AccessDenied"):
+            sweep_account(deployment, ["p"])
+    finally:
+        control.clear_faults()
+
+
+def test_jobs_of_others_are_counted_and_no_more_than_what_they_leave_is_asked_for(
+    deployment: Deployment, work: Path
+) -> None:
+    keys = _packed(deployment, work)
+    chunk = deployment.ledger.chunks.by_key("p", keys[0])
+    for number in range(19):  # of the 20 that the model may run
+        request = chunk.request | {"jobName": f"somebody-elses-{uuid.uuid4()}"}
+        deployment.jobs.create(request, f"theirs{number}{uuid.uuid4().hex}", deadline=time.monotonic() + 60)
+    sweep_account(deployment, ["p"])
+    [group] = deployment.ledger.database.fetch("SELECT others, max_jobs FROM bedrock_pipeline.quota_groups")
+    running = [
+        job
+        for job in deployment.jobs.list()
+        if job.status in ("Submitted", "Validating", "Scheduled", "InProgress")
+    ]
+    assert len(running) <= group["others"]
+    assert len(deployment.ledger.submissions.due(["p"], 50)) <= group["max_jobs"] - group["others"]

@@ -1,0 +1,75 @@
+"""The layout: verbs do I/O and nouns are pure, SQL stands in the ledger, and no file is long.
+
+That imports go one way is held by the import contracts in pyproject.toml.
+"""
+
+import ast
+import tomllib
+from pathlib import Path
+
+import bedrock_pipeline
+
+ROOT = Path(bedrock_pipeline.__file__).parent
+TESTS = Path(__file__).parent
+
+#: First words of the files that read and write ledger, S3 and Bedrock.
+VERBS = {
+    "collect",
+    "estimate",
+    "invoke",
+    "pack",
+    "poll",
+    "publish",
+    "reconcile",
+    "reject",
+    "start",
+    "submit",
+    "take",
+    "upload",
+    "write",
+}
+MAX_LINES = 400
+
+
+def _pure_modules() -> set[str]:
+    contracts = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+    [nouns] = [contract for contract in contracts if contract["name"].startswith("Nouns are pure")]
+    return set(nouns["source_modules"])
+
+
+def test_a_file_of_a_step_begins_with_a_verb_or_is_held_to_be_pure() -> None:
+    pure = _pure_modules()
+    unknown = [
+        module
+        for step in ("prepare", "submit", "collect", "publish")
+        for path in sorted((ROOT / step).glob("*.py"))
+        if path.stem != "__init__"
+        and path.stem.split("_")[0] not in VERBS
+        and (module := f"bedrock_pipeline.{step}.{path.stem}") not in pure
+    ]
+    assert not unknown, "add these to the contract 'Nouns are pure', or name them by a verb"
+
+
+def test_sql_stands_in_the_ledger() -> None:
+    verbs = ("SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM")
+    duckdb = {"duplicates.py", "duplicate_rows.py"}
+    users = {
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in ROOT.rglob("*.py")
+        if path.relative_to(ROOT).parts[0] not in {"ledger", "local", "emulator"} and path.name not in duckdb
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(verbs)
+    }
+    assert not users
+
+
+def test_no_file_is_long() -> None:
+    long = {
+        str(path.relative_to(folder.parent)): lines
+        for folder in (ROOT, TESTS)
+        for path in folder.rglob("*.py")
+        if (lines := path.read_text().count("\n")) > MAX_LINES
+    }
+    assert not long
