@@ -36,7 +36,7 @@ PREFIX: Final = "BEDROCK_PIPELINE_"
 BATCH_DISCOUNT: Final = Decimal("0.5")
 
 #: Settings that say where something is and with which rights it is used. Where a variable of ours names one of them,
-#: the embedded default is not used: half a deployment on AWS and half on this machine helps nobody.
+#: the embedded stack is not used: half a deployment on AWS and half on this machine helps nobody.
 PLACES: Final = frozenset(
     {
         *("bucket", "output_bucket", "role_arn", "region", "access_key_id", "secret_access_key"),
@@ -47,7 +47,7 @@ PLACES: Final = frozenset(
 
 
 class NotConfiguredError(BedrockPipelineError):
-    """There is neither an AWS setting nor a running embedded default."""
+    """There is neither an AWS setting nor a running embedded stack."""
 
 
 class InvalidSettingError(BedrockPipelineError):
@@ -267,7 +267,7 @@ class Settings(BaseSettings):
         """The settings in force: what is given, else the environment's, else the default.
 
         Where neither what is given nor a variable of ours names a bucket, a role or another of `PLACES`, and the
-        embedded default runs on this machine, its places are taken, before those that `AWS_*` variables name.
+        embedded stack runs on this machine, its places are taken, before those that `AWS_*` variables name.
 
         Args:
             overrides: values by the name of the setting; None, like a name that is left out, gives nothing.
@@ -275,7 +275,7 @@ class Settings(BaseSettings):
             partial: whether bucket and role may be missing, and are empty then.
 
         Raises:
-            NotConfiguredError: bucket or role is missing, and no embedded default runs.
+            NotConfiguredError: bucket or role is missing, and no embedded stack runs.
             InvalidSettingError: a value cannot be used.
         """
         variables = os.environ if environment is None else environment
@@ -357,7 +357,7 @@ def _named_places(given: Mapping[str, object], origin: Mapping[str, str]) -> lis
     """The arguments and variables that say where this deployment is.
 
     `AWS_*` variables say it for every program of the machine, and name neither bucket nor role; a given place other
-    than these two, such as a database, may lie beside the embedded default.
+    than these two, such as a database, may lie beside the embedded stack.
     """
     return [name for name in ("bucket", "role_arn") if given.get(name)] + [
         variable for name, variable in origin.items() if name in PLACES and not variable.startswith("AWS_")
@@ -372,7 +372,7 @@ def _not_configured(cls: type[Settings], missing: list[str], named: list[str]) -
             f"Set {absent} too (README, 'On AWS'); or unset what is set to use what runs on this machine.",
         )
     return NotConfiguredError(
-        f"No AWS setting: {absent} not set, and no embedded default is running.",
+        f"No AWS setting: {absent} not set, and no embedded stack is running.",
         "Set them (README, 'On AWS'), or start everything on this machine with `bedrock-pipeline dev`.",
     )
 

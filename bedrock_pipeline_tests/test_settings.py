@@ -1,4 +1,4 @@
-"""One way to a setting: what is given, else the environment's, else the embedded default's, else the default."""
+"""One way to a setting: what is given, else the environment's, else the embedded stack's, else the default."""
 
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ _HIDDEN = "hidden-word"
 
 @pytest.fixture
 def nowhere(tmp_path: Path) -> dict[str, str]:
-    """An environment in which no embedded default runs."""
+    """An environment in which no embedded stack runs."""
     return {"BEDROCK_PIPELINE_HOME": str(tmp_path)}
 
 
 @pytest.fixture
 def here(stack_endpoints: Endpoints) -> dict[str, str]:
-    """An environment in which the embedded default runs, and nothing is said about AWS."""
+    """An environment in which the embedded stack runs, and nothing is said about AWS."""
     return {"BEDROCK_PIPELINE_HOME": str(stack_endpoints.home)}
 
 
@@ -89,7 +89,7 @@ def test_the_resource_and_a_queue_go_by_the_same_rule(
     assert _HIDDEN not in repr(alone)
 
 
-def test_without_an_aws_setting_all_places_are_the_embedded_defaults(
+def test_without_an_aws_setting_all_places_are_the_embedded_stacks(
     here: dict[str, str], stack_endpoints: Endpoints
 ) -> None:
     """Variables that every AWS program reads say nothing about it; those of ours that say no place do."""
@@ -109,7 +109,7 @@ def test_without_an_aws_setting_all_places_are_the_embedded_defaults(
     )
 
 
-def test_the_embedded_default_names_every_place(stack_endpoints: Endpoints) -> None:
+def test_the_embedded_stack_names_every_place(stack_endpoints: Endpoints) -> None:
     """What it left out would come from somewhere else."""
     assert stack_endpoints.settings().keys() == PLACES
     assert {Settings.variables(name)[0] for name in PLACES} <= environment(stack_endpoints).keys()

@@ -1,4 +1,4 @@
-"""`local`: the embedded default without Dagster, for programs of one's own.
+"""`local`: the embedded stack without Dagster, for programs of one's own.
 
 What belongs here: starting it in the background, ending it, and printing its variables.
 """
@@ -51,7 +51,7 @@ def up(speed: float) -> None:
             )
         while not (home / _PID).exists():  # written when the ledger's tables are there
             if holder.poll() is not None:  # each part has its own time to start
-                raise LocalError("The embedded default did not start.", f"See {home / 'up.log'}.")
+                raise LocalError("The embedded stack did not start.", f"See {home / 'up.log'}.")
             time.sleep(0.1)
     click.echo(f'running at {home}; use it with: eval "$(bedrock-pipeline local env)"')
 
@@ -98,7 +98,7 @@ def env() -> None:
     """Print the lines with which a shell's programs find it, and are not led elsewhere."""
     endpoints = read_endpoints(default_home())
     if endpoints is None:
-        raise LocalError("The embedded default is not running.", "Start it with `bedrock-pipeline local up`.")
+        raise LocalError("The embedded stack is not running.", "Start it with `bedrock-pipeline local up`.")
     variables = environment(endpoints)
     for name in sorted(os.environ.keys() - not_led_elsewhere(os.environ).keys() - variables.keys()):
         click.echo(f"unset {name}")

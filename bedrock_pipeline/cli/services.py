@@ -1,4 +1,4 @@
-"""The embedded default together with Dagster's webserver and daemon.
+"""The embedded stack together with Dagster's webserver and daemon.
 
 What belongs here: starting them in order, and ending them. Used by `dev` and `demo`.
 """

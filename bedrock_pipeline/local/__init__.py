@@ -1,4 +1,4 @@
-"""The embedded default: Postgres, S3 and the Bedrock emulator on this machine.
+"""The embedded stack: Postgres, S3 and the Bedrock emulator on this machine.
 
 What belongs here: starting, finding and ending them as child processes on loopback, and where they keep their
 data. What does not: what they are used for. Starting (`stack.py`) is imported by whoever starts; finding is light.

@@ -41,7 +41,7 @@ class StackConfig:
 
 
 class Stack:
-    """A running embedded default; a context manager that ends it.
+    """A running embedded stack; a context manager that ends it.
 
     What is stored survives a restart and a kill.
 

@@ -50,7 +50,7 @@ class DeploymentResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
     """S3, Bedrock and Postgres of one deployment.
 
     Each field that is left empty gets its value as everywhere else (`Settings.resolve`): from the environment, or,
-    without any AWS setting there, from the embedded default that runs at `BEDROCK_PIPELINE_HOME`.
+    without any AWS setting there, from the embedded stack that runs at `BEDROCK_PIPELINE_HOME`.
 
     All that is open is shared by everything in the process that has the same settings. What runs use is closed when
     the last of them ends. What sensors and schedules use stays open until the process ends, so that a tick does not
@@ -74,7 +74,7 @@ class DeploymentResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
         """The settings in force.
 
         Raises:
-            NotConfiguredError: nothing is set and no embedded default runs.
+            NotConfiguredError: nothing is set and no embedded stack runs.
             InvalidSettingError: a value cannot be used.
         """
         names = type(self).model_fields.keys() - {"s3"}
@@ -109,7 +109,7 @@ class DeploymentResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
     def _s3_client(self, settings: Settings) -> "S3Client | None":
         """The S3 resource's, with what the settings name and it does not.
 
-        None, which is the deployment's own, for the embedded default: the resource cannot be kept from obeying
+        None, which is the deployment's own, for the embedded stack: the resource cannot be kept from obeying
         variables.
         """
         if settings.ignore_aws_configuration:

@@ -33,7 +33,7 @@ class BedrockQueueConfig(BaseModel):
     """Settings of a queue.
 
     All about AWS and the database may be left out: then it comes from the environment (README, "On AWS"), and without
-    anything there from the embedded default that runs on this machine (`Settings.resolve`). Keys and passwords are secrets: they are
+    anything there from the embedded stack that runs on this machine (`Settings.resolve`). Keys and passwords are secrets: they are
     given to boto3 and Postgres, and never stored, shown or logged.
 
     Attributes:
@@ -168,7 +168,7 @@ class BedrockQueueConfig(BaseModel):
         """The deployment's settings, with what is given here; a default of this class gives nothing.
 
         Raises:
-            NotConfiguredError: nothing is given, nothing is set, and no embedded default runs.
+            NotConfiguredError: nothing is given, nothing is set, and no embedded stack runs.
             InvalidSettingError: a value cannot be used.
         """
         given = {

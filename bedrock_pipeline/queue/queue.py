@@ -91,7 +91,7 @@ class BedrockQueue:
         """Connect, bring the ledger's tables up to date where they are not, and make the queue known.
 
         Raises:
-            NotConfiguredError: no AWS setting, and no embedded default.
+            NotConfiguredError: no AWS setting, and no embedded stack.
             DatabaseUnreachableError: Postgres does not answer.
             QueueModelError: the queue exists for another model.
         """

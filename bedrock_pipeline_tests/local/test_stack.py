@@ -1,4 +1,4 @@
-"""The embedded default: what is stored survives, secrets stay secret, a second start is refused."""
+"""The embedded stack: what is stored survives, secrets stay secret, a second start is refused."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Every code example of the original library's documentation, translated, over the embedded default.
+"""Every code example of the original library's documentation, translated, over the embedded stack.
 
 The headings are those of its README. Names are its names in snake case; what differs stands in docs/queue.md.
 """
