@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo dev test test-faults test-mutants bench bench-latency bench-scale bench-emulator bench-enqueue lint types check clean
+.PHONY: install demo dev test test-faults test-mutants bench bench-latency bench-scale bench-emulator bench-enqueue wheel lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard bedrock_pipeline/kernel/*.[ch])
@@ -20,6 +20,9 @@ demo: install  ## the main job, end to end, on this machine
 
 dev: install  ## the embedded stack with Dagster's UI
 	$(BIN)/bedrock-pipeline dev $(ARGS)
+
+wheel: install  ## dist/: a wheel with the kernel compiled for this platform, and the sdist
+	$(BIN)/python -m hatchling build -d dist
 
 lint: install
 	$(BIN)/ruff check .
@@ -55,4 +58,4 @@ test-mutants: install  ## each safeguard taken out: a named test must fail
 check: lint types test
 
 clean:
-	rm -rf $(VENV) .bedrock-pipeline reports
+	rm -rf $(VENV) .bedrock-pipeline dist reports

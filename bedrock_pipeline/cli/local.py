@@ -15,6 +15,7 @@ import click
 import psutil
 
 from bedrock_pipeline.local import Stack, StackConfig, default_home, environment, read_endpoints
+from bedrock_pipeline.local.extra import require_local
 from bedrock_pipeline.local.home import LocalError
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.stages.context import open_context
@@ -32,6 +33,7 @@ def local() -> None:
 @click.option("--speed", default=60.0, show_default=True, help="How much faster than Bedrock jobs run.")
 def up(speed: float) -> None:
     """Start it in the background."""
+    require_local()
     home = default_home()
     if read_endpoints(home) is None:
         home.mkdir(parents=True, exist_ok=True)
