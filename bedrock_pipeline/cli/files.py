@@ -19,7 +19,6 @@ from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.cli.measure import Measured
 from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.intake import open_location
-from bedrock_pipeline.kernel import library
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.models.prices import price_of
@@ -199,5 +198,3 @@ def _tell(as_json: bool, measured: Measured, sentence: str, **facts: Any) -> Non
         print_json({**facts, **figures})
     else:
         click.echo(f"{sentence} ({measured.seconds:.1f} s, {measured.peak_bytes / 1e6:.0f} MB of memory)")
-        if library() is None:
-            console.print("Without the kernel, so slower than it could be: docs/performance.md.")
