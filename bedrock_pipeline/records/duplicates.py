@@ -8,8 +8,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
+if TYPE_CHECKING:
+    import duckdb
 
 # Memory to look whether there are any, which every dataset needs; and to find them.
 _FIRST, _MEMORY = "64MB", "256MB"
@@ -18,7 +20,7 @@ _FIRST, _MEMORY = "64MB", "256MB"
 class LaterOccurrences:
     """Rows whose record id, or whose request, occurred before, asked file by file."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
+    def __init__(self, connection: "duckdb.DuckDBPyConnection", files: list[str]) -> None:
         self._connection = connection
         self._files = files
 
@@ -87,6 +89,8 @@ def later_occurrences(parts: Sequence[Path], spill: Path) -> Iterator[LaterOccur
         parts: parquet files with a column `record_id`, whose names sort in their order.
         spill: folder for what does not fit into memory.
     """
+    import duckdb  # here: it costs a fifth of a second, and runs of most kinds do without
+
     files = [str(part) for part in parts]
     with duckdb.connect(
         config={"memory_limit": _FIRST, "temp_directory": str(spill), "threads": 2}

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -33,6 +32,8 @@ class FollowerRows:
     """
 
     def __init__(self, followers: Sequence[Path], folder: Path) -> None:
+        import duckdb  # here: it costs a fifth of a second, and runs of most kinds do without
+
         self._files = [str(file) for file in followers]
         self._connection = duckdb.connect(
             str(folder / "followers.duckdb"),
@@ -107,6 +108,8 @@ def followers_of(followers: Sequence[Path], rejected: Path) -> Iterator[Iterator
         followers: parquet files with `record_id` and `leader_id`.
         rejected: parquet file with `record_id` and `reason`.
     """
+    import duckdb
+
     with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2}) as connection:
         rows = connection.execute(
             """SELECT n, f.record_id, r.reason FROM (
