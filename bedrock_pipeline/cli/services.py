@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bedrock_pipeline.local import Endpoints, Stack, StackConfig, environment
+from bedrock_pipeline.local.extra import require_local
 from bedrock_pipeline.local.process import Child, check_port, free_port
 from bedrock_pipeline.local.s3 import listens
 from bedrock_pipeline.settings import Settings
@@ -86,9 +87,10 @@ def running(
         ui_port: the webserver's port; 0 for a free one.
 
     Raises:
+        MissingExtraError: the extra `local` is not installed.
         LocalError: a part does not start; names its log.
     """
-    # Here, since Dagster takes a second to import.
+    require_local()  # before Dagster, which takes a second to import
     from bedrock_pipeline.orchestration.leftover_runs import end_leftover_runs
     from bedrock_pipeline.orchestration.offers import end_offer
 
