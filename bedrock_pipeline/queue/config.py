@@ -55,6 +55,9 @@ class BedrockQueueConfig(BaseModel):
         retry_mode: of the SDK; None takes `AWS_RETRY_MODE`, else adaptive.
         max_attempts: of the SDK; None takes `AWS_MAX_ATTEMPTS`, else 6.
         dsn: a libpq connection string, instead of the `db_` fields.
+
+    Raises:
+        pydantic.ValidationError: a field is missing, unknown or not valid, or fields contradict each other.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
