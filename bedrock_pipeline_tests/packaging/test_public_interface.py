@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
 from importlib import import_module, metadata
@@ -45,7 +46,11 @@ def raised_by(function: object) -> set[str]:
     for node in ast.walk(ast.parse(textwrap.dedent(source))):
         if isinstance(node, ast.Raise) and node.exc is not None:
             kind = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-            found.add(ast.unparse(kind).rsplit(".")[-1])
+            name = ast.unparse(kind).rsplit(".")[-1]
+            made_by = getattr(sys.modules[function.__module__], name, None)
+            if inspect.isfunction(made_by):  # a function that makes the exception says which in its annotation
+                name = made_by.__annotations__["return"].__name__
+            found.add(name)
     return found
 
 
