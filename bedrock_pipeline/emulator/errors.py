@@ -34,6 +34,11 @@ class ServiceError(Exception):
         """The HTTP status."""
         return _STATUS[self.code]
 
+    @property
+    def header(self) -> str:
+        """The value of the header `x-amzn-errortype`."""
+        return self.code
+
 
 def invalid(message: str) -> ServiceError:
     """A ValidationException."""

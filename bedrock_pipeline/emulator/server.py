@@ -1,13 +1,15 @@
 """The emulator as a process.
 
-What belongs here: the command line, and putting the parts together.
+What belongs here: the command line, and what an emulator gets of the real world: S3, time, randomness and threads.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import random
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import fields
 from enum import StrEnum
@@ -20,17 +22,18 @@ from botocore.config import Config
 from starlette.types import ASGIApp
 
 from bedrock_pipeline.emulator import behaviour as switches
-from bedrock_pipeline.emulator.behaviour import Behaviour, Quota
-from bedrock_pipeline.emulator.clock import Clock
+from bedrock_pipeline.emulator.behaviour import Behaviour
+from bedrock_pipeline.emulator.clock import Clock, utc_now
+from bedrock_pipeline.emulator.emulator import Emulator, EmulatorConfig
 from bedrock_pipeline.emulator.faults import Faults, parse_faults
 from bedrock_pipeline.emulator.http2 import EitherVersion
 from bedrock_pipeline.emulator.models import load_models
-from bedrock_pipeline.emulator.routes import Parts, application
-from bedrock_pipeline.emulator.runner import Durations, Runner
-from bedrock_pipeline.emulator.runtime import Runtime
-from bedrock_pipeline.emulator.service import Service
+from bedrock_pipeline.emulator.objects import S3Objects
+from bedrock_pipeline.emulator.routes import application
+from bedrock_pipeline.emulator.runner import Durations
 from bedrock_pipeline.emulator.store import Store
 from bedrock_pipeline.emulator.work import JobLimits
+from bedrock_pipeline.emulator.workers import Workers
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -50,39 +53,33 @@ def main(argv: Sequence[str]) -> int:
     except (OSError, ValueError) as error:
         parser.error(str(error))
     keys = os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", "")
-    store, clock, quota = Store(options.data), Clock(options.speed), Quota(options.max_jobs)
-    behaviour = _behaviour(options)
-    runner = Runner(
-        store,
-        clock,
-        _s3(options, keys),
-        limits=JobLimits(**{field.name: getattr(options, field.name) for field in fields(JobLimits)}),
-        durations=Durations(**{field.name: getattr(options, field.name) for field in fields(Durations)}),
-        behaviour=behaviour,
-        models=models,
-        faults=faults,
-        quota=quota,
-    )
-    service = Service(
-        store,
-        clock,
-        region=options.region,
-        account=options.account,
-        quota=quota,
-        behaviour=behaviour,
-        models=models,
+    emulator = Emulator(
+        EmulatorConfig(
+            region=options.region,
+            account=options.account,
+            keys=keys,
+            max_jobs=options.max_jobs,
+            limits=JobLimits(**{field.name: getattr(options, field.name) for field in fields(JobLimits)}),
+            durations=Durations(**{field.name: getattr(options, field.name) for field in fields(Durations)}),
+            behaviour=Behaviour(**{field.name: getattr(options, field.name) for field in fields(Behaviour)}),
+            models=models,
+        ),
+        store=Store(options.data),
+        objects=S3Objects(_s3(options, keys)),
+        clock=Clock(utc_now, time.sleep, speed=options.speed),
+        rng=random.SystemRandom(),
         faults=faults,
     )
-    app = application(Parts(service, Runtime(models), store, clock, faults, quota, keys))
+    workers = Workers(emulator.runner)
     listener = socket.create_server((options.host, options.port))
     # Connections inherit it. asyncio would set it itself if the socket told its protocol; without, each answer waits
     # 40 ms for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    runner.start()
+    workers.start()
     try:
-        asyncio.run(_serve(app, listener, options.host))
+        asyncio.run(_serve(application(emulator), listener, options.host))
     finally:
-        runner.stop()
+        workers.stop()
     return 0
 
 
@@ -121,10 +118,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _flag(switch: type[StrEnum]) -> str:
     return "--" + "".join(f"-{c.lower()}" if c.isupper() else c for c in switch.__name__).lstrip("-")
-
-
-def _behaviour(options: argparse.Namespace) -> Behaviour:
-    return Behaviour(**{field.name: getattr(options, field.name) for field in fields(Behaviour)})
 
 
 def _faults(options: argparse.Namespace) -> Faults:

@@ -7,7 +7,6 @@ import base64
 import binascii
 import random
 import string
-import time
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -33,7 +32,11 @@ _ASKED = ("jobName", "roleArn", "modelId", "inputDataConfig", "outputDataConfig"
 
 
 class Service:
-    """Bedrock's batch inference in one account and region."""
+    """Bedrock's batch inference in one account and region.
+
+    Args:
+        rng: makes the ids.
+    """
 
     def __init__(
         self,
@@ -46,11 +49,12 @@ class Service:
         behaviour: Behaviour,
         models: Models,
         faults: Faults,
+        rng: random.Random,
     ) -> None:
         self._store, self._clock = store, clock
         self._arn = f"arn:aws:bedrock:{region}:{account}:model-invocation-job/"
         self._quota, self._behaviour, self._models, self._faults = quota, behaviour, models, faults
-        self._chance = random.SystemRandom()
+        self._rng = rng
 
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         """CreateModelInvocationJob; a token that is known makes no second job."""
@@ -119,9 +123,9 @@ class Service:
         return {"jobArn": known["jobArn"]}
 
     def _hidden(self, job: Job) -> bool:
-        """List lags behind Create in real time."""
+        """List lags behind Create, in wall time."""
         fault = self._faults.standing(Kind.LIST_LAG, job["jobName"])
-        return fault is not None and time.time() < job["createdAt"] + fault.delay
+        return fault is not None and self._clock.wall().timestamp() < job["createdAt"] + fault.delay
 
     def _new(self, request: dict[str, Any], token: str) -> Job:
         job_id, now = self._id(12), self._clock.now()
@@ -129,7 +133,7 @@ class Service:
         return {
             **request,
             "id": job_id,
-            "createdAt": time.time(),
+            "createdAt": self._clock.wall().timestamp(),
             "jobArn": self._arn + job_id,
             "clientRequestToken": token,
             "status": "Submitted",
@@ -152,7 +156,7 @@ class Service:
         return job
 
     def _id(self, length: int) -> str:
-        return "".join(self._chance.choice(_ALPHABET) for _ in range(length))
+        return "".join(self._rng.choice(_ALPHABET) for _ in range(length))
 
     def _shown(self, job: Job) -> dict[str, Any]:
         shown = {name: value for name, value in job.items() if name not in _PRIVATE and value is not None}

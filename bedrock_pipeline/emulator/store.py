@@ -15,13 +15,18 @@ Job = dict[str, Any]
 
 
 class Store:
-    """The jobs; safe to use from several threads. What it gives out are copies."""
+    """The jobs; safe to use from several threads. What it gives out are copies.
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    Args:
+        folder: where they are kept; None for in memory alone.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._database = sqlite3.connect(
-            folder / "jobs.sqlite", check_same_thread=False, isolation_level=None
+            folder / "jobs.sqlite" if folder else ":memory:", check_same_thread=False, isolation_level=None
         )
         self._database.execute("PRAGMA journal_mode = WAL")
         # Survives the death of the process, which is what is promised; not that of the machine.

@@ -1,24 +1,21 @@
 """The input of a job, and the answers to its records.
 
-What belongs here: reading from S3 as a stream, Bedrock's messages about input that is not fit, and one line of output
+What belongs here: reading it as a stream, Bedrock's messages about input that is not fit, and one line of output
 for one of input. What is written where is `output.py`'s.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
-from botocore.exceptions import ClientError
 
 from bedrock_pipeline.emulator.behaviour import Behaviour, DuplicateIds, MissingIds
 from bedrock_pipeline.emulator.faults import JobFaults, Kind
 from bedrock_pipeline.emulator.models import BodyError, Models, Reply
 from bedrock_pipeline.emulator.models.structured import spoil
+from bedrock_pipeline.emulator.objects import ObjectError, ObjectStore
 from bedrock_pipeline.emulator.store import Job
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 
 @dataclass(frozen=True)
@@ -51,12 +48,12 @@ class Input:
     """One job's input.
 
     Args:
-        s3: an S3 client.
+        objects: where it is.
         job: the job.
     """
 
-    def __init__(self, s3: "S3Client", job: Job) -> None:
-        self._s3 = s3
+    def __init__(self, objects: ObjectStore, job: Job) -> None:
+        self._objects = objects
         self._bucket, self._key = split_uri(job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"])
 
     def validate(self, limits: JobLimits, behaviour: Behaviour) -> tuple[list[str], int]:
@@ -91,22 +88,17 @@ class Input:
 
     def lines(self, key: str) -> Iterator[bytes]:
         """The lines of a file, as a stream."""
-        body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"]
-        for line in body.iter_lines(chunk_size=1 << 20):
-            if line.strip():
-                yield line
+        return (line for line in self._objects.lines(self._bucket, key) if line.strip())
 
     def _files(self) -> list[tuple[str, int]]:
         bucket, key = self._bucket, self._key
         try:
             if key.endswith(".jsonl"):
-                return [(key, self._s3.head_object(Bucket=bucket, Key=key)["ContentLength"])]
-            folder = key.rstrip("/") + "/"
-            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder)
-            found = [(item["Key"], item["Size"]) for page in pages for item in page.get("Contents", [])]
-        except ClientError as error:
+                return [(key, self._objects.size(bucket, key))]
+            found = self._objects.list(bucket, key.rstrip("/") + "/")
+        except ObjectError as error:
             raise InputRefusedError(
-                f"The S3 input location s3://{bucket}/{key} could not be read: {error.response['Error']['Code']}"
+                f"The S3 input location s3://{bucket}/{key} could not be read: {error.code}"
             ) from error
         files = [(name, size) for name, size in found if name.endswith(".jsonl")]
         if not files:
