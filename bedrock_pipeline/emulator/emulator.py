@@ -5,14 +5,16 @@ by itself: `server.py` adds sockets and threads, a simulation calls `protocol` a
 """
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bedrock_pipeline.emulator.behaviour import Behaviour, Quota
 from bedrock_pipeline.emulator.clock import Clock
 from bedrock_pipeline.emulator.faults import Faults
-from bedrock_pipeline.emulator.models import Models
+from bedrock_pipeline.emulator.models import Model, Models
 from bedrock_pipeline.emulator.objects import ObjectStore
 from bedrock_pipeline.emulator.protocol import Protocol
+from bedrock_pipeline.emulator.roles import Roles
 from bedrock_pipeline.emulator.runner import Durations, Runner
 from bedrock_pipeline.emulator.runtime import Runtime
 from bedrock_pipeline.emulator.service import Service
@@ -27,6 +29,7 @@ class EmulatorConfig:
     Attributes:
         keys: access key id and secret that sign requests; None takes every request.
         max_jobs: jobs at once, per model.
+        models: models that answer instead of the emulated ones, by the beginning of the id.
     """
 
     region: str = "us-east-1"
@@ -36,7 +39,7 @@ class EmulatorConfig:
     limits: JobLimits = field(default_factory=JobLimits)
     durations: Durations = field(default_factory=Durations)
     behaviour: Behaviour = field(default_factory=Behaviour)
-    models: Models = field(default_factory=Models)
+    models: Mapping[str, Model] = field(default_factory=dict)
 
 
 class Emulator:
@@ -56,6 +59,8 @@ class Emulator:
         protocol: takes requests.
         runner: moves jobs along.
         quota: jobs at once; may be changed.
+        behaviour: the switches; may be changed.
+        roles: what jobs may do; may be changed.
     """
 
     def __init__(
@@ -69,7 +74,8 @@ class Emulator:
         faults: Faults,
     ) -> None:
         self.store, self.clock, self.faults = store, clock, faults
-        self.quota = Quota(config.max_jobs)
+        self.quota, self.behaviour, self.roles = Quota(config.max_jobs), config.behaviour, Roles()
+        models = Models(config.models, config.behaviour)
         self.runner = Runner(
             store,
             clock,
@@ -77,9 +83,12 @@ class Emulator:
             limits=config.limits,
             durations=config.durations,
             behaviour=config.behaviour,
-            models=config.models,
+            models=models,
             faults=faults,
             quota=self.quota,
+            roles=self.roles,
+            region=config.region,
+            account=config.account,
         )
         service = Service(
             store,
@@ -88,11 +97,11 @@ class Emulator:
             account=config.account,
             quota=self.quota,
             behaviour=config.behaviour,
-            models=config.models,
+            models=models,
             faults=faults,
             rng=rng,
         )
-        self.protocol = Protocol(service, Runtime(config.models), faults, clock, config.keys, rng)
+        self.protocol = Protocol(service, Runtime(models, config.region), faults, clock, config.keys, rng)
 
     def step(self) -> bool:
         """One unit of work of every job that is due, in the order of creation; whether there was one."""

@@ -37,7 +37,7 @@ class ServiceError(Exception):
     @property
     def header(self) -> str:
         """The value of the header `x-amzn-errortype`."""
-        return self.code
+        return f"{self.code}:http://internal.amazon.com/coral/com.amazon.bedrock/"
 
 
 def invalid(message: str) -> ServiceError:

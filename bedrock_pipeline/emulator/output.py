@@ -38,8 +38,11 @@ class Output:
         self._bucket, self._prefix = split_uri(job["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"])
 
     def file(self, key: str) -> "OutputFile":
-        """The output of the input file `key`."""
-        return OutputFile(self, key.rpartition("/")[2], f"{self._job['id']}/{key}", self._faults)
+        """The output of the input file `key`: below the job's folder, as the input is below its location."""
+        _, location = split_uri(self._job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"])
+        folder = "" if location.endswith(".jsonl") else location.rstrip("/") + "/"
+        name = key.removeprefix(folder) if folder else key.rpartition("/")[2]
+        return OutputFile(self, name.lstrip("/"), f"{self._job['id']}/{key}", self._faults)
 
     def write_manifest(self, counts: Counts) -> None:
         """The counts, beside the files."""
@@ -100,6 +103,12 @@ class OutputFile:
         self._flush()
         with self._file:
             self._output.write(f"{self._name}.out", self._file)
+
+    def show(self) -> None:
+        """Write what there is so far; the rest follows."""
+        self._flush()
+        self._output.write(f"{self._name}.out", self._file)
+        self._file.seek(0, io.SEEK_END)
 
     def discard(self) -> None:
         """Drop it."""

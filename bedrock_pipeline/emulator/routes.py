@@ -56,7 +56,17 @@ def _own_routes(emulator: Emulator) -> list[Route]:
         emulator.quota.max_jobs = int(body["maxJobs"])
         return {"maxJobs": emulator.quota.max_jobs}
 
+    def behaviour(body: dict[str, Any]) -> dict[str, Any]:
+        emulator.behaviour.change(body)
+        return emulator.behaviour.shown()
+
+    def role(body: dict[str, Any]) -> dict[str, Any]:
+        emulator.roles.set(str(body["roleArn"]), body["policy"])
+        return {}
+
     return [
+        Route("/_emulator/behaviour", _own(behaviour), methods=["GET", "POST"]),
+        Route("/_emulator/roles", _own(role), methods=["POST"]),
         Route("/_emulator/jobs", _own(jobs), methods=["GET"]),
         Route("/_emulator/clock", _own(advance), methods=["POST"]),
         Route("/_emulator/quota", _own(quota), methods=["POST"]),

@@ -8,11 +8,13 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bedrock_pipeline.emulator.behaviour import Behaviour, OutputAppears
 from bedrock_pipeline.emulator.clock import Clock
 from bedrock_pipeline.emulator.faults import Faults, Kind
 from bedrock_pipeline.emulator.models import Models
 from bedrock_pipeline.emulator.objects import ObjectStore
 from bedrock_pipeline.emulator.output import Output, OutputFile
+from bedrock_pipeline.emulator.roles import Role
 from bedrock_pipeline.emulator.store import Job
 from bedrock_pipeline.emulator.work import Answers, Counts, Input
 
@@ -33,12 +35,17 @@ class End:
     keeps_output: bool
 
 
+_NOT_ALLOWED = End("Failed", "Customer doesn't have permissions to invokeModel", keeps_output=False)
+
+
 class Run:
     """One job's records; each `advance` goes on where the one before stopped.
 
     Args:
         job: the job as it entered InProgress; its records take `duration` from its `statusTime` on.
         duration: how long the job takes, on the jobs' clock.
+        role: what the job may do.
+        may_invoke: whether the role may invoke the model; where not, that is found out at the end.
     """
 
     def __init__(
@@ -48,14 +55,20 @@ class Run:
         models: Models,
         faults: Faults,
         clock: Clock,
+        behaviour: Behaviour,
         duration: timedelta,
+        role: Role,
+        *,
+        may_invoke: bool,
     ) -> None:
         self._name, self._files, self._clock, self._faults = job["jobName"], job["files"], clock, faults
         self._began, self._duration = datetime.fromisoformat(job["statusTime"]), duration
         self.counts = Counts(total=job["records"])
         of_job = faults.of_job(job["jobName"])
-        self._input, self._output = Input(objects, job), Output(objects, job, of_job)
-        self._answers = Answers(job, models, of_job, self.counts)
+        self._input, self._output = Input(objects, job, role), Output(objects, job, of_job)
+        self._answers = Answers(job, models, of_job, self.counts, behaviour)
+        self._grows = behaviour.output_appears is OutputAppears.GROWING
+        self._may_invoke = may_invoke
         self._file: OutputFile | None = None
         self._records = self._answered()
         self._due = self._began
@@ -69,6 +82,16 @@ class Run:
 
     def advance(self, most: int) -> End | None:
         """Answer the records that are due, `most` at most; how the job ends, once it does."""
+        if not self._may_invoke:
+            self._due = self._began + self._duration
+            return _NOT_ALLOWED if self.is_due else None
+        before = self.counts.processed
+        end = self._advance(most)
+        if self._grows and self._file and self.counts.processed > before and not end:
+            self._file.show()
+        return end
+
+    def _advance(self, most: int) -> End | None:
         for _ in range(most):
             if end := self._fault():
                 return end

@@ -12,10 +12,12 @@ from bedrock_pipeline.emulator.behaviour import Behaviour, OverQuota, Quota, Sto
 from bedrock_pipeline.emulator.clock import Clock
 from bedrock_pipeline.emulator.faults import Faults
 from bedrock_pipeline.emulator.models import Models
-from bedrock_pipeline.emulator.objects import ObjectStore
+from bedrock_pipeline.emulator.models.catalog import arns_invoked
+from bedrock_pipeline.emulator.objects import ObjectError, ObjectStore
+from bedrock_pipeline.emulator.roles import Role, RoleError, Roles, put_refused
 from bedrock_pipeline.emulator.run import End, Run
 from bedrock_pipeline.emulator.store import TERMINAL, Job, Store
-from bedrock_pipeline.emulator.work import Counts, Input, InputRefusedError, JobLimits
+from bedrock_pipeline.emulator.work import Counts, Input, InputRefusedError, JobLimits, split_uri
 
 _LOG = logging.getLogger(__name__)
 #: The most records of one unit of work; between two, a job sees that it was stopped.
@@ -57,8 +59,12 @@ class Runner:
         models: Models,
         faults: Faults,
         quota: Quota,
+        roles: Roles,
+        region: str,
+        account: str,
     ) -> None:
         self._store, self._clock, self._objects = store, clock, objects
+        self._roles, self._region, self._account = roles, region, account
         self._limits, self._durations, self._behaviour = limits, durations, behaviour
         self._models, self._faults, self._quota = models, faults, quota
         self._runs: dict[str, Run] = {}
@@ -121,20 +127,31 @@ class Runner:
             self._enter(job["id"], "InProgress")
 
     def _validate(self, job: Job) -> None:
+        role, card = self._roles.get(job["roleArn"]), self._models.card(job["modelId"])
+        least = self._limits.min_records
+        if least is None:
+            least = card.min_records if card else 0
         try:
-            files, total = Input(self._objects, job).validate(self._limits, self._behaviour)
-        except InputRefusedError as error:
+            files, total = Input(self._objects, job, role).validate(self._limits, least, self._behaviour)
+            self._check_output(job, role)
+        except (InputRefusedError, RoleError) as error:
             self._finish(job["id"], End("Failed", str(error), keeps_output=False))
         else:
             self._store.update(job["id"], records=total, files=files)
             self._enter(job["id"], "Scheduled")
 
+    def _check_output(self, job: Job, role: Role) -> None:
+        bucket, prefix = split_uri(job["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"])
+        role.check_put(bucket, prefix)
+        try:
+            self._objects.check_bucket(bucket)
+        except ObjectError as error:
+            raise put_refused(bucket, prefix) from error
+
     def _run(self, job: Job) -> None:
         run = self._runs.get(job["id"])
         if run is None:
-            duration = self._clock.lasts(self._durations.in_progress)
-            run = Run(job, self._objects, self._models, self._faults, self._clock, duration)
-            self._runs[job["id"]] = run
+            run = self._runs[job["id"]] = self._begun(job)
         if self._late(job):
             end: End | None = End("PartiallyCompleted", "The job reached its timeout.", keeps_output=True)
         else:
@@ -145,6 +162,21 @@ class Runner:
             self._store.update(job["id"], **_shown(run.counts))
         if end:
             self._finish(job["id"], end)
+
+    def _begun(self, job: Job) -> Run:
+        role = self._roles.get(job["roleArn"])
+        arns = arns_invoked(job["modelId"], self._region, self._account)
+        return Run(
+            job,
+            self._objects,
+            self._models,
+            self._faults,
+            self._clock,
+            self._behaviour,
+            self._clock.lasts(self._durations.in_progress),
+            role,
+            may_invoke=role.may_invoke(arns),
+        )
 
     def _is_queued(self, job: Job) -> bool:
         waits = self._behaviour.over_quota is OverQuota.QUEUED

@@ -12,17 +12,15 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import fields
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import uvicorn
 from botocore.config import Config
 from starlette.types import ASGIApp
 
-from bedrock_pipeline.emulator import behaviour as switches
-from bedrock_pipeline.emulator.behaviour import Behaviour
+from bedrock_pipeline.emulator.behaviour import Behaviour, switches
 from bedrock_pipeline.emulator.clock import Clock, utc_now
 from bedrock_pipeline.emulator.emulator import Emulator, EmulatorConfig
 from bedrock_pipeline.emulator.faults import Faults, parse_faults
@@ -38,18 +36,13 @@ from bedrock_pipeline.emulator.workers import Workers
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_SWITCHES: tuple[type[StrEnum], ...] = (
-    *(switches.SameToken, switches.OtherRequest, switches.OverQuota),
-    *(switches.DuplicateIds, switches.MissingIds, switches.StoppedOutput),
-)
-
 
 def main(argv: Sequence[str]) -> int:
     """Serve until SIGTERM; prints `ready http://HOST:PORT` when it answers."""
     parser = _parser()
     options = parser.parse_args(argv)
     try:
-        models, faults = load_models(options.model), _faults(options)
+        models, faults, roles = load_models(options.model), _faults(options), _roles(options)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     keys = os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", "")
@@ -70,6 +63,8 @@ def main(argv: Sequence[str]) -> int:
         rng=random.SystemRandom(),
         faults=faults,
     )
+    for arn, policy in roles:
+        emulator.roles.set(arn, policy)
     workers = Workers(emulator.runner)
     listener = socket.create_server((options.host, options.port))
     # Connections inherit it. asyncio would set it itself if the socket told its protocol; without, each answer waits
@@ -97,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-jobs", type=int, default=20, help="jobs at once, per model")
     limits = parser.add_argument_group("limits of a job")
     for limit in fields(JobLimits):
-        limits.add_argument(f"--{limit.name.replace('_', '-')}", type=int, default=limit.default)
+        note = "the model's own by default" if limit.default is None else None
+        limits.add_argument(_flag(limit.name), type=int, default=limit.default, help=note)
     durations = parser.add_argument_group("seconds in each status, before the speed")
     for duration in fields(Durations):
         flag = f"--{duration.name.replace('_', '-')}-seconds"
@@ -105,19 +101,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", action="append", default=[], help="ID=module:function, a model of your own; repeatable"
     )
+    parser.add_argument(
+        "--role",
+        action="append",
+        default=[],
+        metavar="ARN=FILE",
+        help="a role's IAM policy, which its jobs are held to; repeatable",
+    )
     parser.add_argument("--faults", type=Path, help='a file of faults: {"faults": [...]}')
     parser.add_argument("--fault", action="append", default=[], help="one fault as JSON; repeatable")
     parser.add_argument("--seed", type=int, default=0, help="decides the faults' rates")
     unknown = parser.add_argument_group("where the service's behaviour is not known")
-    for switch in _SWITCHES:
-        choices = list(switch)
-        unknown.add_argument(_flag(switch), choices=choices, default=choices[0], type=switch)
+    defaults = Behaviour()
+    for name, switch in switches().items():
+        given, about = getattr(defaults, name), (switch.__doc__ or "").rstrip(".")
+        unknown.add_argument(_flag(name), choices=list(switch), default=given, type=switch, help=about)
     unknown.add_argument("--token-lifetime", type=float, help="seconds after which a token is forgotten")
     return parser
 
 
-def _flag(switch: type[StrEnum]) -> str:
-    return "--" + "".join(f"-{c.lower()}" if c.isupper() else c for c in switch.__name__).lstrip("-")
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _faults(options: argparse.Namespace) -> Faults:
@@ -128,6 +132,11 @@ def _faults(options: argparse.Namespace) -> Faults:
         for fault in parse_faults(json.loads(one)):
             faults.add(fault)
     return faults
+
+
+def _roles(options: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
+    given = [one.partition("=") for one in options.role]
+    return [(arn, json.loads(Path(file).read_text())) for arn, _, file in given]
 
 
 def _s3(options: argparse.Namespace, keys: tuple[str, str]) -> "S3Client":

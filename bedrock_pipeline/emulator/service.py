@@ -11,12 +11,22 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from bedrock_pipeline.emulator.behaviour import Behaviour, OtherRequest, OverQuota, Quota, SameToken
+from bedrock_pipeline.emulator.behaviour import (
+    Behaviour,
+    FirstCheck,
+    JobIds,
+    JobNames,
+    LegacyModels,
+    OtherRequest,
+    OverQuota,
+    Quota,
+    SameToken,
+)
 from bedrock_pipeline.emulator.clock import Clock
 from bedrock_pipeline.emulator.constraints import check
 from bedrock_pipeline.emulator.errors import ServiceError, invalid
 from bedrock_pipeline.emulator.faults import Faults, Kind
-from bedrock_pipeline.emulator.models import Models
+from bedrock_pipeline.emulator.models import Models, parse_model_id
 from bedrock_pipeline.emulator.store import TERMINAL, Job, Store
 
 _ALPHABET = string.ascii_lowercase + string.digits
@@ -52,6 +62,7 @@ class Service:
         rng: random.Random,
     ) -> None:
         self._store, self._clock = store, clock
+        self._region, self._account = region, account
         self._arn = f"arn:aws:bedrock:{region}:{account}:model-invocation-job/"
         self._quota, self._behaviour, self._models, self._faults = quota, behaviour, models, faults
         self._rng = rng
@@ -59,12 +70,14 @@ class Service:
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         """CreateModelInvocationJob; a token that is known makes no second job."""
         check("CreateModelInvocationJob", request)
+        self._check_role(request["roleArn"])
         model_id = request["modelId"]
-        if not self._models.supports(model_id):
-            raise invalid("Batch inference is not supported for the requested model")
+        self._check_model(model_id)
         with self._store.lock:
             token = request.get("clientRequestToken") or self._id(36)
             known = self._known(token)
+            if known is None or self._behaviour.first_check is FirstCheck.NAME:
+                self._check_name(request["jobName"])
             if known:
                 return self._again(known, request)
             full = self._store.in_flight(model_id) >= self._quota.max_jobs
@@ -78,7 +91,7 @@ class Service:
         return {"jobArn": job["jobArn"]}
 
     def get(self, identifier: str) -> dict[str, Any]:
-        """GetModelInvocationJob, by ARN or id."""
+        """GetModelInvocationJob."""
         return self._shown(self._find(identifier))
 
     def stop(self, identifier: str) -> dict[str, Any]:
@@ -105,6 +118,32 @@ class Service:
         if self._faults.strike(Kind.LIST_DOUBLED):
             shown = (shown + shown)[:1000]
         return {"invocationJobSummaries": shown, **_next(start + size, len(jobs))}
+
+    def _check_role(self, arn: str) -> None:
+        if arn.split(":")[4] != self._account:
+            raise ServiceError("AccessDeniedException", "Cross-account pass role is not allowed.")
+
+    def _check_model(self, model_id: str) -> None:
+        named, card = parse_model_id(model_id), self._models.card(model_id)
+        if named.region and named.region != self._region:
+            raise invalid("The provided ARN is invalid for the service region.")
+        if card is None or not card.batch:
+            raise invalid("Batch inference is not supported for the requested model.")
+        if named.kind not in card.ids or not self._models.takes_geography(named, self._region):
+            raise invalid(f"Batch inference is not supported for model {model_id} in region {self._region}.")
+        if card.legacy and self._behaviour.legacy_models is LegacyModels.REFUSED:
+            raise ServiceError(
+                "ResourceNotFoundException",
+                "Access denied. This Model is marked by provider as Legacy and you have not been actively using the "
+                "model in the last 30 days. Please upgrade to an active model on Amazon Bedrock",
+            )
+
+    def _check_name(self, name: str) -> None:
+        names = self._behaviour.job_names
+        if names is JobNames.REPEATABLE or not self._store.has_name(name):
+            return
+        code = "ConflictException" if names is JobNames.CONFLICT else "ValidationException"
+        raise ServiceError(code, "The provided job name is currently in use.")
 
     def _known(self, token: str) -> Job | None:
         known = self._store.by_token(token)
@@ -150,6 +189,8 @@ class Service:
 
     def _find(self, identifier: str) -> Job:
         check("GetModelInvocationJob", {"jobIdentifier": identifier})
+        if not identifier.startswith("arn:") and self._behaviour.job_ids is JobIds.ARN:
+            raise invalid("The provided ARN is invalid.")
         job = self._store.get(identifier.rpartition("/")[2])
         if job is None or (identifier.startswith("arn:") and job["jobArn"] != identifier):
             raise ServiceError("ResourceNotFoundException", "Could not find the model invocation job")
