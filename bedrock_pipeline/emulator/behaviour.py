@@ -71,6 +71,13 @@ class UnknownModels(StrEnum):
     FAMILY = "family"
 
 
+class UnlistedBatch(StrEnum):
+    """Batch inference of a model for which no source shows it."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"
+
+
 class LegacyModels(StrEnum):
     """A model that its provider has marked as legacy."""
 
@@ -150,6 +157,7 @@ class Behaviour:
     job_ids: JobIds = JobIds.ARN
     over_quota: OverQuota = OverQuota.REFUSED
     unknown_models: UnknownModels = UnknownModels.REFUSED
+    unlisted_batch: UnlistedBatch = UnlistedBatch.TAKEN
     legacy_models: LegacyModels = LegacyModels.TAKEN
     model_features: ModelFeatures = ModelFeatures.ANY
     batch_tools: BatchTools = BatchTools.ANY

@@ -21,6 +21,7 @@ from bedrock_pipeline.emulator.behaviour import (
     OverQuota,
     Quota,
     SameToken,
+    UnlistedBatch,
 )
 from bedrock_pipeline.emulator.clock import Clock
 from bedrock_pipeline.emulator.constraints import check
@@ -127,7 +128,12 @@ class Service:
         named, card = parse_model_id(model_id), self._models.card(model_id)
         if named.region and named.region != self._region:
             raise invalid("The provided ARN is invalid for the service region.")
-        if card is None or not card.batch:
+        unlisted = self._behaviour.unlisted_batch
+        if (
+            card is None
+            or card.batch == "no"
+            or (card.batch == "not found" and unlisted is UnlistedBatch.REFUSED)
+        ):
             raise invalid("Batch inference is not supported for the requested model.")
         if named.kind not in card.ids or not self._models.takes_geography(named, self._region):
             raise invalid(f"Batch inference is not supported for model {model_id} in region {self._region}.")

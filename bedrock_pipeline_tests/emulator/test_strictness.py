@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ TAKEN = None
         ({"modelId": "openai.gpt-oss-120b-1:0"}, {}, TAKEN),
         ({"modelId": "deepseek.v3.2"}, {}, TAKEN),
         ({"modelId": "amazon.titan-embed-image-v1"}, {}, TAKEN),
+        ({"modelId": "cohere.embed-english-v3"}, {}, TAKEN),
+        ({"modelId": "cohere.embed-english-v3"}, {"unlisted_batch": "refused"}, NO_BATCH),
         ({"modelId": CLAUDE}, {}, TAKEN),
         ({"modelId": CLAUDE}, {"legacy_models": "refused"}, "marked by provider as Legacy"),
     ],
@@ -286,6 +289,15 @@ def test_a_switch_that_makes_no_sense_is_refused_and_changes_nothing(given: dict
     with pytest.raises(ValueError, match=r"must be one of|no switch|could not convert"):
         behaviour.change({"batch_tools": "none", **given})
     assert behaviour == Behaviour()
+
+
+@pytest.mark.parametrize(("name", "switch"), switches().items())
+def test_each_switch_is_documented_with_its_default_first(name: str, switch: type[StrEnum]) -> None:
+    page = (Path(__file__).parents[2] / "docs/emulator.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith(f"| `--{name.replace('_', '-')}` "))
+    values = row.split("|")[2]
+    assert [values.index(f"`{value}`") for value in switch] == sorted(values.index(f"`{v}`") for v in switch)
+    assert getattr(Behaviour(), name) is next(iter(switch))
 
 
 def test_switches_and_roles_by_flag_and_while_it_runs(stack_endpoints: Endpoints, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ a body and a card and gives a `Reply` or raises `BodyError`. What is known about
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from bedrock_pipeline.emulator.behaviour import BatchTools, Behaviour, ModelFeatures, UnknownModels
@@ -78,8 +79,7 @@ class Models:
             family = next((one for one in _FAMILIES.values() if named.name.startswith(one.PREFIXES)), None)
             return replace(family.ANY, id=named.name) if family else None
         if known.converse and self._behaviour.model_features is ModelFeatures.ANY:
-            thinking = known.thinking or (("enabled",) if known.family == "claude" else ())
-            return replace(known, structured=True, thinking=thinking, input=ModelCard.input)
+            return _with_every_feature(known)
         return known
 
     def takes_geography(self, named: ModelId, region: str) -> bool:
@@ -156,6 +156,12 @@ def load_models(given: Iterable[str]) -> dict[str, Model]:
         except (ImportError, AttributeError) as error:
             raise ValueError(f"{target} cannot be imported: {error}") from error
     return replaced
+
+
+@cache
+def _with_every_feature(card: ModelCard) -> ModelCard:
+    thinking = card.thinking or (("enabled",) if card.family == "claude" else ())
+    return replace(card, structured=True, thinking=thinking, input=ModelCard.input)
 
 
 def _counted(function: Callable[[Body], Body]) -> Model:

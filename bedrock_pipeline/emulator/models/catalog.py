@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ class ModelCard:
         family: the file beside this one that knows its body.
         ids: how it can be named: `bare`, or by the id of an inference `profile`.
         input: what it can be given: `text`, `image`, `video`, `document`.
-        batch: whether it has batch inference.
+        batch: whether it has batch inference: `yes`, `no`, or `not found` in any source.
         converse: empty where it has no Converse API.
         bodies: of chat and completion models, whether `prompt` or `messages` or either is taken.
         max_output: the most output tokens that can be asked for; None for no limit.
@@ -47,7 +47,7 @@ class ModelCard:
     family: str
     ids: tuple[str, ...] = ("bare", "profile")
     input: tuple[str, ...] = ("text", "image", "video", "document")
-    batch: bool = True
+    batch: str = "yes"
     converse: tuple[str, ...] = ("text",)
     bodies: tuple[str, ...] = ("prompt",)
     max_output: int | None = None
@@ -116,6 +116,7 @@ def catalog() -> Catalog:
     return Catalog(cards, {name: tuple(regions) for name, regions in read["geographies"].items()})
 
 
+@lru_cache(maxsize=1000)
 def parse_model_id(text: str) -> ModelId:
     """The model that an id or an ARN names."""
     region, name = "", text
