@@ -29,6 +29,19 @@ def check(operation: str, values: dict[str, Any], *, service: str = "bedrock") -
             raise invalid(f"{len(problems)} validation {many} detected: {'; '.join(problems)}")
 
 
+def broken_members(values: dict[str, Any]) -> str | None:
+    """What breaks the service model in members of a Converse request that are there; None where nothing does."""
+    shape = _MODELS["bedrock-runtime"].operation_model("Converse").input_shape
+    assert isinstance(shape, StructureShape)
+    problems = (
+        p
+        for name, one in values.items()
+        if one is not None
+        for p in _problems(shape.members[name], one, name)
+    )
+    return next(iter(problems), None)
+
+
 def unknown_member(
     operation: str, values: dict[str, Any], *, service: str, besides: tuple[str, ...] = ()
 ) -> tuple[str, str] | None:

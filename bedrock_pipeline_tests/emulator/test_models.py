@@ -1,6 +1,8 @@
 """What each model takes and refuses: every line is a request that a user of the real service sent, or a documented rule."""
 
 import base64
+import copy
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -143,9 +145,9 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
     (NOVA_2, {**text("a"), "reasoningConfig": {"type": "enabled", "maxReasoningEffort": "most"}}, "not a valid enum"),
     (NOVA, {**text("a"), "top_k": 5}, "#: extraneous key [top_k] is not permitted"),
     (NOVA, {**text("a"), "inferenceConfig": {"topK": 5}}, TAKEN),
-    (NOVA, blocks({"image": {"format": "png", "source": {"s3Location": {"uri": "s3://b/in/a.png"}}}}), TAKEN),
-    (NOVA, blocks({"video": {"format": "mp4", "source": {"s3Location": {"uri": "s3://b/in/a.mp4"}}}}), TAKEN),
-    (NOVA, blocks({"video": {"format": "mp4", "source": {"s3Location": {"uri": "a.mp4"}}}}), "does not match"),
+    (NOVA, blocks({"image": {"format": "png", "source": {"s3Location": {"uri": "s3://bucket/in/a.png"}}}}), TAKEN),
+    (NOVA, blocks({"video": {"format": "mp4", "source": {"s3Location": {"uri": "s3://bucket/in/a.mp4"}}}}), TAKEN),
+    (NOVA, blocks({"video": {"format": "mp4", "source": {"s3Location": {"uri": "a.mp4"}}}}), "regular expression pattern: s3://"),
     ("amazon.nova-micro-v1:0", blocks({"image": {"format": "png", "source": {"bytes": PNG}}}), "image input"),
     # Mistral and chat completions
     (MISTRAL_7B, {"prompt": "a"}, TAKEN),
@@ -207,6 +209,70 @@ def test_each_model_of_the_catalog_answers_its_own_body_and_converse(card: Model
     if card.converse:
         block = STRICT.converse(model, text("say a word")).body["output"]["message"]["content"][-1]
         assert block["text"].endswith("say a word")
+
+
+SPEC = {"toolSpec": {"name": "t", "inputSchema": {"json": OBJECT}}}
+IMAGE = {"image": {"format": "png", "source": {"bytes": PNG}}}
+VIDEO = {"video": {"format": "mp4", "source": {"s3Location": {"uri": "s3://bucket/in/a.mp4"}}}}
+BASE64 = {"type": "base64", "media_type": "image/png", "data": PNG}
+WHOLE: dict[str, tuple[str, dict[str, Any]]] = {
+    "claude": (HAIKU_45, claude(
+        system=[{"type": "text", "text": "s"}], thinking={"type": "disabled"}, temperature=0.5, **tool(FORCED),
+        **schema(CLOSED)) | blocks({"type": "text", "text": "a"}, {"type": "image", "source": BASE64})),
+    "claude that thinks": (HAIKU_45, claude(thinking=ENABLED)),
+    "converse": (NOVA, converse(
+        system=[{"text": "s"}], inferenceConfig={"maxTokens": 50, "temperature": 0.5, "stopSequences": ["a"]},
+        toolConfig={"tools": [SPEC], "toolChoice": {"tool": {"name": "t"}}},
+        additionalModelRequestFields={"thinking": {"type": "disabled"}}) | blocks({"text": "a"}, IMAGE, VIDEO)),
+    "converse with a schema": (HAIKU_45, converse(outputConfig={"textFormat": {
+        "type": "json_schema", "structure": {"jsonSchema": {"name": "a", "schema": orjson.dumps(CLOSED).decode()}}}})),
+    "nova": (NOVA_2, {
+        **blocks({"text": "a"}, IMAGE), "schemaVersion": "messages-v1", "system": [{"text": "s"}],
+        "inferenceConfig": {"maxTokens": 50}, "toolConfig": {"tools": [SPEC], "toolChoice": {"auto": {}}},
+        "reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}),
+    "llama": ("us.meta.llama4-scout-17b-instruct-v1:0", {"prompt": "a", "max_gen_len": 5, "temperature": 0.5}),
+    "mistral": (MISTRAL_7B, {"prompt": "a", "max_tokens": 5, "stop": ["a"]}),
+    "chat": (LARGE_3, {
+        **user([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,x"}}]),
+        "tools": [{"type": "function", "function": {"name": "t", "parameters": OBJECT}}], "max_tokens": 50,
+        "tool_choice": {"type": "function", "function": {"name": "t"}},
+        "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": CLOSED}}}),
+    "titan": (TITAN, {"inputText": "a", "dimensions": 256, "normalize": True, "embeddingTypes": ["float"]}),
+    "titan's images": (TITAN_IMAGE, {"inputText": "a", "inputImage": PNG, "embeddingConfig": {"outputEmbeddingLength": 256}}),
+    "cohere": (COHERE_4, {
+        "texts": ["a"], "input_type": "search_query", "embedding_types": ["float"], "output_dimension": 256}),
+    "cohere's mixed": (COHERE_4, {"inputs": [{"content": [{"type": "text", "text": "a"}]}], "input_type": "search_query"}),
+}  # fmt: skip
+WRONG: tuple[Any, ...] = (5, "x", [], {}, None, True, [5], {"x": 5}, [[]], [{}], 1.5)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    members = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for name, one in members:
+        yield (*path, name)
+        yield from places(one, (*path, name))
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_member_of_another_type_is_an_error_of_the_record_and_not_of_the_emulator(name: str) -> None:
+    model, body = WHOLE[name]
+    answer = STRICT.converse if name.startswith("converse") else STRICT.answer
+    assert answer(model, body, batch=True).body
+    refused = 0
+    for path in places(body):
+        for value in WRONG:
+            broken = copy.deepcopy(body)
+            place: Any = broken
+            for step in path[:-1]:
+                place = place[step]
+            place[path[-1]] = value
+            try:
+                answer(model, broken, batch=True)
+            except BodyError:
+                refused += 1
+    assert refused > 5
 
 
 def test_a_request_may_cache_its_prompt_on_demand_but_not_in_a_job() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bedrock_pipeline.emulator.models import image, rules
 from bedrock_pipeline.emulator.models.catalog import ModelCard
-from bedrock_pipeline.emulator.models.reply import Body, BodyError, malformed, tokens
+from bedrock_pipeline.emulator.models.reply import BodyError, malformed, tokens
 
 _VIDEOS: Final = ("mkv", "mov", "mp4", "webm", "flv", "mpeg", "mpg", "wmv", "three_gp")
 #: Emulated tokens of a video, or of an object in S3 that is not read.
@@ -67,7 +67,8 @@ def _media(kind: str, given: Any, where: str) -> tuple[str, int]:
     if formats and form not in formats:
         raise malformed(f"{where}/{kind}/format: not a valid enum value")
     if "s3Location" in source:
-        return _in_s3(kind, source["s3Location"], f"{where}/{kind}/source/s3Location")
+        place = str(source["s3Location"])  # it is not read: the model sees where it is
+        return f"[{kind} {hashlib.sha256(place.encode()).hexdigest()[:8]}]", _TOKENS
     if kind != "image":
         encoded = str(source.get("bytes") or source.get("text") or source.get("content") or "")
         if not encoded:
@@ -78,11 +79,3 @@ def _media(kind: str, given: Any, where: str) -> tuple[str, int]:
         return image.seen(str(form), source.get("bytes"))
     except ValueError as error:
         raise malformed(f"{where}/image/source/bytes: {error}") from error
-
-
-def _in_s3(kind: str, location: Body, where: str) -> tuple[str, int]:
-    """An object that is named and not read; the model sees its name."""
-    uri = (location or {}).get("uri")
-    if not isinstance(uri, str) or not uri.startswith("s3://"):
-        raise malformed(f"{where}/uri: does not match the pattern ^s3://")
-    return f"[{kind} {hashlib.sha256(uri.encode()).hexdigest()[:8]}]", _TOKENS

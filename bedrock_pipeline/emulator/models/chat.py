@@ -15,6 +15,7 @@ from bedrock_pipeline.emulator.models.reply import (
     Body,
     BodyError,
     Reply,
+    check_types,
     cut_off,
     digest,
     json_size,
@@ -23,7 +24,7 @@ from bedrock_pipeline.emulator.models.reply import (
     sentence,
     tokens,
 )
-from bedrock_pipeline.emulator.models.structured import json_text, value_for
+from bedrock_pipeline.emulator.models.structured import invalid, json_text, value_for
 
 PREFIXES: Final = (
     *("openai.", "qwen.", "deepseek.v3", "google.gemma", "zai.", "moonshot.", "moonshotai.", "minimax."),
@@ -35,6 +36,20 @@ _MEMBERS = (
     *("response_format", "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort", "seed", "n"),
     *("frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "logit_bias", "stream", "user"),
 )
+_SHAPE = {
+    "max_tokens": int,
+    "max_completion_tokens": int,
+    "tools": [{"function": {"name": str, "parameters": dict}}],
+    "tool_choice": (str, {"function": {"name": str}}),
+    "response_format": {"type": str, "json_schema": {"schema": dict}},
+    "messages": [
+        {
+            "role": str,
+            "content": (str, [{"type": str, "text": str, "image_url": {"url": str}}]),
+            "tool_calls": list,
+        }
+    ],
+}
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _REASONING = "<reasoning>Let me look at what is asked.</reasoning>"
 _IMAGE_TOKENS = 1600
@@ -45,6 +60,7 @@ _CREATED = 1_767_225_600
 def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:  # noqa: ARG001  # a family's shape
     """A choice with text, or with a call of the tool that is forced."""
     refuse_extra(body, _MEMBERS)
+    check_types(_SHAPE, body)
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise BodyError("messages: Field required")
@@ -96,12 +112,14 @@ def _forced(body: Body) -> Body | None:
         function = (tool or {}).get("function")
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise BodyError(f"tools.{number}.function.name: Field required")
+        if why := invalid(function.get("parameters") or {}):
+            raise BodyError(f"tools.{number}.function.parameters: {why}")
         functions.append(function)
     choice = body.get("tool_choice") or "auto"
     if choice in ("auto", "none"):
         return None
     if choice not in ("any", "required"):
-        name = choice.get("function", {}).get("name") if isinstance(choice, dict) else choice
+        name = (choice.get("function") or {}).get("name") if isinstance(choice, dict) else choice
         functions = [function for function in functions if function["name"] == name]
     if not functions:
         raise BodyError("tool_choice: the tool is not one of the tools")
@@ -118,6 +136,8 @@ def _format(form: Any) -> Any:
     schema = (form.get("json_schema") or {}).get("schema")
     if kind != "json_schema" or not isinstance(schema, dict):
         raise BodyError("response_format.json_schema.schema: Field required")
+    if why := invalid(schema):
+        raise BodyError(f"response_format.json_schema.schema: {why}")
     return schema
 
 

@@ -11,6 +11,7 @@ from bedrock_pipeline.emulator.models.reply import (
     Body,
     BodyError,
     Reply,
+    check_types,
     cut_off,
     digest,
     json_size,
@@ -18,7 +19,7 @@ from bedrock_pipeline.emulator.models.reply import (
     sentence,
     tokens,
 )
-from bedrock_pipeline.emulator.models.structured import json_text, refusal, value_for
+from bedrock_pipeline.emulator.models.structured import invalid, json_text, refusal, value_for
 
 PREFIXES: Final = ("anthropic.claude",)
 #: A model that nothing is known about: it takes whatever one of the family takes.
@@ -31,6 +32,18 @@ _OPTIONAL = (
     *("anthropic_beta", "system", "temperature", "top_p", "top_k", "stop_sequences"),
     *("tools", "tool_choice", "thinking", "metadata", "output_config"),
 )
+_SHAPE = {
+    "system": (str, [dict]),
+    "tools": [{"name": str, "input_schema": dict}],
+    "tool_choice": dict,
+    "thinking": {"type": str, "budget_tokens": int},
+    "output_config": {"format": {"type": str, "schema": dict}},
+    "temperature": float,
+    "top_p": float,
+    "top_k": int,
+    "stop_sequences": [str],
+    "messages": [{"role": str, "content": (str, [{"type": str, "text": str, "source": dict}])}],
+}
 _CACHED = ("type", "cache_control")
 _BLOCKS = {
     "text": (*_CACHED, "text", "citations"),
@@ -94,6 +107,7 @@ def _limit(body: Body, card: ModelCard) -> int:
         if required not in body:
             raise BodyError(f"{required}: Field required")
     refuse_extra(body, (*_REQUIRED, *_OPTIONAL))
+    check_types(_SHAPE, body)
     if body["anthropic_version"] != _VERSION:
         raise BodyError(f"anthropic_version: Input should be '{_VERSION}'")
     if not isinstance(body["messages"], list) or not body["messages"]:
@@ -130,6 +144,8 @@ def _forced(body: Body, card: ModelCard) -> Body | None:
             raise BodyError(f"tools.{number}.name: Field required")
         if not isinstance(tool.get("input_schema"), dict) or tool["input_schema"].get("type") != "object":
             raise BodyError(f"tools.{number}.input_schema.type: Field required")
+        if why := invalid(tool["input_schema"]):
+            raise BodyError(f"tools.{number}.custom.input_schema: {why}")
         if tool.get("strict") and (why := refusal(tool["input_schema"])):
             raise BodyError(f"tools.{number}.custom: {why}")
     choice = body.get("tool_choice") or {"type": "auto"}
@@ -156,7 +172,7 @@ def _format(body: Body, card: ModelCard) -> Any:
         raise BodyError("output_config.format: Extra inputs are not permitted")
     if form.get("type") != "json_schema" or not isinstance(form.get("schema"), dict):
         raise BodyError("output_config.format.schema: Field required")
-    if why := refusal(form["schema"]):
+    if why := invalid(form["schema"]) or refusal(form["schema"]):
         raise BodyError(f"output_config.format.schema: {why}")
     return form["schema"]
 

@@ -11,6 +11,7 @@ from bedrock_pipeline.emulator.models.catalog import ModelCard
 from bedrock_pipeline.emulator.models.reply import (
     Body,
     Reply,
+    check_amazon_types,
     digest,
     malformed,
     refuse_extraneous,
@@ -22,6 +23,15 @@ PREFIXES: Final = ("cohere.embed",)
 ANY: Final = ModelCard("cohere.embed", "cohere_embed", vectors=(1024,))
 _MEMBERS = ("texts", "images", "input_type", "truncate", "embedding_types")
 _V4_MEMBERS = (*_MEMBERS, "inputs", "output_dimension", "max_tokens")
+_SHAPE = {
+    "texts": [str],
+    "images": [str],
+    "inputs": [{"content": [{"text": str, "image_url": (str, dict)}]}],
+    "input_type": str,
+    "embedding_types": [str],
+    "output_dimension": int,
+    "truncate": str,
+}
 _INPUT_TYPES = ("search_document", "search_query", "classification", "clustering", "image")
 _MOST_TEXTS, _MOST_CHARACTERS = 96, 2048
 _IMAGE_TOKENS = 1600
@@ -38,6 +48,7 @@ def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply: 
     """A vector for each text, image or mix of both; with `embedding_types`, below their type."""
     fourth = len(card.vectors) > 1
     refuse_extraneous(body, _V4_MEMBERS if fourth else _MEMBERS)
+    check_amazon_types(_SHAPE, body)
     if body.get("input_type") not in _INPUT_TYPES:
         raise malformed("#: required key [input_type] not found")
     given = [name for name in ("texts", "images", "inputs") if body.get(name)]

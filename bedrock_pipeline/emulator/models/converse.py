@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from bedrock_pipeline.emulator.constraints import unknown_member
+from bedrock_pipeline.emulator.constraints import broken_members, unknown_member
 from bedrock_pipeline.emulator.models import blocks, rules
 from bedrock_pipeline.emulator.models.catalog import ModelCard
 from bedrock_pipeline.emulator.models.reply import (
@@ -22,7 +22,8 @@ from bedrock_pipeline.emulator.models.reply import (
     sentence,
     tokens,
 )
-from bedrock_pipeline.emulator.models.structured import json_text, refusal, value_for
+from bedrock_pipeline.emulator.models.shapes import wrong_type
+from bedrock_pipeline.emulator.models.structured import invalid, json_text, refusal, value_for
 
 ANY: Final = ModelCard("converse", "converse", thinking=("enabled", "adaptive"), structured=True, caches=True)
 _MEMBERS_OF_A_BLOCK = (
@@ -38,6 +39,7 @@ _MEMBERS_OF_THE_USAGE = (
     ),
     "cacheDetails",
 )
+_ADDITIONAL = {"thinking": {"type": str, "budget_tokens": int}}
 _THINKING = "Let me look at what is asked."
 
 
@@ -45,10 +47,14 @@ def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:
     """A message with text or the use of a tool where one is forced, thinking before it, and its usage."""
     if found := unknown_member("Converse", body, service="bedrock-runtime", besides=("modelId",)):
         raise malformed("#{}: extraneous key [{}] is not permitted".format(*found))
+    if problem := broken_members(body):
+        raise BodyError(f"1 validation error detected: {problem}")
     config = body.get("inferenceConfig") or {}
     try:
         rules.check_sampling(card, config.get("temperature"), config.get("topP"))
         extra = body.get("additionalModelRequestFields") or {}
+        if found := wrong_type(_ADDITIONAL, extra):
+            raise rules.ModelSaysError(f"{found[0]}: Input should be a valid {found[1]}")
         return said(body, card, batch=batch, thinking=extra.get("thinking"))
     except rules.ModelSaysError as error:
         raise BodyError(f"The model returned the following errors: {error}", error.code) from error
@@ -132,8 +138,8 @@ def _forced(config: Any, card: ModelCard, thinking: Any) -> Body | None:
         schema = (spec.get("inputSchema") or {}).get("json")
         if not isinstance(spec.get("name"), str) or not isinstance(schema, dict):
             raise malformed("#/toolConfig/tools: expected a name and an inputSchema")
-        if schema.get("type") != "object":
-            raise malformed("#/toolConfig/tools/toolSpec/inputSchema/json/type: expected object")
+        if schema.get("type") != "object" or invalid(schema):
+            raise malformed("#/toolConfig/tools/toolSpec/inputSchema/json: expected a schema of an object")
     choice = config.get("toolChoice") or {"auto": {}}
     if "tool" in choice:
         specs = [spec for spec in specs if spec["name"] == choice["tool"].get("name")]
@@ -159,6 +165,6 @@ def _format(config: Any, card: ModelCard) -> Any:
         schema = orjson.loads(form["structure"]["jsonSchema"]["schema"])
     except (KeyError, TypeError, orjson.JSONDecodeError):
         raise malformed("#/outputConfig/textFormat: expected a JSON schema as text") from None
-    if why := refusal(schema):
+    if why := invalid(schema) or refusal(schema):
         raise rules.ModelSaysError(f"output_config.format.schema: {why}")
     return schema

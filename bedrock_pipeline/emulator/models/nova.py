@@ -5,9 +5,17 @@ Source: "Complete request schema" and "Tool use", Amazon Nova user guide; "Exten
 
 from typing import Any, Final
 
+from bedrock_pipeline.emulator.constraints import broken_members
 from bedrock_pipeline.emulator.models import converse
 from bedrock_pipeline.emulator.models.catalog import ModelCard
-from bedrock_pipeline.emulator.models.reply import Body, Reply, malformed, refuse_extraneous
+from bedrock_pipeline.emulator.models.reply import (
+    Body,
+    BodyError,
+    Reply,
+    check_amazon_types,
+    malformed,
+    refuse_extraneous,
+)
 
 PREFIXES: Final = (
     *("amazon.nova-micro", "amazon.nova-lite", "amazon.nova-pro", "amazon.nova-premier"),
@@ -16,6 +24,12 @@ PREFIXES: Final = (
 ANY: Final = ModelCard("amazon.nova", "nova", thinking=("adaptive",), caches=True)
 _MEMBERS = ("schemaVersion", "messages", "system", "inferenceConfig", "toolConfig")
 _CONFIG = ("maxTokens", "max_new_tokens", "temperature", "topP", "top_p", "topK", "top_k", "stopSequences")
+_REASONING = {"type": str, "maxReasoningEffort": str}
+_SHAPE = {
+    "schemaVersion": str,
+    "inferenceConfig": {"maxTokens": int, "max_new_tokens": int, "reasoningConfig": _REASONING},
+    "reasoningConfig": _REASONING,
+}
 #: What stands at the top of a tool's schema.
 _SCHEMA = {"type", "properties", "required"}
 
@@ -26,6 +40,10 @@ def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:
     refuse_extraneous(body, (*_MEMBERS, "reasoningConfig") if reasons else _MEMBERS)
     if body.get("schemaVersion", "messages-v1") != "messages-v1":
         raise malformed("#/schemaVersion: not a valid enum value")
+    shared = {name: body.get(name) for name in ("messages", "system", "toolConfig")}
+    if problem := broken_members(shared):
+        raise BodyError(f"1 validation error detected: {problem}")
+    check_amazon_types(_SHAPE, body)
     config = body.get("inferenceConfig") or {}
     refuse_extraneous(config, (*_CONFIG, "reasoningConfig") if reasons else _CONFIG, "#/inferenceConfig")
     for tool in (body.get("toolConfig") or {}).get("tools") or []:

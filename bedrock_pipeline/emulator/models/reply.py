@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from bedrock_pipeline.emulator.models.shapes import Shape, wrong_type
+
 Body = dict[str, Any]
 
 
@@ -101,6 +103,26 @@ def refuse_extraneous(body: Body, allowed: Iterable[str], path: str = "#") -> No
     """
     if extra := sorted(body.keys() - set(allowed)):
         raise malformed(f"{path}: extraneous key [{extra[0]}] is not permitted")
+
+
+def check_types(shape: Shape, body: Body) -> None:
+    """Refuse a member of another type, in Anthropic's and OpenAI's words.
+
+    Raises:
+        BodyError: names the first of them.
+    """
+    if found := wrong_type(shape, body):
+        raise BodyError(f"{found[0]}: Input should be a valid {found[1]}")
+
+
+def check_amazon_types(shape: Shape, body: Body) -> None:
+    """Refuse a member of another type, in the words of Amazon's schemas.
+
+    Raises:
+        BodyError: names the first of them.
+    """
+    if found := wrong_type(shape, body):
+        raise malformed(f"#/{found[0].replace('.', '/')}: expected type: {found[1].capitalize()}")
 
 
 def malformed(problem: str) -> BodyError:

@@ -114,7 +114,7 @@ def thinking_tokens(card: ModelCard, thinking: Any, limit: int | None, asked: st
         return 0
     spent = _LEAST_THINKING * (1 + int(digest(asked)[:8], 16) % 20)
     if kind == "enabled":
-        budget = thinking.get("budget_tokens", 0)
+        budget = thinking.get("budget_tokens") or 0
         if budget < _LEAST_BUDGET:
             raise ModelSaysError(
                 "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024"

@@ -6,9 +6,12 @@ structured answers that are common to the families.
 
 import random
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import orjson
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
 
 from bedrock_pipeline.emulator.models.reply import Body, digest
 
@@ -46,6 +49,32 @@ def value_for(schema: Any, asked: str) -> Any:
 def json_text(schema: Any, asked: str) -> str:
     """A value that keeps the schema, as JSON."""
     return orjson.dumps(value_for(schema, asked)).decode()
+
+
+def invalid(schema: Any) -> str | None:
+    """What is wrong with a JSON schema; None where it is one."""
+    return _invalid(orjson.dumps(schema))
+
+
+@lru_cache(maxsize=100)
+def _invalid(encoded: bytes) -> str | None:
+    schema = orjson.loads(encoded)
+    try:
+        Draft202012Validator.check_schema(schema)
+        for node in _nodes(schema):
+            if "$ref" in node:
+                _target(node["$ref"], schema)
+    except (SchemaError, LookupError, TypeError):
+        return "JSON schema is invalid. It must match JSON Schema draft 2020-12"
+    return None
+
+
+def _target(reference: str, whole: Any) -> Any:
+    """What a `$ref` points to."""
+    target = whole
+    for step in reference.removeprefix("#").strip("/").split("/"):
+        target = target[step] if step else target
+    return target
 
 
 def refusal(schema: Any) -> str | None:
@@ -123,14 +152,11 @@ def _value(schema: Any, whole: Any, rng: random.Random, words: list[str], depth:
     if not isinstance(schema, dict):
         return " ".join(rng.sample(words, min(2, len(words))))
     if "$ref" in schema:
-        target: Any = whole
-        for step in schema["$ref"].removeprefix("#/").split("/"):
-            target = target[step]
-        return _value(target, whole, rng, words, depth + 1)
+        return _value(_target(schema["$ref"], whole), whole, rng, words, depth + 1)
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:
-        return rng.choice(schema["enum"])
+        return rng.choice(schema["enum"] or [None])
     for choice in ("anyOf", "oneOf"):
         if choice in schema:
             return _value(rng.choice(schema[choice]), whole, rng, words, depth + 1)

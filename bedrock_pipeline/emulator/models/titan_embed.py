@@ -10,6 +10,7 @@ from bedrock_pipeline.emulator.models.reply import (
     Body,
     BodyError,
     Reply,
+    check_amazon_types,
     malformed,
     refuse_extraneous,
     tokens,
@@ -21,11 +22,20 @@ ANY: Final = ModelCard("amazon.titan-embed-text-v2", "titan_embed", input=("text
 _MOST_CHARACTERS = 50_000
 _MEMBERS = ("inputText", "dimensions", "normalize", "embeddingTypes")
 _IMAGE_MEMBERS = ("inputText", "inputImage", "embeddingConfig")
+_SHAPE = {
+    "inputText": str,
+    "dimensions": int,
+    "normalize": bool,
+    "embeddingTypes": [str],
+    "inputImage": str,
+    "embeddingConfig": {"outputEmbeddingLength": int},
+}
 _TYPES = ("float", "binary")
 
 
 def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:  # noqa: ARG001  # a family's shape
     """A vector; there is no `usage`."""
+    check_amazon_types(_SHAPE, body)
     if "image" in card.input:
         return _multimodal(body, card)
     second = len(card.vectors) > 1
