@@ -107,9 +107,9 @@ class BatchTools(StrEnum):
 class ConverseNulls(StrEnum):
     """Members that are not set, in the output of jobs of the type Converse."""
 
-    OMITTED = "omitted"
     #: every member of a block and of the usage is there, as null
     WRITTEN = "written"
+    OMITTED = "omitted"
 
 
 class DuplicateIds(StrEnum):
@@ -161,7 +161,7 @@ class Behaviour:
     legacy_models: LegacyModels = LegacyModels.TAKEN
     model_features: ModelFeatures = ModelFeatures.ANY
     batch_tools: BatchTools = BatchTools.ANY
-    converse_nulls: ConverseNulls = ConverseNulls.OMITTED
+    converse_nulls: ConverseNulls = ConverseNulls.WRITTEN
     duplicate_ids: DuplicateIds = DuplicateIds.ANSWERED
     missing_ids: MissingIds = MissingIds.GENERATED
     output_appears: OutputAppears = OutputAppears.AT_END
