@@ -48,7 +48,9 @@ def raised_by(function: object) -> set[str]:
             kind = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
             name = ast.unparse(kind).rsplit(".")[-1]
             made_by = getattr(sys.modules[function.__module__], name, None)
-            if inspect.isfunction(made_by):  # a function that makes the exception says which in its annotation
+            if inspect.isfunction(
+                made_by
+            ):  # a function that makes the exception says which in its annotation
                 name = made_by.__annotations__["return"].__name__
             found.add(name)
     return found
