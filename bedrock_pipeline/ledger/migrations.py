@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from psycopg import conninfo, sql
-from yoyo import get_backend, read_migrations
 
 from bedrock_pipeline.ledger.database import Connection, Database
 
@@ -44,10 +43,12 @@ def migrate(dsn: str) -> list[str]:
     Returns:
         The names of the migrations that this call applied.
     """
+    from yoyo import get_backend, read_migrations  # here: only the first process that connects migrates
+
     with Database(dsn).session() as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))
-        backend = get_backend(_yoyo_uri(connection))
+        backend = get_backend(_yoyo_uri(dsn, connection))
         try:
             # We hold the advisory lock, so a lock row of yoyo's was left by a process that died.
             backend.ensure_internal_schema_updated()
@@ -60,11 +61,13 @@ def migrate(dsn: str) -> list[str]:
             backend.connection.close()
 
 
-def _yoyo_uri(connection: Connection) -> str:
+def _yoyo_uri(dsn: str, connection: Connection) -> str:
     info = connection.info
+    # `info.dsn` omits values that equal the defaults, which a variable may override.
+    given = {**conninfo.conninfo_to_dict(info.dsn), **conninfo.conninfo_to_dict(dsn)}
     parameters = {
         name: value
-        for name, value in conninfo.conninfo_to_dict(info.dsn).items()
+        for name, value in given.items()
         if name not in {"host", "port", "dbname", "user", "password"}
     }
     query = "&".join(

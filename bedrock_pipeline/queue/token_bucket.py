@@ -14,7 +14,6 @@ from typing import Protocol
 
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger import Ledger
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.system import SYSTEM, System
 
@@ -62,7 +61,7 @@ class TokenBucket:
             raise ValueError("capacity must be at least 1 and refill_rate above 0")
         self._stopped = threading.Event()
         self._tokens: _Tokens = (
-            _Shared(name, capacity, refill_rate, settings or settings_here())
+            _Shared(name, capacity, refill_rate, settings or Settings.resolve())
             if name
             else _Local(capacity, refill_rate, lambda: round(system.monotonic() * _SECOND_NS))
         )
