@@ -53,7 +53,7 @@ class Chunks:
         return [ChunkRow.of(row) for row in rows]
 
     def by_id(self, chunk_id: UUID) -> ChunkRow | None:
-        """A chunk by its UUID; None where there is none."""
+        """A chunk by its UUID; None if it does not exist."""
         found = self._database.fetch("SELECT * FROM bedrock_pipeline.chunks WHERE chunk_id = %s", (chunk_id,))
         return ChunkRow.of(found[0]) if found else None
 
@@ -83,7 +83,7 @@ class Chunks:
         return {(row.pop("pipeline"), row.pop("dataset")): row for row in rows}
 
     def is_final(self, chunk_id: UUID) -> bool:
-        """Whether every record of a chunk of round 1 has its answer or final error, in whatever round."""
+        """Whether every record of a chunk of attempt 1 has its response or final error, in any attempt."""
         unsettled = self._database.fetch(
             """SELECT FROM bedrock_pipeline.chunks c
                LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
@@ -109,7 +109,7 @@ class Chunks:
         cost_usd: Decimal | None = None,
         on_demand_cost_usd: Decimal | None = None,
     ) -> bool:
-        """Point at results that are complete in S3; False where they were recorded before.
+        """Record results that are complete in S3; False if they were recorded before.
 
         Args:
             chunk_id: the chunk.
@@ -162,7 +162,7 @@ class Chunks:
 
 
 def lock_groups(connection: Connection, chunks: Sequence[NewChunk]) -> None:
-    """Lock the quota groups of chunks that will be entered, before their dataset is: an intent does so too."""
+    """Lock the quota groups of chunks that will be entered, before their dataset, in the order of an intent."""
     connection.execute(
         "SELECT FROM bedrock_pipeline.quota_groups WHERE quota_group = ANY(%s) ORDER BY quota_group FOR UPDATE",
         ([chunk.quota_group for chunk in chunks],),
@@ -172,7 +172,7 @@ def lock_groups(connection: Connection, chunks: Sequence[NewChunk]) -> None:
 def insert_chunks(
     connection: Connection, pipeline: str, dataset: str, version: int, chunks: list[NewChunk], max_jobs: int
 ) -> None:
-    """Enter chunks in the caller's transaction; one of mode `none` has ended already."""
+    """Enter chunks in the caller's transaction; those of mode `none` have ended."""
     groups = sorted({chunk.quota_group for chunk in chunks})
     [clock] = connection.execute("SELECT bedrock_pipeline.now() AS now").fetchall()
     with connection.cursor() as cursor:

@@ -85,7 +85,7 @@ class Datasets:
         return self._database.transaction(work)
 
     def ensure(self, pipeline: str, dataset: str) -> DatasetRow:
-        """The dataset's row; made now where the key was only registered with Dagster."""
+        """The dataset's row; created if the key was only registered with Dagster."""
 
         def work(connection: Connection) -> DatasetRow:
             connection.execute(
@@ -307,5 +307,5 @@ def _cancelled(row: DatasetRow) -> DatasetCancelledError:
 
 
 def _content(request: dict[str, Any]) -> dict[str, Any]:
-    """What decides about answers: a cap on their cost does not."""
+    """The settings that affect responses; a cap on their cost does not."""
     return {name: value for name, value in request.items() if name != "max_cost_usd"}

@@ -1,4 +1,4 @@
-"""Queues: what each is for, and the jobs that its flushes made.
+"""Queues: their settings, and the jobs that their flushes made.
 
 What belongs here: the statements on tables `queues` and `queue_jobs`, and the one transaction in which tasks become
 chunks.
@@ -28,7 +28,7 @@ class QueueModelError(BedrockPipelineError):
 
 
 class TasksChangedError(BedrockPipelineError):
-    """Tasks that a flush had read were replaced or flushed by another meanwhile; it reads them again."""
+    """Tasks that a flush had read were replaced, or flushed by another; it reads them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Queues:
         self._database = database
 
     def register(self, queue: str, *, job_type: str, model_id: str, settings: dict[str, Any]) -> None:
-        """Make a queue, or give it these settings; whoever comes last sets them.
+        """Create a queue, or change its settings.
 
         Raises:
             QueueModelError: it exists for another model.
@@ -98,7 +98,7 @@ class Queues:
         self._database.transaction(work)
 
     def get(self, queue: str) -> QueueRow | None:
-        """One queue; None where there is none."""
+        """One queue; None if it does not exist."""
         rows = self._database.fetch(
             "SELECT queue, job_type, model_id, settings FROM bedrock_pipeline.queues WHERE queue = %s",
             (queue,),
@@ -113,7 +113,7 @@ class Queues:
         return [QueueRow(**row) for row in rows]
 
     def today(self) -> str:
-        """The day's key, in UTC: the dataset that a flush of now adds to."""
+        """Today's key, in UTC: the dataset that a flush adds to."""
         row = self._database.fetch("SELECT (bedrock_pipeline.now() AT TIME ZONE 'UTC')::date::text AS day")[0]
         return str(row["day"])
 
@@ -127,7 +127,7 @@ class Queues:
         max_jobs: int,
         max_cost_usd: Decimal | None = None,
     ) -> list[NewChunk]:
-        """Tasks become chunks, all at once: from now on they wait no more and will be submitted.
+        """Turn tasks into chunks, in one transaction: they no longer wait and will be submitted.
 
         Args:
             queue: the queue's name, which is its pipeline's.
@@ -183,7 +183,7 @@ class Queues:
         return self._database.transaction(work)
 
     def job(self, chunk_id: UUID) -> QueueJob | None:
-        """A job of any queue; None where no flush made it."""
+        """A job of any queue; None if no flush made it."""
         rows = self._database.fetch(_JOBS + " WHERE j.chunk_id = %s", (chunk_id,))
         return _job(rows[0]) if rows else None
 

@@ -1,4 +1,4 @@
-"""Run leases: what the sensors have asked Dagster for.
+"""Run leases: the runs that the sensors have requested.
 
 What belongs here: the statements on table `run_leases`. Dagster deduplicates a run key for ever, a run that died
 included; so a key carries the number of a run lease, and a new one is acquired when the last has expired. Run leases
@@ -23,7 +23,7 @@ class RunLeases:
     def acquire(
         self, kind: Kind, subjects: Sequence[tuple[str, str]], lifetime: timedelta
     ) -> dict[tuple[str, str], int]:
-        """Acquire a lease for each subject that has none alive.
+        """Acquire a lease for each subject without a valid one.
 
         Args:
             kind: what the run would do.
