@@ -1,41 +1,42 @@
 """Work that overlaps: reading ahead, and threads whose results keep their order.
 
-What belongs here: streams with a bounded number of items in flight, and whether threads of a parent were lost in a
-fork. Arrow, hashing and writing release the interpreter's lock, so two cores are used without a second process.
+What belongs here: streams with a bounded number of items in flight, and whether this process was forked. Arrow, hashing
+and writing release the interpreter's lock, so two cores are used without a second process. With the executor
+`system.inline` the caller's thread does all of it.
 """
 
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Generic, ParamSpec, TypeVar
+
+from bedrock_pipeline.system import ExecutorFactory, InlineExecutor, threads
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 _S = TypeVar("_S")
 _P = ParamSpec("_P")
-_NICE = 10
 _END = object()
 _FORKED = threading.Event()
 os.register_at_fork(after_in_child=_FORKED.set)
 
 
 def is_forked() -> bool:
-    """Whether this process was forked at any time since this module was imported.
+    """Whether this process was forked since this module was imported.
 
-    Threads of a native library (Polars) do not survive a fork, and whoever waits for them waits for ever.
+    Threads of a native library (Polars) do not survive a fork, and a call that waits for them never returns.
     """
     return _FORKED.is_set()
 
 
-def ahead(items: Iterator[_T], depth: int = 4) -> Iterator[_T]:
-    """The same items, taken in a thread of their own, up to `depth` before they are asked for."""
+def ahead(items: Iterator[_T], depth: int = 4, executor: ExecutorFactory = threads) -> Iterator[_T]:
+    """The same items, read in a thread of their own, up to `depth` ahead of the caller."""
     end = object()
-    with ThreadPoolExecutor(1) as reader:
+    with executor(1) as reader:
         pending: deque[Future[_T | object]] = deque()
         for _ in range(depth):
             pending.append(reader.submit(next, items, end))
@@ -44,9 +45,11 @@ def ahead(items: Iterator[_T], depth: int = 4) -> Iterator[_T]:
             yield item  # type: ignore[misc]  # not the end
 
 
-def in_order(work: Callable[[_T], _R], items: Iterable[_T], workers: int) -> Iterator[_R]:
-    """The results of `work`, done by so many threads, in the order of the items."""
-    with ThreadPoolExecutor(workers, initializer=_yield_to_others) as pool:
+def in_order(
+    work: Callable[[_T], _R], items: Iterable[_T], workers: int, executor: ExecutorFactory = threads
+) -> Iterator[_R]:
+    """The results of `work`, done by several threads, in the order of the items."""
+    with executor(workers, nice=True) as pool:
         pending: deque[Future[_R]] = deque()
         for item in items:
             pending.append(pool.submit(work, item))
@@ -57,50 +60,53 @@ def in_order(work: Callable[[_T], _R], items: Iterable[_T], workers: int) -> Ite
 
 
 class Behind:
-    """Work that a thread of its own does in order, at most `depth` pieces behind whoever asks for it."""
+    """Runs calls in order in a thread of its own, at most `depth` calls behind the caller."""
 
-    def __init__(self, depth: int = 8) -> None:
+    def __init__(self, depth: int = 8, executor: ExecutorFactory = threads) -> None:
         self._depth = depth
-        self._pool = ThreadPoolExecutor(1, initializer=_yield_to_others)
+        self._pool = executor(1, nice=True)
         self._pending: deque[Future[object]] = deque()
 
     def do(self, work: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> None:
-        """Ask for a piece of work; an error of an earlier one is raised here or at `finish`."""
+        """Add a call; an error of an earlier one is raised here or by `finish`."""
         self._pending.append(self._pool.submit(work, *args, **kwargs))
         if len(self._pending) > self._depth:
             self._pending.popleft().result()
 
     def finish(self) -> None:
-        """Wait for all of it."""
+        """Wait for all calls."""
         self._pool.shutdown()
         while self._pending:
             self._pending.popleft().result()
 
 
-def _yield_to_others() -> None:
-    """Helpers give way to whoever reads or writes, for whom everybody waits; only Linux has priorities of threads."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-
-
 def in_turn(
-    items: Iterator[_T], work: Callable[[_T], _R], then: Callable[[_R], Iterable[_S]], workers: int
+    items: Iterator[_T],
+    work: Callable[[_T], _R],
+    then: Callable[[_R], Iterable[_S]],
+    workers: int,
+    executor: ExecutorFactory = threads,
 ) -> Generator[_S, None, None]:
-    """What `then` gives, item by item in their order.
+    """What `then` yields, item by item in their order.
 
-    While the caller has something that it was given, nothing is passed on, as with a generator.
+    While the caller works on a yielded value, `then` does not go on, as with a generator.
 
     Args:
-        items: asked by one thread at a time.
-        work: done by several at a time.
-        then: done by one at a time, in the order of the items, by the thread that did the work.
-        workers: threads.
+        items: read by one thread at a time.
+        work: done by several threads at a time.
+        then: done by one thread at a time, in the order of the items, by the thread that did the work.
+        workers: number of threads.
+        executor: makes the threads.
 
     Raises:
         Exception: the first in the items' order that any of the three raised.
     """
-    turns = _Turns(items, work, then)
-    with ThreadPoolExecutor(workers) as pool:
+    with executor(workers) as pool:
+        if isinstance(pool, InlineExecutor):
+            for item in items:
+                yield from then(work(item))
+            return
+        turns = _Turns(items, work, then)
         for _ in range(workers):
             pool.submit(turns.run)
         try:
@@ -110,7 +116,7 @@ def in_turn(
 
 
 class _StoppedError(Exception):
-    """Nobody wants more."""
+    """The caller has stopped reading."""
 
 
 class _Failure:
@@ -131,22 +137,22 @@ class _Turns(Generic[_T, _R, _S]):
         self._passed = 0
         self._stopped = False
         self._given: SimpleQueue[_S | _Failure | object] = SimpleQueue()
-        self._wanted = threading.Semaphore(0)
+        self._requested = threading.Semaphore(0)
 
     def given(self) -> Iterator[_S]:
-        """For the caller's thread."""
-        while (one := self._given.get()) is not _END:
-            if isinstance(one, _Failure):
-                raise one.error
-            yield one  # type: ignore[misc]  # neither end nor failure
-            self._wanted.release()
+        """The yielded values, for the caller's thread."""
+        while (value := self._given.get()) is not _END:
+            if isinstance(value, _Failure):
+                raise value.error
+            yield value  # type: ignore[misc]  # neither end nor failure
+            self._requested.release()
 
     def stop(self) -> None:
         """Let the threads end."""
         with self._passing:
             self._stopped = True
             self._passing.notify_all()
-        self._wanted.release()
+        self._requested.release()
 
     def run(self) -> None:
         """One thread's work."""
@@ -160,8 +166,8 @@ class _Turns(Generic[_T, _R, _S]):
                     break
                 result = self._work(item)  # type: ignore[arg-type]  # not the end
                 with self._turn(number):
-                    for one in self._then(result):
-                        self._give(one)
+                    for value in self._then(result):
+                        self._give(value)
             with self._turn(number):
                 self._given.put(_END)
         except _StoppedError:
@@ -172,7 +178,7 @@ class _Turns(Generic[_T, _R, _S]):
 
     @contextmanager
     def _turn(self, number: int) -> Iterator[None]:
-        """Wait until all earlier items are passed on; the next one's turn comes when this one succeeds."""
+        """Wait until all earlier items are done; the next item's turn comes when this one succeeds."""
         with self._passing:
             self._passing.wait_for(lambda: self._stopped or self._passed == number)
             if self._stopped:
@@ -182,8 +188,8 @@ class _Turns(Generic[_T, _R, _S]):
             self._passed += 1
             self._passing.notify_all()
 
-    def _give(self, one: _S) -> None:
-        self._given.put(one)
-        self._wanted.acquire()
+    def _give(self, value: _S) -> None:
+        self._given.put(value)
+        self._requested.acquire()
         if self._stopped:
             raise _StoppedError

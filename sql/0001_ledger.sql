@@ -1,4 +1,4 @@
--- The ledger: what we know about datasets, chunks, jobs and slots. A row per chunk, none per record.
+-- The ledger: datasets, chunks, jobs and slots. A row per chunk, none per record.
 -- Statuses after acceptance are Bedrock's own in the spelling of the original library; the four before it are ours.
 
 CREATE TABLE bedrock_pipeline.deployment (
@@ -41,7 +41,7 @@ CREATE TABLE bedrock_pipeline.datasets (
     packed_at           timestamptz,
     cancel_requested_at timestamptz,
     max_cost_usd        numeric CHECK (max_cost_usd > 0),
-    -- Records whose request another record (their canonical record) asks already.
+    -- Records whose request is identical to that of another, their canonical record.
     snapshot_duplicates  bigint NOT NULL DEFAULT 0,
     packed_duplicates    bigint NOT NULL DEFAULT 0,
     duplicates_answered  bigint NOT NULL DEFAULT 0,  -- set at publication
@@ -85,7 +85,7 @@ CREATE TABLE bedrock_pipeline.chunks (
     model_id            text NOT NULL,
     quota_group         text NOT NULL REFERENCES bedrock_pipeline.quota_groups,
     request             jsonb NOT NULL,
-    -- batch: a job. on-demand: call by call, without job and slot. held: not until an operator decides.
+    -- batch: a job. on-demand: call by call, without job and slot. waiting: not until an operator decides.
     -- none: not at all, its records end as final errors.
     mode                text NOT NULL DEFAULT 'batch' CHECK (mode IN ('batch', 'on-demand', 'waiting', 'none')),
     created_at          timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
@@ -129,7 +129,7 @@ CREATE TABLE bedrock_pipeline.chunks (
     guessed_output_tokens   bigint CHECK (guessed_output_tokens >= 0),
     estimated_input_tokens  bigint CHECK (estimated_input_tokens >= 0),   -- corrected by what was measured
     estimated_output_tokens bigint CHECK (estimated_output_tokens >= 0),
-    estimated_cost_usd      numeric CHECK (estimated_cost_usd >= 0),      -- null: nobody knows the price
+    estimated_cost_usd      numeric CHECK (estimated_cost_usd >= 0),      -- null: the price is unknown
     cost_usd                numeric CHECK (cost_usd >= 0),
     on_demand_cost_usd      numeric CHECK (on_demand_cost_usd >= 0),
 
@@ -148,7 +148,7 @@ CREATE TABLE bedrock_pipeline.chunks (
         OR (mode = 'on-demand' AND status = 'completed')),
     CONSTRAINT only_a_batch_has_a_job CHECK (mode = 'batch' OR (job_arn IS NULL AND token IS NULL)),
     CONSTRAINT waiting_is_pending CHECK (mode <> 'waiting' OR status IN ('pending', 'stopped')),
-    CONSTRAINT none_is_not_asked CHECK (mode <> 'none' OR status = 'stopped'),
+    CONSTRAINT none_is_not_sent CHECK (mode <> 'none' OR status = 'stopped'),
     CONSTRAINT job_was_submitted CHECK ((job_arn IS NULL) = (submitted_at IS NULL)),
     CONSTRAINT ended_is_terminal CHECK (
         (ended_at IS NOT NULL) = (status IN ('partially-completed', 'completed', 'expired', 'stopped', 'failed'))),
@@ -173,7 +173,7 @@ CREATE INDEX chunks_uncollected ON bedrock_pipeline.chunks (pipeline, dataset) W
 CREATE INDEX datasets_to_publish ON bedrock_pipeline.datasets (pipeline, dataset)
     WHERE packed_hash IS NOT NULL AND published_version IS DISTINCT FROM version;
 
--- Jobs at Bedrock that carry our names and that no chunk knows.
+-- Jobs at Bedrock that carry this deployment's name and belong to no chunk.
 CREATE TABLE bedrock_pipeline.orphans (
     job_arn      text PRIMARY KEY,
     job_name     text NOT NULL,
@@ -182,7 +182,7 @@ CREATE TABLE bedrock_pipeline.orphans (
     seen_at      timestamptz NOT NULL DEFAULT bedrock_pipeline.now()
 );
 
--- What the sensors have asked Dagster for. A run lease is alive until it expires; a run that works on it renews it.
+-- Runs that the sensors have requested. A run lease is valid until it expires; the run renews it while it works.
 CREATE TABLE bedrock_pipeline.run_leases (
     kind       text NOT NULL,
     pipeline   text NOT NULL,
@@ -225,7 +225,7 @@ $$;
 CREATE TRIGGER chunk_status_changed AFTER UPDATE ON bedrock_pipeline.chunks
     FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION bedrock_pipeline.chunk_changed();
 
--- What ended stays as it ended, and a job once accepted stays that chunk's job.
+-- A chunk that has ended does not change, and a job once accepted stays that chunk's job.
 CREATE FUNCTION bedrock_pipeline.chunk_is_history() RETURNS trigger LANGUAGE plpgsql AS
 $$
 BEGIN
@@ -245,7 +245,7 @@ $$;
 CREATE TRIGGER chunk_history BEFORE UPDATE ON bedrock_pipeline.chunks
     FOR EACH ROW EXECUTE FUNCTION bedrock_pipeline.chunk_is_history();
 
--- Records that a collected chunk left unanswered: open until they were retried into the retry round.
+-- Retryable records of a collected chunk: open until they were packed into a retry round.
 CREATE TABLE bedrock_pipeline.retryable_records (
     chunk_id    uuid PRIMARY KEY REFERENCES bedrock_pipeline.chunks ON DELETE CASCADE,
     records     bigint NOT NULL CHECK (records > 0),
@@ -257,7 +257,7 @@ CREATE TABLE bedrock_pipeline.retryable_records (
 );
 CREATE INDEX retryable_open ON bedrock_pipeline.retryable_records (chunk_id) WHERE retried_at IS NULL;
 
--- The chunks of round 1 whose records a later chunk holds.
+-- The chunks of attempt 1 whose records a later chunk holds.
 CREATE TABLE bedrock_pipeline.chunk_origins (
     chunk_id  uuid NOT NULL REFERENCES bedrock_pipeline.chunks ON DELETE CASCADE,
     origin_id uuid NOT NULL REFERENCES bedrock_pipeline.chunks ON DELETE CASCADE,
@@ -265,20 +265,20 @@ CREATE TABLE bedrock_pipeline.chunk_origins (
 );
 CREATE INDEX chunk_origins_by_origin ON bedrock_pipeline.chunk_origins (origin_id, chunk_id);
 
--- On-demand calls: a row before a call is sent, its answer (a line as in a job's output) afterwards.
+-- On-demand calls: a row before a call is sent, its response (a line as in a job's output) afterwards.
 CREATE TABLE bedrock_pipeline.on_demand_calls (
     chunk_id    uuid NOT NULL REFERENCES bedrock_pipeline.chunks ON DELETE CASCADE,
     position    integer NOT NULL CHECK (position >= 0),          -- of the record in the chunk's index
-    wave        uuid NOT NULL,                                   -- the calls that were sent together, last
+    wave        uuid NOT NULL,                                   -- identifies calls that were sent together
     times       integer NOT NULL DEFAULT 1 CHECK (times >= 1),   -- above 1: in flight when a process died
     sent_at     timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
     answered_at timestamptz,
     answer      bytea,                                           -- dropped once the chunk is collected
     PRIMARY KEY (chunk_id, position),
-    CONSTRAINT an_answer_has_a_time CHECK (answer IS NULL OR answered_at IS NOT NULL)
+    CONSTRAINT a_response_has_a_time CHECK (answer IS NULL OR answered_at IS NOT NULL)
 );
 
--- A person allowed a version of a dataset to cost more (or less): the last word counts.
+-- An operator allowed a version of a dataset to cost more (or less); the last approval counts.
 CREATE TABLE bedrock_pipeline.approvals (
     approval_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     pipeline    text NOT NULL,
@@ -291,8 +291,8 @@ CREATE TABLE bedrock_pipeline.approvals (
 );
 CREATE INDEX approvals_of_dataset ON bedrock_pipeline.approvals (pipeline, dataset, version, approval_id);
 
--- What a chunk takes of its dataset's budget now. From its first intent on it keeps its estimate, also while it is put
--- back, until its results tell the truth, or until it ends without having been sent. Null: nobody knows.
+-- What a chunk takes of its dataset's budget now. From its first intent on this is its estimate, also while it is
+-- requeued, until its results show the cost, or until it ends without having been sent. Null: unknown.
 CREATE FUNCTION bedrock_pipeline.taken_usd(c bedrock_pipeline.chunks) RETURNS numeric LANGUAGE sql STABLE AS
 $$
     SELECT CASE
@@ -303,8 +303,8 @@ $$
     END
 $$;
 
--- The datasets that may not cost more than so much: what their current version has spent or has in flight
--- (`committed_usd`), and what it would come to with all that waits (`wanted_usd`). Null: nobody knows.
+-- The datasets with a cap: what their current version has spent or has in flight (`committed_usd`), and the sum with
+-- everything that waits (`wanted_usd`). Null: unknown.
 CREATE VIEW bedrock_pipeline.budgets AS
 SELECT d.pipeline, d.dataset, d.version, coalesce(approved.up_to_usd, d.max_cost_usd) AS cap_usd,
        spent.committed_usd, spent.wanted_usd
@@ -323,8 +323,8 @@ CROSS JOIN LATERAL (
 WHERE d.max_cost_usd IS NOT NULL;
 
 -- The queue: tasks wait here as rows until a flush packs them into a chunk; then they are deleted, since the chunk
--- holds them. Nothing is counted in a row of its own: a counter that every enqueue updates is a lock that all of
--- them wait for, and its dead versions make it slower the longer a transaction elsewhere lasts.
+-- holds them. There is no row with their count: a counter that every enqueue updates is a lock that all of them wait
+-- for, and its dead versions make it slower the longer a transaction elsewhere lasts.
 
 CREATE TABLE bedrock_pipeline.queues (
     queue      text PRIMARY KEY CHECK (queue ~ '^[a-z][a-z0-9_]{0,39}$'),  -- also the name of its pipeline
@@ -346,17 +346,17 @@ CREATE TABLE bedrock_pipeline.tasks (
     CONSTRAINT tasks_in_order PRIMARY KEY (queue, task_id) INCLUDE (bytes, enqueued_at),
     CONSTRAINT tasks_waiting_once UNIQUE (queue, record_id)
 );
--- Lines are text that compresses in S3 and not here: what is deleted within the hour is not worth the time.
+-- Lines are not compressed: they are deleted within the hour.
 ALTER TABLE bedrock_pipeline.tasks ALTER COLUMN line SET STORAGE EXTERNAL;
--- A queue is emptied again and again: look often, so that what was deleted makes room.
+-- A queue is emptied again and again: vacuum often, so that space is reused.
 ALTER TABLE bedrock_pipeline.tasks SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
 
--- The jobs that flushes made: until when each is waited for, and how it ended for whoever enqueued its tasks.
+-- The jobs that flushes made, and their result for the program that enqueued the tasks.
 CREATE TABLE bedrock_pipeline.queue_jobs (
     chunk_id  uuid PRIMARY KEY REFERENCES bedrock_pipeline.chunks,
     queue     text NOT NULL REFERENCES bedrock_pipeline.queues,
     made_at   timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
-    -- Over all rounds, once every record is final.
+    -- Over all attempts, once every record is final.
     final_at      timestamptz,
     answered      bigint,
     failed        bigint,
@@ -379,8 +379,8 @@ CREATE TRIGGER chunk_collected AFTER UPDATE ON bedrock_pipeline.chunks
     FOR EACH ROW WHEN (OLD.collected_at IS NULL AND NEW.collected_at IS NOT NULL)
     EXECUTE FUNCTION bedrock_pipeline.chunk_was_collected();
 
--- Token buckets that several processes share, as the generic cell rate algorithm counts them: a bucket is known by the
--- time at which it will be full again, which each token taken moves by the time in which one is filled in.
+-- Token buckets that several processes share, after the generic cell rate algorithm: the state of a bucket is the time
+-- at which it will be full again; each token moves it by the time in which one token is refilled.
 CREATE TABLE bedrock_pipeline.token_buckets (
     name     text PRIMARY KEY,
     capacity integer NOT NULL CHECK (capacity >= 1),

@@ -1,50 +1,25 @@
-"""What an error of AWS means for what we asked.
+"""Errors of AWS, translated into ours and classified.
 
-What belongs here: the sorting of errors into *no* (it did not happen), *in doubt* (it may have happened) and
-*broken* (nothing was sent). What is done about it stands in `stages`.
+What belongs here: the one translation that every operation uses. What follows from a classification is decided by
+whoever called the operation.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
+from boto3.exceptions import Boto3Error
 from botocore import exceptions as botocore_errors
 
 from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.records.error_codes import ErrorKind, error_kind
 
-Meaning = Literal["throttled", "refused", "in-doubt", "broken"]
-
-#: A definite no that time cures (service model: ThrottlingException, ServiceQuotaExceededException).
-_THROTTLED: Final = frozenset(
-    {
-        "ThrottlingException",
-        "ServiceQuotaExceededException",
-        "TooManyRequestsException",
-        "Throttling",
-        "SlowDown",
-    }
-)
-#: A definite no that a person must cure.
-_REFUSED: Final = frozenset(
-    {
-        "ValidationException",
-        "AccessDeniedException",
-        "AccessDenied",
-        "ResourceNotFoundException",
-        "UnrecognizedClientException",
-        "InvalidSignatureException",
-        "SignatureDoesNotMatch",
-        "InvalidClientTokenId",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "MissingAuthenticationToken",
-    }
-)
-#: Raised before anything goes over the wire.
-_BROKEN: Final = (
+#: Raised before anything is sent; another time it may be.
+_NOT_SENT: Final = (
     botocore_errors.NoCredentialsError,
     botocore_errors.PartialCredentialsError,
     botocore_errors.NoRegionError,
-    botocore_errors.ParamValidationError,
     botocore_errors.ProfileNotFound,
     botocore_errors.TokenRetrievalError,
     botocore_errors.EndpointConnectionError,
@@ -52,47 +27,79 @@ _BROKEN: Final = (
 )
 
 
-class AwsError(BedrockPipelineError):
-    """AWS said no to something that is not a Create, or could not be reached."""
-
-
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """What an error means.
+    """What an error of AWS means.
 
     Attributes:
-        meaning: throttled (a no that time cures), refused (a no that a person must cure), in doubt (it may have
-            happened), broken (nothing was sent).
-        code: AWS's error code, or the exception's name.
+        code: AWS's error code, or the name of the exception.
         message: AWS's message.
+        status: HTTP status of the response; None if there was none.
     """
 
-    meaning: Meaning
+    kind: ErrorKind
     code: str
     message: str
+    status: int | None = None
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
 
 
+class AwsError(BedrockPipelineError):
+    """AWS rejected a request or did not respond.
+
+    Attributes:
+        classification: what the error means; in doubt where nothing is known.
+    """
+
+    def __init__(self, what: str, fix: str = "", classification: Classification | None = None) -> None:
+        super().__init__(what, fix)
+        self.classification = classification or Classification(ErrorKind.IN_DOUBT, type(self).__name__, what)
+
+    @property
+    def kind(self) -> ErrorKind:
+        """The classification's kind."""
+        return self.classification.kind
+
+
 def classify(error: Exception) -> Classification:
-    """Sort an exception that a boto3 call raised. What is not known is in doubt."""
+    """Classify an exception that a boto3 call raised; what is not known is in doubt."""
+    if isinstance(error, Boto3Error) and isinstance(error.__context__, Exception):
+        return classify(error.__context__)  # transfers wrap the cause
+    name = type(error).__name__
     if isinstance(error, botocore_errors.ClientError):
-        code = error.response.get("Error", {}).get("Code", "Unknown")
-        message = error.response.get("Error", {}).get("Message", "")
-        return Classification(_meaning_of(code), code, message)
-    if isinstance(error, LeaseOverError):
-        return Classification("throttled", "LeaseOver", error.what)
-    if isinstance(error, _BROKEN):
-        return Classification("broken", type(error).__name__, str(error))
-    return Classification("in-doubt", type(error).__name__, "the answer did not arrive")
+        details = error.response.get("Error", {})
+        code = details.get("Code", "Unknown")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return Classification(
+            error_kind(code) or ErrorKind.IN_DOUBT, code, details.get("Message", ""), status
+        )
+    if isinstance(error, botocore_errors.ParamValidationError):  # whose own text quotes the request
+        return Classification(
+            ErrorKind.INVALID, name, "the request has parameters that the operation does not"
+        )
+    if isinstance(error, _NOT_SENT):
+        return Classification(ErrorKind.TRANSIENT, name, str(error))
+    return Classification(ErrorKind.IN_DOUBT, name, "no response arrived")
 
 
-def _meaning_of(code: str) -> Meaning:
-    if code in _THROTTLED:
-        return "throttled"
-    return "refused" if code in _REFUSED else "in-doubt"
+class LeaseOverError(AwsError):
+    """A Create was not sent, because the lease had ended."""
 
 
-class LeaseOverError(BedrockPipelineError):
-    """A Create was held back by our own hook: its lease was over before it was sent."""
+@contextmanager
+def translated(action: str, fix: str = "", not_found: type[AwsError] = AwsError) -> Iterator[None]:
+    """Raise what boto3 raises in the block as an `AwsError`.
+
+    Args:
+        action: what could not be done, after "Could not ".
+        fix: what to do about it.
+        not_found: the exception for what does not exist.
+    """
+    try:
+        yield
+    except (botocore_errors.ClientError, botocore_errors.BotoCoreError, Boto3Error) as error:
+        classification = classify(error)
+        kind = not_found if classification.kind is ErrorKind.NOT_FOUND else AwsError
+        raise kind(f"Could not {action}: {classification}.", fix, classification) from error

@@ -1,23 +1,25 @@
 """Bedrock's batch operations.
 
-What belongs here: Create, List, Get and Stop of model invocation jobs, as typed calls. When they are made, and
-what follows, stands in `stages`.
+What belongs here: Create, List, Get and Stop of model invocation jobs, as typed calls. When they are called, and what
+follows, is decided in `submit`.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from bedrock_pipeline.aws.errors import AwsError, LeaseOverError, classify
+from bedrock_pipeline.aws.errors import AwsError, Classification, LeaseOverError, classify, translated
+from bedrock_pipeline.records.error_codes import ErrorKind
+from bedrock_pipeline.system import SYSTEM
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient
+
+
+_LIST_IS_NEEDED = "bedrock:ListModelInvocationJobs is needed; nothing is submitted without it."
 
 
 class JobMissingError(AwsError):
@@ -26,7 +28,7 @@ class JobMissingError(AwsError):
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """A job as List or Get tell it; counts are Bedrock's, 0 before processing has begun."""
+    """A job as List or Get show it; counts are Bedrock's, 0 before processing has begun."""
 
     arn: str
     name: str
@@ -43,10 +45,10 @@ class JobSummary:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What List shows of a name.
+    """What List shows for a name.
 
     Attributes:
-        server_time: AWS's clock, from the answer's Date header; None where it has none.
+        server_time: AWS's clock, from the response's Date header; None without one.
     """
 
     jobs: list[JobSummary]
@@ -59,45 +61,53 @@ class BedrockJobs:
     Args:
         creating: a client that sends one HTTP attempt (`clients.creating_client`).
         reading: a client that retries.
-        monotonic: seconds of a clock that never goes back.
+        monotonic: seconds of a monotonic clock.
     """
 
     def __init__(
         self,
         creating: "BedrockClient",
         reading: "BedrockClient",
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = SYSTEM.monotonic,
     ) -> None:
         self._creating = creating
         self._reading = reading
         self._monotonic = monotonic
         self._sending = threading.local()
-        creating.meta.events.register("before-send.bedrock.CreateModelInvocationJob", self._hold_back)
+        creating.meta.events.register("before-send.bedrock.CreateModelInvocationJob", self._check_lease)
 
     def create(self, request: dict[str, Any], token: str, *, deadline: float) -> str:
-        """Send one Create, unless `deadline` on the monotonic clock is over just before the bytes leave.
+        """Send one Create, unless the monotonic clock has passed `deadline` just before the bytes leave.
 
         Returns:
             The job's ARN.
 
         Raises:
-            botocore's exceptions, unsorted: `errors.classify` says what they mean.
             LeaseOverError: nothing was sent.
+            AwsError: there is no ARN; whether there is a job follows from the error's kind.
         """
         self._sending.deadline = deadline
-        answer = self._creating.create_model_invocation_job(**request, clientRequestToken=token)
-        return answer["jobArn"]
+        try:
+            response = self._creating.create_model_invocation_job(**request, clientRequestToken=token)
+            return response["jobArn"]
+        except LeaseOverError:
+            raise
+        except Exception as error:  # whatever it is, a job may exist
+            classification = classify(error)
+            raise AwsError(f"Create failed: {classification}.", "", classification) from error
 
-    def _hold_back(self, **_: object) -> None:
+    def _check_lease(self, **_: object) -> None:
         if self._monotonic() >= self._sending.deadline:
             raise LeaseOverError(
-                "The lease was over before the request could be sent.", "It will be tried again."
+                "The lease ended before the request could be sent.",
+                "It is submitted again automatically.",
+                Classification(ErrorKind.TRANSIENT, "LeaseOver", "nothing was sent"),
             )
 
     def list(
         self, *, since: datetime | None = None, name_contains: str | None = None
     ) -> Iterator[JobSummary]:
-        """Every job that was submitted after `since`, oldest first.
+        """List the jobs that were submitted after `since`, oldest first.
 
         Raises:
             AwsError: List is denied or AWS cannot be reached.
@@ -107,65 +117,49 @@ class BedrockJobs:
             filters["submitTimeAfter"] = since
         if name_contains:
             filters["nameContains"] = name_contains
-        try:
+        with translated("list Bedrock's jobs", _LIST_IS_NEEDED):
             for page in self._reading.get_paginator("list_model_invocation_jobs").paginate(**filters):
                 for job in page.get("invocationJobSummaries", []):
                     yield _summary(job)
-        except (ClientError, BotoCoreError) as error:
-            raise _not_listed(error) from error
 
     def find(self, name: str) -> Found:
-        """Every job of exactly this name, and what time it is at AWS.
+        """List the jobs of exactly this name, and AWS's time.
 
         Raises:
             AwsError: List is denied or AWS cannot be reached.
         """
         found: list[JobSummary] = []
-        try:
+        with translated("list Bedrock's jobs", _LIST_IS_NEEDED):
             filters: dict[str, Any] = {"nameContains": name, "maxResults": 100}
             for page in self._reading.get_paginator("list_model_invocation_jobs").paginate(**filters):
                 found += [
                     _summary(job) for job in page.get("invocationJobSummaries", []) if job["jobName"] == name
                 ]
                 date = page["ResponseMetadata"]["HTTPHeaders"].get("date")
-        except (ClientError, BotoCoreError) as error:
-            raise _not_listed(error) from error
         return Found(found, parsedate_to_datetime(date) if date else None)
 
     def get(self, job_arn: str) -> JobSummary:
-        """One job.
+        """Get one job.
 
         Raises:
             JobMissingError: it does not exist.
-            AwsError: Bedrock refused, or cannot be reached.
+            AwsError: Get is denied or AWS cannot be reached.
         """
-        try:
+        with translated(f"get job {job_arn}", not_found=JobMissingError):
             return _summary(self._reading.get_model_invocation_job(jobIdentifier=job_arn))
-        except (ClientError, BotoCoreError) as error:
-            classification = classify(error)
-            kind = JobMissingError if classification.code == "ResourceNotFoundException" else AwsError
-            raise kind(f"Could not look at job {job_arn}: {classification}.") from error
 
     def stop(self, job_arn: str) -> None:
-        """Ask Bedrock to stop a job; one that has ended is no error.
+        """Stop a job, unless it has ended.
 
         Raises:
-            AwsError: Bedrock refused for another reason, or cannot be reached.
+            AwsError: Stop is denied or AWS cannot be reached.
         """
         try:
-            self._reading.stop_model_invocation_job(jobIdentifier=job_arn)
-        except (ClientError, BotoCoreError) as error:
-            classification = classify(error)
-            if classification.code == "ConflictException" or "State was" in classification.message:
-                return
-            raise AwsError(f"Could not stop job {job_arn}: {classification}.") from error
-
-
-def _not_listed(error: Exception) -> AwsError:
-    return AwsError(
-        f"Could not list Bedrock's jobs: {classify(error)}.",
-        "bedrock:ListModelInvocationJobs is needed; nothing is submitted without it.",
-    )
+            with translated(f"stop job {job_arn}"):
+                self._reading.stop_model_invocation_job(jobIdentifier=job_arn)
+        except AwsError as error:
+            if error.kind is not ErrorKind.CONFLICT and "State was" not in error.classification.message:
+                raise
 
 
 def _summary(job: Any) -> JobSummary:

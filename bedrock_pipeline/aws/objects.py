@@ -1,40 +1,30 @@
 """Objects in S3 as files and streams.
 
-What belongs here: moving bytes. All URIs are `s3://bucket/key`; what the objects mean is not known here.
+What belongs here: moving bytes. All URIs are `s3://bucket/key`.
 """
 
 import io
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    IncompleteReadError,
-    ResponseStreamingError,
-)
+from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
 
-from bedrock_pipeline.aws.errors import AwsError, classify
+from bedrock_pipeline.aws.errors import AwsError, classify, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _BLOCK = 8 * 1024 * 1024
 _READ_TRIES = 4
-_TRANSFER = TransferConfig(
-    multipart_threshold=16 * 1024 * 1024, multipart_chunksize=16 * 1024 * 1024, max_concurrency=4
-)
+_PART = 16 * 1024 * 1024
 
 
 class ObjectMissingError(AwsError):
-    """There is no such object, or no such bucket."""
+    """The object or its bucket does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +39,7 @@ def split_uri(uri: str) -> tuple[str, str]:
     """Bucket and key of an s3:// URI.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not an s3:// URI.
     """
     scheme, _, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
@@ -59,22 +49,29 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 class S3Objects:
-    """Objects through one S3 client; safe to use from several threads."""
+    """Objects through one S3 client; safe to use from several threads.
 
-    def __init__(self, client: "S3Client") -> None:
+    Args:
+        client: the client.
+        use_threads: whether large objects are transferred by several threads.
+    """
+
+    def __init__(self, client: "S3Client", *, use_threads: bool = True) -> None:
         self._client = client
-        self._lock = threading.Lock()
+        self._transfer = TransferConfig(
+            multipart_threshold=_PART, multipart_chunksize=_PART, max_concurrency=4, use_threads=use_threads
+        )
 
     def upload(self, path: Path, uri: str) -> None:
         """Upload a local file, in parts where it is large."""
         bucket, key = split_uri(uri)
-        with _explained("upload", uri):
-            self._client.upload_file(str(path), bucket, key, Config=_TRANSFER)
+        with _translated("upload", uri):
+            self._client.upload_file(str(path), bucket, key, Config=self._transfer)
 
     def put(self, uri: str, data: bytes) -> None:
         """Write a small object."""
         bucket, key = split_uri(uri)
-        with _explained("write", uri):
+        with _translated("write", uri):
             self._client.put_object(Bucket=bucket, Key=key, Body=data)
 
     def get(self, uri: str) -> bytes:
@@ -83,14 +80,14 @@ class S3Objects:
             return stream.read()
 
     def open(self, uri: str) -> BinaryIO:
-        """Read an object as a stream of bounded memory; a connection that breaks is resumed where it was."""
+        """Read an object as a stream of bounded memory, which is resumed where it was after a broken connection."""
         info = self.head(uri)
         if info is None:
             raise _missing(uri)
         return cast("BinaryIO", io.BufferedReader(_ObjectStream(self._client, info), _BLOCK))
 
     def random_access(self, uri: str) -> BinaryIO:
-        """Read an object here and there, as parquet readers do; each read is a ranged request."""
+        """Open an object for random access, as parquet readers need; each read is a ranged request."""
         info = self.head(uri)
         if info is None:
             raise _missing(uri)
@@ -99,38 +96,40 @@ class S3Objects:
     def download(self, uri: str, path: Path) -> None:
         """Copy an object into a local file."""
         bucket, key = split_uri(uri)
-        with _explained("read", uri):
-            self._client.download_file(bucket, key, str(path), Config=_TRANSFER)
+        with _translated("read", uri):
+            self._client.download_file(bucket, key, str(path), Config=self._transfer)
 
     def list(self, prefix_uri: str) -> Iterator[ObjectInfo]:
-        """Every object whose URI begins so, in the order of keys."""
+        """List the objects whose URI has this prefix, in the order of keys."""
         bucket, prefix = split_uri(prefix_uri)
-        with _explained("list", prefix_uri):
+        with _translated("list", prefix_uri):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 for item in page.get("Contents", []):
                     yield ObjectInfo(f"s3://{bucket}/{item['Key']}", item["Size"])
 
     def head(self, uri: str) -> ObjectInfo | None:
-        """Size of an object; None where there is none."""
+        """Look up an object; None if it does not exist."""
         bucket, key = split_uri(uri)
         try:
-            with _explained("look at", uri):
+            with _translated("look up", uri):
                 return ObjectInfo(uri, self._client.head_object(Bucket=bucket, Key=key)["ContentLength"])
         except ObjectMissingError:
             return None
 
     def copy(self, source: str, target: str) -> None:
-        """Copy an object within S3; no byte comes here."""
+        """Copy an object within S3."""
         source_bucket, source_key = split_uri(source)
         bucket, key = split_uri(target)
-        with _explained("copy", source):
-            self._client.copy({"Bucket": source_bucket, "Key": source_key}, bucket, key, Config=_TRANSFER)
+        with _translated("copy", source):
+            self._client.copy(
+                {"Bucket": source_bucket, "Key": source_key}, bucket, key, Config=self._transfer
+            )
 
     def delete(self, uris: Iterable[str]) -> None:
-        """Delete objects; those that do not exist are no error."""
+        """Delete objects; those that do not exist are ignored."""
         for uri in uris:
             bucket, key = split_uri(uri)
-            with _explained("delete", uri):
+            with _translated("delete", uri):
                 self._client.delete_object(Bucket=bucket, Key=key)
 
 
@@ -157,14 +156,14 @@ class _ObjectStream(io.RawIOBase):
     def _read(self, size: int) -> bytes:
         if self._body is None:
             bucket, key = split_uri(self._info.uri)
-            with _explained("read", self._info.uri):
+            with _translated("read", self._info.uri):
                 answer = (
                     self._client.get_object(Bucket=bucket, Key=key, Range=f"bytes={self._position}-")
                     if self._position
                     else self._client.get_object(Bucket=bucket, Key=key)
                 )
             self._body = cast("BinaryIO", answer["Body"])
-        body, self._body = self._body, None  # a body that broke is of no more use
+        body, self._body = self._body, None  # a body that broke cannot be read again
         data = body.read(size)
         if not data:
             raise OSError(f"the object ended at byte {self._position} of {self._info.size}")
@@ -207,7 +206,7 @@ class _RandomAccess(io.RawIOBase):
 
     def _read(self, end: int) -> bytes:
         bucket, key = split_uri(self._info.uri)
-        with _explained("read", self._info.uri):
+        with _translated("read", self._info.uri):
             answer = self._client.get_object(
                 Bucket=bucket, Key=key, Range=f"bytes={self._position}-{end - 1}"
             )
@@ -215,42 +214,23 @@ class _RandomAccess(io.RawIOBase):
 
 
 def _read_again(uri: str, read: Callable[[], bytes]) -> bytes:
-    """Read a body; the SDK's retries end where the body begins, so one that breaks off is asked for again."""
+    """Read a body, again if the connection breaks: the SDK's retries end where the body begins."""
     for _ in range(_READ_TRIES - 1):
         with suppress(HTTPClientError, ResponseStreamingError, IncompleteReadError, OSError):
             return read()
     try:
         return read()
     except (HTTPClientError, ResponseStreamingError, IncompleteReadError, OSError) as error:
-        raise _failure("read", uri, error) from error
+        raise AwsError(f"Could not read {uri}: {classify(error)}.", "", classify(error)) from error
 
 
 def _missing(uri: str) -> ObjectMissingError:
     return ObjectMissingError(
-        f"There is no object {uri}.", "Check the location, and that it was not deleted."
+        f"Object {uri} does not exist.", "Check the location, and that it was not deleted."
     )
 
 
-@contextmanager
-def _explained(action: str, uri: str) -> Iterator[None]:
-    try:
-        yield
-    except Boto3Error as error:  # transfers wrap what they meet
-        raise _failure(action, uri, _met(error)) from error
-    except (ClientError, BotoCoreError) as error:
-        raise _failure(action, uri, error) from error
-
-
-def _met(error: Boto3Error) -> Exception:
-    return error.__context__ if isinstance(error.__context__, ClientError) else error
-
-
-def _failure(action: str, uri: str, error: Exception) -> AwsError:
-    classification = classify(error)
-    if classification.code in {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}:
-        return ObjectMissingError(
-            f"Could not {action} {uri}: {classification.code}.", "Check the bucket and the key."
-        )
-    return AwsError(
-        f"Could not {action} {uri}: {classification}.", "Check the bucket, the region and the permissions."
+def _translated(action: str, uri: str) -> AbstractContextManager[None]:
+    return translated(
+        f"{action} {uri}", "Check the bucket, the key, the region and the permissions.", ObjectMissingError
     )

@@ -169,7 +169,7 @@ def _write_rows(
     )
     schema = result_schema(carried(index.schema), dimension, metadata.answer_fields)
     with GroupedWriter(part, schema) as writer:
-        for batch in rows(lines, index, metadata, tally, dimension, retryable):
+        for batch in rows(lines, index, metadata, tally, dimension, retryable, deployment.system.executor):
             writer.add(batch)
     return schema
 

@@ -31,6 +31,7 @@ from bedrock_pipeline.models import Family, ModelResponse
 from bedrock_pipeline.pricing.answer_costs import costs_of
 from bedrock_pipeline.records.record_ids import wire_id
 from bedrock_pipeline.records.result_schema import carried, result_schema
+from bedrock_pipeline.system import ExecutorFactory, threads
 
 #: Threads that read plain answers.
 WORKERS = 2
@@ -47,6 +48,7 @@ def rows(
     tally: Tally,
     dimension: int | None,
     retryable: RetryWriter | None = None,
+    executor: ExecutorFactory = threads,
 ) -> Iterator[pa.RecordBatch]:
     """Batches of results: answers in the order of the lines, then errors and what is missing, by index.
 
@@ -60,9 +62,10 @@ def rows(
         tally: counted up while rows are given out.
         dimension: length of the vectors; None where answers are none.
         retryable: gets the records that are asked again; they give no rows.
+        executor: makes the threads that read.
     """
     join = _Join(index, metadata, tally, dimension)
-    for block, plain in _read(lines, metadata):
+    for block, plain in _read(lines, metadata, executor):
         tally.lines += len(block)
         yield from join.answers(block, plain)
     yield from join.others(retryable)
@@ -116,7 +119,7 @@ def dimension_of(lines: Iterable[memoryview], family: Family) -> tuple[int | Non
 
 
 def _read(
-    lines: Iterable[memoryview], metadata: ChunkMetadata
+    lines: Iterable[memoryview], metadata: ChunkMetadata, executor: ExecutorFactory = threads
 ) -> Iterator[tuple[Lines, PlainResponses | None]]:
     """Runs of lines with the plain answers among them, read ahead."""
     reader = PlainReader(metadata.family.plain) if metadata.family.plain and metadata.only_text else None
@@ -124,7 +127,7 @@ def _read(
     def read(data: memoryview) -> list[tuple[Lines, PlainResponses | None]]:
         return list(reader.read(data)) if reader else [(Lines.of(data), None)]
 
-    return chain.from_iterable(in_order(read, ahead(iter(lines)), WORKERS))
+    return chain.from_iterable(in_order(read, ahead(iter(lines), executor=executor), WORKERS, executor))
 
 
 def _read_singly(

@@ -8,6 +8,8 @@ retryable records. Sources: the errors of InvokeModel in the Bedrock API referen
 import re
 from typing import Final
 
+from bedrock_pipeline.records.error_codes import ErrorKind, error_kind
+
 #: Code of an answer that breaks the schema that it was asked for; asked again, a model may keep it.
 INVALID_ANSWER: Final = "answer-invalid"
 #: Code of a record that its job's output does not mention.
@@ -18,16 +20,7 @@ BELOW_MINIMUM: Final = "below-minimum"
 CANCELLED: Final = "cancelled"
 
 #: `unknown` is an error in which no code can be read: nothing says that it cannot succeed.
-_AGAIN: Final = frozenset({INVALID_ANSWER, MISSING, "unknown", "408", "409", "424", "425", "429"})
-_AGAIN_NAMES: Final = frozenset(
-    {
-        *("throttling", "throttled", "toomanyrequests", "slowdown", "requestlimitexceeded"),
-        *("internalserver", "internalservererror", "internalfailure", "internalerror", "internal"),
-        *("serviceunavailable", "unavailable", "modelnotready", "modelerror", "modelstreamerror"),
-        *("modeltimeout", "timeout", "requesttimeout", "gatewaytimeout", "badgateway"),
-    }
-)
-_NOT_LETTERS = re.compile(r"[^a-z]")
+_AGAIN: Final = frozenset({INVALID_ANSWER, MISSING, "unknown"})
 
 #: A message with one of these is about the request or its permissions, whatever else it says.
 _PERMANENT = re.compile(
@@ -49,12 +42,11 @@ def retryable(code: str) -> bool:
     Args:
         code: HTTP status (Bedrock documents an integer), name of an exception, or a code of ours.
     """
-    code = code.strip()
-    if code in _AGAIN:
-        return True
-    if code.isdecimal():
-        return 500 <= int(code) <= 599
-    return _NOT_LETTERS.sub("", code.lower()).removesuffix("exception") in _AGAIN_NAMES
+    return code.strip() in _AGAIN or error_kind(code) in (
+        ErrorKind.TRANSIENT,
+        ErrorKind.IN_DOUBT,
+        ErrorKind.CONFLICT,
+    )
 
 
 def transient(message: str | None) -> bool:

@@ -8,7 +8,6 @@ import hashlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,12 +18,11 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.retry_rounds import RetryableRecords
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.chunks.below_minimum import Small
+from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan, plan_invocation
 from bedrock_pipeline.prepare.chunks.create_request import create_again
 from bedrock_pipeline.prepare.chunks.packer import pack
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for, input_lines
 from bedrock_pipeline.pricing.estimates import Estimator
-from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import Line, line_batches_of
 from bedrock_pipeline.records.record_ids import later_wire_id
 from bedrock_pipeline.records.result_schema import carried
@@ -68,14 +66,14 @@ def start_retry_round(deployment: Deployment, pipeline: Pipeline, dataset: str) 
         records = sum(one.records for one in retryable)
         report.records += records
         limits = effective.effective_limits
-        small = Small.by(effective.below_minimum, limits, records) if records < limits.min_records else None
-        if small and small.mode == "waiting" and not row.cancel_requested_at:
-            deployment.ledger.retry_rounds.hold(retryable, small.why or "")
-            report.waits_for = small.why
+        plan = plan_invocation(effective.below_minimum, limits, records)
+        if plan.mode == "waiting" and not row.cancel_requested_at:
+            deployment.ledger.retry_rounds.hold(retryable, plan.reason or "")
+            report.waits_for = plan.reason
             continue
         asked = effective.model_copy(update={"model_id": retryable[0].chunk.model_id})
-        estimator = estimator_for(deployment, asked, datetime.now(UTC))
-        chunks = _RetryRound(deployment, row, retryable, limits, small, estimator).uploaded()
+        estimator = estimator_for(deployment, asked)
+        chunks = _RetryRound(deployment, row, retryable, plan, estimator).uploaded()
         if deployment.ledger.retry_rounds.enter(
             pipeline.name, dataset, retryable=retryable, chunks=chunks, max_jobs=limits.max_jobs
         ):
@@ -95,18 +93,15 @@ class _RetryRound:
     deployment: Deployment
     row: DatasetRow
     retryable: list[RetryableRecords]
-    limits: Limits
-    small: Small | None
+    plan: InvocationPlan
     estimator: Estimator
 
     def uploaded(self) -> list[NewChunk]:
-        row, small, settings = self.row, self.small, self.deployment.settings
+        row, plan, settings = self.row, self.plan, self.deployment.settings
         before = self.retryable[0].chunk
         number = max(one.chunk.attempt for one in self.retryable) + 1
         carry = self._carry()
-        lines: Iterator[Line] = self._lines(carry.names)
-        if small:
-            lines = small.lines(lines, lambda wire: (wire, None, *(None for _ in carry)))
+        lines = plan.lines(self._lines(carry.names), lambda wire: (wire, None, *(None for _ in carry)))
         uploader = ChunkUploader(
             self.deployment,
             row.pipeline,
@@ -119,24 +114,19 @@ class _RetryRound:
                 settings, before.request, row.pipeline, row.dataset, chunk_id, uri
             ),
             self.estimator,
+            plan,
             attempt=number,
             first=self.deployment.ledger.retry_rounds.next_sequence(
                 row.pipeline, row.dataset, row.version, number
             ),
-            mode=small.mode if small else "batch",
-            why=small.why if small else None,
-            padded=small is not None,
         )
-        limits = small.limits if small else self.limits
         with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
             schema = pa.schema([*_OWN, *carry])
-            return uploader.all(pack(line_batches_of(lines, schema), limits, schema, Path(folder)))
+            return uploader.all(pack(line_batches_of(lines, schema), plan.limits, schema, Path(folder)))
 
     def _content(self) -> str:
         """What decides whether packing again would give the same chunks."""
-        limits = self.limits
-        cut = limits.min_records, limits.max_records, limits.max_file_bytes, limits.max_job_bytes
-        digest = hashlib.sha256(repr((cut, self.small and self.small.policy)).encode())
+        digest = hashlib.sha256(repr(self.plan.cut).encode())
         for one in self.retryable:
             digest.update(one.chunk.chunk_id.bytes)
         return digest.hexdigest()

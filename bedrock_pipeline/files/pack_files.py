@@ -7,7 +7,7 @@ is read twice more: to find the later occurrences, and without them.
 
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -28,6 +28,7 @@ from bedrock_pipeline.records.line_batch import index_schema
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources.source import IntakeBatch, Source
+from bedrock_pipeline.system import threads
 
 
 @dataclass(slots=True)
@@ -143,7 +144,7 @@ class _Run:
     def _moved(self, chunks: Iterator[PackedChunk]) -> int:
         """Put chunks into the target, each while the next is packed; how many there were."""
         count = 0
-        with ThreadPoolExecutor(max_workers=1) as mover:
+        with threads(1) as mover:
             moving: list[Future[None]] = []
             for chunk in chunks:
                 if moving:

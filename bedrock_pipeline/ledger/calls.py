@@ -1,8 +1,8 @@
-"""On-demand calls: which were sent, and what was answered.
+"""On-demand calls: which were sent, and their responses.
 
-What belongs here: the statements on table `on_demand_calls`, and the states of the chunks that are asked that way.
-A chunk stays `pending` while a process asks for it under a lease, takes no slot, and is `completed` with the last
-answer. As in `submissions`, each write carries the fencing token that its writer was given.
+What belongs here: the statements on table `on_demand_calls`, and the states of the chunks that are sent that way. Such a
+chunk stays `pending` while a process sends its records under a lease, takes no slot, and is `completed` with the last
+response. As in `submissions`, each write carries its writer's fencing token.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.requeue import RequeueResult, requeue_chunk
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.spending import lock_budget, over_budget
 from bedrock_pipeline.ledger.submissions import NotNow
@@ -18,10 +19,10 @@ from bedrock_pipeline.ledger.submissions import NotNow
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to ask for a chunk's records, while the lease is renewed.
+    """The right to send a chunk's records, while the lease is renewed.
 
     Attributes:
-        answered: positions of the records that have an answer.
+        answered: positions of the records that have a response.
     """
 
     fence: int
@@ -35,7 +36,7 @@ class Calls:
         self._database = database
 
     def claim(self, chunk_id: UUID, lease: timedelta) -> Claim | NotNow:
-        """Take a chunk, or say why not."""
+        """Take a chunk to send its records, or say why not."""
 
         def work(connection: Connection) -> Claim | NotNow:
             lock_budget(connection, chunk_id)
@@ -44,14 +45,14 @@ class Calls:
                 (chunk_id,),
             ).fetchone()
             if row is None:
-                return NotNow("The chunk was packed anew in the meantime.")
+                return NotNow("The chunk no longer exists: its dataset was packed again.")
             chunk = ChunkRow.of(row)
             if chunk.status != "pending":
                 return NotNow(f"The chunk is {chunk.status} already.")
             if chunk.next_attempt_at > row["now"]:
-                return NotNow(chunk.requeue_reason or "It was put back.", chunk.next_attempt_at)
+                return NotNow(chunk.requeue_reason or "The chunk was requeued.", chunk.next_attempt_at)
             if chunk.lease_expires_at and chunk.lease_expires_at > row["now"]:
-                return NotNow("Another process asks for its records.", chunk.lease_expires_at)
+                return NotNow("Another process sends its records.", chunk.lease_expires_at)
             if reason := over_budget(connection, chunk_id):
                 return NotNow(reason)
             connection.execute(
@@ -78,18 +79,18 @@ class Calls:
         lease: timedelta,
         apart: timedelta,
     ) -> timedelta | None:
-        """Calls are about to be sent together.
+        """Record calls that are about to be sent together.
 
         Args:
             chunk_id: the chunk.
             fence: the writer's fencing token.
             positions: the records.
             wave: chosen by the caller, so that a commit whose acknowledgement was lost counts once.
-            lease: how long no other process may ask, from when the last of them may be sent.
+            lease: how long no other process may take the chunk, from when the last of them may be sent.
             apart: time between two calls of the quota group, over all processes.
 
         Returns:
-            How long to wait before sending them; None where the fencing token is no longer ours, or the chunk has ended.
+            How long to wait before sending them; None if the fencing token is no longer current or the chunk has ended.
         """
 
         def work(connection: Connection) -> timedelta | None:
@@ -130,7 +131,7 @@ class Calls:
     def record(
         self, chunk_id: UUID, fence: int, answers: Sequence[tuple[int, bytes]], *, succeeded: int
     ) -> bool:
-        """Keep answers, as lines of a job's output; False where the fencing token is no longer ours.
+        """Keep responses, as lines of a job's output; False if the fencing token is no longer current.
 
         The chunk is completed with the last of them.
         """
@@ -175,31 +176,26 @@ class Calls:
         return self._database.transaction(work)
 
     def requeue(
-        self, chunk_id: UUID, fence: int, *, reason: str, wait: timedelta, give_up_after: timedelta
-    ) -> bool:
-        """The model is too busy: the rest is asked later; after `give_up_after` of that the chunk fails."""
-        return (
-            self._database.execute(
-                """UPDATE bedrock_pipeline.chunks c
-                   SET lease_expires_at = NULL, status_changed_at = bedrock_pipeline.now(),
-                       status = CASE WHEN late THEN 'failed' ELSE 'pending' END,
-                       ended_at = CASE WHEN late THEN bedrock_pipeline.now() END,
-                       status_message = CASE WHEN late THEN %(reason)s ELSE c.status_message END,
-                       requeue_reason = CASE WHEN NOT late THEN %(reason)s END,
-                       requeued_since = CASE WHEN NOT late THEN coalesce(requeued_since, bedrock_pipeline.now()) END,
-                       next_attempt_at = bedrock_pipeline.now() + %(wait)s
-                   FROM (SELECT chunk_id AS id,
-                                coalesce(bedrock_pipeline.now() - requeued_since > %(most)s, false) AS late
-                         FROM bedrock_pipeline.chunks
-                         WHERE chunk_id = %(chunk)s AND fence = %(fence)s AND status = 'pending' FOR UPDATE) AS mine
-                   WHERE c.chunk_id = mine.id""",
-                {"chunk": chunk_id, "fence": fence, "reason": reason, "wait": wait, "most": give_up_after},
+        self, chunk_id: UUID, fence: int, *, reason: str, delay: timedelta, give_up_after: timedelta
+    ) -> RequeueResult:
+        """After transient errors, send the remaining records later; see `requeue_chunk`."""
+
+        def work(connection: Connection) -> RequeueResult:
+            row = connection.execute(
+                """SELECT * FROM bedrock_pipeline.chunks
+                   WHERE chunk_id = %s AND fence = %s AND status = 'pending' FOR UPDATE""",
+                (chunk_id, fence),
+            ).fetchone()
+            if row is None:
+                return RequeueResult.LOST
+            return requeue_chunk(
+                connection, ChunkRow.of(row), reason=reason, delay=delay, give_up_after=give_up_after
             )
-            == 1
-        )
+
+        return self._database.transaction(work)
 
     def reject(self, chunk_id: UUID, fence: int, *, reason: str) -> bool:
-        """A definite no to every call, that a person must cure; answers so far are kept for the next try."""
+        """Fail the chunk after a permanent error that concerns every call; responses so far are kept."""
         return (
             self._database.execute(
                 """UPDATE bedrock_pipeline.chunks
@@ -213,7 +209,7 @@ class Calls:
         )
 
     def lines(self, chunk_id: UUID) -> list[bytes]:
-        """The answers so far, by position; there are fewer than a job's minimum of records."""
+        """The responses so far, by position; they are fewer than a job's minimum of records."""
         rows = self._database.fetch(
             """SELECT answer FROM bedrock_pipeline.on_demand_calls
                WHERE chunk_id = %s AND answer IS NOT NULL ORDER BY position""",
@@ -222,7 +218,7 @@ class Calls:
         return [bytes(row["answer"]) for row in rows]
 
     def repeated(self, chunk_id: UUID) -> int:
-        """How many calls were sent again, since they were in flight when a process died."""
+        """Number of calls that were sent again because a process died while they were in flight."""
         [row] = self._database.fetch(
             "SELECT coalesce(sum(times - 1), 0)::bigint AS n FROM bedrock_pipeline.on_demand_calls WHERE chunk_id = %s",
             (chunk_id,),

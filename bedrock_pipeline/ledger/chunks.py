@@ -30,7 +30,7 @@ class Chunks:
         """The chunk of a Dagster partition.
 
         Raises:
-            UnknownChunkError: the ledger has no such chunk (its dataset may have been packed anew).
+            UnknownChunkError: the ledger has no such chunk (its dataset may have been packed again).
         """
         found = self._database.fetch(
             "SELECT * FROM bedrock_pipeline.chunks WHERE pipeline = %s AND chunk_key = %s",
@@ -53,14 +53,14 @@ class Chunks:
         return [ChunkRow.of(row) for row in rows]
 
     def by_id(self, chunk_id: UUID) -> ChunkRow | None:
-        """A chunk by its UUID; None where there is none."""
+        """A chunk by its UUID; None if it does not exist."""
         found = self._database.fetch("SELECT * FROM bedrock_pipeline.chunks WHERE chunk_id = %s", (chunk_id,))
         return ChunkRow.of(found[0]) if found else None
 
     def to_collect(self, pipelines: list[str], limit: int) -> list[ChunkRow]:
         """Chunks that ended and whose results have not been read, first ended first.
 
-        A chunk that Bedrock refused to accept is not among them: it has no job, and waits for a person.
+        A chunk whose submission was rejected is not among them: it has no job, and waits for an operator.
         """
         rows = self._database.fetch(
             """SELECT * FROM bedrock_pipeline.chunks
@@ -72,7 +72,7 @@ class Chunks:
         return [ChunkRow.of(row) for row in rows]
 
     def requeued(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """Chunks that wait after a refusal, by pipeline and dataset: `count`, `why`, `since`, `until`."""
+        """Requeued chunks, by pipeline and dataset: `count`, `why`, `since`, `until`."""
         rows = self._database.fetch(
             """SELECT pipeline, dataset, count(*) AS count, min(requeued_since) AS since,
                       min(next_attempt_at) AS until,
@@ -83,7 +83,7 @@ class Chunks:
         return {(row.pop("pipeline"), row.pop("dataset")): row for row in rows}
 
     def is_final(self, chunk_id: UUID) -> bool:
-        """Whether every record of a chunk of round 1 has its answer or final error, in whatever round."""
+        """Whether every record of a chunk of attempt 1 has its response or final error, in any attempt."""
         unsettled = self._database.fetch(
             """SELECT FROM bedrock_pipeline.chunks c
                LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
@@ -109,18 +109,18 @@ class Chunks:
         cost_usd: Decimal | None = None,
         on_demand_cost_usd: Decimal | None = None,
     ) -> bool:
-        """Point at results that are complete in S3; False where they were recorded before.
+        """Record results that are complete in S3; False if they were recorded before.
 
         Args:
             chunk_id: the chunk.
             parsed_uri: folder of its parts and its retryable records.
             answered: records with an answer.
             final_errors: records with an error that is final.
-            retryable: the others, which are asked again.
+            retryable: the others, which are sent again.
             input_tokens: read by the model, filler records included.
             output_tokens: written by it, filler records included.
-            problem: what a person must see; None where all is well.
-            waits_for_operator: why a person must decide before the retryable records are asked again.
+            problem: for an operator; None if there is none.
+            waits_for_operator: why an operator must decide before the retryable records are sent again.
             cost_usd: of every answer, filler records included; None where it is not known.
             on_demand_cost_usd: what on-demand calls would have cost in their place.
         """
@@ -162,7 +162,7 @@ class Chunks:
 
 
 def lock_groups(connection: Connection, chunks: Sequence[NewChunk]) -> None:
-    """Lock the quota groups of chunks that will be entered, before their dataset is: an intent does so too."""
+    """Lock the quota groups of chunks that will be entered, before their dataset, in the order of an intent."""
     connection.execute(
         "SELECT FROM bedrock_pipeline.quota_groups WHERE quota_group = ANY(%s) ORDER BY quota_group FOR UPDATE",
         ([chunk.quota_group for chunk in chunks],),
@@ -172,7 +172,7 @@ def lock_groups(connection: Connection, chunks: Sequence[NewChunk]) -> None:
 def insert_chunks(
     connection: Connection, pipeline: str, dataset: str, version: int, chunks: list[NewChunk], max_jobs: int
 ) -> None:
-    """Enter chunks in the caller's transaction; one of mode `none` has ended already."""
+    """Enter chunks in the caller's transaction; those of mode `none` have ended."""
     groups = sorted({chunk.quota_group for chunk in chunks})
     [clock] = connection.execute("SELECT bedrock_pipeline.now() AS now").fetchall()
     with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Datasets: asked for, snapshotted, packed.
+"""Datasets: requested, snapshotted, packed.
 
 What belongs here: the statements on table `datasets`, and entering a dataset's chunks.
 """
@@ -28,11 +28,11 @@ class Datasets:
         self._database = database
 
     def get(self, pipeline: str, dataset: str) -> DatasetRow | None:
-        """One dataset, or None where nobody asked for it."""
+        """One dataset; None if it does not exist."""
         return self._database.transaction(lambda connection: _get(connection, pipeline, dataset))
 
     def recent(self, pipelines: list[str] | None = None, limit: int = 50) -> list[DatasetRow]:
-        """The datasets asked for last, newest first."""
+        """The datasets that were requested last, newest first."""
         rows = self._database.fetch(
             """SELECT * FROM bedrock_pipeline.datasets
                WHERE %(pipelines)s::text[] IS NULL OR pipeline = ANY(%(pipelines)s)
@@ -44,7 +44,7 @@ class Datasets:
     def request(
         self, pipeline: str, dataset: str, request: dict[str, Any], *, launch: bool, new_version: bool = False
     ) -> DatasetRow:
-        """Ask for a dataset: from now on its key stands for these settings.
+        """Request a dataset: from now on its key stands for these settings.
 
         Args:
             pipeline: the pipeline's name.
@@ -85,7 +85,7 @@ class Datasets:
         return self._database.transaction(work)
 
     def ensure(self, pipeline: str, dataset: str) -> DatasetRow:
-        """The dataset's row; made now where the key was only registered with Dagster."""
+        """The dataset's row; created if the key was only registered with Dagster."""
 
         def work(connection: Connection) -> DatasetRow:
             connection.execute(
@@ -97,7 +97,7 @@ class Datasets:
         return self._database.transaction(work)
 
     def to_launch(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
-        """Datasets that were asked for and are not packed yet, oldest request first."""
+        """Datasets that are requested and not packed yet, oldest request first."""
         rows = self._database.fetch(
             """SELECT * FROM bedrock_pipeline.datasets
                WHERE launch_requested_at IS NOT NULL AND pipeline = ANY(%s)
@@ -107,7 +107,7 @@ class Datasets:
         return [DatasetRow.of(row) for row in rows]
 
     def launched(self, pipeline: str, dataset: str) -> None:
-        """The request to launch was answered, by packed chunks or by an error that a person must cure."""
+        """The request to launch is done: chunks were packed, or an error needs an operator."""
         self._database.execute(
             "UPDATE bedrock_pipeline.datasets SET launch_requested_at = NULL WHERE pipeline = %s AND dataset = %s",
             (pipeline, dataset),
@@ -130,7 +130,7 @@ class Datasets:
             pipeline: the pipeline's name.
             dataset: the dataset's key.
             uri: its folder.
-            content_hash: what tells it from others.
+            content_hash: identifies its content.
             records: all of it, duplicates included.
             rejected: rows that were left out.
             duplicates: records that another record's answer will serve.
@@ -285,7 +285,7 @@ def _locked(connection: Connection, pipeline: str, dataset: str) -> DatasetRow:
 
 
 class UnknownDatasetError(BedrockPipelineError):
-    """Nobody asked for a dataset of this key."""
+    """No dataset has this key."""
 
 
 def _changed(row: DatasetRow) -> DatasetChangedError:
@@ -307,5 +307,5 @@ def _cancelled(row: DatasetRow) -> DatasetCancelledError:
 
 
 def _content(request: dict[str, Any]) -> dict[str, Any]:
-    """What decides about answers: a cap on their cost does not."""
+    """The settings that affect responses; a cap on their cost does not."""
     return {name: value for name, value in request.items() if name != "max_cost_usd"}

@@ -1,4 +1,4 @@
-"""Events: what changed, in an order in which none is missed.
+"""Events: changes, in an order in which a reader misses none.
 
 What belongs here: reading table `events`, which a trigger on `chunks` writes.
 """
@@ -14,7 +14,7 @@ from bedrock_pipeline.ledger.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a reader has read: everything up to and including this event."""
+    """A reader's position: it has read everything up to and including this event."""
 
     transaction: int = 0
     event_id: int = 0
@@ -24,7 +24,7 @@ class Position:
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """The position that `str` told.
+        """Parse a position that `str` made.
 
         Raises:
             ValueError: it is none.
@@ -50,7 +50,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """Something happened to a queue's job: its chunk was entered or changed its status, or all records became final.
+    """A change of a queue's job: its chunk was entered or changed its status, or all records became final.
 
     Attributes:
         status: the chunk's, or `final`.
@@ -93,7 +93,7 @@ class Events:
         return [Event(position=Position(row.pop("transaction"), row.pop("event_id")), **row) for row in rows]
 
     def of_queue(self, queue: str, position: Position, *, limit: int = 1000) -> Sequence[JobEvent]:
-        """Events of a queue's jobs after a position, in the same order; those of later rounds are not among them."""
+        """Events of a queue's jobs after a position, in the same order, without those of later attempts."""
         rows = self._database.fetch(
             """SELECT e.transaction::text::bigint AS transaction, e.event_id, e.at, e.chunk_id, e.status, e.previous,
                       e.job_arn, e.message, c.records
@@ -109,7 +109,7 @@ class Events:
         ]
 
     def now(self) -> Position:
-        """The position that everything lies behind which is not certain to be in order yet."""
+        """The position from which a reader misses no event that is committed from now on."""
         row = self._database.fetch("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon")[
             0
         ]

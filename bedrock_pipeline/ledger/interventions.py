@@ -1,7 +1,7 @@
-"""What a person decides: cancel, retry, resolve.
+"""What an operator decides: cancel, retry, resolve.
 
-What belongs here: the statements by which a person's decision reaches the ledger. A cancellation is a wish,
-obeyed at the next safe point: before intent at once, otherwise when the job's ARN is known.
+What belongs here: the statements that record an operator's decision. A cancellation is a request, carried out at the
+next safe point: at once before the intent, otherwise when the job's ARN is known.
 """
 
 from typing import Any
@@ -19,16 +19,16 @@ class NothingToResolveError(BedrockPipelineError):
 
 
 class Interventions:
-    """Decisions of people about chunks and datasets."""
+    """Decisions of operators about chunks and datasets."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def cancel(self, pipeline: str, dataset: str, chunk_key: str | None = None) -> list[ChunkRow]:
-        """Wish that a dataset, or one chunk of it, is given up; what is answered already is kept.
+        """Request that a dataset, or one chunk of it, is cancelled; existing responses are kept.
 
         Returns:
-            The chunks that the wish concerns, as they are now: those that no job exists for have ended.
+            The chunks that this concerns, as they are now: those without a job have ended.
         """
 
         def work(connection: Connection) -> list[ChunkRow]:
@@ -63,7 +63,7 @@ class Interventions:
         return self._database.transaction(work)
 
     def retry_rejected(self, pipeline: str, dataset: str, chunk_key: str | None = None) -> int:
-        """Put back the chunks, or the one, that Bedrock refused to accept, after the cause was cured; how many."""
+        """Requeue the rejected chunks, or one of them, after the cause was fixed; returns their number."""
         return self._database.execute(
             """UPDATE bedrock_pipeline.chunks
                SET status = 'pending', status_changed_at = bedrock_pipeline.now(), ended_at = NULL, token = NULL,
@@ -75,7 +75,7 @@ class Interventions:
         )
 
     def release(self, pipeline: str, dataset: str, below_minimum: str | None = None) -> tuple[int, bool]:
-        """Ask again what waits for a person: retryable records of jobs that somebody stopped, and what is too few for a job.
+        """Release records that wait for an operator: those of jobs that were stopped, and those that are too few for a job.
 
         Args:
             pipeline: the pipeline's name.
@@ -83,7 +83,7 @@ class Interventions:
             below_minimum: the dataset's policy from now on; None leaves it.
 
         Returns:
-            How many retryable records may be retried now; and whether a dataset that is held is packed anew.
+            The number of retryable records that may be retried now; and whether a waiting dataset is packed again.
         """
 
         def work(connection: Connection) -> tuple[int, bool]:
@@ -115,10 +115,10 @@ class Interventions:
         return self._database.transaction(work)
 
     def resolve_without_job(self, chunk_id: UUID) -> None:
-        """A person has made sure that no job exists for a in need of resolution chunk: it may be submitted anew.
+        """An operator has checked that a chunk that needs resolution has no job: it may be submitted again.
 
         Raises:
-            NothingToResolveError: the chunk is not in need of resolution.
+            NothingToResolveError: the chunk does not need resolution.
         """
         changed = self._database.execute(
             """UPDATE bedrock_pipeline.chunks
@@ -133,9 +133,9 @@ class Interventions:
             raise _nothing_to_resolve()
 
     def adopt(self, chunk_id: UUID, job_arn: str) -> bool:
-        """This job is the chunk's, although the ledger does not know how: found by List, or named by a person.
+        """Adopt a job that List showed, or that an operator named, as the chunk's.
 
-        False where the chunk has a job already, or ended without one.
+        False if the chunk has another job or ended without one.
         """
 
         def work(connection: Connection) -> bool:
@@ -160,7 +160,7 @@ class Interventions:
         return self._database.transaction(work)
 
     def record_orphans(self, orphans: list[dict[str, object]]) -> None:
-        """Jobs that carry our names and that no chunk knows; kept for `status` until a person has looked."""
+        """Record jobs of this deployment that belong to no chunk, for `status`."""
         self._database.execute(
             """INSERT INTO bedrock_pipeline.orphans (job_arn, job_name, status, submitted_at)
                SELECT * FROM jsonb_to_recordset(%s) AS o(job_arn text, job_name text, status text, submitted_at timestamptz)
@@ -169,7 +169,7 @@ class Interventions:
         )
 
     def orphans(self) -> list[dict[str, Any]]:
-        """Jobs that the last sweeps found to be nobody's; one that was stopped or adopted is forgotten in time."""
+        """Orphans that the last sweeps showed; one that was stopped or adopted disappears in time."""
         return self._database.fetch(
             """SELECT o.job_arn, o.job_name, o.status, o.submitted_at, o.seen_at FROM bedrock_pipeline.orphans o
                WHERE o.seen_at > bedrock_pipeline.now() - interval '8 days'
@@ -180,5 +180,5 @@ class Interventions:
 
 def _nothing_to_resolve() -> NothingToResolveError:
     return NothingToResolveError(
-        "The chunk is not needs_resolution.", "See `bedrock-pipeline status PIPELINE DATASET`."
+        "The chunk does not need resolution.", "See `bedrock-pipeline status PIPELINE DATASET`."
     )

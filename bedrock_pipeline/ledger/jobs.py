@@ -1,6 +1,6 @@
-"""Jobs at Bedrock: what the last poll saw, and wishes about them.
+"""Jobs at Bedrock, as the last poll saw them.
 
-What belongs here: the statements that read which jobs are in flight and that write what List said.
+What belongs here: the statements that read which jobs are in flight and that record what List showed.
 """
 
 import json
@@ -18,7 +18,7 @@ _RANKS = json.dumps(RANK)
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A job that Bedrock has and has not finished, as far as we know."""
+    """A job that has not ended, as far as the ledger knows."""
 
     chunk_id: UUID
     job_arn: str
@@ -29,7 +29,7 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What Bedrock said of a job. Counts are None before processing has begun: Bedrock's 0 means nothing then."""
+    """A job as Bedrock showed it. Counts are None before processing has begun: Bedrock's 0 means nothing then."""
 
     job_arn: str
     status: Status
@@ -57,7 +57,7 @@ class Jobs:
         return [InFlight(**row) for row in rows]
 
     def observe(self, observations: Sequence[Observation]) -> list[ChunkRow]:
-        """Write what changed, in one statement; a status that goes backwards is ignored.
+        """Record what changed, in one statement; a status that goes backwards is ignored.
 
         Returns:
             The chunks whose status or counts changed.
@@ -101,16 +101,16 @@ class Jobs:
         return self._database.transaction(work) if observations else []
 
     def known(self, job_arns: list[str]) -> set[str]:
-        """Which of these jobs a chunk has."""
+        """Those of these jobs that belong to a chunk."""
         rows = self._database.fetch(
             "SELECT job_arn FROM bedrock_pipeline.chunks WHERE job_arn = ANY(%s)", (job_arns,)
         )
         return {row["job_arn"] for row in rows}
 
     def record_others(self, unfinished_by_model: dict[str, int]) -> None:
-        """How many unfinished jobs of each model are not ours; they use slots too.
+        """Record the number of unfinished jobs of others by model; they use slots too.
 
-        A group of several models counts the others of all of them. Best effort: it is looked at now and then.
+        A group of several models counts those of all of them. Best effort: the number is updated by each sweep.
         """
         self._database.execute(
             """UPDATE bedrock_pipeline.quota_groups g SET others = seen.others
@@ -122,7 +122,7 @@ class Jobs:
         )
 
     def backoffs(self) -> list[dict[str, object]]:
-        """Quota groups that wait after a refusal: why, and until when."""
+        """Quota groups in backoff: why, and until when."""
         return self._database.fetch(
             """SELECT quota_group, backoff_until, backoff_reason, throttles FROM bedrock_pipeline.quota_groups
                WHERE backoff_until > bedrock_pipeline.now() ORDER BY quota_group"""

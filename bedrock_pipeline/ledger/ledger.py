@@ -1,6 +1,6 @@
 """One object that holds the parts of the ledger.
 
-What belongs here: putting the parts together, and whose ledger it is.
+What belongs here: the parts, one for each subject, and the deployment's identity.
 """
 
 from types import TracebackType
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from bedrock_pipeline.ledger.calls import Calls
 from bedrock_pipeline.ledger.chunks import Chunks
-from bedrock_pipeline.ledger.database import Database
+from bedrock_pipeline.ledger.database import Connect, Database
 from bedrock_pipeline.ledger.datasets import Datasets
 from bedrock_pipeline.ledger.events import Events
 from bedrock_pipeline.ledger.interventions import Interventions
@@ -23,6 +23,7 @@ from bedrock_pipeline.ledger.spending import Spending
 from bedrock_pipeline.ledger.submissions import Submissions
 from bedrock_pipeline.ledger.tasks import Tasks
 from bedrock_pipeline.ledger.token_buckets import TokenBuckets
+from bedrock_pipeline.system import SYSTEM, System
 
 
 class Ledger:
@@ -31,10 +32,19 @@ class Ledger:
     Args:
         dsn: a libpq connection string; empty means libpq's environment variables.
         max_connections: connections that this process may hold.
+        system: whose `sleep` waits between two attempts of a transaction.
+        connect: makes the only connection, in place of a pool.
     """
 
-    def __init__(self, dsn: str = "", *, max_connections: int = 2) -> None:
-        self.database = Database(dsn, max_connections=max_connections)
+    def __init__(
+        self,
+        dsn: str = "",
+        *,
+        max_connections: int = 2,
+        system: System = SYSTEM,
+        connect: Connect | None = None,
+    ) -> None:
+        self.database = Database(dsn, max_connections=max_connections, sleep=system.sleep, connect=connect)
         self.datasets = Datasets(self.database)
         self.publications = Publications(self.database)
         self.chunks = Chunks(self.database)
@@ -51,7 +61,7 @@ class Ledger:
         self.token_buckets = TokenBuckets(self.database)
 
     def migrate(self) -> list[str]:
-        """Bring the schema up to date; returns the names of the migrations that were applied."""
+        """Bring the schema up to date; returns the names of the applied migrations."""
         return migrate(self.database.dsn)
 
     def is_current(self) -> bool:
@@ -60,7 +70,7 @@ class Ledger:
 
     @property
     def deployment_id(self) -> UUID:
-        """What tells this ledger's chunks and jobs from those of any other in the same account."""
+        """Distinguishes this ledger's chunks and jobs from those of any other in the same account."""
         rows = self.database.fetch("SELECT deployment_id FROM bedrock_pipeline.deployment")
         found: UUID = rows[0]["deployment_id"]  # the first migration makes it
         return found

@@ -1,19 +1,18 @@
 """Bring a database to the current schema.
 
-What belongs here: finding the SQL files and applying them once. The SQL stands in `sql/`.
+What belongs here: finding the SQL files and applying each once. The SQL is in `sql/`.
 """
 
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
-import psycopg
 from psycopg import conninfo, sql
 
-from bedrock_pipeline.ledger.database import Database
+from bedrock_pipeline.ledger.database import Connection, Database
 
 SCHEMA = "bedrock_pipeline"
-_LOCK = 0x0BED20C  # any constant of our own: one migrating process at a time
+_LOCK = 0x0BED20C  # an arbitrary constant: one process migrates at a time
 
 
 def migration_folder() -> Path:
@@ -23,10 +22,10 @@ def migration_folder() -> Path:
 
 
 def is_current(database: Database) -> bool:
-    """Whether nothing is missing; needs no right to change anything.
+    """Whether all migrations are applied; only reads.
 
     Raises:
-        DatabaseUnreachableError: Postgres does not answer.
+        DatabaseUnreachableError: Postgres does not respond.
     """
     table = database.fetch("SELECT to_regclass('bedrock_pipeline._yoyo_migration') AS name")[0]
     if table["name"] is None:
@@ -36,7 +35,7 @@ def is_current(database: Database) -> bool:
 
 
 def migrate(dsn: str) -> list[str]:
-    """Apply what is missing, in order; any number of processes may call this at once.
+    """Apply the missing migrations, in order; any number of processes may call this at once.
 
     Args:
         dsn: a libpq connection string; empty means libpq's environment variables.
@@ -46,12 +45,12 @@ def migrate(dsn: str) -> list[str]:
     """
     from yoyo import get_backend, read_migrations  # here: only the first process that connects migrates
 
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    with Database(dsn).session() as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))
         backend = get_backend(_yoyo_uri(dsn, connection))
         try:
-            # The advisory lock is ours alone, so a lock row that yoyo finds was left by a process that died.
+            # We hold the advisory lock, so a lock row of yoyo's was left by a process that died.
             backend.ensure_internal_schema_updated()
             backend.break_lock()
             with backend.lock():
@@ -62,13 +61,13 @@ def migrate(dsn: str) -> list[str]:
             backend.connection.close()
 
 
-def _yoyo_uri(dsn: str, connection: psycopg.Connection) -> str:
+def _yoyo_uri(dsn: str, connection: Connection) -> str:
     info = connection.info
-    # What is in force leaves out what is the default anyway, and a variable may say otherwise.
-    said = {**conninfo.conninfo_to_dict(info.dsn), **conninfo.conninfo_to_dict(dsn)}
+    # `info.dsn` omits values that equal the defaults, which a variable may override.
+    given = {**conninfo.conninfo_to_dict(info.dsn), **conninfo.conninfo_to_dict(dsn)}
     parameters = {
         name: value
-        for name, value in said.items()
+        for name, value in given.items()
         if name not in {"host", "port", "dbname", "user", "password"}
     }
     query = "&".join(

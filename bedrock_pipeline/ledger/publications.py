@@ -1,4 +1,4 @@
-"""Publishing a dataset's results: when it is time, and which are visible.
+"""Publications: which datasets are due, and which results are visible.
 
 What belongs here: the statements on what table `datasets` says about publications.
 """
@@ -13,13 +13,13 @@ _AGAIN_WHEN_DONE, _AGAIN_WHEN_NOT_DONE = timedelta(minutes=1), timedelta(minutes
 
 
 class Publications:
-    """What was published of every dataset."""
+    """The publications of all datasets."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def due(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
-        """Packed datasets with nothing left to wait for and whose current version is not published yet.
+        """Packed datasets whose current version is complete and not published yet.
 
         A queue's dataset is published again whenever chunks were collected since: a minute after the last time where
         nothing is left to wait for, otherwise a quarter of an hour after it.
@@ -59,7 +59,7 @@ class Publications:
         duplicates_failed: int = 0,
         collections: int = 0,
     ) -> bool:
-        """Move the pointer to results that are complete in S3; False where another has moved it already."""
+        """Move the pointer to results that are complete in S3; False if another process has moved it."""
         moved = self._database.execute(
             """UPDATE bedrock_pipeline.datasets
                SET publication = %(publication)s, published_version = %(version)s, results_uri = %(uri)s, published_records = %(records)s,

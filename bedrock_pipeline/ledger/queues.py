@@ -1,4 +1,4 @@
-"""Queues: what each is for, and the jobs that its flushes made.
+"""Queues: their settings, and the jobs that their flushes made.
 
 What belongs here: the statements on tables `queues` and `queue_jobs`, and the one transaction in which tasks become
 chunks.
@@ -28,7 +28,7 @@ class QueueModelError(BedrockPipelineError):
 
 
 class TasksChangedError(BedrockPipelineError):
-    """Tasks that a flush had read were replaced or flushed by another meanwhile; it reads them again."""
+    """Tasks that a flush had read were replaced, or flushed by another; it reads them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class QueueJob:
         final_at: since when every one of its records has an answer or a final error; counts are None before.
         answered: records, over all rounds.
         failed: records with a final error.
-        waits_for: why records of it wait for a person, or for more of them; None where none do.
+        waits_for: why its records wait for an operator or for more records; None if they do not.
     """
 
     queue: str
@@ -74,7 +74,7 @@ class Queues:
         self._database = database
 
     def register(self, queue: str, *, job_type: str, model_id: str, settings: dict[str, Any]) -> None:
-        """Make a queue, or give it these settings; whoever comes last sets them.
+        """Create a queue, or change its settings.
 
         Raises:
             QueueModelError: it exists for another model.
@@ -98,7 +98,7 @@ class Queues:
         self._database.transaction(work)
 
     def get(self, queue: str) -> QueueRow | None:
-        """One queue; None where there is none."""
+        """One queue; None if it does not exist."""
         rows = self._database.fetch(
             "SELECT queue, job_type, model_id, settings FROM bedrock_pipeline.queues WHERE queue = %s",
             (queue,),
@@ -113,7 +113,7 @@ class Queues:
         return [QueueRow(**row) for row in rows]
 
     def today(self) -> str:
-        """The day's key, in UTC: the dataset that a flush of now adds to."""
+        """Today's key, in UTC: the dataset that a flush adds to."""
         row = self._database.fetch("SELECT (bedrock_pipeline.now() AT TIME ZONE 'UTC')::date::text AS day")[0]
         return str(row["day"])
 
@@ -127,7 +127,7 @@ class Queues:
         max_jobs: int,
         max_cost_usd: Decimal | None = None,
     ) -> list[NewChunk]:
-        """Tasks become chunks, all at once: from now on they wait no more and will be submitted.
+        """Turn tasks into chunks, in one transaction: they no longer wait and will be submitted.
 
         Args:
             queue: the queue's name, which is its pipeline's.
@@ -171,7 +171,7 @@ class Queues:
                 """WITH made AS (
                        INSERT INTO bedrock_pipeline.queue_jobs (chunk_id, queue)
                        SELECT chunk_id, pipeline FROM bedrock_pipeline.chunks WHERE chunk_id = ANY(%s)),
-                   told AS (
+                   inserted AS (
                        INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, fence)
                        SELECT pipeline, dataset, chunk_id, status, fence FROM bedrock_pipeline.chunks
                        WHERE chunk_id = ANY(%s) ORDER BY sequence)
@@ -183,7 +183,7 @@ class Queues:
         return self._database.transaction(work)
 
     def job(self, chunk_id: UUID) -> QueueJob | None:
-        """A job of any queue; None where no flush made it."""
+        """A job of any queue; None if no flush made it."""
         rows = self._database.fetch(_JOBS + " WHERE j.chunk_id = %s", (chunk_id,))
         return _job(rows[0]) if rows else None
 
@@ -223,7 +223,7 @@ class Queues:
                        SET final_at = bedrock_pipeline.now(), answered = %(answered)s, failed = %(failed)s,
                            input_tokens = %(input)s, output_tokens = %(output)s
                        WHERE chunk_id = %(chunk)s AND final_at IS NULL RETURNING chunk_id),
-                   told AS (
+                   inserted AS (
                        INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, previous, fence, job_arn)
                        SELECT pipeline, dataset, chunk_id, 'final', status, fence, job_arn
                        FROM bedrock_pipeline.chunks JOIN ended USING (chunk_id))
@@ -271,7 +271,7 @@ def _open_dataset(connection: Connection, queue: str, dataset: str) -> tuple[int
     connection.execute(
         """INSERT INTO bedrock_pipeline.datasets AS d (pipeline, dataset, open, packed_hash, packed_records, packed_at)
            VALUES (%s, %s, true, %s, 0, bedrock_pipeline.now())
-           ON CONFLICT (pipeline, dataset) DO UPDATE  -- somebody has asked for the day before its first flush
+           ON CONFLICT (pipeline, dataset) DO UPDATE  -- the day was requested before its first flush
            SET open = true, packed_hash = excluded.packed_hash, packed_records = 0, packed_at = excluded.packed_at,
                launch_requested_at = NULL
            WHERE NOT d.open""",

@@ -1,9 +1,8 @@
 """Backoff of quota groups: throttling concerns every chunk of a group alike.
 
-What belongs here: locking a group, making it wait longer with each throttled request, and ending the wait.
+What belongs here: locking a group, starting its backoff and ending it.
 """
 
-from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from bedrock_pipeline.ledger.database import Connection
 
 
 def lock_group(connection: Connection, chunk_id: UUID) -> DictRow | None:
-    """The chunk's quota group, locked; always before the chunk itself, so that no two wait for each other."""
+    """Lock the chunk's quota group; always before the chunk itself, so that no two transactions wait for each other."""
     return connection.execute(
         """SELECT g.* FROM bedrock_pipeline.quota_groups g
            JOIN bedrock_pipeline.chunks c USING (quota_group) WHERE c.chunk_id = %s FOR UPDATE OF g""",
@@ -22,15 +21,15 @@ def lock_group(connection: Connection, chunk_id: UUID) -> DictRow | None:
     ).fetchone()
 
 
-def back_off(
-    connection: Connection, group: DictRow, reason: str, wait: Callable[[int], timedelta]
-) -> timedelta:
-    """Let a locked group wait, longer than the last time; returns how long. Requests throttled together count once."""
+def back_off(connection: Connection, group: DictRow, reason: str, delay: timedelta) -> timedelta:
+    """Start the backoff of a locked group; returns how long it lasts.
+
+    Requests that were throttled at the same time count once: the group keeps the backoff that it has.
+    """
     time = now(connection)
     if group["backoff_until"] is not None and group["backoff_until"] > time:
         rest: timedelta = group["backoff_until"] - time
         return rest
-    delay = wait(group["throttles"] + 1)
     connection.execute(
         """UPDATE bedrock_pipeline.quota_groups
            SET throttles = throttles + 1, backoff_until = %s, backoff_reason = %s WHERE quota_group = %s""",
@@ -40,7 +39,7 @@ def back_off(
 
 
 def end_backoff(connection: Connection, chunk_id: UUID) -> None:
-    """End the wait of the chunk's group: one of its requests was accepted."""
+    """End the backoff of the chunk's group: one of its requests was accepted."""
     connection.execute(
         """UPDATE bedrock_pipeline.quota_groups SET throttles = 0, backoff_until = NULL, backoff_reason = NULL
            WHERE throttles > 0

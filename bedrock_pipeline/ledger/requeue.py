@@ -1,46 +1,76 @@
-"""What becomes of a chunk that Bedrock did not take, though it may later.
+"""Requeue a chunk after a transient error.
 
-What belongs here: the decision, and what it changes in the chunk's row.
+What belongs here: the one rule for jobs and on-demand calls, and the statement that applies it.
 """
 
 from datetime import timedelta
-from typing import Literal
+from enum import StrEnum
 
 from psycopg import sql
 
+from bedrock_pipeline.ledger.clock import now
 from bedrock_pipeline.ledger.database import Connection
 from bedrock_pipeline.ledger.rows import ChunkRow
 
-RequeueResult = Literal["requeued", "given up", "cancelled", "lost"]
-#: From what becomes of the chunk to the changes in its row.
-BECOMES: dict[RequeueResult, sql.SQL] = {
-    "requeued": sql.SQL(
+
+class RequeueResult(StrEnum):
+    """What happened to a chunk that was to be requeued."""
+
+    #: It is pending again.
+    REQUEUED = "requeued"
+    #: Transient errors went on for too long: it has failed, and an operator decides.
+    GIVEN_UP = "given up"
+    #: It was cancelled or its version was replaced: it has ended.
+    CANCELLED = "cancelled"
+    #: The writer's fencing token is no longer current: nothing was changed.
+    LOST = "lost"
+
+
+_CHANGES = {
+    RequeueResult.REQUEUED: sql.SQL(
         """status = 'pending', next_attempt_at = bedrock_pipeline.now() + %(delay)s, requeue_reason = %(reason)s,
            requeued_since = coalesce(requeued_since, bedrock_pipeline.now())"""
     ),
-    "given up": sql.SQL(
+    RequeueResult.GIVEN_UP: sql.SQL(
         """status = 'failed', ended_at = bedrock_pipeline.now(), requeued_since = NULL, requeue_reason = NULL,
-           status_message = 'throttled again and again since ' || requeued_since::text || ': ' || %(reason)s"""
+           status_message = 'transient errors since ' || requeued_since::text || ': ' || %(reason)s"""
     ),
-    "cancelled": sql.SQL(
+    RequeueResult.CANCELLED: sql.SQL(
         """status = 'stopped', ended_at = bedrock_pipeline.now(), requeued_since = NULL, requeue_reason = NULL,
            status_message = 'cancelled before it was submitted'"""
     ),
 }
 
 
-def requeue_result(connection: Connection, chunk: ChunkRow, give_up_after: timedelta) -> RequeueResult:
-    """What becomes of a locked chunk; one that is requeued for longer than `give_up_after` is given up."""
+def requeue_chunk(
+    connection: Connection, chunk: ChunkRow, *, reason: str, delay: timedelta, give_up_after: timedelta
+) -> RequeueResult:
+    """Requeue a locked chunk, or end it; its intent and its lease are over.
+
+    Args:
+        connection: in the transaction that locked the chunk.
+        chunk: the chunk.
+        reason: the error, in one sentence for an operator.
+        delay: time until the next attempt.
+        give_up_after: a chunk that has been requeued for longer fails.
+    """
     if chunk.cancel_requested_at or _is_replaced(connection, chunk):
-        return "cancelled"
-    over = connection.execute(
-        "SELECT bedrock_pipeline.now() - %s::timestamptz > %s AS over", (chunk.requeued_since, give_up_after)
-    ).fetchone()
-    return "given up" if over and over["over"] else "requeued"
+        result = RequeueResult.CANCELLED
+    elif chunk.requeued_since and now(connection) - chunk.requeued_since > give_up_after:
+        result = RequeueResult.GIVEN_UP
+    else:
+        result = RequeueResult.REQUEUED
+    statement = sql.SQL(
+        """UPDATE bedrock_pipeline.chunks
+           SET token = NULL, frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL,
+               status_changed_at = bedrock_pipeline.now(), {} WHERE chunk_id = %(chunk)s"""
+    ).format(_CHANGES[result])
+    connection.execute(statement, {"chunk": chunk.chunk_id, "delay": delay, "reason": reason})
+    return result
 
 
 def _is_replaced(connection: Connection, chunk: ChunkRow) -> bool:
-    """Whether the dataset was asked for in a newer version, so that nothing more is bought for this one."""
+    """Whether the dataset has a newer version, so that nothing more is bought for this one."""
     newer = connection.execute(
         "SELECT FROM bedrock_pipeline.datasets WHERE pipeline = %s AND dataset = %s AND version > %s",
         (chunk.pipeline, chunk.dataset, chunk.dataset_version),

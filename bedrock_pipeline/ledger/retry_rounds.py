@@ -1,7 +1,7 @@
-"""Rounds: retryable records, and the chunks that they become.
+"""Retry rounds: retryable records, and the chunks that they become.
 
 What belongs here: the statements on table `retryable`, and entering the chunks of a later round. Retryable records are open
-from when their chunk was collected until they were retried; held ones wait for a person, or for more of them.
+from when their chunk was collected until they were retried; waiting ones wait for an operator, or for more records.
 """
 
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ class RetryRounds:
         self._database = database
 
     def due(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
-        """Datasets whose every chunk is collected and that have retryable records which need not wait.
+        """Datasets whose every chunk is collected and that have retryable records which do not wait.
 
         Those of a cancelled dataset wait for nobody: they end as final errors. A queue's dataset gets ever more chunks,
         so its retryable records wait for those of others no longer than `POOL`.
@@ -76,7 +76,7 @@ class RetryRounds:
         ]
 
     def next_sequence(self, pipeline: str, dataset: str, version: int, number: int) -> int:
-        """The number that the next chunk of a round would have."""
+        """The sequence of the next chunk of an attempt."""
         [row] = self._database.fetch(
             """SELECT coalesce(max(sequence) + 1, 0) AS next FROM bedrock_pipeline.chunks
                WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND attempt = %s""",
@@ -86,7 +86,7 @@ class RetryRounds:
         return found
 
     def hold(self, retryable: list[RetryableRecords], reason: str) -> None:
-        """Too few for a job: they wait for a person, or for more of them."""
+        """Let records that are too few for a job wait for an operator, or for more records."""
         self._database.execute(
             """UPDATE bedrock_pipeline.retryable_records SET waits_for = 'minimum', wait_reason = %s
                WHERE chunk_id = ANY(%s) AND retried_at IS NULL""",
@@ -160,4 +160,4 @@ class RetryRounds:
 
 
 class _RetryableChangedError(Exception):
-    """Some were retried by another process; the transaction is given up."""
+    """Some were retried by another process; the transaction is rolled back."""

@@ -1,6 +1,6 @@
 """Rows of the ledger as typed objects.
 
-What belongs here: the shapes that the other rooms read. No statement.
+What belongs here: the shapes that the other packages read. No statement.
 """
 
 from dataclasses import dataclass, fields
@@ -40,9 +40,9 @@ class NewChunk:
         index_uri: parquet with record_id, wire_id and the carried columns of its records.
         request: the parts of the Create request that follow from the pipeline (see `submit/submit_chunk.py`).
         records: without filler records, which a padded chunk's files hold at their end.
-        mode: how it is asked.
-        why: why it is not asked as a job.
-        origins: the chunks of round 1 whose records it holds; none in round 1.
+        mode: how its records are sent.
+        why: why they are not sent as a job.
+        origins: the chunks of attempt 1 whose records it holds; none in attempt 1.
         estimate: tokens and cost; a chunk without one is not submitted where its dataset has a cap.
     """
 
@@ -66,7 +66,7 @@ class NewChunk:
 
 @dataclass(frozen=True, slots=True)
 class ChunkRow(_Row):
-    """A chunk and its job, as the ledger knows them now."""
+    """A chunk and its job."""
 
     chunk_id: UUID
     pipeline: str
@@ -169,8 +169,8 @@ class DatasetProgress(_Row):
 
     Attributes:
         records: those that are sent and their duplicates, which are answered at publication.
-        duplicates: records that are answered with another's answer.
-        retryable: records that wait for the retry round, or for a person.
+        duplicates: records that receive another record's response.
+        retryable: records that wait for the retry round, or for an operator.
         cost_usd: of the chunks that are collected; None where none is, or one has no known price.
         on_demand_cost_usd: what on-demand calls would have cost in their place.
     """
@@ -196,8 +196,8 @@ class Budget(_Row):
     """What the current version of a dataset may cost.
 
     Attributes:
-        cap_usd: `max_cost_usd`, or what a person approved last.
-        committed_usd: spent or in flight, by estimate until it is known; None where nobody knows a price.
+        cap_usd: `max_cost_usd`, or what an operator approved last.
+        committed_usd: spent or in flight, by estimate until it is known; None if a price is unknown.
         wanted_usd: with all that waits.
     """
 
@@ -214,7 +214,7 @@ class Budget(_Row):
         where = f"{self.pipeline} {self.dataset}"
         if self.committed_usd is None or self.wanted_usd is None:
             return (
-                f"Nobody knows what {where} costs, so its max_cost_usd cannot be kept: give `prices` for its model and "
+                f"The price of {where} is unknown, so its max_cost_usd cannot be kept: give `prices` for its model and "
                 f"materialize batch_chunks again (docs/costs.md)."
             )
         return (
@@ -224,7 +224,7 @@ class Budget(_Row):
 
 
 def usd(amount: Decimal) -> str:
-    """An amount for a person, such as `$0.0123`."""
+    """An amount as text, such as `$0.0123`."""
     return f"${amount:.2f}" if amount >= 10 else f"${amount:.4f}"
 
 

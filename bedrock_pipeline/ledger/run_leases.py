@@ -1,8 +1,8 @@
-"""Run leases: what the sensors have asked Dagster for.
+"""Run leases: the runs that the sensors have requested.
 
 What belongs here: the statements on table `run_leases`. Dagster deduplicates a run key for ever, a run that died
 included; so a key carries the number of a run lease, and a new one is acquired when the last has expired. Run leases
-save doubled work; they never protect money (that is `submissions`).
+save duplicate work; they never protect money (that is `submissions`).
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ class RunLeases:
     def acquire(
         self, kind: Kind, subjects: Sequence[tuple[str, str]], lifetime: timedelta
     ) -> dict[tuple[str, str], int]:
-        """Acquire a lease for each subject that has none alive.
+        """Acquire a lease for each subject without a valid one.
 
         Args:
             kind: what the run would do.
             subjects: pairs of pipeline and key.
-            lifetime: how long a run may wait in the queue before it is asked for again.
+            lifetime: how long a run may wait in the queue before it is requested again.
 
         Returns:
             The numbers of the leases that were acquired, by subject.
@@ -56,7 +56,7 @@ class RunLeases:
         return self._database.transaction(work) if subjects else {}
 
     def renew(self, kind: Kind, pipeline: str, subject: str, lifetime: timedelta) -> None:
-        """A run works on it: no other is asked for until `lifetime` from now."""
+        """Renew the lease of a run at work: no other is requested for `lifetime` from now."""
         self._database.execute(
             """INSERT INTO bedrock_pipeline.run_leases AS o (kind, pipeline, subject, number, acquired_at, expires_at)
                VALUES (%(kind)s, %(pipeline)s, %(subject)s, 1, bedrock_pipeline.now(), bedrock_pipeline.now() + %(life)s)
@@ -65,7 +65,7 @@ class RunLeases:
         )
 
     def release(self, kind: Kind, pipeline: str, subject: str) -> None:
-        """The run is over: if there is still something to do, it may be asked for at once."""
+        """Release the lease of a run that has ended: the next one may be requested at once."""
         self._database.execute(
             """UPDATE bedrock_pipeline.run_leases SET expires_at = bedrock_pipeline.now()
                WHERE kind = %s AND pipeline = %s AND subject = %s""",

@@ -1,8 +1,8 @@
-"""Spending: what a dataset may cost, and what chunks of a model turned out to need.
+"""Spending: what a dataset may cost, and how many tokens chunks of a model used.
 
-What belongs here: the statements on caps, approvals and measured tokens. Whatever asks a model, a job or an
-on-demand call, calls `lock_budget` and then `over_budget` in the transaction of its intent. Locks are taken in
-one order everywhere: quota group, dataset, chunk.
+What belongs here: the statements on caps, approvals and measured tokens. Whatever costs money, a job or an on-demand
+call, calls `lock_budget` and then `over_budget` in the transaction of its intent. Locks are taken in one order
+everywhere: quota group, dataset, chunk.
 """
 
 from decimal import Decimal
@@ -28,7 +28,7 @@ class Spending:
         self._database = database
 
     def measured(self, model_id: str) -> Measured:
-        """What the chunks of a model that were collected last say about guesses; answered records alone count."""
+        """How the tokens of the chunks collected last compare with their estimates; only answered records count."""
         [row] = self._database.fetch(
             """SELECT count(*) AS chunks, sum(input_tokens) / nullif(sum(guessed_input_tokens * answered / records), 0) AS input,
                       sum(output_tokens) / nullif(sum(guessed_output_tokens * answered / records), 0) AS output
@@ -43,14 +43,14 @@ class Spending:
         return Measured(row["chunks"], row["input"] or Decimal(1), row["output"] or Decimal(1))
 
     def budget(self, pipeline: str, dataset: str) -> Budget | None:
-        """What a dataset may cost; None where it has no cap."""
+        """What a dataset may cost; None if it has no cap."""
         rows = self._database.fetch(
             "SELECT * FROM bedrock_pipeline.budgets WHERE pipeline = %s AND dataset = %s", (pipeline, dataset)
         )
         return Budget.of(rows[0]) if rows else None
 
     def exhausted(self, pipelines: list[str] | None = None, limit: int = 50) -> list[Budget]:
-        """Datasets that have chunks which wait for a person to approve their cost; None means of all pipelines."""
+        """Datasets with chunks that wait for an operator to approve their cost; None means all pipelines."""
         rows = self._database.fetch(
             """SELECT b.* FROM bedrock_pipeline.budgets b
                WHERE (%(pipelines)s::text[] IS NULL OR b.pipeline = ANY(%(pipelines)s)) AND EXISTS (
@@ -64,10 +64,10 @@ class Spending:
         return [Budget.of(row) for row in rows]
 
     def approve(self, pipeline: str, dataset: str, up_to_usd: Decimal, approved_by: str) -> Budget:
-        """A person allows the dataset's current version to cost so much; the last word counts.
+        """Record that the dataset's current version may cost up to an amount; the last approval counts.
 
         Raises:
-            NoCapError: the dataset has no cap, or nobody asked for it.
+            NoCapError: the dataset has no cap or does not exist.
         """
 
         def work(connection: Connection) -> Budget:
@@ -92,7 +92,7 @@ class Spending:
 
 
 def lock_budget(connection: Connection, chunk_id: UUID) -> None:
-    """Keep others from spending of the chunk's dataset; after its quota group, before the chunk itself.
+    """Lock the budget of the chunk's dataset; after its quota group, before the chunk itself.
 
     A dataset without a cap is not locked.
     """
@@ -104,7 +104,7 @@ def lock_budget(connection: Connection, chunk_id: UUID) -> None:
 
 
 def over_budget(connection: Connection, chunk_id: UUID) -> str | None:
-    """Why a chunk may not be paid for; None where it may. Only after `lock_budget`, as a statement of its own."""
+    """Why a chunk may not be paid for; None if it may. Only after `lock_budget`, as a statement of its own."""
     row = connection.execute(
         """SELECT b.*, c.dataset_version, c.model_id, c.estimated_cost_usd,
                   b.committed_usd - bedrock_pipeline.taken_usd(c) AS others_usd
@@ -115,7 +115,7 @@ def over_budget(connection: Connection, chunk_id: UUID) -> str | None:
     if row is None:
         return None
     if row["dataset_version"] != row["version"]:
-        return "A newer version of the dataset was asked for, and its max_cost_usd is for that one."
+        return "The dataset has a newer version, and its max_cost_usd is for that one."
     fits = None not in (row["others_usd"], row["estimated_cost_usd"]) and (
         row["others_usd"] + row["estimated_cost_usd"] <= row["cap_usd"]
     )

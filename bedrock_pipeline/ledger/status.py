@@ -1,7 +1,7 @@
 """The states of a chunk, as sets.
 
-What belongs here: which statuses there are and what follows from being in one. The transitions are statements
-in the other files of this room; the database's CHECK constraints hold what must always be true.
+What belongs here: the statuses and what follows from each. The transitions are statements in the other files of this
+package; CHECK constraints of the database ensure what must always be true.
 """
 
 from typing import Final, Literal
@@ -23,9 +23,9 @@ Status = Literal[
     "failed",
 ]
 
-#: Bedrock has the job and has not finished it.
+#: The job has not ended.
 AT_BEDROCK: Final = ("queued", "validating", "scheduled", "in-process", "stopping")
-#: Nothing more will happen to the job.
+#: The job has ended.
 ENDED: Final = ("partially-completed", "completed", "expired", "stopped", "failed")
 
 #: Bedrock's word for a job's status → ours (the original library's).
@@ -42,7 +42,7 @@ FROM_BEDROCK: Final[dict[str, Status]] = {
     "Failed": "failed",
 }
 
-#: A job's life goes one way; a List that lags may show an earlier status, which is then ignored.
+#: A job's status only moves forward; a List that lags may show an earlier one, which is ignored.
 RANK: Final[dict[str, int]] = {
     status: rank
     for rank, statuses in enumerate(

@@ -1,10 +1,9 @@
-"""Submitting: from a pending chunk to a job whose ARN is known, and what comes between.
+"""Submissions: from a pending chunk to a job whose ARN is known.
 
-What belongs here: the statements of the submission protocol (`docs/submitting.md`). Each write carries the
-fencing token that its writer was given, so that a process that was asleep changes nothing when it wakes.
+What belongs here: the statements of the submission protocol (`docs/submitting.md`). Each write carries its writer's
+fencing token, so that a process that was suspended changes nothing when it resumes.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
@@ -17,7 +16,7 @@ from psycopg.types.json import Jsonb
 from bedrock_pipeline.ledger.clock import now
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.quota_groups import back_off, end_backoff, lock_group
-from bedrock_pipeline.ledger.requeue import BECOMES, RequeueResult, requeue_result
+from bedrock_pipeline.ledger.requeue import RequeueResult, requeue_chunk
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.spending import lock_budget, over_budget
 from bedrock_pipeline.ledger.token import request_token
@@ -25,12 +24,19 @@ from bedrock_pipeline.ledger.token import request_token
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """The right to send one Create for a chunk, until the lease ends."""
+    """The right to send one Create for a chunk, until the lease ends.
+
+    Attributes:
+        throttles: of the quota group in a row, when the intent was recorded.
+        resent: whether a Create with this token was sent before, so that a job may exist.
+    """
 
     chunk: ChunkRow
     fence: int
     token: str
     request: dict[str, Any]
+    throttles: int
+    resent: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +44,8 @@ class NotNow:
     """Why a chunk may not be submitted now.
 
     Attributes:
-        reason: one sentence for a person.
-        until: when it may be worth trying again; None where something else must happen first.
+        reason: one sentence for an operator.
+        until: when to try again; None where something else must happen first.
     """
 
     reason: str
@@ -56,16 +62,15 @@ class Submissions:
         self._database = database
 
     def due(self, pipelines: list[str], limit: int) -> list[ChunkRow]:
-        """Chunks to submit now: due, and not more than there are free slots in their quota group.
+        """Chunks to submit now, no more than there are free slots in their quota group.
 
-        Chunks that would cost more than their dataset may are left out until a person approves it.
-        A group in backoff has none; one whose last request was refused has a single one, to try: the one
-        that waits longest, so that it is the first to be given up. Chunks that are asked on demand need no slot;
-        they are due while no process asks for them.
+        Chunks over their dataset's cap are left out until an operator approves the cost. A group in backoff has none
+        due; after the backoff it has a single one, as a probe: the one that has waited longest, so that it is the first
+        to be given up. Chunks of on-demand calls need no slot; they are due while no process works on them.
 
         Args:
-            pipelines: whose chunks.
-            limit: at most so many.
+            pipelines: names of pipelines.
+            limit: at most this number.
         """
         rows = self._database.fetch(
             """WITH capped AS MATERIALIZED (
@@ -111,33 +116,23 @@ class Submissions:
 
         Args:
             chunk_id: the chunk.
-            intent_id: chosen by the caller for this attempt, so that a commit whose acknowledgement was lost
-                is recognised as one's own.
+            intent_id: chosen by the caller for this intent, so that its own commit is recognized where the
+                acknowledgement was lost.
             request: the Create request without its token; frozen here.
             lease: how long the Create may be sent, counted by the database.
         """
 
         def work(connection: Connection) -> Intent | NotNow:
-            group = connection.execute(
-                "SELECT quota_group FROM bedrock_pipeline.chunks WHERE chunk_id = %s", (chunk_id,)
-            ).fetchone()
-            if group is None:
-                return NotNow("The chunk was packed anew in the meantime.")
-            slots = connection.execute(
-                "SELECT * FROM bedrock_pipeline.quota_groups WHERE quota_group = %s FOR UPDATE",
-                (group["quota_group"],),
-            ).fetchone()
-            assert slots is not None  # the foreign key
+            group = lock_group(connection, chunk_id)
             lock_budget(connection, chunk_id)
             chunk = _locked(connection, chunk_id)
-            if chunk is None:
-                return NotNow("The chunk was packed anew in the meantime.")
+            if group is None or chunk is None:
+                return NotNow("The chunk no longer exists: its dataset was packed again.")
             if chunk.intent_id == intent_id:
-                return _intent(chunk.row)
+                return _intent(chunk.row, group["throttles"])
             # Only after the lock: a count in the same statement would not see what the lock waited for.
-            refusal = _why_not(connection, chunk.row, slots)
-            if refusal:
-                return refusal
+            if not_now := _why_not(connection, chunk.row, group):
+                return not_now
             if reason := over_budget(connection, chunk_id):
                 return NotNow(reason)
             deployment = connection.execute(
@@ -160,12 +155,12 @@ class Submissions:
                 },
             ).fetchone()
             assert taken is not None  # the row is locked
-            return _intent(ChunkRow.of(taken))
+            return _intent(ChunkRow.of(taken), group["throttles"])
 
         return self._database.transaction(work)
 
     def record_accepted(self, chunk_id: UUID, fence: int, job_arn: str) -> bool:
-        """Step 4: Bedrock has the job; False where the fencing token is no longer ours."""
+        """Step 4: Bedrock has the job; False if the fencing token is no longer current."""
 
         def work(connection: Connection) -> bool:
             lock_group(connection, chunk_id)
@@ -194,46 +189,35 @@ class Submissions:
         fence: int,
         *,
         reason: str,
-        wait: Callable[[int], timedelta],
+        delay: timedelta,
         back_off_group: bool,
         give_up_after: timedelta,
     ) -> RequeueResult:
-        """A definite no that time cures: the slot is free again, and the request may be frozen anew.
+        """Step 5: after a transient error there is no job; the slot is released and the request no longer frozen.
 
         Args:
             chunk_id: the chunk.
             fence: the writer's fencing token.
-            reason: one sentence for a person.
-            wait: from the number of refusals in a row (from 1) to the wait.
+            reason: one sentence for an operator.
+            delay: time until the next attempt.
             back_off_group: whether the reason concerns all chunks of the quota group, which then wait together.
-            give_up_after: a chunk that has been requeued for so long fails, for a person to look at.
-
-        Returns:
-            What became of the chunk: requeued; given up (failed); cancelled, as somebody wished meanwhile; or
-            lost, where the fencing token is no longer ours.
+            give_up_after: a chunk that has been requeued for longer fails.
         """
 
         def work(connection: Connection) -> RequeueResult:
             group = lock_group(connection, chunk_id)
             chunk = _locked(connection, chunk_id)
             if group is None or chunk is None or chunk.row.fence != fence or chunk.row.status not in _OPEN:
-                return "lost"
-            delay = (
-                back_off(connection, group, reason, wait) if back_off_group else wait(chunk.row.submissions)
+                return RequeueResult.LOST
+            wait = back_off(connection, group, reason, delay) if back_off_group else delay
+            return requeue_chunk(
+                connection, chunk.row, reason=reason, delay=wait, give_up_after=give_up_after
             )
-            result = requeue_result(connection, chunk.row, give_up_after)
-            statement = sql.SQL(
-                """UPDATE bedrock_pipeline.chunks
-                   SET token = NULL, frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL,
-                       status_changed_at = bedrock_pipeline.now(), {} WHERE chunk_id = %(chunk)s"""
-            ).format(BECOMES[result])
-            connection.execute(statement, {"chunk": chunk_id, "delay": delay, "reason": reason})
-            return result
 
         return self._database.transaction(work)
 
     def reject(self, chunk_id: UUID, fence: int, *, reason: str) -> bool:
-        """A definite no that a person must cure: the chunk has failed without a job; or ended, if it was cancelled."""
+        """Step 5: after a permanent error the chunk has failed without a job, or ended if it was cancelled."""
         return self._move(
             chunk_id,
             fence,
@@ -244,11 +228,11 @@ class Submissions:
         )
 
     def mark_in_doubt(self, chunk_id: UUID, fence: int, *, reason: str) -> bool:
-        """Step 5: nobody knows whether a job exists; the slot is kept."""
+        """Step 5: it is unknown whether a job exists; the slot is kept."""
         return self._move(chunk_id, fence, "status = 'in-doubt', status_message = %(reason)s", reason)
 
     def need_resolution(self, chunk_id: UUID, fence: int, *, reason: str) -> bool:
-        """Step 6: only a person can say what happened; the slot is kept."""
+        """Step 6: List does not explain what happened; the slot is kept until an operator decides."""
         return self._move(chunk_id, fence, "status = 'needs-resolution', status_message = %(reason)s", reason)
 
     def _move(self, chunk_id: UUID, fence: int, changes: LiteralString, reason: str) -> bool:
@@ -259,7 +243,7 @@ class Submissions:
         return self._database.execute(statement, {"chunk": chunk_id, "fence": fence, "reason": reason}) == 1
 
     def to_reconcile(self, pipelines: list[str], consistency_window: timedelta, limit: int) -> list[ChunkRow]:
-        """Submissions whose outcome is unknown and whose lease and consistency window are over."""
+        """Submissions in doubt whose lease and consistency window have ended."""
         rows = self._database.fetch(
             """SELECT * FROM bedrock_pipeline.chunks
                WHERE status <> 'pending' AND ended_at IS NULL AND status IN ('submitting', 'in-doubt')
@@ -272,21 +256,21 @@ class Submissions:
     def intend_again(
         self, chunk_id: UUID, fence: int, intent_id: UUID, *, consistency_window: timedelta, lease: timedelta
     ) -> Intent | None:
-        """Step 6: List showed no job: send the same request with the same token again, under a new fencing token.
+        """Step 6: the intent to send the same request with the same token again, under a new fencing token.
 
         Returns:
-            The intent; None where another process was quicker or the consistency window is not over.
+            None if another process was quicker, or the consistency window has not ended.
         """
 
         def work(connection: Connection) -> Intent | None:
-            row = connection.execute(
+            connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'submitting', status_changed_at = bedrock_pipeline.now(), fence = fence + 1,
                        intent_id = %(intent)s, lease_expires_at = bedrock_pipeline.now() + %(lease)s,
                        submissions = submissions + 1
                    WHERE chunk_id = %(chunk)s AND fence = %(fence)s AND status IN ('submitting', 'in-doubt')
                      AND lease_expires_at + %(consistency_window)s <= bedrock_pipeline.now()
-                   RETURNING *""",
+                """,
                 {
                     "intent": intent_id,
                     "lease": lease,
@@ -294,13 +278,14 @@ class Submissions:
                     "fence": fence,
                     "consistency_window": consistency_window,
                 },
+            )
+            row = connection.execute(
+                """SELECT c.*, g.throttles FROM bedrock_pipeline.chunks c
+                   JOIN bedrock_pipeline.quota_groups g USING (quota_group)
+                   WHERE c.chunk_id = %s AND c.intent_id = %s AND c.status = 'submitting'""",
+                (chunk_id, intent_id),
             ).fetchone()
-            if row is None:
-                row = connection.execute(
-                    "SELECT * FROM bedrock_pipeline.chunks WHERE chunk_id = %s AND intent_id = %s AND status = 'submitting'",
-                    (chunk_id, intent_id),
-                ).fetchone()
-            return _intent(ChunkRow.of(row)) if row else None
+            return _intent(ChunkRow.of(row), row["throttles"], resent=True) if row else None
 
         return self._database.transaction(work)
 
@@ -322,7 +307,7 @@ def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow 
     if chunk.status != "pending":
         return NotNow(f"The chunk is {chunk.status} already; it has at most one job.")
     if chunk.mode != "batch":
-        return NotNow(chunk.status_message or f"The chunk is asked as {chunk.mode}, without a job.")
+        return NotNow(chunk.status_message or f"The chunk's mode is {chunk.mode}: it has no job.")
     time = now(connection)
     slots = connection.execute(
         """SELECT count(*) AS used,
@@ -333,12 +318,12 @@ def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow 
     ).fetchone()
     assert slots is not None  # an aggregate has one row
     if chunk.next_attempt_at > time:
-        return NotNow(chunk.requeue_reason or "It was put back.", chunk.next_attempt_at)
+        return NotNow(chunk.requeue_reason or "The chunk was requeued.", chunk.next_attempt_at)
     if group["backoff_until"] is not None and group["backoff_until"] > time:
         return NotNow(group["backoff_reason"], group["backoff_until"])
     if group["throttles"] and slots["being_sent"]:
         return NotNow(
-            f"Another chunk is finding out whether jobs are accepted again ({group['backoff_reason']})."
+            f"Another chunk is submitted as a probe, after the backoff ({group['backoff_reason']})."
         )
     if slots["used"] + group["others"] >= group["max_jobs"]:
         others = f" ({group['others']} by jobs that are not ours)" if group["others"] else ""
@@ -346,7 +331,7 @@ def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow 
     return None
 
 
-def _intent(chunk: ChunkRow) -> Intent:
+def _intent(chunk: ChunkRow, throttles: int, *, resent: bool = False) -> Intent:
     assert chunk.token is not None  # the constraint intent_is_whole
     assert chunk.frozen_request is not None
-    return Intent(chunk, chunk.fence, chunk.token, chunk.frozen_request)
+    return Intent(chunk, chunk.fence, chunk.token, chunk.frozen_request, throttles, resent)

@@ -1,15 +1,13 @@
 """Tasks: the records that wait in a queue.
 
-What belongs here: the statements on table `tasks`: adding, counting, reading, and who may flush. Packing them into
-chunks stands in `queue/flush_queue.py`, entering those in `queues.py`.
+What belongs here: the statements on table `tasks`: adding, counting, reading, and the lock of a flush. Packing them
+into chunks is in `queue/flush_queue.py`, entering those in `queues.py`.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-
-import psycopg
 
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.database import Connection, Database
@@ -20,10 +18,10 @@ _LAST = 2**63 - 1
 
 
 class DuplicateTaskError(BedrockPipelineError):
-    """A task of this record id is waiting already.
+    """A task with this record id is waiting already.
 
     Attributes:
-        record_ids: which.
+        record_ids: the record ids.
     """
 
     def __init__(self, queue: str, record_ids: Sequence[str]) -> None:
@@ -83,10 +81,10 @@ class Tasks:
         Args:
             queue: the queue's name.
             tasks: with different record ids.
-            replace: whether a waiting task of the same record id gives way, and the new one waits at the end.
+            replace: whether a waiting task with the same record id is replaced; the new one waits at the end.
 
         Raises:
-            DuplicateTaskError: one is waiting already, and is not to be replaced.
+            DuplicateTaskError: one is waiting already, and `replace` is not set.
         """
 
         def work(connection: Connection) -> tuple[list[str], str | None]:
@@ -106,7 +104,7 @@ class Tasks:
         self._database.exactly_once(work)
 
     def waiting(self, queue: str, limit: int, *, newest: int = _LAST) -> Waiting:
-        """Count what waits, in the order of the queue, but at the most `limit` tasks: the cost is bounded by it.
+        """Count what waits, in the order of the queue, at most `limit` tasks, which bounds the cost.
 
         Args:
             queue: the queue's name.
@@ -117,14 +115,14 @@ class Tasks:
         return Waiting(**self._database.fetch(_WAITING, values)[0])  # an aggregate has one row
 
     def size(self, queue: str) -> int:
-        """How many tasks wait; counts all of them."""
+        """Number of waiting tasks; counts all of them."""
         found = self._database.fetch(
             "SELECT count(*) AS tasks FROM bedrock_pipeline.tasks WHERE queue = %s", (queue,)
         )
         return int(found[0]["tasks"])
 
     def newest(self, queue: str) -> int:
-        """The last task's number; 0 where none waits."""
+        """The last task's number; 0 if none waits."""
         found = self._database.fetch(
             """SELECT task_id FROM bedrock_pipeline.tasks WHERE queue = %s ORDER BY task_id DESC LIMIT 1""",
             (queue,),
@@ -148,20 +146,20 @@ class Tasks:
 
     @contextmanager
     def flushing(self, queue: str, *, wait: bool) -> Iterator[bool]:
-        """Keep others from flushing the queue during the block; False where one is, and `wait` is not wished.
+        """Keep others from flushing the queue during the block; False if one does and `wait` is not set.
 
-        A lock of a session of its own: it ends with the process, whatever becomes of that. It only saves doubled
-        work; that a task goes into one chunk alone is held by `Queues.enter_chunks`.
+        The lock belongs to a session of its own, so it ends with the process. It only saves duplicate work; that each
+        task goes into one chunk is ensured by `Queues.enter_chunks`.
         """
-        with psycopg.connect(self._database.dsn, autocommit=True) as session:
+        with self._database.session() as session:
             if wait:
                 session.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (_lock(queue),))
                 yield True
                 return
             row = session.execute(
-                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (_lock(queue),)
+                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS locked", (_lock(queue),)
             ).fetchone()
-            yield bool(row and row[0])
+            yield bool(row and row["locked"])
 
 
 _ADD = """

@@ -10,7 +10,7 @@ from uuid import UUID
 
 
 def request_token(deployment_id: UUID, chunk_id: UUID, request: dict[str, Any]) -> str:
-    """The token under which a frozen request is sent, the same however often it is sent.
+    """The client request token of a frozen request, the same however often it is sent.
 
     64 hexadecimal characters, within `[a-zA-Z0-9]{1,256}(-*[a-zA-Z0-9]){0,256}` of Bedrock's service model.
     """

@@ -15,7 +15,7 @@ class TokenBuckets:
         self._database = database
 
     def define(self, name: str, *, capacity: int, spacing: timedelta) -> None:
-        """Make a bucket, full; or give one that exists these numbers. Whoever comes last sets them.
+        """Make a bucket, full; or change the numbers of an existing one.
 
         Args:
             name: under which processes share it.
@@ -33,8 +33,7 @@ class TokenBuckets:
     def take(self, name: str) -> timedelta | None:
         """Take a token: None where there was one, else how long it takes until there is.
 
-        A take whose acknowledgement was lost is taken again, so that fewer tokens are given out than might be,
-        never more.
+        A take whose acknowledgement was lost is repeated, so fewer tokens may be given out, never more.
         """
         taken = self._database.execute(
             """UPDATE bedrock_pipeline.token_buckets

@@ -1,6 +1,6 @@
 """A dataset's versions.
 
-What belongs here: whether the current one has been submitted, and beginning the next.
+What belongs here: whether the current one was submitted, and starting the next.
 """
 
 from bedrock_pipeline.ledger.database import Connection
@@ -8,7 +8,7 @@ from bedrock_pipeline.ledger.rows import DatasetRow
 
 
 def submitted(connection: Connection, row: DatasetRow) -> bool:
-    """Whether a chunk of the current version has left the state in which it may still be replaced.
+    """Whether a chunk of the current version was submitted, so that the version cannot be replaced.
 
     The rows stay locked to the end of the transaction, so that no submission begins in between.
     """
@@ -21,7 +21,7 @@ def submitted(connection: Connection, row: DatasetRow) -> bool:
 
 
 def start_version(connection: Connection, row: DatasetRow) -> None:
-    """The next version: what was bought stays, and what the last one still waited to buy is not bought any more."""
+    """Start the next version: jobs of the last one are kept, its pending chunks are not submitted."""
     connection.execute(
         """UPDATE bedrock_pipeline.chunks
            SET status = 'stopped', status_message = 'replaced by a new version before it was submitted',

@@ -6,13 +6,13 @@ process, `python -m bedrock_pipeline.orchestration.leftover_runs end` or `wait`,
 """
 
 import sys
-import time
 
 import dagster as dg
 
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.orchestration.run_leases import release_run_lease
 from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.system import SYSTEM, System
 
 _KILLED = (
     "The process of this run was killed. What it did is safe; the sensors ask again for what is missing."
@@ -38,12 +38,12 @@ def end_leftover_runs() -> None:
                 release_run_lease(deployment, key)
 
 
-def wait_for_runs(seconds: float) -> None:
+def wait_for_runs(seconds: float, system: System = SYSTEM) -> None:
     """Wait until no run is working, at the most so long."""
-    deadline = time.monotonic() + seconds
+    deadline = system.monotonic() + seconds
     with dg.DagsterInstance.get() as instance:
-        while instance.get_runs_count(dg.RunsFilter(statuses=_WORKING)) and time.monotonic() < deadline:
-            time.sleep(0.2)
+        while instance.get_runs_count(dg.RunsFilter(statuses=_WORKING)) and system.monotonic() < deadline:
+            system.sleep(0.2)
 
 
 if __name__ == "__main__":

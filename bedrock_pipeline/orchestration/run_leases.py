@@ -38,15 +38,14 @@ def run_lease(deployment: Deployment, kind: Kind, pipeline: str, subject: str) -
                 _LOG.warning("the lease of %s could not be renewed", subject, exc_info=True)
 
     run_leases.renew(kind, pipeline, subject, _ALIVE)
-    thread = threading.Thread(target=beat, name="lease", daemon=True)
-    thread.start()
+    join = deployment.system.start("lease", beat)
     finished = False
     try:
         yield
         finished = True
     finally:
         done.set()
-        thread.join()
+        join()
         if finished:
             run_leases.release(kind, pipeline, subject)
 

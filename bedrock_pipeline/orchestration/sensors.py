@@ -4,7 +4,6 @@ What belongs here: one sensor for each kind of thing that becomes due, whatever 
 Everything they know stands in the ledger, so a lost cursor or a restart loses nothing.
 """
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 
 import dagster as dg
@@ -229,7 +228,7 @@ def _poll(opened: Deployment, names: list[str]) -> dg.SensorResult | dg.SkipReas
 def _settle(context: dg.SensorEvaluationContext, opened: Deployment, names: list[str]) -> dg.SensorResult:
     """Unclear submissions each time; all jobs of the account now and then. The cursor is the last sweep's time."""
     said = [str(reconcile_in_doubt(opened, names))]
-    now = time.time()
+    now = opened.system.now().timestamp()
     swept = float(context.cursor or 0)
     if now - swept >= opened.settings.sweep_s:
         said.append(str(sweep_account(opened, names)))

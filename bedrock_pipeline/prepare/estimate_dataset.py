@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.chunks.below_minimum import Small
+from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan, plan_invocation
 from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError
 from bedrock_pipeline.prepare.pack_dataset import packed_parts
 from bedrock_pipeline.prepare.snapshot.images import Fetch, nowhere
@@ -86,25 +86,25 @@ def estimate_source(source: Source, estimator: Estimator, fetch: Fetch = nowhere
 def _chunks(
     source: Source, estimator: Estimator, folder: Path, fetch: Fetch
 ) -> Iterator[tuple[int, int, Mode, ChunkEstimate]]:
-    pipeline, limits = estimator.pipeline, estimator.pipeline.effective_limits
+    pipeline = estimator.pipeline
+    policy, limits = pipeline.below_minimum, pipeline.effective_limits
     snapshot = write_snapshot(source, snapshot_plan(pipeline), folder, fetch)
     try:
-        yield from _packed(snapshot.parts, estimator, folder, None)
+        yield from _packed(snapshot.parts, estimator, folder, plan_invocation(policy, limits))
     except TooFewRecordsError as error:
-        if pipeline.below_minimum == "fail" or not error.records:
+        if policy == "fail" or not error.records:
             raise
-        small = Small.by(pipeline.below_minimum, limits, error.records)
-        yield from _packed(snapshot.parts, estimator, folder, small)
+        plan = plan_invocation(policy, limits, error.records)
+        yield from _packed(snapshot.parts, estimator, folder, plan)
 
 
 def _packed(
-    parts: list[Path], estimator: Estimator, folder: Path, small: Small | None
+    parts: list[Path], estimator: Estimator, folder: Path, plan: InvocationPlan
 ) -> Iterator[tuple[int, int, Mode, ChunkEstimate]]:
-    mode: Mode = small.mode if small else "batch"
     rejected = RejectionWriter(folder / "not-packed.parquet")
     files = [local_file(str(part)) for part in parts]
-    for chunk in packed_parts(files, estimator.pipeline, [], small, rejected, folder):
-        yield chunk.records, chunk.bytes, mode, estimator.of_packed(chunk, mode)
+    for chunk in packed_parts(files, estimator.pipeline, [], plan, rejected, folder):
+        yield chunk.records, chunk.bytes, plan.mode, estimator.of_packed(chunk, plan.mode)
         for file in chunk.files:
             file.path.unlink()
         chunk.index.unlink()

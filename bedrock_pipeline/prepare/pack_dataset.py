@@ -7,7 +7,6 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.datasets import Packed
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.chunks.below_minimum import Small
+from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan, plan_invocation
 from bedrock_pipeline.prepare.chunks.create_request import create_request
 from bedrock_pipeline.prepare.chunks.pack_rows import packed
 from bedrock_pipeline.prepare.chunks.packer import Packer, TooFewRecordsError, pack
@@ -36,6 +35,7 @@ from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import InputFile
 from bedrock_pipeline.sources.parquet import ParquetSource
+from bedrock_pipeline.system import ExecutorFactory, threads
 
 
 class NoSnapshotError(BedrockPipelineError):
@@ -78,7 +78,7 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
     if row.snapshot_uri is None:
         raise NoSnapshotError(f"Dataset {dataset!r} has no snapshot yet.", "Materialize input_dataset first.")
     effective = pipeline.for_dataset(row.request)
-    estimator = estimator_for(deployment, effective, datetime.now(UTC))
+    estimator = estimator_for(deployment, effective)
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
         done = _Packing(deployment, effective, row, Path(folder), estimator).done()
         rejections = done.rejected.by_reason.copy()
@@ -135,18 +135,27 @@ class _Packing:
         Raises:
             BelowMinimumError: there are too few records and the policy is `fail`, or they are too large.
         """
-        content, policy = _packed_hash(self.deployment, self.pipeline, self.row), self.pipeline.below_minimum
+        policy, limits = self.pipeline.below_minimum, self.pipeline.effective_limits
         try:
-            return self._uploaded(content, None)
+            return self._uploaded(plan_invocation(policy, limits))
         except TooFewRecordsError as error:
             if policy == "fail" or not error.records:
                 raise
-            small = Small.by(policy, self.pipeline.effective_limits, error.records)
-        return self._uploaded(hashlib.sha256(f"{content}{policy}".encode()).hexdigest(), small)
+            plan = plan_invocation(policy, limits, error.records)
+        return self._uploaded(plan)
 
-    def _uploaded(self, content: str, small: Small | None) -> _Packed:
+    def _uploaded(self, plan: InvocationPlan) -> _Packed:
+        content = _packed_hash(self.deployment, self.pipeline, self.row, plan)
         rejected = RejectionWriter(self.folder / "rejected.parquet")
-        chunks = packed_parts(self._parts(), self.pipeline, self.pipeline.carry, small, rejected, self.folder)
+        chunks = packed_parts(
+            self._parts(),
+            self.pipeline,
+            self.pipeline.carry,
+            plan,
+            rejected,
+            self.folder,
+            self.deployment.system.executor,
+        )
         uploader = ChunkUploader(
             self.deployment,
             self.row.pipeline,
@@ -157,9 +166,7 @@ class _Packing:
             self.pipeline.slots_of(self.deployment.settings.region),
             self._request,
             self.estimator,
-            mode=small.mode if small else "batch",
-            why=small.why if small else None,
-            padded=small is not None,
+            plan,
         )
         uploaded = uploader.all(chunks)
         rejected.close()
@@ -178,9 +185,10 @@ def packed_parts(
     parts: Sequence[InputFile],
     pipeline: Pipeline,
     carry: Sequence[str],
-    small: Small | None,
+    plan: InvocationPlan,
     rejected: RejectionWriter,
     folder: Path,
+    executor: ExecutorFactory = threads,
 ) -> Iterator[PackedChunk]:
     """Parts of a snapshot as chunks; rows that cannot be asked are rejected.
 
@@ -188,9 +196,10 @@ def packed_parts(
         parts: the snapshot.
         pipeline: with what this dataset sets differently.
         carry: the carried columns.
-        small: what the policy for few records makes of it, filler records too; None where there are enough.
+        plan: how the records are sent.
         rejected: gets the rows that are left out.
         folder: the work folder.
+        executor: makes the threads that render.
 
     Raises:
         BelowMinimumError: too few records for one job, or too large ones.
@@ -200,32 +209,30 @@ def packed_parts(
     carried = pa.schema([schema.field(name) for name in carry if name != "record_id"])
     renderer = Renderer(request_template(pipeline), carried, pipeline.effective_limits)
     batches = source.batches(schema.names)
-    if small is None:
-        packer = Packer(pipeline.effective_limits, carried, folder)
-        return packed(batches, renderer.batch, packer, rejected)
+    if not plan.padded:
+        packer = Packer(plan.limits, carried, folder)
+        return packed(batches, renderer.batch, packer, rejected, executor=executor)
 
     def few() -> Iterator[LineBatch]:
         for rendered in map(renderer.batch, batches):
             rejected.add(*rendered.rejected)
             yield rendered.block
 
-    lines = small.lines(lines_of(few()), lambda _: (None,) * len(carried))
-    return pack(line_batches_of(lines, carried), small.limits, carried, folder)
+    lines = plan.lines(lines_of(few()), lambda _: (None,) * len(carried))
+    return pack(line_batches_of(lines, carried), plan.limits, carried, folder)
 
 
-def _packed_hash(deployment: Deployment, pipeline: Pipeline, row: DatasetRow) -> str:
+def _packed_hash(deployment: Deployment, pipeline: Pipeline, row: DatasetRow, plan: InvocationPlan) -> str:
     """What decides whether packing again would give the same jobs."""
-    settings, limits = deployment.settings, pipeline.effective_limits
     digest = hashlib.sha256(request_template(pipeline).constant())
-    cut = limits.min_records, limits.max_records, limits.max_file_bytes, limits.max_job_bytes
     for part in (
         row.snapshot_hash,
         pipeline.model_id,
         pipeline.invocation,
         pipeline.carry,
-        cut,
+        plan.cut,
         pipeline.timeout_hours,
-        settings.role_arn,
+        deployment.settings.role_arn,
     ):
         digest.update(repr(part).encode())
     return digest.hexdigest()

@@ -1,10 +1,10 @@
-"""Packed chunks into S3, and into what the ledger is told of them; and their lines out of S3 again.
+"""Upload packed chunks to S3, and describe them for the ledger; read their lines back.
 
-What belongs here: the input of a chunk, its UUID and its keys, whatever the round.
+What belongs here: a chunk's input, its UUID and its keys, for every attempt.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,32 +15,34 @@ import pyarrow.parquet as pq
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow, InputFile, NewChunk
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
 from bedrock_pipeline.pricing.estimates import Estimator, overrides
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.records.job_names import chunk_uuid
 from bedrock_pipeline.records.keys import ChunkKey
-from bedrock_pipeline.records.packed_chunk import Mode, PackedChunk
+from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.record_ids import is_filler
 
 
-def estimator_for(deployment: Deployment, pipeline: Pipeline, at: datetime) -> Estimator:
-    """An estimator at the prices of a time, corrected by what earlier chunks of the model needed."""
+def estimator_for(deployment: Deployment, pipeline: Pipeline, at: datetime | None = None) -> Estimator:
+    """An estimator at the prices of a time (now), corrected by the tokens that earlier chunks of the model needed."""
+    at = at or deployment.system.now()
     price = price_of(pipeline.model_id, at, overrides(deployment.settings, pipeline))
     return Estimator(pipeline, price, deployment.ledger.spending.measured(pipeline.model_id))
 
 
 @dataclass(frozen=True)
 class ChunkUploader:
-    """Uploads the chunks of one round of a dataset.
+    """Uploads the chunks of one attempt of a dataset.
 
     Attributes:
-        version: the dataset's.
-        content: tells these chunks from others; the same content gives the same UUIDs and keys. A function tells
-            it of each chunk, where that is known only when it is packed.
-        request: from a chunk's UUID and the location of its input to its Create request.
-        estimator: of what the chunks will need.
+        version: the dataset's version.
+        content: identifies the chunks; the same content gives the same UUIDs and keys. A function where it depends on
+            the packed chunk.
+        request: maps a chunk's UUID and the location of its input to its Create request.
+        estimator: estimates tokens and cost of each chunk.
+        plan: how the chunks are sent.
         first: sequence of the first chunk.
-        padded: whether filler records stand at the end.
     """
 
     deployment: Deployment
@@ -52,16 +54,14 @@ class ChunkUploader:
     quota_group: str
     request: Callable[[UUID, str], dict[str, Any]]
     estimator: Estimator
+    plan: InvocationPlan
     attempt: int = 1
     first: int = 0
-    mode: Mode = "batch"
-    why: str | None = None
-    padded: bool = False
 
     def all(self, chunks: Iterable[PackedChunk]) -> list[NewChunk]:
-        """Every chunk, uploaded while the next is packed; at most one waits on disk."""
+        """Upload every chunk while the next is packed; at most one waits on disk."""
         deployment_id = self.deployment.ledger.deployment_id
-        with ThreadPoolExecutor(max_workers=1) as uploads:
+        with self.deployment.system.executor(1) as uploads:
             pending: list[Future[NewChunk]] = []
             for chunk in chunks:
                 if pending:
@@ -77,14 +77,14 @@ class ChunkUploader:
         )
         base = settings.uri(settings.input_prefix, self.pipeline, self.dataset, str(chunk_id))
         folder = f"{base}/{chunk.content_hash[:16]}"
-        estimate = self.estimator.of_packed(chunk, self.mode)
+        estimate = self.estimator.of_packed(chunk, self.plan.mode)
         files = []
         for number, file in enumerate(chunk.files):
             uri = f"{folder}/{number:05}.jsonl"
             objects.upload(file.path, uri)
             files.append(InputFile(uri, file.records, file.bytes, file.digest))
             file.path.unlink()
-        origins, fillers = _origins(chunk), _fillers(chunk) if self.padded else 0
+        origins, fillers = _origins(chunk), _fillers(chunk) if self.plan.padded else 0
         objects.upload(chunk.index, f"{base}/index.parquet")
         chunk.index.unlink()
         sequence = self.first + chunk.sequence
@@ -101,15 +101,15 @@ class ChunkUploader:
             model_id=self.model_id,
             quota_group=self.quota_group,
             request=self.request(chunk_id, files[0].uri if len(files) == 1 else f"{folder}/"),
-            mode=self.mode,
-            why=self.why,
+            mode=self.plan.mode,
+            why=self.plan.reason,
             origins=origins,
             estimate=estimate,
         )
 
 
 def input_lines(deployment: Deployment, chunk: ChunkRow) -> Iterator[bytes]:
-    """The lines of a chunk's input, in the order of its index."""
+    """Read the lines of a chunk's input, in the order of its index."""
     for file in chunk.input_files:
         with deployment.objects.open(file.uri) as stream:
             yield from stream

@@ -10,7 +10,6 @@ import tempfile
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +20,7 @@ from bedrock_pipeline.ledger.queues import TasksChangedError
 from bedrock_pipeline.ledger.rows import NewChunk
 from bedrock_pipeline.ledger.tasks import Task, Waiting
 from bedrock_pipeline.pipeline import FlushPolicy, Pipeline
-from bedrock_pipeline.prepare.chunks.below_minimum import Small
+from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan, plan_invocation
 from bedrock_pipeline.prepare.chunks.create_request import create_request
 from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError, pack
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for
@@ -117,16 +116,14 @@ class _Flush:
         """Pack, upload and enter the first tasks; None where there are none, or too few that are held."""
         ledger, name, limits = self.deployment.ledger, self.pipeline.name, self.pipeline.effective_limits
         waiting = ledger.tasks.waiting(name, 2 * limits.max_records, newest=self.newest).tasks
-        small = None
-        if waiting < limits.min_records:
-            small = Small.by(self.pipeline.below_minimum, limits, waiting)
-            if waiting == 0 or small.mode == "waiting":
-                return None
-            if small.mode == "none":
-                raise TooFewRecordsError(waiting, limits.min_records)
+        plan = plan_invocation(self.pipeline.below_minimum, limits, waiting)
+        if waiting == 0 or plan.mode == "waiting":
+            return None
+        if plan.mode == "none":
+            raise TooFewRecordsError(waiting, limits.min_records)
         dataset, task_ids = ledger.queues.today(), array("q")
         tasks = ledger.tasks.in_order(name, newest=self.newest, limit=tasks_to_take(waiting, limits))
-        chunks = self._uploaded(self._lines(tasks, task_ids), task_ids, dataset, small)
+        chunks = self._uploaded(self._lines(tasks, task_ids), task_ids, dataset, plan)
         entered = ledger.queues.enter_chunks(
             name,
             dataset,
@@ -138,7 +135,7 @@ class _Flush:
         return Flushed(dataset, entered)
 
     def _uploaded(
-        self, lines: Iterator[Line], task_ids: "array[int]", dataset: str, small: Small | None
+        self, lines: Iterator[Line], task_ids: "array[int]", dataset: str, plan: InvocationPlan
     ) -> list[NewChunk]:
         settings, pipeline = self.deployment.settings, self.pipeline
         uploader = ChunkUploader(
@@ -150,17 +147,15 @@ class _Flush:
             model_id=pipeline.model_id,
             quota_group=pipeline.slots_of(settings.region),
             request=lambda chunk_id, uri: create_request(settings, pipeline, dataset, chunk_id, uri),
-            estimator=estimator_for(self.deployment, pipeline, datetime.now(UTC)),
-            mode=small.mode if small else "batch",
-            why=small.why if small else None,
-            padded=small is not None,
+            estimator=estimator_for(self.deployment, pipeline),
+            plan=plan,
         )
-        limits = small.limits if small else pipeline.effective_limits
-        if small:
-            lines = small.lines(lines, lambda _: (None,))
+        lines = plan.lines(lines, lambda _: (None,))
         with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
             try:
-                return uploader.all(pack(line_batches_of(lines, _CARRIED), limits, _CARRIED, Path(folder)))
+                return uploader.all(
+                    pack(line_batches_of(lines, _CARRIED), plan.limits, _CARRIED, Path(folder))
+                )
             except TooFewRecordsError:  # they were more when they were counted
                 raise TasksChangedError(
                     f"Tasks of queue {pipeline.name!r} were replaced meanwhile.", "Flush again."

@@ -5,7 +5,6 @@ this one after a crash, sees the same queue.
 """
 
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from bedrock_pipeline.queue.results import (
 from bedrock_pipeline.queue.task import BedrockTask, encoded, task_of
 from bedrock_pipeline.queue.threshold import Threshold
 from bedrock_pipeline.queue.worker import Driver
+from bedrock_pipeline.system import SYSTEM, System
 
 #: Tasks and bytes that `enqueue_many` commits at a time.
 _BATCH_TASKS, _BATCH_BYTES = 2000, 8_000_000
@@ -61,29 +61,26 @@ class BedrockQueue:
 
     Args:
         config: its settings.
-        sleep: waits between two looks.
-        monotonic: seconds of a clock that never goes back.
+        system: ids, randomness, time and threads.
     """
 
     def __init__(
         self,
         config: BedrockQueueConfig,
         *,
-        sleep: Callable[[float], None] = time.sleep,
-        monotonic: Callable[[], float] = time.monotonic,
+        system: System = SYSTEM,
     ) -> None:
         self.config = config
         self.name = config.queue_name
         self._pipeline = config.pipeline()
         self._limits = config.limits
-        self._sleep = sleep
-        self._monotonic = monotonic
+        self._system = system
         self._emitter = Emitter()
         self._threshold = Threshold(config.flush_policy)
         self._opened: _Open | None = None
         self._stepping = threading.Lock()
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._join: Callable[[], None] | None = None
 
     # --- Beginning and end
 
@@ -97,7 +94,9 @@ class BedrockQueue:
         """
         if self._opened:
             return
-        deployment = open_deployment(self.config.settings(), max_connections=_CONNECTIONS)
+        deployment = open_deployment(
+            self.config.settings(), max_connections=_CONNECTIONS, system=self._system
+        )
         try:
             if not deployment.ledger.is_current():
                 deployment.ledger.migrate()
@@ -116,20 +115,18 @@ class BedrockQueue:
             self._pipeline,
             poll_s=self.config.poll_s(deployment.settings),
             report=lambda error: self._emitter.emit("error", error),
-            monotonic=self._monotonic,
         )
         self._opened = _Open(deployment, driver, events)
         self._stop.clear()
         if self.config.enable_auto_polling:
-            self._thread = threading.Thread(target=self._run, name=f"queue {self.name}", daemon=True)
-            self._thread.start()
+            self._join = self._system.start(f"queue {self.name}", self._run)
 
     def close(self) -> None:
         """End the thread and the connections; tasks and jobs stay, and go on wherever the queue is opened again."""
         self._stop.set()
-        if self._thread:
-            self._thread.join()
-            self._thread = None
+        if self._join:
+            self._join()
+            self._join = None
         if self._opened:
             try:
                 self._pump()
@@ -267,7 +264,7 @@ class BedrockQueue:
         Raises:
             UnknownJobError, JobStuckError, AwaitTimeoutError: as `await_job`.
         """
-        deadline = None if timeout is None else self._monotonic() + timeout
+        deadline = None if timeout is None else self._system.monotonic() + timeout
         results: dict[str, JobResult] = {}
         while True:
             self.step()
@@ -280,11 +277,11 @@ class BedrockQueue:
             missing = [str(one) for one in job_ids if str(one) not in results]
             if not missing:
                 return [results[str(one)] for one in job_ids]
-            if deadline is not None and self._monotonic() >= deadline:
+            if deadline is not None and self._system.monotonic() >= deadline:
                 raise AwaitTimeoutError(
                     f"Not final within {timeout:g} s: {', '.join(missing)}.", "They go on; await them again."
                 )
-            self._sleep(min(self.config.poll_interval_ms / 1000, _STEP_S))
+            self._system.sleep(min(self.config.poll_interval_ms / 1000, _STEP_S))
 
     def step(self) -> None:
         """Do what is due now, as the thread and `await_job` do, unless another thread of this process is at it.
@@ -340,7 +337,7 @@ class BedrockQueue:
             if following == position:
                 if not follow or self._stop.is_set():
                     return
-                self._sleep(min(self.config.poll_interval_ms / 1000, _STEP_S))
+                self._system.sleep(min(self.config.poll_interval_ms / 1000, _STEP_S))
             position = following
 
     # --- Within

@@ -8,7 +8,6 @@ row in the ledger, and the local one is the same rule on a number.
 
 import math
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
@@ -16,6 +15,7 @@ from typing import Protocol
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.system import SYSTEM, System
 
 _SECOND_NS = 1_000_000_000
 
@@ -42,7 +42,7 @@ class TokenBucket:
         refill_rate: tokens a second in the long run.
         name: under which processes share it; None keeps it in this process.
         settings: whose database a shared one is in (`BedrockQueueConfig.settings()`); None means this deployment's.
-        clock_ns: nanoseconds of a clock that never goes back; a shared bucket goes by the database's instead.
+        system: its monotonic clock is a local bucket's; a shared one uses the database's.
 
     Raises:
         ValueError: capacity is below 1, or refill_rate is not above 0.
@@ -55,7 +55,7 @@ class TokenBucket:
         *,
         name: str | None = None,
         settings: Settings | None = None,
-        clock_ns: Callable[[], int] = time.monotonic_ns,
+        system: System = SYSTEM,
     ) -> None:
         if capacity < 1 or not (math.isfinite(refill_rate) and refill_rate > 0):
             raise ValueError("capacity must be at least 1 and refill_rate above 0")
@@ -63,7 +63,7 @@ class TokenBucket:
         self._tokens: _Tokens = (
             _Shared(name, capacity, refill_rate, settings or Settings.resolve())
             if name
-            else _Local(capacity, refill_rate, clock_ns)
+            else _Local(capacity, refill_rate, lambda: round(system.monotonic() * _SECOND_NS))
         )
 
     def try_take(self) -> bool:

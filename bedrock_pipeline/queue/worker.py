@@ -5,8 +5,6 @@ ledger holds that a chunk is submitted once, and reading results twice gives the
 Dagster alone, whose assets they feed.
 """
 
-import random
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,8 +37,6 @@ class Driver:
         pipeline: the queue.
         poll_s: seconds between two looks at Bedrock.
         report: is told of errors; what they concern is tried again in a later step.
-        monotonic: seconds of a clock that never goes back.
-        rng: for the jitter of waits.
     """
 
     def __init__(
@@ -50,17 +46,14 @@ class Driver:
         *,
         poll_s: float,
         report: Callable[[Exception], None],
-        monotonic: Callable[[], float] = time.monotonic,
-        rng: random.Random | None = None,
     ) -> None:
         self._deployment = deployment
         self._pipeline = pipeline
         self._poll_s = poll_s
         self._report = report
-        self._monotonic = monotonic
         self._made: deque[str] = deque(maxlen=_MOST_MADE)
-        self._flush_pace = _Pace(deployment, monotonic, rng or random.Random())  # noqa: S311  # jitter
-        self._poll_pace = _Pace(deployment, monotonic, rng or random.Random())  # noqa: S311  # jitter
+        self._flush_pace = _Pace(deployment)
+        self._poll_pace = _Pace(deployment)
 
     def step(self) -> None:
         """Do what is due, from flushing to telling what is final. An error in one part stops no other."""
@@ -139,23 +132,22 @@ class Driver:
 class _Pace:
     """When a part of a step may be tried again: after errors with waits that grow, as the settings say."""
 
-    def __init__(self, deployment: Deployment, monotonic: Callable[[], float], rng: random.Random) -> None:
+    def __init__(self, deployment: Deployment) -> None:
         self._backoff = deployment.settings.throttle_backoff
-        self._monotonic = monotonic
-        self._rng = rng
+        self._system = deployment.system
         self._failures = 0
-        self._next = monotonic()
+        self._next = self._system.monotonic()
 
     def due(self) -> bool:
-        return self._monotonic() >= self._next
+        return self._system.monotonic() >= self._next
 
     def wait(self, seconds: float) -> None:
-        self._next = self._monotonic() + seconds
+        self._next = self._system.monotonic() + seconds
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._failures = self._failures + 1 if kind else 0
-        wait = delay(self._failures, self._backoff, self._rng) if self._failures else timedelta(0)
+        wait = delay(self._failures, self._backoff, self._system.rng) if self._failures else timedelta(0)
         self.wait(wait.total_seconds())

@@ -1,4 +1,4 @@
-"""Submit chunks: at most one job for each, followed until it has ended; on-demand calls where a job would be too small.
+"""Submit chunks: at most one job each, followed until it has ended; on-demand calls where a job would be too small.
 
-What belongs here: the files that begin with a verb speak to Bedrock and the ledger; nouns are pure.
+What belongs here: the files that begin with a verb call Bedrock and the ledger; nouns are pure.
 """

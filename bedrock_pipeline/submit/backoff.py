@@ -1,4 +1,4 @@
-"""How long a refused submission waits.
+"""How long a throttled submission waits.
 
 What belongs here: one pure function.
 """
@@ -10,8 +10,7 @@ from bedrock_pipeline.settings import ThrottleBackoff
 
 
 def delay(attempt: int, backoff: ThrottleBackoff, rng: random.Random) -> timedelta:
-    """The wait after the `attempt`-th refusal (from 1): exponential, capped, with jitter on both sides."""
-    grown = min(attempt - 1, backoff.max_retries)
-    base = min(backoff.base_delay_ms * backoff.multiplier**grown, backoff.max_delay_ms)
-    jitter = 1 + backoff.jitter_ratio * rng.uniform(-1, 1)
-    return timedelta(milliseconds=base * jitter)
+    """The delay after the `attempt`-th transient error in a row (from 1): exponential, capped, with jitter."""
+    exponent = min(attempt - 1, backoff.max_retries)
+    base = min(backoff.base_delay_ms * backoff.multiplier**exponent, backoff.max_delay_ms)
+    return timedelta(milliseconds=base * (1 + backoff.jitter_ratio * rng.uniform(-1, 1)))

@@ -1,6 +1,6 @@
-"""Look at Bedrock once for all jobs in flight.
+"""Poll Bedrock once for all jobs in flight.
 
-What belongs here: List, compared with the ledger. What follows from a job's end stands in `collect.py`.
+What belongs here: List, compared with the ledger. What follows from a job's end is decided in `collect`.
 """
 
 from dataclasses import dataclass
@@ -13,15 +13,22 @@ from bedrock_pipeline.ledger.jobs import InFlight, Observation
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import FROM_BEDROCK
 
-#: Clocks differ and Create takes a while, so List is asked for a little more than the oldest job.
+#: Clocks differ and Create takes a while, so List starts a little before the oldest job.
 _MARGIN = timedelta(minutes=15)
-#: Jobs that List did not show are asked for one by one, so many at most in one look.
+#: Jobs that List did not show are fetched one by one, at most this many per poll.
 _MOST_GETS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class PollReport:
-    """What a look at Bedrock showed."""
+    """The result of a poll.
+
+    Attributes:
+        in_flight: jobs of the ledger that had not ended.
+        listed: jobs that List showed.
+        changed: chunks whose status or counts changed.
+        unknown: ARNs of jobs that neither List nor Get showed.
+    """
 
     in_flight: int
     listed: int
@@ -30,12 +37,12 @@ class PollReport:
 
 
 def poll_jobs(deployment: Deployment, pipelines: list[str]) -> PollReport:
-    """Write down what Bedrock says of every job in flight; one List (paged) and two statements.
+    """Record Bedrock's status of every job in flight: one List (paged) and two statements.
 
-    Jobs that were cancelled meanwhile are stopped.
+    Jobs that were cancelled are stopped.
 
     Raises:
-        AwsError: List is denied or AWS cannot be reached; nothing is written then.
+        AwsError: List is denied or AWS cannot be reached; nothing is recorded then.
     """
     waiting = deployment.ledger.jobs.in_flight(pipelines)
     if not waiting:
@@ -52,7 +59,7 @@ def poll_jobs(deployment: Deployment, pipelines: list[str]) -> PollReport:
 def _look_up(
     deployment: Deployment, waiting: list[InFlight], listed: dict[str, JobSummary]
 ) -> tuple[list[JobSummary], list[str]]:
-    """What is known of each job in flight; and the ARNs of those that Bedrock does not know."""
+    """The jobs in flight as Bedrock shows them; and the ARNs of those that it does not."""
     jobs = [listed[job.job_arn] for job in waiting if job.job_arn in listed]
     unknown = []
     for job in [job for job in waiting if job.job_arn not in listed][:_MOST_GETS]:

@@ -1,45 +1,48 @@
 """Submit a chunk: at most one job for it, ever.
 
-What belongs here: the order of intent, check, Create and record (`docs/submitting.md`). What happens to a
-submission whose outcome stayed unknown stands in `reconcile.py`.
+What belongs here: the order of intent, checks, Create and record (`docs/submitting.md`). Submissions whose outcome is
+unknown are settled in `reconcile.py`.
 """
 
-import random
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from datetime import datetime, timedelta
 
-from bedrock_pipeline.aws.errors import AwsError, Classification, classify
+from bedrock_pipeline.aws.errors import AwsError, LeaseOverError
 from bedrock_pipeline.aws.jobs import JobSummary
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.ledger.requeue import RequeueResult
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
+from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline.submit.backoff import delay
 from bedrock_pipeline.submit.invoke_on_demand import Answered, CallsRejected, answer_chunk
 
 
 class SubmissionRejectedError(BedrockPipelineError):
-    """Bedrock said no for a reason that a person must cure; there is no job."""
+    """Bedrock rejected the submission with a permanent error; there is no job."""
 
 
 class NeedsResolutionError(BedrockPipelineError):
-    """Nobody but a person can tell whether a job exists."""
+    """Only an operator can find out whether a job exists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """Bedrock has the chunk's job."""
+    """Bedrock has the chunk's job.
+
+    Attributes:
+        adopted: whether List showed the job, rather than Create having returned it now.
+    """
 
     chunk: ChunkRow
     job_arn: str
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Requeued:
-    """The chunk has no job and will be submitted later; its partition stays missing."""
+    """The chunk has no job and is submitted later; its partition stays missing."""
 
     reason: str
     until: datetime
@@ -47,40 +50,24 @@ class Requeued:
 
 @dataclass(frozen=True, slots=True)
 class InDoubt:
-    """A job may exist; the slot is kept until List has told."""
+    """A job may exist; the slot is kept until List has shown whether it does."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """The clocks of this machine: one that never goes back, in seconds; and the time of day."""
-
-    monotonic: Callable[[], float]
-    now: Callable[[], datetime]
-
-
-CLOCKS = Clocks(time.monotonic, lambda: datetime.now(UTC))
-#: AWS refuses signatures that are more than five minutes off.
-_MOST_SKEW = timedelta(minutes=4)
+#: AWS rejects signatures that are more than five minutes off.
+_MAX_SKEW = timedelta(minutes=4)
 Outcome = Submitted | Answered | Requeued | InDoubt | NotNow
 
 
-def submit_chunk(
-    deployment: Deployment,
-    pipeline: str,
-    chunk_key: str,
-    *,
-    rng: random.Random | None = None,
-    clocks: Clocks = CLOCKS,
-) -> Outcome:
-    """Submit a chunk where it has no job and a slot is free; otherwise say why not.
+def submit_chunk(deployment: Deployment, pipeline: str, chunk_key: str) -> Outcome:
+    """Submit a chunk that has no job, if a slot is free; otherwise say why not.
 
-    A chunk that is too small for a job is answered by on-demand calls instead (`on_demand.py`).
+    The records of a chunk that is too small for a job are sent by on-demand calls instead (`invoke_on_demand.py`).
 
     Raises:
-        SubmissionRejectedError: Bedrock refused for a reason that waiting does not cure, or for too long.
-        NeedsResolutionError: a person must say what happened (`docs/operating.md`).
+        SubmissionRejectedError: Bedrock returned a permanent error, or transient ones for too long.
+        NeedsResolutionError: an operator must record what happened (`docs/submitting.md`).
     """
     chunk = deployment.ledger.chunks.by_key(pipeline, chunk_key)
     if chunk.job_arn:
@@ -88,144 +75,153 @@ def submit_chunk(
     if chunk.status == "needs-resolution":
         raise _needs_resolution(chunk_key, chunk.status_message or "")
     if chunk.status == "failed":
-        raise _refused(chunk_key, chunk.status_message or "refused")
-    rng = rng or random.Random()  # noqa: S311  # jitter
+        raise _rejected(chunk_key, chunk.status_message or "rejected")
     if chunk.mode == "on-demand":
-        outcome = answer_chunk(deployment, chunk, rng=rng)
+        outcome = answer_chunk(deployment, chunk)
         if isinstance(outcome, CallsRejected):
-            raise _refused(chunk_key, outcome.reason)
+            raise _rejected(chunk_key, outcome.reason)
         return outcome
-    deadline = clocks.monotonic() + deployment.settings.lease_s
+    deadline = deployment.system.monotonic() + deployment.settings.lease_s
     intent = deployment.ledger.submissions.intend(
-        chunk.chunk_id, uuid4(), request=chunk.request, lease=deployment.settings.lease
+        chunk.chunk_id,
+        deployment.system.new_id(),
+        request=chunk.request,
+        lease=deployment.settings.lease,
     )
     if isinstance(intent, NotNow):
         return intent
-    return create_job(deployment, intent, deadline=deadline, rng=rng, clocks=clocks)
+    return create_job(deployment, intent, deadline=deadline)
 
 
-def create_job(
-    deployment: Deployment, intent: Intent, *, deadline: float, rng: random.Random, clocks: Clocks = CLOCKS
-) -> Outcome:
-    """Steps 2 to 5 of the protocol: look and check, send one Create, record what came of it."""
+def create_job(deployment: Deployment, intent: Intent, *, deadline: float) -> Outcome:
+    """Steps 2 to 5 of the protocol: look the job up, check the input, send one Create, record the outcome.
+
+    Raises:
+        SubmissionRejectedError: Bedrock returned a permanent error, or transient ones for too long.
+        NeedsResolutionError: an operator must record what happened.
+    """
     chunk = intent.chunk
     try:
         found = deployment.jobs.find(intent.request["jobName"])
+        if found.jobs:
+            return settle(deployment, intent, found.jobs)
         problem = _input_problem(deployment, chunk)
     except AwsError as error:
-        return _requeue(deployment, intent, str(error), rng, back_off_group=False)
-    if found.jobs:
-        return settle(deployment, intent, found.jobs)
-    if chunk.cancel_requested_at:  # wished while it was in doubt, and now it is known that there is no job
-        return _requeue(deployment, intent, "cancelled", rng, back_off_group=False)
-    if skew := _skew(found.server_time, clocks.now()):
-        return _requeue(deployment, intent, skew, rng, back_off_group=True)
+        return _postpone(deployment, intent, str(error), back_off_group=False)
+    if chunk.cancel_requested_at:  # while it was in doubt; List has now shown that there is no job
+        return _requeue(deployment, intent, "cancelled", back_off_group=False)
+    if skew := _skew(found.server_time, deployment.system.now()):
+        return _postpone(deployment, intent, skew, back_off_group=True)
     if problem:
         deployment.ledger.submissions.reject(chunk.chunk_id, intent.fence, reason=problem)
-        raise _refused(chunk.chunk_key, problem)
+        raise _rejected(chunk.chunk_key, problem)
     try:
         job_arn = deployment.jobs.create(intent.request, intent.token, deadline=deadline)
-    except Exception as error:  # sorted here: whatever it is, the ledger must learn of it
-        return _after_error(deployment, intent, classify(error), rng)
+    except LeaseOverError as error:
+        return _postpone(deployment, intent, error.what, back_off_group=False)
+    except AwsError as error:
+        return _after_error(deployment, intent, error)
     return _record(deployment, intent, job_arn)
 
 
 def settle(deployment: Deployment, intent: Intent, jobs: list[JobSummary]) -> Outcome:
-    """Jobs of the chunk's name exist already: one of its token is its job; anything else is for a person.
+    """Adopt the one job of the chunk's name and token; anything else needs resolution.
 
-    The name holds the chunk's UUID, so this also finds the job of a ledger that was restored from a backup.
+    The name contains the chunk's UUID, so this also finds the job that a ledger lost when it was restored.
 
     Raises:
-        NeedsResolutionError: there are several, or the token is another.
+        NeedsResolutionError: there are several jobs, or the token is another.
     """
     ours = [job for job in jobs if job.token in (None, intent.token)]
     if len(jobs) == 1 and len(ours) == 1:
-        return _record(deployment, intent, jobs[0].arn)
+        return _record(deployment, intent, jobs[0].arn, adopted=True)
     reason = f"jobs of this name that may be the chunk's: {', '.join(job.arn for job in jobs)}"
     deployment.ledger.submissions.need_resolution(intent.chunk.chunk_id, intent.fence, reason=reason)
     raise _needs_resolution(intent.chunk.chunk_key, reason)
 
 
-def _record(deployment: Deployment, intent: Intent, job_arn: str) -> Outcome:
+def _record(deployment: Deployment, intent: Intent, job_arn: str, *, adopted: bool = False) -> Outcome:
     chunk = intent.chunk
     if not deployment.ledger.submissions.record_accepted(chunk.chunk_id, intent.fence, job_arn):
-        return NotNow(f"Another process has taken chunk {chunk.chunk_key} over meanwhile.")
+        return NotNow(f"Another process has taken over chunk {chunk.chunk_key}.")
     now = deployment.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
     if now.cancel_requested_at:
         deployment.jobs.stop(job_arn)
-    return Submitted(now, job_arn)
+    return Submitted(now, job_arn, adopted)
 
 
-def _after_error(
-    deployment: Deployment, intent: Intent, classification: Classification, rng: random.Random
-) -> Outcome:
-    submissions, chunk = deployment.ledger.submissions, intent.chunk
-    if classification.meaning in ("throttled", "broken"):
-        return _requeue(
-            deployment, intent, str(classification), rng, back_off_group=classification.code != "LeaseOver"
-        )
-    if classification.meaning == "refused":
-        submissions.reject(chunk.chunk_id, intent.fence, reason=str(classification))
-        raise _refused(chunk.chunk_key, str(classification))
-    if classification.code == "ConflictException":
-        # The token belongs to a request that is not this one, and List showed no job of the name.
-        submissions.need_resolution(chunk.chunk_id, intent.fence, reason=str(classification))
-        raise _needs_resolution(chunk.chunk_key, str(classification))
-    submissions.mark_in_doubt(chunk.chunk_id, intent.fence, reason=str(classification))
-    return InDoubt(
-        f"It is not known whether Bedrock accepted the job ({classification}); it is looked up with List."
-    )
+def _after_error(deployment: Deployment, intent: Intent, error: AwsError) -> Outcome:
+    submissions, chunk, reason = deployment.ledger.submissions, intent.chunk, str(error.classification)
+    if error.kind is ErrorKind.TRANSIENT:
+        return _requeue(deployment, intent, reason, back_off_group=True)
+    if error.kind.permanent:
+        submissions.reject(chunk.chunk_id, intent.fence, reason=reason)
+        raise _rejected(chunk.chunk_key, reason)
+    if error.kind is ErrorKind.CONFLICT:
+        # The token was used with another request, and List showed no job of the name.
+        submissions.need_resolution(chunk.chunk_id, intent.fence, reason=reason)
+        raise _needs_resolution(chunk.chunk_key, reason)
+    return _mark_in_doubt(deployment, intent, reason)
 
 
-def _requeue(
-    deployment: Deployment, intent: Intent, reason: str, rng: random.Random, *, back_off_group: bool
-) -> Outcome:
+def _postpone(deployment: Deployment, intent: Intent, reason: str, *, back_off_group: bool) -> Outcome:
+    """No Create was sent now. If one was sent before, an error must not close the submission."""
+    if intent.resent:
+        return _mark_in_doubt(deployment, intent, reason)
+    return _requeue(deployment, intent, reason, back_off_group=back_off_group)
+
+
+def _mark_in_doubt(deployment: Deployment, intent: Intent, reason: str) -> InDoubt:
+    deployment.ledger.submissions.mark_in_doubt(intent.chunk.chunk_id, intent.fence, reason=reason)
+    return InDoubt(f"It is not known whether Bedrock has the job ({reason}); it is looked up with List.")
+
+
+def _requeue(deployment: Deployment, intent: Intent, reason: str, *, back_off_group: bool) -> Outcome:
     chunk, settings = intent.chunk, deployment.settings
+    attempt = intent.throttles + 1 if back_off_group else chunk.submissions
     result = deployment.ledger.submissions.requeue(
         chunk.chunk_id,
         intent.fence,
         reason=reason,
-        wait=lambda throttles: delay(throttles, settings.throttle_backoff, rng),
+        delay=delay(attempt, settings.throttle_backoff, deployment.system.rng),
         back_off_group=back_off_group,
         give_up_after=settings.give_up_after,
     )
     now = deployment.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
-    if result == "given up":
-        raise _refused(chunk.chunk_key, now.status_message or reason)
-    return (
-        Requeued(reason, now.next_attempt_at)
-        if result == "requeued"
-        else NotNow(f"The chunk is {now.status}.")
-    )
+    if result is RequeueResult.GIVEN_UP:
+        raise _rejected(chunk.chunk_key, now.status_message or reason)
+    if result is RequeueResult.REQUEUED:
+        return Requeued(reason, now.next_attempt_at)
+    return NotNow(f"The chunk is {now.status}.")
 
 
 def _skew(server: datetime | None, here: datetime) -> str | None:
-    """Why the clocks forbid a Create: the lease and the signature's life are reckoned by them."""
-    if server is not None and abs(server - here) > _MOST_SKEW:
+    """Why the clocks forbid a Create: lease and signature are checked by them."""
+    if server is not None and abs(server - here) > _MAX_SKEW:
         return f"this machine's clock and AWS's are {abs(server - here)} apart; set the clock"
     return None
 
 
 def _input_problem(deployment: Deployment, chunk: ChunkRow) -> str | None:
-    """Why the chunk's input in S3 is not what was packed; None where it is."""
+    """How the chunk's input in S3 differs from what was packed; None if it does not."""
     for file in chunk.input_files:
-        found = deployment.objects.head(file.uri)
-        if found is None:
+        info = deployment.objects.head(file.uri)
+        if info is None:
             return f"input file {file.uri} does not exist"
-        if found.size != file.bytes:
-            return f"input file {file.uri} has {found.size} bytes, not {file.bytes}"
+        if info.size != file.bytes:
+            return f"input file {file.uri} has {info.size} bytes, not {file.bytes}"
     return None
 
 
 def _needs_resolution(chunk_key: str, reason: str) -> NeedsResolutionError:
     return NeedsResolutionError(
-        f"Chunk {chunk_key} is needs_resolution: {reason}.",
-        "Look, then `bedrock-pipeline resolve` (docs/operating.md, 'NeedsResolution').",
+        f"Chunk {chunk_key} needs resolution: {reason}.",
+        "Look at the jobs, then run `bedrock-pipeline resolve` (docs/submitting.md, 'Resolution by an operator').",
     )
 
 
-def _refused(chunk_key: str, reason: str) -> SubmissionRejectedError:
+def _rejected(chunk_key: str, reason: str) -> SubmissionRejectedError:
     return SubmissionRejectedError(
         f"Chunk {chunk_key} was not accepted: {reason}.",
-        "Cure the cause, then `bedrock-pipeline retry`; nothing was paid for.",
+        "Fix the cause, then run `bedrock-pipeline retry`; nothing was paid for.",
     )

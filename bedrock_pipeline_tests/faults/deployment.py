@@ -49,7 +49,7 @@ def emulated_deployment(
 
 
 def patient_tick(deployment: Deployment, one: Pipeline) -> bool:
-    """As a sensor's tick: what AWS refuses is told, and tried again at the next."""
+    """As a sensor's tick: after an error of AWS the next tick tries again."""
     with suppress(AwsError):
         return tick(deployment, one)
     return False

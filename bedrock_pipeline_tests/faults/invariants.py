@@ -60,7 +60,7 @@ def settled(
         entry: the trial's entry in the report; the counts are entered before they are judged.
 
     Raises:
-        AssertionError: something is lost, doubled, or still held.
+        AssertionError: something is lost, duplicated, or still holds a slot.
     """
     entry = {} if entry is None else entry
     jobs = jobs_of(emulator_url, deployment.settings.bucket)
@@ -80,7 +80,7 @@ def settled(
     assert ids.total() == records, "a record is in the results twice"
     assert {job["jobArn"] for job in jobs} == {chunk.job_arn for chunk in chunks if chunk.job_arn}
     assert all(chunk.ended_at and chunk.collected_at for chunk in chunks), "a slot is still held"
-    _no_leftover_objects(deployment, one)
+    _no_partial_objects(deployment, one)
     return entry
 
 
@@ -101,7 +101,7 @@ def published(deployment: Deployment, one: Pipeline) -> pa.Table:
     ).to_table()
 
 
-def _no_leftover_objects(deployment: Deployment, one: Pipeline) -> None:
+def _no_partial_objects(deployment: Deployment, one: Pipeline) -> None:
     """Beneath the results there is nothing but whole parquet files and the pointer."""
     results = deployment.settings.uri(deployment.settings.results_prefix, one.name, "d", "")
     strange = [

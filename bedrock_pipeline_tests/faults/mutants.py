@@ -50,16 +50,14 @@ MUTANTS = (
     ),
     Mutant(
         "the lock",
-        "bedrock_pipeline/ledger/submissions.py",
-        {
-            "quota_groups WHERE quota_group = %s FOR UPDATE": "quota_groups WHERE quota_group = %s",
-        },
+        "bedrock_pipeline/ledger/quota_groups.py",
+        {"WHERE c.chunk_id = %s FOR UPDATE OF g": "WHERE c.chunk_id = %s"},
         f"{_LEDGER}::test_racing_threads_never_take_more_slots_than_there_are",
     ),
     Mutant(
         "the List",
         "bedrock_pipeline/submit/submit_chunk.py",
-        {"    if found.jobs:\n": "    if False:\n"},
+        {"        if found.jobs:\n": "        if False:\n"},
         f"{_GUARDS}::test_a_job_of_this_name_that_the_ledger_forgot_is_not_bought_again",
     ),
     Mutant(

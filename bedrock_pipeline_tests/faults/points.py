@@ -6,7 +6,7 @@ Postgres. Each is a point twice: just before it, and just after it was acknowled
 
 from typing import Any
 
-#: What must go wrong (or be wished) for an effect to be reached, and the effects that are reached then.
+#: What must go wrong (or be requested) for an effect to be reached, and the effects that are reached then.
 SCENARIOS: dict[str, tuple[str, ...]] = {
     "plain": (
         "objects.upload",
@@ -30,20 +30,20 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
     "refused": ("submissions.reject", "interventions.retry_rejected"),
     "conflict": ("submissions.need_resolution", "interventions.resolve_without_job"),
     "cancelled": ("interventions.cancel", "jobs.stop"),
-    "left over": ("retry_rounds.enter", "calls.claim", "calls.begin", "calls.record", "runtime.ask"),
-    "left over, and the model is busy": ("calls.requeue",),
-    "left over, and calls are denied": ("calls.reject",),
+    "retryable": ("retry_rounds.enter", "calls.claim", "calls.begin", "calls.record", "runtime.invoke"),
+    "retryable, and the model is busy": ("calls.requeue",),
+    "retryable, and calls are denied": ("calls.reject",),
 }
 
 _RETRYABLE = {"kind": "record_error", "record_ids": ["r1", "r2", "r3"], "error_code": 429}
 #: What the service does in a scenario.
 SERVICE_FAULTS: dict[str, tuple[dict[str, Any], ...]] = {
-    "left over": (_RETRYABLE,),
-    "left over, and the model is busy": (
+    "retryable": (_RETRYABLE,),
+    "retryable, and the model is busy": (
         _RETRYABLE,
         {"kind": "error", "operation": "InvokeModel", "error": "ThrottlingException", "times": 12},
     ),
-    "left over, and calls are denied": (
+    "retryable, and calls are denied": (
         _RETRYABLE,
         {"kind": "error", "operation": "InvokeModel", "error": "AccessDeniedException", "times": 3},
     ),
@@ -71,8 +71,8 @@ READS = {
 #: Effects at which nobody is killed yet, and why that is bearable.
 NOT_KILLED_YET = {
     "datasets.request": "one commit of the command line; the user sees that it did not come back, and types it again",
-    "datasets.launched": "a mark for the sensor: without it the dataset is asked for once more, which changes nothing",
-    "retry_rounds.hold": "a mark for a person; without it the sensor asks once more, and it is held again",
+    "datasets.launched": "a mark for the sensor: without it the dataset is requested once more, which changes nothing",
+    "retry_rounds.hold": "a mark for an operator; without it the sensor requests a run once more, which makes the mark again",
     "interventions.release": "one commit of the command line; who typed it sees that it did not come back",
     "spending.approve": "one commit of the command line; the same approval again adds nothing",
     "interventions.adopt": "one commit, reached only after a database was restored",

@@ -15,7 +15,7 @@ from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline_tests.faults.invariants import dataset, settled
 from bedrock_pipeline_tests.faults.points import NOT_KILLED_YET, READS, SCENARIOS, SERVICE_FAULTS
-from bedrock_pipeline_tests.faults.worker import ROOMS, Death, move_clock, run
+from bedrock_pipeline_tests.faults.worker import PARTS, Death, move_clock, run
 
 #: How many points the recovering process passes before it dies too; None lets it live.
 SECOND_DEATHS = (None, 0, 2)
@@ -36,7 +36,7 @@ def test_every_effect_is_a_crash_point() -> None:
     ledger = Ledger.__new__(Ledger)
     Ledger.__init__(ledger, "host=127.0.0.1 port=1")
     kinds: dict[str, type] = {"objects": S3Objects, "jobs": BedrockJobs, "runtime": BedrockRuntime}
-    kinds |= {name: type(getattr(ledger, room)) for room, name in ROOMS.items()}
+    kinds |= {name: type(getattr(ledger, part)) for part, name in PARTS.items()}
     there = {
         f"{name}.{method}"
         for name, kind in kinds.items()

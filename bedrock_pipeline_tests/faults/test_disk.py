@@ -1,4 +1,4 @@
-"""Disks are full: of Postgres, of S3, of the work folder. When there is room again, everything goes on."""
+"""Disks are full: of Postgres, of S3, of the work folder. Once there is space again, everything goes on."""
 
 import os
 import subprocess

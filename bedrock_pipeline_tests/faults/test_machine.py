@@ -1,7 +1,7 @@
 """Everything at once, in an order that hypothesis chooses, over the real Postgres, S3 and emulator.
 
 What belongs here: the machine's rules. Two workers tick, die, fall asleep and wake; the clocks move; the service
-loses answers, refuses, ends jobs early; people cancel and click twice. Whatever the order: it settles.
+loses responses, returns errors, ends jobs early; people cancel and click twice. Whatever the order: it settles.
 """
 
 import os
@@ -138,7 +138,7 @@ class Machine(RuleBasedStateMachine):
         self.kills += os.WIFSIGNALED(status)
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, self._log().read_text()
 
-    # Whether somebody sleeps is chance, so it may not be a precondition: hypothesis would call that flaky.
+    # Whether a worker sleeps is random, so it may not be a precondition: hypothesis would call that flaky.
     @rule(after=st.booleans(), passed=st.integers(0, 4))
     def a_worker_falls_asleep(self, after: bool, passed: int) -> None:
         if self.sleeper:
@@ -270,7 +270,7 @@ def test_whatever_the_order_it_settles(
 ) -> None:
     """`BEDROCK_PIPELINE_TEST_SEED` repeats a run's choices."""
     seed = int(os.environ.get("BEDROCK_PIPELINE_TEST_SEED") or random.SystemRandom().randrange(2**32))
-    print(f"seed {seed}")  # noqa: T201  # what a failure is told with
+    print(f"seed {seed}")  # noqa: T201  # for the report of a failure
     entries: list[dict[str, object]] = []
     template = f"test_{uuid.uuid4().hex}"
     # Jobs take a second, so that there is something to do for a while.
@@ -288,7 +288,7 @@ def test_whatever_the_order_it_settles(
             settings=hypothesis.settings(
                 max_examples=EXAMPLES,
                 stateful_step_count=STEPS,
-                # Real processes and clocks do not shrink; and what failed is told by its seed.
+                # Real processes and clocks do not shrink; and the seed identifies what failed.
                 phases=[hypothesis.Phase.generate],
                 database=None,
             ),

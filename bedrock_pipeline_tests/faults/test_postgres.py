@@ -30,7 +30,7 @@ class _Proxy:
     """Stands before Postgres, and cuts the connection when a commit was done but not yet acknowledged.
 
     Args:
-        every: this one of so many commits loses its acknowledgement.
+        every: each commit with this number loses its acknowledgement.
     """
 
     def __init__(self, host: str, port: int, every: int) -> None:
@@ -64,7 +64,7 @@ class _Proxy:
                 if watched and b"COMMIT" in data and self._strikes():
                     lost.set()
                 if not watched and lost.is_set():
-                    break  # Postgres has answered: it is done, and nobody is told
+                    break  # Postgres has responded: it is done, and the client does not know
                 target.sendall(data)
         for one in (source, target):
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Processes that enqueue and flush are killed; no task is lost, and none is doubled that its caller did not send again."""
+"""Processes that enqueue and flush are killed; no task is lost, and none is duplicated that its caller did not send again."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from bedrock_pipeline_tests.queue.test_flush import records
 from bedrock_pipeline_tests.queue.test_queue import config, task
 
 PROCESSES, KILLED = 4, 2
-#: Tasks that a caller sends at a time, and sends again when it does not know what became of them.
+#: Tasks that a caller sends at a time, and sends again when it does not know whether they were committed.
 _SENT = 25
 
 
@@ -38,7 +38,7 @@ def enqueue(one: BedrockQueueConfig, process: int, count: int, log: Path) -> int
                 noted.write(f"{_SENT}\n")
                 noted.flush()
         code = 0
-    except BaseException:  # told to the parent
+    except BaseException:  # reported to the parent
         log.with_suffix(".error").write_text(traceback.format_exc())
     finally:
         os._exit(code)
@@ -84,7 +84,7 @@ def test_no_task_is_lost_when_enqueuing_processes_are_killed(
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(
-    ("room", "method", "call"),
+    ("part", "method", "call"),
     [
         (S3Objects, "upload", 1),
         (S3Objects, "upload", 4),
@@ -93,7 +93,7 @@ def test_no_task_is_lost_when_enqueuing_processes_are_killed(
     ],
 )
 def test_a_flush_that_is_killed_is_finished_by_the_next(
-    deployment: Deployment, tmp_path: Path, room: type, method: str, call: int, after: bool
+    deployment: Deployment, tmp_path: Path, part: type, method: str, call: int, after: bool
 ) -> None:
     one = config(batch_size=10_000, max_batch_size=300)
     with BedrockQueue(one) as queue:
@@ -102,10 +102,10 @@ def test_a_flush_that_is_killed_is_finished_by_the_next(
     if pid == 0:
         try:
             with BedrockQueue(one) as queue:
-                _kill_at(room, method, call, after=after)
+                _kill_at(part, method, call, after=after)
                 queue.flush()
         except BaseException:
-            traceback.print_exc()  # nobody else would tell why it was not reached
+            traceback.print_exc()  # the only report of why it was not reached
         finally:
             os._exit(1)
     assert os.WIFSIGNALED(os.waitpid(pid, 0)[1]), "the point was never reached"
@@ -117,9 +117,9 @@ def test_a_flush_that_is_killed_is_finished_by_the_next(
         assert records(deployment, queue) == expected
 
 
-def _kill_at(room: type, method: str, call: int, *, after: bool) -> None:
+def _kill_at(part: type, method: str, call: int, *, after: bool) -> None:
     """In this process alone: it is a fork that ends here."""
-    original = getattr(room, method)
+    original = getattr(part, method)
     calls: list[None] = []
 
     def deadly(*values: Any, **named: Any) -> Any:
@@ -131,13 +131,13 @@ def _kill_at(room: type, method: str, call: int, *, after: bool) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
-    setattr(room, method, deadly)
+    setattr(part, method, deadly)
 
 
 def test_an_enqueue_whose_acknowledgement_is_lost_happens_once(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The connection breaks after the commit: Postgres is asked what became of it, and nothing is sent again."""
+    """The connection breaks after the commit: its status is read from Postgres, and nothing is sent again."""
     with BedrockQueue(config(batch_size=1000)) as queue:
         original = psycopg.Connection.commit
         broken: list[None] = []

@@ -67,7 +67,7 @@ def test_never_more_jobs_than_slots_and_never_two_for_a_chunk(
             try:
                 race(deployment.settings, polls=number < POLLING)
                 code = 0
-            except BaseException:  # told to the parent
+            except BaseException:  # reported to the parent
                 (tmp_path / f"{number}.log").write_text(traceback.format_exc())
             finally:
                 os._exit(code)

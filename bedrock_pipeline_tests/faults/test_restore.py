@@ -89,7 +89,7 @@ def test_a_dataset_that_the_backup_does_not_know_is_reported_and_not_bought_agai
         assert isinstance(bought, Submitted)
         assert sweep_account(restored, ["p"]).orphans == [bought.job_arn]
         assert [orphan["job_arn"] for orphan in restored.ledger.interventions.orphans()] == [bought.job_arn]
-        # Asked for again: the same content gives the same chunk, whose job is found by its name.
+        # Launched again: the same content gives the same chunk, whose job is found by its name.
         take_snapshot(restored, one, "d")
         pack_dataset(restored, one, "d")
         again = submit_chunk(restored, "p", key)

@@ -1,4 +1,4 @@
-"""Bedrock refuses for hours: no storm of requests, no slot held, no run that waits; and then everything is done."""
+"""Bedrock throttles for hours: no storm of requests, no slot held, no run that waits; and then everything is done."""
 
 import time
 from datetime import timedelta
@@ -22,7 +22,7 @@ from bedrock_pipeline_tests.faults.invariants import dataset, settled
 from bedrock_pipeline_tests.faults.worker import move_clock
 
 HOURS, CHUNKS, SLOTS = 6, 20, 5
-#: Simulated seconds between two looks of the sensor.
+#: Simulated seconds between two ticks of the sensor.
 _EVERY_S = 30
 #: A run that waited would be asleep for longer than this.
 _MOST_S = 20.0
@@ -58,7 +58,7 @@ def _look(deployment: Deployment, one: Pipeline) -> list[str]:
 
 
 def _most_holds(backoff: ThrottleBackoff) -> int:
-    """How often a group may be refused in `HOURS`, were every wait as short as the jitter can make it."""
+    """How often a group may be throttled in `HOURS`, were every wait as short as the jitter can make it."""
     seconds, count = 0.0, 0
     while seconds < HOURS * 3600:
         wait = min(backoff.base_delay_ms * backoff.multiplier**count, backoff.max_delay_ms) / 1000

@@ -31,7 +31,7 @@ def test_several_at_once(
     one = dataset(tmp_path, 100 * CHUNKS, _LIMITS)
     with emulated_deployment(deployment, stack_endpoints, tmp_path / "data") as (here, control):
         pids = [
-            # The embedded S3 refuses two writers of one object at once: as a red run, it is followed by the next.
+            # The embedded S3 rejects two writers of one object at once: as a red run, it is followed by the next.
             fork_to(
                 here.settings,
                 lambda own: until_published(own, one),

@@ -1,4 +1,4 @@
-"""A process that does the whole work of a dataset, and dies or falls asleep where it is told to.
+"""A process that does the whole work of a dataset, and dies or is suspended at a given point.
 
 What belongs here: the loop that stands for the sensors, the points around the effects, and the fork.
 """
@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from bedrock_pipeline.aws.errors import AwsError, classify
 from bedrock_pipeline.aws.jobs import BedrockJobs
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.aws.runtime import BedrockRuntime
@@ -32,12 +33,12 @@ from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
 from bedrock_pipeline.submit.submit_chunk import NeedsResolutionError, SubmissionRejectedError, submit_chunk
 from bedrock_pipeline_tests.faults.points import READS
 
-#: A worker that has not finished after so many seconds makes no progress.
+#: A worker that has not finished after this many seconds makes no progress.
 _PATIENCE_S = 300.0
 _ERRORS = {
-    "throttled": ("ThrottlingException", 429),
-    "refused": ("AccessDeniedException", 403),
-    "conflict": ("ConflictException", 400),
+    "throttled": "ThrottlingException",
+    "refused": "AccessDeniedException",
+    "conflict": "ConflictException",
 }
 
 
@@ -48,7 +49,7 @@ class Death:
     Attributes:
         effect: at this effect alone; None means at any.
         after: once it was acknowledged, rather than before it.
-        passed: so many points are passed before.
+        passed: number of points that are passed before.
         strike: what happens there; SIGKILL by default.
     """
 
@@ -89,8 +90,8 @@ class _Watched:
 def watch(deployment: Deployment, death: Death, scenario: str | None) -> Deployment:
     changed = {"jobs.create": _failing_once(deployment.jobs.create, scenario)}
     ledger = deployment.ledger
-    for room, name in ROOMS.items():
-        setattr(ledger, room, _Watched(getattr(ledger, room), name, death, changed))
+    for part, name in PARTS.items():
+        setattr(ledger, part, _Watched(getattr(ledger, part), name, death, changed))
     return Deployment(
         settings=deployment.settings,
         ledger=ledger,
@@ -100,8 +101,8 @@ def watch(deployment: Deployment, death: Death, scenario: str | None) -> Deploym
     )
 
 
-#: The ledger's rooms under the names of the points ("jobs" is Bedrock's).
-ROOMS = {
+#: The ledger's parts under the names of the points ("jobs" is Bedrock's).
+PARTS = {
     "datasets": "datasets",
     "publications": "publications",
     "submissions": "submissions",
@@ -131,27 +132,19 @@ def _failing_once(create: Callable[..., str], scenario: str | None) -> Callable[
         fault = left.pop()
         if fault == "answer lost":
             create(*positional, **named)
-            raise ReadTimeoutError(endpoint_url="http://127.0.0.1")
-        code, status = _ERRORS[fault]
-        raise ClientError(
-            {
-                "Error": {"Code": code, "Message": "as the scenario wants"},
-                "ResponseMetadata": {
-                    "HTTPStatusCode": status,
-                    "RequestId": "",
-                    "HostId": "",
-                    "HTTPHeaders": {},
-                    "RetryAttempts": 0,
-                },
-            },
-            "CreateModelInvocationJob",
-        )
+            error: Exception = ReadTimeoutError(endpoint_url="http://127.0.0.1")
+        else:
+            error = ClientError(
+                {"Error": {"Code": _ERRORS[fault], "Message": "as the scenario wants"}},
+                "CreateModelInvocationJob",
+            )
+        raise AwsError("Create failed.", "", classify(error)) from error
 
     return failing
 
 
 def work(deployment: Deployment, pipeline: Pipeline, scenario: str) -> None:
-    """Everything that the sensors would ask for, until the dataset is published."""
+    """Everything that the sensors would request, until the dataset is published."""
     ledger, name = deployment.ledger, pipeline.name
     deadline = time.monotonic() + _PATIENCE_S
     while not tick(deployment, pipeline, scenario):
@@ -172,7 +165,7 @@ def tick(deployment: Deployment, pipeline: Pipeline, scenario: str = "plain") ->
     _submit_due(deployment, name)
     if scenario == "cancelled":
         _cancel(deployment, name)
-    _as_a_person(deployment, name)
+    _as_an_operator(deployment, name)
     poll_jobs(deployment, [name])
     for chunk in ledger.chunks.to_collect([name], 10):
         with suppress(JobProblemError):
@@ -203,8 +196,8 @@ def _cancel(deployment: Deployment, name: str) -> None:
             deployment.jobs.stop(chunk.job_arn)
 
 
-def _as_a_person(deployment: Deployment, name: str) -> None:
-    """What an operator does about red chunks: the cause is cured, no job exists."""
+def _as_an_operator(deployment: Deployment, name: str) -> None:
+    """What an operator does about red chunks: the cause is fixed, no job exists."""
     chunks = deployment.ledger.chunks.of_dataset(name, "d", 1)
     if any(chunk.status == "failed" and not chunk.job_arn for chunk in chunks):
         deployment.ledger.interventions.retry_rejected(name, "d")
@@ -284,7 +277,7 @@ def fork_to(
             with Deployment(settings, ledger, *clients) as deployment:
                 act(watch(deployment, death or Death("none"), scenario))
             code = 0
-        except BaseException:  # told to the parent, whose copy of everything this process must not touch
+        except BaseException:  # reported to the parent, whose copy of everything this process must not touch
             log.write_text(traceback.format_exc())
         finally:
             os._exit(code)

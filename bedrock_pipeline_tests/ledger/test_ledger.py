@@ -102,24 +102,24 @@ def test_a_new_version_buys_nothing_more_of_the_last_one(ledger: Ledger) -> None
     assert isinstance(taken, Intent)
     ledger.datasets.request("p", "d", {}, launch=False, new_version=True)
     assert [one.status for one in ledger.chunks.of_dataset("p", "d", 1)] == ["submitting", "stopped"]
-    refused = ledger.submissions.requeue(
+    result = ledger.submissions.requeue(
         chunk(1).chunk_id,
         taken.fence,
         reason="throttled",
-        wait=lambda _: timedelta(0),
+        delay=timedelta(0),
         back_off_group=False,
         give_up_after=timedelta(hours=1),
     )
-    assert refused == "cancelled"
+    assert result == "cancelled"
     assert ledger.submissions.due(["p"], 10) == []
 
 
-def test_a_dataset_key_that_breaks_the_rule_is_refused(ledger: Ledger) -> None:
+def test_a_dataset_key_that_breaks_the_rule_is_rejected(ledger: Ledger) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         ledger.datasets.ensure("p", "a--b")
 
 
-def test_an_offer_is_made_again_only_when_none_is_alive(ledger: Ledger) -> None:
+def test_a_run_lease_is_acquired_again_only_when_none_is_valid(ledger: Ledger) -> None:
     minute = timedelta(minutes=1)
     subject = ("p", "d--00000")
     assert ledger.run_leases.acquire("submit", [subject], minute) == {subject: 1}

@@ -104,14 +104,14 @@ def run(ledger: Ledger, chunk_id: UUID, cost: str | None, tokens: tuple[int, int
     )
 
 
-def test_nothing_is_submitted_beyond_the_cap_and_it_is_not_offered_either(ledger: Ledger) -> None:
+def test_nothing_is_submitted_beyond_the_cap_and_it_is_not_due_either(ledger: Ledger) -> None:
     chunks = enter(ledger, [new_chunk(n, "2") for n in range(4)], "5")
     assert [type(intend(ledger, chunk)) for chunk in chunks] == [Intent, Intent, NotNow, NotNow]
-    refused = intend(ledger, chunks[2])
-    assert isinstance(refused, NotNow)
-    assert "may cost $5.0000: $4.0000 is spent or in flight" in refused.reason
-    assert "bedrock-pipeline approve p d --up-to 8.00" in refused.reason
-    assert due(ledger) == set(), "the sensor does not ask for them every few seconds"
+    not_now = intend(ledger, chunks[2])
+    assert isinstance(not_now, NotNow)
+    assert "may cost $5.0000: $4.0000 is spent or in flight" in not_now.reason
+    assert "bedrock-pipeline approve p d --up-to 8.00" in not_now.reason
+    assert due(ledger) == set(), "the sensor does not request them every few seconds"
     [budget] = ledger.spending.exhausted(["p"], 10)
     assert [budget.cap_usd, budget.committed_usd, budget.wanted_usd] == [5, 4, 8]
 
@@ -150,9 +150,9 @@ def test_nothing_can_be_approved_where_there_is_no_cap(ledger: Ledger) -> None:
 def test_a_chunk_without_a_price_is_not_submitted_under_a_cap_until_there_is_one(ledger: Ledger) -> None:
     chunks = [new_chunk(0, None), new_chunk(1, None)]
     first, second = enter(ledger, chunks, "5")
-    refused = intend(ledger, first)
-    assert isinstance(refused, NotNow)
-    assert "give `prices`" in refused.reason
+    not_now = intend(ledger, first)
+    assert isinstance(not_now, NotNow)
+    assert "give `prices`" in not_now.reason
     assert due(ledger) == set()
     priced = [replace(chunk, estimate=estimate("1")) for chunk in chunks]
     enter(ledger, priced, "5")
@@ -180,7 +180,7 @@ def test_a_sum_with_an_unknown_cost_is_unknown(ledger: Ledger) -> None:
     assert (progress.cost_usd, progress.on_demand_cost_usd) == (None, None)
 
 
-def test_a_chunk_that_was_put_back_keeps_its_place_and_one_that_ended_unsent_gives_it_back(
+def test_a_requeued_chunk_keeps_its_place_and_one_that_ended_unsent_gives_it_back(
     ledger: Ledger,
 ) -> None:
     chunks = enter(ledger, [new_chunk(n, "2") for n in range(3)], "4")
@@ -192,7 +192,7 @@ def test_a_chunk_that_was_put_back_keeps_its_place_and_one_that_ended_unsent_giv
             chunks[0],
             first.fence,
             reason="throttled",
-            wait=lambda _: timedelta(0),
+            delay=timedelta(0),
             back_off_group=False,
             give_up_after=timedelta(days=1),
         )
@@ -249,7 +249,7 @@ def test_racing_threads_never_commit_more_than_the_cap(ledger: Ledger, postgres_
     chunks = enter(ledger, [new_chunk(n, "1", quota_group=f"g{n % 8}") for n in range(24)], "1.5")
     ready = threading.Barrier(8)
     taken: list[UUID] = []
-    refused: list[str] = []
+    not_now: list[str] = []
 
     def race(mine: list[UUID]) -> None:
         with Ledger(postgres_dsn) as own:
@@ -260,7 +260,7 @@ def test_racing_threads_never_commit_more_than_the_cap(ledger: Ledger, postgres_
                 if isinstance(got, Intent):
                     taken.append(chunk_id)
                 else:
-                    refused.append(got.reason)
+                    not_now.append(got.reason)
 
     threads = [threading.Thread(target=race, args=(chunks[start::8],)) for start in range(8)]
     for thread in threads:
@@ -268,8 +268,8 @@ def test_racing_threads_never_commit_more_than_the_cap(ledger: Ledger, postgres_
     for thread in threads:
         thread.join()
     assert len(taken) == 1
-    assert len(refused) == 23
-    assert all("may cost $1.5000: $1.0000 is spent" in reason for reason in refused)
+    assert len(not_now) == 23
+    assert all("may cost $1.5000: $1.0000 is spent" in reason for reason in not_now)
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ class Seen:
         ([Seen((100, 0), (120, 0))], (1, "1.2", "1")),
         ([Seen((100, 50), (0, 0))], (0, "1", "1")),
     ],
-    ids=["nothing yet", "one", "weighed by tokens", "embeddings", "a model that tells no tokens"],
+    ids=["nothing yet", "one", "weighed by tokens", "embeddings", "a model that reports no tokens"],
 )
 def test_what_a_model_needed_corrects_what_is_guessed(
     ledger: Ledger, chunks: list[Seen], expected: tuple[int, str, str]

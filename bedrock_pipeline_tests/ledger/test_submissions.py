@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.interventions import NothingToResolveError
@@ -60,7 +61,7 @@ def requeue(ledger: Ledger, intent: Intent, delay: timedelta, *, back_off_group:
         intent.chunk.chunk_id,
         intent.fence,
         reason="throttled",
-        wait=lambda throttles: delay * throttles,
+        delay=delay * (intent.throttles + 1 if back_off_group else intent.chunk.submissions),
         back_off_group=back_off_group,
         give_up_after=timedelta(days=2),
     )
@@ -79,7 +80,16 @@ def test_a_chunk_has_one_intent_however_many_ask(ledger: Ledger) -> None:
         assert isinstance(intend(ledger, chunk_id), NotNow)
 
 
-def test_racing_threads_never_take_more_slots_than_there_are(ledger: Ledger, postgres_dsn: str) -> None:
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_racing_threads_never_take_more_slots_than_there_are(
+    ledger: Ledger, postgres_dsn: str, isolation: str
+) -> None:
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = {}").format(
+                sql.Identifier(connection.info.dbname), isolation
+            )
+        )
     chunk_ids = enter(ledger, 40, max_jobs=5)
     taken: list[Intent] = []
 
@@ -126,7 +136,7 @@ def test_the_token_stays_when_sent_again_and_a_sleeper_changes_nothing(ledger: L
     assert ledger.submissions.record_accepted(chunk_id, again.fence, "arn:1"), "recording twice is recognised"
 
 
-def test_a_put_back_chunk_frees_its_slot_and_waits(ledger: Ledger) -> None:
+def test_a_requeued_chunk_frees_its_slot_and_waits(ledger: Ledger) -> None:
     first, second = enter(ledger, 2, max_jobs=1)
     taken = intend(ledger, first)
     assert isinstance(taken, Intent)
@@ -142,7 +152,7 @@ def test_a_put_back_chunk_frees_its_slot_and_waits(ledger: Ledger) -> None:
     assert isinstance(intend(ledger, first), Intent)
 
 
-def test_a_refused_chunk_waits_for_a_person_and_can_be_retried(ledger: Ledger) -> None:
+def test_a_rejected_chunk_waits_for_an_operator_and_can_be_retried(ledger: Ledger) -> None:
     [chunk_id] = enter(ledger, 1)
     taken = intend(ledger, chunk_id)
     assert isinstance(taken, Intent)
@@ -212,7 +222,7 @@ def test_collecting_twice_is_recorded_once_and_must_account_for_every_record(led
     assert [row.dataset for row in ledger.publications.due(["p"], 10)] == ["d"]
 
 
-def test_due_never_offers_more_than_the_free_slots(ledger: Ledger) -> None:
+def test_due_never_returns_more_than_the_free_slots(ledger: Ledger) -> None:
     chunk_ids = enter(ledger, 10, max_jobs=3)
     assert len(ledger.submissions.due(["p"], 10)) == 3
     accepted(ledger, chunk_ids[0], "arn:1")
@@ -251,7 +261,7 @@ def taken(ledger: Ledger, chunk_id: UUID) -> Intent:
     return intent
 
 
-def test_refusals_that_come_together_are_one_refusal_for_the_wait(ledger: Ledger) -> None:
+def test_requests_throttled_together_count_once_for_the_backoff(ledger: Ledger) -> None:
     burst = [taken(ledger, chunk_id) for chunk_id in enter(ledger, 5, max_jobs=5)]
     for intent in burst:
         assert requeue(ledger, intent, timedelta(minutes=1), back_off_group=True) == "requeued"
@@ -261,23 +271,23 @@ def test_refusals_that_come_together_are_one_refusal_for_the_wait(ledger: Ledger
     assert all(chunk.requeued_since for chunk in ledger.chunks.of_dataset("p", "d", 1))
 
 
-def test_after_a_hold_one_chunk_tries_and_it_is_the_one_that_waits_longest(ledger: Ledger) -> None:
+def test_after_a_backoff_one_chunk_tries_and_it_is_the_one_that_waits_longest(ledger: Ledger) -> None:
     first, second, third = enter(ledger, 3, max_jobs=3)
     requeue(ledger, taken(ledger, second), timedelta(minutes=1), back_off_group=True)
     move_clock(ledger, timedelta(minutes=2))
     assert [chunk.chunk_id for chunk in ledger.submissions.due(["p"], 10)] == [second]
     probe = taken(ledger, second)
-    refused = intend(ledger, first)
-    assert isinstance(refused, NotNow)
-    assert "Another chunk is finding out" in refused.reason
-    assert "throttled" in refused.reason
+    not_now = intend(ledger, first)
+    assert isinstance(not_now, NotNow)
+    assert "submitted as a probe" in not_now.reason
+    assert "throttled" in not_now.reason
     move_clock(ledger, LEASE)  # whoever tries may have died
     taken(ledger, third)
     assert ledger.submissions.record_accepted(second, probe.fence, "arn:1")
     taken(ledger, first)
 
 
-def test_a_refusal_after_a_wish_to_cancel_ends_the_chunk(ledger: Ledger) -> None:
+def test_a_transient_error_after_a_cancellation_ends_the_chunk(ledger: Ledger) -> None:
     [chunk_id] = enter(ledger, 1)
     intent = taken(ledger, chunk_id)
     ledger.interventions.cancel("p", "d")
@@ -285,7 +295,7 @@ def test_a_refusal_after_a_wish_to_cancel_ends_the_chunk(ledger: Ledger) -> None
     assert [chunk.status for chunk in ledger.chunks.to_collect(["p"], 9)] == ["stopped"]
 
 
-def test_a_chunk_that_is_put_back_for_too_long_fails_for_a_person(ledger: Ledger) -> None:
+def test_a_chunk_that_is_requeued_for_too_long_fails(ledger: Ledger) -> None:
     [chunk_id] = enter(ledger, 1)
     for expected in ("requeued", "given up"):
         taken = intend(ledger, chunk_id)
@@ -297,20 +307,20 @@ def test_a_chunk_that_is_put_back_for_too_long_fails_for_a_person(ledger: Ledger
     assert "throttled" in (chunk.status_message or "")
 
 
-def test_a_wish_to_cancel_is_obeyed_at_the_next_safe_point(ledger: Ledger) -> None:
-    waiting, submitting, flying, refused = enter(ledger, 4)
+def test_a_cancellation_is_carried_out_at_the_next_safe_point(ledger: Ledger) -> None:
+    waiting, submitting, flying, denied = enter(ledger, 4)
     intent = intend(ledger, submitting)
     assert isinstance(intent, Intent)
     accepted(ledger, flying, "arn:1")
-    other = intend(ledger, refused)
+    other = intend(ledger, denied)
     assert isinstance(other, Intent)
-    ledger.submissions.reject(refused, other.fence, reason="no")
+    ledger.submissions.reject(denied, other.fence, reason="no")
     statuses = {chunk.chunk_id: chunk.status for chunk in ledger.interventions.cancel("p", "d")}
-    assert statuses == {waiting: "stopped", submitting: "submitting", flying: "queued", refused: "stopped"}
+    assert statuses == {waiting: "stopped", submitting: "submitting", flying: "queued", denied: "stopped"}
     assert {chunk.chunk_id for chunk in ledger.interventions.cancel("p", "d")} == {submitting, flying}
     assert requeue(ledger, intent, LEASE) == "cancelled"
     assert [job.cancel_requested_at is not None for job in ledger.jobs.in_flight(["p"])] == [True]
-    assert {chunk.chunk_id for chunk in ledger.chunks.to_collect(["p"], 9)} == {waiting, submitting, refused}
+    assert {chunk.chunk_id for chunk in ledger.chunks.to_collect(["p"], 9)} == {waiting, submitting, denied}
     assert ledger.interventions.retry_rejected("p", "d") == 0
 
 
@@ -322,8 +332,8 @@ def test_a_limit_that_is_lowered_while_all_slots_are_taken_frees_none_before_its
     for ended, free in ((0, 0), (1, 0), (2, 1)):
         ledger.jobs.observe([seen(f"arn:{ended}", "completed")])
         assert len(ledger.submissions.due(["p"], 10)) == free
-        refused = isinstance(intend(ledger, chunk_ids[3]), NotNow)
-        assert refused == (free == 0)
+        not_now = isinstance(intend(ledger, chunk_ids[3]), NotNow)
+        assert not_now == (free == 0)
 
 
 def test_jobs_of_others_use_slots(ledger: Ledger) -> None:

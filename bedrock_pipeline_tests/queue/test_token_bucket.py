@@ -13,20 +13,24 @@ from hypothesis import strategies as st
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.queue import TokenBucket
 from bedrock_pipeline.queue.token_bucket import TokenBucketStoppedError
+from bedrock_pipeline.system import System
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 
 class Clock:
+    """In nanoseconds."""
+
     def __init__(self) -> None:
         self.now = 0
 
-    def __call__(self) -> int:
-        return self.now
+    @property
+    def system(self) -> System:
+        return System(monotonic=lambda: self.now / 1e9)
 
 
 def test_a_burst_then_the_rate() -> None:
     clock = Clock()
-    bucket = TokenBucket(5, 2, clock_ns=clock)
+    bucket = TokenBucket(5, 2, system=clock.system)
     assert [bucket.try_take() for _ in range(6)] == [True] * 5 + [False]
     clock.now += 499_999_999
     assert not bucket.try_take()
@@ -45,7 +49,7 @@ def test_in_no_window_more_than_capacity_and_rate(
     capacity: int, rate: float, steps: list[tuple[int, int]]
 ) -> None:
     clock = Clock()
-    bucket = TokenBucket(capacity, rate, clock_ns=clock)
+    bucket = TokenBucket(capacity, rate, system=clock.system)
     taken = []
     for wait, tries in steps:
         clock.now += wait

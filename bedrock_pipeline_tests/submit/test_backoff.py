@@ -1,4 +1,4 @@
-"""How long a refused submission waits: each of the original's five settings has its effect."""
+"""How long a throttled submission waits: each of the original's five settings has its effect."""
 
 import random
 from datetime import timedelta
@@ -36,5 +36,5 @@ def test_jitter_spreads_the_waits_on_both_sides_and_no_further() -> None:
     assert 123 < max(waits) <= 125
 
 
-def test_days_of_refusals_do_not_overflow() -> None:
+def test_days_of_throttling_do_not_overflow() -> None:
     assert delay(100_000, ThrottleBackoff(jitter_ratio=0), random.Random(1)) == timedelta(minutes=15)

@@ -1,6 +1,5 @@
 """Fewer records than a job may have: a dataset, and retryable records, with each of the four policies; on-demand calls."""
 
-import random
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.submit.invoke_on_demand import Answered, answer_chunk
 from bedrock_pipeline.submit.submit_chunk import SubmissionRejectedError, submit_chunk
+from bedrock_pipeline.system import System
 from bedrock_pipeline_tests.faults.invariants import jobs_of
 from bedrock_pipeline_tests.faults.worker import move_clock
 from bedrock_pipeline_tests.journey.driven import asked, chunks, finish, pipeline
@@ -86,7 +86,7 @@ def test_few_records_are_padded_and_the_fillers_stay_out_of_the_results(
     assert chunk.problem is None
 
 
-def test_few_records_are_held_until_a_person_decides(
+def test_few_records_wait_until_an_operator_decides(
     deployment: Deployment, control: Control, tmp_path: Path
 ) -> None:
     one = few(tmp_path, "hold")
@@ -94,7 +94,7 @@ def test_few_records_are_held_until_a_person_decides(
     assert deployment.ledger.submissions.due(["p"], 10) == []
     outcome = submit_chunk(deployment, "p", key)
     assert isinstance(outcome, NotNow)
-    assert "37 records are fewer than a job's 100: held" in outcome.reason
+    assert "37 records are fewer than a job's 100: waiting" in outcome.reason
     assert deployment.ledger.publications.due(["p"], 1) == []
     assert deployment.ledger.interventions.release("p", "d", "on_demand") == (0, True)
     assert [row.dataset for row in deployment.ledger.datasets.to_launch(["p"], 1)] == ["d"]
@@ -103,7 +103,7 @@ def test_few_records_are_held_until_a_person_decides(
     assert jobs_of(control.url, deployment.settings.bucket) == []
 
 
-def test_few_records_are_refused_with_the_numbers(deployment: Deployment, tmp_path: Path) -> None:
+def test_few_records_are_rejected_with_the_numbers(deployment: Deployment, tmp_path: Path) -> None:
     with pytest.raises(BelowMinimumError, match=r"37 records.*at least 100.*below_minimum"):
         packed(deployment, few(tmp_path, "fail"))
 
@@ -124,7 +124,7 @@ def test_packing_few_records_again_changes_nothing(deployment: Deployment, tmp_p
         ("fail", "none", 1, {None: 150 - LEFT, "below-minimum": LEFT}),
     ],
 )
-def test_few_leftovers_by_each_policy(
+def test_few_retryable_records_by_each_policy(
     deployment: Deployment,
     control: Control,
     tmp_path: Path,
@@ -140,7 +140,7 @@ def test_few_leftovers_by_each_policy(
     assert len(jobs_of(control.url, deployment.settings.bucket)) == jobs
 
 
-def test_few_leftovers_are_held_until_a_person_decides(
+def test_few_retryable_records_wait_until_an_operator_decides(
     deployment: Deployment, control: Control, tmp_path: Path
 ) -> None:
     control.add_fault("record_error", record_ids=[f"r{n}" for n in range(LEFT)], error_code=503)
@@ -191,22 +191,23 @@ def test_calls_are_apart_over_all_processes_and_so_many_at_once(
         settings=deployment.settings.model_copy(
             update={"on_demand_calls_per_s": 4.0, "on_demand_concurrency": 4}
         ),
+        system=System(sleep=(slept := list[float]()).append),
     )
-    ask, lock, now, most, slept = deployment.runtime.ask, threading.Lock(), [0], [0], list[float]()
+    invoke, lock, now, most = deployment.runtime.invoke, threading.Lock(), [0], [0]
 
     def counted(*positional: Any, **named: Any) -> bytes:
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
         try:
-            return ask(*positional, **named)
+            return invoke(*positional, **named)
         finally:
             with lock:
                 now[0] -= 1
 
-    monkeypatch.setattr(deployment.runtime, "ask", counted)
+    monkeypatch.setattr(deployment.runtime, "invoke", counted)
     chunk = deployment.ledger.chunks.by_key("p", key)
-    assert isinstance(answer_chunk(slow, chunk, rng=random.Random(1), sleep=slept.append), Answered)
+    assert isinstance(answer_chunk(slow, chunk), Answered)
     assert most[0] <= 4
     # Nobody really slept, so each wave of four has to wait for a second more than the one before.
     assert slept[0] == 0
@@ -219,9 +220,9 @@ def test_a_model_that_is_busy_for_a_moment_is_asked_again_at_once(
     [key] = packed(deployment, few(tmp_path))
     control.add_fault("error", operation="InvokeModel", error="ThrottlingException", times=10)
     chunk, slept = deployment.ledger.chunks.by_key("p", key), list[float]()
-    outcome = answer_chunk(deployment, chunk, rng=random.Random(1), sleep=slept.append)
+    outcome = answer_chunk(replace(deployment, system=System(sleep=slept.append)), chunk)
     assert isinstance(outcome, Answered)
-    assert outcome.repeated == 0, "what was refused was not in flight"
+    assert outcome.repeated == 0, "what was throttled was not in flight"
     assert max(slept) >= 0.3
 
 
@@ -232,7 +233,7 @@ def test_a_model_that_stays_busy_is_asked_later(
     [key] = packed(deployment, one)
     control.add_fault("error", operation="InvokeModel", error="ThrottlingException")
     chunk = deployment.ledger.chunks.by_key("p", key)
-    outcome = answer_chunk(deployment, chunk, rng=random.Random(1), sleep=lambda _: None)
+    outcome = answer_chunk(replace(deployment, system=System(sleep=lambda _: None)), chunk)
     assert isinstance(outcome, NotNow)
     assert "ThrottlingException" in outcome.reason
     assert outcome.until is not None

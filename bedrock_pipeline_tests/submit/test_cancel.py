@@ -78,11 +78,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class State:
-    """A state, how it is reached, and what becomes of a chunk that is cancelled in it.
+    """A state, how it is reached, and what happens to a chunk that is cancelled in it.
 
     Attributes:
         jobs: how many jobs Bedrock ever has for it.
-        answered: whether all, none or some of the records (where that is chance) have an answer.
+        answered: whether all, none or some of the records (where that is random) have an answer.
     """
 
     status: str
@@ -143,7 +143,9 @@ def test_cancelled_in_every_state(trial: Trial, one: Pipeline, state: State) -> 
     )
     reconcile_in_doubt(deployment, ["p"])
     if state.status == "needs-resolution":
-        assert _now(trial).status == "needs-resolution", "only a person can say whether there is a job"
+        assert _now(trial).status == "needs-resolution", (
+            "only an operator can find out whether there is a job"
+        )
         deployment.ledger.interventions.resolve_without_job(trial.chunk.chunk_id)
     while poll_jobs(deployment, ["p"]).in_flight:
         pass
@@ -158,7 +160,7 @@ def test_cancelled_in_every_state(trial: Trial, one: Pipeline, state: State) -> 
     assert set(outcomes) <= {None, "cancelled"}
 
 
-def test_a_wish_that_comes_while_the_request_is_on_its_way_stops_the_job(
+def test_a_cancellation_while_the_request_is_on_its_way_stops_the_job(
     trial: Trial, one: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = trial.deployment.jobs.create

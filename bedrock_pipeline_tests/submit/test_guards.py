@@ -15,7 +15,8 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bedrock_pipeline.aws.clients import creating_client
-from bedrock_pipeline.aws.errors import LeaseOverError
+from bedrock_pipeline.aws.errors import AwsError, LeaseOverError
+from bedrock_pipeline.aws.jobs import Found, JobSummary
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger import Ledger
@@ -25,14 +26,17 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.submit.reconcile import reconcile_in_doubt
 from bedrock_pipeline.submit.submit_chunk import (
-    Clocks,
+    InDoubt,
     NeedsResolutionError,
     Requeued,
     SubmissionRejectedError,
     Submitted,
     submit_chunk,
 )
+from bedrock_pipeline.system import System
+from bedrock_pipeline_tests.faults.worker import move_clock
 
 
 @pytest.fixture
@@ -167,8 +171,8 @@ def test_nothing_is_sent_while_the_clocks_are_apart(
     deployment: Deployment, work: Path, minutes: int, jobs: int
 ) -> None:
     key = _packed(deployment, work)
-    apart = Clocks(time.monotonic, lambda: datetime.now(UTC) + timedelta(minutes=minutes))
-    outcome = submit_chunk(deployment, "p", key, clocks=apart)
+    system = System(now=lambda: datetime.now(UTC) + timedelta(minutes=minutes))
+    outcome = submit_chunk(replace(deployment, system=system), "p", key)
     assert isinstance(outcome, Submitted if jobs else Requeued)
     chunk = deployment.ledger.chunks.by_key("p", key)
     assert _jobs_named(deployment, chunk.request["jobName"]) == jobs
@@ -207,3 +211,49 @@ def test_input_that_is_not_what_was_packed_is_not_submitted(
     with pytest.raises(SubmissionRejectedError, match="input file"):
         submit_chunk(deployment, "p", key)
     assert _jobs_named(deployment, chunk.request["jobName"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("listed", "broken", "became"),
+    [
+        ([], "find", "in-doubt"),  # List fails
+        ([], "head", "in-doubt"),  # List lags behind, and S3 fails
+        (None, "head", "adopted"),  # List shows the job, and S3 fails
+    ],
+)
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_submission_that_may_have_a_job_is_not_closed_by_an_error_on_the_way(
+    deployment: Deployment,
+    work: Path,
+    faults: Control,
+    monkeypatch: pytest.MonkeyPatch,
+    listed: list[JobSummary] | None,
+    broken: str,
+    became: str,
+    cancelled: bool,
+) -> None:
+    key = _packed(deployment, work)
+    name = deployment.ledger.chunks.by_key("p", key).request["jobName"]
+    faults.add_fault("answer_lost", operation="CreateModelInvocationJob", job_name=name, times=1)
+    assert isinstance(submit_chunk(deployment, "p", key), InDoubt)
+    if cancelled:
+        deployment.ledger.interventions.cancel("p", "d")
+    move_clock(deployment, 3600)
+
+    def failing(_: str) -> None:
+        raise AwsError("Could not look it up: SlowDown.")
+
+    with monkeypatch.context() as patch:
+        if listed is not None:
+            patch.setattr(deployment.jobs, "find", lambda _: Found(listed, None))
+        patch.setattr(deployment.jobs if broken == "find" else deployment.objects, broken, failing)
+        report = reconcile_in_doubt(deployment, ["p"])
+    chunk = deployment.ledger.chunks.by_key("p", key)
+    if became == "in-doubt":
+        assert (report.still_in_doubt, chunk.status) == ([key], "in-doubt")
+        assert deployment.ledger.submissions.due(["p"], 9) == [], "it keeps its slot and its place"
+        move_clock(deployment, 3600)
+        report = reconcile_in_doubt(deployment, ["p"])
+    assert report.adopted == [key]
+    assert deployment.ledger.chunks.by_key("p", key).job_arn
+    assert _jobs_named(deployment, name) == 1

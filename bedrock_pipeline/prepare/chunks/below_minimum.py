@@ -1,12 +1,12 @@
-"""Fewer records than a job may have.
+"""How records are sent, and what happens where they are fewer than a job's minimum.
 
-What belongs here: what a pipeline's `below_minimum` makes of them, for a dataset and for retryable records alike
-(docs/answers.md, "Below the minimum").
+What belongs here: the decision by a pipeline's `below_minimum`, for datasets, queues and retry rounds alike
+(docs/answers.md, "Below the minimum"), and the filler records that it may need.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.records.limits import Limits
@@ -15,51 +15,45 @@ from bedrock_pipeline.records.packed_chunk import Mode
 from bedrock_pipeline.records.record_ids import filler_id, wire_id
 from bedrock_pipeline.records.wire_line import readdressed
 
-#: Mode of a chunk by policy; a padded one is a job like any other.
-MODES: dict[BelowMinimum, Mode] = {
-    "on_demand": "on-demand",
-    "pad": "batch",
-    "hold": "waiting",
-    "fail": "none",
+_MODES: Final[dict[BelowMinimum, tuple[Mode, str]]] = {
+    "on_demand": ("on-demand", "sent one by one, at the on-demand price"),
+    "pad": ("batch", ""),
+    "hold": ("waiting", "waiting for more, or for `bedrock-pipeline retry … --below-minimum`"),
+    "fail": ("none", "not sent (below_minimum is fail)"),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Small:
-    """How too few records are packed.
+class InvocationPlan:
+    """How a set of records is packed and sent.
 
     Attributes:
-        why: one sentence for a person; None for a job like any other.
+        mode: as batch jobs, one by one, not yet, or not at all.
+        limits: the limits that the packer keeps.
+        padded: whether filler records follow the records.
+        reason: one sentence, for an operator, why the records are not sent as a batch job; None where they are.
     """
 
-    policy: BelowMinimum
-    limits: Limits
     mode: Mode
-    why: str | None
+    limits: Limits
+    padded: bool = False
+    reason: str | None = None
 
-    @classmethod
-    def by(cls, policy: BelowMinimum, limits: Limits, records: int | None = None) -> "Small":
-        """What the policy says of so few records."""
-        mode = MODES[policy]
-        few = f"{records} records are" if records is not None else "The records are"
-        asked = {
-            "on-demand": "asked one by one, at the on-demand price",
-            "waiting": "held until there are more, or `bedrock-pipeline retry … --below-minimum` decides",
-            "none": "not asked (below_minimum is fail)",
-        }
-        why = f"{few} fewer than a job's {limits.min_records}: {asked[mode]}." if mode in asked else None
-        return cls(
-            policy, limits if mode == "batch" else limits.model_copy(update={"min_records": 1}), mode, why
-        )
+    @property
+    def cut(self) -> tuple[Mode, bool, int, int, int, int]:
+        """What decides where chunks are cut and how they are sent; part of their content hash."""
+        limits = self.limits
+        sizes = limits.min_records, limits.max_records, limits.max_file_bytes, limits.max_job_bytes
+        return self.mode, self.padded, *sizes
 
     def lines(self, lines: Iterable[Line], carried: Callable[[str], tuple[Any, ...]]) -> Iterator[Line]:
-        """The lines to pack; those of a padded chunk are followed by filler records.
+        """The lines to pack; where the plan is padded, filler records follow them.
 
-        A filler record asks what the shortest record asks, so that the model takes it, under an id of its own.
+        A filler record repeats the shortest request, which the model is sure to accept, under an id of its own.
 
         Args:
             lines: the records.
-            carried: from a filler's wire id to what stands for it in the index's other columns.
+            carried: maps a filler's wire id to the values of the index's other columns.
         """
         shortest, count = b"", 0
         for line in lines:
@@ -67,8 +61,28 @@ class Small:
             if not shortest or len(line.data) < len(shortest):
                 shortest = line.data
             yield line
-        if self.mode != "batch" or not shortest:
+        if not self.padded or not shortest:
             return
         for number in range(count, self.limits.min_records):
             wire = wire_id(filler_id(number))
             yield Line(filler_id(number), carried(wire), readdressed(shortest, wire))
+
+
+def plan_invocation(policy: BelowMinimum, limits: Limits, records: int | None = None) -> InvocationPlan:
+    """Decide how records are sent.
+
+    Args:
+        policy: the pipeline's policy for too few records.
+        limits: the model's limits.
+        records: number of records; None while it is unknown, where they are taken to be enough.
+    """
+    if records is None or records >= limits.min_records:
+        return InvocationPlan("batch", limits)
+    mode, text = _MODES[policy]
+    if mode == "batch":
+        return InvocationPlan(mode, limits, padded=True)
+    return InvocationPlan(
+        mode,
+        limits.model_copy(update={"min_records": 1}),
+        reason=f"{records} records are fewer than a job's {limits.min_records}: {text}.",
+    )

@@ -1,7 +1,7 @@
 """The Create request of a chunk.
 
-What belongs here: pure functions from a pipeline and a chunk to the request that Bedrock is sent, and where its
-input and output lie.
+What belongs here: pure functions from a pipeline and a chunk to the request that Bedrock receives, and the locations of
+its input and output.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from bedrock_pipeline.settings import Settings
 def create_request(
     settings: Settings, pipeline: Pipeline, dataset: str, chunk_id: UUID, input_uri: str
 ) -> dict[str, Any]:
-    """What Bedrock is asked for a chunk, all but the token; the same inputs give the same request."""
+    """Build a chunk's Create request without its token; the same inputs give the same request."""
     return {
         "jobName": job_name(pipeline.name, chunk_id),
         "roleArn": settings.role_arn,
@@ -32,7 +32,7 @@ def create_request(
 def create_again(
     settings: Settings, request: dict[str, Any], pipeline: str, dataset: str, chunk_id: UUID, input_uri: str
 ) -> dict[str, Any]:
-    """What Bedrock is asked for a chunk of a later round: as in the round before, under the chunk's own names."""
+    """Build the Create request of a later attempt: the one before, with the chunk's own name and locations."""
     return request | {
         "jobName": job_name(pipeline, chunk_id),
         "inputDataConfig": {"s3InputDataConfig": {"s3Uri": input_uri, "s3InputFormat": "JSONL"}},
@@ -43,7 +43,7 @@ def create_again(
 
 
 def is_converse(request: dict[str, Any]) -> bool:
-    """Whether the records of this request have Converse's bodies and answers."""
+    """Whether the records of this request have bodies and responses of Converse."""
     return request.get("modelInvocationType") == "Converse"
 
 

@@ -11,6 +11,7 @@ from bedrock_pipeline.prepare.requests.renderer import Rendered
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources.source import IntakeBatch
+from bedrock_pipeline.system import ExecutorFactory, threads
 
 #: Threads that read, render and write.
 WORKERS = 2
@@ -22,6 +23,7 @@ def packed(
     packer: Packer,
     rejected: RejectionWriter,
     workers: int = WORKERS,
+    executor: ExecutorFactory = threads,
 ) -> Iterator[PackedChunk]:
     """Batches of rows as chunks, the same from any number of threads; what cannot be asked is rejected.
 
@@ -30,7 +32,8 @@ def packed(
         render: from rows to lines; called by several threads.
         packer: cuts the lines.
         rejected: gets the rows that are left out.
-        workers: threads.
+        workers: number of threads.
+        executor: makes the threads.
 
     Raises:
         BelowMinimumError: too few records for one job, or too large ones.
@@ -40,5 +43,5 @@ def packed(
         rejected.add(*rendered.rejected)
         yield from packer.add(rendered.block)
 
-    yield from in_turn(batches, render, add, workers)
+    yield from in_turn(batches, render, add, workers, executor)
     yield from packer.finish()

@@ -157,7 +157,7 @@ class Packer:
         limits: the limits in force.
         carry: names and types of the carried columns.
         folder: the work folder.
-        progress: told the records and bytes that it has taken so far.
+        progress: called with the records and bytes that it has taken so far.
 
     Attributes:
         records: taken so far.
@@ -241,7 +241,7 @@ def pack(
 def _balanced(first: _Draft, second: _Draft, limits: Limits, schema: pa.Schema, folder: Path) -> list[_Draft]:
     """Move records from the end of the first chunk to the second, half of all to each where bytes allow."""
     total = first.records + second.records
-    # So many bytes of the first chunk must stay in it.
+    # This many bytes of the first chunk must stay in it.
     least = first.bytes + second.bytes - limits.max_job_bytes
     stay = int(np.searchsorted(first.ends, least, side="left")) + 1 if least > 0 else 0
     cut = max(-(-total // 2), limits.min_records, min(stay, first.records))
