@@ -12,7 +12,7 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_validator
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import ConfigurationError
 
 #: Environment variables that are others' standard, by the setting that they fill.
 _STANDARD = {
@@ -27,7 +27,7 @@ _PREFIX = "BEDROCK_PIPELINE_"
 BATCH_DISCOUNT: Final = Decimal("0.5")
 
 
-class NotConfiguredError(BedrockPipelineError):
+class NotConfiguredError(ConfigurationError):
     """There is neither an AWS setting nor a running embedded default."""
 
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from botocore import exceptions as botocore_errors
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
 
 Meaning = Literal["throttled", "refused", "in-doubt", "broken"]
 
@@ -52,7 +52,7 @@ _BROKEN: Final = (
 )
 
 
-class AwsError(BedrockPipelineError):
+class AwsError(ServiceUnavailableError):
     """AWS said no to something that is not a Create, or could not be reached."""
 
 

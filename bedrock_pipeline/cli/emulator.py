@@ -1,4 +1,4 @@
-"""Command emulator; its options stand with the emulator itself."""
+"""Command `emulator`; its options are defined by the emulator."""
 
 import sys
 
@@ -10,5 +10,5 @@ from bedrock_pipeline.emulator import main as serve
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def emulator(arguments: tuple[str, ...]) -> None:
-    """Run the Bedrock emulator by itself."""
+    """Run the Bedrock emulator alone."""
     sys.exit(serve(arguments))

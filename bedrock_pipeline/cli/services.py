@@ -89,8 +89,8 @@ def running(
         LocalError: a part does not start; names its log.
     """
     # Here, since Dagster takes a second to import.
-    from bedrock_pipeline.orchestration.leftover_runs import end_leftover_runs
-    from bedrock_pipeline.orchestration.run_leases import release_run_lease
+    from bedrock_pipeline.orchestration.runs import release_run_lease
+    from bedrock_pipeline.orchestration.unfinished_runs import end_unfinished_runs
 
     with ExitStack() as parts:
         port = check_port(ui_port, "--port")
@@ -110,14 +110,14 @@ def running(
         )
         with open_deployment(Settings.from_environment()) as deployment:
             deployment.ledger.migrate()
-            for key in end_leftover_runs():
+            for key in end_unfinished_runs():
                 release_run_lease(deployment, key)
         _start_dagster(parts, home, module, port)
         yield Running(stack.endpoints, f"http://127.0.0.1:{port}")
 
 
 def _start_dagster(parts: ExitStack, home: Path, module: str, port: int) -> None:
-    from bedrock_pipeline.orchestration.leftover_runs import wait_for_runs
+    from bedrock_pipeline.orchestration.unfinished_runs import wait_for_runs
 
     programs = Path(sys.executable).parent
     code_port, workspace = free_port(), home / "dagster" / "workspace.yaml"

@@ -14,7 +14,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import SecretStr
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import ServiceUnavailableError
 
 Connection = psycopg.Connection[DictRow]
 Statement = LiteralString | sql.SQL | sql.Composed
@@ -33,7 +33,7 @@ def connection_string(**fields: str | int) -> SecretStr | None:
     return SecretStr(conninfo.make_conninfo("", **fields)) if fields else None
 
 
-class DatabaseUnreachableError(BedrockPipelineError):
+class DatabaseUnreachableError(ServiceUnavailableError):
     """Postgres did not answer."""
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow, InputFile, NewChunk
-from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.pricing.estimates import Estimator, overrides
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.records.job_names import chunk_uuid
@@ -23,7 +23,7 @@ from bedrock_pipeline.records.packed_chunk import Mode, PackedChunk
 from bedrock_pipeline.records.record_ids import is_filler
 
 
-def estimator_for(deployment: Deployment, pipeline: Pipeline, at: datetime) -> Estimator:
+def estimator_for(deployment: Deployment, pipeline: BasePipeline, at: datetime) -> Estimator:
     """An estimator at the prices of a time, corrected by what earlier chunks of the model needed."""
     price = price_of(pipeline.model_id, at, overrides(deployment.settings, pipeline))
     return Estimator(pipeline, price, deployment.ledger.spending.measured(pipeline.model_id))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.pricing.prices import Asked, Price
 from bedrock_pipeline.pricing.token_estimates import Sample, sampled
 from bedrock_pipeline.records.packed_chunk import Mode, PackedChunk
@@ -68,7 +68,7 @@ class Estimate:
     waves: int
 
 
-def overrides(settings: Settings | None, pipeline: Pipeline) -> dict[str, PriceOverride]:
+def overrides(settings: Settings | None, pipeline: BasePipeline) -> dict[str, PriceOverride]:
     """Prices that are given by hand; a pipeline's own come before the deployment's."""
     return {**(dict(settings.prices) if settings else {}), **pipeline.prices}
 
@@ -98,7 +98,7 @@ class Estimator:
         measured: what earlier chunks of the model needed.
     """
 
-    pipeline: Pipeline
+    pipeline: BasePipeline
     price: Price | None
     measured: Measured
 

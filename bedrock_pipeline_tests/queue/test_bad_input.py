@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import (
+    AwaitTimeoutError,
+    BedrockPipelineError,
+    ConfigurationError,
+    InvalidInputError,
+    JobNotFinalError,
+    NotFoundError,
+    StateError,
+)
 from bedrock_pipeline.ledger.queues import QueueModelError
 from bedrock_pipeline.ledger.tasks import DuplicateTaskError
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, BedrockTask
-from bedrock_pipeline.queue.errors import (
-    AwaitTimeoutError,
-    ClosedQueueError,
-    JobNotFinalError,
-    UnknownJobError,
-)
-from bedrock_pipeline.queue.events import UnknownEventError
 from bedrock_pipeline.queue.task import InvalidTaskError, encoded, task_of
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import NotConfiguredError
@@ -128,7 +128,7 @@ def test_a_queue_that_is_not_open_and_jobs_that_are_not_there(deployment: Deploy
         lambda: list(queue.events()),
     ]
     for call in calls:
-        with pytest.raises(ClosedQueueError, match="initialize"):
+        with pytest.raises(StateError, match="initialize"):
             call()
     with queue:
         for job_id in ("x", "", "00000000-0000-0000-0000-000000000000"):
@@ -139,12 +139,12 @@ def test_a_queue_that_is_not_open_and_jobs_that_are_not_there(deployment: Deploy
                 queue.await_job,
                 queue.cancel_job,
             ):
-                with pytest.raises(UnknownJobError):
+                with pytest.raises(NotFoundError):
                     ask(job_id)
-        with pytest.raises(UnknownEventError, match="job-queued"):
+        with pytest.raises(InvalidInputError, match="job-queued"):
             queue.on("job-done", print)  # type: ignore[arg-type]  # the mistake
         queue.initialize()
-    with pytest.raises(ClosedQueueError):
+    with pytest.raises(StateError):
         queue.enqueue(task(1))
     queue.close()
 
@@ -153,7 +153,7 @@ def test_a_job_of_another_queue_and_one_that_is_not_final(deployment: Deployment
     with BedrockQueue(config(batch_size=1000)) as queue, BedrockQueue(config()) as other:
         queue.enqueue_many(task(number) for number in range(100))
         [job_id] = queue.flush()
-        with pytest.raises(UnknownJobError):
+        with pytest.raises(NotFoundError):
             other.get_job_status(job_id)
         for ask in (queue.get_job_results, queue.get_job_results_table):
             with pytest.raises(JobNotFinalError, match="queued"):
@@ -186,7 +186,7 @@ def test_one_name_for_two_models_is_refused(deployment: Deployment) -> None:
     ],
 )
 def test_settings_that_are_not_fit(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said) as raised:
+    with pytest.raises(ConfigurationError, match=said) as raised:
         BedrockQueueConfig.model_validate(settings)
     assert "hidden-key" not in str(raised.value)
 

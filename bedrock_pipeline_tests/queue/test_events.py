@@ -8,9 +8,10 @@ import psycopg
 import pytest
 
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import JobFailedError
 from bedrock_pipeline.ledger.events import Position
 from bedrock_pipeline.queue import BedrockQueue, BedrockTask
-from bedrock_pipeline.queue.events import CallbackError, JobFailedError
+from bedrock_pipeline.queue.events import CallbackError
 from bedrock_pipeline_tests.queue.test_queue import config, task
 
 
@@ -29,7 +30,7 @@ def test_the_life_of_a_job_is_told_to_callbacks_and_to_any_reader(deployment: De
             queue.on(name, lambda *values, name=name: heard.append((name, *values)))
         job_id = filled(queue)
         result = queue.await_job(job_id, timeout=60)
-        queue._pump()
+        queue._deliver()
         assert [one[1] for one in heard[:100]] == [f"task-{number}" for number in range(100)]
         of_job = heard[100:]
         assert of_job[0] == ("batch-flushed", job_id, 100)
@@ -105,7 +106,7 @@ def test_a_callback_that_raises_stops_nothing(
         with caplog.at_level(logging.INFO):
             job_id = filled(queue)
             assert queue.await_job(job_id, timeout=60).final
-            queue._pump()
+            queue._deliver()
         assert len(errors) == 103
         assert all(isinstance(error, CallbackError) for error in errors)
         assert isinstance(errors[0].__cause__, RuntimeError)
@@ -123,7 +124,7 @@ def test_a_callback_may_use_the_queue(deployment: Deployment) -> None:
 
         queue.on("batch-flushed", flushed)
         filled(queue)
-        queue._pump()
+        queue._deliver()
         assert (sizes, queue.get_queue_size()) == ([0], 1)
 
 
@@ -133,7 +134,7 @@ def test_a_job_that_fails_is_told_with_bedrocks_words(deployment: Deployment) ->
         queue.on("job-failed", lambda job_id, error: failed.append((job_id, error)))
         job_id = filled(queue, 20)
         assert queue.await_job(job_id, timeout=60).status == "failed"
-        queue._pump()
+        queue._deliver()
         [(told_id, error)] = failed
         assert told_id == job_id
         assert isinstance(error, JobFailedError)

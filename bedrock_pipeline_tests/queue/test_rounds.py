@@ -9,11 +9,11 @@ import pytest
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control, EmulatorProcess
+from bedrock_pipeline.errors import JobStuckError
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError
 from bedrock_pipeline.publish.publish_dataset import NotCompleteError, publish_dataset
 from bedrock_pipeline.queue import BedrockQueue
-from bedrock_pipeline.queue.errors import JobStuckError
 from bedrock_pipeline_tests.queue.test_queue import config, task
 
 
@@ -57,7 +57,7 @@ def test_a_job_is_final_when_its_last_round_is_and_tells_its_own_records_from_th
             jobs += queue.flush()
         deadline = time.monotonic() + 60
         while any(job.chunk.collected_at is None for job in deployment.ledger.queues.jobs(queue.name, 2)):
-            queue._now_open.driver.step()
+            queue._now_open.worker.step()
             assert time.monotonic() < deadline
             time.sleep(0.1)
         control.clear_faults()
@@ -114,7 +114,7 @@ def test_a_cancelled_job_ends_stopped_with_its_records_as_final_errors(deploymen
         result = queue.await_job(job_id, timeout=60)
         assert (result.status, result.answered, result.failed) == ("stopped", 0, 100)
         assert {one.error.code for one in queue.get_job_results(job_id) if one.error} == {"cancelled"}
-        queue._pump()
+        queue._deliver()
         assert failed == [job_id]
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.queue import TokenBucket
 from bedrock_pipeline.queue.token_bucket import TokenBucketStoppedError
 
@@ -115,5 +116,5 @@ def test_whoever_waits_is_told_that_it_was_stopped() -> None:
 
 @pytest.mark.parametrize(("capacity", "rate"), [(0, 1), (1, 0), (1, -1), (1, float("nan"))])
 def test_numbers_that_make_no_bucket(capacity: int, rate: float) -> None:
-    with pytest.raises(ValueError, match="capacity must be at least 1"):
+    with pytest.raises(ConfigurationError, match="capacity must be at least 1"):
         TokenBucket(capacity, rate)
