@@ -1,4 +1,4 @@
-"""A flush: what is due, what is cut how, and that whatever goes wrong each task is in the queue or in a chunk."""
+"""A flush: when it is due, how tasks are packed, and that after any error each is in the queue or in a chunk."""
 
 import itertools
 import threading
@@ -104,7 +104,7 @@ def records(deployment: Deployment, queue: BedrockQueue) -> list[str]:
     return sorted(ids + [one.record_id for one in waiting])
 
 
-def test_several_jobs_where_the_limits_ask_for_it_and_no_tail_below_the_minimum(
+def test_several_jobs_if_the_limits_require_it_and_none_below_the_minimum(
     deployment: Deployment,
 ) -> None:
     with BedrockQueue(config(batch_size=300, max_batch_size=300)) as queue:
@@ -173,13 +173,13 @@ _STEPS = (
 
 
 @pytest.mark.parametrize(
-    ("room", "method", "call", "after", "error"),
+    ("package", "method", "call", "after", "error"),
     [(*step, after, next(_ERRORS)) for step in _STEPS for after in (False, True)],
 )
 def test_an_error_of_any_kind_leaves_each_task_in_the_queue_or_in_a_chunk(
     deployment: Deployment,
     monkeypatch: pytest.MonkeyPatch,
-    room: type,
+    package: type,
     method: str,
     call: int,
     after: bool,
@@ -188,7 +188,7 @@ def test_an_error_of_any_kind_leaves_each_task_in_the_queue_or_in_a_chunk(
     with BedrockQueue(config(batch_size=1000, max_batch_size=200)) as queue:
         queue.enqueue_many(task(number) for number in range(450))
         expected = sorted(f"task-{number}" for number in range(450))
-        original = getattr(room, method)
+        original = getattr(package, method)
         calls = []
 
         def broken(*values: Any, **named: Any) -> Any:
@@ -201,7 +201,7 @@ def test_an_error_of_any_kind_leaves_each_task_in_the_queue_or_in_a_chunk(
             return result
 
         with monkeypatch.context() as patch:
-            patch.setattr(room, method, broken)
+            patch.setattr(package, method, broken)
             with pytest.raises(type(error)):
                 queue.flush()
         assert records(deployment, queue) == expected

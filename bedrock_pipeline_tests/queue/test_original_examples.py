@@ -1,4 +1,4 @@
-"""Every code example of the original library's documentation, translated, over the embedded default.
+"""Every code example of the original library's documentation, translated, over the embedded stack.
 
 The headings are those of its README. Names are its names in snake case; what differs stands in docs/queue.md.
 """
@@ -139,7 +139,7 @@ def test_example_claude_sonnet_4_5(queue: BedrockQueue) -> None:
     # Get the job ID from the event or manually flush remaining tasks
     job_ids = queue.flush()
     assert job_ids == [event.job_id for event in queue.events() if event.name == "batch-flushed"]
-    assert queue.flush() == [], "each is told once"
+    assert queue.flush() == [], "each is returned once"
     # Wait for all jobs to complete
     results = queue.await_jobs(job_ids, timeout=120)
     assert {one.status for one in results} == {"completed"}

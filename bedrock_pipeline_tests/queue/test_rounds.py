@@ -1,4 +1,4 @@
-"""Jobs of a queue over several rounds, below the minimum, cancelled, refused, and the day that they are published in."""
+"""Jobs of a queue over several attempts, below the minimum, cancelled, rejected; and the publication of their day."""
 
 import time
 from collections.abc import Iterator
@@ -45,10 +45,10 @@ def move_clock(deployment: Deployment, minutes: int) -> None:
     )
 
 
-def test_a_job_is_final_when_its_last_round_is_and_tells_its_own_records_from_those_of_others(
+def test_a_job_is_final_after_its_last_attempt_and_has_only_its_own_records(
     deployment: Deployment, control: Control
 ) -> None:
-    """Two jobs hold the same record ids; what one leaves over is asked again together with what the other does."""
+    """Two jobs contain the same record ids; their retryable records are sent again together."""
     control.add_fault(kind="line_missing", record_ids=["task-1", "task-2"])
     with BedrockQueue(config(batch_size=1000)) as queue:
         jobs = []
@@ -77,7 +77,7 @@ def test_a_job_is_final_when_its_last_round_is_and_tells_its_own_records_from_th
 @pytest.mark.parametrize(
     ("policy", "mode", "status"), [("on_demand", "on-demand", "completed"), ("pad", "batch", "completed")]
 )
-def test_too_few_tasks_are_asked_as_the_policy_says(
+def test_too_few_tasks_are_sent_as_the_policy_says(
     deployment: Deployment, policy: str, mode: str, status: str
 ) -> None:
     with BedrockQueue(config(batch_size=1000, below_minimum=policy)) as queue:
@@ -90,7 +90,7 @@ def test_too_few_tasks_are_asked_as_the_policy_says(
         ]
 
 
-def test_too_few_tasks_are_held_in_the_queue_or_an_error(deployment: Deployment) -> None:
+def test_too_few_tasks_wait_in_the_queue_or_are_an_error(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=1000, below_minimum="hold")) as queue:
         queue.enqueue_many(task(number) for number in range(99))
         assert queue.flush() == []
@@ -118,7 +118,7 @@ def test_a_cancelled_job_ends_stopped_with_its_records_as_final_errors(deploymen
         assert failed == [job_id]
 
 
-def test_a_job_that_bedrock_refuses_waits_for_a_person(deployment: Deployment) -> None:
+def test_a_job_that_bedrock_rejects_waits_for_an_operator(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=1000, model_id="anthropic.unknown")) as queue:
         errors: list[Any] = []
         queue.on("job-failed", lambda job_id, error: errors.append((job_id, str(error))))
@@ -128,8 +128,8 @@ def test_a_job_that_bedrock_refuses_waits_for_a_person(deployment: Deployment) -
         with pytest.raises(JobStuckError, match="Batch inference is not supported"):
             queue.await_job(job_id, timeout=60)
         assert queue.get_job_status(job_id) == "failed"
-        [(told, error)] = errors
-        assert told == job_id
+        [(failed_id, error)] = errors
+        assert failed_id == job_id
         assert "not supported" in error
 
 

@@ -1,4 +1,4 @@
-"""Token buckets give out tokens at their rate and never above it."""
+"""Token buckets return tokens at their rate and never above it."""
 
 import threading
 import time
@@ -95,26 +95,26 @@ def test_a_shared_bucket_goes_by_the_databases_clock(deployment: Deployment) -> 
     assert buckets.take("b") is not None
 
 
-def test_whoever_waits_is_told_that_it_was_stopped() -> None:
+def test_a_waiting_caller_gets_an_error_when_the_bucket_stops() -> None:
     bucket = TokenBucket(1, 0.001)
     bucket.take()
-    told = threading.Event()
+    stopped = threading.Event()
 
     def wait() -> None:
         with pytest.raises(TokenBucketStoppedError):
             bucket.take()
-        told.set()
+        stopped.set()
 
     thread = threading.Thread(target=wait)
     thread.start()
     bucket.stop()
     thread.join(30)
-    assert told.is_set()
+    assert stopped.is_set()
     with pytest.raises(TokenBucketStoppedError):
         bucket.try_take()
 
 
 @pytest.mark.parametrize(("capacity", "rate"), [(0, 1), (1, 0), (1, -1), (1, float("nan"))])
-def test_numbers_that_make_no_bucket(capacity: int, rate: float) -> None:
+def test_invalid_capacities_and_rates_are_rejected(capacity: int, rate: float) -> None:
     with pytest.raises(ConfigurationError, match="capacity must be at least 1"):
         TokenBucket(capacity, rate)
