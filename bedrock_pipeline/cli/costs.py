@@ -14,12 +14,11 @@ from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.errors import NotFoundError
 from bedrock_pipeline.ledger.rows import usd
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.estimate_dataset import estimate_dataset, estimate_source
 from bedrock_pipeline.pricing.estimates import Estimate, Estimator, Measured, overrides
 from bedrock_pipeline.pricing.prices import price_of
-from bedrock_pipeline.settings import NotConfiguredError, Settings
+from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.sources import open_location
 
 
@@ -81,14 +80,14 @@ def estimate(
 )
 def approve(pipeline: str, dataset: str, up_to: float) -> None:
     """Allow a dataset that waits at its max_cost_usd to cost more."""
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         budget = deployment.ledger.spending.approve(pipeline, dataset, Decimal(str(up_to)), getpass.getuser())
     spent = "" if budget.committed_usd is None else f"; {usd(budget.committed_usd)} is spent or in flight"
     click.echo(f"{dataset} of {pipeline} may cost {usd(budget.cap_usd)}{spent}")
 
 
 def _of_dataset(pipeline: Pipeline, dataset: str, request: dict[str, Any]) -> Estimate:
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         row = deployment.ledger.datasets.get(pipeline.name, dataset)
         effective = pipeline.for_dataset({**(row.request if row else {}), **request})
         if "parameters" in request:
@@ -100,17 +99,9 @@ def _of_dataset(pipeline: Pipeline, dataset: str, request: dict[str, Any]) -> Es
 def _of_file(request: dict[str, Any]) -> Estimate:
     pipeline = Pipeline.model_validate({"name": "estimate", **request})
     at = datetime.now(UTC)
-    price = price_of(pipeline.model_id, at, overrides(_settings(), pipeline))
+    price = price_of(pipeline.model_id, at, overrides(Settings.resolve(partial=True), pipeline))
     source = open_location(request["source"], objects=None)  # type: ignore[arg-type]  # a local file needs no S3
     return estimate_source(source, pipeline, Estimator(pipeline, price, Measured()))
-
-
-def _settings() -> Settings | None:
-    """The settings, for their prices; a file can be estimated without them."""
-    try:
-        return settings_here()
-    except NotConfiguredError:
-        return None
 
 
 def _pipeline_in(module: str, name: str) -> Pipeline:

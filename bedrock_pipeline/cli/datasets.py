@@ -6,9 +6,9 @@ from typing import Any
 import click
 
 from bedrock_pipeline.deployment import open_deployment
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.records.keys import check_dataset_key
+from bedrock_pipeline.settings import Settings
 
 SCHEMA_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -90,6 +90,6 @@ def launch(
     """Request the processing of a dataset; Dagster's sensors start it."""
     check_dataset_key(dataset)
     request = dataset_request(source, prompt, record_id, model, carry, images, schema, max_cost_usd)
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         deployment.ledger.datasets.request(pipeline, dataset, request, launch=True, new_version=new_version)
     click.echo(f"launched {dataset} of {pipeline}; see: bedrock-pipeline status {pipeline} {dataset}")

@@ -3,7 +3,6 @@
 What belongs here: their options, progress and summaries. The work is the same code as that of the assets.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,14 +23,13 @@ from bedrock_pipeline.files.folders import place
 from bedrock_pipeline.files.pack_files import pack_files
 from bedrock_pipeline.files.parse_files import parse_files
 from bedrock_pipeline.kernel import library
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan
 from bedrock_pipeline.prepare.take_snapshot import request_template
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.records.limits import default_limits
-from bedrock_pipeline.settings import NotConfiguredError, Settings
+from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.sources import open_location
 
 
@@ -143,11 +141,7 @@ def parse(
 
 def objects_here() -> S3Objects:
     """S3 as it is set up; neither bucket nor role need to be set, as the locations name their buckets."""
-    try:
-        settings = settings_here()
-    except NotConfiguredError:
-        settings = Settings.from_environment({**os.environ, "BUCKET": "-", "ROLE_ARN": "-"})
-    return S3Objects(s3_client(settings))
+    return S3Objects(s3_client(Settings.resolve(partial=True)))
 
 
 class _Bar:

@@ -9,8 +9,8 @@ from bedrock_pipeline.cli.jobs import job_by_id
 from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import StateError
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.pipeline import BelowMinimum
+from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
 
 
@@ -24,7 +24,7 @@ def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool)
 
     Instead of PIPELINE DATASET it takes a job's id.
     """
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         if dataset is None:
             pipeline, dataset, chunk = _chunk_of_job(deployment, pipeline)
         chunks = deployment.ledger.interventions.cancel(pipeline, dataset, chunk)
@@ -60,7 +60,7 @@ def retry(pipeline: str, dataset: str | None, below_minimum: str | None, as_json
     Chunks that Bedrock rejected are submitted again. Retryable records of stopped jobs are sent again. Records that wait
     because they are too few follow --below-minimum. Instead of PIPELINE DATASET it takes the id of a rejected job.
     """
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         interventions, retryable, repacked = deployment.ledger.interventions, 0, False
         if dataset is None:
             rejected = interventions.retry_rejected(*_chunk_of_job(deployment, pipeline))
@@ -84,7 +84,7 @@ def reconcile(pipelines: tuple[str, ...], as_json: bool) -> None:
 
     Looks up submissions in doubt, adopts jobs that the ledger does not know, and reports orphans.
     """
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         reports = [
             reconcile_in_doubt(deployment, list(pipelines)),
             sweep_account(deployment, list(pipelines)),
@@ -106,7 +106,7 @@ def resolve(pipeline: str, chunk: str, job_arn: str | None, no_job: bool) -> Non
     """Decide about a chunk with status needs-resolution."""
     if bool(job_arn) == no_job:
         raise click.UsageError("Give either --job ARN or --no-job.")
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         row = deployment.ledger.chunks.by_key(pipeline, chunk)
         if job_arn is None:
             deployment.ledger.interventions.resolve_without_job(row.chunk_id)

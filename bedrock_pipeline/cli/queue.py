@@ -12,10 +12,10 @@ from bedrock_pipeline.cli.jobs import job_by_id, job_row, jobs_table
 from bedrock_pipeline.cli.output import console, json_option, print_json
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.errors import AwaitTimeoutError, NotFoundError
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, JobResult
 from bedrock_pipeline.queue.events import FAILED
 from bedrock_pipeline.queue.task import InvalidTaskError
+from bedrock_pipeline.settings import Settings
 
 #: Seconds between two updates of the progress bars.
 _SLICE_S = 2.0
@@ -116,7 +116,7 @@ def _await(queue: BedrockQueue, jobs: list[str], timeout: float | None) -> list[
 
 
 def _config(name: str, model: str | None = None, changes: dict[str, Any] | None = None) -> BedrockQueueConfig:
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         known = deployment.ledger.queues.get(name) if deployment.ledger.is_current() else None
     if known:
         config = BedrockQueueConfig.of(known)
@@ -129,12 +129,16 @@ def _config(name: str, model: str | None = None, changes: dict[str, Any] | None 
         )
     options = {name: value for name, value in (changes or {}).items() if value is not None}
     return BedrockQueueConfig.model_validate(
-        {**dict(config), **options, **({"model_id": model} if model else {})}
+        {
+            **{name: getattr(config, name) for name in config.model_fields_set},
+            **options,
+            **({"model_id": model} if model else {}),
+        }
     )
 
 
 def _queue_of(job_id: str) -> str:
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         return job_by_id(deployment, job_id).queue
 
 

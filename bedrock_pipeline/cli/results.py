@@ -17,7 +17,7 @@ from bedrock_pipeline.cli.jobs import job_batches, job_by_id
 from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import StateError
-from bedrock_pipeline.local import settings_here
+from bedrock_pipeline.settings import Settings
 
 
 @click.command()
@@ -32,7 +32,7 @@ def results(pipeline: str, dataset: str | None, out: Path | None, as_json: bool)
 
     Instead of PIPELINE DATASET it takes a job's id, with --out.
     """
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         if dataset is None:
             if out is None:
                 raise click.UsageError("Give --out FILE.parquet, FILE.jsonl or FILE.csv.")

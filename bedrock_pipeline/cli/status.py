@@ -13,9 +13,9 @@ from bedrock_pipeline.cli.jobs import is_job_id, job_by_id, job_row, jobs_of_que
 from bedrock_pipeline.cli.output import console, json_option, print_json
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.prepare.snapshot.rejected_files import rejected_uris
 from bedrock_pipeline.queue import JobResult
+from bedrock_pipeline.settings import Settings
 
 _Shown = Sequence[DatasetStatus] | Sequence[ChunkStatus] | Sequence[JobResult]
 _WATCH_S = 2
@@ -31,7 +31,7 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool
 
     Instead of PIPELINE it takes a job's id, or a queue's name to show the queue's jobs.
     """
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         if as_json:
             print_json([_row(one) for one in _shown(deployment, pipeline, dataset)])
         elif watch:

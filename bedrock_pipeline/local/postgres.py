@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from bedrock_pipeline.local.endpoints import loopback_dsn
 from bedrock_pipeline.local.home import LocalError, write_private
 from bedrock_pipeline.local.process import Child
 
@@ -55,9 +56,9 @@ def start_postgres(home: Path, port: int, user: str, password: str, databases: t
         user=place.owner,
         cwd=place.data,
     )
-    dsn = f"host=127.0.0.1 port={port} user={user} password={password} connect_timeout=2"
-    child.wait_until(lambda: _answers(f"{dsn} dbname=postgres"))
-    with psycopg.connect(f"{dsn} dbname=postgres", autocommit=True) as connection:
+    dsn = loopback_dsn(port, user, password, "postgres")
+    child.wait_until(lambda: _answers(dsn))
+    with psycopg.connect(dsn, autocommit=True) as connection:
         for name in databases:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -137,7 +138,7 @@ def _initialise(place: _Place, user: str, password: str) -> None:
 
 def _answers(dsn: str) -> bool:
     try:
-        psycopg.connect(dsn).close()
+        psycopg.connect(dsn, connect_timeout=2).close()
     except psycopg.OperationalError:
         return False
     return True

@@ -19,7 +19,7 @@ import psutil
 from bedrock_pipeline.local.home import LocalError
 
 _PR_SET_PDEATHSIG = 1
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0  # a machine may be busy with much else
 _END_SECONDS = 20.0
 _LEFTOVER_SECONDS = 5.0
 

@@ -12,7 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bedrock_pipeline.local.endpoints import Endpoints, forget_endpoints, write_endpoints
+from bedrock_pipeline.local.endpoints import (
+    Endpoints,
+    forget_endpoints,
+    not_led_elsewhere,
+    write_endpoints,
+)
 from bedrock_pipeline.local.home import load_secrets, take_lock
 from bedrock_pipeline.local.postgres import start_postgres
 from bedrock_pipeline.local.process import Child, check_port, end_leftovers
@@ -36,7 +41,7 @@ class StackConfig:
 
 
 class Stack:
-    """A running embedded default; a context manager that ends it.
+    """A running embedded stack; a context manager that ends it.
 
     What is stored survives a restart and a kill.
 
@@ -120,7 +125,7 @@ def _start_emulator(endpoints: Endpoints, config: StackConfig) -> Child:
         [*command, *config.emulator],
         config.home,
         {
-            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            **not_led_elsewhere(os.environ),
             "AWS_ACCESS_KEY_ID": endpoints.access_key_id,
             "AWS_SECRET_ACCESS_KEY": endpoints.secret_access_key,
             "AWS_REGION": endpoints.region,

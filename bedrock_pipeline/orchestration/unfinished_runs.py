@@ -1,27 +1,38 @@
-"""Runs at the start and end of a Dagster that lives only as long as one command: `dev`, `demo`."""
+"""Runs at the start and end of a Dagster that lives only as long as one command (`dev`, `demo`).
 
+Started as a process, `python -m bedrock_pipeline.orchestration.unfinished_runs end` or `wait`, in the environment of that
+Dagster, since Dagster finds its storage by environment variables.
+"""
+
+import sys
 import time
 
 import dagster as dg
 
+from bedrock_pipeline.deployment import open_deployment
+from bedrock_pipeline.orchestration.runs import release_run_lease
+from bedrock_pipeline.settings import Settings
+
 _KILLED = "The process of this run was killed. What it did is safe; the sensors request the rest again."
 _WORKING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+#: The most seconds that working runs get to finish at the end.
+_WAIT_SECONDS = 20.0
 
 
-def end_unfinished_runs() -> list[str]:
-    """Mark every run with the status of a working one as failed.
+def end_unfinished_runs() -> None:
+    """Mark every run with the status of a working one as failed, and release its lease.
 
     For the start of an instance (`DAGSTER_HOME`) whose runs are all children of this machine's processes, before its
     daemon starts: their places in the run queue are free at once, not when the run monitor notices.
-
-    Returns:
-        The run keys with which they were requested.
     """
     with dg.DagsterInstance.get() as instance:
         runs = instance.get_runs(dg.RunsFilter(statuses=_WORKING))
         for run in runs:
             instance.report_run_failed(run, _KILLED)
-        return [run.tags["dagster/run_key"] for run in runs if "dagster/run_key" in run.tags]
+    with open_deployment(Settings.resolve()) as deployment:
+        for run in runs:
+            if key := run.tags.get("dagster/run_key"):
+                release_run_lease(deployment, key)
 
 
 def wait_for_runs(seconds: float) -> None:
@@ -30,3 +41,12 @@ def wait_for_runs(seconds: float) -> None:
     with dg.DagsterInstance.get() as instance:
         while instance.get_runs_count(dg.RunsFilter(statuses=_WORKING)) and time.monotonic() < deadline:
             time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["end"]:
+        end_unfinished_runs()
+    elif sys.argv[1:] == ["wait"]:
+        wait_for_runs(_WAIT_SECONDS)
+    else:
+        sys.exit("usage: python -m bedrock_pipeline.orchestration.unfinished_runs end|wait")

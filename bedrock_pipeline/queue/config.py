@@ -1,6 +1,5 @@
 """The configuration of a queue: every setting of the original library under its name in snake case, and ours."""
 
-import os
 import re
 from typing import Any, Literal, Self
 
@@ -8,7 +7,6 @@ from pydantic import Field, SecretStr
 
 from bedrock_pipeline.ledger.database import connection_string
 from bedrock_pipeline.ledger.queues import QueueRow
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.pipeline import BelowMinimum, FlushPolicy, QueuePipeline, UserModel
 from bedrock_pipeline.records.limits import Limits, default_limits
 from bedrock_pipeline.settings import Settings, ThrottleBackoff
@@ -124,7 +122,9 @@ class BedrockQueueConfig(UserModel):
     )
 
     poll_interval_ms: int = Field(
-        default=30_000, ge=1, description="Milliseconds between two polls of Bedrock by this process."
+        default=30_000,
+        ge=1,
+        description="Milliseconds between two polls of Bedrock by this process; if it is not given, the setting `poll_interval_s` applies.",
     )
     enable_auto_polling: bool = Field(
         default=True,
@@ -210,29 +210,33 @@ class BedrockQueueConfig(UserModel):
         Raises:
             NotConfiguredError: neither the configuration nor the environment names a bucket and a role, and no embedded
                 stack runs.
+            InvalidSettingError: the value of a setting is invalid.
         """
-        given: dict[str, Any] = {
+        given = {
             "bucket": self.s3_input_bucket,
             "output_bucket": self.s3_output_bucket,
             "role_arn": self.role_arn,
             "region": self.region,
             "access_key_id": self.access_key_id,
             "secret_access_key": self.secret_access_key,
-            "input_prefix": self.s3_input_prefix,
-            "output_prefix": self.s3_output_prefix,
+            "input_prefix": self._given("s3_input_prefix"),
+            "output_prefix": self._given("s3_output_prefix"),
             "retry_mode": self.retry_mode,
             "max_attempts": self.max_attempts,
             "throttle_backoff": self.throttle_backoff,
-            "poll_interval_s": max(1, self.poll_interval_ms // 1000),
+            "poll_interval_s": self._given("poll_interval_ms") and max(1, self.poll_interval_ms // 1000),
             "database_dsn": self.dsn or connection_string(**self._database_fields()),
         }
-        changes = {name: value for name, value in given.items() if value is not None}
-        if self.s3_input_bucket and self.role_arn:
-            named = {"BUCKET": self.s3_input_bucket, "ROLE_ARN": self.role_arn}
-            base = Settings.from_environment({**os.environ, **named})
-        else:
-            base = settings_here()
-        return base.model_copy(update=changes)
+        return Settings.resolve(given)
+
+    def poll_s(self, settings: Settings) -> float:
+        """Seconds between two polls: `poll_interval_ms`, which may be less than a second, otherwise the setting's."""
+        given = self._given("poll_interval_ms")
+        return settings.poll_interval_s if given is None else self.poll_interval_ms / 1000
+
+    def _given(self, name: str) -> Any:
+        """The value of a field that was given; None if it has its default."""
+        return getattr(self, name) if name in self.model_fields_set else None
 
     def _database_fields(self) -> dict[str, Any]:
         fields = {

@@ -106,7 +106,7 @@ class BedrockQueue:
         worker = QueueWorker(
             deployment,
             self._pipeline,
-            poll_s=self.config.poll_interval_ms / 1000,
+            poll_s=self.config.poll_s(deployment.settings),
             report=lambda error: self._emitter.emit("error", error),
             monotonic=self._monotonic,
         )

@@ -13,6 +13,7 @@ from bedrock_pipeline.ledger.events import Position
 from bedrock_pipeline.queue import BedrockQueue, BedrockTask
 from bedrock_pipeline.queue.events import CallbackError
 from bedrock_pipeline_tests.queue.test_queue import config, task
+from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 
 def filled(queue: BedrockQueue, count: int = 100, prefix: str = "") -> str:
@@ -29,7 +30,7 @@ def test_the_events_of_a_job_reach_callbacks_and_any_reader(deployment: Deployme
         for name in ("batch-flushed", "job-queued", "job-status-changed", "job-completed", "job-failed"):
             queue.on(name, lambda *values, name=name: heard.append((name, *values)))
         job_id = filled(queue)
-        result = queue.await_job(job_id, timeout=60)
+        result = queue.await_job(job_id, timeout=PATIENCE_S)
         queue._deliver()
         assert [one[1] for one in heard[:100]] == [f"task-{number}" for number in range(100)]
         of_job = heard[100:]
@@ -69,7 +70,7 @@ def test_no_event_row_and_no_notification_for_a_task(deployment: Deployment, pos
         assert list(listener.notifies(timeout=0.3)) == []
         assert listener.execute("SELECT count(*) FROM bedrock_pipeline.events").fetchone() == (0,)
         job_id = queue.flush()[0]
-        assert [one.payload for one in listener.notifies(timeout=5, stop_after=1)] == [job_id]
+        assert [one.payload for one in listener.notifies(timeout=PATIENCE_S, stop_after=1)] == [job_id]
 
 
 def test_an_event_that_is_committed_late_is_not_missed(deployment: Deployment, postgres_dsn: str) -> None:
@@ -110,7 +111,7 @@ def test_a_callback_that_raises_stops_nothing(
         queue.on("error", broken)
         with caplog.at_level(logging.INFO):
             job_id = filled(queue)
-            assert queue.await_job(job_id, timeout=60).final
+            assert queue.await_job(job_id, timeout=PATIENCE_S).final
             queue._deliver()
         assert len(errors) == 103
         assert all(isinstance(error, CallbackError) for error in errors)
@@ -138,7 +139,7 @@ def test_a_failed_job_is_reported_with_bedrocks_message(deployment: Deployment) 
     with BedrockQueue(config(batch_size=1000, min_batch_size=10)) as queue:
         queue.on("job-failed", lambda job_id, error: failed.append((job_id, error)))
         job_id = filled(queue, 20)
-        assert queue.await_job(job_id, timeout=60).status == "failed"
+        assert queue.await_job(job_id, timeout=PATIENCE_S).status == "failed"
         queue._deliver()
         [(failed_id, error)] = failed
         assert failed_id == job_id

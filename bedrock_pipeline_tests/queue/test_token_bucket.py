@@ -14,6 +14,7 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.queue import TokenBucket
 from bedrock_pipeline.queue.token_bucket import TokenBucketStoppedError
+from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 
 class Clock:
@@ -108,8 +109,8 @@ def test_a_waiting_caller_gets_an_error_when_the_bucket_stops() -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     bucket.stop()
-    thread.join(30)
-    assert stopped.is_set()
+    assert stopped.wait(PATIENCE_S)
+    thread.join()
     with pytest.raises(TokenBucketStoppedError):
         bucket.try_take()
 
