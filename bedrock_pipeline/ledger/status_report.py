@@ -1,6 +1,6 @@
 """What `bedrock-pipeline status` shows: one statement for the datasets, one for the chunks of a dataset."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -95,24 +95,11 @@ class StatusReport:
 
 
 def _dataset_status(row: dict[str, Any]) -> DatasetStatus:
-    why: str | None = Budget.of(row).reason if row["over_budget"] else None
+    why = Budget.of(row).reason if row["over_budget"] else None
     if row["requeued"]:
         why = f"{row['requeued']} requeued: {row['requeue_reason']}"
-    return DatasetStatus(
-        pipeline=row["pipeline"],
-        dataset=row["dataset"],
-        records=row["records"],
-        processed=row["processed"],
-        answered=row["answered"],
-        failed=row["failed"],
-        rejected=row["rejected"],
-        retryable=row["retryable"],
-        chunks=row["chunks"],
-        cost_usd=row["cost_usd"],
-        results=row["results_uri"],
-        why=why,
-        until=row["until"],
-    )
+    values = row | {"why": why}
+    return DatasetStatus(**{field.name: values[field.name] for field in fields(DatasetStatus)})
 
 
 def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
@@ -125,23 +112,12 @@ def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
         why, until = row["backoff_reason"], row["backoff_until"]
     elif row["over_budget"]:
         why = Budget.of(row).reason
-    return ChunkStatus(
-        chunk=chunk.chunk_key,
-        status=chunk.status,
-        mode=chunk.mode,
-        records=chunk.records,
-        processed=min(chunk.processed_count or 0, chunk.records),
-        answered=chunk.answered,
-        job=chunk.job_arn,
-        retryable=chunk.retryable,
-        cost_usd=chunk.cost_usd,
-        why=why,
-        until=until,
-    )
+    values = row | {"why": why, "until": until}
+    return ChunkStatus(**{field.name: values[field.name] for field in fields(ChunkStatus)})
 
 
 _DATASETS = """
-    SELECT d.pipeline, d.dataset, d.version, d.results_uri, b.cap_usd, b.committed_usd, b.wanted_usd,
+    SELECT d.pipeline, d.dataset, d.version, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
            n.records + d.packed_duplicates AS records,
            n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
            n.answered + d.duplicates_answered AS answered, n.failed + d.duplicates_failed AS failed,
@@ -176,7 +152,8 @@ _DATASETS = """
     ORDER BY d.created_at DESC, d.pipeline, d.dataset"""
 
 _CHUNKS = """
-    SELECT c.*, o.wait_reason, g.backoff_until, g.backoff_reason, b.version, b.cap_usd, b.committed_usd, b.wanted_usd,
+    SELECT c.*, c.chunk_key AS chunk, c.job_arn AS job, least(coalesce(c.processed_count, 0), c.records) AS processed,
+           o.wait_reason, g.backoff_until, g.backoff_reason, b.version, b.cap_usd, b.committed_usd, b.wanted_usd,
            b.cap_usd IS NOT NULL AND c.status = 'pending' AND c.mode IN ('batch', 'on-demand')
                AND (b.committed_usd - bedrock_pipeline.taken_usd(c) + c.estimated_cost_usd <= b.cap_usd) IS NOT TRUE
                AS over_budget

@@ -195,14 +195,13 @@ class BedrockQueue:
 
         Raises:
             BelowMinimumError: too few tasks for one job, and `below_minimum` is `fail`.
-            AwsError: an upload failed. The next flush returns the ids of jobs that were made before.
+            AwsError, DatabaseUnreachableError: the next flush returns the ids of the jobs that were made before.
             StateError: the queue is not open.
         """
         worker = self._now_open.worker
         worker.flush(wait=True)
-        jobs = worker.take_job_ids()
         self._deliver()
-        return jobs
+        return worker.take_job_ids()
 
     # --- Jobs out
 

@@ -9,7 +9,9 @@ import pytest
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import JobFailedError
+from bedrock_pipeline.ledger.database import DatabaseUnreachableError
 from bedrock_pipeline.ledger.events import Position
+from bedrock_pipeline.ledger.queues import Queues
 from bedrock_pipeline.queue import BedrockQueue, BedrockTask
 from bedrock_pipeline.queue.events import CallbackError
 from bedrock_pipeline_tests.queue.test_queue import config, task
@@ -160,3 +162,22 @@ def test_the_thread_of_a_queue_does_the_work_and_delivers_events(deployment: Dep
         assert UUID(event.job_id)
         assert (event.status, event.record_count) == ("completed", 100)
         assert queue.get_job(event.job_id).final
+
+
+def test_an_event_whose_job_could_not_be_read_is_delivered_later(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivered: list[str] = []
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        queue.on("batch-flushed", lambda job_id, _: delivered.append(job_id))
+        with monkeypatch.context() as patch:
+            patch.setattr(Queues, "job", _unreachable)
+            with pytest.raises(DatabaseUnreachableError):
+                filled(queue)
+        assert delivered == []
+        [job_id] = queue.flush()
+        assert delivered == [job_id]
+
+
+def _unreachable(*_: object) -> None:
+    raise DatabaseUnreachableError("Postgres does not respond.")
