@@ -1,7 +1,172 @@
 """Batch LLM inference on AWS Bedrock, orchestrated by Dagster.
 
-What belongs here: nothing but the package's version. Each room (sub-package) says in its own docstring
-what it holds; `docs/architecture.md` shows how they fit together.
+What belongs here: the version and the public interface. `import bedrock_pipeline` alone imports nothing else: a name is
+imported when it is first asked for (PEP 562), since Dagster, Arrow and boto3 take seconds. Each package says in its own
+docstring what it holds; `docs/architecture.md` shows how they fit together.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from bedrock_pipeline.aws.errors import AwsError
+    from bedrock_pipeline.errors import (
+        AwaitTimeoutError,
+        BedrockPipelineError,
+        ConfigurationError,
+        InvalidInputError,
+        JobFailedError,
+        JobNotFinalError,
+        JobStuckError,
+        NotFoundError,
+        ServiceUnavailableError,
+        StateError,
+    )
+    from bedrock_pipeline.ledger.database import DatabaseUnreachableError
+    from bedrock_pipeline.ledger.queues import QueueModelError
+    from bedrock_pipeline.ledger.tasks import DuplicateTaskError
+    from bedrock_pipeline.models.structured import AnswerSchemaError
+    from bedrock_pipeline.orchestration.build import build_definitions
+    from bedrock_pipeline.orchestration.io_managers import PublishedResults
+    from bedrock_pipeline.orchestration.resources import DeploymentResource
+    from bedrock_pipeline.pipeline import FlushPolicy, Pipeline, QueuePipeline
+    from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError
+    from bedrock_pipeline.queue import (
+        AsyncBedrockQueue,
+        BedrockQueue,
+        BedrockQueueConfig,
+        BedrockTask,
+        JobResult,
+        TaskError,
+        TaskResult,
+        TaskResults,
+        TokenBucket,
+    )
+    from bedrock_pipeline.queue.events import CallbackError, QueueEvent
+    from bedrock_pipeline.queue.task import InvalidTaskError
+    from bedrock_pipeline.queue.token_bucket import TokenBucketStoppedError
+    from bedrock_pipeline.records.limits import Limits
+    from bedrock_pipeline.settings import (
+        InvalidSettingError,
+        NotConfiguredError,
+        PriceOverride,
+        Settings,
+        ThrottleBackoff,
+    )
+    from bedrock_pipeline.sources import ArrowSource, InputError, Source
+
 __version__ = "0.1.0"
+
+# Type checkers read `__all__` and the imports above, the interpreter the table below; a test compares them.
+__all__ = [
+    "AnswerSchemaError",
+    "ArrowSource",
+    "AsyncBedrockQueue",
+    "AwaitTimeoutError",
+    "AwsError",
+    "BedrockPipelineError",
+    "BedrockQueue",
+    "BedrockQueueConfig",
+    "BedrockTask",
+    "BelowMinimumError",
+    "CallbackError",
+    "ConfigurationError",
+    "DatabaseUnreachableError",
+    "DeploymentResource",
+    "DuplicateTaskError",
+    "FlushPolicy",
+    "InputError",
+    "InvalidInputError",
+    "InvalidSettingError",
+    "InvalidTaskError",
+    "JobFailedError",
+    "JobNotFinalError",
+    "JobResult",
+    "JobStuckError",
+    "Limits",
+    "NotConfiguredError",
+    "NotFoundError",
+    "Pipeline",
+    "PriceOverride",
+    "PublishedResults",
+    "QueueEvent",
+    "QueueModelError",
+    "QueuePipeline",
+    "ServiceUnavailableError",
+    "Settings",
+    "Source",
+    "StateError",
+    "TaskError",
+    "TaskResult",
+    "TaskResults",
+    "ThrottleBackoff",
+    "TokenBucket",
+    "TokenBucketStoppedError",
+    "build_definitions",
+]
+
+#: Where each name is defined.
+_MODULES: Final = {
+    "AnswerSchemaError": "bedrock_pipeline.models.structured",
+    "ArrowSource": "bedrock_pipeline.sources",
+    "AsyncBedrockQueue": "bedrock_pipeline.queue",
+    "AwaitTimeoutError": "bedrock_pipeline.errors",
+    "AwsError": "bedrock_pipeline.aws.errors",
+    "BedrockPipelineError": "bedrock_pipeline.errors",
+    "BedrockQueue": "bedrock_pipeline.queue",
+    "BedrockQueueConfig": "bedrock_pipeline.queue",
+    "BedrockTask": "bedrock_pipeline.queue",
+    "BelowMinimumError": "bedrock_pipeline.prepare.chunks.packer",
+    "CallbackError": "bedrock_pipeline.queue.events",
+    "ConfigurationError": "bedrock_pipeline.errors",
+    "DatabaseUnreachableError": "bedrock_pipeline.ledger.database",
+    "DeploymentResource": "bedrock_pipeline.orchestration.resources",
+    "DuplicateTaskError": "bedrock_pipeline.ledger.tasks",
+    "FlushPolicy": "bedrock_pipeline.pipeline",
+    "InputError": "bedrock_pipeline.sources",
+    "InvalidInputError": "bedrock_pipeline.errors",
+    "InvalidSettingError": "bedrock_pipeline.settings",
+    "InvalidTaskError": "bedrock_pipeline.queue.task",
+    "JobFailedError": "bedrock_pipeline.errors",
+    "JobNotFinalError": "bedrock_pipeline.errors",
+    "JobResult": "bedrock_pipeline.queue",
+    "JobStuckError": "bedrock_pipeline.errors",
+    "Limits": "bedrock_pipeline.records.limits",
+    "NotConfiguredError": "bedrock_pipeline.settings",
+    "NotFoundError": "bedrock_pipeline.errors",
+    "Pipeline": "bedrock_pipeline.pipeline",
+    "PriceOverride": "bedrock_pipeline.settings",
+    "PublishedResults": "bedrock_pipeline.orchestration.io_managers",
+    "QueueEvent": "bedrock_pipeline.queue.events",
+    "QueueModelError": "bedrock_pipeline.ledger.queues",
+    "QueuePipeline": "bedrock_pipeline.pipeline",
+    "ServiceUnavailableError": "bedrock_pipeline.errors",
+    "Settings": "bedrock_pipeline.settings",
+    "Source": "bedrock_pipeline.sources",
+    "StateError": "bedrock_pipeline.errors",
+    "TaskError": "bedrock_pipeline.queue",
+    "TaskResult": "bedrock_pipeline.queue",
+    "TaskResults": "bedrock_pipeline.queue",
+    "ThrottleBackoff": "bedrock_pipeline.settings",
+    "TokenBucket": "bedrock_pipeline.queue",
+    "TokenBucketStoppedError": "bedrock_pipeline.queue.token_bucket",
+    "build_definitions": "bedrock_pipeline.orchestration.build",
+}
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name at its first use.
+
+        Raises:
+            AttributeError: the package has no such name.
+        """
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    """The public interface, also what has not been imported yet."""
+    return sorted({*globals(), *__all__})

@@ -99,6 +99,9 @@ class Settings(BaseSettings):
     Credentials are boto3's own business unless they are given: variables, profiles, instance roles and the rest of its
     chain all work. The database is libpq's: an empty `database_dsn` means `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`
     and `PGDATABASE`.
+
+    Raises:
+        pydantic.ValidationError: a value cannot be used; `resolve` raises `InvalidSettingError` in its place.
     """
 
     model_config = SettingsConfigDict(

@@ -22,7 +22,6 @@ from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.files.folders import place
 from bedrock_pipeline.files.pack_files import pack_files
 from bedrock_pipeline.files.parse_files import parse_files
-from bedrock_pipeline.kernel import library
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan
@@ -192,5 +191,3 @@ def _tell(as_json: bool, measured: Measured, sentence: str, **metadata: Any) -> 
         print_json({**metadata, **figures})
     else:
         click.echo(f"{sentence} ({measured.seconds:.1f} s, {measured.peak_bytes / 1e6:.0f} MB of memory)")
-        if library() is None:
-            console.print("Without the kernel, so slower than it could be: docs/performance.md.")

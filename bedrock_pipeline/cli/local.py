@@ -17,6 +17,7 @@ import psutil
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import default_home, environment, read_endpoints
 from bedrock_pipeline.local.endpoints import not_led_elsewhere
+from bedrock_pipeline.local.extra import require_local
 from bedrock_pipeline.local.home import LocalError
 from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.settings import Settings
@@ -35,6 +36,7 @@ def local() -> None:
 @click.option("--speed", default=60.0, show_default=True, help="How much faster than Bedrock jobs run.")
 def up(speed: float) -> None:
     """Start it in the background."""
+    require_local()
     home = default_home()
     if read_endpoints(home) is None:
         home.mkdir(parents=True, exist_ok=True)

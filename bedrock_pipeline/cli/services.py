@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import Endpoints, environment_of_child
+from bedrock_pipeline.local.extra import require_local
 from bedrock_pipeline.local.home import LocalError
 from bedrock_pipeline.local.process import Child, check_port, free_port
 from bedrock_pipeline.local.s3 import listens
@@ -88,8 +89,10 @@ def running(
         ui_port: the webserver's port; 0 for a free one.
 
     Raises:
+        MissingExtraError: the extra `local` is not installed.
         LocalError: a part does not start; names its log.
     """
+    require_local()
     with ExitStack() as parts:
         port = check_port(ui_port, "--port")
         stack = parts.enter_context(Stack(StackConfig(home, emulator=("--speed", str(speed)))))

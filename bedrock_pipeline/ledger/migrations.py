@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg import conninfo, sql
-from yoyo import get_backend, read_migrations
 
 from bedrock_pipeline.ledger.database import Database
 
@@ -45,6 +44,8 @@ def migrate(dsn: str) -> list[str]:
     Returns:
         The names of the migrations that this call applied.
     """
+    from yoyo import get_backend, read_migrations  # here: only the first process that connects migrates
+
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))

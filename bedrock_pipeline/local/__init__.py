@@ -11,10 +11,12 @@ from bedrock_pipeline.local.endpoints import (
     file_uri,
     read_endpoints,
 )
+from bedrock_pipeline.local.extra import MissingExtraError
 from bedrock_pipeline.local.home import default_home
 
 __all__ = [
     "Endpoints",
+    "MissingExtraError",
     "default_home",
     "environment",
     "environment_of_child",

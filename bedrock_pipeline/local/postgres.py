@@ -18,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 from bedrock_pipeline.local.endpoints import loopback_dsn
+from bedrock_pipeline.local.extra import MissingExtraError
 from bedrock_pipeline.local.home import LocalError, write_private
 from bedrock_pipeline.local.process import Child
 
@@ -36,6 +37,7 @@ def start_postgres(home: Path, port: int, user: str, password: str, databases: t
     """Start the cluster of this home, made at first use, and its databases.
 
     Raises:
+        MissingExtraError: its programs are not installed.
         LocalError: it cannot be made or started; names the log.
     """
     place = _Place(home)
@@ -91,9 +93,7 @@ def _package_folder(name: str) -> Path:
     """Where a package lies, found without importing it: this one looks for a place of its own when it is."""
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise LocalError(
-            f"The package {name} is not installed.", "Install it, or use a Postgres of your own."
-        )
+        raise MissingExtraError([name])
     return Path(spec.submodule_search_locations[0])
 
 

@@ -18,6 +18,7 @@ from bedrock_pipeline.local.endpoints import (
     not_led_elsewhere,
     write_endpoints,
 )
+from bedrock_pipeline.local.extra import require_local
 from bedrock_pipeline.local.home import load_secrets, take_lock
 from bedrock_pipeline.local.postgres import start_postgres
 from bedrock_pipeline.local.process import Child, check_port, end_leftovers
@@ -46,11 +47,13 @@ class Stack:
     What is stored survives a restart and a kill.
 
     Raises:
+        MissingExtraError: the extra `local` is not installed.
         AlreadyRunningError: another process runs it at this home.
         LocalError: a part does not start; names its log.
     """
 
     def __init__(self, config: StackConfig) -> None:
+        require_local()
         self._exit = ExitStack()
         with ExitStack() as starting:
             lock = starting.enter_context(take_lock(config.home))
