@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from bedrock_pipeline.aws.errors import AwsError
-    from bedrock_pipeline.errors import BedrockPipelineError
+    from bedrock_pipeline.errors import (
+        AwaitTimeoutError,
+        BedrockPipelineError,
+        ConfigurationError,
+        InvalidInputError,
+        JobFailedError,
+        JobNotFinalError,
+        JobStuckError,
+        NotFoundError,
+        ServiceUnavailableError,
+        StateError,
+    )
     from bedrock_pipeline.ledger.database import DatabaseUnreachableError
     from bedrock_pipeline.ledger.queues import QueueModelError
     from bedrock_pipeline.ledger.tasks import DuplicateTaskError
@@ -18,7 +29,7 @@ if TYPE_CHECKING:
     from bedrock_pipeline.orchestration.build import build_definitions
     from bedrock_pipeline.orchestration.io_managers import PublishedResults
     from bedrock_pipeline.orchestration.resources import DeploymentResource
-    from bedrock_pipeline.pipeline import DatasetRequestError, FlushPolicy, Pipeline
+    from bedrock_pipeline.pipeline import FlushPolicy, Pipeline, QueuePipeline
     from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError
     from bedrock_pipeline.queue import (
         AsyncBedrockQueue,
@@ -31,14 +42,7 @@ if TYPE_CHECKING:
         TaskResults,
         TokenBucket,
     )
-    from bedrock_pipeline.queue.errors import (
-        AwaitTimeoutError,
-        ClosedQueueError,
-        JobNotFinalError,
-        JobStuckError,
-        UnknownJobError,
-    )
-    from bedrock_pipeline.queue.events import CallbackError, JobFailedError, QueueEvent, UnknownEventError
+    from bedrock_pipeline.queue.events import CallbackError, QueueEvent
     from bedrock_pipeline.queue.task import InvalidTaskError
     from bedrock_pipeline.queue.token_bucket import TokenBucketStoppedError
     from bedrock_pipeline.records.limits import Limits
@@ -66,13 +70,13 @@ __all__ = [
     "BedrockTask",
     "BelowMinimumError",
     "CallbackError",
-    "ClosedQueueError",
+    "ConfigurationError",
     "DatabaseUnreachableError",
-    "DatasetRequestError",
     "DeploymentResource",
     "DuplicateTaskError",
     "FlushPolicy",
     "InputError",
+    "InvalidInputError",
     "InvalidSettingError",
     "InvalidTaskError",
     "JobFailedError",
@@ -81,21 +85,23 @@ __all__ = [
     "JobStuckError",
     "Limits",
     "NotConfiguredError",
+    "NotFoundError",
     "Pipeline",
     "PriceOverride",
     "PublishedResults",
     "QueueEvent",
     "QueueModelError",
+    "QueuePipeline",
+    "ServiceUnavailableError",
     "Settings",
     "Source",
+    "StateError",
     "TaskError",
     "TaskResult",
     "TaskResults",
     "ThrottleBackoff",
     "TokenBucket",
     "TokenBucketStoppedError",
-    "UnknownEventError",
-    "UnknownJobError",
     "build_definitions",
 ]
 
@@ -104,7 +110,7 @@ _MODULES: Final = {
     "AnswerSchemaError": "bedrock_pipeline.models.structured",
     "ArrowSource": "bedrock_pipeline.sources",
     "AsyncBedrockQueue": "bedrock_pipeline.queue",
-    "AwaitTimeoutError": "bedrock_pipeline.queue.errors",
+    "AwaitTimeoutError": "bedrock_pipeline.errors",
     "AwsError": "bedrock_pipeline.aws.errors",
     "BedrockPipelineError": "bedrock_pipeline.errors",
     "BedrockQueue": "bedrock_pipeline.queue",
@@ -112,36 +118,38 @@ _MODULES: Final = {
     "BedrockTask": "bedrock_pipeline.queue",
     "BelowMinimumError": "bedrock_pipeline.prepare.chunks.packer",
     "CallbackError": "bedrock_pipeline.queue.events",
-    "ClosedQueueError": "bedrock_pipeline.queue.errors",
+    "ConfigurationError": "bedrock_pipeline.errors",
     "DatabaseUnreachableError": "bedrock_pipeline.ledger.database",
-    "DatasetRequestError": "bedrock_pipeline.pipeline",
     "DeploymentResource": "bedrock_pipeline.orchestration.resources",
     "DuplicateTaskError": "bedrock_pipeline.ledger.tasks",
     "FlushPolicy": "bedrock_pipeline.pipeline",
     "InputError": "bedrock_pipeline.sources",
+    "InvalidInputError": "bedrock_pipeline.errors",
     "InvalidSettingError": "bedrock_pipeline.settings",
     "InvalidTaskError": "bedrock_pipeline.queue.task",
-    "JobFailedError": "bedrock_pipeline.queue.events",
-    "JobNotFinalError": "bedrock_pipeline.queue.errors",
+    "JobFailedError": "bedrock_pipeline.errors",
+    "JobNotFinalError": "bedrock_pipeline.errors",
     "JobResult": "bedrock_pipeline.queue",
-    "JobStuckError": "bedrock_pipeline.queue.errors",
+    "JobStuckError": "bedrock_pipeline.errors",
     "Limits": "bedrock_pipeline.records.limits",
     "NotConfiguredError": "bedrock_pipeline.settings",
+    "NotFoundError": "bedrock_pipeline.errors",
     "Pipeline": "bedrock_pipeline.pipeline",
     "PriceOverride": "bedrock_pipeline.settings",
     "PublishedResults": "bedrock_pipeline.orchestration.io_managers",
     "QueueEvent": "bedrock_pipeline.queue.events",
     "QueueModelError": "bedrock_pipeline.ledger.queues",
+    "QueuePipeline": "bedrock_pipeline.pipeline",
+    "ServiceUnavailableError": "bedrock_pipeline.errors",
     "Settings": "bedrock_pipeline.settings",
     "Source": "bedrock_pipeline.sources",
+    "StateError": "bedrock_pipeline.errors",
     "TaskError": "bedrock_pipeline.queue",
     "TaskResult": "bedrock_pipeline.queue",
     "TaskResults": "bedrock_pipeline.queue",
     "ThrottleBackoff": "bedrock_pipeline.settings",
     "TokenBucket": "bedrock_pipeline.queue",
     "TokenBucketStoppedError": "bedrock_pipeline.queue.token_bucket",
-    "UnknownEventError": "bedrock_pipeline.queue.events",
-    "UnknownJobError": "bedrock_pipeline.queue.errors",
     "build_definitions": "bedrock_pipeline.orchestration.build",
 }
 

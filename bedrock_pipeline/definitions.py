@@ -1,6 +1,6 @@
-"""The code location that `workspace.yaml` names.
+"""The code location in `workspace.yaml`, with the example pipelines.
 
-What belongs here: which pipelines it serves. Point `workspace.yaml` at a module of your own to serve yours.
+To serve your own pipelines, name your own module in `workspace.yaml`.
 """
 
 import dagster as dg

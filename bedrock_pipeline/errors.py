@@ -1,19 +1,68 @@
-"""The root of every exception that this package raises on purpose.
+"""The exceptions that this package raises on purpose.
 
-What belongs here: the base class. The exceptions themselves stand in the room that raises them, except in
-the emulator, which imports nothing of the other rooms.
+Each states what happened and what to do. Callers catch the classes of this file; the package that raises an error may
+derive a class of its own, where somebody catches exactly that one.
+
+    BedrockPipelineError
+    ├── ConfigurationError       settings, a pipeline or a queue are incomplete or contradict each other
+    ├── InvalidInputError        rows, a task, a prompt or a key cannot be used as they are
+    ├── NotFoundError            no such pipeline, dataset, chunk, queue or job
+    ├── StateError               not possible in the present state, for example not published yet
+    │   └── JobNotFinalError     a job still has records without a final outcome
+    │       ├── AwaitTimeoutError    it was not final in time (also a TimeoutError); it continues
+    │       └── JobStuckError        it continues only after an operator's decision
+    ├── JobFailedError           a job failed, expired, was stopped or was rejected by Bedrock
+    └── ServiceUnavailableError  Postgres or AWS did not do what was requested; often passes
+
+The emulator has its own exceptions, since it imports nothing of this package.
 """
 
 
 class BedrockPipelineError(Exception):
-    """Something that a user can understand and act on.
+    """The base of all exceptions of this package.
 
     Args:
-        what: what happened, in one sentence. Never a prompt, an answer or a secret.
-        fix: what to do about it, in one sentence; empty where nothing can be said.
+        what: what happened, in one sentence. Never contains a prompt, a response or a secret.
+        fix: what to do about it, in one sentence; empty if there is nothing to do.
     """
 
     def __init__(self, what: str, fix: str = "") -> None:
         super().__init__(f"{what} {fix}".strip())
         self.what = what
         self.fix = fix
+
+
+class ConfigurationError(BedrockPipelineError):
+    """Settings, a pipeline or a queue are incomplete or contradict each other."""
+
+
+class InvalidInputError(BedrockPipelineError):
+    """Rows, a task, a prompt, a key or a file cannot be used as they are."""
+
+
+class NotFoundError(BedrockPipelineError):
+    """There is no such pipeline, dataset, chunk, queue or job."""
+
+
+class StateError(BedrockPipelineError):
+    """The operation is not possible in the present state, or not yet."""
+
+
+class JobNotFinalError(StateError):
+    """A job has records with neither a response nor a final error."""
+
+
+class AwaitTimeoutError(JobNotFinalError, TimeoutError):
+    """A job was not final in time. It continues."""
+
+
+class JobStuckError(JobNotFinalError):
+    """A job continues only after an operator's decision."""
+
+
+class JobFailedError(BedrockPipelineError):
+    """A job failed, expired, was stopped, or was rejected by Bedrock."""
+
+
+class ServiceUnavailableError(BedrockPipelineError):
+    """Postgres or AWS did not do what was requested. Often passes by itself."""

@@ -1,16 +1,23 @@
-"""What a user writes down: a pipeline.
+"""What a user writes: a pipeline of datasets (`Pipeline`) or of a queue (`QueuePipeline`).
 
-What belongs here: the definition of a pipeline, its validation, and what a single dataset may change about it.
-No work, no Dagster.
+Definitions and their validation, and what a single dataset may change. No I/O, no Dagster.
 """
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest, family_of
 from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.models.structured import AnswerSchema
@@ -19,187 +26,270 @@ from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.settings import PriceOverride
 from bedrock_pipeline.sources import Source
 
-#: What becomes of fewer records than a job may have (docs/answers.md, "Below the minimum").
+#: What happens to fewer records than a job needs (docs/records.md).
 BelowMinimum = Literal["on_demand", "pad", "hold", "fail"]
-#: What a dataset may set differently from its pipeline, in the ledger's `datasets.request`.
-DATASET_SETTINGS = frozenset(
-    {
-        "source",
-        "prompt",
-        "model_input",
-        "model_id",
-        "system",
-        "parameters",
-        "family",
-        "invocation",
-        "images",
-        "answer_schema",
-        "answer_by",
-        "record_id",
-        "carry",
-        "column_types",
-        "below_minimum",
-        "max_cost_usd",
-    }
-)
-
-
-#: What a queue does not have: its tasks bring their bodies, and each day is open, so that nobody can cap what it costs.
-_NOT_OF_A_QUEUE = (
-    *(
-        "source",
-        "prompt",
-        "model_input",
-        "system",
-        "parameters",
-        "images",
-        "answer_schema",
-        "record_id",
-        "carry",
-    ),
-    *("column_types", "null_text", "daily", "max_cost_usd"),
-)
-
-
-class DatasetRequestError(BedrockPipelineError, ValueError):
-    """A dataset was launched with settings that its pipeline cannot have."""
 
 
 class FlushPolicy(BaseModel):
-    """When the tasks that wait in a queue become jobs, without being asked for.
-
-    Attributes:
-        batch_size: as soon as so many tasks wait.
-        max_bytes: as soon as their lines are so many bytes; None never.
-        max_age_s: as soon as one has waited for so many seconds; None never.
-    """
+    """When the waiting tasks of a queue become jobs without a call of `flush`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    batch_size: int = Field(default=100, ge=1)
-    max_bytes: int | None = Field(default=None, ge=1)
-    max_age_s: float | None = Field(default=None, gt=0)
+    batch_size: int = Field(default=100, ge=1, description="Flush when this many tasks wait.")
+    max_bytes: int | None = Field(
+        default=None, ge=1, description="Flush when the waiting tasks have this many bytes; None: at no size."
+    )
+    max_age_s: float | None = Field(
+        default=None, gt=0, description="Flush when a task has waited this many seconds; None: at no age."
+    )
 
 
-class Pipeline(BaseModel):
-    """A named set-up: where records come from, the prompt, the model, the limits.
-
-    Either `prompt` (a template with `{{ column }}`) or `model_input` (a column that holds the whole body); or neither,
-    where it is a queue, whose tasks bring their bodies (`docs/queue.md`).
-
-    Attributes:
-        name: prefix of every asset, partition and ledger key: `[a-z][a-z0-9_]{0,39}`.
-        model_id: a foundation model, inference profile or custom model, by id or ARN.
-        source: a file, glob, folder or s3:// location, in which `{dataset}` stands for the dataset's key; or a
-            function from the key to a `Source`. None: each dataset names its own when it is launched.
-        record_id: column with the record ids; None derives them from the content.
-        carry: columns that are carried along into the results.
-        parameters: model parameters such as `max_tokens` and `temperature`.
-        family: whose bodies the model takes, where its id does not tell: `claude`, `nova`, …
-        invocation: `Converse` for Converse's body in place of the model's own.
-        images: columns with images: bytes, data URI, base64, s3:// URI or absolute path, or a list of them.
-        answer_schema: a pydantic model or a JSON schema, also as text; its properties become columns (`docs/models.md`).
-        answer_by: how the model is asked to keep it: by a `tool` that it must use, or by `schema`, the service's
-            structured output.
-        limits: limits of the model in this account; None takes Bedrock's defaults.
-        quota_group: jobs of one group share the slots; None means this model in this region.
-        timeout_hours: hours after which Bedrock gives a job up.
-        null_text: what a null becomes in a prompt; None rejects the record.
-        below_minimum: what becomes of a dataset, or of retryable records, with fewer records than a job needs: asked one by
-            one at the on-demand price, padded with filler records, held for a person, or failed.
-        max_record_attempts: how often a record is asked at the most; what is unanswered then has a final error.
-        ask_identical_once: whether records with the same request share one answer; turn it off to sample.
-        keep_raw_output: whether the results keep the model's whole answer as JSON.
-        max_cost_usd: what a dataset may cost; nothing is submitted beyond it until a person approves (`docs/costs.md`).
-        prices: of models by id or ARN, where the known ones are wrong or missing.
-        daily: whether a schedule launches a dataset a day, its key the date.
-        queue: makes it a queue, with a dataset a day to which each flush adds chunks.
+class UserModel(BaseModel):
+    """A definition that a user writes, whose errors name it and each wrong field.
 
     Raises:
-        pydantic.ValidationError: a field is missing, unknown or not valid, or fields contradict each other.
+        ConfigurationError: it is not valid.
     """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
     )
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
-    model_id: str = Field(min_length=1, max_length=2048)
-    source: str | list[str] | Callable[[str], Source] | None = None
-    prompt: str | None = None
-    model_input: str | None = None
-    system: str | None = None
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    family: str | None = None
-    invocation: Literal["InvokeModel", "Converse"] = "InvokeModel"
-    images: tuple[str, ...] = ()
-    answer_schema: type[BaseModel] | dict[str, Any] | str | None = None
-    answer_by: Literal["tool", "schema"] = "tool"
-    record_id: str | None = None
-    carry: tuple[str, ...] = ()
-    column_types: dict[str, str] = Field(default_factory=dict)
-    null_text: str | None = None
-    limits: Limits | None = None
-    quota_group: str | None = None
-    timeout_hours: int = Field(default=72, ge=24, le=168)
-    below_minimum: BelowMinimum = "on_demand"
-    max_record_attempts: int = Field(default=3, ge=1, le=20)
-    ask_identical_once: bool = True
-    keep_raw_output: bool = False
-    max_cost_usd: Decimal | None = Field(default=None, gt=0)
-    prices: dict[str, PriceOverride] = Field(default_factory=dict)
-    daily: bool = False
-    queue: FlushPolicy | None = None
+    @model_validator(mode="wrap")
+    @classmethod
+    def _validated(cls, values: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
+        """Collect the errors in one ConfigurationError, which pydantic passes on since it is not a ValueError."""
+        try:
+            built = build(values)
+            built._check()
+        except ValidationError as error:
+            problems = "; ".join(cls._problem(one["loc"], one["type"], one["msg"]) for one in error.errors())
+        except ValueError as error:
+            problems = getattr(error, "what", str(error))
+        else:
+            return built
+        name = values.get("name") if isinstance(values, dict) else None
+        raise ConfigurationError(
+            f"{cls.__name__}{f' {name!r}' if name else ''}: {problems.rstrip('.')}.",
+            "Correct its arguments (docs/reference/pipeline.md).",
+        ) from None
+
+    @classmethod
+    def _problem(cls, location: tuple[int | str, ...], kind: str, message: str) -> str:
+        field = ".".join(map(str, location))
+        if kind == "extra_forbidden":
+            message = cls._unknown_field(field)
+        return f"{field}: {message.removeprefix('Value error, ').rstrip('.')}"
+
+    @classmethod
+    def _unknown_field(cls, field: str) -> str:  # noqa: ARG003  # a queue's message depends on it
+        return "there is no such field"
+
+    def _check(self) -> None:
+        """Raise a ValueError if fields contradict each other."""
+
+
+class BasePipeline(UserModel):
+    """What pipelines of datasets and of queues have in common: name, model, limits, retries, prices.
+
+    Raises:
+        ConfigurationError: names the pipeline and each field that is wrong.
+    """
+
+    #: The fields that a dataset may set differently, in the ledger's `datasets.request`.
+    dataset_settings: ClassVar[frozenset[str]] = frozenset({"below_minimum"})
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,39}$",
+        description="Prefix of every asset, partition and ledger key: `[a-z][a-z0-9_]{0,39}`.",
+    )
+    model_id: str = Field(
+        min_length=1,
+        max_length=2048,
+        description="Id or ARN of a foundation model, inference profile or custom model.",
+    )
+    family: str | None = Field(
+        default=None,
+        description="The model family (`claude`, `nova`, …) whose request format the model uses; None: derived from the "
+        "model id.",
+    )
+    invocation: Literal["InvokeModel", "Converse"] = Field(
+        default="InvokeModel",
+        description="`Converse` sends request bodies of the Converse API instead of the model's own.",
+    )
+    limits: Limits | None = Field(
+        default=None, description="Limits of the model in this account; None: Bedrock's defaults."
+    )
+    quota_group: str | None = Field(
+        default=None, description="Jobs of one group share its slots; None: this model in this region."
+    )
+    timeout_hours: int = Field(
+        default=72, ge=24, le=168, description="Hours after which Bedrock lets a job expire."
+    )
+    below_minimum: BelowMinimum = Field(
+        default="on_demand",
+        description="What happens to fewer records than a job needs, in a dataset, a flush or a retry round: sent one by "
+        "one at the on-demand price (`on_demand`), filled up with filler records that are paid for (`pad`), kept until an "
+        "operator decides or more records come (`hold`), or an error (`fail`).",
+    )
+    max_record_attempts: int = Field(
+        default=3,
+        ge=1,
+        le=20,
+        description="How often a record is sent at most; without a response after that, it has a final error.",
+    )
+    keep_raw_output: bool = Field(
+        default=False, description="Whether the results keep the model's whole output as JSON."
+    )
+    prices: dict[str, PriceOverride] = Field(
+        default_factory=dict,
+        description="Prices of models by id or ARN, where the built-in ones are wrong or missing.",
+    )
+
+    @property
+    def model_family(self) -> Family:
+        """The family whose request bodies are sent."""
+        return family_of(self.model_id, converse=self.invocation == "Converse", name=self.family)
+
+    @property
+    def effective_limits(self) -> Limits:
+        """The limits in force."""
+        return self.limits or default_limits(self.model_id)
+
+    def slots_of(self, region: str) -> str:
+        """The quota group whose slots this pipeline's jobs use."""
+        return self.quota_group or f"{self.model_id} in {region}"
+
+    def answer_columns(self) -> AnswerColumns | None:
+        """The result columns of a structured response; None without a response schema."""
+        return None
+
+    def for_dataset(self, request: dict[str, Any]) -> Self:
+        """This pipeline with the settings of one dataset.
+
+        Raises:
+            ConfigurationError: a setting is not one of `dataset_settings`, or its value is not valid.
+        """
+        if unknown := request.keys() - self.dataset_settings:
+            raise ConfigurationError(
+                f"A dataset of pipeline {self.name!r} cannot set {', '.join(sorted(unknown))}.",
+                f"It can set {', '.join(sorted(self.dataset_settings))}.",
+            )
+        try:
+            return self.model_validate({**dict(self), **request})
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"The settings of the dataset do not fit pipeline {self.name!r}. {error.what}",
+                "Launch it with other settings.",
+            ) from None
+
+
+class Pipeline(BasePipeline):
+    """Datasets: where records come from, the prompt, the model, the limits.
+
+    Give either `prompt` or `model_input`.
+
+    Raises:
+        ConfigurationError: names the pipeline and each field that is wrong.
+    """
+
+    dataset_settings: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("source", "prompt", "model_input", "model_id", "system", "parameters", "family", "invocation"),
+            *("images", "answer_schema", "answer_by", "record_id", "carry", "column_types"),
+            *("below_minimum", "max_cost_usd"),
+        }
+    )
+
+    source: str | list[str] | Callable[[str], Source] | None = Field(
+        default=None,
+        description="File, glob, folder or s3:// location, in which `{dataset}` stands for the dataset's key; or a function "
+        "from the key to a `Source`; None: each dataset gives its own when it is launched.",
+    )
+    prompt: str | None = Field(
+        default=None,
+        description="Template of the user message, with `{{ column }}` for the value of a column.",
+    )
+    model_input: str | None = Field(
+        default=None, description="Column that holds the whole request body as JSON, instead of `prompt`."
+    )
+    system: str | None = Field(default=None, description="Template of the system prompt.")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="Model parameters such as `max_tokens` and `temperature`."
+    )
+    images: tuple[str, ...] = Field(
+        default=(),
+        description="Columns with images: bytes, data URI, base64, s3:// URI or absolute path, or a list of these.",
+    )
+    answer_schema: type[BaseModel] | dict[str, Any] | str | None = Field(
+        default=None,
+        description="A pydantic model or a JSON schema (dict or text) of the response; its properties become columns "
+        "(docs/models.md).",
+    )
+    answer_by: Literal["tool", "schema"] = Field(
+        default="tool",
+        description="How the model is made to follow the schema: by a `tool` that it must use, or by `schema`, Bedrock's "
+        "structured output.",
+    )
+    record_id: str | None = Field(
+        default=None, description="Column with the record ids; None: derived from the row's content."
+    )
+    carry: tuple[str, ...] = Field(default=(), description="Columns that are copied into the results.")
+    column_types: dict[str, str] = Field(
+        default_factory=dict,
+        description="Types of columns by name, for CSV and JSONL, where the detected ones are wrong.",
+    )
+    null_text: str | None = Field(
+        default=None, description="Text for a null in a prompt; None: the row is rejected."
+    )
+    ask_identical_once: bool = Field(
+        default=True,
+        description="Whether records with identical requests are sent once and share the response; turn it off to sample.",
+    )
+    max_cost_usd: Decimal | None = Field(
+        default=None,
+        gt=0,
+        description="What a dataset may cost in US dollars; nothing is submitted beyond it until an operator approves "
+        "(docs/costs.md).",
+    )
+    daily: bool = Field(
+        default=False,
+        description="Whether a schedule launches a dataset a day (UTC), whose key is the date of the day that has ended.",
+    )
 
     @field_validator("carry", "images", mode="before")
     @classmethod
     def _as_tuple(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
 
-    @model_validator(mode="after")
-    def _one_way_to_ask(self) -> Self:
-        if self.queue:
-            given = [name for name in _NOT_OF_A_QUEUE if getattr(self, name)]
-            if given:
-                raise ValueError(f"a queue's tasks bring their bodies: it has no {', '.join(given)}")
-            return self
+    def _check(self) -> None:
         if (self.prompt is None) == (self.model_input is None):
             raise ValueError("give either prompt (a template) or model_input (a column with the whole body)")
         if self.images and self.prompt is None:
-            raise ValueError("images go with a prompt; a body in model_input holds its own")
-        return self
-
-    @model_validator(mode="after")
-    def _what_the_model_takes(self) -> Self:
+            raise ValueError("images: they need a prompt; a body in model_input contains its own")
         self.answer_columns()
         if self.answer_schema is not None and (self.model_family.embeds or self.model_family.name == "raw"):
             raise ValueError(
-                f"answer_schema: answers of {self.model_id} cannot be read (family {self.model_family.name}); "
-                "say whose bodies the model takes with family or invocation"
+                f"answer_schema: responses of {self.model_id} cannot be read (family {self.model_family.name}); "
+                "give the model's request format with family or invocation"
             )
         if self.prompt is not None and self.model_family.name != "raw":
             images = ("",) if self.images else ()
             self.model_family.check(
                 ModelRequest(self.prompt, self.system, images=images, answer=self.answer_format)
             )
-        return self
-
-    @property
-    def model_family(self) -> Family:
-        """The family whose bodies are sent."""
-        return family_of(self.model_id, converse=self.invocation == "Converse", name=self.family)
 
     @property
     def answer_format(self) -> AnswerFormat | None:
-        """The form of a structured answer; None where none is asked for."""
+        """The form of a structured response; None without a response schema."""
         schema = self._answer_schema()
         return AnswerFormat(schema.schema, self.answer_by) if schema else None
 
     def answer_columns(self) -> AnswerColumns | None:
-        """The columns of a structured answer; None where none is asked for.
+        """The result columns of a structured response; None without a response schema.
 
         Raises:
-            AnswerSchemaError: the schema cannot be asked for.
+            AnswerSchemaError: the schema cannot be used.
         """
         schema = self._answer_schema()
         return AnswerColumns(schema, {*RESERVED, *self.carry}) if schema else None
@@ -209,36 +299,45 @@ class Pipeline(BaseModel):
             return AnswerSchema.from_text(self.answer_schema)
         return None if self.answer_schema is None else AnswerSchema(self.answer_schema)
 
-    @property
-    def effective_limits(self) -> Limits:
-        """The limits that are in force."""
-        return self.limits or default_limits(self.model_id)
-
-    def slots_of(self, region: str) -> str:
-        """The quota group whose slots this pipeline's jobs use."""
-        return self.quota_group or f"{self.model_id} in {region}"
-
-    def for_dataset(self, request: dict[str, Any]) -> "Pipeline":
-        """This pipeline with what one dataset sets differently.
+    def for_dataset(self, request: dict[str, Any]) -> Self:
+        """This pipeline with the settings of one dataset; its `prompt` replaces `model_input` and vice versa.
 
         Raises:
-            DatasetRequestError: the request names something that a dataset may not set, or a value that is not valid.
+            ConfigurationError: a setting is not one of `dataset_settings`, or its value is not valid.
         """
-        if unknown := request.keys() - DATASET_SETTINGS:
-            raise DatasetRequestError(
-                f"A dataset cannot set {', '.join(sorted(unknown))}.",
-                f"It can set {', '.join(sorted(DATASET_SETTINGS))}.",
-            )
         changes = dict(request)
         if changes.get("prompt"):
             changes.setdefault("model_input", None)
         elif changes.get("model_input"):
             changes.setdefault("prompt", None)
-        try:
-            return Pipeline.model_validate({**dict(self), **changes})
-        except ValidationError as error:
-            said = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
-            raise DatasetRequestError(
-                f"What the dataset sets does not go with pipeline {self.name!r}: {said}.".replace("..", "."),
-                "Launch it with other settings.",
-            ) from None
+        return super().for_dataset(changes)
+
+
+class QueuePipeline(BasePipeline):
+    """A queue: tasks bring their request bodies, and each flush adds chunks to the dataset of the day (UTC).
+
+    `BedrockQueueConfig.pipeline()` makes one (docs/queue.md).
+
+    Raises:
+        ConfigurationError: names the pipeline and each field that is wrong.
+    """
+
+    flush_policy: FlushPolicy = Field(
+        default=FlushPolicy(), description="When waiting tasks become jobs without a call of `flush`."
+    )
+
+    @classmethod
+    def _unknown_field(cls, field: str) -> str:
+        if field in Pipeline.model_fields:
+            return "a queue has no such field, since its tasks bring their request bodies, day after day"
+        return super()._unknown_field(field)
+
+    @property
+    def tasks_to_flush(self) -> int:
+        """How many tasks make a flush due: `batch_size`, and with `hold` at least as many as a job needs."""
+        return max(self.flush_policy.batch_size, self.fewest_tasks)
+
+    @property
+    def fewest_tasks(self) -> int:
+        """The fewest tasks that a flush turns into jobs; fewer are left in the queue."""
+        return self.effective_limits.min_records if self.below_minimum == "hold" else 1

@@ -27,7 +27,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.local.endpoints import read_endpoints
 from bedrock_pipeline.local.home import default_home
 
@@ -46,11 +46,11 @@ PLACES: Final = frozenset(
 )
 
 
-class NotConfiguredError(BedrockPipelineError):
+class NotConfiguredError(ConfigurationError):
     """There is neither an AWS setting nor a running embedded stack."""
 
 
-class InvalidSettingError(BedrockPipelineError):
+class InvalidSettingError(ConfigurationError):
     """The value of a setting cannot be used; names the variable or argument, never the value."""
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from boto3.exceptions import Boto3Error
 from botocore import exceptions as botocore_errors
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.records.error_codes import ErrorKind, error_kind
 
 #: Raised before anything is sent; another time it may be.
@@ -46,7 +46,7 @@ class Classification:
         return f"{self.code}: {self.message}"
 
 
-class AwsError(BedrockPipelineError):
+class AwsError(ServiceUnavailableError):
     """AWS rejected a request or did not respond.
 
     Attributes:

@@ -1,8 +1,4 @@
-"""The command line.
-
-What belongs here: commands, what they print, their exit codes: 0 done, 1 failed, 2 usage, 3 not finished in time.
-What does not: the work.
-"""
+"""The command line: arguments, output, exit codes (0 success, 1 error, 2 wrong usage, 3 not finished in time)."""
 
 from bedrock_pipeline.cli.main import main
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 import orjson
-from pydantic import ValidationError
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bedrock_pipeline.aws.clients import s3_client
@@ -19,6 +18,7 @@ from bedrock_pipeline.cli.measure import Measured
 from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.collect.retry_policy import MISSING
 from bedrock_pipeline.collect.tally import ChunkMetadata
+from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.files.folders import place
 from bedrock_pipeline.files.pack_files import pack_files
 from bedrock_pipeline.files.parse_files import parse_files
@@ -171,9 +171,8 @@ def _pipeline(**given: Any) -> Pipeline:
     """The pipeline that the options describe."""
     try:
         return Pipeline.model_validate({"name": "files", **given})
-    except ValidationError as error:
-        said = "; ".join(str(one["msg"]) for one in error.errors(include_input=False))
-        raise click.UsageError(f"The options do not fit: {said}.") from error
+    except ConfigurationError as error:
+        raise click.UsageError(f"The options do not fit: {error.what}") from error
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -1,7 +1,4 @@
-"""The group of all commands.
-
-What belongs here: loading only the command that is asked for, and telling its errors.
-"""
+"""The group of all commands: imports a command only when it is used, and prints its errors."""
 
 import sys
 from collections.abc import Mapping
@@ -14,12 +11,12 @@ from bedrock_pipeline.errors import BedrockPipelineError
 
 
 class CommandGroup(click.Group):
-    """Commands that are imported when they are asked for, as one that needs no database need not wait for it.
+    """Commands that are imported when they are used, so that none waits for what only others need.
 
-    Their own errors are told in two lines: what happened, what to do.
+    Errors of this package are printed as two lines: what happened, what to do.
 
     Args:
-        modules: from each command's name, which is also its function's, to its module.
+        modules: the module of each command, whose function has the command's name.
     """
 
     def __init__(self, *args: Any, modules: Mapping[str, str], **options: Any) -> None:
@@ -27,11 +24,11 @@ class CommandGroup(click.Group):
         self._modules = modules
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # the base class's
-        """Their names, sorted."""
+        """The names of the commands, sorted."""
         return sorted(self._modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # the same
-        """The command of a name; None where there is no such."""
+        """The command of this name; None if there is none."""
         if cmd_name not in self._modules:
             return None
         command: click.Command = getattr(import_module(self._modules[cmd_name]), cmd_name)
@@ -41,7 +38,7 @@ class CommandGroup(click.Group):
         """Run the command.
 
         Raises:
-            SystemExit: 1 after an error of ours.
+            SystemExit: 1 after an error of this package.
         """
         try:
             return super().invoke(ctx)

@@ -1,51 +1,47 @@
-"""Commands by which a person intervenes: cancel, retry, reconcile, resolve.
-
-What belongs here: what they ask of the ledger and the stages, and how they tell what happened.
-"""
+"""Commands by which an operator intervenes: `cancel`, `retry`, `reconcile`, `resolve`."""
 
 from collections import Counter
 from typing import get_args
 
 import click
 
-from bedrock_pipeline.cli.output import print_json
-from bedrock_pipeline.cli.queue import job_of
+from bedrock_pipeline.cli.jobs import job_by_id
+from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.deployment import Deployment, open_deployment
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
 
 
-class NotAdoptedError(BedrockPipelineError):
-    """A job cannot become a chunk's."""
-
-
 @click.command()
 @click.argument("pipeline")
 @click.argument("dataset", required=False)
-@click.option("--chunk", help="Only this chunk, by its key.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--chunk", help="Cancel only the chunk with this key.")
+@json_option
 def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool) -> None:
-    """Give up what is not answered yet; what is answered is kept. Given a job's id alone, that job."""
+    """Cancel what has no response yet; existing responses are kept and published.
+
+    Instead of PIPELINE DATASET it takes a job's id.
+    """
     with open_deployment(Settings.resolve()) as deployment:
         if dataset is None:
-            pipeline, dataset, chunk = _place(deployment, pipeline)
-        concerned = deployment.ledger.interventions.cancel(pipeline, dataset, chunk)
-        for one in concerned:
+            pipeline, dataset, chunk = _chunk_of_job(deployment, pipeline)
+        chunks = deployment.ledger.interventions.cancel(pipeline, dataset, chunk)
+        for one in chunks:
             if one.job_arn and one.status != "stopping":
                 deployment.jobs.stop(one.job_arn)
-    states = Counter(one.status for one in concerned)
-    told = ", ".join(f"{count} {status}" for status, count in sorted(states.items()))
+    statuses = Counter(one.status for one in chunks)
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
     if as_json:
-        print_json({"cancelled": dict(states)})
+        print_json({"cancelled": dict(statuses)})
     else:
-        click.echo(f"cancelled: {told}" if told else "nothing to cancel")
+        click.echo(f"cancelled: {counts}" if counts else "nothing to cancel")
 
 
-def _place(deployment: Deployment, job_id: str) -> tuple[str, str, str]:
+def _chunk_of_job(deployment: Deployment, job_id: str) -> tuple[str, str, str]:
     """Pipeline, dataset and chunk key of a job."""
-    job = job_of(deployment, job_id)
+    job = job_by_id(deployment, job_id)
     return job.queue, job.dataset, job.chunk_key
 
 
@@ -55,39 +51,39 @@ def _place(deployment: Deployment, job_id: str) -> tuple[str, str, str]:
 @click.option(
     "--below-minimum",
     type=click.Choice(get_args(BelowMinimum)),
-    help="What becomes of too few records for a job, for this dataset from now on.",
+    help="From now on, for this dataset: what happens to fewer records than a job needs.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 def retry(pipeline: str, dataset: str | None, below_minimum: str | None, as_json: bool) -> None:
-    """Go on with what waits for a person. Given a job's id alone, with that job, where Bedrock refused it.
+    """Continue what waits for an operator, after the cause is fixed.
 
-    Chunks that Bedrock refused are submitted again; retryable records of jobs that somebody stopped are asked again; records
-    that are held since they are too few are decided about anew.
+    Chunks that Bedrock rejected are submitted again. Retryable records of stopped jobs are sent again. Records that wait
+    because they are too few follow --below-minimum. Instead of PIPELINE DATASET it takes the id of a rejected job.
     """
     with open_deployment(Settings.resolve()) as deployment:
+        interventions, retryable, repacked = deployment.ledger.interventions, 0, False
         if dataset is None:
-            refused, retryable, packed_anew = (
-                deployment.ledger.interventions.retry_rejected(*_place(deployment, pipeline)),
-                0,
-                False,
-            )
+            rejected = interventions.retry_rejected(*_chunk_of_job(deployment, pipeline))
         else:
-            refused = deployment.ledger.interventions.retry_rejected(pipeline, dataset)
-            retryable, packed_anew = deployment.ledger.interventions.release(pipeline, dataset, below_minimum)
+            rejected = interventions.retry_rejected(pipeline, dataset)
+            retryable, repacked = interventions.release(pipeline, dataset, below_minimum)
     if as_json:
-        print_json({"refused": refused, "retryable": retryable, "packed_anew": packed_anew})
+        print_json({"rejected": rejected, "retryable": retryable, "repacked": repacked})
         return
-    click.echo(f"{refused} chunks will be submitted again")
-    click.echo(f"{retryable} retryable will be asked again")
-    if packed_anew:
-        click.echo("the dataset, which was held, will be packed anew")
+    click.echo(f"{rejected} rejected chunks will be submitted again")
+    click.echo(f"{retryable} retryable records will be sent again")
+    if repacked:
+        click.echo("the dataset will be packed again")
 
 
 @click.command()
 @click.argument("pipelines", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 def reconcile(pipelines: tuple[str, ...], as_json: bool) -> None:
-    """Make ledger and Bedrock agree: settle lost answers, adopt jobs that the ledger forgot, report the others."""
+    """Compare the ledger of these pipelines with Bedrock.
+
+    Looks up submissions in doubt, adopts jobs that the ledger does not know, and reports orphans.
+    """
     with open_deployment(Settings.resolve()) as deployment:
         reports = [
             reconcile_in_doubt(deployment, list(pipelines)),
@@ -104,10 +100,10 @@ def reconcile(pipelines: tuple[str, ...], as_json: bool) -> None:
 @click.command()
 @click.argument("pipeline")
 @click.argument("chunk")
-@click.option("--job", "job_arn", help="ARN of the job that is the chunk's.")
-@click.option("--no-job", is_flag=True, help="You have made sure that no job exists: submit it anew.")
+@click.option("--job", "job_arn", help="ARN of the chunk's job.")
+@click.option("--no-job", is_flag=True, help="Confirm that no job exists: submit the chunk again.")
 def resolve(pipeline: str, chunk: str, job_arn: str | None, no_job: bool) -> None:
-    """Say what happened to a chunk that is in need of resolution."""
+    """Decide about a chunk with status needs-resolution."""
     if bool(job_arn) == no_job:
         raise click.UsageError("Give either --job ARN or --no-job.")
     with open_deployment(Settings.resolve()) as deployment:
@@ -117,7 +113,7 @@ def resolve(pipeline: str, chunk: str, job_arn: str | None, no_job: bool) -> Non
         else:
             job = deployment.jobs.get(job_arn)
             if not deployment.ledger.interventions.adopt(row.chunk_id, job.arn):
-                raise NotAdoptedError(
-                    f"Chunk {chunk} has a job already, or has ended.", "See `bedrock-pipeline status`."
+                raise StateError(
+                    f"Chunk {chunk} already has a job, or has ended.", "See `bedrock-pipeline status`."
                 )
     click.echo("resolved")

@@ -1,7 +1,4 @@
-"""The commands, put together.
-
-What belongs here: which there are, and where.
-"""
+"""The command `bedrock-pipeline`: its subcommands and their modules."""
 
 import sys
 from pathlib import Path
@@ -13,7 +10,7 @@ from bedrock_pipeline.cli.group import CommandGroup
 
 _COMMANDS = {
     "costs": ("approve", "estimate"),
-    "datasets": ("launch", "results", "status"),
+    "datasets": ("launch",),
     "demo": ("demo",),
     "dev": ("dev",),
     "emulator": ("emulator",),
@@ -22,6 +19,8 @@ _COMMANDS = {
     "local": ("local",),
     "migrate": ("migrate",),
     "queue": ("enqueue", "flush", "wait"),
+    "results": ("results",),
+    "status": ("status",),
 }
 
 
@@ -36,6 +35,6 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point."""
-    sys.path.insert(0, str(Path.cwd()))  # pipelines of one's own lie in the current folder
+    """Run the command line."""
+    sys.path.insert(0, str(Path.cwd()))  # so that --module finds the user's pipelines in the current folder
     cli()

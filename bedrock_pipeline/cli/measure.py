@@ -1,7 +1,4 @@
-"""How long a command worked and how much memory it took.
-
-What belongs here: the high-water mark of this process, and a look at its children, if it has any, from time to time.
-"""
+"""Duration and peak memory of a command: this process's high-water mark, and samples of its children."""
 
 import resource
 import sys
@@ -12,17 +9,17 @@ from typing import Self
 
 import psutil
 
-# Looking for children reads every process of the machine.
+# Seconds between samples: finding children reads every process of the machine.
 _SECONDS = 1.0
 
 
 class Measured:
-    """Seconds, and the most resident bytes of the process tree, of a block of code.
+    """Duration and peak resident memory of a block of code.
 
     Attributes:
-        seconds: from the block's beginning to its end.
-        peak_bytes: of this process, since it began, as the system counts it; and of its children together, looked at
-            once a second.
+        seconds: from the beginning of the block to its end.
+        peak_bytes: the system's high-water mark of this process since its start, and the largest sum of its children's
+            resident bytes, sampled once a second.
     """
 
     def __init__(self) -> None:
@@ -33,7 +30,7 @@ class Measured:
         self._sampler = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> Self:
-        import pandas  # noqa: F401, ICN001  # Arrow brings it in at its first conversion; starting is not what is timed
+        import pandas  # noqa: F401, ICN001  # Arrow imports it at its first conversion; that is not part of the measurement
 
         self._began = time.perf_counter()
         self._sampler.start()

@@ -1,4 +1,4 @@
-"""Command migrate."""
+"""Command `migrate`."""
 
 import click
 
@@ -8,7 +8,7 @@ from bedrock_pipeline.settings import Settings
 
 @click.command()
 def migrate() -> None:
-    """Bring the ledger's tables up to date."""
+    """Create or update the ledger's tables."""
     with open_deployment(Settings.resolve()) as deployment:
         applied = deployment.ledger.migrate()
     click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to do")

@@ -1,18 +1,22 @@
-"""How commands speak.
+"""Output of the commands: text for people on standard error, JSON on standard output; and options that several share."""
 
-What belongs here: where words for people go, and JSON for programs.
-"""
-
+from decimal import Decimal
 from typing import Any
 
 import click
 import orjson
 from rich.console import Console
 
-#: For people; programs read standard output.
+#: Text for people; programs read standard output.
 console = Console(stderr=True)
+#: The option of every command whose result a program may read.
+json_option = click.option("--json", "as_json", is_flag=True, help="Output JSON.")
 
 
 def print_json(value: Any) -> None:
-    """One JSON value on one line."""
-    click.echo(orjson.dumps(value, default=str).decode())
+    """Print one JSON value on one line."""
+    click.echo(orjson.dumps(value, default=_plain).decode())
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if isinstance(value, Decimal) else str(value)

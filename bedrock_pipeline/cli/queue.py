@@ -1,51 +1,35 @@
-"""Commands about queues and their jobs: enqueue, flush, wait; and what the others do when they are given a job.
-
-What belongs here: how a queue is opened by its name, as it was opened last, and how its jobs are shown.
-"""
+"""Commands about queues: `enqueue`, `flush`, `wait`. They open a queue with the settings that it was last opened with."""
 
 import sys
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import IO, Any
-from uuid import UUID
 
 import click
 import orjson
-import pyarrow as pa
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 
-from bedrock_pipeline.cli.output import console, print_json
-from bedrock_pipeline.deployment import Deployment, open_deployment
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.cli.jobs import job_by_id, job_row, jobs_table
+from bedrock_pipeline.cli.output import console, json_option, print_json
+from bedrock_pipeline.deployment import open_deployment
+from bedrock_pipeline.errors import AwaitTimeoutError, NotFoundError
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, JobResult
-from bedrock_pipeline.queue.errors import AwaitTimeoutError, UnknownJobError
 from bedrock_pipeline.queue.events import FAILED
-from bedrock_pipeline.queue.results import job_result
 from bedrock_pipeline.queue.task import InvalidTaskError
 from bedrock_pipeline.settings import Settings
 
-#: Jobs that a table shows.
-_MOST_JOBS = 50
+#: Seconds between two updates of the progress bars.
 _SLICE_S = 2.0
-
-
-class UnknownQueueError(BedrockPipelineError):
-    """There is no queue of this name."""
 
 
 @click.command()
 @click.argument("file", type=click.File("rb"))
 @click.option("--queue", "name", required=True, help="The queue's name.")
-@click.option("--model", help="Model id or ARN; needed the first time.")
-@click.option("--job-type", help="What its jobs are for.")
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), help="As soon as so many tasks wait, they become a job."
-)
-@click.option("--max-age", type=float, help="As soon as one has waited for so many seconds.")
-@click.option("--replace", is_flag=True, help="A task takes the place of one of its record id that waits.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--model", help="Model id or ARN; required for a new queue.")
+@click.option("--job-type", help="What the jobs are for; any text.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Flush when this many tasks wait.")
+@click.option("--max-age", type=float, help="Flush when a task has waited this many seconds.")
+@click.option("--replace", is_flag=True, help="Replace waiting tasks with the same record ids.")
+@json_option
 def enqueue(
     file: IO[bytes],
     name: str,
@@ -74,9 +58,9 @@ def enqueue(
 
 @click.command()
 @click.argument("queue")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 def flush(queue: str, as_json: bool) -> None:
-    """Make jobs of every task that waits in a queue, and print their ids."""
+    """Make jobs of all waiting tasks of a queue, and print their ids."""
     with BedrockQueue(_config(queue)) as opened:
         jobs = opened.flush()
         waiting = opened.get_queue_size()
@@ -91,78 +75,20 @@ def flush(queue: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("jobs", nargs=-1, required=True)
-@click.option("--timeout", type=float, help="Seconds to wait at the most.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--timeout", type=float, help="The most seconds to wait.")
+@json_option
 def wait(jobs: tuple[str, ...], timeout: float | None, as_json: bool) -> None:
-    """Wait until every record of these jobs is final, and make it so; exit code 1 where one has failed."""
+    """Wait until every record of these jobs is final; meanwhile submit, poll and collect.
+
+    The exit code is 1 if a job has failed.
+    """
     with BedrockQueue(_config(_queue_of(jobs[0]))) as queue:
         results = _await(queue, list(jobs), timeout)
     if as_json:
-        print_json([as_row(result) for result in results])
+        print_json([job_row(result) for result in results])
     else:
-        console.print(table_of_jobs(results))
+        console.print(jobs_table(results))
     sys.exit(1 if any(result.status in FAILED for result in results) else 0)
-
-
-def is_job(text: str | None) -> bool:
-    """Whether an argument is a job's id rather than a name."""
-    try:
-        return bool(UUID(text or ""))
-    except ValueError:
-        return False
-
-
-def job_of(deployment: Deployment, job_id: str) -> JobResult:
-    """A job of whatever queue.
-
-    Raises:
-        UnknownJobError: there is none.
-    """
-    job = deployment.ledger.queues.job(UUID(job_id)) if is_job(job_id) else None
-    if job is None:
-        raise UnknownJobError(f"There is no job {job_id!r}.", "A job's id is what `flush` printed.")
-    return job_result(deployment, job)
-
-
-def jobs_of(deployment: Deployment, queue: str) -> list[JobResult] | None:
-    """The jobs that a queue made last, newest first; None where there is no such queue."""
-    if deployment.ledger.queues.get(queue) is None:
-        return None
-    return [job_result(deployment, job) for job in deployment.ledger.queues.jobs(queue, _MOST_JOBS)]
-
-
-def as_row(result: JobResult) -> dict[str, Any]:
-    """A job for programs."""
-    return {field.name: getattr(result, field.name) for field in fields(result) if field.name != "results"}
-
-
-def table_of_jobs(results: list[JobResult]) -> Table:
-    """Jobs for people."""
-    table = Table("job", "status", "records", "", "answered", "failed", "why")
-    for one in results:
-        bar = ProgressBar(total=one.record_count, completed=one.processed_count, width=20)
-        counts = ("" if count is None else str(count) for count in (one.answered, one.failed))
-        table.add_row(
-            one.job_id, one.status, str(one.record_count), bar, *counts, one.stuck or one.error_message or ""
-        )
-    return table
-
-
-def batches_of(result: JobResult) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """The results of a job that is final, as a stream.
-
-    Raises:
-        JobNotFinalError: it is not.
-    """
-    batches = result.final_results().batches()
-    first = next(batches)
-
-    def all_of_them() -> Iterator[pa.RecordBatch]:
-        yield first
-        for batch in batches:
-            yield batch.cast(first.schema)
-
-    return first.schema, all_of_them()
 
 
 def _await(queue: BedrockQueue, jobs: list[str], timeout: float | None) -> list[JobResult]:
@@ -197,19 +123,23 @@ def _config(name: str, model: str | None = None, changes: dict[str, Any] | None 
     elif model:
         config = BedrockQueueConfig(name=name, model_id=model, job_type=name, enable_auto_polling=False)
     else:
-        raise UnknownQueueError(
+        raise NotFoundError(
             f"There is no queue {name!r}.",
-            "The first time, `enqueue` needs --model; see `bedrock-pipeline status`.",
+            "For a new queue `enqueue` needs --model; see `bedrock-pipeline status`.",
         )
-    given = {key: value for key, value in (changes or {}).items() if value is not None}
+    options = {name: value for name, value in (changes or {}).items() if value is not None}
     return BedrockQueueConfig.model_validate(
-        {**dict(config), **given, **({"model_id": model} if model else {})}
+        {
+            **{name: getattr(config, name) for name in config.model_fields_set},
+            **options,
+            **({"model_id": model} if model else {}),
+        }
     )
 
 
 def _queue_of(job_id: str) -> str:
     with open_deployment(Settings.resolve()) as deployment:
-        return job_of(deployment, job_id).queue
+        return job_by_id(deployment, job_id).queue
 
 
 def _tasks(file: IO[bytes]) -> Iterator[dict[str, Any]]:
@@ -220,5 +150,5 @@ def _tasks(file: IO[bytes]) -> Iterator[dict[str, Any]]:
             except orjson.JSONDecodeError:
                 raise InvalidTaskError("task", f"line {number} is not JSON") from None
             if not isinstance(task, dict):
-                raise InvalidTaskError("task", f"line {number} is no JSON object")
+                raise InvalidTaskError("task", f"line {number} is not a JSON object")
             yield task

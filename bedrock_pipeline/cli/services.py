@@ -112,21 +112,23 @@ def running(
         settings = Settings.resolve(environment=inside)
         with open_deployment(settings) as deployment:
             deployment.ledger.migrate()
-        _leftover_runs("end", home, inside)
+        _unfinished_runs("end", home, inside)
         _start_dagster(parts, home, module, port, inside)
         yield Running(stack.endpoints, settings, f"http://127.0.0.1:{port}")
 
 
-def _leftover_runs(what: str, home: Path, inside: Mapping[str, str]) -> None:
+def _unfinished_runs(what: str, home: Path, inside: Mapping[str, str]) -> None:
     """In a process of its own: Dagster finds its storage by variables, which this process does not change."""
-    command = [sys.executable, "-m", "bedrock_pipeline.orchestration.leftover_runs", what]
+    command = [sys.executable, "-m", "bedrock_pipeline.orchestration.unfinished_runs", what]
     child = Child("runs", command, home, inside)
     try:
         code = child.process.wait()
     finally:
         child.end()
     if code:
-        raise LocalError(f"Dagster's runs could not be looked at (code {code}).", f"See {child.log}.")
+        raise LocalError(
+            f"The unfinished runs of Dagster could not be ended (code {code}).", f"See {child.log}."
+        )
 
 
 def _start_dagster(parts: ExitStack, home: Path, module: str, port: int, inside: Mapping[str, str]) -> None:
@@ -144,7 +146,7 @@ def _start_dagster(parts: ExitStack, home: Path, module: str, port: int, inside:
     code = ("api", "grpc", "-m", module, "-h", "127.0.0.1", "-p", str(code_port), "--location-name", module)
     start("code", "dagster", *code, port=code_port)
     parts.callback(
-        _leftover_runs, "wait", home, inside
+        _unfinished_runs, "wait", home, inside
     )  # after the daemon ended, before their code server does
     start("daemon", "dagster-daemon", "run", "-w", str(workspace))
     start(

@@ -23,7 +23,7 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.prepare.chunks.create_request import is_converse, output_folder
 from bedrock_pipeline.pricing.estimates import overrides
 from bedrock_pipeline.pricing.prices import Price, price_of
@@ -66,7 +66,7 @@ class CollectReport:
     discrepancies: list[str]
 
 
-def collect_chunk(deployment: Deployment, pipeline: Pipeline, chunk_key: str) -> CollectReport:
+def collect_chunk(deployment: Deployment, pipeline: BasePipeline, chunk_key: str) -> CollectReport:
     """Read the results of a job that ended; doing it again gives the same rows.
 
     Raises:
@@ -92,7 +92,9 @@ def collect_chunk(deployment: Deployment, pipeline: Pipeline, chunk_key: str) ->
     return report
 
 
-def _collect(deployment: Deployment, pipeline: Pipeline, chunk: ChunkRow) -> tuple[CollectReport, str | None]:
+def _collect(
+    deployment: Deployment, pipeline: BasePipeline, chunk: ChunkRow
+) -> tuple[CollectReport, str | None]:
     settings = deployment.settings
     parsed_uri = (
         settings.uri(settings.work_prefix, "parsed", chunk.pipeline, chunk.dataset, str(chunk.chunk_id)) + "/"
@@ -140,7 +142,7 @@ def _collect(deployment: Deployment, pipeline: Pipeline, chunk: ChunkRow) -> tup
 
 def _write_rows(
     deployment: Deployment,
-    pipeline: Pipeline,
+    pipeline: BasePipeline,
     chunk: ChunkRow,
     tally: Tally,
     disposition: Disposition,
@@ -238,7 +240,7 @@ def _collected_before(deployment: Deployment, chunk: ChunkRow) -> CollectReport:
     )
 
 
-def _price(deployment: Deployment, pipeline: Pipeline, chunk: ChunkRow) -> Price | None:
+def _price(deployment: Deployment, pipeline: BasePipeline, chunk: ChunkRow) -> Price | None:
     """The price at which a chunk that has ended was asked; the same whenever it is collected."""
     at = chunk.submitted_at or chunk.ended_at
     assert at is not None  # it has ended

@@ -17,7 +17,7 @@ from bedrock_pipeline.collect.collect_chunk import RETRYABLE
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.retry_rounds import RetryableRecords
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
-from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan, plan_invocation
 from bedrock_pipeline.prepare.chunks.create_request import create_again
 from bedrock_pipeline.prepare.chunks.packer import pack
@@ -48,7 +48,7 @@ class RetryRoundReport:
     waits_for: str | None = None
 
 
-def start_retry_round(deployment: Deployment, pipeline: Pipeline, dataset: str) -> RetryRoundReport:
+def start_retry_round(deployment: Deployment, pipeline: BasePipeline, dataset: str) -> RetryRoundReport:
     """Pack a dataset's retryable records into the chunks of the retry round, once every chunk is collected.
 
     Any number of processes may do this at once, and any of them may die: the same retryable records give the same chunks,

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from bedrock_pipeline.models import Family, ModelResponse
 from bedrock_pipeline.models.answer_columns import AnswerColumns
-from bedrock_pipeline.pricing.prices import Asked, Price
+from bedrock_pipeline.pricing.prices import Price, PricedMode
 
 #: So many record ids or reasons tell a person what is wrong.
 FEW = 5
@@ -103,7 +103,7 @@ class ChunkMetadata:
     again: Callable[[str], bool] = lambda _: False
     columns: AnswerColumns | None = None
     price: Price | None = None
-    asked: Asked = "batch"
+    asked: PricedMode = "batch"
 
     @property
     def answer_fields(self) -> tuple[pa.Field, ...]:
@@ -115,7 +115,7 @@ class ChunkMetadata:
         """Whether nothing of an answer is wanted that a plain one has not."""
         return self.columns is None and not self.keep_raw
 
-    def cost_of(self, answer: ModelResponse, asked: Asked) -> Decimal | None:
+    def cost_of(self, answer: ModelResponse, asked: PricedMode) -> Decimal | None:
         """What an answer costs, asked in this way; None where nobody knows."""
         if self.price is None or answer.input_tokens is None or answer.output_tokens is None:
             return None

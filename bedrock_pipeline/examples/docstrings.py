@@ -1,7 +1,4 @@
-"""The demo's input: the docstrings of Python's standard library, which every machine has.
-
-What belongs here: reading them, with `ast`, without importing anything.
-"""
+"""The demo's input: the docstrings of Python's standard library, read with `ast`, without importing anything."""
 
 import ast
 import sysconfig
@@ -20,7 +17,7 @@ _BATCH = 500
 
 
 def docstring_source(_dataset: str) -> ArrowSource:
-    """One row for each documented module, class and function."""
+    """A source with one row for each documented module, class and function."""
     return ArrowSource(_SCHEMA, _batches)
 
 
@@ -40,7 +37,7 @@ def _documented(path: Path, root: Path) -> list[dict[str, str]]:
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
-        return []  # a template that only looks like a module
+        return []  # a template that is not a module
     module = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
     return [
         {"id": f"{module}:{name}@{line}", "module": module, "object": name, "docstring": text}

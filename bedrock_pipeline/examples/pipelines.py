@@ -1,7 +1,4 @@
-"""The example pipelines and the assets that use their results.
-
-What belongs here: definitions as a user would write them.
-"""
+"""The example pipelines, and downstream assets that use their results."""
 
 import dagster as dg
 import pandas as pd
@@ -14,7 +11,7 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
 
 MODEL = "anthropic.claude-3-5-haiku-20241022-v1:0"
-#: Small chunks and few slots, so that chunking, slots and polling are seen at work.
+#: Small chunks and few slots, so that chunking, slots and polling can be seen.
 _SMALL = Limits(max_records=1000, max_jobs=4)
 
 stdlib_docstrings = Pipeline(
@@ -28,7 +25,7 @@ stdlib_docstrings = Pipeline(
     limits=_SMALL,
 )
 
-#: Every dataset brings its own file and prompt: `bedrock-pipeline launch own_files KEY --input … --prompt …`.
+#: Each dataset gives its own file and prompt: `bedrock-pipeline launch own_files KEY --input … --prompt …`.
 own_files = Pipeline(name="own_files", model_id=MODEL, prompt="{{ text }}", limits=_SMALL)
 
 _NAMES = Names(stdlib_docstrings.name)
@@ -41,7 +38,7 @@ _NAMES = Names(stdlib_docstrings.name)
     group_name=stdlib_docstrings.name,
     automation_condition=dg.AutomationCondition.eager(),
     kinds={"pandas"},
-    description="An example of a downstream asset that takes the results as a DataFrame.",
+    description="Example of a downstream asset that takes the results as a DataFrame.",
 )
 def summaries_by_module(results: pd.DataFrame) -> dg.MaterializeResult[None]:
     """Count the summaries of each module."""
@@ -58,10 +55,10 @@ def summaries_by_module(results: pd.DataFrame) -> dg.MaterializeResult[None]:
     group_name=stdlib_docstrings.name,
     automation_condition=dg.AutomationCondition.eager(),
     kinds={"parquet"},
-    description="An example of a downstream asset that reads the results lazily: two columns of them.",
+    description="Example of a downstream asset that reads two columns of the results lazily.",
 )
 def token_totals(results: pa_dataset.Dataset) -> dg.MaterializeResult[None]:
-    """Add up the tokens, without loading the answers."""
+    """Add up the tokens, without loading the responses."""
     table = results.to_table(columns=["input_tokens", "output_tokens"])
     return dg.MaterializeResult(
         metadata={name: int(pc.sum(table[name]).as_py() or 0) for name in table.column_names}

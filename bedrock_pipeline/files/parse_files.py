@@ -16,13 +16,13 @@ from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.collect.join import dimension_of, rows, rows_of_lines
 from bedrock_pipeline.collect.line_reader import buffers
 from bedrock_pipeline.collect.tally import ChunkMetadata, Tally
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.files.folders import LocalFolder, S3Folder
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
 from bedrock_pipeline.records.result_schema import carried, result_schema
 
 
-class NoOutputError(BedrockPipelineError):
+class NoOutputError(InvalidInputError):
     """There is no output file."""
 
 

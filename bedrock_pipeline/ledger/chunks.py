@@ -11,13 +11,9 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import NotFoundError
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
-
-
-class UnknownChunkError(BedrockPipelineError):
-    """No chunk has this key or UUID."""
 
 
 class Chunks:
@@ -30,14 +26,14 @@ class Chunks:
         """The chunk of a Dagster partition.
 
         Raises:
-            UnknownChunkError: the ledger has no such chunk (its dataset may have been packed again).
+            NotFoundError: the ledger has no such chunk (its dataset may have been packed again).
         """
         found = self._database.fetch(
             "SELECT * FROM bedrock_pipeline.chunks WHERE pipeline = %s AND chunk_key = %s",
             (pipeline, chunk_key),
         )
         if not found:
-            raise UnknownChunkError(
+            raise NotFoundError(
                 f"Pipeline {pipeline!r} has no chunk {chunk_key!r}.",
                 "Materialize batch_chunks of its dataset first.",
             )

@@ -15,7 +15,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import SecretStr
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.system import SYSTEM
 
 Connection = psycopg.Connection[DictRow]
@@ -68,7 +68,7 @@ def _with_defaults(dsn: str, connect_timeout: float) -> str:
     return conninfo.make_conninfo("", **(defaults | conninfo.conninfo_to_dict(dsn)))
 
 
-class DatabaseUnreachableError(BedrockPipelineError):
+class DatabaseUnreachableError(ServiceUnavailableError):
     """Postgres did not respond."""
 
 

@@ -9,12 +9,12 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow
 
 
-class NothingToResolveError(BedrockPipelineError):
+class NothingToResolveError(StateError):
     """There is nothing to resolve."""
 
 

@@ -20,6 +20,7 @@ from bedrock_pipeline.ledger.queues import Queues
 from bedrock_pipeline.ledger.retry_rounds import RetryRounds
 from bedrock_pipeline.ledger.run_leases import RunLeases
 from bedrock_pipeline.ledger.spending import Spending
+from bedrock_pipeline.ledger.status_report import StatusReport
 from bedrock_pipeline.ledger.submissions import Submissions
 from bedrock_pipeline.ledger.tasks import Tasks
 from bedrock_pipeline.ledger.token_buckets import TokenBuckets
@@ -59,6 +60,7 @@ class Ledger:
         self.tasks = Tasks(self.database)
         self.queues = Queues(self.database)
         self.token_buckets = TokenBuckets(self.database)
+        self.status_report = StatusReport(self.database)
 
     def migrate(self) -> list[str]:
         """Bring the schema up to date; returns the names of the applied migrations."""

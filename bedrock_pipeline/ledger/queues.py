@@ -13,7 +13,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import ConfigurationError, StateError
 from bedrock_pipeline.ledger.chunks import insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
@@ -23,11 +23,11 @@ from bedrock_pipeline.records.keys import ChunkKey
 OPEN = "open"
 
 
-class QueueModelError(BedrockPipelineError):
+class QueueModelError(ConfigurationError):
     """A queue's tasks are for another model."""
 
 
-class TasksChangedError(BedrockPipelineError):
+class TasksChangedError(StateError):
     """Tasks that a flush had read were replaced, or flushed by another; it reads them again."""
 
 

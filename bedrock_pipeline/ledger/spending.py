@@ -8,7 +8,7 @@ everywhere: quota group, dataset, chunk.
 from decimal import Decimal
 from uuid import UUID
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import Budget
 from bedrock_pipeline.pricing.estimates import Measured
@@ -17,7 +17,7 @@ from bedrock_pipeline.pricing.estimates import Measured
 _MOST_CHUNKS = 20
 
 
-class NoCapError(BedrockPipelineError):
+class NoCapError(StateError):
     """There is nothing to approve."""
 
 

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.models.plain import Plain
 
 Json = Mapping[str, Any]
 
 
-class BodyError(BedrockPipelineError, ValueError):
+class BodyError(InvalidInputError, ValueError):
     """A family cannot render such a request."""
 
 

@@ -1,7 +1,7 @@
-"""Dagster: the stages as assets, and the sensors that drive them.
+"""Dagster: the steps as assets, and the sensors that request their runs.
 
-What belongs here: partitions, assets, sensors, schedules, resources, the IO manager. What does not: the work
-itself (`stages`); no other room imports Dagster.
+One file for each Dagster concept. The work itself is in `prepare`, `submit`, `collect`, `publish` and `queue`; only this
+package, `examples` and `definitions` import Dagster.
 """
 
 from bedrock_pipeline.orchestration.build import build_definitions

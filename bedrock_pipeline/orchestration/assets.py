@@ -1,7 +1,4 @@
-"""The assets of a pipeline.
-
-What belongs here: each stage as an asset: what is green, what is red, what the UI is told.
-"""
+"""The assets of a pipeline: each step with what it materializes, when it fails, and what the UI shows."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +7,12 @@ import dagster as dg
 
 from bedrock_pipeline.collect.collect_chunk import collect_chunk
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
-from bedrock_pipeline.orchestration.partitions import register
-from bedrock_pipeline.orchestration.red import PASSING, red
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.orchestration.run_leases import run_lease
-from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.orchestration.runs import working
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.publish.publish_dataset import publish_dataset
@@ -26,17 +21,16 @@ from bedrock_pipeline.submit.invoke_on_demand import Answered
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 
 
-def build_pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """The assets of one pipeline, from its input to its results; a queue has no input but its tasks."""
-    first = (
-        [_flushed_chunks(pipeline)] if pipeline.queue else [_input_dataset(pipeline), _batch_chunks(pipeline)]
-    )
-    return [
-        *first,
-        _submitted_jobs(pipeline),
-        _parsed_results(pipeline),
-        _results(pipeline),
-    ]
+def pipeline_assets(pipeline: BasePipeline) -> Iterator[dg.AssetsDefinition]:
+    """The assets of one pipeline, from its input to its results; the input of a queue is its tasks."""
+    if isinstance(pipeline, Pipeline):
+        yield _input_dataset(pipeline)
+        yield _batch_chunks(pipeline)
+    elif isinstance(pipeline, QueuePipeline):
+        yield _flushed_chunks(pipeline)
+    yield _submitted_jobs(pipeline)
+    yield _parsed_results(pipeline)
+    yield _results(pipeline)
 
 
 def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -47,13 +41,13 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         partitions_def=names.datasets,
         group_name=pipeline.name,
         kinds={"parquet", "s3"},
-        description="An immutable snapshot of the dataset's input: record ids, what the prompt needs, what is carried along.",
+        description="An immutable snapshot of the dataset's input: record ids, the columns of the prompt, the carried columns.",
     )
     def input_dataset(
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> dg.MaterializeResult[None]:
         dataset = context.partition_key
-        with deployment.open() as opened, _launching(opened, pipeline.name, dataset):
+        with _launching(deployment, pipeline.name, dataset) as opened:
             report = take_snapshot(opened, pipeline, dataset)
         return dg.MaterializeResult(
             metadata=metadata.of_snapshot(report), data_version=dg.DataVersion(report.content_hash)
@@ -71,22 +65,22 @@ def _batch_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
         partitions_def=names.datasets,
         group_name=pipeline.name,
         kinds={"json", "s3"},
-        description="The dataset as JSONL chunks within Bedrock's limits, uploaded and entered into the ledger.",
+        description="The dataset as JSONL chunks within Bedrock's limits, uploaded to S3 and entered into the ledger.",
     )
     def batch_chunks(
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> dg.MaterializeResult[None]:
         dataset = context.partition_key
-        with deployment.open() as opened, _launching(opened, pipeline.name, dataset):
+        with _launching(deployment, pipeline.name, dataset) as opened:
             report = pack_dataset(opened, pipeline, dataset)
-            register(context.instance, names, chunks=[chunk.chunk_key for chunk in report.chunks])
+            names.register(context.instance, chunks=[chunk.chunk_key for chunk in report.chunks])
             opened.ledger.datasets.launched(pipeline.name, dataset)
         return dg.MaterializeResult(metadata=metadata.of_pack(report))
 
     return batch_chunks
 
 
-def _flushed_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
+def _flushed_chunks(pipeline: QueuePipeline) -> dg.AssetsDefinition:
     names = Names(pipeline.name)
 
     @dg.asset(
@@ -94,23 +88,26 @@ def _flushed_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
         partitions_def=names.datasets,
         group_name=pipeline.name,
         kinds={"json", "s3"},
-        description="Flushes the queue: its waiting tasks become chunks of today's dataset.",
+        description="Flushes the queue: packs its waiting tasks into chunks of today's dataset.",
     )
     def batch_chunks(
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> dg.MaterializeResult[None]:
         day = context.partition_key
-        with deployment.open() as opened, run_lease(opened, "flush", pipeline.name, day), red():
+        with working(deployment, "flush", pipeline.name, day) as opened:
             flushed = list(flush_queue(opened, pipeline, wait=False))
         chunks = [chunk for one in flushed for chunk in one.chunks]
-        days = {one.dataset for one in flushed}
-        register(context.instance, names, datasets=sorted(days), chunks=[chunk.chunk_key for chunk in chunks])
+        names.register(
+            context.instance,
+            datasets=sorted({one.dataset for one in flushed}),
+            chunks=[chunk.chunk_key for chunk in chunks],
+        )
         return dg.MaterializeResult(metadata=metadata.of_flush(chunks))
 
     return batch_chunks
 
 
-def _submitted_jobs(pipeline: Pipeline) -> dg.AssetsDefinition:
+def _submitted_jobs(pipeline: BasePipeline) -> dg.AssetsDefinition:
     names = Names(pipeline.name)
 
     @dg.asset(
@@ -120,13 +117,13 @@ def _submitted_jobs(pipeline: Pipeline) -> dg.AssetsDefinition:
         group_name=pipeline.name,
         kinds={"aws", _model_kind(pipeline)},
         output_required=False,
-        description="The chunk's job at Bedrock, or its on-demand calls. Green and still missing: it was put back and will be submitted later.",
+        description="The chunk's job at Bedrock, or its on-demand calls. A successful run without a materialization: the chunk was requeued and will be submitted later.",
     )
     def submitted_jobs(
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> Iterator[dg.Output[None]]:
         key = context.partition_key
-        with deployment.open() as opened, run_lease(opened, "submit", pipeline.name, key), red():
+        with working(deployment, "submit", pipeline.name, key) as opened:
             outcome = submit_chunk(opened, pipeline.name, key)
             chunk = opened.ledger.chunks.by_key(pipeline.name, key)
             region = opened.settings.region
@@ -135,22 +132,22 @@ def _submitted_jobs(pipeline: Pipeline) -> dg.AssetsDefinition:
         elif isinstance(outcome, Answered):
             if outcome.repeated:
                 context.log.warning(
-                    "%s: %s calls were in flight when a process died, and were sent again.",
+                    "%s: %s calls were in flight when a process died and were sent again.",
                     key,
                     outcome.repeated,
                 )
             yield dg.Output(None, metadata=metadata.of_calls(outcome))
         else:
             until = getattr(outcome, "until", None)
-            next_try = f" Next try at {until:%H:%M:%S %Z}." if until else ""
-            context.log.info("Not submitted now: %s%s", outcome.reason, next_try)
-            told = metadata.of_wait(outcome.reason, until, chunk)
-            context.log_event(dg.AssetObservation(context.asset_key, partition=key, metadata=told))
+            next_submission = f" Next submission at {until:%H:%M:%S %Z}." if until else ""
+            context.log.info("Not submitted now: %s%s", outcome.reason, next_submission)
+            wait = metadata.of_wait(outcome.reason, until, chunk)
+            context.log_event(dg.AssetObservation(context.asset_key, partition=key, metadata=wait))
 
     return submitted_jobs
 
 
-def _parsed_results(pipeline: Pipeline) -> dg.AssetsDefinition:
+def _parsed_results(pipeline: BasePipeline) -> dg.AssetsDefinition:
     names = Names(pipeline.name)
 
     @dg.asset(
@@ -159,26 +156,26 @@ def _parsed_results(pipeline: Pipeline) -> dg.AssetsDefinition:
         partitions_def=names.chunks,
         group_name=pipeline.name,
         kinds={"parquet", "s3"},
-        description="The chunk's answers, joined by record id; every record is accounted for.",
+        description="The chunk's responses, joined by record id. Every record has a response, a final error, or is retryable.",
     )
     def parsed_results(
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> dg.MaterializeResult[None]:
         key = context.partition_key
-        with deployment.open() as opened, run_lease(opened, "collect", pipeline.name, key), red():
+        with working(deployment, "collect", pipeline.name, key) as opened:
             report = collect_chunk(opened, pipeline, key)
         for discrepancy in report.discrepancies:
             context.log.warning("%s: %s", key, discrepancy)
         if report.retryable:
             context.log.warning(
-                "%s: %s records are asked again: %s", key, report.retryable, report.retryable_by_code
+                "%s: %s records are sent again: %s", key, report.retryable, report.retryable_by_code
             )
         return dg.MaterializeResult(metadata=metadata.of_collection(report))
 
     return parsed_results
 
 
-def _results(pipeline: Pipeline) -> dg.AssetsDefinition:
+def _results(pipeline: BasePipeline) -> dg.AssetsDefinition:
     names = Names(pipeline.name)
 
     @dg.asset(
@@ -188,11 +185,11 @@ def _results(pipeline: Pipeline) -> dg.AssetsDefinition:
         group_name=pipeline.name,
         kinds={"parquet", "s3"},
         io_manager_key=RESULTS_IO_MANAGER,
-        description="The dataset's published answers: complete, and visible at once.",
+        description="The dataset's published results: complete, and visible all at once.",
     )
     def results(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.Output[None]:
         dataset = context.partition_key
-        with deployment.open() as opened, run_lease(opened, "publish", pipeline.name, dataset), red():
+        with working(deployment, "publish", pipeline.name, dataset) as opened:
             published = publish_dataset(opened, pipeline, dataset)
         return dg.Output(
             None, metadata=metadata.of_publication(published), data_version=dg.DataVersion(published.version)
@@ -202,22 +199,22 @@ def _results(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 
 def _lineage(names: Names, upstream: str) -> dg.AssetDep:
-    """An edge between datasets and chunks is drawn and nothing more: no backfill or staleness follows it."""
+    """An edge between datasets and chunks that only shows lineage: no backfill or staleness follows it."""
     return dg.AssetDep(names.asset(upstream), partition_mapping=dg.SpecificPartitionsPartitionMapping([]))
 
 
 @contextmanager
-def _launching(opened: Deployment, pipeline: str, dataset: str) -> Iterator[None]:
-    """An error that a person must cure ends the wish to launch; another leaves it."""
-    with run_lease(opened, "prepare", pipeline, dataset), red():
+def _launching(resource: DeploymentResource, pipeline: str, dataset: str) -> Iterator[Deployment]:
+    """An error that passes by itself leaves the launch requested; any other ends it, since an operator must act."""
+    with working(resource, "prepare", pipeline, dataset) as opened:
         try:
-            yield
-        except PASSING:
+            yield opened
+        except ServiceUnavailableError:
             raise
         except BedrockPipelineError:
             opened.ledger.datasets.launched(pipeline, dataset)
             raise
 
 
-def _model_kind(pipeline: Pipeline) -> str:
+def _model_kind(pipeline: BasePipeline) -> str:
     return {"claude": "claude", "titan-embed": "aws"}.get(pipeline.model_family.name, "ai")

@@ -1,7 +1,4 @@
-"""Pipelines into Dagster definitions.
-
-What belongs here: putting assets, jobs, sensors, schedules and resources together.
-"""
+"""Dagster definitions from pipelines: puts assets, jobs, sensors, schedules and resources together."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,56 +6,43 @@ from typing import Any
 import dagster as dg
 from dagster_aws.s3 import S3Resource
 
-from bedrock_pipeline.orchestration.assets import build_pipeline_assets
+from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.orchestration.assets import pipeline_assets
 from bedrock_pipeline.orchestration.io_managers import PublishedResults
-from bedrock_pipeline.orchestration.jobs import retry_job
-from bedrock_pipeline.orchestration.names import DEPLOYMENT, RESULTS_IO_MANAGER, Names
+from bedrock_pipeline.orchestration.jobs import pipeline_jobs
+from bedrock_pipeline.orchestration.names import DEPLOYMENT, RESULTS_IO_MANAGER
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.schedules import daily_schedule
 from bedrock_pipeline.orchestration.sensors import build_sensors
-from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.settings import Settings
-
-_JOBS = {
-    "prepare": ("input_dataset", "batch_chunks"),
-    "flush": ("batch_chunks",),
-    "submit": ("submitted_jobs",),
-    "collect": ("parsed_results",),
-    "publish": ("results",),
-}
-# Where more runs wait than may run at once: Bedrock's slots are filled first, and then what is furthest is finished.
-_FIRST_TO_LAST = ("submit", "publish", "collect", "retry", "flush", "prepare")
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 
 
 def build_definitions(
-    pipelines: Sequence[Pipeline],
+    pipelines: Sequence[BasePipeline],
     *,
     downstream: Sequence[dg.AssetsDefinition] = (),
     resource_overrides: Mapping[str, Any] | None = None,
 ) -> dg.Definitions:
     """Everything that Dagster needs for these pipelines.
 
+    Nothing is read from the environment or connected before a run or sensor starts.
+
     Args:
-        pipelines: with different names.
-        downstream: assets that take `results` of a pipeline.
-        resource_overrides: resources that replace ours, by key.
+        pipelines: `Pipeline`s and `QueuePipeline`s with different names.
+        downstream: assets that take the asset `results` of a pipeline as an input.
+        resource_overrides: resources that replace the built-in ones, by key.
 
     Raises:
-        ValueError: two pipelines have one name.
+        ConfigurationError: two pipelines have the same name.
     """
     names = [pipeline.name for pipeline in pipelines]
-    if len(set(names)) < len(names):
-        raise ValueError(f"pipelines must have different names: {', '.join(names)}")
-    jobs = [
-        _job(pipeline.name, kind)
-        for pipeline in pipelines
-        for kind in _JOBS
-        if kind != ("prepare" if pipeline.queue else "flush")
-    ]
-    jobs += [retry_job(pipeline, _tags("retry")) for pipeline in pipelines]
-    poll_seconds = Settings.resolve(partial=True).poll_interval_s
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigurationError(
+            f"Several pipelines have the same name: {', '.join(twice)}.", "Rename all but one."
+        )
+    jobs = [job for pipeline in pipelines for job in pipeline_jobs(pipeline)]
     deployment = DeploymentResource(s3=S3Resource())
-    sensors = build_sensors(pipelines, jobs, poll_seconds)
+    sensors = build_sensors(pipelines, jobs)
     if downstream:
         sensors.append(
             dg.AutomationConditionSensorDefinition(
@@ -66,13 +50,14 @@ def build_definitions(
                 target=dg.AssetSelection.assets(*(asset.key for asset in downstream)),
                 minimum_interval_seconds=5,
                 default_status=dg.DefaultSensorStatus.RUNNING,
+                description="Materializes the downstream assets by their automation conditions.",
             )
         )
     return dg.Definitions(
-        assets=[*(asset for pipeline in pipelines for asset in build_pipeline_assets(pipeline)), *downstream],
+        assets=[*(asset for pipeline in pipelines for asset in pipeline_assets(pipeline)), *downstream],
         jobs=jobs,
         sensors=sensors,
-        schedules=[daily_schedule(pipeline.name) for pipeline in pipelines if pipeline.daily],
+        schedules=[daily_schedule(one.name) for one in pipelines if isinstance(one, Pipeline) and one.daily],
         resources={
             DEPLOYMENT: deployment,
             RESULTS_IO_MANAGER: PublishedResults(deployment=deployment),
@@ -80,20 +65,3 @@ def build_definitions(
         },
         executor=dg.in_process_executor,
     )
-
-
-def _job(pipeline: str, kind: str) -> Any:
-    names = Names(pipeline)
-    return dg.define_asset_job(
-        names.job(kind),
-        selection=dg.AssetSelection.assets(*(names.asset(asset) for asset in _JOBS[kind])),
-        tags=_tags(kind),
-    )
-
-
-def _tags(kind: str) -> dict[str, str]:
-    return {
-        "dagster/priority": str(len(_FIRST_TO_LAST) - _FIRST_TO_LAST.index(kind)),
-        # A failure of ours says itself whether trying again helps, so Dagster's blanket retries leave it alone.
-        "dagster/retry_on_asset_or_op_failure": "false",
-    }

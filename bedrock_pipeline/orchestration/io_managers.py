@@ -1,7 +1,6 @@
-"""Published results as inputs of downstream assets, by their annotation.
+"""Published results as inputs of downstream assets.
 
-What belongs here: the IO manager. It reads a published version; nothing is pickled, and nothing is written,
-since `publish` has written it.
+The IO manager reads the published version. It writes and pickles nothing, since the step `publish` has written it.
 """
 
 from typing import Any
@@ -14,22 +13,22 @@ from bedrock_pipeline.orchestration.resources import DeploymentResource
 
 
 class PublishedResults(dg.ConfigurableIOManager):
-    """Hands a dataset's published results to an asset.
+    """Loads a dataset's published results for a downstream asset.
 
-    The annotation of its parameter decides: `pandas.DataFrame`, `pyarrow.Table`, `pyarrow.dataset.Dataset`
-    (lazy) or `str` (the s3:// folder).
+    The annotation of the asset's parameter selects the type: `pandas.DataFrame`, `pyarrow.Table`,
+    `pyarrow.dataset.Dataset` (lazy) or `str` (the s3:// folder).
     """
 
     deployment: dg.ResourceDependency[DeploymentResource]
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
-        """Nothing to do: the results are in S3 already."""
+        """Write nothing: the results are in S3 already."""
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """Read the version that is published now.
+        """Load the version that is published now.
 
         Raises:
-            dagster.Failure: nothing is published, or the annotation is of another type.
+            dagster.Failure: nothing is published yet, or the annotation is not one of the four types.
         """
         pipeline = context.asset_key.path[0]
         with self.deployment.open() as opened:
@@ -53,6 +52,6 @@ class PublishedResults(dg.ConfigurableIOManager):
         if wanted in (pd.DataFrame, Any):
             return dataset.to_table().to_pandas()
         raise dg.Failure(
-            f"Published results cannot be given as {wanted}: annotate the parameter with pandas.DataFrame, "
+            f"Published results cannot be loaded as {wanted}: annotate the parameter with pandas.DataFrame, "
             "pyarrow.Table, pyarrow.dataset.Dataset or str."
         )

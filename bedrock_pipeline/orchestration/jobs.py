@@ -1,33 +1,61 @@
-"""The job that rolls a dataset's retryable records over into the retry round.
+"""The jobs of a pipeline, one for each step: prepare or flush, submit, collect, retry, publish."""
 
-What belongs here: an op rather than an asset, since it adds to what `batch_chunks` made before, and is told there.
-"""
+from collections.abc import Iterator
+from typing import Any, Final
 
 import dagster as dg
 
+from bedrock_pipeline.collect.start_retry_round import start_retry_round
+from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import Names
-from bedrock_pipeline.orchestration.partitions import register
-from bedrock_pipeline.orchestration.red import red
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.orchestration.run_leases import run_lease
-from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.orchestration.runs import working
+from bedrock_pipeline.pipeline import BasePipeline, QueuePipeline
+
+#: The assets that each job materializes, and its description.
+_ASSET_JOBS: Final[dict[Kind, tuple[tuple[str, ...], str]]] = {
+    "prepare": (
+        ("input_dataset", "batch_chunks"),
+        "Takes the snapshot of a dataset and packs it into chunks.",
+    ),
+    "flush": (("batch_chunks",), "Packs the waiting tasks of the queue into chunks."),
+    "submit": (("submitted_jobs",), "Submits a chunk to Bedrock."),
+    "collect": (("parsed_results",), "Reads the output of an ended job."),
+    "publish": (("results",), "Publishes the results of a dataset."),
+}
+#: If more runs wait than may run at once: first what fills Bedrock's slots, then what is closest to its end.
+_BY_PRIORITY: Final[tuple[Kind, ...]] = ("submit", "publish", "collect", "retry", "flush", "prepare")
 
 
-def retry_job(pipeline: Pipeline, tags: dict[str, str]) -> dg.JobDefinition:
-    """Packs the retryable records of one dataset and registers the new chunks' partitions."""
+def pipeline_jobs(pipeline: BasePipeline) -> Iterator[Any]:
+    """The jobs of one pipeline; a queue is flushed, everything else is prepared."""
+    names, other = Names(pipeline.name), "prepare" if isinstance(pipeline, QueuePipeline) else "flush"
+    for kind, (assets, description) in _ASSET_JOBS.items():
+        if kind != other:
+            yield dg.define_asset_job(
+                names.job(kind),
+                selection=dg.AssetSelection.assets(*map(names.asset, assets)),
+                tags=_tags(kind),
+                description=description,
+            )
+    yield _retry_job(pipeline)
+
+
+def _retry_job(pipeline: BasePipeline) -> dg.JobDefinition:
+    """An op rather than an asset: it adds to what `batch_chunks` made before, and is observed there."""
     names = Names(pipeline.name)
 
     @dg.op(
         name=f"{pipeline.name}_start_retry_round",
         out=dg.Out(dg.Nothing),  # nothing is written by an IO manager
-        description="The dataset's retryable as chunks of the next attempt.",
+        description="Packs the dataset's retryable records into chunks of the next attempt.",
     )
-    def start_retry_round(context: dg.OpExecutionContext, deployment: DeploymentResource) -> None:
+    def retry_round(context: dg.OpExecutionContext, deployment: DeploymentResource) -> None:
         dataset = context.partition_key
-        with deployment.open() as opened, run_lease(opened, "retry", pipeline.name, dataset), red():
+        with working(deployment, "retry", pipeline.name, dataset) as opened:
             report = start_retry_round(opened, pipeline, dataset)
-        register(context.instance, names, chunks=[chunk.chunk_key for chunk in report.chunks])
+        names.register(context.instance, chunks=[chunk.chunk_key for chunk in report.chunks])
         if report.waits_for:
             context.log.warning("%s: %s", dataset, report.waits_for)
         context.log_event(
@@ -39,10 +67,18 @@ def retry_job(pipeline: Pipeline, tags: dict[str, str]) -> dg.JobDefinition:
     @dg.job(
         name=names.job("retry"),
         partitions_def=names.datasets,
-        tags=tags,
-        description="Asks again what was left unanswered.",
+        tags=_tags("retry"),
+        description="Starts a retry round: sends the retryable records of a dataset again.",
     )
     def retry() -> None:
-        start_retry_round()
+        retry_round()
 
     return retry
+
+
+def _tags(kind: Kind) -> dict[str, str]:
+    return {
+        "dagster/priority": str(len(_BY_PRIORITY) - _BY_PRIORITY.index(kind)),
+        # A failure states itself whether trying again helps, so Dagster's general retries must not apply.
+        "dagster/retry_on_asset_or_op_failure": "false",
+    }

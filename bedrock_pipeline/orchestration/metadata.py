@@ -1,7 +1,4 @@
-"""What the UI shows of a stage's report.
-
-What belongs here: reports into Dagster metadata; counts, sizes and links, never a prompt or an answer.
-"""
+"""Dagster metadata from the reports of the steps: counts, sizes, costs and links; never a prompt or a response."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -26,7 +23,7 @@ _MOST_ROWS = 50
 
 
 def of_snapshot(report: SnapshotReport) -> Metadata:
-    """Rows kept and rejected, by reason."""
+    """A snapshot: records, duplicates, and rejected rows by reason."""
     return {
         "dagster/row_count": report.records,
         "dagster/column_schema": _columns(report.schema),
@@ -42,7 +39,7 @@ def of_snapshot(report: SnapshotReport) -> Metadata:
 
 
 def of_pack(report: PackReport) -> Metadata:
-    """Chunks, their sizes, and what they are expected to need and to cost, before anything is submitted."""
+    """A packed dataset: chunks, their sizes, and the estimate of tokens and cost before anything is submitted."""
     estimate = report.estimate
     return {
         "dagster/row_count": report.records,
@@ -64,7 +61,7 @@ def of_pack(report: PackReport) -> Metadata:
 
 
 def of_flush(chunks: Sequence[NewChunk]) -> Metadata:
-    """Chunks that a flush made."""
+    """A flush: the chunks that it added."""
     return {
         "dagster/row_count": sum(chunk.records for chunk in chunks),
         "chunks": len(chunks),
@@ -73,10 +70,10 @@ def of_flush(chunks: Sequence[NewChunk]) -> Metadata:
     }
 
 
-def of_mirrored(chunk: ChunkRow) -> Metadata:
-    """A chunk that a process outside of Dagster has worked on."""
+def of_outside_work(chunk: ChunkRow) -> Metadata:
+    """A chunk that a process outside Dagster has submitted or collected."""
     return {
-        "done_by": "a process outside of Dagster",
+        "done_by": "a process outside Dagster",
         "status": chunk.status,
         "records": chunk.records,
         "job_arn": chunk.job_arn or "",
@@ -85,7 +82,7 @@ def of_mirrored(chunk: ChunkRow) -> Metadata:
 
 
 def of_submission(outcome: Submitted, region: str) -> Metadata:
-    """The job, and where to look at it."""
+    """A submitted job, with a link to the AWS console."""
     return {
         "job_arn": outcome.job_arn,
         "console": dg.MetadataValue.url(_console(outcome.job_arn, region)),
@@ -96,18 +93,18 @@ def of_submission(outcome: Submitted, region: str) -> Metadata:
 
 
 def of_wait(reason: str, until: datetime | None, chunk: ChunkRow) -> Metadata:
-    """Why a chunk was not submitted, and when it will be tried again."""
+    """A chunk that was not submitted: why, and when it is submitted next."""
     return {
         "reason": reason,
         "status": chunk.status,
         "submissions": chunk.submissions,
-        **({"next_try": dg.MetadataValue.timestamp(until)} if until else {}),
+        **({"next_submission": dg.MetadataValue.timestamp(until)} if until else {}),
         **({"waits_since": dg.MetadataValue.timestamp(chunk.requeued_since)} if chunk.requeued_since else {}),
     }
 
 
 def of_calls(outcome: Answered) -> Metadata:
-    """On-demand calls."""
+    """On-demand calls: how many were sent, and how many of them repeatedly."""
     return {
         "on_demand_calls": outcome.calls,
         "repeated_calls": outcome.repeated,
@@ -117,24 +114,24 @@ def of_calls(outcome: Answered) -> Metadata:
 
 
 def of_retry_round(report: RetryRoundReport) -> Metadata:
-    """Retryable records, and the chunks of the retry round that they became."""
+    """A retry round: its retryable records and its chunks."""
     return {
         "retryable": report.records,
-        "chunks_of_the_round": len(report.chunks),
-        **({"waiting": report.waits_for} if report.waits_for else {}),
+        "chunks": len(report.chunks),
+        **({"waits_for": report.waits_for} if report.waits_for else {}),
         **({"chunk_sizes": _sizes(report.chunks)} if report.chunks else {}),
     }
 
 
 def of_collection(report: CollectReport) -> Metadata:
-    """What came back, and what was odd about it."""
+    """A collected job: its records by outcome, its tokens and cost, and discrepancies between them."""
     return {
         "dagster/row_count": report.answered + report.final_errors,
         "dagster/column_schema": _columns(report.schema),
         "answered": report.answered,
         "failed": report.final_errors,
-        "asked_again": report.retryable,
-        **({"retryable": _counts(report.retryable_by_code)} if report.retryable else {}),
+        "retryable": report.retryable,
+        **({"retryable_by_code": _counts(report.retryable_by_code)} if report.retryable else {}),
         "input_tokens": report.input_tokens,
         "output_tokens": report.output_tokens,
         **_costs(report.cost_usd, report.on_demand_cost_usd),
@@ -149,7 +146,7 @@ def of_collection(report: CollectReport) -> Metadata:
 
 
 def of_publication(published: Publication) -> Metadata:
-    """What is published, and where."""
+    """A publication: its records, tokens and cost, and where it is."""
     return {
         "dagster/row_count": published.records,
         "dagster/column_schema": _columns(published.schema),
@@ -165,7 +162,7 @@ def of_publication(published: Publication) -> Metadata:
 
 
 def of_changes(chunks: Sequence[ChunkRow], counts: Sequence[Mapping[str, object]]) -> Metadata:
-    """The states of a pipeline's chunks, and what changed."""
+    """A poll: the statuses of a pipeline's chunks, and those that changed."""
     table = ["| dataset | status | chunks | records | processed |", "|---|---|---|---|---|"]
     table += [
         f"| {c['dataset']} | {c['status']} | {c['chunks']} | {c['records']} | {c['processed']} |"
@@ -173,13 +170,13 @@ def of_changes(chunks: Sequence[ChunkRow], counts: Sequence[Mapping[str, object]
     ]
     changed = [f"- `{chunk.chunk_key}`: {chunk.status}" for chunk in chunks[:_MOST_ROWS]]
     return {
-        "states": dg.MetadataValue.md("\n".join(table)),
+        "statuses": dg.MetadataValue.md("\n".join(table)),
         "changed": dg.MetadataValue.md("\n".join(changed)),
     }
 
 
 def _costs(cost: Decimal | None, on_demand: Decimal | None) -> Metadata:
-    """Numbers, which the UI plots over time; null where nobody knows the price."""
+    """Numbers, which the UI plots over time; null if the price is unknown."""
     costs = {"cost_usd": cost, "on_demand_cost_usd": on_demand}
     return {name: None if usd is None else float(usd) for name, usd in costs.items()}
 
@@ -206,7 +203,7 @@ def _sizes(chunks: Sequence[NewChunk]) -> dg.MetadataValue[Any]:
     ]
     more = [f"| … {len(chunks) - _MOST_ROWS} more | | | |"] if len(chunks) > _MOST_ROWS else []
     return dg.MetadataValue.md(
-        "\n".join(["| chunk | records | bytes | asked as |", "|---|---|---|---|", *rows, *more])
+        "\n".join(["| chunk | records | bytes | mode |", "|---|---|---|---|", *rows, *more])
     )
 
 

@@ -1,15 +1,13 @@
-"""What things are called in Dagster.
+"""Names in Dagster that follow from a pipeline's: assets, partitions, jobs, resources."""
 
-What belongs here: names that follow from a pipeline's.
-"""
-
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import dagster as dg
 
 #: Key of the resource that holds a deployment's connections.
 DEPLOYMENT = "deployment"
-#: Key of the IO manager that hands published results to downstream assets.
+#: Key of the IO manager that loads published results for downstream assets.
 RESULTS_IO_MANAGER = "published_results"
 
 
@@ -34,5 +32,14 @@ class Names:
         return dg.DynamicPartitionsDefinition(name=f"{self.pipeline}_chunks")
 
     def job(self, kind: str) -> str:
-        """The job that does one kind of thing: prepare, flush, submit, collect, retry or publish."""
+        """The job of a step: prepare, flush, submit, collect, retry or publish."""
         return f"{self.pipeline}_{kind}"
+
+    def register(
+        self, instance: dg.DagsterInstance, *, datasets: Iterable[str] = (), chunks: Iterable[str] = ()
+    ) -> None:
+        """Add partitions for these keys, so that runs can be requested for them; known keys change nothing."""
+        for partitions, keys in ((self.datasets.name, list(datasets)), (self.chunks.name, list(chunks))):
+            assert partitions is not None  # it is dynamic
+            if keys:
+                instance.add_dynamic_partitions(partitions, keys)

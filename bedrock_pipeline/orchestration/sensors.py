@@ -1,134 +1,98 @@
-"""The sensors of a code location: they read the ledger and ask for runs.
+"""The sensors of a code location: they read the ledger and request runs.
 
-What belongs here: one sensor for each kind of thing that becomes due, whatever the number of pipelines.
-Everything they know stands in the ledger, so a lost cursor or a restart loses nothing.
+One sensor for each kind of work, whatever the number of pipelines. All state is in the ledger; a lost cursor means at
+most one poll, sweep or reading of events more.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Final
 
 import dagster as dg
 
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.due_work import OF_CHUNKS, due_work
 from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.orchestration import metadata
-from bedrock_pipeline.orchestration.mirror import mirrored
+from bedrock_pipeline.orchestration.asset_events import outside_materializations
 from bedrock_pipeline.orchestration.names import Names
-from bedrock_pipeline.orchestration.partitions import register
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.orchestration.run_leases import WAITING, run_key
-from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.queue.flush_queue import due_to_flush
-from bedrock_pipeline.queue.job_results import settle_jobs
+from bedrock_pipeline.orchestration.runs import QUEUED, run_key
+from bedrock_pipeline.pipeline import BasePipeline, QueuePipeline
+from bedrock_pipeline.queue.job_results import record_final_jobs
 from bedrock_pipeline.settings import NotConfiguredError
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
 
-#: Run requests in one tick at the most; each costs the daemon about a quarter of a second.
-_MOST = 50
-#: What is done for a dataset rather than for a chunk.
-_OF_DATASETS = ("prepare", "flush", "retry", "publish")
-#: Datasets of which a skipped tick tells that they wait for an approval.
-_MOST_TOLD = 3
-#: Between two looks into the ledger.
-_SECONDS = 3
+#: The most runs that a tick requests; each costs the daemon about a quarter of a second.
+_MOST_RUNS: Final = 50
+#: The most datasets over their cost limit that a skip reason names.
+_MOST_NAMED: Final = 3
+#: Seconds between two ticks.
+_TICK_S, _RECONCILE_S = 3, 60
 _Tick = Callable[[dg.SensorEvaluationContext, Deployment], dg.SensorResult | dg.SkipReason]
+#: Sensors that only request runs: name, description, and the skip reason if nothing is due.
+_RUN_SENSORS: Final[dict[Kind, tuple[str, str, str]]] = {
+    "prepare": ("prepare_datasets", "Requests a run for each launched dataset.", "No dataset is launched."),
+    "submit": (
+        "submit_chunks",
+        "Requests a run for each chunk that is due and has a free slot.",
+        "No chunk is due, or no slot is free.",
+    ),
+    "collect": ("collect_jobs", "Requests a run for each job that has ended.", "No job has ended."),
+    "retry": (
+        "retry_datasets",
+        "Requests a retry round for each dataset whose jobs are collected and that has retryable records.",
+        "No dataset has retryable records to send.",
+    ),
+    "publish": (
+        "publish_datasets",
+        "Requests the publication of each dataset that waits for nothing more.",
+        "No dataset is complete.",
+    ),
+}
 
 
 def build_sensors(
-    pipelines: Sequence[Pipeline], jobs: Sequence[dg.JobDefinition], poll_seconds: int
+    pipelines: Sequence[BasePipeline], jobs: Sequence[dg.JobDefinition]
 ) -> list[dg.SensorDefinition]:
-    """The sensors for these pipelines."""
+    """The sensors for these pipelines; that which flushes only if one of them is a queue."""
     names = [pipeline.name for pipeline in pipelines]
-    launched = [pipeline.name for pipeline in pipelines if not pipeline.queue]
-    queues = [pipeline for pipeline in pipelines if pipeline.queue]
-
-    def launch(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
-        rows = opened.ledger.datasets.to_launch(launched, _MOST)
-        return _ask(
-            context,
-            opened,
-            "prepare",
-            [(row.pipeline, row.dataset) for row in rows],
-            "No dataset was asked for.",
-        )
-
-    def submit(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
-        due = opened.ledger.submissions.due(names, _MOST)
-        over = [] if due else opened.ledger.spending.exhausted(names, _MOST_TOLD)
-        return _ask(
-            context,
-            opened,
-            "submit",
-            [(c.pipeline, c.chunk_key) for c in due],
-            " ".join(["No chunk is due, or no slot is free.", *(budget.reason for budget in over)]),
-        )
-
-    def collect(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
-        ended = opened.ledger.chunks.to_collect(names, _MOST)
-        return _ask(
-            context, opened, "collect", [(c.pipeline, c.chunk_key) for c in ended], "No job has ended."
-        )
-
-    def roll(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
-        rows = opened.ledger.retry_rounds.due(names, _MOST)
-        return _ask(
-            context,
-            opened,
-            "retry",
-            [(row.pipeline, row.dataset) for row in rows],
-            "No dataset has retryable to ask again.",
-        )
-
-    def publish(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
-        rows = opened.ledger.publications.due(names, _MOST)
-        return _ask(
-            context,
-            opened,
-            "publish",
-            [(row.pipeline, row.dataset) for row in rows],
-            "No dataset is complete.",
-        )
-
-    def poll(_: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
-        return _poll(opened, names)
-
-    def settle(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
-        return _settle(context, opened, names)
-
-    def flush(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult | dg.SkipReason:
-        return _flush(context, opened, queues)
-
+    queues = [pipeline for pipeline in pipelines if isinstance(pipeline, QueuePipeline)]
     sensors = [
-        _sensor("prepare_datasets", launch, jobs, _SECONDS, "Starts datasets that were asked for."),
+        _sensor(name, partial(_request_runs, kind, pipelines, nothing), jobs, description)
+        for kind, (name, description, nothing) in _RUN_SENSORS.items()
+    ]
+    sensors += [
         _sensor(
-            "submit_chunks",
-            submit,
+            "poll_jobs",
+            partial(_poll, names),
             jobs,
-            _SECONDS,
-            "Submits as many chunks as are due and have a free slot.",
-        ),
-        _sensor("poll_jobs", poll, jobs, poll_seconds, "Looks at Bedrock once for all jobs in flight."),
-        _sensor("collect_jobs", collect, jobs, _SECONDS, "Reads the results of jobs that have ended."),
-        _sensor("retry_datasets", roll, jobs, _SECONDS, "Asks again what a round left unanswered."),
-        _sensor(
-            "publish_datasets", publish, jobs, _SECONDS, "Publishes datasets with nothing left to wait for."
+            "Polls Bedrock for all jobs in flight, every poll_interval_s seconds.",
         ),
         _sensor(
             "reconcile_jobs",
-            settle,
+            partial(_reconcile, names),
             jobs,
-            60,
-            "Finds out what became of submissions whose answer was lost.",
+            "Looks up submissions in doubt; every sweep_s seconds it compares all jobs of the account with the ledger.",
+            _RECONCILE_S,
         ),
     ]
     if queues:
-        told = "Flushes queues by count, bytes or age of their tasks."
-        sensors.append(_sensor("flush_queues", flush, jobs, _SECONDS, told))
+        sensors.append(
+            _sensor(
+                "flush_queues",
+                partial(_flush, queues),
+                jobs,
+                "Requests a flush for each queue that is due by count, bytes or age of its tasks; records final jobs.",
+            )
+        )
     return sensors
 
 
 def _sensor(
-    name: str, tick: _Tick, jobs: Sequence[dg.JobDefinition], seconds: int, description: str
+    name: str, tick: _Tick, jobs: Sequence[dg.JobDefinition], description: str, seconds: int = _TICK_S
 ) -> dg.SensorDefinition:
     @dg.sensor(
         name=name,
@@ -149,20 +113,29 @@ def _sensor(
     return evaluate
 
 
-def _ask(
+def _request_runs(
+    kind: Kind,
+    pipelines: Sequence[BasePipeline],
+    nothing: str,
     context: dg.SensorEvaluationContext,
     opened: Deployment,
-    kind: Kind,
-    subjects: Sequence[tuple[str, str]],
-    nothing: str,
 ) -> dg.SensorResult | dg.SkipReason:
-    """Runs for the subjects that no live run lease covers, their partitions registered first."""
+    """Runs for the work that is due and has no valid run lease, after registering its partitions."""
+    subjects = [
+        (item.pipeline, item.key)
+        for item in due_work(opened.ledger, pipelines, limit=_MOST_RUNS, kinds=(kind,))
+    ]
     if not subjects:
-        return dg.SkipReason(nothing)
-    _register(context.instance, kind, subjects)
-    run_leases = opened.ledger.run_leases.acquire(kind, subjects, WAITING)
-    if not run_leases:
-        return dg.SkipReason(f"{len(subjects)} runs are on their way already.")
+        return dg.SkipReason(
+            " ".join([nothing, *(_over_budget(opened, pipelines) if kind == "submit" else ())])
+        )
+    for pipeline, group in groupby(sorted(subjects), key=lambda subject: subject[0]):
+        # One unregistered key would make the whole tick fail.
+        partitions = "chunks" if kind in OF_CHUNKS else "datasets"
+        Names(pipeline).register(context.instance, **{partitions: [key for _, key in group]})
+    leases = opened.ledger.run_leases.acquire(kind, subjects, QUEUED)
+    if not leases:
+        return dg.SkipReason(f"{len(subjects)} runs are requested or working already.")
     return dg.SensorResult(
         run_requests=[
             dg.RunRequest(
@@ -170,48 +143,44 @@ def _ask(
                 job_name=Names(pipeline).job(kind),
                 partition_key=key,
             )
-            for (pipeline, key), number in run_leases.items()
+            for (pipeline, key), number in leases.items()
         ]
     )
 
 
-def _register(instance: dg.DagsterInstance, kind: Kind, subjects: Iterable[tuple[str, str]]) -> None:
-    """One unregistered key would make the whole tick fail."""
-    by_pipeline: dict[str, list[str]] = {}
-    for pipeline, key in subjects:
-        by_pipeline.setdefault(pipeline, []).append(key)
-    for pipeline, keys in by_pipeline.items():
-        if kind in _OF_DATASETS:
-            register(instance, Names(pipeline), datasets=keys)
-        else:
-            register(instance, Names(pipeline), chunks=keys)
+def _over_budget(opened: Deployment, pipelines: Sequence[BasePipeline]) -> list[str]:
+    budgets = opened.ledger.spending.exhausted([pipeline.name for pipeline in pipelines], _MOST_NAMED)
+    return [budget.reason for budget in budgets]
 
 
 def _flush(
-    context: dg.SensorEvaluationContext, opened: Deployment, queues: Sequence[Pipeline]
-) -> dg.SensorResult | dg.SkipReason:
-    """Runs for the queues that are due; what is final, and what others did, is written down beside."""
+    queues: Sequence[QueuePipeline], context: dg.SensorEvaluationContext, opened: Deployment
+) -> dg.SensorResult:
     names = [queue.name for queue in queues]
-    settle_jobs(opened, names)
-    told, cursor = mirrored(context.instance, opened, names, context.cursor)
-    day = opened.ledger.queues.today()
-    due = [(queue.name, day) for queue in queues if due_to_flush(opened, queue)[1]]
-    asked = _ask(context, opened, "flush", due, "No queue is due to be flushed.")
-    if isinstance(asked, dg.SkipReason):
-        reason = None if told else asked.skip_message
-        return dg.SensorResult(skip_reason=reason, asset_events=told, cursor=cursor)
-    return dg.SensorResult(run_requests=asked.run_requests, asset_events=told, cursor=cursor)
+    record_final_jobs(opened, names)
+    events, cursor = outside_materializations(context.instance, opened, names, context.cursor)
+    requested = _request_runs("flush", queues, "No queue is due to be flushed.", context, opened)
+    if isinstance(requested, dg.SkipReason):
+        reason = None if events else requested.skip_message
+        return dg.SensorResult(skip_reason=reason, asset_events=events, cursor=cursor)
+    return dg.SensorResult(run_requests=requested.run_requests, asset_events=events, cursor=cursor)
 
 
-def _poll(opened: Deployment, names: list[str]) -> dg.SensorResult | dg.SkipReason:
+def _poll(
+    names: list[str], context: dg.SensorEvaluationContext, opened: Deployment
+) -> dg.SensorResult | dg.SkipReason:
+    """Poll if the interval of the deployment's settings is over. The cursor is the time of the last poll."""
+    now = opened.system.now().timestamp()
+    since = now - float(context.cursor or 0)
+    if 0 <= since < opened.settings.poll_interval_s:
+        return dg.SkipReason(f"Polled {since:.0f} s ago, every {opened.settings.poll_interval_s} s.")
     report = poll_jobs(opened, names)
-    if not report.in_flight:
-        return dg.SkipReason("No job is in flight.")
     if not report.changed:
-        return dg.SkipReason(f"{report.in_flight} jobs in flight, nothing changed.")
+        flying = f"{report.in_flight} jobs in flight, nothing changed." if report.in_flight else ""
+        return dg.SensorResult(skip_reason=flying or "No job is in flight.", cursor=str(now))
     counts = opened.ledger.jobs.counts(names)
-    changed = sorted({chunk.pipeline for chunk in report.changed})
     return dg.SensorResult(
+        cursor=str(now),
         asset_events=[
             dg.AssetObservation(
                 Names(pipeline).asset("submitted_jobs"),
@@ -220,18 +189,17 @@ def _poll(opened: Deployment, names: list[str]) -> dg.SensorResult | dg.SkipReas
                     [row for row in counts if row["pipeline"] == pipeline],
                 ),
             )
-            for pipeline in changed
-        ]
+            for pipeline in sorted({chunk.pipeline for chunk in report.changed})
+        ],
     )
 
 
-def _settle(context: dg.SensorEvaluationContext, opened: Deployment, names: list[str]) -> dg.SensorResult:
-    """Unclear submissions each time; all jobs of the account now and then. The cursor is the last sweep's time."""
-    said = [str(reconcile_in_doubt(opened, names))]
-    now = opened.system.now().timestamp()
-    swept = float(context.cursor or 0)
+def _reconcile(names: list[str], context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult:
+    """Submissions in doubt at each tick, the sweep of the account now and then. The cursor is the last sweep's time."""
+    reports = [str(reconcile_in_doubt(opened, names))]
+    now, swept = opened.system.now().timestamp(), float(context.cursor or 0)
     if now - swept >= opened.settings.sweep_s:
-        said.append(str(sweep_account(opened, names)))
+        reports.append(str(sweep_account(opened, names)))
         swept = now
-    reason = "; ".join(one for one in said if one) or "Ledger and Bedrock agree."
+    reason = "; ".join(report for report in reports if report) or "Ledger and Bedrock agree."
     return dg.SensorResult(skip_reason=reason, cursor=str(swept))

@@ -64,15 +64,18 @@ def estimate_dataset(
     if packed and not anew:
         return estimator.together(packed)
     source = open_source(deployment, pipeline, dataset)
-    return estimate_source(source, estimator, partial(fetch_image, deployment.objects))
+    return estimate_source(source, pipeline, estimator, partial(fetch_image, deployment.objects))
 
 
-def estimate_source(source: Source, estimator: Estimator, fetch: Fetch = nowhere) -> Estimate:
+def estimate_source(
+    source: Source, pipeline: Pipeline, estimator: Estimator, fetch: Fetch = nowhere
+) -> Estimate:
     """What the records of an input are expected to need; reads all of it.
 
     Args:
         source: the input.
-        estimator: of its pipeline.
+        pipeline: the pipeline.
+        estimator: the pipeline's.
         fetch: reads an image from where a cell says.
 
     Raises:
@@ -80,30 +83,29 @@ def estimate_source(source: Source, estimator: Estimator, fetch: Fetch = nowhere
         BelowMinimumError: too few records for one job.
     """
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        return estimator.together(_chunks(source, estimator, Path(folder), fetch))
+        return estimator.together(_chunks(source, pipeline, estimator, Path(folder), fetch))
 
 
 def _chunks(
-    source: Source, estimator: Estimator, folder: Path, fetch: Fetch
+    source: Source, pipeline: Pipeline, estimator: Estimator, folder: Path, fetch: Fetch
 ) -> Iterator[tuple[int, int, Mode, ChunkEstimate]]:
-    pipeline = estimator.pipeline
     policy, limits = pipeline.below_minimum, pipeline.effective_limits
     snapshot = write_snapshot(source, snapshot_plan(pipeline), folder, fetch)
     try:
-        yield from _packed(snapshot.parts, estimator, folder, plan_invocation(policy, limits))
+        yield from _packed(snapshot.parts, pipeline, estimator, folder, plan_invocation(policy, limits))
     except TooFewRecordsError as error:
         if policy == "fail" or not error.records:
             raise
         plan = plan_invocation(policy, limits, error.records)
-        yield from _packed(snapshot.parts, estimator, folder, plan)
+        yield from _packed(snapshot.parts, pipeline, estimator, folder, plan)
 
 
 def _packed(
-    parts: list[Path], estimator: Estimator, folder: Path, plan: InvocationPlan
+    parts: list[Path], pipeline: Pipeline, estimator: Estimator, folder: Path, plan: InvocationPlan
 ) -> Iterator[tuple[int, int, Mode, ChunkEstimate]]:
     rejected = RejectionWriter(folder / "not-packed.parquet")
     files = [local_file(str(part)) for part in parts]
-    for chunk in packed_parts(files, estimator.pipeline, [], plan, rejected, folder):
+    for chunk in packed_parts(files, pipeline, [], plan, rejected, folder):
         yield chunk.records, chunk.bytes, plan.mode, estimator.of_packed(chunk, plan.mode)
         for file in chunk.files:
             file.path.unlink()

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot.images import MOST_BYTES, NotAnImageError
@@ -23,7 +23,7 @@ from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.sources import Source, open_location
 
 
-class NoSourceError(BedrockPipelineError):
+class NoSourceError(ConfigurationError):
     """A dataset has no input."""
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow, InputFile, NewChunk
-from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
 from bedrock_pipeline.pricing.estimates import Estimator, overrides
 from bedrock_pipeline.pricing.prices import price_of
@@ -24,7 +24,7 @@ from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.record_ids import is_filler
 
 
-def estimator_for(deployment: Deployment, pipeline: Pipeline, at: datetime | None = None) -> Estimator:
+def estimator_for(deployment: Deployment, pipeline: BasePipeline, at: datetime | None = None) -> Estimator:
     """An estimator at the prices of a time (now), corrected by the tokens that earlier chunks of the model needed."""
     at = at or deployment.system.now()
     price = price_of(pipeline.model_id, at, overrides(deployment.settings, pipeline))

@@ -1,15 +1,12 @@
-"""What chunks and datasets are expected to need, and the prices in force.
-
-What belongs here: bringing together prices, token estimates and what earlier chunks needed.
-"""
+"""Estimates of tokens and cost, for chunks and datasets: from prices, token estimates and what earlier chunks used."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.pricing.prices import Asked, Price
+from bedrock_pipeline.pipeline import BasePipeline
+from bedrock_pipeline.pricing.prices import Price, PricedMode
 from bedrock_pipeline.pricing.token_estimates import Sample, sampled
 from bedrock_pipeline.records.packed_chunk import Mode, PackedChunk
 from bedrock_pipeline.settings import PriceOverride, Settings
@@ -17,14 +14,14 @@ from bedrock_pipeline.settings import PriceOverride, Settings
 
 @dataclass(frozen=True, slots=True)
 class ChunkEstimate:
-    """What a chunk is expected to need, before anything is submitted.
+    """Tokens and cost of a chunk, before anything is submitted.
 
     Attributes:
-        guessed_input_tokens: from the text alone.
-        guessed_output_tokens: from the most that is asked for.
-        input_tokens: corrected by what earlier chunks of the model needed.
+        guessed_input_tokens: from the length of the text alone.
+        guessed_output_tokens: from the limits in the requests alone.
+        input_tokens: corrected by what earlier chunks of the model used.
         output_tokens: likewise.
-        cost_usd: of the corrected tokens, the way the chunk is asked; None where nobody knows the price.
+        cost_usd: US dollars of the corrected tokens in the chunk's mode; None if the price is unknown.
     """
 
     guessed_input_tokens: int
@@ -36,10 +33,12 @@ class ChunkEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Tokens that a model's chunks needed, by what was guessed from their text; 1 where nothing was measured.
+    """How many times the guessed tokens a model's earlier chunks used.
 
     Attributes:
-        chunks: that were measured.
+        chunks: the number of measured chunks.
+        input: factor for input tokens; 1 if nothing was measured.
+        output: factor for output tokens; likewise.
     """
 
     chunks: int = 0
@@ -49,13 +48,17 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a dataset is expected to need, before anything is submitted.
+    """Tokens, cost and jobs of a dataset, before anything is submitted.
 
     Attributes:
-        cost_usd: the way that its chunks are asked; None where nobody knows the price.
-        on_demand_cost_usd: what on-demand calls would cost in their place.
-        jobs: batch jobs.
-        waves: of jobs, at the slots that there are.
+        records: its records.
+        bytes: bytes of its job input.
+        input_tokens: tokens of the requests.
+        output_tokens: tokens of the responses.
+        cost_usd: US dollars in the modes of its chunks; None if the price is unknown.
+        on_demand_cost_usd: US dollars if every record were an on-demand call.
+        jobs: the number of batch jobs.
+        waves: how often all slots are filled until every job has run.
     """
 
     records: int
@@ -68,13 +71,13 @@ class Estimate:
     waves: int
 
 
-def overrides(settings: Settings | None, pipeline: Pipeline) -> dict[str, PriceOverride]:
-    """Prices that are given by hand; a pipeline's own come before the deployment's."""
+def overrides(settings: Settings | None, pipeline: BasePipeline) -> dict[str, PriceOverride]:
+    """The configured prices; a pipeline's own override the deployment's."""
     return {**(dict(settings.prices) if settings else {}), **pipeline.prices}
 
 
 def together(parts: Iterable[Estimate], slots: int) -> Estimate:
-    """The sum of estimates; a sum with an unknown price is unknown."""
+    """The sum of estimates; its cost is unknown if one is."""
     parts = list(parts)
     jobs = sum(part.jobs for part in parts)
     return Estimate(
@@ -94,11 +97,12 @@ class Estimator:
     """Estimates for one pipeline's requests.
 
     Attributes:
-        price: None where nobody knows it.
-        measured: what earlier chunks of the model needed.
+        pipeline: the pipeline.
+        price: its model's price; None if unknown.
+        measured: what earlier chunks of the model used.
     """
 
-    pipeline: Pipeline
+    pipeline: BasePipeline
     price: Price | None
     measured: Measured
 
@@ -111,12 +115,12 @@ class Estimator:
         guessed_input, guessed_output = sample.guess(chunk.records, chunk.bytes)
         input_tokens = math.ceil(guessed_input * self.measured.input)
         output_tokens = math.ceil(guessed_output * self.measured.output)
-        asked: Asked = "on-demand" if mode == "on-demand" else "batch"
-        cost = self._cost(chunk.records, input_tokens, output_tokens, asked)
+        priced_as: PricedMode = "on-demand" if mode == "on-demand" else "batch"
+        cost = self._cost(chunk.records, input_tokens, output_tokens, priced_as)
         return ChunkEstimate(guessed_input, guessed_output, input_tokens, output_tokens, cost)
 
     def together(self, chunks: Iterable[tuple[int, int, Mode, ChunkEstimate]]) -> Estimate:
-        """What chunks will need together, each given by records, bytes, mode and estimate; held ones too."""
+        """The sum over chunks, each given by records, bytes, mode and estimate; also of those that wait."""
         parts = (self._part(*chunk) for chunk in chunks if chunk[2] != "none")
         return together(parts, slots=self.pipeline.effective_limits.max_jobs)
 
@@ -126,10 +130,10 @@ class Estimator:
         jobs = int(mode == "batch")
         return Estimate(records, size, *tokens, estimate.cost_usd, on_demand, jobs=jobs, waves=jobs)
 
-    def _cost(self, records: int, input_tokens: int, output_tokens: int, asked: Asked) -> Decimal | None:
+    def _cost(self, records: int, input_tokens: int, output_tokens: int, mode: PricedMode) -> Decimal | None:
         if self.price is None:
             return None
-        return self.price.cost(input_tokens, output_tokens, asked, requests=records)
+        return self.price.cost(input_tokens, output_tokens, mode, requests=records)
 
 
 def _sum(costs: Iterable[Decimal | None]) -> Decimal | None:

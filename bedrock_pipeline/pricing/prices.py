@@ -1,9 +1,8 @@
-"""What a model's tokens cost.
+"""Prices: from a model id to its price, and from tokens to US dollars.
 
-What belongs here: from a model id to its price, and from tokens to US dollars. The prices are those of the package
-`genai-prices`, from the data that it brings along (nothing is looked up over the network); settings and pipelines
-override them. Batch inference costs half of on-demand ("Pricing", Amazon Bedrock) unless the package knows better.
-Cached tokens are not told apart; batch inference has no prompt caching.
+The prices are those of the package `genai-prices`, from the data inside it (nothing is read over the network); settings
+and pipelines override them. Batch inference costs half of on-demand ("Pricing", Amazon Bedrock) unless the package has a
+batch price. Cached tokens are not distinguished, since batch inference has no prompt caching.
 """
 
 from collections.abc import Mapping
@@ -15,14 +14,14 @@ from typing import Any, Final, Literal
 from bedrock_pipeline.models.registry import bare_model, family_of
 from bedrock_pipeline.settings import BATCH_DISCOUNT, PriceOverride
 
-#: How a record is asked: by a batch job, or by a call of its own.
-Asked = Literal["batch", "on-demand"]
+#: The modes that have a price.
+PricedMode = Literal["batch", "on-demand"]
 _MILLION: Final = Decimal(1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """US dollars per token, for requests that read more than `above` tokens."""
+    """US dollars per token, for requests with more than `above` input tokens."""
 
     above: int
     input: Decimal
@@ -31,10 +30,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a model costs.
+    """The price of a model.
 
     Attributes:
-        batch: rates of batch jobs, ascending by `above`; the first is above 0.
+        batch: rates of batch jobs, ascending by `above`, which is 0 in the first.
         on_demand: rates of on-demand calls, likewise.
     """
 
@@ -42,10 +41,10 @@ class Price:
     on_demand: tuple[Rate, ...]
 
     def cost(
-        self, input_tokens: int, output_tokens: int, asked: Asked = "batch", *, requests: int = 1
+        self, input_tokens: int, output_tokens: int, mode: PricedMode = "batch", *, requests: int = 1
     ) -> Decimal:
-        """US dollars of these tokens, in one request or in several of about one size."""
-        rates = self.batch if asked == "batch" else self.on_demand
+        """US dollars of these tokens, in one request or in several of about the same size."""
+        rates = self.batch if mode == "batch" else self.on_demand
         rate = rates[0]
         for higher in rates[1:]:
             if input_tokens > higher.above * requests:
@@ -56,16 +55,16 @@ class Price:
 def price_of(
     model_id: str, at: datetime, overrides: Mapping[str, PriceOverride] | None = None
 ) -> Price | None:
-    """The price of a model, profile or ARN at a time; None where nobody knows it.
+    """The price of a model, profile or ARN at a time; None if it is unknown.
 
-    A profile's own price comes first, since a global one is cheaper than a regional one; then its model's. The
-    ARN of an application inference profile does not tell the model, and a custom model has a price of its own:
-    for these an override is needed.
+    A profile's own price comes first, since global profiles are cheaper than regional ones; then its model's. The ARN of
+    an application inference profile does not contain the model, and a custom model has its own price: these need an
+    override.
 
     Args:
         model_id: as it is sent to Bedrock.
-        at: when the tokens were, or will be, used.
-        overrides: by model id, profile id or ARN.
+        at: when the tokens are used.
+        overrides: prices by model id, profile id or ARN.
     """
     names = _names(model_id)
     for name in (model_id, *names):
@@ -77,7 +76,7 @@ def price_of(
 
 
 def _names(model_id: str) -> tuple[str, ...]:
-    """What the package may know the model by, the most exact first."""
+    """The names under which the package may have the model, the most exact first."""
     if ":custom-model/" in model_id:
         return ()
     profile = model_id.rpartition("/")[2] if model_id.startswith("arn:") else model_id
@@ -90,7 +89,10 @@ def _overridden(override: PriceOverride) -> Price:
 
 
 def _known(name: str, at: datetime, *, embeds: bool) -> Price | None:
-    from genai_prices import Usage, calc_price  # here: it brings an HTTP client, which costs a quarter second
+    from genai_prices import (  # here: it imports an HTTP client, which takes a quarter of a second
+        Usage,
+        calc_price,
+    )
 
     def rates(context: dict[str, str] | None) -> tuple[Rate, ...] | None:
         found = calc_price(
@@ -109,7 +111,7 @@ def _known(name: str, at: datetime, *, embeds: bool) -> Price | None:
 
 
 def _rates(per_input: Any, per_output: Any, *, embeds: bool) -> tuple[Rate, ...] | None:
-    """Rates of the package's prices per million, each a number or one in tiers; a vector has no price of its own."""
+    """Rates from the package's prices per million, which are numbers or tiers; embeddings have no output price."""
     if per_output is None and embeds:
         per_output = Decimal(0)
     if per_input is None or per_output is None:

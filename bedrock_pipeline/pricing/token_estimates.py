@@ -1,7 +1,6 @@
-"""How many tokens records will be, before a model has counted them.
+"""Token estimates from a sample of lines, before a model has counted.
 
-What belongs here: measuring a sample of lines, and guessing from it. A guess is a heuristic, for English text; what
-a model's earlier chunks turned out to need corrects it (`prepare/estimator.py`).
+A heuristic for English text; what a model's earlier chunks used corrects it (`pricing/estimates.py`).
 """
 
 import math
@@ -20,24 +19,27 @@ _BYTES_PER_TOKEN: Final = {"claude": 3.5, "titan-embed": 4.7}
 _OTHERS_BYTES_PER_TOKEN: Final = 4.0
 #: An image of the size that Claude scales large ones down to (Anthropic, "Vision").
 _TOKENS_PER_IMAGE: Final = 1600
-#: Tokens of an answer whose request names no limit.
+#: Tokens of a response whose request sets no limit.
 _DEFAULT_OUTPUT: Final = 512
-#: How families call the most tokens of an answer.
+#: The families' names for the most tokens of a response.
 _LIMITS: Final = frozenset({"max_tokens", "maxTokens", "max_gen_len", "max_new_tokens", "maxTokenCount"})
-#: Members whose text is not read by the model.
+#: Members whose text is no input of the model.
 _NO_TEXT: Final = frozenset({"type", "role", "anthropic_version", "schemaVersion", "media_type", "format"})
-#: A shorter text under an image's name is none.
+#: A shorter text under the name of an image is not one.
 _IMAGE_BYTES: Final = 256
 _SAMPLE_LINES: Final = 100
 
 
 @dataclass(slots=True)
 class Sample:
-    """Lines of one dataset, measured.
+    """Measurements of some lines of a dataset.
 
     Attributes:
+        family: the family of the request bodies.
+        lines: the number of lines.
         size: their bytes.
-        output_tokens: the most that their answers may have.
+        input_tokens: tokens of their requests, estimated.
+        output_tokens: the most tokens that their responses may have.
     """
 
     family: Family
@@ -51,7 +53,7 @@ class Sample:
         self._per_token = _BYTES_PER_TOKEN.get(self.family.name, _OTHERS_BYTES_PER_TOKEN)
 
     def add(self, line: bytes) -> None:
-        """Measure a line of a job's input."""
+        """Add a line of a job's input."""
         text, images, limit = _measured(orjson.loads(line)["modelInput"])
         self.lines += 1
         self.size += len(line)
@@ -59,7 +61,7 @@ class Sample:
         self.output_tokens += 0 if self.family.embeds else _DEFAULT_OUTPUT if limit is None else limit
 
     def guess(self, records: int, size: int) -> tuple[int, int]:
-        """Input and output tokens of so many records, which are so many bytes together."""
+        """Input and output tokens of `records` records with `size` bytes in total."""
         if not self.lines:
             return 0, 0
         return (
@@ -69,7 +71,7 @@ class Sample:
 
 
 def sampled(path: Path, size: int) -> Iterator[bytes]:
-    """Lines at equal distances in a JSONL file of so many bytes; all of them where they are few."""
+    """Lines at equal distances in a JSONL file of `size` bytes; all of them in a small file."""
     with path.open("rb") as file:
         if size <= _SAMPLE_LINES * _IMAGE_BYTES:
             yield from file
@@ -77,13 +79,13 @@ def sampled(path: Path, size: int) -> Iterator[bytes]:
         for number in range(_SAMPLE_LINES):
             file.seek(size * number // _SAMPLE_LINES)
             if number:
-                file.readline()  # the rest of a line
+                file.readline()  # to the end of the line
             if line := file.readline():
                 yield line
 
 
 def _measured(body: Any) -> tuple[int, int, int | None]:
-    """Bytes of text, number of images, and the most tokens that are asked for."""
+    """Bytes of text, number of images, and the limit of output tokens."""
     text = images = 0
     limit: int | None = None
     waiting: list[tuple[str, Any]] = [("", body)]

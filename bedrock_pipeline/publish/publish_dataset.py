@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow
-from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.publish.write_duplicates import PublishedDuplicates, write_duplicates
 
 
-class NotCompleteError(BedrockPipelineError):
+class NotCompleteError(StateError):
     """Not every record of the dataset has its answer or final error yet."""
 
 
@@ -45,7 +45,7 @@ class Publication:
     unchanged: bool
 
 
-def publish_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Publication:
+def publish_dataset(deployment: Deployment, pipeline: BasePipeline, dataset: str) -> Publication:
     """Publish where everything is there and nothing is published yet; otherwise tell what is published.
 
     A queue's dataset is published with what is collected so far, again and again.

@@ -1,8 +1,7 @@
-"""The queue for programs on asyncio.
+"""The queue for asyncio: the methods of `BedrockQueue` as coroutines.
 
-What belongs here: `BedrockQueue`'s methods as coroutines. Each call runs the same object's method in a thread
-(`asyncio.to_thread`), so the event loop never waits for Postgres, S3 or Bedrock; cancelling a coroutine gives up the
-waiting, not the call.
+Each runs in a thread (`asyncio.to_thread`), so the event loop never waits for Postgres, S3 or Bedrock. Cancelling a
+coroutine ends the wait, not the call.
 """
 
 import asyncio
@@ -17,8 +16,8 @@ import pyarrow as pa
 from bedrock_pipeline.ledger.events import Position
 from bedrock_pipeline.queue.config import BedrockQueueConfig
 from bedrock_pipeline.queue.events import Callback, EventName, QueueEvent
+from bedrock_pipeline.queue.job_results import JobResult, JobStatus, TaskResult
 from bedrock_pipeline.queue.queue import BedrockQueue
-from bedrock_pipeline.queue.results import JobResult, JobStatus, TaskResult
 from bedrock_pipeline.queue.task import BedrockTask
 
 T = TypeVar("T")
@@ -28,8 +27,8 @@ _READ = 500
 class AsyncBedrockQueue:
     """`BedrockQueue` as coroutines; its docstrings say what each does and raises.
 
-    Callbacks of `on` are called in a thread; a program on asyncio passes on with `loop.call_soon_threadsafe`. To wait
-    for many jobs use `await_jobs`: each waiting call takes a thread.
+    Callbacks of `on` run in a thread; use `loop.call_soon_threadsafe` in them. Wait for several jobs with one
+    `await_jobs`, since each waiting call occupies a thread.
     """
 
     def __init__(self, config: BedrockQueueConfig) -> None:
@@ -37,20 +36,20 @@ class AsyncBedrockQueue:
 
     @property
     def config(self) -> BedrockQueueConfig:
-        """Its settings."""
+        """The queue's settings."""
         return self._queue.config
 
     @property
     def name(self) -> str:
-        """The name under which processes share it."""
+        """The name under which processes share the queue."""
         return self._queue.name
 
     async def initialize(self) -> None:
-        """Connect."""
+        """Connect; see `BedrockQueue.initialize`."""
         await asyncio.to_thread(self._queue.initialize)
 
     async def close(self) -> None:
-        """End."""
+        """End the thread and the connections; tasks and jobs remain."""
         await asyncio.to_thread(self._queue.close)
 
     async def __aenter__(self) -> Self:
@@ -67,19 +66,19 @@ class AsyncBedrockQueue:
         await asyncio.to_thread(self._queue.enqueue, task)
 
     async def enqueue_many(self, tasks: Iterable[BedrockTask | Mapping[str, Any]]) -> int:
-        """Add tasks; the iterable is read in a thread."""
+        """Add tasks and return their number; the iterable is read in a thread."""
         return await asyncio.to_thread(self._queue.enqueue_many, tasks)
 
     async def get_queue_size(self) -> int:
-        """How many tasks wait."""
+        """The number of waiting tasks."""
         return await asyncio.to_thread(self._queue.get_queue_size)
 
     async def flush(self) -> list[str]:
-        """Make jobs of what waits."""
+        """Make jobs of the waiting tasks and return their ids."""
         return await asyncio.to_thread(self._queue.flush)
 
     async def get_job(self, job_id: str | UUID) -> JobResult:
-        """What is known of a job."""
+        """A job in its present state."""
         return await asyncio.to_thread(self._queue.get_job, job_id)
 
     async def get_job_status(self, job_id: str | UUID) -> JobStatus:
@@ -108,24 +107,23 @@ class AsyncBedrockQueue:
         return await asyncio.to_thread(self._queue.await_jobs, job_ids, timeout)
 
     async def cancel_job(self, job_id: str | UUID) -> None:
-        """Give up what a job has not answered."""
+        """Cancel what a job has not answered yet."""
         await asyncio.to_thread(self._queue.cancel_job, job_id)
 
     def on(self, event: EventName, callback: Callback) -> None:
-        """Call back, in a thread, at every event of this name."""
+        """Call `callback`, in a thread, at every event of this name."""
         self._queue.on(event, callback)
 
     async def events(
         self, since: Position | str | None = None, *, follow: bool = False
     ) -> AsyncIterator[QueueEvent]:
-        """Everything that happened to the queue's jobs."""
-        found = self._queue.events(since, follow=follow)
-        async for event in _streamed(found, 1):
+        """Every event of the queue's jobs after a position."""
+        async for event in _streamed(self._queue.events(since, follow=follow), 1):
             yield event
 
 
 async def _streamed(items: Iterator[T], block: int = _READ) -> AsyncIterator[T]:
-    """Items of an iterator that waits for others, a block at a time."""
+    """Items of a blocking iterator, a block at a time."""
     while taken := await asyncio.to_thread(lambda: list(itertools.islice(items, block))):
         for item in taken:
             yield item

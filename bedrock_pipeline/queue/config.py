@@ -1,20 +1,17 @@
-"""What a program says about a queue.
-
-What belongs here: every setting of the original library under its name in snake case, ours beside them, and what
-follows from them for the rest of the project.
-"""
+"""The configuration of a queue: every setting of the original library under its name in snake case, and ours."""
 
 import re
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr
 
 from bedrock_pipeline.ledger.database import connection_string
 from bedrock_pipeline.ledger.queues import QueueRow
-from bedrock_pipeline.pipeline import BelowMinimum, FlushPolicy, Pipeline
+from bedrock_pipeline.pipeline import BelowMinimum, FlushPolicy, QueuePipeline, UserModel
 from bedrock_pipeline.records.limits import Limits, default_limits
 from bedrock_pipeline.settings import Settings, ThrottleBackoff
 
+#: What the ledger keeps for other processes that open the queue by its name.
 _STORED = {
     *(
         "batch_size",
@@ -29,81 +26,122 @@ _STORED = {
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
 
-class BedrockQueueConfig(BaseModel):
+class BedrockQueueConfig(UserModel):
     """Settings of a queue.
 
-    All about AWS and the database may be left out: then it comes from the environment (README, "On AWS"), and without
-    anything there from the embedded stack that runs on this machine (`Settings.resolve`). Keys and passwords are secrets: they are
-    given to boto3 and Postgres, and never stored, shown or logged.
-
-    Attributes:
-        model_id: a foundation model, inference profile or custom model, by id or ARN.
-        job_type: what the jobs are for, such as `retrieval-summary` or `text-embed`; any text.
-        name: processes that give the same name share one queue; None takes it from `job_type`.
-        batch_size: as soon as so many tasks wait, they become a job.
-        max_bytes: as soon as they are so many bytes; None never.
-        max_age_s: as soon as one has waited for so long; None never.
-        min_batch_size: fewest records of a job that Bedrock takes.
-        max_batch_size: most records of a job.
-        max_jobs: jobs that Bedrock runs at once; None takes its default.
-        on_duplicate: what becomes of a task whose record id is waiting already: refused, or put in its place.
-        below_minimum: what becomes of fewer tasks than a job needs, at a flush and in later rounds: asked one by one
-            at the on-demand price, padded with filler records, held (they stay in the queue), or an error.
-        max_record_attempts: how often a record is asked at the most.
-        poll_interval_ms: milliseconds between two polls of Bedrock; left out, `BEDROCK_PIPELINE_POLL_INTERVAL_S` counts.
-        enable_auto_polling: whether this process submits, polls and collects by itself, in a thread.
-        retry_mode: of the SDK; None takes `AWS_RETRY_MODE`, else adaptive.
-        max_attempts: of the SDK; None takes `AWS_MAX_ATTEMPTS`, else 6.
-        dsn: a libpq connection string, instead of the `db_` fields.
+    Everything about AWS and the database is optional: it comes from the environment (docs/aws.md), and if nothing is set
+    there, from the embedded stack on this machine. Keys and passwords are secrets: they are passed to boto3 and Postgres
+    and never stored, shown or logged.
 
     Raises:
-        pydantic.ValidationError: a field is missing, unknown or not valid, or fields contradict each other.
+        ConfigurationError: names each field that is wrong.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    access_key_id: SecretStr | None = Field(default=None, description="AWS access key; None: boto3's chain.")
+    secret_access_key: SecretStr | None = Field(
+        default=None, description="Secret of the access key; goes with `access_key_id`."
+    )
+    region: str | None = Field(default=None, description="AWS region; None: the environment's.")
+    role_arn: str | None = Field(
+        default=None,
+        description="Role that Bedrock assumes to read and write S3; goes with `s3_input_bucket`.",
+    )
 
-    access_key_id: SecretStr | None = None
-    secret_access_key: SecretStr | None = None
-    region: str | None = None
-    role_arn: str | None = None
+    s3_input_bucket: str | None = Field(
+        default=None, description="Bucket of inputs and results; None: the environment's."
+    )
+    s3_input_prefix: str = Field(
+        default="bedrock-jobs/input/", description="Prefix of the jobs' input in the bucket."
+    )
+    s3_output_bucket: str | None = Field(
+        default=None, description="Bucket of Bedrock's output; None: `s3_input_bucket`."
+    )
+    s3_output_prefix: str = Field(default="bedrock-jobs/output/", description="Prefix of Bedrock's output.")
 
-    s3_input_bucket: str | None = None
-    s3_input_prefix: str = "bedrock-jobs/input/"
-    s3_output_bucket: str | None = None
-    s3_output_prefix: str = "bedrock-jobs/output/"
+    db_host: str | None = Field(default=None, description="Postgres host; None: `PGHOST`.")
+    db_port: int | None = Field(default=None, ge=1, le=65535, description="Postgres port; None: `PGPORT`.")
+    db_name: str | None = Field(default=None, description="Postgres database; None: `PGDATABASE`.")
+    db_user: str | None = Field(default=None, description="Postgres user; None: `PGUSER`.")
+    db_password: SecretStr | None = Field(default=None, description="Postgres password; None: `PGPASSWORD`.")
+    dsn: SecretStr | None = Field(
+        default=None, description="A libpq connection string instead of the `db_` fields."
+    )
 
-    db_host: str | None = None
-    db_port: int | None = Field(default=None, ge=1, le=65535)
-    db_name: str | None = None
-    db_user: str | None = None
-    db_password: SecretStr | None = None
-    dsn: SecretStr | None = None
+    model_id: str = Field(
+        min_length=1,
+        max_length=2048,
+        description="Id or ARN of a foundation model, inference profile or custom model. One model per queue.",
+    )
+    job_type: str = Field(
+        default="queue",
+        min_length=1,
+        max_length=200,
+        description="What the jobs are for, such as `retrieval-summary` or `text-embed`; any text.",
+    )
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[a-z][a-z0-9_]{0,39}$",
+        description="Processes that use the same name share one queue: `[a-z][a-z0-9_]{0,39}`; None: derived from `job_type`.",
+    )
 
-    model_id: str = Field(min_length=1, max_length=2048)
-    job_type: str = Field(default="queue", min_length=1, max_length=200)
-    name: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    batch_size: int = Field(default=100, ge=1, description="Flush when this many tasks wait.")
+    min_batch_size: int = Field(
+        default=100, ge=1, description="The fewest records of a job that Bedrock accepts."
+    )
+    max_batch_size: int = Field(default=50_000, ge=1, description="The most records of a job.")
+    max_file_size_bytes: int = Field(
+        default=1_000_000_000, ge=1, description="The most bytes of an input file."
+    )
+    max_job_size_bytes: int = Field(
+        default=5_000_000_000, ge=1, description="The most bytes of a job's input."
+    )
+    max_jobs: int | None = Field(
+        default=None,
+        ge=1,
+        description="Jobs that Bedrock runs at once; None: Bedrock's default for the model.",
+    )
+    max_bytes: int | None = Field(
+        default=None, ge=1, description="Flush when the waiting tasks have this many bytes; None: at no size."
+    )
+    max_age_s: float | None = Field(
+        default=None, gt=0, description="Flush when a task has waited this many seconds; None: at no age."
+    )
+    on_duplicate: Literal["refuse", "replace"] = Field(
+        default="refuse",
+        description="What happens to a task whose record id waits already: rejected (`refuse`), or it replaces the waiting "
+        "task (`replace`).",
+    )
+    below_minimum: BelowMinimum = Field(
+        default="on_demand",
+        description="What happens to fewer tasks than a job needs, in a flush or a retry round: sent one by one at the "
+        "on-demand price (`on_demand`), filled up with filler records that are paid for (`pad`), kept in the queue "
+        "(`hold`), or an error (`fail`).",
+    )
+    max_record_attempts: int = Field(
+        default=3, ge=1, le=20, description="How often a record is sent at most."
+    )
 
-    batch_size: int = Field(default=100, ge=1)
-    min_batch_size: int = Field(default=100, ge=1)
-    max_batch_size: int = Field(default=50_000, ge=1)
-    max_file_size_bytes: int = Field(default=1_000_000_000, ge=1)
-    max_job_size_bytes: int = Field(default=5_000_000_000, ge=1)
-    max_jobs: int | None = Field(default=None, ge=1)
-    max_bytes: int | None = Field(default=None, ge=1)
-    max_age_s: float | None = Field(default=None, gt=0)
-    on_duplicate: Literal["refuse", "replace"] = "refuse"
-    below_minimum: BelowMinimum = "on_demand"
-    max_record_attempts: int = Field(default=3, ge=1, le=20)
+    poll_interval_ms: int = Field(
+        default=30_000,
+        ge=1,
+        description="Milliseconds between two polls of Bedrock by this process; if it is not given, the setting `poll_interval_s` applies.",
+    )
+    enable_auto_polling: bool = Field(
+        default=True,
+        description="Whether a thread of this process submits, polls and collects; `False` in programs beside Dagster.",
+    )
 
-    poll_interval_ms: int = Field(default=30_000, ge=1)
-    enable_auto_polling: bool = True
+    retry_mode: Literal["standard", "adaptive", "legacy"] | None = Field(
+        default=None, description="Retry mode of the AWS SDK; None: `AWS_RETRY_MODE`, otherwise adaptive."
+    )
+    max_attempts: int | None = Field(
+        default=None, ge=1, description="Attempts of the AWS SDK; None: `AWS_MAX_ATTEMPTS`, otherwise 6."
+    )
+    throttle_backoff: ThrottleBackoff | None = Field(
+        default=None, description="Delays after Bedrock has throttled a submission; None: the environment's."
+    )
 
-    retry_mode: Literal["standard", "adaptive", "legacy"] | None = None
-    max_attempts: int | None = Field(default=None, ge=1)
-    throttle_backoff: ThrottleBackoff | None = None
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _check(self) -> None:
         if (self.s3_input_bucket is None) != (self.role_arn is None):
             raise ValueError("give both s3_input_bucket and role_arn, or neither")
         if self.s3_output_bucket and not self.s3_input_bucket:
@@ -112,8 +150,7 @@ class BedrockQueueConfig(BaseModel):
             raise ValueError("give both access_key_id and secret_access_key, or neither")
         if self.dsn and self._database_fields():
             raise ValueError("give either dsn or the db_ fields")
-        self.limits  # noqa: B018  # it raises where they contradict each other
-        return self
+        self.limits  # noqa: B018  # raises if they contradict each other
 
     @property
     def queue_name(self) -> str:
@@ -124,7 +161,7 @@ class BedrockQueueConfig(BaseModel):
 
     @property
     def limits(self) -> Limits:
-        """What one job may hold."""
+        """The limits of one job."""
         return Limits(
             min_records=self.min_batch_size,
             max_records=self.max_batch_size,
@@ -135,28 +172,28 @@ class BedrockQueueConfig(BaseModel):
 
     @property
     def flush_policy(self) -> FlushPolicy:
-        """When tasks become jobs without being asked for."""
+        """When tasks become jobs without a call of `flush`."""
         return FlushPolicy(batch_size=self.batch_size, max_bytes=self.max_bytes, max_age_s=self.max_age_s)
 
-    def pipeline(self) -> Pipeline:
+    def pipeline(self) -> QueuePipeline:
         """The queue as a pipeline, for `build_definitions`."""
-        return Pipeline(
+        return QueuePipeline(
             name=self.queue_name,
             model_id=self.model_id,
             limits=self.limits,
             below_minimum=self.below_minimum,
             max_record_attempts=self.max_record_attempts,
             keep_raw_output=True,
-            queue=self.flush_policy,
+            flush_policy=self.flush_policy,
         )
 
     def stored(self) -> dict[str, Any]:
-        """What the ledger keeps of it, for others that open the queue by its name; no secret is among it."""
+        """What the ledger keeps for other processes that open the queue by its name; no secrets."""
         return self.model_dump(mode="json", include=_STORED, exclude_defaults=True)
 
     @classmethod
     def of(cls, queue: QueueRow) -> Self:
-        """A queue as it was opened last, in the deployment of this environment, without a thread of its own."""
+        """A queue as it was last opened, in the deployment of this environment, without automatic polling."""
         return cls.model_validate(
             {
                 "name": queue.queue,
@@ -168,11 +205,12 @@ class BedrockQueueConfig(BaseModel):
         )
 
     def settings(self) -> Settings:
-        """The deployment's settings, with what is given here; a default of this class gives nothing.
+        """The deployment's settings: those of the environment or the embedded stack, overridden by this configuration.
 
         Raises:
-            NotConfiguredError: nothing is given, nothing is set, and no embedded stack runs.
-            InvalidSettingError: a value cannot be used.
+            NotConfiguredError: neither the configuration nor the environment names a bucket and a role, and no embedded
+                stack runs.
+            InvalidSettingError: the value of a setting is invalid.
         """
         given = {
             "bucket": self.s3_input_bucket,
@@ -192,12 +230,12 @@ class BedrockQueueConfig(BaseModel):
         return Settings.resolve(given)
 
     def poll_s(self, settings: Settings) -> float:
-        """Seconds between two polls: as given here, which may be less than a second, else as the settings say."""
+        """Seconds between two polls: `poll_interval_ms`, which may be less than a second, otherwise the setting's."""
         given = self._given("poll_interval_ms")
         return settings.poll_interval_s if given is None else self.poll_interval_ms / 1000
 
     def _given(self, name: str) -> Any:
-        """The value of a field that was not left to its default; else None."""
+        """The value of a field that was given; None if it has its default."""
         return getattr(self, name) if name in self.model_fields_set else None
 
     def _database_fields(self) -> dict[str, Any]:

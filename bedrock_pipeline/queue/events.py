@@ -1,18 +1,16 @@
-"""Events of a queue.
-
-What belongs here: their names, callbacks in this process, and what the ledger's changes mean in these names.
-"""
+"""Events of a queue's jobs, from the ledger: passed to callbacks, or read by any process."""
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import BedrockPipelineError, InvalidInputError, JobFailedError
 from bedrock_pipeline.ledger.events import JobEvent, Position
-from bedrock_pipeline.queue.results import JobResult, JobStatus
+from bedrock_pipeline.queue.job_results import JobResult, JobStatus, job_result
 
 EventName = Literal[
     "task-queued",
@@ -27,32 +25,40 @@ Callback = Callable[..., object]
 
 _LOG = logging.getLogger(__name__)
 _NAMES: Final = frozenset(get_args(EventName))
-#: Ends of a job that are no success.
+#: Events that are in the ledger; the others are of this process only.
+_OF_JOBS: Final[tuple[EventName, ...]] = (
+    "batch-flushed",
+    "job-queued",
+    "job-status-changed",
+    "job-completed",
+    "job-failed",
+)
+#: Final statuses of a job that are not a success.
 FAILED: Final = frozenset({"failed", "expired", "stopped"})
-_BEFORE: Final = frozenset({"pending", "submitting", "in-doubt", "needs-resolution"})
-
-
-class UnknownEventError(BedrockPipelineError):
-    """There is no event of this name."""
+_NOT_ACCEPTED: Final = frozenset({"pending", "submitting", "in-doubt", "needs-resolution"})
+#: What to do about a job that waits for an operator.
+OPERATOR_FIX: Final = (
+    "See docs/operating.md; then `bedrock-pipeline retry JOB` or `bedrock-pipeline resolve`."
+)
 
 
 class CallbackError(BedrockPipelineError):
-    """A callback raised; what it raised is the cause of this."""
-
-
-class JobFailedError(BedrockPipelineError):
-    """A job failed, expired, was stopped, or was refused by Bedrock."""
+    """A callback raised an exception, which is the cause of this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueEvent:
-    """Something that happened to a job.
+    """A change of a job.
 
     Attributes:
-        position: `events(since=position)` goes on after it.
+        position: `events(since=position)` continues after it.
         name: as in `on`.
-        record_count: of the job.
-        message: why, where there is a reason.
+        at: when it happened, by the ledger's clock.
+        job_id: the job's id.
+        status: the job's status at that time.
+        job_arn: ARN of Bedrock's job; None before it was accepted, and for on-demand calls.
+        record_count: records of the job.
+        message: the reason, if there is one.
     """
 
     position: Position
@@ -66,31 +72,31 @@ class QueueEvent:
 
 
 class Emitter:
-    """Callbacks of this process, by event; a callback that raises stops nothing."""
+    """Callbacks of this process, by event. An exception in a callback stops nothing."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._callbacks: dict[str, list[Callback]] = {}
 
     def on(self, event: EventName, callback: Callback) -> None:
-        """Call it whenever the event happens.
+        """Call `callback` whenever the event happens.
 
         Raises:
-            UnknownEventError: there is none of this name.
+            InvalidInputError: there is no event of this name.
         """
         if event not in _NAMES:
-            raise UnknownEventError(
+            raise InvalidInputError(
                 f"There is no event {event!r}.", f"The events are: {', '.join(sorted(_NAMES))}."
             )
         with self._lock:
             self._callbacks.setdefault(event, []).append(callback)
 
     def wanted(self, *events: EventName) -> bool:
-        """Whether anything listens to one of them."""
+        """Whether one of these events has a callback."""
         return any(self._callbacks.get(event) for event in events)
 
     def emit(self, event: EventName, *values: Any) -> None:
-        """Call the callbacks, in the order in which they were added."""
+        """Call the callbacks of an event, in the order in which they were added."""
         with self._lock:
             callbacks = list(self._callbacks.get(event, ()))
         if event == "error" and not callbacks:
@@ -102,34 +108,102 @@ class Emitter:
                 self._callback_raised(event, error)
 
     def _callback_raised(self, event: EventName, error: Exception) -> None:
-        # Its message may hold an answer, so only its kind is logged.
+        # Its message may contain a response, so only its type is logged.
         _LOG.error("A callback of %r raised %s.", event, type(error).__name__)
         if event != "error":
-            told = CallbackError(f"A callback of {event!r} raised {type(error).__name__}.")
-            told.__cause__ = error
-            self.emit("error", told)
+            report = CallbackError(f"A callback of {event!r} raised {type(error).__name__}.")
+            report.__cause__ = error
+            self.emit("error", report)
 
 
-def names_of(event: JobEvent, status: JobStatus) -> tuple[EventName, ...]:
-    """What a change in the ledger is called.
+class JobEvents:
+    """The events of one queue: from now on for callbacks, from any position for readers.
 
     Args:
-        event: the change.
-        status: of the job, once it is final.
+        deployment: the deployment.
+        queue: the queue's name.
+        emitter: the callbacks.
     """
+
+    def __init__(self, deployment: Deployment, queue: str, emitter: Emitter) -> None:
+        self._deployment = deployment
+        self._queue = queue
+        self._emitter = emitter
+        self._position = deployment.ledger.events.now()
+        self._delivering = threading.Lock()
+
+    def deliver(self) -> None:
+        """Call back for everything since the last call, whichever process did it; one thread at a time, in order.
+
+        An event whose job cannot be read, since Postgres is away, is delivered by a later call.
+        """
+        if not self._emitter.wanted(*_OF_JOBS) or not self._delivering.acquire(blocking=False):
+            return
+        try:
+            while events := self._deployment.ledger.events.of_queue(self._queue, self._position):
+                for event in events:
+                    result, named = self._read(event)
+                    self._position = event.position
+                    for one in named:
+                        self._emitter.emit(one.name, one.job_id, *_arguments(result, one))
+        finally:
+            self._delivering.release()
+
+    def after(self, position: Position) -> tuple[list[QueueEvent], Position]:
+        """Some events after a position, and the position after them; the same position if there are none."""
+        events = self._deployment.ledger.events.of_queue(self._queue, position)
+        named = [one for event in events for one in self._read(event)[1]]
+        return named, events[-1].position if events else position
+
+    def _read(self, event: JobEvent) -> tuple[JobResult, list[QueueEvent]]:
+        job = self._deployment.ledger.queues.job(event.chunk_id)
+        assert job  # events of a queue are read with their jobs
+        result = job_result(self._deployment, job)
+        return result, [
+            QueueEvent(
+                position=event.position,
+                name=name,
+                at=event.at,
+                job_id=result.job_id,
+                status=_status_of(event, result),
+                job_arn=event.job_arn,
+                record_count=event.records,
+                message=event.message,
+            )
+            for name in _names_of(event, result.status)
+        ]
+
+
+def _names_of(event: JobEvent, status: JobStatus) -> Iterator[EventName]:
+    """The events that a change in the ledger is; `status` is the job's present one."""
     if event.previous is None:
-        return ("batch-flushed",)
-    if event.status == "final":
-        return ("job-failed",) if status in FAILED else ("job-completed",)
-    if event.status == "failed" and event.job_arn is None:
-        return ("job-status-changed", "job-failed")
-    if event.status == "queued":
-        return ("job-queued", "job-status-changed")
-    return () if event.status in _BEFORE else ("job-status-changed",)
+        yield "batch-flushed"
+    elif event.status == "final":
+        yield "job-failed" if status in FAILED else "job-completed"
+    elif event.status == "failed" and event.job_arn is None:
+        yield from ("job-status-changed", "job-failed")
+    elif event.status == "queued":
+        yield from ("job-queued", "job-status-changed")
+    elif event.status not in _NOT_ACCEPTED:
+        yield "job-status-changed"
 
 
-def status_of(event: JobEvent, result: JobResult) -> JobStatus:
-    """A job's status when the event happened."""
+def _status_of(event: JobEvent, result: JobResult) -> JobStatus:
     if event.status == "final":
         return result.status
-    return "queued" if event.status in _BEFORE else event.status  # type: ignore[return-value]  # the ten
+    return "queued" if event.status in _NOT_ACCEPTED else event.status  # type: ignore[return-value]  # the ten
+
+
+def _arguments(result: JobResult, event: QueueEvent) -> tuple[object, ...]:
+    """What the original library passes to a callback after the job's id."""
+    match event.name:
+        case "batch-flushed":
+            return (event.record_count,)
+        case "job-queued":
+            return (event.job_arn,)
+        case "job-status-changed":
+            return (event.status,)
+        case "job-completed":
+            return (result,)
+    reason = event.message or result.error_message or f"it is {result.status}"
+    return (JobFailedError(f"Job {event.job_id}: {reason}.", OPERATOR_FIX if result.stuck else ""),)

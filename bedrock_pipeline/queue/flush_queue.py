@@ -1,8 +1,7 @@
-"""Flush a queue: the tasks that wait become chunks.
+"""Flush a queue: read the waiting tasks, pack and upload them, enter the chunks into the ledger.
 
-What belongs here: the order of reading, packing, uploading and entering. Until the chunks are entered, in the
-transaction that takes their tasks out of the queue, nothing has happened: whatever goes wrong, each task is in the
-queue or in a chunk. The cutting itself is `prepare.chunks.packer`.
+One transaction enters the chunks and removes their tasks from the queue. Nothing has happened before it, so whatever
+goes wrong, each task is either in the queue or in a chunk.
 """
 
 import hashlib
@@ -15,11 +14,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.ledger.queues import TasksChangedError
 from bedrock_pipeline.ledger.rows import NewChunk
 from bedrock_pipeline.ledger.tasks import Task, Waiting
-from bedrock_pipeline.pipeline import FlushPolicy, Pipeline
+from bedrock_pipeline.pipeline import QueuePipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan, plan_invocation
 from bedrock_pipeline.prepare.chunks.create_request import create_request
 from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError, pack
@@ -29,69 +28,71 @@ from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import Line, line_batches_of
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 
-#: A task's number goes with it through every round: in a day's dataset a record id is not unique.
+#: The task's number is carried through every attempt, since a record id is not unique in a day's dataset.
 _CARRIED = pa.schema([(TASK_ID, pa.int64())])
-
-
-class TaskTooLargeError(BedrockPipelineError):
-    """A waiting task fits no file: the limits were lowered after it was enqueued."""
-
-
-class NotAQueueError(BedrockPipelineError):
-    """A pipeline has no queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """Tasks that became chunks.
+    """Chunks that a flush has entered.
 
     Attributes:
-        dataset: the day that they were added to.
+        dataset: the day to which they were added.
+        chunks: the chunks.
     """
 
     dataset: str
     chunks: list[NewChunk]
 
 
-def why_flush(waiting: Waiting, policy: FlushPolicy) -> str | None:
-    """Why the queue is due to be flushed; None where it is not."""
-    if waiting.tasks >= policy.batch_size:
-        return f"{policy.batch_size} tasks wait"
-    if policy.max_bytes is not None and waiting.bytes >= policy.max_bytes:
-        return f"{waiting.bytes} bytes wait"
-    if policy.max_age_s is not None and waiting.tasks and waiting.age.total_seconds() >= policy.max_age_s:
-        return f"a task has waited for {waiting.age.total_seconds():.0f} s"
-    return None
+class FlushCheck:
+    """When an enqueuing process counts the waiting tasks to see whether a flush is due.
+
+    A count reads at most a batch of index entries, so counting at each enqueue would cost more the more tasks wait. This
+    counts when this process has added a quarter of what was missing at the last count: the cost of a task is constant on
+    average. The threshold is found exactly while up to four processes enqueue at the same pace; with more, the queue may
+    become a little longer.
+    """
+
+    def __init__(self, queue: QueuePipeline) -> None:
+        self._queue = queue
+        self._tasks = self._bytes = 0
+        self._next_tasks = self._next_bytes = 1
+
+    def due(self, tasks: int, size: int) -> bool:
+        """Whether to count, now that this process has added these tasks and bytes."""
+        self._tasks += tasks
+        self._bytes += size
+        max_bytes = self._queue.flush_policy.max_bytes
+        return self._tasks >= self._next_tasks or (max_bytes is not None and self._bytes >= self._next_bytes)
+
+    def counted(self, waiting: Waiting) -> None:
+        """Take the result of a count."""
+        self._tasks = self._bytes = 0
+        self._next_tasks = _quarter(self._queue.tasks_to_flush - waiting.tasks)
+        self._next_bytes = _quarter((self._queue.flush_policy.max_bytes or 0) - waiting.bytes)
 
 
-def due_to_flush(deployment: Deployment, pipeline: Pipeline) -> tuple[Waiting, str | None]:
-    """What waits, counted up to a batch; and why the queue is due to be flushed, None where it is not."""
-    policy = _policy(pipeline)
-    waiting = deployment.ledger.tasks.waiting(pipeline.name, policy.batch_size)
-    return waiting, why_flush(waiting, policy)
+def flush_queue(deployment: Deployment, queue: QueuePipeline, *, wait: bool = True) -> Iterator[Flushed]:
+    """Pack every task that waits now into chunks, a few chunks at a time; those that are yielded are entered.
 
-
-def flush_queue(deployment: Deployment, pipeline: Pipeline, *, wait: bool = True) -> Iterator[Flushed]:
-    """Make chunks of every task that waits now, a few at a time; each that is given out is entered.
-
-    Too few tasks for a job become what `below_minimum` says; `hold` leaves them in the queue.
+    Fewer tasks than a job needs follow `below_minimum`; `hold` leaves them in the queue.
 
     Args:
         deployment: the deployment.
-        pipeline: a queue.
-        wait: whether to wait for another flush of the queue that is under way; otherwise nothing is done then.
+        queue: the queue.
+        wait: whether to wait while another process flushes the queue; otherwise nothing is done then.
 
     Raises:
         TooFewRecordsError: too few tasks for one job, and `below_minimum` is `fail`.
-        TaskTooLargeError: a task fits no file.
+        InvalidInputError: a task is larger than a file may be.
         AwsError: an upload failed.
     """
-    _policy(pipeline)
-    with deployment.ledger.tasks.flushing(pipeline.name, wait=wait) as ours:
-        # What is replaced meanwhile waits behind this mark, so that trying again comes to an end.
-        newest = deployment.ledger.tasks.newest(pipeline.name) if ours else 0
+    with deployment.ledger.tasks.flushing(queue.name, wait=wait) as ours:
+        # Tasks that are replaced meanwhile are behind this mark, so that repeated flushes come to an end.
+        newest = deployment.ledger.tasks.newest(queue.name) if ours else 0
         while newest:
-            flush = _Flush(deployment, pipeline, newest)
+            flush = _Flush(deployment, queue, newest)
             try:
                 flushed = flush.some()
             except TasksChangedError:
@@ -102,21 +103,21 @@ def flush_queue(deployment: Deployment, pipeline: Pipeline, *, wait: bool = True
 
 
 def tasks_to_take(waiting: int, limits: Limits) -> int:
-    """How many tasks to pack at a time: one full chunk, or, at the end, all that is left, which two chunks hold."""
+    """How many tasks to pack at a time: one full chunk; or all that remain, if two chunks can hold them."""
     return waiting if waiting < 2 * limits.max_records else limits.max_records
 
 
 @dataclass(frozen=True)
 class _Flush:
     deployment: Deployment
-    pipeline: Pipeline
+    queue: QueuePipeline
     newest: int
 
     def some(self) -> Flushed | None:
-        """Pack, upload and enter the first tasks; None where there are none, or too few that are held."""
-        ledger, name, limits = self.deployment.ledger, self.pipeline.name, self.pipeline.effective_limits
+        """Pack, upload and enter the first tasks; None if there are none, or too few that must wait."""
+        ledger, name, limits = self.deployment.ledger, self.queue.name, self.queue.effective_limits
         waiting = ledger.tasks.waiting(name, 2 * limits.max_records, newest=self.newest).tasks
-        plan = plan_invocation(self.pipeline.below_minimum, limits, waiting)
+        plan = plan_invocation(self.queue.below_minimum, limits, waiting)
         if waiting == 0 or plan.mode == "waiting":
             return None
         if plan.mode == "none":
@@ -130,24 +131,23 @@ class _Flush:
             task_ids=task_ids,
             chunks=chunks,
             max_jobs=limits.max_jobs,
-            max_cost_usd=self.pipeline.max_cost_usd,
         )
         return Flushed(dataset, entered)
 
     def _uploaded(
         self, lines: Iterator[Line], task_ids: "array[int]", dataset: str, plan: InvocationPlan
     ) -> list[NewChunk]:
-        settings, pipeline = self.deployment.settings, self.pipeline
+        settings, queue = self.deployment.settings, self.queue
         uploader = ChunkUploader(
             self.deployment,
-            pipeline.name,
+            queue.name,
             dataset,
             version=1,
             content=_Content(task_ids),
-            model_id=pipeline.model_id,
-            quota_group=pipeline.slots_of(settings.region),
-            request=lambda chunk_id, uri: create_request(settings, pipeline, dataset, chunk_id, uri),
-            estimator=estimator_for(self.deployment, pipeline),
+            model_id=queue.model_id,
+            quota_group=queue.slots_of(settings.region),
+            request=lambda chunk_id, uri: create_request(settings, queue, dataset, chunk_id, uri),
+            estimator=estimator_for(self.deployment, queue),
             plan=plan,
         )
         lines = plan.lines(lines, lambda _: (None,))
@@ -156,16 +156,16 @@ class _Flush:
                 return uploader.all(
                     pack(line_batches_of(lines, _CARRIED), plan.limits, _CARRIED, Path(folder))
                 )
-            except TooFewRecordsError:  # they were more when they were counted
+            except TooFewRecordsError:  # there were more when they were counted
                 raise TasksChangedError(
-                    f"Tasks of queue {pipeline.name!r} were replaced meanwhile.", "Flush again."
+                    f"Tasks of queue {queue.name!r} were replaced meanwhile.", "Flush again."
                 ) from None
 
     def _lines(self, tasks: Iterator[Task], task_ids: "array[int]") -> Iterator[Line]:
         for task in tasks:
-            if len(task.line) > self.pipeline.effective_limits.max_record_bytes:
-                raise TaskTooLargeError(
-                    f"Task {task.record_id!r} of queue {self.pipeline.name!r} has {len(task.line)} bytes, more than a file may have.",
+            if len(task.line) > self.queue.effective_limits.max_record_bytes:
+                raise InvalidInputError(
+                    f"Task {task.record_id!r} of queue {self.queue.name!r} has {len(task.line)} bytes, more than a file may have.",
                     "Raise max_file_size_bytes to what it was when the task was enqueued.",
                 )
             task_ids.append(task.task_id)
@@ -173,7 +173,7 @@ class _Flush:
 
 
 class _Content:
-    """What tells a chunk from others: its lines and its very tasks, which a flush that is tried again finds again."""
+    """The content that identifies a chunk: its lines and its task numbers, the same if a flush is repeated."""
 
     def __init__(self, task_ids: "array[int]") -> None:
         self._task_ids = task_ids
@@ -186,9 +186,5 @@ class _Content:
         return digest.hexdigest()
 
 
-def _policy(pipeline: Pipeline) -> FlushPolicy:
-    if pipeline.queue is None:
-        raise NotAQueueError(
-            f"Pipeline {pipeline.name!r} is no queue.", "Give it `queue=FlushPolicy(…)`, or launch a dataset."
-        )
-    return pipeline.queue
+def _quarter(missing: int) -> int:
+    return max(1, missing // 4)

@@ -1,7 +1,6 @@
-"""`BedrockQueue`: tasks in, answers out.
+"""`BedrockQueue`: tasks in, results out.
 
-What belongs here: the object that a program holds. It keeps nothing that is not in the ledger: another process, or
-this one after a crash, sees the same queue.
+It keeps nothing that is not in the ledger: another process, or this one after a crash, sees the same queue.
 """
 
 import threading
@@ -15,34 +14,27 @@ from uuid import UUID
 import pyarrow as pa
 
 from bedrock_pipeline.deployment import Deployment, open_deployment
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import (
+    AwaitTimeoutError,
+    BedrockPipelineError,
+    JobStuckError,
+    NotFoundError,
+    StateError,
+)
 from bedrock_pipeline.ledger.events import Position
 from bedrock_pipeline.ledger.queues import QueueJob
 from bedrock_pipeline.ledger.tasks import DuplicateTaskError, NewTask
 from bedrock_pipeline.queue.config import BedrockQueueConfig
-from bedrock_pipeline.queue.errors import (
-    AwaitTimeoutError,
-    ClosedQueueError,
-    JobStuckError,
-    UnknownJobError,
-)
-from bedrock_pipeline.queue.events import Callback, Emitter, EventName, QueueEvent
-from bedrock_pipeline.queue.job_events import CURE, JobEvents
-from bedrock_pipeline.queue.results import (
-    JobResult,
-    JobStatus,
-    TaskResult,
-    job_result,
-    job_status,
-)
+from bedrock_pipeline.queue.events import OPERATOR_FIX, Callback, Emitter, EventName, JobEvents, QueueEvent
+from bedrock_pipeline.queue.flush_queue import FlushCheck
+from bedrock_pipeline.queue.job_results import JobResult, JobStatus, TaskResult, job_result, job_status
 from bedrock_pipeline.queue.task import BedrockTask, encoded, task_of
-from bedrock_pipeline.queue.threshold import Threshold
-from bedrock_pipeline.queue.worker import Driver
+from bedrock_pipeline.queue.worker import QueueWorker
 from bedrock_pipeline.system import SYSTEM, System
 
 #: Tasks and bytes that `enqueue_many` commits at a time.
 _BATCH_TASKS, _BATCH_BYTES = 2000, 8_000_000
-#: Seconds between two steps of the queue at the most, whatever the poll interval.
+#: The most seconds between two steps of the queue, whatever the poll interval.
 _STEP_S = 1.0
 _CONNECTIONS = 4
 
@@ -50,17 +42,17 @@ _CONNECTIONS = 4
 @dataclass(frozen=True)
 class _Open:
     deployment: Deployment
-    driver: Driver
+    worker: QueueWorker
     events: JobEvents
 
 
 class BedrockQueue:
-    """A durable queue of tasks, shared by every process that gives its name.
+    """A durable queue of tasks, shared by every process that uses its name.
 
-    Safe to use from several threads. As a context manager it initializes and closes itself.
+    Thread-safe. As a context manager it initializes and closes itself.
 
     Args:
-        config: its settings.
+        config: the queue's settings.
         system: ids, randomness, time and threads.
     """
 
@@ -76,21 +68,21 @@ class BedrockQueue:
         self._limits = config.limits
         self._system = system
         self._emitter = Emitter()
-        self._threshold = Threshold(config.flush_policy)
+        self._flush_check = FlushCheck(self._pipeline)
         self._opened: _Open | None = None
         self._stepping = threading.Lock()
         self._stop = threading.Event()
         self._join: Callable[[], None] | None = None
 
-    # --- Beginning and end
+    # --- Open and close
 
     def initialize(self) -> None:
-        """Connect, bring the ledger's tables up to date where they are not, and make the queue known.
+        """Connect, migrate the ledger if necessary, and register the queue.
 
         Raises:
-            NotConfiguredError: no AWS setting, and no embedded stack.
-            DatabaseUnreachableError: Postgres does not answer.
-            QueueModelError: the queue exists for another model.
+            NotConfiguredError: there are no AWS settings and no embedded stack.
+            DatabaseUnreachableError: Postgres does not respond.
+            QueueModelError: the queue exists with another model.
         """
         if self._opened:
             return
@@ -110,26 +102,26 @@ class BedrockQueue:
         except BaseException:
             deployment.close()
             raise
-        driver = Driver(
+        worker = QueueWorker(
             deployment,
             self._pipeline,
             poll_s=self.config.poll_s(deployment.settings),
             report=lambda error: self._emitter.emit("error", error),
         )
-        self._opened = _Open(deployment, driver, events)
+        self._opened = _Open(deployment, worker, events)
         self._stop.clear()
         if self.config.enable_auto_polling:
             self._join = self._system.start(f"queue {self.name}", self._run)
 
     def close(self) -> None:
-        """End the thread and the connections; tasks and jobs stay, and go on wherever the queue is opened again."""
+        """End the thread and the connections. Tasks and jobs remain and continue wherever the queue is opened again."""
         self._stop.set()
         if self._join:
             self._join()
             self._join = None
         if self._opened:
             try:
-                self._pump()
+                self._deliver()
             except Exception as error:
                 self._emitter.emit("error", error)
             self._opened.deployment.close()
@@ -147,24 +139,24 @@ class BedrockQueue:
     # --- Tasks in
 
     def enqueue(self, task: BedrockTask | Mapping[str, Any]) -> None:
-        """Add a task; it is committed when this returns. Where that makes a flush due, it is done here.
+        """Add a task; it is committed when this returns. If that makes a flush due, it is performed here.
 
         Raises:
-            InvalidTaskError: the task is not fit; names the field.
-            DuplicateTaskError: its record id is waiting already, and `on_duplicate` is `refuse`.
-            ClosedQueueError: the queue is not open.
+            InvalidTaskError: the task is invalid; names the field.
+            DuplicateTaskError: its record id waits already, and `on_duplicate` is `refuse`.
+            StateError: the queue is not open.
         """
         given = task_of(task)
         self._add([(given, encoded(given, self._limits))])
 
     def enqueue_many(self, tasks: Iterable[BedrockTask | Mapping[str, Any]]) -> int:
-        """Add tasks from any iterable, batch by batch, in bounded memory; how many were added.
+        """Add tasks from any iterable, batch by batch in bounded memory, and return their number.
 
-        Where one is not fit, the batches before it are committed and its own is not; the exception's notes say how
-        many tasks that is.
+        If one is invalid, the batches before it are committed and its own is not; the exception's notes have the number
+        of committed tasks.
 
         Raises:
-            InvalidTaskError, DuplicateTaskError, ClosedQueueError: as `enqueue`.
+            InvalidTaskError, DuplicateTaskError, StateError: as `enqueue`.
         """
         added = 0
         batch: dict[str, tuple[BedrockTask, NewTask]] = {}
@@ -186,35 +178,35 @@ class BedrockQueue:
             raise
 
     def get_queue_size(self) -> int:
-        """How many tasks wait, of all processes; counts them."""
+        """The number of waiting tasks, of all processes; it counts them."""
         return self._deployment.ledger.tasks.size(self.name)
 
     def flush(self) -> list[str]:
-        """Make jobs of every task that waits now. Several where the limits ask for it, none of nothing.
+        """Make jobs of all waiting tasks: several if the limits require it, none for an empty queue.
 
-        Whatever goes wrong, each task is in the queue or in a job.
+        Whatever goes wrong, each task is either in the queue or in a job.
 
         Returns:
-            Their ids, after those of the jobs that this object has made by itself (in `enqueue`, in its thread) since
-            the last flush: the last 100,000. Jobs that other processes made are told by `events`.
+            Their ids, after those of the jobs that this object has made automatically (in `enqueue`, in its thread) since
+            the last flush, the last 100,000 at most. `events` has the jobs of other processes too.
 
         Raises:
-            BelowMinimumError: too few tasks for one job.
-            AwsError: an upload failed. The ids of jobs that were made before come with the next flush.
+            BelowMinimumError: too few tasks for one job, and `below_minimum` is `fail`.
+            AwsError, DatabaseUnreachableError: the next flush returns the ids of the jobs that were made before.
+            StateError: the queue is not open.
         """
-        driver = self._now_open.driver
-        driver.flush(wait=True)
-        jobs = driver.take_made()
-        self._pump()
-        return jobs
+        worker = self._now_open.worker
+        worker.flush(wait=True)
+        self._deliver()
+        return worker.take_job_ids()
 
     # --- Jobs out
 
     def get_job(self, job_id: str | UUID) -> JobResult:
-        """What is known of a job now.
+        """A job in its present state.
 
         Raises:
-            UnknownJobError: there is none.
+            NotFoundError: the queue has no such job.
         """
         return job_result(self._deployment, self._job(job_id))
 
@@ -222,7 +214,7 @@ class BedrockQueue:
         """A job's status, one of the original library's ten.
 
         Raises:
-            UnknownJobError: there is none.
+            NotFoundError: the queue has no such job.
         """
         return job_status(self._job(job_id))
 
@@ -230,39 +222,39 @@ class BedrockQueue:
         """The results of a job, as a stream from S3.
 
         Raises:
-            UnknownJobError: there is no such job.
+            NotFoundError: the queue has no such job.
             JobNotFinalError: not every record is final yet.
         """
         return iter(self.get_job(job_id).final_results())
 
     def get_job_results_table(self, job_id: str | UUID) -> pa.Table:
-        """The results of a job as an Arrow table; for its columns see `docs/queue.md`.
+        """The results of a job as an Arrow table with the columns of docs/reference/result_columns.md.
 
         Raises:
-            UnknownJobError: there is no such job.
+            NotFoundError: the queue has no such job.
             JobNotFinalError: not every record is final yet.
         """
         return self.get_job(job_id).final_results().table()
 
     def await_job(self, job_id: str | UUID, timeout: float | None = None) -> JobResult:
-        """Wait until every record of a job is final, and make it so: this submits, looks and collects by itself.
+        """Wait until every record of a job is final; meanwhile this submits, polls and collects.
 
         Args:
-            job_id: as `flush` told it.
-            timeout: seconds; None waits for as long as it takes.
+            job_id: as `flush` returned it.
+            timeout: seconds; None: no limit.
 
         Raises:
-            UnknownJobError: there is no such job.
-            JobStuckError: only a person can make it go on.
-            AwaitTimeoutError: it took longer.
+            NotFoundError: the queue has no such job.
+            JobStuckError: it continues only after an operator's decision.
+            AwaitTimeoutError: it was not final in time; it continues.
         """
         return self.await_jobs([job_id], timeout)[0]
 
     def await_jobs(self, job_ids: Sequence[str | UUID], timeout: float | None = None) -> list[JobResult]:
-        """Wait for several jobs, in the order given.
+        """Wait for several jobs; their results in the order given.
 
         Raises:
-            UnknownJobError, JobStuckError, AwaitTimeoutError: as `await_job`.
+            NotFoundError, JobStuckError, AwaitTimeoutError: as `await_job`.
         """
         deadline = None if timeout is None else self._system.monotonic() + timeout
         results: dict[str, JobResult] = {}
@@ -273,35 +265,36 @@ class BedrockQueue:
                 if result.final:
                     results[job_id] = result
                 elif result.stuck:
-                    raise JobStuckError(f"Job {job_id} waits for a person: {result.stuck}", CURE)
+                    raise JobStuckError(f"Job {job_id} waits for an operator: {result.stuck}", OPERATOR_FIX)
             missing = [str(one) for one in job_ids if str(one) not in results]
             if not missing:
                 return [results[str(one)] for one in job_ids]
             if deadline is not None and self._system.monotonic() >= deadline:
                 raise AwaitTimeoutError(
-                    f"Not final within {timeout:g} s: {', '.join(missing)}.", "They go on; await them again."
+                    f"Not final within {timeout:g} s: {', '.join(missing)}.",
+                    "They continue; await them again.",
                 )
             self._system.sleep(min(self.config.poll_interval_ms / 1000, _STEP_S))
 
     def step(self) -> None:
-        """Do what is due now, as the thread and `await_job` do, unless another thread of this process is at it.
+        """Do what is due now, as the thread and `await_job` do, unless another thread of this process does it.
 
         Raises:
-            ClosedQueueError: the queue is not open.
+            StateError: the queue is not open.
         """
-        self._deployment  # noqa: B018  # raises where the queue is closed
+        self._deployment  # noqa: B018  # raises if the queue is not open
         if self._stepping.acquire(blocking=False):
             try:
-                self._now_open.driver.step()
-                self._pump()
+                self._now_open.worker.step()
+                self._deliver()
             finally:
                 self._stepping.release()
 
     def cancel_job(self, job_id: str | UUID) -> None:
-        """Give up what a job has not answered yet; what is answered is kept.
+        """Cancel what a job has not answered yet; existing responses are kept.
 
         Raises:
-            UnknownJobError: there is none.
+            NotFoundError: the queue has no such job.
         """
         chunk = self._job(job_id).chunk
         deployment = self._deployment
@@ -312,40 +305,43 @@ class BedrockQueue:
     # --- Events
 
     def on(self, event: EventName, callback: Callback) -> None:
-        """Call back at every event of this name; `docs/queue.md` tells with which arguments.
+        """Call `callback` at every event of this name, with the arguments listed in docs/queue.md.
 
-        A callback that raises stops nothing: it is logged, and told as `error`.
+        An exception in a callback stops nothing: its type is logged, and it is reported as `error`.
 
         Raises:
-            UnknownEventError: there is none of this name.
+            InvalidInputError: there is no event of this name.
         """
         self._emitter.on(event, callback)
 
     def events(self, since: Position | str | None = None, *, follow: bool = False) -> Iterator[QueueEvent]:
-        """Everything that happened to the queue's jobs, in an order in which none is missed.
+        """Every event of the queue's jobs, in an order in which none is missed.
 
-        Any process may read them, also after a restart: keep the last event's `position`.
+        Any process may read them, also after a restart: store the last event's `str(position)`.
 
         Args:
-            since: after this position; None from the beginning.
-            follow: whether to wait for further ones, until the queue is closed, rather than end.
+            since: continue after this position; None: from the beginning.
+            follow: whether to wait for further events until the queue is closed.
+
+        Raises:
+            StateError: the queue is not open.
         """
         position = Position.of(since) if isinstance(since, str) else since or Position()
         while True:
-            found, following = self._now_open.events.after(position)
-            yield from found
+            events, following = self._now_open.events.after(position)
+            yield from events
             if following == position:
                 if not follow or self._stop.is_set():
                     return
                 self._system.sleep(min(self.config.poll_interval_ms / 1000, _STEP_S))
             position = following
 
-    # --- Within
+    # --- Internal
 
     @property
     def _now_open(self) -> "_Open":
         if self._opened is None:
-            raise ClosedQueueError(
+            raise StateError(
                 f"Queue {self.name!r} is not open.", "Use it in a `with` block, or call initialize() first."
             )
         return self._opened
@@ -361,11 +357,11 @@ class BedrockQueue:
         deployment.ledger.tasks.add(self.name, new, replace=self.config.on_duplicate == "replace")
         for given, _ in tasks:
             self._emitter.emit("task-queued", given)
-        if self._threshold.added(len(new), sum(len(task.line) for task in new)):
-            # The tasks are safe, so whatever goes wrong here is told as an event, and tried again later.
+        if self._flush_check.due(len(new), sum(len(task.line) for task in new)):
+            # The tasks are committed, so an error here is an event, and the flush is tried again later.
             try:
-                self._threshold.looked(self._now_open.driver.flush_if_due())
-                self._pump()
+                self._flush_check.counted(self._now_open.worker.flush_if_due())
+                self._deliver()
             except Exception as error:
                 self._emitter.emit("error", error)
         return len(new)
@@ -376,7 +372,7 @@ class BedrockQueue:
             job = deployment.ledger.queues.job(job_id if isinstance(job_id, UUID) else UUID(job_id))
             if job and job.queue == self.name:
                 return job
-        raise UnknownJobError(
+        raise NotFoundError(
             f"Queue {self.name!r} has no job {str(job_id)!r}.", "A job's id is what flush() returned."
         )
 
@@ -385,9 +381,9 @@ class BedrockQueue:
         while not self._stop.is_set():
             try:
                 self.step()
-            except Exception as error:  # the thread must live: whatever it is, the next step may go well
+            except Exception as error:  # the thread must live: whatever it is, the next step may succeed
                 self._emitter.emit("error", error)
             self._stop.wait(pause)
 
-    def _pump(self) -> None:
-        self._now_open.events.tell()
+    def _deliver(self) -> None:
+        self._now_open.events.deliver()

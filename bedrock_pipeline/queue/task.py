@@ -1,7 +1,6 @@
-"""A task: what a program puts into a queue.
+"""A task, its rules, and its line in a job's input.
 
-What belongs here: its shape, its rules, and its line of a job's input. Source of the line's form: "Format and upload
-your batch inference data" in the Amazon Bedrock user guide.
+Format of the line: "Format and upload your batch inference data" in the Amazon Bedrock user guide.
 """
 
 import json
@@ -9,19 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.ledger.tasks import NewTask
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 
-_HALF = "it holds half a surrogate pair, which UTF-8 cannot say"
+_HALF = "it contains half a surrogate pair, which UTF-8 cannot encode"
 
 
-class InvalidTaskError(BedrockPipelineError):
+class InvalidTaskError(InvalidInputError):
     """A task cannot become a record.
 
     Attributes:
-        field: the field that is at fault: `record_id`, `model_input`, or `task`.
+        field: the invalid field: `record_id`, `model_input`, or `task`.
     """
 
     def __init__(self, field: str, reason: str, fix: str = "") -> None:
@@ -31,10 +30,10 @@ class InvalidTaskError(BedrockPipelineError):
 
 @dataclass(frozen=True, slots=True)
 class BedrockTask:
-    """One request for an answer.
+    """One request to the queue's model.
 
     Attributes:
-        record_id: the caller's own name of it, by which its answer is known again.
+        record_id: the caller's identifier, which the result carries.
         model_input: the model's request body.
     """
 
@@ -43,7 +42,7 @@ class BedrockTask:
 
 
 def task_of(given: BedrockTask | Mapping[str, Any]) -> BedrockTask:
-    """A task from what a caller gave: one already, or a mapping with Bedrock's names or Python's.
+    """A task from a `BedrockTask` or a mapping, with Bedrock's names (`recordId`) or Python's (`record_id`).
 
     Raises:
         InvalidTaskError: a field is missing or unknown.
@@ -52,7 +51,7 @@ def task_of(given: BedrockTask | Mapping[str, Any]) -> BedrockTask:
         return given
     if not isinstance(given, Mapping):
         raise InvalidTaskError(
-            "task", f"a {type(given).__name__} is no task", "Give a BedrockTask or a dict."
+            "task", f"a {type(given).__name__} is not a task", "Give a BedrockTask or a dict."
         )
     values = dict(given)
     taken = {}
@@ -73,14 +72,14 @@ def encoded(task: BedrockTask, limits: Limits) -> NewTask:
         InvalidTaskError: it breaks a rule of record ids, is not JSON, or is too large.
     """
     if not isinstance(task.record_id, str):
-        raise InvalidTaskError("record_id", f"a {type(task.record_id).__name__} is no text")
+        raise InvalidTaskError("record_id", f"a {type(task.record_id).__name__} is not a string")
     record_id, reason = record_id_of(task.record_id)
     if record_id is None:
         raise InvalidTaskError("record_id", reason)
     if not isinstance(task.model_input, Mapping):
         raise InvalidTaskError(
             "model_input",
-            f"a {type(task.model_input).__name__} is no mapping",
+            f"a {type(task.model_input).__name__} is not a mapping",
             "Give the model's request body as a dict.",
         )
     if not task.model_input:
@@ -106,7 +105,7 @@ def encoded(task: BedrockTask, limits: Limits) -> NewTask:
 
 
 def _kind(error: Exception) -> str:
-    """What json says of a type or a number, which holds no value of the task."""
+    """The message of `json` about a type or number, which contains no value of the task."""
     if isinstance(error, TypeError):
         return str(error)
     return "NaN or infinite" if "Out of range" in str(error) else "nested too deeply or in itself"

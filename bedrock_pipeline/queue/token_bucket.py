@@ -1,9 +1,8 @@
 """A token bucket, in one process or shared by all.
 
-What belongs here: taking tokens and waiting for them. Libraries were looked at: `limits` has no Postgres; that of
-`pyrate-limiter` (4.5) counts a sliding window rather than a bucket, refuses whoever meets another at its table lock,
-and goes by the local clock when Postgres does not tell the time, which may exceed the rate. So the shared bucket is a
-row in the ledger, and the local one is the same rule on a number.
+No library fits: `limits` has no Postgres backend; that of `pyrate-limiter` (4.5) counts a sliding window, fails if another
+process holds its table lock, and may exceed the rate by falling back to the local clock. So the shared bucket is a row
+in the ledger, and the local one applies the same rule to a number.
 """
 
 import math
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import ConfigurationError, StateError
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.system import SYSTEM, System
@@ -20,32 +19,32 @@ from bedrock_pipeline.system import SYSTEM, System
 _SECOND_NS = 1_000_000_000
 
 
-class TokenBucketStoppedError(BedrockPipelineError):
-    """The bucket was stopped; it gives out no more tokens."""
+class TokenBucketStoppedError(StateError):
+    """The bucket was stopped and returns no more tokens."""
 
 
 class _Tokens(Protocol):
     def take(self) -> float:
-        """Take a token and return 0; or seconds until there is one."""
+        """Take a token and return 0; otherwise return the seconds until there is one."""
 
     def close(self) -> None:
-        """Nothing is taken any more."""
+        """Release what the bucket holds."""
 
 
 class TokenBucket:
-    """Holds at most `capacity` tokens and is filled with `refill_rate` a second; full at the beginning.
+    """Holds at most `capacity` tokens and refills at `refill_rate` a second; full at the beginning.
 
-    Safe to use from several threads. With a name it is shared by every process that gives it, through Postgres.
+    Thread-safe. With a name it is shared, through Postgres, by every process that uses the name.
 
     Args:
         capacity: tokens that may be taken at once.
-        refill_rate: tokens a second in the long run.
+        refill_rate: tokens a second.
         name: under which processes share it; None keeps it in this process.
-        settings: whose database a shared one is in (`BedrockQueueConfig.settings()`); None means this deployment's.
+        settings: the deployment of a shared bucket (`BedrockQueueConfig.settings()`); None: the environment's.
         system: its monotonic clock is a local bucket's; a shared one uses the database's.
 
     Raises:
-        ValueError: capacity is below 1, or refill_rate is not above 0.
+        ConfigurationError: capacity is below 1, or refill_rate is not above 0.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class TokenBucket:
         system: System = SYSTEM,
     ) -> None:
         if capacity < 1 or not (math.isfinite(refill_rate) and refill_rate > 0):
-            raise ValueError("capacity must be at least 1 and refill_rate above 0")
+            raise ConfigurationError("The capacity must be at least 1 and the refill_rate above 0.")
         self._stopped = threading.Event()
         self._tokens: _Tokens = (
             _Shared(name, capacity, refill_rate, settings or Settings.resolve())
@@ -76,10 +75,10 @@ class TokenBucket:
         return self._tokens.take() == 0
 
     def take(self) -> None:
-        """Take a token, waiting for one if need be.
+        """Take a token; wait if there is none.
 
         Raises:
-            TokenBucketStoppedError: the bucket was stopped, also while waiting.
+            TokenBucketStoppedError: the bucket was stopped, possibly during the wait.
         """
         self._must_run()
         while wait := self._tokens.take():
@@ -87,7 +86,7 @@ class TokenBucket:
             self._must_run()
 
     def stop(self) -> None:
-        """Give out no more tokens; whoever waits for one is told at once."""
+        """Return no more tokens; waiting callers get TokenBucketStoppedError at once."""
         if not self._stopped.is_set():
             self._stopped.set()
             self._tokens.close()
@@ -98,7 +97,7 @@ class TokenBucket:
 
 
 class _Local:
-    """A bucket as one number: when it will be full again."""
+    """A bucket as one number: the time when it is full again."""
 
     def __init__(self, capacity: int, refill_rate: float, clock_ns: Callable[[], int]) -> None:
         self._spacing = math.ceil(_SECOND_NS / refill_rate)
@@ -133,7 +132,7 @@ class _Shared:
 
     def take(self) -> float:
         wait = self._ledger.token_buckets.take(self._name)
-        # A wait that was over before it could be told is none; 0 would mean that a token was taken.
+        # A wait of 0 would mean that a token was taken.
         return 0 if wait is None else max(wait.total_seconds(), 0.001)
 
     def close(self) -> None:

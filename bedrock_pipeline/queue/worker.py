@@ -1,8 +1,7 @@
-"""The queue's own motor: what Dagster's sensors ask for, done in this process.
+"""The worker of a queue: does in this process what Dagster's sensors would request runs for.
 
-What belongs here: one step of the stages, for one queue. It is safe beside others, Dagster's daemon among them: the
-ledger holds that a chunk is submitted once, and reading results twice gives the same. The day's results are published by
-Dagster alone, whose assets they feed.
+It is safe beside others, Dagster's daemon among them: the ledger ensures that a chunk is submitted once, and collecting
+twice gives the same. Only Dagster publishes the day's results, since they are an asset.
 """
 
 from collections import deque
@@ -13,124 +12,128 @@ from datetime import timedelta
 from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
 from bedrock_pipeline.collect.start_retry_round import start_retry_round
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.due_work import due_work, flush_reason, waiting_tasks
 from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.ledger.tasks import Waiting
-from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.queue.flush_queue import due_to_flush, flush_queue
-from bedrock_pipeline.queue.job_results import settle_jobs
+from bedrock_pipeline.pipeline import QueuePipeline
+from bedrock_pipeline.queue.flush_queue import flush_queue
+from bedrock_pipeline.queue.job_results import record_final_jobs
 from bedrock_pipeline.submit.backoff import delay
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.reconcile import reconcile_in_doubt
 from bedrock_pipeline.submit.submit_chunk import NeedsResolutionError, SubmissionRejectedError, submit_chunk
 
-#: Chunks that one step submits or collects at the most.
-_MOST = 20
-#: Ids of jobs that are remembered until somebody asks for them, the last ones: 10 MB.
-_MOST_MADE = 100_000
+#: The most chunks that one step submits or collects.
+_MOST_ITEMS = 20
+#: The most job ids that are kept until `flush` returns them, 10 MB; the oldest are dropped.
+_MOST_IDS = 100_000
 
 
-class Driver:
-    """Steps of one queue; not to be stepped by two threads at once.
+class QueueWorker:
+    """Does the work of one queue, step by step; `step` must not be called by two threads at once.
 
     Args:
         deployment: the deployment.
-        pipeline: the queue.
-        poll_s: seconds between two looks at Bedrock.
-        report: is told of errors; what they concern is tried again in a later step.
+        queue: the queue.
+        poll_s: seconds between two polls of Bedrock.
+        report: receives errors; the work concerned is tried again in a later step.
     """
 
     def __init__(
         self,
         deployment: Deployment,
-        pipeline: Pipeline,
+        queue: QueuePipeline,
         *,
         poll_s: float,
         report: Callable[[Exception], None],
     ) -> None:
         self._deployment = deployment
-        self._pipeline = pipeline
+        self._queue = queue
         self._poll_s = poll_s
         self._report = report
-        self._made: deque[str] = deque(maxlen=_MOST_MADE)
+        self._job_ids: deque[str] = deque(maxlen=_MOST_IDS)
         self._flush_pace = _Pace(deployment)
         self._poll_pace = _Pace(deployment)
 
     def step(self) -> None:
-        """Do what is due, from flushing to telling what is final. An error in one part stops no other."""
+        """Do what is due, from flushing to recording final jobs. An error in one part does not stop the others."""
         for part in (
             self.flush_if_due,
             self._submit,
             self._poll,
             self._collect,
-            self._roll_over,
-            self._settle,
+            self._retry,
+            self._record_final,
         ):
             try:
                 part()
-            except Exception as error:  # whatever it is, a later step may go well
+            except Exception as error:  # whatever it is, a later step may succeed
                 self._report(error)
 
     def flush_if_due(self) -> Waiting:
-        """Flush where count, bytes or age ask for it and nobody else does; after an error, not at once again.
+        """Flush if it is due by count, bytes or age and no other process does it; after an error, only after a while.
 
         Returns:
-            What was waiting before.
+            What waited before.
         """
-        waiting, why = due_to_flush(self._deployment, self._pipeline)
-        if why and self._flush_pace.due():
+        waiting = waiting_tasks(self._deployment.ledger, self._queue)
+        if flush_reason(waiting, self._queue) and self._flush_pace.due():
             with self._flush_pace:
                 self.flush(wait=False)
         return waiting
 
     def flush(self, *, wait: bool) -> None:
-        """Make jobs of everything that waits; with `wait` also where another process is just flushing.
+        """Make jobs of all waiting tasks; with `wait`, after a flush by another process has ended. Thread-safe."""
+        for flushed in flush_queue(self._deployment, self._queue, wait=wait):
+            self._job_ids.extend(str(chunk.chunk_id) for chunk in flushed.chunks)
 
-        Any number of threads may.
-        """
-        for flushed in flush_queue(self._deployment, self._pipeline, wait=wait):
-            self._made.extend(str(chunk.chunk_id) for chunk in flushed.chunks)
-
-    def take_made(self) -> list[str]:
-        """Ids of the jobs that were made here, oldest first; each is told once."""
-        made = []
+    def take_job_ids(self) -> list[str]:
+        """Ids of the jobs that this worker has made, oldest first; each is returned once."""
+        job_ids = []
         with suppress(IndexError):
             while True:
-                made.append(self._made.popleft())
-        return made
+                job_ids.append(self._job_ids.popleft())
+        return job_ids
+
+    def _due(self, kind: Kind) -> list[str]:
+        """The keys of the chunks or datasets for which a step is due."""
+        items = due_work(self._deployment.ledger, [self._queue], limit=_MOST_ITEMS, kinds=(kind,))
+        return [item.key for item in items]
 
     def _submit(self) -> None:
-        reconcile_in_doubt(self._deployment, [self._pipeline.name])
-        for chunk in self._deployment.ledger.submissions.due([self._pipeline.name], _MOST):
+        reconcile_in_doubt(self._deployment, [self._queue.name])
+        for chunk_key in self._due("submit"):
             try:
-                submit_chunk(self._deployment, self._pipeline.name, chunk.chunk_key)
+                submit_chunk(self._deployment, self._queue.name, chunk_key)
             except (SubmissionRejectedError, NeedsResolutionError) as error:
                 self._report(error)
 
     def _poll(self) -> None:
         if self._poll_pace.due():
             with self._poll_pace:
-                poll_jobs(self._deployment, [self._pipeline.name])
+                poll_jobs(self._deployment, [self._queue.name])
             self._poll_pace.wait(self._poll_s)
 
     def _collect(self) -> None:
-        for chunk in self._deployment.ledger.chunks.to_collect([self._pipeline.name], _MOST):
+        for chunk_key in self._due("collect"):
             try:
-                collect_chunk(self._deployment, self._pipeline, chunk.chunk_key)
+                collect_chunk(self._deployment, self._queue, chunk_key)
             except JobProblemError:
-                continue  # it is told with the job, which is final now
+                continue  # the job, which is final now, has it as its error_message
             except BedrockPipelineError as error:
                 self._report(error)
 
-    def _roll_over(self) -> None:
-        for row in self._deployment.ledger.retry_rounds.due([self._pipeline.name], _MOST):
-            start_retry_round(self._deployment, self._pipeline, row.dataset)
+    def _retry(self) -> None:
+        for dataset in self._due("retry"):
+            start_retry_round(self._deployment, self._queue, dataset)
 
-    def _settle(self) -> None:
-        settle_jobs(self._deployment, [self._pipeline.name])
+    def _record_final(self) -> None:
+        record_final_jobs(self._deployment, [self._queue.name])
 
 
 class _Pace:
-    """When a part of a step may be tried again: after errors with waits that grow, as the settings say."""
+    """When a part of a step may be tried again; after errors with the growing delays of `throttle_backoff`."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._backoff = deployment.settings.throttle_backoff

@@ -6,7 +6,7 @@ What belongs here: the rules of the names that a person sees as partition keys.
 import re
 from dataclasses import dataclass
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import InvalidInputError
 
 _DATASET = re.compile(r"(?!.*--)[A-Za-z0-9.-]{1,40}")
 _CHUNK = re.compile(
@@ -14,7 +14,7 @@ _CHUNK = re.compile(
 )
 
 
-class KeyRuleError(BedrockPipelineError):
+class KeyRuleError(InvalidInputError):
     """A key breaks the rule for its kind."""
 
 

@@ -9,7 +9,7 @@ from typing import BinaryIO, Protocol, TypeVar
 
 import pyarrow as pa
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.records.rejections import Rejection
 
 #: Rows of a batch at the most.
@@ -18,7 +18,7 @@ BATCH_ROWS = 4096
 BATCH_BYTES = 4_000_000
 
 
-class InputError(BedrockPipelineError):
+class InputError(InvalidInputError):
     """The input as a whole cannot be read."""
 
 

@@ -1,4 +1,4 @@
-"""The commands that people and programs type, over the real Postgres, S3 and emulator."""
+"""The commands, over the real Postgres, S3 and emulator."""
 
 import io
 import json
@@ -66,12 +66,12 @@ def test_status_of_a_dataset_says_what_each_chunk_waits_for(deployment: Deployme
     assert "secret" not in shown
 
 
-def test_status_tells_which_rows_were_left_out(deployment: Deployment, tmp_path: Path) -> None:
+def test_status_lists_the_rejected_rows(deployment: Deployment, tmp_path: Path) -> None:
     prepared(deployment, tmp_path, unfit=[None, None, "secret " * 20_000])
     [row] = json.loads(run("status", "p", "--json").stdout)
     assert (row["records"], row["rejected"]) == (350, 3)
     shown = run("status", "p", "d").output
-    assert "3 rows of the input were left out" in shown
+    assert "3 rows of the input were rejected" in shown
     uris = re.findall(r"s3://\S+\.parquet", shown)
     listed = [pq.read_table(io.BytesIO(deployment.objects.get(uri))).to_pylist() for uri in uris]
     assert [(one["record_id"], one["reason"]) for one in chain(*listed)] == [
@@ -94,26 +94,29 @@ def test_status_says_why_a_chunk_waits_and_until_when(
     assert isinstance(submit_chunk(slow, "p", first), Requeued)
     control.clear_faults()
     chunks = {row["chunk"]: row for row in json.loads(run("status", "p", "d", "--json").stdout)}
-    for key in (first, second):  # the refused one, and the other, whose quota group waits with it
+    for key in (first, second):  # the throttled one, and the other, since their quota group waits
         assert chunks[key]["status"] == "pending"
         assert chunks[key]["why"].startswith("ThrottlingException")
         assert chunks[key]["until"]
     [row] = json.loads(run("status", "--json").stdout)
-    assert row["why"].startswith("1 put back: ThrottlingException")
+    assert row["why"].startswith("1 requeued: ThrottlingException")
     assert row["until"] == chunks[first]["until"]
     assert "waits until" in run("status").stderr
 
 
-def test_an_orphan_stands_in_status(deployment: Deployment, tmp_path: Path) -> None:
+def test_status_lists_orphans(deployment: Deployment, tmp_path: Path) -> None:
     prepared(deployment, tmp_path)
     arn = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/aaaaaaaaaaaa"
     deployment.ledger.interventions.record_orphans(
         [{"job_arn": arn, "job_name": "p-x", "status": "InProgress", "submitted_at": "2026-01-01T00:00:00Z"}]
     )
-    assert f"Job {arn} (InProgress) carries our name and belongs to no chunk" in run("status").stderr
+    assert (
+        f"Job {arn} (InProgress) carries this deployment's name and belongs to no chunk"
+        in run("status").stderr
+    )
 
 
-def test_launch_takes_a_schema_and_tells_what_is_wrong_with_it(
+def test_launch_takes_a_schema_and_reports_what_is_wrong_with_it(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     file = tmp_path / "schema.json"
@@ -124,9 +127,9 @@ def test_launch_takes_a_schema_and_tells_what_is_wrong_with_it(
         ('{"type": "string"}', "not of an object"),
     ):
         file.write_text(text)
-        refused = run("launch", "p", "d", "--schema", str(file))
-        assert refused.exit_code == 1
-        assert said in " ".join(refused.output.split())
+        failed = run("launch", "p", "d", "--schema", str(file))
+        assert failed.exit_code == 1
+        assert said in " ".join(failed.output.split())
     file.write_text(json.dumps(schema))
     assert run("launch", "p", "d", "--schema", str(file), "--image", "a", "--image", "b").exit_code == 0
     asked = deployment.ledger.datasets.ensure("p", "d").request
@@ -182,7 +185,7 @@ def test_a_file_is_estimated_without_a_ledger(tmp_path: Path, monkeypatch: pytes
     assert "Give PIPELINE DATASET" in run("estimate", "--input", str(path)).stderr
 
 
-def test_a_pipeline_of_ones_own_is_estimated_and_its_cap_is_approved(
+def test_a_users_pipeline_is_estimated_and_its_cost_limit_is_raised(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_costly_pipelines.py").write_text(
@@ -230,7 +233,7 @@ def test_a_cap_is_part_of_what_is_launched(deployment: Deployment) -> None:
         (("resolve", "p", "d--00000"), "Give either"),
     ],
 )
-def test_a_mistake_is_told_without_a_traceback(
+def test_a_mistake_is_reported_without_a_traceback(
     deployment: Deployment, words: tuple[str, ...], message: str
 ) -> None:
     done = run(*words)
@@ -239,7 +242,7 @@ def test_a_mistake_is_told_without_a_traceback(
     assert "Traceback" not in done.output
 
 
-def test_a_database_that_does_not_answer_is_told_without_its_password(
+def test_an_unreachable_database_is_reported_without_its_password(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as closed:
@@ -256,7 +259,7 @@ def test_a_database_that_does_not_answer_is_told_without_its_password(
     assert "Traceback" not in done.output
 
 
-def test_nothing_configured_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_configuration_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BEDROCK_PIPELINE_HOME", str(tmp_path))
     done = run("status")
     assert done.exit_code == 1

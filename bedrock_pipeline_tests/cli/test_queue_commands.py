@@ -1,4 +1,4 @@
-"""Commands about queues and jobs, as people and programs type them."""
+"""Commands about queues and jobs."""
 
 import json
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_tasks_become_a_job_and_its_results_a_file(deployment: Deployment, tmp_p
     assert run("flush", "q").stdout == ""
 
 
-def test_a_job_is_cancelled_and_waiting_for_it_tells_that_it_failed(deployment: Deployment) -> None:
+def test_waiting_for_a_cancelled_job_reports_that_it_failed(deployment: Deployment) -> None:
     run("enqueue", "-", "--queue", "q", "--model", CLAUDE, "--batch-size", "1000", given=lines(100))
     job = run("flush", "q").stdout.strip()
     assert json.loads(run("cancel", job, "--json").stdout) == {"cancelled": {"stopped": 1}}
@@ -63,7 +63,7 @@ def test_a_job_is_cancelled_and_waiting_for_it_tells_that_it_failed(deployment: 
     assert "stopped" in waited.output
 
 
-def test_a_job_that_bedrock_refused_is_tried_again(deployment: Deployment) -> None:
+def test_a_job_that_bedrock_rejected_is_submitted_again(deployment: Deployment) -> None:
     run(
         "enqueue",
         "-",
@@ -79,7 +79,7 @@ def test_a_job_that_bedrock_refused_is_tried_again(deployment: Deployment) -> No
     waited = run("wait", job)
     assert waited.exit_code == 1
     assert "not supported" in waited.stderr
-    assert json.loads(run("retry", job, "--json").stdout)["refused"] == 1
+    assert json.loads(run("retry", job, "--json").stdout)["rejected"] == 1
     assert json.loads(run("status", job, "--json").stdout)[0]["detail"] == "pending"
 
 
@@ -88,7 +88,7 @@ def test_a_job_that_bedrock_refused_is_tried_again(deployment: Deployment) -> No
     [
         (("enqueue", "-", "--queue", "new"), "{}", "needs --model"),
         (("enqueue", "-", "--queue", "new", "--model", CLAUDE), "no json", "line 1 is not JSON"),
-        (("enqueue", "-", "--queue", "new", "--model", CLAUDE), "[1]", "line 1 is no JSON object"),
+        (("enqueue", "-", "--queue", "new", "--model", CLAUDE), "[1]", "line 1 is not a JSON object"),
         (
             ("enqueue", "-", "--queue", "new", "--model", CLAUDE),
             '{"recordId": "a"}',
@@ -102,7 +102,7 @@ def test_a_job_that_bedrock_refused_is_tried_again(deployment: Deployment) -> No
         (("results", "absent", "--out", "r.parquet"), None, "no job 'absent'"),
     ],
 )
-def test_a_mistake_is_told_without_a_traceback(
+def test_a_mistake_is_reported_without_a_traceback(
     deployment: Deployment, words: tuple[str, ...], given: str | None, message: str
 ) -> None:
     done = run(*words, given=given)

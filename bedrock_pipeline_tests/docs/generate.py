@@ -19,7 +19,9 @@ from pydantic.fields import FieldInfo
 
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.orchestration import metadata
-from bedrock_pipeline.pipeline import FlushPolicy, Pipeline
+from bedrock_pipeline.pipeline import FlushPolicy, Pipeline, QueuePipeline
+from bedrock_pipeline.queue import BedrockQueueConfig
+from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.result_schema import DESCRIPTIONS, result_schema
 from bedrock_pipeline.settings import Settings
 
@@ -49,12 +51,11 @@ def settings_table() -> Iterator[str]:
 
 
 def pipeline_table() -> Iterator[str]:
-    """One row for each field of a pipeline, with its description from the class's docstring."""
-    yield from _fields_of(Pipeline)
-    yield ""
-    yield "### `FlushPolicy`"
-    yield ""
-    yield from _fields_of(FlushPolicy)
+    """One table for each class that a user writes, with a row for each field."""
+    for model in (Pipeline, QueuePipeline, FlushPolicy, Limits, BedrockQueueConfig):
+        yield from (f"## `{model.__name__}`", "")
+        yield from _fields_of(model)
+        yield ""
 
 
 def commands_text() -> Iterator[str]:

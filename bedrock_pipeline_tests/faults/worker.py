@@ -22,8 +22,10 @@ from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
 from bedrock_pipeline.collect.start_retry_round import start_retry_round
 from bedrock_pipeline.deployment import Deployment, open_deployment
+from bedrock_pipeline.due_work import due_work
 from bedrock_pipeline.ledger import Ledger
-from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.ledger.run_leases import Kind
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.publish.publish_dataset import publish_dataset
@@ -162,30 +164,35 @@ def tick(deployment: Deployment, pipeline: Pipeline, scenario: str = "plain") ->
     if ledger.datasets.ensure(name, "d").packed_at is None:
         take_snapshot(deployment, pipeline, "d")
         pack_dataset(deployment, pipeline, "d")
-    _submit_due(deployment, name)
+    _submit_due(deployment, pipeline)
     if scenario == "cancelled":
         _cancel(deployment, name)
     _as_an_operator(deployment, name)
     poll_jobs(deployment, [name])
-    for chunk in ledger.chunks.to_collect([name], 10):
+    for key in _due(deployment, pipeline, "collect"):
         with suppress(JobProblemError):
-            collect_chunk(deployment, pipeline, chunk.chunk_key)
-    for row in ledger.retry_rounds.due([name], 1):
-        start_retry_round(deployment, pipeline, row.dataset)
-    for row in ledger.publications.due([name], 1):
-        publish_dataset(deployment, pipeline, row.dataset)
+            collect_chunk(deployment, pipeline, key)
+    for key in _due(deployment, pipeline, "retry"):
+        start_retry_round(deployment, pipeline, key)
+    for key in _due(deployment, pipeline, "publish"):
+        publish_dataset(deployment, pipeline, key)
     now = ledger.datasets.get(name, "d")
-    if now and now.results_uri and not ledger.publications.due([name], 1):
+    if now and now.results_uri and not _due(deployment, pipeline, "publish"):
         return True
     move_clock(deployment, 30)  # leases and waits end at once
     return False
 
 
-def _submit_due(deployment: Deployment, name: str) -> None:
-    reconcile_in_doubt(deployment, [name])
-    for chunk in deployment.ledger.submissions.due([name], 10):
+def _due(deployment: Deployment, pipeline: BasePipeline, kind: Kind) -> list[str]:
+    """What the sensors would request runs for."""
+    return [item.key for item in due_work(deployment.ledger, [pipeline], limit=10, kinds=(kind,))]
+
+
+def _submit_due(deployment: Deployment, pipeline: BasePipeline) -> None:
+    reconcile_in_doubt(deployment, [pipeline.name])
+    for key in _due(deployment, pipeline, "submit"):
         with suppress(SubmissionRejectedError, NeedsResolutionError):
-            submit_chunk(deployment, name, chunk.chunk_key)
+            submit_chunk(deployment, pipeline.name, key)
 
 
 def _cancel(deployment: Deployment, name: str) -> None:

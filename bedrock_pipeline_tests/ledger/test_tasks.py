@@ -8,9 +8,10 @@ import psycopg
 import pytest
 
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.ledger import tasks as statements
 from bedrock_pipeline.ledger.tasks import NewTask
-from bedrock_pipeline.pipeline import FlushPolicy, Pipeline
+from bedrock_pipeline.pipeline import QueuePipeline
 
 _WAITING, _LIMIT = 20_000, 500
 
@@ -62,7 +63,7 @@ def test_an_enqueue_reads_no_other_task(connection: psycopg.Connection, statemen
     "given", [{"prompt": "{{ a }}"}, {"source": "x.csv"}, {"max_cost_usd": 1}, {"daily": True}]
 )
 def test_a_queue_has_no_input_of_its_own(given: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(given))):
-        Pipeline.model_validate(
-            {"name": "q", "model_id": "amazon.nova-micro-v1:0", "queue": FlushPolicy(), **given}
-        )
+    with pytest.raises(
+        ConfigurationError, match=rf"QueuePipeline 'q': {next(iter(given))}: a queue has no such"
+    ):
+        QueuePipeline.model_validate({"name": "q", "model_id": "amazon.nova-micro-v1:0", **given})

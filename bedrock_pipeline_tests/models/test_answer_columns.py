@@ -15,10 +15,11 @@ from bedrock_pipeline.collect.join import rows
 from bedrock_pipeline.collect.line_reader import buffers_of
 from bedrock_pipeline.collect.tally import ChunkMetadata, Tally, manifest_discrepancies
 from bedrock_pipeline.emulator.models.structured import refusal, value_for
+from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.models import ModelResponse, family_of
 from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema, AnswerSchemaError, bound
-from bedrock_pipeline.pipeline import DatasetRequestError, Pipeline
+from bedrock_pipeline.pipeline import Pipeline
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 
@@ -174,7 +175,7 @@ def test_a_pipeline_that_its_model_does_not_take_is_refused_where_it_is_written(
 ) -> None:
     given = {"name": "p", "model_id": CLAUDE, "prompt": "{{ a }}", "answer_schema": schema(a={})}
     Pipeline.model_validate(given)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ConfigurationError, match=said):
         Pipeline.model_validate({**given, **changes})
 
 
@@ -182,10 +183,10 @@ def test_a_dataset_that_sets_what_its_model_does_not_take_is_told_without_its_pr
     one = Pipeline.model_validate(
         {"name": "p", "model_id": CLAUDE, "prompt": "secret", "answer_schema": schema(a={})}
     )
-    with pytest.raises(DatasetRequestError, match=r"pipeline 'p'.*llama have no place for") as error:
+    with pytest.raises(ConfigurationError, match=r"pipeline 'p'.*llama have no place for") as error:
         one.for_dataset({"model_id": "meta.llama3-1-70b-instruct-v1:0"})
     assert "secret" not in str(error.value)
-    with pytest.raises(DatasetRequestError, match=r"cannot set name.*It can set answer_by"):
+    with pytest.raises(ConfigurationError, match=r"cannot set name.*It can set answer_by"):
         one.for_dataset({"name": "q"})
 
 

@@ -1,7 +1,8 @@
-"""What Dagster is given: names, and sensors that ask for runs once."""
+"""The Dagster definitions: names, and sensors that request runs once."""
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from dagster_aws.s3 import S3Resource
 from bedrock_pipeline.definitions import defs
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.orchestration import Names, build_definitions
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
@@ -60,16 +62,18 @@ def definitions(tmp_path: Path) -> dg.Definitions:
 
 
 def tick(definitions: dg.Definitions, instance: dg.DagsterInstance, sensor: str) -> list[dg.RunRequest]:
-    """What a sensor asks for now."""
+    """The runs that a sensor requests now."""
     result = evaluate(definitions, instance, sensor)
     return list(result.run_requests or []) if isinstance(result, dg.SensorResult) else []
 
 
-def evaluate(definitions: dg.Definitions, instance: dg.DagsterInstance, sensor: str) -> object:
+def evaluate(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, sensor: str, cursor: str | None = None
+) -> object:
     with dg.build_sensor_context(
-        instance=instance, definitions=definitions, resources=_RESOURCES
-    ) as deployment:
-        return definitions.get_repository_def().get_sensor_def(sensor)(deployment)
+        instance=instance, definitions=definitions, resources=_RESOURCES, cursor=cursor
+    ) as context:
+        return definitions.get_repository_def().get_sensor_def(sensor)(context)
 
 
 def run(
@@ -97,7 +101,7 @@ def test_everything_is_named_by_its_pipeline() -> None:
     }
 
 
-def test_where_runs_wait_slots_are_filled_first_and_new_datasets_come_last() -> None:
+def test_of_waiting_runs_those_that_fill_slots_come_first_and_new_datasets_last() -> None:
     def priority(kind: str) -> int:
         return int(defs.resolve_job_def(f"own_files_{kind}").run_tags["dagster/priority"])
 
@@ -121,7 +125,7 @@ def test_a_dataset_runs_through_the_sensors(
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
     [launch] = tick(definitions, instance, "prepare_datasets")
     assert launch.run_key == "prepare:p:d:1"
-    assert tick(definitions, instance, "prepare_datasets") == [], "an lease is alive"
+    assert tick(definitions, instance, "prepare_datasets") == [], "the run lease is valid"
     assert run(definitions, instance, launch)
     assert instance.get_dynamic_partitions("p_chunks") == [CHUNK]
     [submit] = tick(definitions, instance, "submit_chunks")
@@ -157,16 +161,16 @@ def test_clicks_in_the_wrong_order_say_why_not_yet(
 ) -> None:
     instance.add_dynamic_partitions("p_datasets", ["d"])
     instance.add_dynamic_partitions("p_chunks", [CHUNK])
-    said = {}
+    messages = {}
     for kind, key in (("publish", "d"), ("submit", CHUNK), ("collect", CHUNK)):
         job = definitions.resolve_job_def(f"p_{kind}")
         result = job.execute_in_process(instance=instance, partition_key=key, raise_on_error=False)
         assert not result.success
         failure = next(event for event in result.all_events if event.is_step_failure)
-        said[kind] = str(failure.step_failure_data.error_display_string)
-    assert "not packed yet" in said["publish"]
-    assert "has no chunk" in said["submit"]
-    assert "has no chunk" in said["collect"]
+        messages[kind] = str(failure.step_failure_data.error_display_string)
+    assert "not packed yet" in messages["publish"]
+    assert "has no chunk" in messages["submit"]
+    assert "has no chunk" in messages["collect"]
 
 
 def test_a_chunk_without_a_slot_is_green_and_missing(
@@ -181,7 +185,7 @@ def test_a_chunk_without_a_slot_is_green_and_missing(
     assert materialized(instance, "submitted_jobs") == set()
 
 
-def test_what_was_put_back_tells_why_and_until_when_in_the_ui(
+def test_a_requeued_chunk_shows_why_and_until_when_in_the_ui(
     deployment: Deployment,
     definitions: dg.Definitions,
     instance: dg.DagsterInstance,
@@ -205,16 +209,16 @@ def test_what_was_put_back_tells_why_and_until_when_in_the_ui(
     observation = record.asset_observation
     assert observation is not None
     assert observation.partition == CHUNK
-    told = observation.metadata
-    assert told["reason"].value == "ThrottlingException: Too many requests"
+    shown = observation.metadata
+    assert shown["reason"].value == "ThrottlingException: Too many requests"
     chunk = deployment.ledger.chunks.by_key("p", CHUNK)
-    assert told["next_try"].value == pytest.approx(chunk.next_attempt_at.timestamp())
-    assert told["submissions"].value == 1
-    assert "waits_since" in told
-    assert tick(definitions, instance, "submit_chunks") == [], "nothing is asked for before that time"
+    assert shown["next_submission"].value == pytest.approx(chunk.next_attempt_at.timestamp())
+    assert shown["submissions"].value == 1
+    assert "waits_since" in shown
+    assert tick(definitions, instance, "submit_chunks") == [], "no run is requested before that time"
 
 
-def test_a_dataset_at_its_cap_asks_for_no_run_and_says_why(
+def test_a_dataset_over_its_cost_limit_requests_no_run_and_says_why(
     deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     deployment.ledger.datasets.request("p", "d", {"max_cost_usd": 0.001}, launch=True)
@@ -223,13 +227,13 @@ def test_a_dataset_at_its_cap_asks_for_no_run_and_says_why(
     packed = instance.get_latest_materialization_event(Names("p").asset("batch_chunks"))
     assert packed is not None
     assert packed.asset_materialization is not None
-    told: dict[str, Any] = {
+    shown: dict[str, Any] = {
         name: value.value for name, value in packed.asset_materialization.metadata.items()
     }
-    assert (told["records"], told["jobs"], told["waves"], told["max_cost_usd"]) == (120, 1, 1, 0.001)
-    assert told["output_tokens"] == 120 * 1024
-    assert told["cost_usd"] > 0.07
-    assert told["on_demand_cost_usd"] == pytest.approx(2 * told["cost_usd"])
+    assert (shown["records"], shown["jobs"], shown["waves"], shown["max_cost_usd"]) == (120, 1, 1, 0.001)
+    assert shown["output_tokens"] == 120 * 1024
+    assert shown["cost_usd"] > 0.07
+    assert shown["on_demand_cost_usd"] == pytest.approx(2 * shown["cost_usd"])
     skipped = evaluate(definitions, instance, "submit_chunks")
     assert isinstance(skipped, dg.SkipReason)
     assert "bedrock-pipeline approve p d --up-to" in str(skipped.skip_message)
@@ -237,7 +241,7 @@ def test_a_dataset_at_its_cap_asks_for_no_run_and_says_why(
     assert len(tick(definitions, instance, "submit_chunks")) == 1
 
 
-def test_input_that_is_not_fit_ends_the_wish_and_shows_red(
+def test_invalid_input_ends_the_launch_and_fails_the_run(
     deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     deployment.ledger.datasets.request("p", "d", {"prompt": "{{ no_such_column }}"}, launch=True)
@@ -247,7 +251,7 @@ def test_input_that_is_not_fit_ends_the_wish_and_shows_red(
     assert deployment.ledger.datasets.to_launch(["p"], 1) == []
 
 
-def test_leftovers_roll_over_through_the_sensors_and_their_chunk_stays_green(
+def test_retryable_records_are_sent_again_through_the_sensors_and_their_chunk_stays_green(
     deployment: Deployment,
     definitions: dg.Definitions,
     instance: dg.DagsterInstance,
@@ -273,3 +277,39 @@ def test_leftovers_roll_over_through_the_sensors_and_their_chunk_stays_green(
         assert run(definitions, instance, tick(definitions, instance, sensor)[0])
     assert materialized(instance, "results") == {"d"}
     assert deployment.ledger.datasets.progress("p", "d").answered == 120
+
+
+def test_bedrock_is_polled_at_the_interval_of_the_settings(
+    deployment: Deployment,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BEDROCK_PIPELINE_POLL_INTERVAL_S", "1000")
+    polled = evaluate(definitions, instance, "poll_jobs")
+    assert isinstance(polled, dg.SensorResult)
+    assert "No job is in flight" in str(polled.skip_reason)
+    again = evaluate(definitions, instance, "poll_jobs", polled.cursor)
+    assert isinstance(again, dg.SkipReason)
+    assert "every 1000 s" in str(again.skip_message)
+    over = evaluate(definitions, instance, "poll_jobs", str(float(polled.cursor or 0) - 1000))
+    assert isinstance(over, dg.SensorResult)
+
+
+def test_the_daily_schedule_launches_the_day_that_has_ended(
+    deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    schedule = definitions.get_repository_def().get_schedule_def("p_daily")
+    just_after_new_year = datetime(2026, 1, 1, 0, 15, tzinfo=UTC)
+    with dg.build_schedule_context(
+        instance=instance, resources=_RESOURCES, scheduled_execution_time=just_after_new_year
+    ) as context:
+        schedule(context)
+    launched = deployment.ledger.datasets.to_launch(["p"], 10)
+    assert [row.dataset for row in launched] == ["2025-12-31"]
+
+
+def test_two_pipelines_of_one_name_are_rejected() -> None:
+    one = Pipeline(name="p", model_id=CLAUDE, prompt="{{ text }}")
+    with pytest.raises(ConfigurationError, match="same name: p"):
+        build_definitions([one, one])

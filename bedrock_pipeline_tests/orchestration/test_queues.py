@@ -1,4 +1,4 @@
-"""A queue in Dagster: flushed, driven and mirrored by the sensors."""
+"""A queue in Dagster: flushed, processed and recorded by the sensors."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def test_a_queue_runs_through_the_sensors(deployment: Deployment, instance: dg.DagsterInstance) -> None:
     shown = config(name="q", batch_size=100)
     definitions = build_definitions([shown.pipeline()])
-    # The enqueuing process is set to flush late, so that the sensor notices.
+    # The enqueuing process flushes later, so that the sensor does it.
     with BedrockQueue(shown.model_copy(update={"batch_size": 1000})) as queue:
         queue.enqueue_many(task(number) for number in range(99))
         assert tick(definitions, instance, "flush_queues") == []
@@ -31,7 +31,7 @@ def test_a_queue_runs_through_the_sensors(deployment: Deployment, instance: dg.D
         [flush] = tick(definitions, instance, "flush_queues")
         day = deployment.ledger.queues.today()
         assert (flush.job_name, flush.partition_key) == ("q_flush", day)
-        assert tick(definitions, instance, "flush_queues") == [], "an lease is alive"
+        assert tick(definitions, instance, "flush_queues") == [], "the run lease is valid"
         assert run(definitions, instance, flush)
         assert queue.get_queue_size() == 0
         assert instance.get_dynamic_partitions("q_chunks") == [f"{day}--00000"]
@@ -44,14 +44,14 @@ def test_a_queue_runs_through_the_sensors(deployment: Deployment, instance: dg.D
         [job] = deployment.ledger.queues.jobs("q", 10)
         assert not queue.get_job(job.chunk.chunk_id).final
         assert tick(definitions, instance, "flush_queues") == []
-        assert queue.get_job(job.chunk.chunk_id).final, "the sensor has told"
+        assert queue.get_job(job.chunk.chunk_id).final, "the sensor has recorded it"
         [publish] = tick(definitions, instance, "publish_datasets")
         assert run(definitions, instance, publish)
         assert tick(definitions, instance, "publish_datasets") == []
         assert tick(definitions, instance, "prepare_datasets") == []
 
 
-def test_what_a_process_did_by_itself_is_mirrored_once(
+def test_what_a_process_did_outside_dagster_is_recorded_once(
     deployment: Deployment, instance: dg.DagsterInstance
 ) -> None:
     shown = config(name="q", batch_size=1000)
@@ -61,16 +61,16 @@ def test_what_a_process_did_by_itself_is_mirrored_once(
         [job_id] = queue.flush()
         queue.await_job(job_id, timeout=PATIENCE_S)
         key = queue.get_job(job_id).chunk_key
-    mirror = evaluate(definitions, instance, "flush_queues")
-    assert isinstance(mirror, dg.SensorResult)
-    told = {(event.asset_key, event.partition) for event in mirror.asset_events}
-    assert {(asset.path[-1], partition) for asset, partition in told if asset} == {
+    outside = evaluate(definitions, instance, "flush_queues")
+    assert isinstance(outside, dg.SensorResult)
+    recorded = {(event.asset_key, event.partition) for event in outside.asset_events}
+    assert {(asset.path[-1], partition) for asset, partition in recorded if asset} == {
         ("parsed_results", key),
         ("submitted_jobs", key),
     }
     assert instance.get_dynamic_partitions("q_chunks") == [key]
-    for event in mirror.asset_events:
+    for event in outside.asset_events:
         instance.report_runless_asset_event(event)  # as the daemon does
     again = evaluate(definitions, instance, "flush_queues")
     assert isinstance(again, dg.SensorResult)
-    assert not again.asset_events, "also where the cursor was lost"
+    assert not again.asset_events, "even if the cursor was lost"

@@ -105,10 +105,10 @@ def test_requests_of_one_size_are_priced_at_their_own_rate() -> None:
 
 
 def test_no_network_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise AssertionError("a connection was opened")
 
-    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect", fail)
     assert price_of("amazon.nova-pro-v1:0", AT) is not None
 
 

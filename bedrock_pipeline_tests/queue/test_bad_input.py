@@ -1,4 +1,4 @@
-"""What a queue refuses: an exception of its own, with the field named, and nothing of it in the queue."""
+"""Invalid tasks and settings: the exception names the field, and the queue stays unchanged."""
 
 import datetime as dt
 import math
@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import (
+    AwaitTimeoutError,
+    BedrockPipelineError,
+    ConfigurationError,
+    InvalidInputError,
+    JobNotFinalError,
+    NotFoundError,
+    StateError,
+)
 from bedrock_pipeline.ledger.queues import QueueModelError
 from bedrock_pipeline.ledger.tasks import DuplicateTaskError
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, BedrockTask
-from bedrock_pipeline.queue.errors import (
-    AwaitTimeoutError,
-    ClosedQueueError,
-    JobNotFinalError,
-    UnknownJobError,
-)
-from bedrock_pipeline.queue.events import UnknownEventError
 from bedrock_pipeline.queue.task import InvalidTaskError, encoded, task_of
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import NotConfiguredError
@@ -59,7 +59,7 @@ _RING["ring"] = _RING
         ("hidden-prompt", "task", "str"),
     ],
 )
-def test_a_task_that_is_not_fit_names_its_field(given: Any, field: str, said: str) -> None:
+def test_an_invalid_task_names_its_field(given: Any, field: str, said: str) -> None:
     limits = Limits(max_file_bytes=10_000)
     with pytest.raises(InvalidTaskError, match=said) as raised:
         encoded(task_of(given), limits)
@@ -75,12 +75,12 @@ def test_a_task_that_is_not_fit_names_its_field(given: Any, field: str, said: st
         {"record_id": "x" * 256, "model_input": {"deep": [{"n": 1.5, "b": None}]}},
     ],
 )
-def test_a_task_that_is_fit_is_one_line(given: dict[str, Any]) -> None:
+def test_a_valid_task_is_one_line(given: dict[str, Any]) -> None:
     line = encoded(task_of(given), Limits()).line
     assert (line.count(b"\n"), line[-1:]) == (1, b"\n")
 
 
-def test_nothing_of_what_is_refused_is_in_the_queue(deployment: Deployment) -> None:
+def test_a_rejected_task_is_not_in_the_queue(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=1000)) as queue:
         with pytest.raises(InvalidTaskError):
             queue.enqueue(BedrockTask("a", {"n": math.nan}))
@@ -95,7 +95,7 @@ def test_nothing_of_what_is_refused_is_in_the_queue(deployment: Deployment) -> N
         assert queue.get_queue_size() in (0, 2000)  # a batch of 1000 makes a flush due
 
 
-def test_a_record_id_that_waits_is_refused_or_replaced(deployment: Deployment) -> None:
+def test_a_record_id_that_waits_is_rejected_or_replaced(deployment: Deployment) -> None:
     first = config(batch_size=1000)
     with BedrockQueue(first) as queue:
         queue.enqueue_many([task("a", "old"), task("b")])
@@ -128,7 +128,7 @@ def test_a_queue_that_is_not_open_and_jobs_that_are_not_there(deployment: Deploy
         lambda: list(queue.events()),
     ]
     for call in calls:
-        with pytest.raises(ClosedQueueError, match="initialize"):
+        with pytest.raises(StateError, match="initialize"):
             call()
     with queue:
         for job_id in ("x", "", "00000000-0000-0000-0000-000000000000"):
@@ -139,12 +139,12 @@ def test_a_queue_that_is_not_open_and_jobs_that_are_not_there(deployment: Deploy
                 queue.await_job,
                 queue.cancel_job,
             ):
-                with pytest.raises(UnknownJobError):
+                with pytest.raises(NotFoundError):
                     ask(job_id)
-        with pytest.raises(UnknownEventError, match="job-queued"):
+        with pytest.raises(InvalidInputError, match="job-queued"):
             queue.on("job-done", print)  # type: ignore[arg-type]  # the mistake
         queue.initialize()
-    with pytest.raises(ClosedQueueError):
+    with pytest.raises(StateError):
         queue.enqueue(task(1))
     queue.close()
 
@@ -153,7 +153,7 @@ def test_a_job_of_another_queue_and_one_that_is_not_final(deployment: Deployment
     with BedrockQueue(config(batch_size=1000)) as queue, BedrockQueue(config()) as other:
         queue.enqueue_many(task(number) for number in range(100))
         [job_id] = queue.flush()
-        with pytest.raises(UnknownJobError):
+        with pytest.raises(NotFoundError):
             other.get_job_status(job_id)
         for ask in (queue.get_job_results, queue.get_job_results_table):
             with pytest.raises(JobNotFinalError, match="queued"):
@@ -163,7 +163,7 @@ def test_a_job_of_another_queue_and_one_that_is_not_final(deployment: Deployment
         assert isinstance(raised.value, TimeoutError)
 
 
-def test_one_name_for_two_models_is_refused(deployment: Deployment) -> None:
+def test_one_name_for_two_models_is_rejected(deployment: Deployment) -> None:
     first = config()
     with BedrockQueue(first), pytest.raises(QueueModelError, match="another name"):
         BedrockQueue(first.model_copy(update={"model_id": "amazon.nova-micro-v1:0"})).initialize()
@@ -185,8 +185,8 @@ def test_one_name_for_two_models_is_refused(deployment: Deployment) -> None:
         ({"model_id": "m", "throttle_backoff": {"jitter_ratio": 2}}, "jitter_ratio"),
     ],
 )
-def test_settings_that_are_not_fit(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said) as raised:
+def test_invalid_settings_name_their_field(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said) as raised:
         BedrockQueueConfig.model_validate(settings)
     assert "hidden-key" not in str(raised.value)
 

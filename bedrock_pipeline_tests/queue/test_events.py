@@ -1,4 +1,4 @@
-"""Events: what is told, to whom, and that none is missed."""
+"""Events: which are delivered, to whom, and that none is missed."""
 
 import logging
 from typing import Any
@@ -8,9 +8,12 @@ import psycopg
 import pytest
 
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import JobFailedError
+from bedrock_pipeline.ledger.database import DatabaseUnreachableError
 from bedrock_pipeline.ledger.events import Position
+from bedrock_pipeline.ledger.queues import Queues
 from bedrock_pipeline.queue import BedrockQueue, BedrockTask
-from bedrock_pipeline.queue.events import CallbackError, JobFailedError
+from bedrock_pipeline.queue.events import CallbackError
 from bedrock_pipeline_tests.queue.test_queue import config, task
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
@@ -21,7 +24,7 @@ def filled(queue: BedrockQueue, count: int = 100, prefix: str = "") -> str:
     return job_id
 
 
-def test_the_life_of_a_job_is_told_to_callbacks_and_to_any_reader(deployment: Deployment) -> None:
+def test_the_events_of_a_job_reach_callbacks_and_any_reader(deployment: Deployment) -> None:
     heard: list[tuple[Any, ...]] = []
     first = config(batch_size=1000)
     with BedrockQueue(first) as queue:
@@ -30,14 +33,19 @@ def test_the_life_of_a_job_is_told_to_callbacks_and_to_any_reader(deployment: De
             queue.on(name, lambda *values, name=name: heard.append((name, *values)))
         job_id = filled(queue)
         result = queue.await_job(job_id, timeout=PATIENCE_S)
-        queue._pump()
+        queue._deliver()
         assert [one[1] for one in heard[:100]] == [f"task-{number}" for number in range(100)]
         of_job = heard[100:]
         assert of_job[0] == ("batch-flushed", job_id, 100)
         assert ("job-queued", job_id, result.job_arn) in of_job
         assert ("job-status-changed", job_id, "completed") in of_job
-        name, told_id, told = of_job[-1]
-        assert (name, told_id, told.status, len(told.results)) == ("job-completed", job_id, "completed", 100)
+        name, id_of_event, result = of_job[-1]
+        assert (name, id_of_event, result.status, len(result.results)) == (
+            "job-completed",
+            job_id,
+            "completed",
+            100,
+        )
         assert not any(name == "job-failed" for name, *_ in heard)
     with BedrockQueue(first) as another:
         events = list(another.events())
@@ -106,7 +114,7 @@ def test_a_callback_that_raises_stops_nothing(
         with caplog.at_level(logging.INFO):
             job_id = filled(queue)
             assert queue.await_job(job_id, timeout=PATIENCE_S).final
-            queue._pump()
+            queue._deliver()
         assert len(errors) == 103
         assert all(isinstance(error, CallbackError) for error in errors)
         assert isinstance(errors[0].__cause__, RuntimeError)
@@ -124,26 +132,26 @@ def test_a_callback_may_use_the_queue(deployment: Deployment) -> None:
 
         queue.on("batch-flushed", flushed)
         filled(queue)
-        queue._pump()
+        queue._deliver()
         assert (sizes, queue.get_queue_size()) == ([0], 1)
 
 
-def test_a_job_that_fails_is_told_with_bedrocks_words(deployment: Deployment) -> None:
+def test_a_failed_job_is_reported_with_bedrocks_message(deployment: Deployment) -> None:
     failed: list[tuple[str, Exception]] = []
     with BedrockQueue(config(batch_size=1000, min_batch_size=10)) as queue:
         queue.on("job-failed", lambda job_id, error: failed.append((job_id, error)))
         job_id = filled(queue, 20)
         assert queue.await_job(job_id, timeout=PATIENCE_S).status == "failed"
-        queue._pump()
-        [(told_id, error)] = failed
-        assert told_id == job_id
+        queue._deliver()
+        [(failed_id, error)] = failed
+        assert failed_id == job_id
         assert isinstance(error, JobFailedError)
         assert "less records (20)" in str(error)
         codes = {one.error.code for one in queue.get_job_results(job_id) if one.error}
         assert codes == {"job-failed"}
 
 
-def test_a_thread_of_its_own_drives_the_queue_and_tells(deployment: Deployment) -> None:
+def test_the_thread_of_a_queue_does_the_work_and_delivers_events(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=100, enable_auto_polling=True)) as queue:
         told: dict[str, Any] = {}
         queue.on("job-completed", lambda job_id, result: told.update({job_id: result}))
@@ -154,3 +162,22 @@ def test_a_thread_of_its_own_drives_the_queue_and_tells(deployment: Deployment) 
         assert UUID(event.job_id)
         assert (event.status, event.record_count) == ("completed", 100)
         assert queue.get_job(event.job_id).final
+
+
+def test_an_event_whose_job_could_not_be_read_is_delivered_later(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivered: list[str] = []
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        queue.on("batch-flushed", lambda job_id, _: delivered.append(job_id))
+        with monkeypatch.context() as patch:
+            patch.setattr(Queues, "job", _unreachable)
+            with pytest.raises(DatabaseUnreachableError):
+                filled(queue)
+        assert delivered == []
+        [job_id] = queue.flush()
+        assert delivered == [job_id]
+
+
+def _unreachable(*_: object) -> None:
+    raise DatabaseUnreachableError("Postgres does not respond.")

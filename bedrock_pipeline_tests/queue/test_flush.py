@@ -1,4 +1,4 @@
-"""A flush: what is due, what is cut how, and that whatever goes wrong each task is in the queue or in a chunk."""
+"""A flush: when it is due, how tasks are packed, and that after any error each is in the queue or in a chunk."""
 
 import itertools
 import threading
@@ -11,32 +11,52 @@ import pytest
 from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.due_work import due_work, flush_reason
+from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.ledger.queues import Queues
 from bedrock_pipeline.ledger.tasks import NewTask, Tasks, Waiting
-from bedrock_pipeline.pipeline import FlushPolicy
+from bedrock_pipeline.pipeline import FlushPolicy, QueuePipeline
 from bedrock_pipeline.queue import BedrockQueue
-from bedrock_pipeline.queue.flush_queue import TaskTooLargeError, flush_queue, tasks_to_take, why_flush
+from bedrock_pipeline.queue.flush_queue import FlushCheck, flush_queue, tasks_to_take
 from bedrock_pipeline.queue.task import encoded
-from bedrock_pipeline.queue.threshold import Threshold
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline_tests.queue.test_queue import config, task
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 
+def pipeline(**changes: Any) -> QueuePipeline:
+    policy = FlushPolicy(**{name: changes.pop(name) for name in FlushPolicy.model_fields if name in changes})
+    return QueuePipeline(name="q", model_id="amazon.nova-micro-v1:0", flush_policy=policy, **changes)
+
+
 @pytest.mark.parametrize(
-    ("waiting", "policy", "why"),
+    ("waiting", "settings", "reason"),
     [
-        (Waiting(0, 0, timedelta(0)), FlushPolicy(max_age_s=1), None),
-        (Waiting(99, 10, timedelta(0)), FlushPolicy(), None),
-        (Waiting(100, 10, timedelta(0)), FlushPolicy(), "100 tasks wait"),
-        (Waiting(5, 1000, timedelta(0)), FlushPolicy(max_bytes=1000), "1000 bytes wait"),
-        (Waiting(5, 999, timedelta(seconds=61)), FlushPolicy(max_bytes=1000), None),
-        (Waiting(5, 999, timedelta(seconds=61)), FlushPolicy(max_age_s=60), "a task has waited for 61 s"),
-        (Waiting(5, 999, timedelta(seconds=59)), FlushPolicy(max_age_s=60), None),
+        (Waiting(0, 0, timedelta(0)), {"max_age_s": 1}, None),
+        (Waiting(99, 10, timedelta(0)), {}, None),
+        (Waiting(100, 10, timedelta(0)), {}, "100 tasks wait"),
+        (Waiting(5, 1000, timedelta(0)), {"max_bytes": 1000}, "1000 bytes wait"),
+        (Waiting(5, 999, timedelta(seconds=61)), {"max_bytes": 1000}, None),
+        (Waiting(5, 999, timedelta(seconds=61)), {"max_age_s": 60}, "a task has waited for 61 s"),
+        (Waiting(5, 999, timedelta(seconds=59)), {"max_age_s": 60}, None),
+        (Waiting(99, 999, timedelta(hours=1)), {"max_age_s": 60, "below_minimum": "hold"}, None),
+        (Waiting(99, 999, timedelta(0)), {"batch_size": 10, "below_minimum": "hold"}, None),
+        (Waiting(100, 9, timedelta(0)), {"batch_size": 10, "below_minimum": "hold"}, "10 tasks wait"),
     ],
 )
-def test_a_flush_is_due_by_count_bytes_or_age(waiting: Waiting, policy: FlushPolicy, why: str | None) -> None:
-    assert why_flush(waiting, policy) == why
+def test_a_flush_is_due_by_count_bytes_or_age(
+    waiting: Waiting, settings: dict[str, Any], reason: str | None
+) -> None:
+    assert flush_reason(waiting, pipeline(**settings)) == reason
+
+
+def test_tasks_that_must_wait_for_more_are_no_due_work(deployment: Deployment) -> None:
+    held = config(batch_size=10, below_minimum="hold", max_age_s=0.001)
+    with BedrockQueue(held) as queue:
+        queue.enqueue_many(task(number) for number in range(99))
+        assert due_work(deployment.ledger, [held.pipeline()], limit=10) == []
+        queue.enqueue(task(99))
+        assert queue.get_queue_size() == 0, "the enqueuing process counts as far as a job needs"
 
 
 @pytest.mark.parametrize(
@@ -47,26 +67,26 @@ def test_what_is_packed_at_a_time_leaves_enough_for_a_job(waiting: int, take: in
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 100, 50_000])
-def test_one_process_finds_the_threshold_exactly_and_looks_seldom(batch_size: int) -> None:
-    threshold = Threshold(FlushPolicy(batch_size=batch_size))
-    looks = 0
+def test_one_process_finds_the_threshold_exactly_and_counts_rarely(batch_size: int) -> None:
+    check = FlushCheck(pipeline(batch_size=batch_size))
+    counts = 0
     for waiting in range(1, batch_size + 1):
-        if threshold.added(1, 10):
-            looks += 1
-            threshold.looked(Waiting(waiting, 10 * waiting, timedelta(0)))
+        if check.due(1, 10):
+            counts += 1
+            check.counted(Waiting(waiting, 10 * waiting, timedelta(0)))
             last = waiting
     assert last == batch_size
-    assert looks <= 50
+    assert counts <= 50
 
 
 def test_bytes_are_found_too() -> None:
-    threshold = Threshold(FlushPolicy(batch_size=10**6, max_bytes=10_000))
-    looked = []
+    check = FlushCheck(pipeline(batch_size=10**6, max_bytes=10_000))
+    counted = []
     for waiting in range(1, 101):
-        if threshold.added(1, 100):
-            threshold.looked(Waiting(waiting, 100 * waiting, timedelta(0)))
-            looked.append(waiting)
-    assert looked[-1] == 100
+        if check.due(1, 100):
+            check.counted(Waiting(waiting, 100 * waiting, timedelta(0)))
+            counted.append(waiting)
+    assert counted[-1] == 100
 
 
 def _new(number: object) -> NewTask:
@@ -85,7 +105,7 @@ def records(deployment: Deployment, queue: BedrockQueue) -> list[str]:
     return sorted(ids + [one.record_id for one in waiting])
 
 
-def test_several_jobs_where_the_limits_ask_for_it_and_no_tail_below_the_minimum(
+def test_several_jobs_if_the_limits_require_it_and_none_below_the_minimum(
     deployment: Deployment,
 ) -> None:
     with BedrockQueue(config(batch_size=300, max_batch_size=300)) as queue:
@@ -128,11 +148,11 @@ def test_the_enqueuing_process_flushes_when_it_is_due(
             deployment.ledger.database.execute(
                 "UPDATE bedrock_pipeline.deployment SET clock_offset = '1 minute'"
             )
-            queue._now_open.driver.flush_if_due()
+            queue._now_open.worker.flush_if_due()
         assert queue.get_queue_size() == 0
         [job] = deployment.ledger.queues.jobs(queue.name, 10)
         assert job.chunk.records == 100
-        queue._pump()
+        queue._deliver()
         assert flushed == [(str(job.chunk.chunk_id), job.chunk.records)]
 
 
@@ -154,13 +174,13 @@ _STEPS = (
 
 
 @pytest.mark.parametrize(
-    ("room", "method", "call", "after", "error"),
+    ("package", "method", "call", "after", "error"),
     [(*step, after, next(_ERRORS)) for step in _STEPS for after in (False, True)],
 )
 def test_an_error_of_any_kind_leaves_each_task_in_the_queue_or_in_a_chunk(
     deployment: Deployment,
     monkeypatch: pytest.MonkeyPatch,
-    room: type,
+    package: type,
     method: str,
     call: int,
     after: bool,
@@ -169,7 +189,7 @@ def test_an_error_of_any_kind_leaves_each_task_in_the_queue_or_in_a_chunk(
     with BedrockQueue(config(batch_size=1000, max_batch_size=200)) as queue:
         queue.enqueue_many(task(number) for number in range(450))
         expected = sorted(f"task-{number}" for number in range(450))
-        original = getattr(room, method)
+        original = getattr(package, method)
         calls = []
 
         def broken(*values: Any, **named: Any) -> Any:
@@ -182,7 +202,7 @@ def test_an_error_of_any_kind_leaves_each_task_in_the_queue_or_in_a_chunk(
             return result
 
         with monkeypatch.context() as patch:
-            patch.setattr(room, method, broken)
+            patch.setattr(package, method, broken)
             with pytest.raises(type(error)):
                 queue.flush()
         assert records(deployment, queue) == expected
@@ -310,7 +330,7 @@ def test_a_task_above_limits_that_were_lowered_is_named_and_stays(deployment: De
         queue.enqueue_many(task(number) for number in range(100))
     with (
         BedrockQueue(first.model_copy(update={"max_file_size_bytes": 1000})) as queue,
-        pytest.raises(TaskTooLargeError, match="task-large"),
+        pytest.raises(InvalidInputError, match="task-large"),
     ):
         queue.flush()
     with BedrockQueue(first) as queue:

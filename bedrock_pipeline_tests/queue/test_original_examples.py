@@ -140,7 +140,7 @@ def test_example_claude_sonnet_4_5(queue: BedrockQueue) -> None:
     # Get the job ID from the event or manually flush remaining tasks
     job_ids = queue.flush()
     assert job_ids == [event.job_id for event in queue.events() if event.name == "batch-flushed"]
-    assert queue.flush() == [], "each is told once"
+    assert queue.flush() == [], "each is returned once"
     # Wait for all jobs to complete
     results = queue.await_jobs(job_ids, timeout=PATIENCE_S)
     assert {one.status for one in results} == {"completed"}

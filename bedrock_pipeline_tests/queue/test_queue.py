@@ -15,7 +15,7 @@ _NAMES = (f"q{number}" for number in itertools.count())
 
 
 def config(**changes: Any) -> BedrockQueueConfig:
-    """A queue that does nothing by itself but flush, and looks at the emulator often."""
+    """A queue that does nothing by itself but flush, and polls the emulator often."""
     return BedrockQueueConfig.model_validate(
         {
             "model_id": CLAUDE,

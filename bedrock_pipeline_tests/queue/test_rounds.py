@@ -1,4 +1,4 @@
-"""Jobs of a queue over several rounds, below the minimum, cancelled, refused, and the day that they are published in."""
+"""Jobs of a queue over several attempts, below the minimum, cancelled, rejected; and the publication of their day."""
 
 import time
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ import pytest
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control, EmulatorProcess
+from bedrock_pipeline.errors import JobStuckError
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError
 from bedrock_pipeline.publish.publish_dataset import NotCompleteError, publish_dataset
 from bedrock_pipeline.queue import BedrockQueue
-from bedrock_pipeline.queue.errors import JobStuckError
 from bedrock_pipeline_tests.queue.test_queue import config, task
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
@@ -46,10 +46,10 @@ def move_clock(deployment: Deployment, minutes: int) -> None:
     )
 
 
-def test_a_job_is_final_when_its_last_round_is_and_tells_its_own_records_from_those_of_others(
+def test_a_job_is_final_after_its_last_attempt_and_has_only_its_own_records(
     deployment: Deployment, control: Control
 ) -> None:
-    """Two jobs hold the same record ids; what one leaves over is asked again together with what the other does."""
+    """Two jobs contain the same record ids; their retryable records are sent again together."""
     control.add_fault(kind="line_missing", record_ids=["task-1", "task-2"])
     with BedrockQueue(config(batch_size=1000)) as queue:
         jobs = []
@@ -58,7 +58,7 @@ def test_a_job_is_final_when_its_last_round_is_and_tells_its_own_records_from_th
             jobs += queue.flush()
         deadline = time.monotonic() + PATIENCE_S
         while any(job.chunk.collected_at is None for job in deployment.ledger.queues.jobs(queue.name, 2)):
-            queue._now_open.driver.step()
+            queue._now_open.worker.step()
             assert time.monotonic() < deadline
             time.sleep(0.1)
         control.clear_faults()
@@ -78,7 +78,7 @@ def test_a_job_is_final_when_its_last_round_is_and_tells_its_own_records_from_th
 @pytest.mark.parametrize(
     ("policy", "mode", "status"), [("on_demand", "on-demand", "completed"), ("pad", "batch", "completed")]
 )
-def test_too_few_tasks_are_asked_as_the_policy_says(
+def test_too_few_tasks_are_sent_as_the_policy_says(
     deployment: Deployment, policy: str, mode: str, status: str
 ) -> None:
     with BedrockQueue(config(batch_size=1000, below_minimum=policy)) as queue:
@@ -91,7 +91,7 @@ def test_too_few_tasks_are_asked_as_the_policy_says(
         ]
 
 
-def test_too_few_tasks_are_held_in_the_queue_or_an_error(deployment: Deployment) -> None:
+def test_too_few_tasks_wait_in_the_queue_or_are_an_error(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=1000, below_minimum="hold")) as queue:
         queue.enqueue_many(task(number) for number in range(99))
         assert queue.flush() == []
@@ -115,11 +115,11 @@ def test_a_cancelled_job_ends_stopped_with_its_records_as_final_errors(deploymen
         result = queue.await_job(job_id, timeout=PATIENCE_S)
         assert (result.status, result.answered, result.failed) == ("stopped", 0, 100)
         assert {one.error.code for one in queue.get_job_results(job_id) if one.error} == {"cancelled"}
-        queue._pump()
+        queue._deliver()
         assert failed == [job_id]
 
 
-def test_a_job_that_bedrock_refuses_waits_for_a_person(deployment: Deployment) -> None:
+def test_a_job_that_bedrock_rejects_waits_for_an_operator(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=1000, model_id="anthropic.unknown")) as queue:
         errors: list[Any] = []
         queue.on("job-failed", lambda job_id, error: errors.append((job_id, str(error))))
@@ -129,8 +129,8 @@ def test_a_job_that_bedrock_refuses_waits_for_a_person(deployment: Deployment) -
         with pytest.raises(JobStuckError, match="Batch inference is not supported"):
             queue.await_job(job_id, timeout=PATIENCE_S)
         assert queue.get_job_status(job_id) == "failed"
-        [(told, error)] = errors
-        assert told == job_id
+        [(failed_id, error)] = errors
+        assert failed_id == job_id
         assert "not supported" in error
 
 

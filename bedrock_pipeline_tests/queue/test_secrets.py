@@ -53,7 +53,7 @@ def test_not_in_the_ledger(deployment: Deployment, postgres_dsn: str) -> None:
     with BedrockQueue(one) as queue:
         queue.enqueue_many(task(number) for number in range(100))
         queue.flush()
-        queue._now_open.driver.step()
+        queue._now_open.worker.step()
     with psycopg.connect(postgres_dsn) as connection:
         for table in ("queues", "queue_jobs", "chunks", "datasets", "events", "quota_groups"):
             rows = connection.execute(f"SELECT t::text FROM bedrock_pipeline.{table} t").fetchall()  # noqa: S608

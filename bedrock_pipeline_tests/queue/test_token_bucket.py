@@ -1,4 +1,4 @@
-"""Token buckets give out tokens at their rate and never above it."""
+"""Token buckets return tokens at their rate and never above it."""
 
 import threading
 import time
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.queue import TokenBucket
 from bedrock_pipeline.queue.token_bucket import TokenBucketStoppedError
 from bedrock_pipeline.system import System
@@ -99,26 +100,26 @@ def test_a_shared_bucket_goes_by_the_databases_clock(deployment: Deployment) -> 
     assert buckets.take("b") is not None
 
 
-def test_whoever_waits_is_told_that_it_was_stopped() -> None:
+def test_a_waiting_caller_gets_an_error_when_the_bucket_stops() -> None:
     bucket = TokenBucket(1, 0.001)
     bucket.take()
-    told = threading.Event()
+    stopped = threading.Event()
 
     def wait() -> None:
         with pytest.raises(TokenBucketStoppedError):
             bucket.take()
-        told.set()
+        stopped.set()
 
     thread = threading.Thread(target=wait)
     thread.start()
     bucket.stop()
-    assert told.wait(PATIENCE_S)
+    assert stopped.wait(PATIENCE_S)
     thread.join()
     with pytest.raises(TokenBucketStoppedError):
         bucket.try_take()
 
 
 @pytest.mark.parametrize(("capacity", "rate"), [(0, 1), (1, 0), (1, -1), (1, float("nan"))])
-def test_numbers_that_make_no_bucket(capacity: int, rate: float) -> None:
-    with pytest.raises(ValueError, match="capacity must be at least 1"):
+def test_invalid_capacities_and_rates_are_rejected(capacity: int, rate: float) -> None:
+    with pytest.raises(ConfigurationError, match="capacity must be at least 1"):
         TokenBucket(capacity, rate)

@@ -7,13 +7,13 @@ its input and output.
 from typing import Any
 from uuid import UUID
 
-from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.records.job_names import job_name
 from bedrock_pipeline.settings import Settings
 
 
 def create_request(
-    settings: Settings, pipeline: Pipeline, dataset: str, chunk_id: UUID, input_uri: str
+    settings: Settings, pipeline: BasePipeline, dataset: str, chunk_id: UUID, input_uri: str
 ) -> dict[str, Any]:
     """Build a chunk's Create request without its token; the same inputs give the same request."""
     return {

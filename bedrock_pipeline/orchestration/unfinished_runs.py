@@ -1,8 +1,7 @@
-"""Runs at the begin and end of a Dagster that lives and dies with one command.
+"""Runs at the start and end of a Dagster that lives only as long as one command (`dev`, `demo`).
 
-What belongs here: waiting for runs at the end; and telling Dagster of those that died with an earlier daemon,
-which would otherwise hold a place in the run queue until the run monitor notices, minutes later. It is run as a
-process, `python -m bedrock_pipeline.orchestration.leftover_runs end` or `wait`, in the environment of that Dagster.
+Started as a process, `python -m bedrock_pipeline.orchestration.unfinished_runs end` or `wait`, in the environment of that
+Dagster, since Dagster finds its storage by environment variables.
 """
 
 import sys
@@ -10,23 +9,21 @@ import sys
 import dagster as dg
 
 from bedrock_pipeline.deployment import open_deployment
-from bedrock_pipeline.orchestration.run_leases import release_run_lease
+from bedrock_pipeline.orchestration.runs import release_run_lease
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.system import SYSTEM, System
 
-_KILLED = (
-    "The process of this run was killed. What it did is safe; the sensors ask again for what is missing."
-)
+_KILLED = "The process of this run was killed. What it did is safe; the sensors request the rest again."
 _WORKING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-#: How long runs that are under way at the end may take to finish.
+#: The most seconds that working runs get to finish at the end.
 _WAIT_SECONDS = 20.0
 
 
-def end_leftover_runs() -> None:
-    """Mark every run that is said to be working as failed, and release its lease.
+def end_unfinished_runs() -> None:
+    """Mark every run with the status of a working one as failed, and release its lease.
 
-    Only for an instance (`DAGSTER_HOME`) all of whose runs are children of this machine's processes, before its
-    daemon is started.
+    For the start of an instance (`DAGSTER_HOME`) whose runs are all children of this machine's processes, before its
+    daemon starts: their places in the run queue are free at once, not when the run monitor notices.
     """
     with dg.DagsterInstance.get() as instance:
         runs = instance.get_runs(dg.RunsFilter(statuses=_WORKING))
@@ -39,7 +36,7 @@ def end_leftover_runs() -> None:
 
 
 def wait_for_runs(seconds: float, system: System = SYSTEM) -> None:
-    """Wait until no run is working, at the most so long."""
+    """Wait until no run is working, at most this long."""
     deadline = system.monotonic() + seconds
     with dg.DagsterInstance.get() as instance:
         while instance.get_runs_count(dg.RunsFilter(statuses=_WORKING)) and system.monotonic() < deadline:
@@ -48,8 +45,8 @@ def wait_for_runs(seconds: float, system: System = SYSTEM) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["end"]:
-        end_leftover_runs()
+        end_unfinished_runs()
     elif sys.argv[1:] == ["wait"]:
         wait_for_runs(_WAIT_SECONDS)
     else:
-        sys.exit("usage: python -m bedrock_pipeline.orchestration.leftover_runs end|wait")
+        sys.exit("usage: python -m bedrock_pipeline.orchestration.unfinished_runs end|wait")

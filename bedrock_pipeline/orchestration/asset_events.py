@@ -1,7 +1,6 @@
-"""The ledger of queues, mirrored.
+"""Materializations of work that was done outside Dagster.
 
-What belongs here: telling Dagster what processes outside of it have done with a queue's chunks (`BedrockQueue` submits and
-collects by itself where nobody else does).
+A `BedrockQueue` submits and collects by itself if nobody else does; the sensor `flush_queues` records that here.
 """
 
 import json
@@ -14,27 +13,26 @@ from bedrock_pipeline.ledger.events import Event, Position
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import Names
-from bedrock_pipeline.orchestration.partitions import register
 
-#: Events of one queue that a tick mirrors at the most; each costs some tens of milliseconds.
+#: The most events of one queue that a tick reads; each costs some tens of milliseconds.
 _MOST_EVENTS = 100
 
 
-def mirrored(
+def outside_materializations(
     instance: dg.DagsterInstance, opened: Deployment, queues: list[str], cursor: str | None
 ) -> tuple[list[dg.AssetMaterialization], str]:
-    """What happened to chunks outside of Dagster since the cursor, as materializations; and the next cursor.
+    """Materializations of the queues' chunks that Dagster does not have yet, and the next cursor.
 
-    A cursor that is lost costs a look at every event again; what Dagster knows is not told twice.
+    A lost cursor means that every event is read again; what Dagster has is not recorded twice.
     """
     positions: dict[str, str] = json.loads(cursor) if cursor else {}
-    told: list[dg.AssetMaterialization] = []
+    events: list[dg.AssetMaterialization] = []
     for queue in queues:
         position = Position.of(positions[queue]) if queue in positions else Position()
         for event in opened.ledger.events.after(position, pipeline=queue, limit=_MOST_EVENTS):
             positions[queue] = str(event.position)
-            told += _of_event(instance, opened, event)
-    return told, json.dumps(positions)
+            events += _of_event(instance, opened, event)
+    return events, json.dumps(positions)
 
 
 def _of_event(
@@ -46,20 +44,19 @@ def _of_event(
     final = event.status == "final"
     chunks = [chunk, *(opened.ledger.queues.later_chunks(chunk.chunk_id) if final else [])]
     names = Names(chunk.pipeline)
-    register(instance, names, datasets=[chunk.dataset], chunks=[one.chunk_key for one in chunks])
+    names.register(instance, datasets=[chunk.dataset], chunks=[one.chunk_key for one in chunks])
     for one in chunks:
         if final or event.status == "queued":
-            yield from _unknown(instance, names, "submitted_jobs", one)
+            yield from _missing(instance, names, "submitted_jobs", one)
         if final:
-            yield from _unknown(instance, names, "parsed_results", one)
+            yield from _missing(instance, names, "parsed_results", one)
 
 
-def _unknown(
+def _missing(
     instance: dg.DagsterInstance, names: Names, asset: str, chunk: ChunkRow
 ) -> Iterator[dg.AssetMaterialization]:
-    """The materialization, where Dagster has none of this chunk."""
     of_chunk = dg.AssetRecordsFilter(asset_key=names.asset(asset), asset_partitions=[chunk.chunk_key])
     if not instance.fetch_materializations(of_chunk, limit=1).records:
         yield dg.AssetMaterialization(
-            names.asset(asset), partition=chunk.chunk_key, metadata=metadata.of_mirrored(chunk)
+            names.asset(asset), partition=chunk.chunk_key, metadata=metadata.of_outside_work(chunk)
         )

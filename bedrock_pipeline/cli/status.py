@@ -1,0 +1,92 @@
+"""Command `status`: datasets, the chunks of one, or the jobs of a queue, and what each waits for."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.live import Live
+from rich.table import Table
+
+from bedrock_pipeline.cli.jobs import is_job_id, job_by_id, job_row, jobs_of_queue, jobs_table
+from bedrock_pipeline.cli.output import console, json_option, print_json
+from bedrock_pipeline.deployment import Deployment, open_deployment
+from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
+from bedrock_pipeline.prepare.snapshot.rejected_files import rejected_uris
+from bedrock_pipeline.queue import JobResult
+from bedrock_pipeline.settings import Settings
+
+_Shown = Sequence[DatasetStatus] | Sequence[ChunkStatus] | Sequence[JobResult]
+_WATCH_S = 2
+
+
+@click.command()
+@click.argument("pipeline", required=False)
+@click.argument("dataset", required=False)
+@click.option("--watch", is_flag=True, help="Refresh every two seconds, until Ctrl-C.")
+@json_option
+def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool) -> None:
+    """Show datasets, or the chunks of one: what each waits for, and why.
+
+    Instead of PIPELINE it takes a job's id, or a queue's name to show the queue's jobs.
+    """
+    with open_deployment(Settings.resolve()) as deployment:
+        if as_json:
+            print_json([_row(one) for one in _shown(deployment, pipeline, dataset)])
+        elif watch:
+            with Live(console=console, refresh_per_second=4) as live:
+                while True:
+                    live.update(_table(_shown(deployment, pipeline, dataset)))
+                    time.sleep(_WATCH_S)
+        else:
+            console.print(_table(_shown(deployment, pipeline, dataset)))
+            for note in _notes(deployment, pipeline, dataset):
+                console.print(note, soft_wrap=True)
+
+
+def _shown(deployment: Deployment, pipeline: str | None, dataset: str | None) -> _Shown:
+    """What the arguments name: chunks, a job, the jobs of a queue, or datasets."""
+    report = deployment.ledger.status_report
+    if pipeline and dataset:
+        return report.chunks(pipeline, dataset)
+    if pipeline and is_job_id(pipeline):
+        return [job_by_id(deployment, pipeline)]
+    if pipeline and (jobs := jobs_of_queue(deployment, pipeline)) is not None:
+        return jobs
+    return report.datasets(pipeline)
+
+
+def _row(shown: DatasetStatus | ChunkStatus | JobResult) -> dict[str, Any]:
+    return job_row(shown) if isinstance(shown, JobResult) else asdict(shown)
+
+
+def _table(shown: _Shown) -> Table:
+    jobs = [one for one in shown if isinstance(one, JobResult)]
+    if jobs:
+        return jobs_table(jobs)
+    rows = [_row(one) for one in shown]
+    table = Table(*(rows[0] if rows else ["nothing to show"]))
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    return table
+
+
+def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None) -> list[str]:
+    """What stands below the table: rejected rows, quota groups in backoff, orphans."""
+    notes = []
+    row = deployment.ledger.datasets.get(pipeline, dataset) if pipeline and dataset else None
+    if row and row.rejected:
+        notes.append(
+            f"{row.rejected} rows of the input were rejected; position, record id and reason of each: "
+            + " and ".join(rejected_uris(row))
+        )
+    notes += [
+        f"{group['quota_group']} waits until {group['backoff_until']:%H:%M:%S %Z}: {group['backoff_reason']}"
+        for group in deployment.ledger.jobs.backoffs()
+    ]
+    notes += [
+        f"Job {orphan['job_arn']} ({orphan['status']}) carries this deployment's name and belongs to no chunk."
+        for orphan in deployment.ledger.interventions.orphans()
+    ]
+    return notes

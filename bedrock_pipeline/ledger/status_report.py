@@ -1,0 +1,167 @@
+"""What `bedrock-pipeline status` shows: one statement for the datasets, one for the chunks of a dataset."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from bedrock_pipeline.ledger.database import Database
+from bedrock_pipeline.ledger.rows import Budget, ChunkRow
+from bedrock_pipeline.ledger.status import Status
+from bedrock_pipeline.records.packed_chunk import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetStatus:
+    """A dataset's current version: its records by outcome, its chunks by status, and what it waits for.
+
+    Attributes:
+        pipeline: the pipeline's name.
+        dataset: the dataset's key.
+        records: records with their duplicates.
+        processed: of them, processed by Bedrock.
+        answered: records with a response.
+        failed: records with a final error.
+        rejected: rows of the input that are not sent.
+        retryable: records that wait for a retry round.
+        chunks: their number by status, such as `2 pending, 1 queued`.
+        cost_usd: US dollars of the collected chunks; None if there are none, or a price is unknown.
+        results: URI of the published results; None before the first publication.
+        why: why chunks wait; None if none waits for a time or an operator.
+        until: when the first of the requeued chunks is submitted again.
+    """
+
+    pipeline: str
+    dataset: str
+    records: int
+    processed: int
+    answered: int
+    failed: int
+    rejected: int
+    retryable: int
+    chunks: str
+    cost_usd: Decimal | None
+    results: str | None
+    why: str | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkStatus:
+    """A chunk, and what it waits for.
+
+    Attributes:
+        chunk: the chunk's key.
+        status: the chunk's status.
+        mode: how its records are sent.
+        records: its records.
+        processed: of them, processed by Bedrock.
+        answered: records with a response; None until collected.
+        job: ARN of its job.
+        retryable: records that wait for a retry round; None until collected.
+        cost_usd: US dollars; None until collected, or if the price is unknown.
+        why: why it waits, or what its job's problem was.
+        until: when it is submitted again, if it waits for a time.
+    """
+
+    chunk: str
+    status: Status
+    mode: Mode
+    records: int
+    processed: int
+    answered: int | None
+    job: str | None
+    retryable: int | None
+    cost_usd: Decimal | None
+    why: str | None
+    until: datetime | None
+
+
+class StatusReport:
+    """Reports over all pipelines."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def datasets(self, pipeline: str | None = None, limit: int = 50) -> list[DatasetStatus]:
+        """The datasets requested last, newest first; None: of all pipelines."""
+        rows = self._database.fetch(_DATASETS, {"pipeline": pipeline, "limit": limit})
+        return [_dataset_status(row) for row in rows]
+
+    def chunks(self, pipeline: str, dataset: str) -> list[ChunkStatus]:
+        """The chunks of a dataset's current version, in order."""
+        rows = self._database.fetch(_CHUNKS, {"pipeline": pipeline, "dataset": dataset})
+        return [_chunk_status(row) for row in rows]
+
+
+def _dataset_status(row: dict[str, Any]) -> DatasetStatus:
+    why = Budget.of(row).reason if row["over_budget"] else None
+    if row["requeued"]:
+        why = f"{row['requeued']} requeued: {row['requeue_reason']}"
+    values = row | {"why": why}
+    return DatasetStatus(**{field.name: values[field.name] for field in fields(DatasetStatus)})
+
+
+def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
+    chunk = ChunkRow.of(row)
+    why: str | None = chunk.problem or row["wait_reason"] or chunk.status_message
+    until: datetime | None = None
+    if chunk.requeued_since:
+        why, until = chunk.requeue_reason, chunk.next_attempt_at
+    elif chunk.status == "pending" and chunk.mode == "batch" and row["backoff_until"]:
+        why, until = row["backoff_reason"], row["backoff_until"]
+    elif row["over_budget"]:
+        why = Budget.of(row).reason
+    values = row | {"why": why, "until": until}
+    return ChunkStatus(**{field.name: values[field.name] for field in fields(ChunkStatus)})
+
+
+_DATASETS = """
+    SELECT d.pipeline, d.dataset, d.version, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
+           n.records + d.packed_duplicates AS records,
+           n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
+           n.answered + d.duplicates_answered AS answered, n.failed + d.duplicates_failed AS failed,
+           coalesce(d.snapshot_rejected, 0) + coalesce(d.packed_rejected, 0) AS rejected,
+           n.retryable, n.cost_usd, n.requeued, n.requeue_reason, n.until, n.over_budget, s.chunks
+    FROM (SELECT * FROM bedrock_pipeline.datasets
+          WHERE %(pipeline)s::text IS NULL OR pipeline = %(pipeline)s
+          ORDER BY created_at DESC, pipeline, dataset LIMIT %(limit)s) d
+    LEFT JOIN bedrock_pipeline.budgets b USING (pipeline, dataset, version)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(c.records) FILTER (WHERE attempt = 1), 0)::bigint AS records,
+               coalesce(sum(CASE WHEN collected_at IS NULL THEN least(processed_count, c.records)
+                                 ELSE answered + final_errors END), 0)::bigint AS processed,
+               coalesce(sum(answered), 0)::bigint AS answered, coalesce(sum(final_errors), 0)::bigint AS failed,
+               coalesce(sum(o.records), 0)::bigint AS retryable,
+               CASE WHEN count(collected_at) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd,
+               count(*) FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL) AS requeued,
+               min(next_attempt_at) FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL) AS until,
+               (array_agg(requeue_reason ORDER BY next_attempt_at)
+                   FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL))[1] AS requeue_reason,
+               coalesce(bool_or(b.cap_usd IS NOT NULL AND c.status = 'pending' AND c.mode IN ('batch', 'on-demand')
+                   AND (b.committed_usd - bedrock_pipeline.taken_usd(c) + c.estimated_cost_usd <= b.cap_usd) IS NOT TRUE),
+                   false) AS over_budget
+        FROM bedrock_pipeline.chunks c
+        LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
+        WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)) n
+    CROSS JOIN LATERAL (
+        SELECT coalesce(string_agg(g.count || ' ' || g.status, ', ' ORDER BY g.status), '') AS chunks
+        FROM (SELECT status, count(*) FROM bedrock_pipeline.chunks c
+              WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+              GROUP BY status) g) s
+    ORDER BY d.created_at DESC, d.pipeline, d.dataset"""
+
+_CHUNKS = """
+    SELECT c.*, c.chunk_key AS chunk, c.job_arn AS job, least(coalesce(c.processed_count, 0), c.records) AS processed,
+           o.wait_reason, g.backoff_until, g.backoff_reason, b.version, b.cap_usd, b.committed_usd, b.wanted_usd,
+           b.cap_usd IS NOT NULL AND c.status = 'pending' AND c.mode IN ('batch', 'on-demand')
+               AND (b.committed_usd - bedrock_pipeline.taken_usd(c) + c.estimated_cost_usd <= b.cap_usd) IS NOT TRUE
+               AS over_budget
+    FROM bedrock_pipeline.datasets d
+    JOIN bedrock_pipeline.chunks c ON (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+    LEFT JOIN bedrock_pipeline.budgets b ON (b.pipeline, b.dataset, b.version) = (d.pipeline, d.dataset, d.version)
+    LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
+    LEFT JOIN bedrock_pipeline.quota_groups g
+        ON g.quota_group = c.quota_group AND g.backoff_until > bedrock_pipeline.now()
+    WHERE d.pipeline = %(pipeline)s AND d.dataset = %(dataset)s
+    ORDER BY c.attempt, c.sequence"""

@@ -1,0 +1,55 @@
+"""Definitions of pipelines: errors name the pipeline and the field, and say what is expected."""
+
+from typing import Any
+
+import pytest
+
+from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.pipeline import BasePipeline, FlushPolicy, Pipeline, QueuePipeline
+from bedrock_pipeline.queue import BedrockQueueConfig
+
+CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({}, "give either prompt"),
+        ({"prompt": "{{ a }}", "model_input": "body"}, "give either prompt"),
+        ({"model_input": "body", "images": ["photo"]}, "images: they need a prompt"),
+        ({"prompt": "{{ a }}", "timeout_hours": 1}, "timeout_hours: .* greater than or equal to 24"),
+        ({"prompt": "{{ a }}", "limits": {"min_record": 1}}, "limits.min_record: there is no such field"),
+        (
+            {"prompt": "{{ a }}", "max_token": 5, "max_record_attempts": 0},
+            "max_record_attempts: .*; max_token: ",
+        ),
+        ({"prompt": "{{ a }}", "model_id": "unknown.model", "answer_schema": "{}"}, "answer_schema|schema"),
+    ],
+)
+def test_an_invalid_pipeline_is_named_with_each_wrong_field(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^Pipeline 'docs': .*({problem})") as raised:
+        Pipeline.model_validate({"name": "docs", "model_id": CLAUDE, **changes})
+    assert "docs/reference/pipeline.md" in raised.value.fix
+
+
+@pytest.mark.parametrize("field", sorted(Pipeline.model_fields.keys() - BasePipeline.model_fields.keys()))
+def test_a_queue_has_no_field_about_input(field: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"QueuePipeline 'q': {field}: a queue has no such field"):
+        QueuePipeline.model_validate({"name": "q", "model_id": CLAUDE, field: "x"})
+
+
+def test_a_dataset_sets_what_its_pipeline_allows() -> None:
+    docs = Pipeline(name="docs", model_id=CLAUDE, prompt="{{ a }}")
+    assert docs.for_dataset({"model_input": "body"}).prompt is None
+    queue = QueuePipeline(name="q", model_id=CLAUDE)
+    assert queue.for_dataset({"below_minimum": "pad"}).below_minimum == "pad"
+    for pipeline, setting in ((docs, "name"), (queue, "prompt")):
+        with pytest.raises(ConfigurationError, match=f"pipeline '{pipeline.name}' cannot set {setting}"):
+            pipeline.for_dataset({setting: "x"})
+    with pytest.raises(ConfigurationError, match=r"do not fit pipeline 'docs'.*give either prompt"):
+        docs.for_dataset({"prompt": "{{ a }}", "model_input": "body"})
+
+
+@pytest.mark.parametrize("model", [Pipeline, QueuePipeline, FlushPolicy, BedrockQueueConfig])
+def test_every_field_has_a_description(model: type[Pipeline]) -> None:
+    assert [name for name, field in model.model_fields.items() if not field.description] == []
