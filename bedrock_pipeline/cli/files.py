@@ -125,19 +125,19 @@ def parse(
     )
     objects = objects_here()
     with Measured() as measured, _progress("parsed") as progress:
-        tally = parse_files(files, metadata, out, objects, index=index, progress=progress)
+        counter = parse_files(files, metadata, out, objects, index=index, progress=progress)
     _tell(
         as_json,
         measured,
-        f"{tally.answered} answers and {tally.final_errors} errors in {out}; {tally.malformed} lines not readable",
-        records=tally.records,
+        f"{counter.answered} answers and {counter.final_errors} errors in {out}; {counter.malformed} lines not readable",
+        records=counter.records,
         bytes=progress.bytes,
-        answered=tally.answered,
-        failed=tally.final_errors,
-        unreadable_lines=tally.malformed,
-        unknown_records=tally.unknown,
-        input_tokens=tally.input_tokens,
-        output_tokens=tally.output_tokens,
+        answered=counter.answered,
+        failed=counter.final_errors,
+        unreadable_lines=counter.malformed,
+        unknown_records=counter.unknown,
+        input_tokens=counter.input_tokens,
+        output_tokens=counter.output_tokens,
     )
 
 

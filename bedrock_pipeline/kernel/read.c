@@ -5,7 +5,8 @@
 
 #include "text.h"
 
-enum { DEPTH = 64, DIGITS = 18 };
+/* Beyond these the scalar rule decides: nesting, digits of a token count, digits of any other number. */
+enum { DEPTH = 64, COUNT_DIGITS = 12, DIGITS = 200 };
 
 /* What stands at a place. */
 enum kind { OBJECT, LIST, TEXT, STOP_REASON, INPUT_TOKENS, OUTPUT_TOKENS, BLOCK_TYPE };
@@ -220,7 +221,7 @@ static void number(struct walk *walk) {
   if (at < end && *at == '-') at++;
   from = at;
   at = digits(at, end);
-  int fits = at > from && (*from != '0' || at == from + 1);
+  int fits = at > from && at - from <= DIGITS && (*from != '0' || at == from + 1);
   if (at < end && *at == '.') {
     from = ++at;
     at = digits(at, end);
@@ -231,7 +232,7 @@ static void number(struct walk *walk) {
     if (at < end && (*at == '+' || *at == '-')) at++;
     from = at;
     at = digits(at, end);
-    fits = fits && at > from && at - from < 3; /* a larger one may be no number to others */
+    fits = fits && at > from && at - from < 3; /* with 200 digits before it still a double */
   }
   walk->at = fits ? at : 0;
 }
@@ -305,7 +306,7 @@ static void tokens(struct walk *walk, int64_t *counts, uint8_t *has) {
   int64_t value = 0;
   at = digits(at, walk->end);
   number(walk);
-  if (walk->at != at || at - from > DIGITS) {
+  if (walk->at != at || at - from > COUNT_DIGITS) {
     walk->at = 0;
     return;
   }

@@ -87,14 +87,22 @@ def _options(schema: Any) -> list[Json]:
 
 
 def _fitted(value: Any, arrow: pa.DataType | None, name: str) -> Any:
+    """A value as its column's type; a pydantic class may have turned it into another than its schema says."""
     if value is None:
         return None
-    if arrow is None:
-        return orjson.dumps(value).decode()
-    if pa.types.is_list(arrow):
-        return [_fitted(one, arrow.value_type, name) for one in value]
-    if arrow == pa.int64():
-        if not -(2**63) <= value < 2**63:
-            raise AnswerInvalidError(f"{name} is an integer beyond 64 bits")
-        return int(value)
-    return float(value) if arrow == pa.float64() else value
+    try:
+        if arrow is None:
+            return orjson.dumps(value).decode()
+        if pa.types.is_list(arrow):
+            return [_fitted(one, arrow.value_type, name) for one in value]
+        if arrow == pa.int64():
+            if not -(2**63) <= value < 2**63:
+                raise AnswerInvalidError(f"{name} is an integer beyond 64 bits")
+            return int(value)
+        if arrow == pa.float64():
+            return float(value)
+    except (TypeError, OverflowError):  # orjson's error for deep nesting is a TypeError
+        raise AnswerInvalidError(f"{name} does not fit its column") from None
+    if not isinstance(value, bool if arrow == pa.bool_() else str):
+        raise AnswerInvalidError(f"{name} does not fit its column")
+    return value

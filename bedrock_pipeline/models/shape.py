@@ -8,6 +8,11 @@ from typing import Any
 
 from bedrock_pipeline.models.family import ResponseShapeError
 
+#: The largest 32-bit float.
+_FLOAT32 = 3.4028234663852886e38
+#: Above this a token count is not believed, so that the sums over a dataset fit 64 bits.
+_COUNT = 2**40
+
 
 def member(output: object, *path: str) -> Any:
     """A nested member of an answer.
@@ -60,19 +65,16 @@ def first_at(output: object, *path: str) -> Any:
 
 
 def vector_of(value: object) -> list[float]:
-    """A vector.
+    """A vector of 32-bit floats.
 
     Raises:
-        ResponseShapeError: it is no list of numbers.
+        ResponseShapeError: it is not a list of numbers, or a number is too large.
     """
-    if not isinstance(value, list) or not all(map(_is_number, value)):
+    if not isinstance(value, list) or not {*map(type, value)} <= {int, float}:
         raise ResponseShapeError("the embedding is not a list of numbers")
-    return value
-
-
-def _is_number(value: object) -> bool:
-    """JSON's integers have no bound; a column's have."""
-    return type(value) is float or (type(value) is int and -(2**63) <= value < 2**63)
+    if value and max(map(abs, value)) > _FLOAT32:
+        raise ResponseShapeError("the embedding has a number that is too large")
+    return list(map(float, value))
 
 
 def word_at(output: object, *path: str) -> str | None:
@@ -84,7 +86,7 @@ def word_at(output: object, *path: str) -> str | None:
 def count_at(output: object, *path: str) -> int | None:
     """A count that an answer may lack; None where it is none. An answer is not lost for want of it."""
     value = _optional(output, path)
-    return value if type(value) is int and 0 <= value < 2**63 else None
+    return value if type(value) is int and 0 <= value < _COUNT else None
 
 
 def blocks_at(output: object, *path: str) -> list[dict[str, Any]]:
@@ -95,7 +97,7 @@ def blocks_at(output: object, *path: str) -> list[dict[str, Any]]:
     """
     blocks = list_at(output, *path)
     if not all(isinstance(block, dict) for block in blocks):
-        raise ResponseShapeError("a content block is no object")
+        raise ResponseShapeError("a content block is not an object")
     return blocks
 
 

@@ -58,7 +58,7 @@ class AnswerSchema:
         except jsonschema.SchemaError as error:
             raise AnswerSchemaError(
                 f"answer_schema is not a JSON schema: {error.message}.", "It is read as draft 2020-12."
-            ) from error
+            ) from None
         self.schema = _inlined(whole, whole, ())
         if self.schema.get("type") != "object" or not self.schema.get("properties"):
             raise AnswerSchemaError(
@@ -91,6 +91,12 @@ class AnswerSchema:
         Raises:
             AnswerInvalidError: there is none, or it does not keep the schema.
         """
+        try:
+            return self._read(answer)
+        except RecursionError:
+            raise AnswerInvalidError("the answer nests too deeply") from None
+
+    def _read(self, answer: ModelResponse) -> dict[str, Any]:
         value = self._given(answer)
         if broken := next(self._validator.iter_errors(value), None):
             rule = "/".join(str(step) for step in broken.absolute_schema_path)
@@ -104,6 +110,10 @@ class AnswerSchema:
             kinds = ", ".join(sorted({one["type"] for one in error.errors()}))
             raise AnswerInvalidError(
                 f"{self._model.__name__} does not take the answer: {kinds}{_cut(answer)}"
+            ) from None
+        except Exception as error:  # a validator of the user's class, or pydantic's limit of nesting
+            raise AnswerInvalidError(
+                f"{self._model.__name__} raises {type(error).__name__} for the answer{_cut(answer)}"
             ) from None
 
     def _given(self, answer: ModelResponse) -> Any:

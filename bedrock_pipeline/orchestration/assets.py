@@ -169,9 +169,9 @@ def _parsed_results(pipeline: Pipeline) -> dg.AssetsDefinition:
             report = collect_chunk(opened, pipeline, key)
         for discrepancy in report.discrepancies:
             context.log.warning("%s: %s", key, discrepancy)
-        if report.retryable:
+        if report.tally.retryable:
             context.log.warning(
-                "%s: %s records are asked again: %s", key, report.retryable, report.retryable_by_code
+                "%s: %s records are retried: %s", key, report.tally.retryable, report.retryable_by_code
             )
         return dg.MaterializeResult(metadata=metadata.of_collection(report))
 

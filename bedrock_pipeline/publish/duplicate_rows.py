@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.records.result_schema import COLUMNS
+
 _MEMORY = "256MB"
 #: Of a batch.
 ROWS = 4096
-#: What a duplicate has cost: nothing.
-_FREE = {"input_tokens": "0", "output_tokens": "0", "cost_usd": "0.0", "on_demand_cost_usd": "0.0"}
 
 
 class DuplicateRows:
@@ -85,14 +85,16 @@ class DuplicateRows:
 
 
 def _joined(duplicates: pa.Table, canonical: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Rows that are the duplicates' where they have a column of that name, and their canonical records' otherwise."""
-    own = duplicates.rename_columns(
-        [{"canonical_id": "answered_by"}.get(name, name) for name in duplicates.column_names]
-    )
-    free = pa.array([0] * len(own), pa.int64())
-    columns = []
-    for field in schema:
-        source = own if field.name in own.column_names else canonical
-        column = free if field.name in _FREE else source[field.name]
-        columns.append(column.cast(field.type))
-    return pa.table(columns, schema=schema).combine_chunks()
+    """Rows with the duplicates' own columns, and the others as the schema of the results says."""
+    zeros = pa.array([0] * len(duplicates), pa.int64())
+
+    def column(name: str) -> pa.ChunkedArray:
+        rule = COLUMNS[name].duplicate if name in COLUMNS else None
+        if rule == "zero":
+            return zeros
+        if rule == "canonical id":
+            return duplicates["canonical_id"]
+        own = rule is None and name in duplicates.column_names
+        return duplicates[name] if own else canonical[name]
+
+    return pa.table([column(field.name).cast(field.type) for field in schema], schema=schema).combine_chunks()

@@ -217,7 +217,7 @@ def test_a_chunk_whose_leftovers_roll_over_is_no_problem_and_is_not_published(
     _collected(deployment, one)
     [chunk] = chunks(deployment)
     report = collect_chunk(deployment, one, chunk.chunk_key)
-    assert (report.answered, report.final_errors, report.retryable) == (118, 0, 2)
+    assert (report.tally.answered, report.tally.final_errors, report.tally.retryable) == (118, 0, 2)
     assert retryable(deployment, chunk) == {"r1": "429", "r2": "429"}
     assert deployment.ledger.publications.due(["p"], 1) == []
     with pytest.raises(NotCompleteError, match="2 records of dataset 'd' wait for the next attempt"):
@@ -263,7 +263,7 @@ def test_a_job_that_somebody_stopped_waits_for_a_person(
 ) -> None:
     control.add_fault("job_ends", status="Stopped", message="by somebody", at=0.5, times=1)
     one = pipeline(tmp_path, texts(240))
-    with pytest.raises(JobProblemError, match=r"stopped by somebody\. 120 records wait"):
+    with pytest.raises(JobProblemError, match=r"stopped outside of this pipeline\. 120 records wait"):
         _collected(deployment, one)
     assert deployment.ledger.retry_rounds.due(["p"], 1) == []
     shown = json.loads(CliRunner().invoke(cli, ["status", "p", "d", "--json"]).stdout)

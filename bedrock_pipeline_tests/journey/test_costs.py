@@ -211,15 +211,15 @@ def test_the_next_round_is_estimated_and_held_to_the_cap(
     finally:
         control.clear_faults()
     report = collect_chunk(deployment, one, key)
-    assert (report.retryable, report.cost_usd is not None) == (120, True)
+    assert (report.tally.retryable, report.tally.cost_usd is not None) == (120, True)
     [later] = start_retry_round(deployment, one, "d").chunks
     assert later.estimate is not None
     assert later.estimate.cost_usd is not None
     assert float(later.estimate.output_tokens / later.records) == pytest.approx(
-        report.output_tokens / report.answered, rel=0.02
+        report.tally.output_tokens / report.tally.answered, rel=0.02
     ), "corrected by what round 1 needed"
-    assert report.cost_usd is not None
-    together = report.cost_usd + later.estimate.cost_usd
+    assert report.tally.cost_usd is not None
+    together = report.tally.cost_usd + later.estimate.cost_usd
     deployment.ledger.spending.approve("p", "d", together * 99 / 100, "somebody")
     assert isinstance(submit_chunk(deployment, "p", later.chunk_key), NotNow)
     assert deployment.ledger.submissions.due(["p"], 10) == []

@@ -126,7 +126,7 @@ def test_collecting_twice_gives_the_same_bytes(deployment: Deployment, tmp_path:
     second = collect_chunk(deployment, one, key)
     assert isinstance(second, CollectReport)
     assert deployment.objects.get(f"{second.parsed_uri}part-00000.parquet") == before
-    assert (first.answered, second.answered) == (120, 120)
+    assert (first.tally.answered, second.tally.answered) == (120, 120)
 
 
 def test_the_same_dataset_again(deployment: Deployment, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, field_validator
 
 from bedrock_pipeline.collect.join import rows
 from bedrock_pipeline.collect.line_reader import buffers_of
-from bedrock_pipeline.collect.tally import ChunkMetadata, Tally, manifest_discrepancies
+from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter, manifest_discrepancies
 from bedrock_pipeline.emulator.models.structured import refusal, value_for
 from bedrock_pipeline.models import ModelResponse, family_of
 from bedrock_pipeline.models.answer_columns import AnswerColumns
@@ -197,10 +197,10 @@ def test_invalid_answers_are_counted_with_their_tokens_and_a_valid_one_beats_the
 
     made = columns(schema("n", n={"type": "integer"}))
     metadata = ChunkMetadata(family_of(CLAUDE), "m", "k", "arn", 1, ("missing", ""), columns=made)
-    tally = Tally(3)
+    counter = TallyCounter()
     lines = [line("a", {"n": 1}), line("b", {}), line("c", {}), line("c", {"n": 2})]
     batch = pa.Table.from_batches(
-        rows(buffers_of(lines), pa.table({"record_id": ["a", "b", "c"]}), metadata, tally, None)
+        rows(buffers_of(lines), pa.table({"record_id": ["a", "b", "c"]}), metadata, counter, None)
     )
     found = {row["record_id"]: row for row in batch.to_pylist()}
     assert {key: (row["n"], row["error_code"], row["input_tokens"]) for key, row in found.items()} == {
@@ -208,8 +208,8 @@ def test_invalid_answers_are_counted_with_their_tokens_and_a_valid_one_beats_the
         "b": (None, "answer-invalid", 10),
         "c": (2, None, 10),
     }
-    assert (tally.answered, tally.final_errors, tally.unusable) == (2, 1, 1)
-    assert manifest_discrepancies({"successRecordCount": 3}, tally) == []
+    assert (counter.answered, counter.final_errors, counter.unusable) == (2, 1, 1)
+    assert manifest_discrepancies({"successRecordCount": 3}, counter) == []
 
 
 _SCALARS = st.sampled_from(
