@@ -102,12 +102,13 @@ def pack(
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--model", required=True, help="Model id or ARN; tells the form of the answers.")
+@click.option("--model", required=True, help="Model id or ARN; determines the form of the output.")
 @click.option(
-    "--index", help="The chunk's index.parquet: joins record ids and carried columns, tells what is missing."
+    "--index",
+    help="The chunk's index.parquet: adds record ids, carried columns and the records without a line.",
 )
-@click.option("--keep-raw", is_flag=True, help="Keep every whole answer as JSON.")
-@click.option("--out", required=True, help="Parquet file, here or in s3://.")
+@click.option("--keep-raw", is_flag=True, help="Keep the model's whole output as JSON.")
+@click.option("--out", required=True, help="Parquet file, local or s3://.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
 def parse(
     files: tuple[str, ...], model: str, index: str | None, keep_raw: bool, out: str, as_json: bool
@@ -129,7 +130,7 @@ def parse(
     _tell(
         as_json,
         measured,
-        f"{counter.answered} answers and {counter.final_errors} errors in {out}; {counter.malformed} lines not readable",
+        f"{counter.answered} responses and {counter.final_errors} errors in {out}; {counter.malformed} unreadable lines",
         records=counter.records,
         bytes=progress.bytes,
         answered=counter.answered,
@@ -142,7 +143,7 @@ def parse(
 
 
 def objects_here() -> S3Objects:
-    """S3 as it is set up; neither bucket nor role need to be set, as the locations name their buckets."""
+    """S3 with the settings of the environment; bucket and role may be missing, as locations name their buckets."""
     try:
         settings = settings_here()
     except NotConfiguredError:
@@ -151,7 +152,7 @@ def objects_here() -> S3Objects:
 
 
 class _Bar:
-    """Shows records and bytes; their number is not known before the end."""
+    """A progress bar with records and bytes; the total is unknown."""
 
     def __init__(self, bar: Progress, verb: str) -> None:
         self._bar = bar
@@ -159,7 +160,7 @@ class _Bar:
         self.bytes = 0
 
     def __call__(self, records: int, size: int) -> None:
-        """So many so far."""
+        """Show the records and bytes so far."""
         self.bytes = size
         self._bar.update(
             self._task, completed=records, description=f"{records:,} records, {size / 1e6:,.0f} MB"

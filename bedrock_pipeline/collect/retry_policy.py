@@ -1,25 +1,24 @@
-"""What is asked again, and what is final.
+"""Which errors are retried, and which are final.
 
-What belongs here: pure decisions about codes of records and messages of jobs, and the parquet file of a chunk's
-retryable records. Sources: the errors of InvokeModel in the Bedrock API reference (`ModelTimeoutException` is HTTP 408,
+What belongs here: the classification of records' error codes and of jobs' messages. Sources: the errors of InvokeModel in the Bedrock API reference (`ModelTimeoutException` is HTTP 408,
 `ModelErrorException` 424, `ThrottlingException` 429, `InternalServerException` 500, `ServiceUnavailableException` 503).
 """
 
 import re
 from typing import Final
 
-#: Code of an answer that breaks the schema that it was asked for; asked again, a model may keep it.
+#: Code of a response that breaks its schema; in another attempt the model may keep to it.
 INVALID_ANSWER: Final = "answer-invalid"
 #: Code of a record that its job's output does not mention.
 MISSING: Final = "missing"
-#: Code of a record that is not asked, since too few are left for a job and the policy is `fail`.
+#: Code of a record that is not sent, because there are too few for a job and the policy is `fail`.
 BELOW_MINIMUM: Final = "below-minimum"
 #: Code of a record whose chunk or dataset was cancelled.
 CANCELLED: Final = "cancelled"
 
-#: `unknown` is an error in which no code can be read: nothing says that it cannot succeed.
-_AGAIN: Final = frozenset({INVALID_ANSWER, MISSING, "unknown", "408", "409", "424", "425", "429"})
-_AGAIN_NAMES: Final = frozenset(
+#: `unknown` is an error without a readable code: another attempt may succeed.
+_CODES: Final = frozenset({INVALID_ANSWER, MISSING, "unknown", "408", "409", "424", "425", "429"})
+_NAMES: Final = frozenset(
     {
         *("throttling", "throttled", "toomanyrequests", "slowdown", "requestlimitexceeded"),
         *("internalserver", "internalservererror", "internalfailure", "internalerror", "internal"),
@@ -28,8 +27,9 @@ _AGAIN_NAMES: Final = frozenset(
     }
 )
 _NOT_LETTERS = re.compile(r"[^a-z]")
+_SERVER_ERROR = re.compile(r"5[0-9][0-9]")
 
-#: A message with one of these is about the request or its permissions, whatever else it says.
+#: A message with one of these is about the request or its permissions, whatever else it contains.
 _PERMANENT = re.compile(
     r"denied|not authori[sz]ed|forbidden|permission|credential|validation|invalid|malformed|not supported"
     r"|not exist|no such|not found|could not be read|minimum|maximum|exceed|quota",
@@ -44,19 +44,17 @@ _TRANSIENT = re.compile(
 
 
 def retryable(code: str) -> bool:
-    """Whether a record that ends with this code may get an answer when it is asked again.
+    """Whether another attempt may succeed for a record that ended with this code.
 
     Args:
-        code: HTTP status (Bedrock documents an integer), name of an exception, or a code of ours.
+        code: HTTP status (Bedrock documents an integer), name of an exception, or one of this package's codes.
     """
     code = code.strip()
-    if code in _AGAIN:
+    if code in _CODES or _SERVER_ERROR.fullmatch(code):
         return True
-    if code.isdecimal():
-        return 500 <= int(code) <= 599
-    return _NOT_LETTERS.sub("", code.lower()).removesuffix("exception") in _AGAIN_NAMES
+    return _NOT_LETTERS.sub("", code.lower()).removesuffix("exception") in _NAMES
 
 
 def transient(message: str | None) -> bool:
-    """Whether a job that failed with this message may succeed when it is tried again; unknown messages: no."""
+    """Whether a job that failed with this message may succeed in another attempt; false for unknown messages."""
     return bool(message and _TRANSIENT.search(message) and not _PERMANENT.search(message))

@@ -1,6 +1,6 @@
 """Calling `read.c`.
 
-What belongs here: from a family's paths to the places that the kernel knows, and from its buffers to arrays.
+What belongs here: a family's paths as the kernel's tree of places, and the kernel's buffers as arrays.
 """
 
 import ctypes
@@ -16,9 +16,9 @@ import pyarrow as pa
 from bedrock_pipeline.kernel.library import Slice
 from bedrock_pipeline.models.plain import ONLY, Path, Plain
 
-#: Lines that are read at once, at the most.
+#: At most this many lines are read in one call.
 MOST_LINES = 8192
-#: Bytes of a buffer at the most: offsets have 32 bits.
+#: A buffer has at most this many bytes: offsets have 32 bits.
 MOST_BYTES = 2**31 - 1
 _OBJECT, _LIST, _TEXT, _STOP_REASON, _INPUT_TOKENS, _OUTPUT_TOKENS, _BLOCK_TYPE = range(7)
 
@@ -172,7 +172,7 @@ def _responses(scratch: _Scratch, count: int) -> Responses:
 
 
 def _places(plain: Plain) -> list[_Place]:
-    """The paths as a tree; the output itself comes first."""
+    """The paths as a tree; its root is the output."""
     places = [_Place(kind=_OBJECT)]
     for path, kind in (
         (plain.text, _TEXT),

@@ -1,6 +1,6 @@
-"""Reading answers that may have any shape.
+"""Reading outputs that may have any shape.
 
-What belongs here: taking a member out of an answer, or saying that it is not there, never what it is.
+What belongs here: reading a member of an output. Errors name the member, never its value.
 """
 
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from bedrock_pipeline.models.family import ResponseShapeError
 
 #: The largest 32-bit float.
 _FLOAT32 = 3.4028234663852886e38
-#: Above this a token count is not believed, so that the sums over a dataset fit 64 bits.
+#: Token counts are below this, so that their sum over a dataset fits 64 bits.
 _COUNT = 2**40
 
 
 def member(output: object, *path: str) -> Any:
-    """A nested member of an answer.
+    """A nested member of an output.
 
     Raises:
         ResponseShapeError: it is not there.
@@ -32,7 +32,7 @@ def text_at(output: object, *path: str) -> str:
     """A member that must be text.
 
     Raises:
-        ResponseShapeError: it is not there, or no text.
+        ResponseShapeError: it is not there, or not text.
     """
     value = member(output, *path)
     if not isinstance(value, str):
@@ -44,7 +44,7 @@ def list_at(output: object, *path: str) -> list[Any]:
     """A member that must be a list.
 
     Raises:
-        ResponseShapeError: it is not there, or no list.
+        ResponseShapeError: it is not there, or not a list.
     """
     value = member(output, *path)
     if not isinstance(value, list):
@@ -56,7 +56,7 @@ def first_at(output: object, *path: str) -> Any:
     """The first element of a member that must be a list.
 
     Raises:
-        ResponseShapeError: it is not there, no list, or empty.
+        ResponseShapeError: it is not there, not a list, or empty.
     """
     values = list_at(output, *path)
     if not values:
@@ -78,13 +78,13 @@ def vector_of(value: object) -> list[float]:
 
 
 def word_at(output: object, *path: str) -> str | None:
-    """A member that an answer may lack; None where it is no text. An answer is not lost for want of it."""
+    """An optional member; None if it is not text. Without it the response is still usable."""
     value = _optional(output, path)
     return value if isinstance(value, str) else None
 
 
 def count_at(output: object, *path: str) -> int | None:
-    """A count that an answer may lack; None where it is none. An answer is not lost for want of it."""
+    """An optional count; None if it is not a count. Without it the response is still usable."""
     value = _optional(output, path)
     return value if type(value) is int and 0 <= value < _COUNT else None
 
@@ -93,7 +93,7 @@ def blocks_at(output: object, *path: str) -> list[dict[str, Any]]:
     """A member that must be a list of content blocks.
 
     Raises:
-        ResponseShapeError: it is not there, no list, or a block is no object.
+        ResponseShapeError: it is not there, not a list, or a block is not an object.
     """
     blocks = list_at(output, *path)
     if not all(isinstance(block, dict) for block in blocks):
@@ -102,7 +102,7 @@ def blocks_at(output: object, *path: str) -> list[dict[str, Any]]:
 
 
 def joined_text(blocks: list[dict[str, Any]]) -> str:
-    """The text of all content blocks that have one; thinking, tool use and the like have none."""
+    """The text of all content blocks that have text; thinking and tool use have none."""
     return "".join(block["text"] for block in blocks if isinstance(block.get("text"), str))
 
 

@@ -1,7 +1,7 @@
-"""Duplicates: records that another record, their canonical record, asks for already.
+"""Rows of the results for duplicates: records whose request is that of another record, their canonical record.
 
-What belongs here: joining them with what became of their canonical records, over parquet files of any size. DuckDB does it, in
-bounded memory, spilling to the work folder. Who follows whom is found in `duplicates.py`.
+What belongs here: joining duplicates with the rows of their canonical records, in parquet files of any size. DuckDB does
+it in bounded memory and spills to the work folder. `prepare.snapshot.duplicates` finds the duplicates.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from bedrock_pipeline.records.result_schema import COLUMNS
 
 _MEMORY = "256MB"
-#: Of a batch.
+#: Rows of a batch.
 ROWS = 4096
 
 
@@ -28,7 +28,7 @@ class DuplicateRows:
 
     Args:
         duplicates: parquet files with `record_id`, `canonical_id` and the carried columns.
-        folder: the work folder, for what does not fit into memory.
+        folder: the work folder, to which DuckDB spills.
     """
 
     def __init__(self, duplicates: Sequence[Path], folder: Path) -> None:
@@ -39,10 +39,10 @@ class DuplicateRows:
         )
 
     def rows_for(self, part: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """The rows of those whose canonical records are in a part; tokens and cost are 0, and `answered_by` their canonical record.
+        """The rows of the duplicates whose canonical records are in a part.
 
         Args:
-            part: parquet file of the results of what was asked.
+            part: parquet file of the results of the records that were sent.
             schema: of the results.
         """
         self._connection.execute(
@@ -72,7 +72,7 @@ class DuplicateRows:
             yield from _joined(pa.Table.from_batches([batch]), canonical.take(rows), schema).to_batches()
 
     def close(self) -> None:
-        """Let its files go."""
+        """Close DuckDB's files."""
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -85,7 +85,7 @@ class DuplicateRows:
 
 
 def _joined(duplicates: pa.Table, canonical: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Rows with the duplicates' own columns, and the others as the schema of the results says."""
+    """Rows with the duplicates' own columns, and the columns of the results by the rule in `COLUMNS`."""
     zeros = pa.array([0] * len(duplicates), pa.int64())
 
     def column(name: str) -> pa.ChunkedArray:

@@ -1,4 +1,4 @@
-"""Plain answers, many at a time, give the rows that single lines give, whatever the shapes and the size of blocks."""
+"""Plain responses, read many at a time, give the rows that single lines give, whatever their shape and the size of buffers."""
 
 import json
 from dataclasses import replace
@@ -47,7 +47,7 @@ texts = st.one_of(ugly, odd)
 
 @st.composite
 def outputs(draw: st.DrawFn, name: str) -> Any:
-    """What a model of a family may give, and what it should not."""
+    """Outputs that a model of a family may give, and others."""
     text, stop, read, written = draw(texts), draw(st.one_of(ugly, odd)), draw(counts), draw(counts)
     extras: list[dict[str, Any]] = [{}, {"id": "m"}, {"modelOutput": {}}, {"recordId": "r1"}]
     extra = draw(st.sampled_from(extras))
@@ -113,12 +113,12 @@ def metadata_of(family: Family) -> ChunkMetadata:
 
 
 def collected(
-    lines: list[bytes], family: Family, *, careful: bool
+    lines: list[bytes], family: Family, *, scalar: bool
 ) -> tuple[list[dict[str, Any]], TallyCounter]:
-    """All rows, and what was counted."""
+    """All rows, and the counts."""
     counter = TallyCounter()
     index = pa.table({"record_id": ["r1", "r2", "r3", "missing"], "n": [1, 2, 3, 4]})
-    metadata = replace(metadata_of(family), keep_raw=careful, price=PRICE)
+    metadata = replace(metadata_of(family), keep_raw=scalar, price=PRICE)
     buffers = buffers_of(lines)
     found = [row for batch in rows(buffers, index, metadata, counter, None) for row in batch.to_pylist()]
     for row in found:
@@ -129,19 +129,19 @@ def collected(
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=150)
 @given(data=st.data())
-def test_the_rows_are_those_of_the_careful_way(name: str, data: st.DataObject) -> None:
+def test_the_rows_are_those_of_the_scalar_rule(name: str, data: st.DataObject) -> None:
     lines = data.draw(st.lists(lines_of(name), max_size=12))
     family = family_of(MODELS[name])
     assert family.plain is not None
-    wanted = collected(lines, family, careful=True)
-    assert collected(lines, family, careful=False) == wanted
+    wanted = collected(lines, family, scalar=True)
+    assert collected(lines, family, scalar=False) == wanted
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(line_reader, "BUFFER_BYTES", data.draw(st.integers(1, 2000)))
         patch.setattr(kernel_read, "MOST_LINES", data.draw(st.integers(1, 5)))
-        assert collected(lines, family, careful=False) == wanted
+        assert collected(lines, family, scalar=False) == wanted
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(SWITCH, "off")
-        assert collected(lines, family, careful=False) == wanted
+        assert collected(lines, family, scalar=False) == wanted
 
 
 def ordinary(record_id: str, text: str) -> bytes:

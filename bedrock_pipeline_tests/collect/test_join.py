@@ -1,4 +1,4 @@
-"""Output lines joined with the index: in any order, doubled, missing, cut off."""
+"""Output lines joined with the index: in any order, repeated, missing, truncated."""
 
 import random
 from dataclasses import replace
@@ -121,7 +121,7 @@ PRICE = Price(
             (None, None),
         ),
     ],
-    ids=["batch", "on-demand", "doubled", "no answer", "unknown price", "an answer that tells no tokens"],
+    ids=["batch", "on-demand", "repeated", "no answer", "unknown price", "a response without token counts"],
 )
 def test_each_answer_has_its_cost_and_an_unknown_one_makes_the_sum_unknown(
     changes: dict[str, Any],
