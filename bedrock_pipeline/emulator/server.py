@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from bedrock_pipeline.emulator import behaviour as switches
 from bedrock_pipeline.emulator.behaviour import Behaviour, Quota
+from bedrock_pipeline.emulator.clients import session_by_value
 from bedrock_pipeline.emulator.clock import Clock
 from bedrock_pipeline.emulator.faults import Faults, parse_faults
 from bedrock_pipeline.emulator.http2 import EitherVersion
@@ -138,17 +139,13 @@ def _faults(options: argparse.Namespace) -> Faults:
 
 
 def _s3(options: argparse.Namespace, keys: tuple[str, str]) -> "S3Client":
-    return boto3.client(
+    if options.s3_endpoint_url and all(keys):
+        return session_by_value(keys, options.region, {"s3": options.s3_endpoint_url}).client("s3")
+    return boto3.client(  # AWS's own S3, by boto3's own chain
         "s3",
         endpoint_url=options.s3_endpoint_url,
-        aws_access_key_id=keys[0] or None,
-        aws_secret_access_key=keys[1] or None,
         region_name=options.region,
-        config=Config(
-            s3={"addressing_style": "path"},
-            response_checksum_validation="when_required",
-            max_pool_connections=50,
-        ),
+        config=Config(s3={"addressing_style": "path"}, max_pool_connections=50),
     )
 
 

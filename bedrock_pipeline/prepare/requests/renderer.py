@@ -7,10 +7,10 @@ takes the way of single lines.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
-import polars as pl
 import pyarrow as pa
 
 from bedrock_pipeline.concurrency import is_forked
@@ -21,6 +21,9 @@ from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import Ends, Line, LineBatch, line_batch_of
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.source import IntakeBatch
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _ID = "record_id"
 
@@ -128,6 +131,8 @@ def _pieces(frame: Frame) -> list[bytes]:
 
 def _by_polars(pieces: Sequence[bytes], columns: Sequence[pa.Array]) -> tuple[memoryview, Ends]:
     """What `kernel.render_lines` does, by a library."""
+    import polars as pl  # here: the kernel does without
+
     texts = pl.DataFrame(pa.table({str(number): column for number, column in enumerate(columns)}))
     first, *others = [pl.lit(piece.decode()) for piece in pieces]
     joined = [first]
@@ -139,7 +144,9 @@ def _by_polars(pieces: Sequence[bytes], columns: Sequence[pa.Array]) -> tuple[me
     return memoryview(lines.buffers()[2] or b"")[:size], ends
 
 
-def _escaped(name: str) -> pl.Expr:
+def _escaped(name: str) -> "pl.Expr":
     """A column as the inside of a JSON string."""
+    import polars as pl
+
     as_object = pl.struct(pl.col(name).alias("t")).struct.json_encode()
     return as_object.str.strip_prefix('{"t":"').str.strip_suffix('"}')

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import orjson
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -53,6 +52,8 @@ def content_ids(rows: pa.RecordBatch) -> pa.Array:
 
 
 def _objects(texts: pa.Table) -> Iterator[Any]:
+    import polars as pl  # here: it costs a third of a second, and runs of most kinds do without
+
     encoded = pl.DataFrame(texts).select(pl.struct(pl.all()).struct.json_encode()).to_series()
     return (line.as_buffer() for line in encoded.to_arrow().cast(pa.large_binary()))
 
