@@ -7,7 +7,7 @@ schema, the batches that are written, the rows of duplicates, the reader of a qu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, NamedTuple, Self, get_type_hints
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self, TypeAlias, get_type_hints
 
 import pyarrow as pa
 
@@ -30,61 +30,40 @@ class Column:
     duplicate: Literal["canonical value", "zero", "canonical id"] = "canonical value"
 
 
+_TEXT, _COUNT, _USD = pa.string(), pa.int64(), pa.float64()
+_Text: TypeAlias = str | None
+
+
 class ResultRow(NamedTuple):
     """One row of the results, without its record id, carried columns and the columns of a structured response."""
 
-    status: Annotated[
-        Literal["succeeded", "failed"],
-        Column(pa.string(), "`succeeded`, or `failed`: then the error is final"),
-    ]
-    output_text: Annotated[str | None, Column(pa.string(), "the text of the response")] = None
-    embedding: Annotated[
-        list[float] | None, Column(pa.list_(pa.float32()), "the vector of an embedding model")
-    ] = None
-    tool_use: Annotated[str | None, Column(pa.string(), "the tools that the model called, as JSON")] = None
-    content_blocks: Annotated[
-        str | None, Column(pa.string(), "all content blocks as JSON, if there is more than text")
-    ] = None
-    raw_output: Annotated[
-        str | None, Column(pa.string(), "the model's whole output as JSON, if the pipeline keeps it")
-    ] = None
-    stop_reason: Annotated[
-        str | None, Column(pa.string(), "why the model stopped, as the model names it")
-    ] = None
-    input_tokens: Annotated[
-        int | None, Column(pa.int64(), "tokens that the model read", duplicate="zero")
-    ] = None
-    output_tokens: Annotated[
-        int | None, Column(pa.int64(), "tokens that the model wrote", duplicate="zero")
-    ] = None
+    status: Annotated[str, Column(_TEXT, "`succeeded`, or `failed`: then the error is final")]
+    output_text: Annotated[_Text, Column(_TEXT, "the text of the response")] = None
+    embedding: Annotated[list[float] | None, Column(pa.list_(pa.float32()), "the vector of an embedding")] = (
+        None
+    )
+    tool_use: Annotated[_Text, Column(_TEXT, "the tools that the model called, as JSON")] = None
+    content_blocks: Annotated[_Text, Column(_TEXT, "all content blocks as JSON, if not only text")] = None
+    raw_output: Annotated[_Text, Column(_TEXT, "the model's output as JSON, if the pipeline keeps it")] = None
+    stop_reason: Annotated[_Text, Column(_TEXT, "why the model stopped, as the model names it")] = None
+    input_tokens: Annotated[int | None, Column(_COUNT, "tokens that the model read", duplicate="zero")] = None
+    output_tokens: Annotated[int | None, Column(_COUNT, "tokens that the model wrote", duplicate="zero")] = (
+        None
+    )
     cost_usd: Annotated[
-        float | None,
-        Column(pa.float64(), "cost of the response; null if the price is unknown", duplicate="zero"),
+        float | None, Column(_USD, "cost of the response; null if the price is unknown", duplicate="zero")
     ] = None
     on_demand_cost_usd: Annotated[
-        float | None, Column(pa.float64(), "what an on-demand call would have cost", duplicate="zero")
+        float | None, Column(_USD, "what an on-demand call would have cost", duplicate="zero")
     ] = None
-    error_code: Annotated[str | None, Column(pa.string(), "code of the final error")] = None
-    error_message: Annotated[str | None, Column(pa.string(), "message of the final error")] = None
-    model_id: Annotated[str | None, Column(pa.string(), "the model", source="chunk")] = None
-    chunk_key: Annotated[
-        str | None, Column(pa.string(), "the chunk in which the record was sent", source="chunk")
-    ] = None
-    job_arn: Annotated[
-        str | None,
-        Column(pa.string(), "the job that processed the record; null for an on-demand call", source="chunk"),
-    ] = None
-    attempt: Annotated[
-        int | None, Column(pa.int32(), "1, or more if the record was retried", source="chunk")
-    ] = None
+    error_code: Annotated[_Text, Column(_TEXT, "code of the final error")] = None
+    error_message: Annotated[_Text, Column(_TEXT, "message of the final error")] = None
+    model_id: Annotated[_Text, Column(_TEXT, "the model", "chunk")] = None
+    chunk_key: Annotated[_Text, Column(_TEXT, "the chunk in which the record was sent", "chunk")] = None
+    job_arn: Annotated[_Text, Column(_TEXT, "the record's job; null for an on-demand call", "chunk")] = None
+    attempt: Annotated[int | None, Column(pa.int32(), "1, or more if the record was retried", "chunk")] = None
     answered_by: Annotated[
-        str | None,
-        Column(
-            pa.string(),
-            "record id of the canonical record if this one is a duplicate, otherwise null",
-            source="publication",
-            duplicate="canonical id",
-        ),
+        _Text, Column(_TEXT, "a duplicate's canonical record, otherwise null", "publication", "canonical id")
     ] = None
 
     @classmethod
