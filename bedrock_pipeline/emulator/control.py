@@ -54,6 +54,23 @@ class Control:
         """Jobs at once, per model, from now on; those that run go on."""
         self._call("POST", "quota", {"maxJobs": max_jobs})
 
+    def set_behaviour(self, **switches: str | float | None) -> dict[str, Any]:
+        """Change switches, by the names of `behaviour.Behaviour`; all of them, as they are then.
+
+        Raises:
+            EmulatorError: a switch is unknown, or cannot have the value.
+        """
+        found: dict[str, Any] = self._call("POST", "behaviour", switches)
+        return found
+
+    def set_role(self, role_arn: str, policy: dict[str, Any] | None) -> None:
+        """What jobs with a role may do, as an IAM policy; None: everything, as without this.
+
+        Raises:
+            EmulatorError: it is no policy.
+        """
+        self._call("POST", "roles", {"roleArn": role_arn, "policy": policy})
+
     def add_fault(self, kind: str, **members: Any) -> None:
         """From now on; the members are those of `faults.Fault`.
 
