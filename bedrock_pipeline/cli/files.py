@@ -99,12 +99,13 @@ def pack(
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--model", required=True, help="Model id or ARN; tells the form of the answers.")
+@click.option("--model", required=True, help="Model id or ARN; determines the form of the output.")
 @click.option(
-    "--index", help="The chunk's index.parquet: joins record ids and carried columns, tells what is missing."
+    "--index",
+    help="The chunk's index.parquet: adds record ids, carried columns and the records without a line.",
 )
-@click.option("--keep-raw", is_flag=True, help="Keep every whole answer as JSON.")
-@click.option("--out", required=True, help="Parquet file, here or in s3://.")
+@click.option("--keep-raw", is_flag=True, help="Keep the model's whole output as JSON.")
+@click.option("--out", required=True, help="Parquet file, local or s3://.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
 def parse(
     files: tuple[str, ...], model: str, index: str | None, keep_raw: bool, out: str, as_json: bool
@@ -122,29 +123,29 @@ def parse(
     )
     objects = objects_here()
     with Measured() as measured, _progress("parsed") as progress:
-        tally = parse_files(files, metadata, out, objects, index=index, progress=progress)
+        counter = parse_files(files, metadata, out, objects, index=index, progress=progress)
     _tell(
         as_json,
         measured,
-        f"{tally.answered} answers and {tally.final_errors} errors in {out}; {tally.malformed} lines not readable",
-        records=tally.records,
+        f"{counter.answered} responses and {counter.final_errors} errors in {out}; {counter.malformed} unreadable lines",
+        records=counter.records,
         bytes=progress.bytes,
-        answered=tally.answered,
-        failed=tally.final_errors,
-        unreadable_lines=tally.malformed,
-        unknown_records=tally.unknown,
-        input_tokens=tally.input_tokens,
-        output_tokens=tally.output_tokens,
+        answered=counter.answered,
+        failed=counter.final_errors,
+        unreadable_lines=counter.malformed,
+        unknown_records=counter.unknown,
+        input_tokens=counter.input_tokens,
+        output_tokens=counter.output_tokens,
     )
 
 
 def objects_here() -> S3Objects:
-    """S3 as it is set up; neither bucket nor role need to be set, as the locations name their buckets."""
+    """S3 with the settings of the environment; bucket and role may be missing, as locations name their buckets."""
     return S3Objects(s3_client(Settings.resolve(partial=True)))
 
 
 class _Bar:
-    """Shows records and bytes; their number is not known before the end."""
+    """A progress bar with records and bytes; the total is unknown."""
 
     def __init__(self, bar: Progress, verb: str) -> None:
         self._bar = bar
@@ -152,7 +153,7 @@ class _Bar:
         self.bytes = 0
 
     def __call__(self, records: int, size: int) -> None:
-        """So many so far."""
+        """Show the records and bytes so far."""
         self.bytes = size
         self._bar.update(
             self._task, completed=records, description=f"{records:,} records, {size / 1e6:,.0f} MB"

@@ -1,24 +1,25 @@
-"""Collect a chunk's results: read every output file, write parquet, account for every record.
+"""Collect a chunk: read its job's output from S3, write the results beside it, record them in the ledger.
 
-What belongs here: the order of reading, writing in full, and telling the ledger. The join is `collect.join`; what
-is final, asked again or a problem is decided in `disposition.py`.
+What belongs here: what comes from and goes to S3 and the ledger, in that order. Reading and writing is
+`collect_output`; what is final, retried or a problem is decided in `disposition`.
 """
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
-from pathlib import Path
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.collect.disposition import Disposition, disposition_of
-from bedrock_pipeline.collect.join import dimension_of, rows
+from bedrock_pipeline.collect.collect_output import PART, OutputFile, collect_output
+from bedrock_pipeline.collect.disposition import Disposition, EndedChunk, disposition_of
 from bedrock_pipeline.collect.line_reader import buffers, buffers_of
-from bedrock_pipeline.collect.retry_writer import RetryWriter
-from bedrock_pipeline.collect.tally import ChunkMetadata, Tally, manifest_discrepancies
+from bedrock_pipeline.collect.tally import (
+    ChunkMetadata,
+    TallyCounter,
+    line_discrepancies,
+    manifest_discrepancies,
+)
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow
@@ -27,15 +28,11 @@ from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.prepare.chunks.create_request import is_converse, output_folder
 from bedrock_pipeline.pricing.estimates import overrides
 from bedrock_pipeline.pricing.prices import Price, price_of
-from bedrock_pipeline.records.parquet_writer import GroupedWriter
-from bedrock_pipeline.records.result_schema import carried, result_schema
-
-#: A chunk's records that are asked again, beside its parts.
-RETRYABLE = "retryable.parquet"
+from bedrock_pipeline.records.tally import Tally
 
 
 class JobProblemError(BedrockPipelineError):
-    """A job ended badly. What it did answer is kept."""
+    """A job failed, or all of its records did. The responses that there are were kept."""
 
 
 class NotEndedError(BedrockPipelineError):
@@ -47,19 +44,12 @@ class CollectReport:
     """A chunk's results in S3.
 
     Attributes:
-        retryable: records that are asked again.
-        retryable_by_code: the same by the code that they ended with.
-        discrepancies: where manifest, lines and index disagree; empty as a rule.
+        retryable_by_code: how many records are retried, by the code that they ended with.
+        discrepancies: where manifest, lines and index disagree; normally empty.
     """
 
     chunk: ChunkRow
-    answered: int
-    final_errors: int
-    retryable: int
-    input_tokens: int
-    output_tokens: int
-    cost_usd: Decimal | None
-    on_demand_cost_usd: Decimal | None
+    tally: Tally
     parsed_uri: str
     schema: pa.Schema
     retryable_by_code: dict[str, int]
@@ -71,23 +61,23 @@ def collect_chunk(deployment: Deployment, pipeline: BasePipeline, chunk_key: str
 
     Raises:
         NotEndedError: there is nothing to collect yet.
-        JobProblemError: something that asking again won't cure, or that only a person can decide; raised after what
-            the job did answer was kept.
+        JobProblemError: a permanent error, or something that an operator must decide; raised after the responses that
+            there are were kept.
     """
     chunk = deployment.ledger.chunks.by_key(pipeline.name, chunk_key)
     if not chunk.ended or (chunk.status == "failed" and chunk.job_arn is None):
         raise NotEndedError(
             f"Chunk {chunk_key} is {chunk.status}"
             + (f": {chunk.status_message}." if chunk.status_message else "."),
-            "Its results are read by themselves when its job has ended.",
+            "Its results are collected automatically when its job has ended.",
         )
     if chunk.collected_at is not None and chunk.parsed_uri:
-        report, problem = _collected_before(deployment, chunk), chunk.problem
+        report, problem = _collected_before(deployment, chunk, chunk.parsed_uri), chunk.problem
     else:
         report, problem = _collect(deployment, pipeline, chunk)
     if problem:
         raise JobProblemError(
-            problem, f"{report.answered} of {chunk.records} records are answered, and kept."
+            problem, f"{report.tally.answered} of {chunk.records} records have a response; these are kept."
         )
     return report
 
@@ -99,133 +89,108 @@ def _collect(
     parsed_uri = (
         settings.uri(settings.work_prefix, "parsed", chunk.pipeline, chunk.dataset, str(chunk.chunk_id)) + "/"
     )
-    tally, disposition = Tally(chunk.records), disposition_of(chunk, pipeline.max_record_attempts)
-    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        part, rest = Path(folder) / "part-00000.parquet", Path(folder) / RETRYABLE
-        retryable = RetryWriter(rest)
-        schema = _write_rows(deployment, pipeline, chunk, tally, disposition, part, retryable)
-        retryable.close()
-        if tally.retryable:
-            deployment.objects.upload(rest, f"{parsed_uri}{rest.name}")
-        deployment.objects.upload(part, f"{parsed_uri}{part.name}")
-    discrepancies = _discrepancies(deployment, chunk, tally)
-    problem = disposition.problem(tally)
+    disposition = disposition_of(_ended(chunk), pipeline.max_record_attempts)
+    with deployment.objects.random_access(chunk.index_uri) as stream:
+        index = pq.read_table(stream)
+    collected = collect_output(
+        lambda: _output_files(deployment, chunk),
+        index,
+        _metadata(deployment, pipeline, chunk, disposition),
+        lambda path, name: deployment.objects.upload(path, f"{parsed_uri}{name}"),
+        executor=deployment.system.executor,
+    )
+    tally = collected.counter.tally()
+    discrepancies = _discrepancies(deployment, chunk, collected.counter)
+    problem = disposition.problem(collected.counter)
     deployment.ledger.chunks.record_collected(
         chunk.chunk_id,
+        tally,
         parsed_uri=parsed_uri,
-        answered=tally.answered,
-        final_errors=tally.final_errors,
-        retryable=tally.retryable,
-        input_tokens=tally.input_tokens,
-        output_tokens=tally.output_tokens,
         problem=problem,
         waits_for_operator=problem if disposition.waits_for_operator else None,
-        cost_usd=tally.cost_usd,
-        on_demand_cost_usd=tally.on_demand_cost_usd,
     )
     report = CollectReport(
-        chunk=chunk,
-        answered=tally.answered,
-        final_errors=tally.final_errors,
-        retryable=tally.retryable,
-        input_tokens=tally.input_tokens,
-        output_tokens=tally.output_tokens,
-        cost_usd=tally.cost_usd,
-        on_demand_cost_usd=tally.on_demand_cost_usd,
-        parsed_uri=parsed_uri,
-        schema=schema,
-        retryable_by_code=retryable.by_reason,
-        discrepancies=discrepancies,
+        chunk, tally, parsed_uri, collected.schema, collected.retryable_by_code, discrepancies
     )
     return report, problem
 
 
-def _write_rows(
-    deployment: Deployment,
-    pipeline: BasePipeline,
-    chunk: ChunkRow,
-    tally: Tally,
-    disposition: Disposition,
-    part: Path,
-    retryable: RetryWriter,
-) -> pa.Schema:
+def _ended(chunk: ChunkRow) -> EndedChunk:
+    return EndedChunk(
+        pipeline=chunk.pipeline,
+        dataset=chunk.dataset,
+        chunk_key=chunk.chunk_key,
+        records=chunk.records,
+        attempt=chunk.attempt,
+        mode=chunk.mode,
+        status=chunk.status,
+        status_message=chunk.status_message,
+        cancelled=chunk.cancel_requested_at is not None,
+    )
+
+
+def _metadata(
+    deployment: Deployment, pipeline: BasePipeline, chunk: ChunkRow, disposition: Disposition
+) -> ChunkMetadata:
     row = deployment.ledger.datasets.ensure(pipeline.name, chunk.dataset)
     effective = pipeline.for_dataset(row.request)
     converse = is_converse(chunk.frozen_request or chunk.request)
-    family = family_of(chunk.model_id, converse=converse, name=effective.family)
-    with deployment.objects.random_access(chunk.index_uri) as stream:
-        index = pq.read_table(stream)
-    dimension, lines = dimension_of(_output_lines(deployment, chunk), family)
-    metadata = ChunkMetadata(
-        family=family,
+    return ChunkMetadata(
+        family=family_of(chunk.model_id, converse=converse, name=effective.family),
         model_id=chunk.model_id,
         chunk_key=chunk.chunk_key,
         job_arn=chunk.job_arn,
         attempt=chunk.attempt,
         no_answer=disposition.no_answer,
         keep_raw=effective.keep_raw_output,
-        again=disposition.again,
+        again=disposition.retries,
         columns=effective.answer_columns(),
         price=_price(deployment, pipeline, chunk),
         asked="on-demand" if chunk.mode == "on-demand" else "batch",
     )
-    schema = result_schema(carried(index.schema), dimension, metadata.answer_fields)
-    with GroupedWriter(part, schema) as writer:
-        for batch in rows(lines, index, metadata, tally, dimension, retryable, deployment.system.executor):
-            writer.add(batch)
-    return schema
 
 
-def _output_lines(deployment: Deployment, chunk: ChunkRow) -> Iterator[memoryview]:
-    """Buffers of lines of every output file of the job's folder, or the answers to calls; none where there is neither."""
+def _output_files(deployment: Deployment, chunk: ChunkRow) -> Iterator[OutputFile]:
+    """The output files of the job, or the responses to on-demand calls; none if there is neither."""
     if chunk.mode == "on-demand":
-        yield from buffers_of(deployment.ledger.calls.lines(chunk.chunk_id))
+        yield "", buffers_of(deployment.ledger.calls.lines(chunk.chunk_id))
     if chunk.job_arn is None or chunk.frozen_request is None:
         return
     for item in deployment.objects.list(output_folder(chunk.frozen_request, chunk.job_arn)):
         if item.uri.endswith(".jsonl.out"):
             with deployment.objects.open(item.uri) as stream:
-                yield from buffers(stream)
+                yield item.uri, buffers(stream)
 
 
-def _discrepancies(deployment: Deployment, chunk: ChunkRow, tally: Tally) -> list[str]:
-    found = [
-        f"{count} lines are {what}"
-        for what, count in (
-            ("doubled", tally.doubled),
-            ("of unknown records", tally.unknown),
-            ("not readable", tally.malformed),
-        )
-        if count
-    ]
-    if tally.missing and chunk.status == "completed":
-        found.append(f"{tally.missing} records have no line")
+def _discrepancies(deployment: Deployment, chunk: ChunkRow, counter: TallyCounter) -> list[str]:
+    completed = chunk.status == "completed"
+    found = line_discrepancies(counter, completed=completed)
     if chunk.job_arn and chunk.frozen_request:
         manifest = f"{output_folder(chunk.frozen_request, chunk.job_arn)}manifest.json.out"
         if deployment.objects.head(manifest):
-            found += _read_manifest(deployment.objects.get(manifest), tally)
-        elif chunk.status == "completed":
+            found += _read_manifest(deployment.objects.get(manifest), counter)
+        elif completed:
             found.append("there is no manifest")
     return found
 
 
-def _read_manifest(data: bytes, tally: Tally) -> list[str]:
+def _read_manifest(data: bytes, counter: TallyCounter) -> list[str]:
     try:
         manifest = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return ["the manifest is not JSON"]
+        return ["the manifest is invalid JSON"]
     return (
-        manifest_discrepancies(manifest, tally)
+        manifest_discrepancies(manifest, counter)
         if isinstance(manifest, dict)
-        else ["the manifest is no object"]
+        else ["the manifest is not a JSON object"]
     )
 
 
-def _collected_before(deployment: Deployment, chunk: ChunkRow) -> CollectReport:
-    with deployment.objects.random_access(f"{chunk.parsed_uri}part-00000.parquet") as stream:
+def _collected_before(deployment: Deployment, chunk: ChunkRow, parsed_uri: str) -> CollectReport:
+    with deployment.objects.random_access(f"{parsed_uri}{PART}") as stream:
         schema = pq.read_schema(stream)
-    return CollectReport(
-        chunk=chunk,
+    tally = Tally(
+        records=chunk.records,
         answered=chunk.answered or 0,
         final_errors=chunk.final_errors or 0,
         retryable=chunk.retryable or 0,
@@ -233,15 +198,12 @@ def _collected_before(deployment: Deployment, chunk: ChunkRow) -> CollectReport:
         output_tokens=chunk.output_tokens or 0,
         cost_usd=chunk.cost_usd,
         on_demand_cost_usd=chunk.on_demand_cost_usd,
-        parsed_uri=chunk.parsed_uri or "",
-        schema=schema,
-        retryable_by_code={},
-        discrepancies=[],
     )
+    return CollectReport(chunk, tally, parsed_uri, schema, retryable_by_code={}, discrepancies=[])
 
 
 def _price(deployment: Deployment, pipeline: BasePipeline, chunk: ChunkRow) -> Price | None:
-    """The price at which a chunk that has ended was asked; the same whenever it is collected."""
+    """The price when the chunk was submitted, whenever it is collected."""
     at = chunk.submitted_at or chunk.ended_at
     assert at is not None  # it has ended
     return price_of(chunk.model_id, at, overrides(deployment.settings, pipeline))

@@ -1,115 +1,204 @@
-"""One line of output into what became of its record.
+"""One line of output into the outcome of its record.
 
-What belongs here: reading any line whatever its shape, with care. Source of the lines' form: "View the results of a
-batch inference job", Bedrock user guide. Ordinary lines are read many at a time (`plain`).
+What belongs here: the scalar rule, which reads a line of any shape; `fast_parser` reads ordinary lines many at a time and
+gives the same. Lines are written by a model, and so by whoever wrote the prompt: whatever they hold, at most their own
+record fails. Source of the form of lines: "View the results of a batch inference job", Amazon Bedrock user guide.
 """
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import orjson
 
 from bedrock_pipeline.collect.retry_policy import INVALID_ANSWER
-from bedrock_pipeline.collect.tally import ChunkMetadata
+from bedrock_pipeline.collect.tally import Charge, ChunkMetadata
 from bedrock_pipeline.models import Family, ModelResponse
 from bedrock_pipeline.models.family import ResponseShapeError
 from bedrock_pipeline.models.structured import AnswerInvalidError
+from bedrock_pipeline.records.result_schema import ResultRow
 
-
-@dataclass(frozen=True, slots=True)
-class RecordError:
-    """Why a record has no answer."""
-
-    code: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.message}" if self.message else self.code
+#: Code of a response that is not of its family's shape, or cannot be kept.
+SHAPE: Final = "answer-shape"
+_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
+_RECORD_ID = re.compile(rb'"recordId"\s*:\s*"([^"\\]*)"')
+#: What Postgres and terminals do not take in a message.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a record; an answer that is unusable has an error too.
+    """A response or an error of a record; an unusable response is both.
 
     Attributes:
-        values: of the columns of a structured answer.
-        raw: the whole answer as JSON, where it is kept.
-        was_answered: whether the model answered, usably or not.
+        row: its row of the results.
+        values: of the columns of a structured response.
+        charge: what was paid; None if the model did not respond.
     """
 
-    answer: ModelResponse = field(default_factory=ModelResponse)
-    error: RecordError | None = None
+    row: ResultRow
     values: tuple[Any, ...] | None = None
-    raw: str | None = None
-    was_answered: bool = False
+    charge: Charge | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is an error."""
+        return self.row.error_code is not None
+
+    @property
+    def reason(self) -> str:
+        """Code and message of the error."""
+        return ": ".join(filter(None, (self.row.error_code, self.row.error_message)))
 
 
 class MalformedError(ValueError):
-    """A line is no JSON, or does not tell its record."""
+    """A line is invalid JSON, or has no record id."""
+
+
+class _UnreadableError(ValueError):
+    """A line is valid JSON as far as can be seen, but beyond what a JSON reader takes."""
+
+
+def error_outcome(code: str, message: str) -> Outcome:
+    """The outcome of a record without a response."""
+    return Outcome(ResultRow("failed", error_code=code, error_message=message))
+
+
+def response_outcome(
+    row: ResultRow, metadata: ChunkMetadata, values: tuple[Any, ...] | None = None
+) -> Outcome:
+    """The outcome of a record whose model responded, with what that cost."""
+    read, written, price = row.input_tokens, row.output_tokens, metadata.price
+    if price is None or read is None or written is None:
+        return Outcome(row, values, Charge(read or 0, written or 0, None, None))
+    cost = price.cost(read, written, metadata.asked)
+    on_demand = price.cost(read, written, "on-demand")
+    row = row._replace(cost_usd=float(cost), on_demand_cost_usd=float(on_demand))
+    return Outcome(row, values, Charge(read, written, cost, on_demand))
 
 
 def read_line(line: bytes, metadata: ChunkMetadata, dimension: int | None) -> tuple[str, Outcome]:
-    """The wire id of a line, and what became of its record.
+    """The wire id of a line, and the outcome of its record.
 
     Raises:
-        MalformedError: it has none.
+        MalformedError: the line is invalid JSON, or has no record id.
     """
     try:
         record = _parsed(line)
-        wire_id = record["recordId"]
-        output = record.get("modelOutput")
-        if not isinstance(wire_id, str):
-            raise TypeError
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise MalformedError from None
+    except _UnreadableError as error:
+        return _record_id(line), error_outcome(SHAPE, str(error))
+    if not isinstance(record, Mapping) or not isinstance(wire_id := record.get("recordId"), str):
+        raise MalformedError
+    output = record.get("modelOutput")
     if output is None:
-        return wire_id, Outcome(error=_error(record.get("error")))
+        return wire_id, _bedrock_error(record.get("error"))
     return wire_id, _outcome(output, metadata, dimension)
 
 
 def vector_length(line: bytes, family: Family) -> int | None:
-    """Length of the vector that a line answers with; None where it holds none."""
+    """Length of the vector in a line; None if there is none."""
     try:
         output = _parsed(line)["modelOutput"]
         return len(family.answer(output).embedding or []) or None if isinstance(output, Mapping) else None
-    except (ValueError, KeyError, TypeError):  # ResponseShapeError is a ValueError
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # all errors of this module and ResponseShapeError are ValueErrors
         return None
 
 
 def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> Outcome:
-    """What a model's output is worth; the tokens of an answer that is unusable were paid for too."""
-    answer, values, error = ModelResponse(), None, None
+    """The outcome of a record whose model responded; the tokens of an unusable response were paid for too."""
+    response, values, code, message = ModelResponse(), None, None, None
+    tool_use = content_blocks = None
     try:
         if not isinstance(output, Mapping):
-            raise ResponseShapeError("the answer is no object")
-        answer = metadata.family.answer(output)
-        length = len(answer.embedding or [])
+            raise ResponseShapeError("the answer is not an object")
+        response = metadata.family.answer(output)
+        length = len(response.embedding or [])
         if dimension and length != dimension:
-            answer = replace(answer, embedding=None)
             raise ResponseShapeError(f"the vector has {length} numbers, not {dimension}")
-        values = metadata.columns.values(answer) if metadata.columns else None
-    except ResponseShapeError as problem:
-        error = RecordError("answer-shape", str(problem))
-    except AnswerInvalidError as problem:
-        error = RecordError(INVALID_ANSWER, str(problem))
-    keep = metadata.keep_raw or metadata.family.name == "raw"
-    raw = orjson.dumps(output).decode() if keep else None
-    return Outcome(answer, error, values, raw, was_answered=True)
+        tool_use, content_blocks = _json(response.tool_use or None), _json(response.content)
+        values = metadata.columns.values(response) if metadata.columns else None
+    except ResponseShapeError as error:
+        code, message = SHAPE, str(error)
+    except AnswerInvalidError as error:
+        code, message = INVALID_ANSWER, str(error)
+    try:
+        raw_output = _json(output) if metadata.keeps_output else None
+    except ResponseShapeError as error:
+        raw_output, code, message = None, SHAPE, str(error)
+    row = ResultRow(
+        status="failed" if code else "succeeded",
+        output_text=response.text,
+        embedding=None if code else response.embedding,
+        tool_use=tool_use,
+        content_blocks=content_blocks,
+        raw_output=raw_output,
+        stop_reason=response.stop_reason,
+        input_tokens=response.input_tokens,
+        output_tokens=response.output_tokens,
+        error_code=code,
+        error_message=message,
+    )
+    return response_outcome(row, metadata, values)
 
 
 def _parsed(line: bytes) -> Any:
-    """A line's JSON. Half a surrogate pair, which a cut-off answer can end in, costs a character, not the answer."""
+    """A line's JSON. Half a surrogate pair, with which a cut-off response can end, becomes a question mark.
+
+    Raises:
+        MalformedError: invalid JSON.
+        _UnreadableError: nested too deeply, or with a number that no column holds.
+    """
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
+        pass
+    try:
         lenient = json.loads(line.decode(errors="replace"))
+    except json.JSONDecodeError:
+        raise MalformedError from None
+    except RecursionError:
+        raise _UnreadableError("the line nests too deeply") from None
+    except ValueError:  # Python's limit for the digits of an integer
+        raise _UnreadableError("the line has a number that is too large") from None
+    try:
         return orjson.loads(json.dumps(lenient, ensure_ascii=False).encode(errors="replace"))
+    except RecursionError:
+        raise _UnreadableError("the line nests too deeply") from None
+    except orjson.JSONDecodeError:  # infinity
+        raise _UnreadableError("the line has a number that is too large") from None
 
 
-def _error(error: object) -> RecordError:
-    """Bedrock documents a code and a message; whatever else stands there is kept as far as it can be read."""
-    if not isinstance(error, Mapping):
-        return RecordError("unknown", error if isinstance(error, str) else "")
-    return RecordError(str(error.get("errorCode", "unknown")), str(error.get("errorMessage", "")))
+def _record_id(line: bytes) -> str:
+    """The record id of a line that no JSON reader takes."""
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(line):
+        depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(token[0], 0)
+        if depth == 1 and (found := _RECORD_ID.match(line, token.start())):
+            return found[1].decode(errors="replace")
+    raise MalformedError
+
+
+def _bedrock_error(error: object) -> Outcome:
+    """Bedrock documents a code and a message; anything else is kept as far as it is text."""
+    fields = error if isinstance(error, Mapping) else {"errorMessage": error}
+    return error_outcome(_text(fields.get("errorCode")) or "unknown", _text(fields.get("errorMessage")))
+
+
+def _text(value: object) -> str:
+    text = value if isinstance(value, str) else str(value) if type(value) in (int, float) else ""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def _json(value: object) -> str | None:
+    if value is None:
+        return None
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        raise ResponseShapeError("the answer nests too deeply") from None

@@ -1,4 +1,4 @@
-"""Lines of output as they are read: many whole ones in one buffer.
+"""Lines of output as they are read: many complete lines in one buffer.
 
 What belongs here: cutting streams at line ends, and single lines of a buffer.
 """
@@ -11,18 +11,18 @@ import numpy as np
 
 from bedrock_pipeline.records.line_batch import Ends
 
-#: Bytes of a buffer, about; a line that is longer makes it as large as it needs.
+#: Approximate bytes of a buffer; a longer line gets a larger one.
 BUFFER_BYTES = 4_000_000
 _LOOK_BYTES = 64_000
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Whole lines in one buffer; the last may lack its newline.
+    """Complete lines in one buffer; the last may lack its newline.
 
     Attributes:
         data: the lines.
-        ends: where each ends in `data`, its newline included.
+        ends: where each line ends in `data`, after its newline.
     """
 
     data: memoryview
@@ -30,7 +30,7 @@ class Lines:
 
     @classmethod
     def of(cls, data: memoryview) -> "Lines":
-        """Find the ends."""
+        """Find where lines end."""
         ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + 1
         return cls(data, ends if len(ends) and ends[-1] == len(data) else np.append(ends, len(data)))
 
@@ -45,12 +45,11 @@ class Lines:
 
 
 def buffers(stream: BinaryIO) -> Iterator[memoryview]:
-    """A stream as buffers of whole lines."""
+    """A stream as buffers of complete lines."""
     rest = memoryview(b"")
     while True:
-        data = np.empty(
-            2 * len(rest) + BUFFER_BYTES, np.uint8
-        ).data  # twice, so that a long line is not copied often
+        # Twice the rest, so that a long line is not copied often.
+        data = np.empty(2 * len(rest) + BUFFER_BYTES, np.uint8).data
         data[: len(rest)] = rest
         size = stream.readinto(data[len(rest) :])  # type: ignore[attr-defined]  # typing.BinaryIO lacks it
         if not size:
@@ -65,7 +64,7 @@ def buffers(stream: BinaryIO) -> Iterator[memoryview]:
 
 
 def _end_of_lines(data: memoryview) -> int:
-    """Where the last whole line ends; 0 where none does."""
+    """Where the last complete line ends; 0 if there is none."""
     for stop in range(len(data), 0, -_LOOK_BYTES):
         start = max(0, stop - _LOOK_BYTES)
         if (found := bytes(data[start:stop]).rfind(b"\n")) >= 0:
@@ -74,7 +73,7 @@ def _end_of_lines(data: memoryview) -> int:
 
 
 def buffers_of(lines: Iterable[bytes]) -> Iterator[memoryview]:
-    """Single lines as buffers; where a newline is missing it is added."""
+    """Single lines as buffers; a missing newline is added."""
     waiting: list[bytes] = []
     size = 0
     for line in lines:

@@ -1,7 +1,6 @@
-"""What is asked again, and what is final.
+"""Which errors are retried, and which are final.
 
-What belongs here: pure decisions about codes of records and messages of jobs, and the parquet file of a chunk's
-retryable records. Sources: the errors of InvokeModel in the Bedrock API reference (`ModelTimeoutException` is HTTP 408,
+What belongs here: the classification of records' error codes and of jobs' messages. Sources: the errors of InvokeModel in the Bedrock API reference (`ModelTimeoutException` is HTTP 408,
 `ModelErrorException` 424, `ThrottlingException` 429, `InternalServerException` 500, `ServiceUnavailableException` 503).
 """
 
@@ -10,19 +9,19 @@ from typing import Final
 
 from bedrock_pipeline.records.error_codes import ErrorKind, error_kind
 
-#: Code of an answer that breaks the schema that it was asked for; asked again, a model may keep it.
+#: Code of a response that breaks its schema; in another attempt the model may keep to it.
 INVALID_ANSWER: Final = "answer-invalid"
 #: Code of a record that its job's output does not mention.
 MISSING: Final = "missing"
-#: Code of a record that is not asked, since too few are left for a job and the policy is `fail`.
+#: Code of a record that is not sent, because there are too few for a job and the policy is `fail`.
 BELOW_MINIMUM: Final = "below-minimum"
 #: Code of a record whose chunk or dataset was cancelled.
 CANCELLED: Final = "cancelled"
 
-#: `unknown` is an error in which no code can be read: nothing says that it cannot succeed.
-_AGAIN: Final = frozenset({INVALID_ANSWER, MISSING, "unknown"})
+#: `unknown` is an error without a readable code: another attempt may succeed.
+_CODES: Final = frozenset({INVALID_ANSWER, MISSING, "unknown"})
 
-#: A message with one of these is about the request or its permissions, whatever else it says.
+#: A message with one of these is about the request or its permissions, whatever else it contains.
 _PERMANENT = re.compile(
     r"denied|not authori[sz]ed|forbidden|permission|credential|validation|invalid|malformed|not supported"
     r"|not exist|no such|not found|could not be read|minimum|maximum|exceed|quota",
@@ -37,12 +36,12 @@ _TRANSIENT = re.compile(
 
 
 def retryable(code: str) -> bool:
-    """Whether a record that ends with this code may get an answer when it is asked again.
+    """Whether another attempt may succeed for a record that ended with this code.
 
     Args:
-        code: HTTP status (Bedrock documents an integer), name of an exception, or a code of ours.
+        code: HTTP status (Bedrock documents an integer), name of an exception, or one of this package's codes.
     """
-    return code.strip() in _AGAIN or error_kind(code) in (
+    return code.strip() in _CODES or error_kind(code) in (
         ErrorKind.TRANSIENT,
         ErrorKind.IN_DOUBT,
         ErrorKind.CONFLICT,
@@ -50,5 +49,5 @@ def retryable(code: str) -> bool:
 
 
 def transient(message: str | None) -> bool:
-    """Whether a job that failed with this message may succeed when it is tried again; unknown messages: no."""
+    """Whether a job that failed with this message may succeed in another attempt; false for unknown messages."""
     return bool(message and _TRANSIENT.search(message) and not _PERMANENT.search(message))

@@ -1,7 +1,8 @@
 """The parquet file of a chunk's retryable records."""
 
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ _BLOCK = 10_000
 class RetryWriter:
     """Writes a chunk's retryable records to a parquet file in bounded memory, and counts them by reason.
 
-    Columns: `position` in the chunk's index, `record_id`, `why` (the code).
+    Columns: `position` in the chunk's index, `record_id`, `why` (the error code).
     """
 
     def __init__(self, path: Path) -> None:
@@ -22,7 +23,7 @@ class RetryWriter:
         self._writer = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
 
     def add(self, position: int, record_id: str, why: str) -> None:
-        """Keep one."""
+        """Write one record."""
         self.by_reason[why] = self.by_reason.get(why, 0) + 1
         self._rows.append((position, record_id, why))
         if len(self._rows) >= _BLOCK:
@@ -32,6 +33,14 @@ class RetryWriter:
         """Complete the file."""
         self._flush()
         self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _flush(self) -> None:
         columns = list(zip(*self._rows, strict=True)) or [(), (), ()]

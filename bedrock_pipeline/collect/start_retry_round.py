@@ -1,7 +1,7 @@
-"""The retry round: a dataset's retryable records become new chunks.
+"""Start a retry round: a dataset's retryable records become new chunks.
 
-What belongs here: the order of picking, packing, uploading and entering. Lines are picked from the chunks' own input in
-S3 as a stream, so that no request is rendered again; only its record id changes.
+What belongs here: the order of selecting, packing, uploading and recording. Lines are copied from the chunks' input in S3
+as a stream, so that no request is rendered again; only its record id changes.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.collect.collect_chunk import RETRYABLE
+from bedrock_pipeline.collect.collect_output import RETRYABLE
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.retry_rounds import RetryableRecords
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
@@ -29,18 +29,18 @@ from bedrock_pipeline.records.result_schema import carried
 from bedrock_pipeline.records.wire_line import lines_at, readdressed
 
 _ROWS = 4096
-#: What the index of a later round has beside record id and carried columns.
+#: What an index has besides record id and carried columns from the second attempt on.
 _OWN = [pa.field("wire_id", pa.string()), pa.field("origin", pa.string())]
 
 
 @dataclass(slots=True)
 class RetryRoundReport:
-    """What became of a dataset's retryable records.
+    """The outcome for a dataset's retryable records.
 
     Attributes:
-        records: that were left over.
-        chunks: of the retry round; empty where there is nothing to do now.
-        waits_for: why they wait; None where they do not.
+        records: how many there are.
+        chunks: of the retry round; empty if there is nothing to do now.
+        waits_for: why they wait; None if they do not.
     """
 
     records: int = 0
@@ -49,13 +49,13 @@ class RetryRoundReport:
 
 
 def start_retry_round(deployment: Deployment, pipeline: BasePipeline, dataset: str) -> RetryRoundReport:
-    """Pack a dataset's retryable records into the chunks of the retry round, once every chunk is collected.
+    """Pack a dataset's retryable records into the chunks of a retry round, once every chunk is collected.
 
-    Any number of processes may do this at once, and any of them may die: the same retryable records give the same chunks,
-    which are entered together with the mark that they were retried.
+    Any number of processes may do this at once, and any of them may crash: the same retryable records give the same
+    chunks, and one transaction records the chunks and marks the records as retried.
 
     Raises:
-        BelowMinimumError: the records are so large that no cut keeps the minimum.
+        BelowMinimumError: the records are so large that no split keeps the minimum.
     """
     row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     report = RetryRoundReport()
@@ -82,7 +82,7 @@ def start_retry_round(deployment: Deployment, pipeline: BasePipeline, dataset: s
 
 
 def _pools(retryable: list[RetryableRecords], row: DatasetRow) -> Iterator[list[RetryableRecords]]:
-    """What may go into one job: retryable records of one model that no person is waited for."""
+    """Retryable records that may go into one job: of one model, and not waiting for an operator."""
     ready = [one for one in retryable if one.waits_for != "operator" or row.cancel_requested_at]
     for group in sorted({(one.chunk.model_id, one.chunk.quota_group) for one in ready}):
         yield [one for one in ready if (one.chunk.model_id, one.chunk.quota_group) == group]
@@ -125,7 +125,7 @@ class _RetryRound:
             return uploader.all(pack(line_batches_of(lines, schema), plan.limits, schema, Path(folder)))
 
     def _content(self) -> str:
-        """What decides whether packing again would give the same chunks."""
+        """A digest of everything that determines the chunks."""
         digest = hashlib.sha256(repr(self.plan.cut).encode())
         for one in self.retryable:
             digest.update(one.chunk.chunk_id.bytes)

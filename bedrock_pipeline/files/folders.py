@@ -1,6 +1,6 @@
-"""Where commands that work on files alone put them: a folder of this machine, or beneath an s3:// location.
+"""Where the commands on files write: a local folder, or an s3:// location.
 
-What belongs here: the two kinds of places, which take finished files.
+What belongs here: the two kinds of places, which take complete files.
 """
 
 import shutil
@@ -12,22 +12,22 @@ from bedrock_pipeline.errors import BedrockPipelineError
 
 
 class NotEmptyError(BedrockPipelineError):
-    """The place holds something already."""
+    """The place already contains something."""
 
 
 class Place(Protocol):
-    """Takes finished files under names with slashes."""
+    """Takes complete files, under names with slashes."""
 
     def check_empty(self) -> None:
-        """Refuse a place that holds files, so that nothing old is taken for a part of the new.
+        """Check that there are no files yet, which could be taken for new ones.
 
         Raises:
-            NotEmptyError: it does.
+            NotEmptyError: there are.
         """
         ...
 
     def put(self, file: Path, name: str) -> None:
-        """Take a file out of the work folder."""
+        """Move a file here."""
         ...
 
     def clear(self) -> None:
@@ -36,7 +36,7 @@ class Place(Protocol):
 
 
 class LocalFolder:
-    """A folder of this machine; a file is moved into it."""
+    """A local folder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -47,7 +47,7 @@ class LocalFolder:
             raise NotEmptyError(f"{self._path} is not empty.", "Name another folder, or delete it.")
 
     def put(self, file: Path, name: str) -> None:
-        """Move, within one file system without copying."""
+        """Move; within one file system this does not copy."""
         target = self._path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(file, target)
@@ -58,7 +58,7 @@ class LocalFolder:
 
 
 class S3Folder:
-    """Everything beneath an s3:// location."""
+    """An s3:// location."""
 
     def __init__(self, uri: str, objects: S3Objects) -> None:
         self._uri = uri.rstrip("/")
@@ -82,5 +82,5 @@ class S3Folder:
 
 
 def place(location: str, objects: S3Objects) -> Place:
-    """The place that a location names."""
+    """The place at a path or s3:// URI."""
     return S3Folder(location, objects) if location.startswith("s3://") else LocalFolder(Path(location))

@@ -1,25 +1,26 @@
-/* Lines of output into plain answers.
+/* Lines of output into plain responses.
 
-   What belongs here: a strict walk over one line's JSON (RFC 8259), which takes out what a model's family declares.
-   A line that does not fit in every respect is not an error: it is left for the careful way. */
+   What belongs here: a strict parser of one line's JSON (RFC 8259) that copies what a model family declares. A line that
+   does not fit in every respect is not an error: the scalar rule (`collect/line_parser.py`) reads it. */
 
 #include "text.h"
 
-enum { DEPTH = 64, DIGITS = 18 };
+/* Beyond these the scalar rule decides: nesting, digits of a token count, digits of any other number. */
+enum { DEPTH = 64, COUNT_DIGITS = 12, DIGITS = 200 };
 
-/* What stands at a place. */
+/* What is read at a place. */
 enum kind { OBJECT, LIST, TEXT, STOP_REASON, INPUT_TOKENS, OUTPUT_TOKENS, BLOCK_TYPE };
 
-/* A place in an output that something is read from, or that leads to one. The first is the output itself. */
+/* A place in an output where something is read, or that leads to one. The first is the output itself. */
 struct place {
-  const uint8_t *name; /* its key in the object that it stands in; unused in a list */
+  const uint8_t *name; /* its key in the parent object; unused in a list */
   int64_t size;        /* of the name */
   int64_t kind;
   int64_t inner; /* the first place in it; 0: none */
-  int64_t next;  /* the next in what it stands in; 0: none */
+  int64_t next;  /* the next in the same parent; 0: none */
 };
 
-/* A key that makes an output something else. */
+/* A key that no plain output has. */
 struct name {
   const uint8_t *data;
   int64_t size;
@@ -32,7 +33,7 @@ struct wanted {
   int64_t typed; /* 1: there must be a block type */
 };
 
-/* Columns with room for `capacity` rows, of texts for as many bytes as are read. */
+/* Columns for `capacity` rows; text columns have as many bytes as the input. */
 struct answers {
   int64_t capacity;
   int64_t *ends;  /* of every line */
@@ -44,7 +45,7 @@ struct answers {
   int64_t lines_count, plain_count; /* filled in */
 };
 
-/* A line while it is walked. `at` is 0 once it does not fit. */
+/* A line while it is parsed. `at` is 0 once the line does not fit. */
 struct walk {
   const uint8_t *at, *end;
   const struct wanted *wanted;
@@ -92,14 +93,14 @@ static int hex(const uint8_t *at) {
   return value;
 }
 
-/* The length of an escape; 0 where it is none. */
+/* The length of an escape; 0 if it is invalid. */
 static int64_t escape_size(const uint8_t *at, const uint8_t *end) {
   if (end - at < 2) return 0;
   if (at[1] == 'u') return end - at >= 6 && hex(at + 2) >= 0 ? 6 : 0;
   return at[1] && strchr("\"\\/bfnrt", at[1]) ? 2 : 0;
 }
 
-/* A string that is looked over, after its first quote. */
+/* A string that is skipped, after its first quote. */
 static struct slice skipped(struct walk *walk) {
   struct slice slice = {walk->at, 0, 0};
   const uint8_t *at = walk->at, *end = walk->end;
@@ -147,7 +148,7 @@ static uint8_t *utf8(uint8_t *out, int code) {
   return out;
 }
 
-/* An escape written as what it stands for; half a surrogate pair does not fit. */
+/* An escape, decoded; half a surrogate pair does not fit. */
 static uint8_t *unescaped(struct walk *walk, uint8_t *out) {
   static const uint8_t meant[256] = {['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b',
                                      ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
@@ -172,8 +173,8 @@ static uint8_t *unescaped(struct walk *walk, uint8_t *out) {
   return utf8(out, code);
 }
 
-/* A string that is copied, after its first quote. Whole vectors are written: what was read so far, and what is about to
-   be, is never shorter than what was written. */
+/* A string that is copied, after its first quote. Vectors are written in full: the output is never longer than the input
+   so far, so that it stays within its buffer. */
 static uint8_t *copied(struct walk *walk, uint8_t *out) {
   for (;;) {
     const uint8_t *at = walk->at, *end = walk->end;
@@ -220,7 +221,7 @@ static void number(struct walk *walk) {
   if (at < end && *at == '-') at++;
   from = at;
   at = digits(at, end);
-  int fits = at > from && (*from != '0' || at == from + 1);
+  int fits = at > from && at - from <= DIGITS && (*from != '0' || at == from + 1);
   if (at < end && *at == '.') {
     from = ++at;
     at = digits(at, end);
@@ -231,7 +232,7 @@ static void number(struct walk *walk) {
     if (at < end && (*at == '+' || *at == '-')) at++;
     from = at;
     at = digits(at, end);
-    fits = fits && at > from && at - from < 3; /* a larger one may be no number to others */
+    fits = fits && at > from && at - from < 3; /* with 200 digits before it still a double */
   }
   walk->at = fits ? at : 0;
 }
@@ -245,7 +246,7 @@ static struct slice key_of(struct walk *walk) {
   expect(walk, '"');
   if (!walk->at) return key;
   key = skipped(walk);
-  if (key.escaped) walk->at = 0; /* may be the name of a place in disguise */
+  if (key.escaped) walk->at = 0; /* may spell the name of a place */
   expect(walk, ':');
   return key;
 }
@@ -256,7 +257,7 @@ static void not_in(struct walk *walk, struct slice key, int inside) {
     if (same(key, wanted->unless[number].data, wanted->unless[number].size)) walk->at = 0;
 }
 
-/* A value that nothing is read from; `inside` the output some keys must not be. */
+/* A value that is skipped; `inside` the output, keys of `unless` do not fit. */
 static void pass(struct walk *walk, int depth, int inside) {
   if (!walk->at) return;
   walk->at = spaces(walk->at, walk->end);
@@ -305,7 +306,7 @@ static void tokens(struct walk *walk, int64_t *counts, uint8_t *has) {
   int64_t value = 0;
   at = digits(at, walk->end);
   number(walk);
-  if (walk->at != at || at - from > DIGITS) {
+  if (walk->at != at || at - from > COUNT_DIGITS) {
     walk->at = 0;
     return;
   }
@@ -339,7 +340,7 @@ static void value_at(struct walk *walk, int64_t number) {
   struct answers *answers = walk->answers;
   if (!walk->at) return;
   walk->at = spaces(walk->at, walk->end);
-  if (walk->at >= walk->end || walk->seen >> number & 1) { /* a key that is there twice */
+  if (walk->at >= walk->end || walk->seen >> number & 1) { /* a repeated key */
     walk->at = 0;
     return;
   }
@@ -352,7 +353,7 @@ static void value_at(struct walk *walk, int64_t number) {
   case OBJECT:
     object_at(walk, place);
     break;
-  case LIST: /* of just one */
+  case LIST: /* of one element */
     expect(walk, '[');
     value_at(walk, place->inner);
     expect(walk, ']');
@@ -389,7 +390,7 @@ static int has_seen(const struct walk *walk, enum kind kind) {
   return 0;
 }
 
-/* One line; whether it is a plain answer, and then `at` is its end. */
+/* Whether a line is a plain response; then `at` is its end. */
 static int plain_line(struct walk *walk) {
   struct slice id = {0, 0, 0};
   struct answers *answers = walk->answers;
@@ -426,7 +427,7 @@ static int plain_line(struct walk *walk) {
   return 1;
 }
 
-/* Reads lines until the columns are full; how many bytes were read. */
+/* Reads lines until the columns are full; returns how many bytes were read. */
 int64_t bedrock_pipeline_read(const uint8_t *data, int64_t size, const struct wanted *wanted,
                               struct answers *answers) {
   const uint8_t *at = data, *end = data + size;

@@ -1,6 +1,6 @@
 """Calling `read.c`.
 
-What belongs here: from a family's paths to the places that the kernel knows, and from its buffers to arrays.
+What belongs here: a family's paths as the kernel's tree of places, and the kernel's buffers as arrays.
 """
 
 import ctypes
@@ -16,9 +16,9 @@ import pyarrow as pa
 from bedrock_pipeline.kernel.library import Slice
 from bedrock_pipeline.models.plain import ONLY, Path, Plain
 
-#: Lines that are read at once, at the most.
+#: At most this many lines are read in one call.
 MOST_LINES = 8192
-#: Bytes of a buffer at the most: offsets have 32 bits.
+#: A buffer has at most this many bytes: offsets have 32 bits.
 MOST_BYTES = 2**31 - 1
 _OBJECT, _LIST, _TEXT, _STOP_REASON, _INPUT_TOKENS, _OUTPUT_TOKENS, _BLOCK_TYPE = range(7)
 
@@ -65,29 +65,24 @@ class _Columns(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Responses:
-    """What was read from some lines.
+    """The plain responses among some lines.
 
     Attributes:
-        ends: where each line ends, in bytes from where reading began.
-        lines: the plain ones, by number; all that follows is of these.
-        ids: text, like the next two; whether it is UTF-8 nobody has looked.
-        texts: never null.
-        stop_reasons: may be null, as may the tokens.
-        input_tokens: whole numbers, as are the next.
-        output_tokens: of the answer.
+        lines: the numbers of their lines.
+        rows: a row for each: `wire_id` and the columns of the results that a plain response has. `output_text` is never
+            null; the kernel does not check that text is UTF-8.
     """
 
-    ends: Numbers
     lines: Numbers
-    ids: pa.Array
-    texts: pa.Array
-    stop_reasons: pa.Array
-    input_tokens: pa.Array
-    output_tokens: pa.Array
+    rows: pa.RecordBatch
+
+    def take(self, places: Numbers) -> "Responses":
+        """Some of them."""
+        return Responses(self.lines[places], self.rows.take(pa.array(places)))
 
 
 class ResponseReader:
-    """Reads plain answers by the paths that a family declares.
+    """Reads plain responses by the paths that a family declares.
 
     Args:
         kernel: the library.
@@ -107,14 +102,16 @@ class ResponseReader:
             plain.block_type is not None,
         )
 
-    def read(self, data: memoryview) -> Iterator[tuple[int, Responses]]:
-        """The lines of a buffer, some thousand at a time: where they begin, and what they hold.
+    def read(self, data: memoryview) -> Iterator[tuple[int, Numbers, Responses]]:
+        """The lines of a buffer, a few thousand at a time: where they begin, where each ends, and their responses.
+
+        Ends are counted in bytes from where these lines begin.
 
         Raises:
             ValueError: the buffer is larger than 2 GB.
         """
         if len(data) > MOST_BYTES:
-            raise ValueError(f"{len(data)} bytes are more than a kernel's offsets hold")
+            raise ValueError(f"{len(data)} bytes do not fit the kernel's offsets")
         source = np.frombuffer(data, np.uint8)
         start = 0
         while start < len(source):
@@ -126,11 +123,15 @@ class ResponseReader:
             size = self._kernel.bedrock_pipeline_read(
                 rest.ctypes.data, len(rest), ctypes.byref(self._wanted), ctypes.byref(columns)
             )
-            yield start, _answers(scratch, columns.lines_count, columns.plain_count)
+            yield (
+                start,
+                scratch["ends"][: columns.lines_count].copy(),
+                _responses(scratch, columns.plain_count),
+            )
             start += size
 
     def _scratch(self, size: int) -> _Scratch:
-        """Buffers that a thread uses again and again; what is read is copied out of them."""
+        """Buffers of this thread, used for every call; what is read is copied out of them."""
         scratch: _Scratch | None = getattr(self._scratches, "scratch", None)
         if scratch is None or len(scratch["ids"]) < size or len(scratch["ends"]) != MOST_LINES:
             scratch = self._scratches.scratch = _scratch(MOST_LINES, size)
@@ -138,7 +139,7 @@ class ResponseReader:
 
 
 def _scratch(rows: int, size: int) -> _Scratch:
-    """Buffers for so many lines of so many bytes together; what is not written to takes no memory."""
+    """Buffers for a number of lines, and of bytes in all of them; pages that are not written to take no memory."""
     scratch: _Scratch = {name: np.empty(size, np.uint8) for name in ("ids", "texts", "stop_reasons")}
     scratch |= {f"{name}_ends": np.empty(rows + 1, np.int32) for name in ("id", "text", "stop_reason")}
     flags = "has_stop_reason", "has_input_tokens", "has_output_tokens"
@@ -148,30 +149,30 @@ def _scratch(rows: int, size: int) -> _Scratch:
     }
 
 
-def _answers(scratch: _Scratch, lines: int, plain: int) -> Responses:
+def _responses(scratch: _Scratch, count: int) -> Responses:
     def text(name: str, present: pa.Buffer | None = None) -> pa.Array:
-        ends = scratch[f"{name}_ends"][: plain + 1].copy()
+        ends = scratch[f"{name}_ends"][: count + 1].copy()
         values = scratch[f"{name}s"][: ends[-1]].copy()
-        return pa.StringArray.from_buffers(plain, pa.py_buffer(ends), pa.py_buffer(values), present)
+        return pa.StringArray.from_buffers(count, pa.py_buffer(ends), pa.py_buffer(values), present)
 
     def tokens(name: str) -> pa.Array:
-        return pa.array(scratch[name][:plain].copy(), mask=scratch[f"has_{name}"][:plain] == 0)
+        return pa.array(scratch[name][:count].copy(), mask=scratch[f"has_{name}"][:count] == 0)
 
-    present = scratch["has_stop_reason"][:plain]
+    present = scratch["has_stop_reason"][:count]
     bits = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
-    return Responses(
-        scratch["ends"][:lines].copy(),
-        scratch["lines"][:plain].copy(),
-        text("id"),
-        text("text"),
-        text("stop_reason", bits),
-        tokens("input_tokens"),
-        tokens("output_tokens"),
-    )
+    columns = {
+        "wire_id": text("id"),
+        "output_text": text("text"),
+        "stop_reason": text("stop_reason", bits),
+        "input_tokens": tokens("input_tokens"),
+        "output_tokens": tokens("output_tokens"),
+    }
+    rows = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+    return Responses(scratch["lines"][:count].copy(), rows)
 
 
 def _places(plain: Plain) -> list[_Place]:
-    """The paths as a tree; the output itself comes first."""
+    """The paths as a tree; its root is the output."""
     places = [_Place(kind=_OBJECT)]
     for path, kind in (
         (plain.text, _TEXT),

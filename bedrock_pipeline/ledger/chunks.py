@@ -5,7 +5,6 @@ What belongs here: the statements on chunks that neither submit nor poll.
 
 from collections.abc import Sequence
 from dataclasses import asdict, astuple
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from psycopg.types.json import Jsonb
 from bedrock_pipeline.errors import NotFoundError
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
+from bedrock_pipeline.records.tally import Tally
 
 
 class Chunks:
@@ -93,61 +93,44 @@ class Chunks:
     def record_collected(
         self,
         chunk_id: UUID,
+        tally: Tally,
         *,
         parsed_uri: str,
-        answered: int,
-        final_errors: int,
-        retryable: int,
-        input_tokens: int,
-        output_tokens: int,
-        problem: str | None,
+        problem: str | None = None,
         waits_for_operator: str | None = None,
-        cost_usd: Decimal | None = None,
-        on_demand_cost_usd: Decimal | None = None,
     ) -> bool:
         """Record results that are complete in S3; False if they were recorded before.
 
         Args:
             chunk_id: the chunk.
+            tally: how its records ended.
             parsed_uri: folder of its parts and its retryable records.
-            answered: records with an answer.
-            final_errors: records with an error that is final.
-            retryable: the others, which are sent again.
-            input_tokens: read by the model, filler records included.
-            output_tokens: written by it, filler records included.
-            problem: for an operator; None if there is none.
-            waits_for_operator: why an operator must decide before the retryable records are sent again.
-            cost_usd: of every answer, filler records included; None where it is not known.
-            on_demand_cost_usd: what on-demand calls would have cost in their place.
+            problem: what an operator must know; None if all is well.
+            waits_for_operator: why an operator must decide before the retryable records are retried.
         """
 
         def work(connection: Connection) -> bool:
             recorded = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
-                   SET collected_at = bedrock_pipeline.now(), parsed_uri = %s, answered = %s, final_errors = %s,
-                       retryable = %s, input_tokens = %s, output_tokens = %s, problem = %s, cost_usd = %s,
-                       on_demand_cost_usd = %s
-                   WHERE chunk_id = %s AND ended_at IS NOT NULL AND collected_at IS NULL""",
-                (
-                    parsed_uri,
-                    answered,
-                    final_errors,
-                    retryable,
-                    input_tokens,
-                    output_tokens,
-                    problem,
-                    cost_usd,
-                    on_demand_cost_usd,
-                    chunk_id,
-                ),
+                   SET collected_at = bedrock_pipeline.now(), parsed_uri = %(parsed_uri)s, problem = %(problem)s,
+                       answered = %(answered)s, final_errors = %(final_errors)s, retryable = %(retryable)s,
+                       input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, cost_usd = %(cost_usd)s,
+                       on_demand_cost_usd = %(on_demand_cost_usd)s
+                   WHERE chunk_id = %(chunk)s AND ended_at IS NOT NULL AND collected_at IS NULL""",
+                {**asdict(tally), "chunk": chunk_id, "parsed_uri": parsed_uri, "problem": problem},
             )
             if recorded.rowcount != 1:
                 return False
-            if retryable:
+            if tally.retryable:
                 connection.execute(
                     """INSERT INTO bedrock_pipeline.retryable_records (chunk_id, records, waits_for, wait_reason)
                        VALUES (%s, %s, %s, %s)""",
-                    (chunk_id, retryable, "operator" if waits_for_operator else None, waits_for_operator),
+                    (
+                        chunk_id,
+                        tally.retryable,
+                        "operator" if waits_for_operator else None,
+                        waits_for_operator,
+                    ),
                 )
             connection.execute(
                 "UPDATE bedrock_pipeline.on_demand_calls SET answer = NULL WHERE chunk_id = %s", (chunk_id,)

@@ -1,7 +1,7 @@
-"""Model families: a request body in, a typed answer out.
+"""Model families: from a model request to a body, from an output to a model response.
 
-What belongs here: one file a family, finding the family of a model id, the schema of structured answers, and prices.
-What does not: prompts, AWS.
+What belongs here: one file for each family, finding the family of a model id, and structured responses. What does not:
+prompts, AWS.
 """
 
 from bedrock_pipeline.models.family import AnswerFormat, BodyError, Family, ModelRequest, ModelResponse

@@ -1,7 +1,6 @@
-"""Structured answers as typed columns.
+"""Structured responses as typed columns.
 
-What belongs here: which Arrow type a property of the schema becomes, what its column is called, and bringing a value
-into that type.
+What belongs here: the Arrow type and the column name of each property of the schema, and converting values to it.
 """
 
 from collections.abc import Collection
@@ -16,7 +15,7 @@ from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema,
 
 _SCALARS = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
 _NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-#: Before the name of a property that a column of the results has already.
+#: Prefix for a property whose name another column has.
 PREFIX = "answer_"
 
 
@@ -24,7 +23,7 @@ class AnswerColumns:
     """A schema's properties as columns, in their order.
 
     A string, also an enumerated one, becomes text; an integer int64; a number float64; a boolean bool; an array of
-    one of these a list; everything else JSON text. What is optional or may be null is null where it is not given.
+    one of these a list; everything else JSON text. An optional property that the response lacks is null.
 
     Args:
         schema: the schema.
@@ -51,10 +50,10 @@ class AnswerColumns:
         )
 
     def values(self, answer: ModelResponse) -> tuple[Any, ...]:
-        """An answer's values, one for each column.
+        """A response's values, one for each column.
 
         Raises:
-            AnswerInvalidError: it does not keep the schema, or an integer has more than 64 bits.
+            AnswerInvalidError: it breaks the schema, or a value does not fit its column.
         """
         fields = self._schema.read(answer)
         return tuple(_fitted(fields.get(name), arrow, name) for name, arrow in self._types.items())
@@ -87,14 +86,22 @@ def _options(schema: Any) -> list[Json]:
 
 
 def _fitted(value: Any, arrow: pa.DataType | None, name: str) -> Any:
+    """A value as its column's type; a pydantic class may have changed it to another type than its schema has."""
     if value is None:
         return None
-    if arrow is None:
-        return orjson.dumps(value).decode()
-    if pa.types.is_list(arrow):
-        return [_fitted(one, arrow.value_type, name) for one in value]
-    if arrow == pa.int64():
-        if not -(2**63) <= value < 2**63:
-            raise AnswerInvalidError(f"{name} is an integer beyond 64 bits")
-        return int(value)
-    return float(value) if arrow == pa.float64() else value
+    try:
+        if arrow is None:
+            return orjson.dumps(value).decode()
+        if pa.types.is_list(arrow):
+            return [_fitted(one, arrow.value_type, name) for one in value]
+        if arrow == pa.int64():
+            if not -(2**63) <= value < 2**63:
+                raise AnswerInvalidError(f"{name} is an integer beyond 64 bits")
+            return int(value)
+        if arrow == pa.float64():
+            return float(value)
+    except (TypeError, OverflowError):  # orjson's error for deep nesting is a TypeError
+        raise AnswerInvalidError(f"{name} does not fit its column") from None
+    if not isinstance(value, bool if arrow == pa.bool_() else str):
+        raise AnswerInvalidError(f"{name} does not fit its column")
+    return value

@@ -16,7 +16,7 @@ from bedrock_pipeline.models.structured import TOOL, bound, tool
 
 
 class Claude(Family):
-    """Body and answer of Anthropic's Messages API on Bedrock."""
+    """Body and response of Anthropic's Messages API on Bedrock."""
 
     name = "claude"
     takes = frozenset({"system", "images", "tool", "schema"})
@@ -33,10 +33,10 @@ class Claude(Family):
         return model.startswith("anthropic.")
 
     def body(self, model_request: ModelRequest) -> dict[str, Any]:
-        """One user turn; `max_tokens` is required by the API and 1,024 where not given.
+        """One user turn; `max_tokens` is required by the API and 1,024 by default.
 
         Raises:
-            BodyError: the parameters have what a structured answer needs.
+            BodyError: a parameter is reserved for the structured response.
         """
         return {
             "anthropic_version": "bedrock-2023-05-31",
@@ -56,7 +56,7 @@ class Claude(Family):
         return {"type": "image", "source": {"type": "base64", "media_type": f"image/{kind}", "data": data}}
 
     def answer(self, output: Json) -> ModelResponse:
-        """All blocks: text joined, uses of tools in order."""
+        """The text of all blocks joined, and tool calls in order."""
         blocks = blocks_at(output, "content")
         return ModelResponse(
             text=joined_text(blocks),
@@ -75,7 +75,7 @@ class Claude(Family):
 
 
 def _asking(answer: AnswerFormat | None) -> dict[str, Any]:
-    """What a body has for a structured answer. A tool is taken by every Claude since 3, a schema since 4.5."""
+    """The members that request a structured response. Every Claude since 3 takes a tool, since 4.5 a schema."""
     if answer is None:
         return {}
     if answer.by == "schema":

@@ -1,4 +1,4 @@
-"""Converse: one body and one answer for every model, where a job's invocation type is `Converse`."""
+"""Converse: one body and one response for every model, if a job's invocation type is `Converse`."""
 
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ _INFERENCE: Final = frozenset({"maxTokens", "temperature", "topP", "topK", "stop
 
 
 class Converse(Family):
-    """Body and answer of the Converse API; no model id is its own, a job chooses it."""
+    """Body and response of the Converse API; a job selects it, no model id does."""
 
     name = "converse"
     takes = frozenset({"system", "images", "tool", "schema"})
@@ -39,10 +39,10 @@ class Converse(Family):
         return False
 
     def body(self, model_request: ModelRequest) -> dict[str, Any]:
-        """One user turn; parameters of inference go where the API has them, others to the top.
+        """One user turn; inference parameters go into `inferenceConfig`, others to the top level.
 
         Raises:
-            BodyError: the parameters have what a structured answer needs.
+            BodyError: a parameter is reserved for the structured response.
         """
         given = renamed(model_request.parameters, _COMMON)
         inference = dict(given.pop("inferenceConfig", {}))
@@ -61,7 +61,7 @@ class Converse(Family):
         return {"image": {"format": kind, "source": {"bytes": data}}}
 
     def answer(self, output: Json) -> ModelResponse:
-        """All blocks: text joined, uses of tools in order."""
+        """The text of all blocks joined, and tool calls in order."""
         blocks = blocks_at(output, "output", "message", "content")
         uses = [block["toolUse"] for block in blocks if isinstance(block.get("toolUse"), dict)]
         return ModelResponse(
@@ -75,7 +75,7 @@ class Converse(Family):
 
 
 def _asking(answer: AnswerFormat | None) -> dict[str, Any]:
-    """What a body has for a structured answer; which of the two a model takes, its documentation tells."""
+    """The members that request a structured response; a model's documentation says which of the two it takes."""
     if answer is None:
         return {}
     if answer.by == "schema":

@@ -1,7 +1,7 @@
-"""What a model family must be able to do.
+"""What a model family must implement.
 
-What belongs here: the interface, its question and its answer. A new family is a file beside this one with a subclass
-of `Family`, and a line in `registry.py`. Shapes of bodies and answers: the model parameter pages of the Amazon Bedrock
+What belongs here: the interface, its `ModelRequest` and its `ModelResponse`. A new family is a file beside this one with a
+subclass of `Family`, and a line in `registry.py`. Shapes of bodies and outputs: the model parameter pages of the Amazon Bedrock
 user guide, and `InvokeModel`'s documentation.
 """
 
@@ -21,16 +21,16 @@ class BodyError(InvalidInputError, ValueError):
 
 
 class ResponseShapeError(ValueError):
-    """A model's answer is not of its family's shape; the message names the member, never its value."""
+    """A model's output does not have its family's shape; the message names the member, never its value."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerFormat:
-    """A structured answer that is asked for.
+    """The form of a structured response.
 
     Attributes:
         schema: JSON schema of an object, without references.
-        by: `tool`, a tool that the model is made to use; or `schema`, the service's structured output.
+        by: `tool`, a tool that the model must call; or `schema`, the service's structured output.
     """
 
     schema: Json
@@ -39,13 +39,13 @@ class AnswerFormat:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """What is asked of a model, whatever its family.
+    """A request, independent of the model family.
 
     Attributes:
-        parameters: go into the body in the model's own words. `max_tokens`, `temperature`, `top_p` and
-            `stop_sequences` are understood by every family that has them, so that a pipeline can change its model.
-        images: what the family's `image` made of them; they stand before the prompt.
-        answer: the form of the answer; None leaves it to the model.
+        parameters: go into the body under the model's own names. Every family that has `max_tokens`, `temperature`,
+            `top_p` and `stop_sequences` accepts these names, so that a pipeline can change its model.
+        images: as the family's `image` encoded them; they precede the prompt.
+        answer: the form of a structured response; None leaves the form to the model.
     """
 
     prompt: str
@@ -57,16 +57,16 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class ModelResponse:
-    """What a model said, whatever its family.
+    """A model's response, independent of the model family.
 
     Attributes:
         text: the text of all content blocks, joined; None for embeddings.
         embedding: the vector; None for text.
-        stop_reason: in the model's own word.
-        input_tokens: tokens that were read; None where the answer does not say.
-        output_tokens: tokens that were written; None where the answer does not say.
-        tool_use: `{"name", "input"}` of each use of a tool, in order.
-        content: all content blocks as the model gave them, where one is neither text nor the use of a tool.
+        stop_reason: as the model names it.
+        input_tokens: tokens that the model read; None if the output does not have the count.
+        output_tokens: tokens that the model wrote; None if the output does not have the count.
+        tool_use: `{"name", "input"}` of each tool call, in order.
+        content: all content blocks unchanged, if one is neither text nor a tool call.
     """
 
     text: str | None = None
@@ -78,24 +78,24 @@ class ModelResponse:
     content: list[Any] | None = None
 
 
-#: What a family may take: a system prompt, images, a structured answer by tool or by schema.
+#: What a family may support: a system prompt, images, a structured response by tool or by schema.
 Feature = Literal["system", "images", "tool", "schema"]
-_ASKED: Final[Mapping[Feature, str]] = {
+_FEATURES: Final[Mapping[Feature, str]] = {
     "system": "a system prompt",
     "images": "images",
-    "tool": "a structured answer by tool",
-    "schema": "a structured answer by schema",
+    "tool": "a structured response by tool",
+    "schema": "a structured response by schema",
 }
 
 
 class Family(ABC):
-    """Models that share the shape of body and answer: a file each, and a line in `registry.py`."""
+    """Models that share the shape of body and output: a file each, and a line in `registry.py`."""
 
     name: ClassVar[str]
-    #: Whether answers are vectors.
+    #: Whether responses are vectors.
     embeds: ClassVar[bool] = False
     takes: ClassVar[frozenset[Feature]] = frozenset()
-    #: Where ordinary answers have what `answer` reads; None where each is read by itself.
+    #: Where ordinary outputs have what `answer` reads; None if each is read by itself.
     plain: ClassVar[Plain | None] = None
 
     @abstractmethod
@@ -104,7 +104,7 @@ class Family(ABC):
 
     @abstractmethod
     def body(self, model_request: ModelRequest) -> dict[str, Any]:
-        """The request body of a question that asks for nothing but what the family takes.
+        """The body of a request that passed `check`.
 
         Raises:
             BodyError: a parameter is not one of the family's.
@@ -112,10 +112,10 @@ class Family(ABC):
 
     @abstractmethod
     def answer(self, output: Json) -> ModelResponse:
-        """Read an answer.
+        """Read a model's output.
 
         Raises:
-            ResponseShapeError: it is not of this family's shape.
+            ResponseShapeError: it does not have this family's shape.
         """
 
     def image(self, kind: str, data: str) -> Any:  # noqa: ARG002  # for those that take images
@@ -124,27 +124,27 @@ class Family(ABC):
         Raises:
             BodyError: the family takes none.
         """
-        raise self._refusal("images")
+        raise self._unsupported("images")
 
     def check(self, model_request: ModelRequest) -> None:
-        """Refuse what the family does not take.
+        """Check that the family supports everything in a request.
 
         Raises:
-            BodyError: says what, and what to do.
+            BodyError: it does not.
         """
         asked: dict[Feature, object] = {"system": model_request.system, "images": model_request.images}
         if model_request.answer:
             asked[model_request.answer.by] = model_request.answer
         for feature, value in asked.items():
             if value and feature not in self.takes:
-                raise self._refusal(feature)
+                raise self._unsupported(feature)
 
-    def _refusal(self, feature: Feature) -> BodyError:
+    def _unsupported(self, feature: Feature) -> BodyError:
         return BodyError(
-            f"The bodies of {self.name} have no place for {_ASKED[feature]}.",
+            f"Model family {self.name} does not support {_FEATURES[feature]}.",
             "Leave it out."
             if self.embeds
-            else "Leave it out, or set invocation='Converse' where the model has it.",
+            else "Leave it out, or set invocation='Converse' if the model supports it.",
         )
 
 
@@ -154,14 +154,14 @@ def renamed(parameters: Json, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def with_answer(parameters: Json, asked: Json) -> dict[str, Any]:
-    """Parameters, and the members that ask for a structured answer.
+    """Parameters, and the members that request a structured response.
 
     Raises:
         BodyError: the parameters have one of these members themselves.
     """
-    if doubled := asked.keys() & parameters.keys():
+    if reserved := asked.keys() & parameters.keys():
         raise BodyError(
-            f"The parameters have {', '.join(sorted(doubled))}, which the structured answer needs.",
+            f"The parameters have {', '.join(sorted(reserved))}, which the structured response needs.",
             "Leave them out, or leave out answer_schema.",
         )
     return {**parameters, **asked}

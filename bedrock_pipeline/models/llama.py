@@ -10,8 +10,8 @@ from bedrock_pipeline.models.shape import count_at, text_at, word_at
 class Llama(Family):
     """A prompt in, its continuation out.
 
-    The prompt is sent as it is: the marks around turns differ between Llama's generations, so a prompt template
-    holds those of its model, the system prompt between them.
+    The prompt is sent unchanged: the marks around turns differ between Llama's generations, so a prompt template has
+    those of its model, with the system prompt between them.
     """
 
     name = "llama"

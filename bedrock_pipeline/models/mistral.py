@@ -1,4 +1,4 @@
-"""Mistral: the native completion body, and both shapes of its answers."""
+"""Mistral: the native completion body, and both shapes of its outputs."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from bedrock_pipeline.models.shape import count_at, first_at, text_at, word_at
 
 
 class Mistral(Family):
-    """A prompt in, its continuation out. The prompt is sent as it is, with the model's own marks if any."""
+    """A prompt in, its continuation out. The prompt is sent unchanged, with the model's own marks if any."""
 
     name = "mistral"
     plain = Plain(
@@ -31,7 +31,7 @@ class Mistral(Family):
         }
 
     def answer(self, output: Json) -> ModelResponse:
-        """The first continuation; models with chat completion give `choices`, the others `outputs`."""
+        """The first continuation; models with chat completion return `choices`, the others `outputs`."""
         if "choices" in output:
             choice = first_at(output, "choices")
             text, other = text_at(choice, "message", "content"), word_at(choice, "finish_reason")

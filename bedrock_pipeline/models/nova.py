@@ -1,4 +1,4 @@
-"""Amazon Nova, the models that write."""
+"""Amazon Nova, the understanding models."""
 
 from typing import Any, Final
 

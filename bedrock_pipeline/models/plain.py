@@ -1,14 +1,14 @@
-"""Where an ordinary answer has what is read out of it.
+"""Where an ordinary output has its text and token counts.
 
-What belongs here: paths, which a family declares beside its `answer`, so that answers that are nothing but text are
-read many at a time (`collect.fast_parser`). What they do not fit is read by `answer`; where they fit, both give the same.
+What belongs here: paths, which a family declares beside its `answer`, so that responses with only text are read many at
+a time (`collect.fast_parser`). `answer` reads every output that they do not fit; if they fit, both give the same.
 """
 
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 Path: TypeAlias = tuple[str, ...]
-#: In a path: the one element of a list that has just one.
+#: In a path: the element of a list with one element.
 ONLY: Final = "[]"
 
 
@@ -17,12 +17,12 @@ class Plain:
     """Paths in the output of a model.
 
     Attributes:
-        text: the text; an answer without one is not plain.
-        stop_reason: in the model's own word; may be missing.
+        text: the text; an output without it is not plain.
+        stop_reason: may be missing.
         input_tokens: may be missing.
         output_tokens: may be missing.
-        block_type: must be `text`; None where blocks have no type.
-        unless: keys that make an output something else, wherever in it they stand.
+        block_type: must be `text`; None if blocks have no type.
+        unless: an output with one of these keys, at any depth, is not plain.
     """
 
     text: Path

@@ -1,4 +1,4 @@
-"""Models of no known family: the body is the user's, the answer is kept as it is."""
+"""Models of no known family: the body is the user's, the output is kept unchanged."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from bedrock_pipeline.models.family import BodyError, Family, Json, ModelRequest
 
 
 class Raw(Family):
-    """Passes the answer through; a prompt cannot be rendered, since nobody knows into what."""
+    """Keeps the output unchanged; a prompt cannot be rendered, because the shape of the body is unknown."""
 
     name = "raw"
 
@@ -15,17 +15,17 @@ class Raw(Family):
         return True
 
     def body(self, model_request: ModelRequest) -> dict[str, Any]:  # noqa: ARG002
-        """Refused.
+        """Not supported.
 
         Raises:
             BodyError: always.
         """
         raise BodyError(
             "The request body of this model is not known.",
-            "Give model_input, a column with the whole body, in place of a prompt; or say whose bodies it takes, "
+            "Give model_input, a column with the whole body, in place of a prompt; or name the family whose bodies it takes, "
             "with family='claude' or another, or invocation='Converse'.",
         )
 
     def answer(self, output: Json) -> ModelResponse:  # noqa: ARG002  # kept in raw_output
-        """Nothing is read out of it."""
+        """Empty: the results have the output in `raw_output`."""
         return ModelResponse()

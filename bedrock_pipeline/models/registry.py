@@ -1,6 +1,6 @@
 """From a model id to its family.
 
-What belongs here: the list of families, and taking ids and ARNs apart.
+What belongs here: the list of families, and parsing ids and ARNs.
 """
 
 import re
@@ -15,7 +15,7 @@ from bedrock_pipeline.models.nova import Nova
 from bedrock_pipeline.models.raw import Raw
 from bedrock_pipeline.models.titan_embed import TitanEmbed
 
-#: Each of them is asked whether a model is its own, in this order; the last one never says no.
+#: The first family that owns a model is used; the last one owns every model.
 FAMILIES: tuple[Family, ...] = (
     Claude(),
     TitanEmbed(),
@@ -33,7 +33,7 @@ _GEOGRAPHY = re.compile(r"^(global|us-gov|us|eu|apac|jp|au|ca)\.")
 def bare_model(model_id: str) -> str:
     """The model behind an id, a profile's id, or the ARN of a foundation model, profile or custom model.
 
-    An ARN that does not name a model, such as an application inference profile's, gives its own last part.
+    For an ARN that does not name a model, such as an application inference profile's, this is its last part.
     """
     # The ARN of a custom model ends in `custom-model/<base model>/<id>`, the others in `<kind>/<model>`.
     name = model_id.split("/")[1] if model_id.startswith("arn:") and "/" in model_id else model_id
@@ -41,12 +41,12 @@ def bare_model(model_id: str) -> str:
 
 
 def family_of(model_id: str, *, converse: bool = False, name: str | None = None) -> Family:
-    """The family of a model; `Raw` where no other owns it, `Converse` for jobs of that invocation type.
+    """The family of a model; `Raw` if no other owns it, `Converse` for jobs of that invocation type.
 
     Args:
         model_id: an id or ARN.
         converse: whether the invocation type is `Converse`.
-        name: the family's, where the ARN does not tell.
+        name: the family's, if the ARN does not name a model.
 
     Raises:
         BodyError: there is no family of that name.

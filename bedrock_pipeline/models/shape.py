@@ -1,6 +1,6 @@
-"""Reading answers that may have any shape.
+"""Reading outputs that may have any shape.
 
-What belongs here: taking a member out of an answer, or saying that it is not there, never what it is.
+What belongs here: reading a member of an output. Errors name the member, never its value.
 """
 
 from collections.abc import Mapping
@@ -8,9 +8,14 @@ from typing import Any
 
 from bedrock_pipeline.models.family import ResponseShapeError
 
+#: The largest 32-bit float.
+_FLOAT32 = 3.4028234663852886e38
+#: Token counts are below this, so that their sum over a dataset fits 64 bits.
+_COUNT = 2**40
+
 
 def member(output: object, *path: str) -> Any:
-    """A nested member of an answer.
+    """A nested member of an output.
 
     Raises:
         ResponseShapeError: it is not there.
@@ -27,7 +32,7 @@ def text_at(output: object, *path: str) -> str:
     """A member that must be text.
 
     Raises:
-        ResponseShapeError: it is not there, or no text.
+        ResponseShapeError: it is not there, or not text.
     """
     value = member(output, *path)
     if not isinstance(value, str):
@@ -39,7 +44,7 @@ def list_at(output: object, *path: str) -> list[Any]:
     """A member that must be a list.
 
     Raises:
-        ResponseShapeError: it is not there, or no list.
+        ResponseShapeError: it is not there, or not a list.
     """
     value = member(output, *path)
     if not isinstance(value, list):
@@ -51,7 +56,7 @@ def first_at(output: object, *path: str) -> Any:
     """The first element of a member that must be a list.
 
     Raises:
-        ResponseShapeError: it is not there, no list, or empty.
+        ResponseShapeError: it is not there, not a list, or empty.
     """
     values = list_at(output, *path)
     if not values:
@@ -60,47 +65,44 @@ def first_at(output: object, *path: str) -> Any:
 
 
 def vector_of(value: object) -> list[float]:
-    """A vector.
+    """A vector of 32-bit floats.
 
     Raises:
-        ResponseShapeError: it is no list of numbers.
+        ResponseShapeError: it is not a list of numbers, or a number is too large.
     """
-    if not isinstance(value, list) or not all(map(_is_number, value)):
+    if not isinstance(value, list) or not {*map(type, value)} <= {int, float}:
         raise ResponseShapeError("the embedding is not a list of numbers")
-    return value
-
-
-def _is_number(value: object) -> bool:
-    """JSON's integers have no bound; a column's have."""
-    return type(value) is float or (type(value) is int and -(2**63) <= value < 2**63)
+    if value and max(map(abs, value)) > _FLOAT32:
+        raise ResponseShapeError("the embedding has a number that is too large")
+    return list(map(float, value))
 
 
 def word_at(output: object, *path: str) -> str | None:
-    """A member that an answer may lack; None where it is no text. An answer is not lost for want of it."""
+    """An optional member; None if it is not text. Without it the response is still usable."""
     value = _optional(output, path)
     return value if isinstance(value, str) else None
 
 
 def count_at(output: object, *path: str) -> int | None:
-    """A count that an answer may lack; None where it is none. An answer is not lost for want of it."""
+    """An optional count; None if it is not a count. Without it the response is still usable."""
     value = _optional(output, path)
-    return value if type(value) is int and 0 <= value < 2**63 else None
+    return value if type(value) is int and 0 <= value < _COUNT else None
 
 
 def blocks_at(output: object, *path: str) -> list[dict[str, Any]]:
     """A member that must be a list of content blocks.
 
     Raises:
-        ResponseShapeError: it is not there, no list, or a block is no object.
+        ResponseShapeError: it is not there, not a list, or a block is not an object.
     """
     blocks = list_at(output, *path)
     if not all(isinstance(block, dict) for block in blocks):
-        raise ResponseShapeError("a content block is no object")
+        raise ResponseShapeError("a content block is not an object")
     return blocks
 
 
 def joined_text(blocks: list[dict[str, Any]]) -> str:
-    """The text of all content blocks that have one; thinking, tool use and the like have none."""
+    """The text of all content blocks that have text; thinking and tool use have none."""
     return "".join(block["text"] for block in blocks if isinstance(block.get("text"), str))
 
 

@@ -1,7 +1,7 @@
-"""Structured answers: the schema that is asked for, and whether an answer keeps it.
+"""Structured responses: the requested schema, and whether a response follows it.
 
-What belongs here: what a pydantic model or a JSON schema means for a request and for its answer. Source of what the
-service takes: "Get validated JSON results from models", Amazon Bedrock user guide; "Tool use", Amazon Nova user guide.
+What belongs here: what a pydantic model or a JSON schema means for a request and for its response. Source of what the
+service accepts: "Get validated JSON results from models", Amazon Bedrock user guide; "Tool use", Amazon Nova user guide.
 """
 
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from pydantic import BaseModel, ValidationError
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.models.family import AnswerFormat, Json, ModelResponse
 
-#: Name of the tool that a model is made to use.
+#: Name of the tool that a model must call.
 TOOL: Final = "answer"
 _TOOL_DESCRIPTION: Final = "Give the answer."
-#: Members of a schema whose values are schemas by name; below the others no member is a name of the user's.
+#: Members of a schema whose keys are the user's names and whose values are schemas.
 _BY_NAME: Final = frozenset({"properties", "patternProperties", "dependentSchemas"})
 _DATA: Final = frozenset({"enum", "const", "default", "examples", "required"})
 _UNBOUND: Final = frozenset(
@@ -29,24 +29,24 @@ Structure: TypeAlias = "type[BaseModel] | Json"
 
 
 class AnswerSchemaError(BedrockPipelineError, ValueError):
-    """A schema cannot be asked for."""
+    """A schema cannot be requested."""
 
 
 class AnswerInvalidError(ValueError):
-    """An answer does not keep its schema; the message names the rule, never what the model said."""
+    """A response breaks its schema; the message names the rule, never what the model wrote."""
 
 
 class AnswerSchema:
-    """A schema of answers.
+    """The schema of a structured response.
 
     Args:
-        given: a pydantic model, whose own validators and defaults count too; or a JSON schema.
+        given: a pydantic model, whose own validators and defaults apply too; or a JSON schema.
 
     Attributes:
-        schema: an object's JSON schema without references, and without the titles that cost tokens in each request.
+        schema: JSON schema of an object, without references, and without titles, which cost tokens in each request.
 
     Raises:
-        AnswerSchemaError: it is no valid schema, refers to itself or elsewhere, or is not of an object with properties.
+        AnswerSchemaError: the schema is invalid, refers to itself or elsewhere, or is not of an object with properties.
     """
 
     def __init__(self, given: Structure) -> None:
@@ -59,7 +59,7 @@ class AnswerSchema:
         except jsonschema.SchemaError as error:
             raise AnswerSchemaError(
                 f"answer_schema is not a JSON schema: {error.message}.", "It is read as draft 2020-12."
-            ) from error
+            ) from None
         self.schema = _inlined(whole, whole, ())
         if self.schema.get("type") != "object" or not self.schema.get("properties"):
             raise AnswerSchemaError(
@@ -73,7 +73,7 @@ class AnswerSchema:
         """A schema from its JSON.
 
         Raises:
-            AnswerSchemaError: it is no JSON object, or cannot be asked for.
+            AnswerSchemaError: it is not a JSON object, or cannot be requested.
         """
         try:
             given = orjson.loads(text)
@@ -81,17 +81,23 @@ class AnswerSchema:
             raise AnswerSchemaError(f"The answer's schema is not JSON: {error}.") from error
         if not isinstance(given, dict):
             raise AnswerSchemaError(
-                "The answer's schema is no JSON object.",
+                "The answer's schema is not a JSON object.",
                 'It looks like {"type": "object", "properties": {...}}.',
             )
         return cls(given)
 
     def read(self, answer: ModelResponse) -> dict[str, Any]:
-        """The fields of an answer: what the model gave to the tool, else its text as JSON.
+        """The fields of a response: the input of the tool call, or else the text as JSON.
 
         Raises:
-            AnswerInvalidError: there is none, or it does not keep the schema.
+            AnswerInvalidError: there is none, or it breaks the schema.
         """
+        try:
+            return self._read(answer)
+        except RecursionError:
+            raise AnswerInvalidError("the answer nests too deeply") from None
+
+    def _read(self, answer: ModelResponse) -> dict[str, Any]:
         value = self._given(answer)
         if broken := next(self._validator.iter_errors(value), None):
             rule = "/".join(str(step) for step in broken.absolute_schema_path)
@@ -106,6 +112,10 @@ class AnswerSchema:
             raise AnswerInvalidError(
                 f"{self._model.__name__} does not take the answer: {kinds}{_cut(answer)}"
             ) from None
+        except Exception as error:  # a validator of the user's class, or pydantic's limit of nesting
+            raise AnswerInvalidError(
+                f"{self._model.__name__} raises {type(error).__name__} for the answer{_cut(answer)}"
+            ) from None
 
     def _given(self, answer: ModelResponse) -> Any:
         if answer.tool_use:
@@ -117,15 +127,15 @@ class AnswerSchema:
 
 
 def tool(answer: AnswerFormat) -> tuple[str, dict[str, Any]]:
-    """Description and input schema of the tool; at its top, Nova takes these three members alone."""
+    """Description and input schema of the tool; at its top level, Nova accepts only these three members."""
     top = {name: answer.schema[name] for name in ("type", "properties", "required") if name in answer.schema}
     return answer.schema.get("description", _TOOL_DESCRIPTION), top
 
 
 def bound(schema: Any) -> Any:
-    """What structured output takes of a schema: objects are closed, and what it cannot hold a model to is left out.
+    """A schema as structured output accepts it: objects are closed, and rules that it does not support are left out.
 
-    That is bounds of numbers, lengths and counts; answers are validated against them all the same.
+    These are bounds of numbers, lengths and counts; responses are still validated against them.
     """
     if isinstance(schema, list):
         return [bound(one) for one in schema]
@@ -170,7 +180,7 @@ def _inlined(node: Any, whole: Json, path: tuple[str, ...]) -> Any:
 def _target(reference: str, whole: Json, path: tuple[str, ...]) -> Any:
     if reference in path:
         raise AnswerSchemaError(
-            "answer_schema refers to itself, which no model takes.", "Limit its depth: name each level."
+            "answer_schema refers to itself, which no model supports.", "Limit its depth: name each level."
         )
     target: Any = whole
     for step in reference.removeprefix("#/").split("/"):

@@ -33,7 +33,7 @@ class TitanEmbed(Family):
         return {**parameters, "inputText": model_request.prompt}
 
     def answer(self, output: Json) -> ModelResponse:
-        """The vector; tokens stand in `inputTextTokenCount`, there is no `usage`."""
+        """The vector; the token count is `inputTextTokenCount`, there is no `usage`."""
         vector = output.get("embedding")
         if vector is None:
             vector = member(output, "embeddingsByType", "float")

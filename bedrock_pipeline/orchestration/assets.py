@@ -166,9 +166,9 @@ def _parsed_results(pipeline: BasePipeline) -> dg.AssetsDefinition:
             report = collect_chunk(opened, pipeline, key)
         for discrepancy in report.discrepancies:
             context.log.warning("%s: %s", key, discrepancy)
-        if report.retryable:
+        if report.tally.retryable:
             context.log.warning(
-                "%s: %s records are sent again: %s", key, report.retryable, report.retryable_by_code
+                "%s: %s records are retried: %s", key, report.tally.retryable, report.retryable_by_code
             )
         return dg.MaterializeResult(metadata=metadata.of_collection(report))
 

@@ -14,7 +14,7 @@ from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
 from bedrock_pipeline.prepare.pack_dataset import PackReport
 from bedrock_pipeline.prepare.take_snapshot import SnapshotReport
 from bedrock_pipeline.publish.publish_dataset import Publication
-from bedrock_pipeline.records.result_schema import DESCRIPTIONS
+from bedrock_pipeline.records.result_schema import description_of
 from bedrock_pipeline.submit.invoke_on_demand import Answered
 from bedrock_pipeline.submit.submit_chunk import Submitted
 
@@ -125,16 +125,17 @@ def of_retry_round(report: RetryRoundReport) -> Metadata:
 
 def of_collection(report: CollectReport) -> Metadata:
     """A collected job: its records by outcome, its tokens and cost, and discrepancies between them."""
+    tally = report.tally
     return {
-        "dagster/row_count": report.answered + report.final_errors,
+        "dagster/row_count": tally.answered + tally.final_errors,
         "dagster/column_schema": _columns(report.schema),
-        "answered": report.answered,
-        "failed": report.final_errors,
-        "retryable": report.retryable,
-        **({"retryable_by_code": _counts(report.retryable_by_code)} if report.retryable else {}),
-        "input_tokens": report.input_tokens,
-        "output_tokens": report.output_tokens,
-        **_costs(report.cost_usd, report.on_demand_cost_usd),
+        "answered": tally.answered,
+        "failed": tally.final_errors,
+        "retryable": tally.retryable,
+        **({"retryable_by_code": _counts(report.retryable_by_code)} if tally.retryable else {}),
+        "input_tokens": tally.input_tokens,
+        "output_tokens": tally.output_tokens,
+        **_costs(tally.cost_usd, tally.on_demand_cost_usd),
         "job_arn": report.chunk.job_arn or "",
         "parsed": report.parsed_uri,
         **(
@@ -184,7 +185,7 @@ def _costs(cost: Decimal | None, on_demand: Decimal | None) -> Metadata:
 def _columns(schema: pa.Schema) -> dg.TableSchema:
     return dg.TableSchema(
         [
-            dg.TableColumn(field.name, str(field.type), description=DESCRIPTIONS.get(field.name))
+            dg.TableColumn(field.name, str(field.type), description=description_of(field.name))
             for field in schema
         ]
     )

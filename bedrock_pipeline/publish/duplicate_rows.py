@@ -1,7 +1,7 @@
-"""Duplicates: records that another record, their canonical record, asks for already.
+"""Rows of the results for duplicates: records whose request is that of another record, their canonical record.
 
-What belongs here: joining them with what became of their canonical records, over parquet files of any size. DuckDB does it, in
-bounded memory, spilling to the work folder. Who follows whom is found in `duplicates.py`.
+What belongs here: joining duplicates with the rows of their canonical records, in parquet files of any size. DuckDB does
+it in bounded memory and spills to the work folder. `prepare.snapshot.duplicates` finds the duplicates.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.records.result_schema import COLUMNS
+
 _MEMORY = "256MB"
-#: Of a batch.
+#: Rows of a batch.
 ROWS = 4096
-#: What a duplicate has cost: nothing.
-_FREE = {"input_tokens": "0", "output_tokens": "0", "cost_usd": "0.0", "on_demand_cost_usd": "0.0"}
 
 
 class DuplicateRows:
@@ -27,7 +27,7 @@ class DuplicateRows:
 
     Args:
         duplicates: parquet files with `record_id`, `canonical_id` and the carried columns.
-        folder: the work folder, for what does not fit into memory.
+        folder: the work folder, to which DuckDB spills.
     """
 
     def __init__(self, duplicates: Sequence[Path], folder: Path) -> None:
@@ -40,10 +40,10 @@ class DuplicateRows:
         )
 
     def rows_for(self, part: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """The rows of those whose canonical records are in a part; tokens and cost are 0, and `answered_by` their canonical record.
+        """The rows of the duplicates whose canonical records are in a part.
 
         Args:
-            part: parquet file of the results of what was asked.
+            part: parquet file of the results of the records that were sent.
             schema: of the results.
         """
         self._connection.execute(
@@ -73,7 +73,7 @@ class DuplicateRows:
             yield from _joined(pa.Table.from_batches([batch]), canonical.take(rows), schema).to_batches()
 
     def close(self) -> None:
-        """Let its files go."""
+        """Close DuckDB's files."""
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -86,14 +86,16 @@ class DuplicateRows:
 
 
 def _joined(duplicates: pa.Table, canonical: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Rows that are the duplicates' where they have a column of that name, and their canonical records' otherwise."""
-    own = duplicates.rename_columns(
-        [{"canonical_id": "answered_by"}.get(name, name) for name in duplicates.column_names]
-    )
-    free = pa.array([0] * len(own), pa.int64())
-    columns = []
-    for field in schema:
-        source = own if field.name in own.column_names else canonical
-        column = free if field.name in _FREE else source[field.name]
-        columns.append(column.cast(field.type))
-    return pa.table(columns, schema=schema).combine_chunks()
+    """Rows with the duplicates' own columns, and the columns of the results by the rule in `COLUMNS`."""
+    zeros = pa.array([0] * len(duplicates), pa.int64())
+
+    def column(name: str) -> pa.ChunkedArray:
+        rule = COLUMNS[name].duplicate if name in COLUMNS else None
+        if rule == "zero":
+            return zeros
+        if rule == "canonical id":
+            return duplicates["canonical_id"]
+        own = rule is None and name in duplicates.column_names
+        return duplicates[name] if own else canonical[name]
+
+    return pa.table([column(field.name).cast(field.type) for field in schema], schema=schema).combine_chunks()

@@ -1,6 +1,6 @@
-"""Publish a dataset: a version of its complete results becomes visible, at once.
+"""Publish a dataset: a version of its complete results becomes visible at once.
 
-What belongs here: testing completeness, writing the version in full, then moving the pointer.
+What belongs here: checking that the results are complete, writing the version in full, then moving the pointer.
 """
 
 import json
@@ -27,8 +27,8 @@ class Publication:
 
     Attributes:
         uri: folder with `part-*.parquet`, ends in `/`.
-        version: its name, such as `v1-1`: version of the dataset, number of the publication.
-        unchanged: it was published before.
+        version: its name, such as `v1-1`: the dataset's version and the number of the publication.
+        unchanged: whether it was published before.
     """
 
     uri: str
@@ -46,12 +46,12 @@ class Publication:
 
 
 def publish_dataset(deployment: Deployment, pipeline: BasePipeline, dataset: str) -> Publication:
-    """Publish where everything is there and nothing is published yet; otherwise tell what is published.
+    """Publish a dataset whose results are complete; if it is published already, describe the publication.
 
-    A queue's dataset is published with what is collected so far, again and again.
+    A queue's dataset is published repeatedly, with what is collected so far.
 
     Raises:
-        NotCompleteError: chunks are missing; it says how many in which state.
+        NotCompleteError: chunks are missing; it lists how many are in which state.
     """
     row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     progress = deployment.ledger.datasets.progress(pipeline.name, dataset)
@@ -61,7 +61,8 @@ def publish_dataset(deployment: Deployment, pipeline: BasePipeline, dataset: str
         _must_be_complete(row, progress)
     if row.open and not row.collections:
         raise NotCompleteError(
-            f"No job of dataset {row.dataset!r} has results yet.", "It is published by itself when one has."
+            f"No job of dataset {row.dataset!r} has results yet.",
+            "It is published automatically when one has.",
         )
     if row.published_version == row.version and row.published_collections == row.collections:
         return _describe(deployment, row, progress, row.publication, unchanged=True)
@@ -84,7 +85,7 @@ def publish_dataset(deployment: Deployment, pipeline: BasePipeline, dataset: str
         duplicates_failed=duplicates.failed,
         collections=row.collections,
     )
-    # The pointer in S3 follows the ledger, so that a late second publisher writes what the ledger says.
+    # The pointer in S3 follows the ledger, so that a second, late publisher writes what the ledger has.
     current = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     if not row.open:
         progress = deployment.ledger.datasets.progress(pipeline.name, dataset)  # with the duplicates
@@ -102,12 +103,12 @@ def _must_be_complete(row: DatasetRow, progress: DatasetProgress) -> None:
         states = ", ".join(f"{count} {status}" for status, count in sorted(progress.by_status.items()))
         raise NotCompleteError(
             f"{progress.uncollected} of {progress.chunks} chunks of dataset {row.dataset!r} have no results yet ({states}).",
-            "The sensors go on by themselves; `bedrock-pipeline status` shows what each chunk waits for.",
+            "The sensors continue automatically; `bedrock-pipeline status` shows what each chunk waits for.",
         )
     if progress.retryable:
         raise NotCompleteError(
-            f"{progress.retryable} records of dataset {row.dataset!r} wait for the next attempt, or for a person.",
-            "`bedrock-pipeline status` tells which, and why.",
+            f"{progress.retryable} records of dataset {row.dataset!r} wait for the next attempt, or for an operator.",
+            "`bedrock-pipeline status` shows which, and why.",
         )
     settled = progress.answered + progress.final_errors - progress.duplicates_settled
     if settled != progress.records - progress.duplicates:
@@ -120,11 +121,11 @@ def _must_be_complete(row: DatasetRow, progress: DatasetProgress) -> None:
 def _write_version(
     deployment: Deployment, row: DatasetRow, chunks: list[ChunkRow], uri: str
 ) -> PublishedDuplicates:
-    """The parts of every chunk, then those of the duplicates; in full before anything points at them."""
+    """Write the parts of every chunk, then those of the duplicates; nothing points at them yet."""
     parts = [
         part.uri
         for chunk in chunks
-        if (chunk.answered or 0) + (chunk.final_errors or 0)  # where all are left over, there is no row
+        if (chunk.answered or 0) + (chunk.final_errors or 0)  # if all are retryable, there is no row
         for part in deployment.objects.list(f"{chunk.parsed_uri}part-")
     ]
     targets = [f"{uri}part-{number:05}.parquet" for number in range(len(parts))]
@@ -132,13 +133,13 @@ def _write_version(
         deployment.objects.copy(part, target)
     published = write_duplicates(deployment, row, parts, f"{uri}part-", len(parts))
     kept = {*targets, *published.files}
-    # What an earlier, larger attempt at this version may have left behind.
+    # An earlier attempt at this version may have written more files.
     deployment.objects.delete(item.uri for item in list(deployment.objects.list(uri)) if item.uri not in kept)
     rows = sum(_rows(deployment, target) for target in kept)
     expected = sum((chunk.answered or 0) + (chunk.final_errors or 0) for chunk in chunks)
     expected += row.packed_duplicates
     if rows != expected:
-        raise NotCompleteError(f"The parts beneath {uri} hold {rows} rows where {expected} were collected.")
+        raise NotCompleteError(f"The parts in {uri} have {rows} rows, but {expected} were collected.")
     return published
 
 

@@ -1,7 +1,7 @@
-"""Duplicates of a dataset: records that get another record's answer.
+"""Write the rows of a dataset's duplicates, which get their canonical record's response.
 
-What belongs here: fetching their files from the snapshot, and what becomes of them when a dataset is packed and
-written. The joins are `publish.duplicate_rows`.
+What belongs here: reading the duplicates' files from the snapshot and writing their rows as parts of a published version.
+The joins are `publish.duplicate_rows`.
 """
 
 import itertools
@@ -19,13 +19,13 @@ from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.prepare.reject_duplicates import duplicate_files
 from bedrock_pipeline.publish.duplicate_rows import DuplicateRows
 
-#: Rows of one part at the most.
+#: At most this many rows in one part.
 PART_ROWS = 100_000
 
 
 @dataclass(slots=True)
 class PublishedDuplicates:
-    """The published rows of duplicates: their files, and how many have an answer or an error."""
+    """The published rows of duplicates: their files, and how many have a response or an error."""
 
     files: list[str] = field(default_factory=list)
     answered: int = 0
@@ -40,8 +40,8 @@ def write_duplicates(
     Args:
         deployment: the deployment.
         row: the dataset.
-        parts: every part of the results of what was asked.
-        prefix: URIs of the parts up to their number.
+        parts: every part of the results of the records that were sent.
+        prefix: what the URIs of the parts begin with, up to their number.
         first: number of the first part to write.
     """
     written = PublishedDuplicates()
@@ -64,7 +64,7 @@ def write_duplicates(
 
 
 def _schema(deployment: Deployment, parts: list[str]) -> pa.Schema:
-    """Of the results; where a part answers nothing, the length of the vectors is not known."""
+    """The schema of the results; a part without a response does not have the length of the vectors."""
     schema = pa.schema([])
     for uri in parts:
         with deployment.objects.random_access(uri) as stream:

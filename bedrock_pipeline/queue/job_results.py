@@ -1,7 +1,7 @@
 """The jobs of a queue: their status, when all of their records are final, and their results as a stream."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 import orjson
@@ -15,6 +15,7 @@ from bedrock_pipeline.ledger.queues import QueueJob
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import Status
 from bedrock_pipeline.records.packed_chunk import Mode
+from bedrock_pipeline.records.result_schema import COLUMNS, ResultRow
 
 JobStatus = Literal[
     "queued",
@@ -79,6 +80,10 @@ class TaskResult:
     attempt: int
 
 
+#: What a task's result has from a row of the results as it is.
+_SAME: Final = [one.name for one in fields(TaskResult) if one.name in COLUMNS]
+
+
 class TaskResults:
     """The results of one job, read from S3 as they are iterated; each iteration reads them again.
 
@@ -97,7 +102,7 @@ class TaskResults:
     def __iter__(self) -> Iterator[TaskResult]:
         for batch in self.batches():
             for row in batch.to_pylist():
-                yield _task_result(row)
+                yield _task_result(row["record_id"], ResultRow.of(row))
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The results as Arrow batches."""
@@ -284,19 +289,11 @@ def _chunk_batches(
             yield from pq.ParquetFile(stream).iter_batches(_READ_ROWS, columns=columns)
 
 
-def _task_result(row: dict[str, Any]) -> TaskResult:
-    raw = row["raw_output"]
-    failed = row["status"] != "succeeded"
+def _task_result(record_id: str, row: ResultRow) -> TaskResult:
+    failed = row.status != "succeeded"
     return TaskResult(
-        record_id=row["record_id"],
-        model_output=orjson.loads(raw) if raw is not None else None,
-        error=TaskError(row["error_code"] or "unknown", row["error_message"] or "") if failed else None,
-        output_text=row["output_text"],
-        embedding=row["embedding"],
-        stop_reason=row["stop_reason"],
-        input_tokens=row["input_tokens"],
-        output_tokens=row["output_tokens"],
-        cost_usd=row["cost_usd"],
-        job_arn=row["job_arn"],
-        attempt=row["attempt"],
+        record_id=record_id,
+        model_output=orjson.loads(row.raw_output) if row.raw_output is not None else None,
+        error=TaskError(row.error_code or "unknown", row.error_message or "") if failed else None,
+        **{name: getattr(row, name) for name in _SAME},
     )

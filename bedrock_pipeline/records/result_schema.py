@@ -1,50 +1,103 @@
-"""Columns of the results: their names, types and descriptions."""
+"""The columns of the results: `ResultRow` is their only list.
 
-from collections.abc import Sequence
-from typing import Final
+What belongs here: each column's name, type, description, where its value comes from and what a duplicate has. The Arrow
+schema, the batches that are written, the rows of duplicates, the reader of a queue's results and the table in
+`docs/reference/result_columns.md` are made from it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self, TypeAlias, get_type_hints
 
 import pyarrow as pa
 
-#: Each column's name, type, and what it tells.
-_FIELDS: Final = (
-    ("status", pa.string(), "succeeded, or failed: then the error is final"),
-    ("output_text", pa.string(), "the text of the answer"),
-    ("embedding", pa.list_(pa.float32()), "the vector, where the model embeds"),
-    ("tool_use", pa.string(), "the tools that the model asked for, as JSON"),
-    ("content_blocks", pa.string(), "all blocks of the answer as JSON, where it has more than text"),
-    ("raw_output", pa.string(), "the whole answer as JSON, where the pipeline keeps it"),
-    ("stop_reason", pa.string(), "why the model stopped, in its own word"),
-    ("input_tokens", pa.int64(), "tokens that were read"),
-    ("output_tokens", pa.int64(), "tokens that were written"),
-    ("cost_usd", pa.float64(), "what the answer cost; null where the price is not known"),
-    ("on_demand_cost_usd", pa.float64(), "what an on-demand call would have cost"),
-    ("error_code", pa.string(), "the code of the final error"),
-    ("error_message", pa.string(), "the message of the final error"),
-    ("model_id", pa.string(), "who was asked"),
-    ("chunk_key", pa.string(), "the chunk that the answer came with"),
-    ("job_arn", pa.string(), "the job that the answer came with; null for an on-demand call"),
-    ("attempt", pa.int32(), "1, or more where it was asked again"),
-    ("answered_by", pa.string(), "the record that asked the same and whose answer this is; null as a rule"),
-)
-#: What each column of ours tells, by name.
-DESCRIPTIONS: Final = {
-    "record_id": "the id from the input, or derived from the content",
-    **{name: told for name, _, told in _FIELDS},
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the results.
+
+    Attributes:
+        type: in Arrow.
+        description: for the documentation and for Dagster's UI.
+        source: `record`, a value of each record; `chunk`, one value for all records of a chunk; `publication`, null
+            until the results are published.
+        duplicate: what a duplicate has: its canonical record's value, zero, or the canonical record's id.
+    """
+
+    type: pa.DataType
+    description: str
+    source: Literal["record", "chunk", "publication"] = "record"
+    duplicate: Literal["canonical value", "zero", "canonical id"] = "canonical value"
+
+
+_TEXT, _COUNT, _USD = pa.string(), pa.int64(), pa.float64()
+_Text: TypeAlias = str | None
+
+
+class ResultRow(NamedTuple):
+    """One row of the results, without its record id, carried columns and the columns of a structured response."""
+
+    status: Annotated[str, Column(_TEXT, "`succeeded`, or `failed`: then the error is final")]
+    output_text: Annotated[_Text, Column(_TEXT, "the text of the response")] = None
+    embedding: Annotated[list[float] | None, Column(pa.list_(pa.float32()), "the vector of an embedding")] = (
+        None
+    )
+    tool_use: Annotated[_Text, Column(_TEXT, "the tools that the model called, as JSON")] = None
+    content_blocks: Annotated[_Text, Column(_TEXT, "all content blocks as JSON, if not only text")] = None
+    raw_output: Annotated[_Text, Column(_TEXT, "the model's output as JSON, if the pipeline keeps it")] = None
+    stop_reason: Annotated[_Text, Column(_TEXT, "why the model stopped, as the model names it")] = None
+    input_tokens: Annotated[int | None, Column(_COUNT, "tokens that the model read", duplicate="zero")] = None
+    output_tokens: Annotated[int | None, Column(_COUNT, "tokens that the model wrote", duplicate="zero")] = (
+        None
+    )
+    cost_usd: Annotated[
+        float | None, Column(_USD, "cost of the response; null if the price is unknown", duplicate="zero")
+    ] = None
+    on_demand_cost_usd: Annotated[
+        float | None, Column(_USD, "what an on-demand call would have cost", duplicate="zero")
+    ] = None
+    error_code: Annotated[_Text, Column(_TEXT, "code of the final error")] = None
+    error_message: Annotated[_Text, Column(_TEXT, "message of the final error")] = None
+    model_id: Annotated[_Text, Column(_TEXT, "the model", "chunk")] = None
+    chunk_key: Annotated[_Text, Column(_TEXT, "the chunk in which the record was sent", "chunk")] = None
+    job_arn: Annotated[_Text, Column(_TEXT, "the record's job; null for an on-demand call", "chunk")] = None
+    attempt: Annotated[int | None, Column(pa.int32(), "1, or more if the record was retried", "chunk")] = None
+    answered_by: Annotated[
+        _Text, Column(_TEXT, "a duplicate's canonical record, otherwise null", "publication", "canonical id")
+    ] = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """Take its columns from a row that may have more."""
+        return cls(*(row[name] for name in cls._fields))
+
+
+#: The columns by name, in their order.
+COLUMNS: Final[Mapping[str, Column]] = {
+    name: hint.__metadata__[0] for name, hint in get_type_hints(ResultRow, include_extras=True).items()
 }
-#: Columns of an index that are not carried along: the wire id and the chunk of round 1 stand in later rounds' alone.
+_RECORD_ID: Final = "the id from the input, or derived from the content"
+#: Columns of an index that are not carried along: from the second attempt on it has wire id and first chunk too.
 INDEX_ONLY: Final = frozenset({"record_id", "wire_id", "origin"})
 #: Names that a carried column cannot have.
-RESERVED: Final = INDEX_ONLY | frozenset(name for name, *_ in _FIELDS)
+RESERVED: Final = INDEX_ONLY | COLUMNS.keys()
 
 
 def result_schema(
-    carry: pa.Schema, dimension: int | None, answer_fields: Sequence[pa.Field] = ()
+    carry: pa.Schema, dimension: int | None, response_fields: Sequence[pa.Field] = ()
 ) -> pa.Schema:
-    """Columns of the results; the embedding has a fixed size where it is known."""
-    types = {name: kind for name, kind, _ in _FIELDS}
+    """Columns of the results; the embedding has a fixed size if it is known."""
+    types = {name: column.type for name, column in COLUMNS.items()}
     if dimension:
         types["embedding"] = pa.list_(pa.float32(), dimension)
-    return pa.schema([("record_id", pa.string()), *carry, *answer_fields, *types.items()])
+    return pa.schema([("record_id", pa.string()), *carry, *response_fields, *types.items()])
+
+
+def description_of(name: str) -> str | None:
+    """What a column of the results contains; None for carried columns and those of structured responses."""
+    if name == "record_id":
+        return _RECORD_ID
+    return COLUMNS[name].description if name in COLUMNS else None
 
 
 def carried(index: pa.Schema) -> pa.Schema:

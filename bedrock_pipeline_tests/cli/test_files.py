@@ -47,7 +47,7 @@ def packed(source: Path, out: str, *options: str) -> Result:
 def test_pack_writes_the_chunks_of_a_dataset(tmp_path: Path) -> None:
     ids = [f"r{number}" if number != 7 else None for number in range(131)]
     out = tmp_path / "out"
-    told = summary(packed(inputs(tmp_path, ids), str(out)))
+    shown = summary(packed(inputs(tmp_path, ids), str(out)))
     chunks = sorted(out.glob("chunk-*"))
     lines = [
         line for chunk in chunks for line in (chunk / "00000.jsonl").read_bytes().splitlines(keepends=True)
@@ -56,7 +56,7 @@ def test_pack_writes_the_chunks_of_a_dataset(tmp_path: Path) -> None:
     assert lines == [
         template.line(one, {"text": f'say "{number}"\n'}) for number, one in enumerate(ids) if one is not None
     ]
-    assert told == {
+    assert shown == {
         "records": 130,
         "bytes": sum(map(len, lines)),
         "chunks": 3,
@@ -70,7 +70,7 @@ def test_pack_writes_the_chunks_of_a_dataset(tmp_path: Path) -> None:
     assert pq.read_table(out / "rejected.parquet")["position"].to_pylist() == [7]
 
 
-def test_pack_finds_doubled_ids_and_leaves_the_first(tmp_path: Path) -> None:
+def test_pack_finds_repeated_ids_and_keeps_the_first(tmp_path: Path) -> None:
     ids: list[str | None] = [f"r{number % 60}" for number in range(100)]
     out = tmp_path / "out"
     assert summary(packed(inputs(tmp_path, ids), str(out)))["rejections"] == {"record id occurred before": 40}
@@ -82,14 +82,14 @@ def test_pack_finds_doubled_ids_and_leaves_the_first(tmp_path: Path) -> None:
 def test_pack_counts_identical_rows_without_an_id(tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     source.write_text('{"text": "same"}\n' * 12)
-    told = summary(
+    shown = summary(
         run(
             *("pack", str(source), "--model", MODEL, "--prompt", "{{ text }}", "--min-records", "1"),
             *("--out", str(tmp_path / "out"), "--json"),
         )
     )
     ids = pq.read_table(tmp_path / "out" / "chunk-00000" / "index.parquet")["record_id"].to_pylist()
-    assert (told["records"], told["rejected"]) == (12, 0)
+    assert (shown["records"], shown["rejected"]) == (12, 0)
     assert ids == [ids[0], *(f"{ids[0]}-{number}" for number in range(2, 13))]
 
 
@@ -98,14 +98,14 @@ def test_pack_into_s3_and_out_of_it(deployment: Deployment, tmp_path: Path) -> N
     source = inputs(tmp_path, [f"r{number % 99}" for number in range(100)])
     deployment.objects.upload(source, f"s3://{bucket}/in/a.parquet")
     out = f"s3://{bucket}/packed"
-    told = summary(
+    shown = summary(
         run(
             *("pack", f"s3://{bucket}/in/", "--model", MODEL, "--prompt", "{{ text }}", "--record-id", "id"),
             *("--min-records", "10", "--max-records", "30", "--out", out, "--json"),
         )
     )
     names = [item.uri.removeprefix(out) for item in deployment.objects.list(f"{out}/")]
-    assert told["records"] == 99
+    assert shown["records"] == 99
     assert names == [
         *(f"/chunk-0000{number}/{name}" for number in range(4) for name in ("00000.jsonl", "index.parquet")),
         "/rejected.parquet",
@@ -157,7 +157,7 @@ def test_parse_gives_a_row_for_every_line(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "a.jsonl.out").write_bytes(output("r0", 0) + failure("r1") + b"{\n" + output("r2", 2))
     (folder / "b.jsonl.out").write_bytes(output("r3", 3))
-    told = summary(
+    shown = summary(
         run("parse", str(folder), "--model", MODEL, "--out", str(tmp_path / "x" / "out.parquet"), "--json")
     )
     rows = pq.read_table(tmp_path / "x" / "out.parquet").to_pylist()
@@ -175,10 +175,10 @@ def test_parse_gives_a_row_for_every_line(tmp_path: Path) -> None:
         "input_tokens": 9,
         "output_tokens": 6,
     }
-    assert {name: told[name] for name in wanted} == wanted
+    assert {name: shown[name] for name in wanted} == wanted
 
 
-def test_parse_with_an_index_joins_and_tells_what_is_missing(deployment: Deployment, tmp_path: Path) -> None:
+def test_parse_with_an_index_joins_and_names_what_is_missing(deployment: Deployment, tmp_path: Path) -> None:
     ids: list[str | None] = [f"row {number}" for number in range(12)]
     assert packed(inputs(tmp_path, ids), str(tmp_path / "out")).exit_code == 0
     index = tmp_path / "out" / "chunk-00000" / "index.parquet"
@@ -190,7 +190,7 @@ def test_parse_with_an_index_joins_and_tells_what_is_missing(deployment: Deploym
     bucket = f"s3://{deployment.settings.bucket}"
     deployment.objects.upload(answers, f"{bucket}/o/answers.jsonl.out")
     deployment.objects.upload(index, f"{bucket}/index.parquet")
-    told = summary(
+    shown = summary(
         run(
             *("parse", f"{bucket}/o/", "--model", MODEL, "--index", f"{bucket}/index.parquet"),
             *("--out", f"{bucket}/results/out.parquet", "--json"),
@@ -202,10 +202,10 @@ def test_parse_with_an_index_joins_and_tells_what_is_missing(deployment: Deploym
         (f"row {number}", number, f"answer {number}") for number in range(11)
     ]
     assert (rows[11]["record_id"], rows[11]["error_code"]) == ("row 11", "missing")
-    assert (told["records"], told["answered"], told["failed"]) == (12, 11, 1)
+    assert (shown["records"], shown["answered"], shown["failed"]) == (12, 11, 1)
 
 
-def test_parse_says_where_nothing_is(tmp_path: Path) -> None:
+def test_parse_names_a_folder_without_output(tmp_path: Path) -> None:
     result = run("parse", str(tmp_path / "no"), "--model", MODEL, "--out", str(tmp_path / "out.parquet"))
     assert result.exit_code == 1
     assert "There is no output at" in result.output

@@ -1,7 +1,7 @@
-"""Plain answers, many at a time, give the rows that single lines give, whatever the shapes and the size of blocks."""
+"""Plain responses, read many at a time, give the rows that single lines give, whatever their shape and the size of buffers."""
 
 import json
-import random
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_pipeline.collect import line_reader
-from bedrock_pipeline.collect.fast_parser import PlainReader
+from bedrock_pipeline.collect.fast_parser import read_runs
 from bedrock_pipeline.collect.join import rows
 from bedrock_pipeline.collect.line_reader import buffers_of
-from bedrock_pipeline.collect.tally import ChunkMetadata, Tally
+from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter
 from bedrock_pipeline.kernel import read as kernel_read
-from bedrock_pipeline.kernel.library import SWITCH
+from bedrock_pipeline.kernel.library import SWITCH, library
 from bedrock_pipeline.models import Family, family_of
 from bedrock_pipeline.pricing.answer_costs import costs_of
 from bedrock_pipeline.pricing.prices import Price, Rate
@@ -35,6 +35,7 @@ PRICE = Price(
     ),
     on_demand=(Rate(0, Decimal("0.00000025"), Decimal("0.00000125")),),
 )
+needs_kernel = pytest.mark.skipif(library() is None, reason="NO KERNEL: plain responses are not read as such")
 ugly = st.one_of(
     st.sampled_from(['"modelOutput":', '\\"', "}null{", "\u2028", "\x00", "", "x" * 300]),
     st.text(max_size=8),
@@ -46,7 +47,7 @@ texts = st.one_of(ugly, odd)
 
 @st.composite
 def outputs(draw: st.DrawFn, name: str) -> Any:
-    """What a model of a family may give, and what it should not."""
+    """Outputs that a model of a family may give, and others."""
     text, stop, read, written = draw(texts), draw(st.one_of(ugly, odd)), draw(counts), draw(counts)
     extras: list[dict[str, Any]] = [{}, {"id": "m"}, {"modelOutput": {}}, {"recordId": "r1"}]
     extra = draw(st.sampled_from(extras))
@@ -107,34 +108,40 @@ def _ascii(value: Any) -> bytes:
     return json.dumps(value).replace("x" * 300, "\\ud83d").encode()
 
 
-def collected(lines: list[bytes], family: Family, *, careful: bool) -> tuple[list[dict[str, Any]], Tally]:
-    """All rows, and what was counted."""
-    tally = Tally(4)
+def metadata_of(family: Family) -> ChunkMetadata:
+    return ChunkMetadata(family, "m", "d--00000", "arn", 1, ("missing", "no line"))
+
+
+def collected(
+    lines: list[bytes], family: Family, *, scalar: bool
+) -> tuple[list[dict[str, Any]], TallyCounter]:
+    """All rows, and the counts."""
+    counter = TallyCounter()
     index = pa.table({"record_id": ["r1", "r2", "r3", "missing"], "n": [1, 2, 3, 4]})
-    metadata = ChunkMetadata(family, "m", "d--00000", "arn", 1, ("missing", "no line"), careful, price=PRICE)
+    metadata = replace(metadata_of(family), keep_raw=scalar, price=PRICE)
     buffers = buffers_of(lines)
-    found = [row for batch in rows(buffers, index, metadata, tally, None) for row in batch.to_pylist()]
+    found = [row for batch in rows(buffers, index, metadata, counter, None) for row in batch.to_pylist()]
     for row in found:
         row.pop("raw_output")
-    return found, tally
+    return found, counter
 
 
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=150)
 @given(data=st.data())
-def test_the_rows_are_those_of_the_careful_way(name: str, data: st.DataObject) -> None:
+def test_the_rows_are_those_of_the_scalar_rule(name: str, data: st.DataObject) -> None:
     lines = data.draw(st.lists(lines_of(name), max_size=12))
     family = family_of(MODELS[name])
     assert family.plain is not None
-    wanted = collected(lines, family, careful=True)
-    assert collected(lines, family, careful=False) == wanted
+    wanted = collected(lines, family, scalar=True)
+    assert collected(lines, family, scalar=False) == wanted
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(line_reader, "BUFFER_BYTES", data.draw(st.integers(1, 2000)))
         patch.setattr(kernel_read, "MOST_LINES", data.draw(st.integers(1, 5)))
-        assert collected(lines, family, careful=False) == wanted
+        assert collected(lines, family, scalar=False) == wanted
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(SWITCH, "off")
-        assert collected(lines, family, careful=False) == wanted
+        assert collected(lines, family, scalar=False) == wanted
 
 
 def ordinary(record_id: str, text: str) -> bytes:
@@ -146,43 +153,35 @@ def ordinary(record_id: str, text: str) -> bytes:
     return orjson.dumps({"modelInput": {"a": 1}, "modelOutput": output, "recordId": record_id}) + b"\n"
 
 
-@pytest.mark.parametrize("kernel", ["on", "off"])
-def test_what_is_plain_is_read_as_such_and_one_odd_line_costs_no_other(
-    kernel: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(SWITCH, kernel)
-    family = family_of(MODELS["claude"])
-    assert family.plain is not None
+@needs_kernel
+def test_plain_responses_are_read_as_such_and_one_odd_line_costs_no_other() -> None:
     lines = [ordinary(f"r{number}", f"text {number}") for number in range(100)]
     lines[37] = lines[37].replace(b'"text 37"', b'"\\ud83d"')
     lines[70] = b"null\n"
     lines[71] = lines[71].replace(b"text 71", b"\xff")
-    [(_, found)] = PlainReader(family.plain).read(memoryview(b"".join(lines)))
+    [(_, found)] = read_runs([memoryview(b"".join(lines))], metadata_of(family_of(MODELS["claude"])))
     assert found is not None
     assert found.lines.tolist() == [number for number in range(100) if number not in (37, 70, 71)]
-    assert found.texts[3].as_py() == "text 3"
+    assert found.rows["output_text"][3].as_py() == "text 3"
 
 
-@pytest.mark.parametrize("kernel", ["on", "off"])
-def test_every_declared_path_is_where_the_family_reads(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A family whose plain answers are never read as plain would be slow, and nothing else would tell."""
-    monkeypatch.setenv(SWITCH, kernel)
-    seen = random.Random(1)
-    for name, model in MODELS.items():
-        family = family_of(model)
-        assert family.plain is not None
-        text = f"t{seen.random()}"
-        shapes: dict[str, dict[str, Any]] = {
-            "claude": {"content": [{"type": "text", "text": text}]},
-            "nova": {"output": {"message": {"content": [{"text": text}]}}},
-            "llama": {"generation": text},
-            "mistral": {"outputs": [{"text": text}]},
-        }
-        output = shapes[name]
-        line = orjson.dumps({"modelOutput": output, "recordId": "r"})
-        [(_, found)] = PlainReader(family.plain).read(memoryview(line))
-        assert found is not None
-        assert found.texts.to_pylist() == [family.answer(output).text] == [text]
+@needs_kernel
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [
+        ("claude", {"content": [{"type": "text", "text": "t"}]}),
+        ("nova", {"output": {"message": {"content": [{"text": "t"}]}}}),
+        ("llama", {"generation": "t"}),
+        ("mistral", {"outputs": [{"text": "t"}]}),
+    ],
+)
+def test_every_declared_path_is_where_the_family_reads(name: str, output: dict[str, Any]) -> None:
+    """A family whose plain responses are never read as plain would be slow, and no other test would notice."""
+    family = family_of(MODELS[name])
+    line = orjson.dumps({"modelOutput": output, "recordId": "r"})
+    [(_, found)] = read_runs([memoryview(line)], metadata_of(family))
+    assert found is not None
+    assert found.rows["output_text"].to_pylist() == [family.answer(output).text] == ["t"]
 
 
 @given(

@@ -1,4 +1,4 @@
-"""Output lines joined with the index: in any order, doubled, missing, cut off."""
+"""Output lines joined with the index: in any order, repeated, missing, truncated."""
 
 import random
 from dataclasses import replace
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bedrock_pipeline.collect.join import rows
 from bedrock_pipeline.collect.line_parser import vector_length
 from bedrock_pipeline.collect.line_reader import buffers_of
-from bedrock_pipeline.collect.tally import ChunkMetadata, Tally, manifest_discrepancies
+from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter, manifest_discrepancies
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pricing.prices import Price, Rate
 from bedrock_pipeline.records.record_ids import wire_id
@@ -60,8 +60,8 @@ def test_every_record_ends_once_whatever_the_lines(
         lines += [error(record_id)] * (outcome in ("error", "both"))
     random.Random(seed).shuffle(lines)
     index = pa.table({"record_id": ids, "carried": list(range(len(ids)))})
-    tally = Tally(len(ids))
-    batches = list(rows(buffers_of(lines), index, metadata(), tally, None))
+    counter = TallyCounter()
+    batches = list(rows(buffers_of(lines), index, metadata(), counter, None))
     found = {row["record_id"]: row for batch in batches for row in batch.to_pylist()}
     assert sum(batch.num_rows for batch in batches) == len(ids) == len(found)
     for number, (record_id, outcome) in enumerate(zip(ids, outcomes, strict=True)):
@@ -71,11 +71,11 @@ def test_every_record_ends_once_whatever_the_lines(
             outcome, ("succeeded", None)
         )
         assert (row["status"], row["error_code"]) == wanted
-    assert tally.answered + tally.final_errors == tally.records
-    assert tally.missing == outcomes.count("missing")
-    assert tally.doubled == outcomes.count("twice") + outcomes.count("both")
-    assert tally.unknown + tally.malformed == len(noise)
-    assert tally.input_tokens == 2 * tally.answered
+    assert counter.answered + counter.final_errors == counter.records
+    assert counter.missing == outcomes.count("missing")
+    assert counter.duplicates == outcomes.count("twice") + outcomes.count("both")
+    assert counter.unknown + counter.malformed == len(noise)
+    assert counter.input_tokens == 2 * counter.answered
 
 
 def test_an_embedding_becomes_a_list_of_fixed_size() -> None:
@@ -84,7 +84,7 @@ def test_an_embedding_becomes_a_list_of_fixed_size() -> None:
     )
     assert vector_length(line, TITAN) == 256
     batch = pa.Table.from_batches(
-        rows(buffers_of([line]), pa.table({"record_id": ["a", "b"]}), metadata(TITAN), Tally(2), 256)
+        rows(buffers_of([line]), pa.table({"record_id": ["a", "b"]}), metadata(TITAN), TallyCounter(), 256)
     )
     assert batch.schema.field("embedding").type == pa.list_(pa.float32(), 256)
     assert batch["embedding"].to_pylist() == [[0.5] * 256, None]
@@ -121,7 +121,7 @@ PRICE = Price(
             (None, None),
         ),
     ],
-    ids=["batch", "on-demand", "doubled", "no answer", "unknown price", "an answer that tells no tokens"],
+    ids=["batch", "on-demand", "repeated", "no answer", "unknown price", "a response without token counts"],
 )
 def test_each_answer_has_its_cost_and_an_unknown_one_makes_the_sum_unknown(
     changes: dict[str, Any],
@@ -129,19 +129,21 @@ def test_each_answer_has_its_cost_and_an_unknown_one_makes_the_sum_unknown(
     costs: list[tuple[float | None, float | None]],
     sums: tuple[str | None, str | None],
 ) -> None:
-    tally = Tally(2)
+    counter = TallyCounter()
     index = pa.table({"record_id": ["a", "b"]})
-    batch = pa.Table.from_batches(rows(buffers_of(lines), index, replace(metadata(), **changes), tally, None))
+    batch = pa.Table.from_batches(
+        rows(buffers_of(lines), index, replace(metadata(), **changes), counter, None)
+    )
     found = {row["record_id"]: row for row in batch.to_pylist()}
     for record_id, expected in zip(("a", "b"), costs, strict=True):
         assert (found[record_id]["cost_usd"], found[record_id]["on_demand_cost_usd"]) == expected
-    assert [tally.cost_usd, tally.on_demand_cost_usd] == [one and Decimal(one) for one in sums]
+    assert [counter.cost_usd, counter.on_demand_cost_usd] == [one and Decimal(one) for one in sums]
 
 
 def test_an_answer_of_another_shape_is_a_final_error_of_its_own() -> None:
     line = orjson.dumps({"recordId": "a", "modelOutput": {"unexpected": 1}})
     batch = pa.Table.from_batches(
-        rows(buffers_of([line]), pa.table({"record_id": ["a"]}), metadata(), Tally(1), None)
+        rows(buffers_of([line]), pa.table({"record_id": ["a"]}), metadata(), TallyCounter(), None)
     )
     assert batch["error_code"].to_pylist() == ["answer-shape"]
 
@@ -149,7 +151,7 @@ def test_an_answer_of_another_shape_is_a_final_error_of_its_own() -> None:
 def test_half_a_surrogate_pair_costs_a_character_and_not_the_answer() -> None:
     line = answer("a").replace(b'"hi"', b'"cut \\ud83d"')
     batch = pa.Table.from_batches(
-        rows(buffers_of([line]), pa.table({"record_id": ["a"]}), metadata(), Tally(1), None)
+        rows(buffers_of([line]), pa.table({"record_id": ["a"]}), metadata(), TallyCounter(), None)
     )
     assert batch["output_text"].to_pylist() == ["cut ?"]
 
@@ -160,8 +162,8 @@ def test_half_a_surrogate_pair_costs_a_character_and_not_the_answer() -> None:
         ({"error": "throttled"}, "unknown", "throttled"),
         ({"error": {"errorCode": "429"}}, "429", ""),
         ({"error": None}, "unknown", ""),
-        ({"modelOutput": "text"}, "answer-shape", "the answer is no object"),
-        ({"modelOutput": {"content": [1]}}, "answer-shape", "a content block is no object"),
+        ({"modelOutput": "text"}, "answer-shape", "the answer is not an object"),
+        ({"modelOutput": {"content": [1]}}, "answer-shape", "a content block is not an object"),
         ({}, "unknown", ""),
     ],
 )
@@ -170,7 +172,7 @@ def test_a_line_of_an_odd_shape_is_an_error_of_its_record_alone(
 ) -> None:
     lines = [orjson.dumps({"recordId": "a", **rest}), answer("b")]
     batch = pa.Table.from_batches(
-        rows(buffers_of(lines), pa.table({"record_id": ["a", "b"]}), metadata(), Tally(2), None)
+        rows(buffers_of(lines), pa.table({"record_id": ["a", "b"]}), metadata(), TallyCounter(), None)
     )
     found = {row["record_id"]: row for row in batch.to_pylist()}
     assert (found["a"]["error_code"], found["a"]["error_message"]) == (code, message)
@@ -178,8 +180,8 @@ def test_a_line_of_an_odd_shape_is_an_error_of_its_record_alone(
 
 
 def test_a_manifest_that_differs_says_where() -> None:
-    tally = Tally(2, answered=1, final_errors=1)
-    assert manifest_discrepancies({"totalRecordCount": 2, "successRecordCount": 1}, tally) == []
-    assert manifest_discrepancies({"successRecordCount": 2}, tally) == [
+    counter = TallyCounter(2, answered=1, final_errors=1)
+    assert manifest_discrepancies({"totalRecordCount": 2, "successRecordCount": 1}, counter) == []
+    assert manifest_discrepancies({"successRecordCount": 2}, counter) == [
         "successRecordCount is 2 in the manifest and 1 in the lines"
     ]

@@ -1,4 +1,4 @@
-"""What is asked again and what is final, by code and by message."""
+"""What is retried and what is final, by code and by message."""
 
 import pytest
 
@@ -46,7 +46,7 @@ LINE = b'{"recordId":"a","modelInput":{"text":"x\\",\\"modelInput\\":1"}}\n'
         ("", False),
     ],
 )
-def test_records_are_asked_again_by_their_code(code: str, again: bool) -> None:
+def test_records_are_retried_by_their_code(code: str, again: bool) -> None:
     assert retryable(code) is again
 
 
@@ -71,7 +71,7 @@ def test_records_are_asked_again_by_their_code(code: str, again: bool) -> None:
         (None, False),
     ],
 )
-def test_failed_jobs_are_asked_again_by_their_message(message: str | None, again: bool) -> None:
+def test_failed_jobs_are_retried_by_their_message(message: str | None, again: bool) -> None:
     assert transient(message) is again
 
 
@@ -82,7 +82,7 @@ def test_a_line_is_sent_again_under_another_name_and_nothing_else_of_it_changes(
     assert body_of(again) == body_of(LINE) == b'{"text":"x\\",\\"modelInput\\":1"}'
 
 
-def test_lines_are_picked_by_position() -> None:
+def test_lines_are_selected_by_position() -> None:
     lines = [b"0\n", b"1\n", b"2\n", b"3\n"]
     assert list(lines_at(iter(lines), [0, 2])) == [b"0\n", b"2\n"]
     assert list(lines_at(iter(lines), [])) == []
@@ -90,7 +90,7 @@ def test_lines_are_picked_by_position() -> None:
         list(lines_at(iter(lines), [3, 7]))
 
 
-def test_wire_ids_of_later_rounds_tell_the_origins_of_one_record_id_apart() -> None:
+def test_wire_ids_of_later_attempts_differ_by_origin() -> None:
     ids = {
         later_wire_id("o1", "r"),
         later_wire_id("o2", "r"),

@@ -1,4 +1,4 @@
-"""What is left unanswered is asked again, and only that; everything ends once."""
+"""Records without a response are retried, and only these; every record ends once."""
 
 import json
 from collections import Counter
@@ -37,7 +37,7 @@ from bedrock_pipeline_tests.journey.driven import (
 
 RECORDS = 8_000
 #: 1 % of them.
-REFUSED = [f"r{n}" for n in range(7, RECORDS, 100)]
+REJECTED = [f"r{n}" for n in range(7, RECORDS, 100)]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def control(stack_endpoints: Endpoints) -> Iterator[Control]:
 
 
 def texts(count: int) -> list[str]:
-    return [f"Tell about number {n} {'and more ' * (n % 7)}" for n in range(count)]
+    return [f"Write about number {n} {'and more ' * (n % 7)}" for n in range(count)]
 
 
 def emulated_tokens(body: Any) -> tuple[int, int]:
@@ -57,10 +57,10 @@ def emulated_tokens(body: Any) -> tuple[int, int]:
     return reply.input_tokens, reply.output_tokens
 
 
-def test_eight_thousand_records_through_everything_that_goes_wrong(
+def test_eight_thousand_records_through_every_kind_of_failure(
     deployment: Deployment, control: Control, tmp_path: Path
 ) -> None:
-    control.add_fault("record_error", record_ids=REFUSED, error_code=400, message="Malformed input request")
+    control.add_fault("record_error", record_ids=REJECTED, error_code=400, message="Malformed input request")
     control.add_fault("record_error", rate=0.03, error_code=429, message="Too many requests")
     control.add_fault("line_missing", rate=0.01)
     control.add_fault("line_doubled", rate=0.01)
@@ -79,9 +79,9 @@ def test_eight_thousand_records_through_everything_that_goes_wrong(
     }
     failed = [row for row in rows if row["status"] == "failed"]
     assert all((row["error_code"], row["attempt"]) == ("400", 1) or row["attempt"] == 3 for row in failed)
-    assert {row["record_id"] for row in failed if row["error_code"] == "400"} <= set(REFUSED)
-    assert 50 <= len(failed) <= 90, "those of the expired job were asked again, and answered"
-    _each_round_holds_what_was_left(deployment, len(first))
+    assert {row["record_id"] for row in failed if row["error_code"] == "400"} <= set(REJECTED)
+    assert 50 <= len(failed) <= 90, "those of the expired job were retried, and answered"
+    _each_round_has_the_retryable_records(deployment, len(first))
     _tokens_and_cost_are_the_emulators(deployment, rows)
     progress = deployment.ledger.datasets.progress("p", "d")
     assert (progress.records, progress.answered, progress.final_errors, progress.retryable) == (
@@ -93,7 +93,7 @@ def test_eight_thousand_records_through_everything_that_goes_wrong(
     assert all(deployment.ledger.chunks.is_final(chunk.chunk_id) for chunk in first)
 
 
-def _each_round_holds_what_was_left(deployment: Deployment, first: int) -> None:
+def _each_round_has_the_retryable_records(deployment: Deployment, first: int) -> None:
     original = {
         id_: body for chunk in chunks(deployment, 1) for id_, body in asked(deployment, chunk).items()
     }
@@ -103,7 +103,7 @@ def _each_round_holds_what_was_left(deployment: Deployment, first: int) -> None:
         sent = [pair for chunk in chunks(deployment, number + 1) for pair in asked(deployment, chunk).items()]
         assert Counter(id_ for id_, _ in sent) == Counter(left)
         assert all(original[id_] == body for id_, body in sent)
-        assert bool(left) == (number < 3), "the third round is the last"
+        assert bool(left) == (number < 3), "the third attempt is the last"
     assert chunks(deployment, 2)[0].chunk_key == "d--r2-00000"
     assert first == 8
 
@@ -122,12 +122,12 @@ def _tokens_and_cost_are_the_emulators(deployment: Deployment, rows: list[dict[s
     for chunk in chunks(deployment):
         if chunk.status == "completed" and chunk.job_arn:
             dropped = _answers_without_a_line(deployment, chunk, rows)
-            told = manifest(deployment, chunk)
+            counts = manifest(deployment, chunk)
             for name, number in (("inputTokenCount", 0), ("outputTokenCount", 1)):
                 column = ("input_tokens", "output_tokens")[number]
                 paid = sum(row[column] for row in succeeded if row["job_arn"] == chunk.job_arn)
                 paid += sum(emulated_tokens(bodies[id_])[number] for id_ in dropped)
-                assert told[name] == paid
+                assert counts[name] == paid
     progress = deployment.ledger.datasets.progress("p", "d")
     assert progress.input_tokens == sum(row["input_tokens"] for row in succeeded)
     assert progress.output_tokens == sum(row["output_tokens"] for row in succeeded)
@@ -144,7 +144,7 @@ def _tokens_and_cost_are_the_emulators(deployment: Deployment, rows: list[dict[s
 
 
 def _answers_without_a_line(deployment: Deployment, chunk: ChunkRow, rows: list[dict[str, Any]]) -> list[str]:
-    """Records that the emulator answered, and counted, and whose line it dropped."""
+    """Records whose response the emulator counted, and whose line it dropped."""
     missing = {id_ for id_, why in retryable(deployment, chunk).items() if why == "missing"}
     missing |= {
         row["record_id"]
@@ -152,7 +152,7 @@ def _answers_without_a_line(deployment: Deployment, chunk: ChunkRow, rows: list[
         if (row["error_code"], row["chunk_key"]) == ("missing", chunk.chunk_key)
     }
     faults = Faults()
-    faults.add(Fault(Kind.RECORD_ERROR, record_ids=REFUSED))
+    faults.add(Fault(Kind.RECORD_ERROR, record_ids=REJECTED))
     faults.add(Fault(Kind.RECORD_ERROR, rate=0.03))
     failing = faults.of_job(chunk.request["jobName"])
     index = table(deployment, chunk.index_uri).to_pylist()
@@ -172,7 +172,7 @@ def manifest(deployment: Deployment, chunk: ChunkRow) -> dict[str, int]:
     return found
 
 
-def test_two_processes_roll_over_at_once_and_a_third_finds_nothing(
+def test_two_processes_start_a_round_at_once_and_a_third_finds_nothing(
     deployment: Deployment, control: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     control.add_fault("record_error", record_ids=[f"r{n}" for n in range(0, 300, 2)], error_code=503)
@@ -181,7 +181,7 @@ def test_two_processes_roll_over_at_once_and_a_third_finds_nothing(
     enter, entered = deployment.ledger.retry_rounds.enter, []
 
     def another_first(*positional: Any, **named: Any) -> bool:
-        """The other process has packed the same, and is quicker."""
+        """The other process has packed the same, and is faster."""
         monkeypatch.setattr(deployment.ledger.retry_rounds, "enter", enter)
         entered.append(start_retry_round(deployment, one, "d"))
         return enter(*positional, **named)
@@ -209,7 +209,7 @@ def _collected(deployment: Deployment, one: Any) -> None:
         collect_chunk(deployment, one, row.chunk_key)
 
 
-def test_a_chunk_whose_leftovers_roll_over_is_no_problem_and_is_not_published(
+def test_a_chunk_with_retryable_records_is_no_problem_and_is_not_published(
     deployment: Deployment, control: Control, tmp_path: Path
 ) -> None:
     control.add_fault("record_error", record_ids=["r1", "r2"], error_code=429)
@@ -217,7 +217,7 @@ def test_a_chunk_whose_leftovers_roll_over_is_no_problem_and_is_not_published(
     _collected(deployment, one)
     [chunk] = chunks(deployment)
     report = collect_chunk(deployment, one, chunk.chunk_key)
-    assert (report.answered, report.final_errors, report.retryable) == (118, 0, 2)
+    assert (report.tally.answered, report.tally.final_errors, report.tally.retryable) == (118, 0, 2)
     assert retryable(deployment, chunk) == {"r1": "429", "r2": "429"}
     assert deployment.ledger.publications.due(["p"], 1) == []
     with pytest.raises(NotCompleteError, match="2 records of dataset 'd' wait for the next attempt"):
@@ -225,7 +225,7 @@ def test_a_chunk_whose_leftovers_roll_over_is_no_problem_and_is_not_published(
 
 
 @pytest.mark.parametrize(("rounds", "codes"), [(1, {"503": 2}), (2, {"503": 2})])
-def test_in_the_last_round_what_is_left_has_a_final_error(
+def test_in_the_last_attempt_every_error_is_final(
     deployment: Deployment, control: Control, tmp_path: Path, rounds: int, codes: dict[str, int]
 ) -> None:
     control.add_fault("record_error", record_ids=["r1", "r2"], error_code=503)
@@ -242,7 +242,7 @@ def test_in_the_last_round_what_is_left_has_a_final_error(
     ("message", "again"),
     [("Internal server error. Please try again.", True), ("Access denied to s3://b/k. Try again.", False)],
 )
-def test_a_failed_job_is_asked_again_only_where_that_may_help(
+def test_a_failed_job_is_retried_only_if_that_may_help(
     deployment: Deployment, control: Control, tmp_path: Path, message: str, again: bool
 ) -> None:
     control.add_fault("job_ends", status="Failed", message=message, at=0.5, times=1)
@@ -258,22 +258,22 @@ def test_a_failed_job_is_asked_again_only_where_that_may_help(
     assert chunks(deployment, 2) == []
 
 
-def test_a_job_that_somebody_stopped_waits_for_a_person(
+def test_a_job_stopped_from_outside_waits_for_an_operator(
     deployment: Deployment, control: Control, tmp_path: Path
 ) -> None:
     control.add_fault("job_ends", status="Stopped", message="by somebody", at=0.5, times=1)
     one = pipeline(tmp_path, texts(240))
-    with pytest.raises(JobProblemError, match=r"stopped by somebody\. 120 records wait"):
+    with pytest.raises(JobProblemError, match=r"stopped outside of this pipeline\. 120 records wait"):
         _collected(deployment, one)
     assert deployment.ledger.retry_rounds.due(["p"], 1) == []
     shown = json.loads(CliRunner().invoke(cli, ["status", "p", "d", "--json"]).stdout)
     assert "retry p d" in shown[0]["why"]
-    told = CliRunner().invoke(cli, ["retry", "p", "d"])
-    assert "120 retryable will be asked again" in told.stdout
+    shown = CliRunner().invoke(cli, ["retry", "p", "d"])
+    assert "120 retryable" in shown.stdout
     assert {row["status"] for row in finish(deployment, one)} == {"succeeded"}
 
 
-def test_leftovers_of_a_cancelled_dataset_end_as_cancelled(
+def test_retryable_records_of_a_cancelled_dataset_end_as_cancelled(
     deployment: Deployment, control: Control, tmp_path: Path
 ) -> None:
     control.add_fault("record_error", record_ids=["r1", "r2"], error_code=429)

@@ -22,7 +22,7 @@ from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.pipeline import FlushPolicy, Pipeline, QueuePipeline
 from bedrock_pipeline.queue import BedrockQueueConfig
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.result_schema import DESCRIPTIONS, result_schema
+from bedrock_pipeline.records.result_schema import description_of, result_schema
 from bedrock_pipeline.settings import Settings
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
@@ -78,7 +78,7 @@ def columns_table() -> Iterator[str]:
     """One row for each column of the results; carried columns and those of a schema stand after the record id."""
     yield from _table_head("column", "type", "description")
     for field in result_schema(pa.schema([]), None):
-        yield _row(f"`{field.name}`", f"`{field.type}`", DESCRIPTIONS.get(field.name, ""))
+        yield _row(f"`{field.name}`", f"`{field.type}`", description_of(field.name) or "")
 
 
 def metadata_table() -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""A dataset driven to its end, for the tests of what becomes of records.
+"""A dataset driven to its end, for the tests of record outcomes.
 
-What belongs here: the pipeline and its rows, the loop that stands for the sensors, and reading what is there then.
+What belongs here: the pipeline and its rows, the loop in place of the sensors, and reading what is there afterwards.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.collect.collect_chunk import RETRYABLE
+from bedrock_pipeline.collect.collect_output import RETRYABLE
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.pipeline import Pipeline
@@ -24,7 +24,7 @@ CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 
 
 def pipeline(folder: Path, texts: list[str], **changes: Any) -> Pipeline:
-    """Records `r0`, `r1`, … that ask `texts`, with their number carried along."""
+    """Records `r0`, `r1`, … with these texts as prompts, and their number as a carried column."""
     path = folder / "rows.jsonl"
     rows = ({"id": f"r{n}", "text": text, "n": n} for n, text in enumerate(texts))
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -43,9 +43,9 @@ def pipeline(folder: Path, texts: list[str], **changes: Any) -> Pipeline:
 
 
 def finish(deployment: Deployment, one: Pipeline, *, until_waiting: bool = False) -> list[dict[str, Any]]:
-    """Everything that the sensors would ask for, until the dataset is published; its rows.
+    """Everything that the sensors would run, until the dataset is published; its rows.
 
-    With `until_waiting` it ends, without rows, once records wait for a person.
+    With `until_waiting` it ends, without rows, once records wait for an operator.
     """
     deadline = time.monotonic() + PATIENCE_S
     while not tick(deployment, one):
@@ -59,7 +59,7 @@ def finish(deployment: Deployment, one: Pipeline, *, until_waiting: bool = False
 
 
 def chunks(deployment: Deployment, number: int | None = None) -> list[ChunkRow]:
-    """The dataset's chunks; those of one round."""
+    """The dataset's chunks; those of one attempt."""
     found = deployment.ledger.chunks.of_dataset("p", "d", 1)
     return [chunk for chunk in found if number in (None, chunk.attempt)]
 
@@ -71,7 +71,7 @@ def table(deployment: Deployment, uri: str) -> pa.Table:
 
 
 def retryable(deployment: Deployment, chunk: ChunkRow) -> dict[str, str]:
-    """A chunk's retryable records: record id and why."""
+    """A chunk's retryable records: record id and code."""
     if not chunk.retryable:
         return {}
     found = table(deployment, f"{chunk.parsed_uri}{RETRYABLE}").to_pylist()

@@ -86,7 +86,7 @@ def test_a_dataset_costs_what_its_tokens_cost(
     assert pc.sum(table["on_demand_cost_usd"]).as_py() == pytest.approx(float(on_demand))
 
 
-def test_a_price_that_nobody_knows_is_null_everywhere_until_it_is_given(
+def test_an_unknown_price_is_null_everywhere_until_it_is_given(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     assert price_of(COHERE, NOW) is None
@@ -136,7 +136,7 @@ def test_what_earlier_datasets_needed_corrects_the_next_estimate(
     assert float(corrected.cost_usd) == pytest.approx(float(published.cost_usd), rel=0.01)
 
 
-def test_a_dataset_stops_at_its_cap_and_goes_on_when_a_person_approves(
+def test_a_dataset_stops_at_its_cap_and_goes_on_when_an_operator_approves(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     path = write_rows(tmp_path / "rows.jsonl", 1000)
@@ -159,7 +159,7 @@ def few(path: Path, **changes: object) -> Pipeline:
 
 
 @pytest.mark.parametrize(("policy", "jobs", "factor"), [("on_demand", 0, 2), ("pad", 1, 1), ("hold", 0, 1)])
-def test_few_records_are_estimated_as_their_policy_asks_them(
+def test_few_records_are_estimated_as_their_policy_sends_them(
     deployment: Deployment, tmp_path: Path, policy: str, jobs: int, factor: int
 ) -> None:
     one = few(tmp_path, below_minimum=policy)
@@ -180,9 +180,9 @@ def test_on_demand_calls_cost_twice_as_much_and_are_held_to_the_cap(
     assert cost is not None
     capped = few(tmp_path, max_cost_usd=cost * 9 / 10)
     [key] = prepare(deployment, capped)
-    refused = submit_chunk(deployment, "p", key)
-    assert isinstance(refused, NotNow)
-    assert "bedrock-pipeline approve p d --up-to" in refused.reason
+    waiting = submit_chunk(deployment, "p", key)
+    assert isinstance(waiting, NotNow)
+    assert "bedrock-pipeline approve p d --up-to" in waiting.reason
     assert deployment.ledger.submissions.due(["p"], 10) == []
     deployment.ledger.spending.approve("p", "d", cost, "somebody")
     assert [chunk.chunk_key for chunk in deployment.ledger.submissions.due(["p"], 10)] == [key]
@@ -211,15 +211,15 @@ def test_the_next_round_is_estimated_and_held_to_the_cap(
     finally:
         control.clear_faults()
     report = collect_chunk(deployment, one, key)
-    assert (report.retryable, report.cost_usd is not None) == (120, True)
+    assert (report.tally.retryable, report.tally.cost_usd is not None) == (120, True)
     [later] = start_retry_round(deployment, one, "d").chunks
     assert later.estimate is not None
     assert later.estimate.cost_usd is not None
     assert float(later.estimate.output_tokens / later.records) == pytest.approx(
-        report.output_tokens / report.answered, rel=0.02
+        report.tally.output_tokens / report.tally.answered, rel=0.02
     ), "corrected by what round 1 needed"
-    assert report.cost_usd is not None
-    together = report.cost_usd + later.estimate.cost_usd
+    assert report.tally.cost_usd is not None
+    together = report.tally.cost_usd + later.estimate.cost_usd
     deployment.ledger.spending.approve("p", "d", together * 99 / 100, "somebody")
     assert isinstance(submit_chunk(deployment, "p", later.chunk_key), NotNow)
     assert deployment.ledger.submissions.due(["p"], 10) == []

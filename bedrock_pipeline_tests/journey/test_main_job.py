@@ -95,7 +95,7 @@ def test_a_dataset_goes_in_and_every_record_comes_out_once(deployment: Deploymen
         NotNow,
     ]
     assert [type(submit_chunk(deployment, "p", key)) for key in keys[:2]] == [Submitted, Submitted], (
-        "asked again: the same job"
+        "again: the same job"
     )
     with pytest.raises(NotEndedError):
         collect_chunk(deployment, one, keys[2])
@@ -123,7 +123,7 @@ def test_collecting_twice_gives_the_same_bytes(deployment: Deployment, tmp_path:
     second = collect_chunk(deployment, one, key)
     assert isinstance(second, CollectReport)
     assert deployment.objects.get(f"{second.parsed_uri}part-00000.parquet") == before
-    assert (first.answered, second.answered) == (120, 120)
+    assert (first.tally.answered, second.tally.answered) == (120, 120)
 
 
 def test_the_same_dataset_again(deployment: Deployment, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_dataset_of_nothing_but_rejections_is_an_error(deployment: Deployment,
         prepare(deployment, pipeline(path))
 
 
-def test_a_job_that_fails_is_a_problem_with_bedrocks_own_words_and_its_records_are_accounted_for(
+def test_a_job_that_fails_is_a_problem_with_bedrocks_message_and_its_records_are_counted(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     one = pipeline(write_rows(tmp_path / "rows.jsonl", 20), limits=Limits(min_records=10, max_records=50))
@@ -234,7 +234,7 @@ def test_a_job_that_fails_is_a_problem_with_bedrocks_own_words_and_its_records_a
     assert table["error_code"].unique().to_pylist() == ["job-failed"]
 
 
-def test_a_body_that_the_model_refuses_shows_every_record_failed_as_a_problem(
+def test_a_body_that_the_model_rejects_shows_every_record_failed_as_a_problem(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     path = tmp_path / "rows.jsonl"
@@ -252,7 +252,7 @@ def test_a_body_that_the_model_refuses_shows_every_record_failed_as_a_problem(
         collect_chunk(deployment, one, key)
 
 
-def test_what_bedrock_refuses_is_red_and_can_be_retried(deployment: Deployment, tmp_path: Path) -> None:
+def test_what_bedrock_rejects_is_red_and_can_be_retried(deployment: Deployment, tmp_path: Path) -> None:
     one = pipeline(write_rows(tmp_path / "rows.jsonl", 100), model_id="anthropic.unknown", carry=())
     [key] = prepare(deployment, one)
     for _ in range(2):

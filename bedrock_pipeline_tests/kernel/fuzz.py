@@ -77,7 +77,7 @@ def main() -> None:
         # A buffer of its own exact size, so that a byte beyond it is noticed.
         data = bytearray(damaged(b"".join(line(rng) for _ in range(rng.randint(0, 3))), rng))
         for reader in readers:
-            plain_lines += sum(len(found.lines) for _, found in reader.read(memoryview(data)))
+            plain_lines += sum(len(found.lines) for *_, found in reader.read(memoryview(data)))
         texts = [rng.choice(["", "a" * rng.randint(0, 40), '"\x00\\' * 20, "é"]) for _ in range(4)]
         column = pa.array(texts, rng.choice([pa.string(), pa.large_string()])).slice(rng.randint(0, 4))
         data_out, ends = render_lines(kernel, [b"<", b"|", b">\n"], [column, column])

@@ -16,6 +16,7 @@ from bedrock_pipeline.ledger.rows import InputFile, NewChunk
 from bedrock_pipeline.ledger.spending import NoCapError
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
 from bedrock_pipeline.pricing.estimates import ChunkEstimate, Measured
+from bedrock_pipeline.records.tally import Tally
 
 REQUEST = {"jobName": "x", "modelId": "m"}
 LEASE = timedelta(seconds=60)
@@ -92,15 +93,15 @@ def run(ledger: Ledger, chunk_id: UUID, cost: str | None, tokens: tuple[int, int
     usd = Decimal(cost) if cost else None
     assert ledger.chunks.record_collected(
         chunk_id,
+        Tally(
+            100,
+            answered=100,
+            input_tokens=tokens[0],
+            output_tokens=tokens[1],
+            cost_usd=usd,
+            on_demand_cost_usd=usd and 2 * usd,
+        ),
         parsed_uri="s3://b/parsed/",
-        answered=100,
-        final_errors=0,
-        retryable=0,
-        input_tokens=tokens[0],
-        output_tokens=tokens[1],
-        problem=None,
-        cost_usd=usd,
-        on_demand_cost_usd=usd and 2 * usd,
     )
 
 

@@ -14,6 +14,7 @@ from bedrock_pipeline.ledger.interventions import NothingToResolveError
 from bedrock_pipeline.ledger.jobs import Observation
 from bedrock_pipeline.ledger.rows import InputFile, NewChunk
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
+from bedrock_pipeline.records.tally import Tally
 
 LEASE = timedelta(seconds=60)
 REQUEST = {"jobName": "x", "modelId": "m"}
@@ -203,16 +204,8 @@ def test_collecting_twice_is_recorded_once_and_must_account_for_every_record(led
     ledger.jobs.observe([seen("arn:1", "completed", 100)])
 
     def record(answered: int) -> bool:
-        return ledger.chunks.record_collected(
-            chunk_id,
-            parsed_uri="s3://b/parsed/",
-            answered=answered,
-            final_errors=1,
-            retryable=0,
-            input_tokens=1,
-            output_tokens=1,
-            problem=None,
-        )
+        tally = Tally(100, answered=answered, final_errors=1, input_tokens=1, output_tokens=1)
+        return ledger.chunks.record_collected(chunk_id, tally, parsed_uri="s3://b/parsed/")
 
     with pytest.raises(psycopg.errors.CheckViolation, match="collected_is_whole"):
         record(98)

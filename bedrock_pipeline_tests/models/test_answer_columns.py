@@ -1,4 +1,4 @@
-"""Structured answers: which schema can be asked for, which column a property becomes, what is an invalid answer."""
+"""Structured responses: which schema can be requested, which column a property becomes, which response is invalid."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from pydantic import BaseModel, field_validator
 
 from bedrock_pipeline.collect.join import rows
 from bedrock_pipeline.collect.line_reader import buffers_of
-from bedrock_pipeline.collect.tally import ChunkMetadata, Tally, manifest_discrepancies
+from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter, manifest_discrepancies
 from bedrock_pipeline.emulator.models.structured import refusal, value_for
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.models import ModelResponse, family_of
@@ -141,7 +141,7 @@ def test_an_answer_that_does_not_fit_says_which_rule_and_not_what_was_said(
         ({**schema(a={"$ref": "#/$defs/b"}), "$defs": {"b": schema(c={"$ref": "#/$defs/b"})}}, "itself"),
     ],
 )
-def test_a_schema_that_cannot_be_asked_for_is_refused_where_it_is_written(given: Any, said: str) -> None:
+def test_a_schema_that_cannot_be_requested_is_an_error_where_it_is_written(given: Any, said: str) -> None:
     with pytest.raises(AnswerSchemaError, match=said):
         AnswerSchema(given)
 
@@ -158,9 +158,9 @@ def test_a_property_of_a_taken_name_is_prefixed() -> None:
     [
         (
             {"model_id": "meta.llama3-1-70b-instruct-v1:0"},
-            "llama have no place for a structured answer by tool",
+            "llama does not support a structured response by tool",
         ),
-        ({"model_id": "amazon.nova-lite-v1:0", "answer_by": "schema"}, "structured answer by schema"),
+        ({"model_id": "amazon.nova-lite-v1:0", "answer_by": "schema"}, "structured response by schema"),
         ({"model_id": "amazon.titan-embed-text-v2:0"}, "cannot be read"),
         ({"model_id": "nobody.knows"}, "cannot be read"),
         ({"answer_schema": {"type": "string"}}, "not of an object"),
@@ -170,7 +170,7 @@ def test_a_property_of_a_taken_name_is_prefixed() -> None:
         ({"family": "gpt"}, "no model family 'gpt'"),
     ],
 )
-def test_a_pipeline_that_its_model_does_not_take_is_refused_where_it_is_written(
+def test_a_pipeline_that_its_model_does_not_support_is_an_error_where_it_is_written(
     changes: dict[str, Any], said: str
 ) -> None:
     given = {"name": "p", "model_id": CLAUDE, "prompt": "{{ a }}", "answer_schema": schema(a={})}
@@ -183,7 +183,7 @@ def test_a_dataset_that_sets_what_its_model_does_not_take_is_told_without_its_pr
     one = Pipeline.model_validate(
         {"name": "p", "model_id": CLAUDE, "prompt": "secret", "answer_schema": schema(a={})}
     )
-    with pytest.raises(ConfigurationError, match=r"pipeline 'p'.*llama have no place for") as error:
+    with pytest.raises(ConfigurationError, match=r"pipeline 'p'.*llama does not support") as error:
         one.for_dataset({"model_id": "meta.llama3-1-70b-instruct-v1:0"})
     assert "secret" not in str(error.value)
     with pytest.raises(ConfigurationError, match=r"cannot set name.*It can set answer_by"):
@@ -198,10 +198,10 @@ def test_invalid_answers_are_counted_with_their_tokens_and_a_valid_one_beats_the
 
     made = columns(schema("n", n={"type": "integer"}))
     metadata = ChunkMetadata(family_of(CLAUDE), "m", "k", "arn", 1, ("missing", ""), columns=made)
-    tally = Tally(3)
+    counter = TallyCounter()
     lines = [line("a", {"n": 1}), line("b", {}), line("c", {}), line("c", {"n": 2})]
     batch = pa.Table.from_batches(
-        rows(buffers_of(lines), pa.table({"record_id": ["a", "b", "c"]}), metadata, tally, None)
+        rows(buffers_of(lines), pa.table({"record_id": ["a", "b", "c"]}), metadata, counter, None)
     )
     found = {row["record_id"]: row for row in batch.to_pylist()}
     assert {key: (row["n"], row["error_code"], row["input_tokens"]) for key, row in found.items()} == {
@@ -209,8 +209,8 @@ def test_invalid_answers_are_counted_with_their_tokens_and_a_valid_one_beats_the
         "b": (None, "answer-invalid", 10),
         "c": (2, None, 10),
     }
-    assert (tally.answered, tally.final_errors, tally.unusable) == (2, 1, 1)
-    assert manifest_discrepancies({"successRecordCount": 3}, tally) == []
+    assert (counter.answered, counter.final_errors, counter.unusable) == (2, 1, 1)
+    assert manifest_discrepancies({"successRecordCount": 3}, counter) == []
 
 
 _SCALARS = st.sampled_from(

@@ -1,4 +1,4 @@
-"""Every family: the body that it sends, the answer that it reads, the ids that it owns."""
+"""Every family: the body that it sends, the output that it reads, the ids that it owns."""
 
 from contextlib import suppress
 from dataclasses import asdict
@@ -84,7 +84,7 @@ NOVA_READ = ModelResponse("ok", None, "end_turn", 3, 2, ({"name": "t", "input": 
         (COHERE, None, {"input_type": "search_query"}, {"texts": ["hi"], "input_type": "search_query"}),
     ],
 )
-def test_a_body_is_what_the_model_takes(
+def test_a_body_is_what_the_model_accepts(
     model: str, system: str | None, parameters: dict[str, Any], body: dict[str, Any]
 ) -> None:
     assert family_of(model).body(ModelRequest("hi", system, parameters)) == body
@@ -187,7 +187,7 @@ def test_ids_and_arns_resolve_to_their_family(model_id: str, family: str) -> Non
     assert family_of(model_id).name == family
 
 
-def test_the_user_says_whose_bodies_an_arn_takes() -> None:
+def test_the_user_names_the_family_of_an_arn() -> None:
     arn = "arn:aws:bedrock:us-east-1:111122223333:application-inference-profile/abcdefghijkl"
     assert family_of(arn, name="claude").name == "claude"
     with pytest.raises(BodyError, match=r"no model family 'gpt'.*claude, titan-embed, nova"):
@@ -209,7 +209,7 @@ def test_the_model_of_an_arn_is_found() -> None:
         (TITAN, None, {"dimensions": 300}, r"300.*256, 512 or 1024"),
     ],
 )
-def test_a_request_that_a_family_does_not_have_is_refused(
+def test_a_request_that_a_family_does_not_support_is_an_error(
     model: str, system: str | None, parameters: dict[str, Any], said: str
 ) -> None:
     def ask(model_request: ModelRequest) -> None:

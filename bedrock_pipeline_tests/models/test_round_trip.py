@@ -1,4 +1,4 @@
-"""Each family's body is one that the emulated model takes, and its answer is read back whole."""
+"""Each family's body is one that the emulated model accepts, and its response is read back in full."""
 
 import base64
 import json
@@ -31,10 +31,10 @@ SCHEMA = AnswerSchema(
 
 @dataclass(frozen=True)
 class Case:
-    """A family under one of its model's names, and what it run leases beside text.
+    """A family under one of its model's names, and what it supports besides text.
 
     Attributes:
-        tells: whether its answers tell their tokens.
+        counts_input: whether its outputs have token counts.
         size: length of its vectors; 0 where answers are text.
     """
 
@@ -43,7 +43,7 @@ class Case:
     parameters: dict[str, Any] = field(default_factory=lambda: COMMON)
     converse: bool = False
     family: str | None = None
-    tells: bool = True
+    counts_input: bool = True
     size: int = 0
 
 
@@ -60,11 +60,11 @@ CASES = {
     "nova, named": Case("eu.amazon.nova-pro-v1:0", ALL - {"schema"}, STOP, family="nova"),
     "llama": Case("meta.llama3-1-70b-instruct-v1:0"),
     "llama, converse": Case("meta.llama3-1-70b-instruct-v1:0", ALL, converse=True),
-    "mistral": Case("mistral.mistral-7b-instruct-v0:2", parameters=STOP, tells=False),
+    "mistral": Case("mistral.mistral-7b-instruct-v0:2", parameters=STOP, counts_input=False),
     "titan": Case(TITAN, parameters={}, size=1024),
     "titan, small": Case(TITAN, parameters={"dimensions": 256, "normalize": False}, size=256),
-    "cohere": Case(COHERE, parameters={}, tells=False, size=1024),
-    "cohere, typed": Case(COHERE, parameters=TYPED, tells=False, size=1024),
+    "cohere": Case(COHERE, parameters={}, counts_input=False, size=1024),
+    "cohere, typed": Case(COHERE, parameters=TYPED, counts_input=False, size=1024),
 }
 
 
@@ -80,7 +80,7 @@ def test_there_and_back(case: Case, asked: str) -> None:
         AnswerFormat(SCHEMA.schema, asked) if asked in ("tool", "schema") else None,  # type: ignore[arg-type]
     )
     if asked != "text" and asked not in case.takes:
-        with pytest.raises(BodyError, match="have no place for"):
+        with pytest.raises(BodyError, match="does not support"):
             family.check(model_request)
         return
     family.check(model_request)
@@ -96,12 +96,15 @@ def test_there_and_back(case: Case, asked: str) -> None:
 
     assert models.supports(case.model)
     reply, answer = ask(model_request)
-    told = (reply.input_tokens if case.tells else None, reply.output_tokens if case.tells else None)
+    counts = (
+        reply.input_tokens if case.counts_input else None,
+        reply.output_tokens if case.counts_input else None,
+    )
     if case.size:
         assert (answer.text, len(answer.embedding)) == (None, case.size)
-        assert (answer.input_tokens, answer.output_tokens) == (told[0], 0)
+        assert (answer.input_tokens, answer.output_tokens) == (counts[0], 0)
         return
-    assert (answer.input_tokens, answer.output_tokens) == told
+    assert (answer.input_tokens, answer.output_tokens) == counts
     plain, _ = ask(ModelRequest(model_request.prompt, parameters=case.parameters))
     if asked in ("tool", "schema"):
         fields = SCHEMA.read(answer)

@@ -1,4 +1,4 @@
-"""Identical requests are sent once, and answered for each record."""
+"""Identical requests are sent once, and each record has the response."""
 
 from collections import Counter
 from pathlib import Path
@@ -22,7 +22,7 @@ def texts() -> list[str]:
     return [f"Number {n % DIFFERENT}" for n in range(RECORDS)]
 
 
-def test_every_record_has_its_leaders_answer_and_costs_nothing(
+def test_every_duplicate_has_its_canonical_records_response_and_costs_nothing(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "PART_ROWS", 90)
@@ -56,7 +56,7 @@ def test_every_record_has_its_leaders_answer_and_costs_nothing(
     assert len(published.files) == 1 + 3
 
 
-def test_a_dataset_can_ask_the_same_again_and_again(deployment: Deployment, tmp_path: Path) -> None:
+def test_a_dataset_can_have_duplicates_sent(deployment: Deployment, tmp_path: Path) -> None:
     one = pipeline(tmp_path, texts(), ask_identical_once=False)
     report = take_snapshot(deployment, one, "d")
     assert (report.records, report.duplicates) == (RECORDS, 0)
@@ -64,7 +64,9 @@ def test_a_dataset_can_ask_the_same_again_and_again(deployment: Deployment, tmp_
 
 
 @pytest.mark.parametrize("embeds", [False, True])
-def test_whoever_follows_an_error_has_it_too(deployment: Deployment, tmp_path: Path, embeds: bool) -> None:
+def test_a_duplicate_of_a_failed_record_has_its_error(
+    deployment: Deployment, tmp_path: Path, embeds: bool
+) -> None:
     changes: dict[str, Any] = {"model_id": "amazon.titan-embed-text-v2:0"} if embeds else {}
     bodies = [*texts(), *([""] * 3 if embeds else [])]
     if not embeds:
@@ -79,7 +81,7 @@ def test_whoever_follows_an_error_has_it_too(deployment: Deployment, tmp_path: P
         assert {len(row["embedding"]) for row in rows if row["embedding"]} == {1024}
 
 
-def test_whoever_follows_a_rejected_record_is_rejected_too(deployment: Deployment, tmp_path: Path) -> None:
+def test_a_duplicate_of_a_rejected_record_is_rejected(deployment: Deployment, tmp_path: Path) -> None:
     huge = "x" * 50_000
     one = pipeline(
         tmp_path, [*texts(), huge, huge, huge], limits={"min_records": 100, "max_file_bytes": 40_000}
@@ -91,7 +93,7 @@ def test_whoever_follows_a_rejected_record_is_rejected_too(deployment: Deploymen
     assert len(rows) == RECORDS
 
 
-def test_a_row_that_is_rejected_leads_nobody(deployment: Deployment, tmp_path: Path) -> None:
+def test_a_rejected_row_is_not_a_canonical_record(deployment: Deployment, tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     lines = [f'{{"id": "r{n}", "text": "t{n}", "n": {n}}}' for n in range(100)]
     lines += [
