@@ -28,7 +28,7 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models.structured import AnswerSchema
-from bedrock_pipeline.prepare.snapshot.rejected_files import rejected_uris
+from bedrock_pipeline.prepare.reject_duplicates import rejected_uris
 from bedrock_pipeline.queue import JobResult
 from bedrock_pipeline.records.keys import check_dataset_key
 

@@ -25,9 +25,8 @@ from bedrock_pipeline.prepare.chunks.below_minimum import Small
 from bedrock_pipeline.prepare.chunks.create_request import create_request
 from bedrock_pipeline.prepare.chunks.pack_rows import packed
 from bedrock_pipeline.prepare.chunks.packer import Packer, TooFewRecordsError, pack
-from bedrock_pipeline.prepare.reject_duplicates import reject_duplicates
+from bedrock_pipeline.prepare.reject_duplicates import NOT_PACKED, NOT_PACKED_DUPLICATES, reject_duplicates
 from bedrock_pipeline.prepare.requests.renderer import Renderer
-from bedrock_pipeline.prepare.snapshot.rejected_files import NOT_PACKED, NOT_PACKED_DUPLICATES
 from bedrock_pipeline.prepare.take_snapshot import request_template
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for
 from bedrock_pipeline.pricing.estimates import Estimate, Estimator

@@ -15,9 +15,9 @@ from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.reject_duplicates import REJECTED
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot.images import MOST_BYTES, NotAnImageError
-from bedrock_pipeline.prepare.snapshot.rejected_files import REJECTED
 from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan, write_snapshot
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.sources import Source, open_location
