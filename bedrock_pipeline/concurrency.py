@@ -1,7 +1,6 @@
 """Work that overlaps: reading ahead, and threads whose results keep their order.
 
-What belongs here: streams with a bounded number of items in flight, and whether threads of a parent were lost in a
-fork. Arrow, hashing and writing release the interpreter's lock, so two cores are used without a second process.
+What belongs here: streams with a bounded number of items in flight. Arrow, hashing and writing release the interpreter's lock, so two cores are used without a second process.
 """
 
 import os
@@ -20,16 +19,6 @@ _S = TypeVar("_S")
 _P = ParamSpec("_P")
 _NICE = 10
 _END = object()
-_FORKED = threading.Event()
-os.register_at_fork(after_in_child=_FORKED.set)
-
-
-def is_forked() -> bool:
-    """Whether this process was forked at any time since this module was imported.
-
-    Threads of a native library (Polars) do not survive a fork, and whoever waits for them waits for ever.
-    """
-    return _FORKED.is_set()
 
 
 def ahead(items: Iterator[_T], depth: int = 4) -> Iterator[_T]:

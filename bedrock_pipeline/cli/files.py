@@ -27,8 +27,6 @@ from bedrock_pipeline.kernel import library
 from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan
-from bedrock_pipeline.prepare.take_snapshot import request_template
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.records.limits import default_limits
 from bedrock_pipeline.settings import NotConfiguredError, Settings
@@ -77,13 +75,15 @@ def pack(
         parameters=_object(parameters),
         null_text=null_text,
         limits={**default_limits(model).model_dump(), **given},
+        # Every row gets a line of its own: there is no ledger for duplicates, nor for other ways of invocation.
+        ask_identical_once=False,
+        below_minimum="fail",
     )
     objects = objects_here()
     with Measured() as measured, _progress("packed") as progress:
         report = pack_files(
             open_location(inputs, objects),
-            SnapshotPlan(request_template(pipeline), record_id, carry),
-            pipeline.effective_limits,
+            pipeline,
             place(out, objects),
             progress=progress,
         )

@@ -5,6 +5,6 @@ and everything that happens to a row afterwards.
 """
 
 from bedrock_pipeline.sources.location import local_file, open_location
-from bedrock_pipeline.sources.source import ArrowSource, InputError, InputFile, IntakeBatch, Source
+from bedrock_pipeline.sources.source import ArrowSource, InputError, InputFile, RowBatch, Source
 
-__all__ = ["ArrowSource", "InputError", "InputFile", "IntakeBatch", "Source", "local_file", "open_location"]
+__all__ = ["ArrowSource", "InputError", "InputFile", "RowBatch", "Source", "local_file", "open_location"]

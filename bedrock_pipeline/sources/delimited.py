@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from bedrock_pipeline.records.rejections import Rejection
-from bedrock_pipeline.sources.source import InputError, InputFile, IntakeBatch, in_blocks
+from bedrock_pipeline.sources.source import InputError, InputFile, RowBatch, in_blocks
 from bedrock_pipeline.sources.typed import infer_schema, to_batch
 
 # Prompts can be long; the standard library's own bound is 128 KiB.
@@ -35,7 +35,7 @@ class CsvSource:
         with self.files[0].open() as stream:
             return _header(_reader(stream), self.files[0].name)
 
-    def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
+    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
         """Row by row, in batches of one type."""
         schema = infer_schema(columns, [], self.column_types)
         for block in in_blocks(self._rows(columns)):
@@ -44,7 +44,7 @@ class CsvSource:
                 (position, _converted(row, schema)) for position, row in block if not isinstance(row, str)
             ]
             batch, positions, unfitting = to_batch(rows, schema)
-            yield IntakeBatch(batch, positions, unreadable + unfitting)
+            yield RowBatch(batch, positions, unreadable + unfitting)
 
     def _rows(self, columns: Sequence[str]) -> Iterator[tuple[_Row, int]]:
         position = 0

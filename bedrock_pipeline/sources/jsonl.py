@@ -9,7 +9,7 @@ import orjson
 import pyarrow as pa
 
 from bedrock_pipeline.records.rejections import Rejection
-from bedrock_pipeline.sources.source import BATCH_ROWS, InputError, InputFile, IntakeBatch, in_blocks
+from bedrock_pipeline.sources.source import BATCH_ROWS, InputError, InputFile, RowBatch, in_blocks
 from bedrock_pipeline.sources.typed import infer_schema, to_batch
 
 _MARK = b"\xef\xbb\xbf"  # some programs begin a file with a byte order mark
@@ -33,7 +33,7 @@ class JsonlSource:
             raise InputError(f"{self.files[0].name} holds no JSON object.", "One object a line is needed.")
         return names
 
-    def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
+    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
         """Line by line; types follow from the first rows."""
         schema: pa.Schema | None = None
         for block in self._blocks():
@@ -41,7 +41,7 @@ class JsonlSource:
             rows = [(position, row) for position, row in block if not isinstance(row, str)]
             schema = schema or infer_schema(columns, (row for _, row in rows), self.column_types)
             batch, positions, unfitting = to_batch(rows, schema)
-            yield IntakeBatch(batch, positions, unreadable + unfitting)
+            yield RowBatch(batch, positions, unreadable + unfitting)
 
     def _blocks(self) -> Iterator[list[_Line]]:
         lines = enumerate(self._lines())

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.sources.source import InputError, InputFile, IntakeBatch, batch_rows, positioned
+from bedrock_pipeline.sources.source import InputError, InputFile, RowBatch, batch_rows, positioned
 
 _READ_BYTES = 1 << 20
 
@@ -23,7 +23,7 @@ class ParquetSource:
         """Names of the first file's columns."""
         return list(self.schema().names)
 
-    def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
+    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
         """Row group by row group."""
         yield from positioned(self._read(list(columns)))
 

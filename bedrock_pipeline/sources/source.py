@@ -23,7 +23,7 @@ class InputError(BedrockPipelineError):
 
 
 @dataclass(frozen=True, slots=True)
-class IntakeBatch:
+class RowBatch:
     """Some rows of the input, in order.
 
     Attributes:
@@ -48,7 +48,7 @@ class Source(Protocol):
         """
         ...
 
-    def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
+    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
         """Its rows, only these columns, each with one type throughout.
 
         Raises:
@@ -76,18 +76,18 @@ class ArrowSource:
         """Names of the schema."""
         return list(self.schema.names)
 
-    def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
+    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
         """One pass, in slices of bounded size."""
         yield from positioned(batch.select(list(columns)) for batch in self.read())
 
 
-def positioned(batches: Iterator[pa.RecordBatch]) -> Iterator[IntakeBatch]:
+def positioned(batches: Iterator[pa.RecordBatch]) -> Iterator[RowBatch]:
     """Number the rows of batches and cut the large ones."""
     position = 0
     for batch in batches:
         for start in range(0, batch.num_rows, BATCH_ROWS):
             rows = _without_views(batch.slice(start, BATCH_ROWS))
-            yield IntakeBatch(rows, range(position, position + rows.num_rows))
+            yield RowBatch(rows, range(position, position + rows.num_rows))
             position += rows.num_rows
 
 

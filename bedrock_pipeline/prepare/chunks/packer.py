@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +21,14 @@ from bedrock_pipeline.records.line_batch import Ends, LineBatch, index_schema
 from bedrock_pipeline.records.packed_chunk import PackedChunk, PackedFile
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
 
-#: Bytes of lines that are moved at once when the tail is balanced.
+#: Gets the number of records and bytes so far.
+Progress: TypeAlias = Callable[[int, int], None]
+# Bytes of lines that are moved at once when the tail is balanced.
 _MOVE_BYTES = 8_000_000
+
+
+def no_progress(_records: int, _size: int) -> None:
+    """Report nothing."""
 
 
 class BelowMinimumError(BedrockPipelineError):
@@ -169,7 +175,7 @@ class Packer:
         limits: Limits,
         carry: pa.Schema,
         folder: Path,
-        progress: Callable[[int, int], None] = lambda _records, _bytes: None,
+        progress: Progress = no_progress,
     ) -> None:
         self._limits = limits
         self._schema = index_schema(carry)

@@ -90,7 +90,7 @@ def image_bytes(value: object, fetch: Fetch) -> bytes:
 
 
 def with_images(
-    table: pa.Table,
+    table: pa.RecordBatch,
     columns: Sequence[str],
     keep: Sequence[str],
     *,
@@ -98,8 +98,8 @@ def with_images(
     position: str,
     fetch: Fetch,
     rejected: RejectionWriter,
-) -> Iterator[pa.Table]:
-    """Rows with their images as bytes, in tables of bounded size; rows whose images are none are left out.
+) -> Iterator[pa.RecordBatch]:
+    """Rows with their images as bytes, in batches of bounded size; rows with a cell that is not an image are rejected.
 
     Args:
         table: rows with `record_id` and the column `position`.
@@ -139,10 +139,10 @@ def with_images(
         images.append(found)
         size += sum(map(len, found))
         if size >= BATCH_BYTES:
-            yield _table(rest, rows, images)
+            yield _batch(rest, rows, images)
             rows, images, size = [], [], 0
     if rows:
-        yield _table(rest, rows, images)
+        yield _batch(rest, rows, images)
 
 
 def _images(name: str, cell: Any, fetch: Fetch, *, nulls: bool) -> Iterator[bytes]:
@@ -156,7 +156,7 @@ def _images(name: str, cell: Any, fetch: Fetch, *, nulls: bool) -> Iterator[byte
             raise NotAnImageError(f"column {name!r} {error}") from error
 
 
-def _table(rest: pa.Table, rows: list[int], images: list[list[bytes]]) -> pa.Table:
+def _batch(rest: pa.RecordBatch, rows: list[int], images: list[list[bytes]]) -> pa.RecordBatch:
     digests = [_digest(some) for some in images]
     return (
         rest.take(pa.array(rows, pa.int64()))
