@@ -66,7 +66,8 @@ def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> S
         folder = Path(name)
         with RejectionWriter(folder / REJECTED) as rejected:
             fetch = partial(fetch_image, deployment.objects)
-            snapshot = write_snapshot(source, SnapshotPlan.of(effective), folder, rejected, fetch)
+            plan = SnapshotPlan.of(effective)
+            snapshot = write_snapshot(source, plan, folder, rejected, fetch, compression="zstd")
         uri = deployment.settings.uri(
             deployment.settings.work_prefix, "snapshots", pipeline.name, dataset, snapshot.content_hash
         )

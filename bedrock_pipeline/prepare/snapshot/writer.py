@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,7 +23,7 @@ from bedrock_pipeline.prepare.snapshot.duplicates import LaterOccurrences, later
 from bedrock_pipeline.prepare.snapshot.images import Fetch, nowhere, with_images
 from bedrock_pipeline.prepare.snapshot.row_classifier import classify
 from bedrock_pipeline.prepare.snapshot.uniqueness import SeenHashes, row_hashes
-from bedrock_pipeline.records.parquet_writer import GroupedWriter
+from bedrock_pipeline.records.parquet_writer import Compression, GroupedWriter
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.sources.source import Source
@@ -142,7 +143,13 @@ class Snapshot:
 
 
 def write_snapshot(
-    source: Source, plan: SnapshotPlan, folder: Path, rejected: RejectionWriter, fetch: Fetch = nowhere
+    source: Source,
+    plan: SnapshotPlan,
+    folder: Path,
+    rejected: RejectionWriter,
+    fetch: Fetch = nowhere,
+    *,
+    compression: Compression = "lz4",
 ) -> Snapshot:
     """Read the source once into `folder`.
 
@@ -155,6 +162,7 @@ def write_snapshot(
         folder: an empty work folder.
         rejected: takes the rejected rows.
         fetch: reads an image from its location.
+        compression: of the parts; lz4 is quick, for parts that are deleted soon.
 
     Raises:
         CarriedImageError: a column with images is to be carried along.
@@ -165,7 +173,7 @@ def write_snapshot(
     plan.check(source.columns())
     ids, requests = SeenHashes(folder / "ids"), SeenHashes(folder / "requests")
     fingerprint = Fingerprint(repr(plan.request_columns))
-    with _PartWriter(folder) as writer:
+    with _PartWriter(folder, compression) as writer:
         for rows in _records(source, plan, rejected, fetch):
             ids.add(row_hashes([rows["record_id"]]))
             if plan.request_columns:
@@ -183,7 +191,7 @@ def write_snapshot(
     snapshot = Snapshot(writer.parts, [], pa.schema(kept), writer.records, 0, fingerprint.hexdigest())
     if ids.all_differ() and requests.all_differ():
         return snapshot
-    return _without_duplicates(snapshot, plan, folder, rejected)
+    return _without_duplicates(snapshot, plan, rejected, compression)
 
 
 def _records(
@@ -193,7 +201,8 @@ def _records(
     for batch in source.batches(plan.read):
         records = classify(batch, plan.template, plan.record_id, plan.needed)
         rejected.add(*records.rejected)
-        rows = records.rows.append_column(POSITION, pa.array(records.positions, pa.int64()))
+        positions = np.fromiter(records.positions, np.int64, records.rows.num_rows)
+        rows = records.rows.append_column(POSITION, pa.array(positions))
         if not pictures:
             yield rows
             continue
@@ -211,7 +220,8 @@ def _records(
 class _PartWriter:
     """Writes rows into parts of bounded size."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, compression: Compression) -> None:
+        self._compression: Compression = compression
         self.parts: list[Path] = []
         self.records = 0
         self._folder = folder
@@ -223,7 +233,7 @@ class _PartWriter:
             return
         if self._part is None:
             self.parts.append(self._folder / f"part-{len(self.parts):05}.parquet")
-            self._part = GroupedWriter(self.parts[-1], rows.schema)
+            self._part = GroupedWriter(self.parts[-1], rows.schema, self._compression)
         self._part.add(rows)
         self._rows += rows.num_rows
         self._bytes += rows.nbytes
@@ -244,14 +254,14 @@ class _PartWriter:
 
 
 def _without_duplicates(
-    first: Snapshot, plan: SnapshotPlan, folder: Path, rejected: RejectionWriter
+    first: Snapshot, plan: SnapshotPlan, rejected: RejectionWriter, compression: Compression
 ) -> Snapshot:
     """Reject, or count, later occurrences of a record id; and move duplicates to parts of their own."""
     fingerprint = Fingerprint(repr(plan.request_columns))
     parts: list[Path] = []
     duplicate_parts: list[Path] = []
     records = duplicates = 0
-    with later_occurrences(first.parts, folder / "spill") as occurrences:
+    with later_occurrences(first.parts, first.parts[0].with_name("spill")) as occurrences:
         if plan.request_columns:
             occurrences.find_duplicates(plan.request_columns, rejects_later=plan.record_id is not None)
         for part in first.parts:
@@ -260,10 +270,10 @@ def _without_duplicates(
             fingerprint.add(_content(table.drop_columns([_CANONICAL])))
             canonical, repeats = _split(table, plan)
             if canonical.num_rows:
-                parts.append(_write(part, canonical))
+                parts.append(_write(part, canonical, compression))
             if repeats.num_rows:
-                name = part.name.replace("part-", "duplicates-")
-                duplicate_parts.append(_write(folder / name, repeats))
+                path = part.with_name(part.name.replace("part-", "duplicates-"))
+                duplicate_parts.append(_write(path, repeats, compression))
             records += table.num_rows
             duplicates += repeats.num_rows
             del table, canonical, repeats  # before the next is read
@@ -310,8 +320,8 @@ def _content(table: pa.Table) -> pa.Table:
     return table.select([name for name in table.column_names if name not in (POSITION, images.COLUMN)])
 
 
-def _write(path: Path, table: pa.Table) -> Path:
-    with GroupedWriter(path, table.schema) as writer:
+def _write(path: Path, table: pa.Table, compression: Compression) -> Path:
+    with GroupedWriter(path, table.schema, compression) as writer:
         for rows in table.to_batches():
             writer.add(rows)
     return path
