@@ -1,6 +1,7 @@
 """Work that overlaps: reading ahead, and threads whose results keep their order.
 
-What belongs here: streams with a bounded number of items in flight. Arrow, hashing and writing release the interpreter's lock, so two cores are used without a second process.
+What belongs here: streams with a bounded number of items in flight. Arrow, hashing and writing release the
+interpreter's lock, so two cores are used without a second process.
 """
 
 import os

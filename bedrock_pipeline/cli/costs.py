@@ -97,7 +97,7 @@ def _of_dataset(pipeline: Pipeline, dataset: str, given: dict[str, Any]) -> Esti
         if "parameters" in given:
             parameters = {**pipeline.parameters, **given["parameters"]}
             effective = effective.model_copy(update={"parameters": parameters})
-        return estimate_dataset(deployment, effective, dataset, datetime.now(UTC), anew=bool(given))
+        return estimate_dataset(deployment, effective, dataset, datetime.now(UTC), reread=bool(given))
 
 
 def _of_file(given: dict[str, Any]) -> Estimate:

@@ -29,7 +29,7 @@ _Measured: TypeAlias = tuple[int, int, Mode, ChunkEstimate]
 
 
 def estimate_dataset(
-    deployment: Deployment, pipeline: Pipeline, dataset: str, at: datetime, *, anew: bool = False
+    deployment: Deployment, pipeline: Pipeline, dataset: str, at: datetime, *, reread: bool = False
 ) -> Estimate:
     """Estimate a dataset as it is packed, or as it would be.
 
@@ -38,7 +38,7 @@ def estimate_dataset(
         pipeline: with what this dataset sets differently.
         dataset: its key.
         at: when it would be submitted.
-        anew: read the input even if the dataset is packed, since the pipeline has changed.
+        reread: read the input even if the dataset is packed, since the pipeline has changed.
 
     Raises:
         InputError, ColumnError, TemplateError, EmptyDatasetError: the input cannot be used.
@@ -64,7 +64,7 @@ def estimate_dataset(
         for chunk in chunks
         if chunk.attempt == 1
     ]
-    if packed and not anew:
+    if packed and not reread:
         return estimator.together(packed)
     source = open_source(deployment, pipeline, dataset)
     return estimate_source(source, estimator, partial(fetch_image, deployment.objects))

@@ -1,6 +1,6 @@
 """Where records come from: inputs as a stream of Arrow batches.
 
-What belongs here: one file a format, and finding the files of a location. What does not: record ids, prompts,
+What belongs here: one file for each format, and finding the files of a location. What does not: record ids, prompts,
 and everything that happens to a row afterwards.
 """
 

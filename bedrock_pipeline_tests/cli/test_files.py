@@ -70,7 +70,7 @@ def test_pack_writes_the_chunks_of_a_dataset(tmp_path: Path) -> None:
     assert pq.read_table(out / "rejected.parquet")["position"].to_pylist() == [7]
 
 
-def test_pack_finds_doubled_ids_and_leaves_the_first(tmp_path: Path) -> None:
+def test_pack_rejects_later_occurrences_of_an_id(tmp_path: Path) -> None:
     ids: list[str | None] = [f"r{number % 60}" for number in range(100)]
     out = tmp_path / "out"
     assert summary(packed(inputs(tmp_path, ids), str(out)))["rejections"] == {"record id occurred before": 40}

@@ -157,7 +157,7 @@ class RequestTemplate:
         return wire_line(wire_id(record_id), body)
 
     def _prompt_body(self, row: Mapping[str, Any]) -> bytes:
-        assert self._template is not None  # the caller asked
+        assert self._template is not None  # `line` checked it
         prompt = self._template.fill([self.text(name, row.get(name)) for name in self._template.names])
         pictures = row.get(images.COLUMN) if self.image_columns else None
         if not pictures:

@@ -12,13 +12,13 @@ from bedrock_pipeline.prepare.snapshot import uniqueness
 from bedrock_pipeline.prepare.snapshot.uniqueness import SeenHashes, row_hashes
 
 
-@pytest.mark.parametrize("held", [2, 1000])
+@pytest.mark.parametrize("limit", [2, 1000])
 @pytest.mark.parametrize("kernel", ["on", "off"])
 def test_ids_that_all_differ_are_distinguished_from_those_that_do_not(
-    held: int, kernel: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    limit: int, kernel: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SWITCH, kernel)
-    monkeypatch.setattr(uniqueness, "_HELD", held)
+    monkeypatch.setattr(uniqueness, "_HELD", limit)
 
     @given(st.lists(st.lists(st.text(max_size=3), max_size=5), max_size=5))
     def check(batches: list[list[str]]) -> None:

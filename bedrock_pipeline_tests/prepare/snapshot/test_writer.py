@@ -103,13 +103,13 @@ def test_a_row_with_the_request_of_an_earlier_row_is_its_duplicate_whatever_the_
     with tempfile.TemporaryDirectory() as folder:
         with RejectionWriter(Path(folder) / "rejected.parquet") as rejected:
             snapshot = write_snapshot(source(pa.table(columns), block), one, Path(folder), rejected)
-        asked = [row for part in snapshot.parts for row in pq.read_table(part).to_pylist()]
+        sent = [row for part in snapshot.parts for row in pq.read_table(part).to_pylist()]
         published = [row for part in snapshot.duplicate_parts for row in pq.read_table(part).to_pylist()]
     kept = dict(enumerate(rows)) if derived else {n: rows[n] for n in sorted(_first_of_each_id(rows))}
     canonical = {text: n for n, (_, text) in reversed(kept.items())}
-    assert [row["n"] for row in asked] == sorted(canonical.values())
+    assert [row["n"] for row in sent] == sorted(canonical.values())
     assert sorted(row["n"] for row in published) == sorted(set(kept) - set(canonical.values()))
-    ids = {row["n"]: row["record_id"] for row in asked}
+    ids = {row["n"]: row["record_id"] for row in sent}
     assert all(row["canonical_id"] == ids[canonical[rows[row["n"]][1]]] for row in published)
     assert (snapshot.records, snapshot.duplicates) == (len(kept), len(published))
 
@@ -152,7 +152,7 @@ def test_the_hash_is_over_content_in_its_order() -> None:
     assert taken(table, plan())[2] == taken(same, plan())[2] != taken(other, plan())[2]
 
 
-def test_a_binary_column_cannot_be_asked() -> None:
+def test_a_binary_column_cannot_be_in_a_prompt() -> None:
     with pytest.raises(EmptyDatasetError, match="column 'text' is binary"):
         taken(pa.table({"id": [1], "text": [b"x"]}), plan())
 
