@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo dev test test-faults test-mutants bench bench-latency bench-scale bench-emulator bench-enqueue docs lint types check clean
+.PHONY: help install demo dev test test-faults test-mutants bench bench-latency bench-scale bench-emulator bench-enqueue docs wheel lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard bedrock_pipeline/kernel/*.[ch])
@@ -27,6 +27,9 @@ dev: install  ## the embedded stack with Dagster's UI
 
 docs: install  ## generate the tables of docs/reference from the code
 	$(BIN)/python -m bedrock_pipeline_tests.docs.generate
+
+wheel: install  ## dist/: a wheel with the kernel compiled for this platform, and the sdist
+	$(BIN)/python -m hatchling build -d dist
 
 lint: install  ## style, import contracts, spelling, and whether generated pages are current
 	$(BIN)/ruff check .
@@ -64,5 +67,5 @@ test-mutants: install  ## each safeguard removed: a named test must fail
 
 check: lint types test  ## lint, types and tests
 
-clean:  ## remove .venv, the embedded stack's data and reports
-	rm -rf $(VENV) .bedrock-pipeline reports
+clean:  ## remove .venv, the embedded stack's data, dist and reports
+	rm -rf $(VENV) .bedrock-pipeline dist reports

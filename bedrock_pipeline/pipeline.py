@@ -114,6 +114,9 @@ class Pipeline(BaseModel):
         prices: of models by id or ARN, where the known ones are wrong or missing.
         daily: whether a schedule launches a dataset a day, its key the date.
         queue: makes it a queue, with a dataset a day to which each flush adds chunks.
+
+    Raises:
+        pydantic.ValidationError: a field is missing, unknown or not valid, or fields contradict each other.
     """
 
     model_config = ConfigDict(

@@ -1,4 +1,4 @@
-"""Every setting of a deployment, in one typed object, read once.
+"""Every setting of a deployment, in one typed object, and the one way in which it gets its values.
 
 What belongs here: where AWS, S3 and Postgres are and how patiently they are used. What a single pipeline does
 (model, prompt, limits) stands in `pipeline.py`.
@@ -10,102 +10,219 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.local.endpoints import read_endpoints
+from bedrock_pipeline.local.home import default_home
 
-#: Environment variables that are others' standard, by the setting that they fill.
-_STANDARD = {
-    "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
-    "retry_mode": ("AWS_RETRY_MODE",),
-    "max_attempts": ("AWS_MAX_ATTEMPTS",),
-    "bucket": ("BUCKET",),
-    "role_arn": ("ROLE_ARN",),
-}
-_PREFIX = "BEDROCK_PIPELINE_"
+PREFIX: Final = "BEDROCK_PIPELINE_"
 #: The part of the on-demand price that batch inference saves.
 BATCH_DISCOUNT: Final = Decimal("0.5")
 
+#: Settings that say where something is and with which rights it is used. Where a variable of ours names one of them,
+#: the embedded stack is not used: half a deployment on AWS and half on this machine helps nobody.
+PLACES: Final = frozenset(
+    {
+        *("bucket", "output_bucket", "role_arn", "region", "access_key_id", "secret_access_key"),
+        *("s3_endpoint_url", "bedrock_endpoint_url", "bedrock_runtime_endpoint_url", "database_dsn"),
+        "ignore_aws_configuration",
+    }
+)
+
 
 class NotConfiguredError(BedrockPipelineError):
-    """There is neither an AWS setting nor a running embedded default."""
+    """There is neither an AWS setting nor a running embedded stack."""
+
+
+class InvalidSettingError(BedrockPipelineError):
+    """The value of a setting cannot be used; names the variable or argument, never the value."""
 
 
 class ThrottleBackoff(BaseModel):
-    """How long a quota group waits after a refusal: from `base_delay_ms`, times `multiplier` each time, to `max_delay_ms`.
+    """How long a quota group waits after it was throttled.
 
-    The names are the original library's. The defaults are longer: each try is a run of Dagster's rather than a
-    call in a loop, and throttling can last for hours.
+    From `base_delay_ms`, times `multiplier` each time, to `max_delay_ms`. The names are the original library's. The
+    defaults are longer: each try is a run of Dagster's rather than a call in a loop, and throttling can last for hours.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    max_retries: int = Field(default=10, ge=0, description="throttles after which the wait no longer grows")
-    base_delay_ms: int = Field(default=5_000, ge=1)
-    max_delay_ms: int = Field(default=900_000, ge=1)
-    multiplier: float = Field(default=2.0, ge=1)
-    jitter_ratio: float = Field(default=0.25, ge=0, le=1)
+    max_retries: int = Field(
+        default=10, ge=0, description="throttled tries after which the wait no longer grows"
+    )
+    base_delay_ms: int = Field(default=5_000, ge=1, description="the first wait, in milliseconds")
+    max_delay_ms: int = Field(default=900_000, ge=1, description="the longest wait, in milliseconds")
+    multiplier: float = Field(default=2.0, ge=1, description="factor from one wait to the next")
+    jitter_ratio: float = Field(
+        default=0.25, ge=0, le=1, description="part of a wait by which it varies at random"
+    )
 
 
 class PriceOverride(BaseModel):
     """What a model costs on demand, in US dollars per million tokens, and the part of it that a batch job saves."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    input_per_million: Decimal = Field(ge=0)
-    output_per_million: Decimal = Field(default=Decimal(0), ge=0)
-    batch_discount: Decimal = Field(default=BATCH_DISCOUNT, ge=0, le=1)
+    input_per_million: Decimal = Field(ge=0, description="US dollars per million input tokens")
+    output_per_million: Decimal = Field(
+        default=Decimal(0), ge=0, description="US dollars per million output tokens"
+    )
+    batch_discount: Decimal = Field(
+        default=BATCH_DISCOUNT, ge=0, le=1, description="part of the price that a batch job saves"
+    )
 
 
-class Settings(BaseModel):
-    """Where things are.
+def _or_standard(name: str, *variables: str) -> AliasChoices:
+    """The variable of ours, then those that other programs read as well."""
+    return AliasChoices(PREFIX + name, *variables)
 
-    Endpoints and credentials are boto3's own business unless they are given: `AWS_ENDPOINT_URL_*`, profiles,
-    instance roles and the rest of its chain all work. The database is libpq's: an empty `database_dsn` means
-    `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD` and `PGDATABASE`. An empty `output_bucket` means `bucket`.
+
+class Settings(BaseSettings):
+    """Where things are, and how patiently they are used. `Settings.resolve` is the way to get one.
+
+    Credentials are boto3's own business unless they are given: variables, profiles, instance roles and the rest of its
+    chain all work. The database is libpq's: an empty `database_dsn` means `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`
+    and `PGDATABASE`.
+
+    Raises:
+        pydantic.ValidationError: a value cannot be used; `resolve` raises `InvalidSettingError` in its place.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
 
-    bucket: str
-    output_bucket: str = ""
-    role_arn: str
-    region: str = "us-east-1"
-    input_prefix: str = "bedrock-jobs/input"
-    output_prefix: str = "bedrock-jobs/output"
-    work_prefix: str = "bedrock-jobs/work"
-    results_prefix: str = "results"
-    access_key_id: SecretStr | None = None
-    secret_access_key: SecretStr | None = None
-    s3_endpoint_url: str | None = None
-    bedrock_endpoint_url: str | None = None
-    bedrock_runtime_endpoint_url: str | None = None
-    database_dsn: SecretStr = SecretStr("")
-    retry_mode: Literal["standard", "adaptive", "legacy"] = "adaptive"
-    max_attempts: int = Field(default=6, ge=1)
-    poll_interval_s: int = Field(default=30, ge=1, description="seconds between two looks at Bedrock")
+    bucket: str = Field(
+        validation_alias=_or_standard("BUCKET", "BUCKET"),
+        description="bucket for input, output, work files and results",
+    )
+    output_bucket: str = Field(default="", description="bucket for Bedrock's output; empty means `bucket`")
+    role_arn: str = Field(
+        validation_alias=_or_standard("ROLE_ARN", "ROLE_ARN"),
+        description="ARN of the role that Bedrock assumes",
+    )
+    region: str = Field(
+        default="us-east-1",
+        validation_alias=_or_standard("REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
+        description="region of Bedrock and S3",
+    )
+    input_prefix: str = Field(
+        default="bedrock-jobs/input", description="prefix in the bucket for the input of jobs"
+    )
+    output_prefix: str = Field(
+        default="bedrock-jobs/output", description="prefix in the bucket for the output of jobs"
+    )
+    work_prefix: str = Field(default="bedrock-jobs/work", description="prefix in the bucket for work files")
+    results_prefix: str = Field(default="results", description="prefix in the bucket for published results")
+    access_key_id: SecretStr | None = Field(
+        default=None, description="AWS access key; without one, boto3's chain finds the credentials"
+    )
+    secret_access_key: SecretStr | None = Field(
+        default=None, description="secret of `access_key_id`; the two go together"
+    )
+    s3_endpoint_url: str | None = Field(
+        default=None,
+        validation_alias=_or_standard("S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        description="URL of S3; without one, AWS's own",
+    )
+    bedrock_endpoint_url: str | None = Field(
+        default=None,
+        validation_alias=_or_standard("BEDROCK_ENDPOINT_URL", "AWS_ENDPOINT_URL_BEDROCK", "AWS_ENDPOINT_URL"),
+        description="URL of Bedrock's batch jobs; without one, AWS's own",
+    )
+    bedrock_runtime_endpoint_url: str | None = Field(
+        default=None,
+        validation_alias=_or_standard(
+            "BEDROCK_RUNTIME_ENDPOINT_URL", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL"
+        ),
+        description="URL of Bedrock's on-demand calls; without one, AWS's own",
+    )
+    ignore_aws_configuration: bool = Field(
+        default=False,
+        description="whether boto3 gets nothing but the keys, endpoints and region given here: no profile, no "
+        "configuration file, no variable; the embedded stack sets it",
+    )
+    database_dsn: SecretStr = Field(
+        default=SecretStr(""),
+        description="libpq connection string of the ledger; empty means the PG* variables",
+    )
+    retry_mode: Literal["standard", "adaptive", "legacy"] = Field(
+        default="adaptive",
+        validation_alias=_or_standard("RETRY_MODE", "AWS_RETRY_MODE"),
+        description="how boto3 retries all calls but Create and on-demand calls",
+    )
+    max_attempts: int = Field(
+        default=6,
+        ge=1,
+        validation_alias=_or_standard("MAX_ATTEMPTS", "AWS_MAX_ATTEMPTS"),
+        description="how often boto3 tries those calls",
+    )
+    poll_interval_s: int = Field(default=30, ge=1, description="seconds between two polls of Bedrock")
     lease_s: int = Field(default=60, ge=5, description="seconds within which an intended Create may be sent")
     consistency_window_s: int = Field(
         default=1_200,
         ge=0,
         description="seconds after a lease until List is believed: signature life, lag, skew",
     )
-    throttle_backoff: ThrottleBackoff = ThrottleBackoff()
+    throttle_backoff: ThrottleBackoff = Field(
+        default=ThrottleBackoff(),
+        description="JSON: the wait after throttling (`max_retries`, `base_delay_ms`, `max_delay_ms`, `multiplier`, "
+        "`jitter_ratio`)",
+    )
     give_up_h: float = Field(
-        default=48, gt=0, description="hours of throttles after which a chunk fails, for a person"
+        default=48,
+        gt=0,
+        description="hours of throttling after which a chunk fails and an operator must decide",
     )
-    on_demand_concurrency: int = Field(default=8, ge=1, description="on-demand calls of a chunk at once")
+    on_demand_concurrency: int = Field(
+        default=8, ge=1, description="on-demand calls of a chunk at the same time"
+    )
     on_demand_calls_per_s: float = Field(
-        default=5, gt=0, description="on-demand calls a second of a quota group, over all processes"
+        default=5, gt=0, description="on-demand calls per second of a quota group, over all processes"
     )
-    call_timeout_s: int = Field(default=120, ge=1, description="seconds to wait for the answer to a call")
+    call_timeout_s: int = Field(
+        default=120, ge=1, description="seconds to wait for the response to an on-demand call"
+    )
     sweep_s: int = Field(
-        default=900, ge=10, description="seconds between two looks at all jobs of the account"
+        default=900, ge=10, description="seconds between two lists of all jobs of the account"
+    )
+    prices: tuple[tuple[str, PriceOverride], ...] = Field(
+        default=(),
+        description="JSON: prices of models by id or ARN, where the known ones are wrong or missing",
     )
 
-    prices: tuple[tuple[str, PriceOverride], ...] = Field(
-        default=(), description="prices of models by id or ARN, where the known ones are wrong or missing"
-    )
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # the base class's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The constructor takes what it is given and reads nothing; `resolve` reads."""
+        return (init_settings,)
 
     @field_validator("prices", mode="before")
     @classmethod
@@ -113,29 +230,73 @@ class Settings(BaseModel):
         """Given as a mapping, kept as pairs, since settings are compared and hashed."""
         return tuple(value.items()) if isinstance(value, Mapping) else value
 
+    @field_validator("database_dsn", mode="after")
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read `BEDROCK_PIPELINE_<SETTING>`, else the standard variable of the same meaning.
+    def _is_a_connection_string(cls, value: SecretStr) -> SecretStr:
+        """The message of libpq itself would quote the string, and the pool would log it at each try."""
+        if value.get_secret_value():
+            from psycopg import ProgrammingError, conninfo
+
+            try:
+                conninfo.conninfo_to_dict(value.get_secret_value())
+            except ProgrammingError:
+                raise ValueError(
+                    "is no libpq connection string (postgresql://USER@HOST/DATABASE or host=HOST dbname=DATABASE)"
+                ) from None
+        return value
+
+    @model_validator(mode="after")
+    def _has_both_keys(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key: give both, or neither")
+        return self
+
+    @classmethod
+    def variables(cls, name: str) -> tuple[str, ...]:
+        """The environment variables of a setting, the one that is taken first in front."""
+        alias = cls.model_fields[name].validation_alias
+        if isinstance(alias, AliasChoices):
+            return tuple(str(choice) for choice in alias.choices)
+        return (PREFIX + name.upper(),)
+
+    @classmethod
+    def resolve(
+        cls,
+        overrides: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
+        *,
+        partial: bool = False,
+    ) -> Self:
+        """The settings in force: what is given, else the environment's, else the default.
+
+        Where neither what is given nor a variable of ours names a bucket, a role or another of `PLACES`, and the
+        embedded stack runs on this machine, its places are taken, before those that `AWS_*` variables name.
+
+        Args:
+            overrides: values by the name of the setting; None, like a name that is left out, gives nothing.
+            environment: variables; None means those of this process.
+            partial: whether bucket and role may be missing, and are empty then.
 
         Raises:
-            NotConfiguredError: neither a bucket nor a role is named.
+            NotConfiguredError: bucket or role is missing, and no embedded stack runs.
+            InvalidSettingError: a value cannot be used.
         """
-        values: dict[str, object] = {}
-        for name in cls.model_fields:
-            for variable in (_PREFIX + name.upper(), *_STANDARD.get(name, ())):
-                if environment.get(variable):
-                    values[name] = environment[variable]
-                    break
-        if "throttle_backoff" in values:
-            values["throttle_backoff"] = ThrottleBackoff.model_validate_json(str(values["throttle_backoff"]))
-        if "prices" in values:
-            values["prices"] = TypeAdapter(dict[str, PriceOverride]).validate_json(str(values["prices"]))
-        if missing := [name for name in ("bucket", "role_arn") if name not in values]:
-            raise NotConfiguredError(
-                f"No AWS setting: {' and '.join(_STANDARD[name][0] for name in missing)} not set, and no embedded default is running.",
-                "Set them (README, 'On AWS'), or start everything on this machine with `bedrock-pipeline dev`.",
-            )
-        return cls.model_validate(values)
+        variables = os.environ if environment is None else environment
+        given = {name: value for name, value in (overrides or {}).items() if value is not None}
+        found, origin = _read(cls, variables)
+        values = {**found, **given}
+        if not _named_places(given, origin):
+            endpoints = read_endpoints(default_home(variables))
+            values = {**found, **(endpoints.settings() if endpoints else {}), **given}
+        missing = [name for name in ("bucket", "role_arn") if not values.get(name)]
+        if missing and not partial:
+            raise _not_configured(cls, missing, _named_places(given, origin))
+        try:
+            return cls.model_validate({**dict.fromkeys(missing, ""), **values})
+        except ValidationError as error:
+            raise InvalidSettingError(
+                _explained(cls, error, {**origin, **{name: name for name in given}})
+            ) from None
 
     @property
     def consistency_window(self) -> timedelta:
@@ -165,3 +326,68 @@ class Settings(BaseModel):
     def uri(self, prefix: str, *parts: str) -> str:
         """An s3:// URI beneath one of the four prefixes."""
         return "/".join((f"s3://{self.bucket}", prefix.strip("/"), *parts))
+
+
+def _read(cls: type[Settings], variables: Mapping[str, str]) -> tuple[dict[str, object], dict[str, str]]:
+    """Values by setting, and the variable that each comes from; an empty variable counts as none."""
+    ignored = "AWS_ENDPOINT_URL" if _says_yes(variables.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")) else None
+    known = {
+        name: value
+        for name, value in variables.items()
+        if value and not (ignored and name.startswith(ignored))
+    }
+    source = EnvSettingsSource(cls)
+    source.env_vars = {name.lower(): value for name, value in known.items()}
+    values: dict[str, object] = {}
+    origin: dict[str, str] = {}
+    for name, field in cls.model_fields.items():
+        text, _, is_complex = source.get_field_value(field, name)
+        if text is None:
+            continue
+        origin[name] = next(variable for variable in cls.variables(name) if variable in known)
+        try:
+            values[name] = source.prepare_field_value(name, field, text, is_complex)
+        except ValueError:
+            raise InvalidSettingError(f"{origin[name]}: is not JSON.") from None
+    return values, origin
+
+
+def _says_yes(value: str | None) -> bool:
+    return (value or "").lower() == "true"
+
+
+def _named_places(given: Mapping[str, object], origin: Mapping[str, str]) -> list[str]:
+    """The arguments and variables that say where this deployment is.
+
+    `AWS_*` variables say it for every program of the machine, and name neither bucket nor role; a given place other
+    than these two, such as a database, may lie beside the embedded stack.
+    """
+    return [name for name in ("bucket", "role_arn") if given.get(name)] + [
+        variable for name, variable in origin.items() if name in PLACES and not variable.startswith("AWS_")
+    ]
+
+
+def _not_configured(cls: type[Settings], missing: list[str], named: list[str]) -> NotConfiguredError:
+    absent = " and ".join(cls.variables(name)[-1] for name in missing)
+    if named:
+        return NotConfiguredError(
+            f"Not every AWS setting is there: {' and '.join(named)} is set, but not {absent}.",
+            f"Set {absent} too (README, 'On AWS'); or unset what is set to use what runs on this machine.",
+        )
+    return NotConfiguredError(
+        f"No AWS setting: {absent} not set, and no embedded stack is running.",
+        "Set them (README, 'On AWS'), or start everything on this machine with `bedrock-pipeline dev`.",
+    )
+
+
+def _explained(cls: type[Settings], error: ValidationError, origin: Mapping[str, str]) -> str:
+    """What is wrong with which variable, without any value."""
+    names = {variable: name for name in cls.model_fields for variable in cls.variables(name)}
+    said = []
+    for one in error.errors(include_input=False, include_url=False, include_context=False):
+        first, *inner = map(str, one["loc"]) if one["loc"] else ("",)
+        name = names.get(first, first)
+        where = ".".join((origin.get(name, name), *inner))
+        reason = one["msg"].removeprefix("Value error, ")
+        said.append(f"{where}: {reason}" if where else reason)
+    return "; ".join(said) + "."

@@ -18,7 +18,8 @@ from psycopg import sql
 from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger.migrations import migrate
-from bedrock_pipeline.local import Endpoints, Stack, StackConfig, environment
+from bedrock_pipeline.local import Endpoints, environment
+from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.settings import Settings
 
 # Shared machines are slow at times; what is tested is never how long an example takes.
@@ -96,10 +97,10 @@ def deployment(
     bucket = next(_BUCKETS)
     for name, value in environment(stack_endpoints).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("BUCKET", bucket)
+    monkeypatch.setenv("BEDROCK_PIPELINE_BUCKET", bucket)
     monkeypatch.setenv("BEDROCK_PIPELINE_DATABASE_DSN", postgres_dsn)
     monkeypatch.setenv("BEDROCK_PIPELINE_ON_DEMAND_CALLS_PER_S", "1000")  # nothing here waits for a quota
-    here = Settings.from_environment()
+    here = Settings.resolve()
     s3_client(here).create_bucket(Bucket=bucket)
     with open_deployment(here) as opened:
         yield opened

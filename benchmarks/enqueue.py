@@ -17,7 +17,8 @@ from typing import Any
 import psutil
 import psycopg
 
-from bedrock_pipeline.local import Stack, StackConfig, environment
+from bedrock_pipeline.local import environment
+from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, BedrockTask
 
 TASKS, WINDOWS, MANY = 50_000, 10, 200_000

@@ -14,7 +14,6 @@ from pathlib import Path
 from bedrock_pipeline.cli.services import running
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.emulator.control import Control
-from bedrock_pipeline.settings import Settings
 
 DATASETS, RECORDS, PATIENCE_S = 7, 200, 180.0
 PIPELINE = "own_files"
@@ -28,7 +27,7 @@ def main() -> None:
         home = Path(folder) / "home"
         with (
             running(home, module="bedrock_pipeline.definitions", speed=1000, poll_seconds=1) as services,
-            open_deployment(Settings.from_environment()) as deployment,
+            open_deployment(services.settings) as deployment,
         ):
             control = Control(services.endpoints.bedrock_endpoint_url)
             waits = [_wait(deployment, control, path, f"d{number}") for number in range(DATASETS)]

@@ -16,7 +16,8 @@ import psutil
 from dagster_aws.s3 import S3Resource
 
 from bedrock_pipeline.deployment import Deployment, open_deployment
-from bedrock_pipeline.local import Stack, StackConfig, environment
+from bedrock_pipeline.local import environment
+from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.orchestration import build_definitions
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.orchestration.resources import DeploymentResource
@@ -38,7 +39,7 @@ def main() -> None:
         home = Path(folder) / "home"
         with Stack(StackConfig(home, emulator=EMULATOR)) as stack:
             os.environ.update(environment(stack.endpoints))
-            with open_deployment(Settings.from_environment()) as deployment:
+            with open_deployment(Settings.resolve()) as deployment:
                 deployment.ledger.migrate()
                 figures = _measure(deployment, _pipeline(Path(folder)))
     print(json.dumps({"cores": os.cpu_count(), "chunks": CHUNKS, **figures}))  # noqa: T201  # the result

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 
 from bedrock_pipeline.settings import Settings
@@ -16,15 +17,23 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
     from mypy_boto3_s3 import S3Client
 
+#: What clients of settings with `ignore_aws_configuration` do not leave to variables either.
+_BY_VALUE: dict[str, Any] = {
+    "ignore_configured_endpoint_urls": True,
+    "use_fips_endpoint": False,
+    "use_dualstack_endpoint": False,
+    "proxies": {},
+}
+
 
 def s3_client(settings: Settings) -> "S3Client":
     """An S3 client that retries by itself."""
     return _session(settings).client(
         "s3",
         endpoint_url=settings.s3_endpoint_url,
-        config=_config(
+        config=_retrying(
             settings,
-            s3={"addressing_style": "path"} if _own_endpoint(settings) else {},
+            s3={"addressing_style": "path"} if settings.s3_endpoint_url else {},
             # A part of an object has no checksum of its own to compare with.
             response_checksum_validation="when_required",
         ),
@@ -33,8 +42,10 @@ def s3_client(settings: Settings) -> "S3Client":
 
 def reading_client(settings: Settings) -> "BedrockClient":
     """A Bedrock client for Get, List and Stop, which retries by itself."""
+    # With `ignore_aws_configuration` a bearer token of the environment is none of ours.
+    signature = {"signature_version": "v4"} if settings.ignore_aws_configuration else {}
     return _session(settings).client(
-        "bedrock", endpoint_url=settings.bedrock_endpoint_url, config=_config(settings)
+        "bedrock", endpoint_url=settings.bedrock_endpoint_url, config=_retrying(settings, **signature)
     )
 
 
@@ -47,7 +58,8 @@ def creating_client(settings: Settings) -> "BedrockClient":
     return _session(settings).client(
         "bedrock",
         endpoint_url=settings.bedrock_endpoint_url,
-        config=Config(
+        config=_config(
+            settings,
             signature_version="v4",
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=5,
@@ -58,36 +70,51 @@ def creating_client(settings: Settings) -> "BedrockClient":
 
 def runtime_client(settings: Settings) -> "BedrockRuntimeClient":
     """A client for on-demand calls: one HTTP attempt each, so that every call that is sent is known and counted."""
+    signature = {"signature_version": "v4"} if settings.ignore_aws_configuration else {}
     return _session(settings).client(
         "bedrock-runtime",
         endpoint_url=settings.bedrock_runtime_endpoint_url,
-        config=Config(
+        config=_config(
+            settings,
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=5,
             read_timeout=settings.call_timeout_s,
             max_pool_connections=settings.on_demand_concurrency,
+            **signature,
         ),
     )
 
 
-def _own_endpoint(settings: Settings) -> bool:
-    return bool(settings.s3_endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3"))
-
-
 def _session(settings: Settings) -> boto3.Session:
-    keys = settings.access_key_id, settings.secret_access_key
-    return boto3.Session(
-        aws_access_key_id=keys[0].get_secret_value() if keys[0] else None,
-        aws_secret_access_key=keys[1].get_secret_value() if keys[1] else None,
-        region_name=settings.region,
+    core = botocore.session.Session(
+        session_vars=_no_variables() if settings.ignore_aws_configuration else None
     )
+    if settings.access_key_id and settings.secret_access_key:
+        core.set_credentials(
+            settings.access_key_id.get_secret_value(), settings.secret_access_key.get_secret_value()
+        )
+    return boto3.Session(botocore_session=core, region_name=settings.region)
 
 
-def _config(settings: Settings, **more: Any) -> Config:
-    return Config(
+def _no_variables() -> dict[str, Any]:
+    """boto3's own settings, none of which has a variable, and no file to be read from."""
+    known = botocore.session.Session.SESSION_VARIABLES
+    unread = {name: (option, None, default, convert) for name, (option, _, default, convert) in known.items()}
+    for name in ("config_file", "credentials_file"):
+        unread[name] = (None, None, os.devnull, None)
+    return unread
+
+
+def _retrying(settings: Settings, **more: Any) -> Config:
+    return _config(
+        settings,
         retries={"mode": settings.retry_mode, "total_max_attempts": settings.max_attempts},
         connect_timeout=5,
         read_timeout=60,
         max_pool_connections=16,
         **more,
     )
+
+
+def _config(settings: Settings, **options: Any) -> Config:
+    return Config(**(_BY_VALUE if settings.ignore_aws_configuration else {}), **options)

@@ -3,7 +3,6 @@
 What belongs here: one function. Writing goes through `objects.py`.
 """
 
-import os
 from urllib.parse import urlsplit
 
 import pyarrow.fs as pa_fs
@@ -13,7 +12,7 @@ from bedrock_pipeline.settings import Settings
 
 def arrow_filesystem(settings: Settings) -> pa_fs.S3FileSystem:
     """A file system over the deployment's S3; paths are `bucket/key`, without `s3://`."""
-    endpoint = urlsplit(settings.s3_endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3", ""))
+    endpoint = urlsplit(settings.s3_endpoint_url or "")
     keys = settings.access_key_id, settings.secret_access_key
     return pa_fs.S3FileSystem(
         region=settings.region,

@@ -17,12 +17,11 @@ from bedrock_pipeline.cli.output import print_json
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import usd
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.estimate_dataset import estimate_dataset, estimate_source
 from bedrock_pipeline.pricing.estimates import Estimate, Estimator, Measured, overrides
 from bedrock_pipeline.pricing.prices import price_of
-from bedrock_pipeline.settings import NotConfiguredError, Settings
+from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.sources import open_location
 
 
@@ -84,14 +83,14 @@ def estimate(
 )
 def approve(pipeline: str, dataset: str, up_to: float) -> None:
     """Let a dataset that waits at its max_cost_usd cost more."""
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         budget = deployment.ledger.spending.approve(pipeline, dataset, Decimal(str(up_to)), getpass.getuser())
     spent = "" if budget.committed_usd is None else f"; {usd(budget.committed_usd)} is spent or in flight"
     click.echo(f"{dataset} of {pipeline} may cost {usd(budget.cap_usd)}{spent}")
 
 
 def _of_dataset(pipeline: Pipeline, dataset: str, given: dict[str, Any]) -> Estimate:
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         row = deployment.ledger.datasets.get(pipeline.name, dataset)
         effective = pipeline.for_dataset({**(row.request if row else {}), **given})
         if "parameters" in given:
@@ -103,17 +102,9 @@ def _of_dataset(pipeline: Pipeline, dataset: str, given: dict[str, Any]) -> Esti
 def _of_file(given: dict[str, Any]) -> Estimate:
     pipeline = Pipeline.model_validate({"name": "estimate", **given})
     at = datetime.now(UTC)
-    price = price_of(pipeline.model_id, at, overrides(_settings(), pipeline))
+    price = price_of(pipeline.model_id, at, overrides(Settings.resolve(partial=True), pipeline))
     source = open_location(given["source"], objects=None)  # type: ignore[arg-type]  # a local file needs no S3
     return estimate_source(source, Estimator(pipeline, price, Measured()))
-
-
-def _settings() -> Settings | None:
-    """For the prices that they may hold; a file can be estimated without any."""
-    try:
-        return settings_here()
-    except NotConfiguredError:
-        return None
 
 
 def _pipeline_in(module: str, name: str) -> Pipeline:

@@ -26,11 +26,11 @@ from bedrock_pipeline.cli.queue import as_row, batches_of, is_job, job_of, jobs_
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.prepare.reject_duplicates import rejected_uris
 from bedrock_pipeline.queue import JobResult
 from bedrock_pipeline.records.keys import check_dataset_key
+from bedrock_pipeline.settings import Settings
 
 SCHEMA_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -110,7 +110,7 @@ def launch(
     """Ask for a dataset; the daemon's sensors do the rest."""
     check_dataset_key(dataset)
     request = dataset_request(source, prompt, record_id, model, carry, images, schema, max_cost_usd)
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         deployment.ledger.datasets.request(pipeline, dataset, request, launch=True, new_version=new_version)
     click.echo(f"asked for {dataset} of {pipeline}; see: bedrock-pipeline status {pipeline} {dataset}")
 
@@ -125,7 +125,7 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool
 
     Given a job's id alone, or a queue's name, it shows that job, or the queue's.
     """
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         jobs = _jobs(deployment, pipeline) if pipeline and dataset is None else None
         if as_json:
             print_json(
@@ -159,7 +159,7 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def results(pipeline: str, dataset: str | None, out: Path | None, as_json: bool) -> None:
     """Tell where a dataset's results are, or write them into a file; given a job's id alone, that job's."""
-    settings = settings_here()
+    settings = Settings.resolve()
     with open_deployment(settings) as deployment:
         if dataset is None:
             _job_results(deployment, pipeline, out, as_json=as_json)

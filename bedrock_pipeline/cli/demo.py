@@ -28,7 +28,6 @@ from bedrock_pipeline.local import default_home, file_uri
 from bedrock_pipeline.prepare.reject_duplicates import rejected_uris
 from bedrock_pipeline.prepare.requests.prompt_template import Template
 from bedrock_pipeline.records.keys import check_dataset_key
-from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.sources import open_location
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def demo(
         home, module="bedrock_pipeline.definitions", speed=speed, poll_seconds=_POLL_SECONDS, ui_port=port
     ) as services:
         console.print(f"Dagster's UI: {services.url}")
-        with open_deployment(Settings.from_environment()) as deployment:
+        with open_deployment(services.settings) as deployment:
             _launch(deployment, pipeline, key, request)
             row = _follow(deployment, pipeline, key)
         assert row.results_uri is not None  # it was published

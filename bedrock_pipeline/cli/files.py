@@ -3,7 +3,6 @@
 What belongs here: their options, progress and summaries. The work is the same code as that of the assets.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,13 +22,11 @@ from bedrock_pipeline.collect.tally import ChunkMetadata
 from bedrock_pipeline.files.folders import place
 from bedrock_pipeline.files.pack_files import pack_files
 from bedrock_pipeline.files.parse_files import parse_files
-from bedrock_pipeline.kernel import library
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.records.limits import default_limits
-from bedrock_pipeline.settings import NotConfiguredError, Settings
+from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.sources import open_location
 
 
@@ -143,11 +140,7 @@ def parse(
 
 def objects_here() -> S3Objects:
     """S3 as it is set up; neither bucket nor role need to be set, as the locations name their buckets."""
-    try:
-        settings = settings_here()
-    except NotConfiguredError:
-        settings = Settings.from_environment({**os.environ, "BUCKET": "-", "ROLE_ARN": "-"})
-    return S3Objects(s3_client(settings))
+    return S3Objects(s3_client(Settings.resolve(partial=True)))
 
 
 class _Bar:
@@ -199,5 +192,3 @@ def _tell(as_json: bool, measured: Measured, sentence: str, **metadata: Any) -> 
         print_json({**metadata, **figures})
     else:
         click.echo(f"{sentence} ({measured.seconds:.1f} s, {measured.peak_bytes / 1e6:.0f} MB of memory)")
-        if library() is None:
-            console.print("Without the kernel, so slower than it could be: docs/performance.md.")

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from bedrock_pipeline.cli.output import console
 from bedrock_pipeline.errors import BedrockPipelineError
 
 
@@ -47,7 +46,12 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except BedrockPipelineError as error:
-            console.print(f"[red]Error:[/red] {error.what}", highlight=False, soft_wrap=True)
+            from rich.markup import escape  # here, like the console: `--help` and `--version` do without rich
+
+            from bedrock_pipeline.cli.output import console
+
+            # Escaped, since rich takes what stands in brackets for markup, as in 'bedrock-pipeline[local]'.
+            console.print(f"[red]Error:[/red] {escape(error.what)}", highlight=False, soft_wrap=True)
             if error.fix:
-                console.print(error.fix, highlight=False, soft_wrap=True)
+                console.print(escape(error.fix), highlight=False, soft_wrap=True)
             sys.exit(1)

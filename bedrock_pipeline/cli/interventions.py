@@ -12,8 +12,8 @@ from bedrock_pipeline.cli.output import print_json
 from bedrock_pipeline.cli.queue import job_of
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.pipeline import BelowMinimum
+from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
 
 
@@ -28,7 +28,7 @@ class NotAdoptedError(BedrockPipelineError):
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool) -> None:
     """Give up what is not answered yet; what is answered is kept. Given a job's id alone, that job."""
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         if dataset is None:
             pipeline, dataset, chunk = _place(deployment, pipeline)
         concerned = deployment.ledger.interventions.cancel(pipeline, dataset, chunk)
@@ -64,7 +64,7 @@ def retry(pipeline: str, dataset: str | None, below_minimum: str | None, as_json
     Chunks that Bedrock refused are submitted again; retryable records of jobs that somebody stopped are asked again; records
     that are held since they are too few are decided about anew.
     """
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         if dataset is None:
             refused, retryable, packed_anew = (
                 deployment.ledger.interventions.retry_rejected(*_place(deployment, pipeline)),
@@ -88,7 +88,7 @@ def retry(pipeline: str, dataset: str | None, below_minimum: str | None, as_json
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def reconcile(pipelines: tuple[str, ...], as_json: bool) -> None:
     """Make ledger and Bedrock agree: settle lost answers, adopt jobs that the ledger forgot, report the others."""
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         reports = [
             reconcile_in_doubt(deployment, list(pipelines)),
             sweep_account(deployment, list(pipelines)),
@@ -110,7 +110,7 @@ def resolve(pipeline: str, chunk: str, job_arn: str | None, no_job: bool) -> Non
     """Say what happened to a chunk that is in need of resolution."""
     if bool(job_arn) == no_job:
         raise click.UsageError("Give either --job ARN or --no-job.")
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         row = deployment.ledger.chunks.by_key(pipeline, chunk)
         if job_arn is None:
             deployment.ledger.interventions.resolve_without_job(row.chunk_id)

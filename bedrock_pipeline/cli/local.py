@@ -1,4 +1,4 @@
-"""`local`: the embedded default without Dagster, for programs of one's own.
+"""`local`: the embedded stack without Dagster, for programs of one's own.
 
 What belongs here: starting it in the background, ending it, and printing its variables.
 """
@@ -15,11 +15,15 @@ import click
 import psutil
 
 from bedrock_pipeline.deployment import open_deployment
-from bedrock_pipeline.local import Stack, StackConfig, default_home, environment, read_endpoints
+from bedrock_pipeline.local import default_home, environment, read_endpoints
+from bedrock_pipeline.local.endpoints import not_led_elsewhere
+from bedrock_pipeline.local.extra import require_local
 from bedrock_pipeline.local.home import LocalError
+from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.settings import Settings
 
-_START_SECONDS = 90
+#: How long all parts together may take to end.
+_END_SECONDS = 120
 _PID = "holder.pid"
 
 
@@ -32,9 +36,11 @@ def local() -> None:
 @click.option("--speed", default=60.0, show_default=True, help="How much faster than Bedrock jobs run.")
 def up(speed: float) -> None:
     """Start it in the background."""
+    require_local()
     home = default_home()
     if read_endpoints(home) is None:
         home.mkdir(parents=True, exist_ok=True)
+        (home / _PID).unlink(missing_ok=True)  # of one that was killed
         with (home / "up.log").open("wb") as log:
             command = [sys.executable, "-m", "bedrock_pipeline", "local", "hold", "--speed", str(speed)]
             holder = subprocess.Popen(
@@ -43,12 +49,11 @@ def up(speed: float) -> None:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, "BEDROCK_PIPELINE_HOME": str(home)},
+                env={**not_led_elsewhere(os.environ), "BEDROCK_PIPELINE_HOME": str(home)},
             )
-        deadline = time.monotonic() + _START_SECONDS
-        while read_endpoints(home) is None:
-            if holder.poll() is not None or time.monotonic() > deadline:
-                raise LocalError("The embedded default did not start.", f"See {home / 'up.log'}.")
+        while not (home / _PID).exists():  # written when the ledger's tables are there
+            if holder.poll() is not None:  # each part has its own time to start
+                raise LocalError("The embedded stack did not start.", f"See {home / 'up.log'}.")
             time.sleep(0.1)
     click.echo(f'running at {home}; use it with: eval "$(bedrock-pipeline local env)"')
 
@@ -62,8 +67,7 @@ def hold(speed: float) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
     with Stack(StackConfig(home, emulator=("--speed", str(speed)))) as stack:
-        os.environ.update(environment(stack.endpoints))
-        with open_deployment(Settings.from_environment()) as deployment:
+        with open_deployment(Settings.resolve(stack.endpoints.settings())) as deployment:
             deployment.ledger.migrate()
         (home / _PID).write_text(str(os.getpid()))
         done.wait()
@@ -82,15 +86,23 @@ def down() -> None:
         raise LocalError("It was started by `dev` or `demo`.", "End that command with Ctrl-C.")
     holder = psutil.Process(int(pid.read_text()))
     holder.terminate()
-    holder.wait(60)
+    try:
+        holder.wait(_END_SECONDS)
+    except psutil.TimeoutExpired:
+        raise LocalError(
+            f"Process {holder.pid} has not ended within {_END_SECONDS} s.", f"See {home / 'up.log'}."
+        ) from None
     click.echo("ended")
 
 
 @local.command()
 def env() -> None:
-    """Print `export` lines with which any program finds it."""
+    """Print the lines with which a shell's programs find it, and are not led elsewhere."""
     endpoints = read_endpoints(default_home())
     if endpoints is None:
-        raise LocalError("The embedded default is not running.", "Start it with `bedrock-pipeline local up`.")
-    for name, value in environment(endpoints).items():
+        raise LocalError("The embedded stack is not running.", "Start it with `bedrock-pipeline local up`.")
+    variables = environment(endpoints)
+    for name in sorted(os.environ.keys() - not_led_elsewhere(os.environ).keys() - variables.keys()):
+        click.echo(f"unset {name}")
+    for name, value in variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")

@@ -19,12 +19,12 @@ from rich.table import Table
 from bedrock_pipeline.cli.output import console, print_json
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, JobResult
 from bedrock_pipeline.queue.errors import AwaitTimeoutError, UnknownJobError
 from bedrock_pipeline.queue.events import FAILED
 from bedrock_pipeline.queue.results import job_result
 from bedrock_pipeline.queue.task import InvalidTaskError
+from bedrock_pipeline.settings import Settings
 
 #: Jobs that a table shows.
 _MOST_JOBS = 50
@@ -190,7 +190,7 @@ def _await(queue: BedrockQueue, jobs: list[str], timeout: float | None) -> list[
 
 
 def _config(name: str, model: str | None = None, changes: dict[str, Any] | None = None) -> BedrockQueueConfig:
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         known = deployment.ledger.queues.get(name) if deployment.ledger.is_current() else None
     if known:
         config = BedrockQueueConfig.of(known)
@@ -208,7 +208,7 @@ def _config(name: str, model: str | None = None, changes: dict[str, Any] | None 
 
 
 def _queue_of(job_id: str) -> str:
-    with open_deployment(settings_here()) as deployment:
+    with open_deployment(Settings.resolve()) as deployment:
         return job_of(deployment, job_id).queue
 
 

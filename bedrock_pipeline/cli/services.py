@@ -1,4 +1,4 @@
-"""The embedded default together with Dagster's webserver and daemon.
+"""The embedded stack together with Dagster's webserver and daemon.
 
 What belongs here: starting them in order, and ending them. Used by `dev` and `demo`.
 """
@@ -6,15 +6,18 @@ What belongs here: starting them in order, and ending them. Used by `dev` and `d
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bedrock_pipeline.deployment import open_deployment
-from bedrock_pipeline.local import Endpoints, Stack, StackConfig, environment
+from bedrock_pipeline.local import Endpoints, environment_of_child
+from bedrock_pipeline.local.extra import require_local
+from bedrock_pipeline.local.home import LocalError
 from bedrock_pipeline.local.process import Child, check_port, free_port
 from bedrock_pipeline.local.s3 import listens
+from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.settings import Settings
 
 _DAGSTER_YAML = """\
@@ -49,8 +52,6 @@ retention:
   sensor:
     purge_after_days: {skipped: 1, success: 30}
 """
-#: How long runs that are under way at the end may take to finish.
-_RUNS_SECONDS = 20.0
 _WORKSPACE = """\
 load_from:
   - grpc_server:
@@ -65,10 +66,12 @@ class Running:
     """What is running.
 
     Attributes:
+        settings: those of the deployment, all of it on this machine.
         url: where the UI is.
     """
 
     endpoints: Endpoints
+    settings: Settings
     url: str
 
 
@@ -76,7 +79,7 @@ class Running:
 def running(
     home: Path, *, module: str, speed: float, poll_seconds: int, ui_port: int = 0
 ) -> Iterator[Running]:
-    """Everything on this machine, until the end of the block.
+    """Everything on this machine, until the end of the block, whatever the environment of this process says.
 
     Args:
         home: folder that keeps everything.
@@ -86,45 +89,53 @@ def running(
         ui_port: the webserver's port; 0 for a free one.
 
     Raises:
+        MissingExtraError: the extra `local` is not installed.
         LocalError: a part does not start; names its log.
     """
-    # Here, since Dagster takes a second to import.
-    from bedrock_pipeline.orchestration.leftover_runs import end_leftover_runs
-    from bedrock_pipeline.orchestration.run_leases import release_run_lease
-
+    require_local()
     with ExitStack() as parts:
         port = check_port(ui_port, "--port")
         stack = parts.enter_context(Stack(StackConfig(home, emulator=("--speed", str(speed)))))
         dagster_home = home / "dagster"
         dagster_home.mkdir(exist_ok=True)
         (dagster_home / "dagster.yaml").write_text(_DAGSTER_YAML)
-        os.environ.update(environment(stack.endpoints))
-        os.environ.update(
-            DAGSTER_HOME=str(dagster_home),
-            BEDROCK_PIPELINE_HOME=str(home),
-            BEDROCK_PIPELINE_POLL_INTERVAL_S=str(poll_seconds),
+        inside = {
+            **environment_of_child(stack.endpoints, os.environ),
+            "DAGSTER_HOME": str(dagster_home),
+            "BEDROCK_PIPELINE_HOME": str(home),
+            "BEDROCK_PIPELINE_POLL_INTERVAL_S": str(poll_seconds),
             # Every process of this home has ended before it starts again, and the emulator's List does not lag.
-            BEDROCK_PIPELINE_LEASE_S="15",
-            BEDROCK_PIPELINE_CONSISTENCY_WINDOW_S="5",
-            BEDROCK_PIPELINE_CALL_TIMEOUT_S="15",
-        )
-        with open_deployment(Settings.from_environment()) as deployment:
+            "BEDROCK_PIPELINE_LEASE_S": "15",
+            "BEDROCK_PIPELINE_CONSISTENCY_WINDOW_S": "5",
+            "BEDROCK_PIPELINE_CALL_TIMEOUT_S": "15",
+        }
+        settings = Settings.resolve(environment=inside)
+        with open_deployment(settings) as deployment:
             deployment.ledger.migrate()
-            for key in end_leftover_runs():
-                release_run_lease(deployment, key)
-        _start_dagster(parts, home, module, port)
-        yield Running(stack.endpoints, f"http://127.0.0.1:{port}")
+        _leftover_runs("end", home, inside)
+        _start_dagster(parts, home, module, port, inside)
+        yield Running(stack.endpoints, settings, f"http://127.0.0.1:{port}")
 
 
-def _start_dagster(parts: ExitStack, home: Path, module: str, port: int) -> None:
-    from bedrock_pipeline.orchestration.leftover_runs import wait_for_runs
+def _leftover_runs(what: str, home: Path, inside: Mapping[str, str]) -> None:
+    """In a process of its own: Dagster finds its storage by variables, which this process does not change."""
+    command = [sys.executable, "-m", "bedrock_pipeline.orchestration.leftover_runs", what]
+    child = Child("runs", command, home, inside)
+    try:
+        code = child.process.wait()
+    finally:
+        child.end()
+    if code:
+        raise LocalError(f"Dagster's runs could not be looked at (code {code}).", f"See {child.log}.")
 
+
+def _start_dagster(parts: ExitStack, home: Path, module: str, port: int, inside: Mapping[str, str]) -> None:
     programs = Path(sys.executable).parent
     code_port, workspace = free_port(), home / "dagster" / "workspace.yaml"
     workspace.write_text(_WORKSPACE.format(port=code_port, module=module))
 
     def start(name: str, program: str, *arguments: str, port: int = 0) -> None:
-        child = Child(name, [str(programs / program), *arguments], home, os.environ, end_signal=signal.SIGINT)
+        child = Child(name, [str(programs / program), *arguments], home, inside, end_signal=signal.SIGINT)
         parts.callback(child.end)
         if port:
             child.wait_until(lambda: listens(port))
@@ -132,7 +143,9 @@ def _start_dagster(parts: ExitStack, home: Path, module: str, port: int) -> None
     # One code server for both, since each of its own would import the code once more.
     code = ("api", "grpc", "-m", module, "-h", "127.0.0.1", "-p", str(code_port), "--location-name", module)
     start("code", "dagster", *code, port=code_port)
-    parts.callback(wait_for_runs, _RUNS_SECONDS)  # after the daemon ended, before their code server does
+    parts.callback(
+        _leftover_runs, "wait", home, inside
+    )  # after the daemon ended, before their code server does
     start("daemon", "dagster-daemon", "run", "-w", str(workspace))
     start(
         "webserver", "dagster-webserver", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port), port=port

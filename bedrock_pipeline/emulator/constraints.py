@@ -29,6 +29,53 @@ def check(operation: str, values: dict[str, Any], *, service: str = "bedrock") -
             raise invalid(f"{len(problems)} validation {many} detected: {'; '.join(problems)}")
 
 
+def broken_members(values: dict[str, Any]) -> str | None:
+    """What breaks the service model in members of a Converse request that are there; None where nothing does."""
+    shape = _MODELS["bedrock-runtime"].operation_model("Converse").input_shape
+    assert isinstance(shape, StructureShape)
+    problems = (
+        p
+        for name, one in values.items()
+        if one is not None
+        for p in _problems(shape.members[name], one, name)
+    )
+    return next(iter(problems), None)
+
+
+def unknown_member(
+    operation: str, values: dict[str, Any], *, service: str, besides: tuple[str, ...] = ()
+) -> tuple[str, str] | None:
+    """A member that the service model does not have, at any depth.
+
+    Args:
+        operation: the operation's name.
+        values: its request.
+        service: the service model's name.
+        besides: members at the top that the service model has, and that may not be there.
+
+    Returns:
+        The path to its structure, beginning with a slash where it is not the top, and its name.
+    """
+    shape = _MODELS[service].operation_model(operation).input_shape
+    if shape is None:
+        return None
+    if extra := sorted(values.keys() & set(besides)):
+        return "", extra[0]
+    return _unknown(shape, values, "")
+
+
+def _unknown(shape: Shape, value: Any, path: str) -> tuple[str, str] | None:
+    if isinstance(shape, StructureShape) and isinstance(value, dict) and shape.members:
+        if extra := sorted(value.keys() - shape.members.keys()):
+            return path, extra[0]
+        inner = ((shape.members[name], one, f"{path}/{name}") for name, one in value.items())
+    elif isinstance(shape, ListShape) and isinstance(value, list):
+        inner = ((shape.member, one, f"{path}/{number}") for number, one in enumerate(value))
+    else:
+        return None
+    return next((found for one in inner if (found := _unknown(*one))), None)
+
+
 def _problems(shape: Shape, value: Any, path: str) -> "list[str]":
     if isinstance(shape, StructureShape):
         return _structure(shape, value, path)

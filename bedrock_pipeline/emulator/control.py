@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -17,7 +16,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import boto3
-import botocore.session
+
+from bedrock_pipeline.emulator.clients import session_by_value
 
 _END_SECONDS = 20.0
 
@@ -53,6 +53,23 @@ class Control:
     def set_quota(self, max_jobs: int) -> None:
         """Jobs at once, per model, from now on; those that run go on."""
         self._call("POST", "quota", {"maxJobs": max_jobs})
+
+    def set_behaviour(self, **switches: str | float | None) -> dict[str, Any]:
+        """Change switches, by the names of `behaviour.Behaviour`; all of them, as they are then.
+
+        Raises:
+            EmulatorError: a switch is unknown, or cannot have the value.
+        """
+        found: dict[str, Any] = self._call("POST", "behaviour", switches)
+        return found
+
+    def set_role(self, role_arn: str, policy: dict[str, Any] | None) -> None:
+        """What jobs with a role may do, as an IAM policy; None: everything, as without this.
+
+        Raises:
+            EmulatorError: it is no policy.
+        """
+        self._call("POST", "roles", {"roleArn": role_arn, "policy": policy})
 
     def add_fault(self, kind: str, **members: Any) -> None:
         """From now on; the members are those of `faults.Fault`.
@@ -145,15 +162,10 @@ class EmulatorProcess:
 
     def session(self) -> boto3.Session:
         """A boto3 session whose clients for S3, Bedrock and its runtime talk to this machine."""
-        core = botocore.session.Session()
-        with tempfile.TemporaryDirectory() as folder:
-            config = Path(folder) / "config"
-            config.write_text(self._config())
-            core.set_config_variable("config_file", str(config))
-            core.set_credentials(*self._keys)
-            core.set_config_variable("region", self.region)
-            core.full_config  # noqa: B018  # read now, while the file is there
-        return boto3.Session(botocore_session=core)
+        urls = {"bedrock": self.url, "bedrock-runtime": self.url, "s3": self._s3}
+        return session_by_value(
+            self._keys, self.region, {service: url for service, url in urls.items() if url}
+        )
 
     def kill(self) -> None:
         """SIGKILL; what it was told is on disk."""
@@ -183,11 +195,3 @@ class EmulatorProcess:
         for stream in (self._process.stdout, self._process.stderr):
             if stream:
                 stream.close()
-
-    def _config(self) -> str:
-        lines = ["[default]", "services = here", "s3 =", "  addressing_style = path"]
-        lines += ["response_checksum_validation = when_required", "[services here]"]
-        for service, url in (("bedrock", self.url), ("bedrock_runtime", self.url), ("s3", self._s3)):
-            if url:
-                lines += [f"{service} =", f"  endpoint_url = {url}"]
-        return "\n".join(lines) + "\n"

@@ -34,6 +34,11 @@ class ServiceError(Exception):
         """The HTTP status."""
         return _STATUS[self.code]
 
+    @property
+    def header(self) -> str:
+        """The value of the header `x-amzn-errortype`."""
+        return f"{self.code}:http://internal.amazon.com/coral/com.amazon.bedrock/"
+
 
 def invalid(message: str) -> ServiceError:
     """A ValidationException."""

@@ -1,21 +1,22 @@
 """Faults, by flag, by file or over HTTP while the emulator runs.
 
 What belongs here: what can go wrong and when a fault strikes. What then happens is done where it happens: in
-`routes.py` (answers), `service.py` (List), `runner.py` (ends of jobs) and `output.py` (records and lines).
+`protocol.py` (answers), `service.py` (List), `run.py` (ends of jobs), `work.py` and `output.py` (records and lines).
 """
 
 import hashlib
 import random
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
 import orjson
 
+from bedrock_pipeline.emulator.clock import utc_now
 from bedrock_pipeline.emulator.errors import known_error
 
 
@@ -121,20 +122,20 @@ class Faults:
 
     Args:
         seed: decides the rates.
-        monotonic: real seconds.
+        wall: the time now.
     """
 
-    def __init__(self, seed: int = 0, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seed: int = 0, wall: Callable[[], datetime] = utc_now) -> None:
         self._seed = seed
-        self._monotonic = monotonic
+        self._wall = wall
         self._lock = threading.Lock()
-        self._chance = random.Random(seed)  # noqa: S311  # reproducible on purpose
-        self._faults: list[tuple[Fault, float]] = []
+        self._rng = random.Random(seed)  # noqa: S311  # reproducible on purpose
+        self._faults: list[tuple[Fault, datetime]] = []
 
     def add(self, fault: Fault) -> None:
         """From now on."""
         with self._lock:
-            self._faults.append((fault, self._monotonic()))
+            self._faults.append((fault, self._wall()))
 
     def load(self, file: Path) -> None:
         """The faults of a file: `{"faults": [...]}`.
@@ -163,7 +164,7 @@ class Faults:
                 if (
                     self._holds(fault, since, kind, job_name)
                     and fault.operation in (None, operation)
-                    and (fault.rate == 1 or self._chance.random() < fault.rate)
+                    and (fault.rate == 1 or self._rng.random() < fault.rate)
                 ):
                     fault.struck += 1
                     return fault
@@ -184,12 +185,12 @@ class Faults:
                 self._lock,
             )
 
-    def _holds(self, fault: Fault, since: float, kind: Kind, job_name: str) -> bool:
+    def _holds(self, fault: Fault, since: datetime, kind: Kind, job_name: str) -> bool:
         return (
             fault.kind == kind
             and fault.job_name in job_name
             and (fault.times is None or fault.struck < fault.times)
-            and (fault.seconds is None or self._monotonic() < since + fault.seconds)
+            and (fault.seconds is None or self._wall() < since + timedelta(seconds=fault.seconds))
         )
 
 

@@ -4,44 +4,45 @@ What belongs here: which files are written beneath the output location, in which
 the faults do to them. Source of the layout: "View the results of a batch inference job", Amazon Bedrock user guide.
 """
 
+import io
 import random
 import tempfile
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import orjson
-from boto3.s3.transfer import TransferConfig
 
 from bedrock_pipeline.emulator.faults import JobFaults, Kind
+from bedrock_pipeline.emulator.objects import ObjectStore
 from bedrock_pipeline.emulator.store import Job
 from bedrock_pipeline.emulator.work import Counts, split_uri
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
 _SHUFFLED_LINES = 1000
 _SHUFFLED_BYTES = 4_000_000
-#: Ten parts in flight at once, boto3's default, would be the most of the memory.
-_TRANSFER = TransferConfig(max_concurrency=2)
+#: A file of output is in memory up to this size, then on disk.
+_MEMORY_BYTES = 1 << 20
 
 
 class Output:
     """Where a job's output goes.
 
     Args:
-        s3: an S3 client.
+        objects: where it is written.
         job: the job.
         faults: what goes wrong with its lines.
     """
 
-    def __init__(self, s3: "S3Client", job: Job, faults: JobFaults) -> None:
-        self._s3 = s3
+    def __init__(self, objects: ObjectStore, job: Job, faults: JobFaults) -> None:
+        self._objects = objects
         self._job = job
         self._faults = faults
         self._bucket, self._prefix = split_uri(job["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"])
 
     def file(self, key: str) -> "OutputFile":
-        """The output of the input file `key`."""
-        return OutputFile(self, key.rpartition("/")[2], f"{self._job['id']}/{key}", self._faults)
+        """The output of the input file `key`: below the job's folder, as the input is below its location."""
+        _, location = split_uri(self._job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"])
+        folder = "" if location.endswith(".jsonl") else location.rstrip("/") + "/"
+        name = key.removeprefix(folder) if folder else key.rpartition("/")[2]
+        return OutputFile(self, name.lstrip("/"), f"{self._job['id']}/{key}", self._faults)
 
     def write_manifest(self, counts: Counts) -> None:
         """The counts, beside the files."""
@@ -56,26 +57,23 @@ class Output:
             "inputTokenCount": counts.input_tokens,
             "outputTokenCount": counts.output_tokens,
         }
-        with tempfile.TemporaryFile() as file:
-            file.write(orjson.dumps(manifest))
-            self.upload("manifest.json.out", file)
+        self.write("manifest.json.out", io.BytesIO(orjson.dumps(manifest)))
 
-    def upload(self, name: str, file: IO[bytes]) -> None:
-        """Everything that was written into `file`."""
-        file.seek(0)
+    def write(self, name: str, file: IO[bytes]) -> None:
+        """Everything in `file`."""
         key = "/".join(part for part in (self._prefix.strip("/"), self._job["id"], name) if part)
-        self._s3.upload_fileobj(file, self._bucket, key, Config=_TRANSFER)
+        self._objects.write(self._bucket, key, file)
 
 
 class OutputFile:
-    """One file of output: its lines in an order that is not that of the input, on disk until it is finished."""
+    """One file of output: its lines in an order that is not that of the input, kept here until it is finished."""
 
     def __init__(self, output: Output, name: str, seed: str, faults: JobFaults) -> None:
         self._output = output
         self._name = name
         self._faults = faults
-        self._chance = random.Random(seed)  # noqa: S311  # the same at each run of a job
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by finish and discard
+        self._rng = random.Random(seed)  # noqa: S311  # the same at each run of a job
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_MEMORY_BYTES)  # noqa: SIM115  # closed by finish and discard
         self._block: list[bytes] = []
         self._block_bytes = 0
 
@@ -101,17 +99,23 @@ class OutputFile:
             self._flush()
 
     def finish(self) -> None:
-        """Upload it."""
+        """Write it to the output location."""
         self._flush()
         with self._file:
-            self._output.upload(f"{self._name}.out", self._file)
+            self._output.write(f"{self._name}.out", self._file)
+
+    def show(self) -> None:
+        """Write what there is so far; the rest follows."""
+        self._flush()
+        self._output.write(f"{self._name}.out", self._file)
+        self._file.seek(0, io.SEEK_END)
 
     def discard(self) -> None:
-        """Nobody wants it."""
+        """Drop it."""
         self._file.close()
 
     def _flush(self) -> None:
-        self._chance.shuffle(self._block)
+        self._rng.shuffle(self._block)
         self._file.writelines(self._block)
         self._block.clear()
         self._block_bytes = 0

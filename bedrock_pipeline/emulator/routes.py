@@ -1,127 +1,72 @@
-"""The emulator's HTTP.
+"""The emulator's HTTP server, as an ASGI application.
 
-What belongs here: paths, headers, signatures, and the faults that strike an answer. What an operation does is
-`service.py`'s and `runtime.py`'s. Our own routes lie beneath `/_emulator`.
+What belongs here: connections, and our own routes beneath `/_emulator`. What a request of Bedrock's gets is
+`protocol.py`'s.
 """
 
 import asyncio
 import json
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import format_datetime
 from typing import Any
-from urllib.parse import unquote
 
+from starlette import requests, responses
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bedrock_pipeline.emulator.behaviour import Quota
-from bedrock_pipeline.emulator.clock import Clock
-from bedrock_pipeline.emulator.errors import ServiceError, invalid
-from bedrock_pipeline.emulator.faults import FaultError, Faults, Kind, parse_faults
-from bedrock_pipeline.emulator.runtime import Runtime
-from bedrock_pipeline.emulator.service import Service
-from bedrock_pipeline.emulator.signature import check_signature
-from bedrock_pipeline.emulator.store import Store
+from bedrock_pipeline.emulator.emulator import Emulator
+from bedrock_pipeline.emulator.faults import FaultError, parse_faults
+from bedrock_pipeline.emulator.protocol import Request, ResponseLostError
 
-Answered = tuple[dict[str, Any], dict[str, str]]
-Endpoint = Callable[[Request], Any]
+_Endpoint = Callable[[requests.Request], Any]
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What the routes lead to."""
-
-    service: Service
-    runtime: Runtime
-    store: Store
-    clock: Clock
-    faults: Faults
-    quota: Quota
-    keys: tuple[str, str]
-
-
-class _AnswerLostError(Exception):
-    """The operation was done, and the client is not told."""
-
-
-def application(parts: Parts) -> ASGIApp:
+def application(emulator: Emulator) -> ASGIApp:
     """Every route."""
-    job = "/model-invocation-job/{identifier:path}"
-    model = "/model/{model:path}"
-    service, runtime = parts.service, parts.runtime
-
-    def route(
-        path: str, method: str, operation: str, act: Callable[[Request, bytes], dict[str, Any]]
-    ) -> Route:
-        return Route(path, _signed(parts, operation, lambda r, b: (act(r, b), {})), methods=[method])
-
-    def invoke(request: Request, body: bytes) -> Answered:
-        reply = runtime.invoke(_model(request), _json(body))
-        return reply.body, {
-            "x-amzn-bedrock-input-token-count": str(reply.input_tokens),
-            "x-amzn-bedrock-output-token-count": str(reply.output_tokens),
-        }
-
-    routes = [
-        route(
-            "/model-invocation-job", "POST", "CreateModelInvocationJob", lambda _, b: service.create(_json(b))
-        ),
-        route(
-            f"{job}/stop",
-            "POST",
-            "StopModelInvocationJob",
-            lambda r, _: service.stop(r.path_params["identifier"]),
-        ),
-        route(job, "GET", "GetModelInvocationJob", lambda r, _: service.get(r.path_params["identifier"])),
-        route(
-            "/model-invocation-jobs",
-            "GET",
-            "ListModelInvocationJobs",
-            lambda r, _: service.list(dict(r.query_params)),
-        ),
-        Route(f"{model}/invoke", _signed(parts, "InvokeModel", invoke), methods=["POST"]),
-        route(f"{model}/converse", "POST", "Converse", lambda r, b: runtime.converse(_model(r), _json(b))),
-        *_own_routes(parts),
-    ]
-    return _Droppable(Starlette(routes=routes, exception_handlers={404: _unknown, 405: _unknown}))
+    anything = Route("/{path:path}", _bedrock(emulator), methods=["GET", "POST", "PUT", "DELETE", "PATCH"])
+    return _Droppable(Starlette(routes=[*_own_routes(emulator), anything]))
 
 
-def _own_routes(parts: Parts) -> list[Route]:
+def _own_routes(emulator: Emulator) -> list[Route]:
     def jobs(_: dict[str, Any]) -> dict[str, Any]:
-        return {"jobs": parts.store.all(), "mostInFlight": parts.store.peaks()}
+        return {"jobs": emulator.store.all(), "mostInFlight": emulator.store.peaks()}
 
     def advance(body: dict[str, Any]) -> dict[str, Any]:
-        parts.clock.advance(float(body["seconds"]))
-        return {"now": parts.clock.now().isoformat()}
+        emulator.clock.advance(float(body["seconds"]))
+        return {"now": emulator.clock.now().isoformat()}
 
     def reset(_: dict[str, Any]) -> dict[str, Any]:
-        parts.store.clear()
-        parts.faults.clear()
+        emulator.reset()
         return {}
 
     def shown(_: dict[str, Any]) -> dict[str, Any]:
-        return {"faults": parts.faults.shown()}
+        return {"faults": emulator.faults.shown()}
 
     def add(body: dict[str, Any]) -> dict[str, Any]:
         for fault in parse_faults(body):
-            parts.faults.add(fault)
+            emulator.faults.add(fault)
         return shown({})
 
     def clear(_: dict[str, Any]) -> dict[str, Any]:
-        parts.faults.clear()
+        emulator.faults.clear()
         return {}
 
     def quota(body: dict[str, Any]) -> dict[str, Any]:
-        parts.quota.max_jobs = int(body["maxJobs"])
-        return {"maxJobs": parts.quota.max_jobs}
+        emulator.quota.max_jobs = int(body["maxJobs"])
+        return {"maxJobs": emulator.quota.max_jobs}
+
+    def behaviour(body: dict[str, Any]) -> dict[str, Any]:
+        emulator.behaviour.change(body)
+        return emulator.behaviour.shown()
+
+    def role(body: dict[str, Any]) -> dict[str, Any]:
+        emulator.roles.set(str(body["roleArn"]), body["policy"])
+        return {}
 
     return [
+        Route("/_emulator/behaviour", _own(behaviour), methods=["GET", "POST"]),
+        Route("/_emulator/roles", _own(role), methods=["POST"]),
         Route("/_emulator/jobs", _own(jobs), methods=["GET"]),
         Route("/_emulator/clock", _own(advance), methods=["POST"]),
         Route("/_emulator/quota", _own(quota), methods=["POST"]),
@@ -132,47 +77,22 @@ def _own_routes(parts: Parts) -> list[Route]:
     ]
 
 
-def _signed(parts: Parts, operation: str, act: Callable[[Request, bytes], Answered]) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
-        body = await request.body()
+def _bedrock(emulator: Emulator) -> _Endpoint:
+    async def endpoint(request: requests.Request) -> responses.Response:
+        got = Request(request.method, _url(request), dict(request.headers), await request.body())
+        if delay := emulator.protocol.delay(got):
+            await asyncio.sleep(delay)
         try:
-            check_signature(
-                parts.keys, datetime.now(UTC), request.method, _url(request), request.headers, body
-            )
-            content, headers = await _with_faults(
-                parts.faults, operation, _job_name(body), act, request, body
-            )
-        except ServiceError as error:
-            return _answer({"message": error.message}, error.status, {"x-amzn-errortype": error.code})
-        except _AnswerLostError:
+            given = await asyncio.to_thread(emulator.protocol.respond, got)
+        except ResponseLostError:
             return _Nothing()
-        return _answer(content, 200, headers)
+        return responses.Response(given.body, given.status, dict(given.headers))
 
     return endpoint
 
 
-async def _with_faults(
-    faults: Faults,
-    operation: str,
-    job_name: str,
-    act: Callable[[Request, bytes], Answered],
-    request: Request,
-    body: bytes,
-) -> Answered:
-    if fault := faults.strike(Kind.DELAY, operation=operation, job_name=job_name):
-        await asyncio.sleep(fault.delay)
-    if fault := faults.strike(Kind.ERROR, operation=operation, job_name=job_name):
-        raise ServiceError(fault.error, fault.message)
-    answered = await asyncio.to_thread(act, request, body)
-    if faults.strike(Kind.ANSWER_LOST, operation=operation, job_name=job_name):
-        raise _AnswerLostError
-    if fault := faults.strike(Kind.ERROR_AFTER, operation=operation, job_name=job_name):
-        raise ServiceError(fault.error, fault.message)
-    return answered
-
-
 class _Droppable:
-    """Lets an answer cut the connection. ASGI has no word for it; uvicorn's `send` is a method of what holds it.
+    """Lets a response cut the connection. ASGI has no word for it; uvicorn's `send` is a method of what holds it.
 
     A connection of HTTP/2 brings its own (`http2.py`).
     """
@@ -186,16 +106,16 @@ class _Droppable:
         await self._app(scope, receive, send)
 
 
-class _Nothing(Response):
-    """No answer: the connection is cut, as a broken network would."""
+class _Nothing(responses.Response):
+    """No response: the connection is cut, as a broken network would."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # the interface's
         scope["abort"]()
-        await receive()  # until uvicorn knows that nobody is there
+        await receive()  # until uvicorn knows that the client is gone
 
 
-def _own(answer: Callable[[dict[str, Any]], Any]) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
+def _own(answer: Callable[[dict[str, Any]], Any]) -> _Endpoint:
+    async def endpoint(request: requests.Request) -> responses.Response:
         body = await request.body()
         try:
             return JSONResponse(await asyncio.to_thread(answer, json.loads(body or b"{}")))
@@ -205,38 +125,7 @@ def _own(answer: Callable[[dict[str, Any]], Any]) -> Endpoint:
     return endpoint
 
 
-async def _unknown(_request: Request, _error: Exception) -> Response:
-    return _answer({"message": "Unknown operation"}, 404, {"x-amzn-errortype": "UnknownOperationException"})
-
-
-def _job_name(body: bytes) -> str:
-    """The name in a Create's body, for faults of one job's."""
-    try:
-        return str(json.loads(body).get("jobName", "")) if body else ""
-    except (ValueError, AttributeError):
-        return ""
-
-
-def _model(request: Request) -> str:
-    return unquote(request.path_params["model"])
-
-
-def _url(request: Request) -> str:
+def _url(request: requests.Request) -> str:
     query = request.scope["query_string"].decode()
     path = request.scope["raw_path"].decode()
     return f"http://{request.headers['host']}{path}" + (f"?{query}" if query else "")
-
-
-def _json(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body)
-    except ValueError:
-        raise invalid("The request body is not JSON") from None
-    if not isinstance(value, dict):
-        raise invalid("The request body is not a structure")
-    return value
-
-
-def _answer(content: dict[str, Any], status: int, headers: dict[str, str]) -> Response:
-    own = {"x-amzn-requestid": str(uuid.uuid4()), "date": format_datetime(datetime.now(UTC), usegmt=True)}
-    return JSONResponse(content, status, {**own, **headers})

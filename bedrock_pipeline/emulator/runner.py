@@ -1,34 +1,27 @@
 """The life of jobs.
 
-What belongs here: which status follows which, when, and how a job ends. What is read and written on the way is in
-`work.py` and `output.py`.
+What belongs here: which status follows which, when, and how a job ends; one unit of work at a time, without a thread.
+What is read and written on the way is in `run.py`, `work.py` and `output.py`.
 """
 
 import logging
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from bedrock_pipeline.emulator.behaviour import Behaviour, OverQuota, Quota, StoppedOutput
 from bedrock_pipeline.emulator.clock import Clock
-from bedrock_pipeline.emulator.faults import Faults, Kind
+from bedrock_pipeline.emulator.faults import Faults
 from bedrock_pipeline.emulator.models import Models
-from bedrock_pipeline.emulator.output import Output
-from bedrock_pipeline.emulator.store import Job, Store
-from bedrock_pipeline.emulator.work import Answers, Counts, Input, InputRefusedError, JobLimits
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from bedrock_pipeline.emulator.models.catalog import arns_invoked
+from bedrock_pipeline.emulator.objects import ObjectError, ObjectStore
+from bedrock_pipeline.emulator.roles import Role, RoleError, Roles, put_refused
+from bedrock_pipeline.emulator.run import End, Run
+from bedrock_pipeline.emulator.store import TERMINAL, Job, Store
+from bedrock_pipeline.emulator.work import Counts, Input, InputRefusedError, JobLimits, split_uri
 
 _LOG = logging.getLogger(__name__)
-_TICK_SECONDS = 0.05
-_REPORT_SECONDS = 0.2
-#: A job that takes its time holds a thread, so there are more of them than jobs are likely to run at once.
-_WORKERS = 256
+#: The most records of one unit of work; between two, a job sees that it was stopped.
+_RECORDS = 200
 
 
 @dataclass(frozen=True)
@@ -41,28 +34,24 @@ class Durations:
     in_progress: float = 600
     stopping: float = 10
 
-
-@dataclass(frozen=True)
-class _End:
-    """How a job ends before its last record."""
-
-    status: str
-    message: str | None
-    keeps_output: bool
-
-
-class _EmulatorEndsError(Exception):
-    """The emulator ends; the job goes on at its next start."""
+    def of(self, status: str) -> float:
+        """Seconds before a job leaves the status."""
+        return {
+            "Submitted": self.submitted,
+            "Validating": self.validating,
+            "Scheduled": self.scheduled,
+            "Stopping": self.stopping,
+        }.get(status, 0.0)
 
 
 class Runner:
-    """Moves every job along until it has ended."""
+    """Moves jobs along until they have ended; two threads may advance two jobs at once, but not the same."""
 
     def __init__(
         self,
         store: Store,
         clock: Clock,
-        s3: "S3Client",
+        objects: ObjectStore,
         *,
         limits: JobLimits,
         durations: Durations,
@@ -70,151 +59,128 @@ class Runner:
         models: Models,
         faults: Faults,
         quota: Quota,
+        roles: Roles,
+        region: str,
+        account: str,
     ) -> None:
-        self._store, self._clock, self._s3 = store, clock, s3
+        self._store, self._clock, self._objects = store, clock, objects
+        self._roles, self._region, self._account = roles, region, account
         self._limits, self._durations, self._behaviour = limits, durations, behaviour
         self._models, self._faults, self._quota = models, faults, quota
-        self._busy: set[str] = set()
-        self._end = threading.Event()
-        self._workers = ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="job")
-        self._thread = threading.Thread(target=self._loop, name="runner", daemon=True)
+        self._runs: dict[str, Run] = {}
 
-    def start(self) -> None:
-        """Begin, with the jobs that an earlier process left unfinished."""
-        self._thread.start()
+    def step(self) -> bool:
+        """One unit of work of every job that is due, in the order of creation; whether there was one."""
+        due = self.due()
+        for job_id in due:
+            self.advance(job_id)
+        return bool(due)
 
-    def stop(self) -> None:
-        """End; unfinished jobs go on at the next start."""
-        self._end.set()
-        self._thread.join()
-        self._workers.shutdown(wait=True, cancel_futures=True)
+    def due(self) -> list[str]:
+        """The jobs that have something to do now, in the order of creation."""
+        active = self._store.active()
+        for job_id in self._runs.keys() - set(active):  # of jobs that were forgotten meanwhile
+            self._runs.pop(job_id, None)
+        return [job_id for job_id in active if self.is_due(job_id)]
 
-    def _loop(self) -> None:
-        while not self._end.wait(_TICK_SECONDS):
-            for job_id in self._store.active():
-                if job_id not in self._busy and self._is_due(job_id):
-                    self._busy.add(job_id)
-                    self._workers.submit(self._advance, job_id)
-
-    def _is_due(self, job_id: str) -> bool:
+    def is_due(self, job_id: str) -> bool:
+        """Whether a job has something to do now."""
         job = self._store.get(job_id)
-        if job is None:
+        if job is None or job["status"] in TERMINAL:
             return False
-        seconds: float = getattr(self._durations, job["status"].lower(), 0.0)
-        return self._late(job) or self._age(job) >= self._clock.lasts(seconds)
+        if self._late(job):
+            return True
+        run = self._runs.get(job_id)
+        if run and job["status"] == "InProgress":
+            return run.is_due
+        if job["status"] == "Submitted" and self._is_queued(job):
+            return False
+        return self._age(job) >= self._clock.lasts(self._durations.of(job["status"]))
 
-    def _advance(self, job_id: str) -> None:
+    def advance(self, job_id: str) -> None:
+        """One unit of a job's work: its next status, or some of its records."""
+        job = self._store.get(job_id)
+        if job is None or job["status"] in TERMINAL:
+            return
         try:
-            job = self._store.get(job_id)
-            if job is not None:
-                self._step(job)
-        except _EmulatorEndsError:
-            pass
+            self._advance(job)
         except Exception:
             _LOG.exception("job %s failed in the emulator", job_id)
-            self._finish(job_id, _End("Failed", "Internal error of the emulator", keeps_output=False))
-        finally:
-            self._busy.discard(job_id)
+            self._finish(job_id, End("Failed", "Internal error of the emulator", keeps_output=False))
 
-    def _step(self, job: Job) -> None:
+    def _advance(self, job: Job) -> None:
         status = job["status"]
         if status == "Stopping":
-            self._finish(job["id"], _End("Stopped", None, keeps_output=False))
-        elif status != "InProgress" and self._late(job):
+            kept = self._behaviour.stopped_output is StoppedOutput.KEPT
+            self._finish(job["id"], End("Stopped", None, keeps_output=kept))
+        elif status == "InProgress":
+            self._run(job)
+        elif self._late(job):
             self._finish(
-                job["id"], _End("Expired", "The job did not start before its timeout.", keeps_output=False)
+                job["id"], End("Expired", "The job did not start before its timeout.", keeps_output=False)
             )
         elif status == "Submitted":
-            queued = self._behaviour.over_quota is OverQuota.QUEUED
-            if not queued or self._store.ahead(job["id"]) < self._quota.max_jobs:
-                self._enter(job["id"], "Validating")
+            self._enter(job["id"], "Validating")
         elif status == "Validating":
             self._validate(job)
         elif status == "Scheduled":
             self._enter(job["id"], "InProgress")
-        elif status == "InProgress":
-            self._run(job)
 
     def _validate(self, job: Job) -> None:
+        role, card = self._roles.get(job["roleArn"]), self._models.card(job["modelId"])
+        least = self._limits.min_records
+        if least is None:
+            least = card.min_records if card else 0
         try:
-            files, total = Input(self._s3, job).validate(self._limits, self._behaviour)
-        except InputRefusedError as error:
-            self._finish(job["id"], _End("Failed", str(error), keeps_output=False))
+            files, total = Input(self._objects, job, role).validate(self._limits, least, self._behaviour)
+            self._check_output(job, role)
+        except (InputRefusedError, RoleError) as error:
+            self._finish(job["id"], End("Failed", str(error), keeps_output=False))
         else:
             self._store.update(job["id"], records=total, files=files)
             self._enter(job["id"], "Scheduled")
 
+    def _check_output(self, job: Job, role: Role) -> None:
+        bucket, prefix = split_uri(job["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"])
+        role.check_put(bucket, prefix)
+        try:
+            self._objects.check_bucket(bucket)
+        except ObjectError as error:
+            raise put_refused(bucket, prefix) from error
+
     def _run(self, job: Job) -> None:
-        counts = Counts(total=job["records"])
-        faults = self._faults.of_job(job["jobName"])
-        answers = Answers(job, self._models, faults, counts)
-        source, output = Input(self._s3, job), Output(self._s3, job, faults)
-        end: _End | None = None
-        go_on = self._watch(job, counts)
-        for key in job["files"]:
-            file = output.file(key)
-            try:
-                for line in source.lines(key):
-                    end = go_on()
-                    if end:
-                        break
-                    file.add(*answers.line(line))
-                else:
-                    end = go_on(at_end=key == job["files"][-1])
-            except BaseException:
-                file.discard()
-                raise
-            if end and not end.keeps_output:
-                file.discard()
-            else:
-                file.finish()
-            if end:
-                break
-        self._store.update(job["id"], **_shown(counts))
-        if end is None or end.keeps_output:
-            output.write_manifest(counts)
-        self._finish(job["id"], end or _End("Completed", None, keeps_output=True))
+        run = self._runs.get(job["id"])
+        if run is None:
+            run = self._runs[job["id"]] = self._begun(job)
+        if self._late(job):
+            end: End | None = End("PartiallyCompleted", "The job reached its timeout.", keeps_output=True)
+        else:
+            end = run.advance(_RECORDS)
+        if (
+            run.counts.processed >= job["processedRecordCount"]
+        ):  # after a restart, it shows no less than before
+            self._store.update(job["id"], **_shown(run.counts))
+        if end:
+            self._finish(job["id"], end)
 
-    def _watch(self, job: Job, counts: Counts) -> "Callable[..., _End | None]":
-        """What is asked before each record: whether the job ends here. It also keeps the job's pace and counts."""
-        began = datetime.fromisoformat(job["statusTime"])
-        lasts = self._clock.lasts(self._durations.in_progress)
-        fault = self._faults.standing(Kind.JOB_ENDS, job["jobName"])
-        stops_at = round(fault.at * counts.total) if fault else None
-        reported = 0.0
+    def _begun(self, job: Job) -> Run:
+        role = self._roles.get(job["roleArn"])
+        arns = arns_invoked(job["modelId"], self._region, self._account)
+        return Run(
+            job,
+            self._objects,
+            self._models,
+            self._faults,
+            self._clock,
+            self._behaviour,
+            self._clock.lasts(self._durations.in_progress),
+            role,
+            may_invoke=role.may_invoke(arns),
+        )
 
-        def go_on(*, at_end: bool = False) -> _End | None:
-            nonlocal reported
-            if counts.processed == stops_at:
-                struck = self._faults.strike(Kind.JOB_ENDS, job_name=job["jobName"])
-                if struck:
-                    return _End(struck.status, struck.message, struck.status != "Expired")
-            due = began + lasts * (counts.processed / max(counts.total, 1))
-            now = time.monotonic()
-            if now >= reported + _REPORT_SECONDS or at_end:
-                reported = now
-                if counts.processed >= job["processedRecordCount"]:  # run again, it shows no less than before
-                    self._store.update(job["id"], **_shown(counts))
-            elif self._clock.now() >= due:
-                return None
-            return self._wait_until(job["id"], due)
-
-        return go_on
-
-    def _wait_until(self, job_id: str, due: datetime) -> _End | None:
-        """Let the job take its time; tells where it ends meanwhile."""
-        while True:
-            if self._end.is_set():
-                raise _EmulatorEndsError
-            job = self._store.get(job_id)
-            if job is None or job["status"] == "Stopping":
-                kept = self._behaviour.stopped_output is StoppedOutput.KEPT
-                return _End("Stopped", None, keeps_output=kept)
-            if self._late(job):
-                return _End("PartiallyCompleted", "The job reached its timeout.", keeps_output=True)
-            if self._clock.now() >= due:
-                return None
-            self._clock.sleep(min(_TICK_SECONDS, max(0.0, (due - self._clock.now()) / timedelta(seconds=1))))
+    def _is_queued(self, job: Job) -> bool:
+        waits = self._behaviour.over_quota is OverQuota.QUEUED
+        return waits and self._store.ahead(job["id"]) >= self._quota.max_jobs
 
     def _age(self, job: Job) -> timedelta:
         return self._clock.now() - datetime.fromisoformat(job["statusTime"])
@@ -228,10 +194,16 @@ class Runner:
             if self._store.status(job_id) != "Stopping":
                 self._store.update(job_id, status=status, statusTime=now, lastModifiedTime=now)
 
-    def _finish(self, job_id: str, end: _End) -> None:
+    def _finish(self, job_id: str, end: End) -> None:
+        run = self._runs.pop(job_id, None)
+        shown: dict[str, int] = {}
+        if run:
+            run.finish(end)
+            shown = _shown(run.counts)
         now = self._clock.now().isoformat()
         self._store.update(
             job_id,
+            **shown,
             status=end.status,
             statusTime=now,
             lastModifiedTime=now,

@@ -6,8 +6,8 @@ What belongs here: what InvokeModel and Converse answer. HTTP is `routes.py`'s.
 from typing import Any
 
 from bedrock_pipeline.emulator.constraints import check
-from bedrock_pipeline.emulator.errors import invalid
-from bedrock_pipeline.emulator.models import Body, BodyError, Models, Reply
+from bedrock_pipeline.emulator.errors import ServiceError, invalid
+from bedrock_pipeline.emulator.models import Body, BodyError, Models, Reply, parse_model_id
 
 _LATENCY_MS = 1
 
@@ -15,26 +15,36 @@ _LATENCY_MS = 1
 class Runtime:
     """Bedrock's on-demand inference."""
 
-    def __init__(self, models: Models) -> None:
-        self._models = models
+    def __init__(self, models: Models, region: str) -> None:
+        self._models, self._region = models, region
 
     def invoke(self, model_id: str, body: Body) -> Reply:
         """InvokeModel: the native body, the native answer."""
-        self._must_know(model_id)
+        self._check_model(model_id)
         try:
             return self._models.answer(model_id, body)
         except BodyError as error:
-            raise invalid(str(error)) from error
+            raise _as_error(error) from error
 
     def converse(self, model_id: str, body: Body) -> dict[str, Any]:
         """Converse."""
         check("Converse", {**body, "modelId": model_id}, service="bedrock-runtime")
-        self._must_know(model_id)
+        self._check_model(model_id)
         try:
             return {**self._models.converse(model_id, body).body, "metrics": {"latencyMs": _LATENCY_MS}}
         except BodyError as error:
-            raise invalid(str(error)) from error
+            raise _as_error(error) from error
 
-    def _must_know(self, model_id: str) -> None:
-        if not self._models.supports(model_id):
+    def _check_model(self, model_id: str) -> None:
+        card, named = self._models.card(model_id), parse_model_id(model_id)
+        if card is None or not self._models.takes_geography(named, self._region):
             raise invalid("The provided model identifier is invalid.")
+        if named.kind not in card.ids:
+            raise invalid(
+                f"Invocation of model ID {named.name} with on-demand throughput isn\u2019t supported. Retry your request "
+                "with the ID or ARN of an inference profile that contains this model."
+            )
+
+
+def _as_error(error: BodyError) -> ServiceError:
+    return ServiceError("AccessDeniedException", str(error)) if error.code == 403 else invalid(str(error))

@@ -1,44 +1,41 @@
 """The emulator as a process.
 
-What belongs here: the command line, and putting the parts together.
+What belongs here: the command line, and what an emulator gets of the real world: S3, time, randomness and threads.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import random
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import fields
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import uvicorn
 from botocore.config import Config
 from starlette.types import ASGIApp
 
-from bedrock_pipeline.emulator import behaviour as switches
-from bedrock_pipeline.emulator.behaviour import Behaviour, Quota
-from bedrock_pipeline.emulator.clock import Clock
+from bedrock_pipeline.emulator.behaviour import Behaviour, switches
+from bedrock_pipeline.emulator.clients import session_by_value
+from bedrock_pipeline.emulator.clock import Clock, utc_now
+from bedrock_pipeline.emulator.emulator import Emulator, EmulatorConfig
 from bedrock_pipeline.emulator.faults import Faults, parse_faults
 from bedrock_pipeline.emulator.http2 import EitherVersion
 from bedrock_pipeline.emulator.models import load_models
-from bedrock_pipeline.emulator.routes import Parts, application
-from bedrock_pipeline.emulator.runner import Durations, Runner
-from bedrock_pipeline.emulator.runtime import Runtime
-from bedrock_pipeline.emulator.service import Service
+from bedrock_pipeline.emulator.objects import S3Objects
+from bedrock_pipeline.emulator.routes import application
+from bedrock_pipeline.emulator.runner import Durations
 from bedrock_pipeline.emulator.store import Store
 from bedrock_pipeline.emulator.work import JobLimits
+from bedrock_pipeline.emulator.workers import Workers
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-_SWITCHES: tuple[type[StrEnum], ...] = (
-    *(switches.SameToken, switches.OtherRequest, switches.OverQuota),
-    *(switches.DuplicateIds, switches.MissingIds, switches.StoppedOutput),
-)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -46,43 +43,39 @@ def main(argv: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     try:
-        models, faults = load_models(options.model), _faults(options)
+        models, faults, roles = load_models(options.model), _faults(options), _roles(options)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     keys = os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", "")
-    store, clock, quota = Store(options.data), Clock(options.speed), Quota(options.max_jobs)
-    behaviour = _behaviour(options)
-    runner = Runner(
-        store,
-        clock,
-        _s3(options, keys),
-        limits=JobLimits(**{field.name: getattr(options, field.name) for field in fields(JobLimits)}),
-        durations=Durations(**{field.name: getattr(options, field.name) for field in fields(Durations)}),
-        behaviour=behaviour,
-        models=models,
-        faults=faults,
-        quota=quota,
-    )
-    service = Service(
-        store,
-        clock,
-        region=options.region,
-        account=options.account,
-        quota=quota,
-        behaviour=behaviour,
-        models=models,
+    emulator = Emulator(
+        EmulatorConfig(
+            region=options.region,
+            account=options.account,
+            keys=keys,
+            max_jobs=options.max_jobs,
+            limits=JobLimits(**{field.name: getattr(options, field.name) for field in fields(JobLimits)}),
+            durations=Durations(**{field.name: getattr(options, field.name) for field in fields(Durations)}),
+            behaviour=Behaviour(**{field.name: getattr(options, field.name) for field in fields(Behaviour)}),
+            models=models,
+        ),
+        store=Store(options.data),
+        objects=S3Objects(_s3(options, keys)),
+        clock=Clock(utc_now, time.sleep, speed=options.speed),
+        rng=random.SystemRandom(),
         faults=faults,
     )
-    app = application(Parts(service, Runtime(models), store, clock, faults, quota, keys))
+    for arn, policy in roles:
+        emulator.roles.set(arn, policy)
+    workers = Workers(emulator.runner)
     listener = socket.create_server((options.host, options.port))
     # Connections inherit it. asyncio would set it itself if the socket told its protocol; without, each answer waits
     # 40 ms for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    runner.start()
+    workers.start()
     try:
-        asyncio.run(_serve(app, listener, options.host))
+        asyncio.run(_serve(application(emulator), listener, options.host))
     finally:
-        runner.stop()
+        workers.stop()
     return 0
 
 
@@ -100,7 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-jobs", type=int, default=20, help="jobs at once, per model")
     limits = parser.add_argument_group("limits of a job")
     for limit in fields(JobLimits):
-        limits.add_argument(f"--{limit.name.replace('_', '-')}", type=int, default=limit.default)
+        note = "the model's own by default" if limit.default is None else None
+        limits.add_argument(_flag(limit.name), type=int, default=limit.default, help=note)
     durations = parser.add_argument_group("seconds in each status, before the speed")
     for duration in fields(Durations):
         flag = f"--{duration.name.replace('_', '-')}-seconds"
@@ -108,23 +102,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", action="append", default=[], help="ID=module:function, a model of your own; repeatable"
     )
+    parser.add_argument(
+        "--role",
+        action="append",
+        default=[],
+        metavar="ARN=FILE",
+        help="a role's IAM policy, which its jobs are held to; repeatable",
+    )
     parser.add_argument("--faults", type=Path, help='a file of faults: {"faults": [...]}')
     parser.add_argument("--fault", action="append", default=[], help="one fault as JSON; repeatable")
     parser.add_argument("--seed", type=int, default=0, help="decides the faults' rates")
     unknown = parser.add_argument_group("where the service's behaviour is not known")
-    for switch in _SWITCHES:
-        choices = list(switch)
-        unknown.add_argument(_flag(switch), choices=choices, default=choices[0], type=switch)
+    defaults = Behaviour()
+    for name, switch in switches().items():
+        given, about = getattr(defaults, name), (switch.__doc__ or "").rstrip(".")
+        unknown.add_argument(_flag(name), choices=list(switch), default=given, type=switch, help=about)
     unknown.add_argument("--token-lifetime", type=float, help="seconds after which a token is forgotten")
     return parser
 
 
-def _flag(switch: type[StrEnum]) -> str:
-    return "--" + "".join(f"-{c.lower()}" if c.isupper() else c for c in switch.__name__).lstrip("-")
-
-
-def _behaviour(options: argparse.Namespace) -> Behaviour:
-    return Behaviour(**{field.name: getattr(options, field.name) for field in fields(Behaviour)})
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _faults(options: argparse.Namespace) -> Faults:
@@ -137,18 +135,19 @@ def _faults(options: argparse.Namespace) -> Faults:
     return faults
 
 
+def _roles(options: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
+    given = [one.partition("=") for one in options.role]
+    return [(arn, json.loads(Path(file).read_text())) for arn, _, file in given]
+
+
 def _s3(options: argparse.Namespace, keys: tuple[str, str]) -> "S3Client":
-    return boto3.client(
+    if options.s3_endpoint_url and all(keys):
+        return session_by_value(keys, options.region, {"s3": options.s3_endpoint_url}).client("s3")
+    return boto3.client(  # AWS's own S3, by boto3's own chain
         "s3",
         endpoint_url=options.s3_endpoint_url,
-        aws_access_key_id=keys[0] or None,
-        aws_secret_access_key=keys[1] or None,
         region_name=options.region,
-        config=Config(
-            s3={"addressing_style": "path"},
-            response_checksum_validation="when_required",
-            max_pool_connections=50,
-        ),
+        config=Config(s3={"addressing_style": "path"}, max_pool_connections=50),
     )
 
 

@@ -7,17 +7,27 @@ import base64
 import binascii
 import random
 import string
-import time
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from bedrock_pipeline.emulator.behaviour import Behaviour, OtherRequest, OverQuota, Quota, SameToken
+from bedrock_pipeline.emulator.behaviour import (
+    Behaviour,
+    FirstCheck,
+    JobIds,
+    JobNames,
+    LegacyModels,
+    OtherRequest,
+    OverQuota,
+    Quota,
+    SameToken,
+    UnlistedBatch,
+)
 from bedrock_pipeline.emulator.clock import Clock
 from bedrock_pipeline.emulator.constraints import check
 from bedrock_pipeline.emulator.errors import ServiceError, invalid
 from bedrock_pipeline.emulator.faults import Faults, Kind
-from bedrock_pipeline.emulator.models import Models
+from bedrock_pipeline.emulator.models import Models, parse_model_id
 from bedrock_pipeline.emulator.store import TERMINAL, Job, Store
 
 _ALPHABET = string.ascii_lowercase + string.digits
@@ -33,7 +43,11 @@ _ASKED = ("jobName", "roleArn", "modelId", "inputDataConfig", "outputDataConfig"
 
 
 class Service:
-    """Bedrock's batch inference in one account and region."""
+    """Bedrock's batch inference in one account and region.
+
+    Args:
+        rng: makes the ids.
+    """
 
     def __init__(
         self,
@@ -46,21 +60,25 @@ class Service:
         behaviour: Behaviour,
         models: Models,
         faults: Faults,
+        rng: random.Random,
     ) -> None:
         self._store, self._clock = store, clock
+        self._region, self._account = region, account
         self._arn = f"arn:aws:bedrock:{region}:{account}:model-invocation-job/"
         self._quota, self._behaviour, self._models, self._faults = quota, behaviour, models, faults
-        self._chance = random.SystemRandom()
+        self._rng = rng
 
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         """CreateModelInvocationJob; a token that is known makes no second job."""
         check("CreateModelInvocationJob", request)
+        self._check_role(request["roleArn"])
         model_id = request["modelId"]
-        if not self._models.supports(model_id):
-            raise invalid("Batch inference is not supported for the requested model")
+        self._check_model(model_id)
         with self._store.lock:
             token = request.get("clientRequestToken") or self._id(36)
             known = self._known(token)
+            if known is None or self._behaviour.first_check is FirstCheck.NAME:
+                self._check_name(request["jobName"])
             if known:
                 return self._again(known, request)
             full = self._store.in_flight(model_id) >= self._quota.max_jobs
@@ -74,7 +92,7 @@ class Service:
         return {"jobArn": job["jobArn"]}
 
     def get(self, identifier: str) -> dict[str, Any]:
-        """GetModelInvocationJob, by ARN or id."""
+        """GetModelInvocationJob."""
         return self._shown(self._find(identifier))
 
     def stop(self, identifier: str) -> dict[str, Any]:
@@ -102,6 +120,37 @@ class Service:
             shown = (shown + shown)[:1000]
         return {"invocationJobSummaries": shown, **_next(start + size, len(jobs))}
 
+    def _check_role(self, arn: str) -> None:
+        if arn.split(":")[4] != self._account:
+            raise ServiceError("AccessDeniedException", "Cross-account pass role is not allowed.")
+
+    def _check_model(self, model_id: str) -> None:
+        named, card = parse_model_id(model_id), self._models.card(model_id)
+        if named.region and named.region != self._region:
+            raise invalid("The provided ARN is invalid for the service region.")
+        unlisted = self._behaviour.unlisted_batch
+        if (
+            card is None
+            or card.batch == "no"
+            or (card.batch == "not found" and unlisted is UnlistedBatch.REFUSED)
+        ):
+            raise invalid("Batch inference is not supported for the requested model.")
+        if named.kind not in card.ids or not self._models.takes_geography(named, self._region):
+            raise invalid(f"Batch inference is not supported for model {model_id} in region {self._region}.")
+        if card.legacy and self._behaviour.legacy_models is LegacyModels.REFUSED:
+            raise ServiceError(
+                "ResourceNotFoundException",
+                "Access denied. This Model is marked by provider as Legacy and you have not been actively using the "
+                "model in the last 30 days. Please upgrade to an active model on Amazon Bedrock",
+            )
+
+    def _check_name(self, name: str) -> None:
+        names = self._behaviour.job_names
+        if names is JobNames.REPEATABLE or not self._store.has_name(name):
+            return
+        code = "ConflictException" if names is JobNames.CONFLICT else "ValidationException"
+        raise ServiceError(code, "The provided job name is currently in use.")
+
     def _known(self, token: str) -> Job | None:
         known = self._store.by_token(token)
         lifetime = self._behaviour.token_lifetime
@@ -119,9 +168,9 @@ class Service:
         return {"jobArn": known["jobArn"]}
 
     def _hidden(self, job: Job) -> bool:
-        """List lags behind Create in real time."""
+        """List lags behind Create, in wall time."""
         fault = self._faults.standing(Kind.LIST_LAG, job["jobName"])
-        return fault is not None and time.time() < job["createdAt"] + fault.delay
+        return fault is not None and self._clock.wall().timestamp() < job["createdAt"] + fault.delay
 
     def _new(self, request: dict[str, Any], token: str) -> Job:
         job_id, now = self._id(12), self._clock.now()
@@ -129,7 +178,7 @@ class Service:
         return {
             **request,
             "id": job_id,
-            "createdAt": time.time(),
+            "createdAt": self._clock.wall().timestamp(),
             "jobArn": self._arn + job_id,
             "clientRequestToken": token,
             "status": "Submitted",
@@ -146,13 +195,15 @@ class Service:
 
     def _find(self, identifier: str) -> Job:
         check("GetModelInvocationJob", {"jobIdentifier": identifier})
+        if not identifier.startswith("arn:") and self._behaviour.job_ids is JobIds.ARN:
+            raise invalid("The provided ARN is invalid.")
         job = self._store.get(identifier.rpartition("/")[2])
         if job is None or (identifier.startswith("arn:") and job["jobArn"] != identifier):
             raise ServiceError("ResourceNotFoundException", "Could not find the model invocation job")
         return job
 
     def _id(self, length: int) -> str:
-        return "".join(self._chance.choice(_ALPHABET) for _ in range(length))
+        return "".join(self._rng.choice(_ALPHABET) for _ in range(length))
 
     def _shown(self, job: Job) -> dict[str, Any]:
         shown = {name: value for name, value in job.items() if name not in _PRIVATE and value is not None}

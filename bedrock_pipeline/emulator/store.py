@@ -15,13 +15,18 @@ Job = dict[str, Any]
 
 
 class Store:
-    """The jobs; safe to use from several threads. What it gives out are copies."""
+    """The jobs; safe to use from several threads. What it gives out are copies.
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    Args:
+        folder: where they are kept; None for in memory alone.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._database = sqlite3.connect(
-            folder / "jobs.sqlite", check_same_thread=False, isolation_level=None
+            folder / "jobs.sqlite" if folder else ":memory:", check_same_thread=False, isolation_level=None
         )
         self._database.execute("PRAGMA journal_mode = WAL")
         # Survives the death of the process, which is what is promised; not that of the machine.
@@ -33,6 +38,7 @@ class Store:
         self._database.execute("CREATE TABLE IF NOT EXISTS peaks (model TEXT PRIMARY KEY, jobs INTEGER)")
         self._jobs: dict[str, Job] = {}
         self._latest_of_token: dict[str, str] = {}
+        self._names: set[str] = set()
         self._active: dict[str, None] = {}
         self._in_flight: Counter[str] = Counter()
         self._peaks: dict[str, int] = dict(self._database.execute("SELECT model, jobs FROM peaks"))
@@ -89,6 +95,11 @@ class Store:
             job_id = self._latest_of_token.get(token)
             return self.get(job_id) if job_id else None
 
+    def has_name(self, name: str) -> bool:
+        """Whether a job has this name, ended or not."""
+        with self._lock:
+            return name in self._names
+
     def all(self) -> list[Job]:
         """Every job, in the order of creation."""
         with self._lock:
@@ -124,12 +135,20 @@ class Store:
         with self._lock:
             self._database.execute("DELETE FROM jobs")
             self._database.execute("DELETE FROM peaks")
-            for kept in (self._jobs, self._latest_of_token, self._active, self._in_flight, self._peaks):
+            for kept in (
+                self._jobs,
+                self._latest_of_token,
+                self._names,
+                self._active,
+                self._in_flight,
+                self._peaks,
+            ):
                 kept.clear()
 
     def _keep(self, job: Job) -> None:
         self._jobs[job["id"]] = job
         self._latest_of_token[job["clientRequestToken"]] = job["id"]
+        self._names.add(job["jobName"])
         if job["status"] not in TERMINAL:
             self._active[job["id"]] = None
             self._in_flight[job["modelId"]] += 1

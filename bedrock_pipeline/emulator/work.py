@@ -1,31 +1,34 @@
 """The input of a job, and the answers to its records.
 
-What belongs here: reading from S3 as a stream, Bedrock's messages about input that is not fit, and one line of output
+What belongs here: reading it as a stream, Bedrock's messages about input that is not fit, and one line of output
 for one of input. What is written where is `output.py`'s.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
-from botocore.exceptions import ClientError
 
-from bedrock_pipeline.emulator.behaviour import Behaviour, DuplicateIds, MissingIds
+from bedrock_pipeline.emulator.behaviour import Behaviour, ConverseNulls, DuplicateIds, MissingIds
 from bedrock_pipeline.emulator.faults import JobFaults, Kind
 from bedrock_pipeline.emulator.models import BodyError, Models, Reply
+from bedrock_pipeline.emulator.models.converse import with_nulls
 from bedrock_pipeline.emulator.models.structured import spoil
+from bedrock_pipeline.emulator.objects import ObjectError, ObjectStore
+from bedrock_pipeline.emulator.roles import Role, RoleError
 from bedrock_pipeline.emulator.store import Job
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 
 @dataclass(frozen=True)
 class JobLimits:
-    """The service's limits on a job."""
+    """The service's limits on a job.
 
-    min_records: int = 100
+    Attributes:
+        min_records: the fewest records of a job; None for the model's own.
+    """
+
+    min_records: int | None = None
     max_records: int = 50_000
     max_file_bytes: int = 1_000_000_000
     max_job_bytes: int = 5_000_000_000
@@ -51,16 +54,22 @@ class Input:
     """One job's input.
 
     Args:
-        s3: an S3 client.
+        objects: where it is.
         job: the job.
+        role: what the job may read.
     """
 
-    def __init__(self, s3: "S3Client", job: Job) -> None:
-        self._s3 = s3
+    def __init__(self, objects: ObjectStore, job: Job, role: Role) -> None:
+        self._objects, self._role, self._arn = objects, role, job["jobArn"]
         self._bucket, self._key = split_uri(job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"])
 
-    def validate(self, limits: JobLimits, behaviour: Behaviour) -> tuple[list[str], int]:
+    def validate(self, limits: JobLimits, min_records: int, behaviour: Behaviour) -> tuple[list[str], int]:
         """Check everything as the service does.
+
+        Args:
+            limits: on sizes and counts.
+            min_records: the fewest records of a job.
+            behaviour: what is done about ids.
 
         Returns:
             The keys of the files, and the number of records.
@@ -68,7 +77,10 @@ class Input:
         Raises:
             InputRefusedError: with the service's message.
         """
-        files = self._files()
+        try:
+            files = self._files()
+        except RoleError as error:
+            raise InputRefusedError(str(error)) from error
         if any(size > limits.max_file_bytes for _, size in files):
             raise InputRefusedError(f"Input file size exceeds the maximum of {limits.max_file_bytes} bytes")
         if sum(size for _, size in files) > limits.max_job_bytes:
@@ -79,49 +91,52 @@ class Input:
             for number, line in enumerate(self.lines(key), 1):
                 total += 1
                 _check_line(line, f"Line {number} of {key}", behaviour, seen)
-        if total < limits.min_records:
+        if total < min_records:
             raise InputRefusedError(
-                f"Batch job contains less records ({total}) than the required minimum of: {limits.min_records}"
+                f"Batch job {self._arn} contains less records ({total}) than the required minimum of: {min_records}"
             )
         if total > limits.max_records:
             raise InputRefusedError(
-                f"Batch job contains more records ({total}) than the allowed maximum of: {limits.max_records}"
+                f"Batch job {self._arn} contains more records ({total}) than the allowed maximum of: {limits.max_records}"
             )
         return [key for key, _ in files], total
 
     def lines(self, key: str) -> Iterator[bytes]:
         """The lines of a file, as a stream."""
-        body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"]
-        for line in body.iter_lines(chunk_size=1 << 20):
-            if line.strip():
-                yield line
+        return (line for line in self._objects.lines(self._bucket, key) if line.strip())
 
     def _files(self) -> list[tuple[str, int]]:
         bucket, key = self._bucket, self._key
         try:
             if key.endswith(".jsonl"):
-                return [(key, self._s3.head_object(Bucket=bucket, Key=key)["ContentLength"])]
-            folder = key.rstrip("/") + "/"
-            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder)
-            found = [(item["Key"], item["Size"]) for page in pages for item in page.get("Contents", [])]
-        except ClientError as error:
+                self._role.check_get(bucket, key)
+                return [(key, self._objects.size(bucket, key))]
+            self._role.check_list(bucket, key)
+            found = self._objects.list(bucket, key.rstrip("/") + "/")
+        except ObjectError as error:
             raise InputRefusedError(
-                f"The S3 input location s3://{bucket}/{key} could not be read: {error.response['Error']['Code']}"
+                f"The S3 input location s3://{bucket}/{key} could not be read: {error.code}"
             ) from error
         files = [(name, size) for name, size in found if name.endswith(".jsonl")]
         if not files:
             raise InputRefusedError(
                 f"No .jsonl files were found at the S3 input location s3://{bucket}/{key}"
             )
+        for name, _ in files:
+            self._role.check_get(bucket, name)
         return files
 
 
 class Answers:
     """A job's records, answered one by one and counted."""
 
-    def __init__(self, job: Job, models: Models, faults: JobFaults, counts: Counts) -> None:
+    def __init__(
+        self, job: Job, models: Models, faults: JobFaults, counts: Counts, behaviour: Behaviour
+    ) -> None:
         self._model_id = job["modelId"]
-        self._answer = models.converse if job.get("modelInvocationType") == "Converse" else models.answer
+        converse = job.get("modelInvocationType") == "Converse"
+        self._answer = models.converse if converse else models.answer
+        self._nulls = converse and behaviour.converse_nulls is ConverseNulls.WRITTEN
         self._faults = faults
         self._counts = counts
 
@@ -132,7 +147,7 @@ class Answers:
         record_id = str(record.get("recordId") or f"CALL{self._counts.processed:07}")
         result = {"recordId": record_id, "modelInput": record["modelInput"]}
         if fault := self._faults.of_record(Kind.RECORD_ERROR, record_id):
-            result["error"] = {"errorCode": fault.error_code, "errorMessage": fault.message}
+            result["error"] = _error(fault.error_code, fault.message)
         else:
             result.update(self._answered(record["modelInput"]))
             if "modelOutput" in result and self._faults.of_record(Kind.ANSWER_INVALID, record_id):
@@ -142,13 +157,17 @@ class Answers:
 
     def _answered(self, body: dict[str, Any]) -> dict[str, Any]:
         try:
-            reply: Reply = self._answer(self._model_id, body)
+            reply: Reply = self._answer(self._model_id, body, batch=True)
         except BodyError as error:
-            return {"error": {"errorCode": 400, "errorMessage": str(error)}}
+            return {"error": _error(error.code, str(error))}
         self._counts.succeeded += 1
         self._counts.input_tokens += reply.input_tokens
         self._counts.output_tokens += reply.output_tokens
-        return {"modelOutput": reply.body}
+        return {"modelOutput": with_nulls(reply.body) if self._nulls else reply.body}
+
+
+def _error(code: int, message: str) -> dict[str, Any]:
+    return {"errorCode": code, "errorMessage": message, "expired": False, "retryable": False}
 
 
 def split_uri(uri: str) -> tuple[str, str]:

@@ -4,15 +4,19 @@ What belongs here: the shared library and its functions' types. `ctypes` lets ot
 """
 
 import ctypes
+import itertools
+import logging
 import os
 from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
 
+_LOG = logging.getLogger(__name__)
 #: `off` disables the kernel.
 SWITCH = "BEDROCK_PIPELINE_KERNEL"
 _FILE = Path(__file__).with_name("kernel.so")
+_MISSES = itertools.count()
 
 
 class Texts(ctypes.Structure):
@@ -36,7 +40,7 @@ class Slice(ctypes.Structure):
 
 
 def library() -> ctypes.CDLL | None:
-    """The kernel; None if it was not built, or is disabled."""
+    """The kernel; None if it was not built, which is logged once per process, or is disabled."""
     return None if os.environ.get(SWITCH) == "off" else _built()
 
 
@@ -44,7 +48,14 @@ def library() -> ctypes.CDLL | None:
 def _built() -> ctypes.CDLL | None:
     try:
         return load(_FILE)
-    except OSError:  # not built, or for another machine
+    except OSError as error:
+        if next(_MISSES) == 0:  # two threads may come here at once; `next` gives 0 to one of them
+            reason = f"could not be loaded ({error})" if _FILE.exists() else "was not compiled"
+            _LOG.warning(
+                "The native kernel %s: packing and parsing give the same results, slower. "
+                "Install a wheel for this platform, or install again with a C compiler.",
+                reason,
+            )
         return None
 
 

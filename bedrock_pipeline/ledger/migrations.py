@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg import conninfo, sql
-from yoyo import get_backend, read_migrations
 
 from bedrock_pipeline.ledger.database import Database
 
@@ -45,10 +44,12 @@ def migrate(dsn: str) -> list[str]:
     Returns:
         The names of the migrations that this call applied.
     """
+    from yoyo import get_backend, read_migrations  # here: only the first process that connects migrates
+
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))
-        backend = get_backend(_yoyo_uri(connection))
+        backend = get_backend(_yoyo_uri(dsn, connection))
         try:
             # The advisory lock is ours alone, so a lock row that yoyo finds was left by a process that died.
             backend.ensure_internal_schema_updated()
@@ -61,11 +62,13 @@ def migrate(dsn: str) -> list[str]:
             backend.connection.close()
 
 
-def _yoyo_uri(connection: psycopg.Connection) -> str:
+def _yoyo_uri(dsn: str, connection: psycopg.Connection) -> str:
     info = connection.info
+    # What is in force leaves out what is the default anyway, and a variable may say otherwise.
+    said = {**conninfo.conninfo_to_dict(info.dsn), **conninfo.conninfo_to_dict(dsn)}
     parameters = {
         name: value
-        for name, value in conninfo.conninfo_to_dict(info.dsn).items()
+        for name, value in said.items()
         if name not in {"host", "port", "dbname", "user", "password"}
     }
     query = "&".join(

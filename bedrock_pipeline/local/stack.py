@@ -12,7 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bedrock_pipeline.local.endpoints import Endpoints, forget_endpoints, write_endpoints
+from bedrock_pipeline.local.endpoints import (
+    Endpoints,
+    forget_endpoints,
+    not_led_elsewhere,
+    write_endpoints,
+)
+from bedrock_pipeline.local.extra import require_local
 from bedrock_pipeline.local.home import load_secrets, take_lock
 from bedrock_pipeline.local.postgres import start_postgres
 from bedrock_pipeline.local.process import Child, check_port, end_leftovers
@@ -36,16 +42,18 @@ class StackConfig:
 
 
 class Stack:
-    """A running embedded default; a context manager that ends it.
+    """A running embedded stack; a context manager that ends it.
 
     What is stored survives a restart and a kill.
 
     Raises:
+        MissingExtraError: the extra `local` is not installed.
         AlreadyRunningError: another process runs it at this home.
         LocalError: a part does not start; names its log.
     """
 
     def __init__(self, config: StackConfig) -> None:
+        require_local()
         self._exit = ExitStack()
         with ExitStack() as starting:
             lock = starting.enter_context(take_lock(config.home))
@@ -120,7 +128,7 @@ def _start_emulator(endpoints: Endpoints, config: StackConfig) -> Child:
         [*command, *config.emulator],
         config.home,
         {
-            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            **not_led_elsewhere(os.environ),
             "AWS_ACCESS_KEY_ID": endpoints.access_key_id,
             "AWS_SECRET_ACCESS_KEY": endpoints.secret_access_key,
             "AWS_REGION": endpoints.region,

@@ -7,7 +7,6 @@ service takes: "Get validated JSON results from models", Amazon Bedrock user gui
 from collections.abc import Mapping
 from typing import Any, Final, Self, TypeAlias
 
-import jsonschema
 import orjson
 from pydantic import BaseModel, ValidationError
 
@@ -51,6 +50,8 @@ class AnswerSchema:
     """
 
     def __init__(self, given: Structure) -> None:
+        import jsonschema  # here: it costs a sixth of a second, and most pipelines have no answer_schema
+
         self._model = given if isinstance(given, type) else None
         whole: Json = given.model_json_schema() if isinstance(given, type) else given
         try:

@@ -3,7 +3,6 @@
 What belongs here: putting assets, jobs, sensors, schedules and resources together.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.schedules import daily_schedule
 from bedrock_pipeline.orchestration.sensors import build_sensors
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.settings import Settings
 
 _JOBS = {
     "prepare": ("input_dataset", "batch_chunks"),
@@ -56,7 +56,7 @@ def build_definitions(
         if kind != ("prepare" if pipeline.queue else "flush")
     ]
     jobs += [retry_job(pipeline, _tags("retry")) for pipeline in pipelines]
-    poll_seconds = int(os.environ.get("BEDROCK_PIPELINE_POLL_INTERVAL_S", "30"))
+    poll_seconds = Settings.resolve(partial=True).poll_interval_s
     deployment = DeploymentResource(s3=S3Resource())
     sensors = build_sensors(pipelines, jobs, poll_seconds)
     if downstream:

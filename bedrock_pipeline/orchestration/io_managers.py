@@ -7,9 +7,7 @@ since `publish` has written it.
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as pa_dataset
 
 from bedrock_pipeline.aws.filesystem import arrow_filesystem
 from bedrock_pipeline.orchestration.resources import DeploymentResource
@@ -42,6 +40,9 @@ class PublishedResults(dg.ConfigurableIOManager):
         wanted = context.dagster_type.typing_type
         if wanted is str:
             return row.results_uri
+        import pandas as pd  # here, like the next: it costs half a second, and only an asset that takes results needs it
+        import pyarrow.dataset as pa_dataset
+
         dataset = pa_dataset.dataset(
             row.results_uri.removeprefix("s3://").rstrip("/"), filesystem=filesystem, format="parquet"
         )

@@ -1,60 +1,144 @@
 """Resources: the connections of a deployment.
 
-What belongs here: Dagster's configuration of them.
+What belongs here: Dagster's configuration of them, and for how long they stay open.
 """
 
+import atexit
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import dagster as dg
 from dagster_aws.s3 import S3Resource
+from pydantic import Field, PrivateAttr
 
 from bedrock_pipeline.deployment import Deployment, open_deployment
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.settings import Settings
 
-_OPENING = threading.Lock()
-_OPEN: dict[Settings, Deployment] = {}
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+#: Settings and the S3 resource's configuration.
+_Key = tuple[Settings, str]
+
+
+@dataclass
+class _Shared:
+    """What is open for everything in this process that has the same settings.
+
+    Attributes:
+        runs: how many runs use it now.
+        resident: whether a sensor or schedule has used it, which comes back every few seconds.
+    """
+
+    deployment: Deployment
+    runs: int = 0
+    resident: bool = False
+
+
+_LOCK = threading.Lock()
+_OPEN: dict[_Key, _Shared] = {}
+
+
+def _of(name: str) -> str:
+    return f"{Settings.model_fields[name].description}; empty means {', '.join(Settings.variables(name))}"
 
 
 class DeploymentResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it yields itself
     """S3, Bedrock and Postgres of one deployment.
 
-    Each field that is left empty comes from the environment (`Settings.from_environment`); without any AWS
-    setting there, the embedded default that runs at `BEDROCK_PIPELINE_HOME` is used.
+    Each field that is left empty gets its value as everywhere else (`Settings.resolve`): from the environment, or,
+    without any AWS setting there, from the embedded stack that runs at `BEDROCK_PIPELINE_HOME`.
+
+    All that is open is shared by everything in the process that has the same settings. What runs use is closed when
+    the last of them ends. What sensors and schedules use stays open until the process ends, so that a tick does not
+    connect anew; connections to Postgres that nobody uses for a minute are closed in between.
     """
 
     s3: dg.ResourceDependency[S3Resource]
-    bucket: str = ""
-    role_arn: str = ""
-    region: str = ""
-    input_prefix: str = ""
-    output_prefix: str = ""
-    work_prefix: str = ""
-    results_prefix: str = ""
-    database_dsn: str = ""
+    bucket: str = Field(default="", description=_of("bucket"))
+    role_arn: str = Field(default="", description=_of("role_arn"))
+    region: str = Field(default="", description=_of("region"))
+    input_prefix: str = Field(default="", description=_of("input_prefix"))
+    output_prefix: str = Field(default="", description=_of("output_prefix"))
+    work_prefix: str = Field(default="", description=_of("work_prefix"))
+    results_prefix: str = Field(default="", description=_of("results_prefix"))
+    database_dsn: str = Field(default="", description=_of("database_dsn"))
+
+    _in_run: bool = PrivateAttr(default=False)
+    _used: _Key | None = PrivateAttr(default=None)
 
     def settings(self) -> Settings:
         """The settings in force.
 
         Raises:
-            NotConfiguredError: nothing is set and no embedded default runs.
+            NotConfiguredError: nothing is set and no embedded stack runs.
+            InvalidSettingError: a value cannot be used.
         """
-        given = {
-            name: value
-            for name in type(self).model_fields
-            if name != "s3" and isinstance(value := getattr(self, name), str) and value
-        }
-        if {"bucket", "role_arn"} <= given.keys():
-            return Settings.model_validate(given)
-        return settings_here().model_copy(update=given)
+        names = type(self).model_fields.keys() - {"s3"}
+        return Settings.resolve({name: getattr(self, name) or None for name in names})
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
+        """The resource for one run or one tick; nothing is connected before it is opened."""
+        self._in_run = context.run is not None
+        try:
+            yield self
+        finally:
+            if self._used:
+                _end_use(self._used)
 
     @contextmanager
     def open(self) -> Iterator[Deployment]:
-        """Connections to everything; they stay open in this process, since a sensor comes back every few seconds."""
-        settings = self.settings()  # first: it may point the environment at the embedded default
-        with _OPENING:
-            if settings not in _OPEN:
-                _OPEN[settings] = open_deployment(settings, s3=self.s3.get_client())
-        yield _OPEN[settings]
+        """Connections to everything."""
+        settings = self.settings()
+        key = settings, self.s3.model_dump_json()
+        with _LOCK:
+            shared = _OPEN.get(key)
+            if shared is None:
+                shared = _OPEN[key] = _Shared(open_deployment(settings, s3=self._s3_client(settings)))
+            if not self._in_run:
+                shared.resident = True
+            elif self._used is None:
+                self._used = key
+                shared.runs += 1
+        yield shared.deployment
+
+    def _s3_client(self, settings: Settings) -> "S3Client | None":
+        """The S3 resource's, with what the settings name and it does not.
+
+        None, which is the deployment's own, for the embedded stack: the resource cannot be kept from obeying
+        variables.
+        """
+        if settings.ignore_aws_configuration:
+            return None
+        keys = settings.access_key_id, settings.secret_access_key
+        named = {
+            "endpoint_url": settings.s3_endpoint_url,
+            "region_name": settings.region,
+            "aws_access_key_id": keys[0] and keys[0].get_secret_value(),
+            "aws_secret_access_key": keys[1] and keys[1].get_secret_value(),
+        }
+        unnamed = {name: value for name, value in named.items() if getattr(self.s3, name) is None}
+        client: S3Client = self.s3.model_copy(update=unnamed).get_client()
+        return client
+
+
+def _end_use(key: _Key) -> None:
+    """A run has ended."""
+    with _LOCK:
+        shared = _OPEN[key]
+        shared.runs -= 1
+        if shared.runs or shared.resident:
+            return
+        del _OPEN[key]
+    shared.deployment.close()
+
+
+@atexit.register
+def _close_all() -> None:
+    with _LOCK:
+        while _OPEN:
+            _OPEN.popitem()[1].deployment.close()

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -32,6 +31,8 @@ class DuplicateRows:
     """
 
     def __init__(self, duplicates: Sequence[Path], folder: Path) -> None:
+        import duckdb  # here: it costs a fifth of a second, and runs of most kinds do without
+
         self._files = [str(file) for file in duplicates]
         self._connection = duckdb.connect(
             str(folder / "duplicates.duckdb"),

@@ -4,7 +4,6 @@ What belongs here: every setting of the original library under its name in snake
 follows from them for the rest of the project.
 """
 
-import os
 import re
 from typing import Any, Literal, Self
 
@@ -12,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from bedrock_pipeline.ledger.database import connection_string
 from bedrock_pipeline.ledger.queues import QueueRow
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.pipeline import BelowMinimum, FlushPolicy, Pipeline
 from bedrock_pipeline.records.limits import Limits, default_limits
 from bedrock_pipeline.settings import Settings, ThrottleBackoff
@@ -34,8 +32,8 @@ _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 class BedrockQueueConfig(BaseModel):
     """Settings of a queue.
 
-    All about AWS and the database may be left out: then the environment says it (README, "On AWS"), and without
-    anything there the embedded default that runs on this machine is used. Keys and passwords are secrets: they are
+    All about AWS and the database may be left out: then it comes from the environment (README, "On AWS"), and without
+    anything there from the embedded stack that runs on this machine (`Settings.resolve`). Keys and passwords are secrets: they are
     given to boto3 and Postgres, and never stored, shown or logged.
 
     Attributes:
@@ -52,11 +50,14 @@ class BedrockQueueConfig(BaseModel):
         below_minimum: what becomes of fewer tasks than a job needs, at a flush and in later rounds: asked one by one
             at the on-demand price, padded with filler records, held (they stay in the queue), or an error.
         max_record_attempts: how often a record is asked at the most.
-        poll_interval_ms: milliseconds between two looks at Bedrock.
+        poll_interval_ms: milliseconds between two polls of Bedrock; left out, `BEDROCK_PIPELINE_POLL_INTERVAL_S` counts.
         enable_auto_polling: whether this process submits, polls and collects by itself, in a thread.
         retry_mode: of the SDK; None takes `AWS_RETRY_MODE`, else adaptive.
         max_attempts: of the SDK; None takes `AWS_MAX_ATTEMPTS`, else 6.
         dsn: a libpq connection string, instead of the `db_` fields.
+
+    Raises:
+        pydantic.ValidationError: a field is missing, unknown or not valid, or fields contradict each other.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -167,33 +168,37 @@ class BedrockQueueConfig(BaseModel):
         )
 
     def settings(self) -> Settings:
-        """The deployment's settings: the environment's, or the embedded default's, with what is given here.
+        """The deployment's settings, with what is given here; a default of this class gives nothing.
 
         Raises:
-            NotConfiguredError: nothing is given, nothing is set, and no embedded default runs.
+            NotConfiguredError: nothing is given, nothing is set, and no embedded stack runs.
+            InvalidSettingError: a value cannot be used.
         """
-        given: dict[str, Any] = {
+        given = {
             "bucket": self.s3_input_bucket,
             "output_bucket": self.s3_output_bucket,
             "role_arn": self.role_arn,
             "region": self.region,
             "access_key_id": self.access_key_id,
             "secret_access_key": self.secret_access_key,
-            "input_prefix": self.s3_input_prefix,
-            "output_prefix": self.s3_output_prefix,
+            "input_prefix": self._given("s3_input_prefix"),
+            "output_prefix": self._given("s3_output_prefix"),
             "retry_mode": self.retry_mode,
             "max_attempts": self.max_attempts,
             "throttle_backoff": self.throttle_backoff,
-            "poll_interval_s": max(1, self.poll_interval_ms // 1000),
+            "poll_interval_s": self._given("poll_interval_ms") and max(1, self.poll_interval_ms // 1000),
             "database_dsn": self.dsn or connection_string(**self._database_fields()),
         }
-        changes = {name: value for name, value in given.items() if value is not None}
-        if self.s3_input_bucket and self.role_arn:
-            named = {"BUCKET": self.s3_input_bucket, "ROLE_ARN": self.role_arn}
-            base = Settings.from_environment({**os.environ, **named})
-        else:
-            base = settings_here()
-        return base.model_copy(update=changes)
+        return Settings.resolve(given)
+
+    def poll_s(self, settings: Settings) -> float:
+        """Seconds between two polls: as given here, which may be less than a second, else as the settings say."""
+        given = self._given("poll_interval_ms")
+        return settings.poll_interval_s if given is None else self.poll_interval_ms / 1000
+
+    def _given(self, name: str) -> Any:
+        """The value of a field that was not left to its default; else None."""
+        return getattr(self, name) if name in self.model_fields_set else None
 
     def _database_fields(self) -> dict[str, Any]:
         fields = {

@@ -91,7 +91,7 @@ class BedrockQueue:
         """Connect, bring the ledger's tables up to date where they are not, and make the queue known.
 
         Raises:
-            NotConfiguredError: no AWS setting, and no embedded default.
+            NotConfiguredError: no AWS setting, and no embedded stack.
             DatabaseUnreachableError: Postgres does not answer.
             QueueModelError: the queue exists for another model.
         """
@@ -114,7 +114,7 @@ class BedrockQueue:
         driver = Driver(
             deployment,
             self._pipeline,
-            poll_s=self.config.poll_interval_ms / 1000,
+            poll_s=self.config.poll_s(deployment.settings),
             report=lambda error: self._emitter.emit("error", error),
             monotonic=self._monotonic,
         )

@@ -15,7 +15,6 @@ from typing import Protocol
 
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger import Ledger
-from bedrock_pipeline.local import settings_here
 from bedrock_pipeline.settings import Settings
 
 _SECOND_NS = 1_000_000_000
@@ -62,7 +61,7 @@ class TokenBucket:
             raise ValueError("capacity must be at least 1 and refill_rate above 0")
         self._stopped = threading.Event()
         self._tokens: _Tokens = (
-            _Shared(name, capacity, refill_rate, settings or settings_here())
+            _Shared(name, capacity, refill_rate, settings or Settings.resolve())
             if name
             else _Local(capacity, refill_rate, clock_ns)
         )

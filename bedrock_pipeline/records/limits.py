@@ -16,6 +16,9 @@ class Limits(BaseModel):
         max_file_bytes: most bytes of one input file; Bedrock says 1 GB, taken as 10⁹, the smaller reading.
         max_job_bytes: most bytes of all files of a job.
         max_jobs: jobs submitted or in progress at once.
+
+    Raises:
+        pydantic.ValidationError: a limit is below 1, or the limits contradict each other.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -11,6 +11,7 @@ from botocore.config import Config
 
 from bedrock_pipeline.emulator.control import EmulatorProcess
 from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 BUCKET = "bedrock-pipeline"
@@ -53,9 +54,9 @@ def request(key: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-def ended(bedrock: Any, arn: str, *, also: Sequence[str] = (), seconds: float = 60) -> Any:
+def ended(bedrock: Any, arn: str, *, also: Sequence[str] = ()) -> Any:
     """The job, once it has ended or reached one of the statuses in `also`."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         job = bedrock.get_model_invocation_job(jobIdentifier=arn)
         if job["status"] in (*TERMINAL, *also):

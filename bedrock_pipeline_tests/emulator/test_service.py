@@ -53,7 +53,12 @@ def test_a_job_runs_and_writes_its_output_where_bedrock_does(bedrock: Any, s3: A
     output = s3.get_object(Bucket="bedrock-pipeline", Key=f"{folder}a.jsonl.out")["Body"].read().splitlines()
     records = {record["recordId"]: record for record in map(orjson.loads, output)}
     assert len(output) == len(records) == 150
-    assert records["r7"]["error"] == {"errorCode": 400, "errorMessage": "anthropic_version: Field required"}
+    assert records["r7"]["error"] == {
+        "errorCode": 400,
+        "errorMessage": "anthropic_version: Field required",
+        "expired": False,
+        "retryable": False,
+    }
     assert records["r8"]["modelOutput"]["usage"]["output_tokens"] > 0
     assert list(records) != [f"r{n}" for n in range(150)], "the order is not guaranteed"
     manifest = orjson.loads(
@@ -158,7 +163,7 @@ def test_stopping_a_job_that_has_ended_says_its_state(bedrock: Any) -> None:
     with pytest.raises(ClientError, match="State was: Failed"):
         bedrock.stop_model_invocation_job(jobIdentifier=arn)
     with pytest.raises(bedrock.exceptions.ResourceNotFoundException):
-        bedrock.get_model_invocation_job(jobIdentifier="a" * 12)
+        bedrock.get_model_invocation_job(jobIdentifier=arn[:-12] + "a" * 12)
 
 
 def test_a_wrong_secret_is_refused(stack_endpoints: Endpoints) -> None:

@@ -1,7 +1,5 @@
 """A queue under the real daemon, and a program that works at the same queue."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.dataset as pa_dataset
@@ -13,9 +11,9 @@ from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.local import file_uri
 from bedrock_pipeline.queue import BedrockQueue, BedrockTask
-from bedrock_pipeline.settings import Settings
 from bedrock_pipeline_tests.end_to_end.queued import QUEUE
 from bedrock_pipeline_tests.end_to_end.webserver import partitions
+from bedrock_pipeline_tests.waiting import PATIENCE_S, until
 
 
 def tasks(beginning: str, count: int) -> list[BedrockTask]:
@@ -28,34 +26,30 @@ def tasks(beginning: str, count: int) -> list[BedrockTask]:
     ]
 
 
-def until(what: str, seconds: float, there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(1)
-
-
 @pytest.mark.end_to_end
-@pytest.mark.timeout(600)
-def test_daemon_and_program_share_a_queue_and_dagster_knows_both(tmp_path: Path) -> None:
+@pytest.mark.timeout(3000)  # three waits
+def test_daemon_and_program_share_a_queue_and_dagster_knows_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module = "bedrock_pipeline_tests.end_to_end.queued"
     name = QUEUE.pipeline().name
+    monkeypatch.setenv("BEDROCK_PIPELINE_HOME", str(tmp_path / "home"))  # where the program finds it
     with (
         running(tmp_path / "home", module=module, speed=1000, poll_seconds=1) as services,
-        open_deployment(Settings.from_environment()) as deployment,
+        open_deployment(services.settings) as deployment,
         BedrockQueue(QUEUE) as queue,
     ):
         queue.enqueue_many(tasks("mine", 150))
         (mine,) = queue.flush()
         queue.enqueue_many(tasks("theirs", 130))
-        until("the daemon flushes", 60, lambda: queue.get_queue_size() == 0)
-        assert queue.await_job(mine, timeout=200).final
+        until(lambda: queue.get_queue_size() == 0, "the daemon flushes")
+        assert queue.await_job(mine, timeout=PATIENCE_S).final
 
         def days() -> list[DatasetRow]:
             """One, or two around midnight."""
             return deployment.ledger.datasets.recent([name])
 
-        until("both jobs published", 300, lambda: sum(row.published_records or 0 for row in days()) == 280)
+        until(lambda: sum(row.published_records or 0 for row in days()) == 280, "both jobs published")
         uris = [row.results_uri for row in days() if row.results_uri]
         answered = [
             record_id
@@ -81,11 +75,10 @@ def test_daemon_and_program_share_a_queue_and_dagster_knows_both(tmp_path: Path)
             "results": datasets,
         }.items():
             until(
-                f"Dagster knows {asset}",
-                60,
                 lambda asset=asset, expected=expected: (  # type: ignore[misc]
                     sorted(partitions(services.url, name, asset)["materializedPartitions"]) == expected
                 ),
+                f"Dagster knows {asset}",
             )
             assert partitions(services.url, name, asset)["failedPartitions"] == []
         # The daemon's flush; the day of the program's is told with its job.

@@ -4,6 +4,8 @@ import json
 import urllib.request
 from typing import Any
 
+from bedrock_pipeline_tests.waiting import PATIENCE_S
+
 _QUERY = """
 query ($path: [String!]!) {
   assetNodeOrError(assetKey: {path: $path}) {
@@ -17,6 +19,6 @@ def partitions(url: str, *path: str) -> dict[str, Any]:
     """The partitions of an asset that are there and that failed."""
     body = json.dumps({"query": _QUERY, "variables": {"path": path}}).encode()
     request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
         found: dict[str, Any] = json.load(answer)["data"]["assetNodeOrError"]["assetPartitionStatuses"]
     return found

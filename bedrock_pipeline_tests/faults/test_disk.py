@@ -74,7 +74,7 @@ def _tick_until(
 ) -> int:
     """Tick until something is so; how many ticks failed with one of the errors."""
     failed = 0
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not met():
         assert time.monotonic() < deadline
         try:

@@ -182,7 +182,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def jobs_complete(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while any("endTime" not in job for job in self.place.control.jobs()):
             assert time.monotonic() < deadline, "the emulator does not finish"
             time.sleep(0.05)

@@ -23,7 +23,7 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline_tests.faults.invariants import dataset, settled
 from bedrock_pipeline_tests.faults.worker import tick
 
-_PATIENCE_S = 120.0
+_PATIENCE_S = 500.0
 
 
 class _Proxy:

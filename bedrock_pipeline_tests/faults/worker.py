@@ -33,7 +33,7 @@ from bedrock_pipeline.submit.submit_chunk import NeedsResolutionError, Submissio
 from bedrock_pipeline_tests.faults.points import READS
 
 #: A worker that has not finished after so many seconds makes no progress.
-_PATIENCE_S = 60.0
+_PATIENCE_S = 300.0
 _ERRORS = {
     "throttled": ("ThrottlingException", 429),
     "refused": ("AccessDeniedException", 403),

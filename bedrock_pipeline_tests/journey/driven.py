@@ -18,9 +18,9 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline_tests.faults.invariants import published
 from bedrock_pipeline_tests.faults.worker import tick
+from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
-_PATIENCE_S = 120.0
 
 
 def pipeline(folder: Path, texts: list[str], **changes: Any) -> Pipeline:
@@ -47,7 +47,7 @@ def finish(deployment: Deployment, one: Pipeline, *, until_waiting: bool = False
 
     With `until_waiting` it ends, without rows, once records wait for a person.
     """
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not tick(deployment, one):
         held = any(left.waits_for for left in deployment.ledger.retry_rounds.open_of("p", "d", 1))
         if until_waiting and held:

@@ -1,7 +1,6 @@
 """The stages one after the other, over the real Postgres, S3 and emulator."""
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from bedrock_pipeline.publish.publish_dataset import NotCompleteError, Publicati
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.submit_chunk import SubmissionRejectedError, Submitted, submit_chunk
+from bedrock_pipeline_tests.waiting import until
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 
@@ -61,10 +61,7 @@ def prepare(deployment: Deployment, one: Pipeline, dataset: str = "d") -> list[s
 
 
 def wait_for_jobs(deployment: Deployment) -> None:
-    deadline = time.monotonic() + 60
-    while poll_jobs(deployment, ["p"]).in_flight:
-        assert time.monotonic() < deadline, "the emulator's jobs did not end"
-        time.sleep(0.1)
+    until(lambda: not poll_jobs(deployment, ["p"]).in_flight, "the end of the emulator's jobs")
 
 
 def finish(deployment: Deployment, one: Pipeline, keys: list[str]) -> Publication:

@@ -3,10 +3,14 @@
 Property tests of its callers check that it gives the same as the scalar rules.
 """
 
+import itertools
+import logging
 import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -23,6 +27,37 @@ def test_it_is_built_where_there_is_a_compiler(monkeypatch: pytest.MonkeyPatch) 
     assert library() is not None
     monkeypatch.setenv(SWITCH, "off")
     assert library() is None
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "was not compiled"), (b"for another machine", "could not be loaded")]
+)
+def test_that_it_is_missing_is_logged_once(
+    content: bytes | None,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    module = import_module("bedrock_pipeline.kernel.library")
+    file = tmp_path / "kernel.so"
+    if content:
+        file.write_bytes(content)
+    monkeypatch.setattr(module, "_FILE", file)
+    monkeypatch.setattr(module, "_MISSES", itertools.count())
+    module._built.cache_clear()
+    try:
+        monkeypatch.setenv(SWITCH, "off")
+        assert library() is None
+        assert not caplog.records  # switched off, not missing
+        monkeypatch.delenv(SWITCH)
+        with ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(lambda _: library(), range(64))) == [None] * 64
+        (record,) = caplog.records
+        assert record.levelno == logging.WARNING
+        assert reason in record.getMessage()
+    finally:
+        module._built.cache_clear()
 
 
 def test_it_keeps_within_its_buffers(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 from bedrock_pipeline.local.process import Child
@@ -13,9 +12,7 @@ def test_a_child_of_a_background_process_ends_at_its_signal(tmp_path: Path) -> N
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         child = Child("sleeper", ["sleep", "60"], tmp_path, os.environ, end_signal=signal.SIGINT)
-        began = time.monotonic()
         child.end()
     finally:
         signal.signal(signal.SIGINT, before)
-    assert child.process.returncode == -signal.SIGINT
-    assert time.monotonic() - began < 10
+    assert child.process.returncode == -signal.SIGINT, "it was not killed, as who does not listen is"

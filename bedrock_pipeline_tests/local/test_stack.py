@@ -1,4 +1,4 @@
-"""The embedded default: what is stored survives, secrets stay secret, a second start is refused."""
+"""The embedded stack: what is stored survives, secrets stay secret, a second start is refused."""
 
 import os
 import signal
@@ -6,7 +6,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import boto3
@@ -15,11 +14,13 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
-from bedrock_pipeline.local import Endpoints, Stack, StackConfig, read_endpoints
+from bedrock_pipeline.local import Endpoints, read_endpoints
 from bedrock_pipeline.local.home import AlreadyRunningError, LocalError
+from bedrock_pipeline.local.stack import Stack, StackConfig
+from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 _HOLD = (
-    "import sys, time; from pathlib import Path; from bedrock_pipeline.local import Stack, StackConfig\n"
+    "import sys, time; from pathlib import Path; from bedrock_pipeline.local.stack import Stack, StackConfig\n"
     "stack = Stack(StackConfig(Path(sys.argv[1]))); print('ready', flush=True); time.sleep(600)"
 )
 
@@ -48,7 +49,7 @@ def test_what_is_stored_survives_a_kill(tmp_path: Path) -> None:
     assert len(children) >= 3
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    _, alive = psutil.wait_procs(children, timeout=15)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
     assert alive == []
     with Stack(StackConfig(tmp_path)) as stack:
         again = stack.endpoints
@@ -134,7 +135,5 @@ def test_up_env_and_down(tmp_path: Path) -> None:
             assert f"export {name}=" in printed
     finally:
         assert command("down") == "ended\n"
-    deadline = time.monotonic() + 10
-    while read_endpoints(tmp_path) is not None and time.monotonic() < deadline:
-        time.sleep(0.1)
+    assert read_endpoints(tmp_path) is None
     assert command("down") == "not running\n"

@@ -1,7 +1,9 @@
 """The pytest fixture for other projects, in a project of its own."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 _TEST = """
@@ -27,10 +29,16 @@ def test_nothing_is_left_of_the_test_before(bedrock):
 """
 
 
-def test_another_project_takes_the_fixture(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text('pytest_plugins = ["bedrock_pipeline.local.testing"]\n')
-    (tmp_path / "test_it.py").write_text(_TEST)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+def run_another_project(folder: Path, variables: Mapping[str, str]) -> None:
+    """Its tests pass in an environment with these variables."""
+    (folder / "conftest.py").write_text('pytest_plugins = ["bedrock_pipeline.local.testing"]\n')
+    (folder / "test_it.py").write_text(_TEST)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
+
+
+def test_another_project_takes_the_fixture(tmp_path: Path) -> None:
+    run_another_project(tmp_path, {})

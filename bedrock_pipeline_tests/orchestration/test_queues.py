@@ -11,6 +11,7 @@ from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline_tests.orchestration.test_definitions import evaluate, run, tick
 from bedrock_pipeline_tests.queue.test_queue import config, task
+from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_what_a_process_did_by_itself_is_mirrored_once(
     with BedrockQueue(shown) as queue:
         queue.enqueue_many(task(number) for number in range(100))
         [job_id] = queue.flush()
-        queue.await_job(job_id, timeout=60)
+        queue.await_job(job_id, timeout=PATIENCE_S)
         key = queue.get_job(job_id).chunk_key
     mirror = evaluate(definitions, instance, "flush_queues")
     assert isinstance(mirror, dg.SensorResult)

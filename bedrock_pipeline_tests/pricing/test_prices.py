@@ -113,8 +113,8 @@ def test_no_network_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_overrides_come_from_the_environment_and_settings_stay_hashable() -> None:
-    settings = Settings.from_environment(
-        {
+    settings = Settings.resolve(
+        environment={
             "BUCKET": "b",
             "ROLE_ARN": "r",
             "BEDROCK_PIPELINE_PRICES": '{"acme.model": {"input_per_million": "0.1"}}',

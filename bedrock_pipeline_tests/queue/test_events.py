@@ -12,6 +12,7 @@ from bedrock_pipeline.ledger.events import Position
 from bedrock_pipeline.queue import BedrockQueue, BedrockTask
 from bedrock_pipeline.queue.events import CallbackError, JobFailedError
 from bedrock_pipeline_tests.queue.test_queue import config, task
+from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 
 def filled(queue: BedrockQueue, count: int = 100, prefix: str = "") -> str:
@@ -28,7 +29,7 @@ def test_the_life_of_a_job_is_told_to_callbacks_and_to_any_reader(deployment: De
         for name in ("batch-flushed", "job-queued", "job-status-changed", "job-completed", "job-failed"):
             queue.on(name, lambda *values, name=name: heard.append((name, *values)))
         job_id = filled(queue)
-        result = queue.await_job(job_id, timeout=60)
+        result = queue.await_job(job_id, timeout=PATIENCE_S)
         queue._pump()
         assert [one[1] for one in heard[:100]] == [f"task-{number}" for number in range(100)]
         of_job = heard[100:]
@@ -63,7 +64,7 @@ def test_no_event_row_and_no_notification_for_a_task(deployment: Deployment, pos
         assert list(listener.notifies(timeout=0.3)) == []
         assert listener.execute("SELECT count(*) FROM bedrock_pipeline.events").fetchone() == (0,)
         job_id = queue.flush()[0]
-        assert [one.payload for one in listener.notifies(timeout=5, stop_after=1)] == [job_id]
+        assert [one.payload for one in listener.notifies(timeout=PATIENCE_S, stop_after=1)] == [job_id]
 
 
 def test_an_event_that_is_committed_late_is_not_missed(deployment: Deployment, postgres_dsn: str) -> None:
@@ -104,7 +105,7 @@ def test_a_callback_that_raises_stops_nothing(
         queue.on("error", broken)
         with caplog.at_level(logging.INFO):
             job_id = filled(queue)
-            assert queue.await_job(job_id, timeout=60).final
+            assert queue.await_job(job_id, timeout=PATIENCE_S).final
             queue._pump()
         assert len(errors) == 103
         assert all(isinstance(error, CallbackError) for error in errors)
@@ -132,7 +133,7 @@ def test_a_job_that_fails_is_told_with_bedrocks_words(deployment: Deployment) ->
     with BedrockQueue(config(batch_size=1000, min_batch_size=10)) as queue:
         queue.on("job-failed", lambda job_id, error: failed.append((job_id, error)))
         job_id = filled(queue, 20)
-        assert queue.await_job(job_id, timeout=60).status == "failed"
+        assert queue.await_job(job_id, timeout=PATIENCE_S).status == "failed"
         queue._pump()
         [(told_id, error)] = failed
         assert told_id == job_id

@@ -20,6 +20,7 @@ from bedrock_pipeline.queue.task import encoded
 from bedrock_pipeline.queue.threshold import Threshold
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline_tests.queue.test_queue import config, task
+from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_a_job_of_several_files(deployment: Deployment) -> None:
         [job_id] = queue.flush()
         job = deployment.ledger.queues.jobs(queue.name, 1)[0]
         assert len(job.chunk.files) > 1
-        assert queue.await_job(job_id, timeout=60).status == "completed"
+        assert queue.await_job(job_id, timeout=PATIENCE_S).status == "completed"
         assert len(list(queue.get_job_results(job_id))) == 150
 
 
@@ -251,7 +252,7 @@ def test_exactly_one_of_two_flushes_happens(deployment: Deployment, monkeypatch:
 
         def upload(*values: Any) -> None:
             uploading.set()
-            go_on.wait(30)
+            go_on.wait(PATIENCE_S)
             original(*values)
 
         monkeypatch.setattr(S3Objects, "upload", upload)
@@ -261,12 +262,12 @@ def test_exactly_one_of_two_flushes_happens(deployment: Deployment, monkeypatch:
             for name, one in (("queue", queue), ("other", other))
         ]
         threads[0].start()
-        assert uploading.wait(30)
+        assert uploading.wait(PATIENCE_S)
         assert list(flush_queue(deployment, first.pipeline(), wait=False)) == [], "another is at it"
         threads[1].start()
         go_on.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE_S)
         assert sorted(map(len, jobs.values())) == [0, 1]
         assert len(records(deployment, queue)) == 150
 

@@ -1,4 +1,4 @@
-"""Every code example of the original library's documentation, translated, over the embedded default.
+"""Every code example of the original library's documentation, translated, over the embedded stack.
 
 The headings are those of its README. Names are its names in snake case; what differs stands in docs/queue.md.
 """
@@ -19,6 +19,7 @@ from bedrock_pipeline.queue import (
     TaskResult,
     TokenBucket,
 )
+from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 SONNET = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 
@@ -124,7 +125,7 @@ def test_basic_usage(queue: BedrockQueue) -> None:
     # Queue will automatically flush when threshold is reached. Or manually flush
     [job_id] = queue.flush()
     # Wait for job completion
-    result = queue.await_job(job_id, timeout=60)
+    result = queue.await_job(job_id, timeout=PATIENCE_S)
     assert result.status == "completed"
     assert result.results is not None
     assert [one.record_id for one in result.results] == ["task-1"]
@@ -141,7 +142,7 @@ def test_example_claude_sonnet_4_5(queue: BedrockQueue) -> None:
     assert job_ids == [event.job_id for event in queue.events() if event.name == "batch-flushed"]
     assert queue.flush() == [], "each is told once"
     # Wait for all jobs to complete
-    results = queue.await_jobs(job_ids, timeout=120)
+    results = queue.await_jobs(job_ids, timeout=PATIENCE_S)
     assert {one.status for one in results} == {"completed"}
     assert sum(one.record_count for one in results) == 1550
     ids = {answer.record_id for one in results for answer in one.results or ()}
@@ -154,7 +155,7 @@ def test_example_amazon_titan_embed(config: dict[str, Any]) -> None:
         # Queue embedding tasks
         queue.enqueue(BedrockTask("embed-1", {"inputText": "This is the text to embed"}))
         [job_id] = queue.flush()
-        result = queue.await_job(job_id, timeout=60)
+        result = queue.await_job(job_id, timeout=PATIENCE_S)
         # Access embeddings
         for task_result in result.results or ():
             assert task_result.model_output["embedding"] == pytest.approx(task_result.embedding, abs=1e-6)
@@ -174,7 +175,7 @@ def test_event_handling(queue: BedrockQueue) -> None:
     queue.on("error", lambda error: said.append(f"Queue error: {error}"))
     queue.enqueue_many(claude_task(f"t{i}") for i in range(100))
     [job_id] = {event.job_id for event in queue.events()}
-    arn = queue.await_job(job_id, timeout=60).job_arn
+    arn = queue.await_job(job_id, timeout=PATIENCE_S).job_arn
     for event in queue.events(follow=True):
         if event.name == "job-completed":
             break
@@ -190,7 +191,7 @@ def test_event_handling(queue: BedrockQueue) -> None:
 def test_manual_status_checks(queue: BedrockQueue) -> None:
     queue.enqueue_many(claude_task(f"t{i}") for i in range(99))
     [job_id] = queue.flush()
-    queue.await_job(job_id, timeout=60)
+    queue.await_job(job_id, timeout=PATIENCE_S)
     # Get job status
     status = queue.get_job_status(job_id)
     # Get job results
@@ -206,7 +207,7 @@ def test_multiple_jobs_promise_all_equivalent(queue: BedrockQueue) -> None:
         queue.enqueue_many(claude_task(f"{batch}-{i}") for i in range(10))
         job_ids += queue.flush()
     # Wait for all jobs to complete
-    results = queue.await_jobs(job_ids, timeout=120)
+    results = queue.await_jobs(job_ids, timeout=PATIENCE_S)
     assert [(result.job_id, result.status) for result in results] == [(job, "completed") for job in job_ids]
 
 

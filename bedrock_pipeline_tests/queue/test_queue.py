@@ -8,6 +8,7 @@ import pytest
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, BedrockTask
+from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 _NAMES = (f"q{number}" for number in itertools.count())
@@ -45,7 +46,7 @@ def test_tasks_go_in_and_their_answers_come_out(queue: BedrockQueue) -> None:
     [job_id] = queue.flush()
     assert queue.get_queue_size() == 0
     assert queue.get_job_status(job_id) == "queued"
-    result = queue.await_job(job_id, timeout=60)
+    result = queue.await_job(job_id, timeout=PATIENCE_S)
     assert (result.status, result.record_count, result.final) == ("completed", 120, True)
     answers = list(queue.get_job_results(job_id))
     assert sorted(one.record_id for one in answers) == sorted(f"task-{n}" for n in range(120))

@@ -15,6 +15,7 @@ from bedrock_pipeline.publish.publish_dataset import NotCompleteError, publish_d
 from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline.queue.errors import JobStuckError
 from bedrock_pipeline_tests.queue.test_queue import config, task
+from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -33,8 +34,8 @@ def control(
         ends.secret_access_key,
         ("--speed", "2000"),
     ) as emulator:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", emulator.url)
-        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", emulator.url)
+        monkeypatch.setenv("BEDROCK_PIPELINE_BEDROCK_ENDPOINT_URL", emulator.url)
+        monkeypatch.setenv("BEDROCK_PIPELINE_BEDROCK_RUNTIME_ENDPOINT_URL", emulator.url)
         yield emulator.control
 
 
@@ -55,13 +56,13 @@ def test_a_job_is_final_when_its_last_round_is_and_tells_its_own_records_from_th
         for text in ("first", "second"):
             queue.enqueue_many(task(number, f"{text} {number}") for number in range(100))
             jobs += queue.flush()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while any(job.chunk.collected_at is None for job in deployment.ledger.queues.jobs(queue.name, 2)):
             queue._now_open.driver.step()
             assert time.monotonic() < deadline
             time.sleep(0.1)
         control.clear_faults()
-        results = queue.await_jobs(jobs, timeout=60)
+        results = queue.await_jobs(jobs, timeout=PATIENCE_S)
         assert [(one.status, one.answered, one.failed) for one in results] == [("completed", 100, 0)] * 2
         for job in jobs:
             answers = list(queue.get_job_results(job))
@@ -83,7 +84,7 @@ def test_too_few_tasks_are_asked_as_the_policy_says(
     with BedrockQueue(config(batch_size=1000, below_minimum=policy)) as queue:
         queue.enqueue_many(task(number) for number in range(7))
         [job_id] = queue.flush()
-        result = queue.await_job(job_id, timeout=60)
+        result = queue.await_job(job_id, timeout=PATIENCE_S)
         assert (result.mode, result.status, result.record_count, result.answered) == (mode, status, 7, 7)
         assert sorted(one.record_id for one in queue.get_job_results(job_id)) == [
             f"task-{n}" for n in range(7)
@@ -111,7 +112,7 @@ def test_a_cancelled_job_ends_stopped_with_its_records_as_final_errors(deploymen
         queue.enqueue_many(task(number) for number in range(100))
         [job_id] = queue.flush()
         queue.cancel_job(job_id)
-        result = queue.await_job(job_id, timeout=60)
+        result = queue.await_job(job_id, timeout=PATIENCE_S)
         assert (result.status, result.answered, result.failed) == ("stopped", 0, 100)
         assert {one.error.code for one in queue.get_job_results(job_id) if one.error} == {"cancelled"}
         queue._pump()
@@ -126,7 +127,7 @@ def test_a_job_that_bedrock_refuses_waits_for_a_person(deployment: Deployment) -
         queue.enqueue_many(task(number) for number in range(100))
         [job_id] = queue.flush()
         with pytest.raises(JobStuckError, match="Batch inference is not supported"):
-            queue.await_job(job_id, timeout=60)
+            queue.await_job(job_id, timeout=PATIENCE_S)
         assert queue.get_job_status(job_id) == "failed"
         [(told, error)] = errors
         assert told == job_id
@@ -147,10 +148,10 @@ def test_the_day_is_published_again_when_jobs_have_finished_since(deployment: De
         first = job("a")
         with pytest.raises(NotCompleteError, match="No job"):
             publish_dataset(deployment, pipeline, day)
-        queue.await_job(first, timeout=60)
+        queue.await_job(first, timeout=PATIENCE_S)
         assert due() == [day]
         assert publish_dataset(deployment, pipeline, day).records == 100
-        queue.await_job(job("b"), timeout=60)
+        queue.await_job(job("b"), timeout=PATIENCE_S)
         assert due() == [], "not within a minute"
         move_clock(deployment, 1)
         third = job("c")
@@ -161,7 +162,7 @@ def test_the_day_is_published_again_when_jobs_have_finished_since(deployment: De
         assert (published.version, published.records, published.unchanged) == ("v1-2", 200, False)
         assert publish_dataset(deployment, pipeline, day).unchanged
         assert due() == []
-        queue.await_job(third, timeout=60)
+        queue.await_job(third, timeout=PATIENCE_S)
         last = publish_dataset(deployment, pipeline, day)
         rows = 0
         for uri in last.files:

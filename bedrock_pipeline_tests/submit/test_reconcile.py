@@ -63,7 +63,7 @@ def restored(
         assert isinstance(outcome, Submitted)
         arns.append(outcome.job_arn)
     monkeypatch.setenv("BEDROCK_PIPELINE_DATABASE_DSN", stack_endpoints.dsn(backup.as_string().strip('"')))
-    return open_deployment(Settings.from_environment()), keys, arns
+    return open_deployment(Settings.resolve()), keys, arns
 
 
 def test_a_restored_ledger_takes_its_jobs_back(restored: tuple[Deployment, list[str], list[str]]) -> None:

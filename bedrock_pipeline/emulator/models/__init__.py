@@ -1,14 +1,19 @@
 """The emulated models.
 
-What belongs here: which model answers for an id. A family is a file beside this one, with `PREFIXES` of the ids that
-are its own and `answer`, which takes a body and gives a `Reply` or raises `BodyError`.
+What belongs here: which model answers for an id, and what a job may not ask of any. A family is a file beside this
+one: `PREFIXES` of the ids that are its own, the card of a model that nothing is known about, and `answer`, which takes
+a body and a card and gives a `Reply` or raises `BodyError`. What is known about single models is in `catalog.toml`.
 """
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
+from bedrock_pipeline.emulator.behaviour import BatchTools, Behaviour, ModelFeatures, UnknownModels
 from bedrock_pipeline.emulator.models import (
+    chat,
     claude,
     cohere_embed,
     converse,
@@ -17,13 +22,31 @@ from bedrock_pipeline.emulator.models import (
     nova,
     titan_embed,
 )
+from bedrock_pipeline.emulator.models.catalog import ModelCard, ModelId, catalog, parse_model_id
 from bedrock_pipeline.emulator.models.reply import Body, BodyError, Model, Reply
 
-__all__ = ["Body", "BodyError", "Model", "Models", "Reply"]
+__all__ = [
+    "Body",
+    "BodyError",
+    "Model",
+    "ModelCard",
+    "ModelId",
+    "Models",
+    "Reply",
+    "load_models",
+    "parse_model_id",
+]
 
-_FAMILIES = (claude, titan_embed, nova, llama, mistral, cohere_embed)
-_EMBED = (*titan_embed.PREFIXES, *cohere_embed.PREFIXES)
-_GEOGRAPHIES = ("us", "eu", "apac", "global", "jp", "au", "ca", "us-gov")
+
+_FAMILIES: dict[str, Any] = {
+    "claude": claude,
+    "titan_embed": titan_embed,
+    "nova": nova,
+    "llama": llama,
+    "mistral": mistral,
+    "cohere_embed": cohere_embed,
+    "chat": chat,
+}
 
 
 class Models:
@@ -31,50 +54,92 @@ class Models:
 
     Args:
         replaced: models that answer instead of the emulated ones, by the beginning of the id.
+        behaviour: what is done where the service's own behaviour is not known.
     """
 
-    def __init__(self, replaced: dict[str, Model] | None = None) -> None:
+    def __init__(
+        self, replaced: Mapping[str, Model] | None = None, behaviour: Behaviour | None = None
+    ) -> None:
         self._replaced = replaced or {}
+        self._behaviour = behaviour or Behaviour()
 
     def supports(self, model_id: str) -> bool:
         """Whether the model is known."""
-        return self._find(bare_id(model_id)) is not None
+        return self.card(model_id) is not None
 
-    def answer(self, model_id: str, body: Body) -> Reply:
+    def card(self, model_id: str) -> ModelCard | None:
+        """What a model takes and refuses; None where it is not known."""
+        named = parse_model_id(model_id)
+        if self._own(named.name):
+            return ModelCard(named.name, "own")
+        known = catalog().cards.get(named.name)
+        if known is None:
+            if self._behaviour.unknown_models is UnknownModels.REFUSED:
+                return None
+            family = next((one for one in _FAMILIES.values() if named.name.startswith(one.PREFIXES)), None)
+            return replace(family.ANY, id=named.name) if family else None
+        if known.converse and self._behaviour.model_features is ModelFeatures.ANY:
+            return _with_every_feature(known)
+        return known
+
+    def takes_geography(self, named: ModelId, region: str) -> bool:
+        """Whether an inference profile can be used in a region."""
+        regions = catalog().geographies.get(named.geography or "global")
+        if regions is None:
+            return self._behaviour.unknown_models is UnknownModels.FAMILY
+        return not regions or region in regions
+
+    def answer(self, model_id: str, body: Body, *, batch: bool = False) -> Reply:
         """The answer to a body in the family's native shape.
+
+        Args:
+            model_id: id or ARN.
+            body: the request.
+            batch: whether it is a record of a job.
 
         Raises:
             BodyError: the body is not what the model takes.
         """
-        model = self._find(bare_id(model_id))
-        if model is None:
-            raise BodyError("The provided model identifier is invalid.")
-        return model(body)
+        card = self._known(model_id)
+        if own := self._own(card.id):
+            return own(body)
+        if batch and self._behaviour.batch_tools is BatchTools.NONE:
+            _refuse(body, ("tools", "tool_choice", "toolConfig", "response_format"))
+            _refuse(body.get("output_config") or {}, ("format",))
+        reply: Reply = _FAMILIES[card.family].answer(body, card, batch=batch)
+        return reply
 
-    def converse(self, model_id: str, body: Body) -> Reply:
+    def converse(self, model_id: str, body: Body, *, batch: bool = False) -> Reply:
         """The answer to a body of the Converse API.
+
+        Args:
+            model_id: id or ARN.
+            body: the request.
+            batch: whether it is a record of a job.
 
         Raises:
             BodyError: the body is not what the API takes, or the model makes no text.
         """
-        if bare_id(model_id).startswith(_EMBED):
+        card = self._known(model_id)
+        if not card.converse:
             raise BodyError("The model does not support the Converse API.")
-        return converse.answer(body)
+        if batch and self._behaviour.batch_tools is not BatchTools.ANY:
+            _refuse(body, ("toolConfig",))
+            if self._behaviour.batch_tools is BatchTools.NONE:
+                _refuse(body, ("outputConfig",))
+        return converse.answer(body, card, batch=batch)
 
-    def _find(self, model: str) -> Model | None:
-        own = next((one for start, one in self._replaced.items() if model.startswith(start)), None)
-        return own or next((family.answer for family in _FAMILIES if model.startswith(family.PREFIXES)), None)
+    def _known(self, model_id: str) -> ModelCard:
+        card = self.card(model_id)
+        if card is None:
+            raise BodyError("The provided model identifier is invalid.")
+        return card
+
+    def _own(self, name: str) -> Model | None:
+        return next((one for start, one in self._replaced.items() if name.startswith(start)), None)
 
 
-def bare_id(model_id: str) -> str:
-    """The id of the model behind an inference profile of a geography, or an ARN; a custom model's is its base's."""
-    _, custom, rest = model_id.partition(":custom-model/")
-    name = rest.partition("/")[0] if custom else model_id.rpartition("/")[2]
-    geography, _, rest = name.partition(".")
-    return rest if geography in _GEOGRAPHIES else name
-
-
-def load_models(given: Iterable[str]) -> Models:
+def load_models(given: Iterable[str]) -> dict[str, Model]:
     """Models from `ID=module:function`; the function takes a body and returns the answer's body.
 
     Raises:
@@ -90,7 +155,13 @@ def load_models(given: Iterable[str]) -> Models:
             replaced[model_id] = _counted(getattr(importlib.import_module(module), function))
         except (ImportError, AttributeError) as error:
             raise ValueError(f"{target} cannot be imported: {error}") from error
-    return Models(replaced)
+    return replaced
+
+
+@cache
+def _with_every_feature(card: ModelCard) -> ModelCard:
+    thinking = card.thinking or (("enabled",) if card.family == "claude" else ())
+    return replace(card, structured=True, thinking=thinking, input=ModelCard.input)
 
 
 def _counted(function: Callable[[Body], Body]) -> Model:
@@ -107,3 +178,9 @@ def _counted(function: Callable[[Body], Body]) -> Model:
         return Reply(said, int(spent or 0), int(made))
 
     return model
+
+
+def _refuse(body: Body, names: tuple[str, ...]) -> None:
+    """Refuse what jobs do not offer."""
+    if named := next((name for name in names if body.get(name)), None):
+        raise BodyError(f"Batch inference does not support {named} for this invocation type.")

@@ -3,13 +3,15 @@
 Source: "Anthropic Claude Messages API", Amazon Bedrock user guide; "Get validated JSON results from models", ibid.
 """
 
-from typing import Any
+from typing import Any, Final
 
-from bedrock_pipeline.emulator.models import image
+from bedrock_pipeline.emulator.models import image, rules
+from bedrock_pipeline.emulator.models.catalog import ModelCard
 from bedrock_pipeline.emulator.models.reply import (
     Body,
     BodyError,
     Reply,
+    check_types,
     cut_off,
     digest,
     json_size,
@@ -17,67 +19,124 @@ from bedrock_pipeline.emulator.models.reply import (
     sentence,
     tokens,
 )
-from bedrock_pipeline.emulator.models.structured import json_text, refusal, value_for
+from bedrock_pipeline.emulator.models.structured import invalid, json_text, refusal, value_for
 
-PREFIXES = ("anthropic.claude",)
+PREFIXES: Final = ("anthropic.claude",)
+#: A model that nothing is known about: it takes whatever one of the family takes.
+ANY: Final = ModelCard(
+    "anthropic.claude", "claude", thinking=("enabled", "adaptive"), structured=True, caches=True
+)
+_VERSION = "bedrock-2023-05-31"
 _REQUIRED = ("anthropic_version", "max_tokens", "messages")
 _OPTIONAL = (
     *("anthropic_beta", "system", "temperature", "top_p", "top_k", "stop_sequences"),
     *("tools", "tool_choice", "thinking", "metadata", "output_config"),
 )
+_SHAPE = {
+    "system": (str, [dict]),
+    "tools": [{"name": str, "input_schema": dict}],
+    "tool_choice": dict,
+    "thinking": {"type": str, "budget_tokens": int},
+    "output_config": {"format": {"type": str, "schema": dict}},
+    "temperature": float,
+    "top_p": float,
+    "top_k": int,
+    "stop_sequences": [str],
+    "messages": [{"role": str, "content": (str, [{"type": str, "text": str, "source": dict}])}],
+}
+_CACHED = ("type", "cache_control")
+_BLOCKS = {
+    "text": (*_CACHED, "text", "citations"),
+    "image": (*_CACHED, "source"),
+    "document": (*_CACHED, "source", "title", "context", "citations"),
+    "search_result": (*_CACHED, "source", "title", "content", "citations"),
+    "tool_use": (*_CACHED, "id", "name", "input"),
+    "tool_result": (*_CACHED, "tool_use_id", "content", "is_error"),
+    "thinking": ("type", "thinking", "signature"),
+    "redacted_thinking": ("type", "data"),
+}
 _THINKING = "Let me look at what is asked."
-_LEAST_THINKING = 1024
 
 
-def answer(body: Body) -> Reply:
-    """A message: thinking where it is enabled, then text, or the use of a tool where one is forced."""
-    for required in _REQUIRED:
-        if required not in body:
-            raise BodyError(f"{required}: Field required")
-    refuse_extra(body, (*_REQUIRED, *_OPTIONAL))
-    if not isinstance(body["messages"], list) or not body["messages"]:
-        raise BodyError("messages: at least one message is required")
-    limit = body["max_tokens"]
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise BodyError("max_tokens: Input should be greater than or equal to 1")
-    tool, schema, thinks = _forced(body), _format(body), _thinks(body, limit)
-    seen = [_seen(message, number) for number, message in enumerate(body["messages"])]
+def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:
+    """A message: thinking where the model does, then text, or the use of a tool where one is forced."""
+    limit = _limit(body, card)
+    rules.check_sampling(card, body.get("temperature"), body.get("top_p"), body.get("top_k"))
+    rules.check_caching(card, body["messages"], body.get("system"), body.get("tools"), batch=batch)
+    tool, schema = _forced(body, card), _format(body, card)
+    seen = [_seen(message, number, card) for number, message in enumerate(body["messages"])]
+    rules.check_prefill(card, body["messages"])
     asked = "\n".join(text for text, _ in seen)
-    block, made, stop = _said(asked, tool, schema, limit)
+    thought = rules.thinking_tokens(card, body.get("thinking"), limit, asked, forced=tool is not None)
+    if thought and body.get("temperature") not in (None, 1):
+        raise BodyError("`temperature` may only be set to 1 when thinking is enabled.")
     spent = tokens(asked) + tokens(_system(body.get("system"))) + sum(images for _, images in seen)
     spent += json_size(body.get("tools"))
-    thinking = {"type": "thinking", "thinking": _THINKING, "signature": digest(asked)[:32]}
-    made += tokens(_THINKING) if thinks else 0
+    rules.check_length(card, spent)
+    content, made, stop = (
+        _said(asked, tool, schema, limit - thought) if limit > thought else ([], 0, "max_tokens")
+    )
+    if thought:
+        shown = _THINKING if "enabled" in card.thinking else ""  # later models keep it to themselves
+        content.insert(0, {"type": "thinking", "thinking": shown, "signature": digest(asked)[:32]})
+        made += thought
     return Reply(
         {
             "id": f"msg_bdrk_{digest(asked)[:24]}",
             "type": "message",
             "role": "assistant",
-            "model": "claude",
-            "content": [thinking, block] if thinks else [block],
+            "model": card.short,
+            "content": content,
             "stop_reason": stop,
             "stop_sequence": None,
-            "usage": {"input_tokens": spent, "output_tokens": made},
+            "usage": {
+                "input_tokens": spent,
+                "cache_creation_input_tokens": 0,
+                "cache_read_input_tokens": 0,
+                "output_tokens": made,
+            },
         },
         spent,
         made,
     )
 
 
-def _said(asked: str, tool: Body | None, schema: Any, limit: int) -> tuple[Body, int, str]:
+def _limit(body: Body, card: ModelCard) -> int:
+    """The most output tokens of a body that has every member it needs and no other."""
+    for required in _REQUIRED:
+        if required not in body:
+            raise BodyError(f"{required}: Field required")
+    refuse_extra(body, (*_REQUIRED, *_OPTIONAL))
+    check_types(_SHAPE, body)
+    if body["anthropic_version"] != _VERSION:
+        raise BodyError(f"anthropic_version: Input should be '{_VERSION}'")
+    if not isinstance(body["messages"], list) or not body["messages"]:
+        raise BodyError("messages: at least one message is required")
+    limit = body["max_tokens"]
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise BodyError("max_tokens: Input should be greater than or equal to 1")
+    if card.max_output is not None and limit > card.max_output:
+        raise BodyError(
+            f"max_tokens: {limit} > {card.max_output}, which is the maximum allowed number of output tokens "
+            f"for {card.short}"
+        )
+    return limit
+
+
+def _said(asked: str, tool: Body | None, schema: Any, limit: int) -> tuple[list[Body], int, str]:
     """A block, its tokens and the stop reason; what is longer than the limit is cut off."""
     if tool is None:
         text, cut = sentence(asked, limit) if schema is None else cut_off(json_text(schema, asked), limit)
-        return {"type": "text", "text": text}, tokens(text), "max_tokens" if cut else "end_turn"
+        return [{"type": "text", "text": text}], tokens(text), "max_tokens" if cut else "end_turn"
     value = value_for(tool["input_schema"], asked)
     made = json_size(value)
     if cut := made > limit:
         value, made = {}, limit
     use = {"type": "tool_use", "id": f"toolu_bdrk_{digest(asked)[:24]}", "name": tool["name"], "input": value}
-    return use, made, "max_tokens" if cut else "tool_use"
+    return [use], made, "max_tokens" if cut else "tool_use"
 
 
-def _forced(body: Body) -> Body | None:
+def _forced(body: Body, card: ModelCard) -> Body | None:
     """The tool that must be used."""
     tools = body.get("tools") or []
     for number, tool in enumerate(tools):
@@ -85,14 +144,17 @@ def _forced(body: Body) -> Body | None:
             raise BodyError(f"tools.{number}.name: Field required")
         if not isinstance(tool.get("input_schema"), dict) or tool["input_schema"].get("type") != "object":
             raise BodyError(f"tools.{number}.input_schema.type: Field required")
+        if why := invalid(tool["input_schema"]):
+            raise BodyError(f"tools.{number}.custom.input_schema: {why}")
+        if tool.get("strict") and (why := refusal(tool["input_schema"])):
+            raise BodyError(f"tools.{number}.custom: {why}")
     choice = body.get("tool_choice") or {"type": "auto"}
     kind = choice.get("type")
     if kind not in ("auto", "any", "tool", "none"):
         raise BodyError("tool_choice: Input tag does not match any of the expected tags")
     if kind in ("auto", "none"):
         return None
-    if body.get("thinking", {}).get("type") == "enabled":
-        raise BodyError("Thinking may not be enabled when tool_choice forces tool use.")
+    rules.check_forced_tool(card, body.get("thinking"))
     found: Body | None = next(
         (one for one in tools if kind == "any" or one["name"] == choice.get("name")), None
     )
@@ -101,28 +163,18 @@ def _forced(body: Body) -> Body | None:
     return found
 
 
-def _format(body: Body) -> Any:
+def _format(body: Body, card: ModelCard) -> Any:
     """The schema of structured output."""
     form = (body.get("output_config") or {}).get("format")
     if form is None:
         return None
+    if not card.structured:
+        raise BodyError("output_config.format: Extra inputs are not permitted")
     if form.get("type") != "json_schema" or not isinstance(form.get("schema"), dict):
         raise BodyError("output_config.format.schema: Field required")
-    if why := refusal(form["schema"]):
+    if why := invalid(form["schema"]) or refusal(form["schema"]):
         raise BodyError(f"output_config.format.schema: {why}")
     return form["schema"]
-
-
-def _thinks(body: Body, limit: int) -> bool:
-    thinking = body.get("thinking") or {"type": "disabled"}
-    if thinking.get("type") != "enabled":
-        return False
-    budget = thinking.get("budget_tokens", 0)
-    if budget < _LEAST_THINKING:
-        raise BodyError("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
-    if budget >= limit:
-        raise BodyError("`max_tokens` must be greater than `thinking.budget_tokens`.")
-    return True
 
 
 def _system(value: Any) -> str:
@@ -131,28 +183,54 @@ def _system(value: Any) -> str:
     return str(value or "")
 
 
-def _seen(message: Any, number: int) -> tuple[str, int]:
+def _seen(message: Any, number: int, card: ModelCard) -> tuple[str, int]:
     """A message as text, and the tokens of its images."""
+    path = f"messages.{number}"
     if not isinstance(message, dict) or message.get("role") not in ("user", "assistant"):
-        raise BodyError(f"messages.{number}.role: Input should be 'user' or 'assistant'")
+        raise BodyError(f"{path}.role: Input should be 'user' or 'assistant'")
+    refuse_extra(message, ("role", "content"), f"{path}.")
     content = message.get("content")
+    if content in ("", []):
+        raise BodyError(f"{path}: {message['role']} messages must have non-empty content")
     if isinstance(content, str):
-        return content, 0
+        return _text(content), 0
     if not isinstance(content, list):
-        raise BodyError(f"messages.{number}.content: Input should be a valid list")
-    blocks = [
-        _block(block, f"messages.{number}.content.{place}")
-        for place, block in enumerate(content)
-        if isinstance(block, dict)
-    ]
+        raise BodyError(f"{path}.content: Input should be a valid list")
+    blocks = [_block(block, f"{path}.content.{place}", card) for place, block in enumerate(content)]
     if sum(images > 0 for _, images in blocks) > image.MOST_IMAGES:
-        raise BodyError(f"messages.{number}.content: at most {image.MOST_IMAGES} images are permitted")
+        raise BodyError(f"{path}.content: at most {image.MOST_IMAGES} images are permitted")
     return "\n".join(text for text, _ in blocks), sum(images for _, images in blocks)
 
 
-def _block(block: Body, path: str) -> tuple[str, int]:
-    if block.get("type") != "image":
-        return str(block.get("text", "")), 0
+def _text(text: Any) -> str:
+    if text == "":
+        raise BodyError("messages: text content blocks must be non-empty")
+    if not str(text).strip():
+        raise BodyError("messages: text content blocks must contain non-whitespace text")
+    return str(text)
+
+
+def _block(block: Any, path: str, card: ModelCard) -> tuple[str, int]:
+    if not isinstance(block, dict):
+        raise BodyError(f"{path}: Input should be a valid dictionary")
+    kind = block.get("type")
+    if kind not in _BLOCKS:
+        tags = ", ".join(f"'{known}'" for known in _BLOCKS)
+        raise BodyError(
+            f"{path}: Input tag '{kind}' found using 'type' does not match any of the expected tags: {tags}"
+        )
+    refuse_extra(block, _BLOCKS[kind], f"{path}.{kind}.")
+    if kind == "image":
+        rules.check_input_kind(card, "image")
+        return _image(block, path)
+    if kind == "text":
+        if "text" not in block:
+            raise BodyError(f"{path}.text.text: Field required")
+        return _text(block["text"]), 0
+    return str(block.get("text", "")), 0
+
+
+def _image(block: Body, path: str) -> tuple[str, int]:
     source = block.get("source") or {}
     kind = str(source.get("media_type", "")).removeprefix("image/")
     if source.get("type") != "base64":

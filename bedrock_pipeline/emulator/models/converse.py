@@ -1,53 +1,100 @@
 """The Converse API, for any model that makes text.
 
-Source: "Converse", Amazon Bedrock API reference.
+Source: "Converse", Amazon Bedrock API reference; of the nulls in batch output, lines that users of the service show.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
-from bedrock_pipeline.emulator.models import image
+from bedrock_pipeline.emulator.constraints import broken_members, unknown_member
+from bedrock_pipeline.emulator.models import blocks, rules
+from bedrock_pipeline.emulator.models.catalog import ModelCard
 from bedrock_pipeline.emulator.models.reply import (
     Body,
+    BodyError,
     Reply,
     cut_off,
     digest,
     json_size,
     malformed,
     most_tokens,
-    refuse_extra,
     sentence,
     tokens,
 )
-from bedrock_pipeline.emulator.models.structured import json_text, refusal, value_for
+from bedrock_pipeline.emulator.models.shapes import wrong_type
+from bedrock_pipeline.emulator.models.structured import invalid, json_text, refusal, value_for
 
-_MEMBERS = (
-    *("messages", "system", "inferenceConfig", "toolConfig", "additionalModelRequestFields"),
-    *("additionalModelResponseFieldPaths", "guardrailConfig", "promptVariables", "requestMetadata"),
-    *("performanceConfig", "serviceTier", "outputConfig"),
+ANY: Final = ModelCard("converse", "converse", thinking=("enabled", "adaptive"), structured=True, caches=True)
+_MEMBERS_OF_A_BLOCK = (
+    *("audio", "cachePoint", "citationsContent", "document", "guardContent", "image", "reasoningContent"),
+    *("searchResult", "text", "toolResult", "toolUse", "video"),
 )
+_MEMBERS_OF_THE_USAGE = (
+    *(
+        "cacheReadInputTokens",
+        "cacheWriteInputTokens",
+        "cacheReadInputTokenCount",
+        "cacheWriteInputTokenCount",
+    ),
+    "cacheDetails",
+)
+_ADDITIONAL = {"thinking": {"type": str, "budget_tokens": int}}
+_THINKING = "Let me look at what is asked."
 
 
-def answer(body: Body, members: tuple[str, ...] = _MEMBERS) -> Reply:
-    """A message with one block, text or the use of a tool where one is forced, and its usage."""
-    refuse_extra(body, members)
+def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:
+    """A message with text or the use of a tool where one is forced, thinking before it, and its usage."""
+    if found := unknown_member("Converse", body, service="bedrock-runtime", besides=("modelId",)):
+        raise malformed("#{}: extraneous key [{}] is not permitted".format(*found))
+    if problem := broken_members(body):
+        raise BodyError(f"1 validation error detected: {problem}")
+    config = body.get("inferenceConfig") or {}
+    try:
+        rules.check_sampling(card, config.get("temperature"), config.get("topP"))
+        extra = body.get("additionalModelRequestFields") or {}
+        if found := wrong_type(_ADDITIONAL, extra):
+            raise rules.ModelSaysError(f"{found[0]}: Input should be a valid {found[1]}")
+        return said(body, card, batch=batch, thinking=extra.get("thinking"))
+    except rules.ModelSaysError as error:
+        raise BodyError(f"The model returned the following errors: {error}", error.code) from error
+
+
+def said(body: Body, card: ModelCard, *, batch: bool, thinking: Any) -> Reply:
+    """What a body of Converse's shape gets; its members are known to be."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise malformed("#: required key [messages] not found")
-    tool, schema = _forced(body.get("toolConfig")), _format(body.get("outputConfig"))
-    seen = [_seen(message, f"#/messages/{number}") for number, message in enumerate(messages)]
-    asked = "\n".join(text for text, _ in seen)
-    system = "\n".join(_block(block, "#/system")[0] for block in body.get("system") or [])
     config = body.get("inferenceConfig") or {}
-    block, made, stop = _said(
-        asked, tool, schema, most_tokens(config.get("maxTokens"), "inferenceConfig/maxTokens")
+    limit = most_tokens(config.get("maxTokens"), "inferenceConfig/maxTokens")
+    if card.max_output is not None and limit is not None and limit > card.max_output:
+        raise BodyError(
+            f"The maximum tokens you requested exceeds the model limit of {card.max_output}. "
+            "Try again with a maximum tokens value that is lower than "
+            f"{card.max_output}."
+        )
+    rules.check_caching(card, messages, body.get("system"), body.get("toolConfig"), batch=batch)
+    tool, schema = _forced(body.get("toolConfig"), card, thinking), _format(body.get("outputConfig"), card)
+    seen = [blocks.message(one, f"messages.{number}", card) for number, one in enumerate(messages)]
+    rules.check_prefill(card, messages)
+    asked = "\n".join(text for text, _ in seen)
+    system = "\n".join(
+        blocks.block(block, f"system.{number}", card)[0]
+        for number, block in enumerate(body.get("system") or [])
     )
-    spent = tokens(asked) + (tokens(system) if system else 0) + sum(images for _, images in seen)
+    thought = rules.thinking_tokens(card, thinking, limit, asked, forced=tool is not None)
+    spent = tokens(asked) + (tokens(system) if system else 0) + sum(size for _, size in seen)
     spent += json_size(body.get("toolConfig"))
+    rules.check_length(card, spent)
+    left = None if limit is None else limit - thought
+    content, made, stop = ([], 0, "max_tokens") if left == 0 else _made(asked, tool, schema, left)
+    if thought:
+        reasoning = {"text": _THINKING, "signature": digest(asked)[:32]}
+        content.insert(0, {"reasoningContent": {"reasoningText": reasoning}})
+        made += thought
     return Reply(
         {
-            "output": {"message": {"role": "assistant", "content": [block]}},
+            "output": {"message": {"role": "assistant", "content": content}},
             "stopReason": stop,
             "usage": {"inputTokens": spent, "outputTokens": made, "totalTokens": spent + made},
         },
@@ -56,21 +103,33 @@ def answer(body: Body, members: tuple[str, ...] = _MEMBERS) -> Reply:
     )
 
 
-def _said(asked: str, tool: Body | None, schema: Any, limit: int | None) -> tuple[Body, int, str]:
+def with_nulls(body: Body) -> Body:
+    """An answer as it stands in the output of a job: what is not set is there as null."""
+    message = body["output"]["message"]
+    content = [{**dict.fromkeys(_MEMBERS_OF_A_BLOCK), **block} for block in message["content"]]
+    usage = {"serverToolUsage": {"webSearchRequests": None}, **dict.fromkeys(_MEMBERS_OF_THE_USAGE)}
+    return {
+        **body,
+        "output": {"message": {**message, "content": content}},
+        "usage": {**usage, **body["usage"]},
+    }
+
+
+def _made(asked: str, tool: Body | None, schema: Any, limit: int | None) -> tuple[list[Body], int, str]:
     """A block, its tokens and the stop reason; what is longer than the limit is cut off."""
     if tool is None:
         text, cut = sentence(asked, limit) if schema is None else cut_off(json_text(schema, asked), limit)
-        return {"text": text}, tokens(text), "max_tokens" if cut else "end_turn"
+        return [{"text": text}], tokens(text), "max_tokens" if cut else "end_turn"
     value = value_for(tool["inputSchema"]["json"], asked)
     made = json_size(value)
     cut = limit is not None and made > limit
     if limit is not None and cut:
         value, made = {}, limit
     use = {"toolUseId": f"tooluse_{digest(asked)[:22]}", "name": tool["name"], "input": value}
-    return {"toolUse": use}, made, "max_tokens" if cut else "tool_use"
+    return [{"toolUse": use}], made, "max_tokens" if cut else "tool_use"
 
 
-def _forced(config: Any) -> Body | None:
+def _forced(config: Any, card: ModelCard, thinking: Any) -> Body | None:
     """The specification of the tool that must be used."""
     if config is None:
         return None
@@ -79,8 +138,8 @@ def _forced(config: Any) -> Body | None:
         schema = (spec.get("inputSchema") or {}).get("json")
         if not isinstance(spec.get("name"), str) or not isinstance(schema, dict):
             raise malformed("#/toolConfig/tools: expected a name and an inputSchema")
-        if schema.get("type") != "object":
-            raise malformed("#/toolConfig/tools/toolSpec/inputSchema/json/type: expected object")
+        if schema.get("type") != "object" or invalid(schema):
+            raise malformed("#/toolConfig/tools/toolSpec/inputSchema/json: expected a schema of an object")
     choice = config.get("toolChoice") or {"auto": {}}
     if "tool" in choice:
         specs = [spec for spec in specs if spec["name"] == choice["tool"].get("name")]
@@ -88,46 +147,24 @@ def _forced(config: Any) -> Body | None:
         return None
     if not specs:
         raise malformed("#/toolConfig/toolChoice: the tool is not one of the tools")
+    rules.check_forced_tool(card, thinking)
     found: Body = specs[0]
     return found
 
 
-def _format(config: Any) -> Any:
+def _format(config: Any, card: ModelCard) -> Any:
     """The schema of structured output, which stands in the request as text."""
     form = (config or {}).get("textFormat")
     if form is None:
         return None
+    if not card.structured:
+        raise BodyError(
+            "This model doesn't support the outputConfig field. Remove outputConfig and try again."
+        )
     try:
         schema = orjson.loads(form["structure"]["jsonSchema"]["schema"])
     except (KeyError, TypeError, orjson.JSONDecodeError):
         raise malformed("#/outputConfig/textFormat: expected a JSON schema as text") from None
-    if why := refusal(schema):
-        raise malformed(f"#/outputConfig/textFormat: {why}")
+    if why := invalid(schema) or refusal(schema):
+        raise rules.ModelSaysError(f"output_config.format.schema: {why}")
     return schema
-
-
-def _seen(message: Any, path: str) -> tuple[str, int]:
-    """A message as text, and the tokens of its images."""
-    if not isinstance(message, dict) or message.get("role") not in ("user", "assistant"):
-        raise malformed(f"{path}/role: not a valid enum value")
-    content = message.get("content")
-    if not isinstance(content, list) or not content:
-        raise malformed(f"{path}/content: expected a list of content blocks")
-    blocks = [_block(block, f"{path}/content") for block in content]
-    if sum(images > 0 for _, images in blocks) > image.MOST_IMAGES:
-        raise malformed(f"{path}/content: expected at most {image.MOST_IMAGES} images")
-    return "\n".join(text for text, _ in blocks), sum(images for _, images in blocks)
-
-
-def _block(block: Any, path: str) -> tuple[str, int]:
-    if not isinstance(block, dict):
-        raise malformed(f"{path}: expected a content block")
-    if "image" not in block:
-        return str(block.get("text", "")), 0
-    kind, source = block["image"].get("format"), block["image"].get("source") or {}
-    if kind not in image.FORMATS:
-        raise malformed(f"{path}/image/format: not a valid enum value")
-    try:
-        return image.seen(kind, source.get("bytes"))
-    except ValueError as error:
-        raise malformed(f"{path}/image/source/bytes: {error}") from error

@@ -13,11 +13,21 @@ from typing import Any
 
 import orjson
 
+from bedrock_pipeline.emulator.models.shapes import Shape, wrong_type
+
 Body = dict[str, Any]
 
 
 class BodyError(Exception):
-    """A model refuses a body: an error of one record, with code 400; ValidationException of an on-demand call."""
+    """A model refuses a body: an error of one record, or of an on-demand call.
+
+    Attributes:
+        code: HTTP status of the error.
+    """
+
+    def __init__(self, message: str, code: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +79,50 @@ def sentence(asked: str, most_tokens: int | None = None) -> tuple[str, bool]:
 
 def vector(text: str, size: int, *, normalize: bool = True) -> list[float]:
     """A vector that only the text decides; of length 1 where `normalize`."""
-    chance = random.Random(digest(text))  # noqa: S311  # reproducible on purpose
-    values = [chance.gauss(0, 1) for _ in range(size)]
+    rng = random.Random(digest(text))  # noqa: S311  # reproducible on purpose
+    values = [rng.gauss(0, 1) for _ in range(size)]
     length = math.sqrt(sum(x * x for x in values)) if normalize else 1.0
     return [round(x / length, 8) for x in values]
 
 
-def refuse_extra(body: Body, allowed: Iterable[str]) -> None:
-    """Refuse members that the family does not know.
+def refuse_extra(body: Body, allowed: Iterable[str], path: str = "") -> None:
+    """Refuse members that the family does not know, in Anthropic's words.
 
     Raises:
         BodyError: names the first of them.
     """
     if extra := sorted(body.keys() - set(allowed)):
-        raise BodyError(f"{extra[0]}: Extra inputs are not permitted")
+        raise BodyError(f"{path}{extra[0]}: Extra inputs are not permitted")
+
+
+def refuse_extraneous(body: Body, allowed: Iterable[str], path: str = "#") -> None:
+    """Refuse members that the family does not know, in the words of Amazon's schemas.
+
+    Raises:
+        BodyError: names the first of them.
+    """
+    if extra := sorted(body.keys() - set(allowed)):
+        raise malformed(f"{path}: extraneous key [{extra[0]}] is not permitted")
+
+
+def check_types(shape: Shape, body: Body) -> None:
+    """Refuse a member of another type, in Anthropic's and OpenAI's words.
+
+    Raises:
+        BodyError: names the first of them.
+    """
+    if found := wrong_type(shape, body):
+        raise BodyError(f"{found[0]}: Input should be a valid {found[1]}")
+
+
+def check_amazon_types(shape: Shape, body: Body) -> None:
+    """Refuse a member of another type, in the words of Amazon's schemas.
+
+    Raises:
+        BodyError: names the first of them.
+    """
+    if found := wrong_type(shape, body):
+        raise malformed(f"#/{found[0].replace('.', '/')}: expected type: {found[1].capitalize()}")
 
 
 def malformed(problem: str) -> BodyError:

@@ -7,8 +7,10 @@ the work folder.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
+if TYPE_CHECKING:
+    import duckdb
 
 _MEMORY = "256MB"
 _ROWS = 4096
@@ -17,7 +19,7 @@ _ROWS = 4096
 class LaterOccurrences:
     """Rows whose record id, or whose request, occurred before, file by file."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
+    def __init__(self, connection: "duckdb.DuckDBPyConnection", files: list[str]) -> None:
         self._connection = connection
         self._files = files
 
@@ -73,6 +75,8 @@ def later_occurrences(parts: Sequence[Path], spill: Path) -> Iterator[LaterOccur
         parts: parquet files with a column `record_id`, whose names sort in their order.
         spill: folder for what does not fit into memory.
     """
+    import duckdb  # here: it costs a fifth of a second, and runs of most kinds do without
+
     files = [str(part) for part in parts]
     with duckdb.connect(
         config={"memory_limit": _MEMORY, "temp_directory": str(spill), "threads": 2}
@@ -103,6 +107,8 @@ def duplicates_of(duplicates: Sequence[Path], rejected: Path) -> Iterator[Iterat
         duplicates: parquet files with `record_id` and `canonical_id`.
         rejected: parquet file with `record_id` and `reason`.
     """
+    import duckdb
+
     with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2}) as connection:
         rows = connection.execute(
             """SELECT n, f.record_id, r.reason FROM (
