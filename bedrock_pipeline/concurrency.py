@@ -1,11 +1,10 @@
 """Work that overlaps: reading ahead, and threads whose results keep their order.
 
-What belongs here: streams with a bounded number of items in flight, and whether this process was forked. Arrow, hashing
-and writing release the interpreter's lock, so two cores are used without a second process. With the executor
-`system.inline` the caller's thread does all of it.
+What belongs here: streams with a bounded number of items in flight. Arrow, hashing and writing release the
+interpreter's lock, so two cores are used without a second process. With the executor `system.inline` the caller's thread
+does all of it.
 """
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -21,16 +20,6 @@ _R = TypeVar("_R")
 _S = TypeVar("_S")
 _P = ParamSpec("_P")
 _END = object()
-_FORKED = threading.Event()
-os.register_at_fork(after_in_child=_FORKED.set)
-
-
-def is_forked() -> bool:
-    """Whether this process was forked since this module was imported.
-
-    Threads of a native library (Polars) do not survive a fork, and a call that waits for them never returns.
-    """
-    return _FORKED.is_set()
 
 
 def ahead(items: Iterator[_T], depth: int = 4, executor: ExecutorFactory = threads) -> Iterator[_T]:

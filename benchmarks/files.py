@@ -1,6 +1,7 @@
-"""Packing and parsing against DuckDB and Polars, in one run, in turn. Run by `make bench`.
+"""Packing and parsing compared with DuckDB and Polars, in turn, in one run. Run by `make bench`.
 
-What belongs here: measuring, the table, and the file. Data stands in `data.py`, the peers in `peers.py`.
+What belongs here: measuring the commands `pack` and `parse`, which run the code of datasets, and the report. The data is
+in `data.py`, the peers are in `peers.py`.
 """
 
 import argparse
@@ -34,7 +35,7 @@ class Run:
 
     Attributes:
         seconds: of the work, without starting Python.
-        peak_mb: resident megabytes at the most, as the system counts them.
+        peak_mb: peak resident megabytes, as the system counts them.
         cpu_seconds: of all its threads, starting Python included.
     """
 
@@ -57,7 +58,7 @@ def main() -> None:
             rounds = options.rounds if number == 0 else 1
             orders = list(itertools.permutations((OURS, *peers)))
             for turn in range(rounds):
-                for task, given in (("pack", source), ("collect", outputs)):
+                for task, given in (("pack", source), ("parse", outputs)):
                     for who in orders[turn % len(orders)]:
                         time.sleep(options.pause)
                         runs.append(_run(task, who, given, Path(folder) / "out", records))
@@ -84,8 +85,8 @@ def _options() -> argparse.Namespace:
         "--pause",
         type=float,
         default=5,
-        help="seconds before each run: a virtual machine hands memory back to its host within two, and whoever began "
-        "earlier after another has ended would get it cheaper",
+        help="seconds before each run: a virtual machine returns memory to its host within two, and a process that starts "
+        "earlier gets the memory of the one before it cheaper",
     )
     parser.add_argument(
         "--folder", default=None, help="folder for the data; the system's for temporary files"
@@ -108,11 +109,11 @@ def _run(task: str, who: str, source: Path, out: Path, records: int) -> Run:
     _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
-    told = json.loads(output.splitlines()[-1])
+    report = json.loads(output.splitlines()[-1])
     for file in (out, out.with_suffix(".parquet")):
         shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
     peak_mb, cpu_seconds = used.ru_maxrss * 1024 / 1e6, used.ru_utime + used.ru_stime
-    return Run(task, who, records, round(told["seconds"], 2), round(peak_mb), round(cpu_seconds, 1))
+    return Run(task, who, records, round(report["seconds"], 2), round(peak_mb), round(cpu_seconds, 1))
 
 
 def _command(task: str, who: str, source: Path, out: Path) -> list[str]:

@@ -93,7 +93,7 @@ def _of_dataset(pipeline: Pipeline, dataset: str, request: dict[str, Any]) -> Es
         if "parameters" in request:
             parameters = {**pipeline.parameters, **request["parameters"]}
             effective = effective.model_copy(update={"parameters": parameters})
-        return estimate_dataset(deployment, effective, dataset, datetime.now(UTC), anew=bool(request))
+        return estimate_dataset(deployment, effective, dataset, datetime.now(UTC), reread=bool(request))
 
 
 def _of_file(request: dict[str, Any]) -> Estimate:

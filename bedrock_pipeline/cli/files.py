@@ -24,8 +24,6 @@ from bedrock_pipeline.files.pack_files import pack_files
 from bedrock_pipeline.files.parse_files import parse_files
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan
-from bedrock_pipeline.prepare.take_snapshot import request_template
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.records.limits import default_limits
 from bedrock_pipeline.settings import Settings
@@ -34,19 +32,19 @@ from bedrock_pipeline.sources import open_location
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--model", required=True, help="Model id or ARN; tells the form of the request.")
+@click.option("--model", required=True, help="Model id or ARN; decides the format of the request.")
 @click.option("--prompt", help="Template with {{ column }}.")
-@click.option("--model-input", help="Column with the whole body, in place of a prompt.")
-@click.option("--record-id", help="Column with the record ids; without one they follow from the content.")
-@click.option("--carry", multiple=True, help="Column to carry into the index; may be repeated.")
+@click.option("--model-input", help="Column with the whole request body, instead of a prompt.")
+@click.option("--record-id", help="Column with the record ids; without it they are derived from the content.")
+@click.option("--carry", multiple=True, help="Column to carry along into the index; may be repeated.")
 @click.option("--system", help="System prompt.")
-@click.option("--parameters", default="{}", help="Model parameters, a JSON object.")
-@click.option("--null-text", help="What a null becomes in the prompt; without it the row is rejected.")
-@click.option("--min-records", type=int, help="Fewest records of a job.")
-@click.option("--max-records", type=int, help="Most records of a job.")
-@click.option("--max-file-bytes", type=int, help="Most bytes of a file.")
-@click.option("--max-job-bytes", type=int, help="Most bytes of a job.")
-@click.option("--out", required=True, help="Folder or s3:// location, empty.")
+@click.option("--parameters", default="{}", help="Model parameters as a JSON object.")
+@click.option("--null-text", help="Text of a null in the prompt; without it the row is rejected.")
+@click.option("--min-records", type=int, help="Minimum number of records of a job.")
+@click.option("--max-records", type=int, help="Maximum number of records of a job.")
+@click.option("--max-file-bytes", type=int, help="Maximum bytes of a file.")
+@click.option("--max-job-bytes", type=int, help="Maximum bytes of a job.")
+@click.option("--out", required=True, help="Empty folder or s3:// location to write to.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
 def pack(
     inputs: tuple[str, ...],
@@ -74,13 +72,15 @@ def pack(
         parameters=_object(parameters),
         null_text=null_text,
         limits={**default_limits(model).model_dump(), **given},
+        # Every row gets a line of its own: there is no ledger for duplicates, nor for other ways of invocation.
+        ask_identical_once=False,
+        below_minimum="fail",
     )
     objects = objects_here()
     with Measured() as measured, _progress("packed") as progress:
         report = pack_files(
             open_location(inputs, objects),
-            SnapshotPlan(request_template(pipeline), record_id, carry),
-            pipeline.effective_limits,
+            pipeline,
             place(out, objects),
             progress=progress,
         )

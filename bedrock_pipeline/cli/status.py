@@ -13,7 +13,7 @@ from bedrock_pipeline.cli.jobs import is_job_id, job_by_id, job_row, jobs_of_que
 from bedrock_pipeline.cli.output import console, json_option, print_json
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
-from bedrock_pipeline.prepare.snapshot.rejected_files import rejected_uris
+from bedrock_pipeline.prepare.reject_duplicates import rejected_uris
 from bedrock_pipeline.queue import JobResult
 from bedrock_pipeline.settings import Settings
 

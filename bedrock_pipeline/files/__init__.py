@@ -1,1 +1,1 @@
-"""Packing and parsing on files alone, without ledger and deployment: the code of `prepare` and `collect` on a folder."""
+"""Pack and parse files without ledger and deployment: the code of `prepare` and `collect` on a local folder."""

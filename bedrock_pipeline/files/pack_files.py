@@ -1,43 +1,35 @@
-"""Pack input files into chunks without ledger and snapshot.
+"""Pack input files into chunks without ledger and deployment.
 
-What belongs here: the order of reading, packing and putting away, for the command `pack`. Rows are identified,
-rendered and cut by the same code as a dataset's. The input is read once; where record ids turn out to be doubled, it
-is read twice more: to find the later occurrences, and without them.
+What belongs here: the sink of the command `pack`. Everything else is the code that prepares a dataset: a snapshot in
+a work folder, packed.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from bedrock_pipeline.files.folders import Place
-from bedrock_pipeline.prepare.chunks.pack_rows import WORKERS, packed
-from bedrock_pipeline.prepare.chunks.packer import Packer
-from bedrock_pipeline.prepare.requests.renderer import Rendered, Renderer
-from bedrock_pipeline.prepare.snapshot.assign_ids import distinct, identified
-from bedrock_pipeline.prepare.snapshot.duplicates import LaterOccurrences, later_occurrences
-from bedrock_pipeline.prepare.snapshot.uniqueness import SeenIds, id_hashes
-from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan
-from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.line_batch import index_schema
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
+from bedrock_pipeline.prepare.chunks.packer import Progress, no_progress
+from bedrock_pipeline.prepare.chunks.snapshot_packer import pack_snapshot
+from bedrock_pipeline.prepare.reject_duplicates import REJECTED
+from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan, write_snapshot
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
-from bedrock_pipeline.sources.source import IntakeBatch, Source
+from bedrock_pipeline.sources import Source, local_file
 from bedrock_pipeline.system import threads
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PackFilesReport:
     """What was packed.
 
     Attributes:
         bytes: of all lines.
-        rejections: number of rows left out, by reason.
+        rejections: number of rejected rows, by reason.
     """
 
     chunks: int
@@ -47,128 +39,50 @@ class PackFilesReport:
 
 
 def pack_files(
-    source: Source,
-    plan: SnapshotPlan,
-    limits: Limits,
-    target: Place,
-    *,
-    workers: int = WORKERS,
-    progress: Callable[[int, int], None] = lambda _records, _bytes: None,
+    source: Source, pipeline: Pipeline, target: Place, *, progress: Progress = no_progress
 ) -> PackFilesReport:
-    """Write the chunks of an input: `chunk-00000/00000.jsonl`, its `index.parquet`, and `rejected.parquet` beside.
+    """Write the chunks of an input: `chunk-00000/00000.jsonl` with its `index.parquet`, and `rejected.parquet`.
 
     Args:
         source: the input.
-        plan: record ids, request and carried columns.
-        limits: of a job.
+        pipeline: the request, record ids, carried columns and limits.
         target: takes the files; must be empty.
-        workers: threads.
-        progress: told the records and bytes that are packed so far.
+        progress: gets the number of records and bytes packed so far.
 
     Raises:
         BelowMinimumError: too few records for one job, or too large ones.
         ColumnError: a column does not exist or its name is taken.
+        EmptyDatasetError: the input is empty, or every row was rejected.
         InputError: the input cannot be read.
-        NotEmptyError: the target holds something.
+        NotEmptyError: the target is not empty.
     """
-    plan.check(source.columns())
     target.check_empty()
-    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
-        folder = Path(name)
-        run = _Run(source, plan, limits, target, folder, workers, progress, SeenIds(folder))
-        report = run.first()
-        if run.seen.all_differ():
-            return report
-        ids = run.ids()
-        with later_occurrences([ids], folder / "spill") as later:
-            if later.count:
-                target.clear()
-                report = run.without(later, ids)
-    return report
 
-
-@dataclass(frozen=True)
-class _Run:
-    source: Source
-    plan: SnapshotPlan
-    limits: Limits
-    target: Place
-    folder: Path
-    workers: int
-    progress: Callable[[int, int], None]
-    seen: SeenIds
-
-    def first(self) -> PackFilesReport:
-        """Every row under its record id, a hash of which is kept."""
-        batches, renderer, packer = self._opened()
-
-        def render(batch: IntakeBatch) -> Rendered:
-            one = self._identified(batch)
-            self.seen.add(id_hashes(one.rows["record_id"]))
-            return renderer.batch(one)
-
-        return self._packed(batches, render, packer)
-
-    def without(self, later: LaterOccurrences, ids: Path) -> PackFilesReport:
-        """Every row whose record id did not occur before."""
-        batches, renderer, packer = self._opened()
-        return self._packed(self._distinct(batches, later, ids), renderer.batch, packer)
-
-    def ids(self) -> Path:
-        """The record ids of all rows, in their order."""
-        file = self.folder / "ids.parquet"
-        with pq.ParquetWriter(file, index_schema(pa.schema([])), compression="lz4") as writer:
-            for batch in self.source.batches(self.plan.read):
-                writer.write_batch(self._identified(batch).rows.select(["record_id"]))
-        return file
-
-    def _opened(self) -> tuple[Iterator[IntakeBatch], Renderer, Packer]:
-        """The input; types of carried columns are those of its first batch."""
-        batches = self.source.batches(self.plan.read)
-        first = next(batches, None)
-        names = [name for name in self.plan.carry if name != "record_id"] if first else []
-        carry = pa.schema([first.rows.schema.field(name) for name in names] if first else [])
-        renderer = Renderer(self.plan.template, carry, self.limits)
-        packer = Packer(self.limits, carry, self.folder, self.progress)
-        return chain([first] if first else [], batches), renderer, packer
-
-    def _packed(
-        self, batches: Iterator[IntakeBatch], render: Callable[[IntakeBatch], Rendered], packer: Packer
-    ) -> PackFilesReport:
-        rejected = RejectionWriter(self.folder / "rejected.parquet")
-        chunks = self._moved(packed(batches, render, packer, rejected, self.workers))
-        rejected.close()
-        self.target.put(rejected.path, "rejected.parquet")
-        return PackFilesReport(chunks, packer.records, packer.bytes, dict(rejected.by_reason))
-
-    def _moved(self, chunks: Iterator[PackedChunk]) -> int:
-        """Put chunks into the target, each while the next is packed; how many there were."""
-        count = 0
+    def store(chunks: Iterator[PackedChunk], _plan: InvocationPlan) -> tuple[int, int, int]:
+        count = records = size = 0
         with threads(1) as mover:
-            moving: list[Future[None]] = []
+            moving: Future[None] | None = None
             for chunk in chunks:
                 if moving:
-                    moving.pop().result()  # at most one chunk waits on disk
-                moving.append(mover.submit(self._put, chunk))
-                count += 1
+                    moving.result()  # at most one chunk waits on disk
+                moving = mover.submit(_put, chunk, target)
+                count, records, size = count + 1, records + chunk.records, size + chunk.bytes
             if moving:
-                moving.pop().result()
-        return count
+                moving.result()
+        return count, records, size
 
-    def _put(self, chunk: PackedChunk) -> None:
-        name = f"chunk-{chunk.sequence:05}"
-        for number, file in enumerate(chunk.files):
-            self.target.put(file.path, f"{name}/{number:05}.jsonl")
-        self.target.put(chunk.index, f"{name}/index.parquet")
+    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
+        folder = Path(name)
+        with RejectionWriter(folder / REJECTED) as rejected:
+            snapshot = write_snapshot(source, SnapshotPlan.of(pipeline), folder, rejected)
+            parts = [local_file(str(part)) for part in snapshot.parts]
+            packed = pack_snapshot(parts, pipeline, folder, rejected, store, progress)
+        target.put(rejected.path, REJECTED)
+    return PackFilesReport(*packed, dict(rejected.by_reason))
 
-    def _distinct(
-        self, batches: Iterator[IntakeBatch], later: LaterOccurrences, ids: Path
-    ) -> Iterator[IntakeBatch]:
-        count = 0
-        for batch in batches:
-            one = self._identified(batch)
-            first, count = count, count + one.rows.num_rows
-            yield distinct(one, later.of(ids, first, count), derived=self.plan.record_id is None)
 
-    def _identified(self, batch: IntakeBatch) -> IntakeBatch:
-        return identified(batch, self.plan.template, self.plan.record_id, self.plan.kept)
+def _put(chunk: PackedChunk, target: Place) -> None:
+    name = f"chunk-{chunk.sequence:05}"
+    for number, file in enumerate(chunk.files):
+        target.put(file.path, f"{name}/{number:05}.jsonl")
+    target.put(chunk.index, f"{name}/index.parquet")

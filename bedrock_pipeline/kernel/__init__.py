@@ -1,9 +1,9 @@
-"""Native code for the two places where Python's strings would cost more than everything else.
+"""C code for the two loops that touch every byte: rendering rows to lines, and reading responses.
 
-What belongs here: C over plain buffers (`ids.c`: record ids that need care, and hashes of ids; `render.c`: rows into
-lines; `read.c`: lines into answers), and how it is called. It knows neither files nor threads nor the reasons for anything.
-All of it has a second way in `records`, with the same result (but for hashes, which are never kept), which serves where no
-kernel was built (`hatch_build.py`) or `BEDROCK_PIPELINE_KERNEL=off` is set.
+What belongs here: C over plain buffers (`ids.c`: record ids that need care, and hashes of texts; `render.c`: rows to
+lines; `read.c`: lines to responses), and how it is called. It has no files and no threads. Everything that it does has
+a scalar rule in Python with the same result (except for hashes, which are never stored), for machines where no kernel
+was built (`hatch_build.py`), and if `BEDROCK_PIPELINE_KERNEL=off` is set.
 """
 
 from bedrock_pipeline.kernel.ids import hashes_of, odd_ids

@@ -1,7 +1,7 @@
-/* Record ids that stand for themselves, and hashes of record ids.
+/* Record ids that are their own wire ids, and hashes of texts.
 
-   What belongs here: the rule for those that are so for sure, which is narrower than that for single ids; and a hash
-   that serves to tell ids apart and is not kept. */
+   What belongs here: a rule for ordinary ids that is narrower than the scalar rule; and a hash that distinguishes
+   texts and is never stored. */
 
 #include <string.h>
 
@@ -9,7 +9,7 @@
 
 enum { LONGEST_ID = 64, HASH = 33 };
 
-/* The characters of an id that needs no care, and among them those of a hash. */
+/* The characters of an ordinary id, and among them those of a hash. */
 static const uint8_t IN_ID[256] = {
     ['0' ... '1'] = 1, ['2' ... '7'] = 3, ['8' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 3,
     ['.'] = 1,         ['_'] = 1,         [':'] = 1,         ['@'] = 1,         ['/'] = 1,
@@ -52,7 +52,7 @@ static uint64_t hash_of(const uint8_t *id, int64_t size) {
   return mixed(hash ^ word);
 }
 
-/* A hash of every id. */
+/* A hash of every text. */
 void bedrock_pipeline_hash(int64_t rows, const struct texts *ids, uint64_t *hashes) {
   for (int64_t row = 0; row < rows; row++) {
     int64_t size;

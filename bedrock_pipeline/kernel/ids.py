@@ -1,6 +1,6 @@
-"""Calling `ids.c`.
+"""Calls `ids.c`.
 
-What belongs here: questions about columns of record ids.
+What belongs here: functions over columns of record ids.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from bedrock_pipeline.kernel.library import texts_of
 
 
 def odd_ids(kernel: ctypes.CDLL, column: pa.Array) -> npt.NDArray[np.int64]:
-    """Rows whose record id is null, or does not travel under its own name for sure.
+    """Rows whose record id is null, or may not be its own wire id.
 
     Args:
         kernel: the library.
@@ -27,7 +27,7 @@ def odd_ids(kernel: ctypes.CDLL, column: pa.Array) -> npt.NDArray[np.int64]:
 
 
 def hashes_of(kernel: ctypes.CDLL, column: pa.Array) -> npt.NDArray[np.uint64]:
-    """Hashes of record ids, of 64 bits.
+    """64-bit hashes of texts.
 
     Args:
         kernel: the library.

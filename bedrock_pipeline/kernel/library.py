@@ -1,6 +1,6 @@
-"""Finding and loading the kernel.
+"""Finds and loads the kernel.
 
-What belongs here: the shared library and its functions' types. `ctypes` lets other threads run while they work.
+What belongs here: the shared library and its functions' types. `ctypes` lets other threads run meanwhile.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 _LOG = logging.getLogger(__name__)
-#: `off` takes the second way.
+#: `off` disables the kernel.
 SWITCH = "BEDROCK_PIPELINE_KERNEL"
 _FILE = Path(__file__).with_name("kernel.so")
 _MISSES = itertools.count()
@@ -26,7 +26,7 @@ class Texts(ctypes.Structure):
 
 
 def texts_of(column: pa.Array) -> Texts:
-    """A column of `string` or `large_string` as the kernel takes it; lives as long as the column."""
+    """A column of `string` or `large_string` for the kernel; valid as long as the column."""
     _, offsets, data = column.buffers()
     wide = pa.types.is_large_string(column.type)
     first = column.offset * (8 if wide else 4)
@@ -40,7 +40,7 @@ class Slice(ctypes.Structure):
 
 
 def library() -> ctypes.CDLL | None:
-    """The kernel; None where it was not built, which is logged once per process, or is switched off."""
+    """The kernel; None if it was not built, which is logged once per process, or is disabled."""
     return None if os.environ.get(SWITCH) == "off" else _built()
 
 
@@ -63,7 +63,7 @@ def load(path: Path) -> ctypes.CDLL:
     """A kernel with its functions' types.
 
     Raises:
-        OSError: it is not there, or not for this machine.
+        OSError: it does not exist, or was built for another machine.
     """
     kernel = ctypes.CDLL(str(path))
     pointer, number = ctypes.c_void_p, ctypes.c_int64

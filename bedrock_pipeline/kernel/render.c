@@ -1,18 +1,18 @@
-/* Rows into lines of JSON: constant pieces with escaped texts between them.
+/* Rows to lines of JSON: constant pieces with escaped texts between them.
 
-   What belongs here: how long each line becomes, and writing it. The escapes are orjson's: \" \\ \b \t \n \f \r, and
-   \u00xx for the other control characters; everything else stays as it is. */
+   What belongs here: measuring each line, and writing it. The escapes are orjson's: \" \\ \b \t \n \f \r, and
+   \u00xx for the other control characters; everything else is unchanged. */
 
 #include "columns.h"
 #include "text.h"
 
-/* A piece of JSON that stands in every line. */
+/* A piece of JSON that is in every line. */
 struct piece {
   const uint8_t *data;
   int64_t size;
 };
 
-/* The letter of a short escape; 'u' where there is none, 0 where the byte stands for itself. */
+/* The letter of a short escape; 'u' if there is none, 0 if the byte is not escaped. */
 static const uint8_t ESCAPES[256] = {
     'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'b', 't', 'n', 'u', 'f', 'r', 'u', 'u', 'u', 'u', 'u', 'u',
     'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', ['"'] = '"', ['\\'] = '\\'};
@@ -51,7 +51,7 @@ static uint8_t *escape(uint8_t *out, uint8_t byte) {
   return out;
 }
 
-/* Whole vectors are written; what of them is too much, the rest of the text overwrites. */
+/* Whole vectors are written; the rest of the text overwrites what was too much. */
 static uint8_t *escaped(uint8_t *out, const uint8_t *text, int64_t size) {
   int64_t at = 0;
   while (at + WIDTH <= size) {
@@ -71,7 +71,7 @@ static uint8_t *escaped(uint8_t *out, const uint8_t *text, int64_t size) {
   return out;
 }
 
-/* Where each line ends: `pieces` are one more than `columns`. */
+/* The end of each line. There is one piece more than columns. */
 void bedrock_pipeline_measure(int64_t rows, int64_t columns, const struct texts *texts, const struct piece *pieces,
                               int64_t *ends) {
   int64_t constant = pieces[columns].size, end = 0;
@@ -87,7 +87,7 @@ void bedrock_pipeline_measure(int64_t rows, int64_t columns, const struct texts 
   }
 }
 
-/* The lines; `out` has the bytes that `ends` tells. */
+/* The lines; `out` has as many bytes as the last end. */
 void bedrock_pipeline_render(int64_t rows, int64_t columns, const struct texts *texts, const struct piece *pieces,
                              uint8_t *out) {
   for (int64_t row = 0; row < rows; row++) {

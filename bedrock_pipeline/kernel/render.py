@@ -1,6 +1,6 @@
-"""Calling `render.c`.
+"""Calls `render.c`.
 
-What belongs here: from Arrow's columns to lines in one buffer.
+What belongs here: from Arrow columns to lines in one buffer.
 """
 
 import ctypes
@@ -16,15 +16,15 @@ from bedrock_pipeline.kernel.library import Slice, Texts, texts_of
 def render_lines(
     kernel: ctypes.CDLL, pieces: Sequence[bytes], columns: Sequence[pa.Array]
 ) -> tuple[memoryview, npt.NDArray[np.int64]]:
-    """Lines that consist of constant JSON with the texts of columns, escaped, between.
+    """Lines of constant pieces of JSON with the escaped texts of columns between them.
 
     Args:
         kernel: the library.
-        pieces: before, between and after the columns: one more than these.
+        pieces: before, between and after the columns, so one more than these.
         columns: `string` or `large_string` without nulls, of one length.
 
     Returns:
-        The lines, and where each ends, in bytes.
+        The lines, and the end of each in bytes.
     """
     rows = len(columns[0])
     texts = (Texts * len(columns))(*map(texts_of, columns))

@@ -1,5 +1,5 @@
-"""Prepare a dataset: an immutable snapshot of its input, packed into chunks that are uploaded and entered.
+"""Prepare a dataset: take an immutable snapshot of its input, pack it into chunks, upload and record them.
 
-What belongs here: the files that begin with a verb read and write S3 and the ledger; `snapshot`, `requests` and
-`chunks` hold the decisions and work on local files alone.
+What belongs here: files named with a verb read and write S3 and the ledger; `snapshot`, `requests` and `chunks` make
+the decisions and work on local files only.
 """

@@ -1,7 +1,7 @@
-"""Estimate a dataset, before anything is submitted.
+"""Estimate a dataset before anything is submitted.
 
 What belongs here: where the records come from: chunks in the ledger, or an input that is packed into a work folder
-as it would be for Bedrock, measured and thrown away.
+as it would be for Bedrock, measured and deleted.
 """
 
 import tempfile
@@ -9,36 +9,39 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan, plan_invocation
-from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError
-from bedrock_pipeline.prepare.pack_dataset import packed_parts
+from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
+from bedrock_pipeline.prepare.chunks.snapshot_packer import pack_snapshot
+from bedrock_pipeline.prepare.reject_duplicates import REJECTED
 from bedrock_pipeline.prepare.snapshot.images import Fetch, nowhere
-from bedrock_pipeline.prepare.snapshot.writer import write_snapshot
-from bedrock_pipeline.prepare.take_snapshot import fetch_image, open_source, snapshot_plan
+from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan, write_snapshot
+from bedrock_pipeline.prepare.take_snapshot import fetch_image, open_source
 from bedrock_pipeline.prepare.upload_chunks import estimator_for
 from bedrock_pipeline.pricing.estimates import ChunkEstimate, Estimate, Estimator
-from bedrock_pipeline.records.packed_chunk import Mode
+from bedrock_pipeline.records.packed_chunk import Mode, PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import Source, local_file
 
+_Measured: TypeAlias = tuple[int, int, Mode, ChunkEstimate]
+
 
 def estimate_dataset(
-    deployment: Deployment, pipeline: Pipeline, dataset: str, at: datetime, *, anew: bool = False
+    deployment: Deployment, pipeline: Pipeline, dataset: str, at: datetime, *, reread: bool = False
 ) -> Estimate:
-    """What a dataset is expected to need: as it is packed, or as it would be.
+    """Estimate a dataset as it is packed, or as it would be.
 
     Args:
         deployment: the deployment.
         pipeline: with what this dataset sets differently.
         dataset: its key.
         at: when it would be submitted.
-        anew: read the input even where the dataset is packed, since the pipeline is another.
+        reread: read the input even if the dataset is packed, since the pipeline has changed.
 
     Raises:
-        InputError, ColumnError, TemplateError, EmptyDatasetError: the input is not fit.
+        InputError, ColumnError, TemplateError, EmptyDatasetError: the input cannot be used.
         NoSourceError: neither pipeline nor dataset names an input.
         BelowMinimumError: too few records for one job.
     """
@@ -61,7 +64,7 @@ def estimate_dataset(
         for chunk in chunks
         if chunk.attempt == 1
     ]
-    if packed and not anew:
+    if packed and not reread:
         return estimator.together(packed)
     source = open_source(deployment, pipeline, dataset)
     return estimate_source(source, pipeline, estimator, partial(fetch_image, deployment.objects))
@@ -70,43 +73,29 @@ def estimate_dataset(
 def estimate_source(
     source: Source, pipeline: Pipeline, estimator: Estimator, fetch: Fetch = nowhere
 ) -> Estimate:
-    """What the records of an input are expected to need; reads all of it.
+    """Estimate the records of an input; reads all of it.
 
     Args:
         source: the input.
-        pipeline: the pipeline.
+        pipeline: with what this dataset sets differently.
         estimator: the pipeline's.
-        fetch: reads an image from where a cell says.
+        fetch: reads an image from its location.
 
     Raises:
-        InputError, ColumnError, TemplateError, EmptyDatasetError: the input is not fit.
+        InputError, ColumnError, TemplateError, EmptyDatasetError: the input cannot be used.
         BelowMinimumError: too few records for one job.
     """
-    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        return estimator.together(_chunks(source, pipeline, estimator, Path(folder), fetch))
 
+    def measured(chunks: Iterator[PackedChunk], plan: InvocationPlan) -> list[_Measured]:
+        found = []
+        for chunk in chunks:
+            found.append((chunk.records, chunk.bytes, plan.mode, estimator.of_packed(chunk, plan.mode)))
+            chunk.delete()
+        return found
 
-def _chunks(
-    source: Source, pipeline: Pipeline, estimator: Estimator, folder: Path, fetch: Fetch
-) -> Iterator[tuple[int, int, Mode, ChunkEstimate]]:
-    policy, limits = pipeline.below_minimum, pipeline.effective_limits
-    snapshot = write_snapshot(source, snapshot_plan(pipeline), folder, fetch)
-    try:
-        yield from _packed(snapshot.parts, pipeline, estimator, folder, plan_invocation(policy, limits))
-    except TooFewRecordsError as error:
-        if policy == "fail" or not error.records:
-            raise
-        plan = plan_invocation(policy, limits, error.records)
-        yield from _packed(snapshot.parts, pipeline, estimator, folder, plan)
-
-
-def _packed(
-    parts: list[Path], pipeline: Pipeline, estimator: Estimator, folder: Path, plan: InvocationPlan
-) -> Iterator[tuple[int, int, Mode, ChunkEstimate]]:
-    rejected = RejectionWriter(folder / "not-packed.parquet")
-    files = [local_file(str(part)) for part in parts]
-    for chunk in packed_parts(files, pipeline, [], plan, rejected, folder):
-        yield chunk.records, chunk.bytes, plan.mode, estimator.of_packed(chunk, plan.mode)
-        for file in chunk.files:
-            file.path.unlink()
-        chunk.index.unlink()
+    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
+        folder = Path(name)
+        with RejectionWriter(folder / REJECTED) as rejected:
+            snapshot = write_snapshot(source, SnapshotPlan.of(pipeline), folder, rejected, fetch)
+            parts = [local_file(str(part)) for part in snapshot.parts]
+            return estimator.together(pack_snapshot(parts, pipeline, folder, rejected, measured))

@@ -1,45 +1,35 @@
-"""Pack a snapshot into chunks: uploaded, then entered into the ledger all at once.
+"""Pack a dataset's snapshot into chunks, upload them, and enter them in the ledger all at once.
 
-What belongs here: the order of reading, packing, uploading and entering. The cutting itself is `prepare.chunks.packer`.
+What belongs here: the order of reading, uploading and entering. The packing itself is in `prepare.chunks`.
 """
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
-from uuid import UUID
-
-import pyarrow as pa
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.datasets import Packed
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan, plan_invocation
+from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
 from bedrock_pipeline.prepare.chunks.create_request import create_request
-from bedrock_pipeline.prepare.chunks.pack_rows import packed
-from bedrock_pipeline.prepare.chunks.packer import Packer, TooFewRecordsError, pack
-from bedrock_pipeline.prepare.reject_duplicates import reject_duplicates
-from bedrock_pipeline.prepare.requests.renderer import Renderer
-from bedrock_pipeline.prepare.snapshot.rejected_files import NOT_PACKED, NOT_PACKED_DUPLICATES
-from bedrock_pipeline.prepare.take_snapshot import request_template
+from bedrock_pipeline.prepare.chunks.snapshot_packer import pack_snapshot
+from bedrock_pipeline.prepare.reject_duplicates import NOT_PACKED, NOT_PACKED_DUPLICATES, reject_duplicates
+from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for
 from bedrock_pipeline.pricing.estimates import Estimate, Estimator
-from bedrock_pipeline.records.line_batch import LineBatch, line_batches_of, lines_of
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import InputFile
-from bedrock_pipeline.sources.parquet import ParquetSource
-from bedrock_pipeline.system import ExecutorFactory, threads
 
 
 class NoSnapshotError(BedrockPipelineError):
-    """There is nothing to pack yet."""
+    """A dataset has no snapshot to pack yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +38,11 @@ class PackReport:
 
     Attributes:
         outcome: entered, unchanged (it was packed before), or replaced (nothing had been submitted).
-        records: that are sent.
-        duplicates: records that an answer to one of them will serve.
+        records: the canonical records, which are sent.
+        duplicates: records that get the response of their canonical record.
         rejections: number of records that could not be packed, by reason.
         estimate: tokens and cost, before anything is submitted.
-        max_cost_usd: what the dataset may cost; None where it has no cap.
+        max_cost_usd: the dataset's cost limit; None if it has none.
     """
 
     outcome: Packed
@@ -71,160 +61,91 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
 
     Raises:
         NoSnapshotError: `input_dataset` was not materialized.
-        BelowMinimumError: too few records for one job, and the policy is `fail`; or records too large.
-        DatasetChangedError: something else was packed under this key, and submitted.
+        BelowMinimumError: too few records for one job and the policy is `fail`, or the records are too large.
+        DatasetChangedError: other content was packed under this key, and submitted.
     """
     row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     if row.snapshot_uri is None:
         raise NoSnapshotError(f"Dataset {dataset!r} has no snapshot yet.", "Materialize input_dataset first.")
     effective = pipeline.for_dataset(row.request)
     estimator = estimator_for(deployment, effective)
-    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        done = _Packing(deployment, effective, row, Path(folder), estimator).done()
-        rejections = done.rejected.by_reason.copy()
-        duplicates = row.snapshot_duplicates
+    upload = partial(_upload, deployment, effective, row, estimator)
+    duplicates = row.snapshot_duplicates
+    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
+        folder = Path(name)
+        with RejectionWriter(folder / NOT_PACKED) as rejected:
+            packed_hash, chunks = pack_snapshot(
+                _parts(deployment, row),
+                effective,
+                folder,
+                rejected,
+                upload,
+                executor=deployment.system.executor,
+            )
+        rejections = rejected.by_reason.copy()
         if rejections:
-            following = reject_duplicates(deployment, row, done.rejected.path, Path(folder))
-            rejections += following.by_reason
-            duplicates -= following.count
-            deployment.objects.upload(done.rejected.path, f"{row.snapshot_uri}{NOT_PACKED}")
-            deployment.objects.upload(following.path, f"{row.snapshot_uri}{NOT_PACKED_DUPLICATES}")
+            repeats = reject_duplicates(deployment, row, rejected.path, folder)
+            rejections += repeats.by_reason
+            duplicates -= repeats.count
+            deployment.objects.upload(rejected.path, f"{row.snapshot_uri}{NOT_PACKED}")
+            deployment.objects.upload(repeats.path, f"{row.snapshot_uri}{NOT_PACKED_DUPLICATES}")
     outcome = deployment.ledger.datasets.enter_chunks(
         pipeline.name,
         dataset,
-        packed_hash=done.content,
+        packed_hash=packed_hash,
         rejected=rejections.total(),
-        chunks=done.chunks,
+        chunks=chunks,
         max_jobs=effective.effective_limits.max_jobs,
         duplicates=duplicates,
         max_cost_usd=effective.max_cost_usd,
     )
     return PackReport(
         outcome=outcome,
-        chunks=done.chunks,
-        records=sum(chunk.records for chunk in done.chunks),
+        chunks=chunks,
+        records=sum(chunk.records for chunk in chunks),
         duplicates=duplicates,
-        bytes=sum(chunk.bytes for chunk in done.chunks),
+        bytes=sum(chunk.bytes for chunk in chunks),
         rejected=rejections.total(),
         rejections=dict(rejections),
-        estimate=estimator.together(
-            (c.records, c.bytes, c.mode, c.estimate) for c in done.chunks if c.estimate
-        ),
+        estimate=estimator.together((c.records, c.bytes, c.mode, c.estimate) for c in chunks if c.estimate),
         max_cost_usd=effective.max_cost_usd,
     )
 
 
-@dataclass(frozen=True)
-class _Packed:
-    content: str
-    chunks: list[NewChunk]
-    rejected: RejectionWriter
+def _parts(deployment: Deployment, row: DatasetRow) -> list[InputFile]:
+    objects = deployment.objects
+    uris = [item.uri for item in objects.list(f"{row.snapshot_uri}part-")]
+    return [InputFile(uri, partial(objects.random_access, uri)) for uri in uris]
 
 
-@dataclass(frozen=True)
-class _Packing:
-    deployment: Deployment
-    pipeline: Pipeline
-    row: DatasetRow
-    folder: Path
-    estimator: Estimator
-
-    def done(self) -> _Packed:
-        """Every chunk, uploaded; a dataset below the minimum as its policy says.
-
-        Raises:
-            BelowMinimumError: there are too few records and the policy is `fail`, or they are too large.
-        """
-        policy, limits = self.pipeline.below_minimum, self.pipeline.effective_limits
-        try:
-            return self._uploaded(plan_invocation(policy, limits))
-        except TooFewRecordsError as error:
-            if policy == "fail" or not error.records:
-                raise
-            plan = plan_invocation(policy, limits, error.records)
-        return self._uploaded(plan)
-
-    def _uploaded(self, plan: InvocationPlan) -> _Packed:
-        content = _packed_hash(self.deployment, self.pipeline, self.row, plan)
-        rejected = RejectionWriter(self.folder / "rejected.parquet")
-        chunks = packed_parts(
-            self._parts(),
-            self.pipeline,
-            self.pipeline.carry,
-            plan,
-            rejected,
-            self.folder,
-            self.deployment.system.executor,
-        )
-        uploader = ChunkUploader(
-            self.deployment,
-            self.row.pipeline,
-            self.row.dataset,
-            self.row.version,
-            content,
-            self.pipeline.model_id,
-            self.pipeline.slots_of(self.deployment.settings.region),
-            self._request,
-            self.estimator,
-            plan,
-        )
-        uploaded = uploader.all(chunks)
-        rejected.close()
-        return _Packed(content, uploaded, rejected)
-
-    def _request(self, chunk_id: UUID, input_uri: str) -> dict[str, Any]:
-        return create_request(self.deployment.settings, self.pipeline, self.row.dataset, chunk_id, input_uri)
-
-    def _parts(self) -> list[InputFile]:
-        objects = self.deployment.objects
-        parts = [item.uri for item in objects.list(f"{self.row.snapshot_uri}part-")]
-        return [InputFile(uri, partial(objects.random_access, uri)) for uri in parts]
-
-
-def packed_parts(
-    parts: Sequence[InputFile],
+def _upload(
+    deployment: Deployment,
     pipeline: Pipeline,
-    carry: Sequence[str],
+    row: DatasetRow,
+    estimator: Estimator,
+    chunks: Iterator[PackedChunk],
     plan: InvocationPlan,
-    rejected: RejectionWriter,
-    folder: Path,
-    executor: ExecutorFactory = threads,
-) -> Iterator[PackedChunk]:
-    """Parts of a snapshot as chunks; rows that cannot be asked are rejected.
-
-    Args:
-        parts: the snapshot.
-        pipeline: with what this dataset sets differently.
-        carry: the carried columns.
-        plan: how the records are sent.
-        rejected: gets the rows that are left out.
-        folder: the work folder.
-        executor: makes the threads that render.
-
-    Raises:
-        BelowMinimumError: too few records for one job, or too large ones.
-    """
-    source = ParquetSource(parts)
-    schema = source.schema()
-    carried = pa.schema([schema.field(name) for name in carry if name != "record_id"])
-    renderer = Renderer(request_template(pipeline), carried, pipeline.effective_limits)
-    batches = source.batches(schema.names)
-    if not plan.padded:
-        packer = Packer(plan.limits, carried, folder)
-        return packed(batches, renderer.batch, packer, rejected, executor=executor)
-
-    def few() -> Iterator[LineBatch]:
-        for rendered in map(renderer.batch, batches):
-            rejected.add(*rendered.rejected)
-            yield rendered.block
-
-    lines = plan.lines(lines_of(few()), lambda _: (None,) * len(carried))
-    return pack(line_batches_of(lines, carried), plan.limits, carried, folder)
+) -> tuple[str, list[NewChunk]]:
+    """Upload the chunks; with the hash that identifies them."""
+    content = _packed_hash(deployment, pipeline, row, plan)
+    uploader = ChunkUploader(
+        deployment,
+        row.pipeline,
+        row.dataset,
+        row.version,
+        content,
+        pipeline.model_id,
+        pipeline.slots_of(deployment.settings.region),
+        partial(create_request, deployment.settings, pipeline, row.dataset),
+        estimator,
+        plan,
+    )
+    return content, uploader.all(chunks)
 
 
 def _packed_hash(deployment: Deployment, pipeline: Pipeline, row: DatasetRow, plan: InvocationPlan) -> str:
-    """What decides whether packing again would give the same jobs."""
-    digest = hashlib.sha256(request_template(pipeline).constant())
+    """Equal if packing again would give the same jobs."""
+    digest = hashlib.sha256(RequestTemplate.of(pipeline).constant())
     for part in (
         row.snapshot_hash,
         pipeline.model_id,

@@ -1,4 +1,7 @@
-"""Duplicates of records that could not be packed are rejected for the same reason."""
+"""Reject the duplicates of records that could not be packed.
+
+What belongs here: the duplicates of a snapshot in S3, and the files beside it that list the rejected rows.
+"""
 
 from pathlib import Path
 
@@ -7,9 +10,25 @@ from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.prepare.snapshot.duplicates import duplicates_of
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 
+#: Rows that were rejected when the snapshot was taken.
+REJECTED = "rejected.parquet"
+#: Records that were rejected when the snapshot was packed, and their duplicates.
+NOT_PACKED, NOT_PACKED_DUPLICATES = "not-packed.parquet", "not-packed-duplicates.parquet"
+
+
+def rejected_uris(row: DatasetRow) -> list[str]:
+    """Parquet files with the position, record id and reason of each rejected row of a dataset."""
+    duplicates = row.packed_rejected and row.snapshot_duplicates - row.packed_duplicates
+    files = {
+        REJECTED: row.snapshot_rejected,
+        NOT_PACKED: row.packed_rejected,
+        NOT_PACKED_DUPLICATES: duplicates,
+    }
+    return [f"{row.snapshot_uri}{name}" for name, count in files.items() if count]
+
 
 def duplicate_files(deployment: Deployment, row: DatasetRow, folder: Path) -> list[Path]:
-    """The dataset's duplicates, in the work folder."""
+    """Download the dataset's duplicates into the work folder."""
     files = []
     for item in deployment.objects.list(f"{row.snapshot_uri}duplicates-"):
         files.append(folder / item.uri.rpartition("/")[2])
@@ -20,7 +39,7 @@ def duplicate_files(deployment: Deployment, row: DatasetRow, folder: Path) -> li
 def reject_duplicates(
     deployment: Deployment, row: DatasetRow, rejected: Path, folder: Path
 ) -> RejectionWriter:
-    """Whoever follows a record that could not be packed is rejected for the same reason.
+    """Reject each duplicate whose canonical record was rejected, for the same reason.
 
     Args:
         deployment: the deployment.
@@ -29,7 +48,7 @@ def reject_duplicates(
         folder: the work folder.
 
     Returns:
-        The duplicates that were rejected, in a closed file.
+        The rejected duplicates, in a closed file.
     """
     writer = RejectionWriter(folder / "rejected-duplicates.parquet")
     if row.snapshot_duplicates:

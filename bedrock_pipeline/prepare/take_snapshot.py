@@ -1,6 +1,6 @@
 """Take an immutable snapshot of a dataset's input.
 
-What belongs here: opening the source, writing the snapshot in a work folder and in S3, telling the ledger.
+What belongs here: opening the source, writing the snapshot in a work folder, uploading it, entering it in the ledger.
 """
 
 import tempfile
@@ -15,11 +15,11 @@ from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
+from bedrock_pipeline.prepare.reject_duplicates import REJECTED
 from bedrock_pipeline.prepare.snapshot.images import MOST_BYTES, NotAnImageError
-from bedrock_pipeline.prepare.snapshot.rejected_files import REJECTED
 from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan, write_snapshot
 from bedrock_pipeline.records.keys import check_dataset_key
+from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import Source, open_location
 
 
@@ -33,10 +33,10 @@ class SnapshotReport:
 
     Attributes:
         records: duplicates included.
-        duplicates: records whose request another record asks already; they get its answer.
-        rejections: number of rows left out, by reason.
-        rejected_uri: parquet with position, record id and reason of each of them.
-        unchanged: the ledger knew a snapshot of the same content.
+        duplicates: records with the same request as a canonical record; they get its response.
+        rejections: number of rejected rows, by reason.
+        rejected_uri: parquet with position, record id and reason of each rejected row.
+        unchanged: whether the ledger had a snapshot of the same content.
     """
 
     uri: str
@@ -55,24 +55,25 @@ def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> S
 
     Raises:
         DatasetChangedError: jobs were submitted for other content under this key.
-        InputError, ColumnError, TemplateError, EmptyDatasetError: the input is not fit.
+        InputError, ColumnError, TemplateError, EmptyDatasetError: the input cannot be used.
         NoSourceError: neither pipeline nor dataset names an input.
     """
     check_dataset_key(dataset)
     row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     effective = pipeline.for_dataset(row.request)
     source = open_source(deployment, effective, dataset)
-    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
-        snapshot = write_snapshot(
-            source, snapshot_plan(effective), Path(folder), partial(fetch_image, deployment.objects)
-        )
+    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
+        folder = Path(name)
+        with RejectionWriter(folder / REJECTED) as rejected:
+            fetch = partial(fetch_image, deployment.objects)
+            plan = SnapshotPlan.of(effective)
+            snapshot = write_snapshot(source, plan, folder, rejected, fetch, compression="zstd")
         uri = deployment.settings.uri(
             deployment.settings.work_prefix, "snapshots", pipeline.name, dataset, snapshot.content_hash
         )
         for file in (*snapshot.parts, *snapshot.duplicate_parts):
             deployment.objects.upload(file, f"{uri}/{file.name}")
-        deployment.objects.upload(snapshot.rejected, f"{uri}/{REJECTED}")
-    rejected = sum(snapshot.rejections.values())
+        deployment.objects.upload(rejected.path, f"{uri}/{REJECTED}")
     deployment.ledger.datasets.record_snapshot(
         pipeline.name,
         dataset,
@@ -80,15 +81,15 @@ def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> S
         content_hash=snapshot.content_hash,
         records=snapshot.records,
         duplicates=snapshot.duplicates,
-        rejected=rejected,
+        rejected=rejected.count,
     )
     return SnapshotReport(
         uri=f"{uri}/",
         content_hash=snapshot.content_hash,
         records=snapshot.records,
         duplicates=snapshot.duplicates,
-        rejected=rejected,
-        rejections=snapshot.rejections,
+        rejected=rejected.count,
+        rejections=dict(rejected.by_reason),
         rejected_uri=f"{uri}/{REJECTED}",
         schema=snapshot.schema,
         unchanged=row.snapshot_hash == snapshot.content_hash,
@@ -96,11 +97,11 @@ def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> S
 
 
 def open_source(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Source:
-    """The source of a dataset, by its pipeline's rule.
+    """The source of a dataset.
 
     Raises:
-        NoSourceError: there is none.
-        InputError: its location holds no file that can be read.
+        NoSourceError: its pipeline has none.
+        InputError: its location has no readable file.
     """
     if pipeline.source is None:
         raise NoSourceError(
@@ -117,32 +118,11 @@ def open_source(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Sou
     )
 
 
-def snapshot_plan(pipeline: Pipeline) -> SnapshotPlan:
-    """What a snapshot of the pipeline's input holds."""
-    return SnapshotPlan(
-        request_template(pipeline), pipeline.record_id, pipeline.carry, pipeline.ask_identical_once
-    )
-
-
-def request_template(pipeline: Pipeline) -> RequestTemplate:
-    """What the pipeline asks of every row."""
-    return RequestTemplate(
-        pipeline.model_family,
-        prompt=pipeline.prompt,
-        model_input=pipeline.model_input,
-        system=pipeline.system,
-        parameters=pipeline.parameters,
-        null_text=pipeline.null_text,
-        image_columns=pipeline.images,
-        answer=pipeline.answer_format,
-    )
-
-
 def fetch_image(objects: S3Objects, location: str) -> bytes:
     """An image from an s3:// URI, a file:// URI or an absolute path.
 
     Raises:
-        NotAnImageError: there is none, or it is larger than any model takes.
+        NotAnImageError: there is none, or it is larger than any model accepts.
         AwsError: S3 cannot be reached.
     """
     try:

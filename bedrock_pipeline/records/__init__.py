@@ -1,5 +1,5 @@
-"""Records: limits, keys, prompts into records, records into chunks, output lines into rows.
+"""The shared vocabulary: limits, keys, record ids, lines, packed chunks, rejections, the result schema.
 
-What belongs here: rules and transformations without effects beyond a local work folder. What does not: S3, the
-ledger, Dagster, the shapes of models.
+What belongs here: values and rules that several packages use, without effects beyond a local work folder. What does
+not: S3, the ledger, Dagster, the formats of models.
 """

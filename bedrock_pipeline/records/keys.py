@@ -1,6 +1,6 @@
 """Keys of datasets and chunks.
 
-What belongs here: the rules of the names that a person sees as partition keys.
+What belongs here: the rules of the names that users see as partition keys.
 """
 
 import re
@@ -37,7 +37,7 @@ class ChunkKey:
         """Take a chunk key apart.
 
         Raises:
-            KeyRuleError: it is none.
+            KeyRuleError: it is not a chunk key.
         """
         found = _CHUNK.fullmatch(key)
         if not found or not _DATASET.fullmatch(found["dataset"]):

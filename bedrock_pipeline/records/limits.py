@@ -35,7 +35,7 @@ class Limits(BaseModel):
         return min(self.max_file_bytes, self.max_job_bytes)
 
     def model_post_init(self, _: object) -> None:
-        """Limits that contradict each other are refused."""
+        """Reject limits that contradict each other."""
         if self.max_records < 2 * self.min_records - 1:
             raise ValueError(
                 "max_records must be at least twice min_records, less one, so that every tail can be balanced"

@@ -1,7 +1,7 @@
-"""Records as they travel, many at a time.
+"""Lines of a job's input, many at a time.
 
-What belongs here: a run of lines in one buffer with what the index tells of them, how it is cut, and how it is made
-from single lines and taken apart again.
+What belongs here: consecutive lines in one buffer with their rows of the index, slices of them, and the conversion
+from and to single lines.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ _BYTES = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An encoded record: its id, what is carried along, and its line."""
+    """A rendered record: its id, its carried values, and its line."""
 
     record_id: str
     carried: tuple[Any, ...]
@@ -30,12 +30,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class LineBatch:
-    """Consecutive encoded records.
+    """Consecutive rendered records.
 
     Attributes:
         index: `record_id` and the carried columns, a row for each line.
         data: the lines, each with its newline.
-        ends: where each line ends in `data`, in bytes.
+        ends: the end of each line in `data`, in bytes.
     """
 
     index: pa.RecordBatch
@@ -44,7 +44,7 @@ class LineBatch:
 
     @property
     def records(self) -> int:
-        """How many."""
+        """Number of lines."""
         return len(self.ends)
 
     def slice(self, start: int, stop: int) -> "LineBatch":
@@ -56,7 +56,7 @@ class LineBatch:
         )
 
     def fitting(self, start: int, size: int) -> int:
-        """The record before which a run that begins at `start` must end so as to have at most `size` bytes."""
+        """The end of the longest run of lines from `start` with at most `size` bytes."""
         first = int(self.ends[start - 1]) if start else 0
         return int(np.searchsorted(self.ends, first + size, side="right"))
 
@@ -67,7 +67,7 @@ def index_schema(carry: pa.Schema) -> pa.Schema:
 
 
 def line_batch_of(lines: Sequence[Line], carry: pa.Schema) -> LineBatch:
-    """Single lines as a block."""
+    """Single lines as a batch."""
     columns = [pa.array([line.record_id for line in lines], pa.string())]
     columns += [
         pa.array([line.carried[number] for line in lines], field.type) for number, field in enumerate(carry)
@@ -80,7 +80,7 @@ def line_batch_of(lines: Sequence[Line], carry: pa.Schema) -> LineBatch:
 
 
 def line_batches_of(lines: Iterable[Line], carry: pa.Schema) -> Iterator[LineBatch]:
-    """A stream of single lines as blocks of bounded size."""
+    """A stream of single lines as batches of bounded size."""
     rest = iter(lines)
     while first := next(rest, None):
         block, size = [first], len(first.data)
@@ -91,7 +91,7 @@ def line_batches_of(lines: Iterable[Line], carry: pa.Schema) -> Iterator[LineBat
 
 
 def lines_of(blocks: Iterable[LineBatch]) -> Iterator[Line]:
-    """Blocks as single lines again."""
+    """Batches as single lines again."""
     for block in blocks:
         start = 0
         for row, end in zip(block.index.to_pylist(), block.ends.tolist(), strict=True):

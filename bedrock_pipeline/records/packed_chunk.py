@@ -1,4 +1,4 @@
-"""A chunk as it lies in the work folder, and how a chunk is invoked."""
+"""A chunk in the work folder, and how a chunk is invoked."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ class PackedFile:
 
 @dataclass(frozen=True, slots=True)
 class PackedChunk:
-    """A chunk in the work folder; whoever uploads it deletes it.
+    """A chunk in the work folder; the sink that takes it deletes or moves its files.
 
     Attributes:
         sequence: its number in the dataset, from 0.
@@ -35,3 +35,8 @@ class PackedChunk:
     records: int
     bytes: int
     content_hash: str
+
+    def delete(self) -> None:
+        """Delete its files."""
+        for path in (self.index, *(file.path for file in self.files)):
+            path.unlink()

@@ -1,35 +1,37 @@
 """Parquet files written from small batches.
 
-What belongs here: gathering batches into row groups of a size that is quick to read, in bounded memory.
+What belongs here: collecting batches into row groups of a size that is quick to read, in bounded memory.
 """
 
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.concurrency import Behind
 
-#: Bytes of a row group before compression, about.
+Compression: TypeAlias = Literal["lz4", "zstd"]
+
+#: Approximate bytes of a row group before compression.
 GROUP_BYTES = 16_000_000
 
 
 class GroupedWriter:
-    """Writes a parquet file, compressed by zstd in a thread of its own."""
+    """Writes a parquet file, and compresses it in a thread of its own."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, compression: Compression = "zstd") -> None:
         self.path = path
-        # Where all values differ, looking for the same again is in vain.
-        alike = [name for name in schema.names if name != "record_id"]
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=alike)
+        # All record ids differ, so a dictionary would not help.
+        others = [name for name in schema.names if name != "record_id"]
+        self._writer = pq.ParquetWriter(path, schema, compression=compression, use_dictionary=others)
         self._behind = Behind(depth=1)
         self._waiting: list[pa.RecordBatch] = []
         self._bytes = 0
 
     def add(self, rows: pa.RecordBatch) -> None:
-        """Rows that come next."""
+        """Add rows."""
         self._waiting.append(rows)
         self._bytes += rows.nbytes
         if self._bytes >= GROUP_BYTES:

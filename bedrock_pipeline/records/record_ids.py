@@ -1,7 +1,7 @@
-"""Record ids: from a column or from the content, and how they travel.
+"""Record ids and wire ids.
 
-What belongs here: the rules of record ids. Which characters and lengths Bedrock takes is not documented, so an
-id out of the ordinary travels under a derived *wire id* and is joined back afterwards.
+What belongs here: their rules. Bedrock does not document which characters and lengths it accepts, so a record with an
+unusual record id is sent under a derived *wire id*, and joined back to its record id afterwards.
 """
 
 import base64
@@ -11,7 +11,7 @@ import re
 
 #: Longest record id, in characters.
 LONGEST = 256
-# An id that looks like a hash of `wire_id` is hashed too, so that no two records travel under one name.
+# An id that looks like a hash of `wire_id` is hashed too, so that no two records have the same wire id.
 _ORDINARY = re.compile(r"(?!x[a-z2-7]{32}$)[A-Za-z0-9._:@/+=#-]{1,64}")
 _FILLER = "\x00filler "
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -38,29 +38,29 @@ def record_id_of(value: object) -> tuple[str | None, str]:
 
 
 def wire_id(record_id: str) -> str:
-    """The id under which a record travels: its own where that is ordinary, else a hash of it."""
+    """The id under which a record is sent: its record id if that is ordinary, else a hash of it."""
     if _ORDINARY.fullmatch(record_id):
         return record_id
     return _hashed(record_id)
 
 
 def later_wire_id(origin: str, record_id: str) -> str:
-    """The id under which a record travels from round 2 on, when records of several chunks are pooled.
+    """The id under which a record is sent from attempt 2 on, when records of several chunks are pooled.
 
     Args:
-        origin: UUID of the chunk of round 1 that held it; two of them may hold the same record id.
+        origin: UUID of its chunk of attempt 1; two of these may have the same record id.
         record_id: its record id.
     """
     return _hashed(f"{origin}\n{record_id}")  # no record id has a newline
 
 
 def filler_id(number: int) -> str:
-    """The id of a filler record; no record of a user can have it, as it begins with a control character."""
+    """The id of a filler record; it begins with a control character, which no other record id has."""
     return f"{_FILLER}{number}"
 
 
 def is_filler(record_id: str) -> bool:
-    """Whether a record only fills its chunk up to the minimum."""
+    """Whether a record is only there to bring its chunk to the minimum."""
     return record_id.startswith(_FILLER)
 
 

@@ -1,11 +1,12 @@
-"""Rows that cannot become records.
+"""Rejected rows: those that cannot become records.
 
-What belongs here: what is kept about them, and their parquet file.
+What belongs here: what is recorded of them, and their parquet file.
 """
 
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,12 +17,12 @@ _BLOCK = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A row that is left out.
+    """A rejected row.
 
     Attributes:
         position: its number in the input, from 0.
         reason: why; names columns, never values.
-        record_id: its id, where it has one.
+        record_id: its id; None where it has none.
     """
 
     position: int
@@ -39,7 +40,7 @@ class RejectionWriter:
         self._writer = pq.ParquetWriter(path, _SCHEMA)
 
     def add(self, *rejections: Rejection) -> None:
-        """Keep some."""
+        """Add rejected rows."""
         self.by_reason.update(rejection.reason for rejection in rejections)
         self._rows.extend(rejections)
         if len(self._rows) >= _BLOCK:
@@ -47,13 +48,19 @@ class RejectionWriter:
 
     @property
     def count(self) -> int:
-        """How many were added."""
+        """Number of rejected rows."""
         return self.by_reason.total()
 
     def close(self) -> None:
         """Complete the file."""
         self._flush()
         self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _flush(self) -> None:
         rows = [{"position": r.position, "record_id": r.record_id, "reason": r.reason} for r in self._rows]

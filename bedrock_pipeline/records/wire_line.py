@@ -1,4 +1,4 @@
-"""A record on the wire: one line of a job's input.
+"""A line of a job's input.
 
 Source: "Format and upload your batch inference data" in the Amazon Bedrock user guide: a line is
 `{"recordId": …, "modelInput": {…}}`.
@@ -18,7 +18,7 @@ def wire_line(wire_id: str, body: bytes) -> bytes:
 
 
 def address_of(line: bytes) -> bytes:
-    """The wire id of a line of input, as it stands there in JSON."""
+    """The wire id of a line of input, in JSON."""
     return line[len(b'{"recordId":') : line.index(_BODY)]
 
 
@@ -28,7 +28,7 @@ def readdressed(line: bytes, wire_id: str) -> bytes:
 
 
 def body_of(line: bytes) -> bytes:
-    """The `modelInput` of a line of input, as it stands there."""
+    """The `modelInput` of a line of input, in JSON."""
     return line[line.index(_BODY) + len(_BODY) : line.rindex(b"}")]
 
 
@@ -40,7 +40,7 @@ def lines_at(lines: Iterator[bytes], positions: Sequence[int]) -> Iterator[bytes
         positions: ascending.
 
     Raises:
-        ValueError: there are fewer lines than the positions tell.
+        ValueError: a position is beyond the last line.
     """
     wanted = iter(positions)
     following = next(wanted, None)

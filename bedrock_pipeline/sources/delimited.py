@@ -9,13 +9,13 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from bedrock_pipeline.records.rejections import Rejection
-from bedrock_pipeline.sources.source import InputError, InputFile, IntakeBatch, in_blocks
+from bedrock_pipeline.sources.source import InputError, InputFile, RowBatch, in_blocks
 from bedrock_pipeline.sources.typed import infer_schema, to_batch
 
-# Prompts can be long; the standard library's own bound is 128 KiB.
+# Prompts can be long; the standard library's limit is 128 KiB.
 csv.field_size_limit(1 << 30)
 
-#: A row's position, and its fields or why it is none.
+#: A row's position, and its fields or why it has none.
 _Row: TypeAlias = "tuple[int, dict[str, str] | str]"
 
 
@@ -23,19 +23,18 @@ _Row: TypeAlias = "tuple[int, dict[str, str] | str]"
 class CsvSource:
     """CSV (RFC 4180, comma, header line); every column is text unless `column_types` says otherwise.
 
-    A row with another number of fields, or that is not UTF-8, is rejected; the others go on. An empty field is
-    an empty text.
+    A row with another number of fields, or that is not UTF-8, is rejected. An empty field is an empty text.
     """
 
     files: Sequence[InputFile]
     column_types: dict[str, str]
 
     def columns(self) -> list[str]:
-        """Names of the first file's header."""
+        """The names in the first file's header."""
         with self.files[0].open() as stream:
             return _header(_reader(stream), self.files[0].name)
 
-    def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
+    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
         """Row by row, in batches of one type."""
         schema = infer_schema(columns, [], self.column_types)
         for block in in_blocks(self._rows(columns)):
@@ -44,7 +43,7 @@ class CsvSource:
                 (position, _converted(row, schema)) for position, row in block if not isinstance(row, str)
             ]
             batch, positions, unfitting = to_batch(rows, schema)
-            yield IntakeBatch(batch, positions, unreadable + unfitting)
+            yield RowBatch(batch, positions, unreadable + unfitting)
 
     def _rows(self, columns: Sequence[str]) -> Iterator[tuple[_Row, int]]:
         position = 0
@@ -53,7 +52,9 @@ class CsvSource:
                 reader = _reader(stream)
                 header = _header(reader, file.name)
                 if missing := [name for name in columns if name not in header]:
-                    raise InputError(f"{file.name} has no column {missing[0]!r}.", "Make the files alike.")
+                    raise InputError(
+                        f"{file.name} has no column {missing[0]!r}.", "All files must have the same columns."
+                    )
                 for fields in reader:
                     if fields:
                         yield (position, _row(header, fields)), sum(map(len, fields))
@@ -63,9 +64,9 @@ class CsvSource:
 def _header(reader: Iterator[list[str]], name: str) -> list[str]:
     header = next(reader, None)
     if not header:
-        raise InputError(f"{name} is empty.", "A CSV file begins with a header line.")
-    if doubled := [column for column in header if header.count(column) > 1]:
-        raise InputError(f"{name} has two columns named {doubled[0]!r}.", "Rename one.")
+        raise InputError(f"{name} is empty.", "A CSV file must begin with a header line.")
+    if repeated := [column for column in header if header.count(column) > 1]:
+        raise InputError(f"{name} has two columns named {repeated[0]!r}.", "Rename one.")
     return header
 
 
@@ -89,12 +90,12 @@ def _converted(row: dict[str, str], schema: pa.Schema) -> dict[str, Any]:
 
 
 def _value(text: str | None, wanted: pa.DataType) -> Any:
-    """A number or truth value where the column is one and the text reads so; else the text, which will not fit."""
+    """A number or boolean if the column has that type and the text can be parsed; else the text, which will not fit."""
     if text is None or pa.types.is_string(wanted):
         return text
     if text == "":
         return None
-    if "_" in text:  # Python's own way to write numbers, nobody else's
+    if "_" in text:  # only Python writes numbers so
         return text
     try:
         if wanted == pa.int64():

@@ -1,4 +1,4 @@
-"""JSONL files: one object a line."""
+"""JSONL files: one object on each line."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,39 +9,39 @@ import orjson
 import pyarrow as pa
 
 from bedrock_pipeline.records.rejections import Rejection
-from bedrock_pipeline.sources.source import BATCH_ROWS, InputError, InputFile, IntakeBatch, in_blocks
+from bedrock_pipeline.sources.source import BATCH_ROWS, InputError, InputFile, RowBatch, in_blocks
 from bedrock_pipeline.sources.typed import infer_schema, to_batch
 
-_MARK = b"\xef\xbb\xbf"  # some programs begin a file with a byte order mark
-#: A line's position, and its object or why it is none.
+_MARK = b"\xef\xbb\xbf"  # some programs write a byte order mark first
+#: A line's position, and its object or why it has none.
 _Line: TypeAlias = "tuple[int, dict[str, Any] | str]"
 
 
 @dataclass(frozen=True, slots=True)
 class JsonlSource:
-    """JSON lines; a line that is no JSON object is rejected, the others go on."""
+    """JSON lines; a line that is not a JSON object is rejected."""
 
     files: Sequence[InputFile]
     column_types: dict[str, str]
 
     def columns(self) -> list[str]:
-        """The names that occur in the first rows."""
+        """The names in the first rows."""
         objects = (row for block in self._blocks() for _, row in block if isinstance(row, dict))
         first = islice(objects, BATCH_ROWS)
         names = list(dict.fromkeys(name for row in first for name in row))
         if not names:
-            raise InputError(f"{self.files[0].name} holds no JSON object.", "One object a line is needed.")
+            raise InputError(f"{self.files[0].name} holds no JSON object.", "Write one object on each line.")
         return names
 
-    def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
-        """Line by line; types follow from the first rows."""
+    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
+        """Line by line; types are inferred from the first rows."""
         schema: pa.Schema | None = None
         for block in self._blocks():
             unreadable = [Rejection(position, row) for position, row in block if isinstance(row, str)]
             rows = [(position, row) for position, row in block if not isinstance(row, str)]
             schema = schema or infer_schema(columns, (row for _, row in rows), self.column_types)
             batch, positions, unfitting = to_batch(rows, schema)
-            yield IntakeBatch(batch, positions, unreadable + unfitting)
+            yield RowBatch(batch, positions, unreadable + unfitting)
 
     def _blocks(self) -> Iterator[list[_Line]]:
         lines = enumerate(self._lines())

@@ -1,6 +1,6 @@
-"""From a location to a source: a file, a glob, a folder; on this machine or in S3.
+"""From a location to a source: a file, a glob or a folder, local or in S3.
 
-What belongs here: finding files and choosing the reader by their ending.
+What belongs here: finding files, and choosing the reader by their ending.
 """
 
 import fnmatch
@@ -25,10 +25,10 @@ class _Listed(Protocol):
 
 
 class Objects(Protocol):
-    """What reading from S3 needs (`aws.objects.S3Objects` has it)."""
+    """The part of `aws.objects.S3Objects` that reading needs."""
 
     def list(self, prefix_uri: str) -> Iterator[_Listed]:
-        """Every object whose URI begins so."""
+        """Every object whose URI has this prefix."""
         ...
 
     def random_access(self, uri: str) -> BinaryIO:
@@ -42,7 +42,7 @@ def open_location(
     """A source over the files of one or several locations, in the order of their names.
 
     Raises:
-        InputError: there is no such file, or files of several or unknown formats.
+        InputError: no file was found, or files have several formats or an unknown one.
     """
     locations = [location] if isinstance(location, str) else list(location)
     files = [
@@ -62,12 +62,12 @@ def open_location(
             return JsonlSource(files, column_types or {})
         case other:
             raise InputError(
-                f"The format of {other} is not known.", "The ending must be .parquet, .csv or .jsonl."
+                f"{other} has an unknown format.", "The ending must be .parquet, .csv or .jsonl."
             )
 
 
 def local_file(name: str) -> InputFile:
-    """A file of this machine."""
+    """A local file."""
     return InputFile(name, partial(_open_here, name))
 
 
@@ -82,7 +82,7 @@ def _here(location: str) -> list[InputFile]:
     if not names:
         raise InputError(
             f"There is no input file at {location}.",
-            "Check the path; a folder must hold .parquet, .csv or .jsonl.",
+            "Check the path; a folder must have .parquet, .csv or .jsonl files.",
         )
     return [local_file(name) for name in names]
 

@@ -8,22 +8,22 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.sources.source import InputError, InputFile, IntakeBatch, batch_rows, positioned
+from bedrock_pipeline.sources.source import InputError, InputFile, RowBatch, batch_rows, positioned
 
 _READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ParquetSource:
-    """Parquet files with the same columns; the first one's types hold."""
+    """Parquet files with the same columns; the types of the first file hold for all."""
 
     files: Sequence[InputFile]
 
     def columns(self) -> list[str]:
-        """Names of the first file's columns."""
+        """The names of the first file's columns."""
         return list(self.schema().names)
 
-    def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
+    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
         """Row group by row group."""
         yield from positioned(self._read(list(columns)))
 
@@ -65,7 +65,7 @@ def _batches(
 
 
 def rows_of_a_batch(metadata: pq.FileMetaData) -> int:
-    """How many rows of a file are read at once: fewer where they are large."""
+    """Number of rows of a file that are read at once: fewer if rows are large."""
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     largest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
     return batch_rows(largest)
@@ -74,9 +74,9 @@ def rows_of_a_batch(metadata: pq.FileMetaData) -> int:
 def _opened(stream: BinaryIO, name: str) -> pq.ParquetFile:
     here = isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO)
     try:
-        # A file of this machine is read without Python.
+        # Arrow reads a local file without Python.
         source = pa.OSFile(stream.name) if here else stream
-        # Read as needed: without a buffer a whole column of a row group is held, with `pre_buffer` the whole file.
+        # Without a buffer a whole column of a row group is held in memory, with `pre_buffer` the whole file.
         return pq.ParquetFile(source, buffer_size=_READ_BYTES, pre_buffer=False)
     except pa.ArrowException as error:
-        raise InputError(f"{name} is not a parquet file that can be read.", "Write it again.") from error
+        raise InputError(f"{name} is not a readable parquet file.", "Write it again.") from error

@@ -1,6 +1,6 @@
-"""What every reader gives: batches of rows, and the rows it could not read.
+"""The interface of every reader: batches of rows, and the rows that could not be read.
 
-What belongs here: the interface, its error, and the reader of data that is in Arrow already.
+What belongs here: the interface, its error, and the reader of data that is already in Arrow.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,9 +12,9 @@ import pyarrow as pa
 from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.records.rejections import Rejection
 
-#: Rows of a batch at the most.
+#: Rows of a batch at most.
 BATCH_ROWS = 4096
-#: Bytes of input of a batch, about; large cells make small batches.
+#: Approximate bytes of input of a batch; large cells make small batches.
 BATCH_BYTES = 4_000_000
 
 
@@ -23,13 +23,13 @@ class InputError(InvalidInputError):
 
 
 @dataclass(frozen=True, slots=True)
-class IntakeBatch:
-    """Some rows of the input, in order.
+class RowBatch:
+    """Consecutive rows of the input.
 
     Attributes:
         rows: the rows that could be read.
         positions: the number of each of them in the input, from 0.
-        rejected: the rows in between that could not.
+        rejected: the rows in between that could not be read.
     """
 
     rows: pa.RecordBatch
@@ -38,18 +38,18 @@ class IntakeBatch:
 
 
 class Source(Protocol):
-    """Something that can be read, from the beginning, any number of times."""
+    """An input that can be read from the beginning any number of times."""
 
     def columns(self) -> list[str]:
-        """Names of its columns.
+        """The names of its columns.
 
         Raises:
             InputError: the input cannot be read.
         """
         ...
 
-    def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
-        """Its rows, only these columns, each with one type throughout.
+    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
+        """Its rows with these columns, each of one type throughout.
 
         Raises:
             InputError: the input as a whole cannot be read.
@@ -59,7 +59,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """One file of an input: its name, for messages, and a way to open it (seekable)."""
+    """One file of an input: its name, for messages, and a function that opens it (seekable)."""
 
     name: str
     open: Callable[[], BinaryIO]
@@ -67,37 +67,37 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class ArrowSource:
-    """Data that is in Arrow: a function that gives its schema, and one that begins a new pass over its batches."""
+    """Data that is already in Arrow: its schema, and a function that starts a new pass over its batches."""
 
     schema: pa.Schema
     read: Callable[[], Iterator[pa.RecordBatch]]
 
     def columns(self) -> list[str]:
-        """Names of the schema."""
+        """The names of the schema."""
         return list(self.schema.names)
 
-    def batches(self, columns: Sequence[str]) -> Iterator[IntakeBatch]:
-        """One pass, in slices of bounded size."""
+    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
+        """One pass, in batches of bounded size."""
         yield from positioned(batch.select(list(columns)) for batch in self.read())
 
 
-def positioned(batches: Iterator[pa.RecordBatch]) -> Iterator[IntakeBatch]:
+def positioned(batches: Iterator[pa.RecordBatch]) -> Iterator[RowBatch]:
     """Number the rows of batches and cut the large ones."""
     position = 0
     for batch in batches:
         for start in range(0, batch.num_rows, BATCH_ROWS):
             rows = _without_views(batch.slice(start, BATCH_ROWS))
-            yield IntakeBatch(rows, range(position, position + rows.num_rows))
+            yield RowBatch(rows, range(position, position + rows.num_rows))
             position += rows.num_rows
 
 
 def batch_rows(row_bytes: int) -> int:
-    """Rows of a batch where a row has so many bytes: fewer where they are large."""
+    """Rows of a batch by the bytes of a row: fewer if rows are large."""
     return max(1, min(BATCH_ROWS, BATCH_BYTES // max(row_bytes, 1)))
 
 
 def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Views, which Polars gives, in the plain layout: not every function of Arrow takes them."""
+    """String views, as Polars writes them, in the plain layout: not every function of Arrow accepts views."""
     plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
     if not any(kind in plain for kind in batch.schema.types):
         return batch

@@ -1,4 +1,4 @@
-"""Types of columns whose files name none (CSV, JSONL).
+"""Column types of files that name none (CSV, JSONL).
 
 What belongs here: inferring a column's type from the first rows, and fitting later values to it.
 """
@@ -29,16 +29,16 @@ _FITTING: dict[pa.DataType, tuple[type, ...]] = {
 
 
 class NotFittingError(ValueError):
-    """A value is not of its column's type."""
+    """A value does not have its column's type."""
 
 
 def infer_schema(
     columns: Sequence[str], rows: Iterable[Mapping[str, Any]], given: Mapping[str, str]
 ) -> pa.Schema:
-    """The narrowest types that hold the first rows; text where they differ.
+    """The narrowest types that hold the first rows; text if they differ.
 
     Raises:
-        InputError: a type is named that there is not.
+        InputError: an unknown type is named.
     """
     if unknown := set(given.values()) - _TYPES.keys():
         raise InputError(f"Unknown column type {sorted(unknown)[0]!r}.", f"Types are: {', '.join(_TYPES)}.")
@@ -52,10 +52,10 @@ def infer_schema(
 
 
 def fit(row: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
-    """The row's values in the schema's types; what is no text becomes its JSON in a text column.
+    """The row's values in the schema's types; other values become JSON in a text column.
 
     Raises:
-        NotFittingError: names the column, its type and the setting that changes it.
+        NotFittingError: the message names the column, its type and the setting that changes it.
     """
     return {field.name: _fitted(row.get(field.name), field) for field in schema}
 

@@ -57,7 +57,7 @@ def line(rng: random.Random) -> bytes:
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
-    """With some bytes left out, doubled or put in."""
+    """With some bytes removed, repeated or inserted."""
     for _ in range(rng.randint(0, 4)):
         at, size = rng.randrange(len(data) + 1), rng.randint(0, 3)
         data = data[:at] + rng.choice([*_BITS, data[at : at + 20], b""]) + data[at + size :]

@@ -1,6 +1,6 @@
-"""The kernel is there where it can be, keeps within its buffers, and can be switched off.
+"""The kernel is built if possible, stays within its buffers, and can be disabled.
 
-That it gives the same as the ways without it is held beside these (`records/test_render.py`, `test_plain.py`).
+Property tests of its callers check that it gives the same as the scalar rules.
 """
 
 import itertools

@@ -17,7 +17,7 @@ CLAUDE = family_of("us.anthropic.claude-3-haiku-20240307-v1:0")
 
 
 @pytest.mark.parametrize("key", ["", "a--b", "a b", "a/b", "ü", "x" * 41, "a_b", "a\n"])
-def test_a_dataset_key_that_breaks_the_rule_is_refused(key: str) -> None:
+def test_a_dataset_key_that_breaks_the_rule_is_rejected(key: str) -> None:
     with pytest.raises(KeyRuleError):
         check_dataset_key(key)
 
@@ -47,7 +47,7 @@ def test_chunk_keys_are_read_back(dataset: str, version: int, attempt: int, sequ
         "x" * 41 + "--00001",
     ],
 )
-def test_what_is_no_chunk_key_is_refused(key: str) -> None:
+def test_another_string_is_not_a_chunk_key(key: str) -> None:
     with pytest.raises(KeyRuleError):
         ChunkKey.parse(key)
 

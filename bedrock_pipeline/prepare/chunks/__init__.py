@@ -1,1 +1,1 @@
-"""Requests into chunks within Bedrock's limits, and what Bedrock is sent for a chunk."""
+"""Requests packed into chunks within Bedrock's limits, and the Create request of a chunk."""

@@ -1,14 +1,13 @@
-"""Records into chunks within Bedrock's limits.
+"""Records packed into chunks within Bedrock's limits.
 
-What belongs here: where one chunk and one file of it ends and the next begins, and a chunk's files in the work
-folder.
+What belongs here: where a chunk, and a file of it, ends and the next begins; a chunk's files in the work folder.
 """
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -21,19 +20,25 @@ from bedrock_pipeline.records.line_batch import Ends, LineBatch, index_schema
 from bedrock_pipeline.records.packed_chunk import PackedChunk, PackedFile
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
 
-#: Bytes of lines that are moved at once when the tail is balanced.
+#: Gets the number of records and bytes so far.
+Progress: TypeAlias = Callable[[int, int], None]
+# Bytes of lines that are moved at once when the tail is balanced.
 _MOVE_BYTES = 8_000_000
 
 
+def no_progress(_records: int, _size: int) -> None:
+    """Report nothing."""
+
+
 class BelowMinimumError(BedrockPipelineError):
-    """A job cannot have so few records."""
+    """There are fewer records than a job must have."""
 
 
 class TooFewRecordsError(BelowMinimumError):
-    """All records together are fewer than the minimum; nothing was given out.
+    """All records together are fewer than the minimum; no chunk was returned.
 
     Attributes:
-        records: how many there are.
+        records: their number.
     """
 
     def __init__(self, records: int, minimum: int) -> None:
@@ -56,7 +61,7 @@ class _File:
     def add(self, block: LineBatch) -> None:
         self._digest.update(block.data)
         rest = block.data
-        while rest:  # the system may take less than it is given
+        while rest:  # the system may write only a part
             rest = rest[self._stream.write(rest) :]
         self.records += block.records
         self.bytes += len(block.data)
@@ -83,15 +88,15 @@ class _Draft:
         self._index = GroupedWriter(stem.with_name(f"{stem.name}.index.parquet"), schema)
         self.records = self.bytes = 0
 
-    def room(self, block: LineBatch, start: int) -> int:
-        """The record of a block before which it would be full, if filled from `start` on."""
+    def fitting(self, block: LineBatch, start: int) -> int:
+        """The record of a batch before which the chunk is full, if filled from `start` on."""
         return min(
             start + self._limits.max_records - self.records,
             block.fitting(start, self._limits.max_job_bytes - self.bytes),
         )
 
     def add(self, block: LineBatch) -> None:
-        """Take a block that there is room for."""
+        """Add a batch that fits."""
         if not block.records:
             return
         start = 0
@@ -113,11 +118,11 @@ class _Draft:
 
     @property
     def ends(self) -> Ends:
-        """Where each line ends, counted from the chunk's beginning."""
+        """The end of each line, counted from the chunk's beginning."""
         return np.concatenate(self._ends) if self._ends else np.empty(0, np.int64)
 
     def take_apart(self) -> Iterator[LineBatch]:
-        """Its lines again; its files are gone afterwards."""
+        """Its lines again; deletes its files afterwards."""
         index = self._finished_index()
         ends, files = self.ends, [file.finish().path for file in self._files]
         rows = max(1, self.records * _MOVE_BYTES // max(self.bytes, 1))
@@ -137,7 +142,7 @@ class _Draft:
         return self._index.path
 
     def discard(self) -> None:
-        """Delete its files; whoever packs again in this folder takes their names."""
+        """Delete its files, since packing again in this folder uses their names."""
         for path in (self._finished_index(), *(file.finish().path for file in self._files)):
             path.unlink()
 
@@ -148,19 +153,19 @@ class _Draft:
 
 
 class Packer:
-    """Cuts a stream of records into chunks; each is given out as soon as it is certain.
+    """Cuts a stream of records into chunks, and returns each as soon as its end is certain.
 
-    Every line must fit a file (`prepare.requests.renderer` sees to it). A chunk has as many files as its bytes need. The last
-    two chunks are balanced so that the tail does not fall below the minimum.
+    Every line must fit into a file (`prepare.requests.renderer` rejects others). A chunk has as many files as its bytes
+    need. The last two chunks are balanced so that the tail does not fall below the minimum.
 
     Args:
         limits: the limits in force.
         carry: names and types of the carried columns.
         folder: the work folder.
-        progress: called with the records and bytes that it has taken so far.
+        progress: gets the number of records and bytes added so far.
 
     Attributes:
-        records: taken so far.
+        records: number of records added so far.
         bytes: of their lines.
     """
 
@@ -169,7 +174,7 @@ class Packer:
         limits: Limits,
         carry: pa.Schema,
         folder: Path,
-        progress: Callable[[int, int], None] = lambda _records, _bytes: None,
+        progress: Progress = no_progress,
     ) -> None:
         self._limits = limits
         self._schema = index_schema(carry)
@@ -179,19 +184,19 @@ class Packer:
         )
         self._held: _Draft | None = None
         self._draft = next(self._drafts)
-        self._given = 0
+        self._returned = 0
         self._progress = progress
         self.records = self.bytes = 0
 
     def add(self, block: LineBatch) -> Iterator[PackedChunk]:
-        """Encoded records that come next.
+        """Add records; returns the chunks that are complete.
 
         Raises:
             BelowMinimumError: they are so large that a job cannot hold its minimum.
         """
         start = 0
         while start < block.records:
-            stop = self._draft.room(block, start)
+            stop = self._draft.fitting(block, start)
             if stop > start:
                 self._draft.add(block.slice(start, stop))
                 start = stop
@@ -209,7 +214,7 @@ class Packer:
         self._progress(self.records, self.bytes)
 
     def finish(self) -> Iterator[PackedChunk]:
-        """There are no more records.
+        """Return the last chunks: there are no more records.
 
         Raises:
             TooFewRecordsError: all records together are fewer than the minimum.
@@ -224,14 +229,14 @@ class Packer:
         yield from map(self._finished, last)
 
     def _finished(self, draft: _Draft) -> PackedChunk:
-        self._given += 1
-        return draft.finish(self._given - 1)
+        self._returned += 1
+        return draft.finish(self._returned - 1)
 
 
 def pack(
     blocks: Iterable[LineBatch], limits: Limits, carry: pa.Schema, folder: Path
 ) -> Iterator[PackedChunk]:
-    """A stream of records as chunks; see `Packer`."""
+    """Pack a stream of records into chunks; see `Packer`."""
     packer = Packer(limits, carry, folder)
     for block in blocks:
         yield from packer.add(block)
@@ -239,15 +244,15 @@ def pack(
 
 
 def _balanced(first: _Draft, second: _Draft, limits: Limits, schema: pa.Schema, folder: Path) -> list[_Draft]:
-    """Move records from the end of the first chunk to the second, half of all to each where bytes allow."""
+    """Move records from the end of the first chunk to the second, so that each has half if their bytes allow."""
     total = first.records + second.records
-    # This many bytes of the first chunk must stay in it.
+    # Bytes of the first chunk that must stay in it.
     least = first.bytes + second.bytes - limits.max_job_bytes
     stay = int(np.searchsorted(first.ends, least, side="left")) + 1 if least > 0 else 0
     cut = max(-(-total // 2), limits.min_records, min(stay, first.records))
     if total - cut < limits.min_records:
         raise BelowMinimumError(
-            f"The last {second.records} records cannot be brought to a job of {limits.min_records}: the records are too large.",
+            f"The last {second.records} records cannot make a job of {limits.min_records}: the records are too large.",
             "Raise limits.max_job_bytes or lower limits.min_records where your account allows it.",
         )
     head, tail = (_Draft(folder / f"balanced-{number}", limits, schema) for number in range(2))
@@ -259,7 +264,7 @@ def _balanced(first: _Draft, second: _Draft, limits: Limits, schema: pa.Schema, 
 
 
 def _read(streams: list[BinaryIO], size: int) -> bytes:
-    """Bytes of several files, one after the other."""
+    """Read from several files, one after the other."""
     data = streams[0].read(size)
     while len(data) < size:
         streams.pop(0)
@@ -268,7 +273,7 @@ def _read(streams: list[BinaryIO], size: int) -> bytes:
 
 
 def _content_hash(files: tuple[PackedFile, ...]) -> str:
-    """One file's own hash; of several, the hash of theirs."""
+    """The hash of one file; of several, the hash of their hashes."""
     if len(files) == 1:
         return files[0].digest
     return blake3("".join(file.digest for file in files).encode()).hexdigest()

@@ -1,1 +1,1 @@
-"""Rows into the requests of a job's input: prompt templates, bodies, and rendering many at a time."""
+"""Rows as lines of a job's input: prompt templates, the scalar rule, and rendering many rows at a time."""

@@ -1,7 +1,6 @@
 """Prompt templates: text with `{{ column }}`.
 
-What belongs here: taking a template apart and filling it. Nothing else of a template language, since a prompt
-must be the same for everybody who reads the template.
+What belongs here: parsing a template and filling it. There is nothing else of a template language.
 """
 
 import re
@@ -13,7 +12,7 @@ _PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 
 
 class TemplateError(BedrockPipelineError):
-    """A template cannot be filled from the columns that there are."""
+    """A template cannot be filled from the columns of the input."""
 
 
 class Template:
@@ -36,10 +35,10 @@ class Template:
         return tuple(dict.fromkeys(self.names))
 
     def check(self, available: Sequence[str]) -> None:
-        """Say so where a column does not exist.
+        """Check that all columns exist.
 
         Raises:
-            TemplateError: names the missing columns and the ones that there are.
+            TemplateError: some do not; the message names them and those of the input.
         """
         if missing := [name for name in self.columns if name not in available]:
             raise TemplateError(

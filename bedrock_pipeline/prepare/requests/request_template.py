@@ -1,14 +1,18 @@
-"""Rows into the lines of a job's input, one row at a time: the rule that every faster way is held to."""
+"""A row as a line of a job's input.
+
+What belongs here: the scalar rule, one row at a time; the kernel must give the same bytes.
+"""
 
 import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
 from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest
+from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.prompt_template import Template
 from bedrock_pipeline.prepare.snapshot import images
 from bedrock_pipeline.records.record_ids import wire_id
@@ -24,7 +28,7 @@ class NotRenderableError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What stands around the prompt's columns in every body of a dataset.
+    """What is around the prompt's columns in every body of a dataset.
 
     Attributes:
         before: JSON before the prompt's text.
@@ -40,7 +44,7 @@ class Frame:
 
 
 class RequestTemplate:
-    """What is asked of every row: fixed for a dataset, so that the constant part is rendered once.
+    """The request of every row, fixed for a dataset: its constant part is rendered once.
 
     Args:
         family: the model's family.
@@ -48,8 +52,8 @@ class RequestTemplate:
         model_input: a column that holds the whole body as JSON text or as a struct; or None.
         system: system prompt.
         parameters: model parameters.
-        null_text: what a null becomes in the prompt; None makes the row not renderable.
-        image_columns: columns with images, of which the snapshot has the bytes in `images.COLUMN`.
+        null_text: the text of a null in the prompt; without it a row with a null is rejected.
+        image_columns: columns with images; the snapshot has their bytes in `images.COLUMN`.
         answer: the form of a structured answer; None leaves it to the model.
 
     Raises:
@@ -84,6 +88,24 @@ class RequestTemplate:
                 self._before_images, rest = body.split(orjson.dumps(_IMAGES))
                 self._after_images, _ = rest.split(orjson.dumps(_PLACE))
 
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Self:
+        """The request of a pipeline.
+
+        Raises:
+            BodyError, TemplateError: see the constructor.
+        """
+        return cls(
+            pipeline.model_family,
+            prompt=pipeline.prompt,
+            model_input=pipeline.model_input,
+            system=pipeline.system,
+            parameters=pipeline.parameters,
+            null_text=pipeline.null_text,
+            image_columns=pipeline.images,
+            answer=pipeline.answer_format,
+        )
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that it needs."""
@@ -99,17 +121,18 @@ class RequestTemplate:
         )
 
     def why_not(self, row: Mapping[str, Any]) -> str:
-        """Why a row cannot be rendered for want of a fitting value; empty where it can."""
-        for name in self.columns:
-            value = row.get(name)
-            if isinstance(value, bytes):
-                return f"column {name!r} is binary"
-            if _is_null(value) and (self.null_text is None or not self._template):
-                return f"column {name!r} is null"
+        """Why a row has no fitting value for a column; empty where it has one for each."""
+        return next(filter(None, (self._why_not(name, row.get(name)) for name in self.columns)), "")
+
+    def _why_not(self, name: str, value: object) -> str:
+        if isinstance(value, bytes):
+            return f"column {name!r} is binary"
+        if _is_null(value) and (self.null_text is None or not self._template):
+            return f"column {name!r} is null"
         return ""
 
     def constant(self) -> bytes:
-        """What is the same for every record; two templates with the same constant and template ask the same."""
+        """What is the same for every record: templates with the same constant give the same lines."""
         parts = (
             (self._template.literals, self._template.names) if self._template else ((), (self._model_input,))
         )
@@ -128,16 +151,14 @@ class RequestTemplate:
         """One line of input, with its newline.
 
         Raises:
-            NotRenderableError: a needed cell is null, NaN or binary, or no JSON object where a body should be.
+            NotRenderableError: a needed cell is null, NaN or binary, or a body is not a JSON object.
         """
         body = self._prompt_body(row) if self._template else self._given_body(row)
         return wire_line(wire_id(record_id), body)
 
     def _prompt_body(self, row: Mapping[str, Any]) -> bytes:
-        assert self._template is not None  # the caller asked
-        if reason := self.why_not(row):
-            raise NotRenderableError(reason)
-        prompt = self._template.fill([self.text(row.get(name)) for name in self._template.names])
+        assert self._template is not None  # `line` checked it
+        prompt = self._template.fill([self.text(name, row.get(name)) for name in self._template.names])
         pictures = row.get(images.COLUMN) if self.image_columns else None
         if not pictures:
             return self._before + orjson.dumps(prompt) + self._after
@@ -148,10 +169,16 @@ class RequestTemplate:
         block = orjson.dumps(self._family.image(images.kind_of(data), _IMAGES))
         return block.replace(_IMAGES.encode(), base64.b64encode(data))
 
-    def text(self, value: Any) -> str:
-        """What stands in the prompt for a cell."""
+    def text(self, name: str, value: Any) -> str:
+        """The text in the prompt for a cell.
+
+        Raises:
+            NotRenderableError: it is binary, or null without a text for nulls.
+        """
         if isinstance(value, str):
             return value
+        if reason := self._why_not(name, value):
+            raise NotRenderableError(reason)
         if _is_null(value):
             return self.null_text or ""
         if isinstance(value, (bool, dict, list)):

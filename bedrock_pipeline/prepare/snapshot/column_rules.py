@@ -1,11 +1,12 @@
-"""Columns of values, many at a time, by the same rules as single values.
+"""The rules of single values for whole columns.
 
-What belongs here: record ids, wire ids, texts and reasons of whole columns. What is ordinary goes through Arrow;
-every value that is not is asked of the rule for single values (`ids`, `encode`), so that there is one rule.
+What belongs here: record ids, wire ids, texts and reasons of columns. Ordinary values go through Arrow or the kernel;
+every other value goes through the rule for single values (`record_ids`, `request_template`), so that there is one rule.
 """
 
 import hashlib
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bedrock_pipeline.concurrency import is_forked
-from bedrock_pipeline.kernel import library, odd_ids
+from bedrock_pipeline.kernel import library, odd_ids, render_lines
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 
-# Narrower than the rule in `ids`: only what is sure to be a record id as it is, and to travel under its own name.
+# Narrower than the rule in `record_ids`: certainly a record id as it is, and its own wire id.
 _ORDINARY = "^[A-Za-z0-9._:@/+=#-]{1,64}$"
 _LIKE_A_HASH = "^x[a-z2-7]{32}$"
 
@@ -28,10 +28,9 @@ def record_ids(column: pa.Array) -> tuple[pa.Array, dict[int, str]]:
     """The record ids of a column's cells.
 
     Returns:
-        Text, null where a cell cannot be a record id; and why, by row.
+        Text, null where a cell cannot be a record id; and the reasons, by row.
     """
-    column = _plain(column)
-    texts = _as_strings(column)
+    texts = as_strings(column)
     odd = np.arange(len(column)) if texts is None else _odd_ids(texts)
     if not len(odd):
         return texts, {}
@@ -45,25 +44,21 @@ def record_ids(column: pa.Array) -> tuple[pa.Array, dict[int, str]]:
 
 
 def content_ids(rows: pa.RecordBatch) -> pa.Array:
-    """Ids derived from what the rows hold; identical rows get the same, which `duplicates` then tells apart."""
-    texts = pa.table({name: _content(rows[name]) for name in sorted(rows.schema.names)})
-    lines = _objects_one_by_one(texts) if is_forked() else _objects(texts)
-    return pa.array([hashlib.blake2b(line, digest_size=16).hexdigest() for line in lines], pa.string())
-
-
-def _objects(texts: pa.Table) -> Iterator[Any]:
-    import polars as pl  # here: it costs a third of a second, and runs of most kinds do without
-
-    encoded = pl.DataFrame(texts).select(pl.struct(pl.all()).struct.json_encode()).to_series()
-    return (line.as_buffer() for line in encoded.to_arrow().cast(pa.large_binary()))
-
-
-def _objects_one_by_one(texts: pa.Table) -> Iterator[Any]:
-    return (orjson.dumps(row) for row in texts.to_pylist())
+    """Ids derived from the content; identical rows get the same one, and a counter later."""
+    texts = {name: _content(rows[name]) for name in sorted(rows.schema.names)}
+    kernel = library()
+    if kernel is None or any(column.null_count for column in texts.values()):
+        objects: Iterator[Any] = map(orjson.dumps, pa.table(texts).to_pylist())
+    else:
+        names = [orjson.dumps(name) for name in texts]
+        pieces = [b'{%b:"' % names[0], *(b'",%b:"' % name for name in names[1:]), b'"}']
+        data, ends = render_lines(kernel, pieces, list(texts.values()))
+        objects = (data[start:end] for start, end in pairwise([0, *ends]))
+    return pa.array([hashlib.blake2b(one, digest_size=16).hexdigest() for one in objects], pa.string())
 
 
 def wire_ids(record_ids: pa.Array) -> pa.Array:
-    """The ids under which records travel; none of them needs escaping in JSON."""
+    """The wire ids of records; none of them needs escaping in JSON."""
     odd = _odd_ids(record_ids)
     if not len(odd):
         return record_ids
@@ -74,7 +69,7 @@ def wire_ids(record_ids: pa.Array) -> pa.Array:
 
 
 def reasons_of(rows: pa.RecordBatch, template: RequestTemplate) -> dict[int, str]:
-    """Why rows cannot be rendered, by row; those that can are not in it."""
+    """Why rows cannot be rendered, by row; rows that can are not in it."""
     doubtful = np.zeros(rows.num_rows, dtype=bool)
     for name in template.columns:
         doubtful |= _doubtful(_plain(rows[name]))
@@ -85,13 +80,16 @@ def reasons_of(rows: pa.RecordBatch, template: RequestTemplate) -> dict[int, str
     return {row: reason for row, reason in found.items() if reason}
 
 
-def texts_of(column: pa.Array, template: RequestTemplate) -> pa.Array:
-    """What stands in the prompt for each cell."""
-    column = _plain(column)
-    texts = _as_strings(column)
-    if texts is None or texts.null_count:
-        return pa.array([template.text(value) for value in column.to_pylist()], pa.large_string())
-    return texts
+def texts_of(column: pa.Array, name: str, template: RequestTemplate) -> pa.Array:
+    """The text in the prompt for each cell.
+
+    Raises:
+        NotRenderableError: a cell is null or binary.
+    """
+    texts = as_strings(column)
+    if texts is not None and not texts.null_count:
+        return texts
+    return pa.array([template.text(name, value) for value in column.to_pylist()], pa.large_string())
 
 
 def not_utf8(rows: pa.RecordBatch) -> list[int]:
@@ -103,6 +101,14 @@ def not_utf8(rows: pa.RecordBatch) -> list[int]:
         cells = [column.cast(pa.large_binary()).to_pylist() for column in texts if _is_text(column.type)]
         return [row for row in range(rows.num_rows) if not all(_decodes(column[row]) for column in cells)]
     return []
+
+
+def as_strings(column: pa.Array) -> pa.Array | None:
+    """Text and whole numbers as Python's `str` gives them; None for every other type."""
+    column = _plain(column)
+    if _is_text(column.type) or pa.types.is_integer(column.type):
+        return column if column.type == pa.string() else column.cast(pa.string())
+    return None
 
 
 def _decodes(cell: bytes | None) -> bool:
@@ -122,24 +128,16 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _content(column: pa.Array) -> pa.Array:
-    """A column's values as text that tells them apart; null stays null."""
-    column = _plain(column)
-    texts = _as_strings(column)
+    """A column's values as text that distinguishes them; null stays null."""
+    texts = as_strings(column)
     if texts is not None:
         return texts
-    values = column.to_pylist()
+    values = _plain(column).to_pylist()
     return pa.array([None if value is None else repr(value) for value in values], pa.large_string())
 
 
-def _as_strings(column: pa.Array) -> pa.Array | None:
-    """Text and whole numbers as Python's `str` gives them; None for every other type."""
-    if _is_text(column.type) or pa.types.is_integer(column.type):
-        return column if column.type == pa.string() else column.cast(pa.string())
-    return None
-
-
 def _odd_ids(texts: pa.Array) -> npt.NDArray[np.int64]:
-    """Rows that hold no id, or one that does not travel under its own name for sure."""
+    """Rows that may have no id, or one that is not its own wire id."""
     if kernel := library():
         return odd_ids(kernel, texts)
     fits, hashed = (pc.match_substring_regex(texts, pattern) for pattern in (_ORDINARY, _LIKE_A_HASH))

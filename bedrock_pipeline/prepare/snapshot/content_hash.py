@@ -1,9 +1,8 @@
-"""The content of a table of any size as one hash.
+"""The hash of a dataset's content.
 
-What belongs here: what the hash is over. It is the same whatever the batches and parts that the rows came in, and
-whatever the order of the columns: for every column three streams are hashed, of what is null, of the lengths of its
-values, and of the values themselves, each in the order of the rows. A value is never touched by Python, unless it is
-nested or of a rare type.
+What belongs here: what the hash covers. It depends neither on batches and parts nor on the order of the columns: for
+every column three streams are hashed, of its nulls, of the lengths of its values, and of the values, each in the order
+of the rows. Python touches a value only if it is nested or of a rare type.
 """
 
 from collections.abc import Iterator
@@ -26,10 +25,10 @@ class _Streams:
 
 
 class Fingerprint:
-    """A hash that grows with the rows.
+    """A hash to which rows are added.
 
     Args:
-        purpose: what else makes two contents differ.
+        purpose: what else distinguishes two contents.
     """
 
     def __init__(self, purpose: str = "") -> None:
@@ -37,13 +36,13 @@ class Fingerprint:
         self._columns: dict[tuple[str, str], _Streams] = {}
 
     def add(self, table: pa.Table) -> None:
-        """Count rows in; each time the same columns."""
+        """Add rows, always with the same columns."""
         for name, column in zip(table.column_names, table.columns, strict=True):
             for chunk in column.chunks:
                 self._add(name, chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk)
 
     def hexdigest(self) -> str:
-        """32 hexadecimal characters over everything so far."""
+        """32 hexadecimal characters over all rows so far."""
         whole = blake3(repr(self._purpose).encode())
         for name, streams in sorted(self._columns.items()):
             whole.update(repr(name).encode())

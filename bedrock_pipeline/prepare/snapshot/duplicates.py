@@ -1,10 +1,9 @@
 """Record ids, and requests, that occur more than once in a dataset.
 
-What belongs here: finding them over parquet files of any size. DuckDB does it, in bounded memory, spilling to
+What belongs here: finding the rows over parquet files of any size. DuckDB does it in bounded memory, and spills to
 the work folder.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,50 +12,36 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import duckdb
 
-# Memory to look whether there are any, which every dataset needs; and to find them.
-_FIRST, _MEMORY = "64MB", "256MB"
+_MEMORY = "256MB"
 _ROWS = 4096
 
 
 class LaterOccurrences:
-    """Rows whose record id, or whose request, occurred before, asked file by file."""
+    """Rows whose record id, or whose request, occurred before, file by file."""
 
     def __init__(self, connection: "duckdb.DuckDBPyConnection", files: list[str]) -> None:
         self._connection = connection
         self._files = files
 
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return int(self._connection.execute("SELECT count(*) FROM later").fetchall()[0][0])
-
-    def of(self, part: Path, first: int = 0, last: int = sys.maxsize) -> dict[int, int]:
-        """Rows of one file: the row's number, and the how-manieth occurrence it is (from 2).
-
-        Args:
-            part: the file.
-            first: number of the first row that is asked for; the rows are numbered from it.
-            last: number of the row before which to end.
-        """
+    def of(self, part: Path) -> dict[int, int]:
+        """The later occurrences in one file: the row's number in it, and the number of the occurrence, from 2."""
         rows = self._connection.execute(
-            """SELECT file_row_number - $first, n FROM later
-               WHERE filename = $part AND file_row_number >= $first AND file_row_number < $last
-               ORDER BY file_row_number""",
-            {"part": str(part), "first": first, "last": last},
+            "SELECT file_row_number, n FROM later WHERE filename = $part ORDER BY file_row_number",
+            {"part": str(part)},
         )
         return dict(rows.fetchall())
 
     def find_duplicates(self, columns: Sequence[str], *, rejects_later: bool) -> None:
-        """Find the rows that ask what an earlier row asks, for `canonical_of`.
+        """Find the rows with the same request as an earlier row, for `canonical_of`.
 
         Args:
-            columns: two rows with the same values of these ask the same.
-            rejects_later: rows whose record id occurred before are left out, and so are canonical for none.
+            columns: two rows with the same values of these have the same request.
+            rejects_later: whether rows whose record id occurred before are rejected, and so not canonical.
         """
         names = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
         ours = "ANTI JOIN later USING (filename, file_row_number)" if rejects_later else ""
         files = {"files": self._files}
-        # First by a hash, which is small; what only shares a hash is told apart by the partition.
+        # First by a hash, which is small; the partition separates rows that only share a hash.
         self._connection.execute(
             f"""CREATE TEMP TABLE same AS
                 SELECT hash({names}) AS h FROM read_parquet($files) GROUP BY ALL HAVING count(*) > 1""",  # noqa: S608  # quoted above
@@ -64,17 +49,17 @@ class LaterOccurrences:
         )
         self._connection.execute(
             f"""CREATE TEMP TABLE duplicate AS SELECT filename, file_row_number, canonical FROM (
-                    SELECT filename, file_row_number, first_value(record_id) OVER asked AS canonical,
-                           row_number() OVER asked AS n
+                    SELECT filename, file_row_number, first_value(record_id) OVER same_request AS canonical,
+                           row_number() OVER same_request AS n
                     FROM read_parquet($files, filename = true, file_row_number = true) {ours}
                     SEMI JOIN same ON hash({names}) = same.h
-                    WINDOW asked AS (PARTITION BY {names} ORDER BY filename, file_row_number))
+                    WINDOW same_request AS (PARTITION BY {names} ORDER BY filename, file_row_number))
                 WHERE n > 1""",  # noqa: S608  # quoted above
             files,
         )
 
     def canonical_of(self, part: Path) -> dict[int, str]:
-        """The duplicates of one file: the row's number in it, and the record id of the first row that asks the same."""
+        """The duplicates of one file: the row's number in it, and the record id of the first row with the same request."""
         rows = self._connection.execute(
             "SELECT file_row_number, canonical FROM duplicate WHERE filename = $part ORDER BY file_row_number",
             {"part": str(part)},
@@ -94,21 +79,20 @@ def later_occurrences(parts: Sequence[Path], spill: Path) -> Iterator[LaterOccur
 
     files = [str(part) for part in parts]
     with duckdb.connect(
-        config={"memory_limit": _FIRST, "temp_directory": str(spill), "threads": 2}
+        config={"memory_limit": _MEMORY, "temp_directory": str(spill), "threads": 2}
     ) as connection:
-        # First by a hash, which is small; what only shares a hash is told apart by the partition.
+        # First by a hash, which is small; the partition separates ids that only share a hash.
         connection.execute(
-            """CREATE TEMP TABLE doubled AS
+            """CREATE TEMP TABLE repeated AS
                SELECT hash(record_id) AS h FROM read_parquet($files) GROUP BY ALL HAVING count(*) > 1""",
             {"files": files},
         )
-        connection.execute(f"SET memory_limit = '{_MEMORY}'")
         connection.execute(
             """CREATE TEMP TABLE later AS SELECT filename, file_row_number, n FROM (
                    SELECT filename, file_row_number,
                           row_number() OVER (PARTITION BY record_id ORDER BY filename, file_row_number) AS n
                    FROM read_parquet($files, filename = true, file_row_number = true)
-                   SEMI JOIN doubled ON hash(record_id) = doubled.h)
+                   SEMI JOIN repeated ON hash(record_id) = repeated.h)
                WHERE n > 1""",
             {"files": files},
         )

@@ -1,7 +1,7 @@
-"""Images of a row: from what a cell holds to bytes in the snapshot.
+"""Images of a row: from a cell to bytes in the snapshot.
 
-What belongs here: telling what a cell is, what kind of image bytes are, and replacing the image columns of a table by
-one of bytes. Where images lie is the caller's: a function fetches them.
+What belongs here: the forms of a cell, the kinds of images, and replacing the image columns of a batch by one of
+bytes. The caller passes in a function that fetches an image from its location.
 """
 
 import base64
@@ -16,28 +16,28 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.sources.source import BATCH_BYTES
 
-#: The snapshot's column with a row's images, in the order of the columns that they came from.
+#: The snapshot's column with the images of a row, in the order of their columns.
 COLUMN = "__images"
-#: While a snapshot is taken: a hash of them, by which they are compared.
+#: The snapshot's column with a hash of them, by which they are compared.
 DIGEST = "__images_digest"
-#: No model takes a larger request, so nothing larger is read.
+#: No model accepts a larger request, so nothing larger is read.
 MOST_BYTES = 25_000_000
-#: How base64 of each kind begins; base64 of JPEG begins with a slash, as paths do.
+#: First characters of each kind in base64; that of JPEG begins with a slash, as paths do.
 _BASE64 = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")
 
 Fetch = Callable[[str], bytes]
 
 
 class NotAnImageError(ValueError):
-    """A cell does not lead to an image; the message does not hold the cell."""
+    """A cell has no image; the message does not contain the cell."""
 
 
 class CarriedImageError(BedrockPipelineError):
-    """An image would be copied into the results."""
+    """An image column was to be carried along into the results."""
 
 
 def nowhere(location: str) -> bytes:  # noqa: ARG001  # a Fetch
-    """Fetches nothing, for images that are in the cells themselves.
+    """Fetch nothing, if all images are in the cells themselves.
 
     Raises:
         NotAnImageError: always.
@@ -46,10 +46,10 @@ def nowhere(location: str) -> bytes:  # noqa: ARG001  # a Fetch
 
 
 def kind_of(data: bytes) -> str:
-    """What the first bytes tell: `png`, `jpeg`, `gif` or `webp`.
+    """The kind of an image by its first bytes: `png`, `jpeg`, `gif` or `webp`.
 
     Raises:
-        NotAnImageError: none of them.
+        NotAnImageError: it is none of them.
     """
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
@@ -66,7 +66,7 @@ def image_bytes(value: object, fetch: Fetch) -> bytes:
     """An image from a cell: bytes, a data URI, base64, an s3:// URI, a file:// URI or an absolute path.
 
     Raises:
-        NotAnImageError: the cell is nothing of this, or what it leads to is no image.
+        NotAnImageError: the cell is none of these, or what it leads to is not an image.
     """
     if isinstance(value, bytes):
         data = value
@@ -90,7 +90,7 @@ def image_bytes(value: object, fetch: Fetch) -> bytes:
 
 
 def with_images(
-    table: pa.Table,
+    table: pa.RecordBatch,
     columns: Sequence[str],
     keep: Sequence[str],
     *,
@@ -98,20 +98,20 @@ def with_images(
     position: str,
     fetch: Fetch,
     rejected: RejectionWriter,
-) -> Iterator[pa.Table]:
-    """Rows with their images as bytes, in tables of bounded size; rows whose images are none are left out.
+) -> Iterator[pa.RecordBatch]:
+    """Rows with their images as bytes, in batches of bounded size; rows with a cell that is not an image are rejected.
 
     Args:
         table: rows with `record_id` and the column `position`.
         columns: the columns with images; a cell may hold a list of them.
-        keep: those of `columns` that are kept as they are too.
-        nulls: whether a row without an image is asked without one.
+        keep: those of `columns` that are kept unchanged too.
+        nulls: whether a row without an image is sent without one; else it is rejected.
         position: column with the row's number in the input.
-        fetch: reads an image from where a cell says; raises NotAnImageError where there is none.
-        rejected: takes the rows that are left out.
+        fetch: reads an image from its location; raises NotAnImageError if there is none.
+        rejected: takes the rejected rows.
 
     Raises:
-        CarriedImageError: a column of `keep` holds the images themselves.
+        CarriedImageError: a column of `keep` contains the images themselves.
     """
     for name in keep:
         if any(map(pa.types.is_binary, _types(table.schema.field(name).type))):
@@ -139,10 +139,10 @@ def with_images(
         images.append(found)
         size += sum(map(len, found))
         if size >= BATCH_BYTES:
-            yield _table(rest, rows, images)
+            yield _batch(rest, rows, images)
             rows, images, size = [], [], 0
     if rows:
-        yield _table(rest, rows, images)
+        yield _batch(rest, rows, images)
 
 
 def _images(name: str, cell: Any, fetch: Fetch, *, nulls: bool) -> Iterator[bytes]:
@@ -156,7 +156,7 @@ def _images(name: str, cell: Any, fetch: Fetch, *, nulls: bool) -> Iterator[byte
             raise NotAnImageError(f"column {name!r} {error}") from error
 
 
-def _table(rest: pa.Table, rows: list[int], images: list[list[bytes]]) -> pa.Table:
+def _batch(rest: pa.RecordBatch, rows: list[int], images: list[list[bytes]]) -> pa.RecordBatch:
     digests = [_digest(some) for some in images]
     return (
         rest.take(pa.array(rows, pa.int64()))

@@ -1,69 +1,80 @@
-"""Whether record ids all differ.
+"""Whether record ids, or requests, are unique in a dataset.
 
-What belongs here: a hash of every id, in memory and from some number on in files of the work folder, and the answer
-that most inputs get: yes. Which ids are there twice, where some are, `duplicates` finds out.
+What belongs here: a 64-bit hash of each, held in memory up to a limit and spilled to files of the work folder beyond
+it. For most inputs this is enough: all differ. Where two hashes are equal, `duplicates` finds the rows.
 """
 
-import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bedrock_pipeline.kernel import hashes_of, library
+from bedrock_pipeline.prepare.snapshot.column_rules import as_strings
 
-#: Hashes of ids, 64 bits each.
 Hashes = npt.NDArray[np.uint64]
 
-# Hashes that are held: 4 MB.
+# Hashes held in memory: 4 MB.
 _HELD = 500_000
-# Files; one of a hundred million ids' is read at once with 13 MB.
+# Files; each of a hundred million rows' is read at once with 13 MB.
 _FILES = 64
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
-def id_hashes(ids: pa.Array) -> Hashes:
-    """Hashes of record ids: the same for the same id, within one process.
+def row_hashes(columns: Sequence[pa.Array]) -> Hashes:
+    """Hashes of rows: equal rows have equal hashes, within one process.
+
+    Only text and whole numbers count, and a null as an empty text: different rows may have equal hashes.
 
     Args:
-        ids: `string` without nulls.
+        columns: one or more, of one length.
     """
+    hashes = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        texts = as_strings(column)
+        if texts is not None:
+            hashes = hashes * _FACTOR + _text_hashes(pc.fill_null(texts, "") if texts.null_count else texts)
+    return hashes
+
+
+def _text_hashes(texts: pa.Array) -> Hashes:
     if kernel := library():
-        return hashes_of(kernel, ids)
-    return np.fromiter(map(hash, ids.to_pylist()), np.int64, len(ids)).view(np.uint64)
+        return hashes_of(kernel, texts)
+    return np.fromiter(map(hash, texts.to_pylist()), np.int64, len(texts)).view(np.uint64)
 
 
-class SeenIds:
-    """Hashes of all record ids.
+class SeenHashes:
+    """The hashes of all rows.
 
     Args:
-        folder: the work folder.
+        stem: path of the spill files in the work folder, without their number.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._files = [folder / f"hashes-{number:02}" for number in range(_FILES)]
+    def __init__(self, stem: Path) -> None:
+        self._files = [stem.with_name(f"{stem.name}-{number:02}") for number in range(_FILES)]
         self._hashes: list[Hashes] = []
         self._held = 0
         self._spilled = False
-        self._lock = threading.Lock()
 
     def add(self, hashes: Hashes) -> None:
-        """Count ids in; any number of threads may."""
-        with self._lock:
-            self._hashes.append(hashes)
-            self._held += len(hashes)
-            if self._held > _HELD:
-                self._spill()
+        """Add the hashes of further rows."""
+        self._hashes.append(hashes)
+        self._held += len(hashes)
+        if self._held > _HELD:
+            self._spill()
 
     def all_differ(self) -> bool:
-        """Whether each is there once; two ids with one hash, which is rare, count as the same."""
+        """Whether no two hashes are equal, so that no two rows are."""
         if not self._spilled:
             return _differ(self._sorted())
         self._spill()
         return all(_differ(np.sort(np.fromfile(file, np.uint64))) for file in self._files)
 
     def _spill(self) -> None:
-        """Move what is held into files, each of which has the hashes with the same beginning."""
+        """Move the held hashes into files, each of which has the hashes with the same first bits."""
         hashes = self._sorted()
         ends = np.searchsorted(hashes >> np.uint64(58), np.arange(_FILES), side="right")
         for file, some in zip(self._files, np.split(hashes, ends[:-1]), strict=True):

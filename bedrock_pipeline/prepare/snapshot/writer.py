@@ -1,42 +1,47 @@
-"""A source into an immutable snapshot: parquet parts with record ids, and what was rejected.
+"""A source as an immutable snapshot: parquet parts with record ids, and the rejected rows.
 
-What belongs here: reading the input once, giving ids, finding duplicates, hashing the content. Writes into a
-local work folder; memory does not grow with the input.
+What belongs here: reading the input once, hashing the content, removing duplicates. The parts are in a local work
+folder; memory does not grow with the input.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot import images
-from bedrock_pipeline.prepare.snapshot.assign_ids import identified
 from bedrock_pipeline.prepare.snapshot.content_hash import Fingerprint
 from bedrock_pipeline.prepare.snapshot.duplicates import LaterOccurrences, later_occurrences
 from bedrock_pipeline.prepare.snapshot.images import Fetch, nowhere, with_images
+from bedrock_pipeline.prepare.snapshot.row_classifier import classify
+from bedrock_pipeline.prepare.snapshot.uniqueness import SeenHashes, row_hashes
+from bedrock_pipeline.records.parquet_writer import Compression, GroupedWriter
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.records.result_schema import RESERVED
-from bedrock_pipeline.sources.source import IntakeBatch, Source, batch_rows
+from bedrock_pipeline.sources.source import Source
 
-#: Rows of one part at the most, and its bytes in memory, about.
+#: Rows of one part at most, and its approximate bytes in memory.
 PART_ROWS = 100_000
 PART_BYTES = 128_000_000
-_POSITION = "__position"
+#: The snapshot's column with the number of each row in the input.
+POSITION = "__position"
 _CANONICAL = "__canonical"
 
 
 class EmptyDatasetError(BedrockPipelineError):
-    """Nothing is left to be asked."""
+    """There is no record to send."""
 
 
 class ColumnError(BedrockPipelineError):
-    """A column that is named does not exist, or its name is taken."""
+    """A named column does not exist, or its name is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +50,9 @@ class SnapshotPlan:
 
     Attributes:
         template: the request; its columns are kept.
-        record_id: column with the ids; None derives them.
+        record_id: column with the ids; None derives them from the content.
         carry: columns to carry along.
-        ask_identical_once: whether rows that ask the same share one answer.
+        ask_identical_once: whether rows with the same request share one response.
     """
 
     template: RequestTemplate
@@ -55,9 +60,15 @@ class SnapshotPlan:
     carry: tuple[str, ...]
     ask_identical_once: bool = True
 
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Self:
+        """The snapshot of a pipeline's input."""
+        template = RequestTemplate.of(pipeline)
+        return cls(template, pipeline.record_id, pipeline.carry, pipeline.ask_identical_once)
+
     @property
-    def asked(self) -> tuple[str, ...]:
-        """Two rows with the same values of these columns share an answer; empty where none do."""
+    def request_columns(self) -> tuple[str, ...]:
+        """Two rows with the same values of these columns share a response; empty if no rows do."""
         columns = (*self.template.columns, *([images.DIGEST] if self.template.image_columns else []))
         return () if not self.ask_identical_once or "record_id" in columns else columns
 
@@ -70,7 +81,7 @@ class SnapshotPlan:
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The input's columns that make the record: what is kept, and the images in the form that they come in."""
+        """The input's columns that make the record: those that are kept, and the image columns."""
         return tuple(dict.fromkeys((*self.kept, *self.template.image_columns)))
 
     @property
@@ -79,10 +90,10 @@ class SnapshotPlan:
         return tuple(dict.fromkeys((*self.needed, *([self.record_id] if self.record_id else []))))
 
     def check(self, available: Sequence[str]) -> None:
-        """Say so where the input does not have what is named.
+        """Check that the input has the named columns.
 
         Raises:
-            ColumnError: it names what is missing or taken, and what there is.
+            ColumnError: the message names the columns that are missing or taken, and those of the input.
         """
         if missing := [name for name in self.read if name not in available]:
             raise ColumnError(
@@ -94,8 +105,8 @@ class SnapshotPlan:
                 "Neither prompt nor record id names a column, so every record would be the same.",
                 f"Its columns are: {', '.join(available)}.",
             )
-        if doubled := [name for name in self.carry if self.carry.count(name) > 1]:
-            raise ColumnError(f"Column {doubled[0]!r} is to be carried along twice.", "Name it once.")
+        if repeated := [name for name in self.carry if self.carry.count(name) > 1]:
+            raise ColumnError(f"Column {repeated[0]!r} is named twice in carry.", "Name it once.")
         own_id = {"record_id"} if self.record_id == "record_id" else set()
         if taken := [name for name in self.carry if name in RESERVED - own_id]:
             raise ColumnError(
@@ -104,7 +115,7 @@ class SnapshotPlan:
             )
         if "record_id" in self.template.columns and self.record_id != "record_id":
             raise ColumnError("The prompt uses a column 'record_id' that is not the record id.", "Rename it.")
-        for name in (_POSITION, _CANONICAL, images.COLUMN, images.DIGEST):
+        for name in (POSITION, _CANONICAL, images.COLUMN, images.DIGEST):
             if name in self.read:
                 raise ColumnError(f"A column cannot be named {name!r}.", "Rename it.")
         if "record_id" in self.template.image_columns:
@@ -116,178 +127,201 @@ class Snapshot:
     """A snapshot in the work folder.
 
     Attributes:
-        parts: parquet files of what is asked, in order.
+        parts: parquet files of the canonical records, in order, with the number of each row in the input.
         duplicate_parts: parquet files of the duplicates: record id, its canonical record's, and the carried columns.
-        rejected: parquet file of the rows that were left out.
+        schema: of the records.
         records: duplicates included.
-        content_hash: 32 hexadecimal characters over ids and values, in order, and what makes requests alike.
+        content_hash: 32 hexadecimal characters over ids and values, in order, and the columns of the request.
     """
 
     parts: list[Path]
     duplicate_parts: list[Path]
-    rejected: Path
     schema: pa.Schema
     records: int
     duplicates: int
-    rejections: dict[str, int]
     content_hash: str
 
 
-def write_snapshot(source: Source, plan: SnapshotPlan, folder: Path, fetch: Fetch = nowhere) -> Snapshot:
+def write_snapshot(
+    source: Source,
+    plan: SnapshotPlan,
+    folder: Path,
+    rejected: RejectionWriter,
+    fetch: Fetch = nowhere,
+    *,
+    compression: Compression = "lz4",
+) -> Snapshot:
     """Read the source once into `folder`.
+
+    The parts are complete after one pass if all record ids, and all requests, differ. Else they are read again, and
+    written without duplicates.
 
     Args:
         source: the input.
-        plan: what is kept of it.
+        plan: what the snapshot holds.
         folder: an empty work folder.
-        fetch: reads an image from where a cell says.
+        rejected: takes the rejected rows.
+        fetch: reads an image from its location.
+        compression: of the parts; lz4 is quick, for parts that are deleted soon.
 
     Raises:
-        CarriedImageError: a column is to be carried along that holds images.
+        CarriedImageError: a column with images is to be carried along.
         ColumnError: a column does not exist or its name is taken.
         EmptyDatasetError: the input is empty, or every row was rejected.
         InputError: the input cannot be read.
     """
     plan.check(source.columns())
-    rejected = RejectionWriter(folder / "rejected.parquet")
-    raw = folder / "raw"
-    raw.mkdir()
-    parts = list(_write_parts(_identified(source, plan, rejected, fetch), raw))
-    fingerprint = Fingerprint(repr(plan.asked))
-    final: list[Path] = []
-    following: list[Path] = []
-    records = duplicates = 0
-    schema = pa.schema([])
-    with later_occurrences(parts, folder / "spill") if parts else nullcontext() as doubled:
-        if doubled and plan.asked:
-            doubled.find_duplicates(plan.asked, rejects_later=plan.record_id is not None)
-        for number, part in enumerate(parts):
-            asked, repeats = _split(_finished(part, doubled, plan, rejected, fingerprint), plan)
-            part.unlink()
-            if asked.num_rows:
-                final.append(folder / f"part-{number:05}.parquet")
-                pq.write_table(asked, final[-1], compression="zstd", row_group_size=_rows_at_once(asked))
-                schema = asked.schema
-            if repeats.num_rows:
-                following.append(folder / f"duplicates-{number:05}.parquet")
-                pq.write_table(repeats, following[-1], compression="zstd")
-            records += asked.num_rows + repeats.num_rows
-            duplicates += repeats.num_rows
-            del asked, repeats  # before the next is read
-    rejected.close()
-    if not records:
+    ids, requests = SeenHashes(folder / "ids"), SeenHashes(folder / "requests")
+    fingerprint = Fingerprint(repr(plan.request_columns))
+    with _PartWriter(folder, compression) as writer:
+        for rows in _records(source, plan, rejected, fetch):
+            ids.add(row_hashes([rows["record_id"]]))
+            if plan.request_columns:
+                requests.add(row_hashes([rows[name] for name in plan.request_columns]))
+            fingerprint.add(_content(pa.Table.from_batches([rows])))
+            writer.add(rows)
+    if not writer.records:
         raise EmptyDatasetError(
             "The dataset holds no record"
             + (f"; {rejected.count} rows were rejected." if rejected.count else "."),
             f"Reasons: {dict(rejected.by_reason)}." if rejected.count else "Check the input.",
         )
-    return Snapshot(
-        parts=final,
-        duplicate_parts=following,
-        rejected=rejected.path,
-        schema=schema,
-        records=records,
-        duplicates=duplicates,
-        rejections=dict(rejected.by_reason),
-        content_hash=fingerprint.hexdigest(),
-    )
+    schema = pq.read_schema(writer.parts[0])
+    kept = [field for field in schema if field.name not in (POSITION, images.DIGEST)]
+    snapshot = Snapshot(writer.parts, [], pa.schema(kept), writer.records, 0, fingerprint.hexdigest())
+    if ids.all_differ() and requests.all_differ():
+        return snapshot
+    return _without_duplicates(snapshot, plan, rejected, compression)
 
 
-def _finished(
-    part: Path,
-    occurrences: LaterOccurrences | None,
-    plan: SnapshotPlan,
-    rejected: RejectionWriter,
-    fingerprint: Fingerprint,
+def _records(
+    source: Source, plan: SnapshotPlan, rejected: RejectionWriter, fetch: Fetch
+) -> Iterator[pa.RecordBatch]:
+    pictures = plan.template.image_columns
+    for batch in source.batches(plan.read):
+        records = classify(batch, plan.template, plan.record_id, plan.needed)
+        rejected.add(*records.rejected)
+        positions = np.fromiter(records.positions, np.int64, records.rows.num_rows)
+        rows = records.rows.append_column(POSITION, pa.array(positions))
+        if not pictures:
+            yield rows
+            continue
+        yield from with_images(
+            rows,
+            pictures,
+            [name for name in pictures if name in plan.kept],
+            nulls=plan.template.null_text is not None,
+            position=POSITION,
+            fetch=fetch,
+            rejected=rejected,
+        )
+
+
+class _PartWriter:
+    """Writes rows into parts of bounded size."""
+
+    def __init__(self, folder: Path, compression: Compression) -> None:
+        self._compression: Compression = compression
+        self.parts: list[Path] = []
+        self.records = 0
+        self._folder = folder
+        self._part: GroupedWriter | None = None
+        self._rows = self._bytes = 0
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        if not rows.num_rows:
+            return
+        if self._part is None:
+            self.parts.append(self._folder / f"part-{len(self.parts):05}.parquet")
+            self._part = GroupedWriter(self.parts[-1], rows.schema, self._compression)
+        self._part.add(rows)
+        self._rows += rows.num_rows
+        self._bytes += rows.nbytes
+        if self._rows >= PART_ROWS or self._bytes >= PART_BYTES:
+            self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._part is not None:
+            self._part.close()
+        self.records += self._rows
+        self._part, self._rows, self._bytes = None, 0, 0
+
+
+def _without_duplicates(
+    first: Snapshot, plan: SnapshotPlan, rejected: RejectionWriter, compression: Compression
+) -> Snapshot:
+    """Reject, or count, later occurrences of a record id; and move duplicates to parts of their own."""
+    fingerprint = Fingerprint(repr(plan.request_columns))
+    parts: list[Path] = []
+    duplicate_parts: list[Path] = []
+    records = duplicates = 0
+    with later_occurrences(first.parts, first.parts[0].with_name("spill")) as occurrences:
+        if plan.request_columns:
+            occurrences.find_duplicates(plan.request_columns, rejects_later=plan.record_id is not None)
+        for part in first.parts:
+            table = _with_unique_ids(part, occurrences, plan, rejected)
+            part.unlink()
+            fingerprint.add(_content(table.drop_columns([_CANONICAL])))
+            canonical, repeats = _split(table, plan)
+            if canonical.num_rows:
+                parts.append(_write(part, canonical, compression))
+            if repeats.num_rows:
+                path = part.with_name(part.name.replace("part-", "duplicates-"))
+                duplicate_parts.append(_write(path, repeats, compression))
+            records += table.num_rows
+            duplicates += repeats.num_rows
+            del table, canonical, repeats  # before the next is read
+    return Snapshot(parts, duplicate_parts, first.schema, records, duplicates, fingerprint.hexdigest())
+
+
+def _with_unique_ids(
+    part: Path, occurrences: LaterOccurrences, plan: SnapshotPlan, rejected: RejectionWriter
 ) -> pa.Table:
-    """A part with the canonical records of its duplicates, without doubles, hashed."""
+    """A part with the canonical record of each duplicate.
+
+    Later occurrences of an id from a column are rejected. Derived ids get a counter, so that no row is lost.
+    """
     table = pq.ParquetFile(part).read()
-    canonical = occurrences.canonical_of(part) if occurrences and plan.asked else {}
+    canonical = occurrences.canonical_of(part) if plan.request_columns else {}
     table = table.append_column(_CANONICAL, pa.array(map(canonical.get, range(table.num_rows)), pa.string()))
-    doubled = occurrences.of(part) if occurrences else {}
-    table = _without_doubles(table, doubled, plan, rejected).drop_columns([_POSITION])
-    pictures = bool(plan.template.image_columns)
-    fingerprint.add(table.drop_columns([_CANONICAL, *([images.COLUMN] if pictures else [])]))
-    return table.drop_columns([images.DIGEST]) if pictures else table
+    later = occurrences.of(part)
+    if not later:
+        return table
+    ids = table["record_id"].to_pylist()
+    if plan.record_id is None:
+        for row, occurrence in later.items():
+            ids[row] = f"{ids[row]}-{occurrence}"
+        return table.set_column(0, "record_id", pa.array(ids, pa.string()))
+    positions = table[POSITION].to_pylist()
+    rejected.add(*(Rejection(positions[row], "record id occurred before", ids[row]) for row in sorted(later)))
+    return table.take(pa.array([row for row in range(table.num_rows) if row not in later], pa.int64()))
 
 
 def _split(table: pa.Table, plan: SnapshotPlan) -> tuple[pa.Table, pa.Table]:
-    """What is asked; and who follows: record id, canonical record's id and carried columns."""
-    follows = pc.is_valid(table[_CANONICAL])
+    """The canonical records; and the duplicates: record id, canonical record's id and carried columns."""
+    is_duplicate = pc.is_valid(table[_CANONICAL])
     carried = [name for name in plan.carry if name != "record_id"]
-    repeats = table.select(["record_id", _CANONICAL, *carried]).filter(follows)
-    asked = table.drop_columns([_CANONICAL])
+    repeats = table.select(["record_id", _CANONICAL, *carried]).filter(is_duplicate)
+    canonical = table.drop_columns([_CANONICAL])
     return (
-        asked.filter(pc.invert(follows)) if repeats.num_rows else asked,
+        canonical.filter(pc.invert(is_duplicate)) if repeats.num_rows else canonical,
         repeats.rename_columns(["record_id", "canonical_id", *carried]),
     )
 
 
-def _identified(
-    source: Source, plan: SnapshotPlan, rejected: RejectionWriter, fetch: Fetch
-) -> Iterator[pa.Table]:
-    pictures = plan.template.image_columns
-    for batch in source.batches(plan.read):
-        table = _with_ids(batch, plan, rejected)
-        if pictures:
-            yield from with_images(
-                table,
-                pictures,
-                [name for name in pictures if name in plan.kept],
-                nulls=plan.template.null_text is not None,
-                position=_POSITION,
-                fetch=fetch,
-                rejected=rejected,
-            )
-        else:
-            yield table
+def _content(table: pa.Table) -> pa.Table:
+    """The columns that the content hash covers; of images their digest."""
+    return table.select([name for name in table.column_names if name not in (POSITION, images.COLUMN)])
 
 
-def _with_ids(batch: IntakeBatch, plan: SnapshotPlan, rejected: RejectionWriter) -> pa.Table:
-    named = identified(batch, plan.template, plan.record_id, plan.needed)
-    rejected.add(*named.rejected)
-    positions = pa.array(named.positions, pa.int64())
-    return pa.Table.from_batches([named.rows]).append_column(_POSITION, positions)
-
-
-def _write_parts(tables: Iterator[pa.Table], folder: Path) -> Iterator[Path]:
-    writer: pq.ParquetWriter | None = None
-    rows = size = number = 0
-    path = folder
-    for table in tables:
-        if writer is None:
-            path = folder / f"raw-{number:05}.parquet"
-            writer = pq.ParquetWriter(path, table.schema, compression="lz4")
-            number, rows, size = number + 1, 0, 0
-        writer.write_table(table)
-        rows += table.num_rows
-        size += table.nbytes
-        if rows >= PART_ROWS or size >= PART_BYTES:
-            writer.close()
-            writer = None
-            yield path
-    if writer is not None:
-        writer.close()
-        yield path
-
-
-def _without_doubles(
-    table: pa.Table, doubled: dict[int, int], plan: SnapshotPlan, rejected: RejectionWriter
-) -> pa.Table:
-    """Ids from a column: later occurrences are rejected. Derived ids: they get a counter, no row is lost."""
-    if not doubled:
-        return table
-    ids = table["record_id"].to_pylist()
-    if plan.record_id is None:
-        for row, occurrence in doubled.items():
-            ids[row] = f"{ids[row]}-{occurrence}"
-        return table.set_column(0, "record_id", pa.array(ids, pa.string()))
-    positions = table[_POSITION].to_pylist()
-    rejected.add(
-        *(Rejection(positions[row], "record id occurred before", ids[row]) for row in sorted(doubled))
-    )
-    return table.take(pa.array([row for row in range(table.num_rows) if row not in doubled], pa.int64()))
-
-
-def _rows_at_once(table: pa.Table) -> int:
-    return batch_rows(table.nbytes // max(table.num_rows, 1))
+def _write(path: Path, table: pa.Table, compression: Compression) -> Path:
+    with GroupedWriter(path, table.schema, compression) as writer:
+        for rows in table.to_batches():
+            writer.add(rows)
+    return path

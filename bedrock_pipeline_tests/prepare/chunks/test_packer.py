@@ -78,7 +78,7 @@ def test_every_record_is_in_exactly_one_chunk_and_no_limit_is_broken(
     except BelowMinimumError:
         small = len(lines) < low
         large = sum(len(line.data) for line in lines) > limits.max_job_bytes
-        assert small or large, "only too few records, or too large ones, may be refused"
+        assert small or large, "only too few records, or too large ones, may be rejected"
         return
     assert [one for data, *_ in chunks for one in b"".join(data).splitlines(keepends=True)] == [
         line.data for line in lines
@@ -108,7 +108,7 @@ def test_of_too_few_records_nothing_stays_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_records_too_large_for_any_job_of_the_minimum_are_refused_wherever_they_stand() -> None:
+def test_records_too_large_for_any_job_of_the_minimum_are_rejected_wherever_they_are() -> None:
     limits = Limits(min_records=10, max_records=50, max_file_bytes=1000, max_job_bytes=1000)
     with pytest.raises(BelowMinimumError, match=r"2 records fill a job of 1000 bytes, which needs 10"):
         packed(lines_of(["x" * 300] * 9 + ["x"] * 100), limits)
@@ -135,6 +135,6 @@ def test_too_few_records_name_the_limit_and_the_setting() -> None:
         packed(lines_of(["x"] * 99), Limits())
 
 
-def test_limits_that_no_tail_could_keep_are_refused() -> None:
+def test_limits_that_no_tail_could_keep_are_rejected() -> None:
     with pytest.raises(ValueError, match="twice min_records"):
         Limits(min_records=100, max_records=150)

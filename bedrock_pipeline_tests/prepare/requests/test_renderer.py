@@ -1,9 +1,8 @@
-"""Many rows at a time give the bytes, ids and reasons of single rows, whatever the strings, blocks and threads."""
+"""Many rows at a time give the bytes, ids and reasons of single rows, whatever the strings, batches and threads."""
 
 import datetime as dt
+import hashlib
 import math
-import os
-import signal
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,20 @@ from hypothesis import strategies as st
 
 from bedrock_pipeline.kernel.library import SWITCH
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.prepare.chunks.pack_rows import packed
 from bedrock_pipeline.prepare.chunks.packer import Packer
-from bedrock_pipeline.prepare.requests.renderer import Renderer
+from bedrock_pipeline.prepare.chunks.snapshot_packer import packed
+from bedrock_pipeline.prepare.requests.renderer import Rendered, Renderer
 from bedrock_pipeline.prepare.requests.request_template import NotRenderableError, RequestTemplate
 from bedrock_pipeline.prepare.snapshot.column_rules import content_ids, not_utf8, record_ids, wire_ids
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import line_batch_of, line_batches_of, lines_of
 from bedrock_pipeline.records.record_ids import record_id_of, wire_id
-from bedrock_pipeline.records.rejections import RejectionWriter
-from bedrock_pipeline.sources import ArrowSource
+from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
+from bedrock_pipeline.sources import ArrowSource, RowBatch
 
 CLAUDE = family_of("anthropic.claude-3-haiku-20240307-v1:0")
 _CARRY = pa.schema([("n", pa.int64())])
+_NOTHING = pa.schema([])
 _CASES = [
     "",
     '"',
@@ -61,19 +61,26 @@ ids = st.one_of(
 
 def row_by_row(
     template: RequestTemplate, rows: list[dict[str, Any]], limits: Limits
-) -> tuple[list[bytes], list[int]]:
-    """What `line` makes of the rows: the lines, and the numbers of the rows that are none."""
+) -> tuple[list[bytes], list[Rejection]]:
+    """The lines of the scalar rule, and the rows that have none."""
     lines, rejected = [], []
     for number, row in enumerate(rows):
+        reason = f"the record is larger than a file may be ({limits.max_file_bytes} bytes)"
         try:
             line = template.line(row["record_id"], row)
-        except NotRenderableError:
-            line = b""
+        except NotRenderableError as error:
+            line, reason = b"", str(error)
         if line and len(line) <= limits.max_record_bytes:
             lines.append(line)
         else:
-            rejected.append(number)
+            rejected.append(Rejection(number, reason, row["record_id"]))
     return lines, rejected
+
+
+def render(
+    template: RequestTemplate, rows: pa.RecordBatch, limits: Limits | None = None, carry: pa.Schema = _NOTHING
+) -> Rendered:
+    return Renderer(template, carry, limits or Limits()).render(RowBatch(rows, range(rows.num_rows)))
 
 
 @settings(max_examples=150)
@@ -87,7 +94,7 @@ def row_by_row(
     null_text=st.none() | ugly,
     most=st.integers(150, 400),
 )
-def test_a_block_has_the_bytes_of_single_lines(
+def test_a_batch_has_the_bytes_of_single_lines(
     cells: list[tuple[str, str | None, int | None]],
     literals: tuple[str, str, str],
     null_text: str | None,
@@ -99,18 +106,22 @@ def test_a_block_has_the_bytes_of_single_lines(
     limits = Limits(min_records=1, max_file_bytes=most)
     rows = [{"record_id": one, "t": text, "n": number} for one, text, number in cells]
     schema = pa.schema([("record_id", pa.string()), ("t", pa.string()), ("n", pa.int64())])
+    batch = pa.RecordBatch.from_pylist(rows, schema)
     lines, expected = row_by_row(template, rows, limits)
-    kept = [row for number, row in enumerate(rows) if number not in expected]
+    rejected = {one.position for one in expected}
+    kept = [row for number, row in enumerate(rows) if number not in rejected]
     for kernel in ("on", "off"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(SWITCH, kernel)
-            block, rejected = Renderer(template, _CARRY, limits).line_batch(
-                pa.RecordBatch.from_pylist(rows, schema), range(len(rows))
-            )
-        assert bytes(block.data) == b"".join(lines)
-        assert [one.data for one in lines_of([block])] == lines
-        assert [one.position for one in rejected] == expected
-        assert block.index.to_pylist() == [{"record_id": row["record_id"], "n": row["n"]} for row in kept]
+            rendered = render(template, batch, limits, _CARRY)
+            # A rejected row sends its whole batch to the scalar rule, so each row is rendered alone too.
+            alone = [render(template, batch.slice(number, 1), limits, _CARRY) for number in range(len(rows))]
+        assert bytes(rendered.lines.data) == b"".join(lines)
+        assert [one.data for one in lines_of([rendered.lines])] == lines
+        assert [bytes(one.lines.data) for one in alone if not one.rejected] == lines
+        assert rendered.rejected == expected
+        index = [{"record_id": row["record_id"], "n": row["n"]} for row in kept]
+        assert rendered.lines.index.to_pylist() == index
 
 
 @pytest.mark.parametrize(
@@ -143,27 +154,28 @@ def test_columns_of_every_type_read_as_single_cells(
         names=["record_id", "t"],
     )
     template = RequestTemplate(CLAUDE, prompt="a {{ t }}", model_input=None, null_text=null_text)
-    block, rejected = Renderer(template, pa.schema([]), Limits()).line_batch(rows, range(len(values)))
+    rendered = render(template, rows)
     lines, expected = row_by_row(template, rows.to_pylist(), Limits())
-    assert bytes(block.data) == b"".join(lines)
-    assert [one.position for one in rejected] == expected
+    assert bytes(rendered.lines.data) == b"".join(lines)
+    assert rendered.rejected == expected
 
 
 def test_whole_bodies_are_rendered_too() -> None:
     bodies = ['{"a": "ü"}', "[]", "no", None, '{"b": [1, {"c": null}]}']
     rows = pa.RecordBatch.from_pydict({"record_id": list("abcde"), "body": bodies})
     template = RequestTemplate(CLAUDE, prompt=None, model_input="body")
-    block, rejected = Renderer(template, pa.schema([]), Limits()).line_batch(rows, range(5))
-    assert bytes(block.data) == b"".join(row_by_row(template, rows.to_pylist(), Limits())[0])
-    assert [one.position for one in rejected] == [1, 2, 3]
+    rendered = render(template, rows)
+    lines, expected = row_by_row(template, rows.to_pylist(), Limits())
+    assert bytes(rendered.lines.data) == b"".join(lines)
+    assert rendered.rejected == expected
+    assert [one.position for one in expected] == [1, 2, 3]
 
 
 def test_ten_megabytes_in_one_cell() -> None:
     text = 'quote " newline \n emoji 😀 ' * 400_000
     rows = pa.RecordBatch.from_pydict({"record_id": ["a", "b"], "t": [text, "x"]})
     template = RequestTemplate(CLAUDE, prompt="{{ t }}", model_input=None)
-    block, _ = Renderer(template, pa.schema([]), Limits()).line_batch(rows, range(2))
-    first, second = lines_of([block])
+    first, second = lines_of([render(template, rows).lines])
     assert first.data == template.line("a", {"t": text})
     assert orjson.loads(second.data)["recordId"] == "b"
 
@@ -190,6 +202,18 @@ def test_ids_of_every_type_are_those_of_its_cells(values: list[Any]) -> None:
     assert reasons == {row: reason for row, (_, reason) in enumerate(single) if reason}
 
 
+@pytest.mark.parametrize("kernel", ["on", "off"])
+def test_content_ids_are_hashes_of_json(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They must never change: the same input would have other records."""
+    monkeypatch.setenv(SWITCH, kernel)
+    for texts, numbers in ((_CASES, range(len(_CASES))), ([None, "a"], [1, None])):
+        rows = pa.RecordBatch.from_pydict({'t"': texts, "n": list(numbers)})
+        objects = [{"n": None if n is None else str(n), 't"': t} for n, t in zip(numbers, texts, strict=True)]
+        assert content_ids(rows).to_pylist() == [
+            hashlib.blake2b(orjson.dumps(one), digest_size=16).hexdigest() for one in objects
+        ]
+
+
 def test_text_that_is_not_utf8_is_found_in_its_row() -> None:
     broken = pa.array([b"ok", b"\xff", None], pa.binary()).view(pa.string())
     assert not_utf8(pa.RecordBatch.from_arrays([broken], names=["t"])) == [1]
@@ -214,7 +238,7 @@ def test_chunks_are_the_same_from_one_thread_and_more_and_from_blocks_of_any_siz
             packer = Packer(limits, _CARRY, Path(folder))
             renderer = Renderer(template, _CARRY, limits)
             packed_chunks = packed(
-                source.batches(table.column_names), renderer.batch, packer, rejected, workers
+                source.batches(table.column_names), renderer.render, packer, rejected, workers
             )
             return [
                 (
@@ -233,32 +257,7 @@ def test_single_lines_and_blocks_are_turned_into_each_other() -> None:
     assert lines == []
     rows = pa.RecordBatch.from_pydict({"record_id": ["a", "b", "c"], "t": ["x", "\n", ""], "n": [1, 2, None]})
     template = RequestTemplate(CLAUDE, prompt="{{ t }}", model_input=None)
-    block, _ = Renderer(template, _CARRY, Limits()).line_batch(rows, range(3))
+    block = render(template, rows, carry=_CARRY).lines
     again = list(lines_of(line_batches_of(lines_of([block]), _CARRY)))
     assert again == list(lines_of([block.slice(0, 1), block.slice(1, 3)]))
     assert b"".join(one.data for one in again) == bytes(block.data)
-
-
-@pytest.mark.parametrize("kernel", ["on", "off"])
-def test_a_forked_process_gives_the_same_and_waits_for_no_thread(
-    kernel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Polars has its threads in this process by now; in the other it has none."""
-    monkeypatch.setenv(SWITCH, kernel)
-    texts = [*_CASES, None]
-    rows = pa.RecordBatch.from_pydict({"record_id": [str(n) for n in range(len(texts))], "t": texts})
-    template = RequestTemplate(CLAUDE, prompt="<{{ t }}>", model_input=None, null_text="-")
-
-    def work() -> bytes:
-        block, _ = Renderer(template, pa.schema([]), Limits()).line_batch(rows, range(len(texts)))
-        return bytes(block.data) + "".join(content_ids(rows).to_pylist()).encode()
-
-    here, there = work(), tmp_path / "there"
-    if (pid := os.fork()) == 0:
-        signal.alarm(30)  # its end, if it waits for a thread
-        try:
-            there.write_bytes(work())
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
-    assert there.read_bytes() == here

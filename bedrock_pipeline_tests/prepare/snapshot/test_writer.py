@@ -1,4 +1,4 @@
-"""Snapshots: ids, duplicates, rejections, the content hash; the same whatever the blocks."""
+"""Snapshots: ids, duplicates, rejections, the content hash; the same whatever the batches."""
 
 import hashlib
 import tempfile
@@ -17,11 +17,13 @@ from bedrock_pipeline.models import family_of
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot import writer
 from bedrock_pipeline.prepare.snapshot.writer import (
+    POSITION,
     ColumnError,
     EmptyDatasetError,
     SnapshotPlan,
     write_snapshot,
 )
+from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import ArrowSource
 
 CLAUDE = family_of("anthropic.claude-3-haiku-20240307-v1:0")
@@ -47,11 +49,15 @@ def taken(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str, int]:
     """Rows, rejected rows, content hash and number of parts."""
     with tempfile.TemporaryDirectory() as folder:
-        snapshot = write_snapshot(source(table, block), one, Path(folder))
+        with RejectionWriter(Path(folder) / "rejected.parquet") as writer:
+            snapshot = write_snapshot(source(table, block), one, Path(folder), writer)
         rows = [row for part in snapshot.parts for row in pq.read_table(part).to_pylist()]
-        rejected = pq.read_table(snapshot.rejected).to_pylist()
+        rejected = pq.read_table(writer.path).to_pylist()
         assert snapshot.records == len(rows)
-        assert sum(snapshot.rejections.values()) == len(rejected)
+        assert writer.count == len(rejected)
+        positions = [row.pop(POSITION) for row in rows]
+        assert sorted([*positions, *(row["position"] for row in rejected)]) == list(range(table.num_rows))
+        assert rows[0].keys() == set(snapshot.schema.names)
         return rows, rejected, snapshot.content_hash, len(snapshot.parts)
 
 
@@ -64,7 +70,7 @@ def taken(
     ),
     block=st.integers(1, 7),
 )
-def test_every_row_is_a_record_or_rejected_whatever_the_blocks(
+def test_every_row_is_a_record_or_rejected_whatever_the_batches(
     rows: list[tuple[str | None, str | None]], block: int
 ) -> None:
     table = pa.table({"id": pa.array([one for one, _ in rows], pa.string()), "text": [t for _, t in rows]})
@@ -89,20 +95,21 @@ def test_every_row_is_a_record_or_rejected_whatever_the_blocks(
     block=st.integers(1, 7),
     derived=st.booleans(),
 )
-def test_who_asks_the_same_as_an_earlier_row_follows_it_whatever_the_blocks(
+def test_a_row_with_the_request_of_an_earlier_row_is_its_duplicate_whatever_the_batches(
     rows: list[tuple[str, str]], block: int, derived: bool
 ) -> None:
     columns = {"id": [one for one, _ in rows], "text": [text for _, text in rows], "n": range(len(rows))}
     one = plan(None if derived else "id", carry=["n"], ask_identical_once=True)
     with tempfile.TemporaryDirectory() as folder:
-        snapshot = write_snapshot(source(pa.table(columns), block), one, Path(folder))
-        asked = [row for part in snapshot.parts for row in pq.read_table(part).to_pylist()]
+        with RejectionWriter(Path(folder) / "rejected.parquet") as rejected:
+            snapshot = write_snapshot(source(pa.table(columns), block), one, Path(folder), rejected)
+        sent = [row for part in snapshot.parts for row in pq.read_table(part).to_pylist()]
         published = [row for part in snapshot.duplicate_parts for row in pq.read_table(part).to_pylist()]
     kept = dict(enumerate(rows)) if derived else {n: rows[n] for n in sorted(_first_of_each_id(rows))}
     canonical = {text: n for n, (_, text) in reversed(kept.items())}
-    assert [row["n"] for row in asked] == sorted(canonical.values())
+    assert [row["n"] for row in sent] == sorted(canonical.values())
     assert sorted(row["n"] for row in published) == sorted(set(kept) - set(canonical.values()))
-    ids = {row["n"]: row["record_id"] for row in asked}
+    ids = {row["n"]: row["record_id"] for row in sent}
     assert all(row["canonical_id"] == ids[canonical[rows[row["n"]][1]]] for row in published)
     assert (snapshot.records, snapshot.duplicates) == (len(kept), len(published))
 
@@ -145,7 +152,7 @@ def test_the_hash_is_over_content_in_its_order() -> None:
     assert taken(table, plan())[2] == taken(same, plan())[2] != taken(other, plan())[2]
 
 
-def test_a_binary_column_cannot_be_asked() -> None:
+def test_a_binary_column_cannot_be_in_a_prompt() -> None:
     with pytest.raises(EmptyDatasetError, match="column 'text' is binary"):
         taken(pa.table({"id": [1], "text": [b"x"]}), plan())
 
@@ -173,7 +180,7 @@ def test_derived_ids_tell_types_and_nulls_apart_and_do_not_change_from_version_t
         (plan(record_id="nope"), "no column 'nope'"),
         (plan(carry=["status"]), "'status' cannot be carried along"),
         (plan(record_id="status", carry=["status"]), "'status' cannot be carried along"),
-        (plan(carry=["text", "text"]), "'text' is to be carried along twice"),
+        (plan(carry=["text", "text"]), "'text' is named twice in carry"),
         (plan(carry=["__position"]), "cannot be named '__position'"),
         (plan(record_id=None, prompt="Say hello."), "every record would be the same"),
     ],

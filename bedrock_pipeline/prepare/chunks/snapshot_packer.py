@@ -1,0 +1,112 @@
+"""A snapshot packed into chunks.
+
+What belongs here: reading, rendering and packing put together, for every caller: a dataset, an estimate, files.
+What happens to a chunk is up to a sink that the caller passes in.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import pyarrow as pa
+
+from bedrock_pipeline.concurrency import in_turn
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan, plan_invocation
+from bedrock_pipeline.prepare.chunks.packer import Packer, Progress, TooFewRecordsError, no_progress, pack
+from bedrock_pipeline.prepare.requests.renderer import Rendered, Renderer
+from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
+from bedrock_pipeline.prepare.snapshot.writer import POSITION
+from bedrock_pipeline.records.line_batch import line_batches_of, lines_of
+from bedrock_pipeline.records.packed_chunk import PackedChunk
+from bedrock_pipeline.records.rejections import RejectionWriter
+from bedrock_pipeline.sources import InputFile
+from bedrock_pipeline.sources.parquet import ParquetSource
+from bedrock_pipeline.sources.source import RowBatch
+from bedrock_pipeline.system import ExecutorFactory, threads
+
+_R = TypeVar("_R")
+#: Takes the chunks, and how their records are sent.
+Sink: TypeAlias = Callable[[Iterator[PackedChunk], InvocationPlan], _R]
+
+#: Threads that read, render and write.
+WORKERS = 2
+
+
+def pack_snapshot(
+    parts: Sequence[InputFile],
+    pipeline: Pipeline,
+    folder: Path,
+    rejected: RejectionWriter,
+    sink: Sink[_R],
+    progress: Progress = no_progress,
+    executor: ExecutorFactory = threads,
+) -> _R:
+    """Pack the parts of a snapshot, with too few records as the pipeline's policy says.
+
+    Args:
+        parts: the snapshot.
+        pipeline: with what this dataset sets differently.
+        folder: the work folder.
+        rejected: takes the rows that cannot be packed.
+        sink: stores each chunk before it takes the next; called a second time if there are too few records.
+        progress: gets the number of records and bytes packed so far.
+        executor: makes the threads that render.
+
+    Returns:
+        What the sink returns.
+
+    Raises:
+        BelowMinimumError: too few records for one job and the policy is `fail`, or the records are too large.
+    """
+    source, limits, policy = ParquetSource(parts), pipeline.effective_limits, pipeline.below_minimum
+    schema = source.schema()
+    carried = pa.schema([schema.field(name) for name in pipeline.carry if name != "record_id"])
+    renderer = Renderer(RequestTemplate.of(pipeline), carried, limits)
+
+    def batches() -> Iterator[RowBatch]:
+        for batch in source.batches(schema.names):
+            yield RowBatch(batch.rows, batch.rows[POSITION].to_pylist())
+
+    try:
+        packer = Packer(limits, carried, folder, progress)
+        chunks = packed(batches(), renderer.render, packer, rejected, executor=executor)
+        return sink(chunks, plan_invocation(policy, limits))
+    except TooFewRecordsError as error:
+        if policy == "fail" or not error.records:
+            raise
+        plan = plan_invocation(policy, limits, error.records)
+    # Read again: all rejected rows were written the first time.
+    rendered = (renderer.render(batch).lines for batch in batches())
+    lines = plan.lines(lines_of(rendered), lambda _: (None,) * len(carried))
+    return sink(pack(line_batches_of(lines, carried), plan.limits, carried, folder), plan)
+
+
+def packed(
+    batches: Iterator[RowBatch],
+    render: Callable[[RowBatch], Rendered],
+    packer: Packer,
+    rejected: RejectionWriter,
+    workers: int = WORKERS,
+    executor: ExecutorFactory = threads,
+) -> Iterator[PackedChunk]:
+    """Render and pack batches of rows: the same chunks from any number of threads.
+
+    Args:
+        batches: the rows, in order.
+        render: from rows to lines; called by several threads.
+        packer: cuts the lines.
+        rejected: takes the rows that have no line.
+        workers: number of threads.
+        executor: makes the threads.
+
+    Raises:
+        BelowMinimumError: too few records for one job, or too large ones.
+    """
+
+    def add(rendered: Rendered) -> Iterator[PackedChunk]:
+        rejected.add(*rendered.rejected)
+        yield from packer.add(rendered.lines)
+
+    yield from in_turn(batches, render, add, workers, executor)
+    yield from packer.finish()
