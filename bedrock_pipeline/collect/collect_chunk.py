@@ -21,7 +21,7 @@ from bedrock_pipeline.collect.tally import (
     manifest_discrepancies,
 )
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import JobFailedError, StateError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import BasePipeline
@@ -31,11 +31,11 @@ from bedrock_pipeline.pricing.prices import Price, price_of
 from bedrock_pipeline.records.tally import Tally
 
 
-class JobProblemError(BedrockPipelineError):
+class JobProblemError(JobFailedError):
     """A job failed, or all of its records did. The responses that there are were kept."""
 
 
-class NotEndedError(BedrockPipelineError):
+class NotEndedError(StateError):
     """The chunk's job has not ended."""
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from bedrock_pipeline.aws.objects import S3Objects
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import StateError
 
 
-class NotEmptyError(BedrockPipelineError):
+class NotEmptyError(StateError):
     """The place already contains something."""
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import NotFoundError, StateError
 from bedrock_pipeline.ledger.chunks import estimate_again, insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow, NewChunk
@@ -17,7 +17,7 @@ from bedrock_pipeline.ledger.versions import start_version, submitted
 Packed = Literal["entered", "unchanged", "replaced"]
 
 
-class DatasetChangedError(BedrockPipelineError):
+class DatasetChangedError(StateError):
     """A dataset's content differs from what was already submitted under its key."""
 
 
@@ -284,7 +284,7 @@ def _locked(connection: Connection, pipeline: str, dataset: str) -> DatasetRow:
     return DatasetRow.of(row)
 
 
-class UnknownDatasetError(BedrockPipelineError):
+class UnknownDatasetError(NotFoundError):
     """No dataset has this key."""
 
 
@@ -295,7 +295,7 @@ def _changed(row: DatasetRow) -> DatasetChangedError:
     )
 
 
-class DatasetCancelledError(BedrockPipelineError):
+class DatasetCancelledError(StateError):
     """The dataset was cancelled before it was packed."""
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.ledger.database import Connection, Database
 
 #: Tasks that one statement reads; their lines are what memory holds.
@@ -17,7 +17,7 @@ _PAGE = 1000
 _LAST = 2**63 - 1
 
 
-class DuplicateTaskError(BedrockPipelineError):
+class DuplicateTaskError(InvalidInputError):
     """A task with this record id is waiting already.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import Any, Final, Self, TypeAlias
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.models.family import AnswerFormat, Json, ModelResponse
 
 #: Name of the tool that a model must call.
@@ -28,7 +28,7 @@ _UNBOUND: Final = frozenset(
 Structure: TypeAlias = "type[BaseModel] | Json"
 
 
-class AnswerSchemaError(BedrockPipelineError, ValueError):
+class AnswerSchemaError(ConfigurationError, ValueError):
     """A schema cannot be requested."""
 
 

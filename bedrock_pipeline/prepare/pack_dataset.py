@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.datasets import Packed
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import Pipeline
@@ -28,7 +28,7 @@ from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import InputFile
 
 
-class NoSnapshotError(BedrockPipelineError):
+class NoSnapshotError(StateError):
     """A dataset has no snapshot to pack yet."""
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from bedrock_pipeline.aws.errors import AwsError, LeaseOverError
 from bedrock_pipeline.aws.jobs import JobSummary
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import JobFailedError, JobStuckError
 from bedrock_pipeline.ledger.requeue import RequeueResult
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
@@ -19,11 +19,11 @@ from bedrock_pipeline.submit.backoff import delay
 from bedrock_pipeline.submit.invoke_on_demand import Answered, CallsRejected, answer_chunk
 
 
-class SubmissionRejectedError(BedrockPipelineError):
+class SubmissionRejectedError(JobFailedError):
     """Bedrock rejected the submission with a permanent error; there is no job."""
 
 
-class NeedsResolutionError(BedrockPipelineError):
+class NeedsResolutionError(JobStuckError):
     """Only an operator can find out whether a job exists."""
 
 

@@ -137,8 +137,8 @@ def test_star_import_and_dir_and_unknown_names() -> None:
     exec("from bedrock_pipeline import *", names)  # noqa: S102  # what a user may write
     assert {name for name in names if not name.startswith("__")} == set(PUBLIC)
     assert set(PUBLIC) <= set(dir(bedrock_pipeline))
-    with pytest.raises(AttributeError, match=r"has no attribute 'Pipelin'"):
-        bedrock_pipeline.Pipelin  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match=r"has no attribute 'Missing'"):
+        bedrock_pipeline.Missing  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_the_version_is_the_distribution_s() -> None:

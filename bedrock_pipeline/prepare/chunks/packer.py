@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import Ends, LineBatch, index_schema
 from bedrock_pipeline.records.packed_chunk import PackedChunk, PackedFile
@@ -30,7 +30,7 @@ def no_progress(_records: int, _size: int) -> None:
     """Report nothing."""
 
 
-class BelowMinimumError(BedrockPipelineError):
+class BelowMinimumError(InvalidInputError):
     """There are fewer records than a job must have."""
 
 

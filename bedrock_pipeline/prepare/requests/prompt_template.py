@@ -6,12 +6,12 @@ What belongs here: parsing a template and filling it. There is nothing else of a
 import re
 from collections.abc import Sequence
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import InvalidInputError
 
 _PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 
 
-class TemplateError(BedrockPipelineError):
+class TemplateError(InvalidInputError):
     """A template cannot be filled from the columns of the input."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.sources.source import BATCH_BYTES
 
@@ -32,7 +32,7 @@ class NotAnImageError(ValueError):
     """A cell has no image; the message does not contain the cell."""
 
 
-class CarriedImageError(BedrockPipelineError):
+class CarriedImageError(InvalidInputError):
     """An image column was to be carried along into the results."""
 
 

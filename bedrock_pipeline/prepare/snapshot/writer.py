@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot import images
@@ -36,11 +36,11 @@ POSITION = "__position"
 _CANONICAL = "__canonical"
 
 
-class EmptyDatasetError(BedrockPipelineError):
+class EmptyDatasetError(InvalidInputError):
     """There is no record to send."""
 
 
-class ColumnError(BedrockPipelineError):
+class ColumnError(InvalidInputError):
     """A named column does not exist, or its name is taken."""
 
 

@@ -1,0 +1,56 @@
+"""What a model id names: a model, a profile and its regions; and the switches for ids that the catalog does not know."""
+
+from dataclasses import replace
+
+import pytest
+
+from bedrock_pipeline.emulator.behaviour import Behaviour, UnknownModels
+from bedrock_pipeline.emulator.models import Models, Reply, parse_model_id
+from bedrock_pipeline.emulator.models.catalog import arns_invoked, catalog
+from bedrock_pipeline_tests.emulator.test_models import CLOSED, HAIKU_3, NOVA, STRICT, ask, claude, schema
+
+ACCOUNT = "arn:aws:bedrock:us-east-1:123456789012"
+
+
+@pytest.mark.parametrize(
+    ("model_id", "name", "geography"),
+    [
+        (HAIKU_3, HAIKU_3, None),
+        ("deepseek.v3.2", "deepseek.v3.2", None),
+        (f"us.{HAIKU_3}", HAIKU_3, "us"),
+        ("sa.amazon.nova-pro-v1:0", "amazon.nova-pro-v1:0", "sa"),
+        (f"arn:aws:bedrock:us-east-1::foundation-model/{NOVA}", NOVA, None),
+        (f"{ACCOUNT}:inference-profile/us-gov.{HAIKU_3}", HAIKU_3, "us-gov"),
+        (f"{ACCOUNT}:custom-model/{NOVA}/abcdefghijkl", NOVA, None),
+        (f"{ACCOUNT}:application-inference-profile/abcdefghijkl", "abcdefghijkl", None),
+        ("acme.model-v1:0", "acme.model-v1:0", None),
+    ],
+)
+def test_what_an_id_names(model_id: str, name: str, geography: str | None) -> None:
+    found = parse_model_id(model_id)
+    assert (found.name, found.geography) == (name, geography)
+
+
+def test_a_profile_invokes_the_model_in_each_of_its_regions() -> None:
+    assert arns_invoked(f"us.{HAIKU_3}", "us-east-1", "123456789012") == [
+        f"{ACCOUNT}:inference-profile/us.{HAIKU_3}",
+        *(
+            f"arn:aws:bedrock:us-{place}::foundation-model/{HAIKU_3}"
+            for place in ("east-1", "east-2", "west-2")
+        ),
+    ]
+    assert arns_invoked(HAIKU_3, "us-east-1", "123456789012") == [
+        f"arn:aws:bedrock:us-east-1::foundation-model/{HAIKU_3}"
+    ]
+
+
+def test_switches_of_models() -> None:
+    body, later = claude(**schema(CLOSED)), "us.anthropic.claude-haiku-6"
+    assert isinstance(ask(HAIKU_3, body, Models()), Reply), "by default, an old model has what new ones have"
+    assert ask(later, body) == "The provided model identifier is invalid."
+    by_family = Models(behaviour=Behaviour(unknown_models=UnknownModels.FAMILY))
+    assert isinstance(ask(later, body, by_family), Reply)
+    assert not by_family.supports("acme.model-v1:0")
+    assert by_family.takes_geography(parse_model_id("sa.amazon.nova-pro-v1:0"), "sa-east-1")
+    assert not STRICT.takes_geography(parse_model_id("sa.amazon.nova-pro-v1:0"), "sa-east-1")
+    assert replace(catalog().cards[HAIKU_3]).legacy
