@@ -63,7 +63,7 @@ class KernelBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # its argu
 def _platform() -> str:
     """Where the kernel runs: this machine's platform with the version of the C library that it was linked against.
 
-    Linux's tag without that version (`linux_x86_64`) comes last: package indexes refuse it.
+    Linux's tag without that version (`linux_x86_64`) comes last: package indexes reject it.
     """
     tags = list(platform_tags())
     return next((tag for tag in tags if not tag.startswith("linux_")), tags[0])

@@ -1,7 +1,7 @@
 """Batch LLM inference on AWS Bedrock, orchestrated by Dagster.
 
 What belongs here: the version and the public interface. `import bedrock_pipeline` alone imports nothing else: a name is
-imported when it is first asked for (PEP 562), since Dagster, Arrow and boto3 take seconds. Each package says in its own
+imported at its first use (PEP 562), since Dagster, Arrow and boto3 take seconds. Each package says in its own
 docstring what it holds; `docs/architecture.md` shows how they fit together.
 """
 

@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests may use: a real Postgres, a real S3, the emulator.
+"""Fixtures for the tests of every package: a real Postgres, a real S3, the emulator.
 
 Each pytest worker starts one embedded stack, at first use; each test gets a fresh database and a bucket of its own.
 """

@@ -27,7 +27,7 @@ _SERVICE = "[elsewhere]\nhost=127.0.0.1\nport={port}\ndbname=elsewhere\nuser=nob
 
 @contextmanager
 def hostile_environment(folder: Path) -> Iterator[dict[str, str]]:
-    """Its variables; the port that they name stays bound and refuses connections while the block lasts."""
+    """Its variables; the port that they name stays bound and rejects connections while the block lasts."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         yield _variables(folder, closed.getsockname()[1])

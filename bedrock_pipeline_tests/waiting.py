@@ -18,7 +18,7 @@ def until(met: Callable[[], object], what: str | Callable[[], object], *, step: 
     Args:
         met: looks whether it has come.
         what: it, for the message if it never comes; a function is called only then.
-        step: seconds between two looks.
+        step: seconds between two checks.
     """
     deadline = time.monotonic() + PATIENCE_S
     while not met():

@@ -46,7 +46,7 @@ def write_data(folder: Path, records: int) -> tuple[Path, Path]:
     with pq.ParquetWriter(source, schema) as writer:
         for start in range(0, records, _BLOCK):
             numbers = range(start, min(start + _BLOCK, records))
-            # In no order, so that the search for doubled ids has something to do.
+            # In no order, so that the search for duplicate ids has something to do.
             ids = [f"row-{number * 7_919 % 1_000_003:07}-{number}" for number in numbers]
             texts = [" ".join(rng.choices(sentences, k=_PROMPT)) for _ in numbers]
             writer.write_table(pa.table([ids, texts, list(numbers)], schema=schema))

@@ -63,7 +63,7 @@ def _one_by_one() -> dict[str, Any]:
         "median_ms_by_window": [round(1000 * median, 3) for median in medians],
         "mean_ms_by_window": [round(1000 * statistics.fmean(window), 3) for window in windows],
         "slope_of_a_line_through_the_medians": round(_line(medians), 3),
-        # On a machine that others use too, time tells of them; the work of this process and of Postgres does not.
+        # On a machine that others use too, wall time includes their work; the CPU time of this process and of Postgres does not.
         "cpu_ms_a_task_by_window": [round(1000 * one, 3) for one in spent],
         "slope_of_a_line_through_the_cpu_times": round(_line(spent), 3),
         "flush_s": round(flush, 2),

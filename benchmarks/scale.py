@@ -1,4 +1,4 @@
-"""A dataset of 2,000 chunks, 1,000 of them in flight: one look at Bedrock, and each sensor's tick. Run by `make bench-scale`.
+"""A dataset of 2,000 chunks, 1,000 of them in flight: one poll of Bedrock, and each sensor's tick. Run by `make bench-scale`.
 
 What belongs here: measuring; which rows the statements read is held by `bedrock_pipeline_tests/ledger/test_plans.py`.
 """

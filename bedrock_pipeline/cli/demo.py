@@ -40,7 +40,7 @@ _EXAMPLES = 3
 
 
 class DemoError(BedrockPipelineError):
-    """The demo's dataset will not be published without a person."""
+    """The demo's dataset is not published unless an operator intervenes."""
 
 
 @click.command()
@@ -105,7 +105,7 @@ def _what(
     images: tuple[str, ...],
     schema: Path | None,
 ) -> tuple[str, dict[str, Any]]:
-    """Pipeline and request; a file that is not fit is told before anything is started."""
+    """Pipeline and request; an unusable file is reported before anything is started."""
     if source is None:
         if prompt or record_id or images or schema:
             raise click.UsageError("--prompt, --record-id, --image and --schema go with --input.")
@@ -136,9 +136,9 @@ def _launch(deployment: Deployment, pipeline: str, key: str, request: dict[str, 
     row = deployment.ledger.datasets.get(pipeline, key)
     if row is None or row.packed_hash is None:
         deployment.ledger.datasets.request(pipeline, key, request, launch=True)
-        console.print(f"Asked for dataset {key} of pipeline {pipeline}.")
+        console.print(f"Requested dataset {key} of pipeline {pipeline}.")
     else:
-        console.print(f"Dataset {key} of pipeline {pipeline} is known: it is finished, not started anew.")
+        console.print(f"Dataset {key} of pipeline {pipeline} exists: it is completed, not started again.")
 
 
 def _follow(deployment: Deployment, pipeline: str, key: str) -> DatasetRow:
@@ -175,7 +175,7 @@ def _must_go_on(row: DatasetRow, progress: DatasetProgress, deadline: float) -> 
         )
     waiting = progress.by_status.keys() - {"failed", "completed", "stopped"}
     if progress.uncollected and not waiting and "failed" in progress.by_status:
-        raise DemoError("Bedrock refused the jobs.", "`bedrock-pipeline status` tells why.")
+        raise DemoError("Bedrock rejected the jobs.", "`bedrock-pipeline status` shows the reason.")
     if time.monotonic() > deadline:
         raise DemoError(
             f"The dataset was not published within {_PATIENCE_SECONDS} s.", "Run the demo again: it goes on."
@@ -216,7 +216,7 @@ def _reasons(uris: list[str]) -> dict[str, int]:
 
 def _show(summary: dict[str, Any], uri: str, home: Path) -> None:
     for name, value in summary.items():
-        console.print(f"  {name:14}{_told(value)}", highlight=False, soft_wrap=True)
+        console.print(f"  {name:14}{_text(value)}", highlight=False, soft_wrap=True)
     answers = _parquet(uri).head(_EXAMPLES, columns=["record_id", "output_text", "tool_use"])
     console.print("A few answers:")
     for row in answers.to_pylist():
@@ -225,7 +225,7 @@ def _show(summary: dict[str, Any], uri: str, home: Path) -> None:
     console.print(f"The UI again: BEDROCK_PIPELINE_HOME={home} bedrock-pipeline dev", soft_wrap=True)
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{count} ({reason})" for reason, count in value.items())
     return ", ".join(value) if isinstance(value, list) else str(value)

@@ -20,7 +20,7 @@ from bedrock_pipeline.local import default_home
 @click.option(
     "--speed", default=60.0, show_default=True, help="How much faster than Bedrock the emulated jobs run."
 )
-@click.option("--poll-seconds", default=5, show_default=True, help="Seconds between two looks at Bedrock.")
+@click.option("--poll-seconds", default=5, show_default=True, help="Seconds between two polls of Bedrock.")
 def dev(module: str, port: int, speed: float, poll_seconds: int) -> None:
     """Run Postgres, S3, the Bedrock emulator and Dagster on this machine."""
     from bedrock_pipeline.cli.services import running

@@ -1,4 +1,4 @@
-"""`local`: the embedded stack without Dagster, for programs of one's own.
+"""`local`: the embedded stack without Dagster, for your own programs.
 
 What belongs here: starting it in the background, ending it, and printing its variables.
 """

@@ -85,7 +85,7 @@ def running(
         home: folder that keeps everything.
         module: the code location's module.
         speed: how much faster than Bedrock jobs run.
-        poll_seconds: seconds between two looks at Bedrock.
+        poll_seconds: seconds between two polls of Bedrock.
         ui_port: the webserver's port; 0 for a free one.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Bedrock's batch inference on this machine, for clients that cannot tell it from the service.
+"""Bedrock's batch inference on this machine, indistinguishable from the service for clients.
 
-What belongs here: the emulated service, which imports nothing of the other rooms, so that a misreading of the
+What belongs here: the emulated service, which imports nothing of the other packages, so that a misreading of the
 service on one side cannot hide on the other. The contract is the service model that botocore ships.
 """
 

@@ -33,9 +33,9 @@ class JobNames(StrEnum):
 
     #: a second job of the name
     REPEATABLE = "repeatable"
-    #: refused with a ConflictException
+    #: rejected with a ConflictException
     CONFLICT = "conflict"
-    #: refused with a ValidationException, as other jobs of Bedrock are
+    #: rejected with a ValidationException, as other jobs of Bedrock are
     INVALID = "invalid"
 
 
@@ -58,16 +58,16 @@ class JobIds(StrEnum):
 class OverQuota(StrEnum):
     """More jobs at once than the quota."""
 
-    REFUSED = "refused"
-    #: the job stays Submitted until there is room
+    REJECTED = "rejected"
+    #: the job stays Submitted until the quota allows it
     QUEUED = "queued"
 
 
 class UnknownModels(StrEnum):
     """A model id, or a geography of inference profiles, that is not in the catalog."""
 
-    REFUSED = "refused"
-    #: taken as a model without limits where its family can be told from the id
+    REJECTED = "rejected"
+    #: taken as a model without limits where its family follows from the id
     FAMILY = "family"
 
 
@@ -75,7 +75,7 @@ class UnlistedBatch(StrEnum):
     """Batch inference of a model for which no source shows it."""
 
     TAKEN = "taken"
-    REFUSED = "refused"
+    REJECTED = "rejected"
 
 
 class LegacyModels(StrEnum):
@@ -83,7 +83,7 @@ class LegacyModels(StrEnum):
 
     TAKEN = "taken"
     #: as an account sees it that has not used the model for 30 days
-    REFUSED = "refused"
+    REJECTED = "rejected"
 
 
 class ModelFeatures(StrEnum):
@@ -116,14 +116,14 @@ class DuplicateIds(StrEnum):
     """A record id is in a job twice."""
 
     ANSWERED = "answered"
-    REFUSED = "refused"
+    REJECTED = "rejected"
 
 
 class MissingIds(StrEnum):
     """A record has no id."""
 
     GENERATED = "generated"
-    REFUSED = "refused"
+    REJECTED = "rejected"
 
 
 class OutputAppears(StrEnum):
@@ -155,8 +155,8 @@ class Behaviour:
     job_names: JobNames = JobNames.REPEATABLE
     first_check: FirstCheck = FirstCheck.TOKEN
     job_ids: JobIds = JobIds.ARN
-    over_quota: OverQuota = OverQuota.REFUSED
-    unknown_models: UnknownModels = UnknownModels.REFUSED
+    over_quota: OverQuota = OverQuota.REJECTED
+    unknown_models: UnknownModels = UnknownModels.REJECTED
     unlisted_batch: UnlistedBatch = UnlistedBatch.TAKEN
     legacy_models: LegacyModels = LegacyModels.TAKEN
     model_features: ModelFeatures = ModelFeatures.ANY

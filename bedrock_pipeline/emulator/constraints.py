@@ -16,7 +16,7 @@ _MODELS = {name: _SESSION.get_service_model(name) for name in ("bedrock", "bedro
 
 
 def check(operation: str, values: dict[str, Any], *, service: str = "bedrock") -> None:
-    """Refuse a request that breaks the service model.
+    """Reject a request that breaks the service model.
 
     Raises:
         ServiceError: a ValidationException that names the member.

@@ -23,7 +23,7 @@ _END_SECONDS = 20.0
 
 
 class EmulatorError(Exception):
-    """The emulator did not start, or refused what it was told; says why."""
+    """The emulator did not start, or rejected a setting; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Control:
 
 
 class EmulatorProcess:
-    """An emulator of one's own; a context manager that ends it.
+    """A separate emulator; a context manager that ends it.
 
     Args:
         data: folder that keeps its jobs.
@@ -168,7 +168,7 @@ class EmulatorProcess:
         )
 
     def kill(self) -> None:
-        """SIGKILL; what it was told is on disk."""
+        """SIGKILL; its jobs and settings are on disk."""
         self._process.kill()
         self._close()
 

@@ -23,7 +23,7 @@ from bedrock_pipeline.emulator.errors import known_error
 class Kind(StrEnum):
     """What goes wrong."""
 
-    #: the operation is refused with `error`, before anything was done
+    #: the operation is rejected with `error`, before anything was done
     ERROR = "error"
     #: the operation is done, and the connection closed without an answer
     ANSWER_LOST = "answer_lost"
@@ -36,16 +36,16 @@ class Kind(StrEnum):
     #: a page of List is empty, though there are more
     LIST_EMPTY_PAGE = "list_empty_page"
     #: a page of List holds its jobs twice
-    LIST_DOUBLED = "list_doubled"
+    LIST_REPEATED = "list_repeated"
     #: Get and List show the status before the job's own
     STATUS_BACKWARDS = "status_backwards"
     #: a record gets an error instead of an answer: `error_code`, `message`
     RECORD_ERROR = "record_error"
-    #: a record's structured answer does not keep the schema that it was asked for
+    #: a record's structured answer breaks the schema of its request
     ANSWER_INVALID = "answer_invalid"
     #: a line of the output is left out, is there twice, is cut off, or is nobody's
     LINE_MISSING = "line_missing"
-    LINE_DOUBLED = "line_doubled"
+    LINE_REPEATED = "line_repeated"
     LINE_CUT = "line_cut"
     LINE_EXTRA = "line_extra"
     #: the manifest is not written, or its counts are wrong
@@ -68,9 +68,9 @@ class Fault:
         operation: of this operation alone, by the service model's name; None for every one.
         job_name: of jobs whose name contains this alone.
         record_ids: of these records alone; None for every one.
-        times: so often at the most; None for no end.
+        times: maximum number of occurrences; None for no limit.
         rate: with this probability, 0 to 1; for records it is decided by a hash, the same at each run of a job.
-        seconds: for so many real seconds from now on; None for no end.
+        seconds: real seconds from now on; None for no limit.
         error: the error's name in the service model.
         message: what the error, the job or the record says.
         delay: seconds.

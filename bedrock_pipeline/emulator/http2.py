@@ -1,6 +1,6 @@
 """HTTP/2 without TLS, beside HTTP/1.1 at the same port.
 
-What belongs here: telling the two apart by a connection's first bytes. AWS's SDK for JavaScript speaks HTTP/2 with
+What belongs here: distinguishing the two by a connection's first bytes. AWS's SDK for JavaScript speaks HTTP/2 with
 the runtime service and nothing else, which uvicorn does not know; those connections are handed to hypercorn.
 """
 

@@ -86,7 +86,7 @@ class OutputFile:
             line = line[: len(line) // 2] + b"\n"
         self._block.append(line)
         self._block_bytes += len(line)
-        if faults.of_record(Kind.LINE_DOUBLED, record_id):
+        if faults.of_record(Kind.LINE_REPEATED, record_id):
             self._block.append(line)
         if faults.of_record(Kind.LINE_EXTRA, record_id):
             self._block.append(

@@ -56,7 +56,7 @@ class Role:
         """
         key = "/".join(part for part in (prefix.strip("/"), "manifest.json.out") if part)
         if not self.allows("s3:PutObject", f"arn:aws:s3:::{bucket}/{key}"):
-            raise put_refused(bucket, prefix)
+            raise put_rejected(bucket, prefix)
 
     def may_invoke(self, models: Iterable[str]) -> bool:
         """Whether it may `bedrock:InvokeModel` each of some ARNs."""
@@ -101,7 +101,7 @@ class Roles:
             return Role(self._policies.get(arn))
 
 
-def put_refused(bucket: str, prefix: str) -> RoleError:
+def put_rejected(bucket: str, prefix: str) -> RoleError:
     """The output location cannot be written."""
     return RoleError(f"Could not validate PutObject permissions for S3URI: s3://{bucket}/{prefix}")
 

@@ -14,10 +14,10 @@ from bedrock_pipeline.emulator.faults import Faults
 from bedrock_pipeline.emulator.models import Models
 from bedrock_pipeline.emulator.models.catalog import arns_invoked
 from bedrock_pipeline.emulator.objects import ObjectError, ObjectStore
-from bedrock_pipeline.emulator.roles import Role, RoleError, Roles, put_refused
+from bedrock_pipeline.emulator.roles import Role, RoleError, Roles, put_rejected
 from bedrock_pipeline.emulator.run import End, Run
 from bedrock_pipeline.emulator.store import TERMINAL, Job, Store
-from bedrock_pipeline.emulator.work import Counts, Input, InputRefusedError, JobLimits, split_uri
+from bedrock_pipeline.emulator.work import Counts, Input, InputRejectedError, JobLimits, split_uri
 
 _LOG = logging.getLogger(__name__)
 #: The most records of one unit of work; between two, a job sees that it was stopped.
@@ -134,7 +134,7 @@ class Runner:
         try:
             files, total = Input(self._objects, job, role).validate(self._limits, least, self._behaviour)
             self._check_output(job, role)
-        except (InputRefusedError, RoleError) as error:
+        except (InputRejectedError, RoleError) as error:
             self._finish(job["id"], End("Failed", str(error), keeps_output=False))
         else:
             self._store.update(job["id"], records=total, files=files)
@@ -146,7 +146,7 @@ class Runner:
         try:
             self._objects.check_bucket(bucket)
         except ObjectError as error:
-            raise put_refused(bucket, prefix) from error
+            raise put_rejected(bucket, prefix) from error
 
     def _run(self, job: Job) -> None:
         run = self._runs.get(job["id"])

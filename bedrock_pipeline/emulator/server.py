@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
         emulator.roles.set(arn, policy)
     workers = Workers(emulator.runner)
     listener = socket.create_server((options.host, options.port))
-    # Connections inherit it. asyncio would set it itself if the socket told its protocol; without, each answer waits
+    # Connections inherit it. asyncio would set it itself if the socket named its protocol; without, each answer waits
     # 40 ms for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     workers.start()

@@ -82,7 +82,7 @@ class Service:
             if known:
                 return self._again(known, request)
             full = self._store.in_flight(model_id) >= self._quota.max_jobs
-            if full and self._behaviour.over_quota is OverQuota.REFUSED:
+            if full and self._behaviour.over_quota is OverQuota.REJECTED:
                 raise ServiceError(
                     "ServiceQuotaExceededException",
                     f"The number of jobs in progress for {model_id} has reached the quota of {self._quota.max_jobs}",
@@ -96,7 +96,7 @@ class Service:
         return self._shown(self._find(identifier))
 
     def stop(self, identifier: str) -> dict[str, Any]:
-        """StopModelInvocationJob; a job that has ended refuses."""
+        """StopModelInvocationJob; a job that has ended rejects."""
         with self._store.lock:
             job = self._find(identifier)
             if job["status"] in TERMINAL:
@@ -116,7 +116,7 @@ class Service:
         if self._faults.strike(Kind.LIST_EMPTY_PAGE):
             return {"invocationJobSummaries": [], **_next(start, len(jobs))}
         shown = [self._shown(job) for job in jobs[start : start + size]]
-        if self._faults.strike(Kind.LIST_DOUBLED):
+        if self._faults.strike(Kind.LIST_REPEATED):
             shown = (shown + shown)[:1000]
         return {"invocationJobSummaries": shown, **_next(start + size, len(jobs))}
 
@@ -132,12 +132,12 @@ class Service:
         if (
             card is None
             or card.batch == "no"
-            or (card.batch == "not found" and unlisted is UnlistedBatch.REFUSED)
+            or (card.batch == "not found" and unlisted is UnlistedBatch.REJECTED)
         ):
             raise invalid("Batch inference is not supported for the requested model.")
         if named.kind not in card.ids or not self._models.takes_geography(named, self._region):
             raise invalid(f"Batch inference is not supported for model {model_id} in region {self._region}.")
-        if card.legacy and self._behaviour.legacy_models is LegacyModels.REFUSED:
+        if card.legacy and self._behaviour.legacy_models is LegacyModels.REJECTED:
             raise ServiceError(
                 "ResourceNotFoundException",
                 "Access denied. This Model is marked by provider as Legacy and you have not been actively using the "

@@ -35,7 +35,7 @@ class _AsSigned(SigV4Auth):
 def check_signature(
     keys: tuple[str, str], now: datetime, method: str, url: str, headers: Mapping[str, str], body: bytes
 ) -> None:
-    """Refuse what is not signed by `keys`, or was signed more than five minutes off.
+    """Reject what is not signed by `keys`, or was signed more than five minutes off.
 
     Raises:
         ServiceError: one of the three errors that AWS answers such requests with.

@@ -34,7 +34,7 @@ class JobLimits:
     max_job_bytes: int = 5_000_000_000
 
 
-class InputRefusedError(Exception):
+class InputRejectedError(Exception):
     """The job fails in validation; the message is what the service would say."""
 
 
@@ -75,28 +75,28 @@ class Input:
             The keys of the files, and the number of records.
 
         Raises:
-            InputRefusedError: with the service's message.
+            InputRejectedError: with the service's message.
         """
         try:
             files = self._files()
         except RoleError as error:
-            raise InputRefusedError(str(error)) from error
+            raise InputRejectedError(str(error)) from error
         if any(size > limits.max_file_bytes for _, size in files):
-            raise InputRefusedError(f"Input file size exceeds the maximum of {limits.max_file_bytes} bytes")
+            raise InputRejectedError(f"Input file size exceeds the maximum of {limits.max_file_bytes} bytes")
         if sum(size for _, size in files) > limits.max_job_bytes:
-            raise InputRefusedError(f"Job size exceeds the maximum of {limits.max_job_bytes} bytes")
-        seen: set[str] | None = set() if behaviour.duplicate_ids is DuplicateIds.REFUSED else None
+            raise InputRejectedError(f"Job size exceeds the maximum of {limits.max_job_bytes} bytes")
+        seen: set[str] | None = set() if behaviour.duplicate_ids is DuplicateIds.REJECTED else None
         total = 0
         for key, _ in files:
             for number, line in enumerate(self.lines(key), 1):
                 total += 1
                 _check_line(line, f"Line {number} of {key}", behaviour, seen)
         if total < min_records:
-            raise InputRefusedError(
+            raise InputRejectedError(
                 f"Batch job {self._arn} contains less records ({total}) than the required minimum of: {min_records}"
             )
         if total > limits.max_records:
-            raise InputRefusedError(
+            raise InputRejectedError(
                 f"Batch job {self._arn} contains more records ({total}) than the allowed maximum of: {limits.max_records}"
             )
         return [key for key, _ in files], total
@@ -114,12 +114,12 @@ class Input:
             self._role.check_list(bucket, key)
             found = self._objects.list(bucket, key.rstrip("/") + "/")
         except ObjectError as error:
-            raise InputRefusedError(
+            raise InputRejectedError(
                 f"The S3 input location s3://{bucket}/{key} could not be read: {error.code}"
             ) from error
         files = [(name, size) for name, size in found if name.endswith(".jsonl")]
         if not files:
-            raise InputRefusedError(
+            raise InputRejectedError(
                 f"No .jsonl files were found at the S3 input location s3://{bucket}/{key}"
             )
         for name, _ in files:
@@ -180,13 +180,13 @@ def _check_line(line: bytes, where: str, behaviour: Behaviour, seen: set[str] | 
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
-        raise InputRefusedError(f"{where} is not valid JSON") from None
+        raise InputRejectedError(f"{where} is not valid JSON") from None
     if not isinstance(record, dict) or not isinstance(record.get("modelInput"), dict):
-        raise InputRefusedError(f"{where} has no modelInput")
+        raise InputRejectedError(f"{where} has no modelInput")
     record_id = record.get("recordId")
-    if record_id is None and behaviour.missing_ids is MissingIds.REFUSED:
-        raise InputRefusedError(f"{where} has no recordId")
+    if record_id is None and behaviour.missing_ids is MissingIds.REJECTED:
+        raise InputRejectedError(f"{where} has no recordId")
     if seen is not None and record_id is not None:
         if record_id in seen:
-            raise InputRefusedError(f"{where} has a recordId that is in the job already")
+            raise InputRejectedError(f"{where} has a recordId that is in the job already")
         seen.add(record_id)

@@ -139,7 +139,7 @@ def file_uri(endpoints: Endpoints, s3_uri: str) -> str:
 
 
 def write_endpoints(endpoints: Endpoints) -> None:
-    """Tell other processes; the secrets stand in their own file."""
+    """Publish them for other processes; the secrets stand in their own file."""
     values = {name: value for name, value in asdict(endpoints).items() if name not in _SECRET}
     write_private(endpoints.home / _FILE, json.dumps(values, default=str))
 

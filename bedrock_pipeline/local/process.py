@@ -19,7 +19,7 @@ from bedrock_pipeline.local.home import LocalError
 _PR_SET_PDEATHSIG = 1
 _START_SECONDS = 180.0  # a machine may be busy with much else
 _END_SECONDS = 20.0
-_LEFTOVER_SECONDS = 5.0
+_REMAINING_SECONDS = 5.0
 
 
 def free_port() -> int:
@@ -126,7 +126,7 @@ class Child:
         self._pid_file.unlink(missing_ok=True)
 
 
-def end_leftovers(home: Path) -> None:
+def end_remaining(home: Path) -> None:
     """End what a killed parent left running at this home, with its descendants."""
     import psutil
 
@@ -141,18 +141,18 @@ def end_leftovers(home: Path) -> None:
                 left += [process, *process.children(recursive=True)]
                 process.send_signal(signal.SIGINT if pid_file.stem == "postgres" else signal.SIGTERM)
         pid_file.unlink(missing_ok=True)
-    _, stubborn = psutil.wait_procs(left, timeout=_LEFTOVER_SECONDS)
+    _, stubborn = psutil.wait_procs(left, timeout=_REMAINING_SECONDS)
     for process in stubborn:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(stubborn, timeout=_LEFTOVER_SECONDS)
+    psutil.wait_procs(stubborn, timeout=_REMAINING_SECONDS)
 
 
 def _prepared(end_signal: signal.Signals) -> Callable[[], None]:
     """What a child does before it becomes the program: see to it that its end signal reaches it.
 
-    A shell's background process ignores SIGINT, and its children would with it. Linux tells a child when its parent
-    has died; elsewhere the next start ends it (`end_leftovers`).
+    A shell's background process ignores SIGINT, and its children would with it. Linux signals a child when its parent
+    has died; elsewhere the next start ends it (`end_remaining`).
     """
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
     parent = os.getpid()

@@ -21,7 +21,7 @@ from bedrock_pipeline.local.endpoints import (
 from bedrock_pipeline.local.extra import require_local
 from bedrock_pipeline.local.home import load_secrets, take_lock
 from bedrock_pipeline.local.postgres import start_postgres
-from bedrock_pipeline.local.process import Child, check_port, end_leftovers
+from bedrock_pipeline.local.process import Child, check_port, end_remaining
 from bedrock_pipeline.local.s3 import listens, start_s3
 
 
@@ -57,7 +57,7 @@ class Stack:
         self._exit = ExitStack()
         with ExitStack() as starting:
             lock = starting.enter_context(take_lock(config.home))
-            end_leftovers(config.home)
+            end_remaining(config.home)
             self.endpoints = _plan(config)
             starting.callback(forget_endpoints, config.home)
             for child in _children(self.endpoints, config):

@@ -64,7 +64,7 @@ def error_kind(code: str) -> ErrorKind | None:
     code = code.strip()
     if not code.isdecimal():
         return _BY_NAME.get(_NOT_LETTERS.sub("", code.lower()).removesuffix("exception"))
-    status = int(code[:9])  # a hostile code may have thousands of digits, which `int` refuses
+    status = int(code[:9])  # a hostile code may have thousands of digits, which `int` rejects
     if 500 <= status <= 599:
         return ErrorKind.IN_DOUBT
     return _BY_STATUS.get(status, ErrorKind.INVALID if 400 <= status <= 499 else None)

@@ -19,7 +19,7 @@ def chunk_uuid(deployment_id: UUID, *parts: object) -> UUID:
 
 
 def chunk_of_job(deployment_id: UUID, name: str) -> UUID | None:
-    """The chunk that a job's name tells, where the job is of this deployment."""
+    """The chunk in a job's name; None if the job belongs to another deployment."""
     found = _NAME.search(name)
     chunk_id = UUID(found["chunk"]) if found else None
     return chunk_id if chunk_id and chunk_id.bytes[:4] == deployment_id.bytes[:4] else None
@@ -28,7 +28,7 @@ def chunk_of_job(deployment_id: UUID, name: str) -> UUID | None:
 def job_name(pipeline: str, chunk_id: UUID) -> str:
     """The name of a chunk's job: at most 63 characters, no underscore (service model: ModelInvocationJobName).
 
-    The chunk's UUID is in it, so that List can be asked for it.
+    The chunk's UUID is in it, so that List can filter by it.
     """
     readable = re.sub(r"[^a-zA-Z0-9]+", "-", pipeline).strip("-")[:26].rstrip("-")
     return f"{readable}-{chunk_id}"

@@ -63,7 +63,7 @@ def test_eight_thousand_records_through_every_kind_of_failure(
     control.add_fault("record_error", record_ids=REJECTED, error_code=400, message="Malformed input request")
     control.add_fault("record_error", rate=0.03, error_code=429, message="Too many requests")
     control.add_fault("line_missing", rate=0.01)
-    control.add_fault("line_doubled", rate=0.01)
+    control.add_fault("line_repeated", rate=0.01)
     control.add_fault("job_ends", status="Expired", at=0.5, times=1)
     control.add_fault("job_ends", status="PartiallyCompleted", at=0.5, times=1)
     one = pipeline(tmp_path, texts(RECORDS))

@@ -86,7 +86,7 @@ def test_a_token_comes_again(
     assert len(process.control.jobs()) == jobs
 
 
-def test_over_the_quota_jobs_are_refused_or_wait(start: Start) -> None:
+def test_over_the_quota_jobs_are_rejected_or_wait(start: Start) -> None:
     _, bedrock, _ = start("--max-jobs", "1", *LASTS["InProgress"], "--speed", "1000")
     create(bedrock)
     with pytest.raises(bedrock.exceptions.ServiceQuotaExceededException, match="quota of 1"):
@@ -102,9 +102,9 @@ def test_over_the_quota_jobs_are_refused_or_wait(start: Start) -> None:
     ("options", "ids", "status", "said"),
     [
         ((), ["same"] * 120, "Completed", None),
-        (("--duplicate-ids", "refused"), ["same"] * 120, "Failed", "is in the job already"),
+        (("--duplicate-ids", "rejected"), ["same"] * 120, "Failed", "is in the job already"),
         ((), [None] * 120, "Completed", None),
-        (("--missing-ids", "refused"), [None] * 120, "Failed", "has no recordId"),
+        (("--missing-ids", "rejected"), [None] * 120, "Failed", "has no recordId"),
     ],
 )
 def test_record_ids_that_are_there_twice_or_not_at_all(

@@ -204,7 +204,7 @@ def test_each_answer_has_its_output_shape(clients: dict[str, Any], running: Emul
 
 
 @pytest.mark.parametrize(("name", "path", "value"), list(constraints()))
-def test_each_constraint_is_refused_when_broken(
+def test_each_constraint_is_rejected_when_broken(
     clients: dict[str, Any], name: str, path: tuple[str | int, ...], value: Any
 ) -> None:
     values = copy.deepcopy(FULL[name])

@@ -64,7 +64,7 @@ def create(bedrock: Any, **changes: Any) -> str:
         (None, "InternalServerException", 500),
     ],
 )
-def test_an_operation_is_refused_so_often_and_then_not(
+def test_an_operation_is_rejected_so_often_and_then_not(
     bedrock: Any, control: Control, operation: str | None, error: str, status: int
 ) -> None:
     control.add_fault("error", operation=operation, error=error, times=2)
@@ -85,13 +85,13 @@ def test_an_operation_is_refused_so_often_and_then_not(
 
 def test_a_fault_lasts_for_its_time_and_a_rate_is_a_share(bedrock: Any, control: Control) -> None:
     control.add_fault("error", operation="ListModelInvocationJobs", error="ThrottlingException", rate=0.5)
-    refused = 0
+    rejected = 0
     for _ in range(60):
         try:
             bedrock.list_model_invocation_jobs()
         except ClientError:
-            refused += 1
-    assert 10 < refused < 50
+            rejected += 1
+    assert 10 < rejected < 50
     control.clear_faults()
     control.add_fault("error", error="ThrottlingException", seconds=0.2)
     time.sleep(0.3)
@@ -130,10 +130,10 @@ def test_list_lags_behind_create(bedrock: Any, control: Control) -> None:
     until(lambda: len(bedrock.list_model_invocation_jobs()["invocationJobSummaries"]) == 1, "it is listed")
 
 
-def test_pages_of_list_are_empty_or_doubled(bedrock: Any, control: Control) -> None:
+def test_pages_of_list_are_empty_or_repeated(bedrock: Any, control: Control) -> None:
     arns = {create(bedrock) for _ in range(3)}
     control.add_fault("list_empty_page", times=1)
-    control.add_fault("list_doubled", times=1)
+    control.add_fault("list_repeated", times=1)
     pages = list(bedrock.get_paginator("list_model_invocation_jobs").paginate(maxResults=2))
     listed = [[job["jobArn"] for job in page["invocationJobSummaries"]] for page in pages]
     assert [len(page) for page in listed] == [0, 4, 1]
@@ -152,7 +152,7 @@ def test_a_status_goes_backwards_once(bedrock: Any, control: Control) -> None:
     ("kind", "members", "records", "most"),
     [
         ("line_missing", {"record_ids": ["r7"]}, RECORDS - 1, 1),
-        ("line_doubled", {"record_ids": ["r7"]}, RECORDS, 2),
+        ("line_repeated", {"record_ids": ["r7"]}, RECORDS, 2),
         ("line_extra", {"record_ids": ["r7"]}, RECORDS + 1, 1),
         ("line_cut", {"record_ids": ["r7"]}, RECORDS, 1),
         ("line_missing", {"times": 5}, RECORDS - 5, 1),
@@ -210,7 +210,7 @@ def test_a_job_ends_at_a_given_point(
     assert ended(bedrock, create(bedrock))["status"] == "Completed"
 
 
-def test_a_fault_that_makes_no_sense_is_refused(control: Control) -> None:
+def test_a_fault_that_makes_no_sense_is_rejected(control: Control) -> None:
     for members in ({"kind": "no such"}, {"kind": "error", "rate": 2}, {"kind": "error", "what": 1}):
         with pytest.raises(EmulatorError):
             control.add_fault(**members)

@@ -67,9 +67,9 @@ def test_the_runtime_answers_over_http2_as_over_http1(stack_endpoints: Endpoints
         runtime = server.session().client("bedrock-runtime")
         known = json.loads(runtime.invoke_model(modelId=CLAUDE, body=body)["body"].read())
         assert (answer[0], json.loads(answer[1])) == (200, known)
-        refused = ask(server.url, signed(server.url, stack_endpoints, b"{}"), body)
-        assert refused is not None
-        assert refused[0] == 403
+        rejected = ask(server.url, signed(server.url, stack_endpoints, b"{}"), body)
+        assert rejected is not None
+        assert rejected[0] == 403
         server.control.add_fault(kind="answer_lost", operation="InvokeModel", times=1)
         assert ask(server.url, signed(server.url, stack_endpoints, body), body) is None
 

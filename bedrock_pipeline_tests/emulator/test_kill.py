@@ -14,7 +14,7 @@ def test_killed_twenty_times_a_job_is_completed_with_each_record_once(
     stack_endpoints: Endpoints, tmp_path: Path
 ) -> None:
     options = ("--speed", "400")  # a job runs for about two seconds
-    chance = random.Random(20)  # the same delays each time
+    rng = random.Random(20)  # the same delays each time
     process = emulator(stack_endpoints, tmp_path, *options)
     process.session().client("s3").put_object(Bucket=BUCKET, Key="in/kill.jsonl", Body=lines(RECORDS))
     bedrock = process.session().client("bedrock")
@@ -23,7 +23,7 @@ def test_killed_twenty_times_a_job_is_completed_with_each_record_once(
         for number in range(4)
     ]
     for _ in range(KILLS):
-        time.sleep(chance.uniform(0, 0.4))
+        time.sleep(rng.uniform(0, 0.4))
         process.kill()
         process = emulator(stack_endpoints, tmp_path, *options)
     with process:

@@ -1,4 +1,4 @@
-"""What each model takes and refuses: every line is a request that a user of the real service sent, or a documented rule."""
+"""What each model takes and rejects: every line is a request that a user of the real service sent, or a documented rule."""
 
 import base64
 import copy
@@ -11,7 +11,7 @@ import pytest
 from bedrock_pipeline.emulator.behaviour import Behaviour, ModelFeatures
 from bedrock_pipeline.emulator.models import BodyError, Models, Reply, parse_model_id
 from bedrock_pipeline.emulator.models.catalog import ModelCard, catalog
-from bedrock_pipeline.emulator.models.structured import refusal
+from bedrock_pipeline.emulator.models.structured import rejection
 
 STRICT = Models(behaviour=Behaviour(model_features=ModelFeatures.LISTED))
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"picture" * 50).decode()
@@ -178,7 +178,7 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
 
 
 @pytest.mark.parametrize(("model", "body", "said"), CASES)
-def test_a_body_is_taken_or_refused(model: str, body: dict[str, Any], said: str | None) -> None:
+def test_a_body_is_taken_or_rejected(model: str, body: dict[str, Any], said: str | None) -> None:
     reply = ask(model, body)
     if said is None:
         assert isinstance(reply, Reply), reply
@@ -259,7 +259,7 @@ def test_a_member_of_another_type_is_an_error_of_the_record_and_not_of_the_emula
     model, body = WHOLE[name]
     answer = STRICT.converse if name.startswith("converse") else STRICT.answer
     assert answer(model, body, batch=True).body
-    refused = 0
+    rejected = 0
     for path in places(body):
         for value in WRONG:
             broken = copy.deepcopy(body)
@@ -270,8 +270,8 @@ def test_a_member_of_another_type_is_an_error_of_the_record_and_not_of_the_emula
             try:
                 answer(model, broken, batch=True)
             except BodyError:
-                refused += 1
-    assert refused > 5
+                rejected += 1
+    assert rejected > 5
 
 
 def test_a_request_may_cache_its_prompt_on_demand_but_not_in_a_job() -> None:
@@ -324,7 +324,7 @@ def test_thinking_that_is_on_by_default_is_taken_from_the_tokens_of_the_answer(m
     ],
 )
 def test_schemas_that_structured_output_takes(given: dict[str, Any], why: str | None) -> None:
-    found = refusal(given)
+    found = rejection(given)
     assert (found is None) if why is None else (found is not None and why in found)
 
 

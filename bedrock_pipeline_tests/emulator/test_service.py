@@ -110,7 +110,7 @@ def test_input_that_is_not_fit_fails_the_job_after_create(
         ),
     ],
 )
-def test_a_request_that_breaks_the_service_model_is_refused(
+def test_a_request_that_breaks_the_service_model_is_rejected(
     bedrock: Any, changes: dict[str, Any], code: str, said: str
 ) -> None:
     with pytest.raises(ClientError, match=said) as caught:
@@ -166,7 +166,7 @@ def test_stopping_a_job_that_has_ended_says_its_state(bedrock: Any) -> None:
         bedrock.get_model_invocation_job(jobIdentifier=arn[:-12] + "a" * 12)
 
 
-def test_a_wrong_secret_is_refused(stack_endpoints: Endpoints) -> None:
+def test_a_wrong_secret_is_rejected(stack_endpoints: Endpoints) -> None:
     wrong = boto3.client(
         "bedrock",
         endpoint_url=stack_endpoints.bedrock_endpoint_url,

@@ -1,4 +1,4 @@
-"""What the service refuses of requests and jobs, and the switches where that is not known or a client is not ready."""
+"""What the service rejects of requests and jobs, and the switches where that is not known or a client is not ready."""
 
 import json
 from datetime import timedelta
@@ -47,12 +47,12 @@ TAKEN = None
         ({"modelId": "deepseek.v3.2"}, {}, TAKEN),
         ({"modelId": "amazon.titan-embed-image-v1"}, {}, TAKEN),
         ({"modelId": "cohere.embed-english-v3"}, {}, TAKEN),
-        ({"modelId": "cohere.embed-english-v3"}, {"unlisted_batch": "refused"}, NO_BATCH),
+        ({"modelId": "cohere.embed-english-v3"}, {"unlisted_batch": "rejected"}, NO_BATCH),
         ({"modelId": CLAUDE}, {}, TAKEN),
-        ({"modelId": CLAUDE}, {"legacy_models": "refused"}, "marked by provider as Legacy"),
+        ({"modelId": CLAUDE}, {"legacy_models": "rejected"}, "marked by provider as Legacy"),
     ],
 )  # fmt: skip
-def test_what_create_refuses(changes: dict[str, Any], switch: dict[str, Any], said: str | None) -> None:
+def test_what_create_rejects(changes: dict[str, Any], switch: dict[str, Any], said: str | None) -> None:
     world = World(**switch)
     if said is TAKEN:
         assert world.bedrock.create_model_invocation_job(**request("in/a.jsonl", **changes))["jobArn"]
@@ -180,7 +180,7 @@ CONVERSE_SCHEMA = {
 
 
 @pytest.mark.parametrize(
-    ("body", "refused_by"),
+    ("body", "rejected_by"),
     [
         (NATIVE_TOOL, ["none"]),
         (NATIVE_SCHEMA, ["none"]),
@@ -191,16 +191,16 @@ CONVERSE_SCHEMA = {
 )
 @pytest.mark.parametrize("switch", ["any", "invoke-model", "none"])
 def test_tools_and_structured_output_in_jobs(
-    body: dict[str, Any], refused_by: list[str], switch: str
+    body: dict[str, Any], rejected_by: list[str], switch: str
 ) -> None:
     world = World(batch_tools=switch)
     kind = "InvokeModel" if "anthropic_version" in body else "Converse"
     world.objects[BUCKET, "in/a.jsonl"] = lines(100, lambda _: body)
     job = world.job(modelInvocationType=kind)
     assert job["status"] == "Completed", "the errors of all its records do not change how a job ends"
-    refused = switch in refused_by
-    assert job["errorRecordCount"] == (100 if refused else 0)
-    if refused:
+    rejected = switch in rejected_by
+    assert job["errorRecordCount"] == (100 if rejected else 0)
+    if rejected:
         assert world.records(job)["r1"]["error"]["errorCode"] == 400
     if kind == "Converse":
         world.runtime.converse(modelId=CLAUDE, **body)  # on demand it is taken all the same
@@ -261,7 +261,7 @@ def test_output_appears_at_the_end_or_while_the_job_runs(switch: str, grows: boo
     assert (len(sizes) > 5) is grows
 
 
-def test_an_id_that_is_a_profile_only_is_refused_on_demand() -> None:
+def test_an_id_that_is_a_profile_only_is_rejected_on_demand() -> None:
     world = World()
     body = orjson.dumps(claude("hello")).decode()
     with pytest.raises(
@@ -284,7 +284,7 @@ def test_the_type_of_an_error_stands_in_the_header_as_bedrock_writes_it() -> Non
 
 
 @pytest.mark.parametrize("given", [{"job_names": "unique"}, {"no_such": "x"}, {"token_lifetime": "soon"}])
-def test_a_switch_that_makes_no_sense_is_refused_and_changes_nothing(given: dict[str, Any]) -> None:
+def test_a_switch_that_makes_no_sense_is_rejected_and_changes_nothing(given: dict[str, Any]) -> None:
     behaviour = Behaviour()
     with pytest.raises(ValueError, match=r"must be one of|no switch|could not convert"):
         behaviour.change({"batch_tools": "none", **given})

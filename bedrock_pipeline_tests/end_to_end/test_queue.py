@@ -81,6 +81,6 @@ def test_daemon_and_program_share_a_queue_and_dagster_knows_both(
                 f"Dagster knows {asset}",
             )
             assert partitions(services.url, name, asset)["failedPartitions"] == []
-        # The daemon's flush; the day of the program's is told with its job.
+        # The daemon's flush; the day of the program's flush is found with its job.
         assert set(partitions(services.url, name, "batch_chunks")["materializedPartitions"]) <= set(datasets)
         assert partitions(services.url, name, "batch_chunks")["materializedPartitions"]

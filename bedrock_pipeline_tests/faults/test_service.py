@@ -72,7 +72,7 @@ TROUBLES = (
     Trouble("List fails now and then", ({"kind": "error", "operation": _LIST, "rate": 0.5},)),
     Trouble(
         "pages of List are empty or repeated",
-        ({"kind": "list_empty_page", "rate": 0.5}, {"kind": "list_doubled", "rate": 0.5}),
+        ({"kind": "list_empty_page", "rate": 0.5}, {"kind": "list_repeated", "rate": 0.5}),
     ),
     Trouble("a status goes backwards", ({"kind": "status_backwards", "rate": 0.5},)),
     Trouble("Get fails", ({"kind": "error", "operation": _GET},)),
@@ -85,7 +85,7 @@ TROUBLES = (
         Trouble(name, faults, stays=True, answered=answered)
         for name, faults, answered in (
             ("lines are missing", ({"kind": "line_missing", "record_ids": ["r1", "r300"]},), (RECORDS,)),
-            ("lines are repeated", ({"kind": "line_doubled", "rate": 0.2},), (RECORDS,)),
+            ("lines are repeated", ({"kind": "line_repeated", "rate": 0.2},), (RECORDS,)),
             ("lines are nobody's", ({"kind": "line_extra", "rate": 0.2},), (RECORDS,)),
             ("lines are cut off", ({"kind": "line_cut", "record_ids": ["r1"]},), (RECORDS,)),
             ("there is no manifest", ({"kind": "manifest_missing"},), (RECORDS,)),

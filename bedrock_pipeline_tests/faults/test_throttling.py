@@ -89,7 +89,7 @@ def test_throttling_for_six_hours(
         assert "Too many requests" in waiting["why"]
         assert waiting["until"] - waiting["since"] > timedelta(hours=HOURS)
         shown = CliRunner().invoke(cli, ["status", "--json"]).stdout
-        assert f"{waiting['count']} put back: ThrottlingException: Too many requests" in shown
+        assert f"{waiting['count']} requeued: ThrottlingException: Too many requests" in shown
         shown = CliRunner().invoke(cli, ["status", "p", "d", "--json"]).stdout
         assert shown.count("Too many requests") == CHUNKS, "every chunk says why it waits"
         control.clear_faults()

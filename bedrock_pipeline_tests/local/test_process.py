@@ -1,4 +1,4 @@
-"""Child processes end when they are told to."""
+"""Child processes end at their signal."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The embedded stack: what is stored survives, secrets stay secret, a second start is refused."""
+"""The embedded stack: what is stored survives, secrets stay secret, a second start is rejected."""
 
 import os
 import signal
@@ -58,7 +58,7 @@ def test_what_is_stored_survives_a_kill(tmp_path: Path) -> None:
             assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
 
 
-def test_a_wrong_password_is_refused_everywhere(stack_endpoints: Endpoints) -> None:
+def test_a_wrong_password_is_rejected_everywhere(stack_endpoints: Endpoints) -> None:
     wrong = stack_endpoints.dsn().replace(stack_endpoints.postgres_password, "wrong")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(wrong)
@@ -89,7 +89,7 @@ def test_secrets_are_readable_by_their_owner_alone(stack_endpoints: Endpoints) -
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_second_start_at_the_same_home_is_refused(stack_endpoints: Endpoints) -> None:
+def test_a_second_start_at_the_same_home_is_rejected(stack_endpoints: Endpoints) -> None:
     with pytest.raises(AlreadyRunningError, match="already running") as caught:
         Stack(StackConfig(stack_endpoints.home))
     assert "local env" in str(caught.value.fix)

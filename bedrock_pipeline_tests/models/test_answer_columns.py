@@ -14,7 +14,7 @@ from pydantic import BaseModel, field_validator
 from bedrock_pipeline.collect.join import rows
 from bedrock_pipeline.collect.line_reader import buffers_of
 from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter, manifest_discrepancies
-from bedrock_pipeline.emulator.models.structured import refusal, value_for
+from bedrock_pipeline.emulator.models.structured import rejection, value_for
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.models import ModelResponse, family_of
 from bedrock_pipeline.models.answer_columns import AnswerColumns
@@ -248,7 +248,7 @@ def test_what_the_emulator_answers_keeps_any_schema_and_fits_its_columns(
     given = schema(*list(properties)[:2], **properties)
     value = value_for(given, asked)
     jsonschema.validate(value, given)
-    assert refusal(bound(given)) is None, "structured output takes what is asked of it"
+    assert rejection(bound(given)) is None, "structured output takes what is asked of it"
     assert value == value_for(given, asked)
     made = columns(given)
     for cell, field in zip(made.values(used(orjson.loads(orjson.dumps(value)))), made.fields, strict=True):

@@ -1,7 +1,7 @@
 """Virtual environments that hold what a user would have installed, and nothing else, without downloading it again.
 
 What belongs here: an empty environment, a wheel of ours in it, and links to those installed packages that the wheel's
-metadata asks for. What the wheel does not ask for cannot be imported there.
+metadata requires. What the wheel does not require cannot be imported there.
 """
 
 import os
@@ -32,7 +32,7 @@ def run(command: list[str], folder: Path, **changes: str) -> subprocess.Complete
 
 
 class Environment:
-    """A virtual environment with one wheel and what its metadata asks for, without extras.
+    """A virtual environment with one wheel and what its metadata requires, without extras.
 
     Args:
         folder: where to make it.

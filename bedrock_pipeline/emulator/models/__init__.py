@@ -68,13 +68,13 @@ class Models:
         return self.card(model_id) is not None
 
     def card(self, model_id: str) -> ModelCard | None:
-        """What a model takes and refuses; None where it is not known."""
+        """What a model takes and rejects; None where it is not known."""
         named = parse_model_id(model_id)
         if self._own(named.name):
             return ModelCard(named.name, "own")
         known = catalog().cards.get(named.name)
         if known is None:
-            if self._behaviour.unknown_models is UnknownModels.REFUSED:
+            if self._behaviour.unknown_models is UnknownModels.REJECTED:
                 return None
             family = next((one for one in _FAMILIES.values() if named.name.startswith(one.PREFIXES)), None)
             return replace(family.ANY, id=named.name) if family else None
@@ -104,8 +104,8 @@ class Models:
         if own := self._own(card.id):
             return own(body)
         if batch and self._behaviour.batch_tools is BatchTools.NONE:
-            _refuse(body, ("tools", "tool_choice", "toolConfig", "response_format"))
-            _refuse(body.get("output_config") or {}, ("format",))
+            _reject(body, ("tools", "tool_choice", "toolConfig", "response_format"))
+            _reject(body.get("output_config") or {}, ("format",))
         reply: Reply = _FAMILIES[card.family].answer(body, card, batch=batch)
         return reply
 
@@ -124,9 +124,9 @@ class Models:
         if not card.converse:
             raise BodyError("The model does not support the Converse API.")
         if batch and self._behaviour.batch_tools is not BatchTools.ANY:
-            _refuse(body, ("toolConfig",))
+            _reject(body, ("toolConfig",))
             if self._behaviour.batch_tools is BatchTools.NONE:
-                _refuse(body, ("outputConfig",))
+                _reject(body, ("outputConfig",))
         return converse.answer(body, card, batch=batch)
 
     def _known(self, model_id: str) -> ModelCard:
@@ -180,7 +180,7 @@ def _counted(function: Callable[[Body], Body]) -> Model:
     return model
 
 
-def _refuse(body: Body, names: tuple[str, ...]) -> None:
-    """Refuse what jobs do not offer."""
+def _reject(body: Body, names: tuple[str, ...]) -> None:
+    """Reject what jobs do not support."""
     if named := next((name for name in names if body.get(name)), None):
         raise BodyError(f"Batch inference does not support {named} for this invocation type.")

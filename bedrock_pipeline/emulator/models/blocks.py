@@ -1,6 +1,6 @@
 """Content blocks of Converse's shape.
 
-What belongs here: what a model sees of a message, as text and tokens, and which blocks the service refuses. Source:
+What belongs here: what a model sees of a message, as text and tokens, and which blocks the service rejects. Source:
 "ContentBlock", Amazon Bedrock API reference; "Format and upload your batch inference data" for locations in S3.
 """
 
@@ -20,7 +20,7 @@ def message(given: Any, path: str, card: ModelCard) -> tuple[str, int]:
     """A message as text, and the tokens of what is not text.
 
     Raises:
-        BodyError: the service refuses it.
+        BodyError: the service rejects it.
     """
     if not isinstance(given, dict) or given.get("role") not in ("user", "assistant"):
         raise malformed(f"#/{path.replace('.', '/')}/role: not a valid enum value")
@@ -42,7 +42,7 @@ def block(given: Any, path: str, card: ModelCard) -> tuple[str, int]:
     """A content block as text, and the tokens of what is not text.
 
     Raises:
-        BodyError: the service refuses it.
+        BodyError: the service rejects it.
     """
     where = f"#/{path.replace('.', '/')}"
     if not isinstance(given, dict):

@@ -18,7 +18,7 @@ _VERSION: Final = re.compile(r"-v\d+(:\d+)?$")
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What one model takes and refuses; the defaults refuse nothing.
+    """What one model takes and rejects; the defaults reject nothing.
 
     Attributes:
         id: the model's id, without a geography.
@@ -28,11 +28,11 @@ class ModelCard:
         batch: whether it has batch inference: `yes`, `no`, or `not found` in any source.
         converse: empty where it has no Converse API.
         bodies: of chat and completion models, whether `prompt` or `messages` or either is taken.
-        max_output: the most output tokens that can be asked for; None for no limit.
+        max_output: the largest `max_tokens`; None for no limit.
         max_input: the most input tokens; None for no limit.
         min_records: the fewest records of a job.
         sampling: whether `temperature` and `top_p` can be set: `any`, `one` of the two, `none`.
-        thinking: the types of thinking that can be asked for, beside `disabled`.
+        thinking: the types of thinking that a request can have, beside `disabled`.
         thinks: `when asked`, `by default` (it can be disabled), `always`.
         forced_tool: whether a tool can be forced.
         prefill: whether the last message can be the assistant's.

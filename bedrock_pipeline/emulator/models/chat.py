@@ -20,7 +20,7 @@ from bedrock_pipeline.emulator.models.reply import (
     digest,
     json_size,
     most_tokens,
-    refuse_extra,
+    reject_extra,
     sentence,
     tokens,
 )
@@ -59,7 +59,7 @@ _CREATED = 1_767_225_600
 
 def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:  # noqa: ARG001  # a family's shape
     """A choice with text, or with a call of the tool that is forced."""
-    refuse_extra(body, _MEMBERS)
+    reject_extra(body, _MEMBERS)
     check_types(_SHAPE, body)
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:

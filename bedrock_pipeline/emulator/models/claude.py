@@ -15,11 +15,11 @@ from bedrock_pipeline.emulator.models.reply import (
     cut_off,
     digest,
     json_size,
-    refuse_extra,
+    reject_extra,
     sentence,
     tokens,
 )
-from bedrock_pipeline.emulator.models.structured import invalid, json_text, refusal, value_for
+from bedrock_pipeline.emulator.models.structured import invalid, json_text, rejection, value_for
 
 PREFIXES: Final = ("anthropic.claude",)
 #: A model that nothing is known about: it takes whatever one of the family takes.
@@ -106,7 +106,7 @@ def _limit(body: Body, card: ModelCard) -> int:
     for required in _REQUIRED:
         if required not in body:
             raise BodyError(f"{required}: Field required")
-    refuse_extra(body, (*_REQUIRED, *_OPTIONAL))
+    reject_extra(body, (*_REQUIRED, *_OPTIONAL))
     check_types(_SHAPE, body)
     if body["anthropic_version"] != _VERSION:
         raise BodyError(f"anthropic_version: Input should be '{_VERSION}'")
@@ -146,7 +146,7 @@ def _forced(body: Body, card: ModelCard) -> Body | None:
             raise BodyError(f"tools.{number}.input_schema.type: Field required")
         if why := invalid(tool["input_schema"]):
             raise BodyError(f"tools.{number}.custom.input_schema: {why}")
-        if tool.get("strict") and (why := refusal(tool["input_schema"])):
+        if tool.get("strict") and (why := rejection(tool["input_schema"])):
             raise BodyError(f"tools.{number}.custom: {why}")
     choice = body.get("tool_choice") or {"type": "auto"}
     kind = choice.get("type")
@@ -172,7 +172,7 @@ def _format(body: Body, card: ModelCard) -> Any:
         raise BodyError("output_config.format: Extra inputs are not permitted")
     if form.get("type") != "json_schema" or not isinstance(form.get("schema"), dict):
         raise BodyError("output_config.format.schema: Field required")
-    if why := invalid(form["schema"]) or refusal(form["schema"]):
+    if why := invalid(form["schema"]) or rejection(form["schema"]):
         raise BodyError(f"output_config.format.schema: {why}")
     return form["schema"]
 
@@ -188,7 +188,7 @@ def _seen(message: Any, number: int, card: ModelCard) -> tuple[str, int]:
     path = f"messages.{number}"
     if not isinstance(message, dict) or message.get("role") not in ("user", "assistant"):
         raise BodyError(f"{path}.role: Input should be 'user' or 'assistant'")
-    refuse_extra(message, ("role", "content"), f"{path}.")
+    reject_extra(message, ("role", "content"), f"{path}.")
     content = message.get("content")
     if content in ("", []):
         raise BodyError(f"{path}: {message['role']} messages must have non-empty content")
@@ -219,7 +219,7 @@ def _block(block: Any, path: str, card: ModelCard) -> tuple[str, int]:
         raise BodyError(
             f"{path}: Input tag '{kind}' found using 'type' does not match any of the expected tags: {tags}"
         )
-    refuse_extra(block, _BLOCKS[kind], f"{path}.{kind}.")
+    reject_extra(block, _BLOCKS[kind], f"{path}.{kind}.")
     if kind == "image":
         rules.check_input_kind(card, "image")
         return _image(block, path)

@@ -14,7 +14,7 @@ from bedrock_pipeline.emulator.models.reply import (
     check_amazon_types,
     digest,
     malformed,
-    refuse_extraneous,
+    reject_extraneous,
     tokens,
     vector,
 )
@@ -47,7 +47,7 @@ _TYPES: Final[dict[str, Callable[[list[float]], list[Any]]]] = {
 def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:  # noqa: ARG001  # a family's shape
     """A vector for each text, image or mix of both; with `embedding_types`, below their type."""
     fourth = len(card.vectors) > 1
-    refuse_extraneous(body, _V4_MEMBERS if fourth else _MEMBERS)
+    reject_extraneous(body, _V4_MEMBERS if fourth else _MEMBERS)
     check_amazon_types(_SHAPE, body)
     if body.get("input_type") not in _INPUT_TYPES:
         raise malformed("#: required key [input_type] not found")

@@ -23,7 +23,7 @@ from bedrock_pipeline.emulator.models.reply import (
     tokens,
 )
 from bedrock_pipeline.emulator.models.shapes import wrong_type
-from bedrock_pipeline.emulator.models.structured import invalid, json_text, refusal, value_for
+from bedrock_pipeline.emulator.models.structured import invalid, json_text, rejection, value_for
 
 ANY: Final = ModelCard("converse", "converse", thinking=("enabled", "adaptive"), structured=True, caches=True)
 _MEMBERS_OF_A_BLOCK = (
@@ -165,6 +165,6 @@ def _format(config: Any, card: ModelCard) -> Any:
         schema = orjson.loads(form["structure"]["jsonSchema"]["schema"])
     except (KeyError, TypeError, orjson.JSONDecodeError):
         raise malformed("#/outputConfig/textFormat: expected a JSON schema as text") from None
-    if why := invalid(schema) or refusal(schema):
+    if why := invalid(schema) or rejection(schema):
         raise rules.ModelSaysError(f"output_config.format.schema: {why}")
     return schema

@@ -13,7 +13,7 @@ FORMATS = ("png", "jpeg", "gif", "webp")
 MOST_IMAGES = 20
 _MOST_BYTES = 3_750_000
 _FIRST = {"png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff", "gif": b"GIF8", "webp": b"RIFF"}
-#: An emulated token for so many bytes, up to what a model makes of an image of full size.
+#: Bytes per emulated token, up to what a model makes of an image of full size.
 _BYTES_PER_TOKEN, _MOST_TOKENS = 750, 1600
 
 
@@ -21,7 +21,7 @@ def seen(kind: str, encoded: object) -> tuple[str, int]:
     """What a model sees of an image, as text that differs as images do; and its tokens.
 
     Raises:
-        ValueError: why the service would refuse it.
+        ValueError: why the service would reject it.
     """
     if not isinstance(encoded, str):
         raise ValueError("Input should be a valid string")

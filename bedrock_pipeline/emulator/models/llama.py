@@ -12,7 +12,7 @@ from bedrock_pipeline.emulator.models.reply import (
     Reply,
     malformed,
     most_tokens,
-    refuse_extraneous,
+    reject_extraneous,
     sentence,
     tokens,
 )
@@ -24,7 +24,7 @@ _MEMBERS = ("prompt", "max_gen_len", "temperature", "top_p", "images")
 
 def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:  # noqa: ARG001  # a family's shape
     """A continuation."""
-    refuse_extraneous(body, _MEMBERS)
+    reject_extraneous(body, _MEMBERS)
     prompt = body.get("prompt")
     if not isinstance(prompt, str):
         raise malformed("#: required key [prompt] not found")

@@ -12,7 +12,7 @@ from bedrock_pipeline.emulator.models.reply import (
     Reply,
     malformed,
     most_tokens,
-    refuse_extraneous,
+    reject_extraneous,
     sentence,
     tokens,
 )
@@ -31,7 +31,7 @@ def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:
     """A continuation; there is no `usage` in it, though the tokens are spent."""
     if "messages" in body and "messages" in card.bodies:
         return chat.answer(body, card, batch=batch)
-    refuse_extraneous(body, _MEMBERS)
+    reject_extraneous(body, _MEMBERS)
     prompt = body.get("prompt")
     if not isinstance(prompt, str):
         raise malformed("#: required key [prompt] not found")

@@ -14,7 +14,7 @@ from bedrock_pipeline.emulator.models.reply import (
     Reply,
     check_amazon_types,
     malformed,
-    refuse_extraneous,
+    reject_extraneous,
 )
 
 PREFIXES: Final = (
@@ -37,7 +37,7 @@ _SCHEMA = {"type", "properties", "required"}
 def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:
     """As Converse answers, with a usage of its own."""
     reasons = bool(card.thinking)
-    refuse_extraneous(body, (*_MEMBERS, "reasoningConfig") if reasons else _MEMBERS)
+    reject_extraneous(body, (*_MEMBERS, "reasoningConfig") if reasons else _MEMBERS)
     if body.get("schemaVersion", "messages-v1") != "messages-v1":
         raise malformed("#/schemaVersion: not a valid enum value")
     shared = {name: body.get(name) for name in ("messages", "system", "toolConfig")}
@@ -45,10 +45,10 @@ def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:
         raise BodyError(f"1 validation error detected: {problem}")
     check_amazon_types(_SHAPE, body)
     config = body.get("inferenceConfig") or {}
-    refuse_extraneous(config, (*_CONFIG, "reasoningConfig") if reasons else _CONFIG, "#/inferenceConfig")
+    reject_extraneous(config, (*_CONFIG, "reasoningConfig") if reasons else _CONFIG, "#/inferenceConfig")
     for tool in (body.get("toolConfig") or {}).get("tools") or []:
         schema = ((tool.get("toolSpec") or {}).get("inputSchema") or {}).get("json") or {}
-        refuse_extraneous(schema, _SCHEMA, "#/toolConfig/tools")
+        reject_extraneous(schema, _SCHEMA, "#/toolConfig/tools")
     limit = config.get("maxTokens", config.get("max_new_tokens"))
     thinking = _thinking(body.get("reasoningConfig") or config.get("reasoningConfig"))
     given = {**body, "inferenceConfig": {**config, "maxTokens": limit}}
@@ -58,7 +58,7 @@ def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:
 
 
 def _thinking(config: Any) -> Body | None:
-    """A wish to reason, in the words of the cards: its effort is given, and no budget."""
+    """A request for reasoning, in the words of the cards: its effort is given, and no budget."""
     if not config or config.get("type") == "disabled":
         return None
     if config.get("type") != "enabled":

@@ -1,6 +1,6 @@
 """What every emulated model is made of.
 
-What belongs here: the reply, the refusal of a body, and deterministic text, tokens and vectors. The shapes are the
+What belongs here: the reply, the rejection of a body, and deterministic text, tokens and vectors. The shapes are the
 families' own.
 """
 
@@ -19,7 +19,7 @@ Body = dict[str, Any]
 
 
 class BodyError(Exception):
-    """A model refuses a body: an error of one record, or of an on-demand call.
+    """A model rejects a body: an error of one record, or of an on-demand call.
 
     Attributes:
         code: HTTP status of the error.
@@ -85,8 +85,8 @@ def vector(text: str, size: int, *, normalize: bool = True) -> list[float]:
     return [round(x / length, 8) for x in values]
 
 
-def refuse_extra(body: Body, allowed: Iterable[str], path: str = "") -> None:
-    """Refuse members that the family does not know, in Anthropic's words.
+def reject_extra(body: Body, allowed: Iterable[str], path: str = "") -> None:
+    """Reject members that the family does not know, in Anthropic's words.
 
     Raises:
         BodyError: names the first of them.
@@ -95,8 +95,8 @@ def refuse_extra(body: Body, allowed: Iterable[str], path: str = "") -> None:
         raise BodyError(f"{path}{extra[0]}: Extra inputs are not permitted")
 
 
-def refuse_extraneous(body: Body, allowed: Iterable[str], path: str = "#") -> None:
-    """Refuse members that the family does not know, in the words of Amazon's schemas.
+def reject_extraneous(body: Body, allowed: Iterable[str], path: str = "#") -> None:
+    """Reject members that the family does not know, in the words of Amazon's schemas.
 
     Raises:
         BodyError: names the first of them.
@@ -106,7 +106,7 @@ def refuse_extraneous(body: Body, allowed: Iterable[str], path: str = "#") -> No
 
 
 def check_types(shape: Shape, body: Body) -> None:
-    """Refuse a member of another type, in Anthropic's and OpenAI's words.
+    """Reject a member of another type, in Anthropic's and OpenAI's words.
 
     Raises:
         BodyError: names the first of them.
@@ -116,7 +116,7 @@ def check_types(shape: Shape, body: Body) -> None:
 
 
 def check_amazon_types(shape: Shape, body: Body) -> None:
-    """Refuse a member of another type, in the words of Amazon's schemas.
+    """Reject a member of another type, in the words of Amazon's schemas.
 
     Raises:
         BodyError: names the first of them.
@@ -126,7 +126,7 @@ def check_amazon_types(shape: Shape, body: Body) -> None:
 
 
 def malformed(problem: str) -> BodyError:
-    """The refusal of Amazon's and others' schemas."""
+    """The rejection of Amazon's and others' schemas."""
     return BodyError(f"Malformed input request: {problem}, please reformat your input and try again.")
 
 

@@ -1,4 +1,4 @@
-"""What a model's card refuses, in the model's words.
+"""What a model's card rejects, in the model's words.
 
 What belongs here: the rules that bodies of several shapes have in common, as checks of a value against a card.
 """
@@ -11,16 +11,16 @@ from bedrock_pipeline.emulator.models.reply import BodyError, digest
 
 _NO_CACHING = "You invoked an unsupported model or your request did not allow prompt caching."
 _LEAST_BUDGET = 1024
-#: A model that thinks does so for between so many tokens and twenty times as many, as the prompt's hash decides.
+#: A model thinks for at least this many tokens and for twenty times as many at most, as the prompt's hash decides.
 _LEAST_THINKING = 75
 
 
 class ModelSaysError(BodyError):
-    """A model's own refusal, in its provider's words; Converse says so before it."""
+    """A model's own rejection, in its provider's words; Converse says so before it."""
 
 
 def check_sampling(card: ModelCard, temperature: object, top_p: object, top_k: object = None) -> None:
-    """Refuse parameters of sampling that the model does not take; those that change nothing are taken.
+    """Reject parameters of sampling that the model does not take; those that change nothing are taken.
 
     Raises:
         BodyError: in Anthropic's words.
@@ -36,7 +36,7 @@ def check_sampling(card: ModelCard, temperature: object, top_p: object, top_k: o
 
 
 def check_prefill(card: ModelCard, messages: list[Any]) -> None:
-    """Refuse a last message of the assistant where the model does not go on from it.
+    """Reject a last message of the assistant where the model does not go on from it.
 
     Raises:
         BodyError: in Anthropic's words.
@@ -48,7 +48,7 @@ def check_prefill(card: ModelCard, messages: list[Any]) -> None:
 
 
 def check_forced_tool(card: ModelCard, thinking: Any) -> None:
-    """Refuse that a tool is forced, where the model cannot or thinks.
+    """Reject that a tool is forced, where the model cannot or thinks.
 
     Raises:
         BodyError: in Anthropic's words.
@@ -60,7 +60,7 @@ def check_forced_tool(card: ModelCard, thinking: Any) -> None:
 
 
 def check_length(card: ModelCard, tokens: int) -> None:
-    """Refuse a prompt that is longer than the model's context.
+    """Reject a prompt that is longer than the model's context.
 
     Raises:
         BodyError: in Anthropic's words.
@@ -70,7 +70,7 @@ def check_length(card: ModelCard, tokens: int) -> None:
 
 
 def check_caching(card: ModelCard, *parts: Any, batch: bool) -> None:
-    """Refuse a request to cache the prompt in a job, or of a model that has no prompt caching.
+    """Reject a request to cache the prompt in a job, or of a model that has no prompt caching.
 
     Raises:
         BodyError: with code 403.
@@ -80,7 +80,7 @@ def check_caching(card: ModelCard, *parts: Any, batch: bool) -> None:
 
 
 def check_input_kind(card: ModelCard, kind: str) -> None:
-    """Refuse an image, a video or a document that the model cannot be given.
+    """Reject an image, a video or a document that the model cannot be given.
 
     Raises:
         BodyError: names the model.
@@ -94,7 +94,7 @@ def thinking_tokens(card: ModelCard, thinking: Any, limit: int | None, asked: st
 
     Args:
         card: the model's.
-        thinking: the request's own wish.
+        thinking: what the request sets.
         limit: the most output tokens.
         asked: the prompt; its hash decides how much.
         forced: whether a tool is forced; a model that thinks by default then does not.
@@ -104,7 +104,7 @@ def thinking_tokens(card: ModelCard, thinking: Any, limit: int | None, asked: st
     """
     kind = (thinking or {}).get("type") or ("disabled" if card.thinks == "when asked" else "default")
     if kind not in ("default", "disabled", *card.thinking):
-        raise ModelSaysError(_thinking_refused(card, kind))
+        raise ModelSaysError(_thinking_rejected(card, kind))
     if kind == "disabled" and card.thinks == "always":
         raise ModelSaysError(
             '"thinking.type.disabled" is not supported for this model. Use "thinking.type.adaptive" and '
@@ -125,7 +125,7 @@ def thinking_tokens(card: ModelCard, thinking: Any, limit: int | None, asked: st
     return spent if limit is None else min(spent, limit)
 
 
-def _thinking_refused(card: ModelCard, kind: str) -> str:
+def _thinking_rejected(card: ModelCard, kind: str) -> str:
     if kind not in ("enabled", "adaptive"):
         return (
             f"thinking: Input tag '{kind}' found using 'type' does not match any of the expected tags: "

@@ -77,18 +77,18 @@ def _target(reference: str, whole: Any) -> Any:
     return target
 
 
-def refusal(schema: Any) -> str | None:
+def rejection(schema: Any) -> str | None:
     """Why structured output does not take a schema; None where it does.
 
     Source: "JSON Schema limitations", Anthropic's page of structured outputs, and the messages that users report.
     """
     for node in _nodes(schema):
-        if why := _object_refused(node) or _keyword_refused(node):
+        if why := _object_rejected(node) or _keyword_rejected(node):
             return why
     return None
 
 
-def _object_refused(node: dict[str, Any]) -> str | None:
+def _object_rejected(node: dict[str, Any]) -> str | None:
     if node.get("type") != "object" and "properties" not in node:
         return None
     others = node.get("additionalProperties")
@@ -103,7 +103,7 @@ def _object_refused(node: dict[str, Any]) -> str | None:
     return None
 
 
-def _keyword_refused(node: dict[str, Any]) -> str | None:
+def _keyword_rejected(node: dict[str, Any]) -> str | None:
     if "oneOf" in node:
         return "Schema type 'oneOf' is not supported"
     kind = node.get("type")

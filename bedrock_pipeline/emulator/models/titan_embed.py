@@ -12,7 +12,7 @@ from bedrock_pipeline.emulator.models.reply import (
     Reply,
     check_amazon_types,
     malformed,
-    refuse_extraneous,
+    reject_extraneous,
     tokens,
     vector,
 )
@@ -39,7 +39,7 @@ def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply: 
     if "image" in card.input:
         return _multimodal(body, card)
     second = len(card.vectors) > 1
-    refuse_extraneous(body, _MEMBERS if second else ("inputText",))
+    reject_extraneous(body, _MEMBERS if second else ("inputText",))
     text = _text(body, card)
     if text is None:
         raise malformed("#: required key [inputText] not found")
@@ -60,7 +60,7 @@ def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply: 
 
 
 def _multimodal(body: Body, card: ModelCard) -> Reply:
-    refuse_extraneous(body, _IMAGE_MEMBERS)
+    reject_extraneous(body, _IMAGE_MEMBERS)
     text, picture = _text(body, card), body.get("inputImage")
     if text is None and picture is None:
         raise malformed("#: required key [inputText] or [inputImage] not found")
