@@ -31,11 +31,12 @@ docs: install  ## generate the tables of docs/reference from the code
 wheel: install  ## dist/: a wheel with the kernel compiled for this platform, and the sdist
 	$(BIN)/python -m hatchling build -d dist
 
-lint: install  ## style, import contracts, spelling, and whether generated pages are current
+lint: install  ## style, import contracts, spelling, phrases, and whether generated pages are current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
 	$(BIN)/codespell
+	$(BIN)/python -m bedrock_pipeline_tests.docs.phrases
 	$(BIN)/python -m bedrock_pipeline_tests.docs.generate --check
 
 types: install  ## mypy, strict

@@ -1,14 +1,22 @@
-"""What the documentation names exists."""
+"""What the documentation names exists, and what the code names of the documentation."""
 
+import ast
+import importlib
 import re
 import subprocess
 
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline_tests.docs.pages import ROOT, pages
+from bedrock_pipeline_tests.docs.pages import ROOT, blocks, pages
 
 _NAMED = re.compile(r"`([\w.-]+(?:/[\w.-]+)*(?:/|\.py|\.sql))`")
+_PAGE = re.compile(r"\bdocs/[a-z_/]+\.md\b")
 #: Folders that exist at run time, or for users.
-_ELSEWHERE = {"packed/", "outputs/"}
+_ELSEWHERE = {
+    "bedrock-jobs/input/",  # a prefix in S3
+    "bedrock-jobs/output/",
+    "packed/",
+    "outputs/",
+}
 
 
 def _tracked() -> list[str]:
@@ -41,3 +49,40 @@ def test_database_names_of_the_glossary_exist() -> None:
     named = {name for row in rows for term in re.findall(r"`([^`]+)`", row) for name in term.split(".")}
     assert not named - known
     assert len(named) > 30
+
+
+def test_every_page_that_the_code_names_exists() -> None:
+    missing = {
+        f"{name}: {page}"
+        for name in _tracked()
+        if name.endswith((".py", ".sql", ".toml")) and (ROOT / name).exists()
+        for page in _PAGE.findall((ROOT / name).read_text(encoding="utf-8"))
+        if not (ROOT / page).exists()
+    }
+    assert not missing
+
+
+def test_every_setting_field_option_and_column_is_described() -> None:
+    undescribed = [
+        f"{page.name}: {line}"
+        for page in sorted((ROOT / "docs" / "reference").glob("*.md"))
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `") and line.endswith("|  |")
+    ]
+    assert not undescribed
+
+
+def test_examples_import_what_exists() -> None:
+    missing = []
+    for block in blocks("python"):
+        for node in ast.walk(ast.parse(block.text)):
+            if (
+                isinstance(node, ast.ImportFrom)
+                and node.module
+                and node.module.startswith("bedrock_pipeline")
+            ):
+                module = importlib.import_module(node.module)
+                missing += [
+                    f"{block.place}: {alias.name}" for alias in node.names if not hasattr(module, alias.name)
+                ]
+    assert not missing

@@ -1,7 +1,7 @@
 """How records are sent, and what happens where they are fewer than a job's minimum.
 
 What belongs here: the decision by a pipeline's `below_minimum`, for datasets, queues and retry rounds alike
-(docs/answers.md, "Below the minimum"), and the filler records that it may need.
+(docs/records.md, "Below the minimum"), and the filler records that it may need.
 """
 
 from collections.abc import Callable, Iterable, Iterator
