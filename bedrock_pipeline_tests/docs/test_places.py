@@ -4,6 +4,7 @@ import ast
 import importlib
 import re
 import subprocess
+from itertools import groupby
 
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline_tests.docs.pages import ROOT, blocks, pages
@@ -86,3 +87,25 @@ def test_examples_import_what_exists() -> None:
                     f"{block.place}: {alias.name}" for alias in node.names if not hasattr(module, alias.name)
                 ]
     assert not missing
+
+
+def test_the_journey_of_a_record_names_functions_and_returns_to_no_package() -> None:
+    lines = [
+        line.split("|")[2:4]
+        for line in (ROOT / "docs" / "journey.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ") and ".py`" in line
+    ]
+    packages = []
+    for files, functions in lines:
+        paths = [ROOT / "bedrock_pipeline" / name for name in re.findall(r"`([^`]+)`", files)]
+        code = "".join(path.read_text(encoding="utf-8") for path in paths)
+        for function in re.findall(r"`([^`]+)`", functions):
+            assert f"def {function}(" in code, f"{function} is not in {files}"
+        packages += [path.relative_to(ROOT / "bedrock_pipeline").parts[0] for path in paths]
+    assert [package for package, _ in groupby(packages)] == [
+        "sources",
+        "prepare",
+        "submit",
+        "collect",
+        "publish",
+    ]
