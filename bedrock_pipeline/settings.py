@@ -1,7 +1,6 @@
 """Every setting of a deployment, in one typed object, and the one way in which it gets its values.
 
-What belongs here: where AWS, S3 and Postgres are and how patiently they are used. What a single pipeline does
-(model, prompt, limits) stands in `pipeline.py`.
+What a single pipeline does (model, prompt, limits) stands in `pipeline.py`.
 """
 
 import os

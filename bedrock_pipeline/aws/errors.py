@@ -1,7 +1,6 @@
 """Errors of AWS, translated into ours and classified.
 
-What belongs here: the one translation that every operation uses. What follows from a classification is decided by
-whoever called the operation.
+What follows from a classification is decided by whoever called the operation.
 """
 
 from collections.abc import Iterator

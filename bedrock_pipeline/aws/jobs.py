@@ -1,7 +1,6 @@
 """Bedrock's batch operations.
 
-What belongs here: Create, List, Get and Stop of model invocation jobs, as typed calls. When they are called, and what
-follows, is decided in `submit`.
+When they are called, and what follows, is decided in `submit`.
 """
 
 import threading

@@ -1,6 +1,6 @@
 """Objects in S3 as files and streams.
 
-What belongs here: moving bytes. All URIs are `s3://bucket/key`.
+All URIs are `s3://bucket/key`.
 """
 
 import io

@@ -1,7 +1,6 @@
 """Bedrock's on-demand inference.
 
-What belongs here: one call and its response. Which calls are made, and what follows, is decided in
-`submit/invoke_on_demand.py`.
+Which calls are made, and what follows, is decided in `submit/invoke_on_demand.py`.
 """
 
 import base64

@@ -1,8 +1,4 @@
-"""Collect a chunk: read its job's output from S3, write the results beside it, record them in the ledger.
-
-What belongs here: what comes from and goes to S3 and the ledger, in that order. Reading and writing is
-`collect_output`; what is final, retried or a problem is decided in `disposition`.
-"""
+"""Collect a chunk: read its job's output from S3, write the results beside it, record them in the ledger."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Read the output of a job and write its records as parquet: the path of both `collect_chunk` and `parse` on files.
 
-What belongs here: the order of reading and writing in full. Where output comes from and where files go is passed in.
+Where output comes from and where files go is passed in.
 """
 
 import tempfile

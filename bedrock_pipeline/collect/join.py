@@ -1,7 +1,6 @@
 """Output lines into rows of results.
 
-What belongs here: joining Bedrock's lines with the chunk's index by record id, in any order: which response counts, and
-the outcome of a record without one. Without an index, every line gives a row.
+Lines are joined with the chunk's index by record id, in any order. Without an index, every line gives a row.
 """
 
 from abc import ABC, abstractmethod

@@ -1,6 +1,6 @@
 """Which errors are retried, and which are final.
 
-What belongs here: the classification of records' error codes and of jobs' messages. Sources: the errors of InvokeModel in the Bedrock API reference (`ModelTimeoutException` is HTTP 408,
+Sources: the errors of InvokeModel in the Bedrock API reference (`ModelTimeoutException` is HTTP 408,
 `ModelErrorException` 424, `ThrottlingException` 429, `InternalServerException` 500, `ServiceUnavailableException` 503).
 """
 

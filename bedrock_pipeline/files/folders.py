@@ -1,7 +1,4 @@
-"""Where the commands on files write: a local folder, or an s3:// location.
-
-What belongs here: the two kinds of places, which take complete files.
-"""
+"""Where the commands on files write: a local folder, or an s3:// location."""
 
 import shutil
 from pathlib import Path

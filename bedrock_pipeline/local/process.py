@@ -1,7 +1,4 @@
-"""Child processes that do not outlive us.
-
-What belongs here: starting, watching and ending one child; ending what an earlier, killed run left behind.
-"""
+"""Child processes that do not outlive us."""
 
 import contextlib
 import ctypes

@@ -1,7 +1,4 @@
-"""The three parts together.
-
-What belongs here: the order in which they start and end, and the lock that keeps two stacks apart.
-"""
+"""The three parts together."""
 
 import os
 import signal

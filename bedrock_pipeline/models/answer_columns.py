@@ -1,7 +1,4 @@
-"""Structured responses as typed columns.
-
-What belongs here: the Arrow type and the column name of each property of the schema, and converting values to it.
-"""
+"""Structured responses as typed columns."""
 
 from collections.abc import Collection
 from typing import Any

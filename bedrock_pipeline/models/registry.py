@@ -1,7 +1,4 @@
-"""From a model id to its family.
-
-What belongs here: the list of families, and parsing ids and ARNs.
-"""
+"""From a model id to its family."""
 
 import re
 

@@ -1,7 +1,7 @@
 """Estimate a dataset before anything is submitted.
 
-What belongs here: where the records come from: chunks in the ledger, or an input that is packed into a work folder
-as it would be for Bedrock, measured and deleted.
+The records are those of the ledger's chunks, or an input that is packed into a work folder as it would be for Bedrock,
+measured and deleted.
 """
 
 import tempfile

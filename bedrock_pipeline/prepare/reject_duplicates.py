@@ -1,7 +1,4 @@
-"""Reject the duplicates of records that could not be packed.
-
-What belongs here: the duplicates of a snapshot in S3, and the files beside it that list the rejected rows.
-"""
+"""Reject the duplicates of records that could not be packed."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
 """AWS's error codes, classified.
 
-What belongs here: one table for every operation, and for the errors of records in a job's output. What follows from a
-classification is decided where the operation is called. Sources: the service models of S3, Bedrock and Bedrock
-Runtime, and "Common errors" of the Bedrock API reference.
+One table for every operation, and for the errors of records in a job's output. What follows from a classification is
+decided where the operation is called. Sources: the service models of S3, Bedrock and Bedrock Runtime, and "Common
+errors" of the Bedrock API reference.
 """
 
 import re

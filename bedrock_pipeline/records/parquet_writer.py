@@ -1,6 +1,6 @@
 """Parquet files written from small batches.
 
-What belongs here: collecting batches into row groups of a size that is quick to read, in bounded memory.
+Batches are collected into row groups of a size that is quick to read, in bounded memory.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Record ids and wire ids.
 
-What belongs here: their rules. Bedrock does not document which characters and lengths it accepts, so a record with an
-unusual record id is sent under a derived *wire id*, and joined back to its record id afterwards.
+Bedrock does not document which characters and lengths it accepts, so a record with an unusual record id is sent under a
+derived *wire id*, and joined back to its record id afterwards.
 """
 
 import base64

@@ -1,7 +1,4 @@
-"""Rejected rows: those that cannot become records.
-
-What belongs here: what is recorded of them, and their parquet file.
-"""
+"""Rejected rows: those that cannot become records."""
 
 from collections import Counter
 from dataclasses import dataclass

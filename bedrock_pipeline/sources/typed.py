@@ -1,6 +1,6 @@
 """Column types of files that name none (CSV, JSONL).
 
-What belongs here: inferring a column's type from the first rows, and fitting later values to it.
+They are inferred from the first rows, and later values must fit them.
 """
 
 import math

@@ -1,7 +1,6 @@
 """How records are sent, and what happens where they are fewer than a job's minimum.
 
-What belongs here: the decision by a pipeline's `below_minimum`, for datasets, queues and retry rounds alike
-(docs/records.md, "Below the minimum"), and the filler records that it may need.
+Datasets, queues and retry rounds follow the pipeline's `below_minimum` alike (docs/records.md, "Below the minimum").
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -1,8 +1,4 @@
-"""The Create request of a chunk.
-
-What belongs here: pure functions from a pipeline and a chunk to the request that Bedrock receives, and the locations of
-its input and output.
-"""
+"""The Create request of a chunk."""
 
 from typing import Any
 from uuid import UUID

@@ -1,7 +1,4 @@
-"""Records packed into chunks within Bedrock's limits.
-
-What belongs here: where a chunk, and a file of it, ends and the next begins; a chunk's files in the work folder.
-"""
+"""Records packed into chunks within Bedrock's limits."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator

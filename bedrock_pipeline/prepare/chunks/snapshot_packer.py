@@ -1,7 +1,6 @@
 """A snapshot packed into chunks.
 
-What belongs here: reading, rendering and packing put together, for every caller: a dataset, an estimate, files.
-What happens to a chunk is up to a sink that the caller passes in.
+A dataset, an estimate and files are packed here; what happens to a chunk is up to a sink that the caller passes in.
 """
 
 from collections.abc import Callable, Iterator, Sequence

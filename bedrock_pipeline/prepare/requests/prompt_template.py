@@ -1,7 +1,4 @@
-"""Prompt templates: text with `{{ column }}`.
-
-What belongs here: parsing a template and filling it. There is nothing else of a template language.
-"""
+"""Prompt templates: text with `{{ column }}`."""
 
 import re
 from collections.abc import Sequence

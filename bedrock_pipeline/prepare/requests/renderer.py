@@ -1,7 +1,7 @@
 """Rows as lines of a job's input, many at a time.
 
-What belongs here: the choice between the kernel, which renders a prompt in a constant body for a whole batch, and the
-scalar rule (`RequestTemplate.line`), which renders everything else row by row. Both give the same bytes.
+The kernel renders a prompt in a constant body for a whole batch; the scalar rule (`RequestTemplate.line`) renders
+everything else row by row. Both give the same bytes.
 """
 
 from collections.abc import Iterator

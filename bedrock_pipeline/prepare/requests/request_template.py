@@ -1,6 +1,6 @@
 """A row as a line of a job's input.
 
-What belongs here: the scalar rule, one row at a time; the kernel must give the same bytes.
+This is the scalar rule; the kernel must give the same bytes.
 """
 
 import base64

@@ -1,8 +1,8 @@
 """The hash of a dataset's content.
 
-What belongs here: what the hash covers. It depends neither on batches and parts nor on the order of the columns: for
-every column three streams are hashed, of its nulls, of the lengths of its values, and of the values, each in the order
-of the rows. Python touches a value only if it is nested or of a rare type.
+It depends neither on batches and parts nor on the order of the columns: for every column three streams are hashed, of
+its nulls, of the lengths of its values, and of the values, each in the order of the rows. Python touches a value only
+if it is nested or of a rare type.
 """
 
 from collections.abc import Iterator

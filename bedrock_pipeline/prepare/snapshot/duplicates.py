@@ -1,7 +1,6 @@
 """Record ids, and requests, that occur more than once in a dataset.
 
-What belongs here: finding the rows over parquet files of any size. DuckDB does it in bounded memory, and spills to
-the work folder.
+DuckDB finds them over parquet files of any size in bounded memory, and spills to the work folder.
 """
 
 from collections.abc import Iterator, Sequence

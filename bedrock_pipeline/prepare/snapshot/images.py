@@ -1,8 +1,4 @@
-"""Images of a row: from a cell to bytes in the snapshot.
-
-What belongs here: the forms of a cell, the kinds of images, and replacing the image columns of a batch by one of
-bytes. The caller passes in a function that fetches an image from its location.
-"""
+"""Images of a row: from a cell to bytes in the snapshot."""
 
 import base64
 import binascii

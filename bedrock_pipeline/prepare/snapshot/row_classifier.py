@@ -1,7 +1,6 @@
 """Rows of the input as records, or as rejected rows with the reason.
 
-What belongs here: the one place that judges whether a row has a record id, is UTF-8 and fits the request. Whether
-record ids are unique is known only over all batches (`uniqueness`, `duplicates`).
+Whether record ids are unique is known only over all batches (`uniqueness`, `duplicates`).
 """
 
 from collections.abc import Collection, Sequence

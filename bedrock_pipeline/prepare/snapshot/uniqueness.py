@@ -1,7 +1,7 @@
 """Whether record ids, or requests, are unique in a dataset.
 
-What belongs here: a 64-bit hash of each, held in memory up to a limit and spilled to files of the work folder beyond
-it. For most inputs this is enough: all differ. Where two hashes are equal, `duplicates` finds the rows.
+A 64-bit hash of each is held in memory up to a limit, and spilled to files of the work folder beyond it. For most inputs
+this is enough: all differ. Where two hashes are equal, `duplicates` finds the rows.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,6 @@
 """A source as an immutable snapshot: parquet parts with record ids, and the rejected rows.
 
-What belongs here: reading the input once, hashing the content, removing duplicates. The parts are in a local work
-folder; memory does not grow with the input.
+The input is read once. The parts are in a local work folder; memory does not grow with the input.
 """
 
 from collections.abc import Iterator, Sequence
