@@ -329,11 +329,11 @@ class Settings(BaseSettings):
 
 def _read(cls: type[Settings], variables: Mapping[str, str]) -> tuple[dict[str, object], dict[str, str]]:
     """Values by setting, and the variable that each comes from; an empty variable counts as none."""
-    ignored = "AWS_ENDPOINT_URL" if _says_yes(variables.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")) else None
+    ignored = variables.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true"
     known = {
         name: value
         for name, value in variables.items()
-        if value and not (ignored and name.startswith(ignored))
+        if value and not (ignored and name.startswith("AWS_ENDPOINT_URL"))
     }
     source = EnvSettingsSource(cls)
     source.env_vars = {name.lower(): value for name, value in known.items()}
@@ -349,10 +349,6 @@ def _read(cls: type[Settings], variables: Mapping[str, str]) -> tuple[dict[str, 
         except ValueError:
             raise InvalidSettingError(f"{origin[name]}: is not JSON.") from None
     return values, origin
-
-
-def _says_yes(value: str | None) -> bool:
-    return (value or "").lower() == "true"
 
 
 def _named_places(given: Mapping[str, object], origin: Mapping[str, str]) -> list[str]:

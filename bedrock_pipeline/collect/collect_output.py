@@ -13,7 +13,7 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from bedrock_pipeline.collect.join import dimension_of, rows
-from bedrock_pipeline.collect.retry_writer import RetryWriter
+from bedrock_pipeline.collect.retry_policy import RetryWriter
 from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
 from bedrock_pipeline.records.result_schema import carried, result_schema

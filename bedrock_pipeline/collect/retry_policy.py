@@ -1,4 +1,4 @@
-"""Which errors are retried, and which are final.
+"""Which errors are retried, and which are final; the file of the records that are retried.
 
 Sources: the errors of InvokeModel in the Bedrock API reference (`ModelTimeoutException` is HTTP 408,
 `ModelErrorException` 424, `ThrottlingException` 429, `InternalServerException` 500, `ServiceUnavailableException` 503).
@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 from bedrock_pipeline.records.error_codes import ErrorKind, error_kind
+from bedrock_pipeline.records.rejections import RejectionWriter
 
 #: Code of a response that breaks its schema; in another attempt the model may keep to it.
 INVALID_ANSWER: Final = "answer-invalid"
@@ -33,6 +34,13 @@ _TRANSIENT = re.compile(
     r"|too many requests|timed out",
     re.IGNORECASE,
 )
+
+
+class RetryWriter(RejectionWriter):
+    """Writes a chunk's retryable records: `position` in its index, `record_id`, `why` (the error code)."""
+
+    _column = "why"
+    _compression = "zstd"
 
 
 def retryable(code: str) -> bool:

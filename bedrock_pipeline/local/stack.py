@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,34 +88,15 @@ def _plan(config: StackConfig) -> Endpoints:
     )
 
 
-def _children(endpoints: Endpoints, config: StackConfig) -> "list[Child]":
-    started: list[Child] = []
-    try:
-        started.append(
-            start_postgres(
-                config.home,
-                endpoints.postgres_port,
-                endpoints.postgres_user,
-                endpoints.postgres_password,
-                (endpoints.database, endpoints.dagster_database),
-            )
-        )
-        (endpoints.s3_root / endpoints.bucket).mkdir(parents=True, exist_ok=True)
-        started.append(
-            start_s3(
-                config.home,
-                endpoints.s3_root,
-                endpoints.s3_port,
-                endpoints.access_key_id,
-                endpoints.secret_access_key,
-            )
-        )
-        started.append(_start_emulator(endpoints, config))
-    except BaseException:
-        for child in reversed(started):
-            child.end()
-        raise
-    return started
+def _children(endpoints: Endpoints, config: StackConfig) -> Iterator[Child]:
+    """Start one part after the other."""
+    databases = endpoints.database, endpoints.dagster_database
+    user, password = endpoints.postgres_user, endpoints.postgres_password
+    yield start_postgres(config.home, endpoints.postgres_port, user, password, databases)
+    (endpoints.s3_root / endpoints.bucket).mkdir(parents=True, exist_ok=True)
+    keys = endpoints.access_key_id, endpoints.secret_access_key
+    yield start_s3(config.home, endpoints.s3_root, endpoints.s3_port, *keys)
+    yield _start_emulator(endpoints, config)
 
 
 def _start_emulator(endpoints: Endpoints, config: StackConfig) -> Child:

@@ -1,6 +1,6 @@
 """Rows of the input as records, or as rejected rows with the reason.
 
-Whether record ids are unique is known only over all batches (`uniqueness`, `duplicates`).
+Whether record ids are unique is known only over all batches (`duplicates`).
 """
 
 from collections.abc import Collection, Sequence

@@ -18,10 +18,14 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot import images
 from bedrock_pipeline.prepare.snapshot.content_hash import Fingerprint
-from bedrock_pipeline.prepare.snapshot.duplicates import LaterOccurrences, later_occurrences
+from bedrock_pipeline.prepare.snapshot.duplicates import (
+    LaterOccurrences,
+    SeenHashes,
+    later_occurrences,
+    row_hashes,
+)
 from bedrock_pipeline.prepare.snapshot.images import Fetch, nowhere, with_images
 from bedrock_pipeline.prepare.snapshot.row_classifier import classify
-from bedrock_pipeline.prepare.snapshot.uniqueness import SeenHashes, row_hashes
 from bedrock_pipeline.records.parquet_writer import Compression, GroupedWriter
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.records.result_schema import RESERVED
