@@ -57,10 +57,7 @@ class Found:
 class BedrockJobs:
     """The jobs of one account and region.
 
-    Args:
-        creating: a client that sends one HTTP attempt (`clients.creating_client`).
-        reading: a client that retries.
-        monotonic: seconds of a monotonic clock.
+    The creating client sends one HTTP attempt (`clients.creating_client`), the reading client retries.
     """
 
     def __init__(

@@ -49,12 +49,7 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 class S3Objects:
-    """Objects through one S3 client; safe to use from several threads.
-
-    Args:
-        client: the client.
-        use_threads: whether large objects are transferred by several threads.
-    """
+    """Objects through one S3 client; safe to use from several threads, and uses several for large objects if it may."""
 
     def __init__(self, client: "S3Client", *, use_threads: bool = True) -> None:
         self._client = client

@@ -46,8 +46,7 @@ class RetryWriter(RejectionWriter):
 def retryable(code: str) -> bool:
     """Whether another attempt may succeed for a record that ended with this code.
 
-    Args:
-        code: HTTP status (Bedrock documents an integer), name of an exception, or one of this package's codes.
+    The code is an HTTP status (Bedrock documents an integer), the name of an exception, or one of this package's.
     """
     return code.strip() in _CODES or error_kind(code) in (
         ErrorKind.TRANSIENT,

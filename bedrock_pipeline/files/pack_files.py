@@ -42,12 +42,6 @@ def pack_files(
 ) -> PackFilesReport:
     """Write the chunks of an input: `chunk-00000/00000.jsonl` with its `index.parquet`, and `rejected.parquet`.
 
-    Args:
-        source: the input.
-        pipeline: the request, record ids, carried columns and limits.
-        target: takes the files; must be empty.
-        progress: gets the number of records and bytes packed so far.
-
     Raises:
         BelowMinimumError: too few records for one job, or too large ones.
         ColumnError: a column does not exist or its name is taken.

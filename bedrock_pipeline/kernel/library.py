@@ -83,12 +83,7 @@ def load(path: Path) -> ctypes.CDLL:
 
 
 def odd_ids(kernel: ctypes.CDLL, column: pa.Array) -> npt.NDArray[np.int64]:
-    """Rows whose record id is null, or may not be its own wire id.
-
-    Args:
-        kernel: the library.
-        column: `string`.
-    """
+    """Rows of a `string` column whose record id is null, or may not be its own wire id."""
     found = np.empty(len(column), np.uint8)
     kernel.bedrock_pipeline_ordinary(len(column), ctypes.byref(texts_of(column)), found.ctypes.data)
     if column.null_count:
@@ -97,12 +92,7 @@ def odd_ids(kernel: ctypes.CDLL, column: pa.Array) -> npt.NDArray[np.int64]:
 
 
 def hashes_of(kernel: ctypes.CDLL, column: pa.Array) -> npt.NDArray[np.uint64]:
-    """64-bit hashes of texts.
-
-    Args:
-        kernel: the library.
-        column: `string` without nulls.
-    """
+    """64-bit hashes of the texts of a `string` column without nulls."""
     hashes = np.empty(len(column), np.uint64)
     kernel.bedrock_pipeline_hash(len(column), ctypes.byref(texts_of(column)), hashes.ctypes.data)
     return hashes
@@ -111,15 +101,9 @@ def hashes_of(kernel: ctypes.CDLL, column: pa.Array) -> npt.NDArray[np.uint64]:
 def render_lines(
     kernel: ctypes.CDLL, pieces: Sequence[bytes], columns: Sequence[pa.Array]
 ) -> tuple[memoryview, npt.NDArray[np.int64]]:
-    """Lines of constant pieces of JSON with the escaped texts of columns between them.
+    """Lines of constant pieces of JSON with the escaped texts of columns between them, and the end of each line in bytes.
 
-    Args:
-        kernel: the library.
-        pieces: before, between and after the columns, so one more than these.
-        columns: `string` or `large_string` without nulls, of one length.
-
-    Returns:
-        The lines, and the end of each in bytes.
+    Pieces stand before, between and after the columns, which are `string` or `large_string` without nulls, of one length.
     """
     rows = len(columns[0])
     texts = (Texts * len(columns))(*map(texts_of, columns))

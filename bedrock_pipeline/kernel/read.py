@@ -79,12 +79,7 @@ class Responses:
 
 
 class ResponseReader:
-    """Reads plain responses by the paths that a family declares.
-
-    Args:
-        kernel: the library.
-        plain: the paths.
-    """
+    """Reads plain responses by the paths that a family declares."""
 
     def __init__(self, kernel: ctypes.CDLL, plain: Plain) -> None:
         self._kernel = kernel

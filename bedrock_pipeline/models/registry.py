@@ -38,12 +38,9 @@ def bare_model(model_id: str) -> str:
 
 
 def family_of(model_id: str, *, converse: bool = False, name: str | None = None) -> Family:
-    """The family of a model; `Raw` if no other owns it, `Converse` for jobs of that invocation type.
+    """The family of a model id or ARN; `Raw` if no other owns it, `Converse` for jobs of that invocation type.
 
-    Args:
-        model_id: an id or ARN.
-        converse: whether the invocation type is `Converse`.
-        name: the family's, if the ARN does not name a model.
+    A `name` selects the family of an ARN that does not name a model.
 
     Raises:
         BodyError: there is no family of that name.

@@ -58,8 +58,7 @@ _NOT_LETTERS = re.compile(r"[^a-z]")
 def error_kind(code: str) -> ErrorKind | None:
     """Classify an error code; None for one that is not known.
 
-    Args:
-        code: the name of an exception in any spelling (`ThrottlingException`, `too_many_requests`), or an HTTP status.
+    The code is the name of an exception in any spelling (`ThrottlingException`, `too_many_requests`), or an HTTP status.
     """
     code = code.strip()
     if not code.isdecimal():

@@ -71,10 +71,7 @@ class _File:
 class _Draft:
     """A chunk that is being filled: lines and index on disk, the lines' ends in memory.
 
-    Args:
-        stem: its files are `<stem>-0.jsonl` and so on, its index `<stem>.index.parquet`.
-        limits: the limits in force.
-        schema: of the index.
+    Its files are `<stem>-0.jsonl` and so on, its index `<stem>.index.parquet`.
     """
 
     def __init__(self, stem: Path, limits: Limits, schema: pa.Schema) -> None:
@@ -154,12 +151,6 @@ class Packer:
 
     Every line must fit into a file (`prepare.requests.renderer` rejects others). A chunk has as many files as its bytes
     need. The last two chunks are balanced so that the tail does not fall below the minimum.
-
-    Args:
-        limits: the limits in force.
-        carry: names and types of the carried columns.
-        folder: the work folder.
-        progress: gets the number of records and bytes added so far.
 
     Attributes:
         records: number of records added so far.

@@ -89,15 +89,7 @@ def packed(
     workers: int = WORKERS,
     executor: ExecutorFactory = threads,
 ) -> Iterator[PackedChunk]:
-    """Render and pack batches of rows: the same chunks from any number of threads.
-
-    Args:
-        batches: the rows, in order.
-        render: from rows to lines; called by several threads.
-        packer: cuts the lines.
-        rejected: takes the rows that have no line.
-        workers: number of threads.
-        executor: makes the threads.
+    """Render and pack batches of rows: the same chunks from any number of threads, which call `render`.
 
     Raises:
         BelowMinimumError: too few records for one job, or too large ones.

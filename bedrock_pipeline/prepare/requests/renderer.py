@@ -31,13 +31,7 @@ class Rendered:
 
 
 class Renderer:
-    """Renders the rows of a dataset.
-
-    Args:
-        template: the request.
-        carry: the carried columns.
-        limits: the limits in force.
-    """
+    """Renders the rows of a dataset."""
 
     def __init__(self, template: RequestTemplate, carry: pa.Schema, limits: Limits) -> None:
         self._template = template
@@ -52,8 +46,7 @@ class Renderer:
     def render(self, batch: RowBatch) -> Rendered:
         """The rows as lines; a row that has no line, or one that is too large, is rejected.
 
-        Args:
-            batch: rows with `record_id`, the columns that the template needs, and the carried ones.
+        Rows have `record_id`, the columns that the template needs, and the carried ones.
         """
         if lines := self._by_kernel(batch.rows):
             return Rendered(lines, batch.rejected)

@@ -25,11 +25,7 @@ class _Streams:
 
 
 class Fingerprint:
-    """A hash to which rows are added.
-
-    Args:
-        purpose: what else distinguishes two contents.
-    """
+    """A hash to which rows are added; two contents of different purposes have different hashes."""
 
     def __init__(self, purpose: str = "") -> None:
         self._purpose = purpose

@@ -34,12 +34,9 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
 def row_hashes(columns: Sequence[pa.Array]) -> Hashes:
-    """Hashes of rows: equal rows have equal hashes, within one process.
+    """Hashes of rows from columns of one length: equal rows have equal hashes, within one process.
 
     Only text and whole numbers count, and a null as an empty text: different rows may have equal hashes.
-
-    Args:
-        columns: one or more, of one length.
     """
     hashes = np.zeros(len(columns[0]), np.uint64)
     for column in columns:
@@ -56,11 +53,7 @@ def _text_hashes(texts: pa.Array) -> Hashes:
 
 
 class SeenHashes:
-    """The hashes of all rows.
-
-    Args:
-        stem: path of the spill files in the work folder, without their number.
-    """
+    """The hashes of all rows; the spill files in the work folder are `<stem>-00` and so on."""
 
     def __init__(self, stem: Path) -> None:
         self._files = [stem.with_name(f"{stem.name}-{number:02}") for number in range(_FILES)]
@@ -152,11 +145,9 @@ class LaterOccurrences:
 
 @contextmanager
 def later_occurrences(parts: Sequence[Path], spill: Path) -> Iterator[LaterOccurrences]:
-    """Find the rows whose record id occurred before.
+    """Find the rows whose record id occurred before in parquet files whose names sort in their order.
 
-    Args:
-        parts: parquet files with a column `record_id`, whose names sort in their order.
-        spill: folder for what does not fit into memory.
+    What does not fit into memory goes to the folder `spill`.
     """
     import duckdb  # here: it costs a fifth of a second, and runs of most kinds do without
 
@@ -186,9 +177,7 @@ def later_occurrences(parts: Sequence[Path], spill: Path) -> Iterator[LaterOccur
 def duplicates_of(duplicates: Sequence[Path], rejected: Path) -> Iterator[Iterator[tuple[int, str, str]]]:
     """Duplicates whose canonical record was rejected: number among the duplicates, record id and reason, as a stream.
 
-    Args:
-        duplicates: parquet files with `record_id` and `canonical_id`.
-        rejected: parquet file with `record_id` and `reason`.
+    The files of duplicates have `record_id` and `canonical_id`, that of rejected records `record_id` and `reason`.
     """
     import duckdb
 

@@ -19,11 +19,7 @@ def classify(
 ) -> RowBatch:
     """Give every row of a batch its record id, and reject the rows that cannot be sent.
 
-    Args:
-        batch: rows of the input.
-        template: the request.
-        record_id: column with the ids; None derives them from the content.
-        kept: the columns to keep beside `record_id`.
+    Without a column `record_id` the ids are derived from the content.
 
     Returns:
         Rows with `record_id` and the kept columns; all rejected rows, in the order of the input.

@@ -154,18 +154,10 @@ def write_snapshot(
     *,
     compression: Compression = "lz4",
 ) -> Snapshot:
-    """Read the source once into `folder`.
+    """Read the source once into `folder`, an empty work folder.
 
     The parts are complete after one pass if all record ids, and all requests, differ. Else they are read again, and
-    written without duplicates.
-
-    Args:
-        source: the input.
-        plan: what the snapshot holds.
-        folder: an empty work folder.
-        rejected: takes the rejected rows.
-        fetch: reads an image from its location.
-        compression: of the parts; lz4 is quick, for parts that are deleted soon.
+    written without duplicates. As a compression lz4 is quick, for parts that are deleted soon.
 
     Raises:
         CarriedImageError: a column with images is to be carried along.
