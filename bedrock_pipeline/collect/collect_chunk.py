@@ -175,11 +175,9 @@ def _read_manifest(data: bytes, counter: TallyCounter) -> list[str]:
         manifest = orjson.loads(data)
     except orjson.JSONDecodeError:
         return ["the manifest is invalid JSON"]
-    return (
-        manifest_discrepancies(manifest, counter)
-        if isinstance(manifest, dict)
-        else ["the manifest is not a JSON object"]
-    )
+    if not isinstance(manifest, dict):
+        return ["the manifest is not a JSON object"]
+    return manifest_discrepancies(manifest, counter)
 
 
 def _collected_before(deployment: Deployment, chunk: ChunkRow, parsed_uri: str) -> CollectReport:

@@ -7,15 +7,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-from bedrock_pipeline.local.endpoints import (
-    Endpoints,
-    forget_endpoints,
-    not_led_elsewhere,
-    write_endpoints,
-)
+from bedrock_pipeline.local.endpoints import Endpoints, forget_endpoints, not_led_elsewhere, write_endpoints
 from bedrock_pipeline.local.extra import require_local
 from bedrock_pipeline.local.home import load_secrets, take_lock
 from bedrock_pipeline.local.postgres import start_postgres
@@ -67,9 +61,7 @@ class Stack:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def stop(self) -> None:

@@ -13,15 +13,7 @@ from bedrock_pipeline.models.raw import Raw
 from bedrock_pipeline.models.titan_embed import TitanEmbed
 
 #: The first family that owns a model is used; the last one owns every model.
-FAMILIES: tuple[Family, ...] = (
-    Claude(),
-    TitanEmbed(),
-    Nova(),
-    Llama(),
-    Mistral(),
-    CohereEmbed(),
-    Raw(),
-)
+FAMILIES: tuple[Family, ...] = (Claude(), TitanEmbed(), Nova(), Llama(), Mistral(), CohereEmbed(), Raw())
 _CONVERSE = Converse()
 #: A cross-region inference profile puts its geography before the model: `us.anthropic.…`.
 _GEOGRAPHY = re.compile(r"^(global|us-gov|us|eu|apac|jp|au|ca)\.")

@@ -4,7 +4,6 @@ Batches are collected into row groups of a size that is quick to read, in bounde
 """
 
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self, TypeAlias
 
 import pyarrow as pa
@@ -46,9 +45,7 @@ class GroupedWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _flush(self) -> None:

@@ -158,11 +158,7 @@ class Packer:
     """
 
     def __init__(
-        self,
-        limits: Limits,
-        carry: pa.Schema,
-        folder: Path,
-        progress: Progress = no_progress,
+        self, limits: Limits, carry: pa.Schema, folder: Path, progress: Progress = no_progress
     ) -> None:
         self._limits = limits
         self._schema = index_schema(carry)

@@ -43,14 +43,7 @@ def pack_snapshot(
 ) -> _R:
     """Pack the parts of a snapshot, with too few records as the pipeline's policy says.
 
-    Args:
-        parts: the snapshot.
-        pipeline: with what this dataset sets differently.
-        folder: the work folder.
-        rejected: takes the rows that cannot be packed.
-        sink: stores each chunk before it takes the next; called a second time if there are too few records.
-        progress: gets the number of records and bytes packed so far.
-        executor: makes the threads that render.
+    The sink stores each chunk before it takes the next; it is called a second time if there are too few records.
 
     Returns:
         What the sink returns.

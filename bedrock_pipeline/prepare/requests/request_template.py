@@ -91,15 +91,9 @@ class Frame:
 class RequestTemplate:
     """The request of every row, fixed for a dataset: its constant part is rendered once.
 
-    Args:
-        family: the model's family.
-        prompt: a template; or None.
-        model_input: a column that holds the whole body as JSON text or as a struct; or None.
-        system: system prompt.
-        parameters: model parameters.
-        null_text: the text of a null in the prompt; without it a row with a null is rejected.
-        image_columns: columns with images; the snapshot has their bytes in `images.COLUMN`.
-        answer: the form of a structured answer; None leaves it to the model.
+    `prompt` is a template; in its place `model_input` names a column that holds the whole body as JSON text or as a struct.
+    Without a `null_text` for nulls in the prompt, a row with a null is rejected. The snapshot has the bytes of
+    `image_columns` in `images.COLUMN`. Without `answer` the form of the response is left to the model.
 
     Raises:
         BodyError: the family cannot render such a request.
