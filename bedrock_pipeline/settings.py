@@ -1,7 +1,6 @@
 """Every setting of a deployment, in one typed object, and the one way in which it gets its values.
 
-What belongs here: where AWS, S3 and Postgres are and how patiently they are used. What a single pipeline does
-(model, prompt, limits) stands in `pipeline.py`.
+What a single pipeline does (model, prompt, limits) stands in `pipeline.py`.
 """
 
 import os
@@ -20,12 +19,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.local.endpoints import read_endpoints
@@ -330,11 +324,11 @@ class Settings(BaseSettings):
 
 def _read(cls: type[Settings], variables: Mapping[str, str]) -> tuple[dict[str, object], dict[str, str]]:
     """Values by setting, and the variable that each comes from; an empty variable counts as none."""
-    ignored = "AWS_ENDPOINT_URL" if _says_yes(variables.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")) else None
+    ignored = variables.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true"
     known = {
         name: value
         for name, value in variables.items()
-        if value and not (ignored and name.startswith(ignored))
+        if value and not (ignored and name.startswith("AWS_ENDPOINT_URL"))
     }
     source = EnvSettingsSource(cls)
     source.env_vars = {name.lower(): value for name, value in known.items()}
@@ -350,10 +344,6 @@ def _read(cls: type[Settings], variables: Mapping[str, str]) -> tuple[dict[str, 
         except ValueError:
             raise InvalidSettingError(f"{origin[name]}: is not JSON.") from None
     return values, origin
-
-
-def _says_yes(value: str | None) -> bool:
-    return (value or "").lower() == "true"
 
 
 def _named_places(given: Mapping[str, object], origin: Mapping[str, str]) -> list[str]:

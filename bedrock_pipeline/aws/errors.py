@@ -1,7 +1,6 @@
 """Errors of AWS, translated into ours and classified.
 
-What belongs here: the one translation that every operation uses. What follows from a classification is decided by
-whoever called the operation.
+What follows from a classification is decided by whoever called the operation.
 """
 
 from collections.abc import Iterator
@@ -90,12 +89,9 @@ class LeaseOverError(AwsError):
 
 @contextmanager
 def translated(action: str, fix: str = "", not_found: type[AwsError] = AwsError) -> Iterator[None]:
-    """Raise what boto3 raises in the block as an `AwsError`.
+    """Raise what boto3 raises in the block as an `AwsError`, and as `not_found` if something does not exist.
 
-    Args:
-        action: what could not be done, after "Could not ".
-        fix: what to do about it.
-        not_found: the exception for what does not exist.
+    The message is "Could not " and the action; `fix` says what to do about it.
     """
     try:
         yield

@@ -1,7 +1,6 @@
 """Bedrock's batch operations.
 
-What belongs here: Create, List, Get and Stop of model invocation jobs, as typed calls. When they are called, and what
-follows, is decided in `submit`.
+When they are called, and what follows, is decided in `submit`.
 """
 
 import threading
@@ -58,10 +57,7 @@ class Found:
 class BedrockJobs:
     """The jobs of one account and region.
 
-    Args:
-        creating: a client that sends one HTTP attempt (`clients.creating_client`).
-        reading: a client that retries.
-        monotonic: seconds of a monotonic clock.
+    The creating client sends one HTTP attempt (`clients.creating_client`), the reading client retries.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Objects in S3 as files and streams.
 
-What belongs here: moving bytes. All URIs are `s3://bucket/key`.
+All URIs are `s3://bucket/key`.
 """
 
 import io
@@ -49,12 +49,7 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 class S3Objects:
-    """Objects through one S3 client; safe to use from several threads.
-
-    Args:
-        client: the client.
-        use_threads: whether large objects are transferred by several threads.
-    """
+    """Objects through one S3 client; safe to use from several threads, and uses several for large objects if it may."""
 
     def __init__(self, client: "S3Client", *, use_threads: bool = True) -> None:
         self._client = client
@@ -81,17 +76,11 @@ class S3Objects:
 
     def open(self, uri: str) -> BinaryIO:
         """Read an object as a stream of bounded memory, which is resumed where it was after a broken connection."""
-        info = self.head(uri)
-        if info is None:
-            raise _missing(uri)
-        return cast("BinaryIO", io.BufferedReader(_ObjectStream(self._client, info), _BLOCK))
+        return cast("BinaryIO", io.BufferedReader(_ObjectStream(self._client, self._found(uri)), _BLOCK))
 
     def random_access(self, uri: str) -> BinaryIO:
         """Open an object for random access, as parquet readers need; each read is a ranged request."""
-        info = self.head(uri)
-        if info is None:
-            raise _missing(uri)
-        return cast("BinaryIO", io.BufferedReader(_RandomAccess(self._client, info), 256 * 1024))
+        return cast("BinaryIO", io.BufferedReader(_RandomAccess(self._client, self._found(uri)), 256 * 1024))
 
     def download(self, uri: str, path: Path) -> None:
         """Copy an object into a local file."""
@@ -132,18 +121,28 @@ class S3Objects:
             with _translated("delete", uri):
                 self._client.delete_object(Bucket=bucket, Key=key)
 
+    def _found(self, uri: str) -> ObjectInfo:
+        if info := self.head(uri):
+            return info
+        raise ObjectMissingError(
+            f"Object {uri} does not exist.", "Check the location, and that it was not deleted."
+        )
 
-class _ObjectStream(io.RawIOBase):
-    """The body of one object; after a broken connection it goes on at the same byte."""
 
+class _Reader(io.RawIOBase):
     def __init__(self, client: "S3Client", info: ObjectInfo) -> None:
         self._client = client
         self._info = info
         self._position = 0
-        self._body: BinaryIO | None = None
 
     def readable(self) -> bool:
         return True
+
+
+class _ObjectStream(_Reader):
+    """The body of one object; after a broken connection it goes on at the same byte."""
+
+    _body: BinaryIO | None = None
 
     def readinto(self, buffer: object) -> int:
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]  # io.BufferedReader passes a buffer
@@ -172,16 +171,8 @@ class _ObjectStream(io.RawIOBase):
         return data
 
 
-class _RandomAccess(io.RawIOBase):
+class _RandomAccess(_Reader):
     """One object, read by ranges."""
-
-    def __init__(self, client: "S3Client", info: ObjectInfo) -> None:
-        self._client = client
-        self._info = info
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
 
     def seekable(self) -> bool:
         return True
@@ -222,12 +213,6 @@ def _read_again(uri: str, read: Callable[[], bytes]) -> bytes:
         return read()
     except (HTTPClientError, ResponseStreamingError, IncompleteReadError, OSError) as error:
         raise AwsError(f"Could not read {uri}: {classify(error)}.", "", classify(error)) from error
-
-
-def _missing(uri: str) -> ObjectMissingError:
-    return ObjectMissingError(
-        f"Object {uri} does not exist.", "Check the location, and that it was not deleted."
-    )
 
 
 def _translated(action: str, uri: str) -> AbstractContextManager[None]:

@@ -1,7 +1,6 @@
 """Bedrock's on-demand inference.
 
-What belongs here: one call and its response. Which calls are made, and what follows, is decided in
-`submit/invoke_on_demand.py`.
+Which calls are made, and what follows, is decided in `submit/invoke_on_demand.py`.
 """
 
 import base64
@@ -24,18 +23,10 @@ class BedrockRuntime:
         self._client = client
 
     def invoke(self, model_id: str, body: bytes, *, converse: bool = False) -> bytes:
-        """Send one call, in one HTTP attempt.
-
-        Args:
-            model_id: the model.
-            body: the request body, as in `modelInput` of a batch record.
-            converse: whether the body is Converse's rather than the model's own.
-
-        Returns:
-            The response as JSON, as in `modelOutput` of a batch record.
+        """Send one call, in one HTTP attempt: from a body as in `modelInput` of a batch record to JSON as in `modelOutput`.
 
         Raises:
-            AwsError: there is none.
+            AwsError: there is no response.
         """
         parameters = _converse_parameters(model_id, body) if converse else {}
         with translated("invoke the model"):

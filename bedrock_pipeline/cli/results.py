@@ -12,7 +12,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pyarrow.types as pa_types
 
-from bedrock_pipeline.aws.filesystem import arrow_filesystem
+from bedrock_pipeline.aws.clients import arrow_filesystem
 from bedrock_pipeline.cli.jobs import job_batches, job_by_id
 from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.deployment import Deployment, open_deployment

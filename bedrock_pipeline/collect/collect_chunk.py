@@ -1,8 +1,4 @@
-"""Collect a chunk: read its job's output from S3, write the results beside it, record them in the ledger.
-
-What belongs here: what comes from and goes to S3 and the ledger, in that order. Reading and writing is
-`collect_output`; what is final, retried or a problem is decided in `disposition`.
-"""
+"""Collect a chunk: read its job's output from S3, write the results beside it, record them in the ledger."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -179,11 +175,9 @@ def _read_manifest(data: bytes, counter: TallyCounter) -> list[str]:
         manifest = orjson.loads(data)
     except orjson.JSONDecodeError:
         return ["the manifest is invalid JSON"]
-    return (
-        manifest_discrepancies(manifest, counter)
-        if isinstance(manifest, dict)
-        else ["the manifest is not a JSON object"]
-    )
+    if not isinstance(manifest, dict):
+        return ["the manifest is not a JSON object"]
+    return manifest_discrepancies(manifest, counter)
 
 
 def _collected_before(deployment: Deployment, chunk: ChunkRow, parsed_uri: str) -> CollectReport:

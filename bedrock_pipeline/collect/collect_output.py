@@ -1,6 +1,6 @@
 """Read the output of a job and write its records as parquet: the path of both `collect_chunk` and `parse` on files.
 
-What belongs here: the order of reading and writing in full. Where output comes from and where files go is passed in.
+Where output comes from and where files go is passed in.
 """
 
 import tempfile
@@ -13,7 +13,7 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from bedrock_pipeline.collect.join import dimension_of, rows
-from bedrock_pipeline.collect.retry_writer import RetryWriter
+from bedrock_pipeline.collect.retry_policy import RetryWriter
 from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
 from bedrock_pipeline.records.result_schema import carried, result_schema

@@ -1,7 +1,6 @@
 """What the end of a chunk's job means for the records without a response, and when an operator must act.
 
-What belongs here: pure decisions: which records are retried, which final error the others get, and when the chunk is
-red. Red means that an operator must act; a chunk whose retryable records go into a retry round is green.
+Red means that an operator must act; a chunk whose retryable records go into a retry round is green.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Ordinary responses, many at a time.
 
-What belongs here: from buffers of lines to the plain responses among them, by the paths that a family declares
-(`models.plain`) and by the kernel. Every other line, and without the kernel every line, is read by `line_parser`.
+The kernel reads them by the paths that a family declares (`models.family.Plain`). Every other line, and without the
+kernel every line, is read by `line_parser`.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,12 +1,11 @@
 """Output lines into rows of results.
 
-What belongs here: joining Bedrock's lines with the chunk's index by record id, in any order: which response counts, and
-the outcome of a record without one. Without an index, every line gives a row.
+Lines are joined with the chunk's index by record id, in any order. Without an index, every line gives a row.
 """
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +22,14 @@ from bedrock_pipeline.collect.line_parser import (
     vector_length,
 )
 from bedrock_pipeline.collect.line_reader import Lines
-from bedrock_pipeline.collect.result_rows import outcome_batch, plain_batch
-from bedrock_pipeline.collect.retry_writer import RetryWriter
+from bedrock_pipeline.collect.retry_policy import RetryWriter
 from bedrock_pipeline.collect.tally import Charge, ChunkMetadata, TallyCounter
 from bedrock_pipeline.kernel import Responses
 from bedrock_pipeline.models import Family
 from bedrock_pipeline.pricing.answer_costs import costs_of
 from bedrock_pipeline.records.record_ids import is_filler, wire_id
-from bedrock_pipeline.records.result_schema import ResultRow, carried, result_schema
+from bedrock_pipeline.records.rejections import Rejection
+from bedrock_pipeline.records.result_schema import COLUMNS, ResultRow, carried, result_schema
 from bedrock_pipeline.system import ExecutorFactory, threads
 
 # Lines in which the length of the vectors is looked for.
@@ -131,10 +130,10 @@ class _Rows(ABC):
         parts, numbers = [], []
         if single:
             outcomes = [(row, outcome) for _, row, outcome in single]
-            parts.append(outcome_batch(outcomes, index, self._metadata, self._schema))
+            parts.append(_outcome_batch(outcomes, index, self._metadata, self._schema))
             numbers.append(np.array([number for number, _, _ in single], np.int64))
         if plain:
-            parts.append(plain_batch(self._charged(plain), places, index, self._metadata, self._schema))
+            parts.append(_plain_batch(self._charged(plain), places, index, self._metadata, self._schema))
             numbers.append(plain.lines)
         if len(parts) == 1:
             yield parts[0]
@@ -217,15 +216,15 @@ class _Join(_Rows):
             code = outcome.row.error_code or ""
             if retryable and self._metadata.again(code):
                 counter.retryable += 1
-                retryable.add(row, self._ids[row], code)
+                retryable.add(Rejection(row, code, self._ids[row]))
                 continue
             counter.failed(self._ids[row], outcome.reason)
             pending.append((row, outcome))
             if len(pending) == _BATCH:
-                yield outcome_batch(pending, self._index, self._metadata, self._schema)
+                yield _outcome_batch(pending, self._index, self._metadata, self._schema)
                 pending = []
         if pending:
-            yield outcome_batch(pending, self._index, self._metadata, self._schema)
+            yield _outcome_batch(pending, self._index, self._metadata, self._schema)
 
     def _alone(
         self, plain: Responses | None, single: list[tuple[int, int, Outcome]]
@@ -289,3 +288,51 @@ def _positions(index: pa.Table, ids: list[str]) -> dict[str, int]:
     if "wire_id" in index.column_names:
         return {wire: row for row, wire in enumerate(index["wire_id"].to_pylist())}
     return {wire_id(record_id): row for row, record_id in enumerate(ids)}
+
+
+def _outcome_batch(
+    outcomes: Sequence[tuple[int, Outcome]], index: pa.Table, metadata: ChunkMetadata, schema: pa.Schema
+) -> pa.RecordBatch:
+    """Rows of single records, each given with its row of the index."""
+    values = dict(
+        zip(ResultRow._fields, zip(*(outcome.row for _, outcome in outcomes), strict=True), strict=True)
+    )
+    for number, field in enumerate(metadata.response_fields):
+        values[field.name] = tuple(outcome.values and outcome.values[number] for _, outcome in outcomes)
+    columns = {
+        field.name: pa.array(values[field.name], field.type) for field in schema if field.name in values
+    }
+    return _batch(columns, [row for row, _ in outcomes], index, metadata, schema)
+
+
+def _plain_batch(
+    columns: Mapping[str, pa.Array],
+    places: npt.NDArray[np.int64] | Sequence[int],
+    index: pa.Table,
+    metadata: ChunkMetadata,
+    schema: pa.Schema,
+) -> pa.RecordBatch:
+    """Rows of plain responses, given as the columns that these have, and the row of the index of each."""
+    status = pa.repeat(pa.scalar("succeeded"), len(places))
+    return _batch({"status": status, **columns}, places, index, metadata, schema)
+
+
+def _batch(
+    columns: Mapping[str, pa.Array],
+    places: npt.NDArray[np.int64] | Sequence[int],
+    index: pa.Table,
+    metadata: ChunkMetadata,
+    schema: pa.Schema,
+) -> pa.RecordBatch:
+    """Columns of records as they are given, carried columns from the index, the others one value for all rows."""
+    taken = index.take(pa.array(places, pa.int64())).combine_chunks()
+
+    def column(field: pa.Field) -> pa.Array:
+        if field.name in taken.column_names:
+            [chunk] = taken[field.name].chunks or [pa.array([], field.type)]
+            return chunk
+        if field.name in COLUMNS and COLUMNS[field.name].source == "chunk":
+            return pa.repeat(pa.scalar(getattr(metadata, field.name), field.type), len(places))
+        return columns[field.name] if field.name in columns else pa.nulls(len(places), field.type)
+
+    return pa.RecordBatch.from_arrays([column(field) for field in schema], schema=schema)

@@ -1,8 +1,8 @@
 """One line of output into the outcome of its record.
 
-What belongs here: the scalar rule, which reads a line of any shape; `fast_parser` reads ordinary lines many at a time and
-gives the same. Lines are written by a model, and so by whoever wrote the prompt: whatever they hold, at most their own
-record fails. Source of the form of lines: "View the results of a batch inference job", Amazon Bedrock user guide.
+This is the scalar rule, which reads a line of any shape; `fast_parser` reads ordinary lines many at a time and gives the
+same. Lines are written by a model, and so by whoever wrote the prompt: whatever they hold, at most their own record
+fails. Source of the form of lines: "View the results of a batch inference job", Amazon Bedrock user guide.
 """
 
 import json

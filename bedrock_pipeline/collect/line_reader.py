@@ -1,7 +1,4 @@
-"""Lines of output as they are read: many complete lines in one buffer.
-
-What belongs here: cutting streams at line ends, and single lines of a buffer.
-"""
+"""Lines of output as they are read: many complete lines in one buffer."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

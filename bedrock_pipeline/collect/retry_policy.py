@@ -1,6 +1,6 @@
-"""Which errors are retried, and which are final.
+"""Which errors are retried, and which are final; the file of the records that are retried.
 
-What belongs here: the classification of records' error codes and of jobs' messages. Sources: the errors of InvokeModel in the Bedrock API reference (`ModelTimeoutException` is HTTP 408,
+Sources: the errors of InvokeModel in the Bedrock API reference (`ModelTimeoutException` is HTTP 408,
 `ModelErrorException` 424, `ThrottlingException` 429, `InternalServerException` 500, `ServiceUnavailableException` 503).
 """
 
@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 from bedrock_pipeline.records.error_codes import ErrorKind, error_kind
+from bedrock_pipeline.records.rejections import RejectionWriter
 
 #: Code of a response that breaks its schema; in another attempt the model may keep to it.
 INVALID_ANSWER: Final = "answer-invalid"
@@ -35,11 +36,17 @@ _TRANSIENT = re.compile(
 )
 
 
+class RetryWriter(RejectionWriter):
+    """Writes a chunk's retryable records: `position` in its index, `record_id`, `why` (the error code)."""
+
+    _column = "why"
+    _compression = "zstd"
+
+
 def retryable(code: str) -> bool:
     """Whether another attempt may succeed for a record that ended with this code.
 
-    Args:
-        code: HTTP status (Bedrock documents an integer), name of an exception, or one of this package's codes.
+    The code is an HTTP status (Bedrock documents an integer), the name of an exception, or one of this package's.
     """
     return code.strip() in _CODES or error_kind(code) in (
         ErrorKind.TRANSIENT,

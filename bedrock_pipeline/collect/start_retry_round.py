@@ -1,7 +1,7 @@
 """Start a retry round: a dataset's retryable records become new chunks.
 
-What belongs here: the order of selecting, packing, uploading and recording. Lines are copied from the chunks' input in S3
-as a stream, so that no request is rendered again; only its record id changes.
+Lines are copied from the chunks' input in S3 as a stream, so that no request is rendered again; only its record id
+changes.
 """
 
 import hashlib

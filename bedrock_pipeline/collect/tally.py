@@ -1,8 +1,4 @@
-"""Counting while a chunk's output is read.
-
-What belongs here: counting each record once, each irregular line, and what was paid; comparing the counts with
-Bedrock's manifest.
-"""
+"""Counting while a chunk's output is read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields

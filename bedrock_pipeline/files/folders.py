@@ -1,11 +1,8 @@
-"""Where the commands on files write: a local folder, or an s3:// location.
-
-What belongs here: the two kinds of places, which take complete files.
-"""
+"""Where the commands on files write: a local folder, or an s3:// location."""
 
 import shutil
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.errors import StateError
@@ -15,26 +12,6 @@ class NotEmptyError(StateError):
     """The place already contains something."""
 
 
-class Place(Protocol):
-    """Takes complete files, under names with slashes."""
-
-    def check_empty(self) -> None:
-        """Check that there are no files yet, which could be taken for new ones.
-
-        Raises:
-            NotEmptyError: there are.
-        """
-        ...
-
-    def put(self, file: Path, name: str) -> None:
-        """Move a file here."""
-        ...
-
-    def clear(self) -> None:
-        """Delete everything."""
-        ...
-
-
 class LocalFolder:
     """A local folder."""
 
@@ -42,19 +19,19 @@ class LocalFolder:
         self._path = path
 
     def check_empty(self) -> None:
-        """An empty folder may exist."""
+        """Check that there are no files yet, which could be taken for new ones; an empty folder may exist.
+
+        Raises:
+            NotEmptyError: there are.
+        """
         if self._path.exists() and (not self._path.is_dir() or any(self._path.iterdir())):
             raise NotEmptyError(f"{self._path} is not empty.", "Name another folder, or delete it.")
 
     def put(self, file: Path, name: str) -> None:
-        """Move; within one file system this does not copy."""
+        """Move a complete file here, under a name with slashes; within one file system this does not copy."""
         target = self._path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(file, target)
-
-    def clear(self) -> None:
-        """Delete the folder."""
-        shutil.rmtree(self._path, ignore_errors=True)
 
 
 class S3Folder:
@@ -65,20 +42,23 @@ class S3Folder:
         self._objects = objects
 
     def check_empty(self) -> None:
-        """One listing."""
+        """Check that there are no objects yet, which could be taken for new ones.
+
+        Raises:
+            NotEmptyError: there are.
+        """
         if next(self._objects.list(f"{self._uri}/"), None):
             raise NotEmptyError(
                 f"There are objects beneath {self._uri}/.", "Name another location, or delete them."
             )
 
     def put(self, file: Path, name: str) -> None:
-        """Upload, then delete the file."""
+        """Upload a complete file under a name with slashes, then delete it."""
         self._objects.upload(file, f"{self._uri}/{name}")
         file.unlink()
 
-    def clear(self) -> None:
-        """Delete every object."""
-        self._objects.delete([item.uri for item in self._objects.list(f"{self._uri}/")])
+
+Place: TypeAlias = LocalFolder | S3Folder
 
 
 def place(location: str, objects: S3Objects) -> Place:

@@ -1,7 +1,6 @@
 """Pack input files into chunks without ledger and deployment.
 
-What belongs here: the sink of the command `pack`. Everything else is the code that prepares a dataset: a snapshot in
-a work folder, packed.
+This is the code that prepares a dataset, with another sink: a snapshot in a work folder, packed.
 """
 
 import tempfile
@@ -42,12 +41,6 @@ def pack_files(
     source: Source, pipeline: Pipeline, target: Place, *, progress: Progress = no_progress
 ) -> PackFilesReport:
     """Write the chunks of an input: `chunk-00000/00000.jsonl` with its `index.parquet`, and `rejected.parquet`.
-
-    Args:
-        source: the input.
-        pipeline: the request, record ids, carried columns and limits.
-        target: takes the files; must be empty.
-        progress: gets the number of records and bytes packed so far.
 
     Raises:
         BelowMinimumError: too few records for one job, or too large ones.

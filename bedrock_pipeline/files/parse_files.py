@@ -1,6 +1,6 @@
 """Read output files of jobs into one parquet file, for the command `parse`.
 
-What belongs here: finding the files and their bytes. Lines become rows by the code that collects a chunk.
+Lines become rows by the code that collects a chunk.
 """
 
 from collections.abc import Callable, Iterator, Sequence

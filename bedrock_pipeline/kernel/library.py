@@ -1,15 +1,18 @@
-"""Finds and loads the kernel.
+"""Loads the kernel, and calls `ids.c` and `render.c`.
 
-What belongs here: the shared library and its functions' types. `ctypes` lets other threads run meanwhile.
+`ctypes` lets other threads run meanwhile.
 """
 
 import ctypes
 import itertools
 import logging
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 _LOG = logging.getLogger(__name__)
@@ -77,3 +80,37 @@ def load(path: Path) -> ctypes.CDLL:
         function = getattr(kernel, f"bedrock_pipeline_{name}")
         function.argtypes, function.restype = parameters, result
     return kernel
+
+
+def odd_ids(kernel: ctypes.CDLL, column: pa.Array) -> npt.NDArray[np.int64]:
+    """Rows of a `string` column whose record id is null, or may not be its own wire id."""
+    found = np.empty(len(column), np.uint8)
+    kernel.bedrock_pipeline_ordinary(len(column), ctypes.byref(texts_of(column)), found.ctypes.data)
+    if column.null_count:
+        found &= column.is_valid().to_numpy(zero_copy_only=False)
+    return np.flatnonzero(found == 0)
+
+
+def hashes_of(kernel: ctypes.CDLL, column: pa.Array) -> npt.NDArray[np.uint64]:
+    """64-bit hashes of the texts of a `string` column without nulls."""
+    hashes = np.empty(len(column), np.uint64)
+    kernel.bedrock_pipeline_hash(len(column), ctypes.byref(texts_of(column)), hashes.ctypes.data)
+    return hashes
+
+
+def render_lines(
+    kernel: ctypes.CDLL, pieces: Sequence[bytes], columns: Sequence[pa.Array]
+) -> tuple[memoryview, npt.NDArray[np.int64]]:
+    """Lines of constant pieces of JSON with the escaped texts of columns between them, and the end of each line in bytes.
+
+    Pieces stand before, between and after the columns, which are `string` or `large_string` without nulls, of one length.
+    """
+    rows = len(columns[0])
+    texts = (Texts * len(columns))(*map(texts_of, columns))
+    constants = (Slice * len(pieces))(*(Slice(piece, len(piece)) for piece in pieces))
+    ends = np.empty(rows, np.int64)
+    kernel.bedrock_pipeline_measure(rows, len(columns), texts, constants, ends.ctypes.data)
+    size = int(ends[-1]) if rows else 0
+    out = np.empty(size, np.uint8)
+    kernel.bedrock_pipeline_render(rows, len(columns), texts, constants, out.ctypes.data)
+    return out.data, ends

@@ -1,7 +1,4 @@
-"""Calling `read.c`.
-
-What belongs here: a family's paths as the kernel's tree of places, and the kernel's buffers as arrays.
-"""
+"""Calling `read.c`."""
 
 import ctypes
 import threading
@@ -14,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bedrock_pipeline.kernel.library import Slice
-from bedrock_pipeline.models.plain import ONLY, Path, Plain
+from bedrock_pipeline.models.family import ONLY, Path, Plain
 
 #: At most this many lines are read in one call.
 MOST_LINES = 8192
@@ -82,12 +79,7 @@ class Responses:
 
 
 class ResponseReader:
-    """Reads plain responses by the paths that a family declares.
-
-    Args:
-        kernel: the library.
-        plain: the paths.
-    """
+    """Reads plain responses by the paths that a family declares."""
 
     def __init__(self, kernel: ctypes.CDLL, plain: Plain) -> None:
         self._kernel = kernel

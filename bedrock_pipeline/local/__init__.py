@@ -1,7 +1,6 @@
 """The embedded stack: Postgres, S3 and the Bedrock emulator on this machine.
 
-What belongs here: starting, finding and ending them as child processes on loopback, and where they keep their
-data. What does not: what they are used for. Starting (`stack.py`) is imported by whoever starts; finding is light.
+They are child processes on loopback. Starting them (`stack.py`) is imported by whoever starts; finding them is light.
 """
 
 from bedrock_pipeline.local.endpoints import (

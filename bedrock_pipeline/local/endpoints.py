@@ -1,8 +1,4 @@
-"""Where the running parts of the embedded stack are.
-
-What belongs here: the endpoints as an object, as settings, as environment variables, and found again by other
-processes.
-"""
+"""Where the running parts of the embedded stack are."""
 
 import json
 import os

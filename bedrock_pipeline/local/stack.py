@@ -1,23 +1,15 @@
-"""The three parts together.
-
-What belongs here: the order in which they start and end, and the lock that keeps two stacks apart.
-"""
+"""The three parts together."""
 
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-from bedrock_pipeline.local.endpoints import (
-    Endpoints,
-    forget_endpoints,
-    not_led_elsewhere,
-    write_endpoints,
-)
+from bedrock_pipeline.local.endpoints import Endpoints, forget_endpoints, not_led_elsewhere, write_endpoints
 from bedrock_pipeline.local.extra import require_local
 from bedrock_pipeline.local.home import load_secrets, take_lock
 from bedrock_pipeline.local.postgres import start_postgres
@@ -69,9 +61,7 @@ class Stack:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def stop(self) -> None:
@@ -90,34 +80,15 @@ def _plan(config: StackConfig) -> Endpoints:
     )
 
 
-def _children(endpoints: Endpoints, config: StackConfig) -> "list[Child]":
-    started: list[Child] = []
-    try:
-        started.append(
-            start_postgres(
-                config.home,
-                endpoints.postgres_port,
-                endpoints.postgres_user,
-                endpoints.postgres_password,
-                (endpoints.database, endpoints.dagster_database),
-            )
-        )
-        (endpoints.s3_root / endpoints.bucket).mkdir(parents=True, exist_ok=True)
-        started.append(
-            start_s3(
-                config.home,
-                endpoints.s3_root,
-                endpoints.s3_port,
-                endpoints.access_key_id,
-                endpoints.secret_access_key,
-            )
-        )
-        started.append(_start_emulator(endpoints, config))
-    except BaseException:
-        for child in reversed(started):
-            child.end()
-        raise
-    return started
+def _children(endpoints: Endpoints, config: StackConfig) -> Iterator[Child]:
+    """Start one part after the other."""
+    databases = endpoints.database, endpoints.dagster_database
+    user, password = endpoints.postgres_user, endpoints.postgres_password
+    yield start_postgres(config.home, endpoints.postgres_port, user, password, databases)
+    (endpoints.s3_root / endpoints.bucket).mkdir(parents=True, exist_ok=True)
+    keys = endpoints.access_key_id, endpoints.secret_access_key
+    yield start_s3(config.home, endpoints.s3_root, endpoints.s3_port, *keys)
+    yield _start_emulator(endpoints, config)
 
 
 def _start_emulator(endpoints: Endpoints, config: StackConfig) -> Child:

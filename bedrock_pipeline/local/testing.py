@@ -1,6 +1,6 @@
 """A pytest fixture for projects that write against Bedrock's batch inference.
 
-What belongs here: the emulator and an S3 beside it, for the length of a test session. A project takes it with
+It is the emulator and an S3 beside it, for the length of a test session. A project takes it with
 `pytest_plugins = ["bedrock_pipeline.local.testing"]` in its top `conftest.py`.
 """
 

@@ -1,8 +1,4 @@
-"""Model families: from a model request to a body, from an output to a model response.
-
-What belongs here: one file for each family, finding the family of a model id, and structured responses. What does not:
-prompts, AWS.
-"""
+"""Model families: from a model request to a body, from an output to a model response."""
 
 from bedrock_pipeline.models.family import AnswerFormat, BodyError, Family, ModelRequest, ModelResponse
 from bedrock_pipeline.models.registry import family_of

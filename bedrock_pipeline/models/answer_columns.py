@@ -1,7 +1,4 @@
-"""Structured responses as typed columns.
-
-What belongs here: the Arrow type and the column name of each property of the schema, and converting values to it.
-"""
+"""Structured responses as typed columns."""
 
 from collections.abc import Collection
 from typing import Any
@@ -23,11 +20,8 @@ class AnswerColumns:
     """A schema's properties as columns, in their order.
 
     A string, also an enumerated one, becomes text; an integer int64; a number float64; a boolean bool; an array of
-    one of these a list; everything else JSON text. An optional property that the response lacks is null.
-
-    Args:
-        schema: the schema.
-        taken: names of the other columns; a property of such a name is prefixed with `answer_`.
+    one of these a list; everything else JSON text. An optional property that the response lacks is null. A property that
+    has the name of another column, one of `taken`, is prefixed with `answer_`.
 
     Raises:
         AnswerSchemaError: the prefixed name is taken too.

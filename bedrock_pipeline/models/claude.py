@@ -3,14 +3,15 @@
 from typing import Any
 
 from bedrock_pipeline.models.family import (
+    ONLY,
     AnswerFormat,
     Family,
     Json,
     ModelRequest,
     ModelResponse,
+    Plain,
     with_answer,
 )
-from bedrock_pipeline.models.plain import ONLY, Plain
 from bedrock_pipeline.models.shape import blocks_at, count_at, joined_text, word_at
 from bedrock_pipeline.models.structured import TOOL, bound, tool
 

@@ -5,15 +5,16 @@ from typing import Any, Final
 import orjson
 
 from bedrock_pipeline.models.family import (
+    ONLY,
     AnswerFormat,
     Family,
     Json,
     ModelRequest,
     ModelResponse,
+    Plain,
     renamed,
     with_answer,
 )
-from bedrock_pipeline.models.plain import ONLY, Plain
 from bedrock_pipeline.models.shape import blocks_at, count_at, joined_text, word_at
 from bedrock_pipeline.models.structured import TOOL, bound, tool
 

@@ -1,17 +1,15 @@
 """What a model family must implement.
 
-What belongs here: the interface, its `ModelRequest` and its `ModelResponse`. A new family is a file beside this one with a
-subclass of `Family`, and a line in `registry.py`. Shapes of bodies and outputs: the model parameter pages of the Amazon Bedrock
-user guide, and `InvokeModel`'s documentation.
+A new family is a file beside this one with a subclass of `Family`, and a line in `registry.py`. Shapes of bodies and
+outputs: the model parameter pages of the Amazon Bedrock user guide, and `InvokeModel`'s documentation.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from bedrock_pipeline.errors import InvalidInputError
-from bedrock_pipeline.models.plain import Plain
 
 Json = Mapping[str, Any]
 
@@ -76,6 +74,34 @@ class ModelResponse:
     output_tokens: int | None = None
     tool_use: tuple[Json, ...] = ()
     content: list[Any] | None = None
+
+
+Path: TypeAlias = tuple[str, ...]
+#: In a path: the element of a list with one element.
+ONLY: Final = "[]"
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Paths in an ordinary output of a model, so that responses with only text are read many at a time.
+
+    `Family.answer` reads every output that they do not fit; if they fit, both give the same.
+
+    Attributes:
+        text: the text; an output without it is not plain.
+        stop_reason: may be missing.
+        input_tokens: may be missing.
+        output_tokens: may be missing.
+        block_type: must be `text`; None if blocks have no type.
+        unless: an output with one of these keys, at any depth, is not plain.
+    """
+
+    text: Path
+    stop_reason: Path
+    input_tokens: Path
+    output_tokens: Path
+    block_type: Path | None = None
+    unless: tuple[bytes, ...] = ()
 
 
 #: What a family may support: a system prompt, images, a structured response by tool or by schema.

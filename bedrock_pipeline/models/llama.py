@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import Family, Json, ModelRequest, ModelResponse, renamed
-from bedrock_pipeline.models.plain import Plain
+from bedrock_pipeline.models.family import Family, Json, ModelRequest, ModelResponse, Plain, renamed
 from bedrock_pipeline.models.shape import count_at, text_at, word_at
 
 

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import Family, Json, ModelRequest, ModelResponse, renamed
-from bedrock_pipeline.models.plain import ONLY, Plain
+from bedrock_pipeline.models.family import ONLY, Family, Json, ModelRequest, ModelResponse, Plain, renamed
 from bedrock_pipeline.models.shape import count_at, first_at, text_at, word_at
 
 

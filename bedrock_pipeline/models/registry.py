@@ -1,7 +1,4 @@
-"""From a model id to its family.
-
-What belongs here: the list of families, and parsing ids and ARNs.
-"""
+"""From a model id to its family."""
 
 import re
 
@@ -16,15 +13,7 @@ from bedrock_pipeline.models.raw import Raw
 from bedrock_pipeline.models.titan_embed import TitanEmbed
 
 #: The first family that owns a model is used; the last one owns every model.
-FAMILIES: tuple[Family, ...] = (
-    Claude(),
-    TitanEmbed(),
-    Nova(),
-    Llama(),
-    Mistral(),
-    CohereEmbed(),
-    Raw(),
-)
+FAMILIES: tuple[Family, ...] = (Claude(), TitanEmbed(), Nova(), Llama(), Mistral(), CohereEmbed(), Raw())
 _CONVERSE = Converse()
 #: A cross-region inference profile puts its geography before the model: `us.anthropic.…`.
 _GEOGRAPHY = re.compile(r"^(global|us-gov|us|eu|apac|jp|au|ca)\.")
@@ -41,12 +30,9 @@ def bare_model(model_id: str) -> str:
 
 
 def family_of(model_id: str, *, converse: bool = False, name: str | None = None) -> Family:
-    """The family of a model; `Raw` if no other owns it, `Converse` for jobs of that invocation type.
+    """The family of a model id or ARN; `Raw` if no other owns it, `Converse` for jobs of that invocation type.
 
-    Args:
-        model_id: an id or ARN.
-        converse: whether the invocation type is `Converse`.
-        name: the family's, if the ARN does not name a model.
+    A `name` selects the family of an ARN that does not name a model.
 
     Raises:
         BodyError: there is no family of that name.

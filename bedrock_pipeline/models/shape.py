@@ -1,6 +1,6 @@
 """Reading outputs that may have any shape.
 
-What belongs here: reading a member of an output. Errors name the member, never its value.
+Errors name the member, never its value.
 """
 
 from collections.abc import Mapping

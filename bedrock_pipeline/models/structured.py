@@ -1,7 +1,7 @@
 """Structured responses: the requested schema, and whether a response follows it.
 
-What belongs here: what a pydantic model or a JSON schema means for a request and for its response. Source of what the
-service accepts: "Get validated JSON results from models", Amazon Bedrock user guide; "Tool use", Amazon Nova user guide.
+Source of what the service accepts: "Get validated JSON results from models", Amazon Bedrock user guide; "Tool use",
+Amazon Nova user guide.
 """
 
 from collections.abc import Mapping

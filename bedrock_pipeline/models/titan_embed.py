@@ -38,7 +38,5 @@ class TitanEmbed(Family):
         if vector is None:
             vector = member(output, "embeddingsByType", "float")
         return ModelResponse(
-            embedding=vector_of(vector),
-            input_tokens=count_at(output, "inputTextTokenCount"),
-            output_tokens=0,
+            embedding=vector_of(vector), input_tokens=count_at(output, "inputTextTokenCount"), output_tokens=0
         )

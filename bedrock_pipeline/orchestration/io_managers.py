@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from bedrock_pipeline.aws.filesystem import arrow_filesystem
+from bedrock_pipeline.aws.clients import arrow_filesystem
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 
 

@@ -1,7 +1,7 @@
 """Estimate a dataset before anything is submitted.
 
-What belongs here: where the records come from: chunks in the ledger, or an input that is packed into a work folder
-as it would be for Bedrock, measured and deleted.
+The records are those of the ledger's chunks, or an input that is packed into a work folder as it would be for Bedrock,
+measured and deleted.
 """
 
 import tempfile
@@ -31,14 +31,9 @@ _Measured: TypeAlias = tuple[int, int, Mode, ChunkEstimate]
 def estimate_dataset(
     deployment: Deployment, pipeline: Pipeline, dataset: str, at: datetime, *, reread: bool = False
 ) -> Estimate:
-    """Estimate a dataset as it is packed, or as it would be.
+    """Estimate a dataset as it is packed, or as it would be, at the prices of a time.
 
-    Args:
-        deployment: the deployment.
-        pipeline: with what this dataset sets differently.
-        dataset: its key.
-        at: when it would be submitted.
-        reread: read the input even if the dataset is packed, since the pipeline has changed.
+    With `reread` the input is read even if the dataset is packed, since the pipeline has changed.
 
     Raises:
         InputError, ColumnError, TemplateError, EmptyDatasetError: the input cannot be used.
@@ -74,12 +69,6 @@ def estimate_source(
     source: Source, pipeline: Pipeline, estimator: Estimator, fetch: Fetch = nowhere
 ) -> Estimate:
     """Estimate the records of an input; reads all of it.
-
-    Args:
-        source: the input.
-        pipeline: with what this dataset sets differently.
-        estimator: the pipeline's.
-        fetch: reads an image from its location.
 
     Raises:
         InputError, ColumnError, TemplateError, EmptyDatasetError: the input cannot be used.

@@ -1,7 +1,4 @@
-"""Pack a dataset's snapshot into chunks, upload them, and enter them in the ledger all at once.
-
-What belongs here: the order of reading, uploading and entering. The packing itself is in `prepare.chunks`.
-"""
+"""Pack a dataset's snapshot into chunks, upload them, and enter them in the ledger all at once."""
 
 import hashlib
 import tempfile

@@ -1,7 +1,4 @@
-"""Reject the duplicates of records that could not be packed.
-
-What belongs here: the duplicates of a snapshot in S3, and the files beside it that list the rejected rows.
-"""
+"""Reject the duplicates of records that could not be packed."""
 
 from pathlib import Path
 
@@ -41,14 +38,10 @@ def reject_duplicates(
 ) -> RejectionWriter:
     """Reject each duplicate whose canonical record was rejected, for the same reason.
 
-    Args:
-        deployment: the deployment.
-        row: the dataset.
-        rejected: parquet file of the records that could not be packed.
-        folder: the work folder.
+    The records that could not be packed are read from the parquet file `rejected`.
 
     Returns:
-        The rejected duplicates, in a closed file.
+        The rejected duplicates, in a closed file in the work folder.
     """
     writer = RejectionWriter(folder / "rejected-duplicates.parquet")
     if row.snapshot_duplicates:

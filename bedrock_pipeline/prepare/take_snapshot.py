@@ -1,7 +1,4 @@
-"""Take an immutable snapshot of a dataset's input.
-
-What belongs here: opening the source, writing the snapshot in a work folder, uploading it, entering it in the ledger.
-"""
+"""Take an immutable snapshot of a dataset's input."""
 
 import tempfile
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Upload packed chunks to S3, and describe them for the ledger; read their lines back.
-
-What belongs here: a chunk's input, its UUID and its keys, for every attempt.
-"""
+"""Upload packed chunks to S3, and describe them for the ledger; read their lines back."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future

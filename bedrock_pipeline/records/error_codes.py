@@ -1,8 +1,8 @@
 """AWS's error codes, classified.
 
-What belongs here: one table for every operation, and for the errors of records in a job's output. What follows from a
-classification is decided where the operation is called. Sources: the service models of S3, Bedrock and Bedrock
-Runtime, and "Common errors" of the Bedrock API reference.
+One table for every operation, and for the errors of records in a job's output. What follows from a classification is
+decided where the operation is called. Sources: the service models of S3, Bedrock and Bedrock Runtime, and "Common
+errors" of the Bedrock API reference.
 """
 
 import re
@@ -58,8 +58,7 @@ _NOT_LETTERS = re.compile(r"[^a-z]")
 def error_kind(code: str) -> ErrorKind | None:
     """Classify an error code; None for one that is not known.
 
-    Args:
-        code: the name of an exception in any spelling (`ThrottlingException`, `too_many_requests`), or an HTTP status.
+    The code is the name of an exception in any spelling (`ThrottlingException`, `too_many_requests`), or an HTTP status.
     """
     code = code.strip()
     if not code.isdecimal():

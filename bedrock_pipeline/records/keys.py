@@ -1,6 +1,6 @@
 """Keys of datasets and chunks.
 
-What belongs here: the rules of the names that users see as partition keys.
+Users see them as partition keys.
 """
 
 import re

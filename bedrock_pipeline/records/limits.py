@@ -1,7 +1,7 @@
 """Bedrock's limits on a batch job.
 
-What belongs here: the numbers. Source: "Quotas for Amazon Bedrock", batch inference; they are per model and
-region, most of them adjustable, so every pipeline can set its own.
+Source: "Quotas for Amazon Bedrock", batch inference; they are per model and region, most of them adjustable, so every
+pipeline can set its own.
 """
 
 from pydantic import BaseModel, ConfigDict, Field

@@ -1,8 +1,4 @@
-"""Lines of a job's input, many at a time.
-
-What belongs here: consecutive lines in one buffer with their rows of the index, slices of them, and the conversion
-from and to single lines.
-"""
+"""Lines of a job's input, many at a time."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

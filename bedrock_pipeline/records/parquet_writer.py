@@ -1,10 +1,9 @@
 """Parquet files written from small batches.
 
-What belongs here: collecting batches into row groups of a size that is quick to read, in bounded memory.
+Batches are collected into row groups of a size that is quick to read, in bounded memory.
 """
 
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self, TypeAlias
 
 import pyarrow as pa
@@ -46,9 +45,7 @@ class GroupedWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _flush(self) -> None:

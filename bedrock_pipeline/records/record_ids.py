@@ -1,7 +1,7 @@
 """Record ids and wire ids.
 
-What belongs here: their rules. Bedrock does not document which characters and lengths it accepts, so a record with an
-unusual record id is sent under a derived *wire id*, and joined back to its record id afterwards.
+Bedrock does not document which characters and lengths it accepts, so a record with an unusual record id is sent under a
+derived *wire id*, and joined back to its record id afterwards.
 """
 
 import base64
@@ -47,9 +47,7 @@ def wire_id(record_id: str) -> str:
 def later_wire_id(origin: str, record_id: str) -> str:
     """The id under which a record is sent from attempt 2 on, when records of several chunks are pooled.
 
-    Args:
-        origin: UUID of its chunk of attempt 1; two of these may have the same record id.
-        record_id: its record id.
+    `origin` is the UUID of its chunk of attempt 1; two of these may have the same record id.
     """
     return _hashed(f"{origin}\n{record_id}")  # no record id has a newline
 

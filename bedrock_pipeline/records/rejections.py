@@ -1,17 +1,13 @@
-"""Rejected rows: those that cannot become records.
-
-What belongs here: what is recorded of them, and their parquet file.
-"""
+"""Rejected rows: those that cannot become records."""
 
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-_SCHEMA = pa.schema([("position", pa.int64()), ("record_id", pa.string()), ("reason", pa.string())])
 _BLOCK = 10_000
 
 
@@ -31,13 +27,23 @@ class Rejection:
 
 
 class RejectionWriter:
-    """Writes rejections to a parquet file in bounded memory, and counts them by reason."""
+    """Writes rejections to a parquet file in bounded memory, and counts them by reason.
+
+    Columns: `position`, `record_id` and the reason.
+    """
+
+    #: Column of the reason, and compression of the file.
+    _column: ClassVar[str] = "reason"
+    _compression: ClassVar[str] = "snappy"
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.by_reason: Counter[str] = Counter()
         self._rows: list[Rejection] = []
-        self._writer = pq.ParquetWriter(path, _SCHEMA)
+        self._schema = pa.schema(
+            [("position", pa.int64()), ("record_id", pa.string()), (self._column, pa.string())]
+        )
+        self._writer = pq.ParquetWriter(path, self._schema, compression=self._compression)
 
     def add(self, *rejections: Rejection) -> None:
         """Add rejected rows."""
@@ -63,6 +69,8 @@ class RejectionWriter:
         self.close()
 
     def _flush(self) -> None:
-        rows = [{"position": r.position, "record_id": r.record_id, "reason": r.reason} for r in self._rows]
-        self._writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
+        rows = [
+            {"position": r.position, "record_id": r.record_id, self._column: r.reason} for r in self._rows
+        ]
+        self._writer.write_table(pa.Table.from_pylist(rows, self._schema))
         self._rows.clear()

@@ -1,7 +1,6 @@
 """The columns of the results: `ResultRow` is their only list.
 
-What belongs here: each column's name, type, description, where its value comes from and what a duplicate has. The Arrow
-schema, the batches that are written, the rows of duplicates, the reader of a queue's results and the table in
+The Arrow schema, the batches that are written, the rows of duplicates, the reader of a queue's results and the table in
 `docs/reference/result_columns.md` are made from it.
 """
 

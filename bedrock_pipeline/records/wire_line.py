@@ -33,11 +33,7 @@ def body_of(line: bytes) -> bytes:
 
 
 def lines_at(lines: Iterator[bytes], positions: Sequence[int]) -> Iterator[bytes]:
-    """The lines at these positions.
-
-    Args:
-        lines: all lines of a chunk, in the order of its index.
-        positions: ascending.
+    """The lines at these ascending positions, of all lines of a chunk in the order of its index.
 
     Raises:
         ValueError: a position is beyond the last line.

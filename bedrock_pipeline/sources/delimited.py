@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.source import InputError, InputFile, RowBatch, in_blocks
 from bedrock_pipeline.sources.typed import infer_schema, to_batch
 
@@ -38,12 +37,7 @@ class CsvSource:
         """Row by row, in batches of one type."""
         schema = infer_schema(columns, [], self.column_types)
         for block in in_blocks(self._rows(columns)):
-            unreadable = [Rejection(position, row) for position, row in block if isinstance(row, str)]
-            rows = [
-                (position, _converted(row, schema)) for position, row in block if not isinstance(row, str)
-            ]
-            batch, positions, unfitting = to_batch(rows, schema)
-            yield RowBatch(batch, positions, unreadable + unfitting)
+            yield to_batch(((position, _converted(row, schema)) for position, row in block), schema)
 
     def _rows(self, columns: Sequence[str]) -> Iterator[tuple[_Row, int]]:
         position = 0
@@ -85,7 +79,9 @@ def _row(header: list[str], fields: list[str]) -> dict[str, str] | str:
     return dict(zip(header, fields, strict=True))
 
 
-def _converted(row: dict[str, str], schema: pa.Schema) -> dict[str, Any]:
+def _converted(row: dict[str, str] | str, schema: pa.Schema) -> dict[str, Any] | str:
+    if isinstance(row, str):
+        return row
     return {field.name: _value(row.get(field.name), field.type) for field in schema}
 
 

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import orjson
 import pyarrow as pa
 
-from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.source import BATCH_ROWS, InputError, InputFile, RowBatch, in_blocks
 from bedrock_pipeline.sources.typed import infer_schema, to_batch
 
@@ -37,11 +36,9 @@ class JsonlSource:
         """Line by line; types are inferred from the first rows."""
         schema: pa.Schema | None = None
         for block in self._blocks():
-            unreadable = [Rejection(position, row) for position, row in block if isinstance(row, str)]
-            rows = [(position, row) for position, row in block if not isinstance(row, str)]
-            schema = schema or infer_schema(columns, (row for _, row in rows), self.column_types)
-            batch, positions, unfitting = to_batch(rows, schema)
-            yield RowBatch(batch, positions, unreadable + unfitting)
+            rows = (row for _, row in block if isinstance(row, dict))
+            schema = schema or infer_schema(columns, rows, self.column_types)
+            yield to_batch(block, schema)
 
     def _blocks(self) -> Iterator[list[_Line]]:
         lines = enumerate(self._lines())

@@ -1,7 +1,4 @@
-"""From a location to a source: a file, a glob or a folder, local or in S3.
-
-What belongs here: finding files, and choosing the reader by their ending.
-"""
+"""From a location to a source: a file, a glob or a folder, local or in S3."""
 
 import fnmatch
 import glob

@@ -1,7 +1,4 @@
-"""The interface of every reader: batches of rows, and the rows that could not be read.
-
-What belongs here: the interface, its error, and the reader of data that is already in Arrow.
-"""
+"""The interface of every reader: batches of rows, and the rows that could not be read."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,6 +1,6 @@
 """Column types of files that name none (CSV, JSONL).
 
-What belongs here: inferring a column's type from the first rows, and fitting later values to it.
+They are inferred from the first rows, and later values must fit them.
 """
 
 import math
@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 
 from bedrock_pipeline.records.rejections import Rejection
-from bedrock_pipeline.sources.source import InputError
+from bedrock_pipeline.sources.source import InputError, RowBatch
 
 _TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -19,8 +19,6 @@ _TYPES: dict[str, pa.DataType] = {
     "float64": pa.float64(),
     "bool": pa.bool_(),
 }
-
-
 _FITTING: dict[pa.DataType, tuple[type, ...]] = {
     pa.bool_(): (bool,),
     pa.int64(): (int,),
@@ -29,7 +27,7 @@ _FITTING: dict[pa.DataType, tuple[type, ...]] = {
 
 
 class NotFittingError(ValueError):
-    """A value does not have its column's type."""
+    """A row has no values, or one that does not have its column's type."""
 
 
 def infer_schema(
@@ -51,27 +49,21 @@ def infer_schema(
     )
 
 
-def fit(row: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
-    """The row's values in the schema's types; other values become JSON in a text column.
+def to_batch(rows: Iterable[tuple[int, Mapping[str, Any] | str]], schema: pa.Schema) -> RowBatch:
+    """Rows, each with its position and its values or why it has none, in the schema's types.
 
-    Raises:
-        NotFittingError: the message names the column, its type and the setting that changes it.
+    A value that is not text becomes JSON in a text column; a row with another value of a wrong type is rejected.
     """
-    return {field.name: _fitted(row.get(field.name), field) for field in schema}
-
-
-def to_batch(
-    rows: Sequence[tuple[int, Mapping[str, Any]]], schema: pa.Schema
-) -> tuple[pa.RecordBatch, list[int], list[Rejection]]:
-    """Rows with their positions as an Arrow batch, and those that do not fit."""
     fitted, positions, rejected = [], [], []
     for position, row in rows:
         try:
-            fitted.append(fit(row, schema))
+            if isinstance(row, str):
+                raise NotFittingError(row)
+            fitted.append({field.name: _fitted(row.get(field.name), field) for field in schema})
             positions.append(position)
         except NotFittingError as error:
             rejected.append(Rejection(position, str(error)))
-    return pa.RecordBatch.from_pylist(fitted, schema), positions, rejected
+    return RowBatch(pa.RecordBatch.from_pylist(fitted, schema), positions, rejected)
 
 
 def _narrowest(values: Iterable[Any]) -> pa.DataType:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as pa_dataset
 
-from bedrock_pipeline.aws.filesystem import arrow_filesystem
+from bedrock_pipeline.aws.clients import arrow_filesystem
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.pipeline import Pipeline

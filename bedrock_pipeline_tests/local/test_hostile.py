@@ -10,8 +10,13 @@ from pathlib import Path
 import pyarrow.fs as pa_fs
 import pytest
 
-from bedrock_pipeline.aws.clients import creating_client, reading_client, runtime_client, s3_client
-from bedrock_pipeline.aws.filesystem import arrow_filesystem
+from bedrock_pipeline.aws.clients import (
+    arrow_filesystem,
+    creating_client,
+    reading_client,
+    runtime_client,
+    s3_client,
+)
 from bedrock_pipeline.emulator.control import EmulatorProcess
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.local import Endpoints, environment, read_endpoints

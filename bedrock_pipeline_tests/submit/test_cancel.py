@@ -11,7 +11,7 @@ from uuid import uuid4
 import pyarrow.dataset as pa_dataset
 import pytest
 
-from bedrock_pipeline.aws.filesystem import arrow_filesystem
+from bedrock_pipeline.aws.clients import arrow_filesystem
 from bedrock_pipeline.collect.collect_chunk import collect_chunk
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control

@@ -1,7 +1,6 @@
 """How records are sent, and what happens where they are fewer than a job's minimum.
 
-What belongs here: the decision by a pipeline's `below_minimum`, for datasets, queues and retry rounds alike
-(docs/records.md, "Below the minimum"), and the filler records that it may need.
+Datasets, queues and retry rounds follow the pipeline's `below_minimum` alike (docs/records.md, "Below the minimum").
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -49,11 +48,8 @@ class InvocationPlan:
     def lines(self, lines: Iterable[Line], carried: Callable[[str], tuple[Any, ...]]) -> Iterator[Line]:
         """The lines to pack; where the plan is padded, filler records follow them.
 
-        A filler record repeats the shortest request, which the model is sure to accept, under an id of its own.
-
-        Args:
-            lines: the records.
-            carried: maps a filler's wire id to the values of the index's other columns.
+        A filler record repeats the shortest request, which the model is sure to accept, under an id of its own. `carried`
+        maps its wire id to the values of the index's other columns.
         """
         shortest, count = b"", 0
         for line in lines:
@@ -69,13 +65,7 @@ class InvocationPlan:
 
 
 def plan_invocation(policy: BelowMinimum, limits: Limits, records: int | None = None) -> InvocationPlan:
-    """Decide how records are sent.
-
-    Args:
-        policy: the pipeline's policy for too few records.
-        limits: the model's limits.
-        records: number of records; None while it is unknown, where they are taken to be enough.
-    """
+    """Decide how records are sent; while their number is unknown (None), they are taken to be enough."""
     if records is None or records >= limits.min_records:
         return InvocationPlan("batch", limits)
     mode, text = _MODES[policy]

@@ -1,8 +1,4 @@
-"""The Create request of a chunk.
-
-What belongs here: pure functions from a pipeline and a chunk to the request that Bedrock receives, and the locations of
-its input and output.
-"""
+"""The Create request of a chunk."""
 
 from typing import Any
 from uuid import UUID
@@ -16,17 +12,13 @@ def create_request(
     settings: Settings, pipeline: BasePipeline, dataset: str, chunk_id: UUID, input_uri: str
 ) -> dict[str, Any]:
     """Build a chunk's Create request without its token; the same inputs give the same request."""
-    return {
-        "jobName": job_name(pipeline.name, chunk_id),
+    shared = {
         "roleArn": settings.role_arn,
         "modelId": pipeline.model_id,
-        "inputDataConfig": {"s3InputDataConfig": {"s3Uri": input_uri, "s3InputFormat": "JSONL"}},
-        "outputDataConfig": {
-            "s3OutputDataConfig": {"s3Uri": output_uri(settings, pipeline.name, dataset, chunk_id)}
-        },
         "timeoutDurationInHours": pipeline.timeout_hours,
         **({"modelInvocationType": "Converse"} if pipeline.invocation == "Converse" else {}),
     }
+    return create_again(settings, shared, pipeline.name, dataset, chunk_id, input_uri)
 
 
 def create_again(

@@ -1,7 +1,4 @@
-"""Records packed into chunks within Bedrock's limits.
-
-What belongs here: where a chunk, and a file of it, ends and the next begins; a chunk's files in the work folder.
-"""
+"""Records packed into chunks within Bedrock's limits."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -74,10 +71,7 @@ class _File:
 class _Draft:
     """A chunk that is being filled: lines and index on disk, the lines' ends in memory.
 
-    Args:
-        stem: its files are `<stem>-0.jsonl` and so on, its index `<stem>.index.parquet`.
-        limits: the limits in force.
-        schema: of the index.
+    Its files are `<stem>-0.jsonl` and so on, its index `<stem>.index.parquet`.
     """
 
     def __init__(self, stem: Path, limits: Limits, schema: pa.Schema) -> None:
@@ -158,23 +152,13 @@ class Packer:
     Every line must fit into a file (`prepare.requests.renderer` rejects others). A chunk has as many files as its bytes
     need. The last two chunks are balanced so that the tail does not fall below the minimum.
 
-    Args:
-        limits: the limits in force.
-        carry: names and types of the carried columns.
-        folder: the work folder.
-        progress: gets the number of records and bytes added so far.
-
     Attributes:
         records: number of records added so far.
         bytes: of their lines.
     """
 
     def __init__(
-        self,
-        limits: Limits,
-        carry: pa.Schema,
-        folder: Path,
-        progress: Progress = no_progress,
+        self, limits: Limits, carry: pa.Schema, folder: Path, progress: Progress = no_progress
     ) -> None:
         self._limits = limits
         self._schema = index_schema(carry)

@@ -1,7 +1,6 @@
 """A snapshot packed into chunks.
 
-What belongs here: reading, rendering and packing put together, for every caller: a dataset, an estimate, files.
-What happens to a chunk is up to a sink that the caller passes in.
+A dataset, an estimate and files are packed here; what happens to a chunk is up to a sink that the caller passes in.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -44,14 +43,7 @@ def pack_snapshot(
 ) -> _R:
     """Pack the parts of a snapshot, with too few records as the pipeline's policy says.
 
-    Args:
-        parts: the snapshot.
-        pipeline: with what this dataset sets differently.
-        folder: the work folder.
-        rejected: takes the rows that cannot be packed.
-        sink: stores each chunk before it takes the next; called a second time if there are too few records.
-        progress: gets the number of records and bytes packed so far.
-        executor: makes the threads that render.
+    The sink stores each chunk before it takes the next; it is called a second time if there are too few records.
 
     Returns:
         What the sink returns.
@@ -90,15 +82,7 @@ def packed(
     workers: int = WORKERS,
     executor: ExecutorFactory = threads,
 ) -> Iterator[PackedChunk]:
-    """Render and pack batches of rows: the same chunks from any number of threads.
-
-    Args:
-        batches: the rows, in order.
-        render: from rows to lines; called by several threads.
-        packer: cuts the lines.
-        rejected: takes the rows that have no line.
-        workers: number of threads.
-        executor: makes the threads.
+    """Render and pack batches of rows: the same chunks from any number of threads, which call `render`.
 
     Raises:
         BelowMinimumError: too few records for one job, or too large ones.

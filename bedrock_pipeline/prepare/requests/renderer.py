@@ -1,7 +1,7 @@
 """Rows as lines of a job's input, many at a time.
 
-What belongs here: the choice between the kernel, which renders a prompt in a constant body for a whole batch, and the
-scalar rule (`RequestTemplate.line`), which renders everything else row by row. Both give the same bytes.
+The kernel renders a prompt in a constant body for a whole batch; the scalar rule (`RequestTemplate.line`) renders
+everything else row by row. Both give the same bytes.
 """
 
 from collections.abc import Iterator
@@ -31,13 +31,7 @@ class Rendered:
 
 
 class Renderer:
-    """Renders the rows of a dataset.
-
-    Args:
-        template: the request.
-        carry: the carried columns.
-        limits: the limits in force.
-    """
+    """Renders the rows of a dataset."""
 
     def __init__(self, template: RequestTemplate, carry: pa.Schema, limits: Limits) -> None:
         self._template = template
@@ -52,8 +46,7 @@ class Renderer:
     def render(self, batch: RowBatch) -> Rendered:
         """The rows as lines; a row that has no line, or one that is too large, is rejected.
 
-        Args:
-            batch: rows with `record_id`, the columns that the template needs, and the carried ones.
+        Rows have `record_id`, the columns that the template needs, and the carried ones.
         """
         if lines := self._by_kernel(batch.rows):
             return Rendered(lines, batch.rejected)

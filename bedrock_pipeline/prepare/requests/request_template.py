@@ -1,25 +1,70 @@
-"""A row as a line of a job's input.
+"""Prompt templates, and a row as a line of a job's input.
 
-What belongs here: the scalar rule, one row at a time; the kernel must give the same bytes.
+This is the scalar rule; the kernel must give the same bytes.
 """
 
 import base64
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import orjson
 
+from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.requests.prompt_template import Template
 from bedrock_pipeline.prepare.snapshot import images
 from bedrock_pipeline.records.record_ids import wire_id
 from bedrock_pipeline.records.wire_line import wire_line
 
+_PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 _PLACE = "\ue000place of the prompt\ue000"
 _IMAGES = "\ue000place of the images\ue000"
+
+
+class TemplateError(InvalidInputError):
+    """A template cannot be filled from the columns of the input."""
+
+
+class Template:
+    """A parsed prompt template: literal texts around `{{ column }}`; there is nothing else of a template language.
+
+    Raises:
+        TemplateError: a placeholder is empty.
+    """
+
+    def __init__(self, text: str) -> None:
+        pieces = _PLACEHOLDER.split(text)
+        self.literals = tuple(pieces[0::2])
+        self.names = tuple(pieces[1::2])
+        if "" in self.names:
+            raise TemplateError("The prompt has an empty {{ }}.", "Name a column in it.")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it needs, each once, in the order of first use."""
+        return tuple(dict.fromkeys(self.names))
+
+    def check(self, available: Sequence[str]) -> None:
+        """Check that all columns exist.
+
+        Raises:
+            TemplateError: some do not; the message names them and those of the input.
+        """
+        if missing := [name for name in self.columns if name not in available]:
+            raise TemplateError(
+                f"The prompt names {', '.join(map(repr, missing))}, which the input does not have.",
+                f"Its columns are: {', '.join(available)}.",
+            )
+
+    def fill(self, values: Sequence[str]) -> str:
+        """The text with one value for each placeholder, in their order."""
+        pieces = [self.literals[0]]
+        for value, literal in zip(values, self.literals[1:], strict=True):
+            pieces += (value, literal)
+        return "".join(pieces)
 
 
 class NotRenderableError(ValueError):
@@ -46,15 +91,9 @@ class Frame:
 class RequestTemplate:
     """The request of every row, fixed for a dataset: its constant part is rendered once.
 
-    Args:
-        family: the model's family.
-        prompt: a template; or None.
-        model_input: a column that holds the whole body as JSON text or as a struct; or None.
-        system: system prompt.
-        parameters: model parameters.
-        null_text: the text of a null in the prompt; without it a row with a null is rejected.
-        image_columns: columns with images; the snapshot has their bytes in `images.COLUMN`.
-        answer: the form of a structured answer; None leaves it to the model.
+    `prompt` is a template; in its place `model_input` names a column that holds the whole body as JSON text or as a struct.
+    Without a `null_text` for nulls in the prompt, a row with a null is rejected. The snapshot has the bytes of
+    `image_columns` in `images.COLUMN`. Without `answer` the form of the response is left to the model.
 
     Raises:
         BodyError: the family cannot render such a request.

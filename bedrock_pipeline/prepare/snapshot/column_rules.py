@@ -1,7 +1,7 @@
 """The rules of single values for whole columns.
 
-What belongs here: record ids, wire ids, texts and reasons of columns. Ordinary values go through Arrow or the kernel;
-every other value goes through the rule for single values (`record_ids`, `request_template`), so that there is one rule.
+Ordinary values go through Arrow or the kernel; every other value goes through the rule for single values (`record_ids`,
+`request_template`), so that there is one rule.
 """
 
 import hashlib

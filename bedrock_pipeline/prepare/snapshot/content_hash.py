@@ -1,8 +1,8 @@
 """The hash of a dataset's content.
 
-What belongs here: what the hash covers. It depends neither on batches and parts nor on the order of the columns: for
-every column three streams are hashed, of its nulls, of the lengths of its values, and of the values, each in the order
-of the rows. Python touches a value only if it is nested or of a rare type.
+It depends neither on batches and parts nor on the order of the columns: for every column three streams are hashed, of
+its nulls, of the lengths of its values, and of the values, each in the order of the rows. Python touches a value only
+if it is nested or of a rare type.
 """
 
 from collections.abc import Iterator
@@ -25,11 +25,7 @@ class _Streams:
 
 
 class Fingerprint:
-    """A hash to which rows are added.
-
-    Args:
-        purpose: what else distinguishes two contents.
-    """
+    """A hash to which rows are added; two contents of different purposes have different hashes."""
 
     def __init__(self, purpose: str = "") -> None:
         self._purpose = purpose

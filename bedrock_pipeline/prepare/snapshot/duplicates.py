@@ -1,7 +1,8 @@
 """Record ids, and requests, that occur more than once in a dataset.
 
-What belongs here: finding the rows over parquet files of any size. DuckDB does it in bounded memory, and spills to
-the work folder.
+A 64-bit hash of each is held in memory up to a limit, and spilled to files of the work folder beyond it. For most inputs
+this is enough: all differ. Where two hashes are equal, DuckDB finds the rows over the parquet files in bounded memory, and
+spills to the work folder too.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,11 +10,86 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bedrock_pipeline.kernel import hashes_of, library
+from bedrock_pipeline.prepare.snapshot.column_rules import as_strings
+
 if TYPE_CHECKING:
     import duckdb
 
 _MEMORY = "256MB"
 _ROWS = 4096
+
+Hashes = npt.NDArray[np.uint64]
+
+# Hashes held in memory: 4 MB.
+_HELD = 500_000
+# Files; each of a hundred million rows' is read at once with 13 MB.
+_FILES = 64
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+
+
+def row_hashes(columns: Sequence[pa.Array]) -> Hashes:
+    """Hashes of rows from columns of one length: equal rows have equal hashes, within one process.
+
+    Only text and whole numbers count, and a null as an empty text: different rows may have equal hashes.
+    """
+    hashes = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        texts = as_strings(column)
+        if texts is not None:
+            hashes = hashes * _FACTOR + _text_hashes(pc.fill_null(texts, "") if texts.null_count else texts)
+    return hashes
+
+
+def _text_hashes(texts: pa.Array) -> Hashes:
+    if kernel := library():
+        return hashes_of(kernel, texts)
+    return np.fromiter(map(hash, texts.to_pylist()), np.int64, len(texts)).view(np.uint64)
+
+
+class SeenHashes:
+    """The hashes of all rows; the spill files in the work folder are `<stem>-00` and so on."""
+
+    def __init__(self, stem: Path) -> None:
+        self._files = [stem.with_name(f"{stem.name}-{number:02}") for number in range(_FILES)]
+        self._hashes: list[Hashes] = []
+        self._held = 0
+        self._spilled = False
+
+    def add(self, hashes: Hashes) -> None:
+        """Add the hashes of further rows."""
+        self._hashes.append(hashes)
+        self._held += len(hashes)
+        if self._held > _HELD:
+            self._spill()
+
+    def all_differ(self) -> bool:
+        """Whether no two hashes are equal, so that no two rows are."""
+        if not self._spilled:
+            return _differ(self._sorted())
+        self._spill()
+        return all(_differ(np.sort(np.fromfile(file, np.uint64))) for file in self._files)
+
+    def _spill(self) -> None:
+        """Move the held hashes into files, each of which has the hashes with the same first bits."""
+        hashes = self._sorted()
+        ends = np.searchsorted(hashes >> np.uint64(58), np.arange(_FILES), side="right")
+        for file, some in zip(self._files, np.split(hashes, ends[:-1]), strict=True):
+            with file.open("ab") as stream:
+                some.tofile(stream)
+        self._hashes, self._held, self._spilled = [], 0, True
+
+    def _sorted(self) -> Hashes:
+        return np.sort(np.concatenate([np.empty(0, np.uint64), *self._hashes]))
+
+
+def _differ(hashes: Hashes) -> bool:
+    return not np.any(hashes[1:] == hashes[:-1])
 
 
 class LaterOccurrences:
@@ -69,11 +145,9 @@ class LaterOccurrences:
 
 @contextmanager
 def later_occurrences(parts: Sequence[Path], spill: Path) -> Iterator[LaterOccurrences]:
-    """Find the rows whose record id occurred before.
+    """Find the rows whose record id occurred before in parquet files whose names sort in their order.
 
-    Args:
-        parts: parquet files with a column `record_id`, whose names sort in their order.
-        spill: folder for what does not fit into memory.
+    What does not fit into memory goes to the folder `spill`.
     """
     import duckdb  # here: it costs a fifth of a second, and runs of most kinds do without
 
@@ -103,9 +177,7 @@ def later_occurrences(parts: Sequence[Path], spill: Path) -> Iterator[LaterOccur
 def duplicates_of(duplicates: Sequence[Path], rejected: Path) -> Iterator[Iterator[tuple[int, str, str]]]:
     """Duplicates whose canonical record was rejected: number among the duplicates, record id and reason, as a stream.
 
-    Args:
-        duplicates: parquet files with `record_id` and `canonical_id`.
-        rejected: parquet file with `record_id` and `reason`.
+    The files of duplicates have `record_id` and `canonical_id`, that of rejected records `record_id` and `reason`.
     """
     import duckdb
 

@@ -1,8 +1,4 @@
-"""Images of a row: from a cell to bytes in the snapshot.
-
-What belongs here: the forms of a cell, the kinds of images, and replacing the image columns of a batch by one of
-bytes. The caller passes in a function that fetches an image from its location.
-"""
+"""Images of a row: from a cell to bytes in the snapshot."""
 
 import base64
 import binascii
@@ -101,14 +97,8 @@ def with_images(
 ) -> Iterator[pa.RecordBatch]:
     """Rows with their images as bytes, in batches of bounded size; rows with a cell that is not an image are rejected.
 
-    Args:
-        table: rows with `record_id` and the column `position`.
-        columns: the columns with images; a cell may hold a list of them.
-        keep: those of `columns` that are kept unchanged too.
-        nulls: whether a row without an image is sent without one; else it is rejected.
-        position: column with the row's number in the input.
-        fetch: reads an image from its location; raises NotAnImageError if there is none.
-        rejected: takes the rejected rows.
+    The table has `record_id` and a column `position` with the row's number in the input. A cell may hold a list of images.
+    Columns of `keep` are kept unchanged too. Without `nulls` a row without an image is rejected.
 
     Raises:
         CarriedImageError: a column of `keep` contains the images themselves.

@@ -1,7 +1,6 @@
 """Rows of the input as records, or as rejected rows with the reason.
 
-What belongs here: the one place that judges whether a row has a record id, is UTF-8 and fits the request. Whether
-record ids are unique is known only over all batches (`uniqueness`, `duplicates`).
+Whether record ids are unique is known only over all batches (`duplicates`).
 """
 
 from collections.abc import Collection, Sequence
@@ -20,11 +19,7 @@ def classify(
 ) -> RowBatch:
     """Give every row of a batch its record id, and reject the rows that cannot be sent.
 
-    Args:
-        batch: rows of the input.
-        template: the request.
-        record_id: column with the ids; None derives them from the content.
-        kept: the columns to keep beside `record_id`.
+    Without a column `record_id` the ids are derived from the content.
 
     Returns:
         Rows with `record_id` and the kept columns; all rejected rows, in the order of the input.

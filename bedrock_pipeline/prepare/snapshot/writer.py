@@ -1,7 +1,6 @@
 """A source as an immutable snapshot: parquet parts with record ids, and the rejected rows.
 
-What belongs here: reading the input once, hashing the content, removing duplicates. The parts are in a local work
-folder; memory does not grow with the input.
+The input is read once. The parts are in a local work folder; memory does not grow with the input.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,10 +18,14 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot import images
 from bedrock_pipeline.prepare.snapshot.content_hash import Fingerprint
-from bedrock_pipeline.prepare.snapshot.duplicates import LaterOccurrences, later_occurrences
+from bedrock_pipeline.prepare.snapshot.duplicates import (
+    LaterOccurrences,
+    SeenHashes,
+    later_occurrences,
+    row_hashes,
+)
 from bedrock_pipeline.prepare.snapshot.images import Fetch, nowhere, with_images
 from bedrock_pipeline.prepare.snapshot.row_classifier import classify
-from bedrock_pipeline.prepare.snapshot.uniqueness import SeenHashes, row_hashes
 from bedrock_pipeline.records.parquet_writer import Compression, GroupedWriter
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.records.result_schema import RESERVED
@@ -151,18 +154,10 @@ def write_snapshot(
     *,
     compression: Compression = "lz4",
 ) -> Snapshot:
-    """Read the source once into `folder`.
+    """Read the source once into `folder`, an empty work folder.
 
     The parts are complete after one pass if all record ids, and all requests, differ. Else they are read again, and
-    written without duplicates.
-
-    Args:
-        source: the input.
-        plan: what the snapshot holds.
-        folder: an empty work folder.
-        rejected: takes the rejected rows.
-        fetch: reads an image from its location.
-        compression: of the parts; lz4 is quick, for parts that are deleted soon.
+    written without duplicates. As a compression lz4 is quick, for parts that are deleted soon.
 
     Raises:
         CarriedImageError: a column with images is to be carried along.

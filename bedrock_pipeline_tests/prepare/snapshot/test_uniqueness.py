@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_pipeline.kernel.library import SWITCH
-from bedrock_pipeline.prepare.snapshot import uniqueness
-from bedrock_pipeline.prepare.snapshot.uniqueness import SeenHashes, row_hashes
+from bedrock_pipeline.prepare.snapshot import duplicates
+from bedrock_pipeline.prepare.snapshot.duplicates import SeenHashes, row_hashes
 
 
 @pytest.mark.parametrize("limit", [2, 1000])
@@ -18,7 +18,7 @@ def test_ids_that_all_differ_are_distinguished_from_those_that_do_not(
     limit: int, kernel: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SWITCH, kernel)
-    monkeypatch.setattr(uniqueness, "_HELD", limit)
+    monkeypatch.setattr(duplicates, "_HELD", limit)
 
     @given(st.lists(st.lists(st.text(max_size=3), max_size=5), max_size=5))
     def check(batches: list[list[str]]) -> None:
@@ -32,7 +32,7 @@ def test_ids_that_all_differ_are_distinguished_from_those_that_do_not(
 
 
 def test_many_hashes_are_in_files_of_similar_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uniqueness, "_HELD", 1000)
+    monkeypatch.setattr(duplicates, "_HELD", 1000)
     seen = SeenHashes(tmp_path / "ids")
     for start in range(0, 64_000, 500):
         seen.add(row_hashes([pa.array([f"row-{number:09}" for number in range(start, start + 500)])]))
