@@ -55,19 +55,25 @@ CREATE TABLE bedrock_pipeline.datasets (
     published_version   integer,
     results_uri         text,
     published_records   bigint,
+    published_failed    bigint,
     published_at        timestamptz,
+    latest_written_publication integer NOT NULL DEFAULT 0,  -- what latest.json in S3 names; it follows `publication`
     created_at          timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
     updated_at          timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
     PRIMARY KEY (pipeline, dataset),
     CHECK ((snapshot_uri IS NULL) = (snapshot_hash IS NULL) AND (snapshot_uri IS NULL) = (snapshot_records IS NULL)),
     CHECK ((packed_hash IS NULL) = (packed_at IS NULL) AND (packed_hash IS NULL) = (packed_records IS NULL)),
     CHECK ((publication = 0) = (results_uri IS NULL) AND (publication = 0) = (published_at IS NULL)
-           AND (publication = 0) = (published_version IS NULL))
+           AND (publication = 0) = (published_version IS NULL) AND (publication = 0) = (published_records IS NULL)
+           AND (publication = 0) = (published_failed IS NULL)),
+    CHECK (latest_written_publication <= publication)
 );
 CREATE INDEX datasets_launch ON bedrock_pipeline.datasets (launch_requested_at) WHERE launch_requested_at IS NOT NULL;
 CREATE INDEX datasets_capped ON bedrock_pipeline.datasets (pipeline, dataset) WHERE max_cost_usd IS NOT NULL;
 CREATE INDEX datasets_to_publish_again ON bedrock_pipeline.datasets (pipeline, dataset)
     WHERE open AND collections > published_collections;
+CREATE INDEX datasets_latest_stale ON bedrock_pipeline.datasets (pipeline, dataset)
+    WHERE latest_written_publication <> publication;
 
 CREATE TABLE bedrock_pipeline.chunks (
     chunk_id            uuid PRIMARY KEY,

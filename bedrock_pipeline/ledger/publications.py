@@ -5,7 +5,7 @@ What belongs here: the statements on what table `datasets` says about publicatio
 
 from datetime import timedelta
 
-from bedrock_pipeline.ledger.database import Database
+from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import DatasetRow
 
 # How soon a queue's dataset is published again, where nothing is left to wait for, and where something is.
@@ -19,23 +19,29 @@ class Publications:
         self._database = database
 
     def due(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
-        """Packed datasets whose current version is complete and not published yet.
+        """Packed datasets whose current version is complete and not published yet, and those with a stale `latest.json`.
 
         A queue's dataset is published again whenever chunks were collected since: a minute after the last time where
-        nothing is left to wait for, otherwise a quarter of an hour after it.
+        nothing is left to wait for, otherwise a quarter of an hour after it; the first time once it has a row.
         """
         rows = self._database.fetch(
             """SELECT d.* FROM bedrock_pipeline.datasets d
-               WHERE d.packed_hash IS NOT NULL AND d.pipeline = ANY(%(pipelines)s)
-                 AND (NOT d.open AND d.published_version IS DISTINCT FROM d.version
-                      OR d.open AND d.collections > d.published_collections
-                         AND (d.published_at IS NULL OR d.published_at <= bedrock_pipeline.now() - %(soon)s))
-                 AND (d.open AND coalesce(d.published_at, d.packed_at) <= bedrock_pipeline.now() - %(late)s
-                      OR NOT EXISTS (
-                   SELECT FROM bedrock_pipeline.chunks c
-                   LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
-                   WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset AND c.dataset_version = d.version
-                     AND (c.collected_at IS NULL OR o.chunk_id IS NOT NULL)))
+               WHERE d.pipeline = ANY(%(pipelines)s)
+                 AND (d.latest_written_publication <> d.publication
+                   OR d.packed_hash IS NOT NULL
+                     AND (NOT d.open AND d.published_version IS DISTINCT FROM d.version
+                       OR d.open AND d.collections > d.published_collections
+                         AND (d.published_at <= bedrock_pipeline.now() - %(soon)s
+                           OR d.published_at IS NULL AND EXISTS (
+                             SELECT FROM bedrock_pipeline.chunks c
+                             WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset AND c.dataset_version = d.version
+                               AND c.answered + c.final_errors > 0)))
+                     AND (d.open AND coalesce(d.published_at, d.packed_at) <= bedrock_pipeline.now() - %(late)s
+                       OR NOT EXISTS (
+                         SELECT FROM bedrock_pipeline.chunks c
+                         LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
+                         WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset AND c.dataset_version = d.version
+                           AND (c.collected_at IS NULL OR o.chunk_id IS NOT NULL))))
                ORDER BY d.packed_at LIMIT %(limit)s""",
             {
                 "pipelines": pipelines,
@@ -48,36 +54,62 @@ class Publications:
 
     def record(
         self,
-        pipeline: str,
-        dataset: str,
+        row: DatasetRow,
         *,
-        version: int,
-        publication: int,
         uri: str,
-        records: int,
+        answered: int,
+        failed: int,
         duplicates_answered: int = 0,
         duplicates_failed: int = 0,
-        collections: int = 0,
     ) -> bool:
-        """Move the pointer to results that are complete in S3; False if another process has moved it."""
-        moved = self._database.execute(
-            """UPDATE bedrock_pipeline.datasets
-               SET publication = %(publication)s, published_version = %(version)s, results_uri = %(uri)s, published_records = %(records)s,
-                   duplicates_answered = %(duplicates_answered)s, duplicates_failed = %(duplicates_failed)s,
-                   published_collections = %(collections)s,
-                   published_at = bedrock_pipeline.now(), updated_at = bedrock_pipeline.now()
-               WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s
-                 AND publication = %(publication)s - 1""",
-            {
-                "publication": publication,
-                "uri": uri,
-                "records": records,
-                "duplicates_answered": duplicates_answered,
-                "duplicates_failed": duplicates_failed,
-                "collections": collections,
-                "pipeline": pipeline,
-                "dataset": dataset,
-                "version": version,
-            },
+        """Move the pointer to results that are complete in S3.
+
+        Args:
+            row: the dataset when its publisher began.
+            uri: folder of the results.
+            answered: rows with a response, without the duplicates.
+            failed: rows with a final error, without the duplicates.
+            duplicates_answered: duplicates with a response.
+            duplicates_failed: duplicates with a final error.
+
+        Returns:
+            False if the pointer was moved, or a new version started, since `row` was read: nothing is changed, and the
+            pointer has never named these results.
+        """
+
+        def work(connection: Connection) -> tuple[bool, str | None]:
+            moved = connection.execute(
+                """UPDATE bedrock_pipeline.datasets
+                   SET publication = publication + 1, published_version = version, results_uri = %(uri)s,
+                       published_records = %(records)s, published_failed = %(failed)s,
+                       duplicates_answered = %(duplicates_answered)s, duplicates_failed = %(duplicates_failed)s,
+                       published_collections = %(collections)s,
+                       published_at = bedrock_pipeline.now(), updated_at = bedrock_pipeline.now()
+                   WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s
+                     AND publication = %(publication)s
+                   RETURNING pg_current_xact_id()::text AS transaction""",
+                {
+                    "publication": row.publication,
+                    "uri": uri,
+                    "records": answered + failed + duplicates_answered + duplicates_failed,
+                    "failed": failed + duplicates_failed,
+                    "duplicates_answered": duplicates_answered,
+                    "duplicates_failed": duplicates_failed,
+                    "collections": row.collections,
+                    "pipeline": row.pipeline,
+                    "dataset": row.dataset,
+                    "version": row.version,
+                },
+            ).fetchone()
+            return moved is not None, moved["transaction"] if moved else None
+
+        return self._database.exactly_once(work)
+
+    def record_latest(self, row: DatasetRow) -> bool:
+        """`latest.json` was written from this row; False if the pointer was moved since, so it must be written again."""
+        written = self._database.execute(
+            """UPDATE bedrock_pipeline.datasets SET latest_written_publication = publication
+               WHERE pipeline = %s AND dataset = %s AND publication = %s""",
+            (row.pipeline, row.dataset, row.publication),
         )
-        return moved == 1
+        return written == 1

@@ -149,7 +149,9 @@ class DatasetRow(_Row):
     published_version: int | None
     results_uri: str | None
     published_records: int | None
+    published_failed: int | None
     published_at: datetime | None
+    latest_written_publication: int
     open: bool
     collections: int
     published_collections: int

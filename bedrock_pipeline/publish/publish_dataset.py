@@ -4,12 +4,15 @@ What belongs here: checking that the results are complete, writing the version i
 """
 
 import json
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.aws.errors import AwsError
+from bedrock_pipeline.aws.objects import ObjectMissingError
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow
@@ -26,7 +29,7 @@ class Publication:
     """A published version of a dataset's results.
 
     Attributes:
-        uri: folder with `part-*.parquet`, ends in `/`.
+        uri: folder with `part-*.parquet`, ends in `/`; it is never changed.
         version: its name, such as `v1-1`: the dataset's version and the number of the publication.
         unchanged: whether it was published before.
     """
@@ -48,50 +51,53 @@ class Publication:
 def publish_dataset(deployment: Deployment, pipeline: BasePipeline, dataset: str) -> Publication:
     """Publish a dataset whose results are complete; if it is published already, describe the publication.
 
-    A queue's dataset is published repeatedly, with what is collected so far.
+    A queue's dataset is published repeatedly, with what is collected so far. Any number of publishers may run: each
+    writes a folder of its own, and the ledger's pointer moves to the first that is complete.
 
     Raises:
         NotCompleteError: chunks are missing; it lists how many are in which state.
     """
-    row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
-    progress = deployment.ledger.datasets.progress(pipeline.name, dataset)
-    if row.open:  # what is collected so far
-        progress = replace(progress, records=progress.answered + progress.final_errors)
-    else:
-        _must_be_complete(row, progress)
-    if row.open and not row.collections:
+    row = _write_latest(deployment, pipeline.name, dataset)
+    recorded = False
+    while not recorded and not _is_current(row):
+        recorded = _publish(deployment, row)
+        row = _write_latest(deployment, pipeline.name, dataset)
+    return _describe(deployment, row, unchanged=not recorded)
+
+
+def _is_current(row: DatasetRow) -> bool:
+    return row.published_version == row.version and row.published_collections == row.collections
+
+
+def _publish(deployment: Deployment, row: DatasetRow) -> bool:
+    """Write the results into a new folder, then move the ledger's pointer; False if another publisher has moved it."""
+    if not row.open:
+        _must_be_complete(row, deployment.ledger.datasets.progress(row.pipeline, row.dataset))
+    chunks = deployment.ledger.chunks.of_dataset(row.pipeline, row.dataset, row.version)
+    answered = sum(chunk.answered or 0 for chunk in chunks)
+    failed = sum(chunk.final_errors or 0 for chunk in chunks)
+    if not answered + failed:
         raise NotCompleteError(
             f"No job of dataset {row.dataset!r} has results yet.",
             "It is published automatically when one has.",
         )
-    if row.published_version == row.version and row.published_collections == row.collections:
-        return _describe(deployment, row, progress, row.publication, unchanged=True)
-    publication = row.publication + 1
-    uri = _folder(deployment, row, publication)
-    chunks = [
-        chunk
-        for chunk in deployment.ledger.chunks.of_dataset(pipeline.name, dataset, row.version)
-        if chunk.collected_at
-    ]
-    duplicates = _write_version(deployment, row, chunks, uri)
-    deployment.ledger.publications.record(
-        pipeline.name,
-        dataset,
-        version=row.version,
-        publication=publication,
+    uri = f"{_base(deployment, row)}/v{row.version}-{row.publication + 1}-{deployment.system.new_id().hex}/"
+    try:
+        duplicates = _write_version(deployment, row, chunks, uri)
+    except BaseException:
+        _discard(deployment, uri)
+        raise
+    recorded = deployment.ledger.publications.record(
+        row,
         uri=uri,
-        records=progress.records,
+        answered=answered,
+        failed=failed,
         duplicates_answered=duplicates.answered,
         duplicates_failed=duplicates.failed,
-        collections=row.collections,
     )
-    # The pointer in S3 follows the ledger, so that a second, late publisher writes what the ledger has.
-    current = deployment.ledger.datasets.ensure(pipeline.name, dataset)
-    if not row.open:
-        progress = deployment.ledger.datasets.progress(pipeline.name, dataset)  # with the duplicates
-    published = _describe(deployment, current, progress, current.publication, unchanged=False)
-    deployment.objects.put(_latest(deployment, row), json.dumps(_pointer(published)).encode())
-    return published
+    if not recorded:
+        _discard(deployment, uri)
+    return recorded
 
 
 def _must_be_complete(row: DatasetRow, progress: DatasetProgress) -> None:
@@ -122,40 +128,65 @@ def _write_version(
     deployment: Deployment, row: DatasetRow, chunks: list[ChunkRow], uri: str
 ) -> PublishedDuplicates:
     """Write the parts of every chunk, then those of the duplicates; nothing points at them yet."""
+    rows_of = {chunk.parsed_uri: (chunk.answered or 0) + (chunk.final_errors or 0) for chunk in chunks}
     parts = [
         part.uri
-        for chunk in chunks
-        if (chunk.answered or 0) + (chunk.final_errors or 0)  # if all are retryable, there is no row
-        for part in deployment.objects.list(f"{chunk.parsed_uri}part-")
+        for parsed_uri, rows in rows_of.items()
+        if rows  # if all are retryable, there is no part
+        for part in deployment.objects.list(f"{parsed_uri}part-")
     ]
     targets = [f"{uri}part-{number:05}.parquet" for number in range(len(parts))]
     for part, target in zip(parts, targets, strict=True):
         deployment.objects.copy(part, target)
-    published = write_duplicates(deployment, row, parts, f"{uri}part-", len(parts))
-    kept = {*targets, *published.files}
-    # An earlier attempt at this version may have written more files.
-    deployment.objects.delete(item.uri for item in list(deployment.objects.list(uri)) if item.uri not in kept)
-    rows = sum(_rows(deployment, target) for target in kept)
-    expected = sum((chunk.answered or 0) + (chunk.final_errors or 0) for chunk in chunks)
-    expected += row.packed_duplicates
+    duplicates = write_duplicates(deployment, row, parts, f"{uri}part-", len(parts))
+    rows = sum(_rows(deployment, target) for target in (*targets, *duplicates.files))
+    expected = sum(rows_of.values()) + row.packed_duplicates
     if rows != expected:
         raise NotCompleteError(f"The parts in {uri} have {rows} rows, but {expected} were collected.")
-    return published
+    return duplicates
 
 
-def _describe(
-    deployment: Deployment, row: DatasetRow, progress: DatasetProgress, publication: int, *, unchanged: bool
-) -> Publication:
-    uri = row.results_uri or _folder(deployment, row, publication)
-    files = [item.uri for item in deployment.objects.list(f"{uri}part-")]
+def _discard(deployment: Deployment, uri: str) -> None:
+    """Delete a folder that the pointer never named; it does no harm where S3 does not respond."""
+    with suppress(AwsError):
+        deployment.objects.delete(item.uri for item in list(deployment.objects.list(uri)))
+
+
+def _write_latest(deployment: Deployment, pipeline: str, dataset: str) -> DatasetRow:
+    """Write `latest.json` if it does not name the publication that the ledger names; returns the dataset's row.
+
+    A publisher that was suspended before it wrote may overwrite a later pointer; it notices, and writes again.
+    """
+    while True:
+        row = deployment.ledger.datasets.ensure(pipeline, dataset)
+        if not row.publication:
+            return row
+        uri, pointer = f"{_base(deployment, row)}/latest.json", _pointer(row)
+        if row.latest_written_publication == row.publication:
+            with suppress(ObjectMissingError):
+                if deployment.objects.get(uri) == pointer:
+                    return row
+        deployment.objects.put(uri, pointer)
+        if deployment.ledger.publications.record_latest(row):
+            return row
+
+
+def _pointer(row: DatasetRow) -> bytes:
+    counts = {"records": row.published_records, "succeeded": _succeeded(row), "failed": row.published_failed}
+    return json.dumps({"version": _version(row), "uri": row.results_uri, **counts}).encode()
+
+
+def _describe(deployment: Deployment, row: DatasetRow, *, unchanged: bool) -> Publication:
+    progress = deployment.ledger.datasets.progress(row.pipeline, row.dataset)
+    files = [item.uri for item in deployment.objects.list(f"{row.results_uri}part-")]
     with deployment.objects.random_access(files[0]) as first:
         schema = pq.read_schema(first)
     return Publication(
-        uri=uri,
-        version=f"v{row.version}-{publication}",
-        records=progress.records,
-        succeeded=progress.answered,
-        failed=progress.final_errors,
+        uri=row.results_uri or "",
+        version=_version(row),
+        records=row.published_records or 0,
+        succeeded=_succeeded(row),
+        failed=row.published_failed or 0,
         input_tokens=progress.input_tokens,
         output_tokens=progress.output_tokens,
         cost_usd=progress.cost_usd,
@@ -166,27 +197,17 @@ def _describe(
     )
 
 
+def _version(row: DatasetRow) -> str:
+    return f"v{row.published_version}-{row.publication}"
+
+
+def _succeeded(row: DatasetRow) -> int:
+    return (row.published_records or 0) - (row.published_failed or 0)
+
+
 def _rows(deployment: Deployment, uri: str) -> int:
     with deployment.objects.random_access(uri) as stream:
         return int(pq.read_metadata(stream).num_rows)
-
-
-def _pointer(published: Publication) -> dict[str, object]:
-    return {
-        "version": published.version,
-        "uri": published.uri,
-        "records": published.records,
-        "succeeded": published.succeeded,
-        "failed": published.failed,
-    }
-
-
-def _folder(deployment: Deployment, row: DatasetRow, publication: int) -> str:
-    return f"{_base(deployment, row)}/v{row.version}-{publication}/"
-
-
-def _latest(deployment: Deployment, row: DatasetRow) -> str:
-    return f"{_base(deployment, row)}/latest.json"
 
 
 def _base(deployment: Deployment, row: DatasetRow) -> str:

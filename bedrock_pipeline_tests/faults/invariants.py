@@ -81,6 +81,7 @@ def settled(
     assert {job["jobArn"] for job in jobs} == {chunk.job_arn for chunk in chunks if chunk.job_arn}
     assert all(chunk.ended_at and chunk.collected_at for chunk in chunks), "a slot is still held"
     _no_partial_objects(deployment, one)
+    _latest_names_what_is_published(deployment, one)
     return entry
 
 
@@ -110,3 +111,10 @@ def _no_partial_objects(deployment: Deployment, one: Pipeline) -> None:
         if not item.uri.endswith((".parquet", "/latest.json"))
     ]
     assert not strange
+
+
+def _latest_names_what_is_published(deployment: Deployment, one: Pipeline) -> None:
+    row = deployment.ledger.datasets.get(one.name, "d")
+    latest = deployment.settings.uri(deployment.settings.results_prefix, one.name, "d", "latest.json")
+    assert row is not None
+    assert json.loads(deployment.objects.get(latest))["uri"] == row.results_uri

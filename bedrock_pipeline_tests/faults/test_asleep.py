@@ -24,7 +24,9 @@ _LEASE_S = 5
         ("jobs.create", True),
         ("submissions.record_accepted", True),
         ("chunks.record_collected", False),
+        ("objects.copy", True),
         ("publications.record", False),
+        ("publications.record", True),
     ],
 )
 def test_who_sleeps_beyond_the_lease_changes_nothing(

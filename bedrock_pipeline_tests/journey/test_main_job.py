@@ -105,10 +105,14 @@ def test_a_dataset_goes_in_and_every_record_comes_out_once(deployment: Deploymen
     assert all(row["record_id"] == f"r{row['n']}" for row in table.to_pylist())
     assert table["status"].unique().to_pylist() == ["succeeded"]
     assert len(set(table["job_arn"].to_pylist())) == 4
-    assert (
-        json.loads(deployment.objects.get(published.uri.removesuffix("v1-1/") + "latest.json"))["version"]
-        == "v1-1"
-    )
+    latest = f"{published.uri.rstrip('/').rpartition('/')[0]}/latest.json"
+    assert json.loads(deployment.objects.get(latest)) == {
+        "version": "v1-1",
+        "uri": published.uri,
+        "records": 1000,
+        "succeeded": 1000,
+        "failed": 0,
+    }
     again = publish_dataset(deployment, one, "d")
     assert (again.unchanged, again.uri) == (True, published.uri)
 

@@ -38,7 +38,8 @@ SELECT gen_random_uuid(), 'p', 'd200', 1, n, 'd200--' || lpad(n::text, 5, '0'), 
 FROM generate_series(0, 39) n;
 UPDATE bedrock_pipeline.datasets SET packed_hash = 'h', packed_at = now(), packed_records = 1000;
 UPDATE bedrock_pipeline.datasets
-    SET publication = 1, published_version = version, results_uri = 's3://b/r/', published_at = now(), published_records = 1000
+    SET publication = 1, published_version = version, results_uri = 's3://b/r/', published_at = now(), published_records = 1000,
+        published_failed = 0, latest_written_publication = 1
     WHERE dataset <> 'd200';
 ANALYZE;
 """

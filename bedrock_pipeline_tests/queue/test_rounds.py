@@ -15,7 +15,7 @@ from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError
 from bedrock_pipeline.publish.publish_dataset import NotCompleteError, publish_dataset
 from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline_tests.queue.test_queue import config, task
-from bedrock_pipeline_tests.waiting import PATIENCE_S
+from bedrock_pipeline_tests.waiting import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -169,3 +169,27 @@ def test_the_day_is_published_again_when_jobs_have_finished_since(deployment: De
             with deployment.objects.random_access(uri) as stream:
                 rows += pq.read_metadata(stream).num_rows
         assert (last.version, last.records, rows) == ("v1-3", 300, 300)
+
+
+def test_a_day_whose_first_jobs_are_all_retryable_is_published_once_it_has_a_row(
+    deployment: Deployment, control: Control
+) -> None:
+    control.add_fault(kind="line_missing", record_ids=[f"task-{number}" for number in range(100)])
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        pipeline, day = queue.config.pipeline(), deployment.ledger.queues.today()
+        queue.enqueue_many(task(number) for number in range(100))
+        [job] = queue.flush()
+
+        def collected() -> bool:
+            queue._now_open.worker.step()
+            return deployment.ledger.queues.jobs(queue.name, 1)[0].chunk.collected_at is not None
+
+        until(collected, "the collection of the first attempt")
+        move_clock(deployment, 16)
+        assert deployment.ledger.publications.due([queue.name], 10) == []
+        with pytest.raises(NotCompleteError, match="No job"):
+            publish_dataset(deployment, pipeline, day)
+        control.clear_faults()
+        assert queue.await_job(job, timeout=PATIENCE_S).answered == 100
+        assert [row.dataset for row in deployment.ledger.publications.due([queue.name], 10)] == [day]
+        assert publish_dataset(deployment, pipeline, day).records == 100

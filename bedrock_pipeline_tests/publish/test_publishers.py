@@ -1,0 +1,161 @@
+"""Publishers that race, sleep or die: a published version never changes, and `latest.json` follows the ledger."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pyarrow.parquet as pq
+import pytest
+
+from bedrock_pipeline.deployment import Deployment, open_deployment
+from bedrock_pipeline.ledger.rows import DatasetRow
+from bedrock_pipeline.pipeline import QueuePipeline
+from bedrock_pipeline.publish.publish_dataset import NotCompleteError, publish_dataset
+from bedrock_pipeline.queue import BedrockQueue
+from bedrock_pipeline_tests.faults.worker import Death, watch
+from bedrock_pipeline_tests.queue.test_queue import config, task
+from bedrock_pipeline_tests.waiting import PATIENCE_S
+
+
+class _Killed(BaseException):
+    """The publisher's process ends here."""
+
+
+class _Day:
+    """A queue's dataset of today, to which jobs are added."""
+
+    def __init__(self, deployment: Deployment, queue: BedrockQueue) -> None:
+        self.deployment, self.queue = deployment, queue
+        self.pipeline: QueuePipeline = queue.config.pipeline()
+        self.key = deployment.ledger.queues.today()
+        self.base = deployment.settings.uri(deployment.settings.results_prefix, queue.name, self.key, "")
+
+    def job(self, prefix: str) -> None:
+        """Another job has results."""
+        self.queue.enqueue_many(task(f"{prefix}{number}") for number in range(100))
+        self.queue.await_job(self.queue.flush()[0], timeout=PATIENCE_S)
+
+    def publish(self) -> None:
+        publish_dataset(self.deployment, self.pipeline, self.key)
+
+    def publish_until(self, effect: str, *, after: bool, strike: Callable[[], None]) -> None:
+        """Publish in another process, as it were, to which something happens at an effect."""
+        with open_deployment(self.deployment.settings) as own:
+            watched = watch(own, Death(effect, after, strike=strike), None)
+            with suppress(_Killed):
+                publish_dataset(watched, self.pipeline, self.key)
+
+    def row(self) -> DatasetRow:
+        row = self.deployment.ledger.datasets.get(self.pipeline.name, self.key)
+        assert row is not None
+        return row
+
+    def latest(self) -> object:
+        return json.loads(self.deployment.objects.get(f"{self.base}latest.json"))["uri"]
+
+    def parts(self) -> dict[str, bytes]:
+        """Every object of the results but `latest.json`."""
+        items = list(self.deployment.objects.list(self.base))
+        return {
+            one.uri: self.deployment.objects.get(one.uri) for one in items if one.uri.endswith(".parquet")
+        }
+
+    def due(self) -> list[str]:
+        return [row.dataset for row in self.deployment.ledger.publications.due([self.pipeline.name], 10)]
+
+    def check(self) -> None:
+        """The pointers agree, and the folder has the rows that the ledger counted."""
+        row = self.row()
+        assert self.latest() == row.results_uri
+        assert row.latest_written_publication == row.publication
+        rows = 0
+        for uri in self.parts():
+            if row.results_uri and uri.startswith(row.results_uri):
+                with self.deployment.objects.random_access(uri) as stream:
+                    rows += pq.read_metadata(stream).num_rows
+        assert rows == row.published_records
+
+
+@pytest.fixture
+def day(deployment: Deployment) -> Iterator[_Day]:
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        yield _Day(deployment, queue)
+
+
+@pytest.mark.parametrize(
+    ("effect", "after", "versions"),
+    [
+        ("objects.copy", True, 1),
+        ("publications.record", False, 1),
+        ("publications.record", True, 2),
+        ("objects.put", False, 2),
+        ("objects.put", True, 2),
+    ],
+)
+def test_a_publisher_that_sleeps_while_another_publishes_changes_nothing(
+    day: _Day, effect: str, after: bool, versions: int
+) -> None:
+    there: dict[str, bytes] = {}
+    day.job("a")
+    day.job("b")
+
+    def another_publishes() -> None:
+        begun = set(day.parts())
+        recorded = day.row().results_uri
+        day.job("c")
+        day.publish()
+        there.update(
+            (uri, data)
+            for uri, data in day.parts().items()
+            if uri not in begun or (recorded and uri.startswith(recorded))
+        )
+
+    day.publish_until(effect, after=after, strike=another_publishes)
+    assert day.row().published_records == 300
+    assert there, "the point was reached"
+    assert day.parts() == there, "every published version is as it was, and nothing else is left"
+    assert len({uri.rpartition("/")[0] for uri in there}) == versions
+    day.check()
+    assert day.due() == []
+
+
+@pytest.mark.parametrize(
+    ("effect", "after"),
+    [("publications.record", True), ("objects.put", True), ("publications.record_latest", True)],
+)
+def test_a_publisher_that_dies_after_it_moved_the_pointer_is_finished_by_the_next(
+    day: _Day, effect: str, after: bool
+) -> None:
+    def die() -> None:
+        raise _Killed
+
+    day.job("a")
+    day.publish_until(effect, after=after, strike=die)
+    before = day.parts()
+    assert day.row().publication == 1
+    assert day.due() == ([] if effect == "publications.record_latest" else [day.key])
+    day.publish()
+    assert day.parts() == before
+    day.check()
+    assert day.due() == []
+
+
+def test_latest_json_that_was_lost_or_changed_is_written_again(day: _Day) -> None:
+    day.job("a")
+    day.publish()
+    latest = f"{day.base}latest.json"
+    day.deployment.objects.delete([latest])
+    assert publish_dataset(day.deployment, day.pipeline, day.key).unchanged
+    day.check()
+    day.deployment.objects.put(latest, b"{}")
+    assert publish_dataset(day.deployment, day.pipeline, day.key).unchanged
+    day.check()
+
+
+def test_a_version_that_cannot_be_completed_leaves_nothing(day: _Day) -> None:
+    day.job("a")
+    day.deployment.ledger.database.execute("ALTER TABLE bedrock_pipeline.chunks DISABLE TRIGGER USER")
+    day.deployment.ledger.database.execute("UPDATE bedrock_pipeline.chunks SET answered = 99, retryable = 1")
+    with pytest.raises(NotCompleteError, match="have 100 rows, but 99"):
+        day.publish()
+    assert (day.parts(), day.row().publication) == ({}, 0)
