@@ -11,6 +11,7 @@ from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.submit.poll_jobs import stop_jobs
 from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
 
 
@@ -28,9 +29,11 @@ def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool)
         if dataset is None:
             pipeline, dataset, chunk = _chunk_of_job(deployment, pipeline)
         chunks = deployment.ledger.interventions.cancel(pipeline, dataset, chunk)
-        for one in chunks:
-            if one.job_arn and one.status != "stopping":
-                deployment.jobs.stop(one.job_arn)
+        errors = stop_jobs(
+            deployment, [one.job_arn for one in chunks if one.job_arn and one.status != "stopping"]
+        )
+    for error in errors:
+        click.echo(f"{error} The cancellation is recorded; each poll tries to stop the job again.", err=True)
     statuses = Counter(one.status for one in chunks)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
     if as_json:

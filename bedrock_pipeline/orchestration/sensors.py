@@ -175,6 +175,8 @@ def _poll(
     if 0 <= since < opened.settings.poll_interval_s:
         return dg.SkipReason(f"Polled {since:.0f} s ago, every {opened.settings.poll_interval_s} s.")
     report = poll_jobs(opened, names)
+    if report.errors:
+        context.log.warning("; ".join(str(error) for error in report.errors))
     if not report.changed:
         flying = f"{report.in_flight} jobs in flight, nothing changed." if report.in_flight else ""
         return dg.SensorResult(skip_reason=flying or "No job is in flight.", cursor=str(now))

@@ -112,7 +112,9 @@ class QueueWorker:
     def _poll(self) -> None:
         if self._poll_pace.due():
             with self._poll_pace:
-                poll_jobs(self._deployment, [self._queue.name])
+                report = poll_jobs(self._deployment, [self._queue.name])
+            for error in report.errors:
+                self._report(error)
             self._poll_pace.wait(self._poll_s)
 
     def _collect(self) -> None:

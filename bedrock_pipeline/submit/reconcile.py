@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
+from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.aws.jobs import JobMissingError, JobSummary
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow
@@ -27,7 +28,7 @@ _LOOK_BACK = timedelta(days=8)
 
 @dataclass(slots=True)
 class ReconcileReport:
-    """Chunk keys, or ARNs of jobs, by outcome."""
+    """Chunk keys, or ARNs of jobs, by outcome; and errors of calls for single jobs."""
 
     adopted: list[str] = field(default_factory=list)
     sent_again: list[str] = field(default_factory=list)
@@ -36,6 +37,7 @@ class ReconcileReport:
     rejected: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
     unknown_to_bedrock: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         outcomes = {name: getattr(self, name) for name in self.__slots__}
@@ -105,14 +107,14 @@ def sweep_account(deployment: Deployment, pipelines: list[str]) -> ReconcileRepo
         if chunk_id is None or not _adopt(deployment, chunk_id, job, report):
             if chunk_id:
                 orphans.append(job)
-            if FROM_BEDROCK[job.status] not in ENDED:
+            if FROM_BEDROCK.get(job.status) not in ENDED:  # an unknown status may use a slot
                 others[job.model_id] += 1
     deployment.ledger.jobs.record_others(dict(others))
     _record_orphans(deployment, orphans, report)
     listed = {job.arn for job in jobs}
     for in_flight in deployment.ledger.jobs.in_flight(pipelines):
-        if in_flight.job_arn not in listed and not _exists(deployment, in_flight.job_arn):
-            report.unknown_to_bedrock.append(in_flight.job_arn)
+        if in_flight.job_arn not in listed:
+            _look_up(deployment, in_flight.job_arn, report)
     return report
 
 
@@ -147,9 +149,12 @@ def _record_orphans(deployment: Deployment, orphans: list[JobSummary], report: R
     )
 
 
-def _exists(deployment: Deployment, job_arn: str) -> bool:
+def _look_up(deployment: Deployment, job_arn: str, report: ReconcileReport) -> None:
     try:
         deployment.jobs.get(job_arn)
     except JobMissingError:
-        return False
-    return True
+        report.unknown_to_bedrock.append(job_arn)
+    except AwsError as error:
+        if error.classification.no_connection:
+            raise
+        report.errors.append(str(error))

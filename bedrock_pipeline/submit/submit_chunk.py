@@ -17,6 +17,7 @@ from bedrock_pipeline.ledger.submissions import Intent, NotNow
 from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline.submit.backoff import delay
 from bedrock_pipeline.submit.invoke_on_demand import Answered, CallsRejected, answer_chunk
+from bedrock_pipeline.submit.poll_jobs import stop_jobs
 
 
 class SubmissionRejectedError(JobFailedError):
@@ -146,7 +147,7 @@ def _record(deployment: Deployment, intent: Intent, job_arn: str, *, adopted: bo
         return NotNow(f"Another process has taken over chunk {chunk.chunk_key}.")
     now = deployment.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
     if now.cancel_requested_at:
-        deployment.jobs.stop(job_arn)
+        stop_jobs(deployment, [job_arn])
     return Submitted(now, job_arn, adopted)
 
 

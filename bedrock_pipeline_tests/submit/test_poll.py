@@ -1,0 +1,115 @@
+"""Polling: every job in flight is followed, and what goes wrong with one job concerns that job alone."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from bedrock_pipeline.aws.jobs import JobSummary
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.ledger.submissions import Intent
+from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.reconcile import sweep_account
+from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
+from bedrock_pipeline_tests.journey.driven import pipeline
+
+_NO_JOB = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/aaaaaaaaaaaa"
+_LIMITS = Limits(min_records=50, max_records=100, max_jobs=5)
+
+
+@pytest.fixture
+def control(stack_endpoints: Endpoints) -> Iterator[Control]:
+    control = Control(stack_endpoints.bedrock_endpoint_url)
+    yield control
+    control.clear_faults()
+
+
+def packed(deployment: Deployment, folder: Path, chunks: int, name: str = "p") -> list[ChunkRow]:
+    one = pipeline(folder, [f"t{n}" for n in range(100 * chunks)], name=name, limits=_LIMITS)
+    take_snapshot(deployment, one, "d")
+    pack_dataset(deployment, one, "d")
+    return deployment.ledger.chunks.of_dataset(name, "d", 1)
+
+
+def submitted(deployment: Deployment, chunk: ChunkRow) -> str:
+    outcome = submit_chunk(deployment, chunk.pipeline, chunk.chunk_key)
+    assert isinstance(outcome, Submitted)
+    return outcome.job_arn
+
+
+def lost(deployment: Deployment, chunk: ChunkRow) -> None:
+    """The ledger has a job that Bedrock does not know, as after a move to another account."""
+    taken = deployment.ledger.submissions.intend(
+        chunk.chunk_id, uuid4(), request=chunk.request, lease=timedelta(seconds=60)
+    )
+    assert isinstance(taken, Intent)
+    assert deployment.ledger.submissions.record_accepted(chunk.chunk_id, taken.fence, _NO_JOB)
+
+
+def test_a_stop_that_fails_does_not_keep_other_jobs_from_being_stopped(
+    deployment: Deployment, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = packed(deployment, work, 3)
+    lost(deployment, first)
+    arns = {submitted(deployment, chunk) for chunk in (second, third)}
+    requested: list[str] = []
+    stop = deployment.jobs.stop
+
+    def recorded(job_arn: str) -> None:
+        requested.append(job_arn)
+        stop(job_arn)
+
+    monkeypatch.setattr(deployment.jobs, "stop", recorded)
+    listed = [replace(job, status="InProgress") for job in deployment.jobs.list() if job.arn in arns]
+    monkeypatch.setattr(deployment.jobs, "list", lambda **_: iter(listed))  # they run for long
+    deployment.ledger.interventions.cancel("p", "d")
+    report = poll_jobs(deployment, ["p"])
+    assert set(requested) == {_NO_JOB, *arns}
+    assert report.unknown == [_NO_JOB]
+    assert [_NO_JOB in str(error) for error in report.errors] == [True]
+
+
+def test_a_get_that_is_denied_is_reported_and_the_others_are_recorded(
+    deployment: Deployment, control: Control, work: Path
+) -> None:
+    first, second = packed(deployment, work, 2)
+    lost(deployment, first)
+    arn = submitted(deployment, second)
+    control.add_fault("error", operation="GetModelInvocationJob", error="AccessDeniedException")
+    while not deployment.ledger.chunks.by_key("p", second.chunk_key).ended:
+        report = poll_jobs(deployment, ["p"])
+        assert report.unknown == []
+        assert ["AccessDenied" in str(error) for error in report.errors] == [True]
+        assert arn not in str(report.errors)
+
+
+def test_a_status_that_is_new_counts_as_in_flight(
+    deployment: Deployment, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = packed(deployment, work, 2)
+    new, known = submitted(deployment, first), submitted(deployment, second)
+    statuses = {new: "Hibernating", known: "Completed"}
+
+    def listed(**_: object) -> Iterator[JobSummary]:
+        job = deployment.jobs.get(new)
+        yield replace(job, arn="theirs", name="theirs", status="Hibernating")
+        for arn, status in statuses.items():
+            yield replace(deployment.jobs.get(arn), status=status)
+
+    monkeypatch.setattr(deployment.jobs, "list", listed)
+    report = poll_jobs(deployment, ["p"])
+    assert [chunk.job_arn for chunk in report.changed] == [known]
+    assert ["'Hibernating'" in str(error) and new in str(error) for error in report.errors] == [True]
+    assert deployment.ledger.chunks.by_key("p", first.chunk_key).ended_at is None
+    assert sweep_account(deployment, ["p"]).errors == []
+    [group] = deployment.ledger.database.fetch("SELECT others FROM bedrock_pipeline.quota_groups")
+    assert group["others"] == 1
