@@ -132,6 +132,24 @@ class Interventions:
         if not changed:
             raise _nothing_to_resolve()
 
+    def give_up_job(self, chunk_id: UUID, job_arn: str) -> None:
+        """Bedrock does not know a chunk's job any more: the chunk ends as stopped, and its slot is free.
+
+        As after any stop from outside, its records without a response are sent again only when an operator says so.
+
+        Raises:
+            NothingToResolveError: the chunk has another job, or has ended.
+        """
+        changed = self._database.execute(
+            """UPDATE bedrock_pipeline.chunks
+               SET status = 'stopped', status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
+                   status_message = 'given up by an operator: Bedrock does not know the job any more'
+               WHERE chunk_id = %s AND job_arn = %s AND ended_at IS NULL""",
+            (chunk_id, job_arn),
+        )
+        if not changed:
+            raise _nothing_to_resolve()
+
     def adopt(self, chunk_id: UUID, job_arn: str) -> bool:
         """Adopt a job that List showed, or that an operator named, as the chunk's.
 

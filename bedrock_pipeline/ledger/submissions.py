@@ -242,14 +242,14 @@ class Submissions:
         ).format(sql.SQL(changes))
         return self._database.execute(statement, {"chunk": chunk_id, "fence": fence, "reason": reason}) == 1
 
-    def to_reconcile(self, pipelines: list[str], consistency_window: timedelta, limit: int) -> list[ChunkRow]:
-        """Submissions in doubt whose lease and consistency window have ended."""
+    def to_reconcile(self, consistency_window: timedelta, limit: int) -> list[ChunkRow]:
+        """Submissions in doubt whose lease and consistency window have ended, whatever pipeline they are of."""
         rows = self._database.fetch(
             """SELECT * FROM bedrock_pipeline.chunks
                WHERE status <> 'pending' AND ended_at IS NULL AND status IN ('submitting', 'in-doubt')
-                 AND pipeline = ANY(%s) AND lease_expires_at + %s <= bedrock_pipeline.now()
+                 AND lease_expires_at + %s <= bedrock_pipeline.now()
                ORDER BY lease_expires_at LIMIT %s""",
-            (pipelines, consistency_window, limit),
+            (consistency_window, limit),
         )
         return [ChunkRow.of(row) for row in rows]
 

@@ -102,7 +102,7 @@ class QueueWorker:
         return [item.key for item in items]
 
     def _submit(self) -> None:
-        reconcile_in_doubt(self._deployment, [self._queue.name])
+        reconcile_in_doubt(self._deployment)
         for chunk_key in self._due("submit"):
             try:
                 submit_chunk(self._deployment, self._queue.name, chunk_key)
@@ -112,7 +112,7 @@ class QueueWorker:
     def _poll(self) -> None:
         if self._poll_pace.due():
             with self._poll_pace:
-                report = poll_jobs(self._deployment, [self._queue.name])
+                report = poll_jobs(self._deployment)
             for error in report.errors:
                 self._report(error)
             self._poll_pace.wait(self._poll_s)

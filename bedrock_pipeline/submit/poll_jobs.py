@@ -40,15 +40,16 @@ class PollReport:
     errors: list[ServiceUnavailableError]
 
 
-def poll_jobs(deployment: Deployment, pipelines: list[str]) -> PollReport:
+def poll_jobs(deployment: Deployment) -> PollReport:
     """Record Bedrock's status of every job in flight: one List (paged) and two statements.
 
+    That includes jobs of pipelines and queues that this process does not know, since these hold slots as well.
     Jobs that were cancelled are stopped. A call for a single job that fails concerns that job alone.
 
     Raises:
         AwsError: List is denied or AWS cannot be reached.
     """
-    waiting = deployment.ledger.jobs.in_flight(pipelines)
+    waiting = deployment.ledger.jobs.in_flight()
     if not waiting:
         return PollReport(0, 0, [], [], [])
     listed = {job.arn: job for job in deployment.jobs.list(since=waiting[0].submitted_at - _MARGIN)}

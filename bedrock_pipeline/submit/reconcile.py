@@ -12,8 +12,10 @@ from uuid import UUID
 from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.aws.jobs import JobMissingError, JobSummary
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import ENDED, FROM_BEDROCK
+from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline.records.job_names import chunk_of_job, job_name
 from bedrock_pipeline.submit.submit_chunk import (
     NeedsResolutionError,
@@ -46,16 +48,14 @@ class ReconcileReport:
         )
 
 
-def reconcile_in_doubt(deployment: Deployment, pipelines: list[str], *, limit: int = 50) -> ReconcileReport:
-    """Settle submissions whose lease and consistency window have ended.
+def reconcile_in_doubt(deployment: Deployment, *, limit: int = 50) -> ReconcileReport:
+    """Settle submissions of any pipeline whose lease and consistency window have ended.
 
     One job of the name and token is adopted. If there is none, the same request is sent again with the same token.
     Anything else needs resolution by an operator.
     """
     report = ReconcileReport()
-    for chunk in deployment.ledger.submissions.to_reconcile(
-        pipelines, deployment.settings.consistency_window, limit
-    ):
+    for chunk in deployment.ledger.submissions.to_reconcile(deployment.settings.consistency_window, limit):
         _settle_chunk(deployment, chunk, report)
     return report
 
@@ -84,7 +84,29 @@ def _settle_chunk(deployment: Deployment, chunk: ChunkRow, report: ReconcileRepo
             report.still_in_doubt.append(chunk.chunk_key)
 
 
-def sweep_account(deployment: Deployment, pipelines: list[str]) -> ReconcileReport:
+def give_up_job(deployment: Deployment, chunk: ChunkRow) -> None:
+    """End a chunk whose job Bedrock does not know any more, as after a move to another account or region.
+
+    Raises:
+        StateError: Bedrock has the job, or the chunk has none.
+        AwsError: Get is denied or AWS cannot be reached.
+    """
+    if chunk.job_arn is None:
+        raise StateError(f"Chunk {chunk.chunk_key} has no job.", "See `bedrock-pipeline status`.")
+    try:
+        status = deployment.jobs.get(chunk.job_arn).status
+    except AwsError as error:
+        if error.kind not in (ErrorKind.NOT_FOUND, ErrorKind.INVALID):  # an ARN of another region is invalid
+            raise
+        deployment.ledger.interventions.give_up_job(chunk.chunk_id, chunk.job_arn)
+    else:
+        raise StateError(
+            f"Bedrock has job {chunk.job_arn}; it is {status}.",
+            "Cancel the chunk with `bedrock-pipeline cancel`, or wait for its end.",
+        )
+
+
+def sweep_account(deployment: Deployment) -> ReconcileReport:
     """Compare all jobs of the account and region with the ledger.
 
     A job with the name of a chunk that has none, as after a restored backup, is adopted; if its chunk has another, it
@@ -112,7 +134,7 @@ def sweep_account(deployment: Deployment, pipelines: list[str]) -> ReconcileRepo
     deployment.ledger.jobs.record_others(dict(others))
     _record_orphans(deployment, orphans, report)
     listed = {job.arn for job in jobs}
-    for in_flight in deployment.ledger.jobs.in_flight(pipelines):
+    for in_flight in deployment.ledger.jobs.in_flight():
         if in_flight.job_arn not in listed:
             _look_up(deployment, in_flight.job_arn, report)
     return report

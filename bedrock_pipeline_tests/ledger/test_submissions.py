@@ -122,9 +122,9 @@ def test_the_token_stays_when_sent_again_and_a_sleeper_changes_nothing(ledger: L
     assert isinstance(sleeper, Intent)
     assert ledger.submissions.mark_in_doubt(chunk_id, sleeper.fence, reason="timeout")
     consistency_window = timedelta(minutes=20)
-    assert ledger.submissions.to_reconcile(["p"], consistency_window, 10) == []
+    assert ledger.submissions.to_reconcile(consistency_window, 10) == []
     move_clock(ledger, LEASE + consistency_window)
-    [found] = ledger.submissions.to_reconcile(["p"], consistency_window, 10)
+    [found] = ledger.submissions.to_reconcile(consistency_window, 10)
     again = ledger.submissions.intend_again(
         chunk_id, found.fence, uuid4(), consistency_window=consistency_window, lease=LEASE
     )
@@ -185,7 +185,7 @@ def test_a_status_goes_forward_only_and_terminal_rows_cannot_change(ledger: Ledg
         ("failed", 0),
     ]:
         assert len(ledger.jobs.observe([seen("arn:1", status, 5)])) == changes, status
-    assert ledger.jobs.in_flight(["p"]) == []
+    assert ledger.jobs.in_flight() == []
     with (
         pytest.raises(psycopg.errors.IntegrityError, match="ended"),
         ledger.database.connection() as connection,
@@ -312,7 +312,7 @@ def test_a_cancellation_is_carried_out_at_the_next_safe_point(ledger: Ledger) ->
     assert statuses == {waiting: "stopped", submitting: "submitting", flying: "queued", denied: "stopped"}
     assert {chunk.chunk_id for chunk in ledger.interventions.cancel("p", "d")} == {submitting, flying}
     assert requeue(ledger, intent, LEASE) == "cancelled"
-    assert [job.cancel_requested_at is not None for job in ledger.jobs.in_flight(["p"])] == [True]
+    assert [job.cancel_requested_at is not None for job in ledger.jobs.in_flight()] == [True]
     assert {chunk.chunk_id for chunk in ledger.chunks.to_collect(["p"], 9)} == {waiting, submitting, denied}
     assert ledger.interventions.retry_rejected("p", "d") == 0
 

@@ -7,8 +7,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from click.testing import CliRunner
 
 from bedrock_pipeline.aws.jobs import JobSummary
+from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.rows import ChunkRow
@@ -33,8 +36,10 @@ def control(stack_endpoints: Endpoints) -> Iterator[Control]:
     control.clear_faults()
 
 
-def packed(deployment: Deployment, folder: Path, chunks: int, name: str = "p") -> list[ChunkRow]:
-    one = pipeline(folder, [f"t{n}" for n in range(100 * chunks)], name=name, limits=_LIMITS)
+def packed(
+    deployment: Deployment, folder: Path, chunks: int, name: str = "p", limits: Limits = _LIMITS
+) -> list[ChunkRow]:
+    one = pipeline(folder, [f"t{n}" for n in range(100 * chunks)], name=name, limits=limits)
     take_snapshot(deployment, one, "d")
     pack_dataset(deployment, one, "d")
     return deployment.ledger.chunks.of_dataset(name, "d", 1)
@@ -72,7 +77,7 @@ def test_a_stop_that_fails_does_not_keep_other_jobs_from_being_stopped(
     listed = [replace(job, status="InProgress") for job in deployment.jobs.list() if job.arn in arns]
     monkeypatch.setattr(deployment.jobs, "list", lambda **_: iter(listed))  # they run for long
     deployment.ledger.interventions.cancel("p", "d")
-    report = poll_jobs(deployment, ["p"])
+    report = poll_jobs(deployment)
     assert set(requested) == {_NO_JOB, *arns}
     assert report.unknown == [_NO_JOB]
     assert [_NO_JOB in str(error) for error in report.errors] == [True]
@@ -86,7 +91,7 @@ def test_a_get_that_is_denied_is_reported_and_the_others_are_recorded(
     arn = submitted(deployment, second)
     control.add_fault("error", operation="GetModelInvocationJob", error="AccessDeniedException")
     while not deployment.ledger.chunks.by_key("p", second.chunk_key).ended:
-        report = poll_jobs(deployment, ["p"])
+        report = poll_jobs(deployment)
         assert report.unknown == []
         assert ["AccessDenied" in str(error) for error in report.errors] == [True]
         assert arn not in str(report.errors)
@@ -106,10 +111,45 @@ def test_a_status_that_is_new_counts_as_in_flight(
             yield replace(deployment.jobs.get(arn), status=status)
 
     monkeypatch.setattr(deployment.jobs, "list", listed)
-    report = poll_jobs(deployment, ["p"])
+    report = poll_jobs(deployment)
     assert [chunk.job_arn for chunk in report.changed] == [known]
     assert ["'Hibernating'" in str(error) and new in str(error) for error in report.errors] == [True]
     assert deployment.ledger.chunks.by_key("p", first.chunk_key).ended_at is None
-    assert sweep_account(deployment, ["p"]).errors == []
+    assert sweep_account(deployment).errors == []
     [group] = deployment.ledger.database.fetch("SELECT others FROM bedrock_pipeline.quota_groups")
     assert group["others"] == 1
+
+
+def test_jobs_of_a_pipeline_that_no_code_knows_give_their_slots_back(
+    deployment: Deployment, work: Path
+) -> None:
+    """Nobody names the pipelines whose jobs are polled, reconciled or swept."""
+    one = _LIMITS.model_copy(update={"max_jobs": 1})
+    [removed] = packed(deployment, work, 1, limits=one)
+    [waiting] = packed(deployment, work, 1, name="renamed", limits=one)
+    submitted(deployment, removed)
+    assert deployment.ledger.submissions.due(["renamed"], 9) == []
+    while not deployment.ledger.submissions.due(["renamed"], 9):
+        poll_jobs(deployment)
+    submitted(deployment, waiting)
+
+
+def test_a_job_that_bedrock_does_not_know_is_given_up_by_an_operator(
+    deployment: Deployment, work: Path
+) -> None:
+    first, second = packed(deployment, work, 2)
+    lost(deployment, first)
+    submitted(deployment, second)
+    rejected = CliRunner().invoke(cli, ("resolve", "p", second.chunk_key, "--lost"))
+    assert rejected.exit_code == 1
+    assert "Bedrock has job" in rejected.output
+    assert sweep_account(deployment).unknown_to_bedrock == [_NO_JOB]
+    given_up = CliRunner().invoke(cli, ("resolve", "p", first.chunk_key, "--lost"))
+    assert given_up.exit_code == 0, given_up.output
+    assert _NO_JOB not in {job.job_arn for job in deployment.ledger.jobs.in_flight()}
+    one = pipeline(work, [f"t{n}" for n in range(200)], limits=_LIMITS)
+    with pytest.raises(JobProblemError, match="100 records wait"):
+        collect_chunk(deployment, one, first.chunk_key)
+    [left] = deployment.ledger.retry_rounds.open_of("p", "d", 1)
+    assert left.waits_for == "operator", "nothing is bought again unasked"
+    assert deployment.ledger.interventions.release("p", "d") == (100, False)
