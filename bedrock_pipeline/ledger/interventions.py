@@ -63,16 +63,30 @@ class Interventions:
         return self._database.transaction(work)
 
     def retry_rejected(self, pipeline: str, dataset: str, chunk_key: str | None = None) -> int:
-        """Requeue the rejected chunks, or one of them, after the cause was fixed; returns their number."""
-        return self._database.execute(
-            """UPDATE bedrock_pipeline.chunks
-               SET status = 'pending', status_changed_at = bedrock_pipeline.now(), ended_at = NULL, token = NULL,
-                   frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL, status_message = NULL,
-                   next_attempt_at = bedrock_pipeline.now()
-               WHERE pipeline = %s AND dataset = %s AND status = 'failed' AND job_arn IS NULL
-                 AND (%s::text IS NULL OR chunk_key = %s)""",
-            (pipeline, dataset, chunk_key, chunk_key),
-        )
+        """Requeue the rejected chunks, or one of them, after the cause was fixed; returns their number.
+
+        Those of a version that was replaced stay as they are: nothing more is bought for it.
+        """
+
+        def work(connection: Connection) -> int:
+            row = connection.execute(  # locked, so that no new version starts meanwhile
+                """SELECT version FROM bedrock_pipeline.datasets
+                   WHERE pipeline = %s AND dataset = %s FOR UPDATE""",
+                (pipeline, dataset),
+            ).fetchone()
+            if row is None:
+                return 0
+            return connection.execute(
+                """UPDATE bedrock_pipeline.chunks
+                   SET status = 'pending', status_changed_at = bedrock_pipeline.now(), ended_at = NULL, token = NULL,
+                       frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL, status_message = NULL,
+                       next_attempt_at = bedrock_pipeline.now()
+                   WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND status = 'failed'
+                     AND job_arn IS NULL AND (%s::text IS NULL OR chunk_key = %s)""",
+                (pipeline, dataset, row["version"], chunk_key, chunk_key),
+            ).rowcount
+
+        return self._database.transaction(work)
 
     def release(self, pipeline: str, dataset: str, below_minimum: str | None = None) -> tuple[int, bool]:
         """Release records that wait for an operator: those of jobs that were stopped, and those that are too few for a job.

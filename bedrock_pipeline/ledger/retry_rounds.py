@@ -114,7 +114,8 @@ class RetryRounds:
             max_jobs: jobs at once in their quota group.
 
         Returns:
-            False where another process has done so before, or the retryable records changed meanwhile.
+            False where another process has done so before, the retryable records changed meanwhile, or the dataset
+            has a new version.
         """
         sources = [one.chunk.chunk_id for one in retryable]
 
@@ -126,6 +127,8 @@ class RetryRounds:
                 (pipeline, dataset),
             ).fetchone()
             assert row is not None  # its chunks refer to it
+            if row["version"] != retryable[0].chunk.dataset_version:
+                return False
             marked = connection.execute(
                 """UPDATE bedrock_pipeline.retryable_records
                    SET retried_at = bedrock_pipeline.now(), waits_for = NULL, wait_reason = NULL

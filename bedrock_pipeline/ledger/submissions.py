@@ -29,6 +29,7 @@ class Intent:
     Attributes:
         throttles: of the quota group in a row, when the intent was recorded.
         resent: whether a Create with this token was sent before, so that a job may exist.
+        withdrawn: whether the chunk was cancelled or its version replaced since then, so that no job is to be created.
     """
 
     chunk: ChunkRow
@@ -37,6 +38,7 @@ class Intent:
     request: dict[str, Any]
     throttles: int
     resent: bool
+    withdrawn: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,12 +282,16 @@ class Submissions:
                 },
             )
             row = connection.execute(
-                """SELECT c.*, g.throttles FROM bedrock_pipeline.chunks c
-                   JOIN bedrock_pipeline.quota_groups g USING (quota_group)
+                """SELECT c.*, g.throttles,
+                          c.cancel_requested_at IS NOT NULL OR d.version > c.dataset_version AS withdrawn
+                   FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.quota_groups g USING (quota_group)
+                   JOIN bedrock_pipeline.datasets d USING (pipeline, dataset)
                    WHERE c.chunk_id = %s AND c.intent_id = %s AND c.status = 'submitting'""",
                 (chunk_id, intent_id),
             ).fetchone()
-            return _intent(ChunkRow.of(row), row["throttles"], resent=True) if row else None
+            if row is None:
+                return None
+            return _intent(ChunkRow.of(row), row["throttles"], resent=True, withdrawn=row["withdrawn"])
 
         return self._database.transaction(work)
 
@@ -331,7 +337,7 @@ def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow 
     return None
 
 
-def _intent(chunk: ChunkRow, throttles: int, *, resent: bool = False) -> Intent:
+def _intent(chunk: ChunkRow, throttles: int, *, resent: bool = False, withdrawn: bool = False) -> Intent:
     assert chunk.token is not None  # the constraint intent_is_whole
     assert chunk.frozen_request is not None
-    return Intent(chunk, chunk.fence, chunk.token, chunk.frozen_request, throttles, resent)
+    return Intent(chunk, chunk.fence, chunk.token, chunk.frozen_request, throttles, resent, withdrawn)

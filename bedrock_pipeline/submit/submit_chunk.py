@@ -109,8 +109,8 @@ def create_job(deployment: Deployment, intent: Intent, *, deadline: float) -> Ou
         problem = _input_problem(deployment, chunk)
     except AwsError as error:
         return _postpone(deployment, intent, str(error), back_off_group=False)
-    if chunk.cancel_requested_at:  # while it was in doubt; List has now shown that there is no job
-        return _requeue(deployment, intent, "cancelled", back_off_group=False)
+    if intent.withdrawn:  # while it was in doubt; List has now shown that there is no job
+        return _requeue(deployment, intent, "cancelled or replaced", back_off_group=False)
     if skew := _skew(found.server_time, deployment.system.now()):
         return _postpone(deployment, intent, skew, back_off_group=True)
     if problem:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -162,6 +163,36 @@ def test_a_rejected_chunk_waits_for_an_operator_and_can_be_retried(ledger: Ledge
     assert ledger.submissions.due(["p"], 10) == []
     assert ledger.interventions.retry_rejected("p", "d") == 1
     assert isinstance(intend(ledger, chunk_id), Intent)
+
+
+def test_nothing_more_is_bought_for_a_version_that_was_replaced(ledger: Ledger) -> None:
+    """Neither by a retry of its rejected chunks, nor by a retry round, nor for a chunk that was in doubt."""
+    rejected, collected, in_doubt = enter(ledger, 3)
+    for chunk_id, end in (
+        (rejected, ledger.submissions.reject),
+        (in_doubt, ledger.submissions.mark_in_doubt),
+    ):
+        taken = intend(ledger, chunk_id)
+        assert isinstance(taken, Intent)
+        assert end(chunk_id, taken.fence, reason="x")
+    accepted(ledger, collected, "arn:1")
+    ledger.jobs.observe([seen("arn:1", "completed")])
+    tally = Tally(records=100, answered=0, final_errors=0, retryable=100, input_tokens=0, output_tokens=0)
+    assert ledger.chunks.record_collected(collected, tally, parsed_uri="s3://b/p/")
+    retryable = ledger.retry_rounds.open_of("p", "d", 1)
+    before = ledger.chunks.of_dataset("p", "d", 1)
+    ledger.datasets.request("p", "d", {}, launch=False, new_version=True)
+    assert ledger.interventions.retry_rejected("p", "d") == 0
+    round_2 = [replace(new_chunk(0), attempt=2, chunk_key="d--r2-00000")]
+    assert not ledger.retry_rounds.enter("p", "d", retryable=retryable, chunks=round_2, max_jobs=5)
+    assert ledger.chunks.of_dataset("p", "d", 1) == before
+    ledger.database.execute("UPDATE bedrock_pipeline.deployment SET clock_offset = interval '1 hour'")
+    [found] = ledger.submissions.to_reconcile(LEASE, 9)
+    again = ledger.submissions.intend_again(
+        in_doubt, found.fence, uuid4(), consistency_window=LEASE, lease=LEASE
+    )
+    assert again is not None
+    assert again.withdrawn
 
 
 def accepted(ledger: Ledger, chunk_id: UUID, arn: str) -> None:

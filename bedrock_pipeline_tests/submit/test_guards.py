@@ -257,3 +257,17 @@ def test_a_submission_that_may_have_a_job_is_not_closed_by_an_error_on_the_way(
     assert report.adopted == [key]
     assert deployment.ledger.chunks.by_key("p", key).job_arn
     assert _jobs_named(deployment, name) == 1
+
+
+def test_a_submission_in_doubt_of_a_replaced_version_is_not_sent_again(
+    deployment: Deployment, faults: Control, work: Path
+) -> None:
+    key = _packed(deployment, work)
+    name = deployment.ledger.chunks.by_key("p", key).request["jobName"]
+    faults.add_fault("error", operation="CreateModelInvocationJob", error="InternalServerException", times=1)
+    assert isinstance(submit_chunk(deployment, "p", key), InDoubt)
+    deployment.ledger.datasets.request("p", "d", {}, launch=False, new_version=True)
+    move_clock(deployment, 3600)
+    reconcile_in_doubt(deployment)
+    assert deployment.ledger.chunks.by_key("p", key).status == "stopped"
+    assert _jobs_named(deployment, name) == 0
