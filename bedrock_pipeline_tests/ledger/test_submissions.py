@@ -195,6 +195,29 @@ def test_nothing_more_is_bought_for_a_version_that_was_replaced(ledger: Ledger) 
     assert again.withdrawn
 
 
+def test_what_failed_or_is_at_work_does_not_keep_others_waiting(ledger: Ledger) -> None:
+    failing = enter(ledger, 2)
+    enter(ledger, 1, dataset="e")
+    for number, chunk_id in enumerate([*failing, ledger.chunks.by_key("p", "e--00000").chunk_id]):
+        accepted(ledger, chunk_id, f"arn:{number}")
+        ledger.jobs.observe([seen(f"arn:{number}", "completed")])
+
+    def first_due() -> str:
+        [chunk] = ledger.chunks.to_collect(["p"], 1)
+        return chunk.chunk_key
+
+    assert first_due() == "d--00000"
+    for key in ("d--00000", "d--00001"):  # two runs: one has failed, one is at work
+        assert ledger.run_leases.acquire("collect", [("p", key)], LEASE)
+    ledger.run_leases.release("collect", "p", "d--00000")
+    assert first_due() == "e--00000"
+    assert [chunk.chunk_key for chunk in ledger.chunks.to_collect(["p"], 9)] == [
+        "e--00000",
+        "d--00000",
+        "d--00001",
+    ]
+
+
 def accepted(ledger: Ledger, chunk_id: UUID, arn: str) -> None:
     taken = intend(ledger, chunk_id)
     assert isinstance(taken, Intent)
