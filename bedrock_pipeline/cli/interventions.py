@@ -8,11 +8,10 @@ import click
 from bedrock_pipeline.cli.jobs import job_by_id
 from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.deployment import Deployment, open_deployment
-from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.poll_jobs import stop_jobs
-from bedrock_pipeline.submit.reconcile import give_up_job, reconcile_in_doubt, sweep_account
+from bedrock_pipeline.submit.reconcile import adopt_job, give_up_job, reconcile_in_doubt, sweep_account
 
 
 @click.command()
@@ -116,9 +115,5 @@ def resolve(pipeline: str, chunk: str, job_arn: str | None, no_job: bool, lost: 
         elif job_arn is None:
             deployment.ledger.interventions.resolve_without_job(row.chunk_id)
         else:
-            job = deployment.jobs.get(job_arn)
-            if not deployment.ledger.interventions.adopt(row.chunk_id, job.arn):
-                raise StateError(
-                    f"Chunk {chunk} already has a job, or has ended.", "See `bedrock-pipeline status`."
-                )
+            adopt_job(deployment, row, job_arn)
     click.echo("resolved")

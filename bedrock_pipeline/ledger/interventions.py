@@ -4,6 +4,7 @@ What belongs here: the statements that record an operator's decision. A cancella
 next safe point: at once before the intent, otherwise when the job's ARN is known.
 """
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -164,8 +165,8 @@ class Interventions:
         if not changed:
             raise _nothing_to_resolve()
 
-    def adopt(self, chunk_id: UUID, job_arn: str) -> bool:
-        """Adopt a job that List showed, or that an operator named, as the chunk's.
+    def adopt(self, chunk_id: UUID, job_arn: str, submitted_at: datetime) -> bool:
+        """Adopt a job that List showed, or that an operator named, as the chunk's; with the time of its submission.
 
         False if the chunk has another job or ended without one.
         """
@@ -174,10 +175,10 @@ class Interventions:
             adopted = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'queued', status_changed_at = bedrock_pipeline.now(), fence = fence + 1,
-                       job_arn = %(arn)s, submitted_at = bedrock_pipeline.now(), status_message = NULL,
+                       job_arn = %(arn)s, submitted_at = %(submitted)s, status_message = NULL,
                        frozen_request = coalesce(frozen_request, request), requeued_since = NULL, requeue_reason = NULL
                    WHERE chunk_id = %(chunk)s AND job_arn IS NULL AND ended_at IS NULL AND mode = 'batch'""",
-                {"chunk": chunk_id, "arn": job_arn},
+                {"chunk": chunk_id, "arn": job_arn, "submitted": submitted_at},
             )
             if adopted.rowcount == 1:
                 return True

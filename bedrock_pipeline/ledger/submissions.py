@@ -161,18 +161,28 @@ class Submissions:
 
         return self._database.transaction(work)
 
-    def record_accepted(self, chunk_id: UUID, fence: int, job_arn: str) -> bool:
-        """Step 4: Bedrock has the job; False if the fencing token is no longer current."""
+    def record_accepted(
+        self, chunk_id: UUID, fence: int, job_arn: str, submitted_at: datetime | None = None
+    ) -> bool:
+        """Step 4: Bedrock has the job; False if the fencing token is no longer current.
+
+        Args:
+            chunk_id: the chunk.
+            fence: the writer's fencing token.
+            job_arn: the job.
+            submitted_at: when a job that List showed was submitted, so that List shows it again; None: now.
+        """
 
         def work(connection: Connection) -> bool:
             lock_group(connection, chunk_id)
             recorded = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'queued', status_changed_at = bedrock_pipeline.now(), job_arn = %(arn)s,
-                       submitted_at = bedrock_pipeline.now(), requeued_since = NULL, requeue_reason = NULL
+                       submitted_at = coalesce(%(submitted)s, bedrock_pipeline.now()),
+                       requeued_since = NULL, requeue_reason = NULL
                    WHERE chunk_id = %(chunk)s AND fence = %(fence)s
                      AND status IN ('submitting', 'in-doubt', 'needs-resolution')""",
-                {"arn": job_arn, "chunk": chunk_id, "fence": fence},
+                {"arn": job_arn, "submitted": submitted_at, "chunk": chunk_id, "fence": fence},
             )
             if recorded.rowcount == 1:
                 end_backoff(connection, chunk_id)

@@ -95,7 +95,8 @@ def _look_up(
     jobs = [listed[job.job_arn] for job in waiting if job.job_arn in listed]
     unknown: list[str] = []
     errors: list[ServiceUnavailableError] = []
-    for job in [job for job in waiting if job.job_arn not in listed][:_MOST_GETS]:
+    missing = [job for job in waiting if job.job_arn not in listed]
+    for job in deployment.system.rng.sample(missing, min(len(missing), _MOST_GETS)):  # each has its turn
         try:
             jobs.append(deployment.jobs.get(job.job_arn))
         except JobMissingError:

@@ -84,6 +84,28 @@ def _settle_chunk(deployment: Deployment, chunk: ChunkRow, report: ReconcileRepo
             report.still_in_doubt.append(chunk.chunk_key)
 
 
+def adopt_job(deployment: Deployment, chunk: ChunkRow, job_arn: str) -> None:
+    """Record the job that an operator names as the chunk's.
+
+    The token is not compared: that it differs is one of the reasons why a chunk needs resolution.
+
+    Raises:
+        StateError: the job is of another chunk or model, or the chunk has a job or has ended.
+        AwsError: there is no such job, Get is denied, or AWS cannot be reached.
+    """
+    job, name = deployment.jobs.get(job_arn), job_name(chunk.pipeline, chunk.chunk_id)
+    if job.name != name or job.model_id.rpartition("/")[2] != chunk.model_id.rpartition("/")[2]:
+        raise StateError(
+            f"Job {job_arn} is {job.name} of model {job.model_id}; the job of chunk {chunk.chunk_key} is named {name}, "
+            f"of model {chunk.model_id}.",
+            "Give the ARN of a job with this name, or --no-job if there is none.",
+        )
+    if not deployment.ledger.interventions.adopt(chunk.chunk_id, job.arn, job.submitted_at):
+        raise StateError(
+            f"Chunk {chunk.chunk_key} already has a job, or has ended.", "See `bedrock-pipeline status`."
+        )
+
+
 def give_up_job(deployment: Deployment, chunk: ChunkRow) -> None:
     """End a chunk whose job Bedrock does not know any more, as after a move to another account or region.
 
@@ -150,7 +172,7 @@ def _adopt(deployment: Deployment, chunk_id: UUID, job: JobSummary, report: Reco
         return False
     if chunk.token is not None and job.token not in (None, chunk.token):
         return False
-    if not deployment.ledger.interventions.adopt(chunk.chunk_id, job.arn):
+    if not deployment.ledger.interventions.adopt(chunk.chunk_id, job.arn, job.submitted_at):
         return False
     report.adopted.append(chunk.chunk_key)
     return True

@@ -135,20 +135,22 @@ def settle(deployment: Deployment, intent: Intent, jobs: list[JobSummary]) -> Ou
     """
     ours = [job for job in jobs if job.token in (None, intent.token)]
     if len(jobs) == 1 and len(ours) == 1:
-        return _record(deployment, intent, jobs[0].arn, adopted=True)
+        return _record(deployment, intent, jobs[0].arn, adopted=jobs[0])
     reason = f"jobs of this name that may be the chunk's: {', '.join(job.arn for job in jobs)}"
     deployment.ledger.submissions.need_resolution(intent.chunk.chunk_id, intent.fence, reason=reason)
     raise _needs_resolution(intent.chunk.chunk_key, reason)
 
 
-def _record(deployment: Deployment, intent: Intent, job_arn: str, *, adopted: bool = False) -> Outcome:
-    chunk = intent.chunk
-    if not deployment.ledger.submissions.record_accepted(chunk.chunk_id, intent.fence, job_arn):
+def _record(
+    deployment: Deployment, intent: Intent, job_arn: str, *, adopted: JobSummary | None = None
+) -> Outcome:
+    chunk, submitted_at = intent.chunk, adopted.submitted_at if adopted else None
+    if not deployment.ledger.submissions.record_accepted(chunk.chunk_id, intent.fence, job_arn, submitted_at):
         return NotNow(f"Another process has taken over chunk {chunk.chunk_key}.")
     now = deployment.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
     if now.cancel_requested_at:
         stop_jobs(deployment, [job_arn])
-    return Submitted(now, job_arn, adopted)
+    return Submitted(now, job_arn, adopted is not None)
 
 
 def _after_error(deployment: Deployment, intent: Intent, error: AwsError) -> Outcome:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import psycopg
@@ -397,7 +397,7 @@ def test_a_blocked_chunk_is_resolved_by_a_person(ledger: Ledger) -> None:
         taken = intend(ledger, chunk_id)
         assert isinstance(taken, Intent)
         assert ledger.submissions.need_resolution(chunk_id, taken.fence, reason="two jobs")
-    assert ledger.interventions.adopt(first, "arn:1")
+    assert ledger.interventions.adopt(first, "arn:1", datetime.now(UTC))
     ledger.interventions.resolve_without_job(second)
     with pytest.raises(NothingToResolveError):
         ledger.interventions.resolve_without_job(second)

@@ -1,5 +1,6 @@
 """Polling: every job in flight is followed, and what goes wrong with one job concerns that job alone."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -153,3 +154,20 @@ def test_a_job_that_bedrock_does_not_know_is_given_up_by_an_operator(
     [left] = deployment.ledger.retry_rounds.open_of("p", "d", 1)
     assert left.waits_for == "operator", "nothing is bought again unasked"
     assert deployment.ledger.interventions.release("p", "d") == (100, False)
+
+
+def test_only_a_job_of_the_chunk_resolves_it(deployment: Deployment, work: Path) -> None:
+    first, second = packed(deployment, work, 2)
+    taken = deployment.ledger.submissions.intend(
+        first.chunk_id, uuid4(), request=first.request, lease=timedelta(seconds=60)
+    )
+    assert isinstance(taken, Intent)
+    deployment.ledger.submissions.need_resolution(first.chunk_id, taken.fence, reason="two jobs")
+    other = submitted(deployment, second)
+    rejected = CliRunner().invoke(cli, ("resolve", "p", first.chunk_key, "--job", other))
+    assert rejected.exit_code == 1
+    assert f"the job of chunk {first.chunk_key} is named {first.request['jobName']}" in rejected.output
+    arn = deployment.jobs.create(first.request, "anothertoken" + uuid4().hex, deadline=time.monotonic() + 60)
+    assert CliRunner().invoke(cli, ("resolve", "p", first.chunk_key, "--job", arn)).exit_code == 0
+    chunk = deployment.ledger.chunks.by_key("p", first.chunk_key)
+    assert (chunk.job_arn, chunk.submitted_at) == (arn, deployment.jobs.get(arn).submitted_at)

@@ -70,7 +70,10 @@ def test_a_restored_ledger_takes_its_jobs_back(restored: tuple[Deployment, list[
     with deployment:
         report = sweep_account(deployment)
         assert sorted(report.adopted) == sorted(keys)
-        assert {deployment.ledger.chunks.by_key("p", key).job_arn for key in keys} == set(arns)
+        rows = [deployment.ledger.chunks.by_key("p", key) for key in keys]
+        jobs = {row.job_arn: deployment.jobs.get(row.job_arn or "") for row in rows}
+        assert set(jobs) == set(arns)
+        assert [row.submitted_at for row in rows] == [jobs[row.job_arn].submitted_at for row in rows]
         assert sweep_account(deployment).adopted == []
 
 
