@@ -21,7 +21,8 @@ from bedrock_pipeline.queue import (
 )
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
-SONNET = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+#: The original names the bare model, which Bedrock invokes by an inference profile only.
+SONNET = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 
 
 @pytest.fixture
