@@ -74,7 +74,7 @@ def _measure(deployment: Deployment, pipeline: Pipeline) -> dict[str, Any]:
         "before-send.bedrock.ListModelInvocationJobs", lambda **_: pages.__setitem__(0, pages[0] + 1)
     )
     began = time.perf_counter()
-    report = poll_jobs(deployment, [pipeline.name])
+    report = poll_jobs(deployment)
     took |= {
         "in_flight": report.in_flight,
         "poll_s": round(time.perf_counter() - began, 2),

@@ -41,6 +41,11 @@ class Classification:
     message: str
     status: int | None = None
 
+    @property
+    def no_connection(self) -> bool:
+        """Whether the request did not leave this machine, so that no other would either."""
+        return self.kind is ErrorKind.TRANSIENT and self.status is None
+
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
 

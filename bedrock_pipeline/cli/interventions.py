@@ -8,10 +8,10 @@ import click
 from bedrock_pipeline.cli.jobs import job_by_id
 from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.deployment import Deployment, open_deployment
-from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
+from bedrock_pipeline.submit.poll_jobs import stop_jobs
+from bedrock_pipeline.submit.reconcile import adopt_job, give_up_job, reconcile_in_doubt, sweep_account
 
 
 @click.command()
@@ -28,9 +28,11 @@ def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool)
         if dataset is None:
             pipeline, dataset, chunk = _chunk_of_job(deployment, pipeline)
         chunks = deployment.ledger.interventions.cancel(pipeline, dataset, chunk)
-        for one in chunks:
-            if one.job_arn and one.status != "stopping":
-                deployment.jobs.stop(one.job_arn)
+        errors = stop_jobs(
+            deployment, [one.job_arn for one in chunks if one.job_arn and one.status != "stopping"]
+        )
+    for error in errors:
+        click.echo(f"{error} The cancellation is recorded; each poll tries to stop the job again.", err=True)
     statuses = Counter(one.status for one in chunks)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
     if as_json:
@@ -77,18 +79,14 @@ def retry(pipeline: str, dataset: str | None, below_minimum: str | None, as_json
 
 
 @click.command()
-@click.argument("pipelines", nargs=-1, required=True)
 @json_option
-def reconcile(pipelines: tuple[str, ...], as_json: bool) -> None:
-    """Compare the ledger of these pipelines with Bedrock.
+def reconcile(as_json: bool) -> None:
+    """Compare the ledger with Bedrock.
 
     Looks up submissions in doubt, adopts jobs that the ledger does not know, and reports orphans.
     """
     with open_deployment(Settings.resolve()) as deployment:
-        reports = [
-            reconcile_in_doubt(deployment, list(pipelines)),
-            sweep_account(deployment, list(pipelines)),
-        ]
+        reports = [reconcile_in_doubt(deployment), sweep_account(deployment)]
     if as_json:
         print_json(
             {name: [key for one in reports for key in getattr(one, name)] for name in reports[0].__slots__}
@@ -102,18 +100,20 @@ def reconcile(pipelines: tuple[str, ...], as_json: bool) -> None:
 @click.argument("chunk")
 @click.option("--job", "job_arn", help="ARN of the chunk's job.")
 @click.option("--no-job", is_flag=True, help="Confirm that no job exists: submit the chunk again.")
-def resolve(pipeline: str, chunk: str, job_arn: str | None, no_job: bool) -> None:
-    """Decide about a chunk with status needs-resolution."""
-    if bool(job_arn) == no_job:
-        raise click.UsageError("Give either --job ARN or --no-job.")
+@click.option("--lost", is_flag=True, help="Give up the chunk's job, which Bedrock does not know any more.")
+def resolve(pipeline: str, chunk: str, job_arn: str | None, no_job: bool, lost: bool) -> None:
+    """Decide about a chunk with status needs-resolution, or whose job is lost.
+
+    After --lost the chunk has ended and its records without a response wait: retry or cancel the dataset.
+    """
+    if [bool(job_arn), no_job, lost].count(True) != 1:
+        raise click.UsageError("Give either --job ARN, --no-job or --lost.")
     with open_deployment(Settings.resolve()) as deployment:
         row = deployment.ledger.chunks.by_key(pipeline, chunk)
-        if job_arn is None:
+        if lost:
+            give_up_job(deployment, row)
+        elif job_arn is None:
             deployment.ledger.interventions.resolve_without_job(row.chunk_id)
         else:
-            job = deployment.jobs.get(job_arn)
-            if not deployment.ledger.interventions.adopt(row.chunk_id, job.arn):
-                raise StateError(
-                    f"Chunk {chunk} already has a job, or has ended.", "See `bedrock-pipeline status`."
-                )
+            adopt_job(deployment, row, job_arn)
     click.echo("resolved")

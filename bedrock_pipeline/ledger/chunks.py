@@ -56,13 +56,16 @@ class Chunks:
     def to_collect(self, pipelines: list[str], limit: int) -> list[ChunkRow]:
         """Chunks that ended and whose results have not been read, first ended first.
 
+        Those that a run works on, or has failed at, come after the others, so that they keep none of them waiting.
         A chunk whose submission was rejected is not among them: it has no job, and waits for an operator.
         """
         rows = self._database.fetch(
-            """SELECT * FROM bedrock_pipeline.chunks
-               WHERE ended_at IS NOT NULL AND collected_at IS NULL AND pipeline = ANY(%s)
-                 AND (job_arn IS NOT NULL OR status = 'stopped' OR mode = 'on-demand' AND status = 'completed')
-               ORDER BY ended_at LIMIT %s""",
+            """SELECT c.* FROM bedrock_pipeline.chunks c
+               LEFT JOIN bedrock_pipeline.run_leases l
+                 ON (l.kind, l.pipeline, l.subject) = ('collect', c.pipeline, c.chunk_key)
+               WHERE c.ended_at IS NOT NULL AND c.collected_at IS NULL AND c.pipeline = ANY(%s)
+                 AND (c.job_arn IS NOT NULL OR c.status = 'stopped' OR c.mode = 'on-demand' AND c.status = 'completed')
+               ORDER BY l.expires_at NULLS FIRST, c.ended_at LIMIT %s""",
             (pipelines, limit),
         )
         return [ChunkRow.of(row) for row in rows]

@@ -4,6 +4,7 @@ What belongs here: the statements that record an operator's decision. A cancella
 next safe point: at once before the intent, otherwise when the job's ARN is known.
 """
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -63,16 +64,30 @@ class Interventions:
         return self._database.transaction(work)
 
     def retry_rejected(self, pipeline: str, dataset: str, chunk_key: str | None = None) -> int:
-        """Requeue the rejected chunks, or one of them, after the cause was fixed; returns their number."""
-        return self._database.execute(
-            """UPDATE bedrock_pipeline.chunks
-               SET status = 'pending', status_changed_at = bedrock_pipeline.now(), ended_at = NULL, token = NULL,
-                   frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL, status_message = NULL,
-                   next_attempt_at = bedrock_pipeline.now()
-               WHERE pipeline = %s AND dataset = %s AND status = 'failed' AND job_arn IS NULL
-                 AND (%s::text IS NULL OR chunk_key = %s)""",
-            (pipeline, dataset, chunk_key, chunk_key),
-        )
+        """Requeue the rejected chunks, or one of them, after the cause was fixed; returns their number.
+
+        Those of a version that was replaced stay as they are: nothing more is bought for it.
+        """
+
+        def work(connection: Connection) -> int:
+            row = connection.execute(  # locked, so that no new version starts meanwhile
+                """SELECT version FROM bedrock_pipeline.datasets
+                   WHERE pipeline = %s AND dataset = %s FOR UPDATE""",
+                (pipeline, dataset),
+            ).fetchone()
+            if row is None:
+                return 0
+            return connection.execute(
+                """UPDATE bedrock_pipeline.chunks
+                   SET status = 'pending', status_changed_at = bedrock_pipeline.now(), ended_at = NULL, token = NULL,
+                       frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL, status_message = NULL,
+                       next_attempt_at = bedrock_pipeline.now()
+                   WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND status = 'failed'
+                     AND job_arn IS NULL AND (%s::text IS NULL OR chunk_key = %s)""",
+                (pipeline, dataset, row["version"], chunk_key, chunk_key),
+            ).rowcount
+
+        return self._database.transaction(work)
 
     def release(self, pipeline: str, dataset: str, below_minimum: str | None = None) -> tuple[int, bool]:
         """Release records that wait for an operator: those of jobs that were stopped, and those that are too few for a job.
@@ -132,8 +147,26 @@ class Interventions:
         if not changed:
             raise _nothing_to_resolve()
 
-    def adopt(self, chunk_id: UUID, job_arn: str) -> bool:
-        """Adopt a job that List showed, or that an operator named, as the chunk's.
+    def give_up_job(self, chunk_id: UUID, job_arn: str) -> None:
+        """Bedrock does not know a chunk's job any more: the chunk ends as stopped, and its slot is free.
+
+        As after any stop from outside, its records without a response are sent again only when an operator says so.
+
+        Raises:
+            NothingToResolveError: the chunk has another job, or has ended.
+        """
+        changed = self._database.execute(
+            """UPDATE bedrock_pipeline.chunks
+               SET status = 'stopped', status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
+                   status_message = 'given up by an operator: Bedrock does not know the job any more'
+               WHERE chunk_id = %s AND job_arn = %s AND ended_at IS NULL""",
+            (chunk_id, job_arn),
+        )
+        if not changed:
+            raise _nothing_to_resolve()
+
+    def adopt(self, chunk_id: UUID, job_arn: str, submitted_at: datetime) -> bool:
+        """Adopt a job that List showed, or that an operator named, as the chunk's; with the time of its submission.
 
         False if the chunk has another job or ended without one.
         """
@@ -142,10 +175,10 @@ class Interventions:
             adopted = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'queued', status_changed_at = bedrock_pipeline.now(), fence = fence + 1,
-                       job_arn = %(arn)s, submitted_at = bedrock_pipeline.now(), status_message = NULL,
+                       job_arn = %(arn)s, submitted_at = %(submitted)s, status_message = NULL,
                        frozen_request = coalesce(frozen_request, request), requeued_since = NULL, requeue_reason = NULL
                    WHERE chunk_id = %(chunk)s AND job_arn IS NULL AND ended_at IS NULL AND mode = 'batch'""",
-                {"chunk": chunk_id, "arn": job_arn},
+                {"chunk": chunk_id, "arn": job_arn, "submitted": submitted_at},
             )
             if adopted.rowcount == 1:
                 return True

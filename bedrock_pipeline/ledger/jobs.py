@@ -46,13 +46,12 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def in_flight(self, pipelines: list[str]) -> list[InFlight]:
-        """Every job that has not ended, oldest first."""
+    def in_flight(self) -> list[InFlight]:
+        """Every job that has not ended, whatever pipeline it is of, oldest first: each holds a slot."""
         rows = self._database.fetch(
             """SELECT chunk_id, job_arn, status, submitted_at, cancel_requested_at FROM bedrock_pipeline.chunks
-               WHERE status <> 'pending' AND ended_at IS NULL AND job_arn IS NOT NULL AND pipeline = ANY(%s)
-               ORDER BY submitted_at""",
-            (pipelines,),
+               WHERE status <> 'pending' AND ended_at IS NULL AND job_arn IS NOT NULL
+               ORDER BY submitted_at"""
         )
         return [InFlight(**row) for row in rows]
 

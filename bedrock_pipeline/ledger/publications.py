@@ -26,6 +26,8 @@ class Publications:
         """
         rows = self._database.fetch(
             """SELECT d.* FROM bedrock_pipeline.datasets d
+               LEFT JOIN bedrock_pipeline.run_leases l
+                 ON (l.kind, l.pipeline, l.subject) = ('publish', d.pipeline, d.dataset)
                WHERE d.pipeline = ANY(%(pipelines)s)
                  AND (d.latest_written_publication <> d.publication
                    OR d.packed_hash IS NOT NULL
@@ -42,7 +44,7 @@ class Publications:
                          LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
                          WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset AND c.dataset_version = d.version
                            AND (c.collected_at IS NULL OR o.chunk_id IS NOT NULL))))
-               ORDER BY d.packed_at LIMIT %(limit)s""",
+               ORDER BY l.expires_at NULLS FIRST, d.packed_at LIMIT %(limit)s""",
             {
                 "pipelines": pipelines,
                 "soon": _AGAIN_WHEN_DONE,

@@ -37,7 +37,8 @@ _CHANGES = {
     ),
     RequeueResult.CANCELLED: sql.SQL(
         """status = 'stopped', ended_at = bedrock_pipeline.now(), requeued_since = NULL, requeue_reason = NULL,
-           status_message = 'cancelled before it was submitted'"""
+           cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
+           status_message = 'cancelled or replaced before it was submitted'"""
     ),
 }
 

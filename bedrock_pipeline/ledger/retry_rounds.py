@@ -39,6 +39,8 @@ class RetryRounds:
     def due(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
         """Datasets whose every chunk is collected and that have retryable records which do not wait.
 
+        Those that a run works on, or has failed at, come last.
+
         Those of a cancelled dataset wait for nobody: they end as final errors. A queue's dataset gets ever more chunks,
         so its retryable records wait for those of others no longer than `POOL`.
         """
@@ -50,13 +52,15 @@ class RetryRounds:
                    WHERE o.retried_at IS NULL AND (o.waits_for IS NULL OR d.cancel_requested_at IS NOT NULL)
                    GROUP BY c.pipeline, c.dataset, c.dataset_version
                ) AS ready USING (pipeline, dataset, version)
+               LEFT JOIN bedrock_pipeline.run_leases l
+                 ON (l.kind, l.pipeline, l.subject) = ('retry', d.pipeline, d.dataset)
                WHERE d.pipeline = ANY(%s) AND (
                    d.open AND ready.since <= bedrock_pipeline.now() - %s
                    OR NOT EXISTS (
                      SELECT FROM bedrock_pipeline.chunks c
                      WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
                        AND c.collected_at IS NULL))
-               ORDER BY d.packed_at, d.pipeline, d.dataset LIMIT %s""",
+               ORDER BY l.expires_at NULLS FIRST, d.packed_at, d.pipeline, d.dataset LIMIT %s""",
             (pipelines, POOL, limit),
         )
         return [DatasetRow.of(row) for row in rows]
@@ -114,7 +118,8 @@ class RetryRounds:
             max_jobs: jobs at once in their quota group.
 
         Returns:
-            False where another process has done so before, or the retryable records changed meanwhile.
+            False where another process has done so before, the retryable records changed meanwhile, or the dataset
+            has a new version.
         """
         sources = [one.chunk.chunk_id for one in retryable]
 
@@ -126,6 +131,8 @@ class RetryRounds:
                 (pipeline, dataset),
             ).fetchone()
             assert row is not None  # its chunks refer to it
+            if row["version"] != retryable[0].chunk.dataset_version:
+                return False
             marked = connection.execute(
                 """UPDATE bedrock_pipeline.retryable_records
                    SET retried_at = bedrock_pipeline.now(), waits_for = NULL, wait_reason = NULL

@@ -2,7 +2,8 @@
 
 What belongs here: the statements on table `run_leases`. Dagster deduplicates a run key for ever, a run that died
 included; so a key carries the number of a run lease, and a new one is acquired when the last has expired. Run leases
-save duplicate work; they never protect money (that is `submissions`).
+save duplicate work; they never protect money (that is `submissions`). A lease that has expired stays as the time of the
+last attempt: what was never tried is due before what failed.
 """
 
 from collections.abc import Sequence

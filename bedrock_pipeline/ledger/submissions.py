@@ -29,6 +29,7 @@ class Intent:
     Attributes:
         throttles: of the quota group in a row, when the intent was recorded.
         resent: whether a Create with this token was sent before, so that a job may exist.
+        withdrawn: whether the chunk was cancelled or its version replaced since then, so that no job is to be created.
     """
 
     chunk: ChunkRow
@@ -37,6 +38,7 @@ class Intent:
     request: dict[str, Any]
     throttles: int
     resent: bool
+    withdrawn: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,18 +161,28 @@ class Submissions:
 
         return self._database.transaction(work)
 
-    def record_accepted(self, chunk_id: UUID, fence: int, job_arn: str) -> bool:
-        """Step 4: Bedrock has the job; False if the fencing token is no longer current."""
+    def record_accepted(
+        self, chunk_id: UUID, fence: int, job_arn: str, submitted_at: datetime | None = None
+    ) -> bool:
+        """Step 4: Bedrock has the job; False if the fencing token is no longer current.
+
+        Args:
+            chunk_id: the chunk.
+            fence: the writer's fencing token.
+            job_arn: the job.
+            submitted_at: when a job that List showed was submitted, so that List shows it again; None: now.
+        """
 
         def work(connection: Connection) -> bool:
             lock_group(connection, chunk_id)
             recorded = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'queued', status_changed_at = bedrock_pipeline.now(), job_arn = %(arn)s,
-                       submitted_at = bedrock_pipeline.now(), requeued_since = NULL, requeue_reason = NULL
+                       submitted_at = coalesce(%(submitted)s, bedrock_pipeline.now()),
+                       requeued_since = NULL, requeue_reason = NULL
                    WHERE chunk_id = %(chunk)s AND fence = %(fence)s
                      AND status IN ('submitting', 'in-doubt', 'needs-resolution')""",
-                {"arn": job_arn, "chunk": chunk_id, "fence": fence},
+                {"arn": job_arn, "submitted": submitted_at, "chunk": chunk_id, "fence": fence},
             )
             if recorded.rowcount == 1:
                 end_backoff(connection, chunk_id)
@@ -242,14 +254,14 @@ class Submissions:
         ).format(sql.SQL(changes))
         return self._database.execute(statement, {"chunk": chunk_id, "fence": fence, "reason": reason}) == 1
 
-    def to_reconcile(self, pipelines: list[str], consistency_window: timedelta, limit: int) -> list[ChunkRow]:
-        """Submissions in doubt whose lease and consistency window have ended."""
+    def to_reconcile(self, consistency_window: timedelta, limit: int) -> list[ChunkRow]:
+        """Submissions in doubt whose lease and consistency window have ended, whatever pipeline they are of."""
         rows = self._database.fetch(
             """SELECT * FROM bedrock_pipeline.chunks
                WHERE status <> 'pending' AND ended_at IS NULL AND status IN ('submitting', 'in-doubt')
-                 AND pipeline = ANY(%s) AND lease_expires_at + %s <= bedrock_pipeline.now()
+                 AND lease_expires_at + %s <= bedrock_pipeline.now()
                ORDER BY lease_expires_at LIMIT %s""",
-            (pipelines, consistency_window, limit),
+            (consistency_window, limit),
         )
         return [ChunkRow.of(row) for row in rows]
 
@@ -280,12 +292,16 @@ class Submissions:
                 },
             )
             row = connection.execute(
-                """SELECT c.*, g.throttles FROM bedrock_pipeline.chunks c
-                   JOIN bedrock_pipeline.quota_groups g USING (quota_group)
+                """SELECT c.*, g.throttles,
+                          c.cancel_requested_at IS NOT NULL OR d.version > c.dataset_version AS withdrawn
+                   FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.quota_groups g USING (quota_group)
+                   JOIN bedrock_pipeline.datasets d USING (pipeline, dataset)
                    WHERE c.chunk_id = %s AND c.intent_id = %s AND c.status = 'submitting'""",
                 (chunk_id, intent_id),
             ).fetchone()
-            return _intent(ChunkRow.of(row), row["throttles"], resent=True) if row else None
+            if row is None:
+                return None
+            return _intent(ChunkRow.of(row), row["throttles"], resent=True, withdrawn=row["withdrawn"])
 
         return self._database.transaction(work)
 
@@ -331,7 +347,7 @@ def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow 
     return None
 
 
-def _intent(chunk: ChunkRow, throttles: int, *, resent: bool = False) -> Intent:
+def _intent(chunk: ChunkRow, throttles: int, *, resent: bool = False, withdrawn: bool = False) -> Intent:
     assert chunk.token is not None  # the constraint intent_is_whole
     assert chunk.frozen_request is not None
-    return Intent(chunk, chunk.fence, chunk.token, chunk.frozen_request, throttles, resent)
+    return Intent(chunk, chunk.fence, chunk.token, chunk.frozen_request, throttles, resent, withdrawn)

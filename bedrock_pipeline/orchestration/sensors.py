@@ -73,7 +73,7 @@ def build_sensors(
         ),
         _sensor(
             "reconcile_jobs",
-            partial(_reconcile, names),
+            _reconcile,
             jobs,
             "Looks up submissions in doubt; every sweep_s seconds it compares all jobs of the account with the ledger.",
             _RECONCILE_S,
@@ -174,7 +174,9 @@ def _poll(
     since = now - float(context.cursor or 0)
     if 0 <= since < opened.settings.poll_interval_s:
         return dg.SkipReason(f"Polled {since:.0f} s ago, every {opened.settings.poll_interval_s} s.")
-    report = poll_jobs(opened, names)
+    report = poll_jobs(opened)
+    if report.errors:
+        context.log.warning("; ".join(str(error) for error in report.errors))
     if not report.changed:
         flying = f"{report.in_flight} jobs in flight, nothing changed." if report.in_flight else ""
         return dg.SensorResult(skip_reason=flying or "No job is in flight.", cursor=str(now))
@@ -189,17 +191,17 @@ def _poll(
                     [row for row in counts if row["pipeline"] == pipeline],
                 ),
             )
-            for pipeline in sorted({chunk.pipeline for chunk in report.changed})
+            for pipeline in sorted({chunk.pipeline for chunk in report.changed}.intersection(names))
         ],
     )
 
 
-def _reconcile(names: list[str], context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult:
+def _reconcile(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult:
     """Submissions in doubt at each tick, the sweep of the account now and then. The cursor is the last sweep's time."""
-    reports = [str(reconcile_in_doubt(opened, names))]
+    reports = [str(reconcile_in_doubt(opened))]
     now, swept = opened.system.now().timestamp(), float(context.cursor or 0)
     if now - swept >= opened.settings.sweep_s:
-        reports.append(str(sweep_account(opened, names)))
+        reports.append(str(sweep_account(opened)))
         swept = now
     reason = "; ".join(report for report in reports if report) or "Ledger and Bedrock agree."
     return dg.SensorResult(skip_reason=reason, cursor=str(swept))

@@ -30,6 +30,7 @@ from bedrock_pipeline.queue.flush_queue import FlushCheck
 from bedrock_pipeline.queue.job_results import JobResult, JobStatus, TaskResult, job_result, job_status
 from bedrock_pipeline.queue.task import BedrockTask, encoded, task_of
 from bedrock_pipeline.queue.worker import QueueWorker
+from bedrock_pipeline.submit.poll_jobs import stop_jobs
 from bedrock_pipeline.system import SYSTEM, System
 
 #: Tasks and bytes that `enqueue_many` commits at a time.
@@ -295,12 +296,14 @@ class BedrockQueue:
 
         Raises:
             NotFoundError: the queue has no such job.
+            ServiceUnavailableError: the cancellation is recorded; the job is stopped by a later poll.
         """
         chunk = self._job(job_id).chunk
         deployment = self._deployment
-        for one in deployment.ledger.interventions.cancel(chunk.pipeline, chunk.dataset, chunk.chunk_key):
-            if one.job_arn and one.status != "stopping":
-                deployment.jobs.stop(one.job_arn)
+        chunks = deployment.ledger.interventions.cancel(chunk.pipeline, chunk.dataset, chunk.chunk_key)
+        job_arns = [one.job_arn for one in chunks if one.job_arn and one.status != "stopping"]
+        if errors := stop_jobs(deployment, job_arns):
+            raise errors[0]
 
     # --- Events
 

@@ -13,7 +13,6 @@ from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chun
 from bedrock_pipeline.collect.start_retry_round import start_retry_round
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.due_work import due_work, flush_reason, waiting_tasks
-from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.ledger.tasks import Waiting
 from bedrock_pipeline.pipeline import QueuePipeline
@@ -102,7 +101,7 @@ class QueueWorker:
         return [item.key for item in items]
 
     def _submit(self) -> None:
-        reconcile_in_doubt(self._deployment, [self._queue.name])
+        reconcile_in_doubt(self._deployment)
         for chunk_key in self._due("submit"):
             try:
                 submit_chunk(self._deployment, self._queue.name, chunk_key)
@@ -112,7 +111,9 @@ class QueueWorker:
     def _poll(self) -> None:
         if self._poll_pace.due():
             with self._poll_pace:
-                poll_jobs(self._deployment, [self._queue.name])
+                report = poll_jobs(self._deployment)
+            for error in report.errors:
+                self._report(error)
             self._poll_pace.wait(self._poll_s)
 
     def _collect(self) -> None:
@@ -121,12 +122,20 @@ class QueueWorker:
                 collect_chunk(self._deployment, self._queue, chunk_key)
             except JobProblemError:
                 continue  # the job, which is final now, has it as its error_message
-            except BedrockPipelineError as error:
-                self._report(error)
+            except Exception as error:  # whatever it is, it concerns this chunk alone
+                self._failed("collect", chunk_key, error)
 
     def _retry(self) -> None:
         for dataset in self._due("retry"):
-            start_retry_round(self._deployment, self._queue, dataset)
+            try:
+                start_retry_round(self._deployment, self._queue, dataset)
+            except Exception as error:  # whatever it is, it concerns this dataset alone
+                self._failed("retry", dataset, error)
+
+    def _failed(self, kind: Kind, key: str, error: Exception) -> None:
+        """Report an error; what it concerns is due after everything else."""
+        self._report(error)
+        self._deployment.ledger.run_leases.renew(kind, self._queue.name, key, timedelta(0))
 
     def _record_final(self) -> None:
         record_final_jobs(self._deployment, [self._queue.name])

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
+from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.aws.jobs import JobMissingError, JobSummary
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import ENDED, FROM_BEDROCK
+from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline.records.job_names import chunk_of_job, job_name
 from bedrock_pipeline.submit.submit_chunk import (
     NeedsResolutionError,
@@ -27,7 +30,7 @@ _LOOK_BACK = timedelta(days=8)
 
 @dataclass(slots=True)
 class ReconcileReport:
-    """Chunk keys, or ARNs of jobs, by outcome."""
+    """Chunk keys, or ARNs of jobs, by outcome; and errors of calls for single jobs."""
 
     adopted: list[str] = field(default_factory=list)
     sent_again: list[str] = field(default_factory=list)
@@ -36,6 +39,7 @@ class ReconcileReport:
     rejected: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
     unknown_to_bedrock: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         outcomes = {name: getattr(self, name) for name in self.__slots__}
@@ -44,16 +48,14 @@ class ReconcileReport:
         )
 
 
-def reconcile_in_doubt(deployment: Deployment, pipelines: list[str], *, limit: int = 50) -> ReconcileReport:
-    """Settle submissions whose lease and consistency window have ended.
+def reconcile_in_doubt(deployment: Deployment, *, limit: int = 50) -> ReconcileReport:
+    """Settle submissions of any pipeline whose lease and consistency window have ended.
 
     One job of the name and token is adopted. If there is none, the same request is sent again with the same token.
     Anything else needs resolution by an operator.
     """
     report = ReconcileReport()
-    for chunk in deployment.ledger.submissions.to_reconcile(
-        pipelines, deployment.settings.consistency_window, limit
-    ):
+    for chunk in deployment.ledger.submissions.to_reconcile(deployment.settings.consistency_window, limit):
         _settle_chunk(deployment, chunk, report)
     return report
 
@@ -82,7 +84,51 @@ def _settle_chunk(deployment: Deployment, chunk: ChunkRow, report: ReconcileRepo
             report.still_in_doubt.append(chunk.chunk_key)
 
 
-def sweep_account(deployment: Deployment, pipelines: list[str]) -> ReconcileReport:
+def adopt_job(deployment: Deployment, chunk: ChunkRow, job_arn: str) -> None:
+    """Record the job that an operator names as the chunk's.
+
+    The token is not compared: that it differs is one of the reasons why a chunk needs resolution.
+
+    Raises:
+        StateError: the job is of another chunk or model, or the chunk has a job or has ended.
+        AwsError: there is no such job, Get is denied, or AWS cannot be reached.
+    """
+    job, name = deployment.jobs.get(job_arn), job_name(chunk.pipeline, chunk.chunk_id)
+    if job.name != name or job.model_id.rpartition("/")[2] != chunk.model_id.rpartition("/")[2]:
+        raise StateError(
+            f"Job {job_arn} is {job.name} of model {job.model_id}; the job of chunk {chunk.chunk_key} is named {name}, "
+            f"of model {chunk.model_id}.",
+            "Give the ARN of a job with this name, or --no-job if there is none.",
+        )
+    if not deployment.ledger.interventions.adopt(chunk.chunk_id, job.arn, job.submitted_at):
+        raise StateError(
+            f"Chunk {chunk.chunk_key} already has a job, or has ended.", "See `bedrock-pipeline status`."
+        )
+
+
+def give_up_job(deployment: Deployment, chunk: ChunkRow) -> None:
+    """End a chunk whose job Bedrock does not know any more, as after a move to another account or region.
+
+    Raises:
+        StateError: Bedrock has the job, or the chunk has none.
+        AwsError: Get is denied or AWS cannot be reached.
+    """
+    if chunk.job_arn is None:
+        raise StateError(f"Chunk {chunk.chunk_key} has no job.", "See `bedrock-pipeline status`.")
+    try:
+        status = deployment.jobs.get(chunk.job_arn).status
+    except AwsError as error:
+        if error.kind not in (ErrorKind.NOT_FOUND, ErrorKind.INVALID):  # an ARN of another region is invalid
+            raise
+        deployment.ledger.interventions.give_up_job(chunk.chunk_id, chunk.job_arn)
+    else:
+        raise StateError(
+            f"Bedrock has job {chunk.job_arn}; it is {status}.",
+            "Cancel the chunk with `bedrock-pipeline cancel`, or wait for its end.",
+        )
+
+
+def sweep_account(deployment: Deployment) -> ReconcileReport:
     """Compare all jobs of the account and region with the ledger.
 
     A job with the name of a chunk that has none, as after a restored backup, is adopted; if its chunk has another, it
@@ -105,14 +151,14 @@ def sweep_account(deployment: Deployment, pipelines: list[str]) -> ReconcileRepo
         if chunk_id is None or not _adopt(deployment, chunk_id, job, report):
             if chunk_id:
                 orphans.append(job)
-            if FROM_BEDROCK[job.status] not in ENDED:
+            if FROM_BEDROCK.get(job.status) not in ENDED:  # an unknown status may use a slot
                 others[job.model_id] += 1
     deployment.ledger.jobs.record_others(dict(others))
     _record_orphans(deployment, orphans, report)
     listed = {job.arn for job in jobs}
-    for in_flight in deployment.ledger.jobs.in_flight(pipelines):
-        if in_flight.job_arn not in listed and not _exists(deployment, in_flight.job_arn):
-            report.unknown_to_bedrock.append(in_flight.job_arn)
+    for in_flight in deployment.ledger.jobs.in_flight():
+        if in_flight.job_arn not in listed:
+            _look_up(deployment, in_flight.job_arn, report)
     return report
 
 
@@ -126,7 +172,7 @@ def _adopt(deployment: Deployment, chunk_id: UUID, job: JobSummary, report: Reco
         return False
     if chunk.token is not None and job.token not in (None, chunk.token):
         return False
-    if not deployment.ledger.interventions.adopt(chunk.chunk_id, job.arn):
+    if not deployment.ledger.interventions.adopt(chunk.chunk_id, job.arn, job.submitted_at):
         return False
     report.adopted.append(chunk.chunk_key)
     return True
@@ -147,9 +193,12 @@ def _record_orphans(deployment: Deployment, orphans: list[JobSummary], report: R
     )
 
 
-def _exists(deployment: Deployment, job_arn: str) -> bool:
+def _look_up(deployment: Deployment, job_arn: str, report: ReconcileReport) -> None:
     try:
         deployment.jobs.get(job_arn)
     except JobMissingError:
-        return False
-    return True
+        report.unknown_to_bedrock.append(job_arn)
+    except AwsError as error:
+        if error.classification.no_connection:
+            raise
+        report.errors.append(str(error))

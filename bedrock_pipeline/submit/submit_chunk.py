@@ -17,6 +17,7 @@ from bedrock_pipeline.ledger.submissions import Intent, NotNow
 from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline.submit.backoff import delay
 from bedrock_pipeline.submit.invoke_on_demand import Answered, CallsRejected, answer_chunk
+from bedrock_pipeline.submit.poll_jobs import stop_jobs
 
 
 class SubmissionRejectedError(JobFailedError):
@@ -108,8 +109,8 @@ def create_job(deployment: Deployment, intent: Intent, *, deadline: float) -> Ou
         problem = _input_problem(deployment, chunk)
     except AwsError as error:
         return _postpone(deployment, intent, str(error), back_off_group=False)
-    if chunk.cancel_requested_at:  # while it was in doubt; List has now shown that there is no job
-        return _requeue(deployment, intent, "cancelled", back_off_group=False)
+    if intent.withdrawn:  # while it was in doubt; List has now shown that there is no job
+        return _requeue(deployment, intent, "cancelled or replaced", back_off_group=False)
     if skew := _skew(found.server_time, deployment.system.now()):
         return _postpone(deployment, intent, skew, back_off_group=True)
     if problem:
@@ -134,20 +135,22 @@ def settle(deployment: Deployment, intent: Intent, jobs: list[JobSummary]) -> Ou
     """
     ours = [job for job in jobs if job.token in (None, intent.token)]
     if len(jobs) == 1 and len(ours) == 1:
-        return _record(deployment, intent, jobs[0].arn, adopted=True)
+        return _record(deployment, intent, jobs[0].arn, adopted=jobs[0])
     reason = f"jobs of this name that may be the chunk's: {', '.join(job.arn for job in jobs)}"
     deployment.ledger.submissions.need_resolution(intent.chunk.chunk_id, intent.fence, reason=reason)
     raise _needs_resolution(intent.chunk.chunk_key, reason)
 
 
-def _record(deployment: Deployment, intent: Intent, job_arn: str, *, adopted: bool = False) -> Outcome:
-    chunk = intent.chunk
-    if not deployment.ledger.submissions.record_accepted(chunk.chunk_id, intent.fence, job_arn):
+def _record(
+    deployment: Deployment, intent: Intent, job_arn: str, *, adopted: JobSummary | None = None
+) -> Outcome:
+    chunk, submitted_at = intent.chunk, adopted.submitted_at if adopted else None
+    if not deployment.ledger.submissions.record_accepted(chunk.chunk_id, intent.fence, job_arn, submitted_at):
         return NotNow(f"Another process has taken over chunk {chunk.chunk_key}.")
     now = deployment.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
     if now.cancel_requested_at:
-        deployment.jobs.stop(job_arn)
-    return Submitted(now, job_arn, adopted)
+        stop_jobs(deployment, [job_arn])
+    return Submitted(now, job_arn, adopted is not None)
 
 
 def _after_error(deployment: Deployment, intent: Intent, error: AwsError) -> Outcome:

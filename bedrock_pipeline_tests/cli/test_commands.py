@@ -142,7 +142,7 @@ def test_cancel_ends_what_waits_and_stops_what_runs(deployment: Deployment, tmp_
     first, _ = prepared(deployment, tmp_path)
     assert isinstance(submit_chunk(deployment, "p", first), Submitted)
     assert run("cancel", "p", "d").stdout.startswith("cancelled: ")
-    while poll_jobs(deployment, ["p"]).in_flight:
+    while poll_jobs(deployment).in_flight:
         pass
     states = {row["status"] for row in json.loads(run("status", "p", "d", "--json").stdout)}
     assert states <= {"stopped", "completed"}
@@ -154,7 +154,7 @@ def test_reconcile_has_nothing_to_say_when_ledger_and_service_agree(
 ) -> None:
     first, _ = prepared(deployment, tmp_path)
     assert isinstance(submit_chunk(deployment, "p", first), Submitted)
-    told = json.loads(run("reconcile", "p", "--json").stdout)
+    told = json.loads(run("reconcile", "--json").stdout)
     assert told["adopted"] == [] == told["orphans"]
 
 

@@ -203,7 +203,7 @@ def _collected(deployment: Deployment, one: Any) -> None:
     take_snapshot(deployment, one, "d")
     for chunk in pack_dataset(deployment, one, "d").chunks:
         assert isinstance(submit_chunk(deployment, "p", chunk.chunk_key), Submitted)
-    while poll_jobs(deployment, ["p"]).in_flight:
+    while poll_jobs(deployment).in_flight:
         pass
     for row in chunks(deployment, 1):
         collect_chunk(deployment, one, row.chunk_key)

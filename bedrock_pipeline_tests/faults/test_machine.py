@@ -222,7 +222,7 @@ class Machine(RuleBasedStateMachine):
                 self._before_time_passes()
                 self.the_sleeper_wakes()
             ticks = until_published(self.look, self.one)
-            report = sweep_account(self.look, ["p"])
+            report = sweep_account(self.look)
             assert not str(report), "ledger and service do not agree"
             self.what_ended_stays_as_it_ended()
             entry = settled(self.look, self.one, self.place.control.url, records=RECORDS)

@@ -34,7 +34,7 @@ def race(settings: Settings, *, polls: bool) -> None:
             for chunk in deployment.ledger.submissions.due(["race"], SLOTS):
                 submit_chunk(deployment, "race", chunk.chunk_key)
             if polls:
-                poll_jobs(deployment, ["race"])
+                poll_jobs(deployment)
             if set(deployment.ledger.datasets.progress("race", "d").by_status) == {"completed"}:
                 return
             time.sleep(0.2)

@@ -64,13 +64,13 @@ def test_a_restored_backup(
             until_published(here, one)
             settled(here, one, control.url, records=100 * CHUNKS)
             if sweeps:
-                found = sweep_account(restored, ["p"])
+                found = sweep_account(restored)
                 assert found.orphans == []
                 assert found.unknown_to_bedrock == []
             ticks = until_published(restored, one)
             entry = settled(restored, one, control.url, records=100 * CHUNKS)
             assert len(control.jobs()) == CHUNKS
-            assert str(sweep_account(restored, ["p"])) == ""
+            assert str(sweep_account(restored)) == ""
     report.append({"point": "a backup is restored", "scenario": "restored", "ticks": ticks, **entry})
 
 
@@ -87,7 +87,7 @@ def test_a_dataset_that_the_backup_does_not_know_is_reported_and_not_bought_agai
         key = pack_dataset(here, one, "d").chunks[0].chunk_key
         bought = submit_chunk(here, "p", key)
         assert isinstance(bought, Submitted)
-        assert sweep_account(restored, ["p"]).orphans == [bought.job_arn]
+        assert sweep_account(restored).orphans == [bought.job_arn]
         assert [orphan["job_arn"] for orphan in restored.ledger.interventions.orphans()] == [bought.job_arn]
         # Launched again: the same content gives the same chunk, whose job is found by its name.
         take_snapshot(restored, one, "d")

@@ -155,7 +155,7 @@ def work(deployment: Deployment, pipeline: Pipeline, scenario: str) -> None:
                 f"no progress: {[(c.chunk_key, c.status) for c in ledger.chunks.of_dataset(name, 'd', 1)]}"
             )
         time.sleep(0.05)
-    sweep_account(deployment, [name])
+    sweep_account(deployment)
 
 
 def tick(deployment: Deployment, pipeline: Pipeline, scenario: str = "plain") -> bool:
@@ -168,7 +168,7 @@ def tick(deployment: Deployment, pipeline: Pipeline, scenario: str = "plain") ->
     if scenario == "cancelled":
         _cancel(deployment, name)
     _as_an_operator(deployment, name)
-    poll_jobs(deployment, [name])
+    poll_jobs(deployment)
     for key in _due(deployment, pipeline, "collect"):
         with suppress(JobProblemError):
             collect_chunk(deployment, pipeline, key)
@@ -189,7 +189,7 @@ def _due(deployment: Deployment, pipeline: BasePipeline, kind: Kind) -> list[str
 
 
 def _submit_due(deployment: Deployment, pipeline: BasePipeline) -> None:
-    reconcile_in_doubt(deployment, [pipeline.name])
+    reconcile_in_doubt(deployment)
     for key in _due(deployment, pipeline, "submit"):
         with suppress(SubmissionRejectedError, NeedsResolutionError):
             submit_chunk(deployment, pipeline.name, key)

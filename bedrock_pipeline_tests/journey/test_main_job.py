@@ -61,7 +61,7 @@ def prepare(deployment: Deployment, one: Pipeline, dataset: str = "d") -> list[s
 
 
 def wait_for_jobs(deployment: Deployment) -> None:
-    until(lambda: not poll_jobs(deployment, ["p"]).in_flight, "the end of the emulator's jobs")
+    until(lambda: not poll_jobs(deployment).in_flight, "the end of the emulator's jobs")
 
 
 def finish(deployment: Deployment, one: Pipeline, keys: list[str]) -> Publication:

@@ -85,13 +85,13 @@ ASKED: dict[str, Callable[[Ledger], Any]] = {
     "launch": lambda ledger: ledger.datasets.to_launch(["p"], 50),
     "submit": lambda ledger: ledger.submissions.due(["p"], 50),
     "budgets": lambda ledger: ledger.spending.exhausted(["p"], 3),
-    "poll": lambda ledger: ledger.jobs.in_flight(["p"]),
+    "poll": lambda ledger: ledger.jobs.in_flight(),
     "observe": lambda ledger: ledger.jobs.observe([observation(n) for n in range(1, LIVE, 4)]),
     "counts": lambda ledger: ledger.jobs.counts(["p"]),
     "collect": lambda ledger: ledger.chunks.to_collect(["p"], 50),
     "start a retry round": lambda ledger: ledger.retry_rounds.due(["p"], 50),
     "publish": lambda ledger: ledger.publications.due(["p"], 50),
-    "reconcile": lambda ledger: ledger.submissions.to_reconcile(["p"], timedelta(0), 50),
+    "reconcile": lambda ledger: ledger.submissions.to_reconcile(timedelta(0), 50),
     "sweep, known": lambda ledger: ledger.jobs.known(["arn:1", "arn:live1"]),
     "sweep, others": lambda ledger: ledger.jobs.record_others({"m": 1}),
     "requeued": lambda ledger: ledger.chunks.requeued(),
@@ -120,9 +120,9 @@ def test_a_query_that_does_is_found(filled: Ledger, postgres_dsn: str, statement
 
 
 def test_a_look_at_a_thousand_jobs_is_two_statements(filled: Ledger, statements: list[Seen]) -> None:
-    filled.jobs.in_flight([])  # a connection is open
+    filled.jobs.in_flight()  # a connection is open
     statements.clear()
-    filled.jobs.in_flight(["p"])
+    filled.jobs.in_flight()
     filled.jobs.observe([observation(number) for number in range(1000)])
     assert len(statements) == 2
 

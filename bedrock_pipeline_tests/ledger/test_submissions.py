@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import psycopg
@@ -122,9 +123,9 @@ def test_the_token_stays_when_sent_again_and_a_sleeper_changes_nothing(ledger: L
     assert isinstance(sleeper, Intent)
     assert ledger.submissions.mark_in_doubt(chunk_id, sleeper.fence, reason="timeout")
     consistency_window = timedelta(minutes=20)
-    assert ledger.submissions.to_reconcile(["p"], consistency_window, 10) == []
+    assert ledger.submissions.to_reconcile(consistency_window, 10) == []
     move_clock(ledger, LEASE + consistency_window)
-    [found] = ledger.submissions.to_reconcile(["p"], consistency_window, 10)
+    [found] = ledger.submissions.to_reconcile(consistency_window, 10)
     again = ledger.submissions.intend_again(
         chunk_id, found.fence, uuid4(), consistency_window=consistency_window, lease=LEASE
     )
@@ -164,6 +165,59 @@ def test_a_rejected_chunk_waits_for_an_operator_and_can_be_retried(ledger: Ledge
     assert isinstance(intend(ledger, chunk_id), Intent)
 
 
+def test_nothing_more_is_bought_for_a_version_that_was_replaced(ledger: Ledger) -> None:
+    """Neither by a retry of its rejected chunks, nor by a retry round, nor for a chunk that was in doubt."""
+    rejected, collected, in_doubt = enter(ledger, 3)
+    for chunk_id, end in (
+        (rejected, ledger.submissions.reject),
+        (in_doubt, ledger.submissions.mark_in_doubt),
+    ):
+        taken = intend(ledger, chunk_id)
+        assert isinstance(taken, Intent)
+        assert end(chunk_id, taken.fence, reason="x")
+    accepted(ledger, collected, "arn:1")
+    ledger.jobs.observe([seen("arn:1", "completed")])
+    tally = Tally(records=100, answered=0, final_errors=0, retryable=100, input_tokens=0, output_tokens=0)
+    assert ledger.chunks.record_collected(collected, tally, parsed_uri="s3://b/p/")
+    retryable = ledger.retry_rounds.open_of("p", "d", 1)
+    before = ledger.chunks.of_dataset("p", "d", 1)
+    ledger.datasets.request("p", "d", {}, launch=False, new_version=True)
+    assert ledger.interventions.retry_rejected("p", "d") == 0
+    round_2 = [replace(new_chunk(0), attempt=2, chunk_key="d--r2-00000")]
+    assert not ledger.retry_rounds.enter("p", "d", retryable=retryable, chunks=round_2, max_jobs=5)
+    assert ledger.chunks.of_dataset("p", "d", 1) == before
+    ledger.database.execute("UPDATE bedrock_pipeline.deployment SET clock_offset = interval '1 hour'")
+    [found] = ledger.submissions.to_reconcile(LEASE, 9)
+    again = ledger.submissions.intend_again(
+        in_doubt, found.fence, uuid4(), consistency_window=LEASE, lease=LEASE
+    )
+    assert again is not None
+    assert again.withdrawn
+
+
+def test_what_failed_or_is_at_work_does_not_keep_others_waiting(ledger: Ledger) -> None:
+    failing = enter(ledger, 2)
+    enter(ledger, 1, dataset="e")
+    for number, chunk_id in enumerate([*failing, ledger.chunks.by_key("p", "e--00000").chunk_id]):
+        accepted(ledger, chunk_id, f"arn:{number}")
+        ledger.jobs.observe([seen(f"arn:{number}", "completed")])
+
+    def first_due() -> str:
+        [chunk] = ledger.chunks.to_collect(["p"], 1)
+        return chunk.chunk_key
+
+    assert first_due() == "d--00000"
+    for key in ("d--00000", "d--00001"):  # two runs: one has failed, one is at work
+        assert ledger.run_leases.acquire("collect", [("p", key)], LEASE)
+    ledger.run_leases.release("collect", "p", "d--00000")
+    assert first_due() == "e--00000"
+    assert [chunk.chunk_key for chunk in ledger.chunks.to_collect(["p"], 9)] == [
+        "e--00000",
+        "d--00000",
+        "d--00001",
+    ]
+
+
 def accepted(ledger: Ledger, chunk_id: UUID, arn: str) -> None:
     taken = intend(ledger, chunk_id)
     assert isinstance(taken, Intent)
@@ -185,7 +239,7 @@ def test_a_status_goes_forward_only_and_terminal_rows_cannot_change(ledger: Ledg
         ("failed", 0),
     ]:
         assert len(ledger.jobs.observe([seen("arn:1", status, 5)])) == changes, status
-    assert ledger.jobs.in_flight(["p"]) == []
+    assert ledger.jobs.in_flight() == []
     with (
         pytest.raises(psycopg.errors.IntegrityError, match="ended"),
         ledger.database.connection() as connection,
@@ -312,7 +366,7 @@ def test_a_cancellation_is_carried_out_at_the_next_safe_point(ledger: Ledger) ->
     assert statuses == {waiting: "stopped", submitting: "submitting", flying: "queued", denied: "stopped"}
     assert {chunk.chunk_id for chunk in ledger.interventions.cancel("p", "d")} == {submitting, flying}
     assert requeue(ledger, intent, LEASE) == "cancelled"
-    assert [job.cancel_requested_at is not None for job in ledger.jobs.in_flight(["p"])] == [True]
+    assert [job.cancel_requested_at is not None for job in ledger.jobs.in_flight()] == [True]
     assert {chunk.chunk_id for chunk in ledger.chunks.to_collect(["p"], 9)} == {waiting, submitting, denied}
     assert ledger.interventions.retry_rejected("p", "d") == 0
 
@@ -343,7 +397,7 @@ def test_a_blocked_chunk_is_resolved_by_a_person(ledger: Ledger) -> None:
         taken = intend(ledger, chunk_id)
         assert isinstance(taken, Intent)
         assert ledger.submissions.need_resolution(chunk_id, taken.fence, reason="two jobs")
-    assert ledger.interventions.adopt(first, "arn:1")
+    assert ledger.interventions.adopt(first, "arn:1", datetime.now(UTC))
     ledger.interventions.resolve_without_job(second)
     with pytest.raises(NothingToResolveError):
         ledger.interventions.resolve_without_job(second)

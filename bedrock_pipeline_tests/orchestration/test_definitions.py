@@ -132,7 +132,7 @@ def test_a_dataset_runs_through_the_sensors(
     assert run(definitions, instance, submit)
     assert materialized(instance, "submitted_jobs") == {CHUNK}
     assert tick(definitions, instance, "submit_chunks") == []
-    while poll_jobs(deployment, ["p"]).in_flight:
+    while poll_jobs(deployment).in_flight:
         pass
     [parse] = tick(definitions, instance, "collect_jobs")
     assert run(definitions, instance, parse)
@@ -262,7 +262,7 @@ def test_retryable_records_are_sent_again_through_the_sensors_and_their_chunk_st
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
     for sensor in ("prepare_datasets", "submit_chunks"):
         assert run(definitions, instance, tick(definitions, instance, sensor)[0])
-    while poll_jobs(deployment, ["p"]).in_flight:
+    while poll_jobs(deployment).in_flight:
         pass
     control.clear_faults()
     assert run(definitions, instance, tick(definitions, instance, "collect_jobs")[0])

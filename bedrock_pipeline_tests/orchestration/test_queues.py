@@ -37,7 +37,7 @@ def test_a_queue_runs_through_the_sensors(deployment: Deployment, instance: dg.D
         assert instance.get_dynamic_partitions("q_chunks") == [f"{day}--00000"]
         [submit] = tick(definitions, instance, "submit_chunks")
         assert run(definitions, instance, submit)
-        while poll_jobs(deployment, ["q"]).in_flight:
+        while poll_jobs(deployment).in_flight:
             pass
         [parse] = tick(definitions, instance, "collect_jobs")
         assert run(definitions, instance, parse)

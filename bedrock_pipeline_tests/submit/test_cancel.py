@@ -72,7 +72,7 @@ class Trial:
 
     def end(self) -> None:
         self.submit()
-        while poll_jobs(self.deployment, ["p"]).in_flight:
+        while poll_jobs(self.deployment).in_flight:
             pass
 
 
@@ -141,13 +141,13 @@ def test_cancelled_in_every_state(trial: Trial, one: Pipeline, state: State) -> 
     deployment.ledger.database.execute(
         "UPDATE bedrock_pipeline.deployment SET clock_offset = interval '1 hour'"
     )
-    reconcile_in_doubt(deployment, ["p"])
+    reconcile_in_doubt(deployment)
     if state.status == "needs-resolution":
         assert _now(trial).status == "needs-resolution", (
             "only an operator can find out whether there is a job"
         )
         deployment.ledger.interventions.resolve_without_job(trial.chunk.chunk_id)
-    while poll_jobs(deployment, ["p"]).in_flight:
+    while poll_jobs(deployment).in_flight:
         pass
     assert len(deployment.jobs.find(trial.chunk.request["jobName"]).jobs) == state.jobs
     assert _now(trial).ended_at, "the slot is free"

@@ -112,7 +112,7 @@ def test_a_submission_in_doubt_is_left_alone_until_list_can_be_believed(
         deployment.ledger.database.execute(
             "UPDATE bedrock_pipeline.deployment SET clock_offset = %s", (waited,)
         )
-        acquired = len(submissions.to_reconcile(["p"], consistency_window, 10))
+        acquired = len(submissions.to_reconcile(consistency_window, 10))
         taken = submissions.intend_again(
             chunk_id, intent.fence, uuid4(), consistency_window=consistency_window, lease=lease
         )
@@ -247,13 +247,27 @@ def test_a_submission_that_may_have_a_job_is_not_closed_by_an_error_on_the_way(
         if listed is not None:
             patch.setattr(deployment.jobs, "find", lambda _: Found(listed, None))
         patch.setattr(deployment.jobs if broken == "find" else deployment.objects, broken, failing)
-        report = reconcile_in_doubt(deployment, ["p"])
+        report = reconcile_in_doubt(deployment)
     chunk = deployment.ledger.chunks.by_key("p", key)
     if became == "in-doubt":
         assert (report.still_in_doubt, chunk.status) == ([key], "in-doubt")
         assert deployment.ledger.submissions.due(["p"], 9) == [], "it keeps its slot and its place"
         move_clock(deployment, 3600)
-        report = reconcile_in_doubt(deployment, ["p"])
+        report = reconcile_in_doubt(deployment)
     assert report.adopted == [key]
     assert deployment.ledger.chunks.by_key("p", key).job_arn
     assert _jobs_named(deployment, name) == 1
+
+
+def test_a_submission_in_doubt_of_a_replaced_version_is_not_sent_again(
+    deployment: Deployment, faults: Control, work: Path
+) -> None:
+    key = _packed(deployment, work)
+    name = deployment.ledger.chunks.by_key("p", key).request["jobName"]
+    faults.add_fault("error", operation="CreateModelInvocationJob", error="InternalServerException", times=1)
+    assert isinstance(submit_chunk(deployment, "p", key), InDoubt)
+    deployment.ledger.datasets.request("p", "d", {}, launch=False, new_version=True)
+    move_clock(deployment, 3600)
+    reconcile_in_doubt(deployment)
+    assert deployment.ledger.chunks.by_key("p", key).status == "stopped"
+    assert _jobs_named(deployment, name) == 0
