@@ -1,4 +1,4 @@
-"""Commands by which an operator intervenes: `cancel`, `retry`, `reconcile`, `resolve`."""
+"""Commands of an operator: `migrate`, `cancel`, `retry`, `reconcile`, `resolve`."""
 
 from collections import Counter
 from typing import get_args
@@ -12,6 +12,14 @@ from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
+
+
+@click.command()
+def migrate() -> None:
+    """Create or update the ledger's tables."""
+    with open_deployment(Settings.resolve()) as deployment:
+        applied = deployment.ledger.migrate()
+    click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to do")
 
 
 @click.command()
@@ -85,10 +93,7 @@ def reconcile(pipelines: tuple[str, ...], as_json: bool) -> None:
     Looks up submissions in doubt, adopts jobs that the ledger does not know, and reports orphans.
     """
     with open_deployment(Settings.resolve()) as deployment:
-        reports = [
-            reconcile_in_doubt(deployment, list(pipelines)),
-            sweep_account(deployment, list(pipelines)),
-        ]
+        reports = [step(deployment, list(pipelines)) for step in (reconcile_in_doubt, sweep_account)]
     if as_json:
         print_json(
             {name: [key for one in reports for key in getattr(one, name)] for name in reports[0].__slots__}
