@@ -1,8 +1,4 @@
-"""What is due: the one rule that Dagster's sensors and a queue's own worker follow.
-
-Reads the ledger and decides; does nothing about it. The steps themselves are in `prepare`, `submit`, `collect`,
-`publish` and `queue`.
-"""
+"""What is due: the one rule that Dagster's sensors and a queue's own worker follow. It only reads the ledger."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,13 +18,7 @@ OF_CHUNKS: Final[frozenset[Kind]] = frozenset({"submit", "collect"})
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """A step that is due for one dataset or chunk.
-
-    Attributes:
-        kind: the step.
-        pipeline: the pipeline's or queue's name.
-        key: the key of a chunk (`submit`, `collect`) or of a dataset; for `flush` that of today's dataset.
-    """
+    """A step that is due for one chunk (`submit`, `collect`) or dataset; for `flush`, today's dataset."""
 
     kind: Kind
     pipeline: str
@@ -40,11 +30,7 @@ def due_work(
 ) -> list[WorkItem]:
     """The work that is due now, by kind in the order of the steps, and the longest waiting first.
 
-    Args:
-        ledger: the deployment's ledger.
-        pipelines: whose work.
-        limit: the most items of each kind.
-        kinds: which kinds of work; each costs one query, `flush` one for each queue.
+    At most `limit` items of each kind. A kind costs one query, `flush` one for each queue.
     """
     names = [pipeline.name for pipeline in pipelines]
     of_datasets = [pipeline.name for pipeline in pipelines if isinstance(pipeline, Pipeline)]

@@ -33,15 +33,14 @@ BelowMinimum = Literal["on_demand", "pad", "hold", "fail"]
 class FlushPolicy(BaseModel):
     """When the waiting tasks of a queue become jobs without a call of `flush`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    batch_size: int = Field(default=100, ge=1, description="Flush when this many tasks wait.")
-    max_bytes: int | None = Field(
-        default=None, ge=1, description="Flush when the waiting tasks have this many bytes; None: at no size."
-    )
-    max_age_s: float | None = Field(
-        default=None, gt=0, description="Flush when a task has waited this many seconds; None: at no age."
-    )
+    batch_size: int = Field(default=100, ge=1)
+    """Flush when this many tasks wait."""
+    max_bytes: int | None = Field(default=None, ge=1)
+    """Flush when the waiting tasks have this many bytes; None: at no size."""
+    max_age_s: float | None = Field(default=None, gt=0)
+    """Flush when a task has waited this many seconds; None: at no age."""
 
 
 class UserModel(BaseModel):
@@ -52,7 +51,11 @@ class UserModel(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
     @model_validator(mode="wrap")
@@ -90,61 +93,35 @@ class UserModel(BaseModel):
 
 
 class BasePipeline(UserModel):
-    """What pipelines of datasets and of queues have in common: name, model, limits, retries, prices.
-
-    Raises:
-        ConfigurationError: names the pipeline and each field that is wrong.
-    """
+    """What pipelines of datasets and of queues have in common: name, model, limits, retries, prices."""
 
     #: The fields that a dataset may set differently, in the ledger's `datasets.request`.
     dataset_settings: ClassVar[frozenset[str]] = frozenset({"below_minimum"})
 
-    name: str = Field(
-        pattern=r"^[a-z][a-z0-9_]{0,39}$",
-        description="Prefix of every asset, partition and ledger key: `[a-z][a-z0-9_]{0,39}`.",
-    )
-    model_id: str = Field(
-        min_length=1,
-        max_length=2048,
-        description="Id or ARN of a foundation model, inference profile or custom model.",
-    )
-    family: str | None = Field(
-        default=None,
-        description="The model family (`claude`, `nova`, …) whose request format the model uses; None: derived from the "
-        "model id.",
-    )
-    invocation: Literal["InvokeModel", "Converse"] = Field(
-        default="InvokeModel",
-        description="`Converse` sends request bodies of the Converse API instead of the model's own.",
-    )
-    limits: Limits | None = Field(
-        default=None, description="Limits of the model in this account; None: Bedrock's defaults."
-    )
-    quota_group: str | None = Field(
-        default=None, description="Jobs of one group share its slots; None: this model in this region."
-    )
-    timeout_hours: int = Field(
-        default=72, ge=24, le=168, description="Hours after which Bedrock lets a job expire."
-    )
-    below_minimum: BelowMinimum = Field(
-        default="on_demand",
-        description="What happens to fewer records than a job needs, in a dataset, a flush or a retry round: sent one by "
-        "one at the on-demand price (`on_demand`), filled up with filler records that are paid for (`pad`), kept until an "
-        "operator decides or more records come (`hold`), or an error (`fail`).",
-    )
-    max_record_attempts: int = Field(
-        default=3,
-        ge=1,
-        le=20,
-        description="How often a record is sent at most; without a response after that, it has a final error.",
-    )
-    keep_raw_output: bool = Field(
-        default=False, description="Whether the results keep the model's whole output as JSON."
-    )
-    prices: dict[str, PriceOverride] = Field(
-        default_factory=dict,
-        description="Prices of models by id or ARN, where the built-in ones are wrong or missing.",
-    )
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    """Prefix of every asset, partition and ledger key: `[a-z][a-z0-9_]{0,39}`."""
+    model_id: str = Field(min_length=1, max_length=2048)
+    """Id or ARN of a foundation model, inference profile or custom model."""
+    family: str | None = None
+    """The model family (`claude`, `nova`, …) whose request format the model uses; None: derived from the model id."""
+    invocation: Literal["InvokeModel", "Converse"] = "InvokeModel"
+    """`Converse` sends request bodies of the Converse API instead of the model's own."""
+    limits: Limits | None = None
+    """Limits of the model in this account; None: Bedrock's defaults."""
+    quota_group: str | None = None
+    """Jobs of one group share its slots; None: this model in this region."""
+    timeout_hours: int = Field(default=72, ge=24, le=168)
+    """Hours after which Bedrock lets a job expire."""
+    below_minimum: BelowMinimum = "on_demand"
+    """What happens to fewer records than a job needs, in a dataset, a flush or a retry round: sent one by one at the
+    on-demand price (`on_demand`), filled up with filler records that are paid for (`pad`), kept until an operator
+    decides or more records come (`hold`), or an error (`fail`)."""
+    max_record_attempts: int = Field(default=3, ge=1, le=20)
+    """How often a record is sent at most; without a response after that, it has a final error."""
+    keep_raw_output: bool = False
+    """Whether the results keep the model's whole output as JSON."""
+    prices: dict[str, PriceOverride] = Field(default_factory=dict)
+    """Prices of models by id or ARN, where the built-in ones are wrong or missing."""
 
     @property
     def model_family(self) -> Family:
@@ -201,61 +178,40 @@ class Pipeline(BasePipeline):
         }
     )
 
-    source: str | list[str] | Callable[[str], Source] | None = Field(
-        default=None,
-        description="File, glob, folder or s3:// location, in which `{dataset}` stands for the dataset's key; or a function "
-        "from the key to a `Source`; None: each dataset gives its own when it is launched.",
-    )
-    prompt: str | None = Field(
-        default=None,
-        description="Template of the user message, with `{{ column }}` for the value of a column.",
-    )
-    model_input: str | None = Field(
-        default=None, description="Column that holds the whole request body as JSON, instead of `prompt`."
-    )
-    system: str | None = Field(default=None, description="Template of the system prompt.")
-    parameters: dict[str, Any] = Field(
-        default_factory=dict, description="Model parameters such as `max_tokens` and `temperature`."
-    )
-    images: tuple[str, ...] = Field(
-        default=(),
-        description="Columns with images: bytes, data URI, base64, s3:// URI or absolute path, or a list of these.",
-    )
-    answer_schema: type[BaseModel] | dict[str, Any] | str | None = Field(
-        default=None,
-        description="A pydantic model or a JSON schema (dict or text) of the response; its properties become columns "
-        "(docs/models.md).",
-    )
-    answer_by: Literal["tool", "schema"] = Field(
-        default="tool",
-        description="How the model is made to follow the schema: by a `tool` that it must use, or by `schema`, Bedrock's "
-        "structured output.",
-    )
-    record_id: str | None = Field(
-        default=None, description="Column with the record ids; None: derived from the row's content."
-    )
-    carry: tuple[str, ...] = Field(default=(), description="Columns that are copied into the results.")
-    column_types: dict[str, str] = Field(
-        default_factory=dict,
-        description="Types of columns by name, for CSV and JSONL, where the detected ones are wrong.",
-    )
-    null_text: str | None = Field(
-        default=None, description="Text for a null in a prompt; None: the row is rejected."
-    )
-    ask_identical_once: bool = Field(
-        default=True,
-        description="Whether records with identical requests are sent once and share the response; turn it off to sample.",
-    )
-    max_cost_usd: Decimal | None = Field(
-        default=None,
-        gt=0,
-        description="What a dataset may cost in US dollars; nothing is submitted beyond it until an operator approves "
-        "(docs/costs.md).",
-    )
-    daily: bool = Field(
-        default=False,
-        description="Whether a schedule launches a dataset a day (UTC), whose key is the date of the day that has ended.",
-    )
+    source: str | list[str] | Callable[[str], Source] | None = None
+    """File, glob, folder or s3:// location, in which `{dataset}` stands for the dataset's key; or a function from the
+    key to a `Source`; None: each dataset gives its own when it is launched."""
+    prompt: str | None = None
+    """Template of the user message, with `{{ column }}` for the value of a column."""
+    model_input: str | None = None
+    """Column that holds the whole request body as JSON, instead of `prompt`."""
+    system: str | None = None
+    """Template of the system prompt."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Model parameters such as `max_tokens` and `temperature`."""
+    images: tuple[str, ...] = ()
+    """Columns with images: bytes, data URI, base64, s3:// URI or absolute path, or a list of these."""
+    answer_schema: type[BaseModel] | dict[str, Any] | str | None = None
+    """A pydantic model or a JSON schema (dict or text) of the response; its properties become columns
+    (docs/models.md)."""
+    answer_by: Literal["tool", "schema"] = "tool"
+    """How the model is made to follow the schema: by a `tool` that it must use, or by `schema`, Bedrock's structured
+    output."""
+    record_id: str | None = None
+    """Column with the record ids; None: derived from the row's content."""
+    carry: tuple[str, ...] = ()
+    """Columns that are copied into the results."""
+    column_types: dict[str, str] = Field(default_factory=dict)
+    """Types of columns by name, for CSV and JSONL, where the detected ones are wrong."""
+    null_text: str | None = None
+    """Text for a null in a prompt; None: the row is rejected."""
+    ask_identical_once: bool = True
+    """Whether records with identical requests are sent once and share the response; turn it off to sample."""
+    max_cost_usd: Decimal | None = Field(default=None, gt=0)
+    """What a dataset may cost in US dollars; nothing is submitted beyond it until an operator approves
+    (docs/costs.md)."""
+    daily: bool = False
+    """Whether a schedule launches a dataset a day (UTC), whose key is the date of the day that has ended."""
 
     @field_validator("carry", "images", mode="before")
     @classmethod
@@ -322,9 +278,8 @@ class QueuePipeline(BasePipeline):
         ConfigurationError: names the pipeline and each field that is wrong.
     """
 
-    flush_policy: FlushPolicy = Field(
-        default=FlushPolicy(), description="When waiting tasks become jobs without a call of `flush`."
-    )
+    flush_policy: FlushPolicy = FlushPolicy()
+    """When waiting tasks become jobs without a call of `flush`."""
 
     @classmethod
     def _unknown_field(cls, field: str) -> str:

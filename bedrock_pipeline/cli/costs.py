@@ -41,24 +41,21 @@ from bedrock_pipeline.sources import open_location
 def estimate(
     pipeline: str | None,
     dataset: str | None,
-    source: str | None,
-    prompt: str | None,
-    record_id: str | None,
-    model: str | None,
     max_tokens: int | None,
     module: str,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Estimate tokens, cost and jobs of a dataset before anything is submitted.
 
     Either of PIPELINE DATASET, or of a file (--input, --prompt, --model), which needs no database.
     """
-    request = dataset_request(source, prompt, record_id, model, ())
+    request = dataset_request(**options)
     if max_tokens:
         request["parameters"] = {"max_tokens": max_tokens}
     if pipeline and dataset:
         estimated = _of_dataset(_pipeline_in(module, pipeline), dataset, request)
-    elif pipeline or not (source and prompt and model):
+    elif pipeline or not (options["source"] and options["prompt"] and options["model"]):
         raise click.UsageError("Give PIPELINE DATASET; or --input, --prompt and --model.")
     else:
         estimated = _of_file(request)

@@ -14,33 +14,20 @@ SCHEMA_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def dataset_request(
-    source: str | None,
-    prompt: str | None,
-    record_id: str | None,
-    model: str | None,
-    carry: tuple[str, ...],
-    images: tuple[str, ...] = (),
-    schema: Path | None = None,
-    max_cost_usd: float | None = None,
+    *, source: str | None = None, model: str | None = None, schema: Path | None = None, **options: Any
 ) -> dict[str, Any]:
     """The settings of a dataset as the ledger keeps them, from the options of a command; paths become absolute.
 
     Raises:
         AnswerSchemaError: the file contains no JSON schema that can be used.
     """
-    options: dict[str, Any] = {
-        "prompt": prompt,
-        "record_id": record_id,
-        "model_id": model,
-        "carry": list(carry),
-        "images": list(images),
-        "max_cost_usd": max_cost_usd,
-    }
+    request = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    request["model_id"] = model
     if source is not None:
-        options["source"] = source if source.startswith("s3://") else str(Path(source).absolute())
+        request["source"] = source if source.startswith("s3://") else str(Path(source).absolute())
     if schema is not None:
-        options["answer_schema"] = _read_schema(schema)
-    return {name: value for name, value in options.items() if value}
+        request["answer_schema"] = _read_schema(schema)
+    return {name: value for name, value in request.items() if value}
 
 
 def _read_schema(file: Path) -> str:
@@ -74,22 +61,10 @@ def _read_schema(file: Path) -> str:
     is_flag=True,
     help="Process the dataset again, at its full cost, although chunks of other content were submitted.",
 )
-def launch(
-    pipeline: str,
-    dataset: str,
-    source: str | None,
-    prompt: str | None,
-    record_id: str | None,
-    model: str | None,
-    carry: tuple[str, ...],
-    images: tuple[str, ...],
-    schema: Path | None,
-    max_cost_usd: float | None,
-    new_version: bool,
-) -> None:
+def launch(pipeline: str, dataset: str, new_version: bool, **options: Any) -> None:
     """Request the processing of a dataset; Dagster's sensors start it."""
     check_dataset_key(dataset)
-    request = dataset_request(source, prompt, record_id, model, carry, images, schema, max_cost_usd)
+    request = dataset_request(**options)
     with open_deployment(Settings.resolve()) as deployment:
         deployment.ledger.datasets.request(pipeline, dataset, request, launch=True, new_version=new_version)
     click.echo(f"launched {dataset} of {pipeline}; see: bedrock-pipeline status {pipeline} {dataset}")

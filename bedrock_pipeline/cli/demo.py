@@ -1,7 +1,6 @@
-"""`demo`: the main job from end to end, on this machine.
+"""Command `demo`: launches a dataset, shows its progress and sums up the published results.
 
-What belongs here: launching a dataset, showing how it goes, summing up from the published parquet. Everything
-in between is done by the daemon, as in production.
+Everything in between is done by the daemon, as in production.
 """
 
 import hashlib
@@ -9,7 +8,6 @@ import json
 import re
 import signal
 import sys
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -55,24 +53,12 @@ class DemoError(BedrockPipelineError):
 @click.option("--port", default=0, help="The UI's port; 0 for a free one.")
 @click.option("--speed", default=_SPEED, show_default=True, help="How much faster than Bedrock jobs run.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
-def demo(
-    source: str | None,
-    prompt: str | None,
-    record_id: str | None,
-    model: str | None,
-    images: tuple[str, ...],
-    schema: Path | None,
-    dataset: str | None,
-    keep: bool,
-    port: int,
-    speed: float,
-    as_json: bool,
-) -> None:
+def demo(dataset: str | None, keep: bool, port: int, speed: float, as_json: bool, **options: Any) -> None:
     """Ask a model about every docstring of Python's standard library, or about every row of a file."""
-    from bedrock_pipeline.cli.services import running
+    from bedrock_pipeline.cli.services import running, stop_event
 
-    pipeline, request = _what(source, prompt, record_id, model, images, schema)
-    key = check_dataset_key(dataset or _key(source, request))
+    pipeline, request = _what(**options)
+    key = check_dataset_key(dataset or _key(options["source"], request))
     home = default_home()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console.print(
@@ -94,32 +80,25 @@ def demo(
             print_json(summary)
         if keep:
             console.print(f"Everything goes on running: {services.url} (Ctrl-C ends it)")
-            _wait_for_interrupt()
+            stop_event().wait()
 
 
-def _what(
-    source: str | None,
-    prompt: str | None,
-    record_id: str | None,
-    model: str | None,
-    images: tuple[str, ...],
-    schema: Path | None,
-) -> tuple[str, dict[str, Any]]:
+def _what(source: str | None, model: str | None, **options: Any) -> tuple[str, dict[str, Any]]:
     """Pipeline and request; an unusable file is reported before anything is started."""
     if source is None:
-        if prompt or record_id or images or schema:
+        if any(options.values()):
             raise click.UsageError("--prompt, --record-id, --image and --schema go with --input.")
-        return "stdlib_docstrings", dataset_request(None, None, None, model, ())
-    if prompt is None:
+        return "stdlib_docstrings", dataset_request(model=model)
+    if options["prompt"] is None:
         raise click.UsageError("--input needs --prompt, a template with {{ column }}.")
     columns = open_location(source, objects=None).columns()  # type: ignore[arg-type]  # a local file needs no S3
-    Template(prompt).check(columns)
-    for name in filter(None, (record_id, *images)):
+    Template(options["prompt"]).check(columns)
+    for name in filter(None, (options["record_id"], *options["images"])):
         if name not in columns:
             raise click.UsageError(
                 f"The input has no column {name!r}; its columns are: {', '.join(columns)}."
             )
-    return "own_files", dataset_request(source, prompt, record_id, model, (), images, schema)
+    return "own_files", dataset_request(source=source, model=model, **options)
 
 
 def _key(source: str | None, request: dict[str, Any]) -> str:
@@ -229,13 +208,6 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{count} ({reason})" for reason, count in value.items())
     return ", ".join(value) if isinstance(value, list) else str(value)
-
-
-def _wait_for_interrupt() -> None:
-    done = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
-    done.wait()
 
 
 def _parquet(uri: str) -> "pa_dataset.Dataset":

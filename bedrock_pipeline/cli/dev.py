@@ -1,15 +1,12 @@
-"""`dev`: everything on this machine, with Dagster's UI, until Ctrl-C.
+"""Commands `dev`, everything on this machine with Dagster's UI, and `emulator`, the Bedrock emulator alone."""
 
-What belongs here: the command.
-"""
-
-import signal
-import threading
+import sys
 
 import click
 
 from bedrock_pipeline.cli.output import console
 from bedrock_pipeline.local import default_home
+from bedrock_pipeline.local.extra import require_local
 
 
 @click.command()
@@ -23,13 +20,21 @@ from bedrock_pipeline.local import default_home
 @click.option("--poll-seconds", default=5, show_default=True, help="Seconds between two polls of Bedrock.")
 def dev(module: str, port: int, speed: float, poll_seconds: int) -> None:
     """Run Postgres, S3, the Bedrock emulator and Dagster on this machine."""
-    from bedrock_pipeline.cli.services import running
+    from bedrock_pipeline.cli.services import running, stop_event
 
-    done = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
+    stop = stop_event()
     home = default_home()
     console.print(f"No AWS setting is needed: everything runs on this machine, in {home}.", soft_wrap=True)
     with running(home, module=module, speed=speed, poll_seconds=poll_seconds, ui_port=port) as services:
         console.print(f"Dagster's UI: {services.url} (Ctrl-C ends everything)")
-        done.wait()
+        stop.wait()
+
+
+@click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def emulator(arguments: tuple[str, ...]) -> None:
+    """Run the Bedrock emulator alone."""
+    require_local()
+    from bedrock_pipeline.emulator import main as serve  # here: it needs the extra
+
+    sys.exit(serve(arguments))

@@ -1,7 +1,4 @@
-"""Commands that work on files alone: pack, parse.
-
-What belongs here: their options, progress and summaries. The work is the same code as that of the assets.
-"""
+"""Commands that work on files alone, with the code of the assets: `pack`, `parse`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +29,9 @@ from bedrock_pipeline.sources import open_location
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--model", required=True, help="Model id or ARN; decides the format of the request.")
+@click.option(
+    "--model", "model_id", required=True, help="Model id or ARN; decides the format of the request."
+)
 @click.option("--prompt", help="Template with {{ column }}.")
 @click.option("--model-input", help="Column with the whole request body, instead of a prompt.")
 @click.option("--record-id", help="Column with the record ids; without it they are derived from the content.")
@@ -47,43 +46,24 @@ from bedrock_pipeline.sources import open_location
 @click.option("--out", required=True, help="Empty folder or s3:// location to write to.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
 def pack(
-    inputs: tuple[str, ...],
-    model: str,
-    prompt: str | None,
-    model_input: str | None,
-    record_id: str | None,
-    carry: tuple[str, ...],
-    system: str | None,
-    parameters: str,
-    null_text: str | None,
-    out: str,
-    as_json: bool,
-    **limits: int | None,
+    inputs: tuple[str, ...], model_id: str, parameters: str, out: str, as_json: bool, **options: Any
 ) -> None:
     """Pack files into the JSONL of batch jobs, within Bedrock's limits."""
-    given = {name: value for name, value in limits.items() if value is not None}
+    given = {name: value for name, value in options.items() if value is not None}
+    limits = default_limits(model_id).model_dump()
+    limits |= {name: given.pop(name) for name in limits.keys() & given.keys()}
     pipeline = _pipeline(
-        model_id=model,
-        prompt=prompt,
-        model_input=model_input,
-        record_id=record_id,
-        carry=carry,
-        system=system,
+        **given,
+        model_id=model_id,
         parameters=_object(parameters),
-        null_text=null_text,
-        limits={**default_limits(model).model_dump(), **given},
+        limits=limits,
         # Every row gets a line of its own: there is no ledger for duplicates, nor for other ways of invocation.
         ask_identical_once=False,
         below_minimum="fail",
     )
     objects = objects_here()
     with Measured() as measured, _progress("packed") as progress:
-        report = pack_files(
-            open_location(inputs, objects),
-            pipeline,
-            place(out, objects),
-            progress=progress,
-        )
+        report = pack_files(open_location(inputs, objects), pipeline, place(out, objects), progress=progress)
     rejected = sum(report.rejections.values())
     _tell(
         as_json,

@@ -1,4 +1,4 @@
-"""Commands by which an operator intervenes: `cancel`, `retry`, `reconcile`, `resolve`."""
+"""Commands of an operator: `migrate`, `cancel`, `retry`, `reconcile`, `resolve`."""
 
 from collections import Counter
 from typing import get_args
@@ -12,6 +12,14 @@ from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.poll_jobs import stop_jobs
 from bedrock_pipeline.submit.reconcile import adopt_job, give_up_job, reconcile_in_doubt, sweep_account
+
+
+@click.command()
+def migrate() -> None:
+    """Create or update the ledger's tables."""
+    with open_deployment(Settings.resolve()) as deployment:
+        applied = deployment.ledger.migrate()
+    click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to do")
 
 
 @click.command()
@@ -86,7 +94,7 @@ def reconcile(as_json: bool) -> None:
     Looks up submissions in doubt, adopts jobs that the ledger does not know, and reports orphans.
     """
     with open_deployment(Settings.resolve()) as deployment:
-        reports = [reconcile_in_doubt(deployment), sweep_account(deployment)]
+        reports = [step(deployment) for step in (reconcile_in_doubt, sweep_account)]
     if as_json:
         print_json(
             {name: [key for one in reports for key in getattr(one, name)] for name in reports[0].__slots__}

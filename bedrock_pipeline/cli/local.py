@@ -1,19 +1,15 @@
-"""`local`: the embedded stack without Dagster, for your own programs.
-
-What belongs here: starting it in the background, ending it, and printing its variables.
-"""
+"""Commands of `local`: the embedded stack without Dagster, for your own programs."""
 
 import os
 import shlex
-import signal
 import subprocess
 import sys
-import threading
 import time
 
 import click
 import psutil
 
+from bedrock_pipeline.cli.services import stop_event
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import default_home, environment, read_endpoints
 from bedrock_pipeline.local.endpoints import not_led_elsewhere
@@ -63,14 +59,12 @@ def up(speed: float) -> None:
 def hold(speed: float) -> None:
     """Run it in the foreground until SIGTERM (what `up` starts)."""
     home = default_home()
-    done = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
+    stop = stop_event()
     with Stack(StackConfig(home, emulator=("--speed", str(speed)))) as stack:
         with open_deployment(Settings.resolve(stack.endpoints.settings())) as deployment:
             deployment.ledger.migrate()
         (home / _PID).write_text(str(os.getpid()))
-        done.wait()
+        stop.wait()
         (home / _PID).unlink(missing_ok=True)
 
 

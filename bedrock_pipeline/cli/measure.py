@@ -4,7 +4,6 @@ import resource
 import sys
 import threading
 import time
-from types import TracebackType
 from typing import Self
 
 import psutil
@@ -36,9 +35,7 @@ class Measured:
         self._sampler.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.seconds = time.perf_counter() - self._began
         self._end.set()
         self._sampler.join()

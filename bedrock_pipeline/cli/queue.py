@@ -44,10 +44,15 @@ def enqueue(
 
     A line is {"recordId": …, "modelInput": {…}}.
     """
-    changes = {"job_type": job_type, "batch_size": batch_size, "max_age_s": max_age}
-    if replace:
-        changes["on_duplicate"] = "replace"
-    with BedrockQueue(_config(name, model, changes)) as queue:
+    config = _config(
+        name,
+        model_id=model or None,
+        job_type=job_type,
+        batch_size=batch_size,
+        max_age_s=max_age,
+        on_duplicate="replace" if replace else None,
+    )
+    with BedrockQueue(config) as queue:
         added = queue.enqueue_many(_tasks(file))
         waiting = queue.get_queue_size()
     if as_json:
@@ -115,26 +120,22 @@ def _await(queue: BedrockQueue, jobs: list[str], timeout: float | None) -> list[
                     raise
 
 
-def _config(name: str, model: str | None = None, changes: dict[str, Any] | None = None) -> BedrockQueueConfig:
+def _config(name: str, **options: Any) -> BedrockQueueConfig:
+    """The settings with which the queue was last opened, changed by the options that are not None."""
     with open_deployment(Settings.resolve()) as deployment:
         known = deployment.ledger.queues.get(name) if deployment.ledger.is_current() else None
+    changes = {name: value for name, value in options.items() if value is not None}
     if known:
         config = BedrockQueueConfig.of(known)
-    elif model:
-        config = BedrockQueueConfig(name=name, model_id=model, job_type=name, enable_auto_polling=False)
+        settings = {name: getattr(config, name) for name in config.model_fields_set}
+    elif "model_id" in changes:
+        settings = {"name": name, "job_type": name, "enable_auto_polling": False}
     else:
         raise NotFoundError(
             f"There is no queue {name!r}.",
             "For a new queue `enqueue` needs --model; see `bedrock-pipeline status`.",
         )
-    options = {name: value for name, value in (changes or {}).items() if value is not None}
-    return BedrockQueueConfig.model_validate(
-        {
-            **{name: getattr(config, name) for name in config.model_fields_set},
-            **options,
-            **({"model_id": model} if model else {}),
-        }
-    )
+    return BedrockQueueConfig.model_validate({**settings, **changes})
 
 
 def _queue_of(job_id: str) -> str:

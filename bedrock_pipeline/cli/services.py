@@ -1,11 +1,9 @@
-"""The embedded stack together with Dagster's webserver and daemon.
-
-What belongs here: starting them in order, and ending them. Used by `dev` and `demo`.
-"""
+"""The embedded stack together with Dagster's webserver and daemon, for `dev` and `demo`."""
 
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -63,16 +61,19 @@ load_from:
 
 @dataclass(frozen=True)
 class Running:
-    """What is running.
-
-    Attributes:
-        settings: those of the deployment, all of it on this machine.
-        url: where the UI is.
-    """
+    """What is running: a deployment on this machine, and the URL of Dagster's UI."""
 
     endpoints: Endpoints
     settings: Settings
     url: str
+
+
+def stop_event() -> threading.Event:
+    """An event that SIGTERM and Ctrl-C set from now on, instead of ending the process."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 @contextmanager
@@ -81,12 +82,7 @@ def running(
 ) -> Iterator[Running]:
     """Everything on this machine, until the end of the block, whatever the environment of this process says.
 
-    Args:
-        home: folder that keeps everything.
-        module: the code location's module.
-        speed: how much faster than Bedrock jobs run.
-        poll_seconds: seconds between two polls of Bedrock.
-        ui_port: the webserver's port; 0 for a free one.
+    `home` is the folder that keeps everything, `module` the code location, `speed` how much faster than Bedrock jobs run.
 
     Raises:
         MissingExtraError: the extra `local` is not installed.
@@ -145,9 +141,8 @@ def _start_dagster(parts: ExitStack, home: Path, module: str, port: int, inside:
     # One code server for both, since each of its own would import the code once more.
     code = ("api", "grpc", "-m", module, "-h", "127.0.0.1", "-p", str(code_port), "--location-name", module)
     start("code", "dagster", *code, port=code_port)
-    parts.callback(
-        _unfinished_runs, "wait", home, inside
-    )  # after the daemon ended, before their code server does
+    # After the daemon ended, before their code server does.
+    parts.callback(_unfinished_runs, "wait", home, inside)
     start("daemon", "dagster-daemon", "run", "-w", str(workspace))
     start(
         "webserver", "dagster-webserver", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port), port=port

@@ -16,8 +16,6 @@ class DatasetStatus:
     """A dataset's current version: its records by outcome, its chunks by status, and what it waits for.
 
     Attributes:
-        pipeline: the pipeline's name.
-        dataset: the dataset's key.
         records: records with their duplicates.
         processed: of them, processed by Bedrock.
         answered: records with a response.
@@ -52,10 +50,8 @@ class ChunkStatus:
 
     Attributes:
         chunk: the chunk's key.
-        status: the chunk's status.
         mode: how its records are sent.
-        records: its records.
-        processed: of them, processed by Bedrock.
+        processed: of its records, processed by Bedrock.
         answered: records with a response; None until collected.
         job: ARN of its job.
         retryable: records that wait for a retry round; None until collected.

@@ -20,6 +20,8 @@ from bedrock_pipeline.queue.flush_queue import flush_queue
 from bedrock_pipeline.submit.invoke_on_demand import Answered
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 
+_Materialized = dg.MaterializeResult[None]
+
 
 def pipeline_assets(pipeline: BasePipeline) -> Iterator[dg.AssetsDefinition]:
     """The assets of one pipeline, from its input to its results; the input of a queue is its tasks."""
@@ -43,9 +45,7 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         kinds={"parquet", "s3"},
         description="An immutable snapshot of the dataset's input: record ids, the columns of the prompt, the carried columns.",
     )
-    def input_dataset(
-        context: dg.AssetExecutionContext, deployment: DeploymentResource
-    ) -> dg.MaterializeResult[None]:
+    def input_dataset(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> _Materialized:
         dataset = context.partition_key
         with _launching(deployment, pipeline.name, dataset) as opened:
             report = take_snapshot(opened, pipeline, dataset)
@@ -67,9 +67,7 @@ def _batch_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
         kinds={"json", "s3"},
         description="The dataset as JSONL chunks within Bedrock's limits, uploaded to S3 and entered into the ledger.",
     )
-    def batch_chunks(
-        context: dg.AssetExecutionContext, deployment: DeploymentResource
-    ) -> dg.MaterializeResult[None]:
+    def batch_chunks(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> _Materialized:
         dataset = context.partition_key
         with _launching(deployment, pipeline.name, dataset) as opened:
             report = pack_dataset(opened, pipeline, dataset)
@@ -90,9 +88,7 @@ def _flushed_chunks(pipeline: QueuePipeline) -> dg.AssetsDefinition:
         kinds={"json", "s3"},
         description="Flushes the queue: packs its waiting tasks into chunks of today's dataset.",
     )
-    def batch_chunks(
-        context: dg.AssetExecutionContext, deployment: DeploymentResource
-    ) -> dg.MaterializeResult[None]:
+    def batch_chunks(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> _Materialized:
         day = context.partition_key
         with working(deployment, "flush", pipeline.name, day) as opened:
             flushed = list(flush_queue(opened, pipeline, wait=False))
@@ -131,11 +127,8 @@ def _submitted_jobs(pipeline: BasePipeline) -> dg.AssetsDefinition:
             yield dg.Output(None, metadata=metadata.of_submission(outcome, region))
         elif isinstance(outcome, Answered):
             if outcome.repeated:
-                context.log.warning(
-                    "%s: %s calls were in flight when a process died and were sent again.",
-                    key,
-                    outcome.repeated,
-                )
+                warning = "%s: %s calls were in flight when a process died and were sent again."
+                context.log.warning(warning, key, outcome.repeated)
             yield dg.Output(None, metadata=metadata.of_calls(outcome))
         else:
             until = getattr(outcome, "until", None)
@@ -158,9 +151,7 @@ def _parsed_results(pipeline: BasePipeline) -> dg.AssetsDefinition:
         kinds={"parquet", "s3"},
         description="The chunk's responses, joined by record id. Every record has a response, a final error, or is retryable.",
     )
-    def parsed_results(
-        context: dg.AssetExecutionContext, deployment: DeploymentResource
-    ) -> dg.MaterializeResult[None]:
+    def parsed_results(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> _Materialized:
         key = context.partition_key
         with working(deployment, "collect", pipeline.name, key) as opened:
             report = collect_chunk(opened, pipeline, key)

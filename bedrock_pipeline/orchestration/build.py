@@ -9,10 +9,9 @@ from dagster_aws.s3 import S3Resource
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.assets import pipeline_assets
 from bedrock_pipeline.orchestration.io_managers import PublishedResults
-from bedrock_pipeline.orchestration.jobs import pipeline_jobs
+from bedrock_pipeline.orchestration.jobs import daily_schedule, pipeline_jobs
 from bedrock_pipeline.orchestration.names import DEPLOYMENT, RESULTS_IO_MANAGER
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.orchestration.schedules import daily_schedule
 from bedrock_pipeline.orchestration.sensors import build_sensors
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 

@@ -1,6 +1,7 @@
-"""The jobs of a pipeline, one for each step: prepare or flush, submit, collect, retry, publish."""
+"""The jobs of a pipeline, one for each step, and the schedule of one with `daily=True`."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, Final
 
 import dagster as dg
@@ -40,6 +41,28 @@ def pipeline_jobs(pipeline: BasePipeline) -> Iterator[Any]:
                 description=description,
             )
     yield _retry_job(pipeline)
+
+
+def daily_schedule(pipeline: str) -> dg.ScheduleDefinition:
+    """Launches, a quarter of an hour after midnight UTC, the dataset whose key is the date of the day that has ended.
+
+    Only the ledger is written; the sensor `prepare_datasets` requests the run.
+    """
+
+    @dg.schedule(
+        name=f"{pipeline}_daily",
+        job_name=Names(pipeline).job("prepare"),
+        cron_schedule="15 0 * * *",
+        execution_timezone="UTC",
+        description="Launches the dataset of the day that has ended (UTC).",
+    )
+    def evaluate(context: dg.ScheduleEvaluationContext, deployment: DeploymentResource) -> dg.SkipReason:
+        day = (context.scheduled_execution_time.date() - timedelta(days=1)).isoformat()
+        with deployment.open() as opened:
+            opened.ledger.datasets.request(pipeline, day, {}, launch=True)
+        return dg.SkipReason(f"Dataset {day} is launched; the sensor prepare_datasets requests its run.")
+
+    return evaluate
 
 
 def _retry_job(pipeline: BasePipeline) -> dg.JobDefinition:

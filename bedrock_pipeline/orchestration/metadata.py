@@ -1,6 +1,6 @@
 """Dagster metadata from the reports of the steps: counts, sizes, costs and links; never a prompt or a response."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -164,14 +164,10 @@ def of_publication(published: Publication) -> Metadata:
 
 def of_changes(chunks: Sequence[ChunkRow], counts: Sequence[Mapping[str, object]]) -> Metadata:
     """A poll: the statuses of a pipeline's chunks, and those that changed."""
-    table = ["| dataset | status | chunks | records | processed |", "|---|---|---|---|---|"]
-    table += [
-        f"| {c['dataset']} | {c['status']} | {c['chunks']} | {c['records']} | {c['processed']} |"
-        for c in counts
-    ]
+    columns = ("dataset", "status", "chunks", "records", "processed")
     changed = [f"- `{chunk.chunk_key}`: {chunk.status}" for chunk in chunks[:_MOST_ROWS]]
     return {
-        "statuses": dg.MetadataValue.md("\n".join(table)),
+        "statuses": _table(columns, ([row[name] for name in columns] for row in counts)),
         "changed": dg.MetadataValue.md("\n".join(changed)),
     }
 
@@ -192,20 +188,18 @@ def _columns(schema: pa.Schema) -> dg.TableSchema:
 
 
 def _counts(counts: Mapping[str, int]) -> dg.MetadataValue[Any]:
-    return dg.MetadataValue.md(
-        "\n".join(["| reason | records |", "|---|---|", *(f"| {r} | {n} |" for r, n in counts.items())])
-    )
+    return _table(("reason", "records"), counts.items())
 
 
 def _sizes(chunks: Sequence[NewChunk]) -> dg.MetadataValue[Any]:
-    rows = [
-        f"| `{chunk.chunk_key}` | {chunk.records} | {chunk.bytes} | {chunk.mode} |"
-        for chunk in chunks[:_MOST_ROWS]
-    ]
-    more = [f"| … {len(chunks) - _MOST_ROWS} more | | | |"] if len(chunks) > _MOST_ROWS else []
-    return dg.MetadataValue.md(
-        "\n".join(["| chunk | records | bytes | mode |", "|---|---|---|---|", *rows, *more])
-    )
+    rows = [(f"`{one.chunk_key}`", one.records, one.bytes, one.mode) for one in chunks[:_MOST_ROWS]]
+    more = [(f"… {len(chunks) - _MOST_ROWS} more", "", "", "")] if len(chunks) > _MOST_ROWS else []
+    return _table(("chunk", "records", "bytes", "mode"), [*rows, *more])
+
+
+def _table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> dg.MetadataValue[Any]:
+    head, *body = (f"| {' | '.join(map(str, row))} |" for row in (columns, *rows))
+    return dg.MetadataValue.md("\n".join([head, "|" + "---|" * len(columns), *body]))
 
 
 def _console(job_arn: str, region: str) -> str:

@@ -1,7 +1,4 @@
-"""Resources: the connections of a deployment.
-
-What belongs here: Dagster's configuration of them, and for how long they stay open.
-"""
+"""The resource with a deployment's connections: its configuration in Dagster, and how long they stay open."""
 
 import atexit
 import threading
@@ -26,16 +23,11 @@ _Key = tuple[Settings, str]
 
 @dataclass
 class _Shared:
-    """What is open for everything in this process that has the same settings.
-
-    Attributes:
-        runs: how many runs use it now.
-        resident: whether a sensor or schedule has used it, which comes back every few seconds.
-    """
+    """What is open for everything in this process that has the same settings."""
 
     deployment: Deployment
-    runs: int = 0
-    resident: bool = False
+    runs: int = 0  # that use it now
+    resident: bool = False  # whether a sensor or schedule has used it, which comes back every few seconds
 
 
 _LOCK = threading.Lock()

@@ -35,10 +35,7 @@ class ChunkEstimate:
 class Measured:
     """How many times the guessed tokens a model's earlier chunks used.
 
-    Attributes:
-        chunks: the number of measured chunks.
-        input: factor for input tokens; 1 if nothing was measured.
-        output: factor for output tokens; likewise.
+    `input` and `output` are factors, 1 if nothing was measured.
     """
 
     chunks: int = 0
@@ -51,10 +48,7 @@ class Estimate:
     """Tokens, cost and jobs of a dataset, before anything is submitted.
 
     Attributes:
-        records: its records.
         bytes: bytes of its job input.
-        input_tokens: tokens of the requests.
-        output_tokens: tokens of the responses.
         cost_usd: US dollars in the modes of its chunks; None if the price is unknown.
         on_demand_cost_usd: US dollars if every record were an on-demand call.
         jobs: the number of batch jobs.
@@ -94,13 +88,7 @@ def together(parts: Iterable[Estimate], slots: int) -> Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Estimator:
-    """Estimates for one pipeline's requests.
-
-    Attributes:
-        pipeline: the pipeline.
-        price: its model's price; None if unknown.
-        measured: what earlier chunks of the model used.
-    """
+    """Estimates for one pipeline's requests, from its model's price and what earlier chunks of the model used."""
 
     pipeline: BasePipeline
     price: Price | None
@@ -137,9 +125,6 @@ class Estimator:
 
 
 def _sum(costs: Iterable[Decimal | None]) -> Decimal | None:
-    total = Decimal(0)
-    for cost in costs:
-        if cost is None:
-            return None
-        total += cost
-    return total
+    parts = list(costs)
+    known = [cost for cost in parts if cost is not None]
+    return sum(known, Decimal(0)) if len(known) == len(parts) else None

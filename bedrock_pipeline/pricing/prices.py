@@ -59,12 +59,7 @@ def price_of(
 
     A profile's own price comes first, since global profiles are cheaper than regional ones; then its model's. The ARN of
     an application inference profile does not contain the model, and a custom model has its own price: these need an
-    override.
-
-    Args:
-        model_id: as it is sent to Bedrock.
-        at: when the tokens are used.
-        overrides: prices by model id, profile id or ARN.
+    override, whose key is a model id, profile id or ARN.
     """
     names = _names(model_id)
     for name in (model_id, *names):

@@ -35,9 +35,7 @@ class Sample:
     """Measurements of some lines of a dataset.
 
     Attributes:
-        family: the family of the request bodies.
-        lines: the number of lines.
-        size: their bytes.
+        size: the lines' bytes.
         input_tokens: tokens of their requests, estimated.
         output_tokens: the most tokens that their responses may have.
     """

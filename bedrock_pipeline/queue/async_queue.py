@@ -5,23 +5,33 @@ coroutine ends the wait, not the call.
 """
 
 import asyncio
+import functools
 import itertools
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from uuid import UUID
-
-import pyarrow as pa
 
 from bedrock_pipeline.ledger.events import Position
 from bedrock_pipeline.queue.config import BedrockQueueConfig
 from bedrock_pipeline.queue.events import Callback, EventName, QueueEvent
-from bedrock_pipeline.queue.job_results import JobResult, JobStatus, TaskResult
+from bedrock_pipeline.queue.job_results import TaskResult
 from bedrock_pipeline.queue.queue import BedrockQueue
-from bedrock_pipeline.queue.task import BedrockTask
 
+P = ParamSpec("P")
 T = TypeVar("T")
 _READ = 500
+
+
+def _coroutine(
+    method: Callable[Concatenate[BedrockQueue, P], T],
+) -> Callable[Concatenate["AsyncBedrockQueue", P], Coroutine[Any, Any, T]]:
+    """A method of `BedrockQueue` as a coroutine that runs it in a thread."""
+
+    @functools.wraps(method)
+    async def in_thread(self: "AsyncBedrockQueue", /, *args: P.args, **options: P.kwargs) -> T:
+        return await asyncio.to_thread(method, self._queue, *args, **options)
+
+    return in_thread
 
 
 class AsyncBedrockQueue:
@@ -33,82 +43,33 @@ class AsyncBedrockQueue:
 
     def __init__(self, config: BedrockQueueConfig) -> None:
         self._queue = BedrockQueue(config)
+        self.config = config
+        self.name = self._queue.name
 
-    @property
-    def config(self) -> BedrockQueueConfig:
-        """The queue's settings."""
-        return self._queue.config
-
-    @property
-    def name(self) -> str:
-        """The name under which processes share the queue."""
-        return self._queue.name
-
-    async def initialize(self) -> None:
-        """Connect; see `BedrockQueue.initialize`."""
-        await asyncio.to_thread(self._queue.initialize)
-
-    async def close(self) -> None:
-        """End the thread and the connections; tasks and jobs remain."""
-        await asyncio.to_thread(self._queue.close)
+    initialize = _coroutine(BedrockQueue.initialize)
+    close = _coroutine(BedrockQueue.close)
+    enqueue = _coroutine(BedrockQueue.enqueue)
+    enqueue_many = _coroutine(BedrockQueue.enqueue_many)
+    get_queue_size = _coroutine(BedrockQueue.get_queue_size)
+    flush = _coroutine(BedrockQueue.flush)
+    get_job = _coroutine(BedrockQueue.get_job)
+    get_job_status = _coroutine(BedrockQueue.get_job_status)
+    get_job_results_table = _coroutine(BedrockQueue.get_job_results_table)
+    await_job = _coroutine(BedrockQueue.await_job)
+    await_jobs = _coroutine(BedrockQueue.await_jobs)
+    cancel_job = _coroutine(BedrockQueue.cancel_job)
 
     async def __aenter__(self) -> Self:
         await self.initialize()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    async def enqueue(self, task: BedrockTask | Mapping[str, Any]) -> None:
-        """Add a task."""
-        await asyncio.to_thread(self._queue.enqueue, task)
-
-    async def enqueue_many(self, tasks: Iterable[BedrockTask | Mapping[str, Any]]) -> int:
-        """Add tasks and return their number; the iterable is read in a thread."""
-        return await asyncio.to_thread(self._queue.enqueue_many, tasks)
-
-    async def get_queue_size(self) -> int:
-        """The number of waiting tasks."""
-        return await asyncio.to_thread(self._queue.get_queue_size)
-
-    async def flush(self) -> list[str]:
-        """Make jobs of the waiting tasks and return their ids."""
-        return await asyncio.to_thread(self._queue.flush)
-
-    async def get_job(self, job_id: str | UUID) -> JobResult:
-        """A job in its present state."""
-        return await asyncio.to_thread(self._queue.get_job, job_id)
-
-    async def get_job_status(self, job_id: str | UUID) -> JobStatus:
-        """A job's status."""
-        return await asyncio.to_thread(self._queue.get_job_status, job_id)
 
     async def get_job_results(self, job_id: str | UUID) -> AsyncIterator[TaskResult]:
         """The results of a job, as a stream."""
         async for result in _streamed(await asyncio.to_thread(self._queue.get_job_results, job_id)):
             yield result
-
-    async def get_job_results_table(self, job_id: str | UUID) -> pa.Table:
-        """The results of a job as an Arrow table."""
-        return await asyncio.to_thread(self._queue.get_job_results_table, job_id)
-
-    async def await_job(self, job_id: str | UUID, timeout: float | None = None) -> JobResult:  # the method's
-        """Wait for a job."""
-        return await asyncio.to_thread(self._queue.await_job, job_id, timeout)
-
-    async def await_jobs(
-        self,
-        job_ids: Sequence[str | UUID],
-        timeout: float | None = None,  # the method's
-    ) -> list[JobResult]:
-        """Wait for several jobs."""
-        return await asyncio.to_thread(self._queue.await_jobs, job_ids, timeout)
-
-    async def cancel_job(self, job_id: str | UUID) -> None:
-        """Cancel what a job has not answered yet."""
-        await asyncio.to_thread(self._queue.cancel_job, job_id)
 
     def on(self, event: EventName, callback: Callback) -> None:
         """Call `callback`, in a thread, at every event of this name."""

@@ -13,15 +13,9 @@ from bedrock_pipeline.settings import Settings, ThrottleBackoff
 
 #: What the ledger keeps for other processes that open the queue by its name.
 _STORED = {
-    *(
-        "batch_size",
-        "min_batch_size",
-        "max_batch_size",
-        "max_file_size_bytes",
-        "max_job_size_bytes",
-        "max_jobs",
-    ),
-    *("max_bytes", "max_age_s", "on_duplicate", "below_minimum", "max_record_attempts"),
+    *("batch_size", "min_batch_size", "max_batch_size", "max_jobs"),
+    *("max_file_size_bytes", "max_job_size_bytes", "max_bytes", "max_age_s"),
+    *("on_duplicate", "below_minimum", "max_record_attempts"),
 }
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
@@ -37,109 +31,82 @@ class BedrockQueueConfig(UserModel):
         ConfigurationError: names each field that is wrong.
     """
 
-    access_key_id: SecretStr | None = Field(default=None, description="AWS access key; None: boto3's chain.")
-    secret_access_key: SecretStr | None = Field(
-        default=None, description="Secret of the access key; goes with `access_key_id`."
-    )
-    region: str | None = Field(default=None, description="AWS region; None: the environment's.")
-    role_arn: str | None = Field(
-        default=None,
-        description="Role that Bedrock assumes to read and write S3; goes with `s3_input_bucket`.",
-    )
+    access_key_id: SecretStr | None = None
+    """AWS access key; None: boto3's chain."""
+    secret_access_key: SecretStr | None = None
+    """Secret of the access key; goes with `access_key_id`."""
+    region: str | None = None
+    """AWS region; None: the environment's."""
+    role_arn: str | None = None
+    """Role that Bedrock assumes to read and write S3; goes with `s3_input_bucket`."""
 
-    s3_input_bucket: str | None = Field(
-        default=None, description="Bucket of inputs and results; None: the environment's."
-    )
-    s3_input_prefix: str = Field(
-        default="bedrock-jobs/input/", description="Prefix of the jobs' input in the bucket."
-    )
-    s3_output_bucket: str | None = Field(
-        default=None, description="Bucket of Bedrock's output; None: `s3_input_bucket`."
-    )
-    s3_output_prefix: str = Field(default="bedrock-jobs/output/", description="Prefix of Bedrock's output.")
+    s3_input_bucket: str | None = None
+    """Bucket of inputs and results; None: the environment's."""
+    s3_input_prefix: str = "bedrock-jobs/input/"
+    """Prefix of the jobs' input in the bucket."""
+    s3_output_bucket: str | None = None
+    """Bucket of Bedrock's output; None: `s3_input_bucket`."""
+    s3_output_prefix: str = "bedrock-jobs/output/"
+    """Prefix of Bedrock's output."""
 
-    db_host: str | None = Field(default=None, description="Postgres host; None: `PGHOST`.")
-    db_port: int | None = Field(default=None, ge=1, le=65535, description="Postgres port; None: `PGPORT`.")
-    db_name: str | None = Field(default=None, description="Postgres database; None: `PGDATABASE`.")
-    db_user: str | None = Field(default=None, description="Postgres user; None: `PGUSER`.")
-    db_password: SecretStr | None = Field(default=None, description="Postgres password; None: `PGPASSWORD`.")
-    dsn: SecretStr | None = Field(
-        default=None, description="A libpq connection string instead of the `db_` fields."
-    )
+    db_host: str | None = None
+    """Postgres host; None: `PGHOST`."""
+    db_port: int | None = Field(default=None, ge=1, le=65535)
+    """Postgres port; None: `PGPORT`."""
+    db_name: str | None = None
+    """Postgres database; None: `PGDATABASE`."""
+    db_user: str | None = None
+    """Postgres user; None: `PGUSER`."""
+    db_password: SecretStr | None = None
+    """Postgres password; None: `PGPASSWORD`."""
+    dsn: SecretStr | None = None
+    """A libpq connection string instead of the `db_` fields."""
 
-    model_id: str = Field(
-        min_length=1,
-        max_length=2048,
-        description="Id or ARN of a foundation model, inference profile or custom model. One model per queue.",
-    )
-    job_type: str = Field(
-        default="queue",
-        min_length=1,
-        max_length=200,
-        description="What the jobs are for, such as `retrieval-summary` or `text-embed`; any text.",
-    )
-    name: str | None = Field(
-        default=None,
-        pattern=r"^[a-z][a-z0-9_]{0,39}$",
-        description="Processes that use the same name share one queue: `[a-z][a-z0-9_]{0,39}`; None: derived from `job_type`.",
-    )
+    model_id: str = Field(min_length=1, max_length=2048)
+    """Id or ARN of a foundation model, inference profile or custom model. One model per queue."""
+    job_type: str = Field(default="queue", min_length=1, max_length=200)
+    """What the jobs are for, such as `retrieval-summary` or `text-embed`; any text."""
+    name: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    """Processes that use the same name share one queue: `[a-z][a-z0-9_]{0,39}`; None: derived from `job_type`."""
 
-    batch_size: int = Field(default=100, ge=1, description="Flush when this many tasks wait.")
-    min_batch_size: int = Field(
-        default=100, ge=1, description="The fewest records of a job that Bedrock accepts."
-    )
-    max_batch_size: int = Field(default=50_000, ge=1, description="The most records of a job.")
-    max_file_size_bytes: int = Field(
-        default=1_000_000_000, ge=1, description="The most bytes of an input file."
-    )
-    max_job_size_bytes: int = Field(
-        default=5_000_000_000, ge=1, description="The most bytes of a job's input."
-    )
-    max_jobs: int | None = Field(
-        default=None,
-        ge=1,
-        description="Jobs that Bedrock runs at once; None: Bedrock's default for the model.",
-    )
-    max_bytes: int | None = Field(
-        default=None, ge=1, description="Flush when the waiting tasks have this many bytes; None: at no size."
-    )
-    max_age_s: float | None = Field(
-        default=None, gt=0, description="Flush when a task has waited this many seconds; None: at no age."
-    )
-    on_duplicate: Literal["refuse", "replace"] = Field(
-        default="refuse",
-        description="What happens to a task whose record id waits already: rejected (`refuse`), or it replaces the waiting "
-        "task (`replace`).",
-    )
-    below_minimum: BelowMinimum = Field(
-        default="on_demand",
-        description="What happens to fewer tasks than a job needs, in a flush or a retry round: sent one by one at the "
-        "on-demand price (`on_demand`), filled up with filler records that are paid for (`pad`), kept in the queue "
-        "(`hold`), or an error (`fail`).",
-    )
-    max_record_attempts: int = Field(
-        default=3, ge=1, le=20, description="How often a record is sent at most."
-    )
+    batch_size: int = Field(default=100, ge=1)
+    """Flush when this many tasks wait."""
+    min_batch_size: int = Field(default=100, ge=1)
+    """The fewest records of a job that Bedrock accepts."""
+    max_batch_size: int = Field(default=50_000, ge=1)
+    """The most records of a job."""
+    max_file_size_bytes: int = Field(default=1_000_000_000, ge=1)
+    """The most bytes of an input file."""
+    max_job_size_bytes: int = Field(default=5_000_000_000, ge=1)
+    """The most bytes of a job's input."""
+    max_jobs: int | None = Field(default=None, ge=1)
+    """Jobs that Bedrock runs at once; None: Bedrock's default for the model."""
+    max_bytes: int | None = Field(default=None, ge=1)
+    """Flush when the waiting tasks have this many bytes; None: at no size."""
+    max_age_s: float | None = Field(default=None, gt=0)
+    """Flush when a task has waited this many seconds; None: at no age."""
+    on_duplicate: Literal["refuse", "replace"] = "refuse"
+    """What happens to a task whose record id waits already: rejected (`refuse`), or it replaces the waiting task
+    (`replace`)."""
+    below_minimum: BelowMinimum = "on_demand"
+    """What happens to fewer tasks than a job needs, in a flush or a retry round: sent one by one at the on-demand price
+    (`on_demand`), filled up with filler records that are paid for (`pad`), kept in the queue (`hold`), or an error
+    (`fail`)."""
+    max_record_attempts: int = Field(default=3, ge=1, le=20)
+    """How often a record is sent at most."""
 
-    poll_interval_ms: int = Field(
-        default=30_000,
-        ge=1,
-        description="Milliseconds between two polls of Bedrock by this process; if it is not given, the setting `poll_interval_s` applies.",
-    )
-    enable_auto_polling: bool = Field(
-        default=True,
-        description="Whether a thread of this process submits, polls and collects; `False` in programs beside Dagster.",
-    )
+    poll_interval_ms: int = Field(default=30_000, ge=1)
+    """Milliseconds between two polls of Bedrock by this process; if it is not given, the setting `poll_interval_s`
+    applies."""
+    enable_auto_polling: bool = True
+    """Whether a thread of this process submits, polls and collects; `False` in programs beside Dagster."""
 
-    retry_mode: Literal["standard", "adaptive", "legacy"] | None = Field(
-        default=None, description="Retry mode of the AWS SDK; None: `AWS_RETRY_MODE`, otherwise adaptive."
-    )
-    max_attempts: int | None = Field(
-        default=None, ge=1, description="Attempts of the AWS SDK; None: `AWS_MAX_ATTEMPTS`, otherwise 6."
-    )
-    throttle_backoff: ThrottleBackoff | None = Field(
-        default=None, description="Delays after Bedrock has throttled a submission; None: the environment's."
-    )
+    retry_mode: Literal["standard", "adaptive", "legacy"] | None = None
+    """Retry mode of the AWS SDK; None: `AWS_RETRY_MODE`, otherwise adaptive."""
+    max_attempts: int | None = Field(default=None, ge=1)
+    """Attempts of the AWS SDK; None: `AWS_MAX_ATTEMPTS`, otherwise 6."""
+    throttle_backoff: ThrottleBackoff | None = None
+    """Delays after Bedrock has throttled a submission; None: the environment's."""
 
     def _check(self) -> None:
         if (self.s3_input_bucket is None) != (self.role_arn is None):

@@ -10,32 +10,19 @@ from typing import Any, Final, Literal, get_args
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError, InvalidInputError, JobFailedError
 from bedrock_pipeline.ledger.events import JobEvent, Position
-from bedrock_pipeline.queue.job_results import JobResult, JobStatus, job_result
+from bedrock_pipeline.queue.job_results import NOT_ACCEPTED, JobResult, JobStatus, job_result
 
 EventName = Literal[
-    "task-queued",
-    "batch-flushed",
-    "job-queued",
-    "job-status-changed",
-    "job-completed",
-    "job-failed",
-    "error",
+    "task-queued", "batch-flushed", "job-queued", "job-status-changed", "job-completed", "job-failed", "error"
 ]
 Callback = Callable[..., object]
 
 _LOG = logging.getLogger(__name__)
 _NAMES: Final = frozenset(get_args(EventName))
 #: Events that are in the ledger; the others are of this process only.
-_OF_JOBS: Final[tuple[EventName, ...]] = (
-    "batch-flushed",
-    "job-queued",
-    "job-status-changed",
-    "job-completed",
-    "job-failed",
-)
+_OF_JOBS: Final = _NAMES - {"task-queued", "error"}
 #: Final statuses of a job that are not a success.
 FAILED: Final = frozenset({"failed", "expired", "stopped"})
-_NOT_ACCEPTED: Final = frozenset({"pending", "submitting", "in-doubt", "needs-resolution"})
 #: What to do about a job that waits for an operator.
 OPERATOR_FIX: Final = (
     "See docs/operating.md; then `bedrock-pipeline retry JOB` or `bedrock-pipeline resolve`."
@@ -54,10 +41,8 @@ class QueueEvent:
         position: `events(since=position)` continues after it.
         name: as in `on`.
         at: when it happened, by the ledger's clock.
-        job_id: the job's id.
         status: the job's status at that time.
         job_arn: ARN of Bedrock's job; None before it was accepted, and for on-demand calls.
-        record_count: records of the job.
         message: the reason, if there is one.
     """
 
@@ -79,11 +64,7 @@ class Emitter:
         self._callbacks: dict[str, list[Callback]] = {}
 
     def on(self, event: EventName, callback: Callback) -> None:
-        """Call `callback` whenever the event happens.
-
-        Raises:
-            InvalidInputError: there is no event of this name.
-        """
+        """Call `callback` whenever the event happens; InvalidInputError if there is no event of this name."""
         if event not in _NAMES:
             raise InvalidInputError(
                 f"There is no event {event!r}.", f"The events are: {', '.join(sorted(_NAMES))}."
@@ -91,9 +72,9 @@ class Emitter:
         with self._lock:
             self._callbacks.setdefault(event, []).append(callback)
 
-    def wanted(self, *events: EventName) -> bool:
-        """Whether one of these events has a callback."""
-        return any(self._callbacks.get(event) for event in events)
+    def wants_jobs(self) -> bool:
+        """Whether an event of jobs has a callback."""
+        return not _OF_JOBS.isdisjoint(self._callbacks)
 
     def emit(self, event: EventName, *values: Any) -> None:
         """Call the callbacks of an event, in the order in which they were added."""
@@ -117,13 +98,7 @@ class Emitter:
 
 
 class JobEvents:
-    """The events of one queue: from now on for callbacks, from any position for readers.
-
-    Args:
-        deployment: the deployment.
-        queue: the queue's name.
-        emitter: the callbacks.
-    """
+    """The events of one queue: from now on for callbacks, from any position for readers."""
 
     def __init__(self, deployment: Deployment, queue: str, emitter: Emitter) -> None:
         self._deployment = deployment
@@ -137,7 +112,7 @@ class JobEvents:
 
         An event whose job cannot be read, since Postgres is away, is delivered by a later call.
         """
-        if not self._emitter.wanted(*_OF_JOBS) or not self._delivering.acquire(blocking=False):
+        if not self._emitter.wants_jobs() or not self._delivering.acquire(blocking=False):
             return
         try:
             while events := self._deployment.ledger.events.of_queue(self._queue, self._position):
@@ -184,14 +159,14 @@ def _names_of(event: JobEvent, status: JobStatus) -> Iterator[EventName]:
         yield from ("job-status-changed", "job-failed")
     elif event.status == "queued":
         yield from ("job-queued", "job-status-changed")
-    elif event.status not in _NOT_ACCEPTED:
+    elif event.status not in NOT_ACCEPTED:
         yield "job-status-changed"
 
 
 def _status_of(event: JobEvent, result: JobResult) -> JobStatus:
     if event.status == "final":
         return result.status
-    return "queued" if event.status in _NOT_ACCEPTED else event.status  # type: ignore[return-value]  # the ten
+    return "queued" if event.status in NOT_ACCEPTED else event.status  # type: ignore[return-value]  # the ten
 
 
 def _arguments(result: JobResult, event: QueueEvent) -> tuple[object, ...]:

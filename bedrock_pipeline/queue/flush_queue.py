@@ -34,12 +34,7 @@ _CARRIED = pa.schema([(TASK_ID, pa.int64())])
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """Chunks that a flush has entered.
-
-    Attributes:
-        dataset: the day to which they were added.
-        chunks: the chunks.
-    """
+    """Chunks that a flush has entered; `dataset` is the day to which they were added."""
 
     dataset: str
     chunks: list[NewChunk]
@@ -76,12 +71,8 @@ class FlushCheck:
 def flush_queue(deployment: Deployment, queue: QueuePipeline, *, wait: bool = True) -> Iterator[Flushed]:
     """Pack every task that waits now into chunks, a few chunks at a time; those that are yielded are entered.
 
-    Fewer tasks than a job needs follow `below_minimum`; `hold` leaves them in the queue.
-
-    Args:
-        deployment: the deployment.
-        queue: the queue.
-        wait: whether to wait while another process flushes the queue; otherwise nothing is done then.
+    Fewer tasks than a job needs follow `below_minimum`; `hold` leaves them in the queue. While another process flushes the
+    queue, this waits, or does nothing if `wait` is false.
 
     Raises:
         TooFewRecordsError: too few tasks for one job, and `below_minimum` is `fail`.
@@ -126,11 +117,7 @@ class _Flush:
         tasks = ledger.tasks.in_order(name, newest=self.newest, limit=tasks_to_take(waiting, limits))
         chunks = self._uploaded(self._lines(tasks, task_ids), task_ids, dataset, plan)
         entered = ledger.queues.enter_chunks(
-            name,
-            dataset,
-            task_ids=task_ids,
-            chunks=chunks,
-            max_jobs=limits.max_jobs,
+            name, dataset, task_ids=task_ids, chunks=chunks, max_jobs=limits.max_jobs
         )
         return Flushed(dataset, entered)
 

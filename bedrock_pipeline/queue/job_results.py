@@ -30,7 +30,7 @@ JobStatus = Literal[
     "failed",
 ]
 #: Statuses before Bedrock has accepted a job; the original library has one word for all of them.
-_NOT_ACCEPTED: Final[frozenset[Status]] = frozenset({"pending", "submitting", "in-doubt", "needs-resolution"})
+NOT_ACCEPTED: Final[frozenset[Status]] = frozenset({"pending", "submitting", "in-doubt", "needs-resolution"})
 #: The carried column that identifies a task; a record id may repeat within a day's dataset.
 TASK_ID: Final = "task_id"
 _READ_ROWS: Final = 1024
@@ -54,14 +54,11 @@ class TaskResult:
     """A record's response, or its final error.
 
     Attributes:
-        record_id: the caller's.
         model_output: the model's whole output.
         error: why there is no response; None if there is one.
         output_text: the text of the response, whatever the model's family.
         embedding: the vector of the response.
         stop_reason: why the model stopped.
-        input_tokens: tokens of the request.
-        output_tokens: tokens of the response.
         cost_usd: US dollars; None if the model's price is unknown.
         job_arn: ARN of the job that answered; None for an on-demand call.
         attempt: 1, or the number of the later attempt that answered.
@@ -85,12 +82,7 @@ _SAME: Final = [one.name for one in fields(TaskResult) if one.name in COLUMNS]
 
 
 class TaskResults:
-    """The results of one job, read from S3 as they are iterated; each iteration reads them again.
-
-    Args:
-        deployment: the deployment.
-        chunk: the job's chunk.
-    """
+    """The results of one job, read from S3 as they are iterated; each iteration reads them again."""
 
     def __init__(self, deployment: Deployment, chunk: ChunkRow) -> None:
         self._deployment = deployment
@@ -126,12 +118,10 @@ class JobResult:
         s3_output_uri: the folder of Bedrock's output.
         error_message: why it waits or failed.
         results: None until every record is final; a stream, not a list.
-        record_count: its records.
         final: whether every record has a response or a final error.
         stuck: why an operator must act before it continues; None if it continues by itself.
         detail: the ledger's own status, which also has `pending`, `submitting`, `in-doubt` and `needs-resolution`.
         mode: `batch`; or `on-demand`, if the tasks were too few for a job.
-        queue: the queue's name.
         dataset: the day whose results it belongs to.
         chunk_key: its partition in Dagster.
         processed_count: records that Bedrock has processed.
@@ -183,7 +173,7 @@ def job_status(job: QueueJob) -> JobStatus:
     records: `completed` if all were answered, `partially-completed` if some were although the job did not complete.
     """
     chunk = job.chunk
-    if chunk.status in _NOT_ACCEPTED:
+    if chunk.status in NOT_ACCEPTED:
         return "queued"
     status: JobStatus = chunk.status  # type: ignore[assignment]  # the four others were handled above
     if job.final_at is None:
@@ -244,14 +234,11 @@ def _rejected(chunk: ChunkRow) -> bool:
 
 def _counts(deployment: Deployment, chunk: ChunkRow) -> dict[str, int]:
     """Answered and failed records, input and output tokens, over all attempts."""
+    names = ("answered", "failed", "input_tokens", "output_tokens")
     if not chunk.retryable:
-        return {
-            "answered": chunk.answered or 0,
-            "failed": chunk.final_errors or 0,
-            "input_tokens": chunk.input_tokens or 0,
-            "output_tokens": chunk.output_tokens or 0,
-        }
-    counts = dict.fromkeys(("answered", "failed", "input_tokens", "output_tokens"), 0)
+        values = (chunk.answered, chunk.final_errors, chunk.input_tokens, chunk.output_tokens)
+        return {name: value or 0 for name, value in zip(names, values, strict=True)}
+    counts = dict.fromkeys(names, 0)
     for batch in _job_batches(deployment, chunk, [TASK_ID, "status", "input_tokens", "output_tokens"]):
         answered = pc.sum(pc.equal(batch["status"], "succeeded")).as_py() or 0
         counts["answered"] += answered
@@ -266,10 +253,7 @@ def _job_batches(
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a final job: those of its chunk, then its own among those of later attempts' chunks.
 
-    Args:
-        deployment: the deployment.
-        chunk: the job's, of the first attempt.
-        columns: which to read, `task_id` among them; None for all.
+    `columns` must contain `task_id`; None reads all.
     """
     yield from _chunk_batches(deployment, chunk, columns)
     if not chunk.retryable:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
@@ -50,24 +49,16 @@ class _Open:
 class BedrockQueue:
     """A durable queue of tasks, shared by every process that uses its name.
 
-    Thread-safe. As a context manager it initializes and closes itself.
-
-    Args:
-        config: the queue's settings.
-        system: ids, randomness, time and threads.
+    Thread-safe. As a context manager it initializes and closes itself. `system` is for tests: ids, randomness, time, threads.
     """
 
-    def __init__(
-        self,
-        config: BedrockQueueConfig,
-        *,
-        system: System = SYSTEM,
-    ) -> None:
+    def __init__(self, config: BedrockQueueConfig, *, system: System = SYSTEM) -> None:
         self.config = config
         self.name = config.queue_name
         self._pipeline = config.pipeline()
         self._limits = config.limits
         self._system = system
+        self._pause_s = min(config.poll_interval_ms / 1000, _STEP_S)
         self._emitter = Emitter()
         self._flush_check = FlushCheck(self._pipeline)
         self._opened: _Open | None = None
@@ -132,9 +123,7 @@ class BedrockQueue:
         self.initialize()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # --- Tasks in
@@ -275,7 +264,7 @@ class BedrockQueue:
                     f"Not final within {timeout:g} s: {', '.join(missing)}.",
                     "They continue; await them again.",
                 )
-            self._system.sleep(min(self.config.poll_interval_ms / 1000, _STEP_S))
+            self._system.sleep(self._pause_s)
 
     def step(self) -> None:
         """Do what is due now, as the thread and `await_job` do, unless another thread of this process does it.
@@ -336,7 +325,7 @@ class BedrockQueue:
             if following == position:
                 if not follow or self._stop.is_set():
                     return
-                self._system.sleep(min(self.config.poll_interval_ms / 1000, _STEP_S))
+                self._system.sleep(self._pause_s)
             position = following
 
     # --- Internal
@@ -380,13 +369,12 @@ class BedrockQueue:
         )
 
     def _run(self) -> None:
-        pause = min(self.config.poll_interval_ms / 1000, _STEP_S)
         while not self._stop.is_set():
             try:
                 self.step()
             except Exception as error:  # the thread must live: whatever it is, the next step may succeed
                 self._emitter.emit("error", error)
-            self._stop.wait(pause)
+            self._stop.wait(self._pause_s)
 
     def _deliver(self) -> None:
         self._now_open.events.deliver()

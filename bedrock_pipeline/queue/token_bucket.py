@@ -9,7 +9,6 @@ import math
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Protocol
 
 from bedrock_pipeline.errors import ConfigurationError, StateError
 from bedrock_pipeline.ledger import Ledger
@@ -21,14 +20,6 @@ _SECOND_NS = 1_000_000_000
 
 class TokenBucketStoppedError(StateError):
     """The bucket was stopped and returns no more tokens."""
-
-
-class _Tokens(Protocol):
-    def take(self) -> float:
-        """Take a token and return 0; otherwise return the seconds until there is one."""
-
-    def close(self) -> None:
-        """Release what the bucket holds."""
 
 
 class TokenBucket:
@@ -59,7 +50,7 @@ class TokenBucket:
         if capacity < 1 or not (math.isfinite(refill_rate) and refill_rate > 0):
             raise ConfigurationError("The capacity must be at least 1 and the refill_rate above 0.")
         self._stopped = threading.Event()
-        self._tokens: _Tokens = (
+        self._tokens: _Local | _Shared = (
             _Shared(name, capacity, refill_rate, settings or Settings.resolve())
             if name
             else _Local(capacity, refill_rate, lambda: round(system.monotonic() * _SECOND_NS))
@@ -97,7 +88,10 @@ class TokenBucket:
 
 
 class _Local:
-    """A bucket as one number: the time when it is full again."""
+    """A bucket as one number: the time when it is full again.
+
+    `take` takes a token and returns 0, or returns the seconds until there is one.
+    """
 
     def __init__(self, capacity: int, refill_rate: float, clock_ns: Callable[[], int]) -> None:
         self._spacing = math.ceil(_SECOND_NS / refill_rate)
@@ -120,7 +114,7 @@ class _Local:
 
 
 class _Shared:
-    """A bucket in the ledger."""
+    """A bucket in the ledger, with the same two methods."""
 
     def __init__(self, name: str, capacity: int, refill_rate: float, settings: Settings) -> None:
         self._name = name

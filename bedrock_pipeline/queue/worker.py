@@ -32,11 +32,7 @@ _MOST_IDS = 100_000
 class QueueWorker:
     """Does the work of one queue, step by step; `step` must not be called by two threads at once.
 
-    Args:
-        deployment: the deployment.
-        queue: the queue.
-        poll_s: seconds between two polls of Bedrock.
-        report: receives errors; the work concerned is tried again in a later step.
+    `report` receives the errors of a step; the work concerned is tried again in a later one.
     """
 
     def __init__(
@@ -57,7 +53,7 @@ class QueueWorker:
 
     def step(self) -> None:
         """Do what is due, from flushing to recording final jobs. An error in one part does not stop the others."""
-        for part in (
+        for do in (
             self.flush_if_due,
             self._submit,
             self._poll,
@@ -66,16 +62,12 @@ class QueueWorker:
             self._record_final,
         ):
             try:
-                part()
+                do()
             except Exception as error:  # whatever it is, a later step may succeed
                 self._report(error)
 
     def flush_if_due(self) -> Waiting:
-        """Flush if it is due by count, bytes or age and no other process does it; after an error, only after a while.
-
-        Returns:
-            What waited before.
-        """
+        """Flush if it is due and no other process does it, after an error only after a while; returns what waited before."""
         waiting = waiting_tasks(self._deployment.ledger, self._queue)
         if flush_reason(waiting, self._queue) and self._flush_pace.due():
             with self._flush_pace:
