@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.prepare.snapshot.duplicates import CANONICAL, numbered
 from bedrock_pipeline.records.result_schema import COLUMNS
 
 _MEMORY = "256MB"
@@ -26,14 +27,15 @@ class DuplicateRows:
     Only ids are joined; answers, which may be large, are read one row group at a time.
 
     Args:
-        duplicates: parquet files with `record_id`, `canonical_id` and the carried columns.
+        duplicates: parquet files with `record_id`, `CANONICAL` and the carried columns.
         folder: the work folder, to which DuckDB spills.
     """
 
     def __init__(self, duplicates: Sequence[Path], folder: Path) -> None:
         import duckdb  # here: it costs a fifth of a second, and runs of most kinds do without
 
-        self._files = [str(file) for file in duplicates]
+        self._files = duplicates
+        self._names = pq.read_schema(duplicates[0]).names
         self._connection = duckdb.connect(
             str(folder / "duplicates.duckdb"),
             config={"memory_limit": _MEMORY, "temp_directory": str(folder / "spill"), "threads": 1},
@@ -46,11 +48,12 @@ class DuplicateRows:
             part: parquet file of the results of the records that were sent.
             schema: of the results.
         """
+        canonical = f"c{self._names.index(CANONICAL)}"
+        self._connection.register("duplicates", numbered(self._files, self._names))
+        self._connection.register("part", numbered([part], ["record_id"]))
         self._connection.execute(
-            """CREATE OR REPLACE TABLE joined AS SELECT l.file_row_number AS canonical_row, f.*
-               FROM read_parquet($files) f
-               JOIN read_parquet($part, file_row_number = true) l ON l.record_id = f.canonical_id""",
-            {"files": self._files, "part": str(part)},
+            f"""CREATE OR REPLACE TABLE joined AS SELECT part.n AS canonical_row, duplicates.*
+                FROM duplicates JOIN part ON part.c0 = duplicates.{canonical}"""  # noqa: S608  # generated
         )
         with pq.ParquetFile(part) as file:
             first = 0
@@ -70,7 +73,8 @@ class DuplicateRows:
         for batch in found.to_arrow_reader(ROWS):
             canonical = file.read_row_group(group) if canonical is None else canonical
             rows = pc.subtract(batch["canonical_row"], first)
-            yield from _joined(pa.Table.from_batches([batch]), canonical.take(rows), schema).to_batches()
+            own = pa.Table.from_arrays(batch.columns[2:], self._names)
+            yield from _joined(own, canonical.take(rows), schema).to_batches()
 
     def close(self) -> None:
         """Close DuckDB's files."""
@@ -94,7 +98,7 @@ def _joined(duplicates: pa.Table, canonical: pa.Table, schema: pa.Schema) -> pa.
         if rule == "zero":
             return zeros
         if rule == "canonical id":
-            return duplicates["canonical_id"]
+            return duplicates[CANONICAL]
         own = rule is None and name in duplicates.column_names
         return duplicates[name] if own else canonical[name]
 

@@ -123,7 +123,7 @@ def test_launch_takes_a_schema_and_reports_what_is_wrong_with_it(
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     for text, said in (
         ("{", "is not JSON"),
-        ("[]", "no JSON object"),
+        ("[]", "not a JSON object"),
         ('{"type": "string"}', "not of an object"),
     ):
         file.write_text(text)

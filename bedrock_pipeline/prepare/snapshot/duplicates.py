@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from bedrock_pipeline.kernel import hashes_of, library
 from bedrock_pipeline.prepare.snapshot.column_rules import as_strings
@@ -21,6 +22,8 @@ from bedrock_pipeline.prepare.snapshot.column_rules import as_strings
 if TYPE_CHECKING:
     import duckdb
 
+#: Column of a duplicate with the record id of its canonical record; no column of an input has this name.
+CANONICAL = "__canonical"
 _MEMORY = "256MB"
 _ROWS = 4096
 
@@ -92,81 +95,98 @@ def _differ(hashes: Hashes) -> bool:
     return not np.any(hashes[1:] == hashes[:-1])
 
 
+def write_keys(path: Path, ids: pa.ChunkedArray, texts: Sequence[pa.Array | pa.ChunkedArray]) -> None:
+    """Write what tells rows apart, under generated names: a name of the input never reaches SQL.
+
+    Args:
+        path: the parquet file to write, a row for each row of a part.
+        ids: record ids.
+        texts: the text in the request for each of its columns; two rows with the same texts have the same request.
+    """
+    columns = [ids, *texts]
+    names = ["id", *(f"k{number}" for number in range(len(texts)))]
+    pq.write_table(
+        pa.table([column.cast(pa.large_string()) for column in columns], names),
+        path,
+        compression="lz4",
+    )
+
+
 class LaterOccurrences:
-    """Rows whose record id, or whose request, occurred before, file by file."""
+    """Rows whose record id, or whose request, occurred before, by files of keys (`write_keys`)."""
 
     def __init__(self, connection: "duckdb.DuckDBPyConnection", files: list[str]) -> None:
         self._connection = connection
         self._files = files
 
-    def of(self, part: Path) -> dict[int, int]:
+    def of(self, keys: Path) -> dict[int, int]:
         """The later occurrences in one file: the row's number in it, and the number of the occurrence, from 2."""
         rows = self._connection.execute(
-            "SELECT file_row_number, n FROM later WHERE filename = $part ORDER BY file_row_number",
-            {"part": str(part)},
+            "SELECT file_row_number, n FROM later WHERE filename = $keys ORDER BY file_row_number",
+            {"keys": str(keys)},
         )
         return dict(rows.fetchall())
 
-    def find_duplicates(self, columns: Sequence[str], *, rejects_later: bool) -> None:
+    def find_duplicates(self, columns: int, *, rejects_later: bool) -> None:
         """Find the rows with the same request as an earlier row, for `canonical_of`.
 
         Args:
-            columns: two rows with the same values of these have the same request.
+            columns: number of the columns of the request.
             rejects_later: whether rows whose record id occurred before are rejected, and so not canonical.
         """
-        names = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
+        names = ", ".join(f"k{number}" for number in range(columns))
         ours = "ANTI JOIN later USING (filename, file_row_number)" if rejects_later else ""
         files = {"files": self._files}
         # First by a hash, which is small; the partition separates rows that only share a hash.
         self._connection.execute(
             f"""CREATE TEMP TABLE same AS
-                SELECT hash({names}) AS h FROM read_parquet($files) GROUP BY ALL HAVING count(*) > 1""",  # noqa: S608  # quoted above
+                SELECT hash({names}) AS hashed FROM read_parquet($files) GROUP BY ALL HAVING count(*) > 1""",  # noqa: S608  # generated
             files,
         )
         self._connection.execute(
             f"""CREATE TEMP TABLE duplicate AS SELECT filename, file_row_number, canonical FROM (
-                    SELECT filename, file_row_number, first_value(record_id) OVER same_request AS canonical,
+                    SELECT filename, file_row_number, first_value(id) OVER same_request AS canonical,
                            row_number() OVER same_request AS n
                     FROM read_parquet($files, filename = true, file_row_number = true) {ours}
-                    SEMI JOIN same ON hash({names}) = same.h
+                    SEMI JOIN same ON hash({names}) = same.hashed
                     WINDOW same_request AS (PARTITION BY {names} ORDER BY filename, file_row_number))
-                WHERE n > 1""",  # noqa: S608  # quoted above
+                WHERE n > 1""",  # noqa: S608  # generated
             files,
         )
 
-    def canonical_of(self, part: Path) -> dict[int, str]:
+    def canonical_of(self, keys: Path) -> dict[int, str]:
         """The duplicates of one file: the row's number in it, and the record id of the first row with the same request."""
         rows = self._connection.execute(
-            "SELECT file_row_number, canonical FROM duplicate WHERE filename = $part ORDER BY file_row_number",
-            {"part": str(part)},
+            "SELECT file_row_number, canonical FROM duplicate WHERE filename = $keys ORDER BY file_row_number",
+            {"keys": str(keys)},
         )
         return dict(rows.fetchall())
 
 
 @contextmanager
-def later_occurrences(parts: Sequence[Path], spill: Path) -> Iterator[LaterOccurrences]:
-    """Find the rows whose record id occurred before in parquet files whose names sort in their order.
+def later_occurrences(keys: Sequence[Path], spill: Path) -> Iterator[LaterOccurrences]:
+    """Find the rows whose record id occurred before in files of keys whose names sort in their order.
 
     What does not fit into memory goes to the folder `spill`.
     """
     import duckdb  # here: it costs a fifth of a second, and runs of most kinds do without
 
-    files = [str(part) for part in parts]
+    files = [str(file) for file in keys]
     with duckdb.connect(
         config={"memory_limit": _MEMORY, "temp_directory": str(spill), "threads": 2}
     ) as connection:
         # First by a hash, which is small; the partition separates ids that only share a hash.
         connection.execute(
             """CREATE TEMP TABLE repeated AS
-               SELECT hash(record_id) AS h FROM read_parquet($files) GROUP BY ALL HAVING count(*) > 1""",
+               SELECT hash(id) AS hashed FROM read_parquet($files) GROUP BY ALL HAVING count(*) > 1""",
             {"files": files},
         )
         connection.execute(
             """CREATE TEMP TABLE later AS SELECT filename, file_row_number, n FROM (
                    SELECT filename, file_row_number,
-                          row_number() OVER (PARTITION BY record_id ORDER BY filename, file_row_number) AS n
+                          row_number() OVER (PARTITION BY id ORDER BY filename, file_row_number) AS n
                    FROM read_parquet($files, filename = true, file_row_number = true)
-                   SEMI JOIN repeated ON hash(record_id) = repeated.h)
+                   SEMI JOIN repeated ON hash(id) = repeated.hashed)
                WHERE n > 1""",
             {"files": files},
         )
@@ -177,16 +197,47 @@ def later_occurrences(parts: Sequence[Path], spill: Path) -> Iterator[LaterOccur
 def duplicates_of(duplicates: Sequence[Path], rejected: Path) -> Iterator[Iterator[tuple[int, str, str]]]:
     """Duplicates whose canonical record was rejected: number among the duplicates, record id and reason, as a stream.
 
-    The files of duplicates have `record_id` and `canonical_id`, that of rejected records `record_id` and `reason`.
+    The files of duplicates have `record_id` and `CANONICAL`, that of rejected records `record_id` and `reason`.
     """
     import duckdb
 
     with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2}) as connection:
+        connection.register("duplicates", numbered(duplicates, ["record_id", CANONICAL]))
         rows = connection.execute(
-            """SELECT n, f.record_id, r.reason FROM (
-                   SELECT *, row_number() OVER (ORDER BY filename, file_row_number) - 1 AS n
-                   FROM read_parquet($files, filename = true, file_row_number = true)) f
-               JOIN read_parquet($rejected) r ON r.record_id = f.canonical_id ORDER BY n""",
-            {"files": [str(file) for file in duplicates], "rejected": str(rejected)},
+            """SELECT n, c0, reason FROM duplicates JOIN read_parquet($rejected) r ON r.record_id = c1 ORDER BY n""",
+            {"rejected": str(rejected)},
         )
         yield (row for block in iter(lambda: rows.fetchmany(_ROWS), []) for row in block)
+
+
+def numbered(files: Sequence[Path], columns: Sequence[str]) -> pa.RecordBatchReader:
+    """Columns of parquet files as a stream for DuckDB: `n`, the row's number over all files, and `c0`, `c1`, ….
+
+    A name of the input never reaches SQL, where it may differ from another by its case alone, or be a keyword. Types that
+    DuckDB does not take, or changes, travel as others that can be cast back.
+    """
+    schema = pq.read_schema(files[0])
+    types = [_portable(schema.field(name).type) for name in columns]
+    names = [f"c{number}" for number in range(len(columns))]
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        first = 0
+        for file in files:
+            for batch in pq.ParquetFile(file).iter_batches(_ROWS, columns=list(columns)):
+                n = pa.array(range(first, first + batch.num_rows), pa.int64())
+                first += batch.num_rows
+                found = [batch.column(name).cast(kind) for name, kind in zip(columns, types, strict=True)]
+                yield pa.RecordBatch.from_arrays([n, *found], names=["n", *names])
+
+    fields = [("n", pa.int64()), *zip(names, types, strict=True)]
+    return pa.RecordBatchReader.from_batches(pa.schema(fields), batches())
+
+
+def _portable(kind: pa.DataType) -> pa.DataType:
+    if isinstance(kind, pa.BaseExtensionType):
+        return _portable(kind.storage_type)
+    if pa.types.is_decimal256(kind):
+        return pa.string()
+    if pa.types.is_duration(kind):
+        return pa.int64()
+    return pa.float32() if pa.types.is_float16(kind) else kind

@@ -17,12 +17,15 @@ from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot import images
+from bedrock_pipeline.prepare.snapshot.column_rules import texts_of
 from bedrock_pipeline.prepare.snapshot.content_hash import Fingerprint
 from bedrock_pipeline.prepare.snapshot.duplicates import (
+    CANONICAL,
     LaterOccurrences,
     SeenHashes,
     later_occurrences,
     row_hashes,
+    write_keys,
 )
 from bedrock_pipeline.prepare.snapshot.images import Fetch, nowhere, with_images
 from bedrock_pipeline.prepare.snapshot.row_classifier import classify
@@ -36,7 +39,6 @@ PART_ROWS = 100_000
 PART_BYTES = 128_000_000
 #: The snapshot's column with the number of each row in the input.
 POSITION = "__position"
-_CANONICAL = "__canonical"
 
 
 class EmptyDatasetError(InvalidInputError):
@@ -118,7 +120,7 @@ class SnapshotPlan:
             )
         if "record_id" in self.template.columns and self.record_id != "record_id":
             raise ColumnError("The prompt uses a column 'record_id' that is not the record id.", "Rename it.")
-        for name in (POSITION, _CANONICAL, images.COLUMN, images.DIGEST):
+        for name in (POSITION, CANONICAL, images.COLUMN, images.DIGEST):
             if name in self.read:
                 raise ColumnError(f"A column cannot be named {name!r}.", "Rename it.")
         if "record_id" in self.template.image_columns:
@@ -131,7 +133,7 @@ class Snapshot:
 
     Attributes:
         parts: parquet files of the canonical records, in order, with the number of each row in the input.
-        duplicate_parts: parquet files of the duplicates: record id, its canonical record's, and the carried columns.
+        duplicate_parts: parquet files of the duplicates: record id, its canonical record's (`CANONICAL`), and the carried columns.
         schema: of the records.
         records: duplicates included.
         content_hash: 32 hexadecimal characters over ids and values, in order, and the columns of the request.
@@ -256,13 +258,14 @@ def _without_duplicates(
     parts: list[Path] = []
     duplicate_parts: list[Path] = []
     records = duplicates = 0
-    with later_occurrences(first.parts, first.parts[0].with_name("spill")) as occurrences:
+    keys = [_write_keys(part, plan) for part in first.parts]
+    with later_occurrences(keys, first.parts[0].with_name("spill")) as occurrences:
         if plan.request_columns:
-            occurrences.find_duplicates(plan.request_columns, rejects_later=plan.record_id is not None)
+            occurrences.find_duplicates(len(plan.request_columns), rejects_later=plan.record_id is not None)
         for part in first.parts:
             table = _with_unique_ids(part, occurrences, plan, rejected)
             part.unlink()
-            fingerprint.add(_content(table.drop_columns([_CANONICAL])))
+            fingerprint.add(_content(table.drop_columns([CANONICAL])))
             canonical, repeats = _split(table, plan)
             if canonical.num_rows:
                 parts.append(_write(part, canonical, compression))
@@ -275,6 +278,18 @@ def _without_duplicates(
     return Snapshot(parts, duplicate_parts, first.schema, records, duplicates, fingerprint.hexdigest())
 
 
+def _keys_of(part: Path) -> Path:
+    return part.with_name(part.name.replace("part-", "keys-"))
+
+
+def _write_keys(part: Path, plan: SnapshotPlan) -> Path:
+    """Write the keys of a part: record ids, and the texts that its columns give a request."""
+    table = pq.ParquetFile(part).read(columns=["record_id", *plan.request_columns])
+    texts = [texts_of(table[name].combine_chunks(), name, plan.template) for name in plan.request_columns]
+    write_keys(_keys_of(part), table["record_id"], texts)
+    return _keys_of(part)
+
+
 def _with_unique_ids(
     part: Path, occurrences: LaterOccurrences, plan: SnapshotPlan, rejected: RejectionWriter
 ) -> pa.Table:
@@ -283,9 +298,9 @@ def _with_unique_ids(
     Later occurrences of an id from a column are rejected. Derived ids get a counter, so that no row is lost.
     """
     table = pq.ParquetFile(part).read()
-    canonical = occurrences.canonical_of(part) if plan.request_columns else {}
-    table = table.append_column(_CANONICAL, pa.array(map(canonical.get, range(table.num_rows)), pa.string()))
-    later = occurrences.of(part)
+    canonical = occurrences.canonical_of(_keys_of(part)) if plan.request_columns else {}
+    table = table.append_column(CANONICAL, pa.array(map(canonical.get, range(table.num_rows)), pa.string()))
+    later = occurrences.of(_keys_of(part))
     if not later:
         return table
     ids = table["record_id"].to_pylist()
@@ -300,13 +315,13 @@ def _with_unique_ids(
 
 def _split(table: pa.Table, plan: SnapshotPlan) -> tuple[pa.Table, pa.Table]:
     """The canonical records; and the duplicates: record id, canonical record's id and carried columns."""
-    is_duplicate = pc.is_valid(table[_CANONICAL])
+    is_duplicate = pc.is_valid(table[CANONICAL])
     carried = [name for name in plan.carry if name != "record_id"]
-    repeats = table.select(["record_id", _CANONICAL, *carried]).filter(is_duplicate)
-    canonical = table.drop_columns([_CANONICAL])
+    repeats = table.select(["record_id", CANONICAL, *carried]).filter(is_duplicate)
+    canonical = table.drop_columns([CANONICAL])
     return (
         canonical.filter(pc.invert(is_duplicate)) if repeats.num_rows else canonical,
-        repeats.rename_columns(["record_id", "canonical_id", *carried]),
+        repeats,
     )
 
 

@@ -110,7 +110,7 @@ def test_a_row_with_the_request_of_an_earlier_row_is_its_duplicate_whatever_the_
     assert [row["n"] for row in sent] == sorted(canonical.values())
     assert sorted(row["n"] for row in published) == sorted(set(kept) - set(canonical.values()))
     ids = {row["n"]: row["record_id"] for row in sent}
-    assert all(row["canonical_id"] == ids[canonical[rows[row["n"]][1]]] for row in published)
+    assert all(row["__canonical"] == ids[canonical[rows[row["n"]][1]]] for row in published)
     assert (snapshot.records, snapshot.duplicates) == (len(kept), len(published))
 
 
