@@ -6,6 +6,7 @@ docstring what it holds; `docs/architecture.md` shows how they fit together.
 """
 
 from importlib import import_module
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ _MODULES: Final = {
     "build_definitions": "bedrock_pipeline.orchestration.build",
 }
 
+_IMPORTING: Final = RLock()
+
 if not TYPE_CHECKING:  # a type checker would take any name for one that exists
 
     def __getattr__(name: str) -> Any:
@@ -163,7 +166,10 @@ if not TYPE_CHECKING:  # a type checker would take any name for one that exists
         """
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+        with (
+            _IMPORTING
+        ):  # two threads that import packages which import each other would wait for one another
+            value = globals()[name] = getattr(import_module(_MODULES[name]), name)
         return value
 
 

@@ -7,6 +7,8 @@ import ast
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import bedrock_pipeline
 
 ROOT = Path(bedrock_pipeline.__file__).parent
@@ -31,16 +33,32 @@ VERBS = {
 MAX_LINES = 400
 
 
-def _pure_modules() -> set[str]:
+def _held_by(contract: str) -> set[str]:
+    """The modules that an import contract is about, by the first words of its name."""
     contracts = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["tool"]["importlinter"][
         "contracts"
     ]
-    [nouns] = [contract for contract in contracts if contract["name"].startswith("Nouns are pure")]
-    return set(nouns["source_modules"])
+    [found] = [one for one in contracts if one["name"].startswith(contract)]
+    return set(found["source_modules"])
+
+
+@pytest.mark.parametrize(
+    ("contract", "free"),
+    [
+        ("Dagster is imported by", {"cli", "definitions", "examples", "orchestration"}),
+        ("boto3 is spoken by", {"aws", "emulator", "ledger", "local"}),
+    ],
+)
+def test_no_package_is_forgotten_by_a_contract(contract: str, free: set[str]) -> None:
+    packages = {
+        path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    held = {f"bedrock_pipeline.{name}" for name in packages - free - {"__init__", "__main__"}}
+    assert _held_by(contract) == held
 
 
 def test_a_file_of_a_step_begins_with_a_verb_or_is_held_to_be_pure() -> None:
-    pure = _pure_modules()
+    pure = _held_by("Nouns are pure")
     unknown = [
         module
         for step in ("prepare", "submit", "collect", "publish")

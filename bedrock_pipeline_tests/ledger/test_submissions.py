@@ -58,6 +58,12 @@ def intend(ledger: Ledger, chunk_id: UUID) -> Intent | NotNow:
     return ledger.submissions.intend(chunk_id, uuid4(), request=REQUEST, lease=LEASE)
 
 
+def taken(ledger: Ledger, chunk_id: UUID) -> Intent:
+    intent = intend(ledger, chunk_id)
+    assert isinstance(intent, Intent), intent
+    return intent
+
+
 def requeue(ledger: Ledger, intent: Intent, delay: timedelta, *, back_off_group: bool = False) -> str:
     return ledger.submissions.requeue(
         intent.chunk.chunk_id,
@@ -275,63 +281,6 @@ def test_due_never_returns_more_than_the_free_slots(ledger: Ledger) -> None:
     accepted(ledger, chunk_ids[0], "arn:1")
     assert len(ledger.submissions.due(["p"], 10)) == 2
     assert ledger.submissions.due(["another"], 10) == []
-
-
-def test_throttling_holds_the_whole_group_longer_each_time_and_then_tries_one(ledger: Ledger) -> None:
-    first, second, third = enter(ledger, 3, max_jobs=3)
-    taken = intend(ledger, first)
-    assert isinstance(taken, Intent)
-    assert requeue(ledger, taken, timedelta(minutes=1), back_off_group=True) == "requeued"
-    assert ledger.submissions.due(["p"], 10) == []
-    held = intend(ledger, second)
-    assert isinstance(held, NotNow)
-    assert (held.reason, held.until is not None) == ("throttled", True)
-    move_clock(ledger, timedelta(minutes=1))
-    [probe] = ledger.submissions.due(["p"], 10)
-    taken = intend(ledger, probe.chunk_id)
-    assert isinstance(taken, Intent)
-    requeue(ledger, taken, timedelta(minutes=1), back_off_group=True)
-    [hold] = ledger.jobs.backoffs()
-    assert hold["throttles"] == 2
-    move_clock(ledger, timedelta(minutes=1))
-    assert ledger.submissions.due(["p"], 10) == [], "the second wait is longer"
-    move_clock(ledger, timedelta(minutes=1))
-    accepted(ledger, ledger.submissions.due(["p"], 10)[0].chunk_id, "arn:1")
-    assert ledger.jobs.backoffs() == []
-    assert len(ledger.submissions.due(["p"], 10)) == 2
-    assert third is not None
-
-
-def taken(ledger: Ledger, chunk_id: UUID) -> Intent:
-    intent = intend(ledger, chunk_id)
-    assert isinstance(intent, Intent), intent
-    return intent
-
-
-def test_requests_throttled_together_count_once_for_the_backoff(ledger: Ledger) -> None:
-    burst = [taken(ledger, chunk_id) for chunk_id in enter(ledger, 5, max_jobs=5)]
-    for intent in burst:
-        assert requeue(ledger, intent, timedelta(minutes=1), back_off_group=True) == "requeued"
-    assert [hold["throttles"] for hold in ledger.jobs.backoffs()] == [1]
-    move_clock(ledger, timedelta(minutes=1, seconds=1))
-    assert ledger.jobs.backoffs() == []
-    assert all(chunk.requeued_since for chunk in ledger.chunks.of_dataset("p", "d", 1))
-
-
-def test_after_a_backoff_one_chunk_tries_and_it_is_the_one_that_waits_longest(ledger: Ledger) -> None:
-    first, second, third = enter(ledger, 3, max_jobs=3)
-    requeue(ledger, taken(ledger, second), timedelta(minutes=1), back_off_group=True)
-    move_clock(ledger, timedelta(minutes=2))
-    assert [chunk.chunk_id for chunk in ledger.submissions.due(["p"], 10)] == [second]
-    probe = taken(ledger, second)
-    not_now = intend(ledger, first)
-    assert isinstance(not_now, NotNow)
-    assert "submitted as a probe" in not_now.reason
-    assert "throttled" in not_now.reason
-    move_clock(ledger, LEASE)  # whoever tries may have died
-    taken(ledger, third)
-    assert ledger.submissions.record_accepted(second, probe.fence, "arn:1")
-    taken(ledger, first)
 
 
 def test_a_transient_error_after_a_cancellation_ends_the_chunk(ledger: Ledger) -> None:
