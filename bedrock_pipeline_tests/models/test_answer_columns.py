@@ -165,7 +165,7 @@ def test_a_property_of_a_taken_name_is_prefixed() -> None:
         ({"model_id": "nobody.knows"}, "cannot be read"),
         ({"answer_schema": {"type": "string"}}, "not of an object"),
         ({"answer_schema": schema(a={}, answer_status={}, status={})}, "twice"),
-        ({"prompt": None, "model_input": "body", "images": ["a"]}, "images go with a prompt"),
+        ({"prompt": None, "model_input": "body", "images": ["a"]}, "images: they need a prompt"),
         ({"model_id": "amazon.titan-embed-text-v2:0", "answer_schema": None, "system": "a"}, "system prompt"),
         ({"family": "gpt"}, "no model family 'gpt'"),
     ],
