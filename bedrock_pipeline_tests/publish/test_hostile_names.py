@@ -108,7 +108,7 @@ def test_values_that_the_prompt_writes_differently_are_different_requests(
 
 
 def test_a_duplicate_has_its_own_carried_values_whatever_their_names_and_types(tmp_path: Path) -> None:
-    carry = (*NAMES, "wide", "half", "took")
+    carry = (*NAMES, "wide", "half", "took", "lists", "structs", "words")
     columns: dict[str, Any] = {name: [f"{name} of r{row}" for row in range(4)] for name in NAMES}
     table = pa.table(
         {
@@ -118,6 +118,14 @@ def test_a_duplicate_has_its_own_carried_values_whatever_their_names_and_types(t
             "wide": pa.array([Decimal(10**50 + row) for row in range(4)], pa.decimal256(60, 0)),
             "half": pa.array([0.5, 1.5, 2.5, 3.5], pa.float32()).cast(pa.float16()),
             "took": pa.array(range(4), pa.duration("us")),
+            "lists": pa.array(
+                [[Decimal(10**50 + row), None] for row in range(4)], pa.list_(pa.decimal256(60, 0))
+            ),
+            "structs": pa.array(
+                [{"a": Decimal(10**50 + row), "A": row} for row in range(4)],
+                pa.struct([("a", pa.decimal256(60, 0)), ("A", pa.int8())]),
+            ),
+            "words": pa.array(["w", "x", "w", "y"]).dictionary_encode(),
         }
     )
     snapshot = _snapshot(table, tmp_path / "work", "{{ question }}", carry)

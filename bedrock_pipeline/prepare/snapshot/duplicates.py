@@ -236,6 +236,12 @@ def numbered(files: Sequence[Path], columns: Sequence[str]) -> pa.RecordBatchRea
 def _portable(kind: pa.DataType) -> pa.DataType:
     if isinstance(kind, pa.BaseExtensionType):
         return _portable(kind.storage_type)
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_portable(field.type)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(_portable(kind.key_type), _portable(kind.item_type))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_portable(kind.value_type)))
     if pa.types.is_decimal256(kind):
         return pa.string()
     if pa.types.is_duration(kind):
