@@ -47,7 +47,10 @@ def parse_files(
     Raises:
         AwsError: S3 cannot be reached, or does not have a file.
         NoOutputError: a file or folder does not exist.
+        InvalidInputError: the index is not a chunk's, or `out` names a folder.
     """
+    if out.endswith("/") or Path(out).is_dir():
+        raise InvalidInputError(f"{out} is a folder.", "Name the parquet file to write.")
     source = _Files([file for one in files for file in _found(one, objects)], objects)
     folder, _, name = out.rpartition("/")
     target = place(folder or ("/" if out.startswith("/") else "."), objects)
@@ -98,13 +101,16 @@ def _found(location: str, objects: S3Objects) -> list[str]:
 
 
 def _table(uri: str, objects: S3Objects) -> pa.Table:
-    if _in_s3(uri):
-        with objects.random_access(uri) as stream:
-            return pq.ParquetFile(stream).read()
-    if not Path(uri).is_file():
+    if not _in_s3(uri) and not Path(uri).is_file():
         raise NoOutputError(f"There is no index at {uri}.", "Name the chunk's index.parquet.")
-    with pq.ParquetFile(uri) as file:
-        return file.read()
+    try:
+        with objects.random_access(uri) if _in_s3(uri) else Path(uri).open("rb") as stream:
+            table = pq.ParquetFile(stream).read()
+    except pa.ArrowInvalid:
+        table = pa.table({})
+    if "record_id" not in table.column_names:
+        raise InvalidInputError(f"{uri} is not the index of a chunk.", "Name the chunk's index.parquet.")
+    return table
 
 
 def _in_s3(location: str) -> bool:

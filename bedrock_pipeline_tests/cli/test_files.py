@@ -209,3 +209,27 @@ def test_parse_names_a_folder_without_output(tmp_path: Path) -> None:
     result = run("parse", str(tmp_path / "no"), "--model", MODEL, "--out", str(tmp_path / "out.parquet"))
     assert result.exit_code == 1
     assert "There is no output at" in result.output
+
+
+@pytest.mark.parametrize(
+    ("index", "out", "message"),
+    [
+        ("notes.txt", "out.parquet", "is not the index of a chunk"),
+        ("other.parquet", "out.parquet", "is not the index of a chunk"),
+        ("missing.parquet", "out.parquet", "There is no index"),
+        (None, "folder/", "is a folder"),
+        (None, ".", "is a folder"),
+    ],
+)
+def test_parse_rejects_what_is_no_index_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: str | None, out: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.jsonl.out").write_text("{}\n")
+    Path("notes.txt").write_text("no parquet")
+    pq.write_table(pa.table({"id": ["a"]}), "other.parquet")
+    result = run(
+        "parse", "a.jsonl.out", "--model", MODEL, "--out", out, *(["--index", index] if index else [])
+    )
+    assert result.exit_code == 1
+    assert message in " ".join(result.stderr.split())
