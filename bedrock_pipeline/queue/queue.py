@@ -18,6 +18,7 @@ from bedrock_pipeline.errors import (
     BedrockPipelineError,
     JobStuckError,
     NotFoundError,
+    ServiceUnavailableError,
     StateError,
 )
 from bedrock_pipeline.ledger.events import Position
@@ -292,7 +293,10 @@ class BedrockQueue:
         chunks = deployment.ledger.interventions.cancel(chunk.pipeline, chunk.dataset, chunk.chunk_key)
         job_arns = [one.job_arn for one in chunks if one.job_arn and one.status != "stopping"]
         if errors := stop_jobs(deployment, job_arns):
-            raise errors[0]
+            raise ServiceUnavailableError(
+                f"Job {job_id} could not be stopped now: {errors[0].what}",
+                "Its cancellation is recorded; a later poll stops it.",
+            ) from errors[0]
 
     # --- Events
 
