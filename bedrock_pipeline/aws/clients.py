@@ -1,6 +1,8 @@
 """Clients, configured from the settings."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -9,8 +11,10 @@ import boto3
 import botocore.session
 import pyarrow.fs as pa_fs
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader, create_loader
 
+from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +31,28 @@ _BY_VALUE: dict[str, Any] = {
 }
 
 
+@contextmanager
+def _configured() -> Iterator[None]:
+    """Explain why a client cannot be made of AWS's settings.
+
+    Raises:
+        ConfigurationError: the profile, the region or the endpoint cannot be used.
+    """
+    try:
+        yield
+    except BotoCoreError as error:
+        raise ConfigurationError(
+            f"AWS's settings cannot be used: {error}.",
+            "Correct AWS_PROFILE, the region or the configuration file.",
+        ) from error
+    except ValueError:  # its message quotes the URL, which may contain a password
+        raise ConfigurationError(
+            "The URL of an endpoint is not valid.",
+            "Correct AWS_ENDPOINT_URL_… or the setting of that endpoint.",
+        ) from None
+
+
+@_configured()
 def s3_client(settings: Settings) -> "S3Client":
     """An S3 client that retries by itself."""
     return _session(settings).client(
@@ -41,6 +67,7 @@ def s3_client(settings: Settings) -> "S3Client":
     )
 
 
+@_configured()
 def reading_client(settings: Settings) -> "BedrockClient":
     """A Bedrock client for Get, List and Stop, which retries by itself."""
     # With `ignore_aws_configuration` a bearer token of the environment is none of ours.
@@ -50,6 +77,7 @@ def reading_client(settings: Settings) -> "BedrockClient":
     )
 
 
+@_configured()
 def creating_client(settings: Settings) -> "BedrockClient":
     """A Bedrock client for Create: one HTTP attempt, short timeouts, signature version 4.
 
@@ -69,6 +97,7 @@ def creating_client(settings: Settings) -> "BedrockClient":
     )
 
 
+@_configured()
 def runtime_client(settings: Settings) -> "BedrockRuntimeClient":
     """A client for on-demand calls: one HTTP attempt each, so that every call that is sent is known and counted."""
     signature = {"signature_version": "v4"} if settings.ignore_aws_configuration else {}

@@ -61,7 +61,7 @@ def pack(
         ask_identical_once=False,
         below_minimum="fail",
     )
-    objects = objects_here()
+    objects = objects_for(*inputs, out)
     with Measured() as measured, _progress("packed") as progress:
         report = pack_files(open_location(inputs, objects), pipeline, place(out, objects), progress=progress)
     rejected = sum(report.rejections.values())
@@ -101,7 +101,7 @@ def parse(
         keep_raw=keep_raw,
         price=price_of(model, datetime.now(UTC)),
     )
-    objects = objects_here()
+    objects = objects_for(*files, out, index or "")
     with Measured() as measured, _progress("parsed") as progress:
         counter = parse_files(files, metadata, out, objects, index=index, progress=progress)
     _tell(
@@ -119,9 +119,14 @@ def parse(
     )
 
 
-def objects_here() -> S3Objects:
-    """S3 with the settings of the environment; bucket and role may be missing, as locations name their buckets."""
-    return S3Objects(s3_client(Settings.resolve(partial=True)))
+def objects_for(*locations: str) -> S3Objects:
+    """S3 with the settings of the environment, of which nothing is read if no location is in S3.
+
+    Bucket and role may be missing, as locations name their buckets.
+    """
+    in_s3 = any(location.startswith("s3://") for location in locations)
+    unused = Settings(bucket="", role_arn="", ignore_aws_configuration=True)
+    return S3Objects(s3_client(Settings.resolve(partial=True) if in_s3 else unused))
 
 
 class _Bar:

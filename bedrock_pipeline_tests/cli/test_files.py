@@ -233,3 +233,24 @@ def test_parse_rejects_what_is_no_index_and_no_file(
     )
     assert result.exit_code == 1
     assert message in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AWS_PROFILE", "nobody"),
+        ("AWS_ENDPOINT_URL_S3", "http://user:SECRET@no url"),
+        ("AWS_REGION", "no region"),
+    ],
+)
+def test_aws_settings_matter_only_where_a_location_is_in_s3_and_are_then_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    ids: list[str | None] = [f"r{number}" for number in range(100)]
+    assert packed(inputs(tmp_path, ids), str(tmp_path / "out")).exit_code == 0
+    result = run("parse", "s3://bucket/a.jsonl.out", "--model", MODEL, "--out", str(tmp_path / "out.parquet"))
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    assert "Correct AWS_" in " ".join(result.output.split())
+    assert "SECRET" not in result.output
