@@ -30,7 +30,7 @@ PREFIX: Final = "BEDROCK_PIPELINE_"
 BATCH_DISCOUNT: Final = Decimal("0.5")
 
 #: Settings that say where something is and with which rights it is used. Where a variable of ours names one of them,
-#: the embedded stack is not used: half a deployment on AWS and half on this machine helps nobody.
+#: the embedded stack is not used: half a deployment on AWS and half on this machine would be of no use.
 PLACES: Final = frozenset(
     {
         *("bucket", "output_bucket", "role_arn", "region", "access_key_id", "secret_access_key"),

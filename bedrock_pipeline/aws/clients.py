@@ -81,7 +81,7 @@ def reading_client(settings: Settings) -> "BedrockClient":
 def creating_client(settings: Settings) -> "BedrockClient":
     """A Bedrock client for Create: one HTTP attempt, short timeouts, signature version 4.
 
-    A retry that nobody sees could be sent after the lease is over, and another signature type may not expire;
+    A hidden retry could be sent after the lease is over, and another signature type may not expire;
     so neither is left to defaults.
     """
     return _session(settings).client(

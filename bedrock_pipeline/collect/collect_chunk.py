@@ -142,7 +142,7 @@ def _metadata(
         again=disposition.retries,
         columns=effective.answer_columns(),
         price=_price(deployment, pipeline, chunk),
-        asked="on-demand" if chunk.mode == "on-demand" else "batch",
+        mode="on-demand" if chunk.mode == "on-demand" else "batch",
     )
 
 

@@ -145,7 +145,7 @@ class _Rows(ABC):
         """The columns of plain responses with their costs, which are counted."""
         columns = dict(zip(plain.rows.schema.names, plain.rows.columns, strict=True))
         tokens, price = (columns["input_tokens"], columns["output_tokens"]), self._metadata.price
-        columns["cost_usd"], total = costs_of(price, *tokens, self._metadata.asked)
+        columns["cost_usd"], total = costs_of(price, *tokens, self._metadata.mode)
         columns["on_demand_cost_usd"], on_demand = costs_of(price, *tokens, "on-demand")
         read, written = (pc.sum(column).as_py() or 0 for column in tokens)
         self._counter.charge(Charge(read, written, total, on_demand))

@@ -73,7 +73,7 @@ def response_outcome(
     read, written, price = row.input_tokens, row.output_tokens, metadata.price
     if price is None or read is None or written is None:
         return Outcome(row, values, Charge(read or 0, written or 0, None, None))
-    cost = price.cost(read, written, metadata.asked)
+    cost = price.cost(read, written, metadata.mode)
     on_demand = price.cost(read, written, "on-demand")
     row = row._replace(cost_usd=float(cost), on_demand_cost_usd=float(on_demand))
     return Outcome(row, values, Charge(read, written, cost, on_demand))

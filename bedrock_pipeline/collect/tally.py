@@ -90,7 +90,7 @@ class ChunkMetadata:
         again: whether a record that ends with this code is retried; otherwise its error is final.
         columns: of structured responses, if they were requested.
         price: None if unknown.
-        asked: by a batch job, or by on-demand calls.
+        mode: by a batch job, or by on-demand calls.
     """
 
     family: Family
@@ -103,7 +103,7 @@ class ChunkMetadata:
     again: Callable[[str], bool] = lambda _: False
     columns: AnswerColumns | None = None
     price: Price | None = None
-    asked: PricedMode = "batch"
+    mode: PricedMode = "batch"
 
     @property
     def response_fields(self) -> tuple[pa.Field, ...]:

@@ -43,7 +43,7 @@ class Kind(StrEnum):
     RECORD_ERROR = "record_error"
     #: a record's structured answer breaks the schema of its request
     ANSWER_INVALID = "answer_invalid"
-    #: a line of the output is left out, is there twice, is cut off, or is nobody's
+    #: a line of the output is left out, is there twice, is cut off, or belongs to no record
     LINE_MISSING = "line_missing"
     LINE_REPEATED = "line_repeated"
     LINE_CUT = "line_cut"

@@ -183,7 +183,7 @@ class Datasets:
 
         Raises:
             DatasetChangedError: other chunks were packed before, and at least one was submitted.
-            DatasetCancelledError: somebody cancelled the dataset while it was packed.
+            DatasetCancelledError: the dataset was cancelled while it was packed.
         """
 
         def work(connection: Connection) -> Packed:

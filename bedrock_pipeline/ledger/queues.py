@@ -195,7 +195,7 @@ class Queues:
         return [_job(row) for row in rows]
 
     def open_jobs(self, queues: list[str]) -> list[UUID]:
-        """Jobs that nobody has found to be final yet, oldest first."""
+        """Jobs that are not recorded as final yet, oldest first."""
         rows = self._database.fetch(
             """SELECT chunk_id FROM bedrock_pipeline.queue_jobs
                WHERE final_at IS NULL AND queue = ANY(%s) ORDER BY made_at""",

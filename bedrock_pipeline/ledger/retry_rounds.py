@@ -21,7 +21,7 @@ class RetryableRecords:
     """The open retryable records of one chunk.
 
     Attributes:
-        waits_for: `person` where somebody stopped the job, `minimum` where they are too few; None where neither.
+        waits_for: `operator` if the job was stopped outside this package, `minimum` if they are too few; None if neither.
     """
 
     chunk: ChunkRow
@@ -41,7 +41,7 @@ class RetryRounds:
 
         Those that a run works on, or has failed at, come last.
 
-        Those of a cancelled dataset wait for nobody: they end as final errors. A queue's dataset gets ever more chunks,
+        Those of a cancelled dataset do not wait: they end as final errors. A queue's dataset gets ever more chunks,
         so its retryable records wait for those of others no longer than `POOL`.
         """
         rows = self._database.fetch(
@@ -108,7 +108,7 @@ class RetryRounds:
     ) -> bool:
         """Enter the chunks that these retryable records became, all at once.
 
-        Where the dataset was cancelled, nobody is asked: its records end as the final error `cancelled`.
+        If the dataset was cancelled, nothing is sent: its records end with the final error `cancelled`.
 
         Args:
             pipeline: the pipeline's name.

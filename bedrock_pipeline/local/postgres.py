@@ -150,11 +150,11 @@ def _open_to_all(path: Path) -> bool:
 
 
 def _own(folder: Path, owner: tuple[int, int]) -> None:
-    """A folder that belongs to `owner` alone; one that somebody else laid there is not used."""
+    """A folder that belongs to `owner` alone; one of another user is not used."""
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid not in (0, owner[0]):
         raise LocalError(
-            f"{folder} belongs to somebody else.", "Set BEDROCK_PIPELINE_HOME to a folder of your own."
+            f"{folder} belongs to another user.", "Set BEDROCK_PIPELINE_HOME to a folder of your own."
         )
     os.chown(folder, *owner)
     folder.chmod(0o700)
@@ -172,7 +172,7 @@ def _copied(programs: Path) -> Path:
         if libraries.is_dir():
             shutil.copytree(libraries, area / libraries.name)
     if area.stat().st_uid != 0:
-        raise LocalError(f"{area} belongs to somebody else.", "Remove it.")
+        raise LocalError(f"{area} belongs to another user.", "Remove it.")
     area.chmod(0o711)
     return target
 

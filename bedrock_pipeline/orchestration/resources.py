@@ -46,7 +46,7 @@ class DeploymentResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
 
     All that is open is shared by everything in the process that has the same settings. What runs use is closed when
     the last of them ends. What sensors and schedules use stays open until the process ends, so that a tick does not
-    connect again; connections to Postgres that nobody uses for a minute are closed in between.
+    connect again; connections to Postgres that are unused for a minute are closed in between.
     """
 
     s3: dg.ResourceDependency[S3Resource]

@@ -85,8 +85,8 @@ class BedrockQueueConfig(UserModel):
     """Flush when the waiting tasks have this many bytes; None: at no size."""
     max_age_s: float | None = Field(default=None, gt=0)
     """Flush when a task has waited this many seconds; None: at no age."""
-    on_duplicate: Literal["refuse", "replace"] = "refuse"
-    """What happens to a task whose record id waits already: rejected (`refuse`), or it replaces the waiting task
+    on_duplicate: Literal["reject", "replace"] = "reject"
+    """What happens to a task whose record id waits already: rejected (`reject`), or it replaces the waiting task
     (`replace`)."""
     below_minimum: BelowMinimum = "on_demand"
     """What happens to fewer tasks than a job needs, in a flush or a retry round: sent one by one at the on-demand price

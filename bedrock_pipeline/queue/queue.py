@@ -134,7 +134,7 @@ class BedrockQueue:
 
         Raises:
             InvalidTaskError: the task is invalid; names the field.
-            DuplicateTaskError: its record id waits already, and `on_duplicate` is `refuse`.
+            DuplicateTaskError: its record id waits already, and `on_duplicate` is `reject`.
             StateError: the queue is not open.
         """
         given = task_of(task)
@@ -156,7 +156,7 @@ class BedrockQueue:
             for one in tasks:
                 given = task_of(one)
                 new = encoded(given, self._limits)
-                if new.record_id in batch and self.config.on_duplicate == "refuse":
+                if new.record_id in batch and self.config.on_duplicate == "reject":
                     raise DuplicateTaskError(self.name, [new.record_id])
                 batch[new.record_id] = given, new
                 size += len(new.line)

@@ -101,7 +101,7 @@ PRICE = Price(
     [
         ({"price": PRICE}, [answer("a"), error("b")], [(0.12, 0.24), (None, None)], ("0.12", "0.24")),
         (
-            {"price": PRICE, "asked": "on-demand"},
+            {"price": PRICE, "mode": "on-demand"},
             [answer("a"), answer("b")],
             [(0.24, 0.24), (0.24, 0.24)],
             ("0.48", "0.48"),

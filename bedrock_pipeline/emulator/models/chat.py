@@ -69,14 +69,14 @@ def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply: 
         raise BodyError(
             f"max_tokens is too large: {limit}. This model supports at most {card.max_output} completion tokens."
         )
-    asked = "\n".join(_seen(message, number, card) for number, message in enumerate(messages))
+    prompt = "\n".join(_seen(message, number, card) for number, message in enumerate(messages))
     images = sum(_images(message) for message in messages)
-    spent = tokens(asked) + images * _IMAGE_TOKENS + json_size(body.get("tools"))
+    spent = tokens(prompt) + images * _IMAGE_TOKENS + json_size(body.get("tools"))
     rules.check_length(card, spent)
-    message, made, reason = _message(asked, body, card, limit)
+    message, made, reason = _message(prompt, body, card, limit)
     return Reply(
         {
-            "id": f"chatcmpl-{digest(asked)[:24]}",
+            "id": f"chatcmpl-{digest(prompt)[:24]}",
             "object": "chat.completion",
             "created": _CREATED,
             "model": card.id,
@@ -88,19 +88,19 @@ def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply: 
     )
 
 
-def _message(asked: str, body: Body, card: ModelCard, limit: int | None) -> tuple[Body, int, str]:
+def _message(prompt: str, body: Body, card: ModelCard, limit: int | None) -> tuple[Body, int, str]:
     if tool := _forced(body):
-        arguments = orjson.dumps(value_for(tool.get("parameters") or {"type": "object"}, asked)).decode()
+        arguments = orjson.dumps(value_for(tool.get("parameters") or {"type": "object"}, prompt)).decode()
         shown, cut = cut_off(arguments, limit)
         call = {
-            "id": f"call_{digest(asked)[:24]}",
+            "id": f"call_{digest(prompt)[:24]}",
             "type": "function",
             "function": {"name": tool["name"], "arguments": shown},
         }
         message = {"role": "assistant", "content": None, "tool_calls": [call]}
         return message, tokens(shown), "length" if cut else "tool_calls"
     schema = _format(body.get("response_format"))
-    text = sentence(asked)[0] if schema is None else json_text(schema, asked)
+    text = sentence(prompt)[0] if schema is None else json_text(schema, prompt)
     text, cut = cut_off(f"{_REASONING}{text}" if card.reasons else text, limit)
     return {"role": "assistant", "content": text}, tokens(text), "length" if cut else "stop"
 

@@ -66,23 +66,23 @@ def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:
     tool, schema = _forced(body, card), _format(body, card)
     seen = [_seen(message, number, card) for number, message in enumerate(body["messages"])]
     rules.check_prefill(card, body["messages"])
-    asked = "\n".join(text for text, _ in seen)
-    thought = rules.thinking_tokens(card, body.get("thinking"), limit, asked, forced=tool is not None)
+    prompt = "\n".join(text for text, _ in seen)
+    thought = rules.thinking_tokens(card, body.get("thinking"), limit, prompt, forced=tool is not None)
     if thought and body.get("temperature") not in (None, 1):
         raise BodyError("`temperature` may only be set to 1 when thinking is enabled.")
-    spent = tokens(asked) + tokens(_system(body.get("system"))) + sum(images for _, images in seen)
+    spent = tokens(prompt) + tokens(_system(body.get("system"))) + sum(images for _, images in seen)
     spent += json_size(body.get("tools"))
     rules.check_length(card, spent)
     content, made, stop = (
-        _said(asked, tool, schema, limit - thought) if limit > thought else ([], 0, "max_tokens")
+        _said(prompt, tool, schema, limit - thought) if limit > thought else ([], 0, "max_tokens")
     )
     if thought:
         shown = _THINKING if "enabled" in card.thinking else ""  # later models keep it to themselves
-        content.insert(0, {"type": "thinking", "thinking": shown, "signature": digest(asked)[:32]})
+        content.insert(0, {"type": "thinking", "thinking": shown, "signature": digest(prompt)[:32]})
         made += thought
     return Reply(
         {
-            "id": f"msg_bdrk_{digest(asked)[:24]}",
+            "id": f"msg_bdrk_{digest(prompt)[:24]}",
             "type": "message",
             "role": "assistant",
             "model": card.short,
@@ -123,16 +123,21 @@ def _limit(body: Body, card: ModelCard) -> int:
     return limit
 
 
-def _said(asked: str, tool: Body | None, schema: Any, limit: int) -> tuple[list[Body], int, str]:
+def _said(prompt: str, tool: Body | None, schema: Any, limit: int) -> tuple[list[Body], int, str]:
     """A block, its tokens and the stop reason; what is longer than the limit is cut off."""
     if tool is None:
-        text, cut = sentence(asked, limit) if schema is None else cut_off(json_text(schema, asked), limit)
+        text, cut = sentence(prompt, limit) if schema is None else cut_off(json_text(schema, prompt), limit)
         return [{"type": "text", "text": text}], tokens(text), "max_tokens" if cut else "end_turn"
-    value = value_for(tool["input_schema"], asked)
+    value = value_for(tool["input_schema"], prompt)
     made = json_size(value)
     if cut := made > limit:
         value, made = {}, limit
-    use = {"type": "tool_use", "id": f"toolu_bdrk_{digest(asked)[:24]}", "name": tool["name"], "input": value}
+    use = {
+        "type": "tool_use",
+        "id": f"toolu_bdrk_{digest(prompt)[:24]}",
+        "name": tool["name"],
+        "input": value,
+    }
     return [use], made, "max_tokens" if cut else "tool_use"
 
 

@@ -77,19 +77,19 @@ def said(body: Body, card: ModelCard, *, batch: bool, thinking: Any) -> Reply:
     tool, schema = _forced(body.get("toolConfig"), card, thinking), _format(body.get("outputConfig"), card)
     seen = [blocks.message(one, f"messages.{number}", card) for number, one in enumerate(messages)]
     rules.check_prefill(card, messages)
-    asked = "\n".join(text for text, _ in seen)
+    prompt = "\n".join(text for text, _ in seen)
     system = "\n".join(
         blocks.block(block, f"system.{number}", card)[0]
         for number, block in enumerate(body.get("system") or [])
     )
-    thought = rules.thinking_tokens(card, thinking, limit, asked, forced=tool is not None)
-    spent = tokens(asked) + (tokens(system) if system else 0) + sum(size for _, size in seen)
+    thought = rules.thinking_tokens(card, thinking, limit, prompt, forced=tool is not None)
+    spent = tokens(prompt) + (tokens(system) if system else 0) + sum(size for _, size in seen)
     spent += json_size(body.get("toolConfig"))
     rules.check_length(card, spent)
     left = None if limit is None else limit - thought
-    content, made, stop = ([], 0, "max_tokens") if left == 0 else _made(asked, tool, schema, left)
+    content, made, stop = ([], 0, "max_tokens") if left == 0 else _made(prompt, tool, schema, left)
     if thought:
-        reasoning = {"text": _THINKING, "signature": digest(asked)[:32]}
+        reasoning = {"text": _THINKING, "signature": digest(prompt)[:32]}
         content.insert(0, {"reasoningContent": {"reasoningText": reasoning}})
         made += thought
     return Reply(
@@ -115,17 +115,17 @@ def with_nulls(body: Body) -> Body:
     }
 
 
-def _made(asked: str, tool: Body | None, schema: Any, limit: int | None) -> tuple[list[Body], int, str]:
+def _made(prompt: str, tool: Body | None, schema: Any, limit: int | None) -> tuple[list[Body], int, str]:
     """A block, its tokens and the stop reason; what is longer than the limit is cut off."""
     if tool is None:
-        text, cut = sentence(asked, limit) if schema is None else cut_off(json_text(schema, asked), limit)
+        text, cut = sentence(prompt, limit) if schema is None else cut_off(json_text(schema, prompt), limit)
         return [{"text": text}], tokens(text), "max_tokens" if cut else "end_turn"
-    value = value_for(tool["inputSchema"]["json"], asked)
+    value = value_for(tool["inputSchema"]["json"], prompt)
     made = json_size(value)
     cut = limit is not None and made > limit
     if limit is not None and cut:
         value, made = {}, limit
-    use = {"toolUseId": f"tooluse_{digest(asked)[:22]}", "name": tool["name"], "input": value}
+    use = {"toolUseId": f"tooluse_{digest(prompt)[:22]}", "name": tool["name"], "input": value}
     return [{"toolUse": use}], made, "max_tokens" if cut else "tool_use"
 
 

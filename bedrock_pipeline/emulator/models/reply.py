@@ -68,13 +68,13 @@ def cut_off(text: str, limit: int | None) -> tuple[str, bool]:
     return text[: 4 * limit], True
 
 
-def sentence(asked: str, most_tokens: int | None = None) -> tuple[str, bool]:
-    """A deterministic text: the last words of what was asked, so that answers differ as inputs do.
+def sentence(prompt: str, most_tokens: int | None = None) -> tuple[str, bool]:
+    """A deterministic text: the last words of the prompt, so that answers differ as inputs do.
 
     Returns:
         The text, and whether it was cut off at `most_tokens`.
     """
-    return cut_off(f"Summary {digest(asked)[:8]}: {' '.join(asked.split()[-12:])}", most_tokens)
+    return cut_off(f"Summary {digest(prompt)[:8]}: {' '.join(prompt.split()[-12:])}", most_tokens)
 
 
 def vector(text: str, size: int, *, normalize: bool = True) -> list[float]:

@@ -89,14 +89,14 @@ def check_input_kind(card: ModelCard, kind: str) -> None:
         raise ModelSaysError(f"'{card.short}' does not support {kind} input.")
 
 
-def thinking_tokens(card: ModelCard, thinking: Any, limit: int | None, asked: str, *, forced: bool) -> int:
+def thinking_tokens(card: ModelCard, thinking: Any, limit: int | None, prompt: str, *, forced: bool) -> int:
     """How many tokens the model spends on thinking, before the text and out of the same limit.
 
     Args:
         card: the model's.
         thinking: what the request sets.
         limit: the most output tokens.
-        asked: the prompt; its hash decides how much.
+        prompt: the prompt; its hash decides how much.
         forced: whether a tool is forced; a model that thinks by default then does not.
 
     Raises:
@@ -112,7 +112,7 @@ def thinking_tokens(card: ModelCard, thinking: Any, limit: int | None, asked: st
         )
     if kind == "disabled" or (kind == "default" and forced):
         return 0
-    spent = _LEAST_THINKING * (1 + int(digest(asked)[:8], 16) % 20)
+    spent = _LEAST_THINKING * (1 + int(digest(prompt)[:8], 16) % 20)
     if kind == "enabled":
         budget = thinking.get("budget_tokens") or 0
         if budget < _LEAST_BUDGET:

@@ -1,6 +1,6 @@
 """Answers that keep a JSON schema.
 
-What belongs here: a value for a schema, decided by the text that was asked alone; and the checks and the breaking of
+What belongs here: a value for a schema, decided by the prompt alone; and the checks and the breaking of
 structured answers that are common to the families.
 """
 
@@ -40,15 +40,15 @@ _VALUES = ("const", "enum", "default", "examples")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions")
 
 
-def value_for(schema: Any, asked: str) -> Any:
+def value_for(schema: Any, prompt: str) -> Any:
     """A value that keeps the schema; regular expressions (`pattern`) and combinations by `allOf` are not minded."""
     # The seed is the text's: the same question gets the same answer.
-    return _value(schema, schema, random.Random(digest(asked)), asked.split() or ["nothing"], 0)  # noqa: S311
+    return _value(schema, schema, random.Random(digest(prompt)), prompt.split() or ["nothing"], 0)  # noqa: S311
 
 
-def json_text(schema: Any, asked: str) -> str:
+def json_text(schema: Any, prompt: str) -> str:
     """A value that keeps the schema, as JSON."""
-    return orjson.dumps(value_for(schema, asked)).decode()
+    return orjson.dumps(value_for(schema, prompt)).decode()
 
 
 def invalid(schema: Any) -> str | None:
