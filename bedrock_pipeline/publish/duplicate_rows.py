@@ -6,8 +6,6 @@ it in bounded memory and spills to the work folder. `prepare.snapshot.duplicates
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -79,14 +77,6 @@ class DuplicateRows:
     def close(self) -> None:
         """Close DuckDB's files."""
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _joined(duplicates: pa.Table, canonical: pa.Table, schema: pa.Schema) -> pa.Table:

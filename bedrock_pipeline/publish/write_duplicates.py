@@ -7,6 +7,7 @@ The joins are `publish.duplicate_rows`.
 import itertools
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def write_duplicates(
         return written
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
         folder = Path(name)
-        with DuplicateRows(duplicate_files(deployment, row, folder), folder) as joined:
+        with closing(DuplicateRows(duplicate_files(deployment, row, folder), folder)) as joined:
             schema = _schema(deployment, parts)
             batches = _rows_for_all(deployment, joined, parts, schema, folder / "part.parquet")
             for number, part in enumerate(_written(batches, schema, folder), first):

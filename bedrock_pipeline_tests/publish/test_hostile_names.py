@@ -1,5 +1,6 @@
 """Names and types of the input's columns change nothing about duplicates: neither who is one, nor what its row has."""
 
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ def test_a_duplicate_has_its_own_carried_values_whatever_their_names_and_types(t
         for field in schema
     }
     pq.write_table(pa.table(columns, schema=schema), part)
-    with DuplicateRows(snapshot.duplicate_parts, tmp_path) as rows:
+    with closing(DuplicateRows(snapshot.duplicate_parts, tmp_path)) as rows:
         found = pa.Table.from_batches(rows.rows_for(part, schema), schema).sort_by("record_id").to_pylist()
     assert [row["record_id"] for row in found] == ["r1", "r3"]
     for row, number in zip(found, (1, 3), strict=True):
