@@ -24,6 +24,7 @@ from bedrock_pipeline.ledger.status_report import StatusReport
 from bedrock_pipeline.ledger.submissions import Submissions
 from bedrock_pipeline.ledger.tasks import Tasks
 from bedrock_pipeline.ledger.token_buckets import TokenBuckets
+from bedrock_pipeline.ledger.versions import Versions
 from bedrock_pipeline.system import SYSTEM, System
 
 
@@ -47,6 +48,7 @@ class Ledger:
     ) -> None:
         self.database = Database(dsn, max_connections=max_connections, sleep=system.sleep, connect=connect)
         self.datasets = Datasets(self.database)
+        self.versions = Versions(self.database)
         self.publications = Publications(self.database)
         self.chunks = Chunks(self.database)
         self.submissions = Submissions(self.database)
