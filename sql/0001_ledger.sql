@@ -424,6 +424,13 @@ ALTER TABLE bedrock_pipeline.tasks ALTER COLUMN line SET STORAGE EXTERNAL;
 -- A queue is emptied again and again: vacuum often, so that space is reused.
 ALTER TABLE bedrock_pipeline.tasks SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
 
+-- One process flushes a queue at a time. A lease of a minute that it renews, since a pooler keeps no session's locks.
+CREATE TABLE bedrock_pipeline.flush_leases (
+    queue      text PRIMARY KEY,
+    holder     uuid NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+
 -- The jobs that flushes made, and their result for the program that enqueued the tasks.
 CREATE TABLE bedrock_pipeline.queue_jobs (
     chunk_id  uuid PRIMARY KEY REFERENCES bedrock_pipeline.chunks,

@@ -34,7 +34,7 @@ class Ledger:
     Args:
         dsn: a libpq connection string; empty means libpq's environment variables.
         max_connections: connections that this process may hold.
-        system: whose `sleep` waits between two attempts of a transaction.
+        system: whose clock and `sleep` wait between two attempts of a transaction.
         connect: makes the only connection, in place of a pool.
     """
 
@@ -46,7 +46,13 @@ class Ledger:
         system: System = SYSTEM,
         connect: Connect | None = None,
     ) -> None:
-        self.database = Database(dsn, max_connections=max_connections, sleep=system.sleep, connect=connect)
+        self.database = Database(
+            dsn,
+            max_connections=max_connections,
+            sleep=system.sleep,
+            monotonic=system.monotonic,
+            connect=connect,
+        )
         self.datasets = Datasets(self.database)
         self.versions = Versions(self.database)
         self.publications = Publications(self.database)

@@ -65,7 +65,7 @@ READS = {
     "calls": {"lines", "repeated"},
     "runtime": set[str](),
     "interventions": {"orphans"},
-    "tasks": {"waiting", "size", "newest", "in_order", "flushing"},
+    "tasks": {"waiting", "size", "newest", "in_order"},
     "queues": {"get", "all", "today", "job", "jobs", "open_jobs", "later_chunks"},
     "token_buckets": set[str](),
 }
@@ -84,6 +84,7 @@ NOT_KILLED_YET = {
     "spending.approve": "one commit of the command line; the same approval again adds nothing",
     "interventions.adopt": "one commit, reached only after a database was restored",
     "tasks.add": "killed in test_queue.py, where four processes enqueue",
+    "tasks.flushing": "a lease that expires; its holder is killed in test_queue.py",
     "queues.enter_chunks": "killed in test_queue.py, before and after",
     "queues.register": "one commit that every process repeats when it opens the queue",
     "queues.record_final": "a mark that the next look makes where it is missing",

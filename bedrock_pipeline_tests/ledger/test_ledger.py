@@ -56,13 +56,6 @@ def test_two_processes_migrate_at_once_and_a_third_finds_nothing_to_do(empty_dsn
     assert migrate(empty_dsn) == []
 
 
-def test_a_lock_left_by_a_dead_migration_does_not_block(empty_dsn: str) -> None:
-    migrate(empty_dsn)
-    with psycopg.connect(empty_dsn) as connection:
-        connection.execute("INSERT INTO bedrock_pipeline.yoyo_lock (locked, ctime, pid) VALUES (1, now(), 1)")
-    assert migrate(empty_dsn) == []
-
-
 def intend(ledger: Ledger, number: int) -> Intent:
     taken = ledger.submissions.intend(
         chunk(number).chunk_id, chunk(99).chunk_id, request={}, lease=timedelta(seconds=9)
