@@ -161,7 +161,7 @@ class Datasets:
         packed_hash: str,
         rejected: int,
         chunks: list[NewChunk],
-        max_jobs: int,
+        max_jobs: int | None = None,
         duplicates: int = 0,
         max_cost_usd: Decimal | None = None,
     ) -> Packed:
@@ -173,7 +173,7 @@ class Datasets:
             packed_hash: hash of the snapshot, the request template and the limits.
             rejected: records that could not be packed.
             chunks: round 1, uploaded, in order.
-            max_jobs: jobs at once in their quota group.
+            max_jobs: of the pipeline in the quota group at once; None: no limit of its own.
             duplicates: records that the answers to packed ones will serve.
             max_cost_usd: what the dataset may cost; None for no cap. It is set, and estimates without a cost are
                 replaced, also where the chunks are unchanged: prices may have become known.

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bedrock_pipeline.aws.errors import AwsError, LeaseOverError
-from bedrock_pipeline.aws.jobs import JobSummary
+from bedrock_pipeline.aws.jobs import BedrockJobs, JobSummary
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import JobFailedError, JobStuckError
 from bedrock_pipeline.ledger.requeue import RequeueResult
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
+from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline.submit.backoff import delay
 from bedrock_pipeline.submit.invoke_on_demand import Answered, CallsRejected, answer_chunk
@@ -101,9 +102,9 @@ def create_job(deployment: Deployment, intent: Intent, *, deadline: float) -> Ou
         SubmissionRejectedError: Bedrock returned a permanent error, or transient ones for too long.
         NeedsResolutionError: an operator must record what happened.
     """
-    chunk = intent.chunk
+    chunk, bedrock = intent.chunk, _bedrock(deployment, intent.chunk)
     try:
-        found = deployment.jobs.find(intent.request["jobName"])
+        found = bedrock.find(intent.request["jobName"])
         if found.jobs:
             return settle(deployment, intent, found.jobs)
         problem = _input_problem(deployment, chunk)
@@ -117,7 +118,7 @@ def create_job(deployment: Deployment, intent: Intent, *, deadline: float) -> Ou
         deployment.ledger.submissions.reject(chunk.chunk_id, intent.fence, reason=problem)
         raise _rejected(chunk.chunk_key, problem)
     try:
-        job_arn = deployment.jobs.create(intent.request, intent.token, deadline=deadline)
+        job_arn = bedrock.create(intent.request, intent.token, deadline=deadline)
     except LeaseOverError as error:
         return _postpone(deployment, intent, error.what, back_off_group=False)
     except AwsError as error:
@@ -196,6 +197,11 @@ def _requeue(deployment: Deployment, intent: Intent, reason: str, *, back_off_gr
     if result is RequeueResult.REQUEUED:
         return Requeued(reason, now.next_attempt_at)
     return NotNow(f"The chunk is {now.status}.")
+
+
+def _bedrock(deployment: Deployment, chunk: ChunkRow) -> BedrockJobs:
+    """The jobs of the region for which the chunk was packed, whatever the settings are now."""
+    return deployment.jobs_in(QuotaGroup.of(chunk.quota_group).region)
 
 
 def _skew(server: datetime | None, here: datetime) -> str | None:

@@ -112,6 +112,7 @@ PARTS = {
     "chunks": "chunks",
     "interventions": "interventions",
     "jobs": "observed",
+    "quota_groups": "quota_groups",
     "retry_rounds": "retry_rounds",
     "calls": "calls",
     "tasks": "tasks",
