@@ -6,7 +6,6 @@ sweep over all jobs of the account, for jobs that only one of the two sides know
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import timedelta
 from uuid import UUID
 
 from bedrock_pipeline.aws.errors import AwsError
@@ -19,14 +18,12 @@ from bedrock_pipeline.models.quota_group import JobPlace, QuotaGroup, base_model
 from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline.records.job_names import chunk_of_job, job_name
 from bedrock_pipeline.submit.submit_chunk import (
+    LOOK_BACK,
     NeedsResolutionError,
     SubmissionRejectedError,
     Submitted,
     create_job,
 )
-
-#: A job lives for at most a week; a sweep looks back a little further.
-_LOOK_BACK = timedelta(days=8)
 
 
 @dataclass(slots=True)
@@ -163,7 +160,7 @@ def sweep_account(deployment: Deployment) -> ReconcileReport:
 def _sweep_region(
     deployment: Deployment, region: str, open_models: list[tuple[QuotaGroup, str]], report: ReconcileReport
 ) -> None:
-    jobs = list(deployment.jobs_in(region).list(since=deployment.system.now() - _LOOK_BACK))
+    jobs = list(deployment.jobs_in(region).list(since=deployment.system.now() - LOOK_BACK))
     known = deployment.ledger.jobs.known([job.arn for job in jobs])
     others: Counter[str] = Counter()
     orphans: list[JobSummary] = []
