@@ -15,7 +15,9 @@ $$ SELECT clock_timestamp() + (SELECT clock_offset FROM bedrock_pipeline.deploym
 
 CREATE TABLE bedrock_pipeline.quota_groups (
     quota_group text PRIMARY KEY,
-    max_jobs    integer NOT NULL CHECK (max_jobs >= 0),
+    region      text NOT NULL,
+    account     text,
+    max_jobs    integer NOT NULL CHECK (max_jobs >= 0),            -- Bedrock's default, or what an operator has set
     others      integer NOT NULL DEFAULT 0 CHECK (others >= 0),    -- jobs at once that are not ours, as last seen
     throttles    integer NOT NULL DEFAULT 0 CHECK (throttles >= 0),  -- in a row; throttling concerns all chunks alike
     backoff_until  timestamptz,
@@ -158,6 +160,7 @@ CREATE TABLE bedrock_pipeline.chunks (
     index_uri           text NOT NULL,
     model_id            text NOT NULL,
     quota_group         text NOT NULL REFERENCES bedrock_pipeline.quota_groups,
+    max_jobs            integer CHECK (max_jobs >= 1),   -- of its pipeline in this group at once; null: no limit of its own
     request             jsonb NOT NULL,
     settings_digest     text NOT NULL REFERENCES bedrock_pipeline.frozen_settings,  -- by which its responses are judged
     -- batch: a job. on-demand: call by call, without job and slot. waiting: not until an operator decides.
@@ -245,6 +248,13 @@ CREATE INDEX chunks_measured ON bedrock_pipeline.chunks (model_id, collected_at)
     WHERE collected_at IS NOT NULL AND guessed_input_tokens IS NOT NULL;
 CREATE INDEX chunks_to_collect ON bedrock_pipeline.chunks (ended_at) WHERE ended_at IS NOT NULL AND collected_at IS NULL;
 CREATE INDEX chunks_uncollected ON bedrock_pipeline.chunks (pipeline, dataset) WHERE collected_at IS NULL;
+
+-- Regions whose jobs could not be listed at the last poll.
+CREATE TABLE bedrock_pipeline.unreachable_regions (
+    region text PRIMARY KEY,
+    since  timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
+    error  text NOT NULL
+);
 
 -- Jobs at Bedrock that carry this deployment's name and belong to no chunk.
 CREATE TABLE bedrock_pipeline.orphans (

@@ -17,6 +17,7 @@ from bedrock_pipeline.ledger.jobs import Jobs
 from bedrock_pipeline.ledger.migrations import is_current, migrate
 from bedrock_pipeline.ledger.publications import Publications
 from bedrock_pipeline.ledger.queues import Queues
+from bedrock_pipeline.ledger.quota_groups import QuotaGroups
 from bedrock_pipeline.ledger.retry_rounds import RetryRounds
 from bedrock_pipeline.ledger.run_leases import RunLeases
 from bedrock_pipeline.ledger.spending import Spending
@@ -60,6 +61,7 @@ class Ledger:
         self.submissions = Submissions(self.database)
         self.spending = Spending(self.database)
         self.interventions = Interventions(self.database)
+        self.quota_groups = QuotaGroups(self.database)
         self.jobs = Jobs(self.database)
         self.retry_rounds = RetryRounds(self.database)
         self.calls = Calls(self.database)

@@ -125,7 +125,7 @@ class Queues:
         *,
         task_ids: Sequence[int],
         chunks: Sequence[NewChunk],
-        max_jobs: int,
+        max_jobs: int | None = None,
         max_cost_usd: Decimal | None = None,
     ) -> list[NewChunk]:
         """Turn tasks into chunks, in one transaction: they no longer wait and will be submitted.
@@ -135,7 +135,7 @@ class Queues:
             dataset: the day's key.
             task_ids: the tasks that the chunks hold.
             chunks: uploaded; their places in the dataset are given here.
-            max_jobs: jobs at once in their quota group.
+            max_jobs: of the pipeline in the quota group at once; None: no limit of its own.
             max_cost_usd: what the day may cost; None leaves it.
 
         Returns:

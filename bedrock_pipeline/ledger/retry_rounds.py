@@ -105,7 +105,7 @@ class RetryRounds:
         *,
         retryable: list[RetryableRecords],
         chunks: list[NewChunk],
-        max_jobs: int,
+        max_jobs: int | None = None,
     ) -> bool:
         """Enter the chunks that these retryable records became, all at once.
 
@@ -116,7 +116,7 @@ class RetryRounds:
             dataset: the dataset's key.
             retryable: what was retried; all of it is in `chunks`.
             chunks: uploaded, in order.
-            max_jobs: jobs at once in their quota group.
+            max_jobs: of the pipeline in the quota group at once; None: no limit of its own.
 
         Returns:
             False where another process has done so before, the retryable records changed meanwhile, or the dataset
