@@ -91,10 +91,7 @@ def collect_chunk(deployment: Deployment, pipeline: BasePipeline, chunk_key: str
 def _collect(
     deployment: Deployment, pipeline: BasePipeline, chunk: ChunkRow
 ) -> tuple[CollectReport, str | None]:
-    settings = deployment.settings
-    parsed_uri = (
-        settings.uri(settings.work_prefix, "parsed", chunk.pipeline, chunk.dataset, str(chunk.chunk_id)) + "/"
-    )
+    parsed_uri = _new_folder(deployment, chunk)
     launched = _launched_pipeline(deployment, pipeline, chunk)
     disposition = disposition_of(_ended(chunk), launched.max_record_attempts)
     with deployment.objects.random_access(chunk.index_uri) as stream:
@@ -116,10 +113,21 @@ def _collect(
         problem=problem,
         waits_for_operator=problem if disposition.waits_for_operator else None,
     )
+    now = deployment.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
+    if now.parsed_uri != parsed_uri:  # another collector was first: its rows are those that are published
+        deployment.objects.discard(parsed_uri)
+        return _collected_before(deployment, now, now.parsed_uri or ""), now.problem
     report = CollectReport(
         chunk, tally, parsed_uri, collected.schema, collected.retryable_by_code, discrepancies
     )
     return report, problem
+
+
+def _new_folder(deployment: Deployment, chunk: ChunkRow) -> str:
+    """A folder of this collector's own, so that a late one changes nothing of what was recorded."""
+    settings, own = deployment.settings, deployment.system.new_id().hex
+    parts = chunk.pipeline, chunk.dataset, str(chunk.chunk_id), own
+    return settings.uri(settings.work_prefix, "parsed", *parts) + "/"
 
 
 def _launched_pipeline(deployment: Deployment, code: BasePipeline, chunk: ChunkRow) -> BasePipeline:
