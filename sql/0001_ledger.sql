@@ -134,6 +134,12 @@ $$;
 CREATE TRIGGER version_frozen BEFORE UPDATE ON bedrock_pipeline.versions
     FOR EACH ROW EXECUTE FUNCTION bedrock_pipeline.version_is_frozen();
 
+-- Pipelines that a running code location or program has. One that was renamed or removed is missing, or was seen long ago.
+CREATE TABLE bedrock_pipeline.served_pipelines (
+    pipeline text PRIMARY KEY,
+    seen_at  timestamptz NOT NULL DEFAULT bedrock_pipeline.now()
+);
+
 -- Each dataset with its current version.
 CREATE VIEW bedrock_pipeline.current_versions AS
 SELECT d.pipeline, d.dataset, d.version, d.launch_id, d.launch_requested_at, d.open, d.collections, d.published_collections,

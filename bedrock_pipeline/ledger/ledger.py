@@ -20,6 +20,7 @@ from bedrock_pipeline.ledger.queues import Queues
 from bedrock_pipeline.ledger.quota_groups import QuotaGroups
 from bedrock_pipeline.ledger.retry_rounds import RetryRounds
 from bedrock_pipeline.ledger.run_leases import RunLeases
+from bedrock_pipeline.ledger.served_pipelines import ServedPipelines
 from bedrock_pipeline.ledger.spending import Spending
 from bedrock_pipeline.ledger.status_report import StatusReport
 from bedrock_pipeline.ledger.submissions import Submissions
@@ -55,6 +56,7 @@ class Ledger:
             connect=connect,
         )
         self.datasets = Datasets(self.database)
+        self.served_pipelines = ServedPipelines(self.database)
         self.versions = Versions(self.database)
         self.publications = Publications(self.database)
         self.chunks = Chunks(self.database)

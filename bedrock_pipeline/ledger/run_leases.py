@@ -13,6 +13,8 @@ from typing import Literal
 from bedrock_pipeline.ledger.database import Connection, Database
 
 Kind = Literal["prepare", "flush", "submit", "collect", "retry", "publish"]
+#: Besides the steps: finishing what removed pipelines have left.
+LeaseKind = Kind | Literal["finish"]
 
 
 class RunLeases:
@@ -22,7 +24,7 @@ class RunLeases:
         self._database = database
 
     def acquire(
-        self, kind: Kind, subjects: Sequence[tuple[str, str]], lifetime: timedelta
+        self, kind: LeaseKind, subjects: Sequence[tuple[str, str]], lifetime: timedelta
     ) -> dict[tuple[str, str], int]:
         """Acquire a lease for each subject without a valid one.
 
@@ -56,7 +58,7 @@ class RunLeases:
 
         return self._database.transaction(work) if subjects else {}
 
-    def renew(self, kind: Kind, pipeline: str, subject: str, lifetime: timedelta) -> None:
+    def renew(self, kind: LeaseKind, pipeline: str, subject: str, lifetime: timedelta) -> None:
         """Renew the lease of a run at work: no other is requested for `lifetime` from now."""
         self._database.execute(
             """INSERT INTO bedrock_pipeline.run_leases AS o (kind, pipeline, subject, number, acquired_at, expires_at)
@@ -65,7 +67,7 @@ class RunLeases:
             {"kind": kind, "pipeline": pipeline, "subject": subject, "life": lifetime},
         )
 
-    def release(self, kind: Kind, pipeline: str, subject: str) -> None:
+    def release(self, kind: LeaseKind, pipeline: str, subject: str) -> None:
         """Release the lease of a run that has ended: the next one may be requested at once."""
         self._database.execute(
             """UPDATE bedrock_pipeline.run_leases SET expires_at = bedrock_pipeline.now()

@@ -11,7 +11,7 @@ import dagster as dg
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
-from bedrock_pipeline.ledger.run_leases import Kind
+from bedrock_pipeline.ledger.run_leases import LeaseKind
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 
 _LOG = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ _RENEW_SECONDS: Final = 15.0
 
 
 @contextmanager
-def working(resource: DeploymentResource, kind: Kind, pipeline: str, key: str) -> Iterator[Deployment]:
+def working(resource: DeploymentResource, kind: LeaseKind, pipeline: str, key: str) -> Iterator[Deployment]:
     """The deployment, for the work of one run, whose lease is renewed during the block.
 
     Afterwards the next run may be requested at once, if there is still something to do; after an error only when the
@@ -39,7 +39,7 @@ def working(resource: DeploymentResource, kind: Kind, pipeline: str, key: str) -
             raise dg.Failure(str(error), allow_retries=isinstance(error, ServiceUnavailableError)) from error
 
 
-def run_key(kind: Kind, pipeline: str, key: str, number: int) -> str:
+def run_key(kind: LeaseKind, pipeline: str, key: str, number: int) -> str:
     """The run key of a lease: Dagster runs each key once, so the number makes a new lease a new run."""
     return f"{kind}:{pipeline}:{key}:{number}"
 
@@ -47,11 +47,11 @@ def run_key(kind: Kind, pipeline: str, key: str, number: int) -> str:
 def release_run_lease(deployment: Deployment, run_key: str) -> None:
     """Release the lease of a run that died, so that its work may be requested at once."""
     kind, pipeline, key, _ = run_key.split(":")
-    deployment.ledger.run_leases.release(cast("Kind", kind), pipeline, key)
+    deployment.ledger.run_leases.release(cast("LeaseKind", kind), pipeline, key)
 
 
 @contextmanager
-def _lease(deployment: Deployment, kind: Kind, pipeline: str, key: str) -> Iterator[None]:
+def _lease(deployment: Deployment, kind: LeaseKind, pipeline: str, key: str) -> Iterator[None]:
     run_leases, done = deployment.ledger.run_leases, threading.Event()
 
     def renew() -> None:

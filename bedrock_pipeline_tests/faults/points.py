@@ -56,6 +56,7 @@ READS = {
     "jobs": {"list", "find", "get"},
     "datasets": {"get", "recent", "to_launch", "progress"},
     "versions": {"history", "settings"},
+    "served_pipelines": {"removed"},
     "publications": {"due"},
     "submissions": {"due", "to_reconcile"},
     "spending": {"measured", "budget", "exhausted"},
@@ -73,9 +74,11 @@ READS = {
 
 #: Effects at which nobody is killed yet, and why that is bearable.
 NOT_KILLED_YET = {
-    "objects.delete": "only of a folder that no pointer names, after another publisher was first; what is left does no harm",
+    "objects.delete": "only by `discard`",
+    "objects.discard": "of a folder that nothing names, after another process was first; what is left does no harm",
     "datasets.request": "one commit of the command line; the user sees that it did not come back, and types it again",
     "datasets.fail_preparation": "a mark for the sensor and for an operator: without it the preparation is tried once more",
+    "served_pipelines.seen": "a mark that the next tick makes where it is missing",
     "versions.keep_settings": "a row that the next flush adds where it is missing; nothing refers to it before",
     "versions.judge_by_schema_only": "one commit of the command line; typed again, it changes nothing",
     "versions.judges_by_schema_only": "a decision that the next collection makes where it is missing",

@@ -115,6 +115,7 @@ def watch(deployment: Deployment, death: Death, scenario: str | None) -> Deploym
 PARTS = {
     "datasets": "datasets",
     "versions": "versions",
+    "served_pipelines": "served_pipelines",
     "publications": "publications",
     "submissions": "submissions",
     "spending": "spending",
