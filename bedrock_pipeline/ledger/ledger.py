@@ -24,6 +24,7 @@ from bedrock_pipeline.ledger.status_report import StatusReport
 from bedrock_pipeline.ledger.submissions import Submissions
 from bedrock_pipeline.ledger.tasks import Tasks
 from bedrock_pipeline.ledger.token_buckets import TokenBuckets
+from bedrock_pipeline.ledger.versions import Versions
 from bedrock_pipeline.system import SYSTEM, System
 
 
@@ -53,6 +54,7 @@ class Ledger:
             connect=connect,
         )
         self.datasets = Datasets(self.database)
+        self.versions = Versions(self.database)
         self.publications = Publications(self.database)
         self.chunks = Chunks(self.database)
         self.submissions = Submissions(self.database)

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import InvalidInputError
+from bedrock_pipeline.frozen_settings import freeze
 from bedrock_pipeline.ledger.queues import TasksChangedError
 from bedrock_pipeline.ledger.rows import NewChunk
 from bedrock_pipeline.ledger.tasks import FlushLease, Task, Waiting
@@ -128,6 +129,8 @@ class _Flush:
         self, lines: Iterator[Line], task_ids: "array[int]", dataset: str, plan: InvocationPlan
     ) -> list[NewChunk]:
         settings, queue = self.deployment.settings, self.queue
+        frozen = freeze(queue)
+        self.deployment.ledger.versions.keep_settings(frozen)
         uploader = ChunkUploader(
             self.deployment,
             queue.name,
@@ -137,6 +140,7 @@ class _Flush:
             model_id=queue.model_id,
             quota_group=queue.slots_of(settings.region),
             request=lambda chunk_id, uri: create_request(settings, queue, dataset, chunk_id, uri),
+            settings_digest=frozen.digest,
             estimator=estimator_for(self.deployment, queue),
             plan=plan,
         )

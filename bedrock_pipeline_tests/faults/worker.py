@@ -114,6 +114,7 @@ def watch(deployment: Deployment, death: Death, scenario: str | None) -> Deploym
 #: The ledger's parts under the names of the points ("jobs" is Bedrock's).
 PARTS = {
     "datasets": "datasets",
+    "versions": "versions",
     "publications": "publications",
     "submissions": "submissions",
     "spending": "spending",
