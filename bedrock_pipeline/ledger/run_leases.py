@@ -74,3 +74,11 @@ class RunLeases:
                WHERE kind = %s AND pipeline = %s AND subject = %s""",
             (kind, pipeline, subject),
         )
+
+    def valid(self) -> list[tuple[Kind, str, str, int]]:
+        """Kind, pipeline, subject and number of each valid lease."""
+        rows = self._database.fetch(
+            """SELECT kind, pipeline, subject, number FROM bedrock_pipeline.run_leases
+               WHERE expires_at > bedrock_pipeline.now()"""
+        )
+        return [(row["kind"], row["pipeline"], row["subject"], row["number"]) for row in rows]

@@ -14,13 +14,15 @@ import dagster as dg
 from bedrock_pipeline.carry_out import removed_pipelines
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.due_work import OF_CHUNKS, due_work
+from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.asset_events import outside_materializations
 from bedrock_pipeline.orchestration.jobs import REMOVED
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.orchestration.runs import QUEUED, run_key
+from bedrock_pipeline.orchestration.runs import QUEUED, release_ended_runs, run_key
+from bedrock_pipeline.outages import OUTAGES, cause_of
 from bedrock_pipeline.pipeline import BasePipeline, QueuePipeline
 from bedrock_pipeline.queue.job_results import record_final_jobs
 from bedrock_pipeline.settings import NotConfiguredError
@@ -108,8 +110,17 @@ def _sensor(
     ) -> dg.SensorResult | dg.SkipReason:
         try:
             with deployment.open() as opened:
+                if OUTAGES.were_over(name):
+                    release_ended_runs(opened, context.instance)
                 return tick(context, opened)
         except NotConfiguredError as error:
+            return dg.SkipReason(str(error))
+        except ServiceUnavailableError as error:
+            if cause_of(error) is None:
+                raise
+            OUTAGES.concern(name)
+            if OUTAGES.is_to_be_logged(error):
+                context.log.warning("%s", error)
             return dg.SkipReason(str(error))
 
     return evaluate
