@@ -119,7 +119,7 @@ class BasePipeline(UserModel):
     on-demand price (`on_demand`), filled up with filler records that are paid for (`pad`), kept until an operator
     decides or more records come (`hold`), or an error (`fail`)."""
     max_record_attempts: int = Field(default=3, ge=1, le=20)
-    """How often a record is sent at most; without a response after that, it has a final error."""
+    """How often a record is sent automatically; after that, an error of its own is final, and any other waits for an operator."""
     keep_raw_output: bool = False
     """Whether the results keep the model's whole output as JSON."""
     prices: dict[str, PriceOverride] = Field(default_factory=dict)

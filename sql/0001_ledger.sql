@@ -452,6 +452,7 @@ CREATE TABLE bedrock_pipeline.queue_jobs (
     chunk_id  uuid PRIMARY KEY REFERENCES bedrock_pipeline.chunks,
     queue     text NOT NULL REFERENCES bedrock_pipeline.queues,
     made_at   timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
+    cancel_requested_at timestamptz,  -- of all attempts; its chunk may be collected, and share later ones with other jobs
     -- Over all attempts, once every record is final.
     final_at      timestamptz,
     answered      bigint,
@@ -462,6 +463,15 @@ CREATE TABLE bedrock_pipeline.queue_jobs (
 );
 CREATE INDEX queue_jobs_open ON bedrock_pipeline.queue_jobs (queue, made_at) WHERE final_at IS NULL;
 CREATE INDEX queue_jobs_made ON bedrock_pipeline.queue_jobs (queue, made_at DESC);
+
+-- Whether all records of a chunk are of jobs that are cancelled.
+CREATE FUNCTION bedrock_pipeline.of_cancelled_jobs(chunk uuid) RETURNS boolean LANGUAGE sql STABLE AS
+$$
+    SELECT EXISTS (SELECT FROM bedrock_pipeline.queue_jobs j WHERE j.chunk_id = chunk AND j.cancel_requested_at IS NOT NULL)
+        OR EXISTS (SELECT FROM bedrock_pipeline.chunk_origins o WHERE o.chunk_id = chunk) AND NOT EXISTS (
+            SELECT FROM bedrock_pipeline.chunk_origins o LEFT JOIN bedrock_pipeline.queue_jobs j ON j.chunk_id = o.origin_id
+            WHERE o.chunk_id = chunk AND j.cancel_requested_at IS NULL)
+$$;
 
 CREATE FUNCTION bedrock_pipeline.chunk_was_collected() RETURNS trigger LANGUAGE plpgsql AS
 $$

@@ -136,6 +136,14 @@ class Chunks:
                         waits_for_operator,
                     ),
                 )
+            if tally.retryable and waits_for_operator:
+                connection.execute(
+                    """INSERT INTO bedrock_pipeline.events
+                           (pipeline, dataset, chunk_id, status, previous, fence, job_arn, message)
+                       SELECT pipeline, dataset, chunk_id, 'waiting', status, fence, job_arn, %s
+                       FROM bedrock_pipeline.chunks WHERE chunk_id = %s""",
+                    (waits_for_operator, chunk_id),
+                )
             connection.execute(
                 "UPDATE bedrock_pipeline.on_demand_calls SET answer = NULL WHERE chunk_id = %s", (chunk_id,)
             )

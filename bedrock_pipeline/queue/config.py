@@ -93,7 +93,7 @@ class BedrockQueueConfig(UserModel):
     (`on_demand`), filled up with filler records that are paid for (`pad`), kept in the queue (`hold`), or an error
     (`fail`)."""
     max_record_attempts: int = Field(default=3, ge=1, le=20)
-    """How often a record is sent at most."""
+    """How often a record is sent automatically."""
 
     poll_interval_ms: int = Field(default=30_000, ge=1)
     """Milliseconds between two polls of Bedrock by this process; if it is not given, the setting `poll_interval_s`

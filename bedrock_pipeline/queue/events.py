@@ -152,7 +152,9 @@ class JobEvents:
 
 def _names_of(event: JobEvent, status: JobStatus) -> Iterator[EventName]:
     """The events that a change in the ledger is; `status` is the job's present one."""
-    if event.previous is None:
+    if event.later or event.status == "waiting":
+        yield "job-failed"
+    elif event.previous is None:
         yield "batch-flushed"
     elif event.status == "final":
         yield "job-failed" if status in FAILED else "job-completed"
@@ -165,7 +167,7 @@ def _names_of(event: JobEvent, status: JobStatus) -> Iterator[EventName]:
 
 
 def _status_of(event: JobEvent, result: JobResult) -> JobStatus:
-    if event.status == "final":
+    if event.status in ("final", "waiting") or event.later:
         return result.status
     return "queued" if event.status in NOT_ACCEPTED else event.status  # type: ignore[return-value]  # the ten
 

@@ -149,6 +149,7 @@ class _Sender:
         return NotNow(reason, now.next_attempt_at)
 
     def _lost(self) -> NotNow:
+        self.deployment.ledger.calls.end_cancelled(self.chunk.chunk_id, self.fence)
         return NotNow("The chunk was cancelled, or another process has taken it over.")
 
 
