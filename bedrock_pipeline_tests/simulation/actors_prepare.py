@@ -17,6 +17,8 @@ from bedrock_pipeline_tests.simulation.world import MAX_RECORDS, MIN_RECORDS, Co
 
 MODEL: Final = "anthropic.claude-3-haiku-20240307-v1:0"
 PIPELINE, DATASET = "p", "d"
+#: What an answer may cost is little more than what it costs, so that a cap is met; it is that of about three jobs.
+MAX_TOKENS, CAP_USD = 20, 0.000_15
 #: The prompts of successive versions of the code; the second asks for less, so that more rows are the same.
 PROMPTS: Final = ("About {{ text }} of kind {{ kind }}", "Only about {{ kind }}", "Again about {{ text }}")
 
@@ -30,6 +32,7 @@ def pipeline(world: World, code: int = 0) -> Pipeline:
             "record_id": "id",
             "prompt": PROMPTS[code],
             "carry": ("n",),
+            "parameters": {"max_tokens": MAX_TOKENS},
             "limits": Limits(
                 min_records=MIN_RECORDS, max_records=MAX_RECORDS, max_jobs=world.scenario.max_jobs
             ),
@@ -66,7 +69,7 @@ def launch(context: Context, content: str, *, prompt: int, new_version: bool) ->
     )
     request: dict[str, Any] = {"source": uri, "prompt": PROMPTS[prompt]}
     if world.scenario.capped:
-        request["max_cost_usd"] = 0.000_1
+        request["max_cost_usd"] = CAP_USD
     what = f"launch {content} with prompt {prompt}{' as a new version' if new_version else ''}"
     with context.doing(what, launch=DATASET, asked=_asked(content, count, PROMPTS[prompt])) as end:
         row = context.deployment.ledger.datasets.request(

@@ -80,9 +80,11 @@ class Slot:
             ),
         )
         for client in (creating, reading, runtime):
-            client.meta.events.register_first("before-send", self._stop_at_bedrock)
-            client.meta.events.register_last("before-send", self._bedrock)
-        s3.meta.events.register_first("before-send", self._s3)
+            events: Any = client.meta.events  # its stubs know no handler that responds
+            events.register_first("before-send", self._stop_at_bedrock)
+            events.register_last("before-send", self._bedrock)
+        events = s3.meta.events
+        events.register_first("before-send", self._s3)
         self.objects = S3Objects(s3, use_threads=False)
         self.jobs = BedrockJobs(creating, reading, monotonic)
         self.runtime = BedrockRuntime(runtime)
@@ -113,7 +115,7 @@ class Slot:
         if self._session:
             self._session.close()
 
-    def _stop_at_bedrock(self, request: AWSPreparedRequest, event_name: str, **_: Any) -> None:
+    def _stop_at_bedrock(self, event_name: str, **_: Any) -> None:
         """Before what the product does last, such as looking at its lease."""
         if self.process:
             self.process.stop(f"{event_name.rpartition('.')[2]}")
@@ -157,7 +159,7 @@ class Slot:
         """Arrow reads parquet files in threads of its own, in no order."""
         return self.process is None or self.process.in_its_thread()
 
-    def _ended(self, what: str, how: str, **facts: object) -> None:
+    def _ended(self, what: str, how: str, **facts: Any) -> None:
         if self.process:
             self.process.ended(what, how, **facts)
         else:

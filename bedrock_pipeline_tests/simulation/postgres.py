@@ -3,6 +3,8 @@
 What belongs here: everything that the simulation says to the server.
 """
 
+import os
+import signal
 import time
 from collections.abc import Generator, Sequence
 from typing import Any, Final, Self, TypeVar
@@ -67,8 +69,6 @@ class Stoppable(psycopg.Connection[DictRow]):
         except Killed:
             self.close()
             raise
-        if self.closed:  # the server ended it meanwhile
-            return super().wait(gen, *args, **kwargs)
         if fate == "fail":
             self.close()
             process.ended(said, "connection lost")
@@ -170,7 +170,7 @@ class Server:
 
     def reset(self, at: float) -> None:
         """An empty ledger, and its clock."""
-        self._monitor.execute(f"TRUNCATE {self._tables} RESTART IDENTITY CASCADE")  # type: ignore[call-overload]
+        self._monitor.execute(f"TRUNCATE {self._tables} RESTART IDENTITY CASCADE")
         self._monitor.execute(
             "UPDATE bedrock_pipeline.deployment SET deployment_id = '00000000-0000-0000-0000-000000000001'"
         )
@@ -188,6 +188,10 @@ class Server:
             "SELECT p, pg_blocking_pids(p) FROM unnest(%s::int[]) AS p", (list(backends),)
         ).fetchall()
         return {backend: set(by) for backend, by in rows if by}
+
+    def freeze(self, backend: int, frozen: bool) -> None:
+        """Suspend the server's process of a session, which waits for a lock, or let it run again."""
+        os.kill(backend, signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def cancel(self, backend: int) -> None:
         """Cancel what it does."""
@@ -213,7 +217,7 @@ class Server:
     def rows(self, statement: str) -> list[dict[str, Any]]:
         """What the ledger has, for the end of the story."""
         with self._monitor.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(statement).fetchall()  # type: ignore[arg-type]  # the simulation's own
+            return cursor.execute(statement).fetchall()
 
     def close(self) -> None:
         """Close the connection."""

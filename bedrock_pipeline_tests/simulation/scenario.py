@@ -4,7 +4,7 @@ What belongs here: drawing a scenario, and making it smaller.
 """
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from bedrock_pipeline_tests.simulation.choices import Chances
@@ -84,10 +84,14 @@ class Scenario:
     max_jobs: int = 1
     quota: int = 5
     capped: bool = False
-    chances: Chances = Chances()
+    chances: Chances = field(default_factory=Chances)
     faults: tuple[dict[str, Any], ...] = ()
     switches: tuple[tuple[str, str], ...] = ()
     skew_s: float = 0.0
+
+    def with_seed(self, seed: int) -> "Scenario":
+        """The same with another seed."""
+        return replace(self, seed=seed)
 
     def smaller(self) -> list["Scenario"]:
         """Scenarios with less in them, the greatest savings first."""

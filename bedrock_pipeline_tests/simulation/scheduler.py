@@ -99,6 +99,7 @@ class Scheduler:
         cancel: cancels a backend's statement.
         terminate: ends backends.
         gone: returns when these backends have ended, and their locks are free.
+        freeze: suspends a backend (True) or lets it run again.
         move: moves the clock by seconds.
         service: lets the emulator work.
 
@@ -115,11 +116,14 @@ class Scheduler:
         cancel: Callable[[int], None],
         terminate: Callable[[Sequence[int]], None],
         gone: Callable[[Sequence[int]], None],
+        freeze: Callable[[int, bool], None],
         move: Callable[[float], None],
-        service: Callable[[], None],
+        service: Callable[[], object],
     ) -> None:
         self._choices, self._history = choices, history
         self._blocked, self._cancel, self._terminate, self._gone = blocked, cancel, terminate, gone
+        self._freeze = freeze
+        self._frozen: set[int] = set()
         self._closed: list[int] = []
         self._move, self._service = move, service
         self._changed = threading.Condition()
@@ -169,6 +173,7 @@ class Scheduler:
 
         threading.Thread(target=run, name=name, daemon=True).start()
         self._settle()
+        self._enter(name)
         return process
 
     def step(self) -> bool:
@@ -200,6 +205,8 @@ class Scheduler:
 
     def kill_all(self) -> None:
         """End every process, wherever it is."""
+        for backend in list(self._frozen):
+            self._set_frozen(backend, frozen=False)
         while ready := [name for name, one in self.processes.items() if one.state == "stopped"]:
             self.do(Choice("die", ready[0]))
 
@@ -207,6 +214,7 @@ class Scheduler:
         """Make this choice, and wait until nothing moves any more."""
         self._history.step += 1
         self.made.append(choice)
+        self._freeze_waiting()
         if choice.kind == "clock":
             self._move(choice.seconds)
             self._end_idle_transactions()
@@ -215,6 +223,7 @@ class Scheduler:
             self._service()
         else:
             self._let_go(self.processes[choice.who], choice)
+        self._enter(choice.who)
 
     def _let_go(self, process: Process, choice: Choice) -> None:
         if choice.kind == "suspend":
@@ -225,7 +234,7 @@ class Scheduler:
         if choice.kind == "die":
             self.counts["deaths"] += 1
             self._history.add(process.name, f"dies before {process.effect}", task=process.task)
-        process.fate = "go" if choice.kind not in ("die", "fail", "lose") else choice.kind  # type: ignore[assignment]
+        process.fate = "go" if choice.kind not in ("die", "fail", "lose") else choice.kind
         process.began = self._history.step
         with self._changed:
             process.state = "running"
@@ -234,7 +243,7 @@ class Scheduler:
         if self._closed:
             self._gone(self._closed)
             self._closed.clear()
-        if process.releases != releases:
+        if process.releases != releases or self._frozen:
             self._look_again()
 
     def _ready(self) -> list[str]:
@@ -258,7 +267,10 @@ class Scheduler:
                 self._look_at_locks()
             if time.monotonic() - since > _STUCK_S:
                 raise SimulationError(f"nothing moves: {self._shown()}")
-        for process in sorted(self.processes.values(), key=lambda one: one.name):
+
+    def _enter(self, first: str) -> None:
+        """Enter what has ended in the history: first what the chosen process did, then what it let others do."""
+        for process in sorted(self.processes.values(), key=lambda one: (one.name != first, one.name)):
             for effect, how, facts in process.outcomes:
                 self._history.add(process.name, effect, how, began=process.began, **facts)
             process.outcomes.clear()
@@ -271,7 +283,7 @@ class Scheduler:
         moving = [one for one in self.processes.values() if one.state in ("running", "waiting")]
         by_backend = {one.querying: one for one in moving if one.querying}
         waits = self._blocked(list(by_backend))
-        held = {b for one in self.processes.values() for b in one.backends} - set(by_backend)
+        held = {b for one in self.processes.values() for b in one.backends} - set(by_backend) | self._frozen
         stuck: set[int] = set()
         grown = True
         while grown:
@@ -294,6 +306,8 @@ class Scheduler:
             self.counts["deadlocks"] += 1
             victim.deadlocked = True
             victim.state = "running"
+            if backend in self._frozen:
+                self._set_frozen(backend, frozen=False)
             self._cancel(backend)
 
     def _end_idle_transactions(self) -> None:
@@ -313,12 +327,27 @@ class Scheduler:
             self._history.add(process.name, "its transaction was idle for too long", task=process.task)
         self._look_again()
 
+    def _freeze_waiting(self) -> None:
+        """Where several wait, the end of a transaction would let them race: they are let go one after the other."""
+        waiting = [one.querying for one in self.processes.values() if one.state == "waiting"]
+        if len(waiting) > 1:
+            for backend in waiting:
+                if backend:
+                    self._set_frozen(backend, frozen=True)
+
+    def _set_frozen(self, backend: int, *, frozen: bool) -> None:
+        self._freeze(backend, frozen)
+        (self._frozen.add if frozen else self._frozen.discard)(backend)
+
     def _look_again(self) -> None:
-        """Locks may be free now."""
-        for process in self.processes.values():
+        """Locks may be free now: those that wait go on in the order in which they came, as far as they can."""
+        waiting = [one for one in self.processes.values() if one.state == "waiting"]
+        for process in sorted(waiting, key=lambda one: (one.began, one.name)):
+            if process.querying in self._frozen:
+                self._set_frozen(process.querying, frozen=False)
             if process.state == "waiting":
                 process.state = "running"
-        self._settle()
+            self._settle()
 
     def _shown(self) -> str:
         return ", ".join(f"{one.name} {one.state} at {one.effect!r}" for one in self.processes.values())

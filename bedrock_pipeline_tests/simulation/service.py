@@ -101,7 +101,7 @@ class Service:
         """
         return respond(self.emulator.protocol, request)
 
-    def made(self) -> dict[str, object]:
+    def made(self) -> dict[str, Any]:
         """The job that the last request has made, if it has."""
         jobs = self.emulator.store.all()
         new = jobs[self._jobs :]
@@ -117,14 +117,14 @@ class Service:
         path = unquote(urlsplit(request.url).path).removesuffix("/stop").rpartition("/")[2]
         return short if operation.startswith("List") else f"{short} {path}"
 
-    def s3(self, request: AWSPreparedRequest) -> tuple[AWSResponse, dict[str, object]]:
+    def s3(self, request: AWSPreparedRequest) -> tuple[AWSResponse, dict[str, Any]]:
         """What S3 responds; and the object that was changed, with what is in it then."""
         response = storage.respond(self.objects, request)
         if request.method not in ("PUT", "DELETE") or response.status_code >= 300:
             return response, {}
         bucket, _, key = unquote(urlsplit(request.url).path).lstrip("/").partition("/")
         content = self.objects.get((bucket, key))
-        facts: dict[str, object] = {"key": key, "content": None if content is None else storage.etag(content)}
+        facts: dict[str, Any] = {"key": key, "content": None if content is None else storage.etag(content)}
         if content and key.endswith("/latest.json"):
             facts["names"] = json.loads(content)["uri"]
         return response, facts

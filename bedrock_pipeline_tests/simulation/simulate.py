@@ -41,7 +41,7 @@ class Result:
 
     Attributes:
         steps: choices that were made.
-        made: the choices, to be made again.
+        chosen: the choices before everything was brought to its end, to be made again.
         counts: lock waits, deadlocks, deaths.
     """
 
@@ -49,7 +49,7 @@ class Result:
     violations: list[Violation]
     evidence: Evidence
     steps: int
-    made: list[Choice]
+    chosen: list[Choice]
     counts: dict[str, int]
 
 
@@ -60,8 +60,10 @@ def simulate(machine: Machine, scenario: Scenario, choices: Choices | None = Non
     _begin(world)
     violations: list[Violation] = []
     settled = False
+    chosen: list[Choice] = []
     try:
         _steps(world)
+        chosen = list(world.scheduler.made)
         settled = _end(world)
     except SimulationError as error:
         violations.append(Violation("progress", str(error)))
@@ -74,7 +76,7 @@ def simulate(machine: Machine, scenario: Scenario, choices: Choices | None = Non
         violations,
         evidence,
         world.history.step,
-        world.scheduler.made,
+        chosen or world.scheduler.made,
         world.scheduler.counts,
     )
 

@@ -142,6 +142,7 @@ class World:
             cancel=server.cancel,
             terminate=server.terminate,
             gone=server.wait_until_gone,
+            freeze=server.freeze,
             move=self.move_clock,
             service=self.service.work,
         )
