@@ -23,12 +23,12 @@ from bedrock_pipeline_tests.simulation.pool import Report, run, story, workers
 @click.option(
     "--shrink", default=150, show_default=True, help="Runs for shrinking the first failure; 0: none."
 )
-@click.option("--stop/--go-on", default=False, help="Whether to end with the first failure.")
-def main(*, seeds: int, steps: int, first: int, processes: int, shrink: int, stop: bool) -> None:
+@click.option("--until", multiple=True, help="End once a seed breaks this promise.")
+def main(*, seeds: int, steps: int, first: int, processes: int, shrink: int, until: tuple[str, ...]) -> None:
     """Simulate the whole life of datasets and queues, one seed after the other, and judge each."""
     with workers(processes) as pool:
         began = time.monotonic()
-        reports = list(_reports(pool, range(first, first + seeds), steps, stop=stop))
+        reports = list(_reports(pool, range(first, first + seeds), steps, until))
         took = time.monotonic() - began
         failed = sorted((one for one in reports if one.broken), key=lambda one: one.seed)
         click.echo(_summary(reports, took))
@@ -39,12 +39,14 @@ def main(*, seeds: int, steps: int, first: int, processes: int, shrink: int, sto
     sys.exit(1 if failed else 0)
 
 
-def _reports(pool: Executor, seeds: range, steps: int, *, stop: bool) -> Iterator[Report]:
+def _reports(pool: Executor, seeds: range, steps: int, until: tuple[str, ...]) -> Iterator[Report]:
     running = [pool.submit(run, seed, steps) for seed in seeds]
-    for future in as_completed(running):
+    for number, future in enumerate(as_completed(running), 1):
         report = future.result()
         yield report
-        if report.broken and stop:
+        broken = [what for promise, what in report.broken if promise in until]
+        if broken:
+            click.echo(f"until: {number} seeds | seed {report.seed}: {broken[0]}")
             for one in running:
                 one.cancel()
             return

@@ -19,6 +19,8 @@ MODEL: Final = "anthropic.claude-3-haiku-20240307-v1:0"
 PIPELINE, DATASET = "p", "d"
 #: What an answer may cost is little more than what it costs, so that a cap is met; it is that of about three jobs.
 MAX_TOKENS, CAP_USD = 20, 0.000_15
+#: US dollars of an input and an output token of a job of this model.
+PRICES: Final = (0.000_000_125, 0.000_000_625)
 #: The prompts of successive versions of the code; the second asks for less, so that more rows are the same.
 PROMPTS: Final = ("About {{ text }} of kind {{ kind }}", "Only about {{ kind }}", "Again about {{ text }}")
 

@@ -27,6 +27,8 @@ class Evidence:
         chunks: final rows: chunk_id, chunk_key, version, status.
         waits: what the product's `status` says that a dataset waits for.
         max_jobs: jobs at once that the product may have.
+        caps: US dollars that a version of a dataset may cost.
+        prices: US dollars of an input and an output token.
         settled: whether everything came to its end.
     """
 
@@ -37,6 +39,8 @@ class Evidence:
     chunks: list[dict[str, Any]]
     waits: dict[str, list[str]]
     max_jobs: int
+    caps: dict[str, float]
+    prices: tuple[float, float]
     settled: bool
 
     def published(self, uri: str) -> list[dict[str, Any]]:
@@ -62,6 +66,12 @@ class Evidence:
                         yield json.loads(line)
                     except ValueError:
                         continue
+
+    def cost_of(self, job: dict[str, Any]) -> float:
+        """US dollars that a job's answers cost."""
+        usages = [line["modelOutput"]["usage"] for line in self.output(job) if line.get("modelOutput")]
+        prices = zip(("input_tokens", "output_tokens"), self.prices, strict=True)
+        return sum(usage[kind] * price for kind, price in prices for usage in usages)
 
     def accepted_launches(self) -> list[Line]:
         """The launches that were accepted, in the order of their commits."""

@@ -193,6 +193,23 @@ def no_job_is_lost(evidence: Evidence) -> _Found:
             yield f"{row['chunk_key']} holds a slot ({row['status']}), though everything has ended", None
 
 
+def cap(evidence: Evidence) -> _Found:
+    """What a version's jobs cost, and those in flight may cost, is not above its cap."""
+    for row in evidence.datasets:
+        limit = evidence.caps.get(row["dataset"])
+        if limit is None:
+            continue
+        for version in {chunk["version"] for chunk in evidence.chunks}:
+            spent = sum(
+                evidence.cost_of(job)
+                for job in evidence.jobs
+                for chunk in evidence.chunks
+                if chunk["version"] == version and _name_part(chunk["chunk_id"]) in job["jobName"]
+            )
+            if spent > limit:
+                yield f"version {version} cost ${spent:.6f}, its cap is ${limit:.6f}", None
+
+
 def only_expected_errors(evidence: Evidence) -> _Found:
     """No task ends with an error that is not meant for a user."""
     for line in evidence.history:
@@ -215,6 +232,7 @@ CHECKS: Final[dict[str, Callable[[Evidence], _Found]]] = {
     "each launch ends": launches_end,
     "what was paid for is read": paid_answers_are_read,
     "no job is lost": no_job_is_lost,
+    "a cost cap holds": cap,
     "only expected errors": only_expected_errors,
     "progress": progress,
 }

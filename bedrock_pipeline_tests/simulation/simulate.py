@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bedrock_pipeline_tests.simulation import actors
-from bedrock_pipeline_tests.simulation.actors_prepare import launch
+from bedrock_pipeline_tests.simulation.actors_prepare import CAP_USD, DATASET, PRICES, launch
 from bedrock_pipeline_tests.simulation.choices import Choice, Choices, Seeded
 from bedrock_pipeline_tests.simulation.evidence import Evidence
 from bedrock_pipeline_tests.simulation.judge import Violation, judged
@@ -179,5 +179,7 @@ def _evidence(world: World, *, settled: bool) -> Evidence:
         chunks=server.rows(_CHUNKS),
         waits=waits,
         max_jobs=world.scenario.max_jobs,
+        caps={DATASET: CAP_USD} if world.scenario.capped else {},
+        prices=PRICES,
         settled=settled,
     )
