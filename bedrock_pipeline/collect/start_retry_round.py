@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from bedrock_pipeline.collect.collect_output import RETRYABLE
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.frozen_settings import pipeline_of
 from bedrock_pipeline.ledger.retry_rounds import RetryableRecords
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import BasePipeline
@@ -61,18 +62,17 @@ def start_retry_round(deployment: Deployment, pipeline: BasePipeline, dataset: s
     report = RetryRoundReport()
     if not row.open and deployment.ledger.datasets.progress(pipeline.name, dataset).uncollected:
         return report
-    effective = pipeline.for_dataset(row.request)
     for retryable in _pools(deployment.ledger.retry_rounds.open_of(pipeline.name, dataset, row.version), row):
         records = sum(one.records for one in retryable)
         report.records += records
-        limits = effective.effective_limits
-        plan = plan_invocation(effective.below_minimum, limits, records)
+        launched = pipeline_of(deployment.ledger, retryable[0].chunk.settings_digest, pipeline, row)
+        limits = launched.effective_limits
+        plan = plan_invocation(launched.below_minimum, limits, records)
         if plan.mode == "waiting" and not row.cancel_requested_at:
             deployment.ledger.retry_rounds.hold(retryable, plan.reason or "")
             report.waits_for = plan.reason
             continue
-        asked = effective.model_copy(update={"model_id": retryable[0].chunk.model_id})
-        estimator = estimator_for(deployment, asked)
+        estimator = estimator_for(deployment, launched)
         chunks = _RetryRound(deployment, row, retryable, plan, estimator).uploaded()
         if deployment.ledger.retry_rounds.enter(
             pipeline.name, dataset, retryable=retryable, chunks=chunks, max_jobs=limits.max_jobs
@@ -82,10 +82,14 @@ def start_retry_round(deployment: Deployment, pipeline: BasePipeline, dataset: s
 
 
 def _pools(retryable: list[RetryableRecords], row: DatasetRow) -> Iterator[list[RetryableRecords]]:
-    """Retryable records that may go into one job: of one model, and not waiting for an operator."""
+    """Retryable records that may go into one job: of the same settings, and not waiting for an operator."""
     ready = [one for one in retryable if one.waits_for != "operator" or row.cancel_requested_at]
-    for group in sorted({(one.chunk.model_id, one.chunk.quota_group) for one in ready}):
-        yield [one for one in ready if (one.chunk.model_id, one.chunk.quota_group) == group]
+    for pool in sorted({_pool(one) for one in ready}):
+        yield [one for one in ready if _pool(one) == pool]
+
+
+def _pool(one: RetryableRecords) -> tuple[str, str, str]:
+    return one.chunk.model_id, one.chunk.quota_group, one.chunk.settings_digest
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,7 @@ class _RetryRound:
             lambda chunk_id, uri: create_again(
                 settings, before.request, row.pipeline, row.dataset, chunk_id, uri
             ),
+            before.settings_digest,
             self.estimator,
             plan,
             attempt=number,

@@ -167,7 +167,7 @@ def insert_chunks(
         with cursor.copy(
             """COPY bedrock_pipeline.chunks
                (chunk_id, pipeline, dataset, dataset_version, attempt, sequence, chunk_key, records, bytes, files,
-                content_hash, index_uri, model_id, quota_group, request, mode, status_message, status, ended_at,
+                content_hash, index_uri, model_id, quota_group, request, settings_digest, mode, status_message, status, ended_at,
                 guessed_input_tokens, guessed_output_tokens, estimated_input_tokens, estimated_output_tokens,
                 estimated_cost_usd) FROM STDIN"""
         ) as copy:
@@ -189,6 +189,7 @@ def insert_chunks(
                         chunk.model_id,
                         chunk.quota_group,
                         Jsonb(chunk.request),
+                        chunk.settings_digest,
                         chunk.mode,
                         chunk.why,
                         "stopped" if chunk.mode == "none" else "pending",

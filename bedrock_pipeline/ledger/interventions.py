@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.ledger.versions import cancel_version, lock_dataset
 
 
 class NothingToResolveError(StateError):
@@ -34,13 +35,7 @@ class Interventions:
 
         def work(connection: Connection) -> list[ChunkRow]:
             if chunk_key is None:
-                connection.execute(
-                    """UPDATE bedrock_pipeline.datasets
-                       SET cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
-                           launch_requested_at = NULL
-                       WHERE pipeline = %s AND dataset = %s""",
-                    (pipeline, dataset),
-                )
+                cancel_version(connection, pipeline, dataset)
             rows = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
@@ -70,13 +65,7 @@ class Interventions:
         """
 
         def work(connection: Connection) -> int:
-            row = connection.execute(  # locked, so that no new version starts meanwhile
-                """SELECT version FROM bedrock_pipeline.datasets
-                   WHERE pipeline = %s AND dataset = %s FOR UPDATE""",
-                (pipeline, dataset),
-            ).fetchone()
-            if row is None:
-                return 0
+            row = lock_dataset(connection, pipeline, dataset)  # so that no new version starts meanwhile
             return connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'pending', status_changed_at = bedrock_pipeline.now(), ended_at = NULL, token = NULL,
@@ -84,7 +73,7 @@ class Interventions:
                        next_attempt_at = bedrock_pipeline.now()
                    WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND status = 'failed'
                      AND job_arn IS NULL AND (%s::text IS NULL OR chunk_key = %s)""",
-                (pipeline, dataset, row["version"], chunk_key, chunk_key),
+                (pipeline, dataset, row.version, chunk_key, chunk_key),
             ).rowcount
 
         return self._database.transaction(work)
@@ -104,9 +93,10 @@ class Interventions:
         def work(connection: Connection) -> tuple[int, bool]:
             key = {"pipeline": pipeline, "dataset": dataset, "policy": below_minimum}
             connection.execute(
-                """UPDATE bedrock_pipeline.datasets
-                   SET request = request || jsonb_build_object('below_minimum', %(policy)s::text)
-                   WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND %(policy)s::text IS NOT NULL""",
+                """UPDATE bedrock_pipeline.versions v SET below_minimum = %(policy)s
+                   FROM bedrock_pipeline.datasets d
+                   WHERE (v.pipeline, v.dataset, v.version) = (d.pipeline, d.dataset, d.version)
+                     AND d.pipeline = %(pipeline)s AND d.dataset = %(dataset)s AND %(policy)s::text IS NOT NULL""",
                 key,
             )
             released = connection.execute(
@@ -118,7 +108,8 @@ class Interventions:
                 key,
             ).fetchall()
             launched = connection.execute(
-                """UPDATE bedrock_pipeline.datasets d SET launch_requested_at = bedrock_pipeline.now()
+                """UPDATE bedrock_pipeline.datasets d
+                   SET launch_id = gen_random_uuid(), launch_requested_at = bedrock_pipeline.now()
                    WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND EXISTS (
                        SELECT FROM bedrock_pipeline.chunks c
                        WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)

@@ -24,6 +24,7 @@ from bedrock_pipeline.ledger.status_report import StatusReport
 from bedrock_pipeline.ledger.submissions import Submissions
 from bedrock_pipeline.ledger.tasks import Tasks
 from bedrock_pipeline.ledger.token_buckets import TokenBuckets
+from bedrock_pipeline.ledger.versions import Versions
 from bedrock_pipeline.system import SYSTEM, System
 
 
@@ -33,7 +34,7 @@ class Ledger:
     Args:
         dsn: a libpq connection string; empty means libpq's environment variables.
         max_connections: connections that this process may hold.
-        system: whose `sleep` waits between two attempts of a transaction.
+        system: whose clock and `sleep` wait between two attempts of a transaction.
         connect: makes the only connection, in place of a pool.
     """
 
@@ -45,8 +46,15 @@ class Ledger:
         system: System = SYSTEM,
         connect: Connect | None = None,
     ) -> None:
-        self.database = Database(dsn, max_connections=max_connections, sleep=system.sleep, connect=connect)
+        self.database = Database(
+            dsn,
+            max_connections=max_connections,
+            sleep=system.sleep,
+            monotonic=system.monotonic,
+            connect=connect,
+        )
         self.datasets = Datasets(self.database)
+        self.versions = Versions(self.database)
         self.publications = Publications(self.database)
         self.chunks = Chunks(self.database)
         self.submissions = Submissions(self.database)

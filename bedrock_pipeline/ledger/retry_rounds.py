@@ -11,6 +11,7 @@ from typing import Literal
 from bedrock_pipeline.ledger.chunks import insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow, NewChunk
+from bedrock_pipeline.ledger.versions import lock_dataset
 
 #: How long the retryable records of a queue's job wait for those of others, to be asked together.
 POOL = timedelta(minutes=10)
@@ -45,10 +46,10 @@ class RetryRounds:
         so its retryable records wait for those of others no longer than `POOL`.
         """
         rows = self._database.fetch(
-            """SELECT d.* FROM bedrock_pipeline.datasets d JOIN (
+            """SELECT d.* FROM bedrock_pipeline.current_versions d JOIN (
                    SELECT c.pipeline, c.dataset, c.dataset_version AS version, min(c.collected_at) AS since
                    FROM bedrock_pipeline.retryable_records o JOIN bedrock_pipeline.chunks c USING (chunk_id)
-                   JOIN bedrock_pipeline.datasets d USING (pipeline, dataset)
+                   JOIN bedrock_pipeline.current_versions d USING (pipeline, dataset)
                    WHERE o.retried_at IS NULL AND (o.waits_for IS NULL OR d.cancel_requested_at IS NOT NULL)
                    GROUP BY c.pipeline, c.dataset, c.dataset_version
                ) AS ready USING (pipeline, dataset, version)
@@ -125,13 +126,8 @@ class RetryRounds:
 
         def work(connection: Connection) -> bool:
             lock_groups(connection, chunks)
-            row = connection.execute(
-                """SELECT version, cancel_requested_at FROM bedrock_pipeline.datasets
-                   WHERE pipeline = %s AND dataset = %s FOR UPDATE""",
-                (pipeline, dataset),
-            ).fetchone()
-            assert row is not None  # its chunks refer to it
-            if row["version"] != retryable[0].chunk.dataset_version:
+            row = lock_dataset(connection, pipeline, dataset)
+            if row.version != retryable[0].chunk.dataset_version:
                 return False
             marked = connection.execute(
                 """UPDATE bedrock_pipeline.retryable_records
@@ -143,7 +139,7 @@ class RetryRounds:
                 return False
             if marked.rowcount != len(sources):
                 raise _RetryableChangedError
-            cancelled = row["cancel_requested_at"] is not None
+            cancelled = row.cancel_requested_at is not None
             entered = (
                 [replace(chunk, mode="none", why="the dataset was cancelled") for chunk in chunks]
                 if cancelled

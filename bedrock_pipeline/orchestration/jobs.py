@@ -59,7 +59,7 @@ def daily_schedule(pipeline: str) -> dg.ScheduleDefinition:
     def evaluate(context: dg.ScheduleEvaluationContext, deployment: DeploymentResource) -> dg.SkipReason:
         day = (context.scheduled_execution_time.date() - timedelta(days=1)).isoformat()
         with deployment.open() as opened:
-            opened.ledger.datasets.request(pipeline, day, {}, launch=True)
+            opened.ledger.datasets.request(pipeline, day, {}, launch=True, launch_id=opened.system.new_id())
         return dg.SkipReason(f"Dataset {day} is launched; the sensor prepare_datasets requests its run.")
 
     return evaluate

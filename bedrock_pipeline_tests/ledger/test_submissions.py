@@ -16,6 +16,7 @@ from bedrock_pipeline.ledger.jobs import Observation
 from bedrock_pipeline.ledger.rows import InputFile, NewChunk
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
 from bedrock_pipeline.records.tally import Tally
+from bedrock_pipeline_tests.ledger.entered import SETTINGS, enter_chunks
 
 LEASE = timedelta(seconds=60)
 REQUEST = {"jobName": "x", "modelId": "m"}
@@ -35,6 +36,7 @@ def new_chunk(sequence: int, dataset: str = "d") -> NewChunk:
         model_id="m",
         quota_group="g",
         request=REQUEST,
+        settings_digest=SETTINGS.digest,
     )
 
 
@@ -46,11 +48,8 @@ def ledger(postgres_dsn: str) -> Iterator[Ledger]:
 
 
 def enter(ledger: Ledger, count: int, max_jobs: int = 5, dataset: str = "d") -> list[UUID]:
-    ledger.datasets.ensure("p", dataset)
     chunks = [new_chunk(sequence, dataset) for sequence in range(count)]
-    ledger.datasets.enter_chunks(
-        "p", dataset, packed_hash=f"h{count}", rejected=0, chunks=chunks, max_jobs=max_jobs
-    )
+    enter_chunks(ledger, chunks, dataset=dataset, content=f"h{count}", max_jobs=max_jobs)
     return [chunk.chunk_id for chunk in chunks]
 
 
