@@ -5,11 +5,16 @@ What belongs here: the content of datasets, what a launch asks for, and the run 
 
 import json
 import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
+from uuid import UUID
 
 from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
+from bedrock_pipeline.ledger.rows import DatasetRow
+from bedrock_pipeline.ledger.versions import VersionReplacedError
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.pack_dataset import NoSnapshotError, pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline_tests.simulation.clients import BUCKET
@@ -17,8 +22,10 @@ from bedrock_pipeline_tests.simulation.world import MAX_RECORDS, MIN_RECORDS, Co
 
 MODEL: Final = "anthropic.claude-3-haiku-20240307-v1:0"
 PIPELINE, DATASET = "p", "d"
-#: What an answer may cost is little more than what it costs, so that a cap is met; it is that of about three jobs.
-MAX_TOKENS, CAP_USD = 20, 0.000_15
+#: The longest answer is a little longer than the others, so that estimates are close to what is paid.
+MAX_TOKENS: Final = 10
+#: US dollars of a row, of which a dataset has about half as many as it would need.
+CAP_PER_ROW_USD: Final = 0.000_004
 #: US dollars of an input and an output token of a job of this model.
 PRICES: Final = (0.000_000_125, 0.000_000_625)
 #: The prompts of successive versions of the code; the second asks for less, so that more rows are the same.
@@ -71,24 +78,40 @@ def launch(context: Context, content: str, *, prompt: int, new_version: bool) ->
     )
     request: dict[str, Any] = {"source": uri, "prompt": PROMPTS[prompt]}
     if world.scenario.capped:
-        request["max_cost_usd"] = CAP_USD
+        request["max_cost_usd"] = CAP_PER_ROW_USD * count
     what = f"launch {content} with prompt {prompt}{' as a new version' if new_version else ''}"
     with context.doing(what, launch=DATASET, asked=_asked(content, count, PROMPTS[prompt])) as end:
         row = context.deployment.ledger.datasets.request(
-            PIPELINE, DATASET, request, launch=True, new_version=new_version
+            PIPELINE,
+            DATASET,
+            request,
+            launch=True,
+            new_version=new_version,
+            launch_id=context.deployment.system.new_id(),
         )
         end["version"] = row.version
 
 
 def prepare(context: Context, code: int) -> None:
     """As the run of a launched dataset: its snapshot, then its chunks."""
-    ledger, one = context.deployment.ledger, pipeline(context.world, code)
+    deployment, one = context.deployment, pipeline(context.world, code)
+    with _preparing(context, lambda row: row.launch_id):
+        take_snapshot(deployment, one, DATASET)
+    with _preparing(context, lambda row: row.snapshot_launch_id):
+        pack_dataset(deployment, one, DATASET)
+
+
+@contextmanager
+def _preparing(context: Context, launch_of: Callable[[DatasetRow], UUID | None]) -> Iterator[None]:
+    """As the assets: a version that is replaced meanwhile ends the run, an error that does not pass ends the launch."""
+    datasets = context.deployment.ledger.datasets
+    begun = datasets.ensure(PIPELINE, DATASET)
     try:
-        take_snapshot(context.deployment, one, DATASET)
-        pack_dataset(context.deployment, one, DATASET)
-        ledger.datasets.launched(PIPELINE, DATASET)
-    except ServiceUnavailableError:
+        yield
+    except VersionReplacedError:
+        return
+    except (ServiceUnavailableError, NoSnapshotError):
         raise
-    except BedrockPipelineError:
-        ledger.datasets.launched(PIPELINE, DATASET)
+    except BedrockPipelineError as error:
+        datasets.fail_preparation(begun, launch_of(begun), str(error))
         raise

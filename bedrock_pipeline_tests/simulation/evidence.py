@@ -23,7 +23,7 @@ class Evidence:
         history: every effect.
         jobs: every job that Bedrock has ever had, by its own record.
         objects: what is in S3, by bucket and key.
-        datasets: final rows: dataset, version, results_uri, cancelled.
+        datasets: final rows: dataset, version, state, published_version, results_uri, cancelled.
         chunks: final rows: chunk_id, chunk_key, version, status.
         waits: what the product's `status` says that a dataset waits for.
         max_jobs: jobs at once that the product may have.
@@ -71,7 +71,7 @@ class Evidence:
         """US dollars that a job's answers cost."""
         usages = [line["modelOutput"]["usage"] for line in self.output(job) if line.get("modelOutput")]
         prices = zip(("input_tokens", "output_tokens"), self.prices, strict=True)
-        return sum(usage[kind] * price for kind, price in prices for usage in usages)
+        return float(sum(usage[kind] * price for kind, price in prices for usage in usages))
 
     def accepted_launches(self) -> list[Line]:
         """The launches that were accepted, in the order of their commits."""

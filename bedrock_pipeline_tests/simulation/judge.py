@@ -143,7 +143,7 @@ def launches_end(evidence: Evidence) -> _Found:
     launches = evidence.accepted_launches()
     for row in evidence.datasets:
         mine = [line for line in launches if line.facts["launch"] == row["dataset"]]
-        if not mine or row["cancelled"] or evidence.waits.get(row["dataset"]):
+        if not mine or row["cancelled"] or row["state"] == "failed" or evidence.waits.get(row["dataset"]):
             continue
         if row["results_uri"] is None:
             yield f"dataset {row['dataset']} is not published, and waits for nothing", mine[-1].ended

@@ -27,8 +27,8 @@ _SETTINGS: Final = {
     "synchronous_commit": "off",
 }
 _SHOWN = 60
-#: What a session is made ready with changes nothing for others.
-_UNSEEN: Final = "SELECT set_config"
+#: The beginning of a transaction changes nothing for others.
+_UNSEEN: Final = "BEGIN "
 _GONE_S = 30.0
 #: The clock stands still until the scheduler moves it.
 _CLOCK = """CREATE OR REPLACE FUNCTION bedrock_pipeline.now() RETURNS timestamptz LANGUAGE sql STABLE AS

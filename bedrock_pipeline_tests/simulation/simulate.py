@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bedrock_pipeline_tests.simulation import actors
-from bedrock_pipeline_tests.simulation.actors_prepare import CAP_USD, DATASET, PRICES, launch
+from bedrock_pipeline_tests.simulation.actors_prepare import CAP_PER_ROW_USD, DATASET, PRICES, launch
 from bedrock_pipeline_tests.simulation.choices import Choice, Choices, Seeded
 from bedrock_pipeline_tests.simulation.evidence import Evidence
 from bedrock_pipeline_tests.simulation.judge import Violation, judged
@@ -24,12 +24,13 @@ _LONG_S = 2500.0
 _ALL: Final = ("prepare", "reconcile", "submit", "poll", "collect", "retry", "publish")
 _STATE: Final = """
     SELECT array(SELECT (chunk_key, status, collected_at IS NULL, mode)::text FROM bedrock_pipeline.chunks ORDER BY 1)
-        || array(SELECT (dataset, version, publication, launch_requested_at IS NULL)::text FROM bedrock_pipeline.datasets)
+        || array(SELECT (dataset, version, state, publication, launch_requested_at IS NULL)::text
+                 FROM bedrock_pipeline.current_versions)
         || array(SELECT (chunk_id, waits_for, retried_at IS NULL)::text FROM bedrock_pipeline.retryable_records ORDER BY 1)
         AS state"""
 _DATASETS: Final = """
-    SELECT dataset, version, published_version, results_uri, cancel_requested_at IS NOT NULL AS cancelled
-    FROM bedrock_pipeline.datasets ORDER BY dataset"""
+    SELECT dataset, version, state, published_version, results_uri, cancel_requested_at IS NOT NULL AS cancelled
+    FROM bedrock_pipeline.current_versions ORDER BY dataset"""
 _CHUNKS: Final = """
     SELECT chunk_id::text, dataset, chunk_key, dataset_version AS version, status, job_arn, ended_at IS NOT NULL AS ended
     FROM bedrock_pipeline.chunks ORDER BY dataset, dataset_version, attempt, sequence"""
@@ -179,7 +180,7 @@ def _evidence(world: World, *, settled: bool) -> Evidence:
         chunks=server.rows(_CHUNKS),
         waits=waits,
         max_jobs=world.scenario.max_jobs,
-        caps={DATASET: CAP_USD} if world.scenario.capped else {},
+        caps={DATASET: CAP_PER_ROW_USD * world.scenario.rows} if world.scenario.capped else {},
         prices=PRICES,
         settled=settled,
     )
