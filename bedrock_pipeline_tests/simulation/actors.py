@@ -3,7 +3,7 @@
 What belongs here: the bodies of processes. Each loops over tasks until the simulation wants it to end.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final, get_args
 
@@ -39,8 +39,11 @@ def perform(context: Context, kind: Kind, key: str) -> None:
             publish_dataset(deployment, one, key)
 
 
-def tick(context: Context, kinds: list[str]) -> None:
-    """One look of these sensors, and the runs that they request, one after the other."""
+def tick(context: Context, kinds: Sequence[str]) -> None:
+    """One look of these sensors, and the runs that they request, one after the other.
+
+    Where nothing happens beside it, runs have no lease.
+    """
     deployment = context.deployment
     ledger = deployment.ledger
     for kind in kinds:
@@ -58,13 +61,13 @@ def tick(context: Context, kinds: list[str]) -> None:
             with context.doing(f"look for {kind}"):
                 wanted = [one for one in KINDS if one == kind]
                 items = due_work(ledger, [pipeline(context.world)], limit=3, kinds=wanted)
-                for one in wanted:
-                    leases = ledger.run_leases.acquire(
-                        one, [(item.pipeline, item.key) for item in items], _QUEUED
-                    )
-                    found += [(one, key) for _, key in leases]
+                found = [(item.kind, item.key) for item in items]
+                if context.process and items:
+                    subjects = [(item.pipeline, item.key) for item in items]
+                    leases = ledger.run_leases.acquire(wanted[0], subjects, _QUEUED)
+                    found = [(wanted[0], key) for _, key in leases]
             for one, key in found:
-                _run(context, one, key)
+                (_run if context.process else perform)(context, one, key)
 
 
 def _run(context: Context, kind: Kind, key: str) -> None:

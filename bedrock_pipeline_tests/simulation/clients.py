@@ -18,6 +18,7 @@ from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.ledger.database import Connection
 from bedrock_pipeline.settings import Settings
+from bedrock_pipeline_tests.simulation.direct import DirectClient
 from bedrock_pipeline_tests.simulation.postgres import Stoppable
 from bedrock_pipeline_tests.simulation.scheduler import Process
 from bedrock_pipeline_tests.simulation.service import Service
@@ -85,9 +86,16 @@ class Slot:
             events.register_last("before-send", self._bedrock)
         events = s3.meta.events
         events.register_first("before-send", self._s3)
-        self.objects = S3Objects(s3, use_threads=False)
+        self._stopping = S3Objects(s3, use_threads=False)
+        direct: Any = DirectClient(lambda: self._service.objects, self._changed)
+        self._direct = S3Objects(direct, use_threads=False)
         self.jobs = BedrockJobs(creating, reading, monotonic)
         self.runtime = BedrockRuntime(runtime)
+
+    @property
+    def objects(self) -> S3Objects:
+        """S3, for whoever has the slot."""
+        return self._stopping if self.process else self._direct
 
     def connect(self) -> Connection:
         """A session of the process; the first is kept for the slot's next one."""
@@ -154,6 +162,9 @@ class Slot:
         if process or not self.process:
             self._ended(what, _how(response), **facts)
         return response
+
+    def _changed(self, what: str, key: str, content: bytes | None) -> None:
+        self._ended(f"{what} {key}", "ok", **self._service.facts_of(key, content))
 
     def _is_own_thread(self) -> bool:
         """Arrow reads parquet files in threads of its own, in no order."""

@@ -123,11 +123,14 @@ class Service:
         if request.method not in ("PUT", "DELETE") or response.status_code >= 300:
             return response, {}
         bucket, _, key = unquote(urlsplit(request.url).path).lstrip("/").partition("/")
-        content = self.objects.get((bucket, key))
+        return response, self.facts_of(key, self.objects.get((bucket, key)))
+
+    def facts_of(self, key: str, content: bytes | None) -> dict[str, Any]:
+        """What the judge needs of a change of an object."""
         facts: dict[str, Any] = {"key": key, "content": None if content is None else storage.etag(content)}
         if content and key.endswith("/latest.json"):
             facts["names"] = json.loads(content)["uri"]
-        return response, facts
+        return facts
 
     def described_object(self, request: AWSPreparedRequest) -> str:
         """A request to S3, as the history shows it."""

@@ -146,7 +146,7 @@ def _look(context: Context, kinds: tuple[str, ...]) -> bool:
     """One look of a daemon, then time; whether anything changed."""
     world = context.world
     before = _state(world)
-    actors.tick(context, list(kinds))
+    actors.tick(context, kinds)
     world.history.step += 1
     while world.service.emulator.store.active():
         world.move_clock(_TICK_S)
