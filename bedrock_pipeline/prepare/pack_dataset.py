@@ -124,7 +124,7 @@ def _upload(
     plan: InvocationPlan,
 ) -> tuple[str, list[NewChunk]]:
     """Upload the chunks; with the hash that identifies them."""
-    content = _packed_hash(deployment, pipeline, row, plan)
+    content = _packed_hash(pipeline, row, plan)
     uploader = ChunkUploader(
         deployment,
         row.pipeline,
@@ -140,8 +140,8 @@ def _upload(
     return content, uploader.all(chunks)
 
 
-def _packed_hash(deployment: Deployment, pipeline: Pipeline, row: DatasetRow, plan: InvocationPlan) -> str:
-    """Equal if packing again would give the same jobs."""
+def _packed_hash(pipeline: Pipeline, row: DatasetRow, plan: InvocationPlan) -> str:
+    """Equal if packing again would give the same requests; the role is the settings' at each submission."""
     digest = hashlib.sha256(RequestTemplate.of(pipeline).constant())
     for part in (
         row.snapshot_hash,
@@ -150,7 +150,6 @@ def _packed_hash(deployment: Deployment, pipeline: Pipeline, row: DatasetRow, pl
         pipeline.carry,
         plan.cut,
         pipeline.timeout_hours,
-        deployment.settings.role_arn,
     ):
         digest.update(repr(part).encode())
     return digest.hexdigest()

@@ -18,7 +18,7 @@ FEW = 2_000
 TABLES = ("chunks", "datasets", "events", "retryable_records", "chunk_origins", "run_leases")
 # 200 datasets of 100 chunks that are long published, and one dataset under way, in every state that a chunk waits in.
 FILL = """
-INSERT INTO bedrock_pipeline.quota_groups (quota_group, region, max_jobs) VALUES ('g in us-east-1', 'us-east-1', 20);
+INSERT INTO bedrock_pipeline.quota_groups (quota_group, max_jobs) VALUES ('g in us-east-1', 20);
 INSERT INTO bedrock_pipeline.datasets (pipeline, dataset) SELECT 'p', 'd' || n FROM generate_series(0, 200) n;
 INSERT INTO bedrock_pipeline.chunks (chunk_id, pipeline, dataset, dataset_version, sequence, chunk_key, records, bytes,
     files, content_hash, index_uri, model_id, quota_group, request, status, fence, intent_id, token, frozen_request,
