@@ -28,27 +28,22 @@ CREATE TABLE bedrock_pipeline.quota_groups (
     CHECK ((throttles = 0) = (backoff_until IS NULL) AND (throttles = 0) = (backoff_reason IS NULL))
 );
 
+-- What a pipeline was when something of it was launched: all that decides what is sent and how responses are judged.
+-- Rows never change; the text keeps the order of a schema's properties.
+CREATE TABLE bedrock_pipeline.frozen_settings (
+    digest         text PRIMARY KEY,
+    content_digest text NOT NULL,  -- of what decides the responses; limits, prices and policies do not
+    document       json NOT NULL,
+    created_at     timestamptz NOT NULL DEFAULT bedrock_pipeline.now()
+);
+
 CREATE TABLE bedrock_pipeline.datasets (
     pipeline            text NOT NULL,
     dataset             text NOT NULL CHECK (dataset ~ '^[A-Za-z0-9.-]{1,40}$' AND dataset !~ '--'),
-    version             integer NOT NULL DEFAULT 1 CHECK (version >= 1),
-    request             jsonb NOT NULL DEFAULT '{}',
+    version             integer NOT NULL DEFAULT 1,  -- the current one, of those in `versions`
+    -- A launch that no run has carried out yet. Each launch has an id, so that a run ends the one that it began with.
+    launch_id           uuid,
     launch_requested_at timestamptz,
-    snapshot_uri        text,
-    snapshot_hash       text,
-    snapshot_records    bigint,
-    snapshot_rejected   bigint,
-    packed_hash         text,
-    packed_records      bigint,
-    packed_rejected     bigint,
-    packed_at           timestamptz,
-    cancel_requested_at timestamptz,
-    max_cost_usd        numeric CHECK (max_cost_usd > 0),
-    -- Records whose request is identical to that of another, their canonical record.
-    snapshot_duplicates  bigint NOT NULL DEFAULT 0,
-    packed_duplicates    bigint NOT NULL DEFAULT 0,
-    duplicates_answered  bigint NOT NULL DEFAULT 0,  -- set at publication
-    duplicates_failed    bigint NOT NULL DEFAULT 0,
     -- A queue's dataset of a day: chunks are added to it, so it is published again when chunks were collected since. They
     -- are counted rather than compared by time, since what was collected earlier may be committed later.
     open                boolean NOT NULL DEFAULT false,
@@ -64,19 +59,98 @@ CREATE TABLE bedrock_pipeline.datasets (
     created_at          timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
     updated_at          timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
     PRIMARY KEY (pipeline, dataset),
-    CHECK ((snapshot_uri IS NULL) = (snapshot_hash IS NULL) AND (snapshot_uri IS NULL) = (snapshot_records IS NULL)),
-    CHECK ((packed_hash IS NULL) = (packed_at IS NULL) AND (packed_hash IS NULL) = (packed_records IS NULL)),
+    CHECK ((launch_id IS NULL) = (launch_requested_at IS NULL)),
     CHECK ((publication = 0) = (results_uri IS NULL) AND (publication = 0) = (published_at IS NULL)
            AND (publication = 0) = (published_version IS NULL) AND (publication = 0) = (published_records IS NULL)
            AND (publication = 0) = (published_failed IS NULL)),
     CHECK (latest_written_publication <= publication)
 );
 CREATE INDEX datasets_launch ON bedrock_pipeline.datasets (launch_requested_at) WHERE launch_requested_at IS NOT NULL;
-CREATE INDEX datasets_capped ON bedrock_pipeline.datasets (pipeline, dataset) WHERE max_cost_usd IS NOT NULL;
 CREATE INDEX datasets_to_publish_again ON bedrock_pipeline.datasets (pipeline, dataset)
     WHERE open AND collections > published_collections;
 CREATE INDEX datasets_latest_stale ON bedrock_pipeline.datasets (pipeline, dataset)
     WHERE latest_written_publication <> publication;
+
+-- A version of a dataset: the result of one launch. Once its snapshot is taken, neither its settings nor its snapshot
+-- change: another launch, or other code, makes another version.
+CREATE TABLE bedrock_pipeline.versions (
+    pipeline            text NOT NULL,
+    dataset             text NOT NULL,
+    version             integer NOT NULL CHECK (version >= 1),
+    state               text NOT NULL DEFAULT 'requested' CHECK (state IN (
+        'requested', 'snapshotted', 'packed', 'published', 'replaced', 'cancelled', 'failed')),
+    state_changed_at    timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
+    state_reason        text,                      -- of `replaced`, `cancelled` and `failed`
+    request             jsonb NOT NULL DEFAULT '{}',
+    preparation_began_at timestamptz,              -- from then on another launch is another version
+    launch_id           uuid,                      -- the launch that its snapshot was taken for
+    settings_digest     text REFERENCES bedrock_pipeline.frozen_settings,
+    -- What an operator decides later: it is not frozen.
+    below_minimum       text,
+    max_cost_usd        numeric CHECK (max_cost_usd > 0),
+    schema_only_since   timestamptz,               -- responses are judged by the JSON schema alone
+    cancel_requested_at timestamptz,
+    snapshot_uri        text,
+    snapshot_hash       text,
+    snapshot_records    bigint,
+    snapshot_rejected   bigint,
+    packed_hash         text,
+    packed_records      bigint,
+    packed_rejected     bigint,
+    packed_at           timestamptz,
+    -- Records whose request is identical to that of another, their canonical record.
+    snapshot_duplicates  bigint NOT NULL DEFAULT 0,
+    packed_duplicates    bigint NOT NULL DEFAULT 0,
+    duplicates_answered  bigint NOT NULL DEFAULT 0,  -- set at publication
+    duplicates_failed    bigint NOT NULL DEFAULT 0,
+    created_at          timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
+    PRIMARY KEY (pipeline, dataset, version),
+    FOREIGN KEY (pipeline, dataset) REFERENCES bedrock_pipeline.datasets ON DELETE CASCADE,
+    CONSTRAINT an_end_has_a_reason CHECK ((state IN ('replaced', 'cancelled', 'failed')) = (state_reason IS NOT NULL)),
+    CONSTRAINT snapshot_is_whole CHECK (
+        (snapshot_uri IS NULL) = (snapshot_hash IS NULL) AND (snapshot_uri IS NULL) = (snapshot_records IS NULL)
+        AND (snapshot_uri IS NULL) = (settings_digest IS NULL)),
+    CONSTRAINT snapshotted_has_one CHECK (state <> 'snapshotted' OR snapshot_uri IS NOT NULL),
+    CONSTRAINT packed_is_whole CHECK (
+        (packed_hash IS NULL) = (packed_at IS NULL) AND (packed_hash IS NULL) = (packed_records IS NULL)),
+    CONSTRAINT packed_has_chunks CHECK (state NOT IN ('packed', 'published') OR packed_hash IS NOT NULL)
+);
+ALTER TABLE bedrock_pipeline.datasets ADD FOREIGN KEY (pipeline, dataset, version)
+    REFERENCES bedrock_pipeline.versions DEFERRABLE INITIALLY DEFERRED;
+CREATE INDEX versions_to_publish ON bedrock_pipeline.versions (pipeline, dataset) WHERE state = 'packed';
+CREATE INDEX versions_capped ON bedrock_pipeline.versions (pipeline, dataset, version) WHERE max_cost_usd IS NOT NULL;
+
+CREATE FUNCTION bedrock_pipeline.version_is_frozen() RETURNS trigger LANGUAGE plpgsql AS
+$$
+BEGIN
+    IF OLD.settings_digest IS NOT NULL AND (NEW.settings_digest, NEW.snapshot_uri, NEW.snapshot_hash)
+            IS DISTINCT FROM (OLD.settings_digest, OLD.snapshot_uri, OLD.snapshot_hash)
+       OR OLD.state IN ('replaced', 'cancelled') AND NEW.state <> OLD.state THEN
+        RAISE EXCEPTION 'version % of dataset % of % is frozen', OLD.version, OLD.dataset, OLD.pipeline
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER version_frozen BEFORE UPDATE ON bedrock_pipeline.versions
+    FOR EACH ROW EXECUTE FUNCTION bedrock_pipeline.version_is_frozen();
+
+-- Pipelines that a running code location or program has. One that was renamed or removed is missing, or was seen long ago.
+CREATE TABLE bedrock_pipeline.served_pipelines (
+    pipeline text PRIMARY KEY,
+    seen_at  timestamptz NOT NULL DEFAULT bedrock_pipeline.now()
+);
+
+-- Each dataset with its current version.
+CREATE VIEW bedrock_pipeline.current_versions AS
+SELECT d.pipeline, d.dataset, d.version, d.launch_id, d.launch_requested_at, d.open, d.collections, d.published_collections,
+       d.publication, d.published_version, d.results_uri, d.published_records, d.published_failed, d.published_at,
+       d.latest_written_publication, d.created_at,
+       v.state, v.state_reason, v.request, v.preparation_began_at, v.launch_id AS snapshot_launch_id, v.settings_digest, v.below_minimum,
+       v.max_cost_usd, v.schema_only_since, v.cancel_requested_at, v.snapshot_uri, v.snapshot_hash, v.snapshot_records,
+       v.snapshot_rejected, v.packed_hash, v.packed_records, v.packed_rejected, v.packed_at, v.snapshot_duplicates,
+       v.packed_duplicates, v.duplicates_answered, v.duplicates_failed
+FROM bedrock_pipeline.datasets d JOIN bedrock_pipeline.versions v USING (pipeline, dataset, version);
 
 CREATE TABLE bedrock_pipeline.chunks (
     chunk_id            uuid PRIMARY KEY,
@@ -95,6 +169,7 @@ CREATE TABLE bedrock_pipeline.chunks (
     quota_group         text NOT NULL REFERENCES bedrock_pipeline.quota_groups,
     max_jobs            integer CHECK (max_jobs >= 1),   -- of its pipeline in this group at once; null: no limit of its own
     request             jsonb NOT NULL,
+    settings_digest     text NOT NULL REFERENCES bedrock_pipeline.frozen_settings,  -- by which its responses are judged
     -- batch: a job. on-demand: call by call, without job and slot. waiting: not until an operator decides.
     -- none: not at all, its records end as final errors.
     mode                text NOT NULL DEFAULT 'batch' CHECK (mode IN ('batch', 'on-demand', 'waiting', 'none')),
@@ -145,7 +220,7 @@ CREATE TABLE bedrock_pipeline.chunks (
 
     UNIQUE (pipeline, chunk_key),
     UNIQUE (pipeline, dataset, dataset_version, attempt, sequence),
-    FOREIGN KEY (pipeline, dataset) REFERENCES bedrock_pipeline.datasets,
+    FOREIGN KEY (pipeline, dataset, dataset_version) REFERENCES bedrock_pipeline.versions,
 
     CONSTRAINT intent_is_whole CHECK (
         status NOT IN ('submitting', 'in-doubt', 'needs-resolution')
@@ -180,8 +255,6 @@ CREATE INDEX chunks_measured ON bedrock_pipeline.chunks (model_id, collected_at)
     WHERE collected_at IS NOT NULL AND guessed_input_tokens IS NOT NULL;
 CREATE INDEX chunks_to_collect ON bedrock_pipeline.chunks (ended_at) WHERE ended_at IS NOT NULL AND collected_at IS NULL;
 CREATE INDEX chunks_uncollected ON bedrock_pipeline.chunks (pipeline, dataset) WHERE collected_at IS NULL;
-CREATE INDEX datasets_to_publish ON bedrock_pipeline.datasets (pipeline, dataset)
-    WHERE packed_hash IS NOT NULL AND published_version IS DISTINCT FROM version;
 
 -- Regions whose jobs could not be listed at the last poll.
 CREATE TABLE bedrock_pipeline.unreachable_regions (
@@ -304,7 +377,7 @@ CREATE TABLE bedrock_pipeline.approvals (
     up_to_usd   numeric NOT NULL CHECK (up_to_usd > 0),
     approved_by text NOT NULL CHECK (approved_by <> ''),
     approved_at timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
-    FOREIGN KEY (pipeline, dataset) REFERENCES bedrock_pipeline.datasets
+    FOREIGN KEY (pipeline, dataset, version) REFERENCES bedrock_pipeline.versions
 );
 CREATE INDEX approvals_of_dataset ON bedrock_pipeline.approvals (pipeline, dataset, version, approval_id);
 
@@ -325,7 +398,7 @@ $$;
 CREATE VIEW bedrock_pipeline.budgets AS
 SELECT d.pipeline, d.dataset, d.version, coalesce(approved.up_to_usd, d.max_cost_usd) AS cap_usd,
        spent.committed_usd, spent.wanted_usd
-FROM bedrock_pipeline.datasets d
+FROM bedrock_pipeline.current_versions d
 LEFT JOIN LATERAL (
     SELECT a.up_to_usd FROM bedrock_pipeline.approvals a
     WHERE (a.pipeline, a.dataset, a.version) = (d.pipeline, d.dataset, d.version)
@@ -367,6 +440,13 @@ CREATE TABLE bedrock_pipeline.tasks (
 ALTER TABLE bedrock_pipeline.tasks ALTER COLUMN line SET STORAGE EXTERNAL;
 -- A queue is emptied again and again: vacuum often, so that space is reused.
 ALTER TABLE bedrock_pipeline.tasks SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
+
+-- One process flushes a queue at a time. A lease of a minute that it renews, since a pooler keeps no session's locks.
+CREATE TABLE bedrock_pipeline.flush_leases (
+    queue      text PRIMARY KEY,
+    holder     uuid NOT NULL,
+    expires_at timestamptz NOT NULL
+);
 
 -- The jobs that flushes made, and their result for the program that enqueued the tasks.
 CREATE TABLE bedrock_pipeline.queue_jobs (

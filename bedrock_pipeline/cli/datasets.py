@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from bedrock_pipeline.deployment import open_deployment
+from bedrock_pipeline.ledger.rows import VersionRow, usd
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.settings import Settings
@@ -66,5 +67,29 @@ def launch(pipeline: str, dataset: str, new_version: bool, **options: Any) -> No
     check_dataset_key(dataset)
     request = dataset_request(**options)
     with open_deployment(Settings.resolve()) as deployment:
-        deployment.ledger.datasets.request(pipeline, dataset, request, launch=True, new_version=new_version)
-    click.echo(f"launched {dataset} of {pipeline}; see: bedrock-pipeline status {pipeline} {dataset}")
+        row = deployment.ledger.datasets.request(
+            pipeline,
+            dataset,
+            request,
+            launch=True,
+            new_version=new_version,
+            launch_id=deployment.system.new_id(),
+        )
+        before = deployment.ledger.versions.history(pipeline, dataset)[1:2]
+    if row.preparation_began_at:
+        click.echo(f"launched {dataset} of {pipeline}: its input is compared with version {row.version}")
+    else:
+        click.echo(f"launched version {row.version} of {dataset} of {pipeline}")
+        for version in before:
+            click.echo(describe_version(version))
+    click.echo(f"see: bedrock-pipeline status {pipeline} {dataset}")
+
+
+def describe_version(version: VersionRow) -> str:
+    """One line about an earlier version: how it ended, and what it cost."""
+    reason = f" {version.state_reason}" if version.state_reason else ""
+    at = f"{version.state_changed_at:%Y-%m-%d %H:%M %Z}"
+    jobs = f"; {version.jobs} jobs" if version.jobs else ""
+    flying = f", {version.in_flight} of them in flight, whose responses are kept" if version.in_flight else ""
+    cost = "" if version.cost_usd is None else f", {usd(version.cost_usd)}"
+    return f"version {version.version} was {version.state}{reason} at {at}{jobs}{flying}{cost}"

@@ -114,7 +114,9 @@ def _key(source: str | None, request: dict[str, Any]) -> str:
 def _launch(deployment: Deployment, pipeline: str, key: str, request: dict[str, Any]) -> None:
     row = deployment.ledger.datasets.get(pipeline, key)
     if row is None or row.packed_hash is None:
-        deployment.ledger.datasets.request(pipeline, key, request, launch=True)
+        deployment.ledger.datasets.request(
+            pipeline, key, request, launch=True, launch_id=deployment.system.new_id()
+        )
         console.print(f"Requested dataset {key} of pipeline {pipeline}.")
     else:
         console.print(f"Dataset {key} of pipeline {pipeline} exists: it is completed, not started again.")
@@ -147,11 +149,8 @@ def _follow(deployment: Deployment, pipeline: str, key: str) -> DatasetRow:
 
 
 def _must_go_on(row: DatasetRow, progress: DatasetProgress, deadline: float) -> None:
-    if row.launch_requested_at is None and row.packed_hash is None:
-        raise DemoError(
-            f"Dataset {row.dataset} could not be prepared.",
-            "The reason stands in the UI (--keep), at the failed run.",
-        )
+    if row.state in ("failed", "cancelled") and row.launch_requested_at is None:
+        raise DemoError(f"Dataset {row.dataset} is {row.state}: {row.state_reason}")
     waiting = progress.by_status.keys() - {"failed", "completed", "stopped"}
     if progress.uncollected and not waiting and "failed" in progress.by_status:
         raise DemoError("Bedrock rejected the jobs.", "`bedrock-pipeline status` shows the reason.")

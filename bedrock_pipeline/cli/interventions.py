@@ -60,8 +60,15 @@ def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool)
     type=click.Choice(get_args(BelowMinimum)),
     help="From now on, for this dataset: what happens to fewer records than a job needs.",
 )
+@click.option(
+    "--schema-only",
+    is_flag=True,
+    help="Judge responses by the JSON schema, without the validators of an answer class that the code no longer has.",
+)
 @json_option
-def retry(pipeline: str, dataset: str | None, below_minimum: str | None, as_json: bool) -> None:
+def retry(
+    pipeline: str, dataset: str | None, below_minimum: str | None, schema_only: bool, as_json: bool
+) -> None:
     """Continue what waits for an operator, after the cause is fixed.
 
     Chunks that Bedrock rejected are submitted again. Retryable records of stopped jobs are sent again. Records that wait
@@ -75,6 +82,8 @@ def retry(pipeline: str, dataset: str | None, below_minimum: str | None, as_json
         else:
             rejected = interventions.retry_rejected(pipeline, dataset)
             retryable, repacked = interventions.release(pipeline, dataset, below_minimum)
+            if schema_only:
+                deployment.ledger.versions.judge_by_schema_only(pipeline, dataset)
     if as_json:
         print_json({"rejected": rejected, "retryable": retryable, "repacked": repacked})
         return

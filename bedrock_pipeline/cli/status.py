@@ -9,6 +9,7 @@ import click
 from rich.live import Live
 from rich.table import Table
 
+from bedrock_pipeline.cli.datasets import describe_version
 from bedrock_pipeline.cli.jobs import is_job_id, job_by_id, job_row, jobs_of_queue, jobs_table
 from bedrock_pipeline.cli.output import console, json_option, print_json
 from bedrock_pipeline.deployment import Deployment, open_deployment
@@ -77,6 +78,16 @@ def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None) ->
     """What stands below the table: rejected rows, quota groups in backoff, jobs out of reach, orphans."""
     notes = []
     row = deployment.ledger.datasets.get(pipeline, dataset) if pipeline and dataset else None
+    if row:
+        [now, *before] = deployment.ledger.versions.history(row.pipeline, row.dataset)
+        notes += [describe_version(version) for version in before]
+        notes.append(
+            f"version {row.version} is {row.state}{f': {row.state_reason}' if row.state_reason else ''}"
+        )
+        if now.settings_digest:
+            notes[-1] += f"; launched with settings {now.settings_digest[:12]}"
+        if row.schema_only_since:
+            notes[-1] += "; its responses are judged by the JSON schema alone"
     if row and row.rejected:
         notes.append(
             f"{row.rejected} rows of the input were rejected; position, record id and reason of each: "

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import orjson
 import pyarrow as pa
@@ -18,6 +19,7 @@ from bedrock_pipeline.collect.tally import (
 )
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import JobFailedError, StateError
+from bedrock_pipeline.frozen_settings import lacks_validators, thaw
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import BasePipeline
@@ -31,8 +33,16 @@ class JobProblemError(JobFailedError):
     """A job failed, or all of its records did. The responses that there are were kept."""
 
 
+class AnswerClassMissingError(StateError):
+    """The validators of an answer class cannot be applied, since the code has another schema now."""
+
+
 class NotEndedError(StateError):
     """The chunk's job has not ended."""
+
+
+#: How long a job that has ended waits for code with the answer class that it was launched with.
+_VALIDATORS_WAIT = timedelta(days=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +91,15 @@ def collect_chunk(deployment: Deployment, pipeline: BasePipeline, chunk_key: str
 def _collect(
     deployment: Deployment, pipeline: BasePipeline, chunk: ChunkRow
 ) -> tuple[CollectReport, str | None]:
-    settings = deployment.settings
-    parsed_uri = (
-        settings.uri(settings.work_prefix, "parsed", chunk.pipeline, chunk.dataset, str(chunk.chunk_id)) + "/"
-    )
-    disposition = disposition_of(_ended(chunk), pipeline.max_record_attempts)
+    parsed_uri = _new_folder(deployment, chunk)
+    launched = _launched_pipeline(deployment, pipeline, chunk)
+    disposition = disposition_of(_ended(chunk), launched.max_record_attempts)
     with deployment.objects.random_access(chunk.index_uri) as stream:
         index = pq.read_table(stream)
     collected = collect_output(
         lambda: _output_files(deployment, chunk),
         index,
-        _metadata(deployment, pipeline, chunk, disposition),
+        _metadata(deployment, launched, chunk, disposition),
         lambda path, name: deployment.objects.upload(path, f"{parsed_uri}{name}"),
         executor=deployment.system.executor,
     )
@@ -113,10 +121,40 @@ def _collect(
         problem=problem,
         waits_for_operator=waits,
     )
+    now = deployment.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
+    if now.parsed_uri != parsed_uri:  # another collector was first: its rows are those that are published
+        deployment.objects.discard(parsed_uri)
+        return _collected_before(deployment, now, now.parsed_uri or ""), now.problem
     report = CollectReport(
         chunk, tally, parsed_uri, collected.schema, collected.retryable_by_code, discrepancies
     )
     return report, problem
+
+
+def _new_folder(deployment: Deployment, chunk: ChunkRow) -> str:
+    """A folder of this collector's own, so that a late one changes nothing of what was recorded."""
+    settings, own = deployment.settings, deployment.system.new_id().hex
+    parts = chunk.pipeline, chunk.dataset, str(chunk.chunk_id), own
+    return settings.uri(settings.work_prefix, "parsed", *parts) + "/"
+
+
+def _launched_pipeline(deployment: Deployment, code: BasePipeline, chunk: ChunkRow) -> BasePipeline:
+    """The pipeline as it was when the chunk was made, with the answer class of the code if its schema is still that one.
+
+    Raises:
+        AnswerClassMissingError: the code has no such class, and its validators are waited for.
+    """
+    ledger = deployment.ledger
+    settings = ledger.versions.settings(chunk.settings_digest)
+    missing = lacks_validators(settings, code)
+    if missing and not ledger.versions.judges_by_schema_only(chunk.chunk_id, _VALIDATORS_WAIT):
+        raise AnswerClassMissingError(
+            f"Chunk {chunk.chunk_key} was launched with answer class {missing}, whose schema the code does not have any more.",
+            "Collect it with the code that launched it; or judge its responses by the JSON schema alone: "
+            f"bedrock-pipeline retry {chunk.pipeline} {chunk.dataset} --schema-only. "
+            f"That happens by itself {_VALIDATORS_WAIT.days} days after the job ended.",
+        )
+    return thaw(settings, code)
 
 
 def _ended(chunk: ChunkRow) -> EndedChunk:
@@ -136,21 +174,20 @@ def _ended(chunk: ChunkRow) -> EndedChunk:
 def _metadata(
     deployment: Deployment, pipeline: BasePipeline, chunk: ChunkRow, disposition: Disposition
 ) -> ChunkMetadata:
-    row = deployment.ledger.datasets.ensure(pipeline.name, chunk.dataset)
-    effective = pipeline.for_dataset(row.request)
     converse = is_converse(chunk.frozen_request or chunk.request)
     return ChunkMetadata(
-        family=family_of(chunk.model_id, converse=converse, name=effective.family),
+        family=family_of(chunk.model_id, converse=converse, name=pipeline.family),
         model_id=chunk.model_id,
         chunk_key=chunk.chunk_key,
         job_arn=chunk.job_arn,
         attempt=chunk.attempt,
         no_answer=disposition.no_answer,
-        keep_raw=effective.keep_raw_output,
+        keep_raw=pipeline.keep_raw_output,
         again=disposition.retries,
-        columns=effective.answer_columns(),
+        columns=pipeline.answer_columns(),
         price=_price(deployment, pipeline, chunk),
         mode="on-demand" if chunk.mode == "on-demand" else "batch",
+        dataset_version=chunk.dataset_version,
     )
 
 

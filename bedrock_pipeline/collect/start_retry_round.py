@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from bedrock_pipeline.collect.collect_output import RETRYABLE
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.frozen_settings import pipeline_of
 from bedrock_pipeline.ledger.retry_rounds import RetryableRecords
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import BasePipeline
@@ -62,14 +63,13 @@ def start_retry_round(deployment: Deployment, pipeline: BasePipeline, dataset: s
     report = RetryRoundReport()
     if not row.open and deployment.ledger.datasets.progress(pipeline.name, dataset).uncollected:
         return report
-    effective = pipeline.for_dataset(row.request)
-    limits = effective.effective_limits
     for retryable in _pools(deployment.ledger.retry_rounds.open_of(pipeline.name, dataset, row.version), row):
-        asked = effective.model_copy(update={"model_id": retryable[0].chunk.model_id})
-        retry = _RetryRound(deployment, row, retryable, estimator_for(deployment, asked))
+        launched = pipeline_of(deployment.ledger, retryable[0].chunk.settings_digest, pipeline, row)
+        limits = launched.effective_limits
+        retry = _RetryRound(deployment, row, retryable, estimator_for(deployment, launched))
         records, ending = sum(one.records for one in retryable), retry.records_of_cancelled_jobs()
         report.records += records
-        plan = plan_invocation(effective.below_minimum, limits, records - ending)
+        plan = plan_invocation(launched.below_minimum, limits, records - ending)
         if plan.mode == "waiting" and records > ending and not row.cancel_requested_at:
             deployment.ledger.retry_rounds.hold(retryable, plan.reason or "")
             report.waits_for = plan.reason
@@ -90,15 +90,15 @@ def start_retry_round(deployment: Deployment, pipeline: BasePipeline, dataset: s
 
 
 def _pools(retryable: list[RetryableRecords], row: DatasetRow) -> Iterator[list[RetryableRecords]]:
-    """Retryable records that may go into one job: of one model, and not waiting for an operator.
+    """Retryable records that may go into one job: of the same settings, and not waiting for an operator.
 
     Those of cancelled jobs alone are apart, so that they wait for nothing.
     """
-    pools: dict[tuple[str, str, bool], list[RetryableRecords]] = {}
+    pools: dict[tuple[str, str, str, bool], list[RetryableRecords]] = {}
     for one in retryable:
         if one.waits_for != "operator" or row.cancel_requested_at:
-            ends = one.origins == one.cancelled
-            pools.setdefault((one.chunk.model_id, one.chunk.quota_group, ends), []).append(one)
+            chunk, ends = one.chunk, one.origins == one.cancelled
+            pools.setdefault((chunk.model_id, chunk.quota_group, chunk.settings_digest, ends), []).append(one)
     for key in sorted(pools):
         yield pools[key]
 
@@ -146,6 +146,7 @@ class _RetryRound:
             lambda chunk_id, uri: create_again(
                 settings, before.request, row.pipeline, row.dataset, chunk_id, uri
             ),
+            before.settings_digest,
             self.estimator,
             plan,
             attempt=number,

@@ -104,6 +104,7 @@ class ChunkMetadata:
     columns: AnswerColumns | None = None
     price: Price | None = None
     mode: PricedMode = "batch"
+    dataset_version: int | None = None
 
     @property
     def response_fields(self) -> tuple[pa.Field, ...]:

@@ -7,6 +7,7 @@ started, so that a simulation decides in which order everything happens.
 import io
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
@@ -17,21 +18,26 @@ from bedrock_pipeline.emulator.protocol import Protocol, Request, ResponseLostEr
 
 def connect(client: Any, protocol: Protocol) -> None:
     """Have every request of a `bedrock` or `bedrock-runtime` client handled by an emulator."""
-
-    def send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-        try:
-            given = protocol.handle(_received(request))
-        except ResponseLostError:
-            raise ConnectionClosedError(endpoint_url=request.url) from None
-        headers = HTTPHeaders()
-        for name, value in given.headers.items():
-            headers[name] = value
-        return AWSResponse(request.url, given.status, headers, _Raw(given.body))
-
-    client.meta.events.register("before-send.*.*", send)
+    client.meta.events.register("before-send.*.*", lambda request, **_: respond(protocol, request))
 
 
-class _Raw(io.BytesIO):
+def respond(protocol: Protocol, request: AWSPreparedRequest) -> AWSResponse:
+    """An emulator's response to a request of botocore's.
+
+    Raises:
+        ConnectionClosedError: the response is lost, as a fault wants.
+    """
+    try:
+        given = protocol.handle(_received(request))
+    except ResponseLostError:
+        raise ConnectionClosedError(endpoint_url=request.url) from None
+    headers = HTTPHeaders()
+    for name, value in given.headers.items():
+        headers[name] = value
+    return AWSResponse(request.url, given.status, headers, RawBody(given.body))
+
+
+class RawBody(io.BytesIO):
     """A body as urllib3 gives it."""
 
     def stream(self, amt: int = 1 << 16, **_: Any) -> Iterator[bytes]:
@@ -41,7 +47,8 @@ class _Raw(io.BytesIO):
 
 
 def _received(request: AWSPreparedRequest) -> Request:
-    headers = {name.lower(): _text(value) for name, value in request.headers.items()}
+    headers = {"host": urlsplit(request.url).netloc}  # sent by the HTTP library, and signed
+    headers |= {name.lower(): _text(value) for name, value in request.headers.items()}
     body: Any = request.body or b""
     return Request(
         request.method, request.url, headers, body.encode() if isinstance(body, str) else bytes(body)

@@ -175,7 +175,7 @@ def insert_chunks(
         with cursor.copy(
             """COPY bedrock_pipeline.chunks
                (chunk_id, pipeline, dataset, dataset_version, attempt, sequence, chunk_key, records, bytes, files,
-                content_hash, index_uri, model_id, quota_group, max_jobs, request, mode, status_message, status, ended_at,
+                content_hash, index_uri, model_id, quota_group, max_jobs, request, settings_digest, mode, status_message, status, ended_at,
                 guessed_input_tokens, guessed_output_tokens, estimated_input_tokens, estimated_output_tokens,
                 estimated_cost_usd) FROM STDIN"""
         ) as copy:
@@ -198,6 +198,7 @@ def insert_chunks(
                         chunk.quota_group,
                         max_jobs,
                         Jsonb(chunk.request),
+                        chunk.settings_digest,
                         chunk.mode,
                         chunk.why,
                         "stopped" if chunk.mode == "none" else "pending",

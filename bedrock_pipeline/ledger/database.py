@@ -1,18 +1,19 @@
 """Connections and transactions.
 
-What belongs here: connections and their session settings, and the errors after which a transaction is repeated. No
-statement of the ledger.
+What belongs here: connections, the settings of each transaction, and the errors after which one is repeated. No
+statement of the ledger. Nothing is kept in a session of Postgres, neither a setting nor a lock nor a prepared
+statement: behind a pooler such as PgBouncer in transaction mode each transaction may get another session.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final, LiteralString, TypeVar
 
 import psycopg
-from psycopg import IsolationLevel, conninfo, sql
+from psycopg import conninfo, sql
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import SecretStr
 
 from bedrock_pipeline.errors import ServiceUnavailableError
@@ -28,22 +29,31 @@ _TRANSIENT = (
     psycopg.errors.SerializationFailure,
     psycopg.errors.DeadlockDetected,
     psycopg.errors.IdleInTransactionSessionTimeout,  # this process was suspended
+    psycopg.errors.FeatureNotSupported,  # by BEGIN: the server is a standby now
     psycopg.OperationalError,  # the connection was lost, also between COMMIT and its acknowledgement
 )
-#: A connection that is dead without a message is noticed within a minute and a half.
-_KEEPALIVES: Final[dict[str, str | int]] = {
-    "keepalives_idle": 30,
+#: Ended by one of the time limits below or by an administrator: the next try would wait as long.
+_TOO_LONG = (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)
+#: A server that is gone without a message is noticed within a minute: after 40 s while its response is waited for, and
+#: after 30 s while it acknowledges nothing that was sent.
+_CONNECTION: Final[dict[str, str | int]] = {
+    "keepalives": 1,
+    "keepalives_idle": 20,
     "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 90_000,
-    "fallback_application_name": "bedrock-pipeline",
+    "keepalives_count": 2,
+    "tcp_user_timeout": 30_000,
+    "target_session_attrs": "primary",
+    "application_name": "bedrock-pipeline",
 }
-#: In ms. A suspended process keeps its locks for the last of these; the others end what would hang.
-_TIMEOUTS: Final = {
-    "statement_timeout": "300000",
-    "lock_timeout": "120000",
-    "idle_in_transaction_session_timeout": "60000",
-}
+#: How each transaction begins, whatever the defaults of server, database and role are; in one round trip, as BEGIN
+#: alone. A suspended process keeps its locks for the last of the limits; the others end what would hang.
+BEGIN: Final = """
+    BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+    SET LOCAL statement_timeout = '300s';
+    SET LOCAL lock_timeout = '120s';
+    SET LOCAL idle_in_transaction_session_timeout = '60s'"""
+#: Seconds after which a connection that nobody used is not used again: a firewall may have forgotten it.
+_MAX_IDLE_S: Final = 60.0
 
 
 def connection_string(**fields: str | int) -> SecretStr | None:
@@ -51,49 +61,108 @@ def connection_string(**fields: str | int) -> SecretStr | None:
     return SecretStr(conninfo.make_conninfo("", **fields)) if fields else None
 
 
-def configure(connection: Connection) -> None:
-    """Set what the ledger's statements rely on, whatever the defaults of server, database and role are."""
-    connection.autocommit = True
-    connection.execute(
-        "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS t(name, value)",
-        (list(_TIMEOUTS), list(_TIMEOUTS.values())),
+def _connect(dsn: str, connect_timeout: float) -> Connection:
+    """Open a connection with our settings where the connection string has none of its own."""
+    defaults = _CONNECTION | {"connect_timeout": max(2, int(connect_timeout))}
+    return psycopg.Connection[DictRow].connect(
+        conninfo.make_conninfo("", **(defaults | conninfo.conninfo_to_dict(dsn))), row_factory=dict_row
     )
-    connection.autocommit = False
-    connection.isolation_level = IsolationLevel.READ_COMMITTED
-
-
-def _with_defaults(dsn: str, connect_timeout: float) -> str:
-    """The connection string with our settings where it has none of its own."""
-    defaults = _KEEPALIVES | {"connect_timeout": max(2, int(connect_timeout))}
-    return conninfo.make_conninfo("", **(defaults | conninfo.conninfo_to_dict(dsn)))
 
 
 class DatabaseUnreachableError(ServiceUnavailableError):
     """Postgres did not respond."""
 
 
-class _OneConnection:
-    """One connection in place of a pool, opened again after it broke; for one thread."""
+def _not_completed(error: psycopg.Error) -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        f"Postgres did not complete a transaction: {_reason(error)}.", "See the log of the server."
+    )
 
-    def __init__(self, connect: Connect) -> None:
-        self._connect = connect
-        self._connection: Connection | None = None
 
-    def open(self) -> None:
-        """Opened at first use."""
+def _reason(error: psycopg.Error) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
-    def getconn(self, timeout: float) -> Connection:  # noqa: ARG002  # as a pool's
-        if self._connection is None or self._connection.closed:
-            self._connection = self._connect()
-            configure(self._connection)
-        return self._connection
 
-    def putconn(self, connection: Connection) -> None:
-        """It is kept."""
+class _Pool:
+    """Up to `size` connections, each opened when it is needed, by the thread that needs it.
+
+    Not psycopg's own pool: while Postgres is away, its background threads log a line for each attempt to connect.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        size: int,
+        *,
+        timeout: float,
+        max_idle: float,
+        sleep: Callable[[float], None],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._connect, self._timeout, self._max_idle = connect, timeout, max_idle
+        self._sleep, self._monotonic = sleep, monotonic
+        self._places = threading.Semaphore(size)
+        self._idle: list[tuple[Connection, float]] = []
+        self._closed = False
+
+    def take(self) -> Connection:
+        """A connection outside of a transaction.
+
+        Raises:
+            DatabaseUnreachableError: no connection within `timeout`.
+        """
+        if not self._places.acquire(timeout=self._timeout):
+            raise DatabaseUnreachableError(
+                f"No connection to Postgres became free within {self._timeout:.0f} s.",
+                "Other threads of this process use them; try again.",
+            )
+        try:
+            return self._kept() or self._opened()
+        except BaseException:
+            self._places.release()
+            raise
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep the connection for the next transaction, if it works."""
+        if self._closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            connection.close()
+        else:
+            self._idle.append((connection, self._monotonic()))
+        self._places.release()
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        """Close every connection; those in use are closed when they are given back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop()[0].close()
+
+    def _kept(self) -> Connection | None:
+        """The one that was used last; those that nobody has used for long are closed."""
+        while self._idle:
+            with suppress(IndexError):  # another thread was faster
+                connection, since = self._idle.pop()
+                if not connection.closed and self._monotonic() - since < self._max_idle:
+                    return connection
+                connection.close()
+        return None
+
+    def _opened(self) -> Connection:
+        deadline, pause = self._monotonic() + self._timeout, 0.05
+        while True:
+            try:
+                connection = self._connect()
+            except psycopg.OperationalError as error:
+                if self._monotonic() + pause >= deadline:
+                    raise DatabaseUnreachableError(
+                        f"Postgres did not respond within {self._timeout:.0f} s: {_reason(error)}.",
+                        "Check PGHOST, PGPORT, PGUSER and PGDATABASE, and that the server is running.",
+                    ) from error
+            else:
+                connection.autocommit = True  # BEGIN is ours
+                connection.prepare_threshold = None
+                return connection
+            self._sleep(pause)
+            pause = min(2 * pause, 1.0)
 
 
 class Database:
@@ -101,10 +170,11 @@ class Database:
 
     Args:
         dsn: a libpq connection string; empty means libpq's environment variables.
-        max_connections: of the pool. A deployment has many run workers, so keep it small.
+        max_connections: of this process at once. A deployment has many run workers, so keep it small.
         connect_timeout: seconds to wait for a connection.
-        sleep: waits between two attempts of a transaction.
-        connect: makes the only connection, in place of a pool; for a single thread.
+        sleep: waits between two attempts.
+        monotonic: seconds of a clock that never goes back.
+        connect: makes the only connection, in place of the pool's; for a single thread.
     """
 
     def __init__(
@@ -114,31 +184,18 @@ class Database:
         max_connections: int = 2,
         connect_timeout: float = 10.0,
         sleep: Callable[[float], None] = SYSTEM.sleep,
+        monotonic: Callable[[], float] = SYSTEM.monotonic,
         connect: Connect | None = None,
     ) -> None:
         self.dsn = dsn
-        self._timeout = connect_timeout
-        self._sleep = sleep
-        parameters = _with_defaults(dsn, connect_timeout)
-        self._connect = connect or partial(
-            psycopg.Connection[DictRow].connect, parameters, row_factory=dict_row
-        )
-        self._pool: ConnectionPool[Connection] | _OneConnection = (
-            _OneConnection(connect)
-            if connect
-            else ConnectionPool(
-                parameters,
-                connection_class=psycopg.Connection[DictRow],
-                kwargs={"row_factory": dict_row},
-                configure=configure,
-                min_size=0,
-                max_size=max_connections,
-                open=False,
-                # No check before use: it costs a round trip, and waits for seconds after a failure. `transaction`
-                # notices a dead connection by itself, and repeats its work on another.
-                timeout=connect_timeout,
-                max_idle=60,
-            )
+        self.sleep = sleep
+        self._pool = _Pool(
+            connect or partial(_connect, dsn, connect_timeout),
+            1 if connect else max_connections,
+            timeout=connect_timeout,
+            max_idle=float("inf") if connect else _MAX_IDLE_S,
+            sleep=sleep,
+            monotonic=monotonic,
         )
 
     def close(self) -> None:
@@ -152,52 +209,40 @@ class Database:
         Raises:
             DatabaseUnreachableError: no connection within `connect_timeout`.
         """
-        self._pool.open()
+        borrowed = self._pool.take()
         try:
-            borrowed = self._pool.getconn(timeout=self._timeout)
-        except PoolTimeout as error:
-            raise DatabaseUnreachableError(
-                f"Postgres did not respond within {self._timeout:.0f} s.",
-                "Check PGHOST, PGPORT, PGUSER and PGDATABASE, and that the server is running.",
-            ) from error
-        try:
+            borrowed.execute(BEGIN)
             yield borrowed
             borrowed.commit()
-        except BaseException:
+        except BaseException as error:
             with suppress(psycopg.Error):  # a lost connection has nothing to roll back
                 borrowed.rollback()
+            if isinstance(error, psycopg.errors.FeatureNotSupported):
+                borrowed.close()  # the next one is opened to the primary
             raise
         finally:
-            self._pool.putconn(borrowed)
-
-    @contextmanager
-    def session(self) -> Iterator[Connection]:
-        """Open a connection of its own, for a session lock; each statement is a transaction, and may wait for ever."""
-        with self._connect() as session:
-            configure(session)
-            session.autocommit = True
-            session.execute(
-                "SELECT set_config('lock_timeout', '0', false), set_config('statement_timeout', '0', false)"
-            )
-            yield session
+            self._pool.give_back(borrowed)
 
     def transaction(self, work: Callable[[Connection], T], *, tries: int = 7) -> T:
         """Run `work` in a transaction, again after a deadlock, a serialization failure or a lost connection.
 
         A commit whose acknowledgement was lost cannot be distinguished from one that did not happen, so `work` must
         recognize its own earlier effect, for instance by an id that the caller chose.
+
+        Raises:
+            ServiceUnavailableError: Postgres did not complete it.
         """
         for attempt in range(1, tries + 1):
             try:
                 with self.connection() as connection:
                     return work(connection)
-            except psycopg.errors.QueryCanceled:  # by `statement_timeout` or an administrator
-                raise
-            except _TRANSIENT:
+            except _TOO_LONG as error:
+                raise _not_completed(error) from error
+            except _TRANSIENT as error:
                 if attempt == tries:
-                    raise
+                    raise _not_completed(error) from error
                 # Without a delay first: a connection that died in the pool is replaced by the next one.
-                self._sleep(min(0.05 * (2 ** (attempt - 1) - 1), 1.0))
+                self.sleep(min(0.05 * (2 ** (attempt - 1) - 1), 1.0))
         raise AssertionError("unreachable: the loop returns or raises")
 
     def exactly_once(
@@ -214,7 +259,7 @@ class Database:
             looks: how often the status of a transaction that has not ended is read.
 
         Raises:
-            psycopg.OperationalError: whether it was committed could not be found out.
+            ServiceUnavailableError: Postgres did not complete it, or whether it was committed could not be found out.
         """
         for attempt in range(1, tries + 1):
             done: tuple[T, str | None] | None = None
@@ -222,12 +267,14 @@ class Database:
                 with self.connection() as connection:
                     done = work(connection)
                 return done[0]
-            except _TRANSIENT:
+            except _TOO_LONG as error:
+                raise _not_completed(error) from error
+            except _TRANSIENT as error:
                 if done and done[1] and self._committed(done[1], looks):
                     return done[0]
                 if attempt == tries:
-                    raise
-                self._sleep(min(0.05 * 2**attempt, 1.0))
+                    raise _not_completed(error) from error
+                self.sleep(min(0.05 * 2**attempt, 1.0))
         raise AssertionError("unreachable: the loop returns or raises")
 
     def _committed(self, transaction: str, looks: int) -> bool:
@@ -235,8 +282,8 @@ class Database:
             row = self.fetch("SELECT pg_xact_status(%s::xid8) AS status", (transaction,))[0]
             if row["status"] != "in progress":
                 return bool(row["status"] == "committed")
-            self._sleep(0.1)
-        raise psycopg.OperationalError(f"transaction {transaction} neither commits nor aborts")
+            self.sleep(0.1)
+        raise ServiceUnavailableError(f"Transaction {transaction} of Postgres neither commits nor aborts.")
 
     def fetch(self, statement: Statement, values: Values = None) -> list[DictRow]:
         """Run one statement in a transaction of its own; returns its rows."""

@@ -1,24 +1,37 @@
-"""Datasets: requested, snapshotted, packed.
+"""Datasets: launched, snapshotted, packed.
 
-What belongs here: the statements on table `datasets`, and entering a dataset's chunks.
+What belongs here: what launches and runs do to the current version of a dataset, and entering its chunks.
 """
 
 from decimal import Decimal
 from typing import Any, Literal
+from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
 
-from bedrock_pipeline.errors import NotFoundError, StateError
+from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.chunks import estimate_again, insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
-from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow, NewChunk
-from bedrock_pipeline.ledger.versions import start_version, submitted
+from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow, FrozenSettings, NewChunk
+from bedrock_pipeline.ledger.versions import (
+    cancelled,
+    cancelled_in_flight,
+    changed,
+    end_launch,
+    ensure_dataset,
+    find_settings,
+    get_dataset,
+    keep_settings,
+    lock_current,
+    start_version,
+    submitted,
+)
 
 Packed = Literal["entered", "unchanged", "replaced"]
 
 
-class DatasetChangedError(StateError):
-    """A dataset's content differs from what was already submitted under its key."""
+class QueueDayError(StateError):
+    """A queue's days are made by its flushes."""
 
 
 class Datasets:
@@ -28,13 +41,13 @@ class Datasets:
         self._database = database
 
     def get(self, pipeline: str, dataset: str) -> DatasetRow | None:
-        """One dataset; None if it does not exist."""
-        return self._database.transaction(lambda connection: _get(connection, pipeline, dataset))
+        """One dataset with its current version; None if it does not exist."""
+        return self._database.transaction(lambda connection: get_dataset(connection, pipeline, dataset))
 
     def recent(self, pipelines: list[str] | None = None, limit: int = 50) -> list[DatasetRow]:
-        """The datasets that were requested last, newest first."""
+        """The datasets that were created last, newest first."""
         rows = self._database.fetch(
-            """SELECT * FROM bedrock_pipeline.datasets
+            """SELECT * FROM bedrock_pipeline.current_versions
                WHERE %(pipelines)s::text[] IS NULL OR pipeline = ANY(%(pipelines)s)
                ORDER BY created_at DESC, pipeline, dataset LIMIT %(limit)s""",
             {"pipelines": pipelines, "limit": limit},
@@ -42,9 +55,19 @@ class Datasets:
         return [DatasetRow.of(row) for row in rows]
 
     def request(
-        self, pipeline: str, dataset: str, request: dict[str, Any], *, launch: bool, new_version: bool = False
+        self,
+        pipeline: str,
+        dataset: str,
+        request: dict[str, Any],
+        *,
+        launch: bool,
+        new_version: bool = False,
+        launch_id: UUID | None = None,
     ) -> DatasetRow:
-        """Request a dataset: from now on its key stands for these settings.
+        """Request a dataset: a version of its own, unless the current one stands for the same request.
+
+        The same request again, for a version that has its snapshot, only has its input compared: a run makes a version of
+        what has changed.
 
         Args:
             pipeline: the pipeline's name.
@@ -52,173 +75,232 @@ class Datasets:
             request: settings of this dataset that differ from its pipeline's; JSON.
             launch: whether the sensors shall start it.
             new_version: start over under the same key, keeping what was bought before.
+            launch_id: identifies this launch; None makes an id.
 
         Raises:
-            DatasetChangedError: its chunks were packed from other settings, and no new version is wanted.
+            DatasetChangedError: jobs of another request were submitted, and no new version is wanted.
+            DatasetCancelledError: jobs were submitted before it was cancelled, and no new version is wanted.
+            QueueDayError: the pipeline is a queue's.
         """
+        launch_id = launch_id or uuid4()
 
         def work(connection: Connection) -> DatasetRow:
-            connection.execute(
-                """INSERT INTO bedrock_pipeline.datasets (pipeline, dataset, request) VALUES (%s, %s, %s)
-                   ON CONFLICT DO NOTHING""",
-                (pipeline, dataset, Jsonb(request)),
-            )
-            row = _locked(connection, pipeline, dataset)
-            if (
-                _content(row.request) != _content(request)
-                and row.packed_hash
-                and not new_version
-                and submitted(connection, row)
-            ):
-                raise _changed(row)
-            connection.execute(
-                """UPDATE bedrock_pipeline.datasets SET request = %(request)s, updated_at = bedrock_pipeline.now(),
-                          launch_requested_at = CASE WHEN %(launch)s THEN bedrock_pipeline.now() ELSE launch_requested_at END,
-                          cancel_requested_at = CASE WHEN %(launch)s THEN NULL ELSE cancel_requested_at END
-                   WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s""",
-                {"request": Jsonb(request), "launch": launch, "pipeline": pipeline, "dataset": dataset},
-            )
-            if new_version and row.packed_hash:
-                start_version(connection, row)
-            return _locked(connection, pipeline, dataset)
+            _must_not_be_a_queue(connection, pipeline)
+            row = ensure_dataset(connection, pipeline, dataset, request)
+            if row.launch_id == launch_id:
+                return row  # the acknowledgement of our commit was lost
+            unprepared = row.state == "requested" and row.preparation_began_at is None
+            other = _content(row.request) != _content(request)
+            if not new_version and (other or row.cancel_requested_at) and submitted(connection, row):
+                raise cancelled_in_flight(row) if row.cancel_requested_at else changed(row)
+            if unprepared:  # nothing has read this version yet
+                _set_request(connection, row, request)
+            elif new_version or other or row.cancel_requested_at or row.state == "requested":
+                row = start_version(connection, row, request)
+            elif request.get("max_cost_usd"):
+                _set_request(connection, row, request)
+            if launch:
+                connection.execute(
+                    """UPDATE bedrock_pipeline.datasets
+                       SET launch_id = %s, launch_requested_at = bedrock_pipeline.now(), updated_at = bedrock_pipeline.now()
+                       WHERE pipeline = %s AND dataset = %s""",
+                    (launch_id, pipeline, dataset),
+                )
+            return ensure_dataset(connection, pipeline, dataset)
 
         return self._database.transaction(work)
 
     def ensure(self, pipeline: str, dataset: str) -> DatasetRow:
         """The dataset's row; created if the key was only registered with Dagster."""
+        return self._database.transaction(lambda connection: ensure_dataset(connection, pipeline, dataset))
+
+    def begin_preparation(self, pipeline: str, dataset: str) -> DatasetRow:
+        """Begin to read the input of a dataset's current version: from now on another launch is another version.
+
+        Raises:
+            DatasetCancelledError: it was cancelled before it was packed.
+        """
 
         def work(connection: Connection) -> DatasetRow:
+            row = ensure_dataset(connection, pipeline, dataset)
+            if row.state == "cancelled":
+                raise cancelled(row)
             connection.execute(
-                "INSERT INTO bedrock_pipeline.datasets (pipeline, dataset) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-                (pipeline, dataset),
+                """UPDATE bedrock_pipeline.versions
+                   SET preparation_began_at = coalesce(preparation_began_at, bedrock_pipeline.now())
+                   WHERE pipeline = %s AND dataset = %s AND version = %s""",
+                (pipeline, dataset, row.version),
             )
-            return _locked(connection, pipeline, dataset)
+            return row
 
         return self._database.transaction(work)
 
     def to_launch(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
-        """Datasets that are requested and not packed yet, oldest request first."""
+        """Datasets that are launched and not packed yet; those that a run works on, or has failed at, come last."""
         rows = self._database.fetch(
-            """SELECT * FROM bedrock_pipeline.datasets
-               WHERE launch_requested_at IS NOT NULL AND pipeline = ANY(%s)
-               ORDER BY launch_requested_at LIMIT %s""",
+            """SELECT d.* FROM bedrock_pipeline.current_versions d
+               LEFT JOIN bedrock_pipeline.run_leases l
+                 ON (l.kind, l.pipeline, l.subject) = ('prepare', d.pipeline, d.dataset)
+               WHERE d.launch_requested_at IS NOT NULL AND d.pipeline = ANY(%s)
+               ORDER BY l.expires_at NULLS FIRST, d.launch_requested_at LIMIT %s""",
             (pipelines, limit),
         )
         return [DatasetRow.of(row) for row in rows]
 
-    def launched(self, pipeline: str, dataset: str) -> None:
-        """The request to launch is done: chunks were packed, or an error needs an operator."""
-        self._database.execute(
-            "UPDATE bedrock_pipeline.datasets SET launch_requested_at = NULL WHERE pipeline = %s AND dataset = %s",
-            (pipeline, dataset),
-        )
+    def fail_preparation(self, begun: DatasetRow, launch_id: UUID | None, reason: str) -> None:
+        """A run could not prepare the version that it began with: its launch has ended, and an operator must act.
+
+        Another launch that was requested since, and another version, are not touched.
+        """
+
+        def work(connection: Connection) -> None:
+            end_launch(connection, begun, launch_id)
+            connection.execute(
+                """UPDATE bedrock_pipeline.versions
+                   SET state = 'failed', state_changed_at = bedrock_pipeline.now(), state_reason = %s
+                   WHERE pipeline = %s AND dataset = %s AND version = %s
+                     AND state IN ('requested', 'snapshotted', 'failed')""",
+                (reason.replace("\0", ""), begun.pipeline, begun.dataset, begun.version),
+            )
+
+        self._database.transaction(work)
 
     def record_snapshot(
         self,
-        pipeline: str,
-        dataset: str,
+        begun: DatasetRow,
+        settings: FrozenSettings,
         *,
         uri: str,
         content_hash: str,
         records: int,
         rejected: int,
         duplicates: int = 0,
-    ) -> None:
-        """A snapshot is complete in S3.
+        max_cost_usd: Decimal | None = None,
+    ) -> tuple[DatasetRow, bool]:
+        """A snapshot is complete in S3: it belongs to the version that the run began with, or makes another one.
 
         Args:
-            pipeline: the pipeline's name.
-            dataset: the dataset's key.
+            begun: the dataset when the run began to read its input.
+            settings: of the pipeline with the request of that version.
             uri: its folder.
             content_hash: identifies its content.
             records: all of it, duplicates included.
             rejected: rows that were left out.
             duplicates: records that another record's answer will serve.
+            max_cost_usd: what a version may cost that has no cap of its own; None for no cap.
+
+        Returns:
+            The dataset with the version that the snapshot belongs to; and whether that version had the same content
+            before. Then it keeps the settings that it was launched with, if jobs were submitted.
 
         Raises:
-            DatasetChangedError: chunks of another snapshot have been submitted under this key.
+            VersionReplacedError: the dataset has had another launch since.
+            DatasetChangedError: jobs of other content have been submitted under this key.
+            DatasetCancelledError: it was cancelled meanwhile.
         """
 
-        def work(connection: Connection) -> None:
-            row = _locked(connection, pipeline, dataset)
-            if row.snapshot_hash not in (None, content_hash) and submitted(connection, row):
-                raise _changed(row)
+        def work(connection: Connection) -> tuple[DatasetRow, bool]:
+            row = lock_current(connection, begun)
+            if row.settings_digest and row.snapshot_hash:
+                kept = find_settings(connection, row.settings_digest)
+                bought = submitted(connection, row)
+                same = row.snapshot_hash == content_hash and kept.content_digest == settings.content_digest
+                if same and (bought or row.settings_digest == settings.digest):
+                    _prepare_again(connection, row, begun.launch_id, max_cost_usd)
+                    return lock_current(connection, begun), True
+                if bought:
+                    raise changed(row)
+                row = start_version(connection, row, row.request)
+            elif row.cancel_requested_at:
+                raise cancelled(row)
+            keep_settings(connection, settings)
             connection.execute(
-                """UPDATE bedrock_pipeline.datasets
-                   SET snapshot_uri = %s, snapshot_hash = %s, snapshot_records = %s, snapshot_rejected = %s,
-                       snapshot_duplicates = %s, updated_at = bedrock_pipeline.now()
-                   WHERE pipeline = %s AND dataset = %s""",
-                (uri, content_hash, records, rejected, duplicates, pipeline, dataset),
+                """UPDATE bedrock_pipeline.versions
+                   SET state = 'snapshotted', state_changed_at = bedrock_pipeline.now(), state_reason = NULL,
+                       preparation_began_at = coalesce(preparation_began_at, bedrock_pipeline.now()),
+                       launch_id = %(launch)s, settings_digest = %(settings)s, snapshot_uri = %(uri)s,
+                       snapshot_hash = %(hash)s, snapshot_records = %(records)s, snapshot_rejected = %(rejected)s,
+                       snapshot_duplicates = %(duplicates)s, max_cost_usd = coalesce(max_cost_usd, %(cap)s)
+                   WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s""",
+                {
+                    "launch": begun.launch_id,
+                    "settings": settings.digest,
+                    "uri": uri,
+                    "hash": content_hash,
+                    "records": records,
+                    "rejected": rejected,
+                    "duplicates": duplicates,
+                    "cap": max_cost_usd,
+                    "pipeline": row.pipeline,
+                    "dataset": row.dataset,
+                    "version": row.version,
+                },
             )
+            return ensure_dataset(connection, row.pipeline, row.dataset), False
 
-        self._database.transaction(work)
+        return self._database.transaction(work)
 
     def enter_chunks(
         self,
-        pipeline: str,
-        dataset: str,
+        begun: DatasetRow,
         *,
         packed_hash: str,
         rejected: int,
         chunks: list[NewChunk],
         max_jobs: int | None = None,
         duplicates: int = 0,
-        max_cost_usd: Decimal | None = None,
     ) -> Packed:
-        """Enter a dataset's chunks, all at once; the same chunks again change nothing.
+        """Enter the chunks of a version, all at once; the same chunks again change nothing.
 
         Args:
-            pipeline: the pipeline's name.
-            dataset: the dataset's key.
-            packed_hash: hash of the snapshot, the request template and the limits.
+            begun: the dataset when the run began to pack its snapshot.
+            packed_hash: hash of the snapshot, the settings and how the chunks are sent.
             rejected: records that could not be packed.
-            chunks: round 1, uploaded, in order.
+            chunks: attempt 1, uploaded, in order.
             max_jobs: of the pipeline in the quota group at once; None: no limit of its own.
             duplicates: records that the answers to packed ones will serve.
-            max_cost_usd: what the dataset may cost; None for no cap. It is set, and estimates without a cost are
-                replaced, also where the chunks are unchanged: prices may have become known.
 
         Returns:
-            What happened: entered for the first time, unchanged, or replaced (nothing had been submitted).
+            What happened: entered for the first time, unchanged (estimates without a cost are replaced: prices may have
+            become known), or replaced (chunks of this version waited for an operator's decision).
 
         Raises:
+            VersionReplacedError: the dataset has another version now.
             DatasetChangedError: other chunks were packed before, and at least one was submitted.
             DatasetCancelledError: the dataset was cancelled while it was packed.
         """
 
         def work(connection: Connection) -> Packed:
             lock_groups(connection, chunks)
-            row = _locked(connection, pipeline, dataset)
-            if row.max_cost_usd != max_cost_usd:
-                connection.execute(
-                    "UPDATE bedrock_pipeline.datasets SET max_cost_usd = %s WHERE pipeline = %s AND dataset = %s",
-                    (max_cost_usd, pipeline, dataset),
-                )
+            row = lock_current(connection, begun)
+            end_launch(connection, row, row.snapshot_launch_id)
             if row.packed_hash == packed_hash:
                 estimate_again(connection, chunks)
                 return "unchanged"
             if row.cancel_requested_at and row.packed_hash is None:
-                raise _cancelled(row)
+                raise cancelled(row)
             if row.packed_hash and submitted(connection, row):
-                raise _changed(row)
+                raise changed(row)
             connection.execute(
                 """DELETE FROM bedrock_pipeline.chunks
                    WHERE pipeline = %s AND dataset = %s AND dataset_version = %s""",
-                (pipeline, dataset, row.version),
+                (row.pipeline, row.dataset, row.version),
             )
-            insert_chunks(connection, pipeline, dataset, row.version, chunks, max_jobs)
+            insert_chunks(connection, row.pipeline, row.dataset, row.version, chunks, max_jobs)
             connection.execute(
-                """UPDATE bedrock_pipeline.datasets
-                   SET packed_hash = %s, packed_at = bedrock_pipeline.now(), packed_records = %s, packed_rejected = %s,
-                       packed_duplicates = %s, launch_requested_at = NULL, updated_at = bedrock_pipeline.now()
-                   WHERE pipeline = %s AND dataset = %s""",
+                """UPDATE bedrock_pipeline.versions
+                   SET state = 'packed', state_changed_at = bedrock_pipeline.now(), state_reason = NULL,
+                       packed_hash = %s, packed_at = bedrock_pipeline.now(), packed_records = %s, packed_rejected = %s,
+                       packed_duplicates = %s
+                   WHERE pipeline = %s AND dataset = %s AND version = %s""",
                 (
                     packed_hash,
                     sum(chunk.records for chunk in chunks),
                     rejected,
                     duplicates,
-                    pipeline,
-                    dataset,
+                    row.pipeline,
+                    row.dataset,
+                    row.version,
                 ),
             )
             return "replaced" if row.packed_hash else "entered"
@@ -234,7 +316,7 @@ class Datasets:
                    LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
                    WHERE c.pipeline = %(pipeline)s AND c.dataset = %(dataset)s),
                published AS (
-                   SELECT packed_duplicates, duplicates_answered, duplicates_failed FROM bedrock_pipeline.datasets
+                   SELECT packed_duplicates, duplicates_answered, duplicates_failed FROM bedrock_pipeline.current_versions
                    WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s),
                counted AS (
                    SELECT count(*)::bigint AS chunks,
@@ -264,45 +346,36 @@ class Datasets:
         return DatasetProgress.of(found[0])  # an aggregate has one row
 
 
-def _get(connection: Connection, pipeline: str, dataset: str) -> DatasetRow | None:
-    row = connection.execute(
-        "SELECT * FROM bedrock_pipeline.datasets WHERE pipeline = %s AND dataset = %s", (pipeline, dataset)
-    ).fetchone()
-    return DatasetRow.of(row) if row else None
-
-
-def _locked(connection: Connection, pipeline: str, dataset: str) -> DatasetRow:
-    row = connection.execute(
-        "SELECT * FROM bedrock_pipeline.datasets WHERE pipeline = %s AND dataset = %s FOR UPDATE",
-        (pipeline, dataset),
-    ).fetchone()
-    if row is None:
-        raise UnknownDatasetError(
-            f"Pipeline {pipeline!r} has no dataset {dataset!r}.",
-            "Launch it first, or look at the keys with `bedrock-pipeline status`.",
+def _must_not_be_a_queue(connection: Connection, pipeline: str) -> None:
+    if (
+        connection.execute("SELECT FROM bedrock_pipeline.queues WHERE queue = %s", (pipeline,)).fetchone()
+        is not None
+    ):
+        raise QueueDayError(
+            f"{pipeline!r} is a queue: its datasets are made by its flushes.",
+            "Enqueue tasks instead, and flush them with `bedrock-pipeline flush`.",
         )
-    return DatasetRow.of(row)
 
 
-class UnknownDatasetError(NotFoundError):
-    """No dataset has this key."""
-
-
-def _changed(row: DatasetRow) -> DatasetChangedError:
-    return DatasetChangedError(
-        f"Dataset {row.dataset!r} of pipeline {row.pipeline!r} was submitted with other content or settings.",
-        "Use another dataset key, or launch it with --new-version to buy it again.",
+def _set_request(connection: Connection, row: DatasetRow, request: dict[str, Any]) -> None:
+    connection.execute(
+        """UPDATE bedrock_pipeline.versions SET request = %s, max_cost_usd = coalesce(%s, max_cost_usd)
+           WHERE pipeline = %s AND dataset = %s AND version = %s""",
+        (Jsonb(request), request.get("max_cost_usd"), row.pipeline, row.dataset, row.version),
     )
 
 
-class DatasetCancelledError(StateError):
-    """The dataset was cancelled before it was packed."""
-
-
-def _cancelled(row: DatasetRow) -> DatasetCancelledError:
-    return DatasetCancelledError(
-        f"Dataset {row.dataset!r} of pipeline {row.pipeline!r} was cancelled before it was packed.",
-        "If you want it after all, `bedrock-pipeline launch` it again.",
+def _prepare_again(
+    connection: Connection, row: DatasetRow, launch_id: UUID | None, max_cost_usd: Decimal | None
+) -> None:
+    """The version has the snapshot of a later launch too; one that had failed is packed again."""
+    connection.execute(
+        """UPDATE bedrock_pipeline.versions
+           SET launch_id = %s, max_cost_usd = coalesce(max_cost_usd, %s),
+               state = CASE state WHEN 'failed' THEN 'snapshotted' ELSE state END,
+               state_reason = CASE state WHEN 'failed' THEN NULL ELSE state_reason END
+           WHERE pipeline = %s AND dataset = %s AND version = %s""",
+        (launch_id, max_cost_usd, row.pipeline, row.dataset, row.version),
     )
 
 

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.ledger.versions import cancel_version, lock_dataset
 
 
 class NothingToResolveError(StateError):
@@ -39,14 +40,9 @@ class Interventions:
         key = {"pipeline": pipeline, "dataset": dataset, "chunk": chunk_key}
 
         def work(connection: Connection) -> list[ChunkRow]:
-            connection.execute(  # locked, so that no retry round is entered meanwhile
-                """UPDATE bedrock_pipeline.datasets
-                   SET cancel_requested_at = CASE WHEN open OR %(chunk)s::text IS NOT NULL THEN cancel_requested_at
-                                             ELSE coalesce(cancel_requested_at, bedrock_pipeline.now()) END,
-                       launch_requested_at = CASE WHEN %(chunk)s::text IS NULL THEN NULL ELSE launch_requested_at END
-                   WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s""",
-                key,
-            )
+            row = lock_dataset(connection, pipeline, dataset)  # so that no retry round is entered meanwhile
+            if chunk_key is None and not row.open:
+                cancel_version(connection, row)
             connection.execute(
                 """UPDATE bedrock_pipeline.queue_jobs j
                    SET cancel_requested_at = coalesce(j.cancel_requested_at, bedrock_pipeline.now())
@@ -93,13 +89,7 @@ class Interventions:
         """
 
         def work(connection: Connection) -> int:
-            row = connection.execute(  # locked, so that no new version starts meanwhile
-                """SELECT version FROM bedrock_pipeline.datasets
-                   WHERE pipeline = %s AND dataset = %s FOR UPDATE""",
-                (pipeline, dataset),
-            ).fetchone()
-            if row is None:
-                return 0
+            row = lock_dataset(connection, pipeline, dataset)  # so that no new version starts meanwhile
             chosen = None if chunk_ids is None else list(chunk_ids)
             return connection.execute(
                 """UPDATE bedrock_pipeline.chunks
@@ -108,7 +98,7 @@ class Interventions:
                        next_attempt_at = bedrock_pipeline.now()
                    WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND status = 'failed'
                      AND job_arn IS NULL AND (%s::uuid[] IS NULL OR chunk_id = ANY(%s))""",
-                (pipeline, dataset, row["version"], chosen, chosen),
+                (pipeline, dataset, row.version, chosen, chosen),
             ).rowcount
 
         return self._database.transaction(work)
@@ -153,9 +143,10 @@ class Interventions:
         def work(connection: Connection) -> tuple[int, bool]:
             key = {"pipeline": pipeline, "dataset": dataset, "policy": below_minimum}
             connection.execute(
-                """UPDATE bedrock_pipeline.datasets
-                   SET request = request || jsonb_build_object('below_minimum', %(policy)s::text)
-                   WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND %(policy)s::text IS NOT NULL""",
+                """UPDATE bedrock_pipeline.versions v SET below_minimum = %(policy)s
+                   FROM bedrock_pipeline.datasets d
+                   WHERE (v.pipeline, v.dataset, v.version) = (d.pipeline, d.dataset, d.version)
+                     AND d.pipeline = %(pipeline)s AND d.dataset = %(dataset)s AND %(policy)s::text IS NOT NULL""",
                 key,
             )
             released = connection.execute(
@@ -167,7 +158,8 @@ class Interventions:
                 key,
             ).fetchall()
             launched = connection.execute(
-                """UPDATE bedrock_pipeline.datasets d SET launch_requested_at = bedrock_pipeline.now()
+                """UPDATE bedrock_pipeline.datasets d
+                   SET launch_id = gen_random_uuid(), launch_requested_at = bedrock_pipeline.now()
                    WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND EXISTS (
                        SELECT FROM bedrock_pipeline.chunks c
                        WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)

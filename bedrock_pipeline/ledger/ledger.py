@@ -20,11 +20,13 @@ from bedrock_pipeline.ledger.queues import Queues
 from bedrock_pipeline.ledger.quota_groups import QuotaGroups
 from bedrock_pipeline.ledger.retry_rounds import RetryRounds
 from bedrock_pipeline.ledger.run_leases import RunLeases
+from bedrock_pipeline.ledger.served_pipelines import ServedPipelines
 from bedrock_pipeline.ledger.spending import Spending
 from bedrock_pipeline.ledger.status_report import StatusReport
 from bedrock_pipeline.ledger.submissions import Submissions
 from bedrock_pipeline.ledger.tasks import Tasks
 from bedrock_pipeline.ledger.token_buckets import TokenBuckets
+from bedrock_pipeline.ledger.versions import Versions
 from bedrock_pipeline.system import SYSTEM, System
 
 
@@ -34,7 +36,7 @@ class Ledger:
     Args:
         dsn: a libpq connection string; empty means libpq's environment variables.
         max_connections: connections that this process may hold.
-        system: whose `sleep` waits between two attempts of a transaction.
+        system: whose clock and `sleep` wait between two attempts of a transaction.
         connect: makes the only connection, in place of a pool.
     """
 
@@ -46,8 +48,16 @@ class Ledger:
         system: System = SYSTEM,
         connect: Connect | None = None,
     ) -> None:
-        self.database = Database(dsn, max_connections=max_connections, sleep=system.sleep, connect=connect)
+        self.database = Database(
+            dsn,
+            max_connections=max_connections,
+            sleep=system.sleep,
+            monotonic=system.monotonic,
+            connect=connect,
+        )
         self.datasets = Datasets(self.database)
+        self.served_pipelines = ServedPipelines(self.database)
+        self.versions = Versions(self.database)
         self.publications = Publications(self.database)
         self.chunks = Chunks(self.database)
         self.submissions = Submissions(self.database)

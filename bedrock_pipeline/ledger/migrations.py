@@ -3,16 +3,25 @@
 What belongs here: finding the SQL files and applying each once. The SQL is in `sql/`.
 """
 
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from urllib.parse import quote
-
-from psycopg import conninfo, sql
+from typing import Final
 
 from bedrock_pipeline.ledger.database import Connection, Database
 
-SCHEMA = "bedrock_pipeline"
-_LOCK = 0x0BED20C  # an arbitrary constant: one process migrates at a time
+_LOCK: Final = 0x0BED20C  # an arbitrary constant: one process migrates at a time
+#: The lock is waited for as long as another process migrates, and a migration may take as long as it needs; but for
+#: a table that somebody reads it does not wait for ever, since everybody else then waits behind it.
+_BEGIN: Final = f"""
+    SET LOCAL statement_timeout = 0;
+    SET LOCAL lock_timeout = 0;
+    SELECT pg_advisory_xact_lock({_LOCK});
+    SET LOCAL lock_timeout = '120s';
+    CREATE SCHEMA IF NOT EXISTS bedrock_pipeline;
+    CREATE TABLE IF NOT EXISTS bedrock_pipeline.migrations (
+        migration  text PRIMARY KEY,
+        applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"""
 
 
 def migration_folder() -> Path:
@@ -27,11 +36,11 @@ def is_current(database: Database) -> bool:
     Raises:
         DatabaseUnreachableError: Postgres does not respond.
     """
-    table = database.fetch("SELECT to_regclass('bedrock_pipeline._yoyo_migration') AS name")[0]
+    table = database.fetch("SELECT to_regclass('bedrock_pipeline.migrations') AS name")[0]
     if table["name"] is None:
         return False
-    rows = database.fetch("SELECT migration_id FROM bedrock_pipeline._yoyo_migration")
-    return {path.stem for path in migration_folder().glob("*.sql")} <= {row["migration_id"] for row in rows}
+    rows = database.fetch("SELECT migration FROM bedrock_pipeline.migrations")
+    return {path.stem for path in _migrations()} <= {row["migration"] for row in rows}
 
 
 def migrate(dsn: str) -> list[str]:
@@ -42,36 +51,28 @@ def migrate(dsn: str) -> list[str]:
 
     Returns:
         The names of the migrations that this call applied.
+
+    Raises:
+        DatabaseUnreachableError: Postgres does not respond.
     """
-    from yoyo import get_backend, read_migrations  # here: only the first process that connects migrates
-
-    with Database(dsn).session() as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))
-        backend = get_backend(_yoyo_uri(dsn, connection))
-        try:
-            # We hold the advisory lock, so a lock row of yoyo's was left by a process that died.
-            backend.ensure_internal_schema_updated()
-            backend.break_lock()
-            with backend.lock():
-                missing = backend.to_apply(read_migrations(str(migration_folder())))
-                backend.apply_migrations(missing)
-                return [migration.id for migration in missing]
-        finally:
-            backend.connection.close()
+    database = Database(dsn, max_connections=1)
+    try:
+        return [path.stem for path in _migrations() if database.transaction(partial(_apply, path))]
+    finally:
+        database.close()
 
 
-def _yoyo_uri(dsn: str, connection: Connection) -> str:
-    info = connection.info
-    # `info.dsn` omits values that equal the defaults, which a variable may override.
-    given = {**conninfo.conninfo_to_dict(info.dsn), **conninfo.conninfo_to_dict(dsn)}
-    parameters = {
-        name: value
-        for name, value in given.items()
-        if name not in {"host", "port", "dbname", "user", "password"}
-    }
-    query = "&".join(
-        f"{quote(name)}={quote(str(value))}" for name, value in {**parameters, "schema": SCHEMA}.items()
+def _migrations() -> list[Path]:
+    return sorted(migration_folder().glob("*.sql"))
+
+
+def _apply(path: Path, connection: Connection) -> bool:
+    """Apply one file in the current transaction; False if it was applied before."""
+    connection.execute(_BEGIN)
+    added = connection.execute(
+        "INSERT INTO bedrock_pipeline.migrations (migration) VALUES (%s) ON CONFLICT DO NOTHING", (path.stem,)
     )
-    login = f"{quote(info.user, safe='')}:{quote(info.password, safe='')}"
-    return f"postgresql+psycopg://{login}@{quote(info.host, safe='')}:{info.port}/{quote(info.dbname, safe='')}?{query}"
+    if added.rowcount == 0:
+        return False
+    connection.execute(path.read_bytes())
+    return True

@@ -1,6 +1,6 @@
 """Publications: which datasets are due, and which results are visible.
 
-What belongs here: the statements on what table `datasets` says about publications.
+What belongs here: the statements by which a version becomes visible.
 """
 
 from datetime import timedelta
@@ -25,13 +25,13 @@ class Publications:
         nothing is left to wait for, otherwise a quarter of an hour after it; the first time once it has a row.
         """
         rows = self._database.fetch(
-            """SELECT d.* FROM bedrock_pipeline.datasets d
+            """SELECT d.* FROM bedrock_pipeline.current_versions d
                LEFT JOIN bedrock_pipeline.run_leases l
                  ON (l.kind, l.pipeline, l.subject) = ('publish', d.pipeline, d.dataset)
                WHERE d.pipeline = ANY(%(pipelines)s)
                  AND (d.latest_written_publication <> d.publication
-                   OR d.packed_hash IS NOT NULL
-                     AND (NOT d.open AND d.published_version IS DISTINCT FROM d.version
+                   OR d.state IN ('packed', 'published')
+                     AND (NOT d.open AND d.state = 'packed'
                        OR d.open AND d.collections > d.published_collections
                          AND (d.published_at <= bedrock_pipeline.now() - %(soon)s
                            OR d.published_at IS NULL AND EXISTS (
@@ -78,31 +78,35 @@ class Publications:
             False if the pointer was moved, or a new version started, since `row` was read: nothing is changed, and the
             pointer has never named these results.
         """
+        key = {"pipeline": row.pipeline, "dataset": row.dataset, "version": row.version}
 
         def work(connection: Connection) -> tuple[bool, str | None]:
             moved = connection.execute(
                 """UPDATE bedrock_pipeline.datasets
                    SET publication = publication + 1, published_version = version, results_uri = %(uri)s,
                        published_records = %(records)s, published_failed = %(failed)s,
-                       duplicates_answered = %(duplicates_answered)s, duplicates_failed = %(duplicates_failed)s,
                        published_collections = %(collections)s,
                        published_at = bedrock_pipeline.now(), updated_at = bedrock_pipeline.now()
                    WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s
                      AND publication = %(publication)s
                    RETURNING pg_current_xact_id()::text AS transaction""",
                 {
+                    **key,
                     "publication": row.publication,
                     "uri": uri,
                     "records": answered + failed + duplicates_answered + duplicates_failed,
                     "failed": failed + duplicates_failed,
-                    "duplicates_answered": duplicates_answered,
-                    "duplicates_failed": duplicates_failed,
                     "collections": row.collections,
-                    "pipeline": row.pipeline,
-                    "dataset": row.dataset,
-                    "version": row.version,
                 },
             ).fetchone()
+            if moved:
+                connection.execute(
+                    """UPDATE bedrock_pipeline.versions
+                       SET state = 'published', state_changed_at = bedrock_pipeline.now(),
+                           duplicates_answered = %(answered)s, duplicates_failed = %(failed)s
+                       WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s""",
+                    {**key, "answered": duplicates_answered, "failed": duplicates_failed},
+                )
             return moved is not None, moved["transaction"] if moved else None
 
         return self._database.exactly_once(work)

@@ -17,6 +17,7 @@ from bedrock_pipeline.errors import ConfigurationError, StateError
 from bedrock_pipeline.ledger.chunks import insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
+from bedrock_pipeline.ledger.versions import end_launch, ensure_dataset, start_version
 from bedrock_pipeline.records.keys import ChunkKey
 
 #: `packed_hash` of a queue's datasets: their content is what was flushed on that day.
@@ -161,11 +162,11 @@ class Queues:
             placed = [_placed(chunk, dataset, version, sequence + n) for n, chunk in enumerate(chunks)]
             insert_chunks(connection, queue, dataset, version, placed, max_jobs)
             connection.execute(
-                """UPDATE bedrock_pipeline.datasets
+                """UPDATE bedrock_pipeline.versions
                    SET packed_records = packed_records + %s, max_cost_usd = coalesce(%s, max_cost_usd),
-                       cancel_requested_at = NULL, updated_at = bedrock_pipeline.now()
-                   WHERE pipeline = %s AND dataset = %s""",
-                (sum(chunk.records for chunk in placed), max_cost_usd, queue, dataset),
+                       cancel_requested_at = NULL
+                   WHERE pipeline = %s AND dataset = %s AND version = %s""",
+                (sum(chunk.records for chunk in placed), max_cost_usd, queue, dataset, version),
             )
             connection.execute(
                 """WITH made AS (
@@ -272,27 +273,29 @@ def _entered(connection: Connection, chunks: Sequence[NewChunk]) -> list[NewChun
 
 def _open_dataset(connection: Connection, queue: str, dataset: str) -> tuple[int, int]:
     """Version and next sequence of the day's dataset, which is locked, so that no two flushes give one place."""
-    connection.execute(
-        """INSERT INTO bedrock_pipeline.datasets AS d (pipeline, dataset, open, packed_hash, packed_records, packed_at)
-           VALUES (%s, %s, true, %s, 0, bedrock_pipeline.now())
-           ON CONFLICT (pipeline, dataset) DO UPDATE  -- the day was requested before its first flush
-           SET open = true, packed_hash = excluded.packed_hash, packed_records = 0, packed_at = excluded.packed_at,
-               launch_requested_at = NULL
-           WHERE NOT d.open""",
-        (queue, dataset, OPEN),
-    )
-    row = connection.execute(
-        "SELECT version FROM bedrock_pipeline.datasets WHERE pipeline = %s AND dataset = %s FOR UPDATE",
-        (queue, dataset),
-    ).fetchone()
-    assert row is not None  # it was inserted above
+    row = ensure_dataset(connection, queue, dataset)
+    if row.state == "cancelled":
+        row = start_version(connection, row, {})
+    if not row.open:
+        connection.execute(
+            "UPDATE bedrock_pipeline.datasets SET open = true WHERE pipeline = %s AND dataset = %s",
+            (queue, dataset),
+        )
+        connection.execute(
+            """UPDATE bedrock_pipeline.versions
+               SET state = 'packed', state_changed_at = bedrock_pipeline.now(), state_reason = NULL,
+                   packed_hash = %s, packed_records = 0, packed_at = bedrock_pipeline.now()
+               WHERE pipeline = %s AND dataset = %s AND version = %s""",
+            (OPEN, queue, dataset, row.version),
+        )
+        end_launch(connection, row, row.launch_id)  # the day was requested before its first flush
     last = connection.execute(
         """SELECT max(sequence) AS sequence FROM bedrock_pipeline.chunks
            WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND attempt = 1""",
-        (queue, dataset, row["version"]),
+        (queue, dataset, row.version),
     ).fetchone()
     assert last is not None  # an aggregate has one row
-    return row["version"], 0 if last["sequence"] is None else last["sequence"] + 1
+    return row.version, 0 if last["sequence"] is None else last["sequence"] + 1
 
 
 def _placed(chunk: NewChunk, dataset: str, version: int, sequence: int) -> NewChunk:

@@ -13,6 +13,7 @@ from uuid import UUID
 from bedrock_pipeline.ledger.chunks import insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow, NewChunk
+from bedrock_pipeline.ledger.versions import lock_dataset
 
 #: How long the retryable records of a queue's job wait for those of others, to be asked together.
 POOL = timedelta(minutes=10)
@@ -51,11 +52,11 @@ class RetryRounds:
         so its retryable records wait for those of others no longer than `POOL`.
         """
         rows = self._database.fetch(
-            """SELECT d.* FROM bedrock_pipeline.datasets d JOIN (
+            """SELECT d.* FROM bedrock_pipeline.current_versions d JOIN (
                    SELECT c.pipeline, c.dataset, c.dataset_version AS version, min(c.collected_at) AS since,
                           coalesce(bool_or(j.cancel_requested_at IS NOT NULL), false) AS cancelled
                    FROM bedrock_pipeline.retryable_records o JOIN bedrock_pipeline.chunks c USING (chunk_id)
-                   JOIN bedrock_pipeline.datasets d USING (pipeline, dataset)
+                   JOIN bedrock_pipeline.current_versions d USING (pipeline, dataset)
                    LEFT JOIN bedrock_pipeline.queue_jobs j ON j.chunk_id = c.chunk_id
                    WHERE o.retried_at IS NULL AND (o.waits_for IS NULL OR d.cancel_requested_at IS NOT NULL)
                    GROUP BY c.pipeline, c.dataset, c.dataset_version
@@ -148,13 +149,8 @@ class RetryRounds:
 
         def work(connection: Connection) -> bool:
             lock_groups(connection, [*chunks, *cancelled])
-            row = connection.execute(
-                """SELECT version, cancel_requested_at FROM bedrock_pipeline.datasets
-                   WHERE pipeline = %s AND dataset = %s FOR UPDATE""",
-                (pipeline, dataset),
-            ).fetchone()
-            assert row is not None  # its chunks refer to it
-            if row["version"] != retryable[0].chunk.dataset_version:
+            row = lock_dataset(connection, pipeline, dataset)
+            if row.version != retryable[0].chunk.dataset_version:
                 return False
             marked = connection.execute(
                 """UPDATE bedrock_pipeline.retryable_records
@@ -169,7 +165,7 @@ class RetryRounds:
             if _has_cancelled_job(connection, chunks):
                 raise _RetryableChangedError
             sent, ended = chunks, list(cancelled)
-            if row["cancel_requested_at"] is not None:
+            if row.cancel_requested_at is not None:
                 sent, ended = [], [*chunks, *cancelled]
             ended = [replace(chunk, mode="none", why="cancelled") for chunk in ended]
             insert_chunks(

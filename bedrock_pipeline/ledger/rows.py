@@ -6,7 +6,7 @@ What belongs here: the shapes that the other packages read. No statement.
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import ROUND_UP, Decimal
-from typing import Any, Self
+from typing import Any, Literal, Self
 from uuid import UUID
 
 from bedrock_pipeline.ledger.status import ENDED, Status
@@ -32,6 +32,21 @@ class InputFile:
 
 
 @dataclass(frozen=True, slots=True)
+class FrozenSettings:
+    """A pipeline's settings as they were when something was launched (see `bedrock_pipeline.frozen_settings`).
+
+    Attributes:
+        digest: of the whole document.
+        content_digest: of what decides the responses; limits, prices and policies do not.
+        document: JSON.
+    """
+
+    digest: str
+    content_digest: str
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewChunk:
     """A packed and uploaded chunk that is to be entered.
 
@@ -39,6 +54,7 @@ class NewChunk:
         chunk_id: its UUID, derived from its content, so that packing again gives the same.
         index_uri: parquet with record_id, wire_id and the carried columns of its records.
         request: the parts of the Create request that follow from the pipeline (see `submit/submit_chunk.py`).
+        settings_digest: of the frozen settings by which its responses are judged.
         records: without filler records, which a padded chunk's files hold at their end.
         mode: how its records are sent.
         why: why they are not sent as a job.
@@ -58,6 +74,7 @@ class NewChunk:
     model_id: str
     quota_group: str
     request: dict[str, Any]
+    settings_digest: str
     mode: Mode = "batch"
     why: str | None = None
     origins: tuple[UUID, ...] = ()
@@ -84,6 +101,7 @@ class ChunkRow(_Row):
     quota_group: str
     max_jobs: int | None
     request: dict[str, Any]
+    settings_digest: str
     mode: Mode
     status: Status
     status_message: str | None
@@ -128,15 +146,34 @@ class ChunkRow(_Row):
         return tuple(InputFile(**file) for file in self.files)
 
 
+State = Literal["requested", "snapshotted", "packed", "published", "replaced", "cancelled", "failed"]
+
+
 @dataclass(frozen=True, slots=True)
 class DatasetRow(_Row):
-    """A dataset of a pipeline."""
+    """A dataset of a pipeline with its current version.
+
+    Attributes:
+        launch_id: of the launch that no run has carried out yet; None if there is none.
+        snapshot_launch_id: of the launch that the snapshot was taken for.
+        settings_digest: of the frozen settings; None before the snapshot is taken.
+        below_minimum: an operator's decision, in place of the frozen policy.
+        schema_only_since: when it was decided to judge responses by the JSON schema, without a class's own validators.
+    """
 
     pipeline: str
     dataset: str
     version: int
+    state: State
+    state_reason: str | None
     request: dict[str, Any]
+    launch_id: UUID | None
     launch_requested_at: datetime | None
+    preparation_began_at: datetime | None
+    snapshot_launch_id: UUID | None
+    settings_digest: str | None
+    below_minimum: str | None
+    schema_only_since: datetime | None
     snapshot_uri: str | None
     snapshot_hash: str | None
     snapshot_records: int | None
@@ -164,6 +201,29 @@ class DatasetRow(_Row):
     def rejected(self) -> int:
         """Rows of the input that were left out."""
         return (self.snapshot_rejected or 0) + (self.packed_rejected or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow(_Row):
+    """One version of a dataset, for its history.
+
+    Attributes:
+        jobs: of its chunks, those that have a job, whether it has ended or not.
+        in_flight: of its jobs, those that have not ended.
+        cost_usd: US dollars of its collected chunks; None if there are none, or a price is unknown.
+    """
+
+    version: int
+    state: State
+    state_reason: str | None
+    state_changed_at: datetime
+    created_at: datetime
+    request: dict[str, Any]
+    settings_digest: str | None
+    snapshot_hash: str | None
+    jobs: int
+    in_flight: int
+    cost_usd: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)

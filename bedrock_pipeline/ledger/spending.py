@@ -98,7 +98,8 @@ def lock_budget(connection: Connection, chunk_id: UUID) -> None:
     """
     connection.execute(
         """SELECT FROM bedrock_pipeline.datasets d JOIN bedrock_pipeline.chunks c USING (pipeline, dataset)
-           WHERE c.chunk_id = %s AND d.max_cost_usd IS NOT NULL FOR NO KEY UPDATE OF d""",
+           JOIN bedrock_pipeline.versions v USING (pipeline, dataset, version)
+           WHERE c.chunk_id = %s AND v.max_cost_usd IS NOT NULL FOR NO KEY UPDATE OF d""",
         (chunk_id,),
     )
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from bedrock_pipeline.ledger.database import Database
-from bedrock_pipeline.ledger.rows import Budget, ChunkRow
+from bedrock_pipeline.ledger.rows import Budget, ChunkRow, State
+from bedrock_pipeline.ledger.served_pipelines import REMOVED_AFTER
 from bedrock_pipeline.ledger.status import Status
 from bedrock_pipeline.records.packed_chunk import Mode
 
@@ -16,6 +17,7 @@ class DatasetStatus:
     """A dataset's current version: its records by outcome, its chunks by status, and what it waits for.
 
     Attributes:
+        state: of the version.
         records: records with their duplicates.
         processed: of them, processed by Bedrock.
         answered: records with a response.
@@ -31,6 +33,8 @@ class DatasetStatus:
 
     pipeline: str
     dataset: str
+    version: int
+    state: State
     records: int
     processed: int
     answered: int
@@ -81,7 +85,9 @@ class StatusReport:
 
     def datasets(self, pipeline: str | None = None, limit: int = 50) -> list[DatasetStatus]:
         """The datasets requested last, newest first; None: of all pipelines."""
-        rows = self._database.fetch(_DATASETS, {"pipeline": pipeline, "limit": limit})
+        rows = self._database.fetch(
+            _DATASETS, {"pipeline": pipeline, "limit": limit, "removed_after": REMOVED_AFTER}
+        )
         return [_dataset_status(row) for row in rows]
 
     def chunks(self, pipeline: str, dataset: str) -> list[ChunkStatus]:
@@ -91,7 +97,9 @@ class StatusReport:
 
 
 def _dataset_status(row: dict[str, Any]) -> DatasetStatus:
-    why = Budget.of(row).reason if row["over_budget"] else None
+    why = Budget.of(row).reason if row["over_budget"] else row["state_reason"]
+    if row["unserved"]:
+        why = f"no running code location has a pipeline {row['pipeline']!r}: it waits for one that has"
     if row["requeued"]:
         why = f"{row['requeued']} requeued: {row['requeue_reason']}"
     values = row | {"why": why}
@@ -113,13 +121,16 @@ def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
 
 
 _DATASETS = """
-    SELECT d.pipeline, d.dataset, d.version, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
+    SELECT d.launch_requested_at IS NOT NULL AND NOT EXISTS (
+               SELECT FROM bedrock_pipeline.served_pipelines p
+               WHERE p.pipeline = d.pipeline AND p.seen_at > bedrock_pipeline.now() - %(removed_after)s) AS unserved,
+           d.pipeline, d.dataset, d.version, d.state, d.state_reason, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
            n.records + d.packed_duplicates AS records,
            n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
            n.answered + d.duplicates_answered AS answered, n.failed + d.duplicates_failed AS failed,
            coalesce(d.snapshot_rejected, 0) + coalesce(d.packed_rejected, 0) AS rejected,
            n.retryable, n.cost_usd, n.requeued, n.requeue_reason, n.until, n.over_budget, s.chunks
-    FROM (SELECT * FROM bedrock_pipeline.datasets
+    FROM (SELECT * FROM bedrock_pipeline.current_versions
           WHERE %(pipeline)s::text IS NULL OR pipeline = %(pipeline)s
           ORDER BY created_at DESC, pipeline, dataset LIMIT %(limit)s) d
     LEFT JOIN bedrock_pipeline.budgets b USING (pipeline, dataset, version)
@@ -153,7 +164,7 @@ _CHUNKS = """
            b.cap_usd IS NOT NULL AND c.status = 'pending' AND c.mode IN ('batch', 'on-demand')
                AND (b.committed_usd - bedrock_pipeline.taken_usd(c) + c.estimated_cost_usd <= b.cap_usd) IS NOT TRUE
                AS over_budget
-    FROM bedrock_pipeline.datasets d
+    FROM bedrock_pipeline.current_versions d
     JOIN bedrock_pipeline.chunks c ON (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
     LEFT JOIN bedrock_pipeline.budgets b ON (b.pipeline, b.dataset, b.version) = (d.pipeline, d.dataset, d.version)
     LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL

@@ -1,20 +1,23 @@
 """Tasks: the records that wait in a queue.
 
-What belongs here: the statements on table `tasks`: adding, counting, reading, and the lock of a flush. Packing them
+What belongs here: the statements on tables `tasks` and `flush_leases`: adding, counting, reading, and the lease of a flush. Packing them
 into chunks is in `queue/flush_queue.py`, entering those in `queues.py`.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import uuid4
 
-from bedrock_pipeline.errors import InvalidInputError
+from bedrock_pipeline.errors import InvalidInputError, ServiceUnavailableError
 from bedrock_pipeline.ledger.database import Connection, Database
 
 #: Tasks that one statement reads; their lines are what memory holds.
 _PAGE = 1000
 _LAST = 2**63 - 1
+#: Longer than the upload of a chunk takes, during which nothing is renewed.
+_FLUSH_LEASE = timedelta(seconds=60)
 
 
 class DuplicateTaskError(InvalidInputError):
@@ -145,21 +148,37 @@ class Tasks:
             after, left = rows[-1]["task_id"], left - len(rows)
 
     @contextmanager
-    def flushing(self, queue: str, *, wait: bool) -> Iterator[bool]:
-        """Keep others from flushing the queue during the block; False if one does and `wait` is not set.
+    def flushing(self, queue: str, *, wait: bool) -> Iterator["FlushLease | None"]:
+        """Keep others from flushing the queue during the block; None if one does and `wait` is not set.
 
-        The lock belongs to a session of its own, so it ends with the process. It only saves duplicate work; that each
-        task goes into one chunk is ensured by `Queues.enter_chunks`.
+        The lease ends with the block, or a minute after its last renewal if the process died. It only saves duplicate
+        work; that each task goes into one chunk is ensured by `Queues.enter_chunks`.
         """
-        with self._database.session() as session:
-            if wait:
-                session.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (_lock(queue),))
-                yield True
-                return
-            row = session.execute(
-                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS locked", (_lock(queue),)
-            ).fetchone()
-            yield bool(row and row["locked"])
+        lease = FlushLease(self._database, queue)
+        while not (held := lease.renew()) and wait:
+            self._database.sleep(1.0)
+        try:
+            yield lease if held else None
+        finally:
+            if held:
+                lease.release()
+
+
+class FlushLease:
+    """The lease of the process that flushes a queue."""
+
+    def __init__(self, database: Database, queue: str) -> None:
+        self._database = database
+        self._values = {"queue": queue, "holder": uuid4(), "lifetime": _FLUSH_LEASE}
+
+    def renew(self) -> bool:
+        """Acquire the lease, or renew it; False while another process holds it."""
+        return self._database.execute(_RENEW, self._values) == 1
+
+    def release(self) -> None:
+        """Release the lease if this process still holds it."""
+        with suppress(ServiceUnavailableError):  # it expires
+            self._database.execute(_RELEASE, self._values)
 
 
 _ADD = """
@@ -185,6 +204,9 @@ _WAITING = """
     FROM (SELECT bytes, enqueued_at FROM bedrock_pipeline.tasks
           WHERE queue = %(queue)s AND task_id <= %(newest)s ORDER BY task_id LIMIT %(limit)s) AS first"""
 
-
-def _lock(queue: str) -> str:
-    return f"bedrock_pipeline.flush.{queue}"
+_RENEW = """
+    INSERT INTO bedrock_pipeline.flush_leases AS l (queue, holder, expires_at)
+    SELECT %(queue)s, %(holder)s, at.now + %(lifetime)s FROM bedrock_pipeline.now() AS at(now)
+    ON CONFLICT (queue) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
+    WHERE l.holder = excluded.holder OR l.expires_at <= bedrock_pipeline.now()"""
+_RELEASE = "DELETE FROM bedrock_pipeline.flush_leases WHERE queue = %(queue)s AND holder = %(holder)s"

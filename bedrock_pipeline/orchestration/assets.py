@@ -1,19 +1,22 @@
 """The assets of a pipeline: each step with what it materializes, when it fails, and what the UI shows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 import dagster as dg
 
 from bedrock_pipeline.collect.collect_chunk import collect_chunk
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
+from bedrock_pipeline.ledger.rows import DatasetRow
+from bedrock_pipeline.ledger.versions import VersionReplacedError
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.runs import working
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
-from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.pack_dataset import NoSnapshotError, pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.publish.publish_dataset import publish_dataset
 from bedrock_pipeline.queue.flush_queue import flush_queue
@@ -21,6 +24,11 @@ from bedrock_pipeline.submit.invoke_on_demand import Answered
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 
 _Materialized = dg.MaterializeResult[None]
+_SETTINGS_KEPT = "%s: jobs of version %s were submitted, so it keeps the limits, prices and policies that it was launched with."
+_CODE_DIFFERS = (
+    "%s: version %s is packed by the settings that it was launched with. The code has others now: materialize input_dataset "
+    "for a version with those."
+)
 
 
 def pipeline_assets(pipeline: BasePipeline) -> Iterator[dg.AssetsDefinition]:
@@ -43,15 +51,23 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         partitions_def=names.datasets,
         group_name=pipeline.name,
         kinds={"parquet", "s3"},
+        output_required=False,
         description="An immutable snapshot of the dataset's input: record ids, the columns of the prompt, the carried columns.",
     )
-    def input_dataset(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> _Materialized:
-        dataset = context.partition_key
-        with _launching(deployment, pipeline.name, dataset) as opened:
+    def input_dataset(
+        context: dg.AssetExecutionContext, deployment: DeploymentResource
+    ) -> Iterator[dg.Output[None]]:
+        dataset, report = context.partition_key, None
+        with _preparing(context, deployment, pipeline.name, lambda row: row.launch_id) as opened:
             report = take_snapshot(opened, pipeline, dataset)
-        return dg.MaterializeResult(
-            metadata=metadata.of_snapshot(report), data_version=dg.DataVersion(report.content_hash)
-        )
+        if report:
+            if report.settings_kept:
+                context.log.warning(_SETTINGS_KEPT, dataset, report.version)
+            yield dg.Output(
+                None,
+                metadata=metadata.of_snapshot(report),
+                data_version=dg.DataVersion(report.content_hash),
+            )
 
     return input_dataset
 
@@ -65,15 +81,20 @@ def _batch_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
         partitions_def=names.datasets,
         group_name=pipeline.name,
         kinds={"json", "s3"},
+        output_required=False,
         description="The dataset as JSONL chunks within Bedrock's limits, uploaded to S3 and entered into the ledger.",
     )
-    def batch_chunks(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> _Materialized:
-        dataset = context.partition_key
-        with _launching(deployment, pipeline.name, dataset) as opened:
+    def batch_chunks(
+        context: dg.AssetExecutionContext, deployment: DeploymentResource
+    ) -> Iterator[dg.Output[None]]:
+        dataset, report = context.partition_key, None
+        with _preparing(context, deployment, pipeline.name, lambda row: row.snapshot_launch_id) as opened:
             report = pack_dataset(opened, pipeline, dataset)
             names.register(context.instance, chunks=[chunk.chunk_key for chunk in report.chunks])
-            opened.ledger.datasets.launched(pipeline.name, dataset)
-        return dg.MaterializeResult(metadata=metadata.of_pack(report))
+        if report:
+            if report.code_differs:
+                context.log.warning(_CODE_DIFFERS, dataset, report.version)
+            yield dg.Output(None, metadata=metadata.of_pack(report))
 
     return batch_chunks
 
@@ -195,15 +216,28 @@ def _lineage(names: Names, upstream: str) -> dg.AssetDep:
 
 
 @contextmanager
-def _launching(resource: DeploymentResource, pipeline: str, dataset: str) -> Iterator[Deployment]:
-    """An error that passes by itself leaves the launch requested; any other ends it, since an operator must act."""
+def _preparing(
+    context: dg.AssetExecutionContext,
+    resource: DeploymentResource,
+    pipeline: str,
+    launch_of: Callable[[DatasetRow], UUID | None],
+) -> Iterator[Deployment]:
+    """A run's work on the version that is current when it begins.
+
+    If that version is replaced meanwhile, the run ends without a result. An error that passes by itself leaves the launch
+    requested; any other ends it, since an operator must act.
+    """
+    dataset = context.partition_key
     with working(resource, "prepare", pipeline, dataset) as opened:
+        begun = opened.ledger.datasets.ensure(pipeline, dataset)
         try:
             yield opened
-        except ServiceUnavailableError:
+        except VersionReplacedError as error:
+            context.log.warning("%s", error)
+        except (ServiceUnavailableError, NoSnapshotError):
             raise
-        except BedrockPipelineError:
-            opened.ledger.datasets.launched(pipeline, dataset)
+        except BedrockPipelineError as error:
+            opened.ledger.datasets.fail_preparation(begun, launch_of(begun), str(error))
             raise
 
 

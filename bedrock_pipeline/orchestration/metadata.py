@@ -25,6 +25,7 @@ _MOST_ROWS = 50
 def of_snapshot(report: SnapshotReport) -> Metadata:
     """A snapshot: records, duplicates, and rejected rows by reason."""
     return {
+        "dataset_version": report.version,
         "dagster/row_count": report.records,
         "dagster/column_schema": _columns(report.schema),
         "duplicates": report.duplicates,
@@ -42,6 +43,7 @@ def of_pack(report: PackReport) -> Metadata:
     """A packed dataset: chunks, their sizes, and the estimate of tokens and cost before anything is submitted."""
     estimate = report.estimate
     return {
+        "dataset_version": report.version,
         "dagster/row_count": report.records,
         "duplicates": report.duplicates,
         "outcome": report.outcome,

@@ -10,14 +10,15 @@ from pathlib import Path
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import StateError
+from bedrock_pipeline.frozen_settings import freeze, pipeline_of
 from bedrock_pipeline.ledger.datasets import Packed
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
+from bedrock_pipeline.ledger.versions import replaced
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
 from bedrock_pipeline.prepare.chunks.create_request import create_request
 from bedrock_pipeline.prepare.chunks.snapshot_packer import pack_snapshot
 from bedrock_pipeline.prepare.reject_duplicates import NOT_PACKED, NOT_PACKED_DUPLICATES, reject_duplicates
-from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for
 from bedrock_pipeline.pricing.estimates import Estimate, Estimator
 from bedrock_pipeline.records.packed_chunk import PackedChunk
@@ -34,14 +35,17 @@ class PackReport:
     """What was packed.
 
     Attributes:
-        outcome: entered, unchanged (it was packed before), or replaced (nothing had been submitted).
+        version: of the dataset.
+        outcome: entered, unchanged (it was packed before), or replaced (its chunks waited for an operator's decision).
         records: the canonical records, which are sent.
         duplicates: records that get the response of their canonical record.
         rejections: number of records that could not be packed, by reason.
         estimate: tokens and cost, before anything is submitted.
-        max_cost_usd: the dataset's cost limit; None if it has none.
+        max_cost_usd: the version's cost limit; None if it has none.
+        code_differs: whether the code's settings are not those that the version was launched with, and is packed by.
     """
 
+    version: int
     outcome: Packed
     chunks: list[NewChunk]
     records: int
@@ -51,20 +55,26 @@ class PackReport:
     rejections: dict[str, int]
     estimate: Estimate
     max_cost_usd: Decimal | None
+    code_differs: bool
 
 
 def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> PackReport:
-    """Pack the dataset's snapshot; the same again changes nothing.
+    """Pack the dataset's snapshot by the settings that are frozen with it; the same again changes nothing.
 
     Raises:
         NoSnapshotError: `input_dataset` was not materialized.
+        VersionReplacedError: the dataset was launched again, and that version has no snapshot yet.
         BelowMinimumError: too few records for one job and the policy is `fail`, or the records are too large.
-        DatasetChangedError: other content was packed under this key, and submitted.
+        DatasetCancelledError: the dataset was cancelled before it was packed.
     """
     row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     if row.snapshot_uri is None:
+        if row.version > 1 and row.launch_id:
+            raise replaced(row, row.version - 1)
         raise NoSnapshotError(f"Dataset {dataset!r} has no snapshot yet.", "Materialize input_dataset first.")
-    effective = pipeline.for_dataset(row.request)
+    assert row.settings_digest is not None  # the constraint snapshot_is_whole
+    effective = pipeline_of(deployment.ledger, row.settings_digest, pipeline, row)
+    assert isinstance(effective, Pipeline)  # as it was frozen
     estimator = estimator_for(deployment, effective)
     upload = partial(_upload, deployment, effective, row, estimator)
     duplicates = row.snapshot_duplicates
@@ -87,16 +97,15 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
             deployment.objects.upload(rejected.path, f"{row.snapshot_uri}{NOT_PACKED}")
             deployment.objects.upload(repeats.path, f"{row.snapshot_uri}{NOT_PACKED_DUPLICATES}")
     outcome = deployment.ledger.datasets.enter_chunks(
-        pipeline.name,
-        dataset,
+        row,
         packed_hash=packed_hash,
         rejected=rejections.total(),
         chunks=chunks,
         max_jobs=effective.effective_limits.max_jobs,
         duplicates=duplicates,
-        max_cost_usd=effective.max_cost_usd,
     )
     return PackReport(
+        version=row.version,
         outcome=outcome,
         chunks=chunks,
         records=sum(chunk.records for chunk in chunks),
@@ -105,8 +114,13 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
         rejected=rejections.total(),
         rejections=dict(rejections),
         estimate=estimator.together((c.records, c.bytes, c.mode, c.estimate) for c in chunks if c.estimate),
-        max_cost_usd=effective.max_cost_usd,
+        max_cost_usd=row.max_cost_usd,
+        code_differs=_content(pipeline.for_dataset(row.request)) != _content(effective),
     )
+
+
+def _content(pipeline: Pipeline) -> str:
+    return freeze(pipeline).content_digest
 
 
 def _parts(deployment: Deployment, row: DatasetRow) -> list[InputFile]:
@@ -124,7 +138,7 @@ def _upload(
     plan: InvocationPlan,
 ) -> tuple[str, list[NewChunk]]:
     """Upload the chunks; with the hash that identifies them."""
-    content = _packed_hash(pipeline, row, plan)
+    content = _packed_hash(row, plan)
     uploader = ChunkUploader(
         deployment,
         row.pipeline,
@@ -134,22 +148,13 @@ def _upload(
         pipeline.model_id,
         str(pipeline.group_in(deployment.settings.region, deployment.settings.account)),
         partial(create_request, deployment.settings, pipeline, row.dataset),
+        row.settings_digest or "",
         estimator,
         plan,
     )
     return content, uploader.all(chunks)
 
 
-def _packed_hash(pipeline: Pipeline, row: DatasetRow, plan: InvocationPlan) -> str:
-    """Equal if packing again would give the same requests; the role is the settings' at each submission."""
-    digest = hashlib.sha256(RequestTemplate.of(pipeline).constant())
-    for part in (
-        row.snapshot_hash,
-        pipeline.model_id,
-        pipeline.invocation,
-        pipeline.carry,
-        plan.cut,
-        pipeline.timeout_hours,
-    ):
-        digest.update(repr(part).encode())
-    return digest.hexdigest()
+def _packed_hash(row: DatasetRow, plan: InvocationPlan) -> str:
+    """Equal if packing again would give the same jobs: snapshot and settings are frozen, how they are sent is not."""
+    return hashlib.sha256(repr((row.snapshot_hash, row.settings_digest, plan.cut)).encode()).hexdigest()

@@ -11,6 +11,7 @@ import pyarrow as pa
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.frozen_settings import freeze
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.reject_duplicates import REJECTED
 from bedrock_pipeline.prepare.snapshot.images import MOST_BYTES, NotAnImageError
@@ -33,9 +34,13 @@ class SnapshotReport:
         duplicates: records with the same request as a canonical record; they get its response.
         rejections: number of rejected rows, by reason.
         rejected_uri: parquet with position, record id and reason of each rejected row.
-        unchanged: whether the ledger had a snapshot of the same content.
+        version: of the dataset, that the snapshot belongs to.
+        unchanged: whether that version had a snapshot of the same content.
+        settings_kept: whether jobs of that version were submitted with other limits, prices or policies than the
+            pipeline has now, so that it keeps those that it was launched with.
     """
 
+    version: int
     uri: str
     content_hash: str
     records: int
@@ -45,18 +50,23 @@ class SnapshotReport:
     rejected_uri: str
     schema: pa.Schema
     unchanged: bool
+    settings_kept: bool
 
 
 def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> SnapshotReport:
-    """Read the dataset's input once; the same content again changes nothing.
+    """Read the dataset's input once, and freeze with it the settings that its version will be finished by.
+
+    The same content with the same settings again changes nothing; other content makes another version.
 
     Raises:
         DatasetChangedError: jobs were submitted for other content under this key.
+        DatasetCancelledError: the dataset was cancelled before it was packed.
+        VersionReplacedError: it was launched again meanwhile.
         InputError, ColumnError, TemplateError, EmptyDatasetError: the input cannot be used.
         NoSourceError: neither pipeline nor dataset names an input.
     """
     check_dataset_key(dataset)
-    row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
+    row = deployment.ledger.datasets.begin_preparation(pipeline.name, dataset)
     effective = pipeline.for_dataset(row.request)
     source = open_source(deployment, effective, dataset)
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
@@ -71,16 +81,19 @@ def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> S
         for file in (*snapshot.parts, *snapshot.duplicate_parts):
             deployment.objects.upload(file, f"{uri}/{file.name}")
         deployment.objects.upload(rejected.path, f"{uri}/{REJECTED}")
-    deployment.ledger.datasets.record_snapshot(
-        pipeline.name,
-        dataset,
+    settings = freeze(effective, plan.template.constant())
+    recorded, unchanged = deployment.ledger.datasets.record_snapshot(
+        row,
+        settings,
         uri=f"{uri}/",
         content_hash=snapshot.content_hash,
         records=snapshot.records,
         duplicates=snapshot.duplicates,
         rejected=rejected.count,
+        max_cost_usd=effective.max_cost_usd,
     )
     return SnapshotReport(
+        version=recorded.version,
         uri=f"{uri}/",
         content_hash=snapshot.content_hash,
         records=snapshot.records,
@@ -89,7 +102,8 @@ def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> S
         rejections=dict(rejected.by_reason),
         rejected_uri=f"{uri}/{REJECTED}",
         schema=snapshot.schema,
-        unchanged=row.snapshot_hash == snapshot.content_hash,
+        unchanged=unchanged,
+        settings_kept=recorded.settings_digest != settings.digest,
     )
 
 

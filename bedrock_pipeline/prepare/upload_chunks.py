@@ -43,6 +43,7 @@ class ChunkUploader:
         content: identifies the chunks; the same content gives the same UUIDs and keys. A function where it depends on
             the packed chunk.
         request: maps a chunk's UUID and the location of its input to its Create request.
+        settings_digest: of the frozen settings by which its responses are judged.
         estimator: estimates tokens and cost of each chunk.
         plan: how the chunks are sent.
         first: sequence of the first chunk.
@@ -56,6 +57,7 @@ class ChunkUploader:
     model_id: str
     quota_group: str
     request: Callable[[UUID, str], dict[str, Any]]
+    settings_digest: str
     estimator: Estimator
     plan: InvocationPlan
     attempt: int = 1
@@ -104,6 +106,7 @@ class ChunkUploader:
             model_id=self.model_id,
             quota_group=self.quota_group,
             request=self.request(chunk_id, files[0].uri if len(files) == 1 else f"{folder}/"),
+            settings_digest=self.settings_digest,
             mode=self.plan.mode,
             why=self.plan.reason,
             origins=origins,

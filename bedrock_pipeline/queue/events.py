@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, get_args
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError, InvalidInputError, JobFailedError
 from bedrock_pipeline.ledger.events import JobEvent, Position
+from bedrock_pipeline.outages import OUTAGES
 from bedrock_pipeline.queue.job_results import NOT_ACCEPTED, JobResult, JobStatus, job_result
 
 EventName = Literal[
@@ -80,7 +81,7 @@ class Emitter:
         """Call the callbacks of an event, in the order in which they were added."""
         with self._lock:
             callbacks = list(self._callbacks.get(event, ()))
-        if event == "error" and not callbacks:
+        if event == "error" and not callbacks and OUTAGES.is_to_be_logged(values[0]):
             _LOG.error("%s", values[0])
         for callback in callbacks:
             try:

@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import InvalidInputError
+from bedrock_pipeline.frozen_settings import freeze
 from bedrock_pipeline.ledger.queues import TasksChangedError
 from bedrock_pipeline.ledger.rows import NewChunk
-from bedrock_pipeline.ledger.tasks import Task, Waiting
+from bedrock_pipeline.ledger.tasks import FlushLease, Task, Waiting
 from bedrock_pipeline.pipeline import QueuePipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan, plan_invocation
 from bedrock_pipeline.prepare.chunks.create_request import create_request
@@ -30,6 +31,8 @@ from bedrock_pipeline.records.packed_chunk import PackedChunk
 
 #: The task's number is carried through every attempt, since a record id is not unique in a day's dataset.
 _CARRIED = pa.schema([(TASK_ID, pa.int64())])
+#: Tasks between two renewals of the lease.
+_RENEWED_AFTER = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +82,11 @@ def flush_queue(deployment: Deployment, queue: QueuePipeline, *, wait: bool = Tr
         InvalidInputError: a task is larger than a file may be.
         AwsError: an upload failed.
     """
-    with deployment.ledger.tasks.flushing(queue.name, wait=wait) as ours:
+    with deployment.ledger.tasks.flushing(queue.name, wait=wait) as lease:
         # Tasks that are replaced meanwhile are behind this mark, so that repeated flushes come to an end.
-        newest = deployment.ledger.tasks.newest(queue.name) if ours else 0
-        while newest:
-            flush = _Flush(deployment, queue, newest)
+        newest = deployment.ledger.tasks.newest(queue.name) if lease else 0
+        while lease and newest:
+            flush = _Flush(deployment, queue, newest, lease)
             try:
                 flushed = flush.some()
             except TasksChangedError:
@@ -103,6 +106,7 @@ class _Flush:
     deployment: Deployment
     queue: QueuePipeline
     newest: int
+    lease: FlushLease
 
     def some(self) -> Flushed | None:
         """Pack, upload and enter the first tasks; None if there are none, or too few that must wait."""
@@ -125,6 +129,8 @@ class _Flush:
         self, lines: Iterator[Line], task_ids: "array[int]", dataset: str, plan: InvocationPlan
     ) -> list[NewChunk]:
         settings, queue = self.deployment.settings, self.queue
+        frozen = freeze(queue)
+        self.deployment.ledger.versions.keep_settings(frozen)
         uploader = ChunkUploader(
             self.deployment,
             queue.name,
@@ -134,6 +140,7 @@ class _Flush:
             model_id=queue.model_id,
             quota_group=str(queue.group_in(settings.region, settings.account)),
             request=lambda chunk_id, uri: create_request(settings, queue, dataset, chunk_id, uri),
+            settings_digest=frozen.digest,
             estimator=estimator_for(self.deployment, queue),
             plan=plan,
         )
@@ -149,7 +156,9 @@ class _Flush:
                 ) from None
 
     def _lines(self, tasks: Iterator[Task], task_ids: "array[int]") -> Iterator[Line]:
-        for task in tasks:
+        for place, task in enumerate(tasks):
+            if place % _RENEWED_AFTER == 0:
+                self.lease.renew()
             if len(task.line) > self.queue.effective_limits.max_record_bytes:
                 raise InvalidInputError(
                     f"Task {task.record_id!r} of queue {self.queue.name!r} has {len(task.line)} bytes, more than a file may have.",

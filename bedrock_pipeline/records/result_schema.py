@@ -59,6 +59,9 @@ class ResultRow(NamedTuple):
     error_message: Annotated[_Text, Column(_TEXT, "message of the final error")] = None
     model_id: Annotated[_Text, Column(_TEXT, "the model", "chunk")] = None
     chunk_key: Annotated[_Text, Column(_TEXT, "the chunk in which the record was sent", "chunk")] = None
+    dataset_version: Annotated[
+        int | None, Column(pa.int32(), "the version of the dataset, as in `status`", "chunk")
+    ] = None
     job_arn: Annotated[_Text, Column(_TEXT, "the record's job; null for an on-demand call", "chunk")] = None
     attempt: Annotated[int | None, Column(pa.int32(), "1, or more if the record was retried", "chunk")] = None
     answered_by: Annotated[

@@ -206,7 +206,7 @@ def test_a_users_pipeline_is_estimated_and_its_cost_limit_is_raised(
     assert "has no pipeline 'q'" in run("estimate", "q", "d", *module).stderr
     assert "no max_cost_usd" in run("approve", "p", "d", "--up-to", "1").stderr
 
-    deployment.ledger.database.execute("UPDATE bedrock_pipeline.datasets SET max_cost_usd = 0.0001")
+    deployment.ledger.database.execute("UPDATE bedrock_pipeline.versions SET max_cost_usd = 0.0001")
     assert isinstance(submit_chunk(deployment, "p", keys[0]), NotNow)
     for shown in (run("status", "p", "d", "--json"), run("status", "p", "--json")):
         assert all("bedrock-pipeline approve p d --up-to" in row["why"] for row in json.loads(shown.stdout))

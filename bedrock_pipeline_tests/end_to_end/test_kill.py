@@ -44,6 +44,8 @@ def jobs_at_the_emulator(home: Path) -> list[tuple[str, str]]:
     if not database.exists():
         return []
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs'").fetchall():
+            return []  # the file is made before its tables
         return connection.execute(
             "SELECT json_extract(document, '$.jobName'), json_extract(document, '$.status') FROM jobs"
         ).fetchall()

@@ -9,8 +9,9 @@ import pytest
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline_tests.faults.children import exit_code, is_stopped
 from bedrock_pipeline_tests.faults.invariants import dataset, settled
-from bedrock_pipeline_tests.faults.worker import Death, fork, move_clock, run
+from bedrock_pipeline_tests.faults.worker import Death, fall_asleep, move_clock, run, start
 
 _LEASE_S = 5
 
@@ -39,17 +40,16 @@ def test_who_sleeps_beyond_the_lease_changes_nothing(
 ) -> None:
     settings = deployment.settings.model_copy(update={"lease_s": _LEASE_S, "consistency_window_s": 0})
     one, log = dataset(tmp_path), tmp_path / "worker.log"
-    sleep = Death(effect, after, strike=lambda: os.kill(os.getpid(), signal.SIGSTOP))
-    sleeper = fork(settings, one, "plain", first=True, death=sleep, log=log)
-    _, status = os.waitpid(sleeper, os.WUNTRACED)
-    assert os.WIFSTOPPED(status), log.read_text()
+    sleep = Death(effect, after, strike=fall_asleep)
+    sleeper = start(settings, one, "plain", first=True, death=sleep, log=log)
+    assert is_stopped(sleeper), log.read_text()
     time.sleep(_LEASE_S + 0.5)  # the sleeper counts its lease on its own clock
     move_clock(deployment, 3600)
     run(settings, one, "plain", first=False, death=None, log=log)
     before = settled(deployment, one, stack_endpoints.bedrock_endpoint_url)
-    os.kill(sleeper, signal.SIGCONT)
-    _, status = os.waitpid(sleeper, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, log.read_text()
+    assert sleeper.pid
+    os.kill(sleeper.pid, signal.SIGCONT)
+    assert exit_code(sleeper) == 0, log.read_text()
     after_waking = settled(deployment, one, stack_endpoints.bedrock_endpoint_url)
     assert after_waking == before
     report.append({"point": f"asleep at {effect}", "scenario": "asleep", **after_waking})

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import hypothesis
@@ -37,9 +39,10 @@ from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.reconcile import sweep_account
 from bedrock_pipeline.submit.submit_chunk import submit_chunk
+from bedrock_pipeline_tests.faults.children import exit_code, is_stopped
 from bedrock_pipeline_tests.faults.deployment import emulated_deployment, patient_tick, until_published
 from bedrock_pipeline_tests.faults.invariants import SLOTS, dataset, jobs_of, settled
-from bedrock_pipeline_tests.faults.worker import Death, fork_to, move_clock, tick
+from bedrock_pipeline_tests.faults.worker import Death, fall_asleep, move_clock, start_to, tick
 
 EXAMPLES, STEPS, RECORDS = 12, 40, 500
 _LIMITS = Limits(min_records=50, max_records=100, max_jobs=SLOTS)
@@ -115,7 +118,7 @@ class Machine(RuleBasedStateMachine):
         }
         self.look = self.deployments["A"]
         self.one: Pipeline = dataset(place.folder, RECORDS, _LIMITS)
-        self.sleeper: tuple[int, float] | None = None
+        self.sleeper: tuple[BaseProcess, float] | None = None
         self.ended: dict[object, tuple[object, ...]] = {}
         self.kills = self.sleeps = 0
         place.control.reset()
@@ -133,33 +136,31 @@ class Machine(RuleBasedStateMachine):
     def a_worker_dies(self, after: bool, passed: int) -> None:
         """At any effect of its tick; one that has fewer effects lives."""
         self._before_time_passes()
-        pid = self._fork(Death(None, after, passed))
-        _, status = os.waitpid(pid, 0)
-        self.kills += os.WIFSIGNALED(status)
-        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, self._log().read_text()
+        code = exit_code(self._start(Death(None, after, passed)))
+        assert code in (0, -signal.SIGKILL), self._log().read_text()
+        self.kills += code != 0
 
     # Whether a worker sleeps is random, so it may not be a precondition: hypothesis would call that flaky.
     @rule(after=st.booleans(), passed=st.integers(0, 4))
     def a_worker_falls_asleep(self, after: bool, passed: int) -> None:
         if self.sleeper:
             return
-        pid = self._fork(Death(None, after, passed, strike=lambda: os.kill(os.getpid(), signal.SIGSTOP)))
-        _, status = os.waitpid(pid, os.WUNTRACED)
-        if os.WIFSTOPPED(status):
-            self.sleeper = pid, time.monotonic()
+        child = self._start(Death(None, after, passed, strike=fall_asleep))
+        if is_stopped(child):
+            self.sleeper = child, time.monotonic()
             self.sleeps += 1
         else:
-            assert os.WEXITSTATUS(status) == 0, self._log().read_text()
+            assert exit_code(child) == 0, self._log().read_text()
 
     @rule()
     def the_sleeper_wakes(self) -> None:
         if self.sleeper is None:
             return
-        pid, _ = self.sleeper
+        child, _ = self.sleeper
         self.sleeper = None
-        os.kill(pid, signal.SIGCONT)
-        _, status = os.waitpid(pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 0, self._log().read_text()
+        assert child.pid
+        os.kill(child.pid, signal.SIGCONT)
+        assert exit_code(child) == 0, self._log().read_text()
 
     @rule(seconds=st.sampled_from([1, 60, 3600, 86_400]))
     def our_clock_moves(self, seconds: float) -> None:
@@ -229,8 +230,8 @@ class Machine(RuleBasedStateMachine):
             self.done({"kills": self.kills, "sleeps": self.sleeps, "ticks": ticks, **entry})
         finally:
             if self.sleeper:
-                os.kill(self.sleeper[0], signal.SIGKILL)
-                os.waitpid(self.sleeper[0], 0)
+                self.sleeper[0].kill()
+                exit_code(self.sleeper[0])
             for deployment in self.deployments.values():
                 deployment.close()
             self._made.__exit__(None, None, None)
@@ -240,8 +241,8 @@ class Machine(RuleBasedStateMachine):
         if self.sleeper:
             time.sleep(max(0.0, self.sleeper[1] + _LEASE_S + 0.1 - time.monotonic()))
 
-    def _fork(self, death: Death) -> int:
-        return fork_to(self.settings, lambda own: _sensors(own, self.one), death=death, log=self._log())
+    def _start(self, death: Death) -> BaseProcess:
+        return start_to(self.settings, partial(_sensors, one=self.one), death=death, log=self._log())
 
     def _log(self) -> Path:
         return self.place.folder / "worker.log"

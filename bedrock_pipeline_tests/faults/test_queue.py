@@ -1,10 +1,10 @@
 """Processes that enqueue and flush are killed; no task is lost, and none is duplicated that its caller did not send again."""
 
-import os
 import signal
 import time
-import traceback
 from collections import Counter
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.queues import Queues
 from bedrock_pipeline.ledger.tasks import Tasks
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig
+from bedrock_pipeline_tests.faults.children import exit_code, start_child
+from bedrock_pipeline_tests.faults.worker import die
 from bedrock_pipeline_tests.queue.test_flush import records
 from bedrock_pipeline_tests.queue.test_queue import config, task
 
@@ -24,24 +26,14 @@ PROCESSES, KILLED = 4, 2
 _SENT = 25
 
 
-def enqueue(one: BedrockQueueConfig, process: int, count: int, log: Path) -> int:
-    """Fork a process that sends tasks until `count` are acknowledged, and notes each acknowledgement; its id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        with BedrockQueue(one) as queue, log.open("a") as noted:
-            begun = sum(map(int, log.read_text().split()))
-            for start in range(begun, count, _SENT):
-                queue.enqueue_many(task(f"{process}-{number}") for number in range(start, start + _SENT))
-                noted.write(f"{_SENT}\n")
-                noted.flush()
-        code = 0
-    except BaseException:  # reported to the parent
-        log.with_suffix(".error").write_text(traceback.format_exc())
-    finally:
-        os._exit(code)
+def enqueue(one: BedrockQueueConfig, process: int, count: int, log: Path) -> None:
+    """Send tasks until `count` are acknowledged, and note each acknowledgement."""
+    with BedrockQueue(one) as queue, log.open("a") as noted:
+        begun = sum(map(int, log.read_text().split()))
+        for start in range(begun, count, _SENT):
+            queue.enqueue_many(task(f"{process}-{number}") for number in range(start, start + _SENT))
+            noted.write(f"{_SENT}\n")
+            noted.flush()
 
 
 @pytest.mark.parametrize(
@@ -58,16 +50,21 @@ def test_no_task_is_lost_when_enqueuing_processes_are_killed(
         log.touch()
     with BedrockQueue(one):
         pass  # its tables and its row are there
-    pids = {process: enqueue(one, process, each, logs[process]) for process in range(PROCESSES)}
+
+    def start(process: int) -> BaseProcess:
+        log = logs[process]
+        return start_child(partial(enqueue, one, process, each, log), log.with_suffix(".error"))
+
+    children = {process: start(process) for process in range(PROCESSES)}
     acknowledged: dict[int, int] = {}
     for process in range(KILLED):
         while (begun := sum(map(int, logs[process].read_text().split()))) < each // 3 * (process + 1):
             time.sleep(0.01)
-        os.kill(pids[process], signal.SIGKILL)
-        assert os.WIFSIGNALED(os.waitpid(pids[process], 0)[1]), f"it ended by itself at {begun}"
+        children[process].kill()
+        assert exit_code(children[process]) == -signal.SIGKILL, f"it ended by itself at {begun}"
         acknowledged[process] = sum(map(int, logs[process].read_text().split()))
-        pids[process] = enqueue(one, process, each, logs[process])
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids.values()]
+        children[process] = start(process)
+    codes = [exit_code(child) for child in children.values()]
     assert codes == [0] * PROCESSES, [log.read_text() for log in tmp_path.glob("*.error")]
     with BedrockQueue(one) as queue:
         found = Counter(records(deployment, queue))
@@ -98,17 +95,10 @@ def test_a_flush_that_is_killed_is_finished_by_the_next(
     one = config(batch_size=10_000, max_batch_size=300)
     with BedrockQueue(one) as queue:
         queue.enqueue_many(task(number) for number in range(1000))
-    pid = os.fork()
-    if pid == 0:
-        try:
-            with BedrockQueue(one) as queue:
-                _kill_at(part, method, call, after=after)
-                queue.flush()
-        except BaseException:
-            traceback.print_exc()  # the only report of why it was not reached
-        finally:
-            os._exit(1)
-    assert os.WIFSIGNALED(os.waitpid(pid, 0)[1]), "the point was never reached"
+    log = tmp_path / "flush.log"
+    child = start_child(partial(_flush_until, one, part, method, call, after=after), log)
+    code = exit_code(child)
+    assert code == -signal.SIGKILL, log.read_text() if log.exists() else "the point was never reached"
     with BedrockQueue(one) as queue:
         expected = sorted(f"task-{number}" for number in range(1000))
         assert records(deployment, queue) == expected
@@ -117,21 +107,23 @@ def test_a_flush_that_is_killed_is_finished_by_the_next(
         assert records(deployment, queue) == expected
 
 
-def _kill_at(part: type, method: str, call: int, *, after: bool) -> None:
-    """In this process alone: it is a fork that ends here."""
+def _flush_until(one: BedrockQueueConfig, part: type, method: str, call: int, *, after: bool) -> None:
+    """Flush, and die at one call of a method."""
     original = getattr(part, method)
     calls: list[None] = []
 
     def deadly(*values: Any, **named: Any) -> Any:
         calls.append(None)
         if len(calls) == call and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         result = original(*values, **named)
         if len(calls) == call:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         return result
 
-    setattr(part, method, deadly)
+    with BedrockQueue(one) as queue:
+        setattr(part, method, deadly)  # in this process alone, which ends here
+        queue.flush()
 
 
 def test_an_enqueue_whose_acknowledgement_is_lost_happens_once(

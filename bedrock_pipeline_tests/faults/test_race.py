@@ -1,11 +1,10 @@
 """Sixteen processes race for the same chunks and slots."""
 
 import json
-import os
 import time
-import traceback
 import urllib.request
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.submit_chunk import submit_chunk
+from bedrock_pipeline_tests.faults.children import exit_code, start_child
 
 PROCESSES, POLLING, SLOTS, CHUNKS = 16, 2, 5, 500
 _PATIENCE_S = 500.0
@@ -60,19 +60,11 @@ def test_never_more_jobs_than_slots_and_never_two_for_a_chunk(
     )
     take_snapshot(deployment, one, "d")
     assert len(pack_dataset(deployment, one, "d").chunks) == CHUNKS
-    pids = []
-    for number in range(PROCESSES):
-        if (pid := os.fork()) == 0:
-            code = 1
-            try:
-                race(deployment.settings, polls=number < POLLING)
-                code = 0
-            except BaseException:  # reported to the parent
-                (tmp_path / f"{number}.log").write_text(traceback.format_exc())
-            finally:
-                os._exit(code)
-        pids.append(pid)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    children = [
+        start_child(partial(race, deployment.settings, polls=number < POLLING), tmp_path / f"{number}.log")
+        for number in range(PROCESSES)
+    ]
+    codes = [exit_code(child) for child in children]
     assert set(codes) == {0}, [log.read_text() for log in tmp_path.glob("*.log")]
     with urllib.request.urlopen(f"{stack_endpoints.bedrock_endpoint_url}/_emulator/jobs") as answer:
         known = json.load(answer)

@@ -1,29 +1,26 @@
 """A process that does the whole work of a dataset, and dies or is suspended at a given point.
 
-What belongs here: the loop that stands for the sensors, the points around the effects, and the fork.
+What belongs here: the loop that stands for the sensors, the points around the effects, and the process.
 """
 
 import os
 import signal
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, cast
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from bedrock_pipeline.aws.errors import AwsError, classify
-from bedrock_pipeline.aws.jobs import BedrockJobs
-from bedrock_pipeline.aws.objects import S3Objects
-from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
 from bedrock_pipeline.collect.start_retry_round import start_retry_round
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.due_work import due_work
-from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
@@ -33,6 +30,7 @@ from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
 from bedrock_pipeline.submit.submit_chunk import NeedsResolutionError, SubmissionRejectedError, submit_chunk
+from bedrock_pipeline_tests.faults.children import exit_code, start_child
 from bedrock_pipeline_tests.faults.points import READS
 
 #: A worker that has not finished after this many seconds makes no progress.
@@ -44,6 +42,16 @@ _ERRORS = {
 }
 
 
+def die() -> None:
+    """SIGKILL, from which nothing can be saved."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fall_asleep() -> None:
+    """SIGSTOP, until somebody sends SIGCONT."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 @dataclass
 class Death:
     """Where to die.
@@ -52,13 +60,13 @@ class Death:
         effect: at this effect alone; None means at any.
         after: once it was acknowledged, rather than before it.
         passed: number of points that are passed before.
-        strike: what happens there; SIGKILL by default.
+        strike: what happens there.
     """
 
     effect: str | None
     after: bool = False
     passed: int = 0
-    strike: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    strike: Callable[[], None] = die
 
     def reached(self, effect: str, *, after: bool) -> None:
         if self.effect not in (None, effect) or self.after != after:
@@ -106,6 +114,8 @@ def watch(deployment: Deployment, death: Death, scenario: str | None) -> Deploym
 #: The ledger's parts under the names of the points ("jobs" is Bedrock's).
 PARTS = {
     "datasets": "datasets",
+    "versions": "versions",
+    "served_pipelines": "served_pipelines",
     "publications": "publications",
     "submissions": "submissions",
     "spending": "spending",
@@ -230,66 +240,38 @@ def move_clock(deployment: Deployment, seconds: float) -> None:
 def run(
     settings: Settings, pipeline: Pipeline, scenario: str, *, first: bool, death: Death | None, log: Path
 ) -> bool:
-    """Work in a forked process; True where it died by SIGKILL, False where it finished.
+    """Work in a process of its own; True where it died by SIGKILL, False where it finished.
 
     Raises:
         AssertionError: it ended in any other way; with its traceback.
     """
-    pid = fork(settings, pipeline, scenario, first=first, death=death, log=log)
-    _, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0, log.read_text()
-    return False
+    code = exit_code(start(settings, pipeline, scenario, first=first, death=death, log=log))
+    assert code in (0, -signal.SIGKILL), log.read_text() if log.exists() else code
+    return code != 0
 
 
-_Clients = tuple[S3Objects, BedrockJobs, BedrockRuntime]
-_WARM: dict[tuple[str | None, ...], _Clients] = {}
-
-
-def _warm(settings: Settings) -> _Clients:
-    """Clients that the parent makes, which takes half a second, and never uses: each child has its own connections."""
-    key = settings.s3_endpoint_url, settings.bedrock_endpoint_url, str(settings.max_attempts)
-    if key not in _WARM:
-        with open_deployment(settings) as made:
-            _WARM[key] = made.objects, made.jobs, made.runtime
-    return _WARM[key]
-
-
-def fork(
+def start(
     settings: Settings, pipeline: Pipeline, scenario: str, *, first: bool, death: Death | None, log: Path
-) -> int:
-    """Begin to work in a forked process; its process id."""
-    return fork_to(
-        settings,
-        lambda deployment: work(deployment, pipeline, scenario),
-        scenario=scenario if first else None,
-        death=death,
-        log=log,
-    )
+) -> BaseProcess:
+    """Begin to work in a process of its own."""
+    act = partial(work, pipeline=pipeline, scenario=scenario)
+    return start_to(settings, act, scenario=scenario if first else None, death=death, log=log)
 
 
-def fork_to(
+def start_to(
     settings: Settings,
     act: Callable[[Deployment], object],
     *,
     scenario: str | None = None,
     death: Death | None,
     log: Path,
-) -> int:
-    """Begin to act in a forked process; its process id."""
-    clients = _warm(settings)
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            ledger = Ledger(settings.database_dsn.get_secret_value())
-            with Deployment(settings, ledger, *clients) as deployment:
-                act(watch(deployment, death or Death("none"), scenario))
-            code = 0
-        except BaseException:  # reported to the parent, whose copy of everything this process must not touch
-            log.write_text(traceback.format_exc())
-        finally:
-            os._exit(code)
-    return pid
+) -> BaseProcess:
+    """Begin to act in a process of its own, on a deployment whose effects are watched."""
+    return start_child(partial(_watched, settings, act, scenario, death or Death("none")), log)
+
+
+def _watched(
+    settings: Settings, act: Callable[[Deployment], object], scenario: str | None, death: Death
+) -> None:
+    with open_deployment(settings) as deployment:
+        act(watch(deployment, death, scenario))

@@ -18,8 +18,8 @@ from bedrock_pipeline.collect.collect_chunk import (
 from bedrock_pipeline.collect.start_retry_round import start_retry_round
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.ledger.datasets import DatasetChangedError
 from bedrock_pipeline.ledger.submissions import NotNow
+from bedrock_pipeline.ledger.versions import DatasetChangedError
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
@@ -133,11 +133,11 @@ def test_collecting_twice_gives_the_same_bytes(deployment: Deployment, tmp_path:
 
 def test_the_same_dataset_again(deployment: Deployment, tmp_path: Path) -> None:
     one = pipeline(write_rows(tmp_path / "rows.jsonl", 200))
-    keys = prepare(deployment, one)
+    prepare(deployment, one)
     assert pack_dataset(deployment, one, "d").outcome == "unchanged"
     write_rows(tmp_path / "rows.jsonl", 201)
-    take_snapshot(deployment, one, "d")
-    assert pack_dataset(deployment, one, "d").outcome == "replaced", "nothing was submitted"
+    keys = prepare(deployment, one)
+    assert [one.state for one in deployment.ledger.versions.history("p", "d")] == ["packed", "replaced"]
     submit_chunk(deployment, "p", keys[0])
     assert take_snapshot(deployment, one, "d").unchanged
     write_rows(tmp_path / "rows.jsonl", 202)
@@ -309,8 +309,7 @@ def test_another_deployment_of_the_same_account_has_chunks_of_its_own(
     prepare(deployment, one)
     first = deployment.ledger.chunks.of_dataset("p", "d", 1)
     for statement in (
-        "DELETE FROM bedrock_pipeline.chunks",
-        "DELETE FROM bedrock_pipeline.datasets",
+        "TRUNCATE bedrock_pipeline.datasets CASCADE",
         "UPDATE bedrock_pipeline.deployment SET deployment_id = gen_random_uuid()",
     ):
         deployment.ledger.database.execute(statement)

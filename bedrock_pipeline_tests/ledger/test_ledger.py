@@ -9,11 +9,12 @@ import psycopg
 import pytest
 
 from bedrock_pipeline.ledger import Ledger
-from bedrock_pipeline.ledger.datasets import DatasetChangedError
 from bedrock_pipeline.ledger.events import Position
 from bedrock_pipeline.ledger.migrations import migrate, migration_folder
 from bedrock_pipeline.ledger.rows import InputFile, NewChunk
 from bedrock_pipeline.ledger.submissions import Intent
+from bedrock_pipeline.ledger.versions import DatasetChangedError
+from bedrock_pipeline_tests.ledger.entered import SETTINGS, enter_chunks
 
 
 @pytest.fixture
@@ -39,6 +40,7 @@ def chunk(number: int, key: str = "d--00000") -> NewChunk:
         "m",
         "g in us-east-1",
         {},
+        SETTINGS.digest,
     )
 
 
@@ -54,52 +56,40 @@ def test_two_processes_migrate_at_once_and_a_third_finds_nothing_to_do(empty_dsn
     assert migrate(empty_dsn) == []
 
 
-def test_a_lock_left_by_a_dead_migration_does_not_block(empty_dsn: str) -> None:
-    migrate(empty_dsn)
-    with psycopg.connect(empty_dsn) as connection:
-        connection.execute("INSERT INTO bedrock_pipeline.yoyo_lock (locked, ctime, pid) VALUES (1, now(), 1)")
-    assert migrate(empty_dsn) == []
+def intend(ledger: Ledger, number: int) -> Intent:
+    taken = ledger.submissions.intend(
+        chunk(number).chunk_id, chunk(99).chunk_id, request={}, lease=timedelta(seconds=9)
+    )
+    assert isinstance(taken, Intent)
+    return taken
 
 
 def test_the_same_dataset_again(ledger: Ledger) -> None:
     ledger.datasets.request("p", "d", {"source": "a"}, launch=True)
     assert [row.dataset for row in ledger.datasets.to_launch(["p"], 10)] == ["d"]
-
-    def enter(hashed: str, number: int) -> str:
-        return ledger.datasets.enter_chunks(
-            "p", "d", packed_hash=hashed, rejected=0, chunks=[chunk(number)], max_jobs=1
-        )
-
-    assert enter("one", 1) == "entered"
+    assert enter_chunks(ledger, [chunk(1)], content="one") == "entered"
     assert ledger.datasets.to_launch(["p"], 10) == []
-    assert enter("one", 1) == "unchanged"
-    assert enter("two", 2) == "replaced", "nothing was submitted"
-    taken = ledger.submissions.intend(
-        chunk(2).chunk_id, chunk(9).chunk_id, request={}, lease=timedelta(seconds=9)
+    assert enter_chunks(ledger, [chunk(1)], content="one") == "unchanged"
+    assert enter_chunks(ledger, [chunk(2, "d--v2-00000")], content="two") == "entered"
+    assert [one.status for one in ledger.chunks.of_dataset("p", "d", 1)] == ["stopped"], (
+        "nothing was submitted"
     )
-    assert isinstance(taken, Intent)
-    assert enter("two", 2) == "unchanged"
+    intend(ledger, 2)
+    assert enter_chunks(ledger, [chunk(2)], content="two") == "unchanged"
     with pytest.raises(DatasetChangedError, match="--new-version"):
-        enter("three", 3)
+        enter_chunks(ledger, [chunk(3)], content="three")
     with pytest.raises(DatasetChangedError, match="--new-version"):
         ledger.datasets.request("p", "d", {"source": "b"}, launch=True)
     row = ledger.datasets.request("p", "d", {"source": "b"}, launch=True, new_version=True)
-    assert row.version == 2
-    assert (
-        ledger.datasets.enter_chunks(
-            "p", "d", packed_hash="three", rejected=0, chunks=[chunk(3, "d--v2-00000")], max_jobs=1
-        )
-        == "entered"
-    )
+    assert row.version == 3
+    assert enter_chunks(ledger, [chunk(3, "d--v3-00000")], content="three") == "entered"
+    states = [(one.version, one.state) for one in ledger.versions.history("p", "d")]
+    assert states == [(3, "packed"), (2, "replaced"), (1, "replaced")]
 
 
 def test_a_new_version_buys_nothing_more_of_the_last_one(ledger: Ledger) -> None:
-    chunks = [chunk(1), replace(chunk(2, "d--00001"), sequence=1)]
-    ledger.datasets.ensure("p", "d")
-    ledger.datasets.enter_chunks("p", "d", packed_hash="one", rejected=0, chunks=chunks, max_jobs=9)
-    lease = timedelta(seconds=9)
-    taken = ledger.submissions.intend(chunk(1).chunk_id, chunk(9).chunk_id, request={}, lease=lease)
-    assert isinstance(taken, Intent)
+    enter_chunks(ledger, [chunk(1), replace(chunk(2, "d--00001"), sequence=1)], max_jobs=9)
+    taken = intend(ledger, 1)
     ledger.datasets.request("p", "d", {}, launch=False, new_version=True)
     assert [one.status for one in ledger.chunks.of_dataset("p", "d", 1)] == ["submitting", "stopped"]
     result = ledger.submissions.requeue(
@@ -136,15 +126,7 @@ def test_a_run_lease_is_acquired_again_only_when_none_is_valid(ledger: Ledger) -
 
 def test_no_event_is_missed_that_was_committed_late(ledger: Ledger, postgres_dsn: str) -> None:
     for number in (1, 2):
-        ledger.datasets.ensure("p", f"d{number}")
-        ledger.datasets.enter_chunks(
-            "p",
-            f"d{number}",
-            packed_hash="h",
-            rejected=0,
-            chunks=[chunk(number, f"d{number}--00000")],
-            max_jobs=9,
-        )
+        enter_chunks(ledger, [chunk(number, f"d{number}--00000")], dataset=f"d{number}", max_jobs=9)
     fail = "UPDATE bedrock_pipeline.chunks SET status = 'failed', ended_at = now() WHERE dataset = %s"
     with psycopg.connect(postgres_dsn) as late:
         late.execute(fail, ("d1",))

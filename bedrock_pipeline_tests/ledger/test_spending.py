@@ -17,6 +17,7 @@ from bedrock_pipeline.ledger.spending import NoCapError
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
 from bedrock_pipeline.pricing.estimates import ChunkEstimate, Measured
 from bedrock_pipeline.records.tally import Tally
+from bedrock_pipeline_tests.ledger.entered import SETTINGS, enter_chunks
 
 REQUEST = {"jobName": "x", "modelId": "m"}
 LEASE = timedelta(seconds=60)
@@ -41,6 +42,7 @@ def new_chunk(sequence: int, cost: str | None, **changes: object) -> NewChunk:
         model_id="m",
         quota_group="g in us-east-1",
         request=REQUEST,
+        settings_digest=SETTINGS.digest,
         estimate=estimate(cost),
     )
     return replace(chunk, **changes)  # type: ignore[arg-type]  # named by the tests
@@ -62,16 +64,8 @@ def enter(
     packed_hash: str = "h",
     max_jobs: int = 20,
 ) -> list[UUID]:
-    ledger.datasets.ensure("p", dataset)
-    ledger.datasets.enter_chunks(
-        "p",
-        dataset,
-        packed_hash=packed_hash,
-        rejected=0,
-        chunks=chunks,
-        max_jobs=max_jobs,
-        max_cost_usd=Decimal(cap) if cap else None,
-    )
+    limit = Decimal(cap) if cap else None
+    enter_chunks(ledger, chunks, dataset=dataset, content=packed_hash, max_jobs=max_jobs, max_cost_usd=limit)
     return [chunk.chunk_id for chunk in chunks]
 
 
@@ -212,9 +206,9 @@ def test_chunks_of_a_later_round_are_held_too(ledger: Ledger, postgres_dsn: str)
     later = new_chunk(0, "1", attempt=2, chunk_key="d--r2-00000")
     ledger.database.execute(
         """INSERT INTO bedrock_pipeline.chunks (chunk_id, pipeline, dataset, dataset_version, attempt, sequence, chunk_key, records,
-               bytes, files, content_hash, index_uri, model_id, quota_group, request, estimated_cost_usd)
+               bytes, files, content_hash, index_uri, model_id, quota_group, request, settings_digest, estimated_cost_usd)
            SELECT %s, pipeline, dataset, dataset_version, 2, 0, %s, records, bytes, files, content_hash, index_uri, model_id,
-               quota_group, request, 1 FROM bedrock_pipeline.chunks""",
+               quota_group, request, settings_digest, 1 FROM bedrock_pipeline.chunks""",
         (later.chunk_id, later.chunk_key),
     )
     assert isinstance(intend(ledger, later.chunk_id), NotNow)

@@ -17,6 +17,7 @@ from bedrock_pipeline.ledger.rows import InputFile, NewChunk
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
 from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.records.tally import Tally
+from bedrock_pipeline_tests.ledger.entered import SETTINGS, enter_chunks
 
 LEASE = timedelta(seconds=60)
 GROUP = QuotaGroup("m", "us-east-1")
@@ -37,6 +38,7 @@ def new_chunk(sequence: int, dataset: str = "d") -> NewChunk:
         model_id="m",
         quota_group=str(GROUP),
         request=REQUEST,
+        settings_digest=SETTINGS.digest,
     )
 
 
@@ -48,10 +50,9 @@ def ledger(postgres_dsn: str) -> Iterator[Ledger]:
 
 
 def enter(ledger: Ledger, count: int, max_jobs: int = 5, dataset: str = "d") -> list[UUID]:
-    ledger.datasets.ensure("p", dataset)
     chunks = [new_chunk(sequence, dataset) for sequence in range(count)]
     ledger.quota_groups.set_max_jobs(GROUP, max_jobs)
-    ledger.datasets.enter_chunks("p", dataset, packed_hash=f"h{count}", rejected=0, chunks=chunks)
+    enter_chunks(ledger, chunks, dataset=dataset, content=f"h{count}")
     return [chunk.chunk_id for chunk in chunks]
 
 

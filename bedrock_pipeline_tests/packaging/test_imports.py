@@ -19,7 +19,7 @@ HEAVY = {
         "numpy",
         "pandas",
     ),
-    *("polars", "psutil", "psycopg", "pyarrow", "pydantic", "rich", "sqlalchemy", "yoyo"),
+    *("polars", "psutil", "psycopg", "pyarrow", "pydantic", "rich", "sqlalchemy"),
     *("hypercorn", "starlette", "uvicorn"),
 }
 DAGSTER = {"boto3", "botocore", "dagster", "dagster_aws", "pydantic", "rich", "sqlalchemy"}

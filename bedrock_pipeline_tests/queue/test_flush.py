@@ -3,8 +3,10 @@
 import itertools
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -14,7 +16,7 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.due_work import due_work, flush_reason
 from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.ledger.queues import Queues
-from bedrock_pipeline.ledger.tasks import NewTask, Tasks, Waiting
+from bedrock_pipeline.ledger.tasks import FlushLease, NewTask, Tasks, Waiting
 from bedrock_pipeline.pipeline import FlushPolicy, QueuePipeline
 from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline.queue.flush_queue import FlushCheck, flush_queue, tasks_to_take
@@ -295,11 +297,11 @@ def test_exactly_one_of_two_flushes_happens(deployment: Deployment, monkeypatch:
 def test_two_flushes_that_both_think_they_are_alone_make_no_task_twice(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lock that a proxy of connections has lost: the transaction that takes the tasks out holds it still."""
+    """A lease that expired during a long upload: the transaction that removes the tasks holds."""
     first = config(batch_size=1000)
     with BedrockQueue(first) as queue:
         queue.enqueue_many(task(number) for number in range(150))
-        monkeypatch.setattr(Tasks, "flushing", _unlocked)
+        monkeypatch.setattr(Tasks, "flushing", _alone)
         original: Callable[..., Any] = Queues.enter_chunks
         inner: list[Any] = []
 
@@ -314,13 +316,10 @@ def test_two_flushes_that_both_think_they_are_alone_make_no_task_twice(
         assert len(records(deployment, queue)) == 150
 
 
-class _unlocked:  # noqa: N801  # stands for a method
-    def __init__(self, *_: Any, **__: Any) -> None: ...
-
-    def __enter__(self) -> bool:
-        return True
-
-    def __exit__(self, *_: object) -> None: ...
+@contextmanager
+def _alone(self: Tasks, queue: str, *, wait: bool) -> Iterator[FlushLease]:
+    """Each process's own lease."""
+    yield FlushLease(self._database, f"{queue} {uuid4()}")
 
 
 def test_a_task_above_limits_that_were_lowered_is_named_and_stays(deployment: Deployment) -> None:

@@ -15,9 +15,9 @@ from bedrock_pipeline.aws.clients import arrow_filesystem
 from bedrock_pipeline.collect.collect_chunk import collect_chunk
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
-from bedrock_pipeline.ledger.datasets import DatasetCancelledError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent
+from bedrock_pipeline.ledger.versions import DatasetCancelledError
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
@@ -189,6 +189,7 @@ def test_a_dataset_that_is_cancelled_while_it_is_packed_is_not_submitted(
     assert deployment.ledger.datasets.to_launch(["p"], 9) == []
     assert deployment.ledger.submissions.due(["p"], 9) == []
     deployment.ledger.datasets.request("p", "e", {}, launch=True)
+    take_snapshot(deployment, one, "e")
     assert pack_dataset(deployment, one, "e").outcome == "entered"
 
 

@@ -1,0 +1,106 @@
+"""Settings that are frozen when something is launched, and the pipeline that they stand for later.
+
+A version of a dataset is finished by what it was launched with, whatever the code says meanwhile: its records are sent again,
+judged and priced by the pipeline that `thaw` makes. What cannot be frozen are the validators of a pydantic class: they apply
+while the code's class still has the schema of the request.
+"""
+
+import hashlib
+from typing import Any, Final
+
+import orjson
+
+from bedrock_pipeline.ledger import Ledger
+from bedrock_pipeline.ledger.rows import DatasetRow, FrozenSettings
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
+
+#: What decides the responses, besides the snapshot. Everything else is a limit, a price or a policy.
+_CONTENT: Final = (
+    *("name", "model_id", "family", "invocation", "prompt", "model_input", "system", "parameters", "images"),
+    *("answer_schema", "answer_by", "carry", "null_text", "ask_identical_once", "template"),
+)
+#: Where the input is, and what has no meaning after the launch.
+_NOT_FROZEN: Final = frozenset({"source", "answer_schema", "daily", "flush_policy"})
+#: What a document has besides the fields of a pipeline.
+_OWN: Final = frozenset({"kind", "template", "validators"})
+
+
+def freeze(pipeline: BasePipeline, template: bytes = b"") -> FrozenSettings:
+    """The settings of a pipeline as they are now.
+
+    Args:
+        pipeline: with the request of the dataset.
+        template: what every request has in common, as rendered; it changes with the renderer of this package too.
+    """
+    document: dict[str, Any] = {
+        "kind": "queue" if isinstance(pipeline, QueuePipeline) else "dataset",
+        **pipeline.model_dump(mode="json", exclude=set(_NOT_FROZEN)),
+        # Resolved: later defaults for the model must not apply.
+        "limits": pipeline.effective_limits.model_dump(mode="json"),
+        "template": hashlib.sha256(template).hexdigest(),
+    }
+    if pipeline.invocation != "Converse":
+        document["family"] = pipeline.model_family.name
+    if isinstance(pipeline, Pipeline) and pipeline.answer_format:
+        # As text: the order of the properties is the one in which models answer.
+        document["answer_schema"] = orjson.dumps(pipeline.answer_format.schema).decode()
+        if isinstance(pipeline.answer_schema, type):
+            document["validators"] = (
+                f"{pipeline.answer_schema.__module__}.{pipeline.answer_schema.__qualname__}"
+            )
+    return FrozenSettings(
+        digest=_digest(document),
+        content_digest=_digest({name: document.get(name) for name in _CONTENT}),
+        document=orjson.dumps(document).decode(),
+    )
+
+
+def thaw(settings: FrozenSettings, code: BasePipeline | None = None) -> BasePipeline:
+    """The pipeline that was frozen.
+
+    Args:
+        settings: what was frozen.
+        code: the pipeline of that name as the code has it now; its answer class is used if it still has the frozen schema.
+            Its prices are used for models that had none.
+    """
+    document = orjson.loads(settings.document)
+    fields = {name: value for name, value in document.items() if name not in _OWN}
+    if isinstance(code, Pipeline) and document.get("validators") and not lacks_validators(settings, code):
+        fields["answer_schema"] = code.answer_schema
+    if code is not None:
+        fields["prices"] = {**code.prices, **fields["prices"]}
+    kind = QueuePipeline if document["kind"] == "queue" else Pipeline
+    return kind.model_validate(fields)
+
+
+def lacks_validators(settings: FrozenSettings, code: BasePipeline | None) -> str | None:
+    """The answer class whose validators the code no longer has with the frozen schema; None if there is no such class."""
+    document = orjson.loads(settings.document)
+    name: str | None = document.get("validators")
+    if name is None:
+        return None
+    if not isinstance(code, Pipeline) or not isinstance(code.answer_schema, type) or not code.answer_format:
+        return name
+    same = orjson.dumps(code.answer_format.schema).decode() == document["answer_schema"]
+    return None if same else name
+
+
+def pipeline_of(
+    ledger: Ledger, digest: str, code: BasePipeline | None, row: DatasetRow | None = None
+) -> BasePipeline:
+    """The pipeline that a chunk or a version is finished by.
+
+    Args:
+        ledger: has the frozen settings.
+        digest: of the chunk or the version.
+        code: the pipeline as the code has it now.
+        row: the dataset, if what an operator has decided about its current version applies too.
+    """
+    pipeline = thaw(ledger.versions.settings(digest), code)
+    if row is None or row.below_minimum is None:
+        return pipeline
+    return pipeline.model_copy(update={"below_minimum": row.below_minimum})
+
+
+def _digest(document: dict[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,0 +1,193 @@
+"""What simulated processes do: the daemon's sensors and runs, clicks, an operator, users.
+
+What belongs here: the bodies of processes. Each loops over tasks until the simulation wants it to end.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Final, get_args
+
+from bedrock_pipeline.collect.collect_chunk import collect_chunk
+from bedrock_pipeline.collect.start_retry_round import start_retry_round
+from bedrock_pipeline.due_work import due_work
+from bedrock_pipeline.errors import StateError
+from bedrock_pipeline.ledger.run_leases import Kind
+from bedrock_pipeline.publish.publish_dataset import publish_dataset
+from bedrock_pipeline.submit.poll_jobs import poll_jobs, stop_jobs
+from bedrock_pipeline.submit.reconcile import adopt_job, reconcile_in_doubt, sweep_account
+from bedrock_pipeline.submit.submit_chunk import submit_chunk
+from bedrock_pipeline_tests.simulation.actors_prepare import DATASET, PIPELINE, launch, pipeline, prepare
+from bedrock_pipeline_tests.simulation.world import Context
+
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+_QUEUED, _ALIVE = timedelta(minutes=5), timedelta(seconds=60)
+
+
+def perform(context: Context, kind: Kind, key: str) -> None:
+    """The work of one run."""
+    deployment, one = context.deployment, pipeline(context.world)
+    with context.doing(f"{kind} {key}") as end:
+        if kind == "prepare":
+            prepare(context, 0)
+        elif kind == "submit":
+            end["outcome"] = str(submit_chunk(deployment, PIPELINE, key).__class__.__name__)
+        elif kind == "collect":
+            collect_chunk(deployment, one, key)
+        elif kind == "retry":
+            start_retry_round(deployment, one, key)
+        elif kind == "publish":
+            publish_dataset(deployment, one, key)
+
+
+def tick(context: Context, kinds: Sequence[str]) -> None:
+    """One look of these sensors, and the runs that they request, one after the other.
+
+    Where nothing happens beside it, runs have no lease.
+    """
+    deployment = context.deployment
+    ledger = deployment.ledger
+    for kind in kinds:
+        if kind == "poll":
+            with context.doing("poll"):
+                poll_jobs(deployment)
+        elif kind == "reconcile":
+            with context.doing("reconcile"):
+                reconcile_in_doubt(deployment)
+        elif kind == "sweep":
+            with context.doing("sweep"):
+                sweep_account(deployment)
+        else:
+            found: list[tuple[Kind, str]] = []
+            with context.doing(f"look for {kind}"):
+                wanted = [one for one in KINDS if one == kind]
+                items = due_work(ledger, [pipeline(context.world)], limit=3, kinds=wanted)
+                found = [(item.kind, item.key) for item in items]
+                if context.process and items:
+                    subjects = [(item.pipeline, item.key) for item in items]
+                    leases = ledger.run_leases.acquire(wanted[0], subjects, _QUEUED)
+                    found = [(wanted[0], key) for _, key in leases]
+            for one, key in found:
+                (_run if context.process else perform)(context, one, key)
+
+
+def _run(context: Context, kind: Kind, key: str) -> None:
+    leases = context.deployment.ledger.run_leases
+    with context.doing(f"renew the lease of {kind} {key}"):
+        leases.renew(kind, PIPELINE, key, _ALIVE)
+    perform(context, kind, key)
+    with context.doing(f"release the lease of {kind} {key}"):
+        leases.release(kind, PIPELINE, key)
+
+
+SENSORS: Final = ("prepare", "submit", "submit", "poll", "collect", "retry", "publish", "reconcile", "sweep")
+
+
+def daemon(context: Context) -> None:
+    """A daemon: some sensors, then a pause, and again."""
+    while not context.world.draining:
+        tick(context, context.rng.sample(SENSORS, 2))
+        context.deployment.system.sleep(context.rng.choice((1, 3, 30)))
+
+
+def clicker(context: Context) -> None:
+    """Somebody who materializes whatever chunk or dataset they see, due or not."""
+    while not context.world.draining:
+        chunks = []
+        with context.doing("look at the chunks"):
+            row = context.deployment.ledger.datasets.get(PIPELINE, DATASET)
+            version = row.version if row else 1
+            chunks = context.deployment.ledger.chunks.of_dataset(PIPELINE, DATASET, version)
+        drawn = context.rng.random()
+        pending = [one.chunk_key for one in chunks if one.status == "pending"]
+        ended = [one.chunk_key for one in chunks if one.ended and not one.collected_at]
+        if pending and drawn < 0.6:
+            perform(context, "submit", context.rng.choice(pending))
+        elif ended and drawn < 0.8:
+            perform(context, "collect", context.rng.choice(ended))
+        else:
+            tick(context, [context.rng.choice(("poll", "reconcile", "retry", "publish", "sweep"))])
+        context.deployment.system.sleep(1)
+
+
+def publisher(context: Context) -> None:
+    """A daemon that publishes, and nothing else."""
+    while not context.world.draining:
+        perform(context, "publish", DATASET)
+        context.deployment.system.sleep(context.rng.choice((1, 30, 70)))
+
+
+def operator(context: Context) -> None:
+    """An operator's commands."""
+    commands: list[Callable[[Context], None]] = [cancel, retry, resolve, sweep]
+    while not context.world.draining:
+        context.deployment.system.sleep(context.rng.choice((1, 60, 300)))
+        context.rng.choice(commands)(context)
+
+
+def user(context: Context) -> None:
+    """Launches, again and again, with other content, another prompt, or as a new version."""
+    rng = context.rng
+    while not context.world.draining:
+        launch(
+            context,
+            rng.choice("abc"),
+            prompt=rng.choice((0, 0, 1, 2)),
+            new_version=rng.random() < 0.4,
+        )
+        context.deployment.system.sleep(rng.choice((1, 30, 300)))
+
+
+def cancel(context: Context) -> None:
+    """`cancel`, of the dataset or of one chunk."""
+    deployment, rng = context.deployment, context.rng
+    chunk = None
+    if rng.random() < 0.6:
+        with context.doing("look at the chunks"):
+            chunks = deployment.ledger.chunks.of_dataset(PIPELINE, DATASET, 1)
+            chunk = rng.choice(chunks).chunk_key if chunks else None
+        if chunk is None:
+            return
+    with context.doing(f"cancel {chunk or DATASET}", cancel=chunk or DATASET):
+        found = deployment.ledger.interventions.cancel(PIPELINE, DATASET, chunk)
+        stop_jobs(deployment, [one.job_arn for one in found if one.job_arn and one.status != "stopping"])
+
+
+def retry(context: Context) -> None:
+    """`retry`."""
+    interventions = context.deployment.ledger.interventions
+    with context.doing("retry", retry=DATASET):
+        interventions.retry_rejected(PIPELINE, DATASET)
+        interventions.release(PIPELINE, DATASET)
+
+
+def resolve(context: Context) -> None:
+    """`resolve`, after looking at the jobs."""
+    deployment = context.deployment
+    with context.doing("resolve", resolve=DATASET):
+        version = deployment.ledger.datasets.ensure(PIPELINE, DATASET).version
+        for chunk in deployment.ledger.chunks.of_dataset(PIPELINE, DATASET, version):
+            if chunk.status != "needs-resolution":
+                continue
+            name = chunk.request["jobName"]
+            jobs = [job for job in context.world.service.emulator.store.all() if job["jobName"] == name]
+            try:
+                if jobs:
+                    adopt_job(deployment, chunk, jobs[0]["jobArn"])
+                else:
+                    deployment.ledger.interventions.resolve_without_job(chunk.chunk_id)
+            except StateError:
+                continue  # another process has done so
+
+
+def sweep(context: Context) -> None:
+    """`reconcile`."""
+    tick(context, ["reconcile", "sweep"])
+
+
+BODIES: Final[dict[str, Callable[[Context], None]]] = {
+    "daemon": daemon,
+    "clicker": clicker,
+    "publisher": publisher,
+    "operator": operator,
+    "user": user,
+}

@@ -1,0 +1,117 @@
+"""Launches and preparing, over the product's interface for them.
+
+What belongs here: the content of datasets, what a launch asks for, and the run that prepares it.
+"""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from uuid import UUID
+
+from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
+from bedrock_pipeline.ledger.rows import DatasetRow
+from bedrock_pipeline.ledger.versions import VersionReplacedError
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.pack_dataset import NoSnapshotError, pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline_tests.simulation.clients import BUCKET
+from bedrock_pipeline_tests.simulation.world import MAX_RECORDS, MIN_RECORDS, Context, World
+
+MODEL: Final = "anthropic.claude-3-haiku-20240307-v1:0"
+PIPELINE, DATASET = "p", "d"
+#: The longest answer is a little longer than the others, so that estimates are close to what is paid.
+MAX_TOKENS: Final = 10
+#: US dollars of a row, of which a dataset has about half as many as it would need.
+CAP_PER_ROW_USD: Final = 0.000_004
+#: US dollars of an input and an output token of a job of this model.
+PRICES: Final = (0.000_000_125, 0.000_000_625)
+#: The prompts of successive versions of the code; the second asks for less, so that more rows are the same.
+PROMPTS: Final = ("About {{ text }} of kind {{ kind }}", "Only about {{ kind }}", "Again about {{ text }}")
+
+
+def pipeline(world: World, code: int = 0) -> Pipeline:
+    """The pipeline as a version of the code has it."""
+    return Pipeline.model_validate(
+        {
+            "name": PIPELINE,
+            "model_id": MODEL,
+            "record_id": "id",
+            "prompt": PROMPTS[code],
+            "carry": ("n",),
+            "parameters": {"max_tokens": MAX_TOKENS},
+            "limits": Limits(
+                min_records=MIN_RECORDS, max_records=MAX_RECORDS, max_jobs=world.scenario.max_jobs
+            ),
+        }
+    )
+
+
+def rows(content: str, count: int) -> list[dict[str, Any]]:
+    """The rows of a content; about a quarter of them have the text of another."""
+    rng = random.Random(f"{content} {count}")
+    texts = [f"{content}{n if rng.random() < 0.8 else rng.randrange(n + 1)}" for n in range(count)]
+    return [
+        {"id": f"r{n}", "text": text, "kind": f"k{rng.randrange(3 * count)}", "n": n}
+        for n, text in enumerate(texts)
+    ]
+
+
+def _asked(content: str, count: int, prompt: str) -> dict[str, str]:
+    """What is asked for each record."""
+    return {
+        row["id"]: prompt.replace("{{ text }}", row["text"]).replace("{{ kind }}", row["kind"])
+        for row in rows(content, count)
+    }
+
+
+def launch(context: Context, content: str, *, prompt: int, new_version: bool) -> None:
+    """Launch the dataset with this content and this prompt."""
+    world = context.world
+    uri = f"s3://{BUCKET}/given/{content}.jsonl"
+    count = world.scenario.rows
+    world.service.objects.setdefault(
+        (BUCKET, f"given/{content}.jsonl"),
+        "".join(json.dumps(row) + "\n" for row in rows(content, count)).encode(),
+    )
+    request: dict[str, Any] = {"source": uri, "prompt": PROMPTS[prompt]}
+    if world.scenario.capped:
+        request["max_cost_usd"] = CAP_PER_ROW_USD * count
+    what = f"launch {content} with prompt {prompt}{' as a new version' if new_version else ''}"
+    with context.doing(what, launch=DATASET, asked=_asked(content, count, PROMPTS[prompt])) as end:
+        row = context.deployment.ledger.datasets.request(
+            PIPELINE,
+            DATASET,
+            request,
+            launch=True,
+            new_version=new_version,
+            launch_id=context.deployment.system.new_id(),
+        )
+        end["version"] = row.version
+
+
+def prepare(context: Context, code: int) -> None:
+    """As the run of a launched dataset: its snapshot, then its chunks."""
+    deployment, one = context.deployment, pipeline(context.world, code)
+    with _preparing(context, lambda row: row.launch_id):
+        take_snapshot(deployment, one, DATASET)
+    with _preparing(context, lambda row: row.snapshot_launch_id):
+        pack_dataset(deployment, one, DATASET)
+
+
+@contextmanager
+def _preparing(context: Context, launch_of: Callable[[DatasetRow], UUID | None]) -> Iterator[None]:
+    """As the assets: a version that is replaced meanwhile ends the run, an error that does not pass ends the launch."""
+    datasets = context.deployment.ledger.datasets
+    begun = datasets.ensure(PIPELINE, DATASET)
+    try:
+        yield
+    except VersionReplacedError:
+        return
+    except (ServiceUnavailableError, NoSnapshotError):
+        raise
+    except BedrockPipelineError as error:
+        datasets.fail_preparation(begun, launch_of(begun), str(error))
+        raise

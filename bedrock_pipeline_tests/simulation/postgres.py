@@ -1,0 +1,224 @@
+"""The real Postgres of a simulation: its settings, its clock, and connections that stop at each statement.
+
+What belongs here: everything that the simulation says to the server.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Generator, Sequence
+from typing import Any, Final, Self, TypeVar
+
+import psycopg
+from psycopg import pq, sql
+from psycopg.rows import DictRow, dict_row
+
+from bedrock_pipeline_tests.simulation.scheduler import Killed, Process
+
+_T = TypeVar("_T")
+#: Nothing of the server's own happens: no vacuum, no other plan, no deadlock timer before ours; and nothing is kept.
+_SETTINGS: Final = {
+    "autovacuum": "off",
+    "deadlock_timeout": "10min",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "jit": "off",
+    "synchronize_seqscans": "off",
+    "synchronous_commit": "off",
+}
+_SHOWN = 60
+#: The beginning of a transaction changes nothing for others.
+_UNSEEN: Final = "BEGIN "
+_GONE_S = 30.0
+#: The clock stands still until the scheduler moves it.
+_CLOCK = """CREATE OR REPLACE FUNCTION bedrock_pipeline.now() RETURNS timestamptz LANGUAGE sql STABLE AS
+$$ SELECT 'epoch'::timestamptz + clock_offset FROM bedrock_pipeline.deployment $$"""
+
+
+class Stoppable(psycopg.Connection[DictRow]):
+    """A connection whose process stops before each round trip to the server.
+
+    Attributes:
+        process: whose it is; None while the simulation itself uses it.
+    """
+
+    process: Process | None = None
+    said = ""
+    pid = 0
+
+    @classmethod
+    def open(cls, dsn: str) -> Self:
+        """Connect. Statements are not prepared, so that plans do not depend on what ran before."""
+        made = cls.connect(dsn, row_factory=dict_row, cursor_factory=_Cursor, prepare_threshold=None)
+        made.pid = made.info.backend_pid
+        return made
+
+    def lend(self, process: Process | None) -> None:
+        """Let a process have it."""
+        self.process = process
+        if process:
+            process.backends.add(self.pid)
+
+    def wait(self, gen: Generator[Any, Any, _T], *args: Any, **kwargs: Any) -> _T:
+        """One round trip, when the scheduler wants it."""
+        process, said, self.said = self.process, self.said, ""
+        if process is None or self.closed or not said or said.startswith(_UNSEEN):
+            return super().wait(gen, *args, **kwargs)
+        try:
+            fate = process.stop(said)
+        except Killed:
+            self.close()
+            raise
+        if fate == "fail":
+            self.close()
+            process.ended(said, "connection lost")
+            raise psycopg.OperationalError("the simulation cut the connection before the statement was sent")
+        process.querying = self.pid
+        try:
+            result = super().wait(gen, *args, **kwargs)
+        except psycopg.Error as error:
+            self._note(process)
+            process.ended(said, type(error).__name__)
+            if process.deadlocked and isinstance(error, psycopg.errors.QueryCanceled):
+                process.deadlocked = False
+                raise psycopg.errors.DeadlockDetected("the simulation chose this one") from error
+            raise
+        finally:
+            process.querying = None
+        if fate == "lose":
+            self.close()
+            process.ended(said, "answer lost")
+            raise psycopg.OperationalError("the simulation cut the connection after the statement")
+        self._note(process)
+        process.ended(said)
+        return result
+
+    def commit(self) -> None:
+        """Commit, as an effect of this name."""
+        self.said = "COMMIT"
+        super().commit()
+
+    def rollback(self) -> None:
+        """Roll back, as an effect of this name."""
+        self.said = "ROLLBACK"
+        super().rollback()
+
+    def close(self) -> None:
+        """Close it; a process's locks are free once the server has noticed."""
+        super().close()
+        if self.process:
+            self.process.in_transaction.pop(self.pid, None)
+            self.process.backends.discard(self.pid)
+            self.process.releases += 1
+            self.process.scheduler.closed(self.pid)
+
+    def _note(self, process: Process) -> None:
+        """Whether a transaction is open now."""
+        if self.closed or self.pgconn.transaction_status == pq.TransactionStatus.IDLE:
+            process.in_transaction.pop(self.pid, None)
+            process.releases += 1
+        else:
+            process.in_transaction[self.pid] = process.scheduler.now
+
+
+class _Cursor(psycopg.Cursor[DictRow]):
+    """Says which statement the connection is at."""
+
+    def execute(self, query: Any, *args: Any, **kwargs: Any) -> Self:
+        """Run a statement."""
+        self._say(query)
+        return super().execute(query, *args, **kwargs)
+
+    def executemany(self, query: Any, *args: Any, **kwargs: Any) -> None:
+        """Run a statement for many values."""
+        self._say(query)
+        super().executemany(query, *args, **kwargs)
+
+    def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
+        """Copy rows."""
+        self._say(statement)
+        return super().copy(statement, *args, **kwargs)
+
+    def _say(self, query: Any) -> None:
+        connection = self.connection
+        assert isinstance(connection, Stoppable)
+        text = query if isinstance(query, str) else query.as_string(connection)
+        connection.said = " ".join(text.split())[:_SHOWN]
+
+
+class Server:
+    """What the simulation does at the server, over a connection of its own.
+
+    Args:
+        dsn: of a database with the ledger's tables.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+        self._monitor = psycopg.connect(dsn, autocommit=True)
+        for name, value in _SETTINGS.items():
+            self._monitor.execute(
+                sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
+            )
+        self._monitor.execute("SELECT pg_reload_conf()")
+        self._monitor.execute(_CLOCK)
+        names = self._monitor.execute(
+            """SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+               WHERE schemaname = 'bedrock_pipeline' AND tablename <> 'deployment' ORDER BY 1"""
+        ).fetchall()
+        self._tables = ", ".join(name for (name,) in names if "yoyo" not in name)
+
+    def reset(self, at: float) -> None:
+        """An empty ledger, and its clock."""
+        self._monitor.execute(f"TRUNCATE {self._tables} RESTART IDENTITY CASCADE")
+        self._monitor.execute(
+            "UPDATE bedrock_pipeline.deployment SET deployment_id = '00000000-0000-0000-0000-000000000001'"
+        )
+        self.set_clock(at)
+
+    def set_clock(self, at: float) -> None:
+        """The time that the ledger sees, in seconds since 1970."""
+        self._monitor.execute(
+            "UPDATE bedrock_pipeline.deployment SET clock_offset = make_interval(secs => %s)", (at,)
+        )
+
+    def blocked(self, backends: Sequence[int]) -> dict[int, set[int]]:
+        """Who waits for whom."""
+        rows = self._monitor.execute(
+            "SELECT p, pg_blocking_pids(p) FROM unnest(%s::int[]) AS p", (list(backends),)
+        ).fetchall()
+        return {backend: set(by) for backend, by in rows if by}
+
+    def freeze(self, backend: int, frozen: bool) -> None:
+        """Suspend the server's process of a session, which waits for a lock, or let it run again."""
+        os.kill(backend, signal.SIGSTOP if frozen else signal.SIGCONT)
+
+    def cancel(self, backend: int) -> None:
+        """Cancel what it does."""
+        self._monitor.execute("SELECT pg_cancel_backend(%s)", (backend,))
+
+    def terminate(self, backends: Sequence[int]) -> None:
+        """End sessions, and wait until their locks are free."""
+        self._monitor.execute("SELECT pg_terminate_backend(p) FROM unnest(%s::int[]) AS p", (list(backends),))
+        self.wait_until_gone(backends)
+
+    def wait_until_gone(self, backends: Sequence[int]) -> None:
+        """Wait for the server to notice that connections were closed."""
+        until = time.monotonic() + _GONE_S
+        while time.monotonic() < until:
+            row = self._monitor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(%s)", (list(backends),)
+            ).fetchone()
+            if row == (0,):
+                return
+            time.sleep(0.0005)
+        raise TimeoutError("Postgres keeps sessions whose connections were closed")
+
+    def rows(self, statement: str) -> list[dict[str, Any]]:
+        """What the ledger has, for the end of the story."""
+        with self._monitor.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(statement).fetchall()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._monitor.close()

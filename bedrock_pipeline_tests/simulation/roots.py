@@ -1,0 +1,184 @@
+"""Put one cured defect back at a time: the simulation must find it. Run as a program by `make simulate-roots`.
+
+What belongs here: the roots, as text that is replaced in a copy of the package, and which promise each breaks.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+_ROOT = Path(__file__).parents[2]
+_COPIED = ("bedrock_pipeline", "bedrock_pipeline_tests", "sql", "pyproject.toml")
+ONE_JOB: Final = "at most one job per chunk"
+SLOTS: Final = "never more jobs in flight than the limit"
+WITHDRAWN: Final = "nothing is bought of what was replaced or cancelled"
+ROWS: Final = "each record once, with the answer to its request"
+FROZEN: Final = "published versions never change"
+ENDS: Final = "each launch ends"
+READ: Final = "what was paid for is read"
+LOST: Final = "no job is lost"
+CAP: Final = "a cost cap holds"
+
+
+@dataclass(frozen=True)
+class Root:
+    """A defect that was cured.
+
+    Attributes:
+        replaced: each text, which must be there, and what stood in its place.
+        breaks: the promises of which it breaks one.
+    """
+
+    name: str
+    file: str
+    replaced: dict[str, str]
+    breaks: tuple[str, ...]
+
+
+_SUBMISSIONS, _SUBMIT = "bedrock_pipeline/ledger/submissions.py", "bedrock_pipeline/submit/submit_chunk.py"
+ROOTS = (
+    Root(
+        "H1: a submission in doubt is closed by an error of its look-up",
+        _SUBMIT,
+        {"    if intent.resent:\n        return _mark_in_doubt(deployment, intent, reason)\n": ""},
+        (ONE_JOB, SLOTS, LOST),
+    ),
+    Root(
+        "H3, H12: publishers share a folder",
+        "bedrock_pipeline/publish/publish_dataset.py",
+        {"-{deployment.system.new_id().hex}/": "/"},
+        (FROZEN, ROWS),
+    ),
+    Root(
+        "H11: retry takes the chunks of every version",
+        "bedrock_pipeline/ledger/interventions.py",
+        {
+            "AND dataset_version = %s AND status = 'failed'": "AND (dataset_version = %s OR true) AND status = 'failed'"
+        },
+        (WITHDRAWN,),
+    ),
+    Root(
+        "H11: a retry round of a replaced version is entered",
+        "bedrock_pipeline/ledger/retry_rounds.py",
+        {'if row["version"] != retryable[0].chunk.dataset_version:': "if False:"},
+        (WITHDRAWN,),
+    ),
+    Root(
+        "H11: a submission in doubt of a replaced version is sent again",
+        _SUBMISSIONS,
+        {"OR d.version > c.dataset_version AS withdrawn": "AS withdrawn"},
+        (WITHDRAWN,),
+    ),
+    Root(
+        "no lock of the quota group",
+        "bedrock_pipeline/ledger/quota_groups.py",
+        {"WHERE c.chunk_id = %s FOR UPDATE OF g": "WHERE c.chunk_id = %s"},
+        (SLOTS,),
+    ),
+    Root(
+        "no fence",
+        _SUBMISSIONS,
+        {
+            "WHERE chunk_id = %(chunk)s AND fence = %(fence)s\n                     AND status IN ('submitting', 'in-doubt', 'needs-resolution')": "WHERE chunk_id = %(chunk)s\n                     AND status IN ('submitting', 'in-doubt', 'needs-resolution')",
+            "chunk.row.fence != fence or ": "",
+        },
+        (ONE_JOB, SLOTS, LOST),
+    ),
+    Root(
+        "no List before a Create",
+        _SUBMIT,
+        {"        if found.jobs:\n": "        if False:\n"},
+        (ONE_JOB, LOST),
+    ),
+    Root(
+        "no look at the lease",
+        "bedrock_pipeline/aws/jobs.py",
+        {"if self._monotonic() >= self._sending.deadline:": "if False:"},
+        (ONE_JOB, SLOTS, LOST),
+    ),
+    Root(
+        "no consistency window",
+        _SUBMISSIONS,
+        {
+            "lease_expires_at + %s <= ": "lease_expires_at + %s * 0 <= ",
+            "lease_expires_at + %(consistency_window)s <= ": "lease_expires_at + %(consistency_window)s * 0 <= ",
+        },
+        (ONE_JOB, SLOTS, LOST),
+    ),
+    Root(
+        "no lock of the budget",
+        "bedrock_pipeline/ledger/spending.py",
+        {"d.max_cost_usd IS NOT NULL FOR NO KEY UPDATE OF d": "d.max_cost_usd IS NOT NULL"},
+        (CAP,),
+    ),
+)
+
+
+def copied(root: Root, folder: Path) -> None:
+    """Copy the package into a folder, with the root put back.
+
+    Raises:
+        click.ClickException: its text is not there any more.
+    """
+    for name in _COPIED:
+        source = _ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    path = folder / root.file
+    text = path.read_text()
+    for before, after in root.replaced.items():
+        if before not in text:
+            raise click.ClickException(f"{root.name}: {before!r} is not in {root.file} any more")
+        text = text.replace(before, after)
+    path.write_text(text)
+
+
+def found(root: Root, seeds: int, steps: int, first: int) -> str:
+    """Simulate until the root is found; the row of the table."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copied(root, folder)
+        command = [sys.executable, "-m", "bedrock_pipeline_tests.simulation", "--shrink", "0"]
+        command += ["--seeds", str(seeds), "--steps", str(steps), "--first", str(first)]
+        for promise in root.breaks:
+            command += ["--until", promise]
+        began = time.monotonic()
+        ended = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        took = time.monotonic() - began
+    until = [line for line in ended.stdout.splitlines() if line.startswith("until: ")]
+    if not until:
+        return f"| {root.name} | not found | {took:.0f} s | {(ended.stdout + ended.stderr)[-300:]!r} |"
+    return f"| {root.name} | {until[0].removeprefix('until: ')} | {took:.0f} s |"
+
+
+@click.command()
+@click.option("--seeds", default=300, show_default=True)
+@click.option("--steps", default=200, show_default=True)
+@click.option("--first", default=0, show_default=True)
+@click.option("--only", default="", help="Roots whose name contains this.")
+def main(*, seeds: int, steps: int, first: int, only: str) -> None:
+    """Put back each root, and say after how many seeds it is found; ends with 1 where one is not."""
+    rows = []
+    for root in ROOTS:
+        if only in root.name:
+            rows.append(found(root, seeds, steps, first))
+            click.echo(rows[-1])
+    sys.exit(any("not found" in row for row in rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Runs one simulation from its beginning to the judgement.
+
+What belongs here: the beginning, the steps, the end in which nothing goes wrong any more, and the evidence.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bedrock_pipeline_tests.simulation import actors
+from bedrock_pipeline_tests.simulation.actors_prepare import CAP_PER_ROW_USD, DATASET, PRICES, launch
+from bedrock_pipeline_tests.simulation.choices import Choice, Choices, Seeded
+from bedrock_pipeline_tests.simulation.evidence import Evidence
+from bedrock_pipeline_tests.simulation.judge import Violation, judged
+from bedrock_pipeline_tests.simulation.scenario import Scenario
+from bedrock_pipeline_tests.simulation.scheduler import SimulationError
+from bedrock_pipeline_tests.simulation.world import Context, Machine, World
+
+#: Steps within which every process comes to the end of what it does.
+_DRAIN_STEPS = 4000
+#: Looks of a daemon within which everything comes to its end, and how far the clock moves after each.
+_MOST_TICKS, _TICK_S = 60, 300.0
+#: Longer than lease, consistency window and the longest wait together: where nothing changes then, nothing ever will.
+_LONG_S = 2500.0
+_ALL: Final = ("prepare", "reconcile", "submit", "poll", "collect", "retry", "publish")
+_STATE: Final = """
+    SELECT array(SELECT (chunk_key, status, collected_at IS NULL, mode)::text FROM bedrock_pipeline.chunks ORDER BY 1)
+        || array(SELECT (dataset, version, state, publication, launch_requested_at IS NULL)::text
+                 FROM bedrock_pipeline.current_versions)
+        || array(SELECT (chunk_id, waits_for, retried_at IS NULL)::text FROM bedrock_pipeline.retryable_records ORDER BY 1)
+        AS state"""
+_DATASETS: Final = """
+    SELECT dataset, version, state, published_version, results_uri, cancel_requested_at IS NOT NULL AS cancelled
+    FROM bedrock_pipeline.current_versions ORDER BY dataset"""
+_CHUNKS: Final = """
+    SELECT chunk_id::text, dataset, chunk_key, dataset_version AS version, status, job_arn, ended_at IS NOT NULL AS ended
+    FROM bedrock_pipeline.chunks ORDER BY dataset, dataset_version, attempt, sequence"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A simulation that has ended.
+
+    Attributes:
+        steps: choices that were made.
+        chosen: the choices before everything was brought to its end, to be made again.
+        counts: lock waits, deadlocks, deaths.
+    """
+
+    scenario: Scenario
+    violations: list[Violation]
+    evidence: Evidence
+    steps: int
+    chosen: list[Choice]
+    counts: dict[str, int]
+
+
+def simulate(machine: Machine, scenario: Scenario, choices: Choices | None = None) -> Result:
+    """Run a scenario, with choices that follow from its seed unless they are given."""
+    given = choices or Seeded(str(scenario.seed), scenario.steps, scenario.chances)
+    world = World(machine, scenario, given)
+    _begin(world)
+    violations: list[Violation] = []
+    settled = False
+    chosen: list[Choice] = []
+    try:
+        _steps(world)
+        chosen = list(world.scheduler.made)
+        settled = _end(world)
+    except SimulationError as error:
+        violations.append(Violation("progress", str(error)))
+    finally:
+        world.scheduler.kill_all()
+    evidence = _evidence(world, settled=settled or bool(violations))
+    violations += judged(evidence)
+    return Result(
+        scenario,
+        violations,
+        evidence,
+        world.history.step,
+        chosen or world.scheduler.made,
+        world.scheduler.counts,
+    )
+
+
+def _begin(world: World) -> None:
+    """What is there when the processes start."""
+    with world.quiet("the beginning") as context:
+        if world.scenario.start != "nothing":
+            launch(context, "a", prompt=0, new_version=False)
+            actors.tick(context, ["prepare"])
+        if world.scenario.start == "collected":
+            for _ in range(_MOST_TICKS):
+                if not _look(context, ("submit", "poll", "collect", "retry")):
+                    break
+    world.service.begin_faults(dict(fault) for fault in world.scenario.faults)
+
+
+def _steps(world: World) -> None:
+    """Everything that the seed wants."""
+    alive = {f"{kind}-{number}": kind for number, kind in enumerate(world.scenario.cast, 1)}
+    lives = dict.fromkeys(alive, 1)
+    processes = world.scheduler.processes
+    for name, kind in alive.items():
+        world.spawn(name, actors.BODIES[kind])
+    while world.scheduler.step():
+        for first, kind in alive.items():
+            name = first if lives[first] == 1 else f"{first}#{lives[first]}"
+            if processes[name].state == "ended":
+                if error := processes[name].error:
+                    raise error
+                lives[first] += 1
+                world.spawn(f"{first}#{lives[first]}", actors.BODIES[kind])
+
+
+def _end(world: World) -> bool:
+    """No fault any more, every process ends, one daemon does the rest, and an operator what waits for one.
+
+    Returns:
+        Whether nothing changes any more.
+    """
+    world.service.faults.clear()
+    world.draining = True
+    world.scheduler.drain(_DRAIN_STEPS)
+    with world.quiet("the end") as context:
+        if not _settle(context):
+            return False
+        actors.retry(context)
+        actors.resolve(context)
+        return _settle(context)
+
+
+def _settle(context: Context) -> bool:
+    """Look again and again, until nothing has changed even after a long time; False if that does not come."""
+    waited = False
+    for number in range(_MOST_TICKS):
+        changed = _look(context, (*_ALL, *(("sweep",) if number % 3 == 0 else ())))
+        if waited and not changed:
+            return True
+        waited = not changed
+        if waited:
+            context.world.move_clock(_LONG_S)
+    return False
+
+
+def _look(context: Context, kinds: tuple[str, ...]) -> bool:
+    """One look of a daemon, then time; whether anything changed."""
+    world = context.world
+    before = _state(world)
+    actors.tick(context, kinds)
+    world.history.step += 1
+    while world.service.emulator.store.active():
+        world.move_clock(_TICK_S)
+        if not world.service.work():
+            break
+    else:
+        world.move_clock(_TICK_S)
+    return _state(world) != before
+
+
+def _state(world: World) -> list[Any]:
+    return [
+        world.machine.server.rows(_STATE),
+        [job["status"] for job in world.service.emulator.store.all()],
+    ]
+
+
+def _evidence(world: World, *, settled: bool) -> Evidence:
+    server = world.machine.server
+    waits: dict[str, list[str]] = {}
+    with world.quiet("status") as context:
+        report = context.deployment.ledger.status_report
+        for row in report.datasets():
+            named = [row.why, *(one.why for one in report.chunks(row.pipeline, row.dataset))]
+            waits[row.dataset] = [why for why in named if why]
+    return Evidence(
+        history=world.history,
+        jobs=world.service.emulator.store.all(),
+        objects=world.service.objects,
+        datasets=server.rows(_DATASETS),
+        chunks=server.rows(_CHUNKS),
+        waits=waits,
+        max_jobs=world.scenario.max_jobs,
+        caps={DATASET: CAP_PER_ROW_USD * world.scenario.rows} if world.scenario.capped else {},
+        prices=PRICES,
+        settled=settled,
+    )
