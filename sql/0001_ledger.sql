@@ -15,8 +15,9 @@ $$ SELECT clock_timestamp() + (SELECT clock_offset FROM bedrock_pipeline.deploym
 
 CREATE TABLE bedrock_pipeline.quota_groups (
     quota_group text PRIMARY KEY,
-    region      text NOT NULL,
-    account     text,
+    -- The key says where: "MODEL in REGION of ACCOUNT", the account where it is known.
+    region      text GENERATED ALWAYS AS (substring(quota_group FROM ' in ([a-z0-9-]+)(?: of \d{12})?$')) STORED,
+    account     text GENERATED ALWAYS AS (substring(quota_group FROM ' in [a-z0-9-]+ of (\d{12})$')) STORED,
     max_jobs    integer NOT NULL CHECK (max_jobs >= 0),            -- Bedrock's default, or what an operator has set
     others      integer NOT NULL DEFAULT 0 CHECK (others >= 0),    -- jobs at once that are not ours, as last seen
     throttles    integer NOT NULL DEFAULT 0 CHECK (throttles >= 0),  -- in a row; throttling concerns all chunks alike

@@ -50,7 +50,8 @@ def reconcile_in_doubt(deployment: Deployment, *, limit: int = 50) -> ReconcileR
     """Settle submissions of any pipeline whose lease and consistency window have ended, where they were sent.
 
     One job of the name and token is adopted. If there is none, the same request is sent again with the same token.
-    Anything else needs resolution by an operator.
+    Anything else needs resolution by an operator. After an error that settles nothing the others wait for the next call: they
+    would likely meet it too, each for as long as the SDK retries.
     """
     report = ReconcileReport()
     settings = deployment.settings
@@ -58,6 +59,8 @@ def reconcile_in_doubt(deployment: Deployment, *, limit: int = 50) -> ReconcileR
         settings.consistency_window, limit, settings.account
     ):
         _settle_chunk(deployment, chunk, report)
+        if report.still_in_doubt:
+            break
     return report
 
 

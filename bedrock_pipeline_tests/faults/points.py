@@ -95,6 +95,7 @@ NOT_KILLED_YET = {
     "queues.register": "one commit that every process repeats when it opens the queue",
     "queues.record_final": "a mark that the next look makes where it is missing",
     "observed.record_reached": "a note for `status`, which the next poll makes again",
+    "quota_groups.move": "only after the account was changed; the next submission does it again",
     "quota_groups.set_max_jobs": "one commit of the command line; the same limit again changes nothing",
     "token_buckets.define": "one commit that every process repeats",
     "token_buckets.take": "a token that is lost is one less, never one more",

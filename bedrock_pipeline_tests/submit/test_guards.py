@@ -16,15 +16,16 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bedrock_pipeline.aws.clients import creating_client
+from bedrock_pipeline.aws.clients import creating_client, reading_client
 from bedrock_pipeline.aws.errors import AwsError, LeaseOverError
 from bedrock_pipeline.aws.jobs import Found, JobSummary
 from bedrock_pipeline.aws.objects import ObjectInfo
-from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
 from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
@@ -62,9 +63,15 @@ def _packed(deployment: Deployment, work: Path) -> str:
 
 
 def _packed_chunks(deployment: Deployment, work: Path, chunks: int) -> list[str]:
+    one = _pipeline(work, 100 * chunks)
+    take_snapshot(deployment, one, "d")
+    return [chunk.chunk_key for chunk in pack_dataset(deployment, one, "d").chunks]
+
+
+def _pipeline(work: Path, records: int) -> Pipeline:
     path = work / "rows.csv"
-    path.write_text("id,text\n" + "".join(f"r{n},t{n}\n" for n in range(100 * chunks)))
-    one = Pipeline.model_validate(
+    path.write_text("id,text\n" + "".join(f"r{n},t{n}\n" for n in range(records)))
+    return Pipeline.model_validate(
         {
             "name": "p",
             "model_id": "anthropic.claude-3-haiku-20240307-v1:0",
@@ -74,8 +81,6 @@ def _packed_chunks(deployment: Deployment, work: Path, chunks: int) -> list[str]
             "limits": Limits(min_records=100, max_records=199),
         }
     )
-    take_snapshot(deployment, one, "d")
-    return [chunk.chunk_key for chunk in pack_dataset(deployment, one, "d").chunks]
 
 
 def _intend(deployment: Deployment, chunk_key: str) -> Intent:
@@ -392,3 +397,59 @@ def test_a_submission_in_doubt_of_a_replaced_version_is_not_sent_again(
     reconcile_in_doubt(deployment)
     assert deployment.ledger.chunks.by_key("p", key).status == "stopped"
     assert _jobs_named(deployment, name) == 0
+
+
+def test_a_wrong_role_is_corrected_by_the_settings_alone(deployment: Deployment, work: Path) -> None:
+    """The role is not content: a chunk that was packed with another one is the same, and is submitted with today's."""
+    one = _pipeline(work, 100)
+    wrong = "arn:aws:iam::999999999999:role/elsewhere"
+    before = replace(deployment, settings=deployment.settings.model_copy(update={"role_arn": wrong}))
+    take_snapshot(before, one, "d")
+    [chunk] = pack_dataset(before, one, "d").chunks
+    with pytest.raises(SubmissionRejectedError, match="Cross-account"):
+        submit_chunk(before, "p", chunk.chunk_key)
+    assert pack_dataset(deployment, one, "d").outcome == "unchanged"
+    assert deployment.ledger.interventions.retry_rejected("p", "d") == 1
+    assert isinstance(submit_chunk(deployment, "p", chunk.chunk_key), Submitted)
+    now = deployment.ledger.chunks.by_key("p", chunk.chunk_key)
+    assert (now.frozen_request or {})["roleArn"] == deployment.settings.role_arn
+    assert QuotaGroup.of(now.quota_group).account == "123456789012", (
+        "it uses a slot of the account in which it runs"
+    )
+
+
+def test_submissions_in_doubt_do_not_each_wait_for_a_list_that_fails(
+    deployment: Deployment, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = _packed_chunks(deployment, work, 3)
+    for key in keys:
+        _intend(deployment, key)
+    move_clock(deployment, 3600)
+    looks: list[str] = []
+
+    def throttled(name: str) -> Found:
+        looks.append(name)
+        raise AwsError("Could not list Bedrock's jobs: ThrottlingException.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deployment.jobs, "find", throttled)
+        assert len(reconcile_in_doubt(deployment).still_in_doubt) == 1
+    assert len(looks) == 1
+    assert len(reconcile_in_doubt(deployment).sent_again) == len(keys) - 1 > 0, "the others are not behind it"
+
+
+@pytest.mark.parametrize("mode", ["adaptive", "standard", "legacy"])
+def test_a_throttled_list_gives_up_within_a_tick(
+    deployment: Deployment, faults: Control, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """The SDK sleeps between its attempts, and in adaptive mode before each request; Dagster ends a tick after a minute."""
+    settings = deployment.settings.model_copy(update={"retry_mode": mode, "max_attempts": 10})
+    faults.add_fault("error", operation="ListModelInvocationJobs", error="ThrottlingException")
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    with open_deployment(settings) as opened, pytest.raises(AwsError, match="Throttling"):
+        opened.jobs.find("none")
+    assert [fault["struck"] for fault in faults.faults()] == [3]
+    assert sum(slept) < 20
+    read_timeout: float = getattr(reading_client(settings).meta.config, "read_timeout")  # noqa: B009  # not in its stubs
+    assert read_timeout * 3 + sum(slept) < 60
