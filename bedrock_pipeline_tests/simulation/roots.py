@@ -68,7 +68,7 @@ ROOTS = (
     Root(
         "H11: a retry round of a replaced version is entered",
         "bedrock_pipeline/ledger/retry_rounds.py",
-        {'if row["version"] != retryable[0].chunk.dataset_version:': "if False:"},
+        {"if row.version != retryable[0].chunk.dataset_version:": "if False:"},
         (WITHDRAWN,),
     ),
     Root(
