@@ -3,11 +3,13 @@
 What belongs here: making them from the settings; every step of the work takes the result.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from bedrock_pipeline.aws.clients import creating_client, reading_client, runtime_client, s3_client
+from bedrock_pipeline.aws.clients import creating_client, in_region, reading_client, runtime_client, s3_client
 from bedrock_pipeline.aws.jobs import BedrockJobs
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.aws.runtime import BedrockRuntime
@@ -21,8 +23,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Bedrock:
+    """Bedrock in one region."""
+
+    jobs: BedrockJobs
+    runtime: BedrockRuntime
+
+
+@dataclass(frozen=True)
 class Deployment:
-    """One deployment's settings, ledger, objects, jobs and on-demand calls; and the system that they run on."""
+    """One deployment's settings, ledger, objects, jobs and on-demand calls; and the system that they run on.
+
+    Attributes:
+        jobs: in the settings' region; see `jobs_in`.
+        runtime: in the settings' region; see `runtime_in`.
+        elsewhere: makes the clients of another region, where jobs of earlier settings may be; None: there are none.
+    """
 
     settings: Settings
     ledger: Ledger
@@ -30,6 +46,19 @@ class Deployment:
     jobs: BedrockJobs
     runtime: BedrockRuntime
     system: System = SYSTEM
+    elsewhere: Callable[[str], Bedrock] | None = None
+
+    def jobs_in(self, region: str) -> BedrockJobs:
+        """The jobs of a region."""
+        return self.jobs if region == self.settings.region else self._elsewhere(region).jobs
+
+    def runtime_in(self, region: str) -> BedrockRuntime:
+        """On-demand calls in a region."""
+        return self.runtime if region == self.settings.region else self._elsewhere(region).runtime
+
+    def reaches(self, account: str | None) -> bool:
+        """Whether the settings are of this account; None: it is not known, so it is tried."""
+        return account is None or self.settings.account in (None, account)
 
     def close(self) -> None:
         """Close the connections to Postgres."""
@@ -42,6 +71,11 @@ class Deployment:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _elsewhere(self, region: str) -> Bedrock:
+        if self.elsewhere is None:
+            raise LookupError(f"This deployment was made for {self.settings.region} alone, not for {region}.")
+        return self.elsewhere(region)
 
 
 def open_deployment(
@@ -61,6 +95,7 @@ def open_deployment(
         system: ids, randomness, time and threads.
         connect: makes the only connection to Postgres, in place of a pool.
     """
+    here = _bedrock(settings, system)
     return Deployment(
         settings=settings,
         ledger=Ledger(
@@ -70,7 +105,15 @@ def open_deployment(
             connect=connect,
         ),
         objects=S3Objects(s3 or s3_client(settings), use_threads=system.executor is threads),
-        jobs=BedrockJobs(creating_client(settings), reading_client(settings), system.monotonic),
-        runtime=BedrockRuntime(runtime_client(settings)),
+        jobs=here.jobs,
+        runtime=here.runtime,
         system=system,
+        elsewhere=cache(lambda region: _bedrock(in_region(settings, region), system)),
+    )
+
+
+def _bedrock(settings: Settings, system: System) -> Bedrock:
+    return Bedrock(
+        BedrockJobs(creating_client(settings), reading_client(settings), system.monotonic),
+        BedrockRuntime(runtime_client(settings)),
     )

@@ -20,8 +20,9 @@ from pydantic import (
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest, family_of
 from bedrock_pipeline.models.answer_columns import AnswerColumns
+from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.models.structured import AnswerSchema
-from bedrock_pipeline.records.limits import Limits, default_limits
+from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.settings import PriceOverride
 from bedrock_pipeline.sources import Source
@@ -107,9 +108,10 @@ class BasePipeline(UserModel):
     invocation: Literal["InvokeModel", "Converse"] = "InvokeModel"
     """`Converse` sends request bodies of the Converse API instead of the model's own."""
     limits: Limits | None = None
-    """Limits of the model in this account; None: Bedrock's defaults."""
+    """Limits of its jobs; None: Bedrock's defaults."""
     quota_group: str | None = None
-    """Jobs of one group share its slots; None: this model in this region."""
+    """The model whose slots its jobs use, where `model_id` does not name it (the ARN of an application inference profile),
+    or any name for slots of their own; None: the model of `model_id`."""
     timeout_hours: int = Field(default=72, ge=24, le=168)
     """Hours after which Bedrock lets a job expire."""
     below_minimum: BelowMinimum = "on_demand"
@@ -117,7 +119,7 @@ class BasePipeline(UserModel):
     on-demand price (`on_demand`), filled up with filler records that are paid for (`pad`), kept until an operator
     decides or more records come (`hold`), or an error (`fail`)."""
     max_record_attempts: int = Field(default=3, ge=1, le=20)
-    """How often a record is sent at most; without a response after that, it has a final error."""
+    """How often a record is sent automatically; after that, an error of its own is final, and any other waits for an operator."""
     keep_raw_output: bool = False
     """Whether the results keep the model's whole output as JSON."""
     prices: dict[str, PriceOverride] = Field(default_factory=dict)
@@ -131,11 +133,11 @@ class BasePipeline(UserModel):
     @property
     def effective_limits(self) -> Limits:
         """The limits in force."""
-        return self.limits or default_limits(self.model_id)
+        return self.limits or Limits()
 
-    def slots_of(self, region: str) -> str:
-        """The quota group whose slots this pipeline's jobs use."""
-        return self.quota_group or f"{self.model_id} in {region}"
+    def group_in(self, region: str, account: str | None) -> QuotaGroup:
+        """The quota group whose slots this pipeline's jobs use in a region of an account."""
+        return QuotaGroup.named(self.quota_group or self.model_id, region, account)
 
     def answer_columns(self) -> AnswerColumns | None:
         """The result columns of a structured response; None without a response schema."""

@@ -4,6 +4,7 @@ What a single pipeline does (model, prompt, limits) stands in `pipeline.py`.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -29,6 +30,7 @@ PREFIX: Final = "BEDROCK_PIPELINE_"
 #: The part of the on-demand price that batch inference saves.
 BATCH_DISCOUNT: Final = Decimal("0.5")
 
+_ACCOUNT: Final = re.compile(r"^arn:[^:]+:iam::(\d{12}):")
 #: Settings that say where something is and with which rights it is used. Where a variable of ours names one of them,
 #: the embedded stack is not used: half a deployment on AWS and half on this machine would be of no use.
 PLACES: Final = frozenset(
@@ -291,6 +293,12 @@ class Settings(BaseSettings):
             raise InvalidSettingError(
                 _explained(cls, error, {**origin, **{name: name for name in given}})
             ) from None
+
+    @property
+    def account(self) -> str | None:
+        """The AWS account, which is the role's: no other account can pass it to Bedrock."""
+        found = _ACCOUNT.match(self.role_arn)
+        return found[1] if found else None
 
     @property
     def consistency_window(self) -> timedelta:

@@ -53,7 +53,7 @@ def _pipeline(folder: Path) -> Pipeline:
         model_id="anthropic.claude-3-haiku-20240307-v1:0",
         source=str(path),
         prompt="{{ text }}",
-        limits=Limits(min_records=1, max_records=1, max_jobs=IN_FLIGHT),
+        limits=Limits(min_records=1, max_records=1),
     )
 
 
@@ -61,6 +61,10 @@ def _measure(deployment: Deployment, pipeline: Pipeline) -> dict[str, Any]:
     took: dict[str, Any] = {}
     began = time.perf_counter()
     take_snapshot(deployment, pipeline, "d")
+    settings = deployment.settings
+    deployment.ledger.quota_groups.set_max_jobs(
+        pipeline.group_in(settings.region, settings.account), IN_FLIGHT
+    )
     keys = [chunk.chunk_key for chunk in pack_dataset(deployment, pipeline, "d").chunks]
     took["prepare_s"] = round(time.perf_counter() - began, 1)
     took["ticks_before_s"] = _ticks(pipeline)

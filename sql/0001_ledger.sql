@@ -15,7 +15,9 @@ $$ SELECT clock_timestamp() + (SELECT clock_offset FROM bedrock_pipeline.deploym
 
 CREATE TABLE bedrock_pipeline.quota_groups (
     quota_group text PRIMARY KEY,
-    max_jobs    integer NOT NULL CHECK (max_jobs >= 0),
+    region      text NOT NULL,
+    account     text,
+    max_jobs    integer NOT NULL CHECK (max_jobs >= 0),            -- Bedrock's default, or what an operator has set
     others      integer NOT NULL DEFAULT 0 CHECK (others >= 0),    -- jobs at once that are not ours, as last seen
     throttles    integer NOT NULL DEFAULT 0 CHECK (throttles >= 0),  -- in a row; throttling concerns all chunks alike
     backoff_until  timestamptz,
@@ -132,6 +134,12 @@ $$;
 CREATE TRIGGER version_frozen BEFORE UPDATE ON bedrock_pipeline.versions
     FOR EACH ROW EXECUTE FUNCTION bedrock_pipeline.version_is_frozen();
 
+-- Pipelines that a running code location or program has. One that was renamed or removed is missing, or was seen long ago.
+CREATE TABLE bedrock_pipeline.served_pipelines (
+    pipeline text PRIMARY KEY,
+    seen_at  timestamptz NOT NULL DEFAULT bedrock_pipeline.now()
+);
+
 -- Each dataset with its current version.
 CREATE VIEW bedrock_pipeline.current_versions AS
 SELECT d.pipeline, d.dataset, d.version, d.launch_id, d.launch_requested_at, d.open, d.collections, d.published_collections,
@@ -158,6 +166,7 @@ CREATE TABLE bedrock_pipeline.chunks (
     index_uri           text NOT NULL,
     model_id            text NOT NULL,
     quota_group         text NOT NULL REFERENCES bedrock_pipeline.quota_groups,
+    max_jobs            integer CHECK (max_jobs >= 1),   -- of its pipeline in this group at once; null: no limit of its own
     request             jsonb NOT NULL,
     settings_digest     text NOT NULL REFERENCES bedrock_pipeline.frozen_settings,  -- by which its responses are judged
     -- batch: a job. on-demand: call by call, without job and slot. waiting: not until an operator decides.
@@ -245,6 +254,13 @@ CREATE INDEX chunks_measured ON bedrock_pipeline.chunks (model_id, collected_at)
     WHERE collected_at IS NOT NULL AND guessed_input_tokens IS NOT NULL;
 CREATE INDEX chunks_to_collect ON bedrock_pipeline.chunks (ended_at) WHERE ended_at IS NOT NULL AND collected_at IS NULL;
 CREATE INDEX chunks_uncollected ON bedrock_pipeline.chunks (pipeline, dataset) WHERE collected_at IS NULL;
+
+-- Regions whose jobs could not be listed at the last poll.
+CREATE TABLE bedrock_pipeline.unreachable_regions (
+    region text PRIMARY KEY,
+    since  timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
+    error  text NOT NULL
+);
 
 -- Jobs at Bedrock that carry this deployment's name and belong to no chunk.
 CREATE TABLE bedrock_pipeline.orphans (
@@ -436,6 +452,7 @@ CREATE TABLE bedrock_pipeline.queue_jobs (
     chunk_id  uuid PRIMARY KEY REFERENCES bedrock_pipeline.chunks,
     queue     text NOT NULL REFERENCES bedrock_pipeline.queues,
     made_at   timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
+    cancel_requested_at timestamptz,  -- of all attempts; its chunk may be collected, and share later ones with other jobs
     -- Over all attempts, once every record is final.
     final_at      timestamptz,
     answered      bigint,
@@ -446,6 +463,15 @@ CREATE TABLE bedrock_pipeline.queue_jobs (
 );
 CREATE INDEX queue_jobs_open ON bedrock_pipeline.queue_jobs (queue, made_at) WHERE final_at IS NULL;
 CREATE INDEX queue_jobs_made ON bedrock_pipeline.queue_jobs (queue, made_at DESC);
+
+-- Whether all records of a chunk are of jobs that are cancelled.
+CREATE FUNCTION bedrock_pipeline.of_cancelled_jobs(chunk uuid) RETURNS boolean LANGUAGE sql STABLE AS
+$$
+    SELECT EXISTS (SELECT FROM bedrock_pipeline.queue_jobs j WHERE j.chunk_id = chunk AND j.cancel_requested_at IS NOT NULL)
+        OR EXISTS (SELECT FROM bedrock_pipeline.chunk_origins o WHERE o.chunk_id = chunk) AND NOT EXISTS (
+            SELECT FROM bedrock_pipeline.chunk_origins o LEFT JOIN bedrock_pipeline.queue_jobs j ON j.chunk_id = o.origin_id
+            WHERE o.chunk_id = chunk AND j.cancel_requested_at IS NULL)
+$$;
 
 CREATE FUNCTION bedrock_pipeline.chunk_was_collected() RETURNS trigger LANGUAGE plpgsql AS
 $$

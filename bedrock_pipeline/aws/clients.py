@@ -31,6 +31,14 @@ _BY_VALUE: dict[str, Any] = {
 }
 
 
+def in_region(settings: Settings, region: str) -> Settings:
+    """The settings for another region of the same account; endpoints whose URL names the region follow it."""
+    names = ("bedrock_endpoint_url", "bedrock_runtime_endpoint_url")
+    urls = {name: getattr(settings, name) for name in names}
+    moved = {name: url and url.replace(settings.region, region) for name, url in urls.items()}
+    return settings.model_copy(update={"region": region, **moved})
+
+
 @contextmanager
 def _configured() -> Iterator[None]:
     """Explain why a client cannot be made of AWS's settings.

@@ -121,6 +121,11 @@ class S3Objects:
             with _translated("delete", uri):
                 self._client.delete_object(Bucket=bucket, Key=key)
 
+    def discard(self, folder: str) -> None:
+        """Delete what is in a folder that nothing names; it does no harm where S3 does not respond."""
+        with suppress(AwsError):
+            self.delete(item.uri for item in list(self.list(folder)))
+
     def _found(self, uri: str) -> ObjectInfo:
         if info := self.head(uri):
             return info

@@ -14,6 +14,7 @@ from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.errors import NotFoundError
 from bedrock_pipeline.ledger.rows import usd
+from bedrock_pipeline.models.quota_group import default_max_jobs
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.estimate_dataset import estimate_dataset, estimate_source
 from bedrock_pipeline.pricing.estimates import Estimate, Estimator, Measured, overrides
@@ -98,7 +99,9 @@ def _of_file(request: dict[str, Any]) -> Estimate:
     at = datetime.now(UTC)
     price = price_of(pipeline.model_id, at, overrides(Settings.resolve(partial=True), pipeline))
     source = open_location(request["source"], objects=None)  # type: ignore[arg-type]  # a local file needs no S3
-    return estimate_source(source, pipeline, Estimator(pipeline, price, Measured()))
+    return estimate_source(
+        source, pipeline, Estimator(pipeline, price, Measured(), default_max_jobs(pipeline.model_id))
+    )
 
 
 def _pipeline_in(module: str, name: str) -> Pipeline:

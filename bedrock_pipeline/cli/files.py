@@ -22,7 +22,7 @@ from bedrock_pipeline.files.parse_files import parse_files
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.pricing.prices import price_of
-from bedrock_pipeline.records.limits import default_limits
+from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.sources import open_location
 
@@ -50,7 +50,7 @@ def pack(
 ) -> None:
     """Pack files into the JSONL of batch jobs, within Bedrock's limits."""
     given = {name: value for name, value in options.items() if value is not None}
-    limits = default_limits(model_id).model_dump()
+    limits = Limits().model_dump()
     limits |= {name: given.pop(name) for name in limits.keys() & given.keys()}
     pipeline = _pipeline(
         **given,

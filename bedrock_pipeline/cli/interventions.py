@@ -2,12 +2,13 @@
 
 from collections import Counter
 from typing import get_args
+from uuid import UUID
 
 import click
 
 from bedrock_pipeline.cli.jobs import job_by_id
 from bedrock_pipeline.cli.output import json_option, print_json
-from bedrock_pipeline.deployment import Deployment, open_deployment
+from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.poll_jobs import stop_jobs
@@ -30,11 +31,13 @@ def migrate() -> None:
 def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool) -> None:
     """Cancel what has no response yet; existing responses are kept and published.
 
-    Instead of PIPELINE DATASET it takes a job's id.
+    Instead of PIPELINE DATASET it takes a job's id. All attempts of a job are cancelled; a day of a queue means its jobs so
+    far.
     """
     with open_deployment(Settings.resolve()) as deployment:
         if dataset is None:
-            pipeline, dataset, chunk = _chunk_of_job(deployment, pipeline)
+            job = job_by_id(deployment, pipeline)
+            pipeline, dataset, chunk = job.queue, job.dataset, job.chunk_key
         chunks = deployment.ledger.interventions.cancel(pipeline, dataset, chunk)
         errors = stop_jobs(
             deployment, [one.job_arn for one in chunks if one.job_arn and one.status != "stopping"]
@@ -47,12 +50,6 @@ def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool)
         print_json({"cancelled": dict(statuses)})
     else:
         click.echo(f"cancelled: {counts}" if counts else "nothing to cancel")
-
-
-def _chunk_of_job(deployment: Deployment, job_id: str) -> tuple[str, str, str]:
-    """Pipeline, dataset and chunk key of a job."""
-    job = job_by_id(deployment, job_id)
-    return job.queue, job.dataset, job.chunk_key
 
 
 @click.command()
@@ -75,12 +72,13 @@ def retry(
     """Continue what waits for an operator, after the cause is fixed.
 
     Chunks that Bedrock rejected are submitted again. Retryable records of stopped jobs are sent again. Records that wait
-    because they are too few follow --below-minimum. Instead of PIPELINE DATASET it takes the id of a rejected job.
+    because they are too few follow --below-minimum. Instead of PIPELINE DATASET it takes the id of a job, of which all attempts are
+    continued.
     """
     with open_deployment(Settings.resolve()) as deployment:
         interventions, retryable, repacked = deployment.ledger.interventions, 0, False
         if dataset is None:
-            rejected = interventions.retry_rejected(*_chunk_of_job(deployment, pipeline))
+            rejected, retryable = interventions.retry_job(UUID(job_by_id(deployment, pipeline).job_id))
         else:
             rejected = interventions.retry_rejected(pipeline, dataset)
             retryable, repacked = interventions.release(pipeline, dataset, below_minimum)

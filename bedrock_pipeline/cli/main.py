@@ -17,6 +17,7 @@ _COMMANDS = {
     "interventions": ("cancel", "migrate", "reconcile", "resolve", "retry"),
     "local": ("local",),
     "queue": ("enqueue", "flush", "wait"),
+    "quota": ("quota",),
     "results": ("results",),
     "status": ("status",),
 }

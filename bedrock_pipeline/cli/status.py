@@ -14,6 +14,7 @@ from bedrock_pipeline.cli.jobs import is_job_id, job_by_id, job_row, jobs_of_que
 from bedrock_pipeline.cli.output import console, json_option, print_json
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
+from bedrock_pipeline.models.quota_group import JobPlace
 from bedrock_pipeline.prepare.reject_duplicates import rejected_uris
 from bedrock_pipeline.queue import JobResult
 from bedrock_pipeline.settings import Settings
@@ -74,7 +75,7 @@ def _table(shown: _Shown) -> Table:
 
 
 def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None) -> list[str]:
-    """What stands below the table: rejected rows, quota groups in backoff, orphans."""
+    """What stands below the table: rejected rows, quota groups in backoff, jobs out of reach, orphans."""
     notes = []
     row = deployment.ledger.datasets.get(pipeline, dataset) if pipeline and dataset else None
     if row:
@@ -95,6 +96,17 @@ def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None) ->
     notes += [
         f"{group['quota_group']} waits until {group['backoff_until']:%H:%M:%S %Z}: {group['backoff_reason']}"
         for group in deployment.ledger.jobs.backoffs()
+    ]
+    notes += [
+        f"The jobs in {one['region']} could not be listed since {one['since']:%Y-%m-%d %H:%M %Z}; they keep their slots. "
+        f"{one['error']}"
+        for one in deployment.ledger.jobs.unreachable_regions()
+    ]
+    notes += [
+        f"Job {job.job_arn} is of another account than these settings. It keeps its slot there until it is polled with "
+        f"that account's settings, or given up: bedrock-pipeline resolve {job.pipeline} {job.chunk_key} --lost"
+        for job in deployment.ledger.jobs.in_flight()
+        if not deployment.reaches(JobPlace.of(job.job_arn).account)
     ]
     notes += [
         f"Job {orphan['job_arn']} ({orphan['status']}) carries this deployment's name and belongs to no chunk."

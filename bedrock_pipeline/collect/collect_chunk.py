@@ -91,10 +91,7 @@ def collect_chunk(deployment: Deployment, pipeline: BasePipeline, chunk_key: str
 def _collect(
     deployment: Deployment, pipeline: BasePipeline, chunk: ChunkRow
 ) -> tuple[CollectReport, str | None]:
-    settings = deployment.settings
-    parsed_uri = (
-        settings.uri(settings.work_prefix, "parsed", chunk.pipeline, chunk.dataset, str(chunk.chunk_id)) + "/"
-    )
+    parsed_uri = _new_folder(deployment, chunk)
     launched = _launched_pipeline(deployment, pipeline, chunk)
     disposition = disposition_of(_ended(chunk), launched.max_record_attempts)
     with deployment.objects.random_access(chunk.index_uri) as stream:
@@ -107,19 +104,38 @@ def _collect(
         executor=deployment.system.executor,
     )
     tally = collected.counter.tally()
-    discrepancies = _discrepancies(deployment, chunk, collected.counter)
-    problem = disposition.problem(collected.counter)
+    manifest = _manifest(deployment, chunk)
+    discrepancies = _discrepancies(chunk, manifest, collected.counter)
+    ended_well = chunk.status in ("completed", "partially-completed") and chunk.job_arn is not None
+    waits = disposition.waits(
+        collected.retryable_by_code,
+        empty_folder=_output_folder(chunk)
+        if ended_well and manifest is None and not collected.counter.lines
+        else None,
+    )
+    problem = waits or disposition.problem(collected.counter)
     deployment.ledger.chunks.record_collected(
         chunk.chunk_id,
         tally,
         parsed_uri=parsed_uri,
         problem=problem,
-        waits_for_operator=problem if disposition.waits_for_operator else None,
+        waits_for_operator=waits,
     )
+    now = deployment.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
+    if now.parsed_uri != parsed_uri:  # another collector was first: its rows are those that are published
+        deployment.objects.discard(parsed_uri)
+        return _collected_before(deployment, now, now.parsed_uri or ""), now.problem
     report = CollectReport(
         chunk, tally, parsed_uri, collected.schema, collected.retryable_by_code, discrepancies
     )
     return report, problem
+
+
+def _new_folder(deployment: Deployment, chunk: ChunkRow) -> str:
+    """A folder of this collector's own, so that a late one changes nothing of what was recorded."""
+    settings, own = deployment.settings, deployment.system.new_id().hex
+    parts = chunk.pipeline, chunk.dataset, str(chunk.chunk_id), own
+    return settings.uri(settings.work_prefix, "parsed", *parts) + "/"
 
 
 def _launched_pipeline(deployment: Deployment, code: BasePipeline, chunk: ChunkRow) -> BasePipeline:
@@ -179,23 +195,33 @@ def _output_files(deployment: Deployment, chunk: ChunkRow) -> Iterator[OutputFil
     """The output files of the job, or the responses to on-demand calls; none if there is neither."""
     if chunk.mode == "on-demand":
         yield "", buffers_of(deployment.ledger.calls.lines(chunk.chunk_id))
-    if chunk.job_arn is None or chunk.frozen_request is None:
-        return
-    for item in deployment.objects.list(output_folder(chunk.frozen_request, chunk.job_arn)):
+    folder = _output_folder(chunk)
+    for item in deployment.objects.list(folder) if folder else ():
         if item.uri.endswith(".jsonl.out"):
             with deployment.objects.open(item.uri) as stream:
                 yield item.uri, buffers(stream)
 
 
-def _discrepancies(deployment: Deployment, chunk: ChunkRow, counter: TallyCounter) -> list[str]:
+def _output_folder(chunk: ChunkRow) -> str | None:
+    """The folder of the job's output; None without a job."""
+    if chunk.job_arn is None or chunk.frozen_request is None:
+        return None
+    return output_folder(chunk.frozen_request, chunk.job_arn)
+
+
+def _manifest(deployment: Deployment, chunk: ChunkRow) -> bytes | None:
+    folder = _output_folder(chunk)
+    manifest = f"{folder}manifest.json.out"
+    return deployment.objects.get(manifest) if folder and deployment.objects.head(manifest) else None
+
+
+def _discrepancies(chunk: ChunkRow, manifest: bytes | None, counter: TallyCounter) -> list[str]:
     completed = chunk.status == "completed"
     found = line_discrepancies(counter, completed=completed)
-    if chunk.job_arn and chunk.frozen_request:
-        manifest = f"{output_folder(chunk.frozen_request, chunk.job_arn)}manifest.json.out"
-        if deployment.objects.head(manifest):
-            found += _read_manifest(deployment.objects.get(manifest), counter)
-        elif completed:
-            found.append("there is no manifest")
+    if manifest is not None:
+        found += _read_manifest(manifest, counter)
+    elif completed and chunk.job_arn:
+        found.append("there is no manifest")
     return found
 
 

@@ -3,10 +3,12 @@
 Red means that an operator must act; a chunk whose retryable records go into a retry round is green.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bedrock_pipeline.collect.retry_policy import BELOW_MINIMUM, CANCELLED, MISSING, retryable, transient
 from bedrock_pipeline.collect.tally import FEW, TallyCounter
+from bedrock_pipeline.records.error_codes import ErrorKind, error_kind
 from bedrock_pipeline.records.packed_chunk import Mode
 
 #: Longest part of one of Bedrock's messages that an operator is shown, in characters.
@@ -39,71 +41,96 @@ class EndedChunk:
 class Disposition:
     """What is decided before the output is read.
 
+    A record ends with a final error only for a reason of its own. What throttling, missing access, the job's end or a lost
+    output left without a response is retried as long as attempts are left, and then waits for an operator.
+
     Attributes:
         no_answer: code and message of a record without a line.
-        retries_missing: whether a record without a line is retried.
-        retries_errors: whether a record with a transient error is retried.
-        waits_for_operator: the job was stopped outside of this package; nothing is retried until an operator says so.
+        ends: whether every record without a response ends now, since the chunk was cancelled or is not sent.
+        attempts_left: whether retries are automatic.
+        permanent: whether the job failed with an error that a retry does not change.
     """
 
     chunk: EndedChunk
     no_answer: tuple[str, str]
-    retries_missing: bool = False
-    retries_errors: bool = False
-    waits_for_operator: bool = False
+    ends: bool
+    attempts_left: bool
+    permanent: bool
 
     def retries(self, code: str) -> bool:
-        """Whether a record that ends with this code is retried."""
-        if code == self.no_answer[0]:
-            return self.retries_missing
-        return self.retries_errors and retryable(code)
+        """Whether a record that ends with this code is retried, by itself or by an operator."""
+        if self.ends:
+            return False
+        return self._not_its_own(code) or (self.attempts_left and retryable(code))
+
+    def waits(self, retryable_by_code: Mapping[str, int], *, empty_folder: str | None = None) -> str | None:
+        """Why an operator must decide about the chunk's retryable records; None if they are retried automatically.
+
+        Args:
+            retryable_by_code: how many there are, by the code that they ended with.
+            empty_folder: the job's output folder, if it ended well and has neither a manifest nor a line.
+        """
+        chunk, count = self.chunk, sum(retryable_by_code.values())
+        if not count:
+            return None
+        if empty_folder:
+            why = (
+                f"is {chunk.status}, and its output folder {empty_folder} holds neither a manifest nor a line"
+            )
+        elif chunk.status == "stopped":
+            why = "was stopped outside of this pipeline"
+        elif self.permanent and self.no_answer[0] in retryable_by_code:
+            message = (
+                f", with Bedrock's message: {_short(chunk.status_message)}" if chunk.status_message else ""
+            )
+            why = f"ended {chunk.status}{message}"
+        elif denied := sorted(code for code in retryable_by_code if _is_denied(code)):
+            why = f"had no access for some records ({', '.join(denied)})"
+        elif not self.attempts_left and any(map(self._not_its_own, retryable_by_code)):
+            codes = ", ".join(f"{code}: {n}" for code, n in sorted(retryable_by_code.items()))
+            why = f"was the last automatic attempt of records without a response ({codes})"
+        else:
+            return None
+        return (
+            f"The job of chunk {chunk.chunk_key} {why}. {count} records wait: retry them with "
+            f"`bedrock-pipeline retry {chunk.pipeline} {chunk.dataset}`, or cancel."
+        )
 
     def problem(self, counter: TallyCounter) -> str | None:
-        """What an operator must know; None if all is well, or is retried."""
+        """What an operator must know about a chunk whose records do not wait; None if all is well, or is retried."""
         chunk = self.chunk
         if chunk.mode == "none" or (chunk.cancelled and chunk.status != "completed"):
             return None
-        if self.waits_for_operator and counter.retryable:
-            return (
-                f"The job of chunk {chunk.chunk_key} was stopped outside of this pipeline. {counter.retryable} records "
-                f"wait: retry them with `bedrock-pipeline retry {chunk.pipeline} {chunk.dataset}`, or cancel."
-            )
+        if counter.final_errors < chunk.records:
+            return None
         examples = f" Records: {', '.join(counter.examples)}." if counter.examples else ""
-        if chunk.status != "completed" and counter.missing and not self.retries_missing:
-            message = f" Bedrock's message: {_short(chunk.status_message)}." if chunk.status_message else ""
-            return f"The job of chunk {chunk.chunk_key} ended {chunk.status}.{message}{examples}"
-        if counter.final_errors == chunk.records:
-            few = sorted(_short(reason) for reason in counter.reasons)
-            reasons = (
-                f"for one reason: {few[0]}"
-                if len(few) == 1
-                else f"for reasons such as: {'; '.join(few[:FEW])}"
-            )
-            return (
-                f"The job of chunk {chunk.chunk_key} completed, and every one of its {counter.final_errors} records "
-                f"failed {reasons}.{examples}"
-            )
-        return None
+        few = sorted(_short(reason) for reason in counter.reasons)
+        reasons = (
+            f"for one reason: {few[0]}" if len(few) == 1 else f"for reasons such as: {'; '.join(few[:FEW])}"
+        )
+        return (
+            f"The job of chunk {chunk.chunk_key} {chunk.status}, and every one of its {counter.final_errors} records "
+            f"failed {reasons}.{examples}"
+        )
+
+    def _not_its_own(self, code: str) -> bool:
+        """Whether a record with this code has no response for a reason that is not its own."""
+        return code == self.no_answer[0] or _is_denied(code) or error_kind(code) is ErrorKind.TRANSIENT
 
 
 def disposition_of(chunk: EndedChunk, max_record_attempts: int) -> Disposition:
-    """What a chunk's end means; in the last attempt every error is final.
-
-    A job that was stopped outside of this package waits for an operator in any attempt, since a retry is then the
-    operator's decision.
-    """
-    no_answer = _no_answer(chunk)
-    if chunk.cancelled or chunk.mode == "none":
-        return Disposition(chunk, no_answer)
-    stopped = chunk.status == "stopped"
-    attempts_left = chunk.attempt < max_record_attempts or stopped
+    """What a chunk's end means for its records."""
     return Disposition(
         chunk,
-        no_answer,
-        retries_missing=attempts_left and (chunk.status != "failed" or transient(chunk.status_message)),
-        retries_errors=attempts_left,
-        waits_for_operator=stopped,
+        _no_answer(chunk),
+        ends=chunk.cancelled or chunk.mode == "none",
+        attempts_left=chunk.attempt < max_record_attempts,
+        permanent=chunk.status == "failed" and not transient(chunk.status_message),
     )
+
+
+def _is_denied(code: str) -> bool:
+    return error_kind(code) in (ErrorKind.DENIED, ErrorKind.NOT_FOUND)
 
 
 def _no_answer(chunk: EndedChunk) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,33 +64,43 @@ def start_retry_round(deployment: Deployment, pipeline: BasePipeline, dataset: s
     if not row.open and deployment.ledger.datasets.progress(pipeline.name, dataset).uncollected:
         return report
     for retryable in _pools(deployment.ledger.retry_rounds.open_of(pipeline.name, dataset, row.version), row):
-        records = sum(one.records for one in retryable)
-        report.records += records
         launched = pipeline_of(deployment.ledger, retryable[0].chunk.settings_digest, pipeline, row)
         limits = launched.effective_limits
-        plan = plan_invocation(launched.below_minimum, limits, records)
-        if plan.mode == "waiting" and not row.cancel_requested_at:
+        retry = _RetryRound(deployment, row, retryable, estimator_for(deployment, launched))
+        records, ending = sum(one.records for one in retryable), retry.records_of_cancelled_jobs()
+        report.records += records
+        plan = plan_invocation(launched.below_minimum, limits, records - ending)
+        if plan.mode == "waiting" and records > ending and not row.cancel_requested_at:
             deployment.ledger.retry_rounds.hold(retryable, plan.reason or "")
             report.waits_for = plan.reason
             continue
-        estimator = estimator_for(deployment, launched)
-        chunks = _RetryRound(deployment, row, retryable, plan, estimator).uploaded()
+        chunks = retry.uploaded(plan) if records > ending else []
+        nothing = InvocationPlan("none", limits.model_copy(update={"min_records": 1}))
+        ended = retry.uploaded(nothing, after=len(chunks), cancelled=True) if ending else []
         if deployment.ledger.retry_rounds.enter(
-            pipeline.name, dataset, retryable=retryable, chunks=chunks, max_jobs=limits.max_jobs
+            pipeline.name,
+            dataset,
+            retryable=retryable,
+            chunks=chunks,
+            cancelled=ended,
+            max_jobs=limits.max_jobs,
         ):
-            report.chunks += chunks
+            report.chunks += chunks + ended
     return report
 
 
 def _pools(retryable: list[RetryableRecords], row: DatasetRow) -> Iterator[list[RetryableRecords]]:
-    """Retryable records that may go into one job: of the same settings, and not waiting for an operator."""
-    ready = [one for one in retryable if one.waits_for != "operator" or row.cancel_requested_at]
-    for pool in sorted({_pool(one) for one in ready}):
-        yield [one for one in ready if _pool(one) == pool]
+    """Retryable records that may go into one job: of the same settings, and not waiting for an operator.
 
-
-def _pool(one: RetryableRecords) -> tuple[str, str, str]:
-    return one.chunk.model_id, one.chunk.quota_group, one.chunk.settings_digest
+    Those of cancelled jobs alone are apart, so that they wait for nothing.
+    """
+    pools: dict[tuple[str, str, str, bool], list[RetryableRecords]] = {}
+    for one in retryable:
+        if one.waits_for != "operator" or row.cancel_requested_at:
+            chunk, ends = one.chunk, one.origins == one.cancelled
+            pools.setdefault((chunk.model_id, chunk.quota_group, chunk.settings_digest, ends), []).append(one)
+    for key in sorted(pools):
+        yield pools[key]
 
 
 @dataclass(frozen=True)
@@ -97,21 +108,39 @@ class _RetryRound:
     deployment: Deployment
     row: DatasetRow
     retryable: list[RetryableRecords]
-    plan: InvocationPlan
     estimator: Estimator
 
-    def uploaded(self) -> list[NewChunk]:
-        row, plan, settings = self.row, self.plan, self.deployment.settings
+    def records_of_cancelled_jobs(self) -> int:
+        """How many of the records are of a job that was cancelled."""
+        mixed = (one for one in self.retryable if one.cancelled and one.origins != one.cancelled)
+        ending = {str(origin) for one in self.retryable for origin in one.cancelled}
+        whole = sum(one.records for one in self.retryable if one.origins == one.cancelled)
+        return whole + sum(
+            origin in ending for one in mixed for origin in self._index(one)["origin"].to_pylist()
+        )
+
+    def uploaded(self, plan: InvocationPlan, *, after: int = 0, cancelled: bool = False) -> list[NewChunk]:
+        """Pack and upload the records of cancelled jobs, or those of the others.
+
+        Args:
+            plan: how they are sent.
+            after: how many chunks of the round precede.
+            cancelled: which of them.
+        """
+        row, settings = self.row, self.deployment.settings
         before = self.retryable[0].chunk
         number = max(one.chunk.attempt for one in self.retryable) + 1
         carry = self._carry()
-        lines = plan.lines(self._lines(carry.names), lambda wire: (wire, None, *(None for _ in carry)))
+        lines = plan.lines(
+            self._lines(carry.names, cancelled=cancelled),
+            lambda wire: (wire, None, *(None for _ in carry)),
+        )
         uploader = ChunkUploader(
             self.deployment,
             row.pipeline,
             row.dataset,
             row.version,
-            self._content(),
+            self._content(plan),
             before.model_id,
             before.quota_group,
             lambda chunk_id, uri: create_again(
@@ -121,7 +150,8 @@ class _RetryRound:
             self.estimator,
             plan,
             attempt=number,
-            first=self.deployment.ledger.retry_rounds.next_sequence(
+            first=after
+            + self.deployment.ledger.retry_rounds.next_sequence(
                 row.pipeline, row.dataset, row.version, number
             ),
         )
@@ -129,28 +159,38 @@ class _RetryRound:
             schema = pa.schema([*_OWN, *carry])
             return uploader.all(pack(line_batches_of(lines, schema), plan.limits, schema, Path(folder)))
 
-    def _content(self) -> str:
+    def _content(self, plan: InvocationPlan) -> str:
         """A digest of everything that determines the chunks."""
-        digest = hashlib.sha256(repr(self.plan.cut).encode())
+        digest = hashlib.sha256(repr(plan.cut).encode())
         for one in self.retryable:
             digest.update(one.chunk.chunk_id.bytes)
+            digest.update(repr(sorted(one.cancelled)).encode())
         return digest.hexdigest()
 
     def _carry(self) -> pa.Schema:
         with self.deployment.objects.random_access(self.retryable[0].chunk.index_uri) as stream:
             return carried(pq.read_schema(stream))
 
-    def _lines(self, carry: list[str]) -> Iterator[Line]:
+    def _lines(self, carry: list[str], *, cancelled: bool) -> Iterator[Line]:
         for one in self.retryable:
-            positions = self._table(f"{one.chunk.parsed_uri}{RETRYABLE}", ["position"])["position"]
-            index = self._table(one.chunk.index_uri).take(positions)
+            if not one.cancelled if cancelled else one.origins == one.cancelled:
+                continue
+            positions = self._positions(one)
             found = lines_at(input_lines(self.deployment, one.chunk), positions.to_pylist())
-            records = (row for batch in index.to_batches(_ROWS) for row in batch.to_pylist())
+            records = (row for batch in self._index(one).to_batches(_ROWS) for row in batch.to_pylist())
             for data, record in zip(found, records, strict=True):
                 origin = record.get("origin") or str(one.chunk.chunk_id)
-                wire = later_wire_id(origin, record["record_id"])
-                values = (record[name] for name in carry)
-                yield Line(record["record_id"], (wire, origin, *values), readdressed(data, wire))
+                if (UUID(origin) in one.cancelled) == cancelled:
+                    wire = later_wire_id(origin, record["record_id"])
+                    values = (record[name] for name in carry)
+                    yield Line(record["record_id"], (wire, origin, *values), readdressed(data, wire))
+
+    def _positions(self, one: RetryableRecords) -> pa.ChunkedArray:
+        return self._table(f"{one.chunk.parsed_uri}{RETRYABLE}", ["position"])["position"]
+
+    def _index(self, one: RetryableRecords) -> pa.Table:
+        """The rows of the chunk's index that are retryable."""
+        return self._table(one.chunk.index_uri).take(self._positions(one))
 
     def _table(self, uri: str, columns: list[str] | None = None) -> pa.Table:
         with self.deployment.objects.random_access(uri) as stream:

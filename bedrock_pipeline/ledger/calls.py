@@ -8,6 +8,7 @@ response. As in `submissions`, each write carries its writer's fencing token.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from bedrock_pipeline.ledger.database import Connection, Database
@@ -15,6 +16,13 @@ from bedrock_pipeline.ledger.requeue import RequeueResult, requeue_chunk
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.spending import lock_budget, over_budget
 from bedrock_pipeline.ledger.submissions import NotNow
+
+_END_CANCELLED: Final = """
+    UPDATE bedrock_pipeline.chunks
+    SET status = 'stopped', status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
+        lease_expires_at = NULL, status_message = 'cancelled before every record was sent', requeued_since = NULL,
+        requeue_reason = NULL
+    WHERE chunk_id = %(chunk)s AND fence = %(fence)s AND status = 'pending' AND cancel_requested_at IS NOT NULL"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,11 @@ class Calls:
             chunk = ChunkRow.of(row)
             if chunk.status != "pending":
                 return NotNow(f"The chunk is {chunk.status} already.")
+            if chunk.cancel_requested_at and not (
+                chunk.lease_expires_at and chunk.lease_expires_at > row["now"]
+            ):
+                connection.execute(_END_CANCELLED, {"chunk": chunk_id, "fence": chunk.fence})
+                return NotNow("The chunk was cancelled.")
             if chunk.next_attempt_at > row["now"]:
                 return NotNow(chunk.requeue_reason or "The chunk was requeued.", chunk.next_attempt_at)
             if chunk.lease_expires_at and chunk.lease_expires_at > row["now"]:
@@ -90,7 +103,8 @@ class Calls:
             apart: time between two calls of the quota group, over all processes.
 
         Returns:
-            How long to wait before sending them; None if the fencing token is no longer current or the chunk has ended.
+            How long to wait before sending them; None if the fencing token is no longer current, or the chunk is cancelled
+            or has ended.
         """
 
         def work(connection: Connection) -> timedelta | None:
@@ -106,7 +120,7 @@ class Calls:
             following = group["first"] + apart * len(positions)
             renewed = connection.execute(
                 """UPDATE bedrock_pipeline.chunks SET lease_expires_at = %s
-                   WHERE chunk_id = %s AND fence = %s AND status = 'pending'""",
+                   WHERE chunk_id = %s AND fence = %s AND status = 'pending' AND cancel_requested_at IS NULL""",
                 (following + lease, chunk_id, fence),
             )
             if renewed.rowcount != 1:
@@ -175,6 +189,10 @@ class Calls:
 
         return self._database.transaction(work)
 
+    def end_cancelled(self, chunk_id: UUID, fence: int) -> bool:
+        """End a cancelled chunk once its calls in flight have responded; the responses are kept, since they are paid for."""
+        return self._database.execute(_END_CANCELLED, {"chunk": chunk_id, "fence": fence}) == 1
+
     def requeue(
         self, chunk_id: UUID, fence: int, *, reason: str, delay: timedelta, give_up_after: timedelta
     ) -> RequeueResult:
@@ -199,7 +217,8 @@ class Calls:
         return (
             self._database.execute(
                 """UPDATE bedrock_pipeline.chunks
-                   SET status = 'failed', status_changed_at = bedrock_pipeline.now(), lease_expires_at = NULL,
+                   SET status = CASE WHEN cancel_requested_at IS NULL THEN 'failed' ELSE 'stopped' END,
+                       status_changed_at = bedrock_pipeline.now(), lease_expires_at = NULL,
                        ended_at = bedrock_pipeline.now(), status_message = %s, requeued_since = NULL,
                        requeue_reason = NULL
                    WHERE chunk_id = %s AND fence = %s AND status = 'pending'""",

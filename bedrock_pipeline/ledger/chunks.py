@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from bedrock_pipeline.errors import NotFoundError
 from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.quota_groups import ensure_groups
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
 from bedrock_pipeline.records.tally import Tally
 
@@ -135,6 +136,14 @@ class Chunks:
                         waits_for_operator,
                     ),
                 )
+            if tally.retryable and waits_for_operator:
+                connection.execute(
+                    """INSERT INTO bedrock_pipeline.events
+                           (pipeline, dataset, chunk_id, status, previous, fence, job_arn, message)
+                       SELECT pipeline, dataset, chunk_id, 'waiting', status, fence, job_arn, %s
+                       FROM bedrock_pipeline.chunks WHERE chunk_id = %s""",
+                    (waits_for_operator, chunk_id),
+                )
             connection.execute(
                 "UPDATE bedrock_pipeline.on_demand_calls SET answer = NULL WHERE chunk_id = %s", (chunk_id,)
             )
@@ -152,22 +161,21 @@ def lock_groups(connection: Connection, chunks: Sequence[NewChunk]) -> None:
 
 
 def insert_chunks(
-    connection: Connection, pipeline: str, dataset: str, version: int, chunks: list[NewChunk], max_jobs: int
+    connection: Connection,
+    pipeline: str,
+    dataset: str,
+    version: int,
+    chunks: Sequence[NewChunk],
+    max_jobs: int | None,
 ) -> None:
     """Enter chunks in the caller's transaction; those of mode `none` have ended."""
-    groups = sorted({chunk.quota_group for chunk in chunks})
+    ensure_groups(connection, chunks)
     [clock] = connection.execute("SELECT bedrock_pipeline.now() AS now").fetchall()
     with connection.cursor() as cursor:
-        cursor.executemany(
-            """INSERT INTO bedrock_pipeline.quota_groups AS g (quota_group, max_jobs) VALUES (%s, %s)
-               ON CONFLICT (quota_group) DO UPDATE SET max_jobs = excluded.max_jobs
-               WHERE g.max_jobs <> excluded.max_jobs""",
-            [(group, max_jobs) for group in groups],
-        )
         with cursor.copy(
             """COPY bedrock_pipeline.chunks
                (chunk_id, pipeline, dataset, dataset_version, attempt, sequence, chunk_key, records, bytes, files,
-                content_hash, index_uri, model_id, quota_group, request, settings_digest, mode, status_message, status, ended_at,
+                content_hash, index_uri, model_id, quota_group, max_jobs, request, settings_digest, mode, status_message, status, ended_at,
                 guessed_input_tokens, guessed_output_tokens, estimated_input_tokens, estimated_output_tokens,
                 estimated_cost_usd) FROM STDIN"""
         ) as copy:
@@ -188,6 +196,7 @@ def insert_chunks(
                         chunk.index_uri,
                         chunk.model_id,
                         chunk.quota_group,
+                        max_jobs,
                         Jsonb(chunk.request),
                         chunk.settings_digest,
                         chunk.mode,

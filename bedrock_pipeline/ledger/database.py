@@ -73,6 +73,16 @@ class DatabaseUnreachableError(ServiceUnavailableError):
     """Postgres did not respond."""
 
 
+def _not_completed(error: psycopg.Error) -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        f"Postgres did not complete a transaction: {_reason(error)}.", "See the log of the server."
+    )
+
+
+def _reason(error: psycopg.Error) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 class _Pool:
     """Up to `size` connections, each opened when it is needed, by the thread that needs it.
 
@@ -143,9 +153,8 @@ class _Pool:
                 connection = self._connect()
             except psycopg.OperationalError as error:
                 if self._monotonic() + pause >= deadline:
-                    reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
                     raise DatabaseUnreachableError(
-                        f"Postgres did not respond within {self._timeout:.0f} s: {reason}.",
+                        f"Postgres did not respond within {self._timeout:.0f} s: {_reason(error)}.",
                         "Check PGHOST, PGPORT, PGUSER and PGDATABASE, and that the server is running.",
                     ) from error
             else:
@@ -219,16 +228,19 @@ class Database:
 
         A commit whose acknowledgement was lost cannot be distinguished from one that did not happen, so `work` must
         recognize its own earlier effect, for instance by an id that the caller chose.
+
+        Raises:
+            ServiceUnavailableError: Postgres did not complete it.
         """
         for attempt in range(1, tries + 1):
             try:
                 with self.connection() as connection:
                     return work(connection)
-            except _TOO_LONG:
-                raise
-            except _TRANSIENT:
+            except _TOO_LONG as error:
+                raise _not_completed(error) from error
+            except _TRANSIENT as error:
                 if attempt == tries:
-                    raise
+                    raise _not_completed(error) from error
                 # Without a delay first: a connection that died in the pool is replaced by the next one.
                 self.sleep(min(0.05 * (2 ** (attempt - 1) - 1), 1.0))
         raise AssertionError("unreachable: the loop returns or raises")
@@ -247,7 +259,7 @@ class Database:
             looks: how often the status of a transaction that has not ended is read.
 
         Raises:
-            psycopg.OperationalError: whether it was committed could not be found out.
+            ServiceUnavailableError: Postgres did not complete it, or whether it was committed could not be found out.
         """
         for attempt in range(1, tries + 1):
             done: tuple[T, str | None] | None = None
@@ -255,13 +267,13 @@ class Database:
                 with self.connection() as connection:
                     done = work(connection)
                 return done[0]
-            except _TOO_LONG:
-                raise
-            except _TRANSIENT:
+            except _TOO_LONG as error:
+                raise _not_completed(error) from error
+            except _TRANSIENT as error:
                 if done and done[1] and self._committed(done[1], looks):
                     return done[0]
                 if attempt == tries:
-                    raise
+                    raise _not_completed(error) from error
                 self.sleep(min(0.05 * 2**attempt, 1.0))
         raise AssertionError("unreachable: the loop returns or raises")
 
@@ -271,7 +283,7 @@ class Database:
             if row["status"] != "in progress":
                 return bool(row["status"] == "committed")
             self.sleep(0.1)
-        raise psycopg.OperationalError(f"transaction {transaction} neither commits nor aborts")
+        raise ServiceUnavailableError(f"Transaction {transaction} of Postgres neither commits nor aborts.")
 
     def fetch(self, statement: Statement, values: Values = None) -> list[DictRow]:
         """Run one statement in a transaction of its own; returns its rows."""

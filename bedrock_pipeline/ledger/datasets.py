@@ -247,7 +247,7 @@ class Datasets:
         packed_hash: str,
         rejected: int,
         chunks: list[NewChunk],
-        max_jobs: int,
+        max_jobs: int | None = None,
         duplicates: int = 0,
     ) -> Packed:
         """Enter the chunks of a version, all at once; the same chunks again change nothing.
@@ -257,7 +257,7 @@ class Datasets:
             packed_hash: hash of the snapshot, the settings and how the chunks are sent.
             rejected: records that could not be packed.
             chunks: attempt 1, uploaded, in order.
-            max_jobs: jobs at once in their quota group.
+            max_jobs: of the pipeline in the quota group at once; None: no limit of its own.
             duplicates: records that the answers to packed ones will serve.
 
         Returns:

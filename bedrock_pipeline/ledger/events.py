@@ -52,8 +52,12 @@ class Event:
 class JobEvent:
     """A change of a queue's job: its chunk was entered or changed its status, or all records became final.
 
+    A chunk of a later attempt is an event of each job that has records in it, where an operator must act.
+
     Attributes:
-        status: the chunk's, or `final`.
+        chunk_id: the job's.
+        later: whether it is a chunk of a later attempt.
+        status: the chunk's; `waiting`, where its retryable records wait for an operator; or `final`.
         previous: the chunk's status before; None where it was entered now.
         records: of the chunk.
     """
@@ -66,6 +70,7 @@ class JobEvent:
     job_arn: str | None
     message: str | None
     records: int
+    later: bool
 
 
 class Events:
@@ -93,15 +98,20 @@ class Events:
         return [Event(position=Position(row.pop("transaction"), row.pop("event_id")), **row) for row in rows]
 
     def of_queue(self, queue: str, position: Position, *, limit: int = 1000) -> Sequence[JobEvent]:
-        """Events of a queue's jobs after a position, in the same order, without those of later attempts."""
+        """Events of a queue's jobs after a position, in the same order; about `limit`, since none is cut in two."""
         rows = self._database.fetch(
-            """SELECT e.transaction::text::bigint AS transaction, e.event_id, e.at, e.chunk_id, e.status, e.previous,
-                      e.job_arn, e.message, c.records
-               FROM bedrock_pipeline.events e JOIN bedrock_pipeline.queue_jobs j USING (chunk_id)
-                    JOIN bedrock_pipeline.chunks c USING (chunk_id)
+            """SELECT e.transaction::text::bigint AS transaction, e.event_id, e.at, j.chunk_id, e.status, e.previous,
+                      e.job_arn, e.message, c.records, j.later
+               FROM bedrock_pipeline.events e CROSS JOIN LATERAL (
+                        SELECT q.chunk_id, false AS later FROM bedrock_pipeline.queue_jobs q WHERE q.chunk_id = e.chunk_id
+                        UNION ALL
+                        SELECT o.origin_id, true FROM bedrock_pipeline.chunk_origins o
+                        WHERE o.chunk_id = e.chunk_id
+                          AND (e.status = 'waiting' OR e.status = 'failed' AND e.job_arn IS NULL)) AS j
+                    JOIN bedrock_pipeline.chunks c ON c.chunk_id = j.chunk_id
                WHERE e.pipeline = %s AND e.transaction < pg_snapshot_xmin(pg_current_snapshot())
                  AND (e.transaction, e.event_id) > (%s::text::xid8, %s)
-               ORDER BY e.transaction, e.event_id LIMIT %s""",
+               ORDER BY e.transaction, e.event_id FETCH FIRST %s ROWS WITH TIES""",
             (queue, position.transaction, position.event_id, limit),
         )
         return [

@@ -4,6 +4,7 @@ What belongs here: the statements that record an operator's decision. A cancella
 next safe point: at once before the intent, otherwise when the job's ARN is known.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -29,54 +30,103 @@ class Interventions:
     def cancel(self, pipeline: str, dataset: str, chunk_key: str | None = None) -> list[ChunkRow]:
         """Request that a dataset, or one chunk of it, is cancelled; existing responses are kept.
 
+        Of a queue these are jobs: all that were flushed into the day so far, or one. A job is cancelled in all of its
+        attempts: its retryable records end as `cancelled`, and so does a later chunk once all jobs in it are cancelled.
+
         Returns:
-            The chunks that this concerns, as they are now: those without a job have ended.
+            The chunks that this concerns, as they are now: those without a job have ended, unless a process sends their
+            records one by one at this moment, and ends them.
         """
+        key = {"pipeline": pipeline, "dataset": dataset, "chunk": chunk_key}
 
         def work(connection: Connection) -> list[ChunkRow]:
-            if chunk_key is None:
-                cancel_version(connection, pipeline, dataset)
+            row = lock_dataset(connection, pipeline, dataset)  # so that no retry round is entered meanwhile
+            if chunk_key is None and not row.open:
+                cancel_version(connection, row)
+            connection.execute(
+                """UPDATE bedrock_pipeline.queue_jobs j
+                   SET cancel_requested_at = coalesce(j.cancel_requested_at, bedrock_pipeline.now())
+                   FROM bedrock_pipeline.chunks c
+                   WHERE c.chunk_id = j.chunk_id AND j.final_at IS NULL
+                     AND c.pipeline = %(pipeline)s AND c.dataset = %(dataset)s
+                     AND (%(chunk)s::text IS NULL OR c.chunk_key = %(chunk)s)""",
+                key,
+            )
+            connection.execute(
+                """UPDATE bedrock_pipeline.retryable_records o SET waits_for = NULL, wait_reason = NULL
+                    FROM bedrock_pipeline.chunks c
+                    WHERE o.chunk_id = c.chunk_id AND o.waits_for IS NOT NULL
+                      AND c.pipeline = %(pipeline)s AND c.dataset = %(dataset)s AND bedrock_pipeline.of_cancelled_jobs(c.chunk_id)""",
+                key,
+            )
             rows = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
-                   SET cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
-                       status = CASE WHEN no_job THEN 'stopped' ELSE status END,
-                       status_changed_at = CASE WHEN no_job THEN bedrock_pipeline.now() ELSE status_changed_at END,
-                       ended_at = CASE WHEN no_job THEN bedrock_pipeline.now() ELSE ended_at END,
-                       status_message = CASE WHEN no_job THEN 'cancelled before it was submitted' ELSE status_message END,
-                       requeued_since = CASE WHEN no_job THEN NULL ELSE requeued_since END,
-                       requeue_reason = CASE WHEN no_job THEN NULL ELSE requeue_reason END
-                   FROM (SELECT chunk_id AS id, status = 'pending' OR (status = 'failed' AND job_arn IS NULL) AS no_job
-                         FROM bedrock_pipeline.chunks
-                         WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND collected_at IS NULL
-                           AND (%(chunk)s::text IS NULL OR chunk_key = %(chunk)s)
-                           AND (ended_at IS NULL OR (status = 'failed' AND job_arn IS NULL))
-                         ORDER BY chunk_id FOR UPDATE) AS concerned
-                   WHERE chunk_id = concerned.id RETURNING bedrock_pipeline.chunks.*""",
-                {"pipeline": pipeline, "dataset": dataset, "chunk": chunk_key},
+                    SET cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
+                        status = CASE WHEN no_job THEN 'stopped' ELSE status END,
+                        status_changed_at = CASE WHEN no_job THEN bedrock_pipeline.now() ELSE status_changed_at END,
+                        ended_at = CASE WHEN no_job THEN bedrock_pipeline.now() ELSE ended_at END,
+                        status_message = CASE WHEN no_job THEN 'cancelled before it was submitted' ELSE status_message END,
+                        requeued_since = CASE WHEN no_job THEN NULL ELSE requeued_since END,
+                        requeue_reason = CASE WHEN no_job THEN NULL ELSE requeue_reason END
+                    FROM (SELECT chunk_id AS id, (status = 'failed' AND job_arn IS NULL) OR (status = 'pending' AND NOT (
+                                     mode = 'on-demand' AND coalesce(lease_expires_at > bedrock_pipeline.now(), false))) AS no_job
+                          FROM bedrock_pipeline.chunks c
+                          WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND collected_at IS NULL
+                            AND (%(chunk)s::text IS NULL OR chunk_key = %(chunk)s OR bedrock_pipeline.of_cancelled_jobs(c.chunk_id))
+                            AND (ended_at IS NULL OR (status = 'failed' AND job_arn IS NULL))
+                          ORDER BY chunk_id FOR UPDATE) AS concerned
+                    WHERE chunk_id = concerned.id RETURNING bedrock_pipeline.chunks.*""",
+                key,
             ).fetchall()
             return [ChunkRow.of(row) for row in rows]
 
         return self._database.transaction(work)
 
-    def retry_rejected(self, pipeline: str, dataset: str, chunk_key: str | None = None) -> int:
-        """Requeue the rejected chunks, or one of them, after the cause was fixed; returns their number.
+    def retry_rejected(self, pipeline: str, dataset: str, chunk_ids: Sequence[UUID] | None = None) -> int:
+        """Requeue the rejected chunks, or those of them that are given, after the cause was fixed; returns their number.
 
         Those of a version that was replaced stay as they are: nothing more is bought for it.
         """
 
         def work(connection: Connection) -> int:
             row = lock_dataset(connection, pipeline, dataset)  # so that no new version starts meanwhile
+            chosen = None if chunk_ids is None else list(chunk_ids)
             return connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'pending', status_changed_at = bedrock_pipeline.now(), ended_at = NULL, token = NULL,
                        frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL, status_message = NULL,
                        next_attempt_at = bedrock_pipeline.now()
                    WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND status = 'failed'
-                     AND job_arn IS NULL AND (%s::text IS NULL OR chunk_key = %s)""",
-                (pipeline, dataset, row.version, chunk_key, chunk_key),
+                     AND job_arn IS NULL AND (%s::uuid[] IS NULL OR chunk_id = ANY(%s))""",
+                (pipeline, dataset, row.version, chosen, chosen),
             ).rowcount
 
         return self._database.transaction(work)
+
+    def retry_job(self, chunk_id: UUID) -> tuple[int, int]:
+        """Continue what waits of a queue's job, in all of its attempts.
+
+        Returns:
+            The number of rejected chunks that are submitted again, and of retryable records that may be retried now. Both
+            may be shared with other jobs.
+        """
+        rows = self._database.fetch(
+            """SELECT c.pipeline, c.dataset, c.chunk_id FROM bedrock_pipeline.chunks c
+               WHERE c.chunk_id = %(job)s OR c.chunk_id IN (
+                   SELECT o.chunk_id FROM bedrock_pipeline.chunk_origins o WHERE o.origin_id = %(job)s)""",
+            {"job": chunk_id},
+        )
+        chunk_ids = [row["chunk_id"] for row in rows]
+        rejected = sum(
+            self.retry_rejected(pipeline, dataset, chunk_ids)
+            for pipeline, dataset in {(row["pipeline"], row["dataset"]) for row in rows}
+        )
+        released = self._database.fetch(
+            """UPDATE bedrock_pipeline.retryable_records SET waits_for = NULL, wait_reason = NULL
+               WHERE waits_for IS NOT NULL AND chunk_id = ANY(%s) RETURNING records""",
+            (chunk_ids,),
+        )
+        return rejected, sum(row["records"] for row in released)
 
     def release(self, pipeline: str, dataset: str, below_minimum: str | None = None) -> tuple[int, bool]:
         """Release records that wait for an operator: those of jobs that were stopped, and those that are too few for a job.

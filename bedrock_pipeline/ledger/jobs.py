@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from bedrock_pipeline.ledger.database import Connection, Database
@@ -21,6 +22,8 @@ class InFlight:
     """A job that has not ended, as far as the ledger knows."""
 
     chunk_id: UUID
+    pipeline: str
+    chunk_key: str
     job_arn: str
     status: Status
     submitted_at: datetime
@@ -49,7 +52,8 @@ class Jobs:
     def in_flight(self) -> list[InFlight]:
         """Every job that has not ended, whatever pipeline it is of, oldest first: each holds a slot."""
         rows = self._database.fetch(
-            """SELECT chunk_id, job_arn, status, submitted_at, cancel_requested_at FROM bedrock_pipeline.chunks
+            """SELECT chunk_id, pipeline, chunk_key, job_arn, status, submitted_at, cancel_requested_at
+               FROM bedrock_pipeline.chunks
                WHERE status <> 'pending' AND ended_at IS NULL AND job_arn IS NOT NULL
                ORDER BY submitted_at"""
         )
@@ -106,19 +110,22 @@ class Jobs:
         )
         return {row["job_arn"] for row in rows}
 
-    def record_others(self, unfinished_by_model: dict[str, int]) -> None:
-        """Record the number of unfinished jobs of others by model; they use slots too.
+    def record_reached(self, region: str, error: str | None) -> None:
+        """Record whether the jobs of a region could be listed; None: they could."""
+        if error is None:
+            self._database.execute(
+                "DELETE FROM bedrock_pipeline.unreachable_regions WHERE region = %s", (region,)
+            )
+        else:
+            self._database.execute(
+                """INSERT INTO bedrock_pipeline.unreachable_regions (region, error) VALUES (%s, %s)
+                   ON CONFLICT (region) DO UPDATE SET error = excluded.error""",
+                (region, error),
+            )
 
-        A group of several models counts those of all of them. Best effort: the number is updated by each sweep.
-        """
-        self._database.execute(
-            """UPDATE bedrock_pipeline.quota_groups g SET others = seen.others
-               FROM (SELECT m.quota_group, coalesce(sum((%(others)s::jsonb ->> m.model_id)::int), 0) AS others
-                     FROM (SELECT DISTINCT quota_group, model_id FROM bedrock_pipeline.chunks
-                           WHERE ended_at IS NULL) m GROUP BY m.quota_group) seen
-               WHERE g.quota_group = seen.quota_group AND g.others <> seen.others""",
-            {"others": json.dumps(unfinished_by_model)},
-        )
+    def unreachable_regions(self) -> list[dict[str, Any]]:
+        """Regions whose jobs could not be listed at the last poll: `region`, `since`, `error`."""
+        return self._database.fetch("SELECT * FROM bedrock_pipeline.unreachable_regions ORDER BY region")
 
     def backoffs(self) -> list[dict[str, object]]:
         """Quota groups in backoff: why, and until when."""

@@ -17,8 +17,10 @@ from bedrock_pipeline.ledger.jobs import Jobs
 from bedrock_pipeline.ledger.migrations import is_current, migrate
 from bedrock_pipeline.ledger.publications import Publications
 from bedrock_pipeline.ledger.queues import Queues
+from bedrock_pipeline.ledger.quota_groups import QuotaGroups
 from bedrock_pipeline.ledger.retry_rounds import RetryRounds
 from bedrock_pipeline.ledger.run_leases import RunLeases
+from bedrock_pipeline.ledger.served_pipelines import ServedPipelines
 from bedrock_pipeline.ledger.spending import Spending
 from bedrock_pipeline.ledger.status_report import StatusReport
 from bedrock_pipeline.ledger.submissions import Submissions
@@ -54,12 +56,14 @@ class Ledger:
             connect=connect,
         )
         self.datasets = Datasets(self.database)
+        self.served_pipelines = ServedPipelines(self.database)
         self.versions = Versions(self.database)
         self.publications = Publications(self.database)
         self.chunks = Chunks(self.database)
         self.submissions = Submissions(self.database)
         self.spending = Spending(self.database)
         self.interventions = Interventions(self.database)
+        self.quota_groups = QuotaGroups(self.database)
         self.jobs = Jobs(self.database)
         self.retry_rounds = RetryRounds(self.database)
         self.calls = Calls(self.database)

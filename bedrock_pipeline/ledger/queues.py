@@ -54,7 +54,7 @@ class QueueJob:
         final_at: since when every one of its records has an answer or a final error; counts are None before.
         answered: records, over all rounds.
         failed: records with a final error.
-        waits_for: why its records wait for an operator or for more records; None if they do not.
+        waits_for: why its records, of any attempt, wait for an operator or for more records; None if they do not.
     """
 
     queue: str
@@ -125,7 +125,7 @@ class Queues:
         *,
         task_ids: Sequence[int],
         chunks: Sequence[NewChunk],
-        max_jobs: int,
+        max_jobs: int | None = None,
         max_cost_usd: Decimal | None = None,
     ) -> list[NewChunk]:
         """Turn tasks into chunks, in one transaction: they no longer wait and will be submitted.
@@ -135,7 +135,7 @@ class Queues:
             dataset: the day's key.
             task_ids: the tasks that the chunks hold.
             chunks: uploaded; their places in the dataset are given here.
-            max_jobs: jobs at once in their quota group.
+            max_jobs: of the pipeline in the quota group at once; None: no limit of its own.
             max_cost_usd: what the day may cost; None leaves it.
 
         Returns:
@@ -243,10 +243,14 @@ class Queues:
 _JOBS = """
     SELECT c.*, j.queue, j.made_at, j.final_at, j.answered AS all_answered, j.failed AS all_failed,
            j.input_tokens AS all_input_tokens, j.output_tokens AS all_output_tokens,
-           CASE WHEN j.final_at IS NULL THEN (
-               SELECT min(o.wait_reason) FROM bedrock_pipeline.retryable_records o
-               WHERE o.retried_at IS NULL AND (o.chunk_id = j.chunk_id OR o.chunk_id IN (
-                   SELECT chunk_id FROM bedrock_pipeline.chunk_origins WHERE origin_id = j.chunk_id))) END AS waits_for
+           CASE WHEN j.final_at IS NULL THEN coalesce(
+               (SELECT min(l.chunk_key || ' is ' || l.status || ': ' || coalesce(l.status_message, 'see `status`'))
+                FROM bedrock_pipeline.chunk_origins a JOIN bedrock_pipeline.chunks l USING (chunk_id)
+                WHERE a.origin_id = j.chunk_id
+                  AND (l.status = 'needs-resolution' OR l.status = 'failed' AND l.job_arn IS NULL)),
+               (SELECT min(o.wait_reason) FROM bedrock_pipeline.retryable_records o
+                WHERE o.retried_at IS NULL AND (o.chunk_id = j.chunk_id OR o.chunk_id IN (
+                    SELECT chunk_id FROM bedrock_pipeline.chunk_origins WHERE origin_id = j.chunk_id)))) END AS waits_for
     FROM bedrock_pipeline.queue_jobs j JOIN bedrock_pipeline.chunks c USING (chunk_id)"""
 
 

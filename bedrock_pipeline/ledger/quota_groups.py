@@ -1,15 +1,116 @@
-"""Backoff of quota groups: throttling concerns every chunk of a group alike.
+"""Quota groups: how many jobs each may have at once, and their backoff.
 
-What belongs here: locking a group, starting its backoff and ending it.
+What belongs here: the statements on table `quota_groups`. Throttling concerns every chunk of a group alike.
 """
 
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
 
 from bedrock_pipeline.ledger.clock import now
-from bedrock_pipeline.ledger.database import Connection
+from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.rows import NewChunk
+from bedrock_pipeline.models.quota_group import QuotaGroup, default_max_jobs
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaGroupStatus:
+    """A quota group and its slots.
+
+    Attributes:
+        max_jobs: jobs at once, ours and others'.
+        used: slots that our jobs hold.
+        others: jobs that are not ours, as the last sweep saw them.
+        waiting: pending chunks.
+        backoff_until: when the next chunk may be submitted after throttling; None where none is in force.
+    """
+
+    quota_group: str
+    max_jobs: int
+    used: int
+    others: int
+    waiting: int
+    backoff_until: datetime | None
+    backoff_reason: str | None
+
+
+class QuotaGroups:
+    """The quota groups of a deployment; one ledger has one limit for each, whichever process asks."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> list[QuotaGroupStatus]:
+        """Every group that has a limit or chunks, by its key."""
+        rows = self._database.fetch(
+            """SELECT g.quota_group, g.max_jobs, g.others, g.backoff_reason,
+                      CASE WHEN g.backoff_until > bedrock_pipeline.now() THEN g.backoff_until END AS backoff_until,
+                      (SELECT count(*) FROM bedrock_pipeline.chunks c
+                       WHERE c.quota_group = g.quota_group AND c.status <> 'pending' AND c.ended_at IS NULL) AS used,
+                      (SELECT count(*) FROM bedrock_pipeline.chunks c
+                       WHERE c.quota_group = g.quota_group AND c.status = 'pending') AS waiting
+               FROM bedrock_pipeline.quota_groups g ORDER BY g.quota_group"""
+        )
+        return [
+            QuotaGroupStatus(**{field.name: row[field.name] for field in fields(QuotaGroupStatus)})
+            for row in rows
+        ]
+
+    def max_jobs(self, group: QuotaGroup) -> int:
+        """How many jobs a group may have at once: what an operator has set, otherwise Bedrock's default."""
+        rows = self._database.fetch(
+            "SELECT max_jobs FROM bedrock_pipeline.quota_groups WHERE quota_group = %s", (str(group),)
+        )
+        return int(rows[0]["max_jobs"]) if rows else default_max_jobs(group.name)
+
+    def set_max_jobs(self, group: QuotaGroup, max_jobs: int) -> None:
+        """Set how many jobs a group may have at once; every intent from now on counts with it."""
+        self._database.execute(
+            """INSERT INTO bedrock_pipeline.quota_groups (quota_group, region, account, max_jobs) VALUES (%s, %s, %s, %s)
+               ON CONFLICT (quota_group) DO UPDATE SET max_jobs = excluded.max_jobs""",
+            (str(group), group.region, group.account, max_jobs),
+        )
+
+    def open_models(self) -> list[tuple[QuotaGroup, str]]:
+        """The groups of chunks that have not ended, with the models of these."""
+        rows = self._database.fetch(
+            """SELECT DISTINCT quota_group, model_id FROM bedrock_pipeline.chunks WHERE ended_at IS NULL
+               ORDER BY quota_group, model_id"""
+        )
+        return [(QuotaGroup.of(row["quota_group"]), row["model_id"]) for row in rows]
+
+    def record_others(self, region: str, account: str | None, others: dict[str, int]) -> None:
+        """Record how many unfinished jobs of others each group of a region has; they use slots too.
+
+        Best effort: the numbers are updated by each sweep.
+        """
+        self._database.execute(
+            """UPDATE bedrock_pipeline.quota_groups g SET others = seen.jobs
+               FROM (SELECT quota_group, coalesce((%(others)s::jsonb ->> quota_group)::int, 0) AS jobs
+                     FROM bedrock_pipeline.quota_groups
+                     WHERE region = %(region)s AND account IS NOT DISTINCT FROM %(account)s) seen
+               WHERE g.quota_group = seen.quota_group AND g.others <> seen.jobs""",
+            {"others": Jsonb(others), "region": region, "account": account},
+        )
+
+
+def ensure_groups(connection: Connection, chunks: Sequence[NewChunk]) -> None:
+    """Create the groups of chunks that will be entered, where they are new, with Bedrock's default limits."""
+    models = {chunk.quota_group: chunk.model_id for chunk in chunks}
+    groups = [(QuotaGroup.of(key), model_id) for key, model_id in sorted(models.items())]
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """INSERT INTO bedrock_pipeline.quota_groups (quota_group, region, account, max_jobs) VALUES (%s, %s, %s, %s)
+               ON CONFLICT (quota_group) DO NOTHING""",
+            [
+                (str(group), group.region, group.account, default_max_jobs(model_id))
+                for group, model_id in groups
+            ],
+        )
 
 
 def lock_group(connection: Connection, chunk_id: UUID) -> DictRow | None:

@@ -4,9 +4,11 @@ What belongs here: the statements on table `retryable`, and entering the chunks 
 from when their chunk was collected until they were retried; waiting ones wait for an operator, or for more records.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
+from uuid import UUID
 
 from bedrock_pipeline.ledger.chunks import insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
@@ -22,13 +24,17 @@ class RetryableRecords:
     """The open retryable records of one chunk.
 
     Attributes:
-        waits_for: `operator` if the job was stopped outside this package, `minimum` if they are too few; None if neither.
+        waits_for: `operator` if an operator must decide, `minimum` if they are too few; None if neither.
+        origins: the chunks of attempt 1 that their chunk has records of.
+        cancelled: of these, the jobs of a queue that are cancelled; their records are not sent again.
     """
 
     chunk: ChunkRow
     records: int
     waits_for: Literal["operator", "minimum"] | None
     wait_reason: str | None
+    origins: frozenset[UUID]
+    cancelled: frozenset[UUID]
 
 
 class RetryRounds:
@@ -42,21 +48,23 @@ class RetryRounds:
 
         Those that a run works on, or has failed at, come last.
 
-        Those of a cancelled dataset do not wait: they end as final errors. A queue's dataset gets ever more chunks,
+        Those of a cancelled dataset or job do not wait: they end as final errors. A queue's dataset gets ever more chunks,
         so its retryable records wait for those of others no longer than `POOL`.
         """
         rows = self._database.fetch(
             """SELECT d.* FROM bedrock_pipeline.current_versions d JOIN (
-                   SELECT c.pipeline, c.dataset, c.dataset_version AS version, min(c.collected_at) AS since
+                   SELECT c.pipeline, c.dataset, c.dataset_version AS version, min(c.collected_at) AS since,
+                          coalesce(bool_or(j.cancel_requested_at IS NOT NULL), false) AS cancelled
                    FROM bedrock_pipeline.retryable_records o JOIN bedrock_pipeline.chunks c USING (chunk_id)
                    JOIN bedrock_pipeline.current_versions d USING (pipeline, dataset)
+                   LEFT JOIN bedrock_pipeline.queue_jobs j ON j.chunk_id = c.chunk_id
                    WHERE o.retried_at IS NULL AND (o.waits_for IS NULL OR d.cancel_requested_at IS NOT NULL)
                    GROUP BY c.pipeline, c.dataset, c.dataset_version
                ) AS ready USING (pipeline, dataset, version)
                LEFT JOIN bedrock_pipeline.run_leases l
                  ON (l.kind, l.pipeline, l.subject) = ('retry', d.pipeline, d.dataset)
                WHERE d.pipeline = ANY(%s) AND (
-                   d.open AND ready.since <= bedrock_pipeline.now() - %s
+                   d.open AND (ready.cancelled OR ready.since <= bedrock_pipeline.now() - %s)
                    OR NOT EXISTS (
                      SELECT FROM bedrock_pipeline.chunks c
                      WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
@@ -69,14 +77,27 @@ class RetryRounds:
     def open_of(self, pipeline: str, dataset: str, version: int) -> list[RetryableRecords]:
         """The open retryable records of one version of a dataset, in the order of their chunks."""
         rows = self._database.fetch(
-            """SELECT c.*, o.records AS retryable, o.waits_for, o.wait_reason
+            """SELECT c.*, o.records AS retryable, o.waits_for, o.wait_reason, n.origins, n.cancelled
                FROM bedrock_pipeline.retryable_records o JOIN bedrock_pipeline.chunks c USING (chunk_id)
+               CROSS JOIN LATERAL (
+                   SELECT array_agg(own.id) AS origins,
+                          coalesce(array_agg(own.id) FILTER (WHERE j.cancel_requested_at IS NOT NULL), '{}') AS cancelled
+                   FROM (SELECT c.chunk_id AS id WHERE c.attempt = 1 UNION ALL
+                         SELECT origin_id FROM bedrock_pipeline.chunk_origins WHERE chunk_id = c.chunk_id) own
+                   LEFT JOIN bedrock_pipeline.queue_jobs j ON j.chunk_id = own.id) n
                WHERE o.retried_at IS NULL AND c.pipeline = %s AND c.dataset = %s AND c.dataset_version = %s
                ORDER BY c.attempt, c.sequence""",
             (pipeline, dataset, version),
         )
         return [
-            RetryableRecords(ChunkRow.of(row), row["retryable"], row["waits_for"], row["wait_reason"])
+            RetryableRecords(
+                ChunkRow.of(row),
+                row["retryable"],
+                row["waits_for"],
+                row["wait_reason"],
+                frozenset(row["origins"]),
+                frozenset(row["cancelled"]),
+            )
             for row in rows
         ]
 
@@ -105,7 +126,8 @@ class RetryRounds:
         *,
         retryable: list[RetryableRecords],
         chunks: list[NewChunk],
-        max_jobs: int,
+        cancelled: Sequence[NewChunk] = (),
+        max_jobs: int | None = None,
     ) -> bool:
         """Enter the chunks that these retryable records became, all at once.
 
@@ -114,18 +136,19 @@ class RetryRounds:
         Args:
             pipeline: the pipeline's name.
             dataset: the dataset's key.
-            retryable: what was retried; all of it is in `chunks`.
+            retryable: what was retried; all of it is in `chunks` and `cancelled`.
             chunks: uploaded, in order.
-            max_jobs: jobs at once in their quota group.
+            cancelled: after these, those with the records of cancelled jobs, which are not sent.
+            max_jobs: of the pipeline in the quota group at once; None: no limit of its own.
 
         Returns:
-            False where another process has done so before, the retryable records changed meanwhile, or the dataset
-            has a new version.
+            False where another process has done so before, the retryable records changed meanwhile, a job was cancelled,
+            or the dataset has a new version.
         """
         sources = [one.chunk.chunk_id for one in retryable]
 
         def work(connection: Connection) -> bool:
-            lock_groups(connection, chunks)
+            lock_groups(connection, [*chunks, *cancelled])
             row = lock_dataset(connection, pipeline, dataset)
             if row.version != retryable[0].chunk.dataset_version:
                 return False
@@ -139,27 +162,40 @@ class RetryRounds:
                 return False
             if marked.rowcount != len(sources):
                 raise _RetryableChangedError
-            cancelled = row.cancel_requested_at is not None
-            entered = (
-                [replace(chunk, mode="none", why="the dataset was cancelled") for chunk in chunks]
-                if cancelled
-                else chunks
-            )
+            if _has_cancelled_job(connection, chunks):
+                raise _RetryableChangedError
+            sent, ended = chunks, list(cancelled)
+            if row.cancel_requested_at is not None:
+                sent, ended = [], [*chunks, *cancelled]
+            ended = [replace(chunk, mode="none", why="cancelled") for chunk in ended]
             insert_chunks(
-                connection, pipeline, dataset, retryable[0].chunk.dataset_version, entered, max_jobs
+                connection,
+                pipeline,
+                dataset,
+                retryable[0].chunk.dataset_version,
+                [*sent, *ended],
+                max_jobs,
             )
-            if cancelled:
-                connection.execute(
-                    """UPDATE bedrock_pipeline.chunks SET cancel_requested_at = bedrock_pipeline.now()
-                       WHERE chunk_id = ANY(%s)""",
-                    ([chunk.chunk_id for chunk in chunks],),
-                )
+            connection.execute(
+                """UPDATE bedrock_pipeline.chunks SET cancel_requested_at = bedrock_pipeline.now()
+                   WHERE chunk_id = ANY(%s)""",
+                ([chunk.chunk_id for chunk in ended],),
+            )
             return True
 
         try:
             return self._database.transaction(work)
         except _RetryableChangedError:
             return False
+
+
+def _has_cancelled_job(connection: Connection, chunks: Sequence[NewChunk]) -> bool:
+    """Whether a job with records in these chunks was cancelled since they were packed; their dataset is locked."""
+    row = connection.execute(
+        """SELECT FROM bedrock_pipeline.queue_jobs WHERE chunk_id = ANY(%s) AND cancel_requested_at IS NOT NULL LIMIT 1""",
+        ([origin for chunk in chunks for origin in chunk.origins],),
+    ).fetchone()
+    return row is not None
 
 
 class _RetryableChangedError(Exception):

@@ -99,6 +99,7 @@ class ChunkRow(_Row):
     index_uri: str
     model_id: str
     quota_group: str
+    max_jobs: int | None
     request: dict[str, Any]
     settings_digest: str
     mode: Mode

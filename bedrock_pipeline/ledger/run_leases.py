@@ -13,6 +13,8 @@ from typing import Literal
 from bedrock_pipeline.ledger.database import Connection, Database
 
 Kind = Literal["prepare", "flush", "submit", "collect", "retry", "publish"]
+#: Besides the steps: finishing what removed pipelines have left.
+LeaseKind = Kind | Literal["finish"]
 
 
 class RunLeases:
@@ -22,7 +24,7 @@ class RunLeases:
         self._database = database
 
     def acquire(
-        self, kind: Kind, subjects: Sequence[tuple[str, str]], lifetime: timedelta
+        self, kind: LeaseKind, subjects: Sequence[tuple[str, str]], lifetime: timedelta
     ) -> dict[tuple[str, str], int]:
         """Acquire a lease for each subject without a valid one.
 
@@ -56,7 +58,7 @@ class RunLeases:
 
         return self._database.transaction(work) if subjects else {}
 
-    def renew(self, kind: Kind, pipeline: str, subject: str, lifetime: timedelta) -> None:
+    def renew(self, kind: LeaseKind, pipeline: str, subject: str, lifetime: timedelta) -> None:
         """Renew the lease of a run at work: no other is requested for `lifetime` from now."""
         self._database.execute(
             """INSERT INTO bedrock_pipeline.run_leases AS o (kind, pipeline, subject, number, acquired_at, expires_at)
@@ -65,10 +67,18 @@ class RunLeases:
             {"kind": kind, "pipeline": pipeline, "subject": subject, "life": lifetime},
         )
 
-    def release(self, kind: Kind, pipeline: str, subject: str) -> None:
+    def release(self, kind: LeaseKind, pipeline: str, subject: str) -> None:
         """Release the lease of a run that has ended: the next one may be requested at once."""
         self._database.execute(
             """UPDATE bedrock_pipeline.run_leases SET expires_at = bedrock_pipeline.now()
                WHERE kind = %s AND pipeline = %s AND subject = %s""",
             (kind, pipeline, subject),
         )
+
+    def valid(self) -> list[tuple[Kind, str, str, int]]:
+        """Kind, pipeline, subject and number of each valid lease."""
+        rows = self._database.fetch(
+            """SELECT kind, pipeline, subject, number FROM bedrock_pipeline.run_leases
+               WHERE expires_at > bedrock_pipeline.now()"""
+        )
+        return [(row["kind"], row["pipeline"], row["subject"], row["number"]) for row in rows]

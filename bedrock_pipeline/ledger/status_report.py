@@ -7,6 +7,7 @@ from typing import Any
 
 from bedrock_pipeline.ledger.database import Database
 from bedrock_pipeline.ledger.rows import Budget, ChunkRow, State
+from bedrock_pipeline.ledger.served_pipelines import REMOVED_AFTER
 from bedrock_pipeline.ledger.status import Status
 from bedrock_pipeline.records.packed_chunk import Mode
 
@@ -84,7 +85,9 @@ class StatusReport:
 
     def datasets(self, pipeline: str | None = None, limit: int = 50) -> list[DatasetStatus]:
         """The datasets requested last, newest first; None: of all pipelines."""
-        rows = self._database.fetch(_DATASETS, {"pipeline": pipeline, "limit": limit})
+        rows = self._database.fetch(
+            _DATASETS, {"pipeline": pipeline, "limit": limit, "removed_after": REMOVED_AFTER}
+        )
         return [_dataset_status(row) for row in rows]
 
     def chunks(self, pipeline: str, dataset: str) -> list[ChunkStatus]:
@@ -95,6 +98,8 @@ class StatusReport:
 
 def _dataset_status(row: dict[str, Any]) -> DatasetStatus:
     why = Budget.of(row).reason if row["over_budget"] else row["state_reason"]
+    if row["unserved"]:
+        why = f"no running code location has a pipeline {row['pipeline']!r}: it waits for one that has"
     if row["requeued"]:
         why = f"{row['requeued']} requeued: {row['requeue_reason']}"
     values = row | {"why": why}
@@ -116,7 +121,10 @@ def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
 
 
 _DATASETS = """
-    SELECT d.pipeline, d.dataset, d.version, d.state, d.state_reason, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
+    SELECT d.launch_requested_at IS NOT NULL AND NOT EXISTS (
+               SELECT FROM bedrock_pipeline.served_pipelines p
+               WHERE p.pipeline = d.pipeline AND p.seen_at > bedrock_pipeline.now() - %(removed_after)s) AS unserved,
+           d.pipeline, d.dataset, d.version, d.state, d.state_reason, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
            n.records + d.packed_duplicates AS records,
            n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
            n.answered + d.duplicates_answered AS answered, n.failed + d.duplicates_failed AS failed,

@@ -64,7 +64,7 @@ class Submissions:
         self._database = database
 
     def due(self, pipelines: list[str], limit: int) -> list[ChunkRow]:
-        """Chunks to submit now, no more than there are free slots in their quota group.
+        """Chunks to submit now, no more than there are free slots in their quota group, and than their pipeline may use.
 
         Chunks over their dataset's cap are left out until an operator approves the cost. A group in backoff has none
         due; after the backoff it has a single one, as a probe: the one that has waited longest, so that it is the first
@@ -88,20 +88,27 @@ class Submissions:
                        WHERE (b.pipeline, b.dataset) = (c.pipeline, c.dataset)
                          AND (b.version = c.dataset_version AND
                               b.committed_usd - bedrock_pipeline.taken_usd(c) + c.estimated_cost_usd <= b.cap_usd) IS NOT TRUE)),
+               used AS MATERIALIZED (
+                   SELECT quota_group, pipeline, count(*) AS jobs FROM bedrock_pipeline.chunks
+                   WHERE status <> 'pending' AND ended_at IS NULL GROUP BY quota_group, pipeline),
                slots AS (
-                   SELECT g.quota_group, g.max_jobs - g.others - (
-                            SELECT count(*) FROM bedrock_pipeline.chunks c
-                            WHERE c.quota_group = g.quota_group AND c.status <> 'pending'
-                              AND c.ended_at IS NULL) AS free,
+                   SELECT g.quota_group,
+                          g.max_jobs - g.others - coalesce(
+                              (SELECT sum(u.jobs) FROM used u WHERE u.quota_group = g.quota_group), 0) AS free,
                           CASE WHEN g.throttles > 0 THEN 1 END AS most
                    FROM bedrock_pipeline.quota_groups g
-                   WHERE g.backoff_until IS NULL OR g.backoff_until <= bedrock_pipeline.now())
-               SELECT due.* FROM slots CROSS JOIN LATERAL (
-                   SELECT c.* FROM affordable c
-                   WHERE c.quota_group = slots.quota_group AND c.mode = 'batch'
-                     AND c.next_attempt_at <= bedrock_pipeline.now()
-                   ORDER BY c.requeued_since, c.next_attempt_at, c.dataset, c.attempt, c.sequence
+                   WHERE g.backoff_until IS NULL OR g.backoff_until <= bedrock_pipeline.now()),
+               waiting AS (
+                   SELECT c.*, row_number() OVER (PARTITION BY c.quota_group, c.pipeline
+                       ORDER BY c.requeued_since, c.next_attempt_at, c.dataset, c.attempt, c.sequence) AS place
+                   FROM affordable c WHERE c.mode = 'batch' AND c.next_attempt_at <= bedrock_pipeline.now())
+               SELECT c.* FROM slots CROSS JOIN LATERAL (
+                   SELECT w.chunk_id FROM waiting w LEFT JOIN used u USING (quota_group, pipeline)
+                   WHERE w.quota_group = slots.quota_group
+                     AND (w.max_jobs IS NULL OR coalesce(u.jobs, 0) + w.place <= w.max_jobs)
+                   ORDER BY w.requeued_since, w.next_attempt_at, w.dataset, w.attempt, w.sequence
                    LIMIT least(greatest(slots.free, 0), slots.most)) AS due
+               JOIN bedrock_pipeline.chunks c USING (chunk_id)
                UNION ALL (
                    SELECT c.* FROM affordable c
                    WHERE c.mode = 'on-demand' AND greatest(c.next_attempt_at, c.lease_expires_at) <= bedrock_pipeline.now()
@@ -254,14 +261,20 @@ class Submissions:
         ).format(sql.SQL(changes))
         return self._database.execute(statement, {"chunk": chunk_id, "fence": fence, "reason": reason}) == 1
 
-    def to_reconcile(self, consistency_window: timedelta, limit: int) -> list[ChunkRow]:
-        """Submissions in doubt whose lease and consistency window have ended, whatever pipeline they are of."""
+    def to_reconcile(
+        self, consistency_window: timedelta, limit: int, account: str | None = None
+    ) -> list[ChunkRow]:
+        """Submissions in doubt whose lease and consistency window have ended, whatever pipeline they are of.
+
+        Those of another account are left out, since only the List of that account shows whether they have a job.
+        """
         rows = self._database.fetch(
-            """SELECT * FROM bedrock_pipeline.chunks
-               WHERE status <> 'pending' AND ended_at IS NULL AND status IN ('submitting', 'in-doubt')
-                 AND lease_expires_at + %s <= bedrock_pipeline.now()
-               ORDER BY lease_expires_at LIMIT %s""",
-            (consistency_window, limit),
+            """SELECT c.* FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.quota_groups g USING (quota_group)
+               WHERE c.status <> 'pending' AND c.ended_at IS NULL AND c.status IN ('submitting', 'in-doubt')
+                 AND c.lease_expires_at + %s <= bedrock_pipeline.now()
+                 AND (%s::text IS NULL OR g.account IS NULL OR g.account = %s)
+               ORDER BY c.lease_expires_at LIMIT %s""",
+            (consistency_window, account, account, limit),
         )
         return [ChunkRow.of(row) for row in rows]
 
@@ -327,10 +340,11 @@ def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow 
     time = now(connection)
     slots = connection.execute(
         """SELECT count(*) AS used,
-                  count(*) FILTER (WHERE status = 'submitting' AND lease_expires_at > %s) AS being_sent
+                  count(*) FILTER (WHERE status = 'submitting' AND lease_expires_at > %s) AS being_sent,
+                  count(*) FILTER (WHERE pipeline = %s) AS own
            FROM bedrock_pipeline.chunks
            WHERE quota_group = %s AND status <> 'pending' AND ended_at IS NULL""",
-        (time, chunk.quota_group),
+        (time, chunk.pipeline, chunk.quota_group),
     ).fetchone()
     assert slots is not None  # an aggregate has one row
     if chunk.next_attempt_at > time:
@@ -344,6 +358,10 @@ def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow 
     if slots["used"] + group["others"] >= group["max_jobs"]:
         others = f" ({group['others']} by jobs that are not ours)" if group["others"] else ""
         return NotNow(f"All {group['max_jobs']} slots of {chunk.quota_group} are in use{others}.")
+    if chunk.max_jobs is not None and slots["own"] >= chunk.max_jobs:
+        return NotNow(
+            f"Pipeline {chunk.pipeline} has {slots['own']} jobs of the {chunk.max_jobs} that its limits allow."
+        )
     return None
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import uuid4
 
-from bedrock_pipeline.errors import InvalidInputError
-from bedrock_pipeline.ledger.database import Connection, Database, DatabaseUnreachableError
+from bedrock_pipeline.errors import InvalidInputError, ServiceUnavailableError
+from bedrock_pipeline.ledger.database import Connection, Database
 
 #: Tasks that one statement reads; their lines are what memory holds.
 _PAGE = 1000
@@ -177,7 +177,7 @@ class FlushLease:
 
     def release(self) -> None:
         """Release the lease if this process still holds it."""
-        with suppress(DatabaseUnreachableError):  # it expires
+        with suppress(ServiceUnavailableError):  # it expires
             self._database.execute(_RELEASE, self._values)
 
 

@@ -239,20 +239,15 @@ def _insert(
     )
 
 
-def cancel_version(connection: Connection, pipeline: str, dataset: str) -> None:
-    """Request that the current version is cancelled; one that is not packed yet has ended with that.
-
-    Raises:
-        UnknownDatasetError: there is no such dataset.
-    """
-    row = lock_dataset(connection, pipeline, dataset)
+def cancel_version(connection: Connection, row: DatasetRow) -> None:
+    """Request that the current version of a locked dataset is cancelled; one that is not packed yet has ended with that."""
     connection.execute(
         """UPDATE bedrock_pipeline.versions
            SET cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
                state = CASE WHEN packed_hash IS NULL THEN 'cancelled' ELSE state END,
                state_reason = CASE WHEN packed_hash IS NULL THEN 'by an operator' ELSE state_reason END
            WHERE pipeline = %s AND dataset = %s AND version = %s""",
-        (pipeline, dataset, row.version),
+        (row.pipeline, row.dataset, row.version),
     )
     end_launch(connection, row, row.launch_id)
 

@@ -15,8 +15,13 @@ from bedrock_pipeline.models.titan_embed import TitanEmbed
 #: The first family that owns a model is used; the last one owns every model.
 FAMILIES: tuple[Family, ...] = (Claude(), TitanEmbed(), Nova(), Llama(), Mistral(), CohereEmbed(), Raw())
 _CONVERSE = Converse()
-#: A cross-region inference profile puts its geography before the model: `us.anthropic.…`.
-_GEOGRAPHY = re.compile(r"^(global|us-gov|us|eu|apac|jp|au|ca)\.")
+#: A cross-region inference profile puts its geography before the model: `us.anthropic.…`. No provider has two letters.
+_GEOGRAPHY = re.compile(r"^(?:global|us-gov|apac|[a-z]{2})\.")
+
+
+def without_geography(model_id: str) -> str:
+    """The id of the model behind the id of a cross-region inference profile; any other id as it is."""
+    return _GEOGRAPHY.sub("", model_id)
 
 
 def bare_model(model_id: str) -> str:
@@ -26,7 +31,7 @@ def bare_model(model_id: str) -> str:
     """
     # The ARN of a custom model ends in `custom-model/<base model>/<id>`, the others in `<kind>/<model>`.
     name = model_id.split("/")[1] if model_id.startswith("arn:") and "/" in model_id else model_id
-    return _GEOGRAPHY.sub("", name)
+    return without_geography(name)
 
 
 def family_of(model_id: str, *, converse: bool = False, name: str | None = None) -> Family:

@@ -9,7 +9,7 @@ from dagster_aws.s3 import S3Resource
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.assets import pipeline_assets
 from bedrock_pipeline.orchestration.io_managers import PublishedResults
-from bedrock_pipeline.orchestration.jobs import daily_schedule, pipeline_jobs
+from bedrock_pipeline.orchestration.jobs import daily_schedule, finish_job, pipeline_jobs
 from bedrock_pipeline.orchestration.names import DEPLOYMENT, RESULTS_IO_MANAGER
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.sensors import build_sensors
@@ -39,7 +39,7 @@ def build_definitions(
         raise ConfigurationError(
             f"Several pipelines have the same name: {', '.join(twice)}.", "Rename all but one."
         )
-    jobs = [job for pipeline in pipelines for job in pipeline_jobs(pipeline)]
+    jobs = [*(job for pipeline in pipelines for job in pipeline_jobs(pipeline)), finish_job()]
     deployment = DeploymentResource(s3=S3Resource())
     sensors = build_sensors(pipelines, jobs)
     if downstream:

@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import dagster as dg
 
+from bedrock_pipeline.carry_out import carry_out, removed_pipelines
 from bedrock_pipeline.collect.start_retry_round import start_retry_round
+from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import Names
@@ -25,6 +27,8 @@ _ASSET_JOBS: Final[dict[Kind, tuple[tuple[str, ...], str]]] = {
     "collect": (("parsed_results",), "Reads the output of an ended job."),
     "publish": (("results",), "Publishes the results of a dataset."),
 }
+#: Pipeline and subject of the lease under which they are finished.
+REMOVED: Final = ("*", "removed")
 #: If more runs wait than may run at once: first what fills Bedrock's slots, then what is closest to its end.
 _BY_PRIORITY: Final[tuple[Kind, ...]] = ("submit", "publish", "collect", "retry", "flush", "prepare")
 
@@ -63,6 +67,35 @@ def daily_schedule(pipeline: str) -> dg.ScheduleDefinition:
         return dg.SkipReason(f"Dataset {day} is launched; the sensor prepare_datasets requests its run.")
 
     return evaluate
+
+
+def finish_job() -> dg.JobDefinition:
+    """An op rather than assets: the code of removed pipelines, and with it their assets, is gone."""
+
+    @dg.op(
+        name="finish_removed_pipelines",
+        out=dg.Out(dg.Nothing),
+        description="Submits, collects and publishes what pipelines have left that no code location has any more.",
+    )
+    def finish(context: dg.OpExecutionContext, deployment: DeploymentResource) -> None:
+        with working(deployment, "finish", *REMOVED) as opened:
+            for pipeline, items in removed_pipelines(opened):
+                for item in items:
+                    try:
+                        carry_out(opened, pipeline, item)
+                    except (
+                        BedrockPipelineError
+                    ) as error:  # concerns this item alone; it is due again after the others
+                        context.log.warning("%s %s of %s: %s", item.kind, item.key, pipeline.name, error)
+                        opened.ledger.run_leases.renew(item.kind, pipeline.name, item.key, timedelta(0))
+                    else:
+                        context.log.info("%s %s of %s is done.", item.kind, item.key, pipeline.name)
+
+    @dg.job(name="finish_removed_pipelines", tags=_tags("collect"), description=finish.description)
+    def finish_removed_pipelines() -> None:
+        finish()
+
+    return finish_removed_pipelines
 
 
 def _retry_job(pipeline: BasePipeline) -> dg.JobDefinition:

@@ -11,14 +11,18 @@ from typing import Final
 
 import dagster as dg
 
+from bedrock_pipeline.carry_out import removed_pipelines
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.due_work import OF_CHUNKS, due_work
+from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.asset_events import outside_materializations
+from bedrock_pipeline.orchestration.jobs import REMOVED
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.orchestration.runs import QUEUED, run_key
+from bedrock_pipeline.orchestration.runs import QUEUED, release_ended_runs, run_key
+from bedrock_pipeline.outages import OUTAGES, cause_of
 from bedrock_pipeline.pipeline import BasePipeline, QueuePipeline
 from bedrock_pipeline.queue.job_results import record_final_jobs
 from bedrock_pipeline.settings import NotConfiguredError
@@ -106,8 +110,17 @@ def _sensor(
     ) -> dg.SensorResult | dg.SkipReason:
         try:
             with deployment.open() as opened:
+                if OUTAGES.were_over(name):
+                    release_ended_runs(opened, context.instance)
                 return tick(context, opened)
         except NotConfiguredError as error:
+            return dg.SkipReason(str(error))
+        except ServiceUnavailableError as error:
+            if cause_of(error) is None:
+                raise
+            OUTAGES.concern(name)
+            if OUTAGES.is_to_be_logged(error):
+                context.log.warning("%s", error)
             return dg.SkipReason(str(error))
 
     return evaluate
@@ -170,6 +183,7 @@ def _poll(
     names: list[str], context: dg.SensorEvaluationContext, opened: Deployment
 ) -> dg.SensorResult | dg.SkipReason:
     """Poll if the interval of the deployment's settings is over. The cursor is the time of the last poll."""
+    opened.ledger.served_pipelines.seen(names)
     now = opened.system.now().timestamp()
     since = now - float(context.cursor or 0)
     if 0 <= since < opened.settings.poll_interval_s:
@@ -203,5 +217,13 @@ def _reconcile(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.Se
     if now - swept >= opened.settings.sweep_s:
         reports.append(str(sweep_account(opened)))
         swept = now
+    removed = [(pipeline.name, len(items)) for pipeline, items in removed_pipelines(opened) if items]
+    leases = opened.ledger.run_leases.acquire("finish", [REMOVED], QUEUED) if removed else {}
+    if leases:
+        request = dg.RunRequest(
+            run_key("finish", *REMOVED, leases[REMOVED]), job_name="finish_removed_pipelines"
+        )
+        return dg.SensorResult(run_requests=[request], cursor=str(swept))
+    reports += [f"{name}, which no code location has, has {count} steps due" for name, count in removed]
     reason = "; ".join(report for report in reports if report) or "Ledger and Bedrock agree."
     return dg.SensorResult(skip_reason=reason, cursor=str(swept))

@@ -146,7 +146,7 @@ def _upload(
         row.version,
         content,
         pipeline.model_id,
-        pipeline.slots_of(deployment.settings.region),
+        str(pipeline.group_in(deployment.settings.region, deployment.settings.account)),
         partial(create_request, deployment.settings, pipeline, row.dataset),
         row.settings_digest or "",
         estimator,

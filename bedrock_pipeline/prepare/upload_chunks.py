@@ -25,7 +25,13 @@ def estimator_for(deployment: Deployment, pipeline: BasePipeline, at: datetime |
     """An estimator at the prices of a time (now), corrected by the tokens that earlier chunks of the model needed."""
     at = at or deployment.system.now()
     price = price_of(pipeline.model_id, at, overrides(deployment.settings, pipeline))
-    return Estimator(pipeline, price, deployment.ledger.spending.measured(pipeline.model_id))
+    group = pipeline.group_in(deployment.settings.region, deployment.settings.account)
+    return Estimator(
+        pipeline,
+        price,
+        deployment.ledger.spending.measured(pipeline.model_id),
+        deployment.ledger.quota_groups.max_jobs(group),
+    )
 
 
 @dataclass(frozen=True)

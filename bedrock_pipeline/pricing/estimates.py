@@ -88,11 +88,16 @@ def together(parts: Iterable[Estimate], slots: int) -> Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Estimator:
-    """Estimates for one pipeline's requests, from its model's price and what earlier chunks of the model used."""
+    """Estimates for one pipeline's requests, from its model's price and what earlier chunks of the model used.
+
+    Attributes:
+        group_max_jobs: jobs at once in the pipeline's quota group.
+    """
 
     pipeline: BasePipeline
     price: Price | None
     measured: Measured
+    group_max_jobs: int
 
     def of_packed(self, chunk: PackedChunk, mode: Mode = "batch") -> ChunkEstimate:
         """Tokens and cost of a chunk whose files are in the work folder, from a sample of its lines."""
@@ -110,7 +115,8 @@ class Estimator:
     def together(self, chunks: Iterable[tuple[int, int, Mode, ChunkEstimate]]) -> Estimate:
         """The sum over chunks, each given by records, bytes, mode and estimate; also of those that wait."""
         parts = (self._part(*chunk) for chunk in chunks if chunk[2] != "none")
-        return together(parts, slots=self.pipeline.effective_limits.max_jobs)
+        own = self.pipeline.effective_limits.max_jobs
+        return together(parts, slots=min(own or self.group_max_jobs, self.group_max_jobs))
 
     def _part(self, records: int, size: int, mode: Mode, estimate: ChunkEstimate) -> Estimate:
         tokens = estimate.input_tokens, estimate.output_tokens

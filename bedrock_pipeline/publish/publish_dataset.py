@@ -11,7 +11,6 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.aws.objects import ObjectMissingError
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import StateError
@@ -85,7 +84,7 @@ def _publish(deployment: Deployment, row: DatasetRow) -> bool:
     try:
         duplicates = _write_version(deployment, row, chunks, uri)
     except BaseException:
-        _discard(deployment, uri)
+        deployment.objects.discard(uri)
         raise
     recorded = deployment.ledger.publications.record(
         row,
@@ -96,7 +95,7 @@ def _publish(deployment: Deployment, row: DatasetRow) -> bool:
         duplicates_failed=duplicates.failed,
     )
     if not recorded:
-        _discard(deployment, uri)
+        deployment.objects.discard(uri)
     return recorded
 
 
@@ -144,12 +143,6 @@ def _write_version(
     if rows != expected:
         raise NotCompleteError(f"The parts in {uri} have {rows} rows, but {expected} were collected.")
     return duplicates
-
-
-def _discard(deployment: Deployment, uri: str) -> None:
-    """Delete a folder that the pointer never named; it does no harm where S3 does not respond."""
-    with suppress(AwsError):
-        deployment.objects.delete(item.uri for item in list(deployment.objects.list(uri)))
 
 
 def _write_latest(deployment: Deployment, pipeline: str, dataset: str) -> DatasetRow:

@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 from bedrock_pipeline.ledger.database import connection_string
 from bedrock_pipeline.ledger.queues import QueueRow
 from bedrock_pipeline.pipeline import BelowMinimum, FlushPolicy, QueuePipeline, UserModel
-from bedrock_pipeline.records.limits import Limits, default_limits
+from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings, ThrottleBackoff
 
 #: What the ledger keeps for other processes that open the queue by its name.
@@ -80,7 +80,7 @@ class BedrockQueueConfig(UserModel):
     max_job_size_bytes: int = Field(default=5_000_000_000, ge=1)
     """The most bytes of a job's input."""
     max_jobs: int | None = Field(default=None, ge=1)
-    """Jobs that Bedrock runs at once; None: Bedrock's default for the model."""
+    """Jobs of this queue at once, within the limit of the model's quota group; None: that limit alone."""
     max_bytes: int | None = Field(default=None, ge=1)
     """Flush when the waiting tasks have this many bytes; None: at no size."""
     max_age_s: float | None = Field(default=None, gt=0)
@@ -93,7 +93,7 @@ class BedrockQueueConfig(UserModel):
     (`on_demand`), filled up with filler records that are paid for (`pad`), kept in the queue (`hold`), or an error
     (`fail`)."""
     max_record_attempts: int = Field(default=3, ge=1, le=20)
-    """How often a record is sent at most."""
+    """How often a record is sent automatically."""
 
     poll_interval_ms: int = Field(default=30_000, ge=1)
     """Milliseconds between two polls of Bedrock by this process; if it is not given, the setting `poll_interval_s`
@@ -134,7 +134,7 @@ class BedrockQueueConfig(UserModel):
             max_records=self.max_batch_size,
             max_file_bytes=self.max_file_size_bytes,
             max_job_bytes=self.max_job_size_bytes,
-            max_jobs=self.max_jobs or default_limits(self.model_id).max_jobs,
+            max_jobs=self.max_jobs,
         )
 
     @property

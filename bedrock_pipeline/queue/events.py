@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, get_args
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError, InvalidInputError, JobFailedError
 from bedrock_pipeline.ledger.events import JobEvent, Position
+from bedrock_pipeline.outages import OUTAGES
 from bedrock_pipeline.queue.job_results import NOT_ACCEPTED, JobResult, JobStatus, job_result
 
 EventName = Literal[
@@ -80,7 +81,7 @@ class Emitter:
         """Call the callbacks of an event, in the order in which they were added."""
         with self._lock:
             callbacks = list(self._callbacks.get(event, ()))
-        if event == "error" and not callbacks:
+        if event == "error" and not callbacks and OUTAGES.is_to_be_logged(values[0]):
             _LOG.error("%s", values[0])
         for callback in callbacks:
             try:
@@ -151,7 +152,9 @@ class JobEvents:
 
 def _names_of(event: JobEvent, status: JobStatus) -> Iterator[EventName]:
     """The events that a change in the ledger is; `status` is the job's present one."""
-    if event.previous is None:
+    if event.later or event.status == "waiting":
+        yield "job-failed"
+    elif event.previous is None:
         yield "batch-flushed"
     elif event.status == "final":
         yield "job-failed" if status in FAILED else "job-completed"
@@ -164,7 +167,7 @@ def _names_of(event: JobEvent, status: JobStatus) -> Iterator[EventName]:
 
 
 def _status_of(event: JobEvent, result: JobResult) -> JobStatus:
-    if event.status == "final":
+    if event.status in ("final", "waiting") or event.later:
         return result.status
     return "queued" if event.status in NOT_ACCEPTED else event.status  # type: ignore[return-value]  # the ten
 

@@ -138,7 +138,7 @@ class _Flush:
             version=1,
             content=_Content(task_ids),
             model_id=queue.model_id,
-            quota_group=queue.slots_of(settings.region),
+            quota_group=str(queue.group_in(settings.region, settings.account)),
             request=lambda chunk_id, uri: create_request(settings, queue, dataset, chunk_id, uri),
             settings_digest=frozen.digest,
             estimator=estimator_for(self.deployment, queue),

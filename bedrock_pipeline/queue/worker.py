@@ -103,6 +103,7 @@ class QueueWorker:
     def _poll(self) -> None:
         if self._poll_pace.due():
             with self._poll_pace:
+                self._deployment.ledger.served_pipelines.seen([self._queue.name])
                 report = poll_jobs(self._deployment)
             for error in report.errors:
                 self._report(error)

@@ -1,4 +1,4 @@
-"""Bedrock's limits on a batch job.
+"""Limits on a batch job.
 
 Source: "Quotas for Amazon Bedrock", batch inference; they are per model and region, most of them adjustable, so every
 pipeline can set its own.
@@ -8,14 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Limits(BaseModel):
-    """What one job may hold, and how many jobs there may be at once.
+    """What one job may hold, and how many jobs a pipeline may have at once.
 
     Attributes:
         min_records: fewest records of a job.
         max_records: most records of a job.
         max_file_bytes: most bytes of one input file; Bedrock says 1 GB, taken as 10⁹, the smaller reading.
         max_job_bytes: most bytes of all files of a job.
-        max_jobs: jobs submitted or in progress at once.
+        max_jobs: jobs of the pipeline at once, within the limit of its quota group; None: that limit alone.
 
     Raises:
         pydantic.ValidationError: a limit is below 1, or the limits contradict each other.
@@ -27,7 +27,7 @@ class Limits(BaseModel):
     max_records: int = Field(default=50_000, ge=1)
     max_file_bytes: int = Field(default=1_000_000_000, ge=1)
     max_job_bytes: int = Field(default=5_000_000_000, ge=1)
-    max_jobs: int = Field(default=20, ge=1)
+    max_jobs: int | None = Field(default=None, ge=1)
 
     @property
     def max_record_bytes(self) -> int:
@@ -40,8 +40,3 @@ class Limits(BaseModel):
             raise ValueError(
                 "max_records must be at least twice min_records, less one, so that every tail can be balanced"
             )
-
-
-def default_limits(model_id: str) -> Limits:
-    """Bedrock's default quotas for a model; custom models run 3 jobs at once."""
-    return Limits(max_jobs=3) if ":custom-model/" in model_id else Limits()

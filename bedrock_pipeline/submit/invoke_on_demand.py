@@ -13,9 +13,11 @@ from itertools import islice
 import orjson
 
 from bedrock_pipeline.aws.errors import AwsError
+from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import NotNow
+from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.prepare.chunks.create_request import is_converse
 from bedrock_pipeline.prepare.upload_chunks import input_lines
 from bedrock_pipeline.records.error_codes import ErrorKind
@@ -124,10 +126,15 @@ class _Sender:
     def _invoke(self, line: bytes) -> _Reply:
         address, converse = address_of(line), is_converse(self.chunk.request)
         try:
-            output = self.deployment.runtime.invoke(self.chunk.model_id, body_of(line), converse=converse)
+            output = self._runtime.invoke(self.chunk.model_id, body_of(line), converse=converse)
         except AwsError as error:
             return _failed(address, error)
         return _Reply(b'{"recordId":%b,"modelOutput":%b}\n' % (address, output), succeeded=True)
+
+    @property
+    def _runtime(self) -> BedrockRuntime:
+        """On-demand calls in the region for which the chunk was packed."""
+        return self.deployment.runtime_in(QuotaGroup.of(self.chunk.quota_group).region)
 
     def _requeue(self, reason: str) -> NotNow:
         settings = self.deployment.settings
@@ -142,6 +149,7 @@ class _Sender:
         return NotNow(reason, now.next_attempt_at)
 
     def _lost(self) -> NotNow:
+        self.deployment.ledger.calls.end_cancelled(self.chunk.chunk_id, self.fence)
         return NotNow("The chunk was cancelled, or another process has taken it over.")
 
 

@@ -6,31 +6,29 @@ sweep over all jobs of the account, for jobs that only one of the two sides know
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import timedelta
 from uuid import UUID
 
 from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.aws.jobs import JobMissingError, JobSummary
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import StateError
+from bedrock_pipeline.errors import InvalidInputError, StateError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import ENDED, FROM_BEDROCK
+from bedrock_pipeline.models.quota_group import JobPlace, QuotaGroup, base_model, others_by_group
 from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline.records.job_names import chunk_of_job, job_name
 from bedrock_pipeline.submit.submit_chunk import (
+    LOOK_BACK,
     NeedsResolutionError,
     SubmissionRejectedError,
     Submitted,
     create_job,
 )
 
-#: A job lives for at most a week; a sweep looks back a little further.
-_LOOK_BACK = timedelta(days=8)
-
 
 @dataclass(slots=True)
 class ReconcileReport:
-    """Chunk keys, or ARNs of jobs, by outcome; and errors of calls for single jobs."""
+    """Chunk keys, or ARNs of jobs, by outcome; and errors of single jobs and of regions of earlier settings."""
 
     adopted: list[str] = field(default_factory=list)
     sent_again: list[str] = field(default_factory=list)
@@ -49,13 +47,16 @@ class ReconcileReport:
 
 
 def reconcile_in_doubt(deployment: Deployment, *, limit: int = 50) -> ReconcileReport:
-    """Settle submissions of any pipeline whose lease and consistency window have ended.
+    """Settle submissions of any pipeline whose lease and consistency window have ended, where they were sent.
 
     One job of the name and token is adopted. If there is none, the same request is sent again with the same token.
     Anything else needs resolution by an operator.
     """
     report = ReconcileReport()
-    for chunk in deployment.ledger.submissions.to_reconcile(deployment.settings.consistency_window, limit):
+    settings = deployment.settings
+    for chunk in deployment.ledger.submissions.to_reconcile(
+        settings.consistency_window, limit, settings.account
+    ):
         _settle_chunk(deployment, chunk, report)
     return report
 
@@ -93,8 +94,9 @@ def adopt_job(deployment: Deployment, chunk: ChunkRow, job_arn: str) -> None:
         StateError: the job is of another chunk or model, or the chunk has a job or has ended.
         AwsError: there is no such job, Get is denied, or AWS cannot be reached.
     """
-    job, name = deployment.jobs.get(job_arn), job_name(chunk.pipeline, chunk.chunk_id)
-    if job.name != name or job.model_id.rpartition("/")[2] != chunk.model_id.rpartition("/")[2]:
+    job = deployment.jobs_in(_region_of(job_arn)).get(job_arn)
+    name = job_name(chunk.pipeline, chunk.chunk_id)
+    if job.name != name or base_model(job.model_id) != base_model(chunk.model_id):
         raise StateError(
             f"Job {job_arn} is {job.name} of model {job.model_id}; the job of chunk {chunk.chunk_key} is named {name}, "
             f"of model {chunk.model_id}.",
@@ -107,7 +109,7 @@ def adopt_job(deployment: Deployment, chunk: ChunkRow, job_arn: str) -> None:
 
 
 def give_up_job(deployment: Deployment, chunk: ChunkRow) -> None:
-    """End a chunk whose job Bedrock does not know any more, as after a move to another account or region.
+    """End a chunk whose job Bedrock does not know any more, or which is of another account than the settings.
 
     Raises:
         StateError: Bedrock has the job, or the chunk has none.
@@ -115,8 +117,12 @@ def give_up_job(deployment: Deployment, chunk: ChunkRow) -> None:
     """
     if chunk.job_arn is None:
         raise StateError(f"Chunk {chunk.chunk_key} has no job.", "See `bedrock-pipeline status`.")
+    place = JobPlace.of(chunk.job_arn)
+    if not deployment.reaches(place.account):
+        deployment.ledger.interventions.give_up_job(chunk.chunk_id, chunk.job_arn)
+        return
     try:
-        status = deployment.jobs.get(chunk.job_arn).status
+        status = deployment.jobs_in(place.region).get(chunk.job_arn).status
     except AwsError as error:
         if error.kind not in (ErrorKind.NOT_FOUND, ErrorKind.INVALID):  # an ARN of another region is invalid
             raise
@@ -129,17 +135,32 @@ def give_up_job(deployment: Deployment, chunk: ChunkRow) -> None:
 
 
 def sweep_account(deployment: Deployment) -> ReconcileReport:
-    """Compare all jobs of the account and region with the ledger.
+    """Compare all jobs of the account with the ledger, in the settings' region and where chunks of earlier settings are.
 
     A job with the name of a chunk that has none, as after a restored backup, is adopted; if its chunk has another, it
     is recorded as an orphan. Jobs that the ledger has and Bedrock does not are reported. Unfinished jobs of others are
     counted, since they use slots.
 
     Raises:
-        AwsError: List is denied or AWS cannot be reached.
+        AwsError: List is denied in the settings' region, or AWS cannot be reached there.
     """
-    report = ReconcileReport()
-    jobs = list(deployment.jobs.list(since=deployment.system.now() - _LOOK_BACK))
+    report, home = ReconcileReport(), deployment.settings.region
+    open_models = deployment.ledger.quota_groups.open_models()
+    regions = {home} | {group.region for group, _ in open_models if deployment.reaches(group.account)}
+    for region in sorted(regions, key=lambda region: region == home):
+        try:
+            _sweep_region(deployment, region, open_models, report)
+        except AwsError as error:
+            if region == home:
+                raise
+            report.errors.append(str(error))
+    return report
+
+
+def _sweep_region(
+    deployment: Deployment, region: str, open_models: list[tuple[QuotaGroup, str]], report: ReconcileReport
+) -> None:
+    jobs = list(deployment.jobs_in(region).list(since=deployment.system.now() - LOOK_BACK))
     known = deployment.ledger.jobs.known([job.arn for job in jobs])
     others: Counter[str] = Counter()
     orphans: list[JobSummary] = []
@@ -152,14 +173,17 @@ def sweep_account(deployment: Deployment) -> ReconcileReport:
             if chunk_id:
                 orphans.append(job)
             if FROM_BEDROCK.get(job.status) not in ENDED:  # an unknown status may use a slot
-                others[job.model_id] += 1
-    deployment.ledger.jobs.record_others(dict(others))
+                others[base_model(job.model_id)] += 1
+    account = deployment.settings.account
+    deployment.ledger.quota_groups.record_others(
+        region, account, others_by_group(others, region, account, open_models)
+    )
     _record_orphans(deployment, orphans, report)
     listed = {job.arn for job in jobs}
     for in_flight in deployment.ledger.jobs.in_flight():
-        if in_flight.job_arn not in listed:
+        place = JobPlace.of(in_flight.job_arn)
+        if in_flight.job_arn not in listed and place.region == region and deployment.reaches(place.account):
             _look_up(deployment, in_flight.job_arn, report)
-    return report
 
 
 def _adopt(deployment: Deployment, chunk_id: UUID, job: JobSummary, report: ReconcileReport) -> bool:
@@ -195,10 +219,24 @@ def _record_orphans(deployment: Deployment, orphans: list[JobSummary], report: R
 
 def _look_up(deployment: Deployment, job_arn: str, report: ReconcileReport) -> None:
     try:
-        deployment.jobs.get(job_arn)
+        deployment.jobs_in(_region_of(job_arn)).get(job_arn)
     except JobMissingError:
         report.unknown_to_bedrock.append(job_arn)
     except AwsError as error:
         if error.classification.no_connection:
             raise
         report.errors.append(str(error))
+
+
+def _region_of(job_arn: str) -> str:
+    """The region of a job whose ARN an operator may have typed.
+
+    Raises:
+        InvalidInputError: it is not the ARN of a job.
+    """
+    try:
+        return JobPlace.of(job_arn).region
+    except ValueError:
+        raise InvalidInputError(
+            f"{job_arn!r} is not the ARN of a job.", "It begins with arn:aws:bedrock: and a region."
+        ) from None

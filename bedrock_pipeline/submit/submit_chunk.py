@@ -6,14 +6,16 @@ unknown are settled in `reconcile.py`.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from bedrock_pipeline.aws.errors import AwsError, LeaseOverError
-from bedrock_pipeline.aws.jobs import JobSummary
+from bedrock_pipeline.aws.jobs import BedrockJobs, JobSummary
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import JobFailedError, JobStuckError
 from bedrock_pipeline.ledger.requeue import RequeueResult
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
+from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline.submit.backoff import delay
 from bedrock_pipeline.submit.invoke_on_demand import Answered, CallsRejected, answer_chunk
@@ -56,8 +58,10 @@ class InDoubt:
     reason: str
 
 
+#: A job lives for at most a week; List looks back a little further.
+LOOK_BACK: Final = timedelta(days=8)
 #: AWS rejects signatures that are more than five minutes off.
-_MAX_SKEW = timedelta(minutes=4)
+_MAX_SKEW: Final = timedelta(minutes=4)
 Outcome = Submitted | Answered | Requeued | InDoubt | NotNow
 
 
@@ -101,23 +105,28 @@ def create_job(deployment: Deployment, intent: Intent, *, deadline: float) -> Ou
         SubmissionRejectedError: Bedrock returned a permanent error, or transient ones for too long.
         NeedsResolutionError: an operator must record what happened.
     """
-    chunk = intent.chunk
+    chunk, bedrock = intent.chunk, _bedrock(deployment, intent.chunk)
     try:
-        found = deployment.jobs.find(intent.request["jobName"])
-        if found.jobs:
-            return settle(deployment, intent, found.jobs)
+        found = bedrock.find(intent.request["jobName"])
+        # Before anything else takes time: both clocks are compared as they were when List responded.
+        skew = _skew(found.server_time, deployment.system.now())
+    except AwsError as error:  # the next chunk's List would fail as well
+        return _postpone(deployment, intent, str(error), back_off_group=True)
+    if found.jobs:
+        return settle(deployment, intent, found.jobs)
+    try:
         problem = _input_problem(deployment, chunk)
     except AwsError as error:
         return _postpone(deployment, intent, str(error), back_off_group=False)
     if intent.withdrawn:  # while it was in doubt; List has now shown that there is no job
         return _requeue(deployment, intent, "cancelled or replaced", back_off_group=False)
-    if skew := _skew(found.server_time, deployment.system.now()):
+    if skew:
         return _postpone(deployment, intent, skew, back_off_group=True)
     if problem:
         deployment.ledger.submissions.reject(chunk.chunk_id, intent.fence, reason=problem)
         raise _rejected(chunk.chunk_key, problem)
     try:
-        job_arn = deployment.jobs.create(intent.request, intent.token, deadline=deadline)
+        job_arn = bedrock.create(intent.request, intent.token, deadline=deadline)
     except LeaseOverError as error:
         return _postpone(deployment, intent, error.what, back_off_group=False)
     except AwsError as error:
@@ -126,7 +135,7 @@ def create_job(deployment: Deployment, intent: Intent, *, deadline: float) -> Ou
 
 
 def settle(deployment: Deployment, intent: Intent, jobs: list[JobSummary]) -> Outcome:
-    """Adopt the one job of the chunk's name and token; anything else needs resolution.
+    """Adopt the one job of the chunk's name and token; several jobs, or another token, need resolution.
 
     The name contains the chunk's UUID, so this also finds the job that a ledger lost when it was restored.
 
@@ -161,10 +170,29 @@ def _after_error(deployment: Deployment, intent: Intent, error: AwsError) -> Out
         submissions.reject(chunk.chunk_id, intent.fence, reason=reason)
         raise _rejected(chunk.chunk_key, reason)
     if error.kind is ErrorKind.CONFLICT:
-        # The token was used with another request, and List showed no job of the name.
-        submissions.need_resolution(chunk.chunk_id, intent.fence, reason=reason)
-        raise _needs_resolution(chunk.chunk_key, reason)
+        return _after_conflict(deployment, intent, reason)
     return _mark_in_doubt(deployment, intent, reason)
+
+
+def _after_conflict(deployment: Deployment, intent: Intent, reason: str) -> Outcome:
+    """Another job has the name, or another request the token: a complete List shows which, at the latest when it is believed.
+
+    Raises:
+        NeedsResolutionError: List shows several jobs, or, after the consistency window, none.
+    """
+    bedrock, name, token = _bedrock(deployment, intent.chunk), intent.request["jobName"], intent.token
+    try:
+        jobs = bedrock.find(name).jobs or [
+            job for job in bedrock.list(since=deployment.system.now() - LOOK_BACK) if job.token == token
+        ]
+    except AwsError as error:
+        return _mark_in_doubt(deployment, intent, f"{reason}; {error}")
+    if jobs:
+        return settle(deployment, intent, jobs)
+    if not intent.resent:
+        return _mark_in_doubt(deployment, intent, reason)
+    deployment.ledger.submissions.need_resolution(intent.chunk.chunk_id, intent.fence, reason=reason)
+    raise _needs_resolution(intent.chunk.chunk_key, reason)
 
 
 def _postpone(deployment: Deployment, intent: Intent, reason: str, *, back_off_group: bool) -> Outcome:
@@ -196,6 +224,11 @@ def _requeue(deployment: Deployment, intent: Intent, reason: str, *, back_off_gr
     if result is RequeueResult.REQUEUED:
         return Requeued(reason, now.next_attempt_at)
     return NotNow(f"The chunk is {now.status}.")
+
+
+def _bedrock(deployment: Deployment, chunk: ChunkRow) -> BedrockJobs:
+    """The jobs of the region for which the chunk was packed, whatever the settings are now."""
+    return deployment.jobs_in(QuotaGroup.of(chunk.quota_group).region)
 
 
 def _skew(server: datetime | None, here: datetime) -> str | None:

@@ -13,27 +13,76 @@ LAST: dict[str, Any] = {"attempt": 3}
 
 
 @pytest.mark.parametrize(
-    ("changes", "code", "missing", "throttled", "invalid"),
+    ("changes", "code", "retried"),
     [
-        ({}, "missing", True, True, False),
-        (LAST, "missing", False, False, False),
-        ({"status": "expired"}, "job-expired", True, True, False),
-        ({"status": "expired", **LAST}, "job-expired", False, False, False),
-        ({"status": "failed", "status_message": "Access denied"}, "job-failed", False, True, False),
-        ({"status": "failed", "status_message": "Internal server error"}, "job-failed", True, True, False),
-        ({"status": "stopped"}, "job-stopped", True, True, False),
-        ({"status": "stopped", **LAST}, "job-stopped", True, True, False),
-        ({"status": "stopped", "cancelled": True}, "cancelled", False, False, False),
-        ({"cancelled": True}, "missing", False, False, False),
-        ({"status": "stopped", "mode": "none"}, "below-minimum", False, False, False),
+        ({}, "missing", {"missing", "429", "403", "404", "500", "answer-invalid"}),
+        (LAST, "missing", {"missing", "429", "403", "404"}),
+        (
+            {"status": "expired"},
+            "job-expired",
+            {"job-expired", "missing", "429", "403", "404", "500", "answer-invalid"},
+        ),
+        ({"status": "expired", **LAST}, "job-expired", {"job-expired", "429", "403", "404"}),
+        (
+            {"status": "failed", "status_message": "Access denied"},
+            "job-failed",
+            {"job-failed", "missing", "429", "403", "404", "500", "answer-invalid"},
+        ),
+        (
+            {"status": "failed", "status_message": "Access denied", **LAST},
+            "job-failed",
+            {"job-failed", "429", "403", "404"},
+        ),
+        ({"status": "stopped", **LAST}, "job-stopped", {"job-stopped", "429", "403", "404"}),
+        ({"status": "stopped", "cancelled": True}, "cancelled", set()),
+        ({"cancelled": True}, "missing", set()),
+        ({"status": "stopped", "mode": "none"}, "below-minimum", set()),
     ],
 )
-def test_which_records_are_retried(
-    changes: dict[str, Any], code: str, missing: bool, throttled: bool, invalid: bool
+def test_only_a_reason_of_the_records_own_makes_a_final_error(
+    changes: dict[str, Any], code: str, retried: set[str]
 ) -> None:
     disposition = disposition_of(replace(COMPLETED, **changes), 3)
     assert disposition.no_answer[0] == code
-    assert [disposition.retries(one) for one in (code, "429", "400")] == [missing, throttled, invalid]
+    every = {code, "missing", "429", "403", "404", "500", "400", "answer-invalid", "answer-shape"}
+    assert {one for one in every if disposition.retries(one)} == retried
+
+
+@pytest.mark.parametrize(
+    ("changes", "codes", "said"),
+    [
+        ({}, {}, None),
+        ({}, {"429": 7, "500": 2, "missing": 1}, None),
+        (
+            LAST,
+            {"429": 7, "missing": 2},
+            "last automatic attempt of records without a response (429: 7, missing: 2). 9",
+        ),
+        ({}, {"429": 7, "403": 1}, "had no access for some records (403). 8 records wait"),
+        ({"status": "stopped"}, {"job-stopped": 7}, "7 records wait: retry them with"),
+        ({"status": "expired"}, {"job-expired": 7}, None),
+        ({"status": "expired", **LAST}, {"job-expired": 7}, "(job-expired: 7)"),
+        ({"status": "failed", "status_message": "Internal server error"}, {"job-failed": 9}, None),
+        (
+            {"status": "failed", "status_message": "x" * 400},
+            {"job-failed": 9},
+            f"ended failed, with Bedrock's message: {'x' * 300}…. 9",
+        ),
+        ({"status": "failed", "status_message": "Access denied"}, {"429": 9}, None),
+    ],
+)
+def test_when_an_operator_must_decide(
+    changes: dict[str, Any], codes: dict[str, int], said: str | None
+) -> None:
+    waits = disposition_of(replace(COMPLETED, **changes), 3).waits(codes)
+    assert waits is None if said is None else said in (waits or "")
+
+
+def test_an_operator_must_decide_about_a_job_without_any_output() -> None:
+    waits = disposition_of(COMPLETED, 3).waits({"missing": 100}, empty_folder="s3://b/out/abc/")
+    assert "is completed, and its output folder s3://b/out/abc/ holds neither a manifest nor a line" in (
+        waits or ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,16 +94,8 @@ def test_which_records_are_retried(
         ({}, {"final_errors": 100, "reasons": {"400: no"}}, "failed for one reason: 400: no. Records: r1."),
         (
             {},
-            {"final_errors": 100, "reasons": {"400: no", "403: b"}},
-            "for reasons such as: 400: no; 403: b.",
-        ),
-        ({"status": "stopped"}, {"retryable": 7}, "7 records wait: retry them with"),
-        ({"status": "expired"}, {"missing": 7, "retryable": 7}, None),
-        ({"status": "expired", **LAST}, {"missing": 7, "final_errors": 7}, "ended expired. Records: r1."),
-        (
-            {"status": "failed", "status_message": "x" * 400},
-            {"missing": 100, "final_errors": 100},
-            f"ended failed. Bedrock's message: {'x' * 300}….",
+            {"final_errors": 100, "reasons": {"400: no", "413: b"}},
+            "for reasons such as: 400: no; 413: b.",
         ),
         ({"status": "stopped", "cancelled": True}, {"missing": 100, "final_errors": 100}, None),
         ({"status": "stopped", "mode": "none"}, {"missing": 100, "final_errors": 100}, None),

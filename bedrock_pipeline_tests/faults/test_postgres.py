@@ -19,7 +19,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from bedrock_pipeline.deployment import Deployment, open_deployment
-from bedrock_pipeline.ledger.database import Database, DatabaseUnreachableError
+from bedrock_pipeline.errors import ServiceUnavailableError
+from bedrock_pipeline.ledger.database import Database
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.local.postgres import start_postgres
 from bedrock_pipeline.local.process import Child, free_port
@@ -158,7 +159,7 @@ def test_the_server_goes_away_and_comes_back(
                 server.process.send_signal(how)
                 server.process.wait()
                 starting = starter.submit(start)
-                with suppress(DatabaseUnreachableError, psycopg.OperationalError):
+                with suppress(ServiceUnavailableError):
                     tick(here, one)
                 server = starting.result()
             _run(here, one)
@@ -187,7 +188,7 @@ def _wait_without_a_network(home: Path) -> None:
     server = start_postgres(home, 5432, "ledger", "a-password", ("ledger",))
     try:
         dsn = "host=127.0.0.1 port=5432 user=ledger password=a-password dbname=ledger"
-        with closing(Database(dsn)) as database, pytest.raises(psycopg.OperationalError):
+        with closing(Database(dsn)) as database, pytest.raises(ServiceUnavailableError):
             database.transaction(_lose_the_network, tries=1)
     finally:
         server.end()
@@ -269,7 +270,7 @@ def _run(deployment: Deployment, one: Pipeline, pause: float = 0.02) -> None:
     """Tick until the dataset is published; a tick that fails is followed by the next."""
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
-        with suppress(DatabaseUnreachableError, psycopg.OperationalError):
+        with suppress(ServiceUnavailableError):
             if tick(deployment, one):
                 return
         time.sleep(pause)

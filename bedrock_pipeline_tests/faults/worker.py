@@ -115,12 +115,14 @@ def watch(deployment: Deployment, death: Death, scenario: str | None) -> Deploym
 PARTS = {
     "datasets": "datasets",
     "versions": "versions",
+    "served_pipelines": "served_pipelines",
     "publications": "publications",
     "submissions": "submissions",
     "spending": "spending",
     "chunks": "chunks",
     "interventions": "interventions",
     "jobs": "observed",
+    "quota_groups": "quota_groups",
     "retry_rounds": "retry_rounds",
     "calls": "calls",
     "tasks": "tasks",
@@ -135,7 +137,10 @@ def _failing_once(create: Callable[..., str], scenario: str | None) -> Callable[
     Here rather than at the emulator, which all trials share: a fault there would strike whichever process comes
     first. What the service itself does wrong is tried in `test_service.py`.
     """
-    left = [scenario] if scenario in (*_ERRORS, "answer lost") else []
+    times = (
+        2 if scenario == "conflict" else 1
+    )  # List is called again after a consistency window, before an operator is needed
+    left = [scenario] * times if scenario in (*_ERRORS, "answer lost") else []
 
     def failing(*positional: Any, **named: Any) -> str:
         if not left:

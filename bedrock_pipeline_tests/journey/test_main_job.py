@@ -15,6 +15,7 @@ from bedrock_pipeline.collect.collect_chunk import (
     NotEndedError,
     collect_chunk,
 )
+from bedrock_pipeline.collect.start_retry_round import start_retry_round
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.submissions import NotNow
@@ -233,9 +234,16 @@ def test_a_job_that_fails_is_a_problem_with_bedrocks_message_and_its_records_are
             JobProblemError, match=r"ended failed.*less records \(20\) than the required minimum of: 100"
         ):
             collect_chunk(deployment, one, key)
+    assert deployment.ledger.publications.due(["p"], 1) == [], (
+        "the records are not to blame, so an operator decides"
+    )
+    deployment.ledger.interventions.cancel("p", "d")
+    start_retry_round(deployment, one, "d")
+    for chunk in deployment.ledger.chunks.to_collect(["p"], 9):
+        collect_chunk(deployment, one, chunk.chunk_key)
     table = published_table(deployment, publish_dataset(deployment, one, "d"))
     assert table.num_rows == 20
-    assert table["error_code"].unique().to_pylist() == ["job-failed"]
+    assert table["error_code"].unique().to_pylist() == ["cancelled"]
 
 
 def test_a_body_that_the_model_rejects_shows_every_record_failed_as_a_problem(

@@ -16,7 +16,7 @@ def enter_chunks(
     *,
     dataset: str = "d",
     content: str = "h",
-    max_jobs: int = 20,
+    max_jobs: int | None = None,
     max_cost_usd: Decimal | None = None,
 ) -> Packed:
     """Take a snapshot of this content and enter its chunks; other content makes another version."""

@@ -88,7 +88,7 @@ def test_a_running_process_survives_a_migration(postgres_dsn: str) -> None:
         assert "later" in row
 
 
-@pytest.mark.parametrize("listens", [True, False], ids=["silent", "refusing"])
+@pytest.mark.parametrize("listens", [True, False], ids=["silent", "rejecting"])
 def test_a_server_that_does_not_answer_is_named_with_the_reason(listens: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -38,7 +38,7 @@ def chunk(number: int, key: str = "d--00000") -> NewChunk:
         "0",
         "s3://b/i",
         "m",
-        "g",
+        "g in us-east-1",
         {},
         SETTINGS.digest,
     )

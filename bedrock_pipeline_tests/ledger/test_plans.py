@@ -19,7 +19,7 @@ FEW = 2_000
 TABLES = ("chunks", "datasets", "versions", "events", "retryable_records", "chunk_origins", "run_leases")
 # 200 datasets of 100 chunks that are long published, and one dataset under way, in every state that a chunk waits in.
 FILL = """
-INSERT INTO bedrock_pipeline.quota_groups (quota_group, max_jobs) VALUES ('g', 20);
+INSERT INTO bedrock_pipeline.quota_groups (quota_group, region, max_jobs) VALUES ('g in us-east-1', 'us-east-1', 20);
 INSERT INTO bedrock_pipeline.datasets (pipeline, dataset) SELECT 'p', 'd' || n FROM generate_series(0, 200) n;
 INSERT INTO bedrock_pipeline.frozen_settings (digest, content_digest, document) VALUES ('s', 's', '{}');
 INSERT INTO bedrock_pipeline.versions (pipeline, dataset, version, state, packed_hash, packed_at, packed_records)
@@ -28,14 +28,14 @@ INSERT INTO bedrock_pipeline.chunks (chunk_id, pipeline, dataset, dataset_versio
     files, content_hash, index_uri, model_id, quota_group, request, settings_digest, status, fence, intent_id, token, frozen_request,
     job_arn, submitted_at, ended_at, collected_at, parsed_uri, answered, final_errors, retryable, input_tokens, output_tokens)
 SELECT gen_random_uuid(), 'p', 'd' || n / 100, 1, n % 100, 'd' || n / 100 || '--' || lpad((n % 100)::text, 5, '0'), 10, 10,
-    '[]', '0', 's3://b/i', 'm', 'g', '{}', 's', 'completed', 1, gen_random_uuid(), 't' || n, '{}',
+    '[]', '0', 's3://b/i', 'm', 'g in us-east-1', '{}', 's', 'completed', 1, gen_random_uuid(), 't' || n, '{}',
     'arn:' || n, now() - interval '9 days', now() - interval '8 days', now() - interval '8 days', 's3://b/p/', 10, 0, 0, 1, 1
 FROM generate_series(0, 19999) n;
 INSERT INTO bedrock_pipeline.chunks (chunk_id, pipeline, dataset, dataset_version, sequence, chunk_key, records, bytes,
     files, content_hash, index_uri, model_id, quota_group, request, settings_digest, status, fence, intent_id, token, frozen_request,
     job_arn, submitted_at, ended_at)
 SELECT gen_random_uuid(), 'p', 'd200', 1, n, 'd200--' || lpad(n::text, 5, '0'), 10, 10,
-    '[]', '0', 's3://b/i', 'm', 'g', '{}', 's', (ARRAY['pending', 'queued', 'completed', 'in-process'])[n % 4 + 1],
+    '[]', '0', 's3://b/i', 'm', 'g in us-east-1', '{}', 's', (ARRAY['pending', 'queued', 'completed', 'in-process'])[n % 4 + 1],
     (n % 4 > 0)::int, CASE WHEN n % 4 > 0 THEN gen_random_uuid() END, CASE WHEN n % 4 > 0 THEN 'live' || n END,
     CASE WHEN n % 4 > 0 THEN '{}'::jsonb END, CASE WHEN n % 4 > 0 THEN 'arn:live' || n END,
     CASE WHEN n % 4 > 0 THEN now() END, CASE WHEN n % 4 = 2 THEN now() END
@@ -97,7 +97,11 @@ ASKED: dict[str, Callable[[Ledger], Any]] = {
     "publish": lambda ledger: ledger.publications.due(["p"], 50),
     "reconcile": lambda ledger: ledger.submissions.to_reconcile(timedelta(0), 50),
     "sweep, known": lambda ledger: ledger.jobs.known(["arn:1", "arn:live1"]),
-    "sweep, others": lambda ledger: ledger.jobs.record_others({"m": 1}),
+    "sweep, others": lambda ledger: ledger.quota_groups.record_others(
+        "us-east-1", None, {"g in us-east-1": 1}
+    ),
+    "sweep, models": lambda ledger: ledger.quota_groups.open_models(),
+    "quota": lambda ledger: ledger.quota_groups.all(),
     "requeued": lambda ledger: ledger.chunks.requeued(),
 }
 

@@ -40,7 +40,7 @@ def new_chunk(sequence: int, cost: str | None, **changes: object) -> NewChunk:
         content_hash="00",
         index_uri="s3://b/index.parquet",
         model_id="m",
-        quota_group="g",
+        quota_group="g in us-east-1",
         request=REQUEST,
         settings_digest=SETTINGS.digest,
         estimate=estimate(cost),
@@ -241,7 +241,9 @@ def test_a_cap_is_no_other_content(ledger: Ledger) -> None:
 
 def test_racing_threads_never_commit_more_than_the_cap(ledger: Ledger, postgres_dsn: str) -> None:
     """Each has a quota group of its own, so that no lock but the dataset's can keep them apart."""
-    chunks = enter(ledger, [new_chunk(n, "1", quota_group=f"g{n % 8}") for n in range(24)], "1.5")
+    chunks = enter(
+        ledger, [new_chunk(n, "1", quota_group=f"g{n % 8} in us-east-1") for n in range(24)], "1.5"
+    )
     ready = threading.Barrier(8)
     taken: list[UUID] = []
     not_now: list[str] = []

@@ -15,10 +15,12 @@ from bedrock_pipeline.ledger.interventions import NothingToResolveError
 from bedrock_pipeline.ledger.jobs import Observation
 from bedrock_pipeline.ledger.rows import InputFile, NewChunk
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
+from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.records.tally import Tally
 from bedrock_pipeline_tests.ledger.entered import SETTINGS, enter_chunks
 
 LEASE = timedelta(seconds=60)
+GROUP = QuotaGroup("m", "us-east-1")
 REQUEST = {"jobName": "x", "modelId": "m"}
 
 
@@ -34,7 +36,7 @@ def new_chunk(sequence: int, dataset: str = "d") -> NewChunk:
         content_hash="00",
         index_uri="s3://b/index.parquet",
         model_id="m",
-        quota_group="g",
+        quota_group=str(GROUP),
         request=REQUEST,
         settings_digest=SETTINGS.digest,
     )
@@ -49,7 +51,8 @@ def ledger(postgres_dsn: str) -> Iterator[Ledger]:
 
 def enter(ledger: Ledger, count: int, max_jobs: int = 5, dataset: str = "d") -> list[UUID]:
     chunks = [new_chunk(sequence, dataset) for sequence in range(count)]
-    enter_chunks(ledger, chunks, dataset=dataset, content=f"h{count}", max_jobs=max_jobs)
+    ledger.quota_groups.set_max_jobs(GROUP, max_jobs)
+    enter_chunks(ledger, chunks, dataset=dataset, content=f"h{count}")
     return [chunk.chunk_id for chunk in chunks]
 
 
@@ -323,7 +326,7 @@ def test_a_limit_that_is_lowered_while_all_slots_are_taken_frees_none_before_its
     chunk_ids = enter(ledger, 5, max_jobs=3)
     for number in range(3):
         accepted(ledger, chunk_ids[number], f"arn:{number}")
-    enter(ledger, 1, max_jobs=1, dataset="e")  # the pipeline's limit was lowered meanwhile
+    ledger.quota_groups.set_max_jobs(GROUP, 1)
     for ended, free in ((0, 0), (1, 0), (2, 1)):
         ledger.jobs.observe([seen(f"arn:{ended}", "completed")])
         assert len(ledger.submissions.due(["p"], 10)) == free
@@ -333,9 +336,11 @@ def test_a_limit_that_is_lowered_while_all_slots_are_taken_frees_none_before_its
 
 def test_jobs_of_others_use_slots(ledger: Ledger) -> None:
     enter(ledger, 5, max_jobs=3)
-    ledger.jobs.record_others({"m": 2, "another": 7})
+    ledger.quota_groups.record_others("us-east-1", None, {str(GROUP): 2, "another in us-east-1": 7})
     assert len(ledger.submissions.due(["p"], 10)) == 1
-    ledger.jobs.record_others({})
+    ledger.quota_groups.record_others("us-east-1", "123456789012", {str(GROUP): 3})
+    assert len(ledger.submissions.due(["p"], 10)) == 1, "another account's"
+    ledger.quota_groups.record_others("us-east-1", None, {})
     assert len(ledger.submissions.due(["p"], 10)) == 3
 
 

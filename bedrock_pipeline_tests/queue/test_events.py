@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import JobFailedError
+from bedrock_pipeline.errors import JobFailedError, JobStuckError
 from bedrock_pipeline.ledger.database import DatabaseUnreachableError
 from bedrock_pipeline.ledger.events import Position
 from bedrock_pipeline.ledger.queues import Queues
@@ -141,14 +141,17 @@ def test_a_failed_job_is_reported_with_bedrocks_message(deployment: Deployment) 
     with BedrockQueue(config(batch_size=1000, min_batch_size=10)) as queue:
         queue.on("job-failed", lambda job_id, error: failed.append((job_id, error)))
         job_id = filled(queue, 20)
-        assert queue.await_job(job_id, timeout=PATIENCE_S).status == "failed"
+        with pytest.raises(JobStuckError, match=r"less records \(20\)"):
+            queue.await_job(job_id, timeout=PATIENCE_S)
         queue._deliver()
         [(failed_id, error)] = failed
         assert failed_id == job_id
         assert isinstance(error, JobFailedError)
         assert "less records (20)" in str(error)
+        queue.cancel_job(job_id)
+        assert queue.await_job(job_id, timeout=PATIENCE_S).failed == 20
         codes = {one.error.code for one in queue.get_job_results(job_id) if one.error}
-        assert codes == {"job-failed"}
+        assert codes == {"cancelled"}, "an operator gave it up"
 
 
 def test_the_thread_of_a_queue_does_the_work_and_delivers_events(deployment: Deployment) -> None:

@@ -271,3 +271,42 @@ def test_what_was_answered_before_a_cancellation_is_kept(deployment: Deployment,
     deployment.ledger.interventions.cancel("p", "d")
     rows = finish(deployment, one)
     assert Counter(row["error_code"] for row in rows) == {None: 1, "cancelled": FEW - 1}
+
+
+def test_responses_that_arrive_after_a_cancellation_are_kept_and_counted(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are paid for."""
+    one = few(tmp_path)
+    [key] = packed(deployment, one)
+    invoke, lock, sent = deployment.runtime.invoke, threading.Lock(), [0]
+
+    def cancelling(*positional: Any, **named: Any) -> bytes:
+        output = invoke(*positional, **named)
+        with lock:
+            sent[0] += 1
+            if sent[0] == 12:  # in the middle of the second wave of 8
+                deployment.ledger.interventions.cancel("p", "d")
+        return output
+
+    monkeypatch.setattr(deployment.runtime, "invoke", cancelling)
+    assert isinstance(submit_chunk(deployment, "p", key), NotNow)
+    assert deployment.ledger.chunks.by_key("p", key).status == "stopped"
+    rows = finish(deployment, one)
+    assert Counter(row["error_code"] for row in rows) == {None: sent[0], "cancelled": FEW - sent[0]}
+    cost = deployment.ledger.chunks.by_key("p", key).cost_usd
+    assert float(cost or 0) == pytest.approx(sum(row["cost_usd"] or 0 for row in rows)) != 0
+
+
+def test_a_cancelled_chunk_whose_process_died_ends_when_its_lease_has_expired(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    one = few(tmp_path)
+    [key] = packed(deployment, one)
+    chunk = deployment.ledger.chunks.by_key("p", key)
+    assert isinstance(deployment.ledger.calls.claim(chunk.chunk_id, timedelta(minutes=2)), Claim)
+    [now] = deployment.ledger.interventions.cancel("p", "d")
+    assert now.status == "pending", "its calls may be in flight"
+    assert deployment.ledger.submissions.due(["p"], 9) == []
+    move_clock(deployment, 180)
+    assert Counter(row["error_code"] for row in finish(deployment, one)) == {"cancelled": FEW}

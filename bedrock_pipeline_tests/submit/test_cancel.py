@@ -27,6 +27,7 @@ from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.reconcile import reconcile_in_doubt
 from bedrock_pipeline.submit.submit_chunk import NeedsResolutionError, Submitted, submit_chunk
+from bedrock_pipeline_tests.faults.worker import move_clock
 
 RECORDS = 150
 
@@ -67,8 +68,12 @@ class Trial:
         self.submit()
 
     def need_resolution(self) -> None:
+        """A conflict that a complete List does not explain, at first nor after the consistency window."""
         self.fault("error", "ConflictException")
         self.submit()
+        move_clock(self.deployment, 3600)
+        self.fault("error", "ConflictException")
+        reconcile_in_doubt(self.deployment)
 
     def end(self) -> None:
         self.submit()
@@ -138,9 +143,7 @@ def test_cancelled_in_every_state(trial: Trial, one: Pipeline, state: State) -> 
     for chunk in deployment.ledger.interventions.cancel("p", "d"):
         if chunk.job_arn:
             deployment.jobs.stop(chunk.job_arn)
-    deployment.ledger.database.execute(
-        "UPDATE bedrock_pipeline.deployment SET clock_offset = interval '1 hour'"
-    )
+    move_clock(deployment, 3600)
     reconcile_in_doubt(deployment)
     if state.status == "needs-resolution":
         assert _now(trial).status == "needs-resolution", (

@@ -1,5 +1,6 @@
 """Each safeguard of a submission by itself: what it prevents, seen at the service. `faults/mutants.py` takes them out."""
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -9,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -17,10 +19,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bedrock_pipeline.aws.clients import creating_client
 from bedrock_pipeline.aws.errors import AwsError, LeaseOverError
 from bedrock_pipeline.aws.jobs import Found, JobSummary
+from bedrock_pipeline.aws.objects import ObjectInfo
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger import Ledger
-from bedrock_pipeline.ledger.submissions import Intent
+from bedrock_pipeline.ledger.submissions import Intent, NotNow
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
@@ -54,8 +57,13 @@ def faults(stack_endpoints: Endpoints) -> Iterator[Control]:
 
 
 def _packed(deployment: Deployment, work: Path) -> str:
+    [key] = _packed_chunks(deployment, work, 1)
+    return key
+
+
+def _packed_chunks(deployment: Deployment, work: Path, chunks: int) -> list[str]:
     path = work / "rows.csv"
-    path.write_text("id,text\n" + "".join(f"r{n},t{n}\n" for n in range(100)))
+    path.write_text("id,text\n" + "".join(f"r{n},t{n}\n" for n in range(100 * chunks)))
     one = Pipeline.model_validate(
         {
             "name": "p",
@@ -63,11 +71,11 @@ def _packed(deployment: Deployment, work: Path) -> str:
             "source": str(path),
             "record_id": "id",
             "prompt": "{{ text }}",
-            "limits": Limits(min_records=100, max_records=200),
+            "limits": Limits(min_records=100, max_records=199),
         }
     )
     take_snapshot(deployment, one, "d")
-    return pack_dataset(deployment, one, "d").chunks[0].chunk_key
+    return [chunk.chunk_key for chunk in pack_dataset(deployment, one, "d").chunks]
 
 
 def _intend(deployment: Deployment, chunk_key: str) -> Intent:
@@ -148,7 +156,7 @@ def test_a_create_is_signed_with_version_4_even_where_a_bearer_token_is_set(
         ("ValidationException", "failed"),
         ("AccessDeniedException", "failed"),
         ("ResourceNotFoundException", "failed"),
-        ("ConflictException", "needs-resolution"),
+        ("ConflictException", "in-doubt"),
     ],
 )
 def test_a_create_is_one_http_request_and_each_error_means_something(
@@ -257,6 +265,119 @@ def test_a_submission_that_may_have_a_job_is_not_closed_by_an_error_on_the_way(
     assert report.adopted == [key]
     assert deployment.ledger.chunks.by_key("p", key).job_arn
     assert _jobs_named(deployment, name) == 1
+
+
+@pytest.mark.parametrize("after", ["current", "late", "denied"])
+def test_a_conflict_with_the_chunks_own_job_is_settled_by_list(
+    deployment: Deployment, work: Path, faults: Control, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    """The job appears between List and Create, as after a request that was on its way for long."""
+    key = _packed(deployment, work)
+    chunk = deployment.ledger.chunks.by_key("p", key)
+    name, find, looks = chunk.request["jobName"], deployment.jobs.find, itertools.count()
+
+    def found(asked: str) -> Found:
+        if next(looks) == 0:
+            token = deployment.ledger.chunks.by_key("p", key).token or ""
+            deployment.jobs.create(chunk.request, token, deadline=time.monotonic() + 60)
+            faults.add_fault(
+                "error",
+                operation="CreateModelInvocationJob",
+                error="ConflictException",
+                job_name=name,
+                times=1,
+            )
+            return Found([], None)
+        if after == "denied":
+            raise AwsError("Could not list Bedrock's jobs: AccessDeniedException.")
+        return find(asked) if after == "current" else Found([], None)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deployment.jobs, "find", found)
+        patch.setattr(deployment.jobs, "list", lambda **_: iter(()))
+        outcome = submit_chunk(deployment, "p", key)
+    if after != "current":
+        assert isinstance(outcome, InDoubt)
+        assert "ConflictException" in outcome.reason
+        assert deployment.ledger.submissions.due(["p"], 9) == []
+        move_clock(deployment, 3600)
+        assert reconcile_in_doubt(deployment).adopted == [key]
+    job_arn = deployment.ledger.chunks.by_key("p", key).job_arn
+    assert [job.arn for job in deployment.jobs.find(name).jobs] == [job_arn]
+
+
+def test_a_conflict_about_the_token_finds_the_job_that_has_it(
+    deployment: Deployment, work: Path, faults: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = _packed(deployment, work)
+    chunk = deployment.ledger.chunks.by_key("p", key)
+    faults.add_fault("error", operation="CreateModelInvocationJob", error="ConflictException")
+    listed = deployment.jobs.list
+    other = JobSummary(
+        "arn:1", "renamed", chunk.model_id, None, "Submitted", None, datetime.now(UTC), 0, 0, 0, 0
+    )
+
+    def with_another(**filters: Any) -> Iterator[JobSummary]:
+        yield from listed(**filters)
+        token = deployment.ledger.chunks.by_key("p", key).token
+        yield from (
+            other,
+            replace(other, arn="arn:2", token="another"),
+            replace(other, arn="arn:3", token=token),
+        )
+
+    monkeypatch.setattr(deployment.jobs, "list", with_another)
+    outcome = submit_chunk(deployment, "p", key)
+    assert isinstance(outcome, Submitted)
+    assert (outcome.job_arn, outcome.adopted) == ("arn:3", True)
+
+
+def test_a_conflict_that_list_never_explains_needs_an_operator(
+    deployment: Deployment, work: Path, faults: Control
+) -> None:
+    key = _packed(deployment, work)
+    faults.add_fault("error", operation="CreateModelInvocationJob", error="ConflictException")
+    assert isinstance(submit_chunk(deployment, "p", key), InDoubt)
+    assert str(reconcile_in_doubt(deployment)) == "", "not before the consistency window has ended"
+    move_clock(deployment, 3600)
+    assert reconcile_in_doubt(deployment).needs_resolution == [key]
+    with pytest.raises(NeedsResolutionError, match="ConflictException"):
+        submit_chunk(deployment, "p", key)
+
+
+def test_chunks_of_a_group_do_not_each_call_list_while_it_is_throttled(
+    deployment: Deployment, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = _packed_chunks(deployment, work, 4)
+    looks: list[str] = []
+
+    def throttled(name: str) -> Found:
+        looks.append(name)
+        raise AwsError("Could not list Bedrock's jobs: ThrottlingException.")
+
+    monkeypatch.setattr(deployment.jobs, "find", throttled)
+    assert isinstance(submit_chunk(deployment, "p", keys[0]), Requeued)
+    assert all(isinstance(submit_chunk(deployment, "p", key), NotNow) for key in keys[1:])
+    assert deployment.ledger.submissions.due(["p"], 9) == []
+    move_clock(deployment, 3600)
+    assert len(deployment.ledger.submissions.due(["p"], 9)) == 1, "one probe for all of them"
+    assert len(looks) == 1
+
+
+def test_a_slow_s3_is_not_a_wrong_clock(
+    deployment: Deployment, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK may try a HEAD for minutes, in which AWS's clock, seen before, falls behind."""
+    key = _packed(deployment, work)
+    passed, head = [timedelta(0)], deployment.objects.head
+
+    def slow(uri: str) -> ObjectInfo | None:
+        passed[0] += timedelta(minutes=5)
+        return head(uri)
+
+    monkeypatch.setattr(deployment.objects, "head", slow)
+    system = System(now=lambda: datetime.now(UTC) + passed[0])
+    assert isinstance(submit_chunk(replace(deployment, system=system), "p", key), Submitted)
 
 
 def test_a_submission_in_doubt_of_a_replaced_version_is_not_sent_again(

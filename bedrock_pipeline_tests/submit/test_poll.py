@@ -18,6 +18,7 @@ from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent
 from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
@@ -125,9 +126,9 @@ def test_jobs_of_a_pipeline_that_no_code_knows_give_their_slots_back(
     deployment: Deployment, work: Path
 ) -> None:
     """Nobody names the pipelines whose jobs are polled, reconciled or swept."""
-    one = _LIMITS.model_copy(update={"max_jobs": 1})
-    [removed] = packed(deployment, work, 1, limits=one)
-    [waiting] = packed(deployment, work, 1, name="renamed", limits=one)
+    [removed] = packed(deployment, work, 1)
+    [waiting] = packed(deployment, work, 1, name="renamed")
+    deployment.ledger.quota_groups.set_max_jobs(QuotaGroup.of(removed.quota_group), 1)
     submitted(deployment, removed)
     assert deployment.ledger.submissions.due(["renamed"], 9) == []
     while not deployment.ledger.submissions.due(["renamed"], 9):

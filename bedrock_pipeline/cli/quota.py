@@ -1,0 +1,45 @@
+"""Command `quota`: how many jobs each quota group may have at once."""
+
+from dataclasses import asdict
+
+import click
+from rich.table import Table
+
+from bedrock_pipeline.cli.output import console, json_option, print_json
+from bedrock_pipeline.deployment import open_deployment
+from bedrock_pipeline.models.quota_group import QuotaGroup
+from bedrock_pipeline.settings import Settings
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option(
+    "--max-jobs", type=click.IntRange(min=0), help="Jobs at once from now on; 0 holds all new submissions."
+)
+@click.option("--region", help="Region of the group; default: the deployment's.")
+@json_option
+def quota(model: str | None, max_jobs: int | None, region: str | None, as_json: bool) -> None:
+    """Show the quota groups and their slots, or set how many jobs one may have at once.
+
+    MODEL is the id or ARN of a model or inference profile, or the quota_group of a pipeline. The limit is the
+    deployment's, in force at once for every process; without one, Bedrock's default applies: 20 for each base model, 3 for
+    each custom model.
+    """
+    if (model is None) != (max_jobs is None):
+        raise click.UsageError("Give both MODEL and --max-jobs, or neither.")
+    settings = Settings.resolve()
+    with open_deployment(settings) as deployment:
+        groups = deployment.ledger.quota_groups
+        if model is not None and max_jobs is not None:
+            groups.set_max_jobs(
+                QuotaGroup.named(model, region or settings.region, settings.account), max_jobs
+            )
+        shown = groups.all()
+    if as_json:
+        print_json([asdict(one) for one in shown])
+        return
+    table = Table("quota group", "limit", "in use", "others", "waiting", "backoff")
+    for one in shown:
+        counts = (str(count) for count in (one.max_jobs, one.used, one.others, one.waiting))
+        table.add_row(one.quota_group, *counts, one.backoff_reason if one.backoff_until else "")
+    console.print(table)
