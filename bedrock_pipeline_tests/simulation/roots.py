@@ -116,7 +116,7 @@ ROOTS = (
     Root(
         "no lock of the budget",
         "bedrock_pipeline/ledger/spending.py",
-        {"d.max_cost_usd IS NOT NULL FOR NO KEY UPDATE OF d": "d.max_cost_usd IS NOT NULL"},
+        {"v.max_cost_usd IS NOT NULL FOR NO KEY UPDATE OF d": "v.max_cost_usd IS NOT NULL"},
         (CAP,),
     ),
 )
