@@ -132,6 +132,7 @@ class World:
             bucket=BUCKET,
             quota=scenario.quota,
             min_records=MIN_RECORDS,
+            job_s=scenario.job_s,
             switches=dict(scenario.switches),
             sleep=self._sleep,
         )
