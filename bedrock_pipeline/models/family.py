@@ -94,6 +94,7 @@ class Plain:
         output_tokens: may be missing.
         block_type: must be `text`; None if blocks have no type.
         unless: an output with one of these keys, at any depth, is not plain.
+        unless_text_begins: an output whose text begins so is not plain.
     """
 
     text: Path
@@ -102,6 +103,7 @@ class Plain:
     output_tokens: Path
     block_type: Path | None = None
     unless: tuple[bytes, ...] = ()
+    unless_text_begins: str | None = None
 
 
 #: What a family may support: a system prompt, images, a structured response by tool or by schema.

@@ -2,6 +2,7 @@
 
 import re
 
+from bedrock_pipeline.models.chat import Chat
 from bedrock_pipeline.models.claude import Claude
 from bedrock_pipeline.models.cohere_embed import CohereEmbed
 from bedrock_pipeline.models.converse import Converse
@@ -13,7 +14,10 @@ from bedrock_pipeline.models.raw import Raw
 from bedrock_pipeline.models.titan_embed import TitanEmbed
 
 #: The first family that owns a model is used; the last one owns every model.
-FAMILIES: tuple[Family, ...] = (Claude(), TitanEmbed(), Nova(), Llama(), Mistral(), CohereEmbed(), Raw())
+FAMILIES: tuple[Family, ...] = (
+    *(Claude(), TitanEmbed(), Nova(), Llama(), Mistral(), Chat(), CohereEmbed()),
+    Raw(),
+)
 _CONVERSE = Converse()
 #: A cross-region inference profile puts its geography before the model: `us.anthropic.…`. No provider has two letters.
 _GEOGRAPHY = re.compile(r"^(?:global|us-gov|apac|[a-z]{2})\.")
