@@ -40,7 +40,7 @@ _PROVIDERS: Final = (
         "minimax.",
         "google.gemma",
     ),
-    "nvidia.nemotron",
+    *("nvidia.nemotron", "mistral."),
 )
 
 

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 from bedrock_pipeline.errors import InvalidInputError
 
 Json = Mapping[str, Any]
+#: How a structured response is requested: by a tool that the model must call, or by the service's structured output.
+AnswerBy = Literal["tool", "schema"]
 
 
 class BodyError(InvalidInputError, ValueError):
@@ -32,7 +34,7 @@ class AnswerFormat:
     """
 
     schema: Json
-    by: Literal["tool", "schema"] = "tool"
+    by: AnswerBy = "tool"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bedrock_pipeline.models import BodyError, ModelRequest, family_of
 from bedrock_pipeline.models.family import ModelResponse, ResponseShapeError
-from bedrock_pipeline.models.registry import bare_model
+from bedrock_pipeline.models.model_ids import bare_model
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 TITAN = "amazon.titan-embed-text-v2:0"
