@@ -21,7 +21,7 @@ from bedrock_pipeline_tests.waiting import until
 _PIPELINE = "own_files"
 #: Parts of the stack that must neither end nor be started again.
 _LIVING = ("code", "daemon", "webserver")
-#: A line of our warnings: time, level, sensor and message. A failed run has its own lines, one run a minute at the most.
+#: A line of our warnings: time, level, sensor and message. A failed run has its own lines, at most one run a minute.
 _WARNING = re.compile(r"(WARNING|ERROR)\S* - (?:__repository__ - )?(?P<what>\w+ - .*|.*)")
 _OF_RUNS = ("STEP_FAILURE", "RUN_FAILURE", "STEP_UP_FOR_RETRY")
 

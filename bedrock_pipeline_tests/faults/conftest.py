@@ -49,7 +49,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 #: What the line counts over all trials; jobs are counted by the emulator.
-_COUNTED = ("kills", "jobs_created", "chunks_submitted", "records_lost", "records_doubled", "paid_twice")
+_COUNTED = ("kills", "jobs_created", "chunks_submitted", "records_lost", "records_duplicated", "paid_twice")
 
 
 def _totals(entries: list[Entry]) -> dict[str, int]:

@@ -135,14 +135,14 @@ def _submissions(ledger: Ledger) -> None:
     }.items():
         intent = filled.intended(dataset)
         assert move(intent.chunk.chunk_id, intent.fence, reason="as wanted")
-    for dataset, held in {"requeued": False, "throttled": True}.items():
+    for dataset, backs_off in {"requeued": False, "throttled": True}.items():
         intent = filled.intended(dataset)
         submissions.requeue(
             intent.chunk.chunk_id,
             intent.fence,
             reason="throttled",
             delay=_LEASE,
-            back_off_group=held,
+            back_off_group=backs_off,
             give_up_after=_LEASE,
         )
         # The others would wait for the group.
@@ -196,10 +196,10 @@ def _versions(ledger: Ledger) -> None:
 def _retries(ledger: Ledger) -> None:
     filled = _Filled(ledger)
     filled.collected("retryable", retryable=10)
-    for dataset in ("held", "retried"):
+    for dataset in ("waiting", "retried"):
         origin = filled.collected(dataset, retryable=10)
         retryable = ledger.retry_rounds.open_of("p", dataset, 1)
-        if dataset == "held":
+        if dataset == "waiting":
             ledger.retry_rounds.hold(retryable, "too few")
         else:
             later = chunk(dataset, attempt=2, records=10, origins=(origin,))
