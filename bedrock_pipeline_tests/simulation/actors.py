@@ -110,10 +110,29 @@ def clicker(context: Context) -> None:
 
 
 def publisher(context: Context) -> None:
-    """A daemon that publishes, and nothing else."""
+    """Runs that publish, and nothing else."""
+    _again_and_again(context, lambda: perform(context, "publish", DATASET))
+
+
+def preparer(context: Context) -> None:
+    """Runs that prepare, and nothing else."""
+    _again_and_again(context, lambda: perform(context, "prepare", DATASET))
+
+
+def retrier(context: Context) -> None:
+    """Runs that start retry rounds, and nothing else."""
+    _again_and_again(context, lambda: perform(context, "retry", DATASET))
+
+
+def reconciler(context: Context) -> None:
+    """Looks after submissions in doubt, and nothing else."""
+    _again_and_again(context, lambda: tick(context, ["reconcile" if context.rng.random() < 0.8 else "sweep"]))
+
+
+def _again_and_again(context: Context, act: Callable[[], None]) -> None:
     while not context.world.draining:
-        perform(context, "publish", DATASET)
-        context.deployment.system.sleep(context.rng.choice((1, 30, 70)))
+        act()
+        context.deployment.system.sleep(context.rng.choice((0, 1, 30)))
 
 
 def operator(context: Context) -> None:
@@ -188,6 +207,9 @@ BODIES: Final[dict[str, Callable[[Context], None]]] = {
     "daemon": daemon,
     "clicker": clicker,
     "publisher": publisher,
+    "preparer": preparer,
+    "retrier": retrier,
+    "reconciler": reconciler,
     "operator": operator,
     "user": user,
 }

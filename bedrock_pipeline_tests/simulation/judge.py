@@ -74,9 +74,10 @@ def not_bought_after_the_end(evidence: Evidence) -> _Found:
             continue
         begun = _intent_began(evidence, line)
         for other in launches:
-            if other.facts["version"] > chunk["version"] and commits[other.task].ended < begun:
+            if other.facts.get("version", 0) > chunk["version"] and commits[other.task].ended < begun:
+                version = other.facts["version"]
                 yield (
-                    f"{chunk['chunk_key']} was bought, though {other.who} had launched version {other.facts['version']}",
+                    f"{chunk['chunk_key']} was bought, though {other.who} had launched version {version}",
                     line.ended,
                 )
                 break

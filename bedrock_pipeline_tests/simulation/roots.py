@@ -68,7 +68,7 @@ ROOTS = (
     Root(
         "H11: a retry round of a replaced version is entered",
         "bedrock_pipeline/ledger/retry_rounds.py",
-        {'if row["version"] != retryable[0].chunk.dataset_version:': "if False:"},
+        {"if row.version != retryable[0].chunk.dataset_version:": "if False:"},
         (WITHDRAWN,),
     ),
     Root(
@@ -116,7 +116,7 @@ ROOTS = (
     Root(
         "no lock of the budget",
         "bedrock_pipeline/ledger/spending.py",
-        {"d.max_cost_usd IS NOT NULL FOR NO KEY UPDATE OF d": "d.max_cost_usd IS NOT NULL"},
+        {"v.max_cost_usd IS NOT NULL FOR NO KEY UPDATE OF d": "v.max_cost_usd IS NOT NULL"},
         (CAP,),
     ),
 )

@@ -21,6 +21,18 @@ _DRAIN_STEPS = 4000
 _MOST_TICKS, _TICK_S = 60, 300.0
 #: Longer than lease, consistency window and the longest wait together: where nothing changes then, nothing ever will.
 _LONG_S = 2500.0
+#: After lease and consistency window List is believed.
+_BELIEVED_S: Final = 1300.0
+_FAULT_OF_START: Final[dict[str, dict[str, Any]]] = {
+    "in doubt": {"kind": "answer_lost", "operation": "CreateModelInvocationJob"},
+    "rejected": {
+        "kind": "error",
+        "operation": "CreateModelInvocationJob",
+        "error": "AccessDeniedException",
+        "times": 1,
+    },
+    "retryable": {"kind": "record_error", "rate": 0.6, "error_code": 429},
+}
 _ALL: Final = ("prepare", "reconcile", "submit", "poll", "collect", "retry", "publish")
 _STATE: Final = """
     SELECT array(SELECT (chunk_key, status, collected_at IS NULL, mode)::text FROM bedrock_pipeline.chunks ORDER BY 1)
@@ -84,15 +96,26 @@ def simulate(machine: Machine, scenario: Scenario, choices: Choices | None = Non
 
 def _begin(world: World) -> None:
     """What is there when the processes start."""
+    start, service = world.scenario.start, world.service
     with world.quiet("the beginning") as context:
-        if world.scenario.start != "nothing":
+        if start != "nothing":
             launch(context, "a", prompt=0, new_version=False)
             actors.tick(context, ["prepare"])
-        if world.scenario.start == "collected":
+        if fault := _FAULT_OF_START.get(start):
+            service.begin_faults([fault])
+        if start in ("submitted", "in doubt", "rejected", "ended"):
+            actors.tick(context, ["submit"])
+        if start == "in doubt":
+            world.move_clock(_BELIEVED_S)
+        while start == "ended" and _look(context, ("poll",)):
+            pass
+        if start in ("retryable", "collected"):
+            kinds = ("submit", "poll", "collect", *(("retry",) if start == "collected" else ()))
             for _ in range(_MOST_TICKS):
-                if not _look(context, ("submit", "poll", "collect", "retry")):
+                if not _look(context, kinds):
                     break
-    world.service.begin_faults(dict(fault) for fault in world.scenario.faults)
+    service.faults.clear()
+    service.begin_faults(dict(fault) for fault in world.scenario.faults)
 
 
 def _steps(world: World) -> None:
