@@ -122,6 +122,7 @@ PARTS = {
     "interventions": "interventions",
     "jobs": "observed",
     "quota_groups": "quota_groups",
+    "incarnations": "incarnations",
     "retry_rounds": "retry_rounds",
     "calls": "calls",
     "tasks": "tasks",

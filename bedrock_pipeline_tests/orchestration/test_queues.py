@@ -80,13 +80,15 @@ def test_what_a_process_did_outside_dagster_is_recorded_once(
 
 
 _EVENTS = """
-INSERT INTO bedrock_pipeline.datasets (pipeline, dataset, open, packed_hash, packed_records, packed_at)
-VALUES (%(queue)s, 'd', true, 'open', 0, now());
+INSERT INTO bedrock_pipeline.datasets (pipeline, dataset) VALUES (%(queue)s, 'd');
+INSERT INTO bedrock_pipeline.frozen_settings (digest, content_digest, document) VALUES ('s', 's', '{}') ON CONFLICT DO NOTHING;
+INSERT INTO bedrock_pipeline.versions (pipeline, dataset, version, state, packed_hash, packed_at, packed_records)
+VALUES (%(queue)s, 'd', 1, 'packed', 'h', now(), 15000);
 INSERT INTO bedrock_pipeline.quota_groups (quota_group, max_jobs) VALUES ('m in us-east-1', 20) ON CONFLICT DO NOTHING;
 INSERT INTO bedrock_pipeline.chunks (chunk_id, pipeline, dataset, dataset_version, sequence, chunk_key, records, bytes,
-    files, content_hash, index_uri, model_id, quota_group, request)
+    files, content_hash, index_uri, model_id, quota_group, request, settings_digest)
 SELECT gen_random_uuid(), %(queue)s, 'd', 1, n, 'd--' || lpad(n::text, 5, '0'), 100, 10000, '[]', 'h', 's3://b/i', 'm',
-    'm in us-east-1', '{"jobName": "x"}' FROM generate_series(0, 149) n;
+    'm in us-east-1', '{"jobName": "x"}', 's' FROM generate_series(0, 149) n;
 INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, fence)
 SELECT pipeline, dataset, chunk_id, 'queued', 0 FROM bedrock_pipeline.chunks WHERE pipeline = %(queue)s;
 """
