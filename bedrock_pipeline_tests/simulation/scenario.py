@@ -28,6 +28,8 @@ _CASTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
         ("clicker", "clicker", "user"),
         ("daemon", "daemon", "user"),
     ),
+    # code that was removed since has jobs
+    "removed": (("clicker", "daemon"), ("daemon", "daemon"), ("clicker", "daemon", "operator")),
     # it is not known whether a submission made a job; List can be believed now
     "in doubt": (
         ("reconciler", "clicker"),
@@ -106,6 +108,7 @@ class Scenario:
         switches: of the emulator's behaviour.
         skew_s: how far the clocks of processes may be from the true time.
         job_s: how long a job runs.
+        two_codes: whether processes run two versions of the code.
     """
 
     seed: int
@@ -121,6 +124,7 @@ class Scenario:
     switches: tuple[tuple[str, str], ...] = ()
     skew_s: float = 0.0
     job_s: float = 60.0
+    two_codes: bool = False
 
     def with_seed(self, seed: int) -> "Scenario":
         """The same with another seed."""
@@ -141,6 +145,8 @@ class Scenario:
             ]
         if self.switches:
             found.append(replace(self, switches=()))
+        if self.two_codes:
+            found.append(replace(self, two_codes=False))
         if self.skew_s:
             found.append(replace(self, skew_s=0.0))
         found += [
@@ -181,4 +187,5 @@ def drawn(seed: int, steps: int) -> Scenario:
         switches=tuple((name, rng.choice(_SWITCHES[name])) for name in switched),
         skew_s=rng.choice((0.0, 0.0, 0.0, 100.0, 600.0)),
         job_s=rng.choice((60, 1000, 4000)),
+        two_codes=rng.random() < 0.3,
     )

@@ -6,8 +6,17 @@ What belongs here: the beginning, the steps, the end in which nothing goes wrong
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline_tests.simulation import actors
-from bedrock_pipeline_tests.simulation.actors_prepare import CAP_PER_ROW_USD, DATASET, PRICES, launch
+from bedrock_pipeline_tests.simulation.actors_prepare import (
+    CAP_PER_ROW_USD,
+    DATASET,
+    MODEL,
+    PRICES,
+    REMOVED_DATASET,
+    REMOVED_PIPELINE,
+    launch,
+)
 from bedrock_pipeline_tests.simulation.choices import Choice, Choices, Seeded
 from bedrock_pipeline_tests.simulation.evidence import Evidence
 from bedrock_pipeline_tests.simulation.judge import Violation, judged
@@ -33,7 +42,7 @@ _FAULT_OF_START: Final[dict[str, dict[str, Any]]] = {
     },
     "retryable": {"kind": "record_error", "rate": 0.6, "error_code": 429},
 }
-_ALL: Final = ("prepare", "reconcile", "submit", "poll", "collect", "retry", "publish")
+_ALL: Final = ("prepare", "reconcile", "submit", "poll", "collect", "retry", "publish", "removed")
 _STATE: Final = """
     SELECT array(SELECT (chunk_key, status, collected_at IS NULL, mode)::text FROM bedrock_pipeline.chunks ORDER BY 1)
         || array(SELECT (dataset, version, state, publication, launch_requested_at IS NULL)::text
@@ -101,6 +110,14 @@ def _begin(world: World) -> None:
         if start != "nothing":
             launch(context, "a", prompt=0, new_version=False)
             actors.tick(context, ["prepare"])
+        if start == "removed":  # whose limit is the deployment's, as `quota` sets it
+            settings = world.settings
+            group = QuotaGroup.named(MODEL, settings.region, settings.account)
+            context.deployment.ledger.quota_groups.set_max_jobs(group, world.scenario.max_jobs)
+            launch(context, "c", prompt=0, new_version=False, name=REMOVED_PIPELINE, dataset=REMOVED_DATASET)
+            actors.perform(context, "prepare", REMOVED_DATASET, REMOVED_PIPELINE)
+            for chunk in context.deployment.ledger.submissions.due([REMOVED_PIPELINE], 1):
+                actors.perform(context, "submit", chunk.chunk_key, REMOVED_PIPELINE)
         if fault := _FAULT_OF_START.get(start):
             service.begin_faults([fault])
         if start in ("submitted", "in doubt", "rejected", "ended"):

@@ -56,7 +56,7 @@ def good() -> Evidence:
     lines = [
         line(1, "user", "INSERT INTO bedrock_pipeline.datasets"),
         line(2, "user", "COMMIT"),
-        line(2, "user", "ends to launch a", launch="d", asked=ASKED, version=1),
+        line(2, "user", "ends to launch a", launch="d", asked=[ASKED], version=1),
         line(5, "daemon", "SELECT * FROM bedrock_pipeline.chunks"),
         line(6, "daemon", "COMMIT"),
         line(7, "daemon", f"CreateJob p-{CHUNK}", made="j1", job_name=f"p-{CHUNK}"),
@@ -120,7 +120,7 @@ BROKEN: dict[str, list[Callable[[], Evidence]]] = {
     "nothing is bought of what was replaced or cancelled": [
         lambda: with_lines(
             line(3, "user2", "COMMIT"),
-            line(4, "user2", "ends to launch b", launch="d", asked={"r0": "about b0"}, version=2),
+            line(4, "user2", "ends to launch b", launch="d", asked=[{"r0": "about b0"}], version=2),
         ),
         lambda: with_lines(
             line(3, "operator", "COMMIT"), line(4, "operator", "ends to cancel d", cancel="d")
@@ -144,7 +144,7 @@ BROKEN: dict[str, list[Callable[[], Evidence]]] = {
         lambda: replace(good(), datasets=[{**good().datasets[0], "results_uri": None}]),
         lambda: with_lines(
             line(14, "user2", "COMMIT"),
-            line(14, "user2", "ends to launch b", launch="d", asked={"r0": "about b0"}, version=2),
+            line(14, "user2", "ends to launch b", launch="d", asked=[{"r0": "about b0"}], version=2),
         ),
     ],
     "what was paid for is read": [lambda: with_rows(part(ASKED, status="failed"))],

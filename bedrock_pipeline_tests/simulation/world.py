@@ -76,6 +76,11 @@ class Context:
     rng: random.Random
     process: Process | None
 
+    @property
+    def code(self) -> int:
+        """The version of the code that the process runs."""
+        return random.Random(self.name).randrange(2) if self.world.scenario.two_codes else 0
+
     @contextmanager
     def doing(self, what: str, **facts: Any) -> Iterator[dict[str, Any]]:
         """A task, with its begin and its end in the history; the caller adds facts to the end."""
