@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo dev test test-faults test-mutants bench bench-latency bench-scale bench-emulator bench-enqueue docs wheel lint types check clean
+.PHONY: help install demo dev test test-faults test-mutants release-schema bench bench-latency bench-scale bench-emulator bench-enqueue docs wheel lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard bedrock_pipeline/kernel/*.[ch])
@@ -65,6 +65,9 @@ bench-enqueue: install  ## cost of a task, one at a time and in bulk
 
 test-mutants: install  ## each safeguard removed: a named test must fail
 	$(BIN)/python -m bedrock_pipeline_tests.faults.mutants
+
+release-schema: install  ## at a release: the dump of the schema over which later versions must start
+	$(BIN)/python -m bedrock_pipeline_tests.upgrade.every_state
 
 check: lint types test  ## lint, types and tests
 
