@@ -11,7 +11,7 @@ from bedrock_pipeline_tests.simulation.choices import Chances, Replayed
 from bedrock_pipeline_tests.simulation.pool import postgres
 from bedrock_pipeline_tests.simulation.scenario import Scenario, drawn
 from bedrock_pipeline_tests.simulation.shrink import shrunk
-from bedrock_pipeline_tests.simulation.simulate import simulate
+from bedrock_pipeline_tests.simulation.simulate import Result, simulate
 from bedrock_pipeline_tests.simulation.story import told
 from bedrock_pipeline_tests.simulation.world import Machine
 
@@ -33,8 +33,13 @@ def machine() -> Iterator[Machine]:
 def test_the_same_seed_twice_is_the_same_story(machine: Machine, seed: int) -> None:
     first, second = (simulate(machine, drawn(seed, STEPS)) for _ in range(2))
     assert list(told(first)) == list(told(second))
-    assert first.evidence.objects == second.evidence.objects
+    assert _objects(first) == _objects(second)
     assert not first.violations
+
+
+def _objects(result: Result) -> dict[tuple[str, str], bytes]:
+    """What is in S3, but for the mark of how far the ledger is: transactions have the server's own numbers."""
+    return {key: data for key, data in result.evidence.objects.items() if "/work/ledger-" not in key[1]}
 
 
 def test_the_same_choices_are_the_same_story(machine: Machine) -> None:
@@ -59,7 +64,7 @@ def test_a_defect_is_found_made_small_and_told(machine: Machine, monkeypatch: py
     small = shrunk(machine, failed, most_runs=25)
     assert len(small.chosen) < len(failed.chosen)
     story = list(told(small))
-    assert story[0].startswith("seed 1, ")
+    assert story[0].startswith("seed "), "shrinking may go on with another"
     assert any("CreateJob" in line and "is made" in line for line in story)
     assert any(line.startswith(f"BROKEN: {promise}: 2 jobs are in flight, 1 may be (step ") for line in story)
 

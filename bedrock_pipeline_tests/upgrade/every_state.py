@@ -150,8 +150,8 @@ def _submissions(ledger: Ledger) -> None:
             "UPDATE bedrock_pipeline.quota_groups SET throttles = 0, backoff_until = NULL, backoff_reason = NULL"
         )
     ledger.database.execute(
-        """INSERT INTO bedrock_pipeline.quota_groups (quota_group, region, max_jobs, throttles, backoff_until, backoff_reason)
-           VALUES ('throttled', 'eu-west-1', 5, 3, bedrock_pipeline.now(), 'throttled')"""
+        """INSERT INTO bedrock_pipeline.quota_groups (quota_group, max_jobs, throttles, backoff_until, backoff_reason)
+           VALUES ('throttled in eu-west-1', 5, 3, bedrock_pipeline.now(), 'throttled')"""
     )
 
 
