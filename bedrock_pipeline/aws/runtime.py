@@ -4,7 +4,6 @@ Which calls are made, and what follows, is decided in `submit/invoke_on_demand.p
 """
 
 import base64
-import binascii
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -53,7 +52,7 @@ def _converse_parameters(model_id: str, body: bytes) -> dict[str, Any]:
                         source["bytes"] = base64.b64decode(source["bytes"])
         if not parameters.keys() & {"modelId", "self"}:
             return {"modelId": model_id, **parameters}
-    except (AttributeError, TypeError, orjson.JSONDecodeError, binascii.Error):
+    except (AttributeError, TypeError, ValueError):  # of any member's shape, of JSON or of base64
         pass
     problem = "the body is not a request of the Converse operation"
     raise AwsError(
