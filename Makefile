@@ -65,13 +65,13 @@ bench-emulator: install  ## throughput of the emulator
 bench-enqueue: install  ## cost of a task, one at a time and in bulk
 	$(BIN)/python benchmarks/enqueue.py
 
-simulate: install  ## SEEDS of STEPS steps over the real Postgres, judged; a failing seed is shrunk and told
+simulate: install  ## SEEDS of STEPS steps over the real Postgres, judged; a failing seed is shrunk and printed as a story
 	$(BIN)/python -m bedrock_pipeline_tests.simulation --seeds $(SEEDS) --steps $(STEPS) $(ARGS)
 
 simulate-thousands: SEEDS = 5000
 simulate-thousands: simulate  ## the same with 5,000 seeds
 
-simulate-roots: install  ## cured defects put back one at a time: the simulation must find each
+simulate-roots: install  ## fixed defects reintroduced one at a time: the simulation must find each
 	$(BIN)/python -m bedrock_pipeline_tests.simulation.roots $(ARGS)
 
 test-mutants: install  ## each safeguard removed: a named test must fail
