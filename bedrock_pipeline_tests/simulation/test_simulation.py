@@ -18,7 +18,7 @@ from bedrock_pipeline_tests.simulation.world import Machine
 pytestmark = pytest.mark.xdist_group("simulation")
 STEPS = 120
 #: Deaths, lost answers and faults of the service among them.
-SEEDS = (2, 4, 9, 13)
+SEEDS = (2, 4, 13)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_a_defect_is_found_made_small_and_printed(machine: Machine, monkeypatch:
     promise = "never more jobs in flight than the limit"
     scenario = Scenario(
         seed=1,
-        steps=160,
+        steps=80,
         cast=("clicker", "clicker", "clicker"),
         rows=12,
         job_s=1000,
@@ -61,7 +61,7 @@ def test_a_defect_is_found_made_small_and_printed(machine: Machine, monkeypatch:
     )
     failed = simulate(machine, scenario)
     assert promise in [one.promise for one in failed.violations]
-    small = shrunk(machine, failed, most_runs=25)
+    small = shrunk(machine, failed, most_runs=8)
     assert len(small.chosen) < len(failed.chosen)
     story = list(story_of(small))
     assert story[0].startswith("seed ")
