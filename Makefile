@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 300
 STEPS ?= 200
 
-.PHONY: help install demo dev test test-faults test-mutants simulate simulate-thousands simulate-roots bench bench-latency bench-scale bench-emulator bench-enqueue docs wheel lint types check clean
+.PHONY: help install demo dev test test-faults test-mutants simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-scale bench-emulator bench-enqueue docs wheel lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard bedrock_pipeline/kernel/*.[ch])
@@ -76,6 +76,9 @@ simulate-roots: install  ## fixed defects reintroduced one at a time: the simula
 
 test-mutants: install  ## each safeguard removed: a named test must fail
 	$(BIN)/python -m bedrock_pipeline_tests.faults.mutants
+
+release-schema: install  ## at a release: the dump of the schema over which later versions must start
+	$(BIN)/python -m bedrock_pipeline_tests.upgrade.every_state
 
 check: lint types test  ## lint, types and tests
 

@@ -64,7 +64,8 @@ def thaw(settings: FrozenSettings, code: BasePipeline | None = None) -> BasePipe
             Its prices are used for models that had none.
     """
     document = orjson.loads(settings.document)
-    fields = {name: value for name, value in document.items() if name not in _OWN}
+    # What a later catalog says about the model must not stop what was launched.
+    fields = {name: value for name, value in document.items() if name not in _OWN} | {"check_model": False}
     if isinstance(code, Pipeline) and document.get("validators") and not lacks_validators(settings, code):
         fields["answer_schema"] = code.answer_schema
     if code is not None:

@@ -20,6 +20,7 @@ from pydantic import (
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest, family_of
 from bedrock_pipeline.models.answer_columns import AnswerColumns
+from bedrock_pipeline.models.catalog import check_images, check_model_id, check_parameters
 from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.records.limits import Limits
@@ -103,6 +104,10 @@ class BasePipeline(UserModel):
     """Prefix of every asset, partition and ledger key: `[a-z][a-z0-9_]{0,39}`."""
     model_id: str = Field(min_length=1, max_length=2048)
     """Id or ARN of a foundation model, inference profile or custom model."""
+    check_model: bool = True
+    """Whether an error is raised for what the built-in catalog of models excludes (`bedrock-pipeline models`): a model
+    without batch inference, an id that needs an inference profile, parameters that the model rejects. Turn it off where the
+    catalog is out of date; a model that it does not have is never checked."""
     family: str | None = None
     """The model family (`claude`, `nova`, …) whose request format the model uses; None: derived from the model id."""
     invocation: Literal["InvokeModel", "Converse"] = "InvokeModel"
@@ -142,6 +147,10 @@ class BasePipeline(UserModel):
     def answer_columns(self) -> AnswerColumns | None:
         """The result columns of a structured response; None without a response schema."""
         return None
+
+    def _check(self) -> None:
+        if self.check_model:
+            check_model_id(self.model_id)
 
     def for_dataset(self, request: dict[str, Any]) -> Self:
         """This pipeline with the settings of one dataset.
@@ -221,10 +230,15 @@ class Pipeline(BasePipeline):
         return tuple(value) if isinstance(value, list) else value
 
     def _check(self) -> None:
+        super()._check()
         if (self.prompt is None) == (self.model_input is None):
             raise ValueError("give either prompt (a template) or model_input (a column with the whole body)")
         if self.images and self.prompt is None:
             raise ValueError("images: they need a prompt; a body in model_input contains its own")
+        if self.check_model and self.prompt is not None:
+            check_parameters(self.model_id, self.parameters)
+            if self.images:
+                check_images(self.model_id)
         self.answer_columns()
         if self.answer_schema is not None and (self.model_family.embeds or self.model_family.name == "raw"):
             raise ValueError(

@@ -16,6 +16,7 @@ _COMMANDS = {
     "files": ("pack", "parse"),
     "interventions": ("cancel", "migrate", "reconcile", "resolve", "retry"),
     "local": ("local",),
+    "models": ("models",),
     "queue": ("enqueue", "flush", "wait"),
     "quota": ("quota",),
     "results": ("results",),

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 from bedrock_pipeline.errors import InvalidInputError
 
 Json = Mapping[str, Any]
+#: How a structured response is requested: by a tool that the model must call, or by the service's structured output.
+AnswerBy = Literal["tool", "schema"]
 
 
 class BodyError(InvalidInputError, ValueError):
@@ -32,7 +34,7 @@ class AnswerFormat:
     """
 
     schema: Json
-    by: Literal["tool", "schema"] = "tool"
+    by: AnswerBy = "tool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class Plain:
         output_tokens: may be missing.
         block_type: must be `text`; None if blocks have no type.
         unless: an output with one of these keys, at any depth, is not plain.
+        unless_text_begins: an output whose text begins so is not plain.
     """
 
     text: Path
@@ -102,6 +105,7 @@ class Plain:
     output_tokens: Path
     block_type: Path | None = None
     unless: tuple[bytes, ...] = ()
+    unless_text_begins: str | None = None
 
 
 #: What a family may support: a system prompt, images, a structured response by tool or by schema.

@@ -1,9 +1,16 @@
-"""Mistral: the native completion body, and both shapes of its outputs."""
+"""Mistral's first models: text completion, and both shapes of their outputs.
 
-from typing import Any
+The later ones have the body of `chat`. Source: "Mistral AI text completion", Amazon Bedrock user guide.
+"""
+
+from typing import Any, Final
 
 from bedrock_pipeline.models.family import ONLY, Family, Json, ModelRequest, ModelResponse, Plain, renamed
 from bedrock_pipeline.models.shape import count_at, first_at, text_at, word_at
+
+_MODELS: Final = tuple(
+    f"mistral.{name}" for name in ("mistral-7b", "mixtral-8x7b", "mistral-small-24", "mistral-large-24")
+)
 
 
 class Mistral(Family):
@@ -19,8 +26,8 @@ class Mistral(Family):
     )
 
     def owns(self, model: str) -> bool:
-        """Every model of Mistral."""
-        return model.startswith("mistral.")
+        """The models that have text completion."""
+        return model.startswith(_MODELS)
 
     def body(self, model_request: ModelRequest) -> dict[str, Any]:
         """The prompt; `stop_sequences` is `stop` here."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from bedrock_pipeline.models.registry import without_geography
+from bedrock_pipeline.models.model_ids import without_geography
 
 #: ARNs that name a base model, directly or by a system-defined inference profile of it.
 _OF_A_BASE_MODEL: Final = re.compile(

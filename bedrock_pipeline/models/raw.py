@@ -22,8 +22,8 @@ class Raw(Family):
         """
         raise BodyError(
             "The request body of this model is not known.",
-            "Give model_input, a column with the whole body, in place of a prompt; or name the family whose bodies it takes, "
-            "with family='claude' or another, or invocation='Converse'.",
+            "Check its id with `bedrock-pipeline models`. Give model_input, a column with the whole body, in place of a prompt; "
+            "or name the family whose bodies it takes, with family='claude' or another, or invocation='Converse'.",
         )
 
     def answer(self, output: Json) -> ModelResponse:  # noqa: ARG002  # kept in raw_output

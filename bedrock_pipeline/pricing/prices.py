@@ -11,7 +11,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Literal
 
-from bedrock_pipeline.models.registry import bare_model, family_of
+from bedrock_pipeline.models.model_ids import bare_model
+from bedrock_pipeline.models.registry import family_of
 from bedrock_pipeline.settings import BATCH_DISCOUNT, PriceOverride
 
 #: The modes that have a price.

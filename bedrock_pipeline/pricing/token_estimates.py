@@ -22,7 +22,9 @@ _TOKENS_PER_IMAGE: Final = 1600
 #: Tokens of a response whose request sets no limit.
 _DEFAULT_OUTPUT: Final = 512
 #: The families' names for the most tokens of a response.
-_LIMITS: Final = frozenset({"max_tokens", "maxTokens", "max_gen_len", "max_new_tokens", "maxTokenCount"})
+_LIMITS: Final = frozenset(
+    {"max_tokens", "max_completion_tokens", "maxTokens", "max_gen_len", "max_new_tokens", "maxTokenCount"}
+)
 #: Members whose text is no input of the model.
 _NO_TEXT: Final = frozenset({"type", "role", "anthropic_version", "schemaVersion", "media_type", "format"})
 #: A shorter text under the name of an image is not one.

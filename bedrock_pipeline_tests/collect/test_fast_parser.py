@@ -27,6 +27,7 @@ MODELS = {
     "nova": "amazon.nova-lite-v1:0",
     "llama": "meta.llama3-8b-instruct-v1:0",
     "mistral": "mistral.mistral-7b-instruct-v0:2",
+    "chat": "qwen.qwen3-32b-v1:0",
 }
 PRICE = Price(
     batch=(
@@ -62,6 +63,12 @@ def outputs(draw: st.DrawFn, name: str) -> Any:
         mores: list[dict[str, Any]] = [{}, {"choices": [{"message": {"content": "c"}}]}]
         more = draw(st.sampled_from(mores))
         return {"outputs": [{"text": text, "stop_reason": stop}] * draw(st.integers(0, 2)), **more, **extra}
+    if name == "chat":
+        said = draw(st.sampled_from([text, f"<reasoning>{text}</reasoning>", f"<reasoning>{text}", [text]]))
+        called = {"tool_calls": [{"function": {"name": "t", "arguments": "{}"}}]}
+        message = {"content": said, **draw(st.sampled_from([{}, {"reasoning_content": "r"}, called]))}
+        choices = [{"message": message, "finish_reason": stop}] * draw(st.integers(0, 2))
+        return {"choices": choices, "usage": {"prompt_tokens": read, "completion_tokens": written}, **extra}
     kind = draw(st.sampled_from(["text", "thinking", "tool_use", None]))
     block = draw(
         st.sampled_from(
@@ -173,6 +180,7 @@ def test_plain_responses_are_read_as_such_and_one_odd_line_costs_no_other() -> N
         ("nova", {"output": {"message": {"content": [{"text": "t"}]}}}),
         ("llama", {"generation": "t"}),
         ("mistral", {"outputs": [{"text": "t"}]}),
+        ("chat", {"choices": [{"message": {"content": "t"}}]}),
     ],
 )
 def test_every_declared_path_is_where_the_family_reads(name: str, output: dict[str, Any]) -> None:
@@ -182,6 +190,19 @@ def test_every_declared_path_is_where_the_family_reads(name: str, output: dict[s
     [(_, found)] = read_runs([memoryview(line)], metadata_of(family))
     assert found is not None
     assert found.rows["output_text"].to_pylist() == [family.answer(output).text] == ["t"]
+
+
+@needs_kernel
+def test_a_text_that_begins_with_reasoning_is_not_plain() -> None:
+    lines = [
+        orjson.dumps({"modelOutput": {"choices": [{"message": {"content": text}}]}, "recordId": "r"}) + b"\n"
+        for text in ("t", "<reasoning>a</reasoning>t", "u", "\\u003creasoning>v")
+    ]
+    lines[3] = lines[3].replace(b"\\\\u003c", b"\\u003c")
+    [(_, found)] = read_runs([memoryview(b"".join(lines))], metadata_of(family_of(MODELS["chat"])))
+    assert found is not None
+    assert found.rows["output_text"].to_pylist() == ["t", "u"]
+    assert found.lines.tolist() == [0, 2]
 
 
 @given(

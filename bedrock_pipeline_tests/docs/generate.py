@@ -18,6 +18,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.models.catalog import READ, catalog
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.pipeline import FlushPolicy, Pipeline, QueuePipeline
 from bedrock_pipeline.queue import BedrockQueueConfig
@@ -96,11 +97,25 @@ def metadata_table() -> Iterator[str]:
             yield _row((ast.get_docstring(function) or "").partition("\n\n")[0], keys)
 
 
+def models_table() -> Iterator[str]:
+    """One row for each model of the catalog, by provider."""
+    yield f"Sources read on {READ}."
+    yield ""
+    yield from _table_head("provider", "model", "ids", "family", "batch", "input", "structured", "rejects")
+    for card in sorted(catalog().values(), key=lambda card: (card.provider, card.id)):
+        ids = ", ".join([*(["bare"] if card.bare else []), *(f"`{place}.`" for place in card.profiles)])
+        yield _row(
+            *(card.provider, f"`{card.id}`", ids, f"`{card.family}`", card.batch, ", ".join(card.input)),
+            *(", ".join(card.answers), "; ".join(card.rejects)),
+        )
+
+
 #: The pages, each with what stands between its markers.
 GENERATED: dict[str, Callable[[], Iterable[str]]] = {
     "settings.md": settings_table,
     "pipeline.md": pipeline_table,
     "commands.md": commands_text,
+    "models.md": models_table,
     "result_columns.md": columns_table,
     "metadata.md": metadata_table,
 }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bedrock_pipeline.models import BodyError, ModelRequest, family_of
 from bedrock_pipeline.models.family import ModelResponse, ResponseShapeError
-from bedrock_pipeline.models.registry import bare_model
+from bedrock_pipeline.models.model_ids import bare_model
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 TITAN = "amazon.titan-embed-text-v2:0"
@@ -19,6 +19,7 @@ NOVA = "amazon.nova-lite-v1:0"
 LLAMA = "meta.llama3-1-70b-instruct-v1:0"
 MISTRAL = "mistral.mistral-large-2407-v1:0"
 COHERE = "cohere.embed-multilingual-v3"
+QWEN = "qwen.qwen3-32b-v1:0"
 COMMON = {"max_tokens": 5, "temperature": 0.5, "top_p": 0.9, "stop_sequences": ["END"]}
 NOVA_ANSWER = {
     "output": {
@@ -34,6 +35,25 @@ NOVA_ANSWER = {
     "usage": {"inputTokens": 3, "outputTokens": 2},
 }
 NOVA_READ = ModelResponse("ok", None, "end_turn", 3, 2, ({"name": "t", "input": {"n": 1}},))
+
+
+CALL = {"id": "x", "type": "function", "function": {"name": "t", "arguments": '{"n": 1}'}}
+
+
+def chosen(message: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "choices": [{"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+    }
+
+
+def reasoned(reasoning: str, text: str) -> ModelResponse:
+    blocks = [{"type": "reasoning", "text": reasoning}, {"type": "text", "text": text}]
+    return ModelResponse(text, None, "stop", 3, 2, content=blocks)
+
+
+def called(value: Any) -> ModelResponse:
+    return ModelResponse("", None, "stop", 3, 2, ({"name": "t", "input": value},))
 
 
 @pytest.mark.parametrize(
@@ -79,6 +99,21 @@ NOVA_READ = ModelResponse("ok", None, "end_turn", 3, 2, ({"name": "t", "input": 
             None,
             {"max_tokens": 5, "stop_sequences": ["END"]},
             {"max_tokens": 5, "stop": ["END"], "prompt": "hi"},
+        ),
+        (
+            QWEN,
+            "be brief",
+            COMMON,
+            {
+                "max_tokens": 5,
+                "temperature": 0.5,
+                "top_p": 0.9,
+                "stop": ["END"],
+                "messages": [
+                    {"role": "system", "content": "be brief"},
+                    {"role": "user", "content": "hi"},
+                ],
+            },
         ),
         (COHERE, None, {}, {"texts": ["hi"], "input_type": "search_document"}),
         (COHERE, None, {"input_type": "search_query"}, {"texts": ["hi"], "input_type": "search_query"}),
@@ -153,6 +188,22 @@ def test_converse_is_chosen_by_the_job_and_not_by_the_model() -> None:
             },
             ModelResponse("ok", None, "stop", 3, 2),
         ),
+        (QWEN, chosen({"content": "ok"}), ModelResponse("ok", None, "stop", 3, 2)),
+        (
+            QWEN,
+            chosen({"content": [{"type": "text", "text": "ok"}]}),
+            ModelResponse("ok", None, "stop", 3, 2),
+        ),
+        (QWEN, chosen({"content": "<reasoning>a</reasoning>b"}), reasoned("a", "b")),
+        (QWEN, chosen({"content": "<reasoning>a"}), reasoned("a", "")),
+        (QWEN, chosen({"content": "b", "reasoning_content": "a"}), reasoned("a", "b")),
+        (QWEN, chosen({"content": "b", "reasoning": "a", "tool_calls": None}), reasoned("a", "b")),
+        (QWEN, chosen({"content": None, "tool_calls": [CALL]}), called({"n": 1})),
+        (
+            QWEN,
+            chosen({"tool_calls": [{"function": {"name": "t", "arguments": '{"n": '}}]}),
+            called('{"n": '),
+        ),
         (COHERE, {"embeddings": [[0.5]]}, ModelResponse(embedding=[0.5], output_tokens=0)),
         (COHERE, {"embeddings": {"float": [[0.5]]}}, ModelResponse(embedding=[0.5], output_tokens=0)),
         ("ai21.jamba", {"anything": 1}, ModelResponse()),
@@ -180,6 +231,9 @@ def test_an_answer_is_read(model: str, output: dict[str, Any], answer: ModelResp
         (MISTRAL, "mistral"),
         (COHERE, "cohere-embed"),
         ("cohere.command-r-v1:0", "raw"),
+        ("openai.gpt-oss-120b-1:0", "chat"),
+        ("deepseek.v3.2", "chat"),
+        ("us.deepseek.r1-v1:0", "raw"),
         ("nobody.knows", "raw"),
     ],
 )
@@ -238,6 +292,8 @@ _JSON = st.recursive(
                     "generation",
                     "outputs",
                     "choices",
+                    "tool_calls",
+                    "function",
                 ]
             ),
             inner,
@@ -251,7 +307,7 @@ _JSON = st.recursive(
 @given(
     output=st.dictionaries(st.text(max_size=3), _JSON, max_size=3) | _JSON.filter(lambda v: type(v) is dict)
 )
-@pytest.mark.parametrize("model", [CLAUDE, TITAN, NOVA, LLAMA, MISTRAL, COHERE])
+@pytest.mark.parametrize("model", [CLAUDE, TITAN, NOVA, LLAMA, MISTRAL, COHERE, QWEN])
 def test_an_answer_of_any_shape_is_read_or_is_an_error_of_its_own(model: str, output: Any) -> None:
     with suppress(ResponseShapeError):
         answer = family_of(model).answer(output)

@@ -1,0 +1,210 @@
+"""The models that are known, as data, and what follows from it when a pipeline is defined.
+
+What belongs here: reading `catalog.toml`, and whether a model takes a request's settings. A model that the catalog does not
+have is not checked.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.models.family import AnswerBy, Json
+from bedrock_pipeline.models.model_ids import bare_model, is_bare
+
+#: When the sources of `catalog.toml` were read.
+READ: Final = date(2026, 11, 26)
+_FILE: Final = Path(__file__).with_name("catalog.toml")
+_PROVIDERS: Final = {
+    "ai21": "AI21 Labs",
+    "amazon": "Amazon",
+    "anthropic": "Anthropic",
+    "cohere": "Cohere",
+    "deepseek": "DeepSeek",
+    "google": "Google",
+    "meta": "Meta",
+    "minimax": "MiniMax",
+    "mistral": "Mistral AI",
+    "moonshot": "Moonshot AI",
+    "moonshotai": "Moonshot AI",
+    "nvidia": "NVIDIA",
+    "openai": "OpenAI",
+    "qwen": "Qwen",
+    "zai": "Z.AI",
+}
+_PROVISIONED: Final = ":provisioned-model/"
+#: How a pipeline says that it knows better.
+_OVERRIDE: Final = "set check_model=False if the catalog is out of date"
+#: The names that families and Converse have for one parameter.
+_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "temperature": ("temperature",),
+    "top_p": ("top_p", "topP"),
+    "top_k": ("top_k", "topK"),
+    "max_tokens": ("max_tokens", "max_completion_tokens", "maxTokens", "max_gen_len"),
+}
+
+
+class ModelRejectsError(ConfigurationError, ValueError):
+    """A model does not take what a pipeline is to send to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What is known about one model.
+
+    Attributes:
+        id: without a geography.
+        family: of its request body.
+        batch: whether it has batch inference; `not found` if no source shows it.
+        bare: whether the id itself can be used; otherwise an inference profile must be.
+        profiles: geographies of its inference profiles, in one region or another.
+        input: what it can be given, of what this package sends.
+        answers: how a structured response can be requested in its own body, the best way first.
+        max_output: the largest `max_tokens` where a source has it.
+        sampling: whether `temperature` and `top_p` can be set: `any`, `one` of the two, or `none`.
+        thinks: whether it thinks `when asked`, `by default` or `always`; thinking counts against `max_tokens`.
+        legacy: whether AWS lists it as legacy.
+    """
+
+    id: str
+    family: str
+    batch: Literal["yes", "no", "not found"] = "yes"
+    bare: bool = True
+    profiles: tuple[str, ...] = ()
+    input: tuple[str, ...] = ("text",)
+    answers: tuple[AnswerBy, ...] = ()
+    max_output: int | None = None
+    sampling: Literal["any", "one", "none"] = "any"
+    thinks: Literal["when asked", "by default", "always"] = "when asked"
+    legacy: bool = False
+
+    @property
+    def provider(self) -> str:
+        """The name of its provider."""
+        prefix = self.id.partition(".")[0]
+        return _PROVIDERS.get(prefix, prefix)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids under which it can be used."""
+        return (*([self.id] if self.bare else []), *(f"{place}.{self.id}" for place in self.profiles))
+
+    @property
+    def rejects(self) -> tuple[str, ...]:
+        """What other models take, in words."""
+        sampling = {"any": (), "one": ("temperature with top_p",), "none": ("temperature, top_p, top_k",)}
+        return (
+            *sampling[self.sampling],
+            *(("forced tools",) if self.family == "claude" and "tool" not in self.answers else ()),
+            *(("thinking turned off",) if self.thinks == "always" else ()),
+            *((f"max_tokens above {self.max_output:,}",) if self.max_output else ()),
+        )
+
+
+@cache
+def catalog() -> Mapping[str, ModelCard]:
+    """The models in `catalog.toml`, by id."""
+    read: dict[str, Any] = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    cards = {}
+    for family, members in read["families"].items():
+        shared = {name: value for name, value in members.items() if name != "models"}
+        for own in members["models"]:
+            values = {name: _frozen(value) for name, value in {**shared, **own}.items()}
+            cards[own["id"]] = ModelCard(family=family, **values)
+    return cards
+
+
+def card_of(model_id: str) -> ModelCard | None:
+    """The card of the model behind an id or ARN; None if the catalog does not have it."""
+    return catalog().get(bare_model(model_id))
+
+
+def similar(model_id: str) -> list[str]:
+    """Ids of the catalog that look like an id that it does not have."""
+    return difflib.get_close_matches(bare_model(model_id), catalog(), n=3)
+
+
+def check_model_id(model_id: str) -> None:
+    """Check that batch jobs can use a model under this id, as far as the catalog knows it.
+
+    Raises:
+        ModelRejectsError: it has no batch inference, or is used by inference profiles only.
+    """
+    if _PROVISIONED in model_id:
+        raise ModelRejectsError(
+            "model_id: batch inference is not supported for provisioned throughput; name the model that it is of"
+        )
+    card = card_of(model_id)
+    if card is None:
+        return
+    if card.batch == "no":
+        raise ModelRejectsError(
+            f"model_id: {card.id} has no batch inference; `bedrock-pipeline models` lists those that have, or {_OVERRIDE}"
+        )
+    if is_bare(model_id) and not card.bare:
+        raise ModelRejectsError(
+            f"model_id: {card.id} is used by an inference profile only; name {_alternatives(card.ids)}, "
+            f"as the region has it, or {_OVERRIDE}"
+        )
+
+
+def check_parameters(model_id: str, parameters: Json) -> None:
+    """Check the parameters of a model's requests, as far as the catalog knows it.
+
+    Raises:
+        ModelRejectsError: the model rejects one of them, or two together.
+    """
+    card = card_of(model_id)
+    if card is None:
+        return
+    given = _given(parameters)
+    sampling = [name for name in ("temperature", "top_p", "top_k") if name in given]
+    if card.sampling == "none" and sampling:
+        raise ModelRejectsError(
+            f"parameters: {card.id} does not take {', '.join(sampling)}; leave it out, or {_OVERRIDE}"
+        )
+    if card.sampling == "one" and {"temperature", "top_p"} <= given.keys():
+        raise ModelRejectsError(
+            f"parameters: {card.id} takes only one of temperature and top_p; leave one out, or {_OVERRIDE}"
+        )
+    most = given.get("max_tokens")
+    if card.max_output is not None and type(most) is int and most > card.max_output:
+        raise ModelRejectsError(
+            f"parameters: {card.id} writes at most {card.max_output:,} tokens, less than max_tokens={most:,}; "
+            f"lower it, or {_OVERRIDE}"
+        )
+
+
+def check_images(model_id: str) -> None:
+    """Check that a model can be given images, as far as the catalog knows it.
+
+    Raises:
+        ModelRejectsError: it cannot.
+    """
+    card = card_of(model_id)
+    if card is not None and "image" not in card.input:
+        raise ModelRejectsError(
+            f"images: {card.id} takes only text; choose a model that takes images, or {_OVERRIDE}"
+        )
+
+
+def _given(parameters: Json) -> dict[str, Any]:
+    """The parameters that models have in common, under their common names."""
+    nested = parameters.get("inferenceConfig")
+    values = {**(nested if isinstance(nested, Mapping) else {}), **parameters}
+    return {
+        name: values[own] for name, names in _NAMES.items() for own in names if values.get(own) is not None
+    }
+
+
+def _alternatives(ids: tuple[str, ...]) -> str:
+    return " or ".join(filter(None, (", ".join(ids[:-1]), ids[-1])))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

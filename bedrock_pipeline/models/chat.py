@@ -1,0 +1,156 @@
+"""Chat completions: the body that OpenAI's API has made common, of most models with open weights on Bedrock.
+
+Sources: "OpenAI models", "Mistral AI chat completion" and "Get validated JSON results from models", Amazon Bedrock user
+guide. Where a model's reasoning stands is not documented: gpt-oss has it at the beginning of the text, others in a member
+of the message.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from bedrock_pipeline.models.family import (
+    ONLY,
+    AnswerFormat,
+    Family,
+    Json,
+    ModelRequest,
+    ModelResponse,
+    Plain,
+    ResponseShapeError,
+    renamed,
+    with_answer,
+)
+from bedrock_pipeline.models.shape import blocks_at, count_at, first_at, joined_text, member, word_at
+from bedrock_pipeline.models.structured import TOOL, bound, tool
+
+_OPENED: Final = "<reasoning>"
+_CLOSED: Final = "</reasoning>"
+#: Members of a message in which models write their reasoning.
+_REASONING: Final = ("reasoning_content", "reasoning")
+_PROVIDERS: Final = (
+    *(
+        "openai.gpt-oss",
+        "qwen.",
+        "deepseek.v",
+        "moonshot.",
+        "moonshotai.",
+        "zai.",
+        "minimax.",
+        "google.gemma",
+    ),
+    *("nvidia.nemotron", "mistral."),
+)
+
+
+class Chat(Family):
+    """Body and response of OpenAI's Chat Completions API."""
+
+    name = "chat"
+    takes = frozenset({"system", "images", "tool", "schema"})
+    plain = Plain(
+        text=("choices", ONLY, "message", "content"),
+        stop_reason=("choices", ONLY, "finish_reason"),
+        input_tokens=("usage", "prompt_tokens"),
+        output_tokens=("usage", "completion_tokens"),
+        unless=(b"tool_calls", *(name.encode() for name in _REASONING)),
+        unless_text_begins=_OPENED,
+    )
+
+    def owns(self, model: str) -> bool:
+        """The models of those who have no other body."""
+        return model.startswith(_PROVIDERS)
+
+    def body(self, model_request: ModelRequest) -> dict[str, Any]:
+        """The system prompt as the first message, then one of the user; `stop_sequences` is `stop` here.
+
+        Raises:
+            BodyError: a parameter is reserved for the structured response.
+        """
+        given = renamed(model_request.parameters, {"stop_sequences": "stop"})
+        system = [{"role": "system", "content": model_request.system}] if model_request.system else []
+        prompt: Any = model_request.prompt
+        if model_request.images:
+            prompt = [*model_request.images, {"type": "text", "text": prompt}]
+        return {
+            **with_answer(given, _asking(model_request.answer)),
+            "messages": [*system, {"role": "user", "content": prompt}],
+        }
+
+    def image(self, kind: str, data: str) -> dict[str, Any]:
+        """A part of its own, with a data URL."""
+        return {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{data}"}}
+
+    def answer(self, output: Json) -> ModelResponse:
+        """The text of the first choice without its reasoning, and tool calls in order."""
+        choice = first_at(output, "choices")
+        message = member(choice, "message")
+        written = _text(message)
+        reasoning, text = _reasoning(message, written)
+        return ModelResponse(
+            text=text,
+            stop_reason=word_at(choice, "finish_reason"),
+            input_tokens=count_at(output, "usage", "prompt_tokens"),
+            output_tokens=count_at(output, "usage", "completion_tokens"),
+            tool_use=tuple(_call(call) for call in _calls(message)),
+            content=[{"type": "reasoning", "text": reasoning}, {"type": "text", "text": text}]
+            if reasoning
+            else None,
+        )
+
+
+def _asking(answer: AnswerFormat | None) -> dict[str, Any]:
+    """The members that request a structured response."""
+    if answer is None:
+        return {}
+    if answer.by == "schema":
+        schema = {"name": TOOL, "schema": bound(answer.schema)}
+        return {"response_format": {"type": "json_schema", "json_schema": schema}}
+    description, parameters = tool(answer)
+    function = {"name": TOOL, "description": description, "parameters": parameters}
+    return {
+        "tools": [{"type": "function", "function": function}],
+        "tool_choice": {"type": "function", "function": {"name": TOOL}},
+    }
+
+
+def _text(message: object) -> str:
+    """The text of a message; beside calls of tools there may be none."""
+    content = _optional(message, "content") if _calls(message) else member(message, "content")
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    return joined_text(blocks_at(message, "content"))
+
+
+def _reasoning(message: object, text: str) -> tuple[str, str]:
+    """The reasoning of a message and the rest of its text; reasoning that was cut off has no end."""
+    reasoning = next(filter(None, (word_at(message, name) for name in _REASONING)), "")
+    if not text.startswith(_OPENED):
+        return reasoning, text
+    inside, _, rest = text.removeprefix(_OPENED).partition(_CLOSED)
+    return reasoning + inside, rest
+
+
+def _calls(message: object) -> list[Any]:
+    calls = _optional(message, "tool_calls")
+    return calls if isinstance(calls, list) else []
+
+
+def _optional(message: object, name: str) -> Any:
+    return message.get(name) if isinstance(message, Mapping) else None
+
+
+def _call(call: object) -> dict[str, Any]:
+    """A call's arguments are JSON text; cut off, they stay text."""
+    function = member(call, "function")
+    if not isinstance(function, Mapping):
+        raise ResponseShapeError("a tool call has no function")
+    given = function.get("arguments")
+    try:
+        value = orjson.loads(given) if isinstance(given, str) else given
+    except orjson.JSONDecodeError:
+        value = given
+    return {"name": function.get("name"), "input": value}

@@ -1,0 +1,30 @@
+"""What a model id or an ARN names."""
+
+import re
+from typing import Final
+
+#: A cross-region inference profile puts its geography before the model: `us.anthropic.…`. No provider has two letters.
+_GEOGRAPHY: Final = re.compile(r"^(?:global|us-gov|apac|[a-z]{2})\.")
+_FOUNDATION_MODEL: Final = ":foundation-model/"
+
+
+def without_geography(model_id: str) -> str:
+    """The id of the model behind the id of a cross-region inference profile; any other id as it is."""
+    return _GEOGRAPHY.sub("", model_id)
+
+
+def bare_model(model_id: str) -> str:
+    """The model behind an id, a profile's id, or the ARN of a foundation model, profile or custom model.
+
+    For an ARN that does not name a model, such as an application inference profile's, this is its last part.
+    """
+    # The ARN of a custom model ends in `custom-model/<base model>/<id>`, the others in `<kind>/<model>`.
+    name = model_id.split("/")[1] if model_id.startswith("arn:") and "/" in model_id else model_id
+    return without_geography(name)
+
+
+def is_bare(model_id: str) -> bool:
+    """Whether it is a foundation model's own id or ARN, not a profile's or a custom model's."""
+    if model_id.startswith("arn:"):
+        return _FOUNDATION_MODEL in model_id
+    return without_geography(model_id) == model_id
