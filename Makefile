@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 300
 STEPS ?= 200
 
-.PHONY: help install demo dev test test-faults test-mutants release-schema simulate simulate-thousands simulate-roots bench bench-latency bench-scale bench-emulator bench-enqueue docs wheel lint types check clean
+.PHONY: help install demo dev test test-faults test-mutants simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-scale bench-emulator bench-enqueue docs wheel lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard bedrock_pipeline/kernel/*.[ch])
@@ -65,13 +65,13 @@ bench-emulator: install  ## throughput of the emulator
 bench-enqueue: install  ## cost of a task, one at a time and in bulk
 	$(BIN)/python benchmarks/enqueue.py
 
-simulate: install  ## SEEDS of STEPS steps over the real Postgres, judged; a failing seed is shrunk and told
+simulate: install  ## SEEDS of STEPS steps over the real Postgres, judged; a failing seed is shrunk and printed as a story
 	$(BIN)/python -m bedrock_pipeline_tests.simulation --seeds $(SEEDS) --steps $(STEPS) $(ARGS)
 
 simulate-thousands: SEEDS = 5000
 simulate-thousands: simulate  ## the same with 5,000 seeds
 
-simulate-roots: install  ## cured defects put back one at a time: the simulation must find each
+simulate-roots: install  ## fixed defects reintroduced one at a time: the simulation must find each
 	$(BIN)/python -m bedrock_pipeline_tests.simulation.roots $(ARGS)
 
 test-mutants: install  ## each safeguard removed: a named test must fail

@@ -1,7 +1,7 @@
 """Run many seeds: `make simulate SEEDS=300 STEPS=200`.
 
 What belongs here: the command and its report. It ends with 1 where a seed fails, after the first that failed was shrunk
-and told as a story.
+and printed as a story.
 """
 
 import sys

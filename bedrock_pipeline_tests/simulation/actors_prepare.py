@@ -1,6 +1,6 @@
 """Launches and preparing, over the product's interface for them.
 
-What belongs here: the content of datasets, what a launch asks for, and the run that prepares it.
+What belongs here: the content of datasets, what a launch requests, and the run that prepares it.
 """
 
 import json
@@ -36,7 +36,7 @@ MAX_TOKENS: Final = 10
 CAP_PER_ROW_USD: Final = 0.000_004
 #: US dollars of an input and an output token of a job of this model.
 PRICES: Final = (0.000_000_125, 0.000_000_625)
-#: The prompts of successive versions of the code; the second asks for less, so that more rows are the same.
+#: The prompts of successive versions of the code; the second has less in it, so that more rows are the same.
 PROMPTS: Final = ("About {{ text }} of kind {{ kind }}", "Only about {{ kind }}", "Again about {{ text }}")
 
 
@@ -77,7 +77,7 @@ def rows(content: str, count: int) -> list[dict[str, Any]]:
 
 
 def _asked(content: str, count: int, prompt: str) -> dict[str, str]:
-    """What is asked for each record."""
+    """The prompt of each record."""
     return {
         row["id"]: prompt.replace("{{ text }}", row["text"]).replace("{{ kind }}", row["kind"])
         for row in rows(content, count)

@@ -21,7 +21,7 @@ class DirectClient:
 
     Args:
         objects: gives what is in S3 now.
-        changed: is told of each change.
+        changed: called after each change.
     """
 
     def __init__(self, objects: Callable[[], Objects], changed: Changed) -> None:

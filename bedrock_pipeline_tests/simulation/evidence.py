@@ -74,7 +74,7 @@ class Evidence:
         return float(sum(usage[kind] * price for kind, price in prices for usage in usages))
 
     def accepted_launches(self) -> list[Line]:
-        """The launches that took effect, in the order of their commits, also where nobody was told."""
+        """The launches that took effect, in the order of their commits, also where no acknowledgement arrived."""
         commits = self.commits()
         found = [line for line in self.history if "launch" in line.facts and line.task in commits]
         return sorted(found, key=lambda line: commits[line.task].ended)

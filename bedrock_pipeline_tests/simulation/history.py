@@ -1,4 +1,4 @@
-"""What happened, effect by effect: the only thing that the judge is told about the processes.
+"""What happened, effect by effect: all that the judge knows of the processes.
 
 What belongs here: the line and the list of lines. Nothing of the product is imported.
 """

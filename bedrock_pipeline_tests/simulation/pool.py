@@ -21,7 +21,7 @@ from bedrock_pipeline.local.process import free_port
 from bedrock_pipeline_tests.simulation.scenario import drawn
 from bedrock_pipeline_tests.simulation.shrink import shrunk
 from bedrock_pipeline_tests.simulation.simulate import simulate
-from bedrock_pipeline_tests.simulation.story import told
+from bedrock_pipeline_tests.simulation.story import story_of
 from bedrock_pipeline_tests.simulation.world import Machine
 
 _DATABASE = "simulated_{}"
@@ -29,7 +29,7 @@ _DATABASE = "simulated_{}"
 
 @dataclass(frozen=True)
 class Report:
-    """What became of one seed.
+    """The outcome of one seed.
 
     Attributes:
         broken: promises, each with what happened.
@@ -96,10 +96,10 @@ def run(seed: int, steps: int) -> Report:
 
 
 def story(seed: int, steps: int, runs: int) -> str:
-    """Simulate a seed that fails, shrink it within so many runs, and tell it."""
+    """Simulate a seed that fails and shrink it within this number of runs; its story."""
     assert _machine is not None  # made by `_open`
     result = simulate(_machine, drawn(seed, steps))
-    return "\n".join(told(shrunk(_machine, result, most_runs=runs) if runs else result))
+    return "\n".join(story_of(shrunk(_machine, result, most_runs=runs) if runs else result))
 
 
 @contextmanager

@@ -30,7 +30,7 @@ _SHOWN = 60
 _GONE_S = 30.0
 #: The clock stands still until the scheduler moves it.
 _CLOCK = """CREATE OR REPLACE FUNCTION bedrock_pipeline.now() RETURNS timestamptz LANGUAGE sql STABLE AS
-$$ SELECT 'epoch'::timestamptz + clock_offset FROM bedrock_pipeline.deployment $$"""
+$$ SELECT '1970-01-01T00:00Z'::timestamptz + clock_offset FROM bedrock_pipeline.deployment $$"""
 
 
 class Stoppable(psycopg.Connection[DictRow]):

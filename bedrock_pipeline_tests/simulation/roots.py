@@ -1,4 +1,4 @@
-"""Put one cured defect back at a time: the simulation must find it. Run as a program by `make simulate-roots`.
+"""Reintroduce one fixed defect at a time: the simulation must find it. Run as a program by `make simulate-roots`.
 
 What belongs here: the roots, as text that is replaced in a copy of the package, and which promise each breaks.
 """
@@ -30,7 +30,7 @@ CAP: Final = "a cost cap holds"
 
 @dataclass(frozen=True)
 class Root:
-    """A defect that was cured.
+    """A defect that was fixed.
 
     Attributes:
         replaced: each text, which must be there, and what stood in its place.
@@ -158,7 +158,7 @@ ROOTS = (
 
 
 def copied(root: Root, folder: Path) -> None:
-    """Copy the package into a folder, with the root put back.
+    """Copy the package into a folder, with the root in it.
 
     Raises:
         click.ClickException: its text is not there any more.
@@ -206,7 +206,7 @@ def found(root: Root, seeds: int, steps: int, first: int) -> str:
 @click.option("--first", default=0, show_default=True)
 @click.option("--only", default="", help="Roots whose name contains this.")
 def main(*, seeds: int, steps: int, first: int, only: str) -> None:
-    """Put back each root, and say after how many seeds it is found; ends with 1 where one is not."""
+    """Reintroduce each root, and report after how many seeds it is found; ends with 1 where one is not."""
     rows = []
     for root in ROOTS:
         if only in root.name:

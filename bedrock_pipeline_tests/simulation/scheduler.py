@@ -188,7 +188,7 @@ class Scheduler:
         """Let every process end, in turn, and move the clock where all sleep.
 
         Raises:
-            SimulationError: they have not ended after so many steps.
+            SimulationError: they have not ended after that number of steps.
         """
         for number in range(most):
             if all(process.state == "ended" for process in self.processes.values()):

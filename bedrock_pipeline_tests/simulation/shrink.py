@@ -15,7 +15,7 @@ _SEEDS = 4
 
 
 def shrunk(machine: Machine, failed: Result, *, most_runs: int = 150) -> Result:
-    """The smallest simulation found within so many runs that breaks the same promise."""
+    """The smallest simulation found within `most_runs` runs that breaks the same promise."""
     promise, left = failed.violations[0].promise, [most_runs]
 
     def fails(scenario: Scenario, choices: list[Choice] | None = None) -> Result | None:

@@ -9,7 +9,7 @@ from bedrock_pipeline_tests.simulation.history import Line
 from bedrock_pipeline_tests.simulation.simulate import Result
 
 
-def told(result: Result) -> Iterator[str]:
+def story_of(result: Result) -> Iterator[str]:
     """The lines of a story, from the scenario to what was broken."""
     one = result.scenario
     yield (

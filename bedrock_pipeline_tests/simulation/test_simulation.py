@@ -1,4 +1,4 @@
-"""The simulation itself: a seed decides everything, and a defect is found, made small and told."""
+"""The simulation itself: a seed decides everything, and a defect is found, made small and printed."""
 
 import subprocess
 import sys
@@ -12,13 +12,13 @@ from bedrock_pipeline_tests.simulation.pool import postgres
 from bedrock_pipeline_tests.simulation.scenario import Scenario, drawn
 from bedrock_pipeline_tests.simulation.shrink import shrunk
 from bedrock_pipeline_tests.simulation.simulate import Result, simulate
-from bedrock_pipeline_tests.simulation.story import told
+from bedrock_pipeline_tests.simulation.story import story_of
 from bedrock_pipeline_tests.simulation.world import Machine
 
 pytestmark = pytest.mark.xdist_group("simulation")
 STEPS = 120
 #: Deaths, lost answers and faults of the service among them.
-SEEDS = (2, 4, 9, 13)
+SEEDS = (2, 4, 13)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def machine() -> Iterator[Machine]:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_same_seed_twice_is_the_same_story(machine: Machine, seed: int) -> None:
     first, second = (simulate(machine, drawn(seed, STEPS)) for _ in range(2))
-    assert list(told(first)) == list(told(second))
+    assert list(story_of(first)) == list(story_of(second))
     assert _objects(first) == _objects(second)
     assert not first.violations
 
@@ -45,25 +45,30 @@ def _objects(result: Result) -> dict[tuple[str, str], bytes]:
 def test_the_same_choices_are_the_same_story(machine: Machine) -> None:
     first = simulate(machine, drawn(4, STEPS))
     again = simulate(machine, first.scenario, Replayed(first.chosen))
-    assert list(told(first)) == list(told(again))
+    assert list(story_of(first)) == list(story_of(again))
 
 
 def test_another_seed_is_another_story(machine: Machine) -> None:
     one, other = (simulate(machine, drawn(seed, STEPS)) for seed in SEEDS[:2])
-    assert list(told(one)) != list(told(other))
+    assert list(story_of(one)) != list(story_of(other))
 
 
-def test_a_defect_is_found_made_small_and_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_is_found_made_small_and_printed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submissions, "_why_not", lambda *_: None)  # slots are not counted
     promise = "never more jobs in flight than the limit"
     scenario = Scenario(
-        seed=1, steps=160, cast=("clicker", "clicker", "daemon"), rows=8, chances=Chances(die=0.01)
+        seed=1,
+        steps=80,
+        cast=("clicker", "clicker", "clicker"),
+        rows=12,
+        job_s=1000,
+        chances=Chances(die=0.01),
     )
     failed = simulate(machine, scenario)
     assert promise in [one.promise for one in failed.violations]
-    small = shrunk(machine, failed, most_runs=25)
+    small = shrunk(machine, failed, most_runs=8)
     assert len(small.chosen) < len(failed.chosen)
-    story = list(told(small))
+    story = list(story_of(small))
     assert story[0].startswith("seed "), "shrinking may go on with another"
     assert any("CreateJob" in line and "is made" in line for line in story)
     assert any(line.startswith(f"BROKEN: {promise}: 2 jobs are in flight, 1 may be (step ") for line in story)
