@@ -31,6 +31,7 @@ from bedrock_pipeline.models.catalog import (
 from bedrock_pipeline.models.family import AnswerBy, Json
 from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.models.structured import AnswerSchema, why_not_bound
+from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.settings import PriceOverride
@@ -133,6 +134,11 @@ class BasePipeline(UserModel):
     decides or more records come (`hold`), or an error (`fail`)."""
     max_record_attempts: int = Field(default=3, ge=1, le=20)
     """How often a record is sent automatically; after that, an error of its own is final, and any other waits for an operator."""
+    accept_incomplete: tuple[Incomplete, ...] = ()
+    """Kinds of incomplete responses that count as answers all the same: `cut-off`, `declined`, `filtered`, `context-full`,
+    `paused`; otherwise each is a final error of its record (docs/records.md)."""
+    retry_incomplete: tuple[Incomplete, ...] = ()
+    """Kinds of incomplete responses whose records are sent again, up to `max_record_attempts`, as they are."""
     keep_raw_output: bool = False
     """Whether the results keep the model's whole output as JSON."""
     prices: dict[str, PriceOverride] = Field(default_factory=dict)
@@ -157,6 +163,8 @@ class BasePipeline(UserModel):
         return None
 
     def _check(self) -> None:
+        if both := sorted({*self.accept_incomplete} & {*self.retry_incomplete}):
+            raise ValueError(f"accept_incomplete and retry_incomplete both have {', '.join(both)}")
         if self.check_model:
             check_model_id(self.model_id)
 

@@ -42,6 +42,7 @@ def pipeline(world: World, code: int = 0) -> Pipeline:
             "prompt": PROMPTS[code],
             "carry": ("n",),
             "parameters": {"max_tokens": MAX_TOKENS},
+            "accept_incomplete": ["cut-off"],
             "limits": Limits(
                 min_records=MIN_RECORDS, max_records=MAX_RECORDS, max_jobs=world.scenario.max_jobs
             ),
