@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SEEDS ?= 300
+STEPS ?= 200
 
-.PHONY: help install demo dev test test-faults test-mutants bench bench-latency bench-scale bench-emulator bench-enqueue docs wheel lint types check clean
+.PHONY: help install demo dev test test-faults test-mutants release-schema simulate simulate-thousands simulate-roots bench bench-latency bench-scale bench-emulator bench-enqueue docs wheel lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard bedrock_pipeline/kernel/*.[ch])
@@ -14,7 +16,7 @@ $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard b
 	@touch $@
 
 help:  ## list the targets
-	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## /{printf "  %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## /{printf "  %-20s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'Arguments: make demo ARGS="--keep"; another interpreter: make PYTHON=python3.12 install'
 
 install: $(VENV)/.installed  ## install into .venv
@@ -63,8 +65,20 @@ bench-emulator: install  ## throughput of the emulator
 bench-enqueue: install  ## cost of a task, one at a time and in bulk
 	$(BIN)/python benchmarks/enqueue.py
 
+simulate: install  ## SEEDS of STEPS steps over the real Postgres, judged; a failing seed is shrunk and told
+	$(BIN)/python -m bedrock_pipeline_tests.simulation --seeds $(SEEDS) --steps $(STEPS) $(ARGS)
+
+simulate-thousands: SEEDS = 5000
+simulate-thousands: simulate  ## the same with 5,000 seeds
+
+simulate-roots: install  ## cured defects put back one at a time: the simulation must find each
+	$(BIN)/python -m bedrock_pipeline_tests.simulation.roots $(ARGS)
+
 test-mutants: install  ## each safeguard removed: a named test must fail
 	$(BIN)/python -m bedrock_pipeline_tests.faults.mutants
+
+release-schema: install  ## at a release: the dump of the schema over which later versions must start
+	$(BIN)/python -m bedrock_pipeline_tests.upgrade.every_state
 
 check: lint types test  ## lint, types and tests
 

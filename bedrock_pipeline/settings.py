@@ -172,7 +172,7 @@ class Settings(BaseSettings):
         default=6,
         ge=1,
         validation_alias=_or_standard("MAX_ATTEMPTS", "AWS_MAX_ATTEMPTS"),
-        description="how often boto3 tries those calls",
+        description="how often boto3 tries those calls; List, Get and Stop at most 3 times, since each poll tries again",
     )
     poll_interval_s: int = Field(default=30, ge=1, description="seconds between two polls of Bedrock")
     lease_s: int = Field(default=60, ge=5, description="seconds within which an intended Create may be sent")

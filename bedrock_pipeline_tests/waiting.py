@@ -24,3 +24,22 @@ def until(met: Callable[[], object], what: str | Callable[[], object], *, step: 
     while not met():
         assert time.monotonic() < deadline, f"never came: {what() if callable(what) else what}"
         time.sleep(step)
+
+
+class Progress:
+    """Patience with work that goes on, however slowly: it ends when nothing has changed for `seconds`."""
+
+    def __init__(self, seconds: float = PATIENCE_S) -> None:
+        self._seconds = seconds
+        self._seen: object = None
+        self._deadline = 0.0
+
+    def see(self, state: object) -> None:
+        """Compare with what was seen last.
+
+        Raises:
+            AssertionError: it has been the same for too long.
+        """
+        if state != self._seen or not self._deadline:
+            self._seen, self._deadline = state, time.monotonic() + self._seconds
+        assert time.monotonic() < self._deadline, f"no progress: {state}"

@@ -15,8 +15,9 @@ $$ SELECT clock_timestamp() + (SELECT clock_offset FROM bedrock_pipeline.deploym
 
 CREATE TABLE bedrock_pipeline.quota_groups (
     quota_group text PRIMARY KEY,
-    region      text NOT NULL,
-    account     text,
+    -- The key says where: "MODEL in REGION of ACCOUNT", the account where it is known.
+    region      text GENERATED ALWAYS AS (substring(quota_group FROM ' in ([a-z0-9-]+)(?: of \d{12})?$')) STORED,
+    account     text GENERATED ALWAYS AS (substring(quota_group FROM ' in [a-z0-9-]+ of (\d{12})$')) STORED,
     max_jobs    integer NOT NULL CHECK (max_jobs >= 0),            -- Bedrock's default, or what an operator has set
     others      integer NOT NULL DEFAULT 0 CHECK (others >= 0),    -- jobs at once that are not ours, as last seen
     throttles    integer NOT NULL DEFAULT 0 CHECK (throttles >= 0),  -- in a row; throttling concerns all chunks alike
@@ -276,14 +277,62 @@ CREATE TABLE bedrock_pipeline.run_leases (
     kind       text NOT NULL,
     pipeline   text NOT NULL,
     subject    text NOT NULL,
-    number     bigint NOT NULL,
+    lease_id   uuid NOT NULL,
     acquired_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     PRIMARY KEY (kind, pipeline, subject)
 );
 
+-- The lives of this ledger. Another one begins when it was restored from a backup, so that what was read before is not
+-- compared with what comes now: transactions and events count from an earlier number again, or on another server's.
+CREATE TABLE bedrock_pipeline.incarnations (
+    number      integer PRIMARY KEY CHECK (number >= 1),
+    incarnation uuid NOT NULL UNIQUE DEFAULT gen_random_uuid(),
+    identity    text NOT NULL,                   -- of the database in which it began
+    -- The restore was noticed after something was written, so readers of earlier incarnations start over.
+    starts_over boolean NOT NULL DEFAULT false,
+    began_at    timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Server, timeline and database: another one holds a copy of this ledger. A managed server may hide the first two.
+CREATE FUNCTION bedrock_pipeline.database_identity() RETURNS text LANGUAGE plpgsql STABLE AS
+$$
+DECLARE
+    server text := '';
+BEGIN
+    BEGIN
+        server := (SELECT s.system_identifier || '/' || c.timeline_id FROM pg_control_system() s, pg_control_checkpoint() c);
+    EXCEPTION WHEN insufficient_privilege OR feature_not_supported OR undefined_function THEN
+        server := 'hidden';
+    END;
+    RETURN server || '/' || (SELECT oid FROM pg_database WHERE datname = current_database());
+END
+$$;
+
+-- The number of this database's incarnation; a ledger that finds itself in another database begins the next.
+CREATE FUNCTION bedrock_pipeline.current_incarnation() RETURNS integer LANGUAGE plpgsql AS
+$$
+DECLARE
+    here text := bedrock_pipeline.database_identity();
+    last record;
+BEGIN
+    SELECT number, identity INTO last FROM bedrock_pipeline.incarnations ORDER BY number DESC LIMIT 1;
+    IF last.identity = here THEN
+        RETURN last.number;
+    END IF;
+    PERFORM FROM bedrock_pipeline.deployment FOR UPDATE;  -- one at a time
+    SELECT number, identity INTO last FROM bedrock_pipeline.incarnations ORDER BY number DESC LIMIT 1;
+    IF last.identity = here THEN
+        RETURN last.number;
+    END IF;
+    INSERT INTO bedrock_pipeline.incarnations (number, identity) VALUES (coalesce(last.number, 0) + 1, here);
+    RETURN coalesce(last.number, 0) + 1;
+END
+$$;
+
 CREATE TABLE bedrock_pipeline.events (
     event_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    incarnation integer NOT NULL DEFAULT bedrock_pipeline.current_incarnation(),
     transaction xid8 NOT NULL DEFAULT pg_current_xact_id(),
     at          timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
     pipeline    text NOT NULL,
@@ -295,9 +344,9 @@ CREATE TABLE bedrock_pipeline.events (
     job_arn     text,
     message     text
 );
-CREATE INDEX events_in_commit_order ON bedrock_pipeline.events (transaction, event_id);
+CREATE INDEX events_in_commit_order ON bedrock_pipeline.events (incarnation, transaction, event_id);
 -- A reader of one queue's events reads no others.
-CREATE INDEX events_of_pipeline ON bedrock_pipeline.events (pipeline, transaction, event_id);
+CREATE INDEX events_of_pipeline ON bedrock_pipeline.events (pipeline, incarnation, transaction, event_id);
 CREATE INDEX events_of_chunk ON bedrock_pipeline.events (chunk_id, event_id);
 
 CREATE FUNCTION bedrock_pipeline.chunk_changed() RETURNS trigger LANGUAGE plpgsql AS

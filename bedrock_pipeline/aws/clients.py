@@ -77,11 +77,16 @@ def s3_client(settings: Settings) -> "S3Client":
 
 @_configured()
 def reading_client(settings: Settings) -> "BedrockClient":
-    """A Bedrock client for Get, List and Stop, which retries by itself."""
+    """A Bedrock client for Get, List and Stop, which retries by itself, for less time than a sensor's tick may take.
+
+    The next tick tries again anyway, while a tick that is too long is ended and loses what it did.
+    """
     # With `ignore_aws_configuration` a bearer token of the environment is none of ours.
     signature = {"signature_version": "v4"} if settings.ignore_aws_configuration else {}
     return _session(settings).client(
-        "bedrock", endpoint_url=settings.bedrock_endpoint_url, config=_retrying(settings, **signature)
+        "bedrock",
+        endpoint_url=settings.bedrock_endpoint_url,
+        config=_retrying(settings, attempts=3, read_timeout=15, **signature),
     )
 
 
@@ -163,12 +168,15 @@ def _no_variables() -> dict[str, Any]:
     return unread
 
 
-def _retrying(settings: Settings, **more: Any) -> Config:
+def _retrying(
+    settings: Settings, *, attempts: int | None = None, read_timeout: int = 60, **more: Any
+) -> Config:
+    most = settings.max_attempts if attempts is None else min(settings.max_attempts, attempts)
     return _config(
         settings,
-        retries={"mode": settings.retry_mode, "total_max_attempts": settings.max_attempts},
+        retries={"mode": settings.retry_mode, "total_max_attempts": most},
         connect_timeout=5,
-        read_timeout=60,
+        read_timeout=read_timeout,
         max_pool_connections=16,
         **more,
     )

@@ -52,6 +52,14 @@ BEGIN: Final = """
     SET LOCAL statement_timeout = '300s';
     SET LOCAL lock_timeout = '120s';
     SET LOCAL idle_in_transaction_session_timeout = '60s'"""
+#: Notices that the ledger is in another database than before, since a backup was restored; before any transaction of ours,
+#: so that it is committed at once. The first migration makes the function.
+_NOTICE_RESTORE: Final = """
+    DO $$ BEGIN
+        IF to_regproc('bedrock_pipeline.current_incarnation') IS NOT NULL THEN
+            PERFORM bedrock_pipeline.current_incarnation();
+        END IF;
+    END $$"""
 #: Seconds after which a connection that nobody used is not used again: a firewall may have forgotten it.
 _MAX_IDLE_S: Final = 60.0
 
@@ -160,6 +168,7 @@ class _Pool:
             else:
                 connection.autocommit = True  # BEGIN is ours
                 connection.prepare_threshold = None
+                connection.execute(_NOTICE_RESTORE)
                 return connection
             self._sleep(pause)
             pause = min(2 * pause, 1.0)

@@ -6,21 +6,31 @@ What belongs here: reading table `events`, which a trigger on `chunks` writes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Final, Self
 from uuid import UUID
 
+from psycopg.rows import DictRow
+
 from bedrock_pipeline.ledger.database import Database
+from bedrock_pipeline.ledger.incarnations import Incarnations
+
+_BEGINNING: Final = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A reader's position: it has read everything up to and including this event."""
+    """A reader's position: it has read everything up to and including this event.
 
+    Attributes:
+        incarnation: of the ledger when it was read; nil at the beginning.
+    """
+
+    incarnation: UUID = _BEGINNING
     transaction: int = 0
     event_id: int = 0
 
     def __str__(self) -> str:
-        return f"{self.transaction}-{self.event_id}"
+        return f"{self.incarnation}-{self.transaction}-{self.event_id}"
 
     @classmethod
     def of(cls, text: str) -> Self:
@@ -29,8 +39,8 @@ class Position:
         Raises:
             ValueError: it is none.
         """
-        transaction, event_id = text.split("-")
-        return cls(int(transaction), int(event_id))
+        incarnation, transaction, event_id = text.rsplit("-", 2)
+        return cls(UUID(incarnation), int(transaction), int(event_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,51 +86,71 @@ class JobEvent:
 class Events:
     """The changes of all chunks."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, incarnations: Incarnations) -> None:
         self._database = database
+        self._incarnations = incarnations
 
     def after(self, position: Position, *, pipeline: str | None = None, limit: int = 1000) -> Sequence[Event]:
         """Events after a position, of one pipeline or of all, in the order of transactions.
 
         Ids are given before they are committed, so a reader that took the highest id would miss what commits
-        late. Only transactions below the horizon of the snapshot are shown: none older can still commit.
+        late. Only transactions below the horizon of the snapshot are shown: none older can still commit. Those of earlier
+        incarnations of the ledger come first; nothing is written into these any more. From a position that this ledger
+        does not know, as after a backup was restored, every event is read again.
         """
         rows = self._database.fetch(
-            """SELECT transaction::text::bigint AS transaction, event_id, at, pipeline, dataset, chunk_id, status,
-                      previous, job_arn, message
-               FROM bedrock_pipeline.events
-               WHERE transaction < pg_snapshot_xmin(pg_current_snapshot())
-                 AND (transaction, event_id) > (%s::text::xid8, %s)
-                 AND (%s::text IS NULL OR pipeline = %s)
-               ORDER BY transaction, event_id LIMIT %s""",
-            (position.transaction, position.event_id, pipeline, pipeline, limit),
+            """SELECT i.incarnation, e.transaction::text::bigint AS transaction, e.event_id, e.at, e.pipeline, e.dataset,
+                      e.chunk_id, e.status, e.previous, e.job_arn, e.message
+               FROM bedrock_pipeline.events e JOIN bedrock_pipeline.incarnations i ON i.number = e.incarnation
+               WHERE (e.incarnation < %(current)s OR e.transaction < pg_snapshot_xmin(pg_current_snapshot()))
+                 AND (e.incarnation, e.transaction, e.event_id) > (%(number)s, %(transaction)s::text::xid8, %(event)s)
+                 AND (%(pipeline)s::text IS NULL OR e.pipeline = %(pipeline)s)
+               ORDER BY e.incarnation, e.transaction, e.event_id LIMIT %(limit)s""",
+            {**self._since(position), "pipeline": pipeline, "limit": limit},
         )
-        return [Event(position=Position(row.pop("transaction"), row.pop("event_id")), **row) for row in rows]
+        return [Event(position=_position(row), **row) for row in rows]
 
     def of_queue(self, queue: str, position: Position, *, limit: int = 1000) -> Sequence[JobEvent]:
         """Events of a queue's jobs after a position, in the same order; about `limit`, since none is cut in two."""
         rows = self._database.fetch(
-            """SELECT e.transaction::text::bigint AS transaction, e.event_id, e.at, j.chunk_id, e.status, e.previous,
-                      e.job_arn, e.message, c.records, j.later
-               FROM bedrock_pipeline.events e CROSS JOIN LATERAL (
+            """SELECT i.incarnation, e.transaction::text::bigint AS transaction, e.event_id, e.at, j.chunk_id, e.status,
+                      e.previous, e.job_arn, e.message, c.records, j.later
+               FROM bedrock_pipeline.events e JOIN bedrock_pipeline.incarnations i ON i.number = e.incarnation
+                    CROSS JOIN LATERAL (
                         SELECT q.chunk_id, false AS later FROM bedrock_pipeline.queue_jobs q WHERE q.chunk_id = e.chunk_id
                         UNION ALL
                         SELECT o.origin_id, true FROM bedrock_pipeline.chunk_origins o
                         WHERE o.chunk_id = e.chunk_id
                           AND (e.status = 'waiting' OR e.status = 'failed' AND e.job_arn IS NULL)) AS j
                     JOIN bedrock_pipeline.chunks c ON c.chunk_id = j.chunk_id
-               WHERE e.pipeline = %s AND e.transaction < pg_snapshot_xmin(pg_current_snapshot())
-                 AND (e.transaction, e.event_id) > (%s::text::xid8, %s)
-               ORDER BY e.transaction, e.event_id FETCH FIRST %s ROWS WITH TIES""",
-            (queue, position.transaction, position.event_id, limit),
+               WHERE e.pipeline = %(queue)s
+                 AND (e.incarnation < %(current)s OR e.transaction < pg_snapshot_xmin(pg_current_snapshot()))
+                 AND (e.incarnation, e.transaction, e.event_id) > (%(number)s, %(transaction)s::text::xid8, %(event)s)
+               ORDER BY e.incarnation, e.transaction, e.event_id FETCH FIRST %(limit)s ROWS WITH TIES""",
+            {**self._since(position), "queue": queue, "limit": limit},
         )
-        return [
-            JobEvent(position=Position(row.pop("transaction"), row.pop("event_id")), **row) for row in rows
-        ]
+        return [JobEvent(position=_position(row), **row) for row in rows]
 
     def now(self) -> Position:
         """The position from which a reader misses no event that is committed from now on."""
-        row = self._database.fetch("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon")[
-            0
-        ]
-        return Position(row["horizon"] - 1, 2**63 - 1)
+        here = self._incarnations.current()
+        return Position(here.incarnation, here.horizon - 1, 2**63 - 1)
+
+    def _since(self, position: Position) -> dict[str, int]:
+        """The numbers to compare with, for a position of any incarnation."""
+        here = self._incarnations.current()
+        if position.incarnation == here.incarnation and position.transaction >= here.next_transaction:
+            here = self._incarnations.begin(here)  # it was read from what a backup did not have
+        number = self._incarnations.number_of(position.incarnation)
+        if number is None:
+            number, position = 0, Position()
+        return {
+            "current": here.number,
+            "number": number,
+            "transaction": position.transaction,
+            "event": position.event_id,
+        }
+
+
+def _position(row: DictRow) -> Position:
+    return Position(row.pop("incarnation"), row.pop("transaction"), row.pop("event_id"))

@@ -12,6 +12,7 @@ from bedrock_pipeline.ledger.chunks import Chunks
 from bedrock_pipeline.ledger.database import Connect, Database
 from bedrock_pipeline.ledger.datasets import Datasets
 from bedrock_pipeline.ledger.events import Events
+from bedrock_pipeline.ledger.incarnations import Incarnations
 from bedrock_pipeline.ledger.interventions import Interventions
 from bedrock_pipeline.ledger.jobs import Jobs
 from bedrock_pipeline.ledger.migrations import is_current, migrate
@@ -68,7 +69,8 @@ class Ledger:
         self.retry_rounds = RetryRounds(self.database)
         self.calls = Calls(self.database)
         self.run_leases = RunLeases(self.database)
-        self.events = Events(self.database)
+        self.incarnations = Incarnations(self.database)
+        self.events = Events(self.database, self.incarnations)
         self.tasks = Tasks(self.database)
         self.queues = Queues(self.database)
         self.token_buckets = TokenBuckets(self.database)

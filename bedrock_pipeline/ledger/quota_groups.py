@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from bedrock_pipeline.ledger.clock import now
 from bedrock_pipeline.ledger.database import Connection, Database
-from bedrock_pipeline.ledger.rows import NewChunk
+from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
 from bedrock_pipeline.models.quota_group import QuotaGroup, default_max_jobs
 
 
@@ -70,16 +70,29 @@ class QuotaGroups:
     def set_max_jobs(self, group: QuotaGroup, max_jobs: int) -> None:
         """Set how many jobs a group may have at once; every intent from now on counts with it."""
         self._database.execute(
-            """INSERT INTO bedrock_pipeline.quota_groups (quota_group, region, account, max_jobs) VALUES (%s, %s, %s, %s)
+            """INSERT INTO bedrock_pipeline.quota_groups (quota_group, max_jobs) VALUES (%s, %s)
                ON CONFLICT (quota_group) DO UPDATE SET max_jobs = excluded.max_jobs""",
-            (str(group), group.region, group.account, max_jobs),
+            (str(group), max_jobs),
         )
+
+    def move(self, chunk: ChunkRow, group: QuotaGroup) -> None:
+        """Move a chunk that has no job, and of which none is in doubt, to another group."""
+
+        def work(connection: Connection) -> None:
+            _ensure(connection, {str(group): chunk.model_id})
+            connection.execute(
+                "UPDATE bedrock_pipeline.chunks SET quota_group = %s WHERE chunk_id = %s AND status = 'pending'",
+                (str(group), chunk.chunk_id),
+            )
+
+        self._database.transaction(work)
 
     def open_models(self) -> list[tuple[QuotaGroup, str]]:
         """The groups of chunks that have not ended, with the models of these."""
         rows = self._database.fetch(
-            """SELECT DISTINCT quota_group, model_id FROM bedrock_pipeline.chunks WHERE ended_at IS NULL
-               ORDER BY quota_group, model_id"""
+            """SELECT DISTINCT quota_group, model_id FROM bedrock_pipeline.chunks
+               JOIN bedrock_pipeline.quota_groups USING (quota_group)
+               WHERE ended_at IS NULL AND region IS NOT NULL ORDER BY quota_group, model_id"""
         )
         return [(QuotaGroup.of(row["quota_group"]), row["model_id"]) for row in rows]
 
@@ -100,16 +113,15 @@ class QuotaGroups:
 
 def ensure_groups(connection: Connection, chunks: Sequence[NewChunk]) -> None:
     """Create the groups of chunks that will be entered, where they are new, with Bedrock's default limits."""
-    models = {chunk.quota_group: chunk.model_id for chunk in chunks}
-    groups = [(QuotaGroup.of(key), model_id) for key, model_id in sorted(models.items())]
+    _ensure(connection, {chunk.quota_group: chunk.model_id for chunk in chunks})
+
+
+def _ensure(connection: Connection, models: dict[str, str]) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
-            """INSERT INTO bedrock_pipeline.quota_groups (quota_group, region, account, max_jobs) VALUES (%s, %s, %s, %s)
+            """INSERT INTO bedrock_pipeline.quota_groups (quota_group, max_jobs) VALUES (%s, %s)
                ON CONFLICT (quota_group) DO NOTHING""",
-            [
-                (str(group), group.region, group.account, default_max_jobs(model_id))
-                for group, model_id in groups
-            ],
+            [(group, default_max_jobs(model_id)) for group, model_id in sorted(models.items())],
         )
 
 

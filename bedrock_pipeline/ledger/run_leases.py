@@ -1,7 +1,8 @@
 """Run leases: the runs that the sensors have requested.
 
 What belongs here: the statements on table `run_leases`. Dagster deduplicates a run key for ever, a run that died
-included; so a key carries the number of a run lease, and a new one is acquired when the last has expired. Run leases
+included; so a key carries the UUID of a run lease, and a new one is acquired when the last has expired. A number would be
+given twice after a backup was restored. Run leases
 save duplicate work; they never protect money (that is `submissions`). A lease that has expired stays as the time of the
 last attempt: what was never tried is due before what failed.
 """
@@ -9,6 +10,7 @@ last attempt: what was never tried is due before what failed.
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal
+from uuid import UUID
 
 from bedrock_pipeline.ledger.database import Connection, Database
 
@@ -25,7 +27,7 @@ class RunLeases:
 
     def acquire(
         self, kind: LeaseKind, subjects: Sequence[tuple[str, str]], lifetime: timedelta
-    ) -> dict[tuple[str, str], int]:
+    ) -> dict[tuple[str, str], UUID]:
         """Acquire a lease for each subject without a valid one.
 
         Args:
@@ -34,19 +36,19 @@ class RunLeases:
             lifetime: how long a run may wait in the queue before it is requested again.
 
         Returns:
-            The numbers of the leases that were acquired, by subject.
+            The UUIDs of the leases that were acquired, by subject.
         """
 
-        def work(connection: Connection) -> dict[tuple[str, str], int]:
+        def work(connection: Connection) -> dict[tuple[str, str], UUID]:
             rows = connection.execute(
-                """INSERT INTO bedrock_pipeline.run_leases AS o (kind, pipeline, subject, number, acquired_at, expires_at)
-                   SELECT %(kind)s, s.pipeline, s.subject, 1, bedrock_pipeline.now(), bedrock_pipeline.now() + %(life)s
+                """INSERT INTO bedrock_pipeline.run_leases AS o (kind, pipeline, subject, lease_id, acquired_at, expires_at)
+                   SELECT %(kind)s, s.pipeline, s.subject, gen_random_uuid(), bedrock_pipeline.now(), bedrock_pipeline.now() + %(life)s
                    FROM unnest(%(pipelines)s::text[], %(subjects)s::text[]) AS s(pipeline, subject)
                    ORDER BY s.pipeline, s.subject
                    ON CONFLICT (kind, pipeline, subject) DO UPDATE
-                   SET number = o.number + 1, acquired_at = excluded.acquired_at, expires_at = excluded.expires_at
+                   SET lease_id = excluded.lease_id, acquired_at = excluded.acquired_at, expires_at = excluded.expires_at
                    WHERE o.expires_at <= bedrock_pipeline.now()
-                   RETURNING pipeline, subject, number""",
+                   RETURNING pipeline, subject, lease_id""",
                 {
                     "kind": kind,
                     "life": lifetime,
@@ -54,15 +56,15 @@ class RunLeases:
                     "subjects": [subject for _, subject in subjects],
                 },
             ).fetchall()
-            return {(row["pipeline"], row["subject"]): row["number"] for row in rows}
+            return {(row["pipeline"], row["subject"]): row["lease_id"] for row in rows}
 
         return self._database.transaction(work) if subjects else {}
 
     def renew(self, kind: LeaseKind, pipeline: str, subject: str, lifetime: timedelta) -> None:
         """Renew the lease of a run at work: no other is requested for `lifetime` from now."""
         self._database.execute(
-            """INSERT INTO bedrock_pipeline.run_leases AS o (kind, pipeline, subject, number, acquired_at, expires_at)
-               VALUES (%(kind)s, %(pipeline)s, %(subject)s, 1, bedrock_pipeline.now(), bedrock_pipeline.now() + %(life)s)
+            """INSERT INTO bedrock_pipeline.run_leases AS o (kind, pipeline, subject, lease_id, acquired_at, expires_at)
+               VALUES (%(kind)s, %(pipeline)s, %(subject)s, gen_random_uuid(), bedrock_pipeline.now(), bedrock_pipeline.now() + %(life)s)
                ON CONFLICT (kind, pipeline, subject) DO UPDATE SET expires_at = excluded.expires_at""",
             {"kind": kind, "pipeline": pipeline, "subject": subject, "life": lifetime},
         )
@@ -75,10 +77,10 @@ class RunLeases:
             (kind, pipeline, subject),
         )
 
-    def valid(self) -> list[tuple[Kind, str, str, int]]:
-        """Kind, pipeline, subject and number of each valid lease."""
+    def valid(self) -> list[tuple[Kind, str, str, UUID]]:
+        """Kind, pipeline, subject and UUID of each valid lease."""
         rows = self._database.fetch(
-            """SELECT kind, pipeline, subject, number FROM bedrock_pipeline.run_leases
+            """SELECT kind, pipeline, subject, lease_id FROM bedrock_pipeline.run_leases
                WHERE expires_at > bedrock_pipeline.now()"""
         )
-        return [(row["kind"], row["pipeline"], row["subject"], row["number"]) for row in rows]
+        return [(row["kind"], row["pipeline"], row["subject"], row["lease_id"]) for row in rows]

@@ -220,7 +220,9 @@ def start_version(connection: Connection, row: DatasetRow, request: dict[str, An
              AND state NOT IN ('published', 'cancelled', 'replaced')""",
         key,
     )
-    _insert(connection, row.pipeline, row.dataset, row.version + 1, request)
+    # An operator's decisions hold for the dataset, until another one is made.
+    kept = {"max_cost_usd": row.request["max_cost_usd"]} if "max_cost_usd" in row.request else {}
+    _insert(connection, row.pipeline, row.dataset, row.version + 1, kept | request, row.below_minimum)
     connection.execute(
         """UPDATE bedrock_pipeline.datasets SET version = %(next)s, updated_at = bedrock_pipeline.now()
            WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s""",
@@ -230,12 +232,17 @@ def start_version(connection: Connection, row: DatasetRow, request: dict[str, An
 
 
 def _insert(
-    connection: Connection, pipeline: str, dataset: str, version: int, request: dict[str, Any]
+    connection: Connection,
+    pipeline: str,
+    dataset: str,
+    version: int,
+    request: dict[str, Any],
+    below_minimum: str | None = None,
 ) -> None:
     connection.execute(
-        """INSERT INTO bedrock_pipeline.versions (pipeline, dataset, version, request, max_cost_usd)
-           VALUES (%s, %s, %s, %s, %s)""",
-        (pipeline, dataset, version, Jsonb(request), request.get("max_cost_usd")),
+        """INSERT INTO bedrock_pipeline.versions (pipeline, dataset, version, request, max_cost_usd, below_minimum)
+           VALUES (%s, %s, %s, %s, %s, %s)""",
+        (pipeline, dataset, version, Jsonb(request), request.get("max_cost_usd"), below_minimum),
     )
 
 

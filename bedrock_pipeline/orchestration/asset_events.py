@@ -4,7 +4,7 @@ A `BedrockQueue` submits and collects by itself if nobody else does; the sensor 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
@@ -14,7 +14,7 @@ from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import Names
 
-#: The most events of one queue that a tick reads; each costs some tens of milliseconds.
+#: The most events that a tick reads, of all queues together. Dagster ends a tick after a minute, and the cursor with it.
 _MOST_EVENTS = 100
 
 
@@ -23,40 +23,52 @@ def outside_materializations(
 ) -> tuple[list[dg.AssetMaterialization], str]:
     """Materializations of the queues' chunks that Dagster does not have yet, and the next cursor.
 
-    A lost cursor means that every event is read again; what Dagster has is not recorded twice.
+    Those of some queues: a queue is next once those before it in the cursor had their turn. A lost cursor means that every
+    event is read again; what Dagster has is not recorded twice.
     """
     positions: dict[str, str] = json.loads(cursor) if cursor else {}
-    events: list[dg.AssetMaterialization] = []
-    for queue in queues:
-        position = Position.of(positions[queue]) if queue in positions else Position()
-        for event in opened.ledger.events.after(position, pipeline=queue, limit=_MOST_EVENTS):
-            positions[queue] = str(event.position)
-            events += _of_event(instance, opened, event)
-    return events, json.dumps(positions)
+    left, found = _MOST_EVENTS, list[dg.AssetMaterialization]()
+    for queue in sorted(queues, key=lambda queue: list(positions).index(queue) if queue in positions else -1):
+        if left <= 0:
+            break
+        position = Position.of(positions.pop(queue)) if queue in positions else Position()
+        events = opened.ledger.events.after(position, pipeline=queue, limit=left)
+        left -= len(events)
+        positions[queue] = str(events[-1].position if events else position)  # now the last of the cursor
+        found += _missing(instance, queue, _of_events(instance, opened, queue, events))
+    return found, json.dumps(positions)
 
 
-def _of_event(
-    instance: dg.DagsterInstance, opened: Deployment, event: Event
-) -> Iterator[dg.AssetMaterialization]:
-    chunk = opened.ledger.chunks.by_id(event.chunk_id)
-    if chunk is None:
-        return
-    final = event.status == "final"
-    chunks = [chunk, *(opened.ledger.queues.later_chunks(chunk.chunk_id) if final else [])]
-    names = Names(chunk.pipeline)
-    names.register(instance, datasets=[chunk.dataset], chunks=[one.chunk_key for one in chunks])
-    for one in chunks:
-        if final or event.status == "queued":
-            yield from _missing(instance, names, "submitted_jobs", one)
-        if final:
-            yield from _missing(instance, names, "parsed_results", one)
+def _of_events(
+    instance: dg.DagsterInstance, opened: Deployment, queue: str, events: Sequence[Event]
+) -> dict[str, dict[str, ChunkRow]]:
+    """The chunks that these events show as submitted and as collected, by asset and key."""
+    chunks: dict[str, dict[str, ChunkRow]] = {"submitted_jobs": {}, "parsed_results": {}}
+    datasets: set[str] = set()
+    for event in events:
+        final = event.status == "final"
+        chunk = opened.ledger.chunks.by_id(event.chunk_id) if final or event.status == "queued" else None
+        if chunk is None:
+            continue
+        datasets.add(chunk.dataset)
+        for one in [chunk, *(opened.ledger.queues.later_chunks(chunk.chunk_id) if final else [])]:
+            chunks["submitted_jobs"][one.chunk_key] = one
+            if final:
+                chunks["parsed_results"][one.chunk_key] = one
+    if datasets:
+        Names(queue).register(instance, datasets=sorted(datasets), chunks=list(chunks["submitted_jobs"]))
+    return chunks
 
 
 def _missing(
-    instance: dg.DagsterInstance, names: Names, asset: str, chunk: ChunkRow
+    instance: dg.DagsterInstance, queue: str, chunks: dict[str, dict[str, ChunkRow]]
 ) -> Iterator[dg.AssetMaterialization]:
-    of_chunk = dg.AssetRecordsFilter(asset_key=names.asset(asset), asset_partitions=[chunk.chunk_key])
-    if not instance.fetch_materializations(of_chunk, limit=1).records:
-        yield dg.AssetMaterialization(
-            names.asset(asset), partition=chunk.chunk_key, metadata=metadata.of_outside_work(chunk)
-        )
+    """Materializations of the chunks that Dagster has none of; one query for each asset."""
+    for asset, by_key in chunks.items():
+        key = Names(queue).asset(asset)
+        known = instance.get_materialized_partitions(key) if by_key else set[str]()
+        for chunk_key, chunk in by_key.items():
+            if chunk_key not in known:
+                yield dg.AssetMaterialization(
+                    key, partition=chunk_key, metadata=metadata.of_outside_work(chunk)
+                )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final, cast
+from uuid import UUID
 
 import dagster as dg
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
@@ -43,9 +44,9 @@ def working(resource: DeploymentResource, kind: LeaseKind, pipeline: str, key: s
             raise dg.Failure(str(error), allow_retries=isinstance(error, ServiceUnavailableError)) from error
 
 
-def run_key(kind: LeaseKind, pipeline: str, key: str, number: int) -> str:
-    """The run key of a lease: Dagster runs each key once, so the number makes a new lease a new run."""
-    return f"{kind}:{pipeline}:{key}:{number}"
+def run_key(kind: LeaseKind, pipeline: str, key: str, lease_id: UUID) -> str:
+    """The run key of a lease: Dagster runs each key once, so its UUID makes a new lease a new run."""
+    return f"{kind}:{pipeline}:{key}:{lease_id}"
 
 
 def release_run_lease(deployment: Deployment, run_key: str) -> None:

@@ -152,11 +152,11 @@ def _request_runs(
     return dg.SensorResult(
         run_requests=[
             dg.RunRequest(
-                run_key=run_key(kind, pipeline, key, number),
+                run_key=run_key(kind, pipeline, key, lease_id),
                 job_name=Names(pipeline).job(kind),
                 partition_key=key,
             )
-            for (pipeline, key), number in leases.items()
+            for (pipeline, key), lease_id in leases.items()
         ]
     )
 

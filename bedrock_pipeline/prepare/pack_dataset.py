@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import StateError
+from bedrock_pipeline.errors import ConfigurationError, StateError
 from bedrock_pipeline.frozen_settings import freeze, pipeline_of
 from bedrock_pipeline.ledger.datasets import Packed
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
@@ -115,12 +115,15 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
         rejections=dict(rejections),
         estimate=estimator.together((c.records, c.bytes, c.mode, c.estimate) for c in chunks if c.estimate),
         max_cost_usd=row.max_cost_usd,
-        code_differs=_content(pipeline.for_dataset(row.request)) != _content(effective),
+        code_differs=_differs(pipeline, row, effective),
     )
 
 
-def _content(pipeline: Pipeline) -> str:
-    return freeze(pipeline).content_digest
+def _differs(code: Pipeline, row: DatasetRow, launched: Pipeline) -> bool:
+    try:
+        return freeze(code.for_dataset(row.request)).content_digest != freeze(launched).content_digest
+    except ConfigurationError:  # the code does not even take the dataset's settings any more
+        return True
 
 
 def _parts(deployment: Deployment, row: DatasetRow) -> list[InputFile]:

@@ -13,6 +13,7 @@ from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chun
 from bedrock_pipeline.collect.start_retry_round import start_retry_round
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.due_work import due_work, flush_reason, waiting_tasks
+from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.ledger.tasks import Waiting
 from bedrock_pipeline.pipeline import QueuePipeline
@@ -20,7 +21,7 @@ from bedrock_pipeline.queue.flush_queue import flush_queue
 from bedrock_pipeline.queue.job_results import record_final_jobs
 from bedrock_pipeline.submit.backoff import delay
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
-from bedrock_pipeline.submit.reconcile import reconcile_in_doubt
+from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
 from bedrock_pipeline.submit.submit_chunk import NeedsResolutionError, SubmissionRejectedError, submit_chunk
 
 #: The most chunks that one step submits or collects.
@@ -50,6 +51,7 @@ class QueueWorker:
         self._job_ids: deque[str] = deque(maxlen=_MOST_IDS)
         self._flush_pace = _Pace(deployment)
         self._poll_pace = _Pace(deployment)
+        self._sweep_pace = _Pace(deployment)
 
     def step(self) -> None:
         """Do what is due, from flushing to recording final jobs. An error in one part does not stop the others."""
@@ -57,6 +59,7 @@ class QueueWorker:
             self.flush_if_due,
             self._submit,
             self._poll,
+            self._sweep,
             self._collect,
             self._retry,
             self._record_final,
@@ -108,6 +111,15 @@ class QueueWorker:
             for error in report.errors:
                 self._report(error)
             self._poll_pace.wait(self._poll_s)
+
+    def _sweep(self) -> None:
+        """Compare the account with the ledger now and then, as Dagster's sensor does, since there may be no Dagster."""
+        if self._sweep_pace.due():
+            with self._sweep_pace:
+                report = sweep_account(self._deployment)
+            for error in report.errors:
+                self._report(ServiceUnavailableError(error))
+            self._sweep_pace.wait(self._deployment.settings.sweep_s)
 
     def _collect(self) -> None:
         for chunk_key in self._due("collect"):

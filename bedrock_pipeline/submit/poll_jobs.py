@@ -20,6 +20,8 @@ from bedrock_pipeline.models.quota_group import JobPlace
 _MARGIN = timedelta(minutes=15)
 #: Jobs that List did not show are fetched one by one, at most this many per poll.
 _MOST_GETS = 20
+#: And for this many seconds, since a poll is part of a sensor's tick.
+_LOOK_UP_S = 20.0
 
 
 @dataclass(slots=True)
@@ -129,7 +131,10 @@ def _look_up(
 ) -> Iterator[JobSummary]:
     """Jobs in flight that List did not show, by Get; reports those that Bedrock does not have, and errors."""
     missing = [job for job in waiting if job.job_arn not in listed]
+    deadline = deployment.system.monotonic() + _LOOK_UP_S
     for job in deployment.system.rng.sample(missing, min(len(missing), _MOST_GETS)):  # each has its turn
+        if deployment.system.monotonic() >= deadline:
+            return
         try:
             yield bedrock.get(job.job_arn)
         except JobMissingError:

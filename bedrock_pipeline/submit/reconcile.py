@@ -17,6 +17,7 @@ from bedrock_pipeline.ledger.status import ENDED, FROM_BEDROCK
 from bedrock_pipeline.models.quota_group import JobPlace, QuotaGroup, base_model, others_by_group
 from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline.records.job_names import chunk_of_job, job_name
+from bedrock_pipeline.submit.reconcile_incarnation import reconcile_incarnation
 from bedrock_pipeline.submit.submit_chunk import (
     LOOK_BACK,
     NeedsResolutionError,
@@ -28,7 +29,12 @@ from bedrock_pipeline.submit.submit_chunk import (
 
 @dataclass(slots=True)
 class ReconcileReport:
-    """Chunk keys, or ARNs of jobs, by outcome; and errors of single jobs and of regions of earlier settings."""
+    """Chunk keys, or ARNs of jobs, by outcome.
+
+    Attributes:
+        errors: of single jobs, and of regions of earlier settings.
+        restored: what shows that the ledger was restored from a backup.
+    """
 
     adopted: list[str] = field(default_factory=list)
     sent_again: list[str] = field(default_factory=list)
@@ -38,6 +44,7 @@ class ReconcileReport:
     orphans: list[str] = field(default_factory=list)
     unknown_to_bedrock: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    restored: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         outcomes = {name: getattr(self, name) for name in self.__slots__}
@@ -50,7 +57,8 @@ def reconcile_in_doubt(deployment: Deployment, *, limit: int = 50) -> ReconcileR
     """Settle submissions of any pipeline whose lease and consistency window have ended, where they were sent.
 
     One job of the name and token is adopted. If there is none, the same request is sent again with the same token.
-    Anything else needs resolution by an operator.
+    Anything else needs resolution by an operator. After an error that settles nothing the others wait for the next call: they
+    would likely meet it too, each for as long as the SDK retries.
     """
     report = ReconcileReport()
     settings = deployment.settings
@@ -58,6 +66,8 @@ def reconcile_in_doubt(deployment: Deployment, *, limit: int = 50) -> ReconcileR
         settings.consistency_window, limit, settings.account
     ):
         _settle_chunk(deployment, chunk, report)
+        if report.still_in_doubt:
+            break
     return report
 
 
@@ -139,12 +149,16 @@ def sweep_account(deployment: Deployment) -> ReconcileReport:
 
     A job with the name of a chunk that has none, as after a restored backup, is adopted; if its chunk has another, it
     is recorded as an orphan. Jobs that the ledger has and Bedrock does not are reported. Unfinished jobs of others are
-    counted, since they use slots.
+    counted, since they use slots. A ledger that was restored is noticed.
 
     Raises:
         AwsError: List is denied in the settings' region, or AWS cannot be reached there.
     """
     report, home = ReconcileReport(), deployment.settings.region
+    try:
+        report.restored += filter(None, [reconcile_incarnation(deployment)])
+    except AwsError as error:
+        report.errors.append(str(error))
     open_models = deployment.ledger.quota_groups.open_models()
     regions = {home} | {group.region for group, _ in open_models if deployment.reaches(group.account)}
     for region in sorted(regions, key=lambda region: region == home):

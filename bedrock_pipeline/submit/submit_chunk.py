@@ -4,7 +4,7 @@ What belongs here: the order of intent, checks, Create and record (`docs/submitt
 unknown are settled in `reconcile.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -74,7 +74,7 @@ def submit_chunk(deployment: Deployment, pipeline: str, chunk_key: str) -> Outco
         SubmissionRejectedError: Bedrock returned a permanent error, or transient ones for too long.
         NeedsResolutionError: an operator must record what happened (`docs/submitting.md`).
     """
-    chunk = deployment.ledger.chunks.by_key(pipeline, chunk_key)
+    chunk = _in_this_account(deployment, deployment.ledger.chunks.by_key(pipeline, chunk_key))
     if chunk.job_arn:
         return Submitted(chunk, chunk.job_arn)
     if chunk.status == "needs-resolution":
@@ -90,7 +90,8 @@ def submit_chunk(deployment: Deployment, pipeline: str, chunk_key: str) -> Outco
     intent = deployment.ledger.submissions.intend(
         chunk.chunk_id,
         deployment.system.new_id(),
-        request=chunk.request,
+        # Today's role: the one that was named when the chunk was packed may have been wrong.
+        request=chunk.request | {"roleArn": deployment.settings.role_arn},
         lease=deployment.settings.lease,
     )
     if isinstance(intent, NotNow):
@@ -224,6 +225,15 @@ def _requeue(deployment: Deployment, intent: Intent, reason: str, *, back_off_gr
     if result is RequeueResult.REQUEUED:
         return Requeued(reason, now.next_attempt_at)
     return NotNow(f"The chunk is {now.status}.")
+
+
+def _in_this_account(deployment: Deployment, chunk: ChunkRow) -> ChunkRow:
+    """The chunk; where the settings name another account since it was packed, with a slot there, for it has no job yet."""
+    group, settings = QuotaGroup.of(chunk.quota_group), deployment.settings
+    if chunk.status != "pending" or deployment.reaches(group.account):
+        return chunk
+    deployment.ledger.quota_groups.move(chunk, replace(group, account=settings.account))
+    return deployment.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
 
 
 def _bedrock(deployment: Deployment, chunk: ChunkRow) -> BedrockJobs:

@@ -15,10 +15,23 @@ query ($path: [String!]!) {
 """
 
 
+_RUNS = "{ runsOrError { ... on Runs { results { status } } } }"
+
+
 def partitions(url: str, *path: str) -> dict[str, Any]:
     """The partitions of an asset that are there and that failed."""
-    body = json.dumps({"query": _QUERY, "variables": {"path": path}}).encode()
+    found: dict[str, Any] = _ask(url, _QUERY, path=path)["assetNodeOrError"]["assetPartitionStatuses"]
+    return found
+
+
+def runs(url: str) -> list[str]:
+    """The status of each run that there ever was."""
+    return [run["status"] for run in _ask(url, _RUNS)["runsOrError"]["results"]]
+
+
+def _ask(url: str, query: str, **variables: object) -> dict[str, Any]:
+    body = json.dumps({"query": query, "variables": variables}).encode()
     request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-        found: dict[str, Any] = json.load(answer)["data"]["assetNodeOrError"]["assetPartitionStatuses"]
-    return found
+        data: dict[str, Any] = json.load(answer)["data"]
+    return data

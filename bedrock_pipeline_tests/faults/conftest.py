@@ -34,22 +34,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for name, value in one.user_properties
         if name == _TRIAL
     ]
-    if not entries:
+    stats = terminalreporter.stats
+    failed = sorted({one.nodeid for name in ("failed", "error") for one in stats.get(name, [])})
+    if not entries and not any("/faults/" in name for name in failed):
         return
+    totals = {"tests_failed": len(failed), **_totals(entries)}
     path = Path(config.rootpath) / "reports" / "faults.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(
-        json.dumps({**_totals(entries), "points": _points(entries), "trials": entries}, indent=1, default=str)
+    report = {**totals, "failed": failed, "points": _points(entries), "trials": entries}
+    path.write_text(json.dumps(report, indent=1, default=str))
+    terminalreporter.write_line(
+        ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in totals.items())
     )
-    written = json.loads(path.read_text())
-    said = ", ".join(f"{name.replace('_', ' ')} {written[name]}" for name in _totals(entries))
-    terminalreporter.write_line(said)
+
+
+#: What the line counts over all trials; jobs are counted by the emulator.
+_COUNTED = ("kills", "jobs_created", "chunks_submitted", "records_lost", "records_duplicated", "paid_twice")
 
 
 def _totals(entries: list[Entry]) -> dict[str, int]:
-    """The sums over all trials; jobs are counted by the emulator."""
-    names = ("kills", "jobs_created", "chunks_submitted", "records_lost", "paid_twice")
-    return {name: sum(int(str(entry.get(name, 0))) for entry in entries) for name in names}
+    return {name: sum(int(str(entry.get(name, 0))) for entry in entries) for name in _COUNTED}
 
 
 def _points(entries: list[Entry]) -> dict[str, dict[str, Any]]:

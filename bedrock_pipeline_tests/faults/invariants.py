@@ -71,13 +71,14 @@ def settled(
         "jobs_created": len(jobs),
         "chunks_submitted": sum(1 for chunk in chunks if chunk.job_arn),
         "records_lost": len({f"r{n}" for n in range(records)} - set(ids)),
+        "records_duplicated": ids.total() - len(ids),
         "paid_twice": sum(count - 1 for count in names.values()),
     }
     entry |= counts
-    assert counts["records_lost"] == counts["paid_twice"] == 0, entry
+    assert counts["records_lost"] == counts["records_duplicated"] == counts["paid_twice"] == 0, entry
     assert counts["jobs_created"] == counts["chunks_submitted"], entry
     assert Control(emulator_url).most_in_flight().get(one.model_id, 0) <= slots
-    assert ids.total() == records, "a record is in the results twice"
+    assert ids.total() == records, "a record is in the results that the dataset does not have"
     assert {job["jobArn"] for job in jobs} == {chunk.job_arn for chunk in chunks if chunk.job_arn}
     assert all(chunk.ended_at and chunk.collected_at for chunk in chunks), "a slot is still held"
     _no_partial_objects(deployment, one)

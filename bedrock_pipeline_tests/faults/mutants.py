@@ -57,7 +57,7 @@ MUTANTS = (
     Mutant(
         "the List",
         "bedrock_pipeline/submit/submit_chunk.py",
-        {"        if found.jobs:\n": "        if False:\n"},
+        {"    if found.jobs:\n": "    if False:\n"},
         f"{_GUARDS}::test_a_job_of_this_name_that_the_ledger_forgot_is_not_bought_again",
     ),
     Mutant(
@@ -84,7 +84,7 @@ MUTANTS = (
     Mutant(
         "the lock of the budget",
         "bedrock_pipeline/ledger/spending.py",
-        {"d.max_cost_usd IS NOT NULL FOR NO KEY UPDATE OF d": "d.max_cost_usd IS NOT NULL"},
+        {"v.max_cost_usd IS NOT NULL FOR NO KEY UPDATE OF d": "v.max_cost_usd IS NOT NULL"},
         f"{_SPENDING}::test_racing_threads_never_commit_more_than_the_cap",
     ),
 )

@@ -27,9 +27,9 @@ from bedrock_pipeline.local.process import Child, free_port
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline_tests.faults.children import exit_code, start_child
 from bedrock_pipeline_tests.faults.invariants import dataset, settled
-from bedrock_pipeline_tests.faults.worker import tick
+from bedrock_pipeline_tests.faults.worker import state_of, tick
+from bedrock_pipeline_tests.waiting import Progress
 
-_PATIENCE_S = 500.0
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 
 
@@ -68,7 +68,7 @@ class _Proxy:
     ) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                if watched and b"COMMIT" in data and self._strikes():
+                if watched and b"COMMIT\x00" in data and self._strikes():
                     lost.set()
                 if not watched and lost.is_set():
                     break  # Postgres has responded: it is done, and the client does not know
@@ -268,10 +268,12 @@ def _opened(deployment: Deployment, dsn: str) -> Iterator[Deployment]:
 
 def _run(deployment: Deployment, one: Pipeline, pause: float = 0.02) -> None:
     """Tick until the dataset is published; a tick that fails is followed by the next."""
-    deadline = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < deadline:
+    progress = Progress()
+    while True:
+        state: object = "Postgres is away"
         with suppress(ServiceUnavailableError):
             if tick(deployment, one):
                 return
+            state = state_of(deployment, one)
+        progress.see(state)
         time.sleep(pause)
-    raise AssertionError("no progress")

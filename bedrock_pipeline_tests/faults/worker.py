@@ -32,9 +32,8 @@ from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
 from bedrock_pipeline.submit.submit_chunk import NeedsResolutionError, SubmissionRejectedError, submit_chunk
 from bedrock_pipeline_tests.faults.children import exit_code, start_child
 from bedrock_pipeline_tests.faults.points import READS
+from bedrock_pipeline_tests.waiting import Progress
 
-#: A worker that has not finished after this many seconds makes no progress.
-_PATIENCE_S = 300.0
 _ERRORS = {
     "throttled": "ThrottlingException",
     "refused": "AccessDeniedException",
@@ -123,6 +122,7 @@ PARTS = {
     "interventions": "interventions",
     "jobs": "observed",
     "quota_groups": "quota_groups",
+    "incarnations": "incarnations",
     "retry_rounds": "retry_rounds",
     "calls": "calls",
     "tasks": "tasks",
@@ -161,15 +161,21 @@ def _failing_once(create: Callable[..., str], scenario: str | None) -> Callable[
 
 def work(deployment: Deployment, pipeline: Pipeline, scenario: str) -> None:
     """Everything that the sensors would request, until the dataset is published."""
-    ledger, name = deployment.ledger, pipeline.name
-    deadline = time.monotonic() + _PATIENCE_S
+    progress = Progress()
     while not tick(deployment, pipeline, scenario):
-        if time.monotonic() > deadline:
-            raise TimeoutError(
-                f"no progress: {[(c.chunk_key, c.status) for c in ledger.chunks.of_dataset(name, 'd', 1)]}"
-            )
+        progress.see(state_of(deployment, pipeline))
         time.sleep(0.05)
     sweep_account(deployment)
+
+
+def state_of(deployment: Deployment, pipeline: BasePipeline) -> object:
+    """What changes as the dataset goes on, to be compared and shown."""
+    row = deployment.ledger.datasets.get(pipeline.name, "d")
+    chunks = deployment.ledger.chunks.of_dataset(pipeline.name, "d", row.version) if row else []
+    return row and row.state, [
+        (chunk.chunk_key, chunk.status, chunk.submissions, chunk.collected_at, chunk.status_message)
+        for chunk in chunks
+    ]
 
 
 def tick(deployment: Deployment, pipeline: Pipeline, scenario: str = "plain") -> bool:

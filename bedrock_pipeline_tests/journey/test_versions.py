@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -328,3 +329,26 @@ def test_a_queues_day_cannot_be_launched(deployment: Deployment) -> None:
     deployment.ledger.queues.register("q", job_type="t", model_id="m", settings={})
     with pytest.raises(QueueDayError, match="flush"):
         deployment.ledger.datasets.request("q", "2026-01-01", {}, launch=True, new_version=True)
+
+
+def test_a_cost_limit_and_a_policy_do_not_vanish_with_the_next_launch(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    one = pipeline(tmp_path, ["x"] * 20, below_minimum="hold")
+    datasets = deployment.ledger.datasets
+    datasets.request("p", "d", {"max_cost_usd": 3}, launch=True)
+    take_snapshot(deployment, one, "d")
+    [chunk] = pack_dataset(deployment, one, "d").chunks
+    assert chunk.mode == "waiting"
+    deployment.ledger.interventions.release("p", "d", "pad")
+    versions = []
+    for launch in ({}, {"system": "Be brief."}):
+        datasets.request("p", "d", launch, launch=True)
+        take_snapshot(deployment, one.model_copy(update={"timeout_hours": 48}), "d")
+        [chunk] = pack_dataset(deployment, one, "d").chunks
+        row = datasets.get("p", "d")
+        assert row is not None
+        assert chunk.mode == "batch"
+        assert (row.max_cost_usd, row.below_minimum) == (Decimal(3), "pad")
+        versions.append(row.version)
+    assert versions == [2, 3]

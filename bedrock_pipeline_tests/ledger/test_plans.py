@@ -19,7 +19,7 @@ FEW = 2_000
 TABLES = ("chunks", "datasets", "versions", "events", "retryable_records", "chunk_origins", "run_leases")
 # 200 datasets of 100 chunks that are long published, and one dataset under way, in every state that a chunk waits in.
 FILL = """
-INSERT INTO bedrock_pipeline.quota_groups (quota_group, region, max_jobs) VALUES ('g in us-east-1', 'us-east-1', 20);
+INSERT INTO bedrock_pipeline.quota_groups (quota_group, max_jobs) VALUES ('g in us-east-1', 20);
 INSERT INTO bedrock_pipeline.datasets (pipeline, dataset) SELECT 'p', 'd' || n FROM generate_series(0, 200) n;
 INSERT INTO bedrock_pipeline.frozen_settings (digest, content_digest, document) VALUES ('s', 's', '{}');
 INSERT INTO bedrock_pipeline.versions (pipeline, dataset, version, state, packed_hash, packed_at, packed_records)

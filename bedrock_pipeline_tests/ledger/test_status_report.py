@@ -13,6 +13,7 @@ def test_all_datasets_are_read_with_one_statement(
 ) -> None:
     for pipeline, dataset in (("a", "1"), ("a", "2"), ("b", "1")):
         deployment.ledger.datasets.request(pipeline, dataset, {}, launch=True)
+    deployment.ledger.served_pipelines.seen(["a", "b"])
     statements = []
     original = Database.fetch
 

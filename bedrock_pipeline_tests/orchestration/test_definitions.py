@@ -22,7 +22,7 @@ from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.orchestration import Names, build_definitions
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.pipeline import Pipeline, QueuePipeline
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -99,6 +99,15 @@ def test_everything_is_named_by_its_pipeline() -> None:
         *("prepare_datasets", "submit_chunks", "poll_jobs", "collect_jobs", "publish_datasets"),
         *("reconcile_jobs", "retry_datasets", "downstream_assets"),
     }
+
+
+def test_a_code_server_can_load_everything() -> None:
+    """It checks more than `Definitions` does, such as names that an op and a job share."""
+    queue = QueuePipeline(name="q", model_id=CLAUDE)
+    both = build_definitions(
+        [Pipeline(name="p", model_id=CLAUDE, source="rows.jsonl", prompt="{{ a }}"), queue]
+    )
+    both.get_repository_def().load_all_definitions()
 
 
 def test_of_waiting_runs_those_that_fill_slots_come_first_and_new_datasets_last() -> None:

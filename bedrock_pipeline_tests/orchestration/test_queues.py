@@ -1,12 +1,15 @@
 """A queue in Dagster: flushed, processed and recorded by the sensors."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import dagster as dg
+import psycopg
 import pytest
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.orchestration import build_definitions
+from bedrock_pipeline.orchestration.asset_events import outside_materializations
 from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline_tests.orchestration.test_definitions import evaluate, run, tick
@@ -74,3 +77,47 @@ def test_what_a_process_did_outside_dagster_is_recorded_once(
     again = evaluate(definitions, instance, "flush_queues")
     assert isinstance(again, dg.SensorResult)
     assert not again.asset_events, "even if the cursor was lost"
+
+
+_EVENTS = """
+INSERT INTO bedrock_pipeline.datasets (pipeline, dataset) VALUES (%(queue)s, 'd');
+INSERT INTO bedrock_pipeline.frozen_settings (digest, content_digest, document) VALUES ('s', 's', '{}') ON CONFLICT DO NOTHING;
+INSERT INTO bedrock_pipeline.versions (pipeline, dataset, version, state, packed_hash, packed_at, packed_records)
+VALUES (%(queue)s, 'd', 1, 'packed', 'h', now(), 15000);
+INSERT INTO bedrock_pipeline.quota_groups (quota_group, max_jobs) VALUES ('m in us-east-1', 20) ON CONFLICT DO NOTHING;
+INSERT INTO bedrock_pipeline.chunks (chunk_id, pipeline, dataset, dataset_version, sequence, chunk_key, records, bytes,
+    files, content_hash, index_uri, model_id, quota_group, request, settings_digest)
+SELECT gen_random_uuid(), %(queue)s, 'd', 1, n, 'd--' || lpad(n::text, 5, '0'), 100, 10000, '[]', 'h', 's3://b/i', 'm',
+    'm in us-east-1', '{"jobName": "x"}', 's' FROM generate_series(0, 149) n;
+INSERT INTO bedrock_pipeline.events (pipeline, dataset, chunk_id, status, fence)
+SELECT pipeline, dataset, chunk_id, 'queued', 0 FROM bedrock_pipeline.chunks WHERE pipeline = %(queue)s;
+"""
+
+
+def test_a_backlog_of_many_queues_is_recorded_tick_by_tick_and_none_waits_for_ever(
+    deployment: Deployment, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster ends a tick after a minute, and then its cursor is never kept."""
+    queues, lookups = [f"q{n}" for n in range(5)], list[dg.AssetKey]()
+    with psycopg.connect(
+        deployment.settings.database_dsn.get_secret_value(), cursor_factory=psycopg.ClientCursor
+    ) as connection:
+        for queue in queues:
+            connection.execute(_EVENTS, {"queue": queue})
+    known = instance.get_materialized_partitions
+
+    def counted(key: dg.AssetKey) -> set[str]:
+        lookups.append(key)
+        return known(key)
+
+    monkeypatch.setattr(instance, "get_materialized_partitions", counted)
+    cursor, seen, ticks = None, Counter[str](), 0
+    while sum(seen.values()) < 150 * len(queues):
+        found, cursor = outside_materializations(instance, deployment, queues, cursor)
+        assert len(found) <= 100
+        seen.update(event.asset_key.path[0] for event in found)
+        ticks += 1
+        assert len(seen) >= min(ticks, len(queues)), "each queue has its turn"
+    assert set(seen.values()) == {150}
+    assert len(lookups) <= 2 * ticks, "not one for each event"
+    assert outside_materializations(instance, deployment, queues, cursor)[0] == []

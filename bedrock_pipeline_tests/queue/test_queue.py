@@ -1,6 +1,7 @@
 """The queue over the real Postgres, S3 and emulator."""
 
 import itertools
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, BedrockTask
+from bedrock_pipeline.records.job_names import chunk_uuid, job_name
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -52,3 +54,14 @@ def test_tasks_go_in_and_their_answers_come_out(queue: BedrockQueue) -> None:
     assert sorted(one.record_id for one in answers) == sorted(f"task-{n}" for n in range(120))
     assert all(one.model_output["content"][0]["text"] == one.output_text for one in answers)
     assert queue.get_job_results_table(job_id).num_rows == 120
+
+
+def test_a_queue_without_dagster_finds_jobs_that_its_ledger_does_not_know(deployment: Deployment) -> None:
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        queue.enqueue_many(task(number) for number in range(100))
+        [job_id] = queue.flush()
+        orphan = chunk_uuid(deployment.ledger.deployment_id, "no", "such", "chunk")
+        request = queue._job(job_id).chunk.request | {"jobName": job_name(queue.name, orphan)}
+        arn = deployment.jobs.create(request, orphan.hex, deadline=time.monotonic() + 60)
+        queue.step()
+        assert [one["job_arn"] for one in deployment.ledger.interventions.orphans()] == [arn]

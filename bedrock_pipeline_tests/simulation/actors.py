@@ -4,15 +4,15 @@ What belongs here: the bodies of processes. Each loops over tasks until the simu
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final, get_args
 
-from bedrock_pipeline.collect.collect_chunk import collect_chunk
-from bedrock_pipeline.collect.start_retry_round import start_retry_round
-from bedrock_pipeline.due_work import due_work
-from bedrock_pipeline.errors import StateError
+from bedrock_pipeline.carry_out import carry_out, removed_pipelines
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.due_work import WorkItem, due_work
+from bedrock_pipeline.errors import JobFailedError, JobStuckError, StateError
 from bedrock_pipeline.ledger.run_leases import Kind
-from bedrock_pipeline.publish.publish_dataset import publish_dataset
 from bedrock_pipeline.submit.poll_jobs import poll_jobs, stop_jobs
 from bedrock_pipeline.submit.reconcile import adopt_job, reconcile_in_doubt, sweep_account
 from bedrock_pipeline.submit.submit_chunk import submit_chunk
@@ -23,20 +23,16 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 _QUEUED, _ALIVE = timedelta(minutes=5), timedelta(seconds=60)
 
 
-def perform(context: Context, kind: Kind, key: str) -> None:
+def perform(context: Context, kind: Kind, key: str, name: str = PIPELINE) -> None:
     """The work of one run."""
-    deployment, one = context.deployment, pipeline(context.world)
+    deployment, one = context.deployment, pipeline(context.world, context.code, name=name, judging=True)
     with context.doing(f"{kind} {key}") as end:
         if kind == "prepare":
-            prepare(context, 0)
+            prepare(context, name, key)
         elif kind == "submit":
-            end["outcome"] = str(submit_chunk(deployment, PIPELINE, key).__class__.__name__)
-        elif kind == "collect":
-            collect_chunk(deployment, one, key)
-        elif kind == "retry":
-            start_retry_round(deployment, one, key)
-        elif kind == "publish":
-            publish_dataset(deployment, one, key)
+            end["outcome"] = type(submit_chunk(deployment, name, key)).__name__
+        else:
+            carry_out(deployment, one, WorkItem(kind, name, key))
 
 
 def tick(context: Context, kinds: Sequence[str]) -> None:
@@ -44,42 +40,69 @@ def tick(context: Context, kinds: Sequence[str]) -> None:
 
     Where nothing happens beside it, runs have no lease.
     """
-    deployment = context.deployment
-    ledger = deployment.ledger
     for kind in kinds:
-        if kind == "poll":
-            with context.doing("poll"):
-                poll_jobs(deployment)
-        elif kind == "reconcile":
-            with context.doing("reconcile"):
-                reconcile_in_doubt(deployment)
-        elif kind == "sweep":
-            with context.doing("sweep"):
-                sweep_account(deployment)
+        if act := _LOOKS.get(kind):
+            with context.doing(kind):
+                act(context.deployment)
         else:
-            found: list[tuple[Kind, str]] = []
-            with context.doing(f"look for {kind}"):
-                wanted = [one for one in KINDS if one == kind]
-                items = due_work(ledger, [pipeline(context.world)], limit=3, kinds=wanted)
-                found = [(item.kind, item.key) for item in items]
-                if context.process and items:
-                    subjects = [(item.pipeline, item.key) for item in items]
-                    leases = ledger.run_leases.acquire(wanted[0], subjects, _QUEUED)
-                    found = [(wanted[0], key) for _, key in leases]
-            for one, key in found:
-                (_run if context.process else perform)(context, one, key)
+            for item in _due(context, kind):
+                _run(context, item)
 
 
-def _run(context: Context, kind: Kind, key: str) -> None:
+def _carry_out_removed(deployment: Deployment) -> None:
+    """What the code has no more is finished all the same."""
+    deployment.ledger.served_pipelines.seen([PIPELINE])
+    for one, items in removed_pipelines(deployment):
+        for item in items:
+            with suppress(JobFailedError, JobStuckError):  # of one chunk; an operator decides
+                carry_out(deployment, one, item)
+
+
+_LOOKS: Final[dict[str, Callable[[Deployment], object]]] = {
+    "poll": poll_jobs,
+    "reconcile": reconcile_in_doubt,
+    "sweep": sweep_account,
+    "removed": _carry_out_removed,
+}
+
+
+def _due(context: Context, kind: str) -> list[WorkItem]:
+    """What is due and nobody works on."""
+    ledger, found = context.deployment.ledger, list[WorkItem]()
+    with context.doing(f"look for {kind}"):
+        wanted = [one for one in KINDS if one == kind]
+        due = due_work(ledger, [pipeline(context.world)], limit=3, kinds=wanted)
+        leases = None
+        if context.process and due:
+            subjects = [(item.pipeline, item.key) for item in due]
+            leases = ledger.run_leases.acquire(due[0].kind, subjects, _QUEUED)
+        found += [item for item in due if leases is None or (item.pipeline, item.key) in leases]
+    return found
+
+
+def _run(context: Context, item: WorkItem) -> None:
     leases = context.deployment.ledger.run_leases
-    with context.doing(f"renew the lease of {kind} {key}"):
-        leases.renew(kind, PIPELINE, key, _ALIVE)
-    perform(context, kind, key)
-    with context.doing(f"release the lease of {kind} {key}"):
-        leases.release(kind, PIPELINE, key)
+    if context.process:
+        with context.doing(f"renew the lease of {item.kind} {item.key}"):
+            leases.renew(item.kind, item.pipeline, item.key, _ALIVE)
+    perform(context, item.kind, item.key, item.pipeline)
+    if context.process:
+        with context.doing(f"release the lease of {item.kind} {item.key}"):
+            leases.release(item.kind, item.pipeline, item.key)
 
 
-SENSORS: Final = ("prepare", "submit", "submit", "poll", "collect", "retry", "publish", "reconcile", "sweep")
+SENSORS: Final = (
+    "prepare",
+    "submit",
+    "submit",
+    "poll",
+    "collect",
+    "retry",
+    "publish",
+    "reconcile",
+    "sweep",
+    "removed",
+)
 
 
 def daemon(context: Context) -> None:
@@ -110,10 +133,29 @@ def clicker(context: Context) -> None:
 
 
 def publisher(context: Context) -> None:
-    """A daemon that publishes, and nothing else."""
+    """Runs that publish, and nothing else."""
+    _again_and_again(context, lambda: perform(context, "publish", DATASET))
+
+
+def preparer(context: Context) -> None:
+    """Runs that prepare, and nothing else."""
+    _again_and_again(context, lambda: perform(context, "prepare", DATASET))
+
+
+def retrier(context: Context) -> None:
+    """Runs that start retry rounds, and nothing else."""
+    _again_and_again(context, lambda: perform(context, "retry", DATASET))
+
+
+def reconciler(context: Context) -> None:
+    """Looks after submissions in doubt, and nothing else."""
+    _again_and_again(context, lambda: tick(context, ["reconcile" if context.rng.random() < 0.8 else "sweep"]))
+
+
+def _again_and_again(context: Context, act: Callable[[], None]) -> None:
     while not context.world.draining:
-        perform(context, "publish", DATASET)
-        context.deployment.system.sleep(context.rng.choice((1, 30, 70)))
+        act()
+        context.deployment.system.sleep(context.rng.choice((0, 1, 30)))
 
 
 def operator(context: Context) -> None:
@@ -131,7 +173,7 @@ def user(context: Context) -> None:
         launch(
             context,
             rng.choice("abc"),
-            prompt=rng.choice((0, 0, 1, 2)),
+            prompt=rng.choice((None, None, 0, 1, 2)),
             new_version=rng.random() < 0.4,
         )
         context.deployment.system.sleep(rng.choice((1, 30, 300)))
@@ -188,6 +230,9 @@ BODIES: Final[dict[str, Callable[[Context], None]]] = {
     "daemon": daemon,
     "clicker": clicker,
     "publisher": publisher,
+    "preparer": preparer,
+    "retrier": retrier,
+    "reconciler": reconciler,
     "operator": operator,
     "user": user,
 }

@@ -22,6 +22,14 @@ from bedrock_pipeline_tests.simulation.world import MAX_RECORDS, MIN_RECORDS, Co
 
 MODEL: Final = "anthropic.claude-3-haiku-20240307-v1:0"
 PIPELINE, DATASET = "p", "d"
+#: What was launched by code that has been removed since.
+REMOVED_PIPELINE, REMOVED_DATASET = "removed", "e"
+_SCHEMA: Final = {
+    "type": "object",
+    "properties": {"kind": {"type": "string"}},
+    "required": ["kind"],
+    "additionalProperties": False,
+}
 #: The longest answer is a little longer than the others, so that estimates are close to what is paid.
 MAX_TOKENS: Final = 10
 #: US dollars of a row, of which a dataset has about half as many as it would need.
@@ -32,11 +40,19 @@ PRICES: Final = (0.000_000_125, 0.000_000_625)
 PROMPTS: Final = ("About {{ text }} of kind {{ kind }}", "Only about {{ kind }}", "Again about {{ text }}")
 
 
-def pipeline(world: World, code: int = 0) -> Pipeline:
-    """The pipeline as a version of the code has it."""
+def pipeline(world: World, code: int = 0, *, name: str = PIPELINE, judging: bool = False) -> Pipeline:
+    """The pipeline as a version of the code has it.
+
+    Args:
+        world: the simulation.
+        code: the version of the code; the later one has another prompt, and for what it has not launched an answer schema.
+        name: the pipeline's.
+        judging: whether it is used for what was launched already.
+    """
+    later = {"answer_schema": _SCHEMA} if judging and code else {}
     return Pipeline.model_validate(
         {
-            "name": PIPELINE,
+            "name": name,
             "model_id": MODEL,
             "record_id": "id",
             "prompt": PROMPTS[code],
@@ -46,6 +62,7 @@ def pipeline(world: World, code: int = 0) -> Pipeline:
             "limits": Limits(
                 min_records=MIN_RECORDS, max_records=MAX_RECORDS, max_jobs=world.scenario.max_jobs
             ),
+            **later,
         }
     )
 
@@ -68,23 +85,34 @@ def _asked(content: str, count: int, prompt: str) -> dict[str, str]:
     }
 
 
-def launch(context: Context, content: str, *, prompt: int, new_version: bool) -> None:
-    """Launch the dataset with this content and this prompt."""
+def launch(
+    context: Context,
+    content: str,
+    *,
+    prompt: int | None,
+    new_version: bool,
+    name: str = PIPELINE,
+    dataset: str = DATASET,
+) -> None:
+    """Launch a dataset with this content and this prompt; None: that of the code which prepares it."""
     world = context.world
-    uri = f"s3://{BUCKET}/given/{content}.jsonl"
     count = world.scenario.rows
     world.service.objects.setdefault(
         (BUCKET, f"given/{content}.jsonl"),
         "".join(json.dumps(row) + "\n" for row in rows(content, count)).encode(),
     )
-    request: dict[str, Any] = {"source": uri, "prompt": PROMPTS[prompt]}
+    request: dict[str, Any] = {"source": f"s3://{BUCKET}/given/{content}.jsonl"}
+    if prompt is not None:
+        request["prompt"] = PROMPTS[prompt]
     if world.scenario.capped:
         request["max_cost_usd"] = CAP_PER_ROW_USD * count
-    what = f"launch {content} with prompt {prompt}{' as a new version' if new_version else ''}"
-    with context.doing(what, launch=DATASET, asked=_asked(content, count, PROMPTS[prompt])) as end:
+    shown = "the code's prompt" if prompt is None else f"prompt {prompt}"
+    what = f"launch {content} with {shown}{' as a new version' if new_version else ''}"
+    asked = [_asked(content, count, PROMPTS[one]) for one in ((0, 1) if prompt is None else (prompt,))]
+    with context.doing(what, launch=dataset, asked=asked) as end:
         row = context.deployment.ledger.datasets.request(
-            PIPELINE,
-            DATASET,
+            name,
+            dataset,
             request,
             launch=True,
             new_version=new_version,
@@ -93,20 +121,22 @@ def launch(context: Context, content: str, *, prompt: int, new_version: bool) ->
         end["version"] = row.version
 
 
-def prepare(context: Context, code: int) -> None:
+def prepare(context: Context, name: str, dataset: str) -> None:
     """As the run of a launched dataset: its snapshot, then its chunks."""
-    deployment, one = context.deployment, pipeline(context.world, code)
-    with _preparing(context, lambda row: row.launch_id):
-        take_snapshot(deployment, one, DATASET)
-    with _preparing(context, lambda row: row.snapshot_launch_id):
-        pack_dataset(deployment, one, DATASET)
+    deployment, one = context.deployment, pipeline(context.world, context.code, name=name)
+    with _preparing(context, name, dataset, lambda row: row.launch_id):
+        take_snapshot(deployment, one, dataset)
+    with _preparing(context, name, dataset, lambda row: row.snapshot_launch_id):
+        pack_dataset(deployment, one, dataset)
 
 
 @contextmanager
-def _preparing(context: Context, launch_of: Callable[[DatasetRow], UUID | None]) -> Iterator[None]:
+def _preparing(
+    context: Context, name: str, dataset: str, launch_of: Callable[[DatasetRow], UUID | None]
+) -> Iterator[None]:
     """As the assets: a version that is replaced meanwhile ends the run, an error that does not pass ends the launch."""
     datasets = context.deployment.ledger.datasets
-    begun = datasets.ensure(PIPELINE, DATASET)
+    begun = datasets.ensure(name, dataset)
     try:
         yield
     except VersionReplacedError:

@@ -13,7 +13,7 @@ from typing import Final, Literal, Protocol
 Kind = Literal["go", "die", "fail", "lose", "suspend", "clock", "service"]
 
 #: Seconds by which the clock moves, or a process is suspended.
-_MOVES: Final = (0.2, 1.0, 1.0, 5.0, 5.0, 20.0, 20.0, 40.0, 70.0, 300.0, 1500.0)
+_MOVES: Final = (0.2, 0.2, *(1.0,) * 4, *(5.0,) * 4, *(20.0,) * 4, 70.0, 300.0, 1500.0)
 _SUSPENSIONS: Final = (30.0, 130.0, 400.0, 1600.0)
 
 

@@ -74,22 +74,20 @@ class Evidence:
         return float(sum(usage[kind] * price for kind, price in prices for usage in usages))
 
     def accepted_launches(self) -> list[Line]:
-        """The launches that were accepted, in the order of their commits."""
+        """The launches that took effect, in the order of their commits, also where nobody was told."""
         commits = self.commits()
-        found = [
-            line
-            for line in self.history
-            if "launch" in line.facts and line.how == "ok" and line.task in commits
-        ]
+        found = [line for line in self.history if "launch" in line.facts and line.task in commits]
         return sorted(found, key=lambda line: commits[line.task].ended)
 
     def commits(self) -> dict[str, Line]:
-        """The last commit of each task that took effect."""
-        return {
-            line.task: line
-            for line in self.history
-            if line.what == "COMMIT" and line.how in ("ok", "answer lost")
-        }
+        """The last commit of each task that took effect; of a task that nothing stopped, its end."""
+        found: dict[str, Line] = {}
+        for line in self.history:
+            if line.what == "COMMIT" and line.how in ("ok", "answer lost"):
+                found[line.task] = line
+            elif line.what.startswith("ends to ") and line.how == "ok":
+                found.setdefault(line.task, line)
+        return found
 
 
 def answer_to(prompt: str) -> str:

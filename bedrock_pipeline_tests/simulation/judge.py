@@ -74,9 +74,10 @@ def not_bought_after_the_end(evidence: Evidence) -> _Found:
             continue
         begun = _intent_began(evidence, line)
         for other in launches:
-            if other.facts["version"] > chunk["version"] and commits[other.task].ended < begun:
+            if other.facts.get("version", 0) > chunk["version"] and commits[other.task].ended < begun:
+                version = other.facts["version"]
                 yield (
-                    f"{chunk['chunk_key']} was bought, though {other.who} had launched version {other.facts['version']}",
+                    f"{chunk['chunk_key']} was bought, though {other.who} had launched version {version}",
                     line.ended,
                 )
                 break
@@ -95,7 +96,7 @@ def not_bought_after_the_end(evidence: Evidence) -> _Found:
 
 def published_rows(evidence: Evidence) -> _Found:
     """Each record of a published version is there once, with the answer to its own request."""
-    asked = [line.facts["asked"] for line in evidence.accepted_launches()]
+    asked = [one for line in evidence.accepted_launches() for one in line.facts["asked"]]
     for uri, step in _named(evidence).items():
         rows = evidence.published(uri)
         ids = Counter(row["record_id"] for row in rows)
@@ -147,8 +148,14 @@ def launches_end(evidence: Evidence) -> _Found:
             continue
         if row["results_uri"] is None:
             yield f"dataset {row['dataset']} is not published, and waits for nothing", mine[-1].ended
-        elif problem := _difference(evidence.published(row["results_uri"]), mine[-1].facts["asked"]):
-            yield f"what {mine[-1].who} launched last is not what is published: {problem}", mine[-1].ended
+        else:
+            rows = evidence.published(row["results_uri"])
+            problems = [_difference(rows, one) for one in mine[-1].facts["asked"]]
+            if all(problems):
+                yield (
+                    f"what {mine[-1].who} launched last is not what is published: {problems[0]}",
+                    mine[-1].ended,
+                )
 
 
 def paid_answers_are_read(evidence: Evidence) -> _Found:
@@ -168,8 +175,7 @@ def paid_answers_are_read(evidence: Evidence) -> _Found:
     }
     for row in current.values():
         rows = evidence.published(row["results_uri"])
-        for launch in evidence.accepted_launches():
-            asked = launch.facts["asked"]
+        for asked in (one for launch in evidence.accepted_launches() for one in launch.facts["asked"]):
             if _difference(rows, asked):
                 continue
             lost = [
@@ -199,11 +205,12 @@ def cap(evidence: Evidence) -> _Found:
         limit = evidence.caps.get(row["dataset"])
         if limit is None:
             continue
-        for version in {chunk["version"] for chunk in evidence.chunks}:
+        chunks = [chunk for chunk in evidence.chunks if chunk["dataset"] == row["dataset"]]
+        for version in sorted({chunk["version"] for chunk in chunks}):
             spent = sum(
                 evidence.cost_of(job)
                 for job in evidence.jobs
-                for chunk in evidence.chunks
+                for chunk in chunks
                 if chunk["version"] == version and _name_part(chunk["chunk_id"]) in job["jobName"]
             )
             if spent > limit:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
+from psycopg import conninfo, sql
 
 from bedrock_pipeline.ledger.migrations import migrate
 from bedrock_pipeline.local.endpoints import loopback_dsn
@@ -54,11 +54,12 @@ def postgres(databases: int) -> Iterator[list[str]]:
             found = [loopback_dsn(port, "simulated", "simulated", name) for name in names]
             migrate(found[0])
             _trust_everybody(found[0])
+            found = [conninfo.make_conninfo(dsn, require_auth="none") for dsn in found]
             with psycopg.connect(
-                loopback_dsn(port, "simulated", "simulated", "postgres"), autocommit=True
-            ) as connection:
+                conninfo.make_conninfo(found[0], dbname="postgres"), autocommit=True
+            ) as all_of_them:
                 for name in names[1:]:
-                    connection.execute(
+                    all_of_them.execute(
                         sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
                             sql.Identifier(name), sql.Identifier(names[0])
                         )

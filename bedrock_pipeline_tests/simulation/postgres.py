@@ -27,8 +27,6 @@ _SETTINGS: Final = {
     "synchronous_commit": "off",
 }
 _SHOWN = 60
-#: The beginning of a transaction changes nothing for others.
-_UNSEEN: Final = "BEGIN "
 _GONE_S = 30.0
 #: The clock stands still until the scheduler moves it.
 _CLOCK = """CREATE OR REPLACE FUNCTION bedrock_pipeline.now() RETURNS timestamptz LANGUAGE sql STABLE AS
@@ -45,6 +43,7 @@ class Stoppable(psycopg.Connection[DictRow]):
     process: Process | None = None
     said = ""
     pid = 0
+    _only_read = False
 
     @classmethod
     def open(cls, dsn: str) -> Self:
@@ -62,7 +61,7 @@ class Stoppable(psycopg.Connection[DictRow]):
     def wait(self, gen: Generator[Any, Any, _T], *args: Any, **kwargs: Any) -> _T:
         """One round trip, when the scheduler wants it."""
         process, said, self.said = self.process, self.said, ""
-        if process is None or self.closed or not said or said.startswith(_UNSEEN):
+        if process is None or self.closed or self._is_unseen(said):
             return super().wait(gen, *args, **kwargs)
         try:
             fate = process.stop(said)
@@ -112,6 +111,16 @@ class Stoppable(psycopg.Connection[DictRow]):
             self.process.releases += 1
             self.process.scheduler.closed(self.pid)
 
+    def _is_unseen(self, said: str) -> bool:
+        """Whether it changes nothing for others: the beginning of a transaction, and the end of one that only read."""
+        if said.startswith("BEGIN "):
+            self._only_read = True
+        elif not said.startswith(("SELECT ", "WITH ")) or " FOR " in said:
+            if said == "COMMIT" and self._only_read:
+                return True
+            self._only_read = False
+        return not said or said.startswith("BEGIN ")
+
     def _note(self, process: Process) -> None:
         """Whether a transaction is open now."""
         if self.closed or self.pgconn.transaction_status == pq.TransactionStatus.IDLE:
@@ -143,7 +152,9 @@ class _Cursor(psycopg.Cursor[DictRow]):
         connection = self.connection
         assert isinstance(connection, Stoppable)
         text = query if isinstance(query, str) else query.as_string(connection)
-        connection.said = " ".join(text.split())[:_SHOWN]
+        said = " ".join(text.split())
+        locks = " FOR UPDATE" if " FOR " in said[_SHOWN:] else ""
+        connection.said = f"{said[:_SHOWN]}{locks}"
 
 
 class Server:

@@ -44,6 +44,7 @@ class Root:
 
 
 _SUBMISSIONS, _SUBMIT = "bedrock_pipeline/ledger/submissions.py", "bedrock_pipeline/submit/submit_chunk.py"
+_VERSIONS = "bedrock_pipeline/ledger/versions.py"
 ROOTS = (
     Root(
         "H1: a submission in doubt is closed by an error of its look-up",
@@ -58,6 +59,40 @@ ROOTS = (
         (FROZEN, ROWS),
     ),
     Root(
+        "H4: a run ends whatever launch there is",
+        _VERSIONS,
+        {'AND launch_id = %s""",': 'AND (launch_id = %s OR true)""",'},
+        (ENDS,),
+    ),
+    Root(
+        "H5: a run works on whatever version is current",
+        _VERSIONS,
+        {"    if row.version != begun.version:\n": "    if False:\n"},
+        (ROWS, ENDS),
+    ),
+    Root(
+        "H6: chunks are packed by the code of the moment",
+        "bedrock_pipeline/prepare/pack_dataset.py",
+        {
+            "effective = pipeline_of(deployment.ledger, row.settings_digest, pipeline, row)": "effective = pipeline.for_dataset(row.request)"
+        },
+        (ROWS, ENDS),
+    ),
+    Root(
+        "H7: responses are judged by the code of the moment",
+        "bedrock_pipeline/collect/collect_chunk.py",
+        {"    return thaw(settings, code)\n": "    return code\n"},
+        (READ,),
+    ),
+    Root(
+        "H9: only the jobs of pipelines that the code has are polled",
+        "bedrock_pipeline/ledger/jobs.py",
+        {
+            "WHERE status <> 'pending' AND ended_at IS NULL AND job_arn IS NOT NULL\n               ORDER BY submitted_at": "WHERE status <> 'pending' AND ended_at IS NULL AND job_arn IS NOT NULL AND pipeline = 'p'\n               ORDER BY submitted_at"
+        },
+        (LOST, ENDS),
+    ),
+    Root(
         "H11: retry takes the chunks of every version",
         "bedrock_pipeline/ledger/interventions.py",
         {
@@ -68,7 +103,7 @@ ROOTS = (
     Root(
         "H11: a retry round of a replaced version is entered",
         "bedrock_pipeline/ledger/retry_rounds.py",
-        {'if row["version"] != retryable[0].chunk.dataset_version:': "if False:"},
+        {"if row.version != retryable[0].chunk.dataset_version:": "if False:"},
         (WITHDRAWN,),
     ),
     Root(
@@ -95,7 +130,7 @@ ROOTS = (
     Root(
         "no List before a Create",
         _SUBMIT,
-        {"        if found.jobs:\n": "        if False:\n"},
+        {"    if found.jobs:\n": "    if False:\n"},
         (ONE_JOB, LOST),
     ),
     Root(
@@ -116,7 +151,7 @@ ROOTS = (
     Root(
         "no lock of the budget",
         "bedrock_pipeline/ledger/spending.py",
-        {"d.max_cost_usd IS NOT NULL FOR NO KEY UPDATE OF d": "d.max_cost_usd IS NOT NULL"},
+        {"v.max_cost_usd IS NOT NULL FOR NO KEY UPDATE OF d": "v.max_cost_usd IS NOT NULL"},
         (CAP,),
     ),
 )

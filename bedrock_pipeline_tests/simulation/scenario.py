@@ -9,23 +9,56 @@ from typing import Any, Final
 
 from bedrock_pipeline_tests.simulation.choices import Chances
 
-#: Where a simulation begins: nothing is there yet; a dataset is packed; all of its jobs are collected.
-STARTS: Final = ("nothing", "packed", "collected")
-#: The kinds of processes, and how many of each there may be.
-_CASTS: Final[tuple[tuple[str, ...], ...]] = (
-    ("clicker", "clicker", "operator"),
-    ("clicker", "clicker", "daemon"),
-    ("clicker", "daemon", "daemon", "operator"),
-    ("user", "user", "daemon", "clicker"),
-    ("user", "daemon", "daemon", "operator"),
-    ("publisher", "publisher", "clicker", "user"),
-    ("publisher", "publisher", "daemon"),
-    ("clicker", "daemon", "operator", "user"),
-)
+#: Where a simulation begins, and which processes there are then.
+_CASTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+    # nothing is there yet
+    "nothing": (("user", "user", "daemon"), ("user", "preparer", "preparer"), ("user", "daemon", "operator")),
+    # a dataset is packed
+    "packed": (
+        ("clicker", "clicker"),
+        ("clicker", "clicker", "clicker"),
+        ("clicker", "clicker", "operator"),
+        ("clicker", "daemon", "daemon"),
+        ("clicker", "user", "preparer"),
+        ("clicker", "user", "daemon", "operator"),
+    ),
+    # every slot has a job
+    "submitted": (
+        ("clicker", "daemon", "operator"),
+        ("clicker", "clicker", "user"),
+        ("daemon", "daemon", "user"),
+    ),
+    # code that was removed since has jobs
+    "removed": (("clicker", "daemon"), ("daemon", "daemon"), ("clicker", "daemon", "operator")),
+    # it is not known whether a submission made a job; List can be believed now
+    "in doubt": (
+        ("reconciler", "clicker"),
+        ("reconciler", "reconciler", "clicker"),
+        ("reconciler", "user", "clicker"),
+        ("reconciler", "operator", "clicker"),
+    ),
+    # a submission was rejected
+    "rejected": (("operator", "user", "clicker"), ("operator", "clicker", "daemon")),
+    # jobs have ended
+    "ended": (("daemon", "daemon"), ("clicker", "clicker", "daemon"), ("daemon", "user", "operator")),
+    # all jobs are collected, and records are to be sent again
+    "retryable": (
+        ("retrier", "retrier", "daemon"),
+        ("retrier", "user", "clicker"),
+        ("retrier", "operator", "user"),
+    ),
+    # all is to be published
+    "collected": (
+        ("publisher", "publisher"),
+        ("publisher", "publisher", "user"),
+        ("publisher", "publisher", "daemon", "operator"),
+    ),
+}
 _FAULTS: Final[tuple[dict[str, Any], ...]] = (
     {"kind": "error", "error": "ThrottlingException", "rate": 0.2},
     {"kind": "error", "operation": "CreateModelInvocationJob", "error": "AccessDeniedException", "times": 1},
     {"kind": "error", "error": "InternalServerException", "rate": 0.1},
+    {"kind": "error", "operation": "ListModelInvocationJobs", "rate": 0.3},
     {"kind": "error_after", "operation": "CreateModelInvocationJob", "rate": 0.3},
     {"kind": "answer_lost", "operation": "CreateModelInvocationJob", "rate": 0.3},
     {"kind": "delay", "delay": 90, "rate": 0.1},
@@ -74,6 +107,8 @@ class Scenario:
         faults: of the emulator.
         switches: of the emulator's behaviour.
         skew_s: how far the clocks of processes may be from the true time.
+        job_s: how long a job runs.
+        two_codes: whether processes run two versions of the code.
     """
 
     seed: int
@@ -88,6 +123,8 @@ class Scenario:
     faults: tuple[dict[str, Any], ...] = ()
     switches: tuple[tuple[str, str], ...] = ()
     skew_s: float = 0.0
+    job_s: float = 60.0
+    two_codes: bool = False
 
     def with_seed(self, seed: int) -> "Scenario":
         """The same with another seed."""
@@ -108,6 +145,8 @@ class Scenario:
             ]
         if self.switches:
             found.append(replace(self, switches=()))
+        if self.two_codes:
+            found.append(replace(self, two_codes=False))
         if self.skew_s:
             found.append(replace(self, skew_s=0.0))
         found += [
@@ -123,31 +162,30 @@ class Scenario:
 def drawn(seed: int, steps: int) -> Scenario:
     """The scenario of a seed."""
     rng = random.Random(f"scenario {seed}")
-    calm = rng.random() < 0.2
+    calm = rng.random() < 0.1
     faults = rng.sample(_FAULTS, 0 if calm else rng.choice((0, 1, 2, 3)))
     switched = [name for name in _SWITCHES if rng.random() < 0.2]
-    cast = rng.choice(_CASTS)
-    start = rng.choice(("packed", "packed", "nothing" if "user" in cast else "packed", "collected"))
-    if "publisher" in cast:
-        start = "collected"
+    start = rng.choice(list(_CASTS))
     return Scenario(
         seed=seed,
         steps=steps,
         start=start,
-        cast=cast,
-        rows=rng.choice((4, 6, 8, 12, 16)),
+        cast=rng.choice(_CASTS[start]),
+        rows=rng.choice((6, 8, 12, 16)),
         max_jobs=rng.choice((1, 1, 2)),
         quota=rng.choice((2, 5, 20)),
         capped=rng.random() < 0.15,
         chances=Chances(
-            clock=rng.choice((0.03, 0.08, 0.15)),
-            service=rng.choice((0.05, 0.12)),
+            clock=rng.choice((0.02, 0.05, 0.1)),
+            service=rng.choice((0.0, 0.03, 0.1)),
             die=0.0 if calm else rng.choice((0.0, 0.01, 0.03)),
-            fail=0.0 if calm else rng.choice((0.0, 0.01)),
-            lose=0.0 if calm else rng.choice((0.0, 0.01, 0.03)),
-            suspend=rng.choice((0.0, 0.01, 0.03)),
+            fail=0.0 if calm else rng.choice((0.0, 0.01, 0.05)),
+            lose=0.0 if calm else rng.choice((0.0, 0.01, 0.05)),
+            suspend=rng.choice((0.0, 0.01, 0.04)),
         ),
         faults=tuple(faults),
         switches=tuple((name, rng.choice(_SWITCHES[name])) for name in switched),
-        skew_s=rng.choice((0.0, 0.0, 100.0, 600.0)),
+        skew_s=rng.choice((0.0, 0.0, 0.0, 100.0, 600.0)),
+        job_s=rng.choice((60, 1000, 4000)),
+        two_codes=rng.random() < 0.3,
     )

@@ -24,7 +24,6 @@ from bedrock_pipeline.emulator.work import JobLimits
 from bedrock_pipeline_tests.simulation import storage
 from bedrock_pipeline_tests.simulation.history import History
 
-_DURATIONS = Durations(submitted=5, validating=5, scheduled=10, in_progress=60, stopping=5)
 _TERMINAL = ("Completed", "PartiallyCompleted", "Failed", "Expired", "Stopped")
 
 
@@ -37,6 +36,7 @@ class Service:
         bucket: the one that there is.
         quota: jobs at once, per model.
         min_records: fewest records of a job.
+        job_s: how long a job runs.
         switches: its behaviour.
 
     Attributes:
@@ -52,6 +52,7 @@ class Service:
         bucket: str,
         quota: int,
         min_records: int,
+        job_s: float,
         switches: dict[str, Any],
         sleep: Any,
     ) -> None:
@@ -65,7 +66,7 @@ class Service:
                 keys=("simulated", "simulated"),
                 max_jobs=quota,
                 limits=JobLimits(min_records=min_records),
-                durations=_DURATIONS,
+                durations=Durations(5, 5, 10, job_s, 5),
                 behaviour=behaviour,
             ),
             store=Store(None),

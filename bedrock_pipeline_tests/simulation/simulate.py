@@ -6,8 +6,17 @@ What belongs here: the beginning, the steps, the end in which nothing goes wrong
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline_tests.simulation import actors
-from bedrock_pipeline_tests.simulation.actors_prepare import CAP_PER_ROW_USD, DATASET, PRICES, launch
+from bedrock_pipeline_tests.simulation.actors_prepare import (
+    CAP_PER_ROW_USD,
+    DATASET,
+    MODEL,
+    PRICES,
+    REMOVED_DATASET,
+    REMOVED_PIPELINE,
+    launch,
+)
 from bedrock_pipeline_tests.simulation.choices import Choice, Choices, Seeded
 from bedrock_pipeline_tests.simulation.evidence import Evidence
 from bedrock_pipeline_tests.simulation.judge import Violation, judged
@@ -21,7 +30,19 @@ _DRAIN_STEPS = 4000
 _MOST_TICKS, _TICK_S = 60, 300.0
 #: Longer than lease, consistency window and the longest wait together: where nothing changes then, nothing ever will.
 _LONG_S = 2500.0
-_ALL: Final = ("prepare", "reconcile", "submit", "poll", "collect", "retry", "publish")
+#: After lease and consistency window List is believed.
+_BELIEVED_S: Final = 1300.0
+_FAULT_OF_START: Final[dict[str, dict[str, Any]]] = {
+    "in doubt": {"kind": "answer_lost", "operation": "CreateModelInvocationJob"},
+    "rejected": {
+        "kind": "error",
+        "operation": "CreateModelInvocationJob",
+        "error": "AccessDeniedException",
+        "times": 1,
+    },
+    "retryable": {"kind": "record_error", "rate": 0.6, "error_code": 429},
+}
+_ALL: Final = ("prepare", "reconcile", "submit", "poll", "collect", "retry", "publish", "removed")
 _STATE: Final = """
     SELECT array(SELECT (chunk_key, status, collected_at IS NULL, mode)::text FROM bedrock_pipeline.chunks ORDER BY 1)
         || array(SELECT (dataset, version, state, publication, launch_requested_at IS NULL)::text
@@ -84,15 +105,34 @@ def simulate(machine: Machine, scenario: Scenario, choices: Choices | None = Non
 
 def _begin(world: World) -> None:
     """What is there when the processes start."""
+    start, service = world.scenario.start, world.service
     with world.quiet("the beginning") as context:
-        if world.scenario.start != "nothing":
+        if start != "nothing":
             launch(context, "a", prompt=0, new_version=False)
             actors.tick(context, ["prepare"])
-        if world.scenario.start == "collected":
+        if start == "removed":  # whose limit is the deployment's, as `quota` sets it
+            settings = world.settings
+            group = QuotaGroup.named(MODEL, settings.region, settings.account)
+            context.deployment.ledger.quota_groups.set_max_jobs(group, world.scenario.max_jobs)
+            launch(context, "c", prompt=0, new_version=False, name=REMOVED_PIPELINE, dataset=REMOVED_DATASET)
+            actors.perform(context, "prepare", REMOVED_DATASET, REMOVED_PIPELINE)
+            for chunk in context.deployment.ledger.submissions.due([REMOVED_PIPELINE], 1):
+                actors.perform(context, "submit", chunk.chunk_key, REMOVED_PIPELINE)
+        if fault := _FAULT_OF_START.get(start):
+            service.begin_faults([fault])
+        if start in ("submitted", "in doubt", "rejected", "ended"):
+            actors.tick(context, ["submit"])
+        if start == "in doubt":
+            world.move_clock(_BELIEVED_S)
+        while start == "ended" and _look(context, ("poll",)):
+            pass
+        if start in ("retryable", "collected"):
+            kinds = ("submit", "poll", "collect", *(("retry",) if start == "collected" else ()))
             for _ in range(_MOST_TICKS):
-                if not _look(context, ("submit", "poll", "collect", "retry")):
+                if not _look(context, kinds):
                     break
-    world.service.begin_faults(dict(fault) for fault in world.scenario.faults)
+    service.faults.clear()
+    service.begin_faults(dict(fault) for fault in world.scenario.faults)
 
 
 def _steps(world: World) -> None:

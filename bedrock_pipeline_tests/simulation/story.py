@@ -21,11 +21,22 @@ def told(result: Result) -> Iterator[str]:
     for name, value in one.switches:
         yield f"  behaviour of Bedrock: {name} {value}"
     begin = result.evidence.history.lines[0].at
-    for line in result.evidence.history:
+    for line in _shown(result.evidence.history.lines):
         yield _line(line, begin)
     for violation in result.violations:
         at = f" (step {violation.step})" if violation.step else ""
         yield f"BROKEN: {violation.promise}: {violation.what}{at}"
+
+
+def _shown(lines: list[Line]) -> Iterator[Line]:
+    """All but tasks in which nothing happened."""
+    rest = iter(zip(lines, [*lines[1:], None], strict=True))
+    for line, following in rest:
+        ends = line.what.replace("begins to ", "ends to ", 1)
+        if line.what != ends and following and (following.what, following.how) == (ends, "ok"):
+            next(rest)
+        else:
+            yield line
 
 
 def _line(line: Line, begin: float) -> str:

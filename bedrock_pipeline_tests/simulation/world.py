@@ -22,12 +22,11 @@ from bedrock_pipeline_tests.simulation.clients import BUCKET, Slot, settings
 from bedrock_pipeline_tests.simulation.history import History
 from bedrock_pipeline_tests.simulation.postgres import Server
 from bedrock_pipeline_tests.simulation.scenario import Scenario
-from bedrock_pipeline_tests.simulation.scheduler import Process, Scheduler
+from bedrock_pipeline_tests.simulation.scheduler import Killed, Process, Scheduler
 from bedrock_pipeline_tests.simulation.service import Service
 
 START: Final = datetime(2030, 1, 1, 9, tzinfo=UTC).timestamp()
 MIN_RECORDS, MAX_RECORDS = 2, 3
-#: Errors of the database that a process may see: its connection was cut.
 _SLOTS = 8
 
 
@@ -77,6 +76,11 @@ class Context:
     rng: random.Random
     process: Process | None
 
+    @property
+    def code(self) -> int:
+        """The version of the code that the process runs."""
+        return random.Random(self.name).randrange(2) if self.world.scenario.two_codes else 0
+
     @contextmanager
     def doing(self, what: str, **facts: Any) -> Iterator[dict[str, Any]]:
         """A task, with its begin and its end in the history; the caller adds facts to the end."""
@@ -91,7 +95,9 @@ class Context:
             how = type(error).__name__
             end["error"] = [one.__name__ for one in type(error).__mro__]
             end["message"] = str(error).partition("\n")[0]
-            self.world.after_error(error)
+        except Killed:
+            how = "died"
+            raise
         finally:
             self.note(f"ends to {what}", how, **end)
             self._set("")
@@ -131,6 +137,7 @@ class World:
             bucket=BUCKET,
             quota=scenario.quota,
             min_records=MIN_RECORDS,
+            job_s=scenario.job_s,
             switches=dict(scenario.switches),
             sleep=self._sleep,
         )
@@ -185,9 +192,6 @@ class World:
         """The name of what a process begins to do."""
         self._tasks[name] = self._tasks.get(name, 0) + 1
         return f"{name}/{self._tasks[name]}"
-
-    def after_error(self, error: Exception) -> None:
-        """An error of a process's task; for looking into."""
 
     # --- Time
 

@@ -1,6 +1,5 @@
 """Each safeguard of a submission by itself: what it prevents, seen at the service. `faults/mutants.py` takes them out."""
 
-import itertools
 import threading
 import time
 from collections import Counter
@@ -10,7 +9,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -23,8 +21,9 @@ from bedrock_pipeline.aws.objects import ObjectInfo
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger import Ledger
-from bedrock_pipeline.ledger.submissions import Intent, NotNow
+from bedrock_pipeline.ledger.submissions import Intent
 from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
@@ -62,9 +61,15 @@ def _packed(deployment: Deployment, work: Path) -> str:
 
 
 def _packed_chunks(deployment: Deployment, work: Path, chunks: int) -> list[str]:
+    one = _pipeline(work, 100 * chunks)
+    take_snapshot(deployment, one, "d")
+    return [chunk.chunk_key for chunk in pack_dataset(deployment, one, "d").chunks]
+
+
+def _pipeline(work: Path, records: int) -> Pipeline:
     path = work / "rows.csv"
-    path.write_text("id,text\n" + "".join(f"r{n},t{n}\n" for n in range(100 * chunks)))
-    one = Pipeline.model_validate(
+    path.write_text("id,text\n" + "".join(f"r{n},t{n}\n" for n in range(records)))
+    return Pipeline.model_validate(
         {
             "name": "p",
             "model_id": "anthropic.claude-3-haiku-20240307-v1:0",
@@ -74,8 +79,6 @@ def _packed_chunks(deployment: Deployment, work: Path, chunks: int) -> list[str]
             "limits": Limits(min_records=100, max_records=199),
         }
     )
-    take_snapshot(deployment, one, "d")
-    return [chunk.chunk_key for chunk in pack_dataset(deployment, one, "d").chunks]
 
 
 def _intend(deployment: Deployment, chunk_key: str) -> Intent:
@@ -267,103 +270,6 @@ def test_a_submission_that_may_have_a_job_is_not_closed_by_an_error_on_the_way(
     assert _jobs_named(deployment, name) == 1
 
 
-@pytest.mark.parametrize("after", ["current", "late", "denied"])
-def test_a_conflict_with_the_chunks_own_job_is_settled_by_list(
-    deployment: Deployment, work: Path, faults: Control, monkeypatch: pytest.MonkeyPatch, after: str
-) -> None:
-    """The job appears between List and Create, as after a request that was on its way for long."""
-    key = _packed(deployment, work)
-    chunk = deployment.ledger.chunks.by_key("p", key)
-    name, find, looks = chunk.request["jobName"], deployment.jobs.find, itertools.count()
-
-    def found(asked: str) -> Found:
-        if next(looks) == 0:
-            token = deployment.ledger.chunks.by_key("p", key).token or ""
-            deployment.jobs.create(chunk.request, token, deadline=time.monotonic() + 60)
-            faults.add_fault(
-                "error",
-                operation="CreateModelInvocationJob",
-                error="ConflictException",
-                job_name=name,
-                times=1,
-            )
-            return Found([], None)
-        if after == "denied":
-            raise AwsError("Could not list Bedrock's jobs: AccessDeniedException.")
-        return find(asked) if after == "current" else Found([], None)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(deployment.jobs, "find", found)
-        patch.setattr(deployment.jobs, "list", lambda **_: iter(()))
-        outcome = submit_chunk(deployment, "p", key)
-    if after != "current":
-        assert isinstance(outcome, InDoubt)
-        assert "ConflictException" in outcome.reason
-        assert deployment.ledger.submissions.due(["p"], 9) == []
-        move_clock(deployment, 3600)
-        assert reconcile_in_doubt(deployment).adopted == [key]
-    job_arn = deployment.ledger.chunks.by_key("p", key).job_arn
-    assert [job.arn for job in deployment.jobs.find(name).jobs] == [job_arn]
-
-
-def test_a_conflict_about_the_token_finds_the_job_that_has_it(
-    deployment: Deployment, work: Path, faults: Control, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key = _packed(deployment, work)
-    chunk = deployment.ledger.chunks.by_key("p", key)
-    faults.add_fault("error", operation="CreateModelInvocationJob", error="ConflictException")
-    listed = deployment.jobs.list
-    other = JobSummary(
-        "arn:1", "renamed", chunk.model_id, None, "Submitted", None, datetime.now(UTC), 0, 0, 0, 0
-    )
-
-    def with_another(**filters: Any) -> Iterator[JobSummary]:
-        yield from listed(**filters)
-        token = deployment.ledger.chunks.by_key("p", key).token
-        yield from (
-            other,
-            replace(other, arn="arn:2", token="another"),
-            replace(other, arn="arn:3", token=token),
-        )
-
-    monkeypatch.setattr(deployment.jobs, "list", with_another)
-    outcome = submit_chunk(deployment, "p", key)
-    assert isinstance(outcome, Submitted)
-    assert (outcome.job_arn, outcome.adopted) == ("arn:3", True)
-
-
-def test_a_conflict_that_list_never_explains_needs_an_operator(
-    deployment: Deployment, work: Path, faults: Control
-) -> None:
-    key = _packed(deployment, work)
-    faults.add_fault("error", operation="CreateModelInvocationJob", error="ConflictException")
-    assert isinstance(submit_chunk(deployment, "p", key), InDoubt)
-    assert str(reconcile_in_doubt(deployment)) == "", "not before the consistency window has ended"
-    move_clock(deployment, 3600)
-    assert reconcile_in_doubt(deployment).needs_resolution == [key]
-    with pytest.raises(NeedsResolutionError, match="ConflictException"):
-        submit_chunk(deployment, "p", key)
-
-
-def test_chunks_of_a_group_do_not_each_call_list_while_it_is_throttled(
-    deployment: Deployment, work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keys = _packed_chunks(deployment, work, 4)
-    looks: list[str] = []
-
-    def throttled(name: str) -> Found:
-        looks.append(name)
-        raise AwsError("Could not list Bedrock's jobs: ThrottlingException.")
-
-    monkeypatch.setattr(deployment.jobs, "find", throttled)
-    assert isinstance(submit_chunk(deployment, "p", keys[0]), Requeued)
-    assert all(isinstance(submit_chunk(deployment, "p", key), NotNow) for key in keys[1:])
-    assert deployment.ledger.submissions.due(["p"], 9) == []
-    move_clock(deployment, 3600)
-    assert len(deployment.ledger.submissions.due(["p"], 9)) == 1, "one probe for all of them"
-    assert len(looks) == 1
-
-
 def test_a_slow_s3_is_not_a_wrong_clock(
     deployment: Deployment, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,3 +298,22 @@ def test_a_submission_in_doubt_of_a_replaced_version_is_not_sent_again(
     reconcile_in_doubt(deployment)
     assert deployment.ledger.chunks.by_key("p", key).status == "stopped"
     assert _jobs_named(deployment, name) == 0
+
+
+def test_a_wrong_role_is_corrected_by_the_settings_alone(deployment: Deployment, work: Path) -> None:
+    """The role is not content: a chunk that was packed with another one is the same, and is submitted with today's."""
+    one = _pipeline(work, 100)
+    wrong = "arn:aws:iam::999999999999:role/elsewhere"
+    before = replace(deployment, settings=deployment.settings.model_copy(update={"role_arn": wrong}))
+    take_snapshot(before, one, "d")
+    [chunk] = pack_dataset(before, one, "d").chunks
+    with pytest.raises(SubmissionRejectedError, match="Cross-account"):
+        submit_chunk(before, "p", chunk.chunk_key)
+    assert pack_dataset(deployment, one, "d").outcome == "unchanged"
+    assert deployment.ledger.interventions.retry_rejected("p", "d") == 1
+    assert isinstance(submit_chunk(deployment, "p", chunk.chunk_key), Submitted)
+    now = deployment.ledger.chunks.by_key("p", chunk.chunk_key)
+    assert (now.frozen_request or {})["roleArn"] == deployment.settings.role_arn
+    assert QuotaGroup.of(now.quota_group).account == "123456789012", (
+        "it uses a slot of the account in which it runs"
+    )

@@ -1,0 +1,189 @@
+"""The judge finds each promise broken, in evidence made up for it, and nothing where all are kept."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bedrock_pipeline_tests.simulation.evidence import Evidence, answer_to
+from bedrock_pipeline_tests.simulation.history import History, Line
+from bedrock_pipeline_tests.simulation.judge import CHECKS, judged
+
+URI, FOLDER = "s3://b/results/p/d/v1-1-x/", "results/p/d/v1-1-x/"
+CHUNK = "00000000-0000-0000-0000-00000000000a"
+ASKED = {"r0": "about a0", "r1": "about a1"}
+
+
+def part(rows: dict[str, str], **changes: Any) -> bytes:
+    """Published rows: record id and what was asked."""
+    columns = [
+        {"record_id": one, "status": "succeeded", "output_text": answer_to(prompt), **changes}
+        for one, prompt in rows.items()
+    ]
+    written = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(columns), written)
+    return written.getvalue()
+
+
+def line(number: int, who: str, what: str, how: str = "ok", **facts: Any) -> Line:
+    return Line(number, number, float(number), who, f"{who}/1", what, how, facts)
+
+
+def good() -> Evidence:
+    """A launch, its only job, and its publication."""
+    job = {
+        "id": "j1",
+        "jobArn": "arn/j1",
+        "jobName": f"p-{CHUNK}",
+        "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": "s3://b/out/"}},
+    }
+    output = "".join(
+        json.dumps(
+            {
+                "recordId": one,
+                "modelInput": {"messages": [{"role": "user", "content": prompt}]},
+                "modelOutput": {"usage": {"input_tokens": 10, "output_tokens": 10}},
+            }
+        )
+        + "\n"
+        for one, prompt in ASKED.items()
+    )
+    lines = [
+        line(1, "user", "INSERT INTO bedrock_pipeline.datasets"),
+        line(2, "user", "COMMIT"),
+        line(2, "user", "ends to launch a", launch="d", asked=[ASKED], version=1),
+        line(5, "daemon", "SELECT * FROM bedrock_pipeline.chunks"),
+        line(6, "daemon", "COMMIT"),
+        line(7, "daemon", f"CreateJob p-{CHUNK}", made="j1", job_name=f"p-{CHUNK}"),
+        line(9, "Bedrock", "Completed", job="j1", status="Completed"),
+        line(11, "daemon", f"PUT {FOLDER}part-0.parquet", key=f"{FOLDER}part-0.parquet", content="1"),
+        line(12, "daemon", "PUT latest", key="results/p/d/latest.json", content="2", names=URI),
+    ]
+    return Evidence(
+        history=History(lines),
+        jobs=[job],
+        objects={("b", f"{FOLDER}part-0.parquet"): part(ASKED), ("b", "out/j1/x.jsonl.out"): output.encode()},
+        datasets=[
+            {
+                "dataset": "d",
+                "version": 1,
+                "state": "published",
+                "published_version": 1,
+                "results_uri": URI,
+                "cancelled": False,
+            }
+        ],
+        chunks=[
+            {
+                "chunk_id": CHUNK,
+                "dataset": "d",
+                "chunk_key": "d--00000",
+                "version": 1,
+                "status": "completed",
+                "job_arn": "arn/j1",
+                "ended": True,
+            }
+        ],
+        waits={},
+        max_jobs=1,
+        caps={"d": 1.0},
+        prices=(0.001, 0.001),
+        settled=True,
+    )
+
+
+def with_lines(*more: Line) -> Evidence:
+    evidence = good()
+    lines = sorted([*evidence.history.lines, *more], key=lambda one: one.ended)
+    return replace(evidence, history=History(lines))
+
+
+def with_rows(content: bytes) -> Evidence:
+    evidence = good()
+    return replace(evidence, objects={**evidence.objects, ("b", f"{FOLDER}part-0.parquet"): content})
+
+
+def second_job(evidence: Evidence, name: str) -> Evidence:
+    return replace(evidence, jobs=[*evidence.jobs, {**evidence.jobs[0], "id": "j2", "jobName": name}])
+
+
+BROKEN: dict[str, list[Callable[[], Evidence]]] = {
+    "at most one job per chunk": [lambda: second_job(good(), f"p-{CHUNK}")],
+    "never more jobs in flight than the limit": [
+        lambda: with_lines(line(8, "clicker", "CreateJob", made="j2", job_name=f"p-{CHUNK}"))
+    ],
+    "nothing is bought of what was replaced or cancelled": [
+        lambda: with_lines(
+            line(3, "user2", "COMMIT"),
+            line(4, "user2", "ends to launch b", launch="d", asked=[{"r0": "about b0"}], version=2),
+        ),
+        lambda: with_lines(
+            line(3, "operator", "COMMIT"), line(4, "operator", "ends to cancel d", cancel="d")
+        ),
+        lambda: replace(good(), chunks=[]),
+    ],
+    "each record once, with the answer to its request": [
+        lambda: with_rows(part({"r0": "about a0", "r1": "about b1"})),
+        lambda: with_rows(part({"r0": "about a0"})),
+        lambda: with_rows(part({**ASKED, "r2": "about a2"})),
+        lambda: replace(
+            good(), objects={**good().objects, ("b", f"{FOLDER}part-1.parquet"): part({"r0": "about a0"})}
+        ),
+    ],
+    "published versions never change": [
+        lambda: with_lines(line(13, "late", "PUT", key=f"{FOLDER}part-0.parquet", content="3")),
+        lambda: with_lines(line(13, "late", "DELETE", key=f"{FOLDER}part-0.parquet", content=None)),
+        lambda: with_lines(line(13, "late", "PUT", key=f"{FOLDER}part-9.parquet", content="4")),
+    ],
+    "each launch ends": [
+        lambda: replace(good(), datasets=[{**good().datasets[0], "results_uri": None}]),
+        lambda: with_lines(
+            line(14, "user2", "COMMIT"),
+            line(14, "user2", "ends to launch b", launch="d", asked=[{"r0": "about b0"}], version=2),
+        ),
+    ],
+    "what was paid for is read": [lambda: with_rows(part(ASKED, status="failed"))],
+    "no job is lost": [
+        lambda: replace(good(), chunks=[{**good().chunks[0], "job_arn": None}]),
+        lambda: replace(good(), chunks=[{**good().chunks[0], "ended": False}]),
+    ],
+    "a cost cap holds": [lambda: replace(good(), caps={"d": 0.039})],
+    "only expected errors": [
+        lambda: with_lines(line(3, "daemon", "ends to poll", "KeyError", error=["KeyError"], message="x"))
+    ],
+    "progress": [lambda: replace(good(), settled=False)],
+}
+
+
+def test_where_all_is_well_nothing_is_found() -> None:
+    assert judged(good()) == []
+
+
+def test_each_promise_has_a_case() -> None:
+    assert BROKEN.keys() == CHECKS.keys()
+
+
+@pytest.mark.parametrize(
+    ("promise", "number"), [(name, n) for name, cases in BROKEN.items() for n in range(len(cases))]
+)
+def test_a_broken_promise_is_found(promise: str, number: int) -> None:
+    assert promise in [one.promise for one in judged(BROKEN[promise][number]())]
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        replace(good(), datasets=[{**good().datasets[0], "results_uri": None}], waits={"d": ["a cap"]}),
+        replace(good(), datasets=[{**good().datasets[0], "results_uri": None, "cancelled": True}]),
+        with_lines(line(7, "operator", "COMMIT"), line(8, "operator", "ends to cancel d", cancel="d")),
+        with_rows(part(ASKED)),
+    ],
+    ids=["a named wait", "cancelled", "cancelled after the intent", "written again with the same content"],
+)
+def test_what_is_promised_otherwise_is_no_violation(evidence: Evidence) -> None:
+    assert judged(evidence) == []

@@ -1,0 +1,79 @@
+"""The simulation itself: a seed decides everything, and a defect is found, made small and told."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from bedrock_pipeline.ledger import submissions
+from bedrock_pipeline_tests.simulation.choices import Chances, Replayed
+from bedrock_pipeline_tests.simulation.pool import postgres
+from bedrock_pipeline_tests.simulation.scenario import Scenario, drawn
+from bedrock_pipeline_tests.simulation.shrink import shrunk
+from bedrock_pipeline_tests.simulation.simulate import Result, simulate
+from bedrock_pipeline_tests.simulation.story import told
+from bedrock_pipeline_tests.simulation.world import Machine
+
+pytestmark = pytest.mark.xdist_group("simulation")
+STEPS = 120
+#: Deaths, lost answers and faults of the service among them.
+SEEDS = (2, 4, 9, 13)
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with postgres(1) as [dsn]:
+        made = Machine(dsn)
+        yield made
+        made.close()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_same_seed_twice_is_the_same_story(machine: Machine, seed: int) -> None:
+    first, second = (simulate(machine, drawn(seed, STEPS)) for _ in range(2))
+    assert list(told(first)) == list(told(second))
+    assert _objects(first) == _objects(second)
+    assert not first.violations
+
+
+def _objects(result: Result) -> dict[tuple[str, str], bytes]:
+    """What is in S3, but for the mark of how far the ledger is: transactions have the server's own numbers."""
+    return {key: data for key, data in result.evidence.objects.items() if "/work/ledger-" not in key[1]}
+
+
+def test_the_same_choices_are_the_same_story(machine: Machine) -> None:
+    first = simulate(machine, drawn(4, STEPS))
+    again = simulate(machine, first.scenario, Replayed(first.chosen))
+    assert list(told(first)) == list(told(again))
+
+
+def test_another_seed_is_another_story(machine: Machine) -> None:
+    one, other = (simulate(machine, drawn(seed, STEPS)) for seed in SEEDS[:2])
+    assert list(told(one)) != list(told(other))
+
+
+def test_a_defect_is_found_made_small_and_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submissions, "_why_not", lambda *_: None)  # slots are not counted
+    promise = "never more jobs in flight than the limit"
+    scenario = Scenario(
+        seed=1, steps=160, cast=("clicker", "clicker", "daemon"), rows=8, chances=Chances(die=0.01)
+    )
+    failed = simulate(machine, scenario)
+    assert promise in [one.promise for one in failed.violations]
+    small = shrunk(machine, failed, most_runs=25)
+    assert len(small.chosen) < len(failed.chosen)
+    story = list(told(small))
+    assert story[0].startswith("seed "), "shrinking may go on with another"
+    assert any("CreateJob" in line and "is made" in line for line in story)
+    assert any(line.startswith(f"BROKEN: {promise}: 2 jobs are in flight, 1 may be (step ") for line in story)
+
+
+def test_the_judge_imports_nothing_of_the_product() -> None:
+    code = """
+import sys
+import bedrock_pipeline_tests.simulation.judge
+print([name for name in sys.modules if name.partition(".")[0] in ("bedrock_pipeline", "psycopg", "boto3", "botocore")])
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
