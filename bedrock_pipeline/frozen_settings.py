@@ -41,9 +41,12 @@ def freeze(pipeline: BasePipeline, template: bytes = b"") -> FrozenSettings:
     }
     if pipeline.invocation != "Converse":
         document["family"] = pipeline.model_family.name
+    if isinstance(pipeline, Pipeline):
+        document["parameters"] = pipeline.request_parameters
     if isinstance(pipeline, Pipeline) and pipeline.answer_format:
         # As text: the order of the properties is the one in which models answer.
         document["answer_schema"] = orjson.dumps(pipeline.answer_format.schema).decode()
+        document["answer_by"] = pipeline.answer_format.by
         if isinstance(pipeline.answer_schema, type):
             document["validators"] = (
                 f"{pipeline.answer_schema.__module__}.{pipeline.answer_schema.__qualname__}"

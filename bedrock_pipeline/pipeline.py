@@ -20,9 +20,18 @@ from pydantic import (
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest, family_of
 from bedrock_pipeline.models.answer_columns import AnswerColumns
-from bedrock_pipeline.models.catalog import check_images, check_model_id, check_parameters
+from bedrock_pipeline.models.catalog import (
+    answers_of,
+    check_answers,
+    check_images,
+    check_model_id,
+    check_parameters,
+    with_defaults,
+)
+from bedrock_pipeline.models.family import AnswerBy, Json
 from bedrock_pipeline.models.quota_group import QuotaGroup
-from bedrock_pipeline.models.structured import AnswerSchema
+from bedrock_pipeline.models.structured import AnswerSchema, why_not_bound
+from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.settings import PriceOverride
@@ -125,6 +134,11 @@ class BasePipeline(UserModel):
     decides or more records come (`hold`), or an error (`fail`)."""
     max_record_attempts: int = Field(default=3, ge=1, le=20)
     """How often a record is sent automatically; after that, an error of its own is final, and any other waits for an operator."""
+    accept_incomplete: tuple[Incomplete, ...] = ()
+    """Kinds of incomplete responses that count as answers all the same: `cut-off`, `declined`, `filtered`, `context-full`,
+    `paused`; otherwise each is a final error of its record (docs/records.md)."""
+    retry_incomplete: tuple[Incomplete, ...] = ()
+    """Kinds of incomplete responses whose records are sent again, up to `max_record_attempts`, as they are."""
     keep_raw_output: bool = False
     """Whether the results keep the model's whole output as JSON."""
     prices: dict[str, PriceOverride] = Field(default_factory=dict)
@@ -149,6 +163,8 @@ class BasePipeline(UserModel):
         return None
 
     def _check(self) -> None:
+        if both := sorted({*self.accept_incomplete} & {*self.retry_incomplete}):
+            raise ValueError(f"accept_incomplete and retry_incomplete both have {', '.join(both)}")
         if self.check_model:
             check_model_id(self.model_id)
 
@@ -205,9 +221,9 @@ class Pipeline(BasePipeline):
     answer_schema: type[BaseModel] | dict[str, Any] | str | None = None
     """A pydantic model or a JSON schema (dict or text) of the response; its properties become columns
     (docs/models.md)."""
-    answer_by: Literal["tool", "schema"] = "tool"
+    answer_by: AnswerBy | None = None
     """How the model is made to follow the schema: by a `tool` that it must use, or by `schema`, Bedrock's structured
-    output."""
+    output; None: by structured output if the model has it and it supports the schema, else by a tool."""
     record_id: str | None = None
     """Column with the record ids; None: derived from the row's content."""
     carry: tuple[str, ...] = ()
@@ -246,16 +262,40 @@ class Pipeline(BasePipeline):
                 "give the model's request format with family or invocation"
             )
         if self.prompt is not None and self.model_family.name != "raw":
-            images = ("",) if self.images else ()
-            self.model_family.check(
-                ModelRequest(self.prompt, self.system, images=images, answer=self.answer_format)
+            self._check_request()
+
+    def _check_request(self) -> None:
+        """Raise a ValueError if the model does not take the requests that the prompt makes."""
+        images = ("",) if self.images else ()
+        answer = self.answer_format
+        if answer and self.check_model:
+            check_answers(self.model_id, self.model_family, self.answer_by)
+        if answer and answer.by == "schema" and (why := why_not_bound(answer.schema)):
+            raise ValueError(
+                f"answer_schema: structured output does not support that {why}; change it, or choose a model and an invocation "
+                "with answer_by='tool'"
             )
+        self.model_family.check(
+            ModelRequest(self.prompt or "", self.system, self.parameters, images=images, answer=answer)
+        )
+
+    @property
+    def request_parameters(self) -> dict[str, Any]:
+        """The parameters of its requests: its own, and those that its model needs where it has none."""
+        return with_defaults(self.model_id, self.parameters)
 
     @property
     def answer_format(self) -> AnswerFormat | None:
         """The form of a structured response; None without a response schema."""
         schema = self._answer_schema()
-        return AnswerFormat(schema.schema, self.answer_by) if schema else None
+        if schema is None:
+            return None
+        return AnswerFormat(schema.schema, self.answer_by or self._answer_by(schema.schema))
+
+    def _answer_by(self, schema: Json) -> AnswerBy:
+        """The best way that the model has for a schema."""
+        ways = answers_of(self.model_id, self.model_family) or ("tool",)
+        return next((way for way in ways if way == "tool" or not why_not_bound(schema)), ways[0])
 
     def answer_columns(self) -> AnswerColumns | None:
         """The result columns of a structured response; None without a response schema.

@@ -51,6 +51,7 @@ class CollectReport:
 
     Attributes:
         retryable_by_code: how many records are retried, by the code that they ended with.
+        final_by_code: how many records have a final error, by its code; of a chunk that was collected before, none.
         discrepancies: where manifest, lines and index disagree; normally empty.
     """
 
@@ -59,6 +60,7 @@ class CollectReport:
     parsed_uri: str
     schema: pa.Schema
     retryable_by_code: dict[str, int]
+    final_by_code: dict[str, int]
     discrepancies: list[str]
 
 
@@ -93,7 +95,7 @@ def _collect(
 ) -> tuple[CollectReport, str | None]:
     parsed_uri = _new_folder(deployment, chunk)
     launched = _launched_pipeline(deployment, pipeline, chunk)
-    disposition = disposition_of(_ended(chunk), launched.max_record_attempts)
+    disposition = disposition_of(_ended(chunk), launched.max_record_attempts, launched.retry_incomplete)
     with deployment.objects.random_access(chunk.index_uri) as stream:
         index = pq.read_table(stream)
     collected = collect_output(
@@ -126,7 +128,13 @@ def _collect(
         deployment.objects.discard(parsed_uri)
         return _collected_before(deployment, now, now.parsed_uri or ""), now.problem
     report = CollectReport(
-        chunk, tally, parsed_uri, collected.schema, collected.retryable_by_code, discrepancies
+        chunk,
+        tally,
+        parsed_uri,
+        collected.schema,
+        collected.retryable_by_code,
+        collected.counter.final_by_code,
+        discrepancies,
     )
     return report, problem
 
@@ -183,6 +191,7 @@ def _metadata(
         attempt=chunk.attempt,
         no_answer=disposition.no_answer,
         keep_raw=pipeline.keep_raw_output,
+        accepted=frozenset(pipeline.accept_incomplete),
         again=disposition.retries,
         columns=pipeline.answer_columns(),
         price=_price(deployment, pipeline, chunk),
@@ -248,7 +257,9 @@ def _collected_before(deployment: Deployment, chunk: ChunkRow, parsed_uri: str) 
         cost_usd=chunk.cost_usd,
         on_demand_cost_usd=chunk.on_demand_cost_usd,
     )
-    return CollectReport(chunk, tally, parsed_uri, schema, retryable_by_code={}, discrepancies=[])
+    return CollectReport(
+        chunk, tally, parsed_uri, schema, retryable_by_code={}, final_by_code={}, discrepancies=[]
+    )
 
 
 def _price(deployment: Deployment, pipeline: BasePipeline, chunk: ChunkRow) -> Price | None:

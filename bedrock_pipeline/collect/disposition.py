@@ -3,12 +3,12 @@
 Red means that an operator must act; a chunk whose retryable records go into a retry round is green.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bedrock_pipeline.collect.retry_policy import BELOW_MINIMUM, CANCELLED, MISSING, retryable, transient
 from bedrock_pipeline.collect.tally import FEW, TallyCounter
-from bedrock_pipeline.records.error_codes import ErrorKind, error_kind
+from bedrock_pipeline.records.error_codes import ErrorKind, Incomplete, error_kind
 from bedrock_pipeline.records.packed_chunk import Mode
 
 #: Longest part of one of Bedrock's messages that an operator is shown, in characters.
@@ -49,6 +49,8 @@ class Disposition:
         ends: whether every record without a response ends now, since the chunk was cancelled or is not sent.
         attempts_left: whether retries are automatic.
         permanent: whether the job failed with an error that a retry does not change.
+        resent: kinds of incomplete responses whose records are sent again, as the pipeline says; otherwise they are final,
+            since the same request would be paid for again and most likely end the same.
     """
 
     chunk: EndedChunk
@@ -56,12 +58,13 @@ class Disposition:
     ends: bool
     attempts_left: bool
     permanent: bool
+    resent: frozenset[Incomplete] = frozenset()
 
     def retries(self, code: str) -> bool:
         """Whether a record that ends with this code is retried, by itself or by an operator."""
         if self.ends:
             return False
-        return self._not_its_own(code) or (self.attempts_left and retryable(code))
+        return self._not_its_own(code) or (self.attempts_left and (retryable(code) or code in self.resent))
 
     def waits(self, retryable_by_code: Mapping[str, int], *, empty_folder: str | None = None) -> str | None:
         """Why an operator must decide about the chunk's retryable records; None if they are retried automatically.
@@ -118,7 +121,9 @@ class Disposition:
         return code == self.no_answer[0] or _is_denied(code) or error_kind(code) is ErrorKind.TRANSIENT
 
 
-def disposition_of(chunk: EndedChunk, max_record_attempts: int) -> Disposition:
+def disposition_of(
+    chunk: EndedChunk, max_record_attempts: int, resent: Iterable[Incomplete] = ()
+) -> Disposition:
     """What a chunk's end means for its records."""
     return Disposition(
         chunk,
@@ -126,6 +131,7 @@ def disposition_of(chunk: EndedChunk, max_record_attempts: int) -> Disposition:
         ends=chunk.cancelled or chunk.mode == "none",
         attempts_left=chunk.attempt < max_record_attempts,
         permanent=chunk.status == "failed" and not transient(chunk.status_message),
+        resent=frozenset(resent),
     )
 
 

@@ -165,7 +165,7 @@ class _EachLine(_Rows):
             if outcome.charge:
                 counter.charge(outcome.charge)
             if outcome.failed:
-                counter.failed(wire, outcome.reason)
+                counter.failed(wire, outcome.row.error_code or "", outcome.reason)
         many = len(plain.lines) if plain else 0
         counter.answered += many
         counter.records += len(single) + many
@@ -218,7 +218,7 @@ class _Join(_Rows):
                 counter.retryable += 1
                 retryable.add(Rejection(row, code, self._ids[row]))
                 continue
-            counter.failed(self._ids[row], outcome.reason)
+            counter.failed(self._ids[row], code, outcome.reason)
             pending.append((row, outcome))
             if len(pending) == _BATCH:
                 yield _outcome_batch(pending, self._index, self._metadata, self._schema)

@@ -18,6 +18,7 @@ from bedrock_pipeline.collect.tally import Charge, ChunkMetadata
 from bedrock_pipeline.models import Family, ModelResponse
 from bedrock_pipeline.models.family import ResponseShapeError
 from bedrock_pipeline.models.structured import AnswerInvalidError
+from bedrock_pipeline.records.error_codes import MEANINGS, STOP_REASONS
 from bedrock_pipeline.records.result_schema import ResultRow
 
 #: Code of a response that is not of its family's shape, or cannot be kept.
@@ -127,6 +128,10 @@ def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> 
         code, message = SHAPE, str(error)
     except AnswerInvalidError as error:
         code, message = INVALID_ANSWER, str(error)
+    incomplete = STOP_REASONS.get(response.stop_reason or "")
+    if incomplete and (incomplete not in metadata.accepted or code == INVALID_ANSWER):
+        code, message = incomplete.value, MEANINGS[incomplete]
+        values = None
     try:
         raw_output = _json(output) if metadata.keeps_output else None
     except ResponseShapeError as error:

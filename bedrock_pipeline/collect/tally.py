@@ -10,6 +10,7 @@ import pyarrow as pa
 from bedrock_pipeline.models import Family
 from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.pricing.prices import Price, PricedMode
+from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.tally import Tally
 
 #: How many record ids or reasons a message to an operator names.
@@ -37,6 +38,7 @@ class TallyCounter:
         unknown: lines of records that are not in the index.
         malformed: lines without a readable record id.
         unusable: responses with a final error: not of the family's shape, or breaking the schema.
+        final_by_code: final errors by their code.
         reasons: of final errors, a few of them.
         examples: a few ids of records with a final error.
     """
@@ -57,6 +59,7 @@ class TallyCounter:
     malformed: int = 0
     unusable: int = 0
     lines: int = 0
+    final_by_code: dict[str, int] = field(default_factory=dict)
     reasons: set[str] = field(default_factory=set)
     examples: list[str] = field(default_factory=list)
 
@@ -64,9 +67,10 @@ class TallyCounter:
         """The counts of the records."""
         return Tally(**{one.name: getattr(self, one.name) for one in fields(Tally)})
 
-    def failed(self, record_id: str, reason: str) -> None:
+    def failed(self, record_id: str, code: str, reason: str) -> None:
         """Count a final error."""
         self.final_errors += 1
+        self.final_by_code[code] = self.final_by_code.get(code, 0) + 1
         if len(self.examples) < FEW:
             self.examples.append(record_id)
         if len(self.reasons) < FEW:
@@ -87,6 +91,7 @@ class ChunkMetadata:
     Attributes:
         no_answer: code and message of a record without a line.
         keep_raw: whether the model's whole output is kept as JSON.
+        accepted: kinds of incomplete responses that count as answers all the same.
         again: whether a record that ends with this code is retried; otherwise its error is final.
         columns: of structured responses, if they were requested.
         price: None if unknown.
@@ -101,6 +106,7 @@ class ChunkMetadata:
     no_answer: tuple[str, str]
     keep_raw: bool = False
     again: Callable[[str], bool] = lambda _: False
+    accepted: frozenset[Incomplete] = frozenset()
     columns: AnswerColumns | None = None
     price: Price | None = None
     mode: PricedMode = "batch"

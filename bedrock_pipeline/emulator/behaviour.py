@@ -31,10 +31,10 @@ class OtherRequest(StrEnum):
 class JobNames(StrEnum):
     """A job name comes again, with another token."""
 
-    #: a second job of the name
-    REPEATABLE = "repeatable"
     #: rejected with a ConflictException
     CONFLICT = "conflict"
+    #: a second job of the name
+    REPEATABLE = "repeatable"
     #: rejected with a ValidationException, as other jobs of Bedrock are
     INVALID = "invalid"
 
@@ -74,8 +74,8 @@ class UnknownModels(StrEnum):
 class UnlistedBatch(StrEnum):
     """Batch inference of a model for which no source shows it."""
 
-    TAKEN = "taken"
     REJECTED = "rejected"
+    TAKEN = "taken"
 
 
 class LegacyModels(StrEnum):
@@ -89,17 +89,17 @@ class LegacyModels(StrEnum):
 class ModelFeatures(StrEnum):
     """Structured output, thinking and images, asked of a model that does not have them."""
 
-    ANY = "any"
     #: what the catalog lists for the model; the rest is an error of the record
     LISTED = "listed"
+    ANY = "any"
 
 
 class BatchTools(StrEnum):
     """Tools and structured output in a job's records."""
 
-    ANY = "any"
     #: no tools in jobs of the type Converse, as today's documentation says
     INVOKE_MODEL = "invoke-model"
+    ANY = "any"
     #: neither tools nor structured output, as the documentation said until 2026
     NONE = "none"
 
@@ -152,15 +152,15 @@ class Behaviour:
 
     same_token: SameToken = SameToken.SAME_ARN
     other_request: OtherRequest = OtherRequest.CONFLICT
-    job_names: JobNames = JobNames.REPEATABLE
+    job_names: JobNames = JobNames.CONFLICT
     first_check: FirstCheck = FirstCheck.TOKEN
     job_ids: JobIds = JobIds.ARN
     over_quota: OverQuota = OverQuota.REJECTED
     unknown_models: UnknownModels = UnknownModels.REJECTED
-    unlisted_batch: UnlistedBatch = UnlistedBatch.TAKEN
+    unlisted_batch: UnlistedBatch = UnlistedBatch.REJECTED
     legacy_models: LegacyModels = LegacyModels.TAKEN
-    model_features: ModelFeatures = ModelFeatures.ANY
-    batch_tools: BatchTools = BatchTools.ANY
+    model_features: ModelFeatures = ModelFeatures.LISTED
+    batch_tools: BatchTools = BatchTools.INVOKE_MODEL
     converse_nulls: ConverseNulls = ConverseNulls.WRITTEN
     duplicate_ids: DuplicateIds = DuplicateIds.ANSWERED
     missing_ids: MissingIds = MissingIds.GENERATED

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from bedrock_pipeline.errors import ConfigurationError
-from bedrock_pipeline.models.family import AnswerBy, Json
+from bedrock_pipeline.models.family import AnswerBy, Family, Json
 from bedrock_pipeline.models.model_ids import bare_model, is_bare
 
 #: When the sources of `catalog.toml` were read.
@@ -38,6 +38,8 @@ _PROVIDERS: Final = {
     "zai": "Z.AI",
 }
 _PROVISIONED: Final = ":provisioned-model/"
+#: Default of `max_tokens` for models that think unasked, since thinking counts against it.
+_ROOM_TO_THINK: Final = 16_384
 #: How a pipeline says that it knows better.
 _OVERRIDE: Final = "set check_model=False if the catalog is out of date"
 #: The names that families and Converse have for one parameter.
@@ -129,6 +131,26 @@ def similar(model_id: str) -> list[str]:
     return difflib.get_close_matches(bare_model(model_id), catalog(), n=3)
 
 
+def answers_of(model_id: str, family: Family) -> tuple[AnswerBy, ...]:
+    """How a structured response can be requested from a model in a batch job, the best way first."""
+    ways: tuple[AnswerBy, ...] = ("tool", "schema")
+    taken = tuple(way for way in ways if way in family.takes)
+    card = card_of(model_id)
+    if card is None:
+        return taken
+    if family.name == card.family:
+        return card.answers
+    return tuple(way for way in taken if way in card.answers) if family.name == "converse" else taken
+
+
+def with_defaults(model_id: str, parameters: Json) -> dict[str, Any]:
+    """Parameters of a model's requests, with room for thinking that it does unasked if they set no `max_tokens`."""
+    card = card_of(model_id)
+    if card is None or card.thinks == "when asked" or "max_tokens" in _given(parameters):
+        return dict(parameters)
+    return {"max_tokens": _ROOM_TO_THINK, **parameters}
+
+
 def check_model_id(model_id: str) -> None:
     """Check that batch jobs can use a model under this id, as far as the catalog knows it.
 
@@ -190,6 +212,33 @@ def check_images(model_id: str) -> None:
     if card is not None and "image" not in card.input:
         raise ModelRejectsError(
             f"images: {card.id} takes only text; choose a model that takes images, or {_OVERRIDE}"
+        )
+
+
+def check_answers(model_id: str, family: Family, by: AnswerBy | None) -> None:
+    """Check that a structured response can be requested, as far as the catalog knows the model.
+
+    Args:
+        model_id: id or ARN.
+        family: of the request body.
+        by: how it is to be requested; None leaves it to the catalog.
+
+    Raises:
+        ModelRejectsError: the model has no structured responses, or not by this way.
+    """
+    card = card_of(model_id)
+    if card is None:
+        return
+    ways = answers_of(model_id, family)
+    if not ways:
+        other = " leave out invocation='Converse'," if card.answers and family.name == "converse" else ""
+        raise ModelRejectsError(
+            f"answer_schema: {card.id} has no structured responses in jobs with request bodies of {family.name};{other} "
+            f"choose another model (`bedrock-pipeline models`), or {_OVERRIDE}"
+        )
+    if by is not None and by not in ways and by in family.takes:
+        raise ModelRejectsError(
+            f"answer_by: {card.id} takes {' or '.join(ways)}, not {by}; leave answer_by out, or {_OVERRIDE}"
         )
 
 

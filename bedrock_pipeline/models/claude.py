@@ -1,10 +1,12 @@
 """Anthropic Claude: the Messages API."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from bedrock_pipeline.models.family import (
     ONLY,
     AnswerFormat,
+    BodyError,
     Family,
     Json,
     ModelRequest,
@@ -51,6 +53,21 @@ class Claude(Family):
                 }
             ],
         }
+
+    def check(self, model_request: ModelRequest) -> None:
+        """Check that the family supports everything in a request.
+
+        Raises:
+            BodyError: it does not; or a tool is forced while the model is to think.
+        """
+        super().check(model_request)
+        thinking = model_request.parameters.get("thinking")
+        kind = thinking.get("type") if isinstance(thinking, Mapping) else None
+        if kind in ("enabled", "adaptive") and model_request.answer and model_request.answer.by == "tool":
+            raise BodyError(
+                "Claude does not think when a tool is forced.",
+                "Leave out parameters.thinking, or set answer_by='schema' if the model takes it.",
+            )
 
     def image(self, kind: str, data: str) -> dict[str, Any]:
         """A block of its own."""

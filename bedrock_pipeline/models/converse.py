@@ -1,13 +1,19 @@
-"""Converse: one body and one response for every model, if a job's invocation type is `Converse`."""
+"""Converse: one body and one response for every model, if a job's invocation type is `Converse`.
 
-from typing import Any, Final
+Source: "Process multiple prompts with batch inference", Amazon Bedrock user guide: jobs of this type have no tools, a record
+with `toolConfig` is an error; both types have structured output.
+"""
+
+from typing import Any, ClassVar, Final
 
 import orjson
 
 from bedrock_pipeline.models.family import (
     ONLY,
     AnswerFormat,
+    BodyError,
     Family,
+    Feature,
     Json,
     ModelRequest,
     ModelResponse,
@@ -20,13 +26,16 @@ from bedrock_pipeline.models.structured import TOOL, bound, tool
 
 _COMMON: Final = {"max_tokens": "maxTokens", "top_p": "topP", "stop_sequences": "stopSequences"}
 _INFERENCE: Final = frozenset({"maxTokens", "temperature", "topP", "topK", "stopSequences"})
+_NO_TOOLS: Final = (
+    "Leave out invocation='Converse', or request the structured response with answer_by='schema'."
+)
 
 
 class Converse(Family):
     """Body and response of the Converse API; a job selects it, no model id does."""
 
     name = "converse"
-    takes = frozenset({"system", "images", "tool", "schema"})
+    takes: ClassVar[frozenset[Feature]] = frozenset({"system", "images", "schema"})
     plain = Plain(
         text=("output", "message", "content", ONLY, "text"),
         stop_reason=("stopReason",),
@@ -57,6 +66,18 @@ class Converse(Family):
             ],
         }
 
+    def check(self, model_request: ModelRequest) -> None:
+        """Check that the family supports everything in a request.
+
+        Raises:
+            BodyError: it does not.
+        """
+        super().check(model_request)
+        if "tool" not in self.takes and "toolConfig" in model_request.parameters:
+            raise BodyError(
+                "Jobs of the type Converse have no tools, so parameters cannot have toolConfig.", _NO_TOOLS
+            )
+
     def image(self, kind: str, data: str) -> dict[str, Any]:
         """A block of its own."""
         return {"image": {"format": kind, "source": {"bytes": data}}}
@@ -71,12 +92,24 @@ class Converse(Family):
             input_tokens=count_at(output, "usage", "inputTokens"),
             output_tokens=count_at(output, "usage", "outputTokens"),
             tool_use=tuple({"name": use.get("name"), "input": use.get("input")} for use in uses),
-            content=blocks if any(block.keys().isdisjoint({"text", "toolUse"}) for block in blocks) else None,
+            content=blocks if any(_is_special(block) for block in blocks) else None,
         )
+
+    def _unsupported(self, feature: Feature) -> BodyError:
+        if feature == "tool":
+            return BodyError("Jobs of the type Converse have no tools: it does not support them.", _NO_TOOLS)
+        return super()._unsupported(feature)
+
+
+def _is_special(block: Json) -> bool:
+    """Whether a content block has something besides text and tool use; members that are not set can be null."""
+    return not any(block.get(name) is not None for name in ("text", "toolUse")) or any(
+        value is not None and name not in ("text", "toolUse") for name, value in block.items()
+    )
 
 
 def _asking(answer: AnswerFormat | None) -> dict[str, Any]:
-    """The members that request a structured response; a model's documentation says which of the two it takes."""
+    """The members that request a structured response; tools are for Nova's own body, which has this shape."""
     if answer is None:
         return {}
     if answer.by == "schema":

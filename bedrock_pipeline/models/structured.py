@@ -4,7 +4,7 @@ Source of what the service accepts: "Get validated JSON results from models", Am
 Amazon Nova user guide.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self, TypeAlias
 
 import orjson
@@ -23,6 +23,17 @@ _UNBOUND: Final = frozenset(
     {
         *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
         *("minLength", "maxLength", "maxItems", "uniqueItems", "minProperties", "maxProperties"),
+    }
+)
+#: Formats of strings that structured output supports; others are left out.
+_FORMATS: Final = frozenset(
+    {"date", "date-time", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
+)
+#: Keywords without which a schema means something else, and that structured output does not support.
+_UNSUPPORTED: Final = frozenset(
+    {
+        *("prefixItems", "patternProperties", "propertyNames", "contains", "not", "if", "dependentSchemas"),
+        *("dependentRequired", "unevaluatedProperties", "unevaluatedItems"),
     }
 )
 Structure: TypeAlias = "type[BaseModel] | Json"
@@ -135,22 +146,58 @@ def tool(answer: AnswerFormat) -> tuple[str, dict[str, Any]]:
 def bound(schema: Any) -> Any:
     """A schema as structured output accepts it: objects are closed, and rules that it does not support are left out.
 
-    These are bounds of numbers, lengths and counts; responses are still validated against them.
+    These are bounds of numbers, lengths and counts, and formats; responses are still validated against the bounds. `oneOf`
+    becomes `anyOf`.
     """
     if isinstance(schema, list):
         return [bound(one) for one in schema]
     if not isinstance(schema, Mapping):
         return schema
     inner = {
-        name: {key: bound(one) for key, one in value.items()}
+        "anyOf" if name == "oneOf" else name: {key: bound(one) for key, one in value.items()}
         if name in _BY_NAME
         else value
         if name in _DATA
         else bound(value)
         for name, value in schema.items()
-        if name not in _UNBOUND and not (name == "minItems" and value > 1)
+        if not _left_out(name, value)
     }
     return {**inner, "additionalProperties": False} if "properties" in schema else inner
+
+
+def why_not_bound(schema: Any, path: str = "answer_schema") -> str | None:
+    """What structured output does not support in a schema, and `bound` cannot leave out; None if there is nothing."""
+    if isinstance(schema, list):
+        return _first(why_not_bound(one, f"{path}.{number}") for number, one in enumerate(schema))
+    if not isinstance(schema, Mapping):
+        return None
+    kinds = schema.get("type")
+    if "object" in ([kinds] if isinstance(kinds, str) else kinds or []) and "properties" not in schema:
+        return f"{path} is an object with keys of any name"
+    if isinstance(schema.get("additionalProperties"), Mapping):
+        return f"{path} has additionalProperties"
+    if named := sorted(_UNSUPPORTED & schema.keys()):
+        return f"{path} has {named[0]}"
+    return _first(
+        _first(why_not_bound(one, f"{path}.{key}") for key, one in value.items())
+        if name in _BY_NAME
+        else why_not_bound(value, path)
+        for name, value in schema.items()
+        if name not in _DATA
+    )
+
+
+def _first(reasons: Iterable[str | None]) -> str | None:
+    return next(filter(None, reasons), None)
+
+
+def _left_out(name: str, value: Any) -> bool:
+    return (
+        name in _UNBOUND
+        or name == "discriminator"
+        or (name == "minItems" and value > 1)
+        or (name == "format" and value not in _FORMATS)
+    )
 
 
 def _cut(answer: ModelResponse) -> str:

@@ -135,6 +135,7 @@ def of_collection(report: CollectReport) -> Metadata:
         "failed": tally.final_errors,
         "retryable": tally.retryable,
         **({"retryable_by_code": _counts(report.retryable_by_code)} if tally.retryable else {}),
+        **({"final_errors_by_code": _counts(report.final_by_code)} if report.final_by_code else {}),
         "input_tokens": tally.input_tokens,
         "output_tokens": tally.output_tokens,
         **_costs(tally.cost_usd, tally.on_demand_cost_usd),

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr
 from bedrock_pipeline.ledger.database import connection_string
 from bedrock_pipeline.ledger.queues import QueueRow
 from bedrock_pipeline.pipeline import BelowMinimum, FlushPolicy, QueuePipeline, UserModel
+from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings, ThrottleBackoff
 
@@ -16,6 +17,7 @@ _STORED = {
     *("batch_size", "min_batch_size", "max_batch_size", "max_jobs"),
     *("max_file_size_bytes", "max_job_size_bytes", "max_bytes", "max_age_s"),
     *("on_duplicate", "below_minimum", "max_record_attempts"),
+    *("check_model", "accept_incomplete", "retry_incomplete"),
 }
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
@@ -94,6 +96,12 @@ class BedrockQueueConfig(UserModel):
     (`fail`)."""
     max_record_attempts: int = Field(default=3, ge=1, le=20)
     """How often a record is sent automatically."""
+    check_model: bool = True
+    """Whether an error is raised for a model that the built-in catalog excludes (`bedrock-pipeline models`)."""
+    accept_incomplete: tuple[Incomplete, ...] = ()
+    """Kinds of incomplete responses that count as answers all the same (docs/records.md)."""
+    retry_incomplete: tuple[Incomplete, ...] = ()
+    """Kinds of incomplete responses whose tasks are sent again, as they are."""
 
     poll_interval_ms: int = Field(default=30_000, ge=1)
     """Milliseconds between two polls of Bedrock by this process; if it is not given, the setting `poll_interval_s`
@@ -150,6 +158,9 @@ class BedrockQueueConfig(UserModel):
             limits=self.limits,
             below_minimum=self.below_minimum,
             max_record_attempts=self.max_record_attempts,
+            check_model=self.check_model,
+            accept_incomplete=self.accept_incomplete,
+            retry_incomplete=self.retry_incomplete,
             keep_raw_output=True,
             flush_policy=self.flush_policy,
         )

@@ -1,8 +1,9 @@
-"""AWS's error codes, classified.
+"""AWS's error codes, classified; and the codes of responses that are no answer.
 
-One table for every operation, and for the errors of records in a job's output. What follows from a classification is
+One table for every operation, and for the errors of records in a job's output; one for the stop reasons of all models. What follows from a classification is
 decided where the operation is called. Sources: the service models of S3, Bedrock and Bedrock Runtime, and "Common
-errors" of the Bedrock API reference.
+errors" of the Bedrock API reference; "Handling stop reasons" of Anthropic, `StopReason` of the Converse API, and `finish_reason`
+of OpenAI's chat completions.
 """
 
 import re
@@ -51,6 +52,34 @@ _BY_STATUS: Final = {
     404: ErrorKind.NOT_FOUND,
     409: ErrorKind.CONFLICT,
     **dict.fromkeys((408, 424), ErrorKind.IN_DOUBT),
+}
+
+
+class Incomplete(StrEnum):
+    """Why a response is not the model's whole answer; the code of its record. Its tokens were paid for."""
+
+    DECLINED = "declined"
+    FILTERED = "filtered"
+    CUT_OFF = "cut-off"
+    CONTEXT_FULL = "context-full"
+    PAUSED = "paused"
+
+
+#: Stop reasons, as models name them, of responses that are incomplete.
+STOP_REASONS: Final[dict[str, Incomplete]] = {
+    "refusal": Incomplete.DECLINED,
+    **dict.fromkeys(("content_filtered", "content_filter", "guardrail_intervened"), Incomplete.FILTERED),
+    **dict.fromkeys(("max_tokens", "length"), Incomplete.CUT_OFF),
+    "model_context_window_exceeded": Incomplete.CONTEXT_FULL,
+    "pause_turn": Incomplete.PAUSED,
+}
+#: What each means, for the error's message.
+MEANINGS: Final[dict[Incomplete, str]] = {
+    Incomplete.DECLINED: "the model declined to answer",
+    Incomplete.FILTERED: "the response was filtered",
+    Incomplete.CUT_OFF: "the response was cut off at max_tokens",
+    Incomplete.CONTEXT_FULL: "the response was cut off at the end of the model's context window",
+    Incomplete.PAUSED: "the model paused its turn",
 }
 _NOT_LETTERS = re.compile(r"[^a-z]")
 

@@ -55,7 +55,7 @@ class ResultRow(NamedTuple):
     on_demand_cost_usd: Annotated[
         float | None, Column(_USD, "what an on-demand call would have cost", duplicate="zero")
     ] = None
-    error_code: Annotated[_Text, Column(_TEXT, "code of the final error")] = None
+    error_code: Annotated[_Text, Column(_TEXT, "code of the final error (docs/records.md)")] = None
     error_message: Annotated[_Text, Column(_TEXT, "message of the final error")] = None
     model_id: Annotated[_Text, Column(_TEXT, "the model", "chunk")] = None
     chunk_key: Annotated[_Text, Column(_TEXT, "the chunk in which the record was sent", "chunk")] = None

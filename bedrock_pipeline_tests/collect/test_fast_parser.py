@@ -21,6 +21,7 @@ from bedrock_pipeline.kernel.library import SWITCH, library
 from bedrock_pipeline.models import Family, family_of
 from bedrock_pipeline.pricing.answer_costs import costs_of
 from bedrock_pipeline.pricing.prices import Price, Rate
+from bedrock_pipeline.records.error_codes import STOP_REASONS, Incomplete
 
 MODELS = {
     "claude": "anthropic.claude-3-haiku-20240307-v1:0",
@@ -44,12 +45,13 @@ ugly = st.one_of(
 odd: st.SearchStrategy[Any] = st.sampled_from([None, 1, 1.0, 1e3, -1, True, "5", [], {}, 2**63])
 counts = st.one_of(st.integers(0, 100), odd)
 texts = st.one_of(ugly, odd)
+stops = st.one_of(ugly, odd, st.sampled_from([*STOP_REASONS]))
 
 
 @st.composite
 def outputs(draw: st.DrawFn, name: str) -> Any:
     """Outputs that a model of a family may give, and others."""
-    text, stop, read, written = draw(texts), draw(st.one_of(ugly, odd)), draw(counts), draw(counts)
+    text, stop, read, written = draw(texts), draw(stops), draw(counts), draw(counts)
     extras: list[dict[str, Any]] = [{}, {"id": "m"}, {"modelOutput": {}}, {"recordId": "r1"}]
     extra = draw(st.sampled_from(extras))
     if name == "llama":
@@ -116,7 +118,8 @@ def _ascii(value: Any) -> bytes:
 
 
 def metadata_of(family: Family) -> ChunkMetadata:
-    return ChunkMetadata(family, "m", "d--00000", "arn", 1, ("missing", "no line"))
+    accepted = frozenset({Incomplete.CUT_OFF})
+    return ChunkMetadata(family, "m", "d--00000", "arn", 1, ("missing", "no line"), accepted=accepted)
 
 
 def collected(

@@ -1,10 +1,11 @@
 """What the emulator's tests share: an emulator of their own beside the stack's S3, and jobs to give to it."""
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from botocore.config import Config
@@ -43,9 +44,13 @@ def lines(count: int, make: Callable[[int], dict[str, Any]] = lambda n: claude(f
     return b"".join(orjson.dumps({"recordId": f"r{n}", "modelInput": make(n)}) + b"\n" for n in range(count))
 
 
+_NUMBERS: Final = itertools.count(1)
+
+
 def request(key: str, **changes: Any) -> dict[str, Any]:
+    """A request for a job; one without a token has a name that no other has."""
     return {
-        "jobName": "a-job",
+        "jobName": "a-job" if "clientRequestToken" in changes else f"job-{next(_NUMBERS)}",
         "roleArn": "arn:aws:iam::123456789012:role/batch",
         "modelId": CLAUDE,
         "inputDataConfig": {"s3InputDataConfig": {"s3Uri": f"s3://{BUCKET}/{key}"}},

@@ -63,7 +63,7 @@ def create(bedrock: Any, **changes: Any) -> dict[str, Any]:
         ((), "same ARN", "ConflictException", 1),
         (("--same-token", "silent"), "no ARN", "ConflictException", 1),
         (("--other-request", "ignored"), "same ARN", "same ARN", 1),
-        (("--token-lifetime", "60"), "same ARN", "ConflictException", 2),
+        (("--token-lifetime", "60", "--job-names", "repeatable"), "same ARN", "ConflictException", 2),
     ],
 )
 def test_a_token_comes_again(

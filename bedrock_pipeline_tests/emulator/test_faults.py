@@ -173,7 +173,9 @@ def test_records_fail_at_a_rate_and_a_job_run_again_fails_the_same(
     bedrock: Any, s3: Any, control: Control
 ) -> None:
     control.add_fault("record_error", rate=0.1, error_code=429, message="Too many requests")
-    arns = [create(bedrock) for _ in range(2)]
+    control.set_behaviour(job_names="repeatable")  # the name decides which records fail
+    arns = [create(bedrock, jobName="again") for _ in range(2)]
+    control.set_behaviour(job_names="conflict")
     failed = {ended(bedrock, arn)["errorRecordCount"] for arn in arns}
     assert len(failed) == 1
     assert 5 <= failed.pop() <= 40

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bedrock_pipeline.emulator.behaviour import Behaviour, UnknownModels
+from bedrock_pipeline.emulator.behaviour import Behaviour, ModelFeatures, UnknownModels
 from bedrock_pipeline.emulator.models import Models, Reply, parse_model_id
 from bedrock_pipeline.emulator.models.catalog import arns_invoked, catalog
 from bedrock_pipeline_tests.emulator.test_models import CLOSED, HAIKU_3, NOVA, STRICT, ask, claude, schema
@@ -46,7 +46,9 @@ def test_a_profile_invokes_the_model_in_each_of_its_regions() -> None:
 
 def test_switches_of_models() -> None:
     body, later = claude(**schema(CLOSED)), "us.anthropic.claude-haiku-6"
-    assert isinstance(ask(HAIKU_3, body, Models()), Reply), "by default, an old model has what new ones have"
+    assert ask(HAIKU_3, body, Models()) == "output_config.format: Extra inputs are not permitted"
+    any_features = Models(behaviour=Behaviour(model_features=ModelFeatures.ANY))
+    assert isinstance(ask(HAIKU_3, body, any_features), Reply), "an old model has what new ones have"
     assert ask(later, body) == "The provided model identifier is invalid."
     by_family = Models(behaviour=Behaviour(unknown_models=UnknownModels.FAMILY))
     assert isinstance(ask(later, body, by_family), Reply)

@@ -258,7 +258,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 def test_a_member_of_another_type_is_an_error_of_the_record_and_not_of_the_emulator(name: str) -> None:
     model, body = WHOLE[name]
     answer = STRICT.converse if name.startswith("converse") else STRICT.answer
-    assert answer(model, body, batch=True).body
+    batch = "toolConfig" not in body  # which jobs do not have
+    assert answer(model, body, batch=batch).body
     rejected = 0
     for path in places(body):
         for value in WRONG:
@@ -268,7 +269,7 @@ def test_a_member_of_another_type_is_an_error_of_the_record_and_not_of_the_emula
                 place = place[step]
             place[path[-1]] = value
             try:
-                answer(model, broken, batch=True)
+                answer(model, broken, batch=batch)
             except BodyError:
                 rejected += 1
     assert rejected > 5

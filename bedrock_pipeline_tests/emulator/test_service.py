@@ -121,8 +121,9 @@ def test_a_request_that_breaks_the_service_model_is_rejected(
 
 def test_a_token_gives_one_job_and_a_conflict_for_another_request(bedrock: Any) -> None:
     token = f"token{time.monotonic_ns()}"
-    first = bedrock.create_model_invocation_job(**request("in/absent.jsonl"), clientRequestToken=token)
-    again = bedrock.create_model_invocation_job(**request("in/absent.jsonl"), clientRequestToken=token)
+    given = request("in/absent.jsonl", clientRequestToken=token)
+    first = bedrock.create_model_invocation_job(**given)
+    again = bedrock.create_model_invocation_job(**given)
     assert first["jobArn"] == again["jobArn"]
     with pytest.raises(bedrock.exceptions.ConflictException):
         bedrock.create_model_invocation_job(

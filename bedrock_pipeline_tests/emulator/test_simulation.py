@@ -72,7 +72,7 @@ def test_another_seed_gives_other_faults(kind: str) -> None:
 def test_steps_take_a_job_to_its_end_without_a_thread_or_a_sleep() -> None:
     world = World(1)
     threads = threading.active_count()
-    arn = world.bedrock.create_model_invocation_job(**request("in/a.jsonl"))["jobArn"]
+    arn = world.bedrock.create_model_invocation_job(**request("in/a.jsonl", jobName="a-job"))["jobArn"]
     seen: list[tuple[str, int]] = []
     while not seen or seen[-1][0] != "Completed":
         assert not world.emulator.step() or len(seen) < 100

@@ -46,8 +46,8 @@ TAKEN = None
         ({"modelId": "openai.gpt-oss-120b-1:0"}, {}, TAKEN),
         ({"modelId": "deepseek.v3.2"}, {}, TAKEN),
         ({"modelId": "amazon.titan-embed-image-v1"}, {}, TAKEN),
-        ({"modelId": "cohere.embed-english-v3"}, {}, TAKEN),
-        ({"modelId": "cohere.embed-english-v3"}, {"unlisted_batch": "rejected"}, NO_BATCH),
+        ({"modelId": "cohere.embed-english-v3"}, {}, NO_BATCH),
+        ({"modelId": "cohere.embed-english-v3"}, {"unlisted_batch": "taken"}, TAKEN),
         ({"modelId": CLAUDE}, {}, TAKEN),
         ({"modelId": CLAUDE}, {"legacy_models": "rejected"}, "marked by provider as Legacy"),
     ],
@@ -65,8 +65,8 @@ def test_what_create_rejects(changes: dict[str, Any], switch: dict[str, Any], sa
 @pytest.mark.parametrize(
     ("switch", "token", "said"),
     [
-        ({}, "other", TAKEN),
-        ({"job_names": "conflict"}, "other", "ConflictException"),
+        ({"job_names": "repeatable"}, "other", TAKEN),
+        ({}, "other", "ConflictException"),
         ({"job_names": "invalid"}, "other", "ValidationException"),
         ({"job_names": "conflict"}, "token", TAKEN),
         ({"job_names": "conflict", "first_check": "name"}, "token", "ConflictException"),
@@ -76,7 +76,7 @@ def test_a_job_name_comes_again_after_its_job_has_ended(
     switch: dict[str, Any], token: str, said: str | None
 ) -> None:
     world = World(**switch)
-    first = world.job(clientRequestToken="token")
+    first = world.job(jobName="a-job", clientRequestToken="token")
     given = request("in/a.jsonl", clientRequestToken=token)
     if said is TAKEN:
         again = world.bedrock.create_model_invocation_job(**given)["jobArn"]
@@ -193,7 +193,7 @@ CONVERSE_SCHEMA = {
 def test_tools_and_structured_output_in_jobs(
     body: dict[str, Any], rejected_by: list[str], switch: str
 ) -> None:
-    world = World(batch_tools=switch)
+    world = World(batch_tools=switch, model_features="any")
     kind = "InvokeModel" if "anthropic_version" in body else "Converse"
     world.objects[BUCKET, "in/a.jsonl"] = lines(100, lambda _: body)
     job = world.job(modelInvocationType=kind)

@@ -17,7 +17,7 @@ from bedrock_pipeline_tests.waiting import PATIENCE_S, until
 
 
 def tasks(beginning: str, count: int) -> list[BedrockTask]:
-    model_request = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9}
+    model_request = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 64}
     return [
         BedrockTask(
             f"{beginning}{n}", {**model_request, "messages": [{"role": "user", "content": f"secret {n}"}]}

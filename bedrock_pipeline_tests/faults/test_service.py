@@ -62,7 +62,11 @@ TROUBLES = (
         (_LOST, {"kind": "list_lag", "delay": 1.5}),
         ("--same-token", "silent"),
     ),
-    Trouble("the answer is lost and the token forgotten", (_LOST,), ("--token-lifetime", "0")),
+    Trouble(
+        "the answer is lost and the token forgotten",
+        (_LOST,),
+        ("--token-lifetime", "0", "--job-names", "repeatable"),
+    ),
     Trouble("the answer is lost and tokens are ignored", (_LOST,), ("--other-request", "ignored")),
     Trouble(
         "List is denied",

@@ -38,7 +38,7 @@ from bedrock_pipeline_tests.journey.test_main_job import (
 from bedrock_pipeline_tests.queue.test_queue import config, task
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
-TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-english-v3"
+TITAN, UNPRICED = "amazon.titan-embed-text-v2:0", "deepseek.v3.2"
 
 
 def counted_by_bedrock(deployment: Deployment) -> tuple[int, int]:
@@ -89,11 +89,11 @@ def test_a_dataset_costs_what_its_tokens_cost(
 def test_an_unknown_price_is_null_everywhere_until_it_is_given(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    assert price_of(COHERE, NOW) is None
+    assert price_of(UNPRICED, NOW) is None
     one = pipeline(
         write_rows(tmp_path / "rows.jsonl", 120),
-        model_id=COHERE,
-        parameters={"input_type": "search_document"},
+        model_id=UNPRICED,
+        parameters={"max_tokens": 100},
     )
     take_snapshot(deployment, one, "d")
     report = pack_dataset(deployment, one, "d")
@@ -102,7 +102,8 @@ def test_an_unknown_price_is_null_everywhere_until_it_is_given(
     published = finish(deployment, one, [chunk.chunk_key for chunk in report.chunks])
     assert (published.cost_usd, published.on_demand_cost_usd) == (None, None)
     assert published_table(deployment, published)["cost_usd"].null_count == 120
-    given = one.model_copy(update={"prices": {COHERE: PriceOverride(input_per_million=Decimal("0.1"))}})
+    price = PriceOverride(input_per_million=Decimal("0.1"), output_per_million=Decimal(0))
+    given = one.model_copy(update={"prices": {UNPRICED: price}})
     estimate = estimate_dataset(deployment, given, "other", NOW)
     assert estimate.cost_usd == estimate.input_tokens * Decimal("0.05") / 1_000_000
 

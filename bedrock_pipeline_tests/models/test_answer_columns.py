@@ -158,9 +158,20 @@ def test_a_property_of_a_taken_name_is_prefixed() -> None:
     [
         (
             {"model_id": "meta.llama3-1-70b-instruct-v1:0"},
-            "llama does not support a structured response by tool",
+            "llama3-1-70b-instruct-v1:0 has no structured responses in jobs with request bodies of llama",
         ),
         ({"model_id": "amazon.nova-lite-v1:0", "answer_by": "schema"}, "structured response by schema"),
+        ({"answer_by": "schema"}, "claude-3-haiku-20240307-v1:0 takes tool, not schema"),
+        (
+            {"invocation": "Converse"},
+            "no structured responses .* of converse; leave out invocation='Converse'",
+        ),
+        ({"invocation": "Converse", "answer_by": "tool"}, "leave out invocation='Converse'"),
+        (
+            {"invocation": "Converse", "answer_schema": None, "parameters": {"toolConfig": {}}},
+            "have no tools, so parameters cannot have toolConfig",
+        ),
+        ({"parameters": {"thinking": {"type": "enabled"}}}, "does not think when a tool is forced"),
         ({"model_id": "amazon.titan-embed-text-v2:0"}, "cannot be read"),
         ({"model_id": "nobody.knows"}, "cannot be read"),
         ({"answer_schema": {"type": "string"}}, "not of an object"),
@@ -183,7 +194,7 @@ def test_a_dataset_that_sets_what_its_model_does_not_take_is_told_without_its_pr
     one = Pipeline.model_validate(
         {"name": "p", "model_id": CLAUDE, "prompt": "secret", "answer_schema": schema(a={})}
     )
-    with pytest.raises(ConfigurationError, match=r"pipeline 'p'.*llama does not support") as error:
+    with pytest.raises(ConfigurationError, match=r"pipeline 'p'.*has no structured responses") as error:
         one.for_dataset({"model_id": "meta.llama3-1-70b-instruct-v1:0"})
     assert "secret" not in str(error.value)
     with pytest.raises(ConfigurationError, match=r"cannot set name.*It can set answer_by"):

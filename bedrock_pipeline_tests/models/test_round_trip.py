@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bedrock_pipeline.emulator.behaviour import Behaviour, ModelFeatures
 from bedrock_pipeline.emulator.models import Models
 from bedrock_pipeline.emulator.models.structured import spoil
 from bedrock_pipeline.models import AnswerFormat, BodyError, ModelRequest, family_of
@@ -47,6 +48,9 @@ class Case:
     size: int = 0
 
 
+#: Which model of a family has what is in test_every_model.
+MODELS = Models(behaviour=Behaviour(model_features=ModelFeatures.ANY))
+CONVERSE = {"system", "images", "schema"}
 ALL = {"system", "images", "tool", "schema"}
 ACCOUNT = "arn:aws:bedrock:us-east-1:123456789012"
 TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-english-v3"
@@ -54,16 +58,16 @@ TYPED = {"input_type": "search_query", "embedding_types": ["float"]}
 CASES = {
     "claude": Case("anthropic.claude-3-haiku-20240307-v1:0", ALL, STOP),
     "claude, profile": Case("us.anthropic.claude-sonnet-4-20250514-v1:0", ALL, {}),
-    "claude, converse": Case("anthropic.claude-3-haiku-20240307-v1:0", ALL, STOP, converse=True),
+    "claude, converse": Case("anthropic.claude-3-haiku-20240307-v1:0", CONVERSE, STOP, converse=True),
     "nova": Case("arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0", ALL - {"schema"}),
     "nova, custom": Case(f"{ACCOUNT}:custom-model/amazon.nova-lite-v1:0/abcdefghijkl", ALL - {"schema"}, {}),
     "nova, named": Case("eu.amazon.nova-pro-v1:0", ALL - {"schema"}, STOP, family="nova"),
     "llama": Case("meta.llama3-1-70b-instruct-v1:0"),
-    "llama, converse": Case("meta.llama3-1-70b-instruct-v1:0", ALL, converse=True),
+    "llama, converse": Case("meta.llama3-1-70b-instruct-v1:0", CONVERSE, converse=True),
     "mistral": Case("mistral.mistral-7b-instruct-v0:2", parameters=STOP, counts_input=False),
     "chat": Case("qwen.qwen3-vl-235b-a22b", ALL, STOP),
     "chat, with reasoning": Case("openai.gpt-oss-120b-1:0", ALL),
-    "chat, converse": Case("deepseek.v3.2", ALL, converse=True),
+    "chat, converse": Case("deepseek.v3.2", CONVERSE, converse=True),
     "titan": Case(TITAN, parameters={}, size=1024),
     "titan, small": Case(TITAN, parameters={"dimensions": 256, "normalize": False}, size=256),
     "cohere": Case(COHERE, parameters={}, counts_input=False, size=1024),
@@ -74,7 +78,7 @@ CASES = {
 @pytest.mark.parametrize("asked", ["text", "system", "images", "tool", "schema"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_there_and_back(case: Case, asked: str) -> None:
-    family, models = family_of(case.model, converse=case.converse, name=case.family), Models()
+    family, models = family_of(case.model, converse=case.converse, name=case.family), MODELS
     model_request = ModelRequest(
         "Say a word about \u2028 and ü.",
         "be brief" if asked == "system" else None,
@@ -131,7 +135,7 @@ def test_there_and_back(case: Case, asked: str) -> None:
 def test_all_blocks_of_a_thinking_answer_are_kept() -> None:
     family = family_of(CASES["claude"].model)
     parameters = {"max_tokens": 2000, "thinking": {"type": "enabled", "budget_tokens": 1024}}
-    reply = Models().answer(
+    reply = MODELS.answer(
         CASES["claude"].model, family.body(ModelRequest("Say a word", parameters=parameters))
     )
     answer = family.answer(reply.body)

@@ -58,6 +58,7 @@ def pipeline(world: World, code: int = 0, *, name: str = PIPELINE, judging: bool
             "prompt": PROMPTS[code],
             "carry": ("n",),
             "parameters": {"max_tokens": MAX_TOKENS},
+            "accept_incomplete": ["cut-off"],
             "limits": Limits(
                 min_records=MIN_RECORDS, max_records=MAX_RECORDS, max_jobs=world.scenario.max_jobs
             ),

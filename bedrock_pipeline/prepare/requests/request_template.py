@@ -118,14 +118,14 @@ class RequestTemplate:
         self._template = Template(prompt) if prompt is not None else None
         self._model_input = model_input
         self._before = self._after = b""
-        self._before_images = self._after_images = b""
+        self._before_images = self._after_images = self._end_with_images = b""
         if self._template:
             model_request = ModelRequest(_PLACE, system, parameters or {}, answer=answer)
             self._before, self._after = _rendered(family, model_request).split(orjson.dumps(_PLACE))
             if image_columns:
                 body = _rendered(family, replace(model_request, images=(_IMAGES,)))
                 self._before_images, rest = body.split(orjson.dumps(_IMAGES))
-                self._after_images, _ = rest.split(orjson.dumps(_PLACE))
+                self._after_images, self._end_with_images = rest.split(orjson.dumps(_PLACE))
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self:
@@ -139,7 +139,7 @@ class RequestTemplate:
             prompt=pipeline.prompt,
             model_input=pipeline.model_input,
             system=pipeline.system,
-            parameters=pipeline.parameters,
+            parameters=pipeline.request_parameters,
             null_text=pipeline.null_text,
             image_columns=pipeline.images,
             answer=pipeline.answer_format,
@@ -175,7 +175,8 @@ class RequestTemplate:
         parts = (
             (self._template.literals, self._template.names) if self._template else ((), (self._model_input,))
         )
-        bodies = self._before, self._after, self._before_images, self._after_images
+        with_images = self._before_images, self._after_images, self._end_with_images
+        bodies = self._before, self._after, *with_images
         return orjson.dumps(
             [
                 self._family.name,
@@ -202,7 +203,9 @@ class RequestTemplate:
         if not pictures:
             return self._before + orjson.dumps(prompt) + self._after
         blocks = b",".join(self._image_block(data) for data in pictures)
-        return self._before_images + blocks + self._after_images + orjson.dumps(prompt) + self._after
+        return (
+            self._before_images + blocks + self._after_images + orjson.dumps(prompt) + self._end_with_images
+        )
 
     def _image_block(self, data: bytes) -> bytes:
         block = orjson.dumps(self._family.image(images.kind_of(data), _IMAGES))

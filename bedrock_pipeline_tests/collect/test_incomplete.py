@@ -1,0 +1,128 @@
+"""Responses that are no whole answer: each kind is an error of its own, with what was written and paid for."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+
+from bedrock_pipeline.collect.disposition import disposition_of
+from bedrock_pipeline.collect.join import rows
+from bedrock_pipeline.collect.line_reader import buffers_of
+from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter, manifest_discrepancies
+from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.models import family_of
+from bedrock_pipeline.models.answer_columns import AnswerColumns
+from bedrock_pipeline.models.structured import AnswerSchema
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.pricing.prices import Price, Rate
+from bedrock_pipeline.records.error_codes import STOP_REASONS, Incomplete
+from bedrock_pipeline_tests.collect.test_disposition import COMPLETED
+
+CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
+RATE = (Rate(0, Decimal("0.001"), Decimal("0.002")),)
+METADATA = ChunkMetadata(
+    family_of(CLAUDE), CLAUDE, "d--00000", "arn", 1, ("missing", "no line"), price=Price(RATE, RATE)
+)
+SCHEMA = AnswerSchema({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
+
+
+def claude(stop: str, text: str) -> dict[str, Any]:
+    return {
+        "content": [{"type": "text", "text": text}] if text else [],
+        "stop_reason": stop,
+        "usage": {"input_tokens": 5, "output_tokens": 2},
+    }
+
+
+def collected(
+    outputs: list[Any], metadata: ChunkMetadata = METADATA
+) -> tuple[list[dict[str, Any]], TallyCounter]:
+    lines = [
+        orjson.dumps({"recordId": f"r{number}", "modelOutput": output}) + b"\n"
+        for number, output in enumerate(outputs)
+    ]
+    index = pa.table({"record_id": [f"r{number}" for number in range(len(outputs))]})
+    counter = TallyCounter()
+    found = rows(buffers_of(lines), index, metadata, counter, None)
+    return [row for batch in found for row in batch.to_pylist()], counter
+
+
+@pytest.mark.parametrize(
+    ("model", "output"),
+    [
+        (CLAUDE, lambda stop: claude(stop, "so far")),
+        (
+            "amazon.nova-lite-v1:0",
+            lambda stop: {"output": {"message": {"content": [{"text": "so far"}]}}, "stopReason": stop},
+        ),
+        ("meta.llama3-1-70b-instruct-v1:0", lambda stop: {"generation": "so far", "stop_reason": stop}),
+        (
+            "qwen.qwen3-32b-v1:0",
+            lambda stop: {"choices": [{"message": {"content": "so far"}, "finish_reason": stop}]},
+        ),
+    ],
+)
+@pytest.mark.parametrize(("stop", "kind"), STOP_REASONS.items())
+def test_each_kind_is_an_error_with_a_code_and_the_text_so_far(
+    model: str, output: Any, stop: str, kind: Incomplete
+) -> None:
+    metadata = replace(METADATA, family=family_of(model))
+    [row], counter = collected([output(stop)], metadata)
+    assert (row["status"], row["error_code"], row["output_text"]) == ("failed", kind.value, "so far")
+    assert counter.final_by_code == {kind.value: 1}
+    [row], counter = collected([output(stop)], replace(metadata, accepted=frozenset({kind})))
+    assert (row["status"], row["error_code"], row["output_text"]) == ("succeeded", None, "so far")
+    assert counter.final_by_code == {}
+
+
+def test_the_tally_tells_the_kinds_apart_and_the_cost_is_that_of_all() -> None:
+    outputs = [claude("end_turn", f"text {number}") for number in range(1000)]
+    for number in range(0, 1000, 20):  # 5 % declined, 5 % cut off, 2 % filtered
+        outputs[number] = claude("refusal", "")
+        outputs[number + 1] = claude("max_tokens", "so far")
+    outputs[2::50] = [claude("content_filtered", "")] * 20
+    found, counter = collected(outputs)
+    assert counter.final_by_code == {"declined": 50, "cut-off": 50, "filtered": 20}
+    assert Counter(row["status"] for row in found) == {"succeeded": 880, "failed": 120}
+    assert (counter.input_tokens, counter.output_tokens) == (5000, 2000)
+    assert counter.cost_usd == Decimal("9.000")
+    assert all(row["cost_usd"] for row in found)
+    manifest = {"totalRecordCount": 1000, "successRecordCount": 1000, "outputTokenCount": 2000}
+    assert manifest_discrepancies(manifest, counter) == []
+
+
+@pytest.mark.parametrize("accepted", [frozenset[Incomplete](), frozenset({Incomplete.CUT_OFF})])
+def test_a_structured_response_that_was_cut_off_is_not_taken_for_an_invalid_one(
+    accepted: frozenset[Incomplete],
+) -> None:
+    metadata = replace(METADATA, columns=AnswerColumns(SCHEMA, ()), accepted=accepted)
+    found, counter = collected([claude("max_tokens", '{"n": 1'), claude("max_tokens", '{"n": 1}')], metadata)
+    by_text = {row["output_text"]: row for row in found}
+    assert by_text['{"n": 1']["error_code"] == "cut-off"
+    whole = by_text['{"n": 1}']
+    assert (whole["error_code"], whole["n"]) == ((None, 1) if accepted else ("cut-off", None))
+    assert counter.answered == len(accepted)
+
+
+@pytest.mark.parametrize("kind", Incomplete)
+def test_no_kind_is_sent_again_unless_the_pipeline_says_so(kind: Incomplete) -> None:
+    assert not disposition_of(COMPLETED, 3).retries(kind.value)
+    assert disposition_of(COMPLETED, 3, [kind]).retries(kind.value)
+    assert not disposition_of(replace(COMPLETED, attempt=3), 3, [kind]).retries(kind.value)
+    assert not disposition_of(replace(COMPLETED, cancelled=True), 3, [kind]).retries(kind.value)
+
+
+def test_a_pipeline_names_kinds_and_not_the_same_twice() -> None:
+    settings = {"name": "p", "model_id": CLAUDE, "prompt": "{{ a }}", "accept_incomplete": ["cut-off"]}
+    assert Pipeline.model_validate(settings).accept_incomplete == (Incomplete.CUT_OFF,)
+    for changes, problem in (
+        ({"retry_incomplete": ["declined", "cut-off"]}, "both have cut-off"),
+        ({"retry_incomplete": ["cutoff"]}, "retry_incomplete.0: Input should be 'declined'"),
+    ):
+        with pytest.raises(ConfigurationError, match=re.escape(problem)):
+            Pipeline.model_validate({**settings, **changes})
