@@ -18,7 +18,12 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
 from bedrock_pipeline.prepare.chunks.create_request import create_request
 from bedrock_pipeline.prepare.chunks.snapshot_packer import pack_snapshot
-from bedrock_pipeline.prepare.reject_duplicates import NOT_PACKED, NOT_PACKED_DUPLICATES, reject_duplicates
+from bedrock_pipeline.prepare.reject_duplicates import (
+    NOT_PACKED,
+    NOT_PACKED_DUPLICATES,
+    packed_name,
+    reject_duplicates,
+)
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for
 from bedrock_pipeline.pricing.estimates import Estimate, Estimator
 from bedrock_pipeline.records.packed_chunk import PackedChunk
@@ -94,8 +99,9 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
             repeats = reject_duplicates(deployment, row, rejected.path, folder)
             rejections += repeats.by_reason
             duplicates -= repeats.count
-            deployment.objects.upload(rejected.path, f"{row.snapshot_uri}{NOT_PACKED}")
-            deployment.objects.upload(repeats.path, f"{row.snapshot_uri}{NOT_PACKED_DUPLICATES}")
+            if packed_hash != row.packed_hash:  # else they are there
+                for path, file in (rejected.path, NOT_PACKED), (repeats.path, NOT_PACKED_DUPLICATES):
+                    deployment.objects.upload(path, f"{row.snapshot_uri}{packed_name(packed_hash, file)}")
     outcome = deployment.ledger.datasets.enter_chunks(
         row,
         packed_hash=packed_hash,

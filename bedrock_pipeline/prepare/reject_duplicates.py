@@ -18,10 +18,15 @@ def rejected_uris(row: DatasetRow) -> list[str]:
     duplicates = row.packed_rejected and row.snapshot_duplicates - row.packed_duplicates
     files = {
         REJECTED: row.snapshot_rejected,
-        NOT_PACKED: row.packed_rejected,
-        NOT_PACKED_DUPLICATES: duplicates,
+        packed_name(row.packed_hash or "", NOT_PACKED): row.packed_rejected,
+        packed_name(row.packed_hash or "", NOT_PACKED_DUPLICATES): duplicates,
     }
     return [f"{row.snapshot_uri}{name}" for name, count in files.items() if count]
+
+
+def packed_name(packed_hash: str, name: str) -> str:
+    """A file about the packing of a snapshot, within its folder: packing it otherwise does not overwrite it."""
+    return f"packed-{packed_hash[:16]}/{name}"
 
 
 def duplicate_files(deployment: Deployment, row: DatasetRow, folder: Path) -> list[Path]:

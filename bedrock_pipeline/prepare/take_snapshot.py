@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.errors import ConfigurationError, StateError
 from bedrock_pipeline.frozen_settings import freeze
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.reject_duplicates import REJECTED
@@ -30,6 +30,7 @@ class SnapshotReport:
     """A snapshot in S3.
 
     Attributes:
+        uri: folder of the version's snapshot, ends in `/`; nothing in it is ever written again.
         records: duplicates included.
         duplicates: records with the same request as a canonical record; they get its response.
         rejections: number of rejected rows, by reason.
@@ -69,42 +70,61 @@ def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> S
     row = deployment.ledger.datasets.begin_preparation(pipeline.name, dataset)
     effective = pipeline.for_dataset(row.request)
     source = open_source(deployment, effective, dataset)
+    uri = _new_folder(deployment, pipeline.name, dataset)
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
         folder = Path(name)
         with RejectionWriter(folder / REJECTED) as rejected:
             fetch = partial(fetch_image, deployment.objects)
             plan = SnapshotPlan.of(effective)
             snapshot = write_snapshot(source, plan, folder, rejected, fetch, compression="zstd")
-        uri = deployment.settings.uri(
-            deployment.settings.work_prefix, "snapshots", pipeline.name, dataset, snapshot.content_hash
-        )
-        for file in (*snapshot.parts, *snapshot.duplicate_parts):
-            deployment.objects.upload(file, f"{uri}/{file.name}")
-        deployment.objects.upload(rejected.path, f"{uri}/{REJECTED}")
+        _upload(deployment, [*snapshot.parts, *snapshot.duplicate_parts, rejected.path], uri)
     settings = freeze(effective, plan.template.constant())
-    recorded, unchanged = deployment.ledger.datasets.record_snapshot(
-        row,
-        settings,
-        uri=f"{uri}/",
-        content_hash=snapshot.content_hash,
-        records=snapshot.records,
-        duplicates=snapshot.duplicates,
-        rejected=rejected.count,
-        max_cost_usd=effective.max_cost_usd,
-    )
+    try:
+        recorded, unchanged = deployment.ledger.datasets.record_snapshot(
+            row,
+            settings,
+            uri=uri,
+            content_hash=snapshot.content_hash,
+            records=snapshot.records,
+            duplicates=snapshot.duplicates,
+            rejected=rejected.count,
+            max_cost_usd=effective.max_cost_usd,
+        )
+    except StateError:
+        # Rejected, maybe only when it was repeated after the acknowledgement of its commit was lost.
+        if deployment.ledger.datasets.ensure(pipeline.name, dataset).snapshot_uri != uri:
+            deployment.objects.discard(uri)
+        raise
+    if recorded.snapshot_uri != uri:
+        deployment.objects.discard(uri)
     return SnapshotReport(
         version=recorded.version,
-        uri=f"{uri}/",
+        uri=recorded.snapshot_uri or "",
         content_hash=snapshot.content_hash,
         records=snapshot.records,
         duplicates=snapshot.duplicates,
         rejected=rejected.count,
         rejections=dict(rejected.by_reason),
-        rejected_uri=f"{uri}/{REJECTED}",
+        rejected_uri=f"{recorded.snapshot_uri}{REJECTED}",
         schema=snapshot.schema,
         unchanged=unchanged,
         settings_kept=recorded.settings_digest != settings.digest,
     )
+
+
+def _new_folder(deployment: Deployment, pipeline: str, dataset: str) -> str:
+    """A folder of this run's own, so that nothing of another version is changed whether it is recorded or rejected."""
+    settings, own = deployment.settings, deployment.system.new_id().hex
+    return settings.uri(settings.work_prefix, "snapshots", pipeline, dataset, own) + "/"
+
+
+def _upload(deployment: Deployment, files: list[Path], uri: str) -> None:
+    try:
+        for file in files:
+            deployment.objects.upload(file, f"{uri}{file.name}")
+    except BaseException:
+        deployment.objects.discard(uri)
+        raise
 
 
 def open_source(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Source:

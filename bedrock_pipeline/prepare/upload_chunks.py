@@ -1,9 +1,11 @@
 """Upload packed chunks to S3, and describe them for the ledger; read their lines back."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -90,7 +92,9 @@ class ChunkUploader:
             files.append(InputFile(uri, file.records, file.bytes, file.digest))
             file.path.unlink()
         origins, fillers = _origins(chunk), _fillers(chunk) if self.plan.padded else 0
-        objects.upload(chunk.index, f"{base}/index.parquet")
+        # Beside the folder of the input, of which Bedrock reads everything; its name has its hash, so that it never changes.
+        index_uri = f"{base}/index-{_file_hash(chunk.index)}.parquet"
+        objects.upload(chunk.index, index_uri)
         chunk.index.unlink()
         sequence = self.first + chunk.sequence
         return NewChunk(
@@ -102,7 +106,7 @@ class ChunkUploader:
             bytes=chunk.bytes,
             files=tuple(files),
             content_hash=chunk.content_hash,
-            index_uri=f"{base}/index.parquet",
+            index_uri=index_uri,
             model_id=self.model_id,
             quota_group=self.quota_group,
             request=self.request(chunk_id, files[0].uri if len(files) == 1 else f"{folder}/"),
@@ -119,6 +123,11 @@ def input_lines(deployment: Deployment, chunk: ChunkRow) -> Iterator[bytes]:
     for file in chunk.input_files:
         with deployment.objects.open(file.uri) as stream:
             yield from stream
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _origins(chunk: PackedChunk) -> tuple[UUID, ...]:
