@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         StateError,
     )
     from bedrock_pipeline.ledger.database import DatabaseUnreachableError
-    from bedrock_pipeline.ledger.queues import QueueModelError
+    from bedrock_pipeline.ledger.queues import NameTakenError, QueueModelError
     from bedrock_pipeline.ledger.tasks import DuplicateTaskError
     from bedrock_pipeline.models.structured import AnswerSchemaError
     from bedrock_pipeline.orchestration.build import build_definitions
@@ -85,6 +85,7 @@ __all__ = [
     "JobResult",
     "JobStuckError",
     "Limits",
+    "NameTakenError",
     "NotConfiguredError",
     "NotFoundError",
     "Pipeline",
@@ -133,6 +134,7 @@ _MODULES: Final = {
     "JobResult": "bedrock_pipeline.queue",
     "JobStuckError": "bedrock_pipeline.errors",
     "Limits": "bedrock_pipeline.records.limits",
+    "NameTakenError": "bedrock_pipeline.ledger.queues",
     "NotConfiguredError": "bedrock_pipeline.settings",
     "NotFoundError": "bedrock_pipeline.errors",
     "Pipeline": "bedrock_pipeline.pipeline",

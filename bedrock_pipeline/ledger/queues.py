@@ -17,7 +17,7 @@ from bedrock_pipeline.errors import ConfigurationError, StateError
 from bedrock_pipeline.ledger.chunks import insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
-from bedrock_pipeline.ledger.versions import end_launch, ensure_dataset, start_version
+from bedrock_pipeline.ledger.versions import ensure_dataset, start_version
 from bedrock_pipeline.records.keys import ChunkKey
 
 #: `packed_hash` of a queue's datasets: their content is what was flushed on that day.
@@ -26,6 +26,10 @@ OPEN = "open"
 
 class QueueModelError(ConfigurationError):
     """A queue's tasks are for another model."""
+
+
+class NameTakenError(ConfigurationError):
+    """A queue has the name of a pipeline that has datasets."""
 
 
 class TasksChangedError(StateError):
@@ -79,9 +83,11 @@ class Queues:
 
         Raises:
             QueueModelError: it exists for another model.
+            NameTakenError: a pipeline of this name has datasets.
         """
 
         def work(connection: Connection) -> None:
+            _must_not_be_a_pipeline(connection, queue)
             row = connection.execute(
                 """INSERT INTO bedrock_pipeline.queues AS q (queue, job_type, model_id, settings)
                    VALUES (%(queue)s, %(job_type)s, %(model)s, %(settings)s)
@@ -143,6 +149,7 @@ class Queues:
 
         Raises:
             TasksChangedError: one of the tasks waits no more; nothing was changed.
+            NameTakenError: the day's key is a dataset of a pipeline of this name; nothing was changed.
         """
 
         def work(connection: Connection) -> list[NewChunk]:
@@ -274,6 +281,8 @@ def _entered(connection: Connection, chunks: Sequence[NewChunk]) -> list[NewChun
 def _open_dataset(connection: Connection, queue: str, dataset: str) -> tuple[int, int]:
     """Version and next sequence of the day's dataset, which is locked, so that no two flushes give one place."""
     row = ensure_dataset(connection, queue, dataset)
+    if not row.open:  # else it is the queue's; this also ends the race of a launch with `register`
+        _must_not_be_a_pipeline(connection, queue)
     if row.state == "cancelled":
         row = start_version(connection, row, {})
     if not row.open:
@@ -288,7 +297,6 @@ def _open_dataset(connection: Connection, queue: str, dataset: str) -> tuple[int
                WHERE pipeline = %s AND dataset = %s AND version = %s""",
             (OPEN, queue, dataset, row.version),
         )
-        end_launch(connection, row, row.launch_id)  # the day was requested before its first flush
     last = connection.execute(
         """SELECT max(sequence) AS sequence FROM bedrock_pipeline.chunks
            WHERE pipeline = %s AND dataset = %s AND dataset_version = %s AND attempt = 1""",
@@ -296,6 +304,26 @@ def _open_dataset(connection: Connection, queue: str, dataset: str) -> tuple[int
     ).fetchone()
     assert last is not None  # an aggregate has one row
     return row.version, 0 if last["sequence"] is None else last["sequence"] + 1
+
+
+def _must_not_be_a_pipeline(connection: Connection, queue: str) -> None:
+    """Check that nobody has launched or prepared a dataset under the queue's name.
+
+    A row alone is no sign: looking at a day before its first flush makes one.
+    """
+    taken = connection.execute(
+        """SELECT d.dataset FROM bedrock_pipeline.datasets d JOIN bedrock_pipeline.versions v USING (pipeline, dataset)
+           WHERE d.pipeline = %s AND NOT d.open
+             AND (d.launch_id IS NOT NULL OR v.preparation_began_at IS NOT NULL OR v.snapshot_uri IS NOT NULL
+               OR v.request <> '{}')
+           ORDER BY d.dataset LIMIT 1""",
+        (queue,),
+    ).fetchone()
+    if taken is not None:
+        raise NameTakenError(
+            f"Queue {queue!r} has the name of a pipeline, which has a dataset {taken['dataset']!r}.",
+            "Give the queue another name: a name is either a pipeline's or a queue's.",
+        )
 
 
 def _placed(chunk: NewChunk, dataset: str, version: int, sequence: int) -> NewChunk:

@@ -76,6 +76,7 @@ class BedrockQueue:
             NotConfiguredError: there are no AWS settings and no embedded stack.
             DatabaseUnreachableError: Postgres does not respond.
             QueueModelError: the queue exists with another model.
+            NameTakenError: a pipeline of this name has datasets.
         """
         if self._opened:
             return

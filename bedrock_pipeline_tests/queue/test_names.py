@@ -1,0 +1,63 @@
+"""A name is either a pipeline's or a queue's: neither takes over the datasets of the other."""
+
+from pathlib import Path
+
+import pytest
+
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.ledger.queues import NameTakenError
+from bedrock_pipeline.ledger.rows import DatasetRow
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.queue import BedrockQueue
+from bedrock_pipeline_tests.journey.driven import pipeline
+from bedrock_pipeline_tests.queue.test_queue import config, task
+
+_STEPS = ("requested", "began", "snapshotted", "packed")
+
+
+def _made(deployment: Deployment, folder: Path, state: str) -> DatasetRow:
+    """A dataset of pipeline `p` under today's key."""
+    day, one = deployment.ledger.queues.today(), pipeline(folder, [f"t{n}" for n in range(100)])
+    reached = _STEPS[: _STEPS.index(state) + 1]
+    if state == "requested":
+        deployment.ledger.datasets.request("p", day, {}, launch=True)
+    if "began" in reached:
+        deployment.ledger.datasets.begin_preparation("p", day)
+    if "snapshotted" in reached:
+        take_snapshot(deployment, one, day)
+    if "packed" in reached:
+        pack_dataset(deployment, one, day)
+    return deployment.ledger.datasets.ensure("p", day)
+
+
+@pytest.mark.parametrize("state", _STEPS)
+def test_a_queue_is_not_opened_under_the_name_of_a_pipeline(
+    deployment: Deployment, tmp_path: Path, state: str
+) -> None:
+    made = _made(deployment, tmp_path, state)
+    with pytest.raises(NameTakenError, match="another name"):
+        BedrockQueue(config(name="p")).initialize()
+    assert deployment.ledger.queues.get("p") is None
+    assert deployment.ledger.datasets.get("p", made.dataset) == made
+
+
+@pytest.mark.parametrize("state", _STEPS[1:])
+def test_a_flush_does_not_take_over_a_dataset_that_a_pipeline_began_meanwhile(
+    deployment: Deployment, tmp_path: Path, state: str
+) -> None:
+    with BedrockQueue(config(name="p", batch_size=1000)) as queue:
+        queue.enqueue_many(task(number) for number in range(100))
+        made = _made(deployment, tmp_path, state)
+        with pytest.raises(NameTakenError, match="another name"):
+            queue.flush()
+        assert queue.get_queue_size() == 100
+    assert deployment.ledger.datasets.get("p", made.dataset) == made
+
+
+def test_a_day_that_was_only_looked_at_is_the_queues(deployment: Deployment) -> None:
+    deployment.ledger.datasets.ensure("p", deployment.ledger.queues.today())
+    with BedrockQueue(config(name="p", batch_size=1000)) as queue:
+        queue.enqueue_many(task(number) for number in range(100))
+        assert len(queue.flush()) == 1
+    assert deployment.ledger.datasets.ensure("p", deployment.ledger.queues.today()).open
