@@ -1,13 +1,9 @@
 """A version is frozen: whatever is launched, deployed or cancelled meanwhile, it is finished by what it was launched with."""
 
-import json
-from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import psycopg
 import pytest
 from pydantic import BaseModel, field_validator
 
@@ -15,42 +11,24 @@ from bedrock_pipeline.collect.collect_chunk import AnswerClassMissingError, coll
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.ledger.datasets import Datasets, QueueDayError
-from bedrock_pipeline.ledger.versions import DatasetCancelledError, DatasetChangedError, VersionReplacedError
+from bedrock_pipeline.ledger.versions import DatasetChangedError, VersionReplacedError
 from bedrock_pipeline.orchestration.build import build_definitions
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
-from bedrock_pipeline.publish.publish_dataset import publish_dataset
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.submit_chunk import submit_chunk
 from bedrock_pipeline_tests.faults.worker import move_clock
-from bedrock_pipeline_tests.journey.driven import finish, pipeline
+from bedrock_pipeline_tests.journey.driven import during_an_upload, finish, pipeline, rows_file
 from bedrock_pipeline_tests.waiting import until
 
 _TWO_CHUNKS = Limits(min_records=50, max_records=110, max_jobs=20)
 
 
-def _rows(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
 def _titled(folder: Path) -> Path:
     """220 rows with 110 titles, each with a text of its own."""
     rows = [{"id": f"r{n}", "title": f"T{n % 110}", "text": f"Text {n}"} for n in range(220)]
-    return _rows(folder / "titled.jsonl", rows)
-
-
-def _during(monkeypatch: pytest.MonkeyPatch, deployment: Deployment, act: Callable[[], object]) -> None:
-    """At the next upload of an object, once."""
-    upload = deployment.objects.upload
-
-    def uploading(path: Path, uri: str) -> object:
-        monkeypatch.setattr(deployment.objects, "upload", upload)
-        act()
-        return upload(path, uri)
-
-    monkeypatch.setattr(deployment.objects, "upload", uploading)
+    return rows_file(folder / "titled.jsonl", rows)
 
 
 @pytest.mark.parametrize("step", ["snapshot", "pack"])
@@ -59,7 +37,7 @@ def test_a_launch_while_an_earlier_one_is_prepared_is_the_one_that_is_bought(
 ) -> None:
     one = pipeline(tmp_path, [])
     files = {
-        name: _rows(
+        name: rows_file(
             tmp_path / f"{name}.jsonl", [{"id": f"{name}{n}", "text": name, "n": n} for n in range(120)]
         )
         for name in "ab"
@@ -72,7 +50,7 @@ def test_a_launch_while_an_earlier_one_is_prepared_is_the_one_that_is_bought(
     launch("a")
     if step == "pack":
         take_snapshot(deployment, one, "d")
-    _during(monkeypatch, deployment, lambda: launch("b"))
+    during_an_upload(monkeypatch, deployment, lambda: launch("b"))
     with pytest.raises(VersionReplacedError, match="replaced by version 2"):
         (take_snapshot if step == "snapshot" else pack_dataset)(deployment, one, "d")
     assert [row.version for row in datasets.to_launch(["p"], 9)] == [2]
@@ -92,7 +70,7 @@ def test_a_launch_of_the_same_file_while_it_is_packed_is_not_lost(
     datasets.request("p", "d", {}, launch=True)
     take_snapshot(deployment, one, "d")
     pipeline(tmp_path, ["new"] * 120)
-    _during(monkeypatch, deployment, lambda: datasets.request("p", "d", {}, launch=True))
+    during_an_upload(monkeypatch, deployment, lambda: datasets.request("p", "d", {}, launch=True))
     pack_dataset(deployment, one, "d")
     assert [row.dataset for row in datasets.to_launch(["p"], 9)] == ["d"]
     assert not take_snapshot(deployment, one, "d").unchanged
@@ -111,7 +89,7 @@ def test_the_failure_of_a_launch_does_not_end_a_later_one(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = pipeline(tmp_path, ["x"] * 120)
-    wrong = _rows(tmp_path / "wrong.jsonl", [{"id": "a", "txt": "A"}])
+    wrong = rows_file(tmp_path / "wrong.jsonl", [{"id": "a", "txt": "A"}])
     datasets = deployment.ledger.datasets
     datasets.request("p", "d", {"source": str(wrong)}, launch=True)
     begin = Datasets.begin_preparation
@@ -166,7 +144,7 @@ def test_another_snapshot_ends_the_chunks_of_the_last_one(
         {"id": f"r{n}" if n < first else f"new{n}", "text": f"Number {n % 130}", "n": n + 5000}
         for n in range(count)
     ]
-    _rows(tmp_path / "rows.jsonl", rows)
+    rows_file(tmp_path / "rows.jsonl", rows)
     take_snapshot(deployment, one, "d")
     submit_chunk(deployment, "p", old)
     assert deployment.ledger.chunks.by_key("p", old).job_arn is None, "it is not bought any more"
@@ -296,20 +274,6 @@ def test_other_limits_do_not_make_other_content(deployment: Deployment, tmp_path
         take_snapshot(deployment, one.model_copy(update={"system": "Be brief."}), "d")
 
 
-def test_what_was_cancelled_is_launched_again_as_another_version(
-    deployment: Deployment, tmp_path: Path
-) -> None:
-    one = pipeline(tmp_path, ["x"] * 120)
-    take_snapshot(deployment, one, "d")
-    pack_dataset(deployment, one, "d")
-    deployment.ledger.interventions.cancel("p", "d")
-    deployment.ledger.datasets.request("p", "d", {}, launch=True)
-    take_snapshot(deployment, one, "d")
-    [chunk] = pack_dataset(deployment, one, "d").chunks
-    submit_chunk(deployment, "p", chunk.chunk_key)
-    assert {row["status"] for row in finish(deployment, one)} == {"succeeded"}
-
-
 def test_a_preparation_that_fails_is_shown_and_can_be_repeated(
     deployment: Deployment, tmp_path: Path
 ) -> None:
@@ -331,129 +295,3 @@ def test_a_queues_day_cannot_be_launched(deployment: Deployment) -> None:
     deployment.ledger.queues.register("q", job_type="t", model_id="m", settings={})
     with pytest.raises(QueueDayError, match="flush"):
         deployment.ledger.datasets.request("q", "2026-01-01", {}, launch=True, new_version=True)
-
-
-def test_a_cost_limit_and_a_policy_do_not_vanish_with_the_next_launch(
-    deployment: Deployment, tmp_path: Path
-) -> None:
-    one = pipeline(tmp_path, ["x"] * 20, below_minimum="hold")
-    datasets = deployment.ledger.datasets
-    datasets.request("p", "d", {"max_cost_usd": 3}, launch=True)
-    take_snapshot(deployment, one, "d")
-    [chunk] = pack_dataset(deployment, one, "d").chunks
-    assert chunk.mode == "waiting"
-    deployment.ledger.interventions.release("p", "d", "pad")
-    versions = []
-    for launch in ({}, {"system": "Be brief."}):
-        datasets.request("p", "d", launch, launch=True)
-        take_snapshot(deployment, one.model_copy(update={"timeout_hours": 48}), "d")
-        [chunk] = pack_dataset(deployment, one, "d").chunks
-        row = datasets.get("p", "d")
-        assert row is not None
-        assert chunk.mode == "batch"
-        assert (row.max_cost_usd, row.below_minimum) == (Decimal(3), "pad")
-        versions.append(row.version)
-    assert versions == [2, 3]
-
-
-def test_a_limit_alone_leaves_everything_else(deployment: Deployment, tmp_path: Path) -> None:
-    """Its input, its prompt, its version, and an approval."""
-    own = _rows(tmp_path / "own.jsonl", [{"id": f"o{n}", "text": "own", "n": n} for n in range(120)])
-    one = pipeline(tmp_path, [])
-    datasets = deployment.ledger.datasets
-    datasets.request("p", "d", {"source": str(own), "max_cost_usd": 1}, launch=True)
-    take_snapshot(deployment, one, "d")
-    pack_dataset(deployment, one, "d")
-    deployment.ledger.spending.approve("p", "d", Decimal(80), "somebody")
-    datasets.request("p", "d", {"max_cost_usd": 2}, launch=True)
-    changed = one.model_copy(update={"max_cost_usd": Decimal(3)})
-    assert take_snapshot(deployment, changed, "d").unchanged
-    row, budget = datasets.get("p", "d"), deployment.ledger.spending.budget("p", "d")
-    assert row is not None
-    assert budget is not None
-    assert (row.version, row.max_cost_usd, budget.cap_usd) == (1, Decimal(2), Decimal(80))
-
-
-def test_a_limit_is_kept_by_a_launch_before_the_preparation(deployment: Deployment, tmp_path: Path) -> None:
-    datasets = deployment.ledger.datasets
-    datasets.request("p", "d", {"max_cost_usd": 1}, launch=True)
-    datasets.request("p", "d", {"system": "Be brief."}, launch=True)
-    one = pipeline(tmp_path, ["x"] * 120)
-    take_snapshot(deployment, one, "d")
-    pipeline(tmp_path, ["y"] * 120)
-    assert take_snapshot(deployment, one, "d").version == 2
-    row = datasets.get("p", "d")
-    assert row is not None
-    assert row.max_cost_usd == 1
-
-
-@pytest.mark.parametrize("step", ["snapshot", "pack"])
-def test_what_is_cancelled_while_it_is_prepared_again_is_not_bought(
-    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    one = pipeline(tmp_path, ["x"] * 20, below_minimum="hold")
-    take_snapshot(deployment, one, "d")
-    pack_dataset(deployment, one, "d")
-    cancel = deployment.ledger.interventions.cancel
-    if step == "snapshot":
-        pipeline(tmp_path, ["y"] * 120)
-        deployment.ledger.datasets.request("p", "d", {}, launch=True)
-    else:
-        deployment.ledger.interventions.release("p", "d", "pad")
-    _during(monkeypatch, deployment, lambda: cancel("p", "d"))
-    with pytest.raises(DatasetCancelledError):
-        (take_snapshot if step == "snapshot" else pack_dataset)(deployment, one, "d")
-    assert deployment.ledger.submissions.due(["p"], 9) == []
-    assert deployment.ledger.datasets.to_launch(["p"], 9) == []
-    rows = finish(deployment, one)
-    assert {row["error_code"] for row in rows} == {"cancelled"}
-    deployment.ledger.interventions.release("p", "d", "on_demand")
-    assert pack_dataset(deployment, one, "d").outcome == "kept", "what was published is final"
-    assert deployment.ledger.publications.due(["p"], 9) == []
-
-
-def test_a_cancelled_relaunch_does_not_hide_what_was_published(
-    deployment: Deployment, tmp_path: Path
-) -> None:
-    one = pipeline(tmp_path, ["x"] * 120)
-    finish(deployment, one)
-    deployment.ledger.datasets.request("p", "d", {}, launch=True, new_version=True)
-    take_snapshot(deployment, one, "d")
-    [chunk] = pack_dataset(deployment, one, "d").chunks
-    deployment.ledger.interventions.cancel("p", "d")
-    collect_chunk(deployment, one, chunk.chunk_key)
-    assert publish_dataset(deployment, one, "d").succeeded == 120
-    assert deployment.ledger.publications.due(["p"], 9) == []
-    assert [one.state for one in deployment.ledger.versions.history("p", "d")] == ["cancelled", "published"]
-
-
-def test_a_published_dataset_is_not_cancelled(deployment: Deployment, tmp_path: Path) -> None:
-    one = pipeline(tmp_path, ["x"] * 120)
-    finish(deployment, one)
-    assert deployment.ledger.interventions.cancel("p", "d") == []
-    deployment.ledger.datasets.request("p", "d", {}, launch=True)
-    assert take_snapshot(deployment, one, "d").unchanged
-
-
-def test_a_launch_whose_acknowledgement_is_lost_makes_one_version(
-    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one = pipeline(tmp_path, ["x"] * 120)
-    finish(deployment, one)
-    commit = psycopg.Connection.commit
-    broken: list[None] = []
-
-    def losing(connection: Any) -> None:
-        commit(connection)
-        if not broken:
-            broken.append(None)
-            take_snapshot(deployment, one, "d")  # the daemon is quick
-            pack_dataset(deployment, one, "d")
-            connection.close()
-            raise psycopg.OperationalError("server closed the connection unexpectedly")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(psycopg.Connection, "commit", losing)
-        row = deployment.ledger.datasets.request("p", "d", {}, launch=True, new_version=True)
-    assert row.version == 2
-    assert len(deployment.ledger.versions.history("p", "d")) == 2
