@@ -19,8 +19,8 @@ _CONTENT: Final = (
     *("name", "model_id", "family", "invocation", "prompt", "model_input", "system", "parameters", "images"),
     *("answer_schema", "answer_by", "carry", "null_text", "ask_identical_once", "template"),
 )
-#: Where the input is, and what has no meaning after the launch.
-_NOT_FROZEN: Final = frozenset({"source", "answer_schema", "daily", "flush_policy"})
+#: Where the input is, what an operator may change at any time, and what has no meaning after the launch.
+_NOT_FROZEN: Final = frozenset({"source", "answer_schema", "daily", "flush_policy", "max_cost_usd"})
 #: What a document has besides the fields of a pipeline.
 _OWN: Final = frozenset({"kind", "template", "validators"})
 

@@ -27,7 +27,7 @@ from bedrock_pipeline.ledger.versions import (
     submitted,
 )
 
-Packed = Literal["entered", "unchanged", "replaced"]
+Packed = Literal["entered", "unchanged", "replaced", "kept"]
 
 
 class QueueDayError(StateError):
@@ -58,7 +58,7 @@ class Datasets:
         self,
         pipeline: str,
         dataset: str,
-        request: dict[str, Any],
+        given: dict[str, Any],
         *,
         launch: bool,
         new_version: bool = False,
@@ -72,7 +72,7 @@ class Datasets:
         Args:
             pipeline: the pipeline's name.
             dataset: the dataset's key.
-            request: settings of this dataset that differ from its pipeline's; JSON.
+            given: settings of this dataset that differ from its pipeline's; JSON. A cost limit alone leaves the others.
             launch: whether the sensors shall start it.
             new_version: start over under the same key, keeping what was bought before.
             launch_id: identifies this launch; None makes an id.
@@ -84,11 +84,12 @@ class Datasets:
         """
         launch_id = launch_id or uuid4()
 
-        def work(connection: Connection) -> DatasetRow:
+        def work(connection: Connection) -> tuple[DatasetRow, str]:
             _must_not_be_a_queue(connection, pipeline)
-            row = ensure_dataset(connection, pipeline, dataset, request)
-            if row.launch_id == launch_id:
-                return row  # the acknowledgement of our commit was lost
+            row = ensure_dataset(connection, pipeline, dataset, given)
+            # A limit alone changes the limit; and a limit stays until another one is named.
+            kept = row.request if given and not _content(given) else _limit(row.request)
+            request = {**kept, **given}
             unprepared = row.state == "requested" and row.preparation_began_at is None
             other = _content(row.request) != _content(request)
             if not new_version and (other or row.cancel_requested_at) and submitted(connection, row):
@@ -97,7 +98,7 @@ class Datasets:
                 _set_request(connection, row, request)
             elif new_version or other or row.cancel_requested_at or row.state == "requested":
                 row = start_version(connection, row, request)
-            elif request.get("max_cost_usd"):
+            elif "max_cost_usd" in given:
                 _set_request(connection, row, request)
             if launch:
                 connection.execute(
@@ -106,9 +107,10 @@ class Datasets:
                        WHERE pipeline = %s AND dataset = %s""",
                     (launch_id, pipeline, dataset),
                 )
-            return ensure_dataset(connection, pipeline, dataset)
+            [now] = connection.execute("SELECT pg_current_xact_id()::text AS transaction").fetchall()
+            return ensure_dataset(connection, pipeline, dataset), now["transaction"]
 
-        return self._database.transaction(work)
+        return self._database.exactly_once(work)
 
     def ensure(self, pipeline: str, dataset: str) -> DatasetRow:
         """The dataset's row; created if the key was only registered with Dagster."""
@@ -208,6 +210,8 @@ class Datasets:
                 if same and (bought or row.settings_digest == settings.digest):
                     _prepare_again(connection, row, begun.launch_id, max_cost_usd)
                     return lock_current(connection, begun), True
+                if row.cancel_requested_at:  # a launch of it would have made another version
+                    raise cancelled(row)
                 if bought:
                     raise changed(row)
                 row = start_version(connection, row, row.request)
@@ -262,11 +266,11 @@ class Datasets:
 
         Returns:
             What happened: entered for the first time, unchanged (estimates without a cost are replaced: prices may have
-            become known), or replaced (chunks of this version waited for an operator's decision).
+            become known), replaced (chunks of this version waited for an operator's decision), or kept (they are sent
+            in another way than now, and were submitted or published).
 
         Raises:
             VersionReplacedError: the dataset has another version now.
-            DatasetChangedError: other chunks were packed before, and at least one was submitted.
             DatasetCancelledError: the dataset was cancelled while it was packed.
         """
 
@@ -277,10 +281,10 @@ class Datasets:
             if row.packed_hash == packed_hash:
                 estimate_again(connection, chunks)
                 return "unchanged"
-            if row.cancel_requested_at and row.packed_hash is None:
+            if row.state == "published" or (row.packed_hash and submitted(connection, row)):
+                return "kept"
+            if row.cancel_requested_at:
                 raise cancelled(row)
-            if row.packed_hash and submitted(connection, row):
-                raise changed(row)
             connection.execute(
                 """DELETE FROM bedrock_pipeline.chunks
                    WHERE pipeline = %s AND dataset = %s AND dataset_version = %s""",
@@ -377,6 +381,10 @@ def _prepare_again(
            WHERE pipeline = %s AND dataset = %s AND version = %s""",
         (launch_id, max_cost_usd, row.pipeline, row.dataset, row.version),
     )
+
+
+def _limit(request: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in request.items() if name == "max_cost_usd"}
 
 
 def _content(request: dict[str, Any]) -> dict[str, Any]:

@@ -78,6 +78,16 @@ class Versions:
 
         self._database.transaction(work)
 
+    def end_cancelled(self, row: DatasetRow) -> None:
+        """End a cancelled version that has no response: what was published before stays published."""
+        self._database.execute(
+            """UPDATE bedrock_pipeline.versions
+               SET state = 'cancelled', state_changed_at = bedrock_pipeline.now(), state_reason = 'by an operator'
+               WHERE pipeline = %s AND dataset = %s AND version = %s AND state = 'packed'
+                 AND cancel_requested_at IS NOT NULL""",
+            (row.pipeline, row.dataset, row.version),
+        )
+
     def judges_by_schema_only(self, chunk_id: UUID, wait: timedelta) -> bool:
         """Whether that was decided for a chunk's version; it is decided now if the chunk ended longer ago than `wait`."""
         rows = self._database.fetch(
@@ -165,7 +175,7 @@ def changed(row: DatasetRow) -> DatasetChangedError:
 def cancelled(row: DatasetRow) -> DatasetCancelledError:
     """The error of a run for a version that was cancelled before it was packed."""
     return DatasetCancelledError(
-        f"Dataset {row.dataset!r} of pipeline {row.pipeline!r} was cancelled before it was packed.",
+        f"Dataset {row.dataset!r} of pipeline {row.pipeline!r} was cancelled.",
         "If you want it after all, `bedrock-pipeline launch` it again.",
     )
 
@@ -220,9 +230,8 @@ def start_version(connection: Connection, row: DatasetRow, request: dict[str, An
              AND state NOT IN ('published', 'cancelled', 'replaced')""",
         key,
     )
-    # An operator's decisions hold for the dataset, until another one is made.
-    kept = {"max_cost_usd": row.request["max_cost_usd"]} if "max_cost_usd" in row.request else {}
-    _insert(connection, row.pipeline, row.dataset, row.version + 1, kept | request, row.below_minimum)
+    # An operator's decision holds for the dataset, until another one is made.
+    _insert(connection, row.pipeline, row.dataset, row.version + 1, request, row.below_minimum)
     connection.execute(
         """UPDATE bedrock_pipeline.datasets SET version = %(next)s, updated_at = bedrock_pipeline.now()
            WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s""",
@@ -247,7 +256,13 @@ def _insert(
 
 
 def cancel_version(connection: Connection, row: DatasetRow) -> None:
-    """Request that the current version of a locked dataset is cancelled; one that is not packed yet has ended with that."""
+    """Request that the current version of a locked dataset is cancelled; one that is not packed yet has ended with that.
+
+    Of a version that is published only a launch of its dataset can be cancelled.
+    """
+    end_launch(connection, row, row.launch_id)
+    if row.state == "published":
+        return
     connection.execute(
         """UPDATE bedrock_pipeline.versions
            SET cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
@@ -256,7 +271,6 @@ def cancel_version(connection: Connection, row: DatasetRow) -> None:
            WHERE pipeline = %s AND dataset = %s AND version = %s""",
         (row.pipeline, row.dataset, row.version),
     )
-    end_launch(connection, row, row.launch_id)
 
 
 def end_launch(connection: Connection, row: DatasetRow, launch_id: UUID | None) -> None:

@@ -41,7 +41,8 @@ class PackReport:
 
     Attributes:
         version: of the dataset.
-        outcome: entered, unchanged (it was packed before), or replaced (its chunks waited for an operator's decision).
+        outcome: entered, unchanged (it was packed before), replaced (its chunks waited for an operator's decision), or
+            kept (it was submitted or published; nothing was entered).
         records: the canonical records, which are sent.
         duplicates: records that get the response of their canonical record.
         rejections: number of records that could not be packed, by reason.
@@ -110,6 +111,8 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
         max_jobs=effective.effective_limits.max_jobs,
         duplicates=duplicates,
     )
+    if outcome == "kept":
+        chunks = []
     return PackReport(
         version=row.version,
         outcome=outcome,

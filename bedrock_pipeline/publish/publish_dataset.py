@@ -65,7 +65,10 @@ def publish_dataset(deployment: Deployment, pipeline: BasePipeline, dataset: str
 
 
 def _is_current(row: DatasetRow) -> bool:
-    return row.published_version == row.version and row.published_collections == row.collections
+    """Whether nothing is left to publish, by the same rule by which the ledger finds what is due."""
+    if row.open:
+        return row.state == "published" and row.published_collections == row.collections
+    return row.state in ("published", "cancelled")
 
 
 def _publish(deployment: Deployment, row: DatasetRow) -> bool:
@@ -80,6 +83,9 @@ def _publish(deployment: Deployment, row: DatasetRow) -> bool:
             f"No job of dataset {row.dataset!r} has results yet.",
             "It is published automatically when one has.",
         )
+    if row.cancel_requested_at and row.publication and not answered and not row.open:
+        deployment.ledger.versions.end_cancelled(row)
+        return False
     uri = f"{_base(deployment, row)}/v{row.version}-{row.publication + 1}-{deployment.system.new_id().hex}/"
     try:
         duplicates = _write_version(deployment, row, chunks, uri)

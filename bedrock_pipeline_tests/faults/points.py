@@ -80,6 +80,7 @@ NOT_KILLED_YET = {
     "datasets.request": "one commit of the command line; the user sees that it did not come back, and types it again",
     "datasets.fail_preparation": "a mark for the sensor and for an operator: without it the preparation is tried once more",
     "served_pipelines.seen": "a mark that the next tick makes where it is missing",
+    "versions.end_cancelled": "a mark that the next publisher makes where it is missing",
     "versions.keep_settings": "a row that the next flush adds where it is missing; nothing refers to it before",
     "versions.judge_by_schema_only": "one commit of the command line; typed again, it changes nothing",
     "versions.judges_by_schema_only": "a decision that the next collection makes where it is missing",

@@ -5,11 +5,13 @@ What belongs here: the pipeline and its rows, the loop in place of the sensors, 
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from bedrock_pipeline.collect.collect_output import RETRYABLE
 from bedrock_pipeline.deployment import Deployment
@@ -88,3 +90,23 @@ def asked(deployment: Deployment, chunk: ChunkRow) -> dict[str, Any]:
     ]
     assert len(index) == len(lines)
     return {row["record_id"]: line["modelInput"] for row, line in zip(index, lines, strict=True)}
+
+
+def rows_file(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """A JSONL file with these rows."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def during_an_upload(
+    monkeypatch: pytest.MonkeyPatch, deployment: Deployment, act: Callable[[], object]
+) -> None:
+    """At the next upload of an object, once."""
+    upload = deployment.objects.upload
+
+    def uploading(path: Path, uri: str) -> object:
+        monkeypatch.setattr(deployment.objects, "upload", upload)
+        act()
+        return upload(path, uri)
+
+    monkeypatch.setattr(deployment.objects, "upload", uploading)

@@ -1,8 +1,5 @@
 """A version is frozen: whatever is launched, deployed or cancelled meanwhile, it is finished by what it was launched with."""
 
-import json
-from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +19,16 @@ from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.submit_chunk import submit_chunk
 from bedrock_pipeline_tests.faults.worker import move_clock
-from bedrock_pipeline_tests.journey.driven import finish, pipeline
+from bedrock_pipeline_tests.journey.driven import during_an_upload, finish, pipeline, rows_file
 from bedrock_pipeline_tests.waiting import until
 
 _TWO_CHUNKS = Limits(min_records=50, max_records=110, max_jobs=20)
 
 
-def _rows(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
 def _titled(folder: Path) -> Path:
     """220 rows with 110 titles, each with a text of its own."""
     rows = [{"id": f"r{n}", "title": f"T{n % 110}", "text": f"Text {n}"} for n in range(220)]
-    return _rows(folder / "titled.jsonl", rows)
-
-
-def _during(monkeypatch: pytest.MonkeyPatch, deployment: Deployment, act: Callable[[], object]) -> None:
-    """At the next upload of an object, once."""
-    upload = deployment.objects.upload
-
-    def uploading(path: Path, uri: str) -> object:
-        monkeypatch.setattr(deployment.objects, "upload", upload)
-        act()
-        return upload(path, uri)
-
-    monkeypatch.setattr(deployment.objects, "upload", uploading)
+    return rows_file(folder / "titled.jsonl", rows)
 
 
 @pytest.mark.parametrize("step", ["snapshot", "pack"])
@@ -57,7 +37,7 @@ def test_a_launch_while_an_earlier_one_is_prepared_is_the_one_that_is_bought(
 ) -> None:
     one = pipeline(tmp_path, [])
     files = {
-        name: _rows(
+        name: rows_file(
             tmp_path / f"{name}.jsonl", [{"id": f"{name}{n}", "text": name, "n": n} for n in range(120)]
         )
         for name in "ab"
@@ -70,7 +50,7 @@ def test_a_launch_while_an_earlier_one_is_prepared_is_the_one_that_is_bought(
     launch("a")
     if step == "pack":
         take_snapshot(deployment, one, "d")
-    _during(monkeypatch, deployment, lambda: launch("b"))
+    during_an_upload(monkeypatch, deployment, lambda: launch("b"))
     with pytest.raises(VersionReplacedError, match="replaced by version 2"):
         (take_snapshot if step == "snapshot" else pack_dataset)(deployment, one, "d")
     assert [row.version for row in datasets.to_launch(["p"], 9)] == [2]
@@ -90,7 +70,7 @@ def test_a_launch_of_the_same_file_while_it_is_packed_is_not_lost(
     datasets.request("p", "d", {}, launch=True)
     take_snapshot(deployment, one, "d")
     pipeline(tmp_path, ["new"] * 120)
-    _during(monkeypatch, deployment, lambda: datasets.request("p", "d", {}, launch=True))
+    during_an_upload(monkeypatch, deployment, lambda: datasets.request("p", "d", {}, launch=True))
     pack_dataset(deployment, one, "d")
     assert [row.dataset for row in datasets.to_launch(["p"], 9)] == ["d"]
     assert not take_snapshot(deployment, one, "d").unchanged
@@ -109,7 +89,7 @@ def test_the_failure_of_a_launch_does_not_end_a_later_one(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = pipeline(tmp_path, ["x"] * 120)
-    wrong = _rows(tmp_path / "wrong.jsonl", [{"id": "a", "txt": "A"}])
+    wrong = rows_file(tmp_path / "wrong.jsonl", [{"id": "a", "txt": "A"}])
     datasets = deployment.ledger.datasets
     datasets.request("p", "d", {"source": str(wrong)}, launch=True)
     begin = Datasets.begin_preparation
@@ -164,7 +144,7 @@ def test_another_snapshot_ends_the_chunks_of_the_last_one(
         {"id": f"r{n}" if n < first else f"new{n}", "text": f"Number {n % 130}", "n": n + 5000}
         for n in range(count)
     ]
-    _rows(tmp_path / "rows.jsonl", rows)
+    rows_file(tmp_path / "rows.jsonl", rows)
     take_snapshot(deployment, one, "d")
     submit_chunk(deployment, "p", old)
     assert deployment.ledger.chunks.by_key("p", old).job_arn is None, "it is not bought any more"
@@ -294,20 +274,6 @@ def test_other_limits_do_not_make_other_content(deployment: Deployment, tmp_path
         take_snapshot(deployment, one.model_copy(update={"system": "Be brief."}), "d")
 
 
-def test_what_was_cancelled_is_launched_again_as_another_version(
-    deployment: Deployment, tmp_path: Path
-) -> None:
-    one = pipeline(tmp_path, ["x"] * 120)
-    take_snapshot(deployment, one, "d")
-    pack_dataset(deployment, one, "d")
-    deployment.ledger.interventions.cancel("p", "d")
-    deployment.ledger.datasets.request("p", "d", {}, launch=True)
-    take_snapshot(deployment, one, "d")
-    [chunk] = pack_dataset(deployment, one, "d").chunks
-    submit_chunk(deployment, "p", chunk.chunk_key)
-    assert {row["status"] for row in finish(deployment, one)} == {"succeeded"}
-
-
 def test_a_preparation_that_fails_is_shown_and_can_be_repeated(
     deployment: Deployment, tmp_path: Path
 ) -> None:
@@ -329,26 +295,3 @@ def test_a_queues_day_cannot_be_launched(deployment: Deployment) -> None:
     deployment.ledger.queues.register("q", job_type="t", model_id="m", settings={})
     with pytest.raises(QueueDayError, match="flush"):
         deployment.ledger.datasets.request("q", "2026-01-01", {}, launch=True, new_version=True)
-
-
-def test_a_cost_limit_and_a_policy_do_not_vanish_with_the_next_launch(
-    deployment: Deployment, tmp_path: Path
-) -> None:
-    one = pipeline(tmp_path, ["x"] * 20, below_minimum="hold")
-    datasets = deployment.ledger.datasets
-    datasets.request("p", "d", {"max_cost_usd": 3}, launch=True)
-    take_snapshot(deployment, one, "d")
-    [chunk] = pack_dataset(deployment, one, "d").chunks
-    assert chunk.mode == "waiting"
-    deployment.ledger.interventions.release("p", "d", "pad")
-    versions = []
-    for launch in ({}, {"system": "Be brief."}):
-        datasets.request("p", "d", launch, launch=True)
-        take_snapshot(deployment, one.model_copy(update={"timeout_hours": 48}), "d")
-        [chunk] = pack_dataset(deployment, one, "d").chunks
-        row = datasets.get("p", "d")
-        assert row is not None
-        assert chunk.mode == "batch"
-        assert (row.max_cost_usd, row.below_minimum) == (Decimal(3), "pad")
-        versions.append(row.version)
-    assert versions == [2, 3]
