@@ -195,6 +195,26 @@ class Interventions:
 
         self._database.transaction(work)
 
+    def give_up_submission(self, chunk_id: UUID) -> None:
+        """End a chunk of which nobody can find out whether it has a job; it ends as stopped, and its slot is free.
+
+        As after any stop from outside, its records are sent again only when an operator says so, since they may be paid for.
+
+        Raises:
+            NothingToResolveError: no submission of the chunk is in doubt, or one may be sent at this moment.
+        """
+        changed = self._database.execute(
+            """UPDATE bedrock_pipeline.chunks
+               SET status = 'stopped', status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
+                   fence = fence + 1, requeued_since = NULL, requeue_reason = NULL,
+                   status_message = 'given up by an operator: whether there is a job is unknown'
+               WHERE chunk_id = %s AND status IN ('submitting', 'in-doubt', 'needs-resolution')
+                 AND lease_expires_at <= bedrock_pipeline.now()""",
+            (chunk_id,),
+        )
+        if not changed:
+            raise _nothing_to_resolve()
+
     def give_up_job(self, chunk_id: UUID, job_arn: str) -> None:
         """Bedrock does not know a chunk's job any more: the chunk ends as stopped, and its slot is free.
 

@@ -283,6 +283,24 @@ class Submissions:
         )
         return [ChunkRow.of(row) for row in rows]
 
+    def out_of_reach(self, region: str, account: str | None) -> list[ChunkRow]:
+        """Submissions in doubt, or that need resolution, in another account or in another region that cannot be listed.
+
+        Args:
+            region: of the settings.
+            account: of the settings; None if it is not known.
+        """
+        rows = self._database.fetch(
+            """SELECT c.* FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.quota_groups g USING (quota_group)
+               WHERE c.status <> 'pending' AND c.ended_at IS NULL
+                 AND c.status IN ('submitting', 'in-doubt', 'needs-resolution')
+                 AND (g.account <> %s::text OR g.region <> %s AND g.region IN (
+                     SELECT region FROM bedrock_pipeline.unreachable_regions))
+               ORDER BY c.pipeline, c.chunk_key""",
+            (account, region),
+        )
+        return [ChunkRow.of(row) for row in rows]
+
     def intend_again(
         self, chunk_id: UUID, fence: int, intent_id: UUID, *, consistency_window: timedelta, lease: timedelta
     ) -> Intent | None:
