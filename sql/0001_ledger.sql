@@ -541,6 +541,14 @@ $$
             WHERE o.chunk_id = chunk AND j.cancel_requested_at IS NULL)
 $$;
 
+-- Whether some records of a chunk are of a job that is cancelled.
+CREATE FUNCTION bedrock_pipeline.has_cancelled_job(chunk uuid) RETURNS boolean LANGUAGE sql STABLE AS
+$$
+    SELECT EXISTS (SELECT FROM bedrock_pipeline.queue_jobs j
+        WHERE j.cancel_requested_at IS NOT NULL AND (j.chunk_id = chunk OR j.chunk_id IN (
+            SELECT o.origin_id FROM bedrock_pipeline.chunk_origins o WHERE o.chunk_id = chunk)))
+$$;
+
 CREATE FUNCTION bedrock_pipeline.chunk_was_collected() RETURNS trigger LANGUAGE plpgsql AS
 $$
 BEGIN

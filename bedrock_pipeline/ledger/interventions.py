@@ -52,13 +52,6 @@ class Interventions:
                      AND (%(chunk)s::text IS NULL OR c.chunk_key = %(chunk)s)""",
                 key,
             )
-            connection.execute(
-                """UPDATE bedrock_pipeline.retryable_records o SET waits_for = NULL, wait_reason = NULL
-                    FROM bedrock_pipeline.chunks c
-                    WHERE o.chunk_id = c.chunk_id AND o.waits_for IS NOT NULL
-                      AND c.pipeline = %(pipeline)s AND c.dataset = %(dataset)s AND bedrock_pipeline.of_cancelled_jobs(c.chunk_id)""",
-                key,
-            )
             rows = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                     SET cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
