@@ -363,7 +363,23 @@ $$;
 CREATE TRIGGER chunk_status_changed AFTER UPDATE ON bedrock_pipeline.chunks
     FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION bedrock_pipeline.chunk_changed();
 
--- A chunk that has ended does not change, and a job once accepted stays that chunk's job.
+-- Whether a process sends a chunk's records call by call at this moment; it ends the chunk itself, with its responses.
+CREATE FUNCTION bedrock_pipeline.being_called(c bedrock_pipeline.chunks) RETURNS boolean LANGUAGE sql STABLE AS
+$$
+    SELECT c.mode = 'on-demand' AND c.status = 'pending' AND coalesce(c.lease_expires_at > bedrock_pipeline.now(), false)
+$$;
+
+-- Whether nothing more is bought for a chunk: it was cancelled, or its version is not the dataset's current one. Who asks
+-- has locked the chunk or its dataset, since a version that starts locks both.
+CREATE FUNCTION bedrock_pipeline.withdrawn(c bedrock_pipeline.chunks) RETURNS boolean LANGUAGE sql STABLE AS
+$$
+    SELECT c.cancel_requested_at IS NOT NULL OR NOT EXISTS (
+        SELECT FROM bedrock_pipeline.datasets d
+        WHERE (d.pipeline, d.dataset, d.version) = (c.pipeline, c.dataset, c.dataset_version))
+$$;
+
+-- A chunk that has ended does not change, and a job once accepted stays that chunk's job. A chunk that is withdrawn is not
+-- submitted for the first time: the last safeguard, behind the statements that end such chunks.
 CREATE FUNCTION bedrock_pipeline.chunk_is_history() RETURNS trigger LANGUAGE plpgsql AS
 $$
 BEGIN
@@ -373,6 +389,9 @@ BEGIN
     END IF;
     IF OLD.ended_at IS NOT NULL AND OLD.job_arn IS NOT NULL AND (NEW.status, NEW.ended_at) IS DISTINCT FROM (OLD.status, OLD.ended_at) THEN
         RAISE EXCEPTION 'chunk % has ended', OLD.chunk_id USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF OLD.status = 'pending' AND NEW.status = 'submitting' AND bedrock_pipeline.withdrawn(NEW) THEN
+        RAISE EXCEPTION 'chunk % was cancelled or replaced', OLD.chunk_id USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     IF OLD.collected_at IS NOT NULL AND NEW IS DISTINCT FROM OLD THEN
         RAISE EXCEPTION 'chunk % was collected', OLD.chunk_id USING ERRCODE = 'integrity_constraint_violation';
@@ -520,6 +539,14 @@ $$
         OR EXISTS (SELECT FROM bedrock_pipeline.chunk_origins o WHERE o.chunk_id = chunk) AND NOT EXISTS (
             SELECT FROM bedrock_pipeline.chunk_origins o LEFT JOIN bedrock_pipeline.queue_jobs j ON j.chunk_id = o.origin_id
             WHERE o.chunk_id = chunk AND j.cancel_requested_at IS NULL)
+$$;
+
+-- Whether some records of a chunk are of a job that is cancelled.
+CREATE FUNCTION bedrock_pipeline.has_cancelled_job(chunk uuid) RETURNS boolean LANGUAGE sql STABLE AS
+$$
+    SELECT EXISTS (SELECT FROM bedrock_pipeline.queue_jobs j
+        WHERE j.cancel_requested_at IS NOT NULL AND (j.chunk_id = chunk OR j.chunk_id IN (
+            SELECT o.origin_id FROM bedrock_pipeline.chunk_origins o WHERE o.chunk_id = chunk)))
 $$;
 
 CREATE FUNCTION bedrock_pipeline.chunk_was_collected() RETURNS trigger LANGUAGE plpgsql AS

@@ -115,9 +115,13 @@ def reconcile(as_json: bool) -> None:
 @click.argument("chunk")
 @click.option("--job", "job_arn", help="ARN of the chunk's job.")
 @click.option("--no-job", is_flag=True, help="Confirm that no job exists: submit the chunk again.")
-@click.option("--lost", is_flag=True, help="Give up the chunk's job, which Bedrock does not know any more.")
+@click.option(
+    "--lost",
+    is_flag=True,
+    help="Give up the chunk's job, which Bedrock does not know any more, or a submission in another account.",
+)
 def resolve(pipeline: str, chunk: str, job_arn: str | None, no_job: bool, lost: bool) -> None:
-    """Decide about a chunk with status needs-resolution, or whose job is lost.
+    """Decide about a chunk with status needs-resolution, or whose job is lost or out of reach.
 
     After --lost the chunk has ended and its records without a response wait: retry or cancel the dataset.
     """

@@ -109,6 +109,14 @@ def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None) ->
         if not deployment.reaches(JobPlace.of(job.job_arn).account)
     ]
     notes += [
+        f"Chunk {chunk.chunk_key} of {chunk.pipeline} is {chunk.status} in {chunk.quota_group}, which is out of reach of these "
+        f"settings. It keeps its slot there until it can be looked up, or is given up: "
+        f"bedrock-pipeline resolve {chunk.pipeline} {chunk.chunk_key} --lost"
+        for chunk in deployment.ledger.submissions.out_of_reach(
+            deployment.settings.region, deployment.settings.account
+        )
+    ]
+    notes += [
         f"Job {orphan['job_arn']} ({orphan['status']}) carries this deployment's name and belongs to no chunk."
         for orphan in deployment.ledger.interventions.orphans()
     ]

@@ -7,7 +7,7 @@ changes.
 import hashlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -70,12 +70,15 @@ def start_retry_round(deployment: Deployment, pipeline: BasePipeline, dataset: s
         records, ending = sum(one.records for one in retryable), retry.records_of_cancelled_jobs()
         report.records += records
         plan = plan_invocation(launched.below_minimum, limits, records - ending)
-        if plan.mode == "waiting" and records > ending and not row.cancel_requested_at:
+        too_few = plan.mode == "waiting" and records > ending and not row.cancel_requested_at
+        if too_few and not ending:
             deployment.ledger.retry_rounds.hold(retryable, plan.reason or "")
             report.waits_for = plan.reason
             continue
-        chunks = retry.uploaded(plan) if records > ending else []
         nothing = InvocationPlan("none", limits.model_copy(update={"min_records": 1}))
+        if stopped := too_few or _waits_for_operator(retryable[0], row):
+            plan = replace(nothing, mode="batch")  # apart from the cancelled ones, the records go on waiting
+        chunks = retry.uploaded(plan) if records > ending else []
         ended = retry.uploaded(nothing, after=len(chunks), cancelled=True) if ending else []
         if deployment.ledger.retry_rounds.enter(
             pipeline.name,
@@ -83,6 +86,7 @@ def start_retry_round(deployment: Deployment, pipeline: BasePipeline, dataset: s
             retryable=retryable,
             chunks=chunks,
             cancelled=ended,
+            stopped=stopped,
             max_jobs=limits.max_jobs,
         ):
             report.chunks += chunks + ended
@@ -92,15 +96,23 @@ def start_retry_round(deployment: Deployment, pipeline: BasePipeline, dataset: s
 def _pools(retryable: list[RetryableRecords], row: DatasetRow) -> Iterator[list[RetryableRecords]]:
     """Retryable records that may go into one job: of the same settings, and not waiting for an operator.
 
-    Those of cancelled jobs alone are apart, so that they wait for nothing.
+    Those of cancelled jobs alone are apart, so that they wait for nothing. So are those that wait for an operator together
+    with records of a cancelled job: the others go on waiting in a chunk of their own.
     """
-    pools: dict[tuple[str, str, str, bool], list[RetryableRecords]] = {}
+    pools: dict[tuple[str, str, str, bool, str], list[RetryableRecords]] = {}
     for one in retryable:
-        if one.waits_for != "operator" or row.cancel_requested_at:
+        waiting = _waits_for_operator(one, row)
+        if not waiting or one.cancelled:
             chunk, ends = one.chunk, one.origins == one.cancelled
-            pools.setdefault((chunk.model_id, chunk.quota_group, chunk.settings_digest, ends), []).append(one)
-    for key in sorted(pools):
-        yield pools[key]
+            key = (chunk.model_id, chunk.quota_group, chunk.settings_digest, ends)
+            pools.setdefault((*key, str(chunk.chunk_id) if waiting else ""), []).append(one)
+    for pool in sorted(pools):
+        yield pools[pool]
+
+
+def _waits_for_operator(one: RetryableRecords, row: DatasetRow) -> bool:
+    """Whether some of the records wait for an operator, although those of cancelled jobs wait for nothing."""
+    return one.waits_for == "operator" and not row.cancel_requested_at and one.origins != one.cancelled
 
 
 @dataclass(frozen=True)

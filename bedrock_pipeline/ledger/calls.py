@@ -12,17 +12,17 @@ from typing import Final
 from uuid import UUID
 
 from bedrock_pipeline.ledger.database import Connection, Database
-from bedrock_pipeline.ledger.requeue import RequeueResult, requeue_chunk
+from bedrock_pipeline.ledger.requeue import RequeueResult, is_withdrawn, requeue_chunk
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.spending import lock_budget, over_budget
 from bedrock_pipeline.ledger.submissions import NotNow
 
-_END_CANCELLED: Final = """
+_END_WITHDRAWN: Final = """
     UPDATE bedrock_pipeline.chunks
     SET status = 'stopped', status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
-        lease_expires_at = NULL, status_message = 'cancelled before every record was sent', requeued_since = NULL,
+        lease_expires_at = NULL, status_message = 'cancelled or replaced before every record was sent', requeued_since = NULL,
         requeue_reason = NULL
-    WHERE chunk_id = %(chunk)s AND fence = %(fence)s AND status = 'pending' AND cancel_requested_at IS NOT NULL"""
+    WHERE chunk_id = %(chunk)s AND fence = %(fence)s AND status = 'pending' AND bedrock_pipeline.withdrawn(chunks)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,13 @@ class Calls:
             chunk = ChunkRow.of(row)
             if chunk.status != "pending":
                 return NotNow(f"The chunk is {chunk.status} already.")
-            if chunk.cancel_requested_at and not (
-                chunk.lease_expires_at and chunk.lease_expires_at > row["now"]
-            ):
-                connection.execute(_END_CANCELLED, {"chunk": chunk_id, "fence": chunk.fence})
-                return NotNow("The chunk was cancelled.")
+            in_use = chunk.lease_expires_at is not None and chunk.lease_expires_at > row["now"]
+            if not in_use and is_withdrawn(connection, chunk_id):
+                connection.execute(_END_WITHDRAWN, {"chunk": chunk_id, "fence": chunk.fence})
+                return NotNow("The chunk was cancelled, or its version was replaced.")
             if chunk.next_attempt_at > row["now"]:
                 return NotNow(chunk.requeue_reason or "The chunk was requeued.", chunk.next_attempt_at)
-            if chunk.lease_expires_at and chunk.lease_expires_at > row["now"]:
+            if in_use:
                 return NotNow("Another process sends its records.", chunk.lease_expires_at)
             if reason := over_budget(connection, chunk_id):
                 return NotNow(reason)
@@ -103,7 +102,7 @@ class Calls:
             apart: time between two calls of the quota group, over all processes.
 
         Returns:
-            How long to wait before sending them; None if the fencing token is no longer current, or the chunk is cancelled
+            How long to wait before sending them; None if the fencing token is no longer current, or the chunk is withdrawn
             or has ended.
         """
 
@@ -120,7 +119,7 @@ class Calls:
             following = group["first"] + apart * len(positions)
             renewed = connection.execute(
                 """UPDATE bedrock_pipeline.chunks SET lease_expires_at = %s
-                   WHERE chunk_id = %s AND fence = %s AND status = 'pending' AND cancel_requested_at IS NULL""",
+                   WHERE chunk_id = %s AND fence = %s AND status = 'pending' AND NOT bedrock_pipeline.withdrawn(chunks)""",
                 (following + lease, chunk_id, fence),
             )
             if renewed.rowcount != 1:
@@ -189,9 +188,9 @@ class Calls:
 
         return self._database.transaction(work)
 
-    def end_cancelled(self, chunk_id: UUID, fence: int) -> bool:
-        """End a cancelled chunk once its calls in flight have responded; the responses are kept, since they are paid for."""
-        return self._database.execute(_END_CANCELLED, {"chunk": chunk_id, "fence": fence}) == 1
+    def end_withdrawn(self, chunk_id: UUID, fence: int) -> bool:
+        """End a withdrawn chunk once its calls in flight have responded; the responses are kept, since they are paid for."""
+        return self._database.execute(_END_WITHDRAWN, {"chunk": chunk_id, "fence": fence}) == 1
 
     def requeue(
         self, chunk_id: UUID, fence: int, *, reason: str, delay: timedelta, give_up_after: timedelta
@@ -217,7 +216,7 @@ class Calls:
         return (
             self._database.execute(
                 """UPDATE bedrock_pipeline.chunks
-                   SET status = CASE WHEN cancel_requested_at IS NULL THEN 'failed' ELSE 'stopped' END,
+                   SET status = CASE WHEN bedrock_pipeline.withdrawn(chunks) THEN 'stopped' ELSE 'failed' END,
                        status_changed_at = bedrock_pipeline.now(), lease_expires_at = NULL,
                        ended_at = bedrock_pipeline.now(), status_message = %s, requeued_since = NULL,
                        requeue_reason = NULL

@@ -52,13 +52,6 @@ class Interventions:
                      AND (%(chunk)s::text IS NULL OR c.chunk_key = %(chunk)s)""",
                 key,
             )
-            connection.execute(
-                """UPDATE bedrock_pipeline.retryable_records o SET waits_for = NULL, wait_reason = NULL
-                    FROM bedrock_pipeline.chunks c
-                    WHERE o.chunk_id = c.chunk_id AND o.waits_for IS NOT NULL
-                      AND c.pipeline = %(pipeline)s AND c.dataset = %(dataset)s AND bedrock_pipeline.of_cancelled_jobs(c.chunk_id)""",
-                key,
-            )
             rows = connection.execute(
                 """UPDATE bedrock_pipeline.chunks
                     SET cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
@@ -68,8 +61,8 @@ class Interventions:
                         status_message = CASE WHEN no_job THEN 'cancelled before it was submitted' ELSE status_message END,
                         requeued_since = CASE WHEN no_job THEN NULL ELSE requeued_since END,
                         requeue_reason = CASE WHEN no_job THEN NULL ELSE requeue_reason END
-                    FROM (SELECT chunk_id AS id, (status = 'failed' AND job_arn IS NULL) OR (status = 'pending' AND NOT (
-                                     mode = 'on-demand' AND coalesce(lease_expires_at > bedrock_pipeline.now(), false))) AS no_job
+                    FROM (SELECT chunk_id AS id, (status = 'failed' AND job_arn IS NULL) OR (
+                                     status = 'pending' AND NOT bedrock_pipeline.being_called(c)) AS no_job
                           FROM bedrock_pipeline.chunks c
                           WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND collected_at IS NULL
                             AND (%(chunk)s::text IS NULL OR chunk_key = %(chunk)s OR bedrock_pipeline.of_cancelled_jobs(c.chunk_id))
@@ -173,16 +166,43 @@ class Interventions:
     def resolve_without_job(self, chunk_id: UUID) -> None:
         """An operator has checked that a chunk that needs resolution has no job: it may be submitted again.
 
+        It ends as stopped if it was cancelled, or its version replaced.
+
         Raises:
             NothingToResolveError: the chunk does not need resolution.
         """
+
+        def work(connection: Connection) -> None:
+            _lock_dataset_of(connection, chunk_id)  # so that no new version starts meanwhile
+            changed = connection.execute(
+                """UPDATE bedrock_pipeline.chunks c
+                   SET fence = fence + 1, token = NULL, frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL,
+                       status = CASE WHEN bedrock_pipeline.withdrawn(c) THEN 'stopped' ELSE 'pending' END,
+                       ended_at = CASE WHEN bedrock_pipeline.withdrawn(c) THEN bedrock_pipeline.now() END,
+                       status_message = NULL, status_changed_at = bedrock_pipeline.now()
+                   WHERE chunk_id = %s AND status = 'needs-resolution'""",
+                (chunk_id,),
+            )
+            if not changed.rowcount:
+                raise _nothing_to_resolve()
+
+        self._database.transaction(work)
+
+    def give_up_submission(self, chunk_id: UUID) -> None:
+        """End a chunk of which nobody can find out whether it has a job; it ends as stopped, and its slot is free.
+
+        As after any stop from outside, its records are sent again only when an operator says so, since they may be paid for.
+
+        Raises:
+            NothingToResolveError: no submission of the chunk is in doubt, or one may be sent at this moment.
+        """
         changed = self._database.execute(
             """UPDATE bedrock_pipeline.chunks
-               SET fence = fence + 1, token = NULL, frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL,
-                   status = CASE WHEN cancel_requested_at IS NULL THEN 'pending' ELSE 'stopped' END,
-                   ended_at = CASE WHEN cancel_requested_at IS NOT NULL THEN bedrock_pipeline.now() END,
-                   status_message = NULL, status_changed_at = bedrock_pipeline.now()
-               WHERE chunk_id = %s AND status = 'needs-resolution'""",
+               SET status = 'stopped', status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
+                   fence = fence + 1, requeued_since = NULL, requeue_reason = NULL,
+                   status_message = 'given up by an operator: whether there is a job is unknown'
+               WHERE chunk_id = %s AND status IN ('submitting', 'in-doubt', 'needs-resolution')
+                 AND lease_expires_at <= bedrock_pipeline.now()""",
             (chunk_id,),
         )
         if not changed:
@@ -250,6 +270,14 @@ class Interventions:
                  AND NOT EXISTS (SELECT FROM bedrock_pipeline.chunks c WHERE c.job_arn = o.job_arn)
                ORDER BY o.submitted_at"""
         )
+
+
+def _lock_dataset_of(connection: Connection, chunk_id: UUID) -> None:
+    row = connection.execute(
+        "SELECT pipeline, dataset FROM bedrock_pipeline.chunks WHERE chunk_id = %s", (chunk_id,)
+    ).fetchone()
+    if row is not None:
+        lock_dataset(connection, row["pipeline"], row["dataset"])
 
 
 def _nothing_to_resolve() -> NothingToResolveError:

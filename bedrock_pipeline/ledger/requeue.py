@@ -5,6 +5,7 @@ What belongs here: the one rule for jobs and on-demand calls, and the statement 
 
 from datetime import timedelta
 from enum import StrEnum
+from uuid import UUID
 
 from psycopg import sql
 
@@ -55,25 +56,41 @@ def requeue_chunk(
         delay: time until the next attempt.
         give_up_after: a chunk that has been requeued for longer fails.
     """
-    if chunk.cancel_requested_at or _is_replaced(connection, chunk):
+    if is_withdrawn(connection, chunk.chunk_id):
         result = RequeueResult.CANCELLED
     elif chunk.requeued_since and now(connection) - chunk.requeued_since > give_up_after:
         result = RequeueResult.GIVEN_UP
     else:
         result = RequeueResult.REQUEUED
+    _change(connection, chunk, result, delay=delay, reason=reason)
+    return result
+
+
+def end_withdrawn(connection: Connection, chunk: ChunkRow) -> None:
+    """End a locked chunk that is withdrawn and has no job."""
+    _change(connection, chunk, RequeueResult.CANCELLED)
+
+
+def is_withdrawn(connection: Connection, chunk_id: UUID) -> bool:
+    """Whether a locked chunk was cancelled or its version replaced, so that nothing more is bought for it."""
+    withdrawn = connection.execute(
+        "SELECT FROM bedrock_pipeline.chunks c WHERE chunk_id = %s AND bedrock_pipeline.withdrawn(c)",
+        (chunk_id,),
+    )
+    return withdrawn.fetchone() is not None
+
+
+def _change(
+    connection: Connection,
+    chunk: ChunkRow,
+    result: RequeueResult,
+    *,
+    delay: timedelta = timedelta(0),
+    reason: str = "",
+) -> None:
     statement = sql.SQL(
         """UPDATE bedrock_pipeline.chunks
            SET token = NULL, frozen_request = NULL, intent_id = NULL, lease_expires_at = NULL,
                status_changed_at = bedrock_pipeline.now(), {} WHERE chunk_id = %(chunk)s"""
     ).format(_CHANGES[result])
     connection.execute(statement, {"chunk": chunk.chunk_id, "delay": delay, "reason": reason})
-    return result
-
-
-def _is_replaced(connection: Connection, chunk: ChunkRow) -> bool:
-    """Whether the dataset has a newer version, so that nothing more is bought for this one."""
-    newer = connection.execute(
-        "SELECT FROM bedrock_pipeline.datasets WHERE pipeline = %s AND dataset = %s AND version > %s",
-        (chunk.pipeline, chunk.dataset, chunk.dataset_version),
-    )
-    return newer.fetchone() is not None

@@ -48,17 +48,17 @@ class RetryRounds:
 
         Those that a run works on, or has failed at, come last.
 
-        Those of a cancelled dataset or job do not wait: they end as final errors. A queue's dataset gets ever more chunks,
+        Those of a cancelled dataset or job do not wait, whenever it was cancelled: they end as final errors. A queue's dataset gets ever more chunks,
         so its retryable records wait for those of others no longer than `POOL`.
         """
         rows = self._database.fetch(
             """SELECT d.* FROM bedrock_pipeline.current_versions d JOIN (
                    SELECT c.pipeline, c.dataset, c.dataset_version AS version, min(c.collected_at) AS since,
-                          coalesce(bool_or(j.cancel_requested_at IS NOT NULL), false) AS cancelled
+                          bool_or(bedrock_pipeline.has_cancelled_job(c.chunk_id)) AS cancelled
                    FROM bedrock_pipeline.retryable_records o JOIN bedrock_pipeline.chunks c USING (chunk_id)
                    JOIN bedrock_pipeline.current_versions d USING (pipeline, dataset)
-                   LEFT JOIN bedrock_pipeline.queue_jobs j ON j.chunk_id = c.chunk_id
-                   WHERE o.retried_at IS NULL AND (o.waits_for IS NULL OR d.cancel_requested_at IS NOT NULL)
+                   WHERE o.retried_at IS NULL AND (o.waits_for IS NULL OR d.cancel_requested_at IS NOT NULL
+                                                   OR bedrock_pipeline.has_cancelled_job(c.chunk_id))
                    GROUP BY c.pipeline, c.dataset, c.dataset_version
                ) AS ready USING (pipeline, dataset, version)
                LEFT JOIN bedrock_pipeline.run_leases l
@@ -127,6 +127,7 @@ class RetryRounds:
         retryable: list[RetryableRecords],
         chunks: list[NewChunk],
         cancelled: Sequence[NewChunk] = (),
+        stopped: bool = False,
         max_jobs: int | None = None,
     ) -> bool:
         """Enter the chunks that these retryable records became, all at once.
@@ -139,6 +140,7 @@ class RetryRounds:
             retryable: what was retried; all of it is in `chunks` and `cancelled`.
             chunks: uploaded, in order.
             cancelled: after these, those with the records of cancelled jobs, which are not sent.
+            stopped: whether `chunks` are entered as stopped, so that their records wait for an operator as before.
             max_jobs: of the pipeline in the quota group at once; None: no limit of its own.
 
         Returns:
@@ -181,6 +183,13 @@ class RetryRounds:
                    WHERE chunk_id = ANY(%s)""",
                 ([chunk.chunk_id for chunk in ended],),
             )
+            if stopped and sent:
+                connection.execute(
+                    """UPDATE bedrock_pipeline.chunks
+                       SET status = 'stopped', ended_at = bedrock_pipeline.now(), status_message = %s
+                       WHERE chunk_id = ANY(%s)""",
+                    (retryable[0].wait_reason, [chunk.chunk_id for chunk in sent]),
+                )
             return True
 
         try:

@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from bedrock_pipeline.ledger.clock import now
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.quota_groups import back_off, end_backoff, lock_group
-from bedrock_pipeline.ledger.requeue import RequeueResult, requeue_chunk
+from bedrock_pipeline.ledger.requeue import RequeueResult, end_withdrawn, is_withdrawn, requeue_chunk
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.spending import lock_budget, over_budget
 from bedrock_pipeline.ledger.token import request_token
@@ -70,6 +70,8 @@ class Submissions:
         due; after the backoff it has a single one, as a probe: the one that has waited longest, so that it is the first
         to be given up. Chunks of on-demand calls need no slot; they are due while no process works on them.
 
+        A pending chunk that is withdrawn is due whatever it costs: `intend` and `Calls.claim` end it.
+
         Args:
             pipelines: names of pipelines.
             limit: at most this number.
@@ -86,8 +88,8 @@ class Submissions:
                    WHERE c.status = 'pending' AND c.pipeline = ANY(%(pipelines)s) AND NOT EXISTS (
                        SELECT FROM capped b
                        WHERE (b.pipeline, b.dataset) = (c.pipeline, c.dataset)
-                         AND (b.version = c.dataset_version AND
-                              b.committed_usd - bedrock_pipeline.taken_usd(c) + c.estimated_cost_usd <= b.cap_usd) IS NOT TRUE)),
+                         AND (b.committed_usd - bedrock_pipeline.taken_usd(c) + c.estimated_cost_usd <= b.cap_usd) IS NOT TRUE
+                         AND NOT bedrock_pipeline.withdrawn(c))),
                used AS MATERIALIZED (
                    SELECT quota_group, pipeline, count(*) AS jobs FROM bedrock_pipeline.chunks
                    WHERE status <> 'pending' AND ended_at IS NULL GROUP BY quota_group, pipeline),
@@ -140,6 +142,9 @@ class Submissions:
             if chunk.intent_id == intent_id:
                 return _intent(chunk.row, group["throttles"])
             # Only after the lock: a count in the same statement would not see what the lock waited for.
+            if chunk.row.status == "pending" and is_withdrawn(connection, chunk_id):
+                end_withdrawn(connection, chunk.row)
+                return NotNow("The chunk was cancelled, or its version was replaced.")
             if not_now := _why_not(connection, chunk.row, group):
                 return not_now
             if reason := over_budget(connection, chunk_id):
@@ -240,7 +245,7 @@ class Submissions:
         return self._move(
             chunk_id,
             fence,
-            """status = CASE WHEN cancel_requested_at IS NULL THEN 'failed' ELSE 'stopped' END,
+            """status = CASE WHEN bedrock_pipeline.withdrawn(chunks) THEN 'stopped' ELSE 'failed' END,
                ended_at = bedrock_pipeline.now(), status_message = %(reason)s,
                requeued_since = NULL, requeue_reason = NULL""",
             reason,
@@ -278,6 +283,24 @@ class Submissions:
         )
         return [ChunkRow.of(row) for row in rows]
 
+    def out_of_reach(self, region: str, account: str | None) -> list[ChunkRow]:
+        """Submissions in doubt, or that need resolution, in another account or in another region that cannot be listed.
+
+        Args:
+            region: of the settings.
+            account: of the settings; None if it is not known.
+        """
+        rows = self._database.fetch(
+            """SELECT c.* FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.quota_groups g USING (quota_group)
+               WHERE c.status <> 'pending' AND c.ended_at IS NULL
+                 AND c.status IN ('submitting', 'in-doubt', 'needs-resolution')
+                 AND (g.account <> %s::text OR g.region <> %s AND g.region IN (
+                     SELECT region FROM bedrock_pipeline.unreachable_regions))
+               ORDER BY c.pipeline, c.chunk_key""",
+            (account, region),
+        )
+        return [ChunkRow.of(row) for row in rows]
+
     def intend_again(
         self, chunk_id: UUID, fence: int, intent_id: UUID, *, consistency_window: timedelta, lease: timedelta
     ) -> Intent | None:
@@ -305,10 +328,8 @@ class Submissions:
                 },
             )
             row = connection.execute(
-                """SELECT c.*, g.throttles,
-                          c.cancel_requested_at IS NOT NULL OR d.version > c.dataset_version AS withdrawn
+                """SELECT c.*, g.throttles, bedrock_pipeline.withdrawn(c) AS withdrawn
                    FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.quota_groups g USING (quota_group)
-                   JOIN bedrock_pipeline.datasets d USING (pipeline, dataset)
                    WHERE c.chunk_id = %s AND c.intent_id = %s AND c.status = 'submitting'""",
                 (chunk_id, intent_id),
             ).fetchone()

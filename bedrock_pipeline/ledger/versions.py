@@ -213,14 +213,21 @@ def start_version(connection: Connection, row: DatasetRow, request: dict[str, An
     """
     submitted(connection, row)  # for the locks: a chunk that is requeued meanwhile is pending, and seen below
     key = {"pipeline": row.pipeline, "dataset": row.dataset, "version": row.version, "next": row.version + 1}
+    connection.execute(  # those that a process sends call by call at this moment are ended by it, with their responses
+        """UPDATE bedrock_pipeline.chunks c
+           SET cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now())
+           WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND dataset_version = %(version)s
+             AND bedrock_pipeline.being_called(c)""",
+        key,
+    )
     connection.execute(
-        """UPDATE bedrock_pipeline.chunks
+        """UPDATE bedrock_pipeline.chunks c
            SET status = 'stopped', status_message = 'replaced by a new version before it was submitted',
                status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
                cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
                requeued_since = NULL, requeue_reason = NULL
            WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND dataset_version = %(version)s
-             AND status = 'pending'""",
+             AND status = 'pending' AND NOT bedrock_pipeline.being_called(c)""",
         key,
     )
     connection.execute(  # a version that is published, or that an operator has cancelled, stays so

@@ -149,8 +149,8 @@ class _Sender:
         return NotNow(reason, now.next_attempt_at)
 
     def _lost(self) -> NotNow:
-        self.deployment.ledger.calls.end_cancelled(self.chunk.chunk_id, self.fence)
-        return NotNow("The chunk was cancelled, or another process has taken it over.")
+        self.deployment.ledger.calls.end_withdrawn(self.chunk.chunk_id, self.fence)
+        return NotNow("The chunk was cancelled or replaced, or another process has taken it over.")
 
 
 def _failed(address: bytes, error: AwsError) -> _Reply:

@@ -121,12 +121,21 @@ def adopt_job(deployment: Deployment, chunk: ChunkRow, job_arn: str) -> None:
 def give_up_job(deployment: Deployment, chunk: ChunkRow) -> None:
     """End a chunk whose job Bedrock does not know any more, or which is of another account than the settings.
 
+    Where the settings do not reach the account or the region, it may also be a submission in doubt: only a List there
+    shows whether it has a job.
+
     Raises:
         StateError: Bedrock has the job, or the chunk has none.
         AwsError: Get is denied or AWS cannot be reached.
     """
     if chunk.job_arn is None:
-        raise StateError(f"Chunk {chunk.chunk_key} has no job.", "See `bedrock-pipeline status`.")
+        if _can_look_up(deployment, chunk):
+            raise StateError(
+                f"Chunk {chunk.chunk_key} has no job.",
+                "If it needs resolution, give --job ARN or --no-job; otherwise see `bedrock-pipeline status`.",
+            )
+        deployment.ledger.interventions.give_up_submission(chunk.chunk_id)
+        return
     place = JobPlace.of(chunk.job_arn)
     if not deployment.reaches(place.account):
         deployment.ledger.interventions.give_up_job(chunk.chunk_id, chunk.job_arn)
@@ -142,6 +151,20 @@ def give_up_job(deployment: Deployment, chunk: ChunkRow) -> None:
             f"Bedrock has job {chunk.job_arn}; it is {status}.",
             "Cancel the chunk with `bedrock-pipeline cancel`, or wait for its end.",
         )
+
+
+def _can_look_up(deployment: Deployment, chunk: ChunkRow) -> bool:
+    """Whether List shows, with these settings, the job that a chunk may have."""
+    group = QuotaGroup.of(chunk.quota_group)
+    if not deployment.reaches(group.account):
+        return False
+    if group.region == deployment.settings.region:
+        return True
+    try:
+        deployment.jobs_in(group.region).find(job_name(chunk.pipeline, chunk.chunk_id))
+    except AwsError:
+        return False
+    return True
 
 
 def sweep_account(deployment: Deployment) -> ReconcileReport:

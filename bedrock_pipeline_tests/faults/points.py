@@ -87,7 +87,7 @@ NOT_KILLED_YET = {
     "retry_rounds.hold": "a mark for an operator; without it the sensor requests a run once more, which makes the mark again",
     "interventions.give_up_job": "one commit of the command line; typed again, it finds nothing left to give up",
     "interventions.retry_job": "commits of the command line; typed again, it does what is left",
-    "calls.end_cancelled": "a cancelled chunk whose process died is ended by the next one that would send its records",
+    "calls.end_withdrawn": "a withdrawn chunk whose process died is ended by the next one that would send its records",
     "interventions.release": "one commit of the command line; who typed it sees that it did not come back",
     "spending.approve": "one commit of the command line; the same approval again adds nothing",
     "interventions.adopt": "one commit, reached only after a database was restored",

@@ -11,8 +11,10 @@ from click.testing import CliRunner
 
 from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
 from bedrock_pipeline.deployment import Bedrock, Deployment, open_deployment
 from bedrock_pipeline.emulator.control import EmulatorProcess
+from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent
 from bedrock_pipeline.local import Endpoints
@@ -21,7 +23,7 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.submit.poll_jobs import poll_jobs, stop_jobs
-from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
+from bedrock_pipeline.submit.reconcile import give_up_job, reconcile_in_doubt, sweep_account
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 from bedrock_pipeline_tests.faults.worker import move_clock
 from bedrock_pipeline_tests.journey.driven import CLAUDE, pipeline
@@ -150,3 +152,40 @@ def test_jobs_of_another_account_are_named_and_given_up_by_an_operator_alone(
     given_up = CliRunner().invoke(cli, ("resolve", "before", chunk.chunk_key, "--lost"))
     assert given_up.exit_code == 0, given_up.output
     assert changed.ledger.chunks.by_key("before", chunk.chunk_key).status == "stopped"
+    assert f"resolve before {doubtful.chunk_key} --lost" in CliRunner().invoke(cli, ("status",)).stderr
+    given_up = CliRunner().invoke(cli, ("resolve", "before", doubtful.chunk_key, "--lost"))
+    assert given_up.exit_code == 0, given_up.output
+    assert changed.ledger.chunks.by_key("before", doubtful.chunk_key).status == "stopped"
+    assert "--lost" not in CliRunner().invoke(cli, ("status",)).stderr
+
+
+@pytest.mark.parametrize("needs_resolution", [False, True])
+def test_a_submission_in_a_region_that_cannot_be_listed_may_be_given_up(
+    deployment: Deployment,
+    moved: Deployment,
+    work: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    needs_resolution: bool,
+) -> None:
+    """While it can be listed, List settles the submission; afterwards an operator decides what its records wait for."""
+    [chunk] = _packed(deployment, work, "before", 1)
+    _in_doubt(deployment, chunk)
+    if needs_resolution:
+        assert deployment.ledger.submissions.need_resolution(chunk.chunk_id, 1, reason="two jobs")
+    with pytest.raises(StateError, match="has no job"):
+        give_up_job(moved, chunk)
+
+    def denied(*_: object) -> list[object]:
+        raise AwsError("Could not list Bedrock's jobs: AccessDeniedException.")
+
+    monkeypatch.setattr(deployment.jobs, "find", denied)
+    moved.ledger.jobs.record_reached("us-east-1", "AccessDeniedException")
+    reach = moved.settings.region, moved.settings.account
+    assert [one.chunk_key for one in moved.ledger.submissions.out_of_reach(*reach)] == [chunk.chunk_key]
+    give_up_job(moved, chunk)
+    assert moved.ledger.submissions.out_of_reach(*reach) == []
+    one = pipeline(work, [f"t{n}" for n in range(100)], name="before")
+    with pytest.raises(JobProblemError):
+        collect_chunk(moved, one, chunk.chunk_key)
+    [left] = moved.ledger.retry_rounds.open_of("before", "d", 1)
+    assert (left.records, left.waits_for) == (100, "operator")
