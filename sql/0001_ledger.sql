@@ -56,6 +56,9 @@ CREATE TABLE bedrock_pipeline.datasets (
     published_failed    bigint,
     published_at        timestamptz,
     latest_written_publication integer NOT NULL DEFAULT 0,  -- what latest.json in S3 names; it follows `publication`
+    latest_writes         integer NOT NULL DEFAULT 0 CHECK (latest_writes >= 0),  -- writes of it that are not known to have ended
+    latest_write_began_at timestamptz,             -- the last of these
+    latest_check_at       timestamptz,             -- when latest.json is looked at next, while there are any
     created_at          timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
     updated_at          timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
     PRIMARY KEY (pipeline, dataset),
@@ -68,6 +71,7 @@ CREATE TABLE bedrock_pipeline.datasets (
 CREATE INDEX datasets_launch ON bedrock_pipeline.datasets (launch_requested_at) WHERE launch_requested_at IS NOT NULL;
 CREATE INDEX datasets_to_publish_again ON bedrock_pipeline.datasets (pipeline, dataset)
     WHERE open AND collections > published_collections;
+CREATE INDEX datasets_latest_in_doubt ON bedrock_pipeline.datasets (latest_check_at) WHERE latest_writes > 0;
 CREATE INDEX datasets_latest_stale ON bedrock_pipeline.datasets (pipeline, dataset)
     WHERE latest_written_publication <> publication;
 
@@ -145,7 +149,7 @@ CREATE TABLE bedrock_pipeline.served_pipelines (
 CREATE VIEW bedrock_pipeline.current_versions AS
 SELECT d.pipeline, d.dataset, d.version, d.launch_id, d.launch_requested_at, d.open, d.collections, d.published_collections,
        d.publication, d.published_version, d.results_uri, d.published_records, d.published_failed, d.published_at,
-       d.latest_written_publication, d.created_at,
+       d.latest_written_publication, d.latest_writes, d.latest_check_at, d.created_at,
        v.state, v.state_reason, v.request, v.preparation_began_at, v.launch_id AS snapshot_launch_id, v.settings_digest, v.below_minimum,
        v.max_cost_usd, v.schema_only_since, v.cancel_requested_at, v.snapshot_uri, v.snapshot_hash, v.snapshot_records,
        v.snapshot_rejected, v.packed_hash, v.packed_records, v.packed_rejected, v.packed_at, v.snapshot_duplicates,

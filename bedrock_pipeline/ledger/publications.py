@@ -10,6 +10,8 @@ from bedrock_pipeline.ledger.rows import DatasetRow
 
 # How soon a queue's dataset is published again, where nothing is left to wait for, and where something is.
 _AGAIN_WHEN_DONE, _AGAIN_WHEN_NOT_DONE = timedelta(minutes=1), timedelta(minutes=15)
+# When `latest.json` is looked at after a write that did not end, then after twice the time, and for how long.
+_CHECK_AFTER, _CHECK_FOR = timedelta(minutes=2), timedelta(days=1)
 
 
 class Publications:
@@ -19,7 +21,7 @@ class Publications:
         self._database = database
 
     def due(self, pipelines: list[str], limit: int) -> list[DatasetRow]:
-        """Packed datasets whose current version is complete and not published yet, and those with a stale `latest.json`.
+        """Packed datasets whose current version is complete and not published yet, and those whose `latest.json` is stale, or may be.
 
         A queue's dataset is published again whenever chunks were collected since: a minute after the last time where
         nothing is left to wait for, otherwise a quarter of an hour after it; the first time once it has a row.
@@ -30,6 +32,7 @@ class Publications:
                  ON (l.kind, l.pipeline, l.subject) = ('publish', d.pipeline, d.dataset)
                WHERE d.pipeline = ANY(%(pipelines)s)
                  AND (d.latest_written_publication <> d.publication
+                   OR d.latest_writes > 0 AND d.latest_check_at <= bedrock_pipeline.now()
                    OR d.state IN ('packed', 'published')
                      AND (NOT d.open AND d.state = 'packed'
                        OR d.open AND d.collections > d.published_collections
@@ -111,11 +114,43 @@ class Publications:
 
         return self._database.exactly_once(work)
 
-    def record_latest(self, row: DatasetRow) -> bool:
-        """`latest.json` was written from this row; False if the pointer was moved since, so it must be written again."""
-        written = self._database.execute(
-            """UPDATE bedrock_pipeline.datasets SET latest_written_publication = publication
-               WHERE pipeline = %s AND dataset = %s AND publication = %s""",
-            (row.pipeline, row.dataset, row.publication),
+    def begin_latest(self, row: DatasetRow) -> None:
+        """A write of `latest.json` begins: until it is known to have ended, it may still replace what others write."""
+        self._database.execute(
+            """UPDATE bedrock_pipeline.datasets
+               SET latest_writes = latest_writes + 1, latest_write_began_at = bedrock_pipeline.now(),
+                   latest_check_at = bedrock_pipeline.now() + %s
+               WHERE pipeline = %s AND dataset = %s""",
+            (_CHECK_AFTER, row.pipeline, row.dataset),
         )
-        return written == 1
+
+    def record_latest(self, row: DatasetRow, writes: int) -> bool:
+        """`latest.json` was written from this row; False if the pointer was moved since, so it must be written again.
+
+        Args:
+            row: the dataset.
+            writes: how many this publisher has begun, all of which have ended.
+        """
+
+        def work(connection: Connection) -> tuple[bool, str | None]:
+            written = connection.execute(
+                """UPDATE bedrock_pipeline.datasets
+                   SET latest_written_publication = publication, latest_writes = greatest(latest_writes - %s, 0)
+                   WHERE pipeline = %s AND dataset = %s AND publication = %s
+                   RETURNING pg_current_xact_id()::text AS transaction""",
+                (writes, row.pipeline, row.dataset, row.publication),
+            ).fetchone()
+            return written is not None, written["transaction"] if written else None
+
+        return self._database.exactly_once(work)
+
+    def record_latest_checked(self, row: DatasetRow) -> None:
+        """`latest.json` is right, though a write did not end: look again later, until its process is surely dead."""
+        self._database.execute(
+            """UPDATE bedrock_pipeline.datasets
+               SET latest_check_at = bedrock_pipeline.now() + (bedrock_pipeline.now() - latest_write_began_at),
+                   latest_writes = CASE WHEN latest_write_began_at <= bedrock_pipeline.now() - %s THEN 0 ELSE latest_writes END
+               WHERE pipeline = %s AND dataset = %s AND latest_writes > 0 AND latest_check_at = %s
+                 AND latest_check_at <= bedrock_pipeline.now()""",
+            (_CHECK_FOR, row.pipeline, row.dataset, row.latest_check_at),
+        )

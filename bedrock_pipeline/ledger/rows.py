@@ -190,6 +190,8 @@ class DatasetRow(_Row):
     published_failed: int | None
     published_at: datetime | None
     latest_written_publication: int
+    latest_writes: int
+    latest_check_at: datetime | None
     open: bool
     collections: int
     published_collections: int

@@ -3,6 +3,7 @@
 What belongs here: checking that the results are complete, writing the version in full, then moving the pointer.
 """
 
+import itertools
 import json
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,10 +57,17 @@ def publish_dataset(deployment: Deployment, pipeline: BasePipeline, dataset: str
     Raises:
         NotCompleteError: chunks are missing; it lists how many are in which state.
     """
+    before = deployment.ledger.datasets.ensure(pipeline.name, dataset)
+    stale = before.latest_written_publication != before.publication or before.latest_writes > 0
     row = _write_latest(deployment, pipeline.name, dataset)
     recorded = False
     while not recorded and not _is_current(row):
-        recorded = _publish(deployment, row)
+        try:
+            recorded = _publish(deployment, row)
+        except NotCompleteError:
+            if stale and row.publication:  # `latest.json` of an earlier version was due, and is right now
+                break
+            raise
         row = _write_latest(deployment, pipeline.name, dataset)
     return _describe(deployment, row, unchanged=not recorded)
 
@@ -154,9 +162,10 @@ def _write_version(
 def _write_latest(deployment: Deployment, pipeline: str, dataset: str) -> DatasetRow:
     """Write `latest.json` if it does not name the publication that the ledger names; returns the dataset's row.
 
-    A publisher that was suspended before it wrote may overwrite a later pointer; it notices, and writes again.
+    A publisher that was suspended before it wrote may overwrite a later pointer; it notices, and writes again. If it dies
+    instead, its write is not known to have ended, so that a later run looks.
     """
-    while True:
+    for writes in itertools.count(1):
         row = deployment.ledger.datasets.ensure(pipeline, dataset)
         if not row.publication:
             return row
@@ -164,10 +173,14 @@ def _write_latest(deployment: Deployment, pipeline: str, dataset: str) -> Datase
         if row.latest_written_publication == row.publication:
             with suppress(ObjectMissingError):
                 if deployment.objects.get(uri) == pointer:
+                    if row.latest_writes:
+                        deployment.ledger.publications.record_latest_checked(row)
                     return row
+        deployment.ledger.publications.begin_latest(row)
         deployment.objects.put(uri, pointer)
-        if deployment.ledger.publications.record_latest(row):
+        if deployment.ledger.publications.record_latest(row, writes):
             return row
+    raise AssertionError("unreachable: the loop returns")
 
 
 def _pointer(row: DatasetRow) -> bytes:

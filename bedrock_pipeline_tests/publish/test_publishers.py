@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -10,9 +12,12 @@ import pytest
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.pipeline import QueuePipeline
-from bedrock_pipeline.publish.publish_dataset import NotCompleteError, publish_dataset
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.publish.publish_dataset import NotCompleteError, _pointer, publish_dataset
 from bedrock_pipeline.queue import BedrockQueue
-from bedrock_pipeline_tests.faults.worker import Death, watch
+from bedrock_pipeline_tests.faults.worker import Death, move_clock, watch
+from bedrock_pipeline_tests.journey.driven import finish, pipeline
 from bedrock_pipeline_tests.queue.test_queue import config, task
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
@@ -159,3 +164,59 @@ def test_a_version_that_cannot_be_completed_leaves_nothing(day: _Day) -> None:
     with pytest.raises(NotCompleteError, match="have 100 rows, but 99"):
         day.publish()
     assert (day.parts(), day.row().publication) == ({}, 0)
+
+
+@pytest.mark.parametrize("asleep", [timedelta(minutes=1), timedelta(hours=5)])
+def test_a_publisher_that_sleeps_before_its_put_and_dies_after_it_leaves_no_stale_latest_json(
+    day: _Day, asleep: timedelta
+) -> None:
+    """Another publishes in between; runs that the sensor requests while it sleeps find nothing wrong."""
+    day.job("a")
+    uri = f"{day.base}latest.json"
+    stale: list[bytes] = []
+
+    def another_publishes() -> None:
+        row = day.row()
+        assert row.publication == 1
+        day.job("b")
+        day.publish()
+        move_clock(day.deployment, asleep.total_seconds())
+        for _ in day.due():
+            day.publish()
+        day.check()
+        stale.append(_pointer(row))
+        day.deployment.objects.put(uri, stale[0])  # the sleeper's, which arrives now
+        raise _Killed
+
+    day.publish_until("objects.put", after=False, strike=another_publishes)
+    assert day.deployment.objects.get(uri) == stale[0], "the point was reached"
+    assert day.row().latest_written_publication == day.row().publication == 2
+    move_clock(day.deployment, 2 * asleep.total_seconds() + 120)
+    assert day.due() == [day.key]
+    day.publish()
+    day.check()
+    move_clock(day.deployment, timedelta(days=2).total_seconds())
+    for _ in day.due():
+        day.publish()
+    move_clock(day.deployment, timedelta(days=9).total_seconds())
+    assert day.due() == [], "it is given up"
+
+
+def test_a_stale_latest_json_is_written_while_a_newer_version_is_not_complete(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    one = pipeline(tmp_path, ["x"] * 120)
+    deployment.ledger.datasets.request("p", "d", {}, launch=True)
+    take_snapshot(deployment, one, "d")
+    pack_dataset(deployment, one, "d")
+    finish(deployment, one)
+    first = publish_dataset(deployment, one, "d")
+    deployment.ledger.datasets.request("p", "d", {}, launch=True, new_version=True)
+    deployment.ledger.database.execute("UPDATE bedrock_pipeline.datasets SET latest_written_publication = 0")
+    uri = deployment.settings.uri(deployment.settings.results_prefix, "p", "d", "latest.json")
+    deployment.objects.put(uri, b"{}")
+    again = publish_dataset(deployment, one, "d")
+    assert (again.version, again.unchanged) == (first.version, True)
+    assert json.loads(deployment.objects.get(uri))["version"] == first.version
+    with pytest.raises(NotCompleteError):
+        publish_dataset(deployment, one, "d")
