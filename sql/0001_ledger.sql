@@ -413,6 +413,7 @@ CREATE TABLE bedrock_pipeline.retryable_records (
     waits_for    text CHECK (waits_for IN ('operator', 'minimum')),
     wait_reason text,
     retried_at   timestamptz,
+    cancel_requested_at timestamptz,  -- they end as final errors in the next retry round; their chunk is collected, and does not change
     CONSTRAINT waiting_has_a_reason CHECK ((waits_for IS NULL) = (wait_reason IS NULL)),
     CONSTRAINT retried_does_not_wait CHECK (retried_at IS NULL OR waits_for IS NULL)
 );

@@ -38,13 +38,17 @@ def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool)
         if dataset is None:
             job = job_by_id(deployment, pipeline)
             pipeline, dataset, chunk = job.queue, job.dataset, job.chunk_key
+        before = deployment.ledger.datasets.get(pipeline, dataset)
         chunks = deployment.ledger.interventions.cancel(pipeline, dataset, chunk)
         errors = stop_jobs(
-            deployment, [one.job_arn for one in chunks if one.job_arn and one.status != "stopping"]
+            deployment,
+            [one.job_arn for one in chunks if one.job_arn and not one.ended and one.status != "stopping"],
         )
     for error in errors:
         click.echo(f"{error} The cancellation is recorded; each poll tries to stop the job again.", err=True)
-    statuses = Counter(one.status for one in chunks)
+    statuses = Counter(one.status if not one.collected_at else "to be retried" for one in chunks)
+    if before and chunk is None and not before.open and before.launch_id:
+        statuses["launch"] = 1
     counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
     if as_json:
         print_json({"cancelled": dict(statuses)})

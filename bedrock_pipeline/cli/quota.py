@@ -14,7 +14,9 @@ from bedrock_pipeline.settings import Settings
 @click.command()
 @click.argument("model", required=False)
 @click.option(
-    "--max-jobs", type=click.IntRange(min=0), help="Jobs at once from now on; 0 holds all new submissions."
+    "--max-jobs",
+    type=click.IntRange(min=0),
+    help="Jobs at once from now on; 0 holds all new jobs. On-demand calls are no jobs: `cancel` ends them.",
 )
 @click.option("--region", help="Region of the group; default: the deployment's.")
 @json_option

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from bedrock_pipeline.errors import StateError
+from bedrock_pipeline.errors import NotFoundError, StateError
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.versions import cancel_version, lock_dataset
@@ -35,13 +35,19 @@ class Interventions:
 
         Returns:
             The chunks that this concerns, as they are now: those without a job have ended, unless a process sends their
-            records one by one at this moment, and ends them.
+            records one by one at this moment, and ends them. Those that were collected have retryable records.
+
+        Raises:
+            UnknownDatasetError: there is no such dataset.
+            NotFoundError: the dataset has no such chunk.
         """
         key = {"pipeline": pipeline, "dataset": dataset, "chunk": chunk_key}
 
         def work(connection: Connection) -> list[ChunkRow]:
             row = lock_dataset(connection, pipeline, dataset)  # so that no retry round is entered meanwhile
-            if chunk_key is None and not row.open:
+            if chunk_key is not None:
+                _check_chunk(connection, key)
+            elif not row.open:
                 cancel_version(connection, row)
             connection.execute(
                 """UPDATE bedrock_pipeline.queue_jobs j
@@ -69,6 +75,15 @@ class Interventions:
                             AND (ended_at IS NULL OR (status = 'failed' AND job_arn IS NULL))
                           ORDER BY chunk_id FOR UPDATE) AS concerned
                     WHERE chunk_id = concerned.id RETURNING bedrock_pipeline.chunks.*""",
+                key,
+            ).fetchall()
+            rows += connection.execute(
+                """UPDATE bedrock_pipeline.retryable_records o SET cancel_requested_at = bedrock_pipeline.now()
+                    FROM bedrock_pipeline.chunks c JOIN bedrock_pipeline.datasets d
+                      ON (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+                    WHERE o.chunk_id = c.chunk_id AND o.retried_at IS NULL AND o.cancel_requested_at IS NULL
+                      AND c.pipeline = %(pipeline)s AND c.dataset = %(dataset)s
+                      AND (%(chunk)s::text IS NULL OR c.chunk_key = %(chunk)s) RETURNING c.*""",
                 key,
             ).fetchall()
             return [ChunkRow.of(row) for row in rows]
@@ -269,6 +284,19 @@ class Interventions:
                WHERE o.seen_at > bedrock_pipeline.now() - interval '8 days'
                  AND NOT EXISTS (SELECT FROM bedrock_pipeline.chunks c WHERE c.job_arn = o.job_arn)
                ORDER BY o.submitted_at"""
+        )
+
+
+def _check_chunk(connection: Connection, key: dict[str, str | None]) -> None:
+    found = connection.execute(
+        """SELECT FROM bedrock_pipeline.chunks
+           WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND chunk_key = %(chunk)s""",
+        key,
+    ).fetchone()
+    if found is None:
+        raise NotFoundError(
+            f"Dataset {key['dataset']!r} of pipeline {key['pipeline']!r} has no chunk {key['chunk']!r}.",
+            f"See `bedrock-pipeline status {key['pipeline']} {key['dataset']}`.",
         )
 
 

@@ -26,7 +26,7 @@ class RetryableRecords:
     Attributes:
         waits_for: `operator` if an operator must decide, `minimum` if they are too few; None if neither.
         origins: the chunks of attempt 1 that their chunk has records of.
-        cancelled: of these, the jobs of a queue that are cancelled; their records are not sent again.
+        cancelled: of these, the jobs of a queue that are cancelled, or all if the records are; they are not sent again.
     """
 
     chunk: ChunkRow
@@ -57,7 +57,7 @@ class RetryRounds:
                           bool_or(bedrock_pipeline.has_cancelled_job(c.chunk_id)) AS cancelled
                    FROM bedrock_pipeline.retryable_records o JOIN bedrock_pipeline.chunks c USING (chunk_id)
                    JOIN bedrock_pipeline.current_versions d USING (pipeline, dataset)
-                   WHERE o.retried_at IS NULL AND (o.waits_for IS NULL OR d.cancel_requested_at IS NOT NULL
+                   WHERE o.retried_at IS NULL AND (o.waits_for IS NULL OR o.cancel_requested_at IS NOT NULL OR d.cancel_requested_at IS NOT NULL
                                                    OR bedrock_pipeline.has_cancelled_job(c.chunk_id))
                    GROUP BY c.pipeline, c.dataset, c.dataset_version
                ) AS ready USING (pipeline, dataset, version)
@@ -81,7 +81,8 @@ class RetryRounds:
                FROM bedrock_pipeline.retryable_records o JOIN bedrock_pipeline.chunks c USING (chunk_id)
                CROSS JOIN LATERAL (
                    SELECT array_agg(own.id) AS origins,
-                          coalesce(array_agg(own.id) FILTER (WHERE j.cancel_requested_at IS NOT NULL), '{}') AS cancelled
+                          coalesce(array_agg(own.id) FILTER (
+                              WHERE coalesce(o.cancel_requested_at, j.cancel_requested_at) IS NOT NULL), '{}') AS cancelled
                    FROM (SELECT c.chunk_id AS id WHERE c.attempt = 1 UNION ALL
                          SELECT origin_id FROM bedrock_pipeline.chunk_origins WHERE chunk_id = c.chunk_id) own
                    LEFT JOIN bedrock_pipeline.queue_jobs j ON j.chunk_id = own.id) n
@@ -164,7 +165,8 @@ class RetryRounds:
                 return False
             if marked.rowcount != len(sources):
                 raise _RetryableChangedError
-            if _has_cancelled_job(connection, chunks):
+            sending = [one.chunk.chunk_id for one in retryable if one.origins != one.cancelled]
+            if _has_cancelled_job(connection, chunks) or _cancelled_since(connection, sending):
                 raise _RetryableChangedError
             sent, ended = chunks, list(cancelled)
             if row.cancel_requested_at is not None:
@@ -203,6 +205,16 @@ def _has_cancelled_job(connection: Connection, chunks: Sequence[NewChunk]) -> bo
     row = connection.execute(
         """SELECT FROM bedrock_pipeline.queue_jobs WHERE chunk_id = ANY(%s) AND cancel_requested_at IS NOT NULL LIMIT 1""",
         ([origin for chunk in chunks for origin in chunk.origins],),
+    ).fetchone()
+    return row is not None
+
+
+def _cancelled_since(connection: Connection, sources: list[UUID]) -> bool:
+    """Whether retryable records that are to be sent were cancelled since they were read; their dataset is locked."""
+    row = connection.execute(
+        """SELECT FROM bedrock_pipeline.retryable_records
+           WHERE chunk_id = ANY(%s) AND cancel_requested_at IS NOT NULL LIMIT 1""",
+        (sources,),
     ).fetchone()
     return row is not None
 

@@ -292,7 +292,9 @@ class BedrockQueue:
         chunk = self._job(job_id).chunk
         deployment = self._deployment
         chunks = deployment.ledger.interventions.cancel(chunk.pipeline, chunk.dataset, chunk.chunk_key)
-        job_arns = [one.job_arn for one in chunks if one.job_arn and one.status != "stopping"]
+        job_arns = [
+            one.job_arn for one in chunks if one.job_arn and not one.ended and one.status != "stopping"
+        ]
         if errors := stop_jobs(deployment, job_arns):
             raise ServiceUnavailableError(
                 f"Job {job_id} could not be stopped now: {errors[0].what}",

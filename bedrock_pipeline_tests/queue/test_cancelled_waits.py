@@ -26,10 +26,19 @@ def _chunks(deployment: Deployment, queue: BedrockQueue, attempt: int) -> list[C
 def _stopped(deployment: Deployment, queue: BedrockQueue, attempt: int) -> None:
     """Somebody stops the jobs of an attempt in the console; they end before their results are collected."""
     worker = queue._now_open.worker
-    until(lambda: [worker._submit(), all(c.job_arn for c in _chunks(deployment, queue, attempt))][1], "jobs")
+
+    def submitted() -> bool:
+        worker._submit()
+        return all(chunk.job_arn for chunk in _chunks(deployment, queue, attempt))
+
+    def ended() -> bool:
+        worker._poll()
+        return all(chunk.ended for chunk in _chunks(deployment, queue, attempt))
+
+    until(submitted, f"the jobs of attempt {attempt}")
     for chunk in _chunks(deployment, queue, attempt):
         queue._deployment.jobs.stop(chunk.job_arn or "")
-    until(lambda: [worker._poll(), all(c.ended for c in _chunks(deployment, queue, attempt))][1], "ends")
+    until(ended, f"the end of attempt {attempt}")
 
 
 def test_a_job_that_is_cancelled_between_its_end_and_its_collection_is_final(deployment: Deployment) -> None:

@@ -9,21 +9,27 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from botocore.exceptions import ClientError
+from click.testing import CliRunner
 
 from bedrock_pipeline.aws.errors import AwsError, classify
 from bedrock_pipeline.aws.jobs import BedrockJobs
+from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
+from bedrock_pipeline.collect.start_retry_round import start_retry_round
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import NotFoundError
 from bedrock_pipeline.ledger.calls import Calls
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import NotNow
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.reconcile import reconcile_in_doubt
 from bedrock_pipeline.submit.submit_chunk import submit_chunk
 from bedrock_pipeline_tests.faults.worker import move_clock
 from bedrock_pipeline_tests.journey.driven import pipeline
+from bedrock_pipeline_tests.waiting import until
 
 
 def _launch(deployment: Deployment, **changes: Any) -> None:
@@ -131,3 +137,35 @@ def test_responses_to_calls_in_flight_are_kept_when_the_version_is_replaced(
     collected = _chunk(deployment)
     assert (collected.answered, bool(collected.cost_usd)) == (sent, True)
     assert not _due(deployment)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_records_that_wait_for_an_operator_end_when_their_chunk_is_cancelled(
+    deployment: Deployment, tmp_path: Path, whole: bool
+) -> None:
+    one, chunk = _packed(deployment, tmp_path, 120)
+    submit_chunk(deployment, "p", chunk.chunk_key)
+    deployment.jobs.stop(_chunk(deployment).job_arn or "")
+    until(lambda: [poll_jobs(deployment), _chunk(deployment).ended][1], "the job's end")
+    with pytest.raises(JobProblemError):
+        collect_chunk(deployment, one, chunk.chunk_key)
+    [left] = deployment.ledger.retry_rounds.open_of("p", "d", 1)
+    assert left.waits_for == "operator"
+    shown = CliRunner().invoke(cli, ["cancel", "p", "d", *(() if whole else ("--chunk", chunk.chunk_key))])
+    assert shown.stdout == "cancelled: 1 to be retried\n", shown.output
+    assert CliRunner().invoke(cli, ["cancel", "p", "d"]).stdout == "nothing to cancel\n"
+    [ended] = start_retry_round(deployment, one, "d").chunks
+    assert (ended.mode, ended.records) == ("none", left.records)
+    assert not _due(deployment)
+
+
+def test_cancel_names_a_chunk_that_does_not_exist_and_says_that_a_launch_is_cancelled(
+    deployment: Deployment,
+) -> None:
+    _launch(deployment)
+    typo = CliRunner().invoke(cli, ["cancel", "p", "d", "--chunk", "typo"])
+    assert typo.exit_code != 0
+    assert isinstance(typo.exception, NotFoundError | SystemExit)
+    with pytest.raises(NotFoundError, match="no chunk 'typo'"):
+        deployment.ledger.interventions.cancel("p", "d", "typo")
+    assert CliRunner().invoke(cli, ["cancel", "p", "d"]).stdout == "cancelled: 1 launch\n"
