@@ -133,7 +133,7 @@ def test_a_dataset_runs_through_the_sensors(
 ) -> None:
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
     [launch] = tick(definitions, instance, "prepare_datasets")
-    assert launch.run_key == "prepare:p:d:1"
+    assert str(launch.run_key).startswith("prepare:p:d:")
     assert tick(definitions, instance, "prepare_datasets") == [], "the run lease is valid"
     assert run(definitions, instance, launch)
     assert instance.get_dynamic_partitions("p_chunks") == [CHUNK]
@@ -278,7 +278,8 @@ def test_retryable_records_are_sent_again_through_the_sensors_and_their_chunk_st
     assert materialized(instance, "parsed_results") == {CHUNK}
     assert tick(definitions, instance, "publish_datasets") == []
     [following] = tick(definitions, instance, "retry_datasets")
-    assert (following.run_key, following.job_name) == ("retry:p:d:1", "p_retry")
+    assert str(following.run_key).startswith("retry:p:d:")
+    assert following.job_name == "p_retry"
     assert run(definitions, instance, following)
     assert instance.get_dynamic_partitions("p_chunks") == [CHUNK, "d--r2-00000"]
     assert tick(definitions, instance, "retry_datasets") == []
