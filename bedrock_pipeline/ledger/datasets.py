@@ -351,10 +351,8 @@ class Datasets:
 
 
 def _must_not_be_a_queue(connection: Connection, pipeline: str) -> None:
-    if (
-        connection.execute("SELECT FROM bedrock_pipeline.queues WHERE queue = %s", (pipeline,)).fetchone()
-        is not None
-    ):
+    queue = connection.execute("SELECT FROM bedrock_pipeline.queues WHERE queue = %s", (pipeline,))
+    if queue.fetchone() is not None:
         raise QueueDayError(
             f"{pipeline!r} is a queue: its datasets are made by its flushes.",
             "Enqueue tasks instead, and flush them with `bedrock-pipeline flush`.",

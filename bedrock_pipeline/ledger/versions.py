@@ -173,7 +173,7 @@ def changed(row: DatasetRow) -> DatasetChangedError:
 
 
 def cancelled(row: DatasetRow) -> DatasetCancelledError:
-    """The error of a run for a version that was cancelled before it was packed."""
+    """The error of a run that would buy for a version that was cancelled."""
     return DatasetCancelledError(
         f"Dataset {row.dataset!r} of pipeline {row.pipeline!r} was cancelled.",
         "If you want it after all, `bedrock-pipeline launch` it again.",

@@ -83,9 +83,8 @@ def finish_job() -> dg.JobDefinition:
                 for item in items:
                     try:
                         carry_out(opened, pipeline, item)
-                    except (
-                        BedrockPipelineError
-                    ) as error:  # concerns this item alone; it is due again after the others
+                    except BedrockPipelineError as error:
+                        # It concerns this item alone, which is due again after the others.
                         context.log.warning("%s %s of %s: %s", item.kind, item.key, pipeline.name, error)
                         opened.ledger.run_leases.renew(item.kind, pipeline.name, item.key, timedelta(0))
                     else:
