@@ -52,14 +52,18 @@ BEGIN: Final = """
     SET LOCAL statement_timeout = '300s';
     SET LOCAL lock_timeout = '120s';
     SET LOCAL idle_in_transaction_session_timeout = '60s'"""
-#: Notices that the ledger is in another database than before, since a backup was restored; before any transaction of ours,
-#: so that it is committed at once. The first migration makes the function.
-_NOTICE_RESTORE: Final = """
+#: Notices that the ledger is in another database than before, since a backup was restored; in a transaction of its own,
+#: in one round trip. The first migration makes the function.
+_NOTICE_RESTORE: Final = (
+    BEGIN
+    + """;
     DO $$ BEGIN
         IF to_regproc('bedrock_pipeline.current_incarnation') IS NOT NULL THEN
             PERFORM bedrock_pipeline.current_incarnation();
         END IF;
-    END $$"""
+    END $$;
+    COMMIT"""
+)
 #: Seconds after which a connection that nobody used is not used again: a firewall may have forgotten it.
 _MAX_IDLE_S: Final = 60.0
 
@@ -158,20 +162,27 @@ class _Pool:
         deadline, pause = self._monotonic() + self._timeout, 0.05
         while True:
             try:
-                connection = self._connect()
+                return self._prepared(self._connect())
             except psycopg.OperationalError as error:
                 if self._monotonic() + pause >= deadline:
                     raise DatabaseUnreachableError(
                         f"Postgres did not respond within {self._timeout:.0f} s: {_reason(error)}.",
                         "Check PGHOST, PGPORT, PGUSER and PGDATABASE, and that the server is running.",
                     ) from error
-            else:
-                connection.autocommit = True  # BEGIN is ours
-                connection.prepare_threshold = None
-                connection.execute(_NOTICE_RESTORE)
-                return connection
             self._sleep(pause)
             pause = min(2 * pause, 1.0)
+
+    @staticmethod
+    def _prepared(connection: Connection) -> Connection:
+        """A connection that was just opened, ready for the first transaction; it is closed after an error."""
+        try:
+            connection.autocommit = True  # BEGIN is ours
+            connection.prepare_threshold = None
+            connection.execute(_NOTICE_RESTORE)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 class Database:

@@ -17,7 +17,7 @@ from bedrock_pipeline.ledger.queues import Queues
 from bedrock_pipeline.ledger.tasks import Tasks
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig
 from bedrock_pipeline_tests.faults.children import exit_code, start_child
-from bedrock_pipeline_tests.faults.worker import die
+from bedrock_pipeline_tests.faults.worker import die, move_clock
 from bedrock_pipeline_tests.queue.test_flush import records
 from bedrock_pipeline_tests.queue.test_queue import config, task
 
@@ -99,6 +99,7 @@ def test_a_flush_that_is_killed_is_finished_by_the_next(
     child = start_child(partial(_flush_until, one, part, method, call, after=after), log)
     code = exit_code(child)
     assert code == -signal.SIGKILL, log.read_text() if log.exists() else "the point was never reached"
+    move_clock(deployment, 60)  # its lease ends
     with BedrockQueue(one) as queue:
         expected = sorted(f"task-{number}" for number in range(1000))
         assert records(deployment, queue) == expected

@@ -104,6 +104,8 @@ class Stoppable(psycopg.Connection[DictRow]):
 
     def close(self) -> None:
         """Close it; a process's locks are free once the server has noticed."""
+        if self.closed:
+            return
         super().close()
         if self.process:
             self.process.in_transaction.pop(self.pid, None)
@@ -153,6 +155,8 @@ class _Cursor(psycopg.Cursor[DictRow]):
         assert isinstance(connection, Stoppable)
         text = query if isinstance(query, str) else query.as_string(connection)
         said = " ".join(text.split())
+        if said.startswith("BEGIN ") and said.endswith("; COMMIT"):  # a whole transaction in one round trip
+            said = said[said.index("DO ") :]
         locks = " FOR UPDATE" if " FOR " in said[_SHOWN:] else ""
         connection.said = f"{said[:_SHOWN]}{locks}"
 
