@@ -37,9 +37,9 @@ class Runtime:
 
     def _check_model(self, model_id: str) -> None:
         card, named = self._models.card(model_id), parse_model_id(model_id)
-        if card is None or not self._models.takes_geography(named, self._region):
+        if card is None or (named.geography and not self._models.takes_profile(card, named, self._region)):
             raise invalid("The provided model identifier is invalid.")
-        if named.kind not in card.ids:
+        if not named.geography and not self._models.takes_bare(card, self._region):
             raise invalid(
                 f"Invocation of model ID {named.name} with on-demand throughput isn\u2019t supported. Retry your request "
                 "with the ID or ARN of an inference profile that contains this model."
