@@ -85,10 +85,12 @@ class Catalog:
     Attributes:
         cards: by id.
         geographies: of inference profiles, with the regions that they route to; none for every region.
+        providers: names, by the beginning of their models' ids.
     """
 
     cards: Mapping[str, ModelCard]
     geographies: Mapping[str, tuple[str, ...]]
+    providers: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def catalog() -> Catalog:
         for own in members["models"]:
             values = {name: _frozen(value) for name, value in {**shared, **own}.items()}
             cards[own["id"]] = ModelCard(family=family, **values)
-    return Catalog(cards, {name: tuple(regions) for name, regions in read["geographies"].items()})
+    geographies = {name: tuple(regions) for name, regions in read["geographies"].items()}
+    return Catalog(cards, geographies, read["providers"])
 
 
 @lru_cache(maxsize=1000)
@@ -128,7 +131,7 @@ def parse_model_id(text: str) -> ModelId:
         kind, _, name = resource.partition("/")
         if kind == "custom-model":
             name = name.partition("/")[0]
-    providers = {known.partition(".")[0] for known in catalog().cards}
+    providers = catalog().providers
     geography, _, rest = name.partition(".")
     if geography not in providers and rest.partition(".")[0] in providers:
         return ModelId(rest, geography, region or None)
