@@ -217,6 +217,20 @@ def check_parameters(model_id: str, parameters: Json) -> None:
         )
 
 
+def check_tier(model_id: str, tier: str) -> None:
+    """Check that on-demand calls of a model can be of a service tier, as far as the catalog knows it.
+
+    Raises:
+        ModelRejectsError: it has no such tier.
+    """
+    card = card_of(model_id)
+    if card is not None and tier == "flex" and not card.flex:
+        raise ModelRejectsError(
+            f"on_demand_tier: {card.id} has no service tier {tier}; leave it out, choose another model "
+            f"(`bedrock-pipeline models`), or {_OVERRIDE}"
+        )
+
+
 def check_images(model_id: str) -> None:
     """Check that a model can be given images, as far as the catalog knows it.
 
