@@ -10,6 +10,7 @@ import orjson
 import pyarrow as pa
 
 from bedrock_pipeline.cli.jobs import job_batches, job_by_id
+from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import console, json_option, print_json
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.publish.export_results import export_results, json_lines
@@ -43,6 +44,8 @@ def results(
     Instead of PIPELINE DATASET it takes a job's id, with --out.
     """
     with open_deployment(Settings.resolve()) as deployment:
+        if dataset is not None:
+            check_known(deployment.ledger, pipeline, dataset)
         if dataset is None:
             if out is None:
                 raise click.UsageError("Give --out FILE.parquet, FILE.jsonl or FILE.csv.")
@@ -88,6 +91,7 @@ def show(
     if rejected and (failed or where or sample):
         raise click.UsageError("--rejected stands alone, or with --rows.")
     with open_deployment(Settings.resolve()) as deployment:
+        check_known(deployment.ledger, pipeline, dataset)
         if rejected:
             found: Iterable[pa.RecordBatch] = rejected_rows(deployment, pipeline, dataset)
         else:
