@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import boto3
+import psycopg
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
@@ -116,7 +117,10 @@ class Slot:
         session, self.process, self.name = self._session, None, "the simulation"
         if session and not session.closed:
             session.process = None
-            session.rollback()
+            try:
+                session.rollback()
+            except psycopg.Error:  # the server had ended it, since its transaction was idle for too long
+                session.close()
 
     def close(self) -> None:
         """Close its session."""

@@ -23,10 +23,13 @@ _SETTINGS: Final = {
     "fsync": "off",
     "full_page_writes": "off",
     "jit": "off",
+    "plan_cache_mode": "force_generic_plan",  # else the first executions of a prepared statement have plans of their own
     "synchronize_seqscans": "off",
     "synchronous_commit": "off",
 }
 _SHOWN = 60
+#: What may be in a statement that changes something.
+_WRITE: Final = ("INSERT ", "UPDATE", "DELETE ", "LOCK ", "COPY ")
 _GONE_S = 30.0
 #: The clock stands still until the scheduler moves it.
 _CLOCK = """CREATE OR REPLACE FUNCTION bedrock_pipeline.now() RETURNS timestamptz LANGUAGE sql STABLE AS
@@ -38,23 +41,25 @@ class Stoppable(psycopg.Connection[DictRow]):
 
     Attributes:
         process: whose it is; None while the simulation itself uses it.
+        begins: the statement that begins the simulation's own transaction; it is not sent yet.
     """
 
     process: Process | None = None
     said = ""
     pid = 0
+    begins = ""
     _only_read = False
 
     @classmethod
     def open(cls, dsn: str) -> Self:
-        """Connect. Statements are not prepared, so that plans do not depend on what ran before."""
+        """Connect. A process's statements are not prepared, so that plans do not depend on what ran before."""
         made = cls.connect(dsn, row_factory=dict_row, cursor_factory=_Cursor, prepare_threshold=None)
         made.pid = made.info.backend_pid
         return made
 
     def lend(self, process: Process | None) -> None:
         """Let a process have it."""
-        self.process = process
+        self.process, self.begins = process, ""
         if process:
             process.backends.add(self.pid)
 
@@ -103,8 +108,15 @@ class Stoppable(psycopg.Connection[DictRow]):
         super().rollback()
 
     def close(self) -> None:
-        """Close it; a process's locks are free once the server has noticed."""
+        """Close it; a process's locks are free once the server has noticed.
+
+        That of a dead process is rolled back instead and serves the next one: another would start cold.
+        """
         if self.closed:
+            return
+        if self.process and self.process.dead:
+            self.process.in_transaction.pop(self.pid, None)
+            self.process.releases += 1
             return
         super().close()
         if self.process:
@@ -137,28 +149,53 @@ class _Cursor(psycopg.Cursor[DictRow]):
 
     def execute(self, query: Any, *args: Any, **kwargs: Any) -> Self:
         """Run a statement."""
-        self._say(query)
-        return super().execute(query, *args, **kwargs)
+        text = self._say(query)
+        return self if self._is_deferred(text) else super().execute(query, *args, **kwargs)
 
     def executemany(self, query: Any, *args: Any, **kwargs: Any) -> None:
         """Run a statement for many values."""
-        self._say(query)
+        self._is_deferred(self._say(query))
         super().executemany(query, *args, **kwargs)
 
     def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
         """Copy rows."""
-        self._say(statement)
+        self._is_deferred(self._say(statement))
         return super().copy(statement, *args, **kwargs)
 
-    def _say(self, query: Any) -> None:
-        connection = self.connection
-        assert isinstance(connection, Stoppable)
+    def _is_deferred(self, text: str) -> bool:
+        """Whether a statement of the simulation itself is not sent now: the begin of a transaction, before it writes.
+
+        Nothing happens beside it, so what only reads needs no transaction. Its plans are kept, but not longer than a
+        simulation: each begins with TRUNCATE, which drops them.
+        """
+        connection = self._own
+        if connection.process:
+            return False
+        begins = text.startswith("BEGIN ")
+        if begins and not text.endswith("; COMMIT"):
+            connection.begins = text
+            return True
+        writes = begins or any(word in text for word in _WRITE)
+        connection.prepare_threshold = None if writes else 0
+        if writes and connection.begins:
+            first, connection.begins = connection.begins, ""
+            super().execute(first.encode())
+        return False
+
+    @property
+    def _own(self) -> Stoppable:
+        assert isinstance(self.connection, Stoppable)  # which makes no other cursor
+        return self.connection
+
+    def _say(self, query: Any) -> str:
+        connection = self._own
         text = query if isinstance(query, str) else query.as_string(connection)
-        said = " ".join(text.split())
+        whole = said = " ".join(text.split())
         if said.startswith("BEGIN ") and said.endswith("; COMMIT"):  # a whole transaction in one round trip
             said = said[said.index("DO ") :]
         locks = " FOR UPDATE" if " FOR " in said[_SHOWN:] else ""
         connection.said = f"{said[:_SHOWN]}{locks}"
+        return whole
 
 
 class Server:

@@ -164,9 +164,10 @@ def _end(world: World) -> bool:
     with world.quiet("the end") as context:
         if not _settle(context):
             return False
+        before = _state(world)
         actors.retry(context)
         actors.resolve(context)
-        return _settle(context)
+        return _state(world) == before or _settle(context)
 
 
 def _settle(context: Context) -> bool:
