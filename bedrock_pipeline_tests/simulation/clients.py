@@ -100,6 +100,8 @@ class Slot:
 
     def connect(self) -> Connection:
         """A session of the process; the first is kept for the slot's next one."""
+        if self.process and "Postgres" in self.process.scheduler.away:
+            raise psycopg.OperationalError("the simulation's Postgres is away")
         if self._session is None or self._session.closed:
             self._session = Stoppable.open(self._dsn)
             self._lent = False
@@ -135,7 +137,7 @@ class Slot:
     def _bedrock(self, request: AWSPreparedRequest, event_name: str, **_: Any) -> AWSResponse:
         operation = event_name.rpartition(".")[2]
         service = self._service
-        fate = self.process.stop(f"send {operation}") if self.process else "go"
+        fate = self.process.stop(f"send {operation}", "Bedrock") if self.process else "go"
         what = service.described(operation, request)
         if fate == "fail":
             self._ended(what, "not sent")
@@ -155,7 +157,9 @@ class Slot:
         service = self._service
         what = service.described_object(request)
         process = self.process if self._is_own_thread() else None
-        fate = process.stop(what) if process else "go"
+        fate = process.stop(what, "S3") if process else "go"
+        if self.process and "S3" in self.process.scheduler.away:
+            fate = "fail"
         if fate == "fail":
             self._ended(what, "not sent")
             raise EndpointConnectionError(endpoint_url=request.url)

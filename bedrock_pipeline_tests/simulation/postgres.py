@@ -36,6 +36,12 @@ _CLOCK = """CREATE OR REPLACE FUNCTION bedrock_pipeline.now() RETURNS timestampt
 $$ SELECT '1970-01-01T00:00Z'::timestamptz + clock_offset FROM bedrock_pipeline.deployment $$"""
 
 
+def _identity(name: str) -> str:
+    """The statement with which the ledger is in the database of this name."""
+    return f"""CREATE OR REPLACE FUNCTION bedrock_pipeline.database_identity() RETURNS text LANGUAGE sql STABLE AS
+               $$ SELECT '{name}' $$"""
+
+
 class Stoppable(psycopg.Connection[DictRow]):
     """A connection whose process stops before each round trip to the server.
 
@@ -69,7 +75,7 @@ class Stoppable(psycopg.Connection[DictRow]):
         if process is None or self.closed or self._is_unseen(said):
             return super().wait(gen, *args, **kwargs)
         try:
-            fate = process.stop(said)
+            fate = process.stop(said, "Postgres")
         except Killed:
             self.close()
             raise
@@ -214,19 +220,55 @@ class Server:
             )
         self._monitor.execute("SELECT pg_reload_conf()")
         self._monitor.execute(_CLOCK)
-        names = self._monitor.execute(
-            """SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
-               WHERE schemaname = 'bedrock_pipeline' AND tablename <> 'deployment' ORDER BY 1"""
+        self._monitor.execute(_identity("original"))
+        self._restored = False
+        rows = self._monitor.execute(
+            """SELECT table_name, array_agg(column_name::text) FILTER (WHERE is_generated = 'NEVER')
+               FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
+               WHERE table_schema = 'bedrock_pipeline' AND table_type = 'BASE TABLE'
+                 AND table_name NOT IN ('deployment', 'migrations') GROUP BY 1 ORDER BY 1"""
         ).fetchall()
-        self._tables = ", ".join(name for (name,) in names if "yoyo" not in name)
+        #: Of each table: what is written into it, which its generated columns are not.
+        self._columns: dict[str, list[str]] = dict(rows)
+        self._tables = ", ".join(f"bedrock_pipeline.{name}" for name in self._columns)
 
     def reset(self, at: float) -> None:
         """An empty ledger, and its clock."""
+        if self._restored:
+            self._monitor.execute(_identity("original"))
+            self._restored = False
         self._monitor.execute(f"TRUNCATE {self._tables} RESTART IDENTITY CASCADE")
         self._monitor.execute(
             "UPDATE bedrock_pipeline.deployment SET deployment_id = '00000000-0000-0000-0000-000000000001'"
         )
         self.set_clock(at)
+
+    def back_up(self) -> None:
+        """Copy what is committed now, and how far each sequence is."""
+        with self._monitor.transaction():
+            self._monitor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            self._monitor.execute("DROP SCHEMA IF EXISTS backup CASCADE; CREATE SCHEMA backup")
+            for table in self._columns:
+                self._monitor.execute(f"CREATE TABLE backup.{table} AS TABLE bedrock_pipeline.{table}")
+            self._monitor.execute(
+                """CREATE TABLE backup.sequences AS SELECT sequencename AS name, last_value AS last FROM pg_sequences
+                   WHERE schemaname = 'bedrock_pipeline'"""
+            )
+
+    def restore(self) -> None:
+        """Put the copy back, as another database would have it. No session is in a transaction."""
+        self._restored = True
+        with self._monitor.transaction():
+            self._monitor.execute("SET LOCAL session_replication_role = replica")  # no trigger, as a restore
+            self._monitor.execute(f"TRUNCATE {self._tables} RESTART IDENTITY CASCADE")
+            for table, columns in self._columns.items():
+                copied = "INSERT INTO bedrock_pipeline.{0} ({1}) OVERRIDING SYSTEM VALUE SELECT {1} FROM backup.{0}"
+                names = sql.SQL(", ").join(map(sql.Identifier, columns))
+                self._monitor.execute(sql.SQL(copied).format(sql.Identifier(table), names))
+            self._monitor.execute(
+                "SELECT setval(format('bedrock_pipeline.%I', name), last) FROM backup.sequences WHERE last IS NOT NULL"
+            )
+            self._monitor.execute(_identity("restored"))
 
     def set_clock(self, at: float) -> None:
         """The time that the ledger sees, in seconds since 1970."""
