@@ -12,6 +12,7 @@ import click
 from bedrock_pipeline.aws.clients import runtime_client
 from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.cli.datasets import dataset_request
+from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.errors import NotFoundError
@@ -89,6 +90,7 @@ def estimate(
 def approve(pipeline: str, dataset: str, up_to: float) -> None:
     """Allow a dataset that waits at its max_cost_usd to cost more."""
     with open_deployment(Settings.resolve()) as deployment:
+        check_known(deployment.ledger, pipeline, dataset)
         budget = deployment.ledger.spending.approve(pipeline, dataset, Decimal(str(up_to)), getpass.getuser())
     spent = "" if budget.committed_usd is None else f"; {usd(budget.committed_usd)} is spent or in flight"
     click.echo(f"{dataset} of {pipeline} may cost {usd(budget.cap_usd)}{spent}")

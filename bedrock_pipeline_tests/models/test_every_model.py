@@ -19,7 +19,6 @@ from bedrock_pipeline.models.registry import family_of
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
-from bedrock_pipeline.prepare.snapshot import images
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline_tests.emulator.client import BUCKET
 from bedrock_pipeline_tests.emulator.world import World
@@ -53,7 +52,7 @@ def pipeline(card: ModelCard, invocation: str, asked: str, **changes: Any) -> Pi
 
 
 def body_of(one: Pipeline) -> dict[str, Any]:
-    line = RequestTemplate.of(one).line("r", {"a": "a word", images.COLUMN: [PNG] if one.images else None})
+    line = RequestTemplate.of(one).line("r", {"a": "a word"}, [PNG] if one.images else [])
     body: dict[str, Any] = orjson.loads(line)["modelInput"]
     return body
 
