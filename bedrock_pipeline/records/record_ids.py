@@ -10,7 +10,7 @@ import math
 import re
 from decimal import Decimal
 
-#: Longest record id of a row, in characters; a task's is in an index of the database, which has less room.
+#: Longest record id of a row, in characters; a task's is in an index of the database, which takes less.
 LONGEST, LONGEST_OF_TASK = 4096, 256
 # An id that looks like a hash of `wire_id` is hashed too, so that no two records have the same wire id.
 _ORDINARY = re.compile(r"(?!x[a-z2-7]{32}$)[A-Za-z0-9._:@/+=#-]{1,64}")

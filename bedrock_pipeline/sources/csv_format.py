@@ -22,9 +22,9 @@ class CsvFormat(BaseModel):
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
     """Between fields; None: comma, tab, semicolon or bar, as the first lines show, or as a line `sep=` says."""
     quote: str = Field(default='"', min_length=1, max_length=1)
-    """Around fields; within a quoted field it is doubled."""
+    """Around fields; a quote within a quoted field is written twice."""
     escape: str | None = Field(default=None, min_length=1, max_length=1)
-    """Before a quote within a field, where quotes are not doubled, for example a backslash."""
+    """Before a quote within a field, where it is not written twice, for example a backslash."""
     encoding: str | None = None
     """Name of the encoding; None: UTF-8, UTF-16 or Windows-1252."""
     comment: str | None = Field(default=None, min_length=1, max_length=1)

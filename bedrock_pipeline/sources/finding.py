@@ -167,7 +167,7 @@ def _choose(
     for name in names:
         rest = name.removeprefix(base)
         fits = pattern is None or pattern.fits(name) or _in_fitting_folder(name, base, pattern)
-        _refuse_tables(rest, base)
+        _check_no_table(rest, base)
         if not fits:
             continue
         named = pattern is not None and pattern.text.rpartition("/")[2][:1] in ("_", ".")
@@ -206,7 +206,7 @@ def _in_fitting_folder(name: str, base: str, pattern: Pattern) -> bool:
     return any(endings(path)[0] and pattern.fits(path) for path in paths)
 
 
-def _refuse_tables(rest: str, base: str) -> None:
+def _check_no_table(rest: str, base: str) -> None:
     for sign, table, package in _TABLES:
         if sign in f"/{rest}" and (table == "Delta" or "metadata/" in rest):
             raise InputError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 _SPECIAL = re.compile(r"[*?\[]")
-_LEFT_BEHIND = ("._copying_", ".crc", ".tmp", ".swp", "~")
+_COPIES = ("._copying_", ".crc", ".tmp", ".swp", "~")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def why_hidden(path: str) -> str:
             return "begins with a dot"
         if segment.startswith("_") and "=" not in segment:
             return "begins with an underscore"
-    return "is left over from a copy" if path.lower().endswith(_LEFT_BEHIND) else ""
+    return "is an unfinished or a backup copy" if path.lower().endswith(_COPIES) else ""
 
 
 def _segment(text: str) -> str:

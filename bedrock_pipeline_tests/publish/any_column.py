@@ -24,9 +24,9 @@ NAMES = (
     *(
         "__position",
         "__canonical",
-        "leader_id",
-        "leader_row",
         "canonical_row",
+        "leader_id",  # phrases: allow
+        "leader_row",  # phrases: allow
         "c0",
         "C0",
         "c1",
