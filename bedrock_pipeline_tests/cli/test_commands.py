@@ -101,7 +101,7 @@ def test_status_says_why_a_chunk_waits_and_until_when(
     [row] = json.loads(run("status", "--json").stdout)
     assert row["why"].startswith("1 requeued: ThrottlingException")
     assert row["until"] == chunks[first]["until"]
-    assert "waits until" in run("status").stderr
+    assert "waits until" in run("status").stdout
 
 
 def test_status_lists_orphans(deployment: Deployment, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_status_lists_orphans(deployment: Deployment, tmp_path: Path) -> None:
     )
     assert (
         f"Job {arn} (InProgress) carries this deployment's name and belongs to no chunk"
-        in run("status").stderr
+        in run("status").stdout
     )
 
 
