@@ -203,7 +203,10 @@ def operator(context: Context) -> None:
 
 
 def user(context: Context) -> None:
-    """Launches, again and again, with other content, another prompt, or as a new version."""
+    """Launches, again and again, with other content, another prompt, or as a new version.
+
+    Now and then nothing follows for long: only a launch that is the last one shows that it was not forgotten.
+    """
     rng = context.rng
     while not context.world.draining:
         launch(
@@ -212,7 +215,7 @@ def user(context: Context) -> None:
             prompt=rng.choice((None, None, 0, 1, 2)),
             new_version=rng.random() < 0.4,
         )
-        context.deployment.system.sleep(rng.choice((1, 30, 300)))
+        context.deployment.system.sleep(rng.choice((1, 30, 300, 4000)))
 
 
 def cancel(context: Context) -> None:
