@@ -250,7 +250,11 @@ def resolve(context: Context) -> None:
     for name, dataset in _datasets(context):
         with context.doing(f"resolve {dataset}", resolve=dataset):
             version = deployment.ledger.datasets.ensure(name, dataset).version
-            for chunk in deployment.ledger.chunks.of_dataset(name, dataset, version):
+            of_dataset = deployment.ledger.chunks.of_dataset
+            # Those of a replaced version keep their slots too.
+            for chunk in [
+                one for number in range(1, version + 1) for one in of_dataset(name, dataset, number)
+            ]:
                 if chunk.status != "needs-resolution":
                     continue
                 job_name = chunk.request["jobName"]
