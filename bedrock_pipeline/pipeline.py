@@ -142,6 +142,9 @@ class BasePipeline(UserModel):
     `paused`; otherwise each is a final error of its record (docs/records.md)."""
     retry_incomplete: tuple[Incomplete, ...] = ()
     """Kinds of incomplete responses whose records are sent again, up to `max_record_attempts`, as they are."""
+    count_tokens: bool = False
+    """Whether Bedrock counts the input tokens of a sample of the requests (CountTokens, free of charge) before they are
+    submitted, so that estimates and `max_cost_usd` are by its count, for models that have it (docs/costs.md)."""
     keep_raw_output: bool = False
     """Whether the results keep the model's whole output as JSON."""
     prices: dict[str, PriceOverride] = Field(default_factory=dict)
