@@ -118,8 +118,8 @@ def test_an_image_may_be_named_in_every_way_and_the_snapshot_keeps_its_bytes(
     with deployment.objects.random_access(f"{report.uri}part-00000.parquet") as stream:
         table = pq.read_table(stream)
     kept = table.to_pylist()
-    picture = input_columns(table.schema)["picture"].name
-    assert [row[picture] for row in kept] == good, "the name can be carried along"
+    name = input_columns(table.schema)["picture"].name
+    assert [row[name] for row in kept] == good, "the name can be carried along"
     assert [row["images"] for row in kept] == [[data]] * len(good)
 
 
