@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         Settings,
         ThrottleBackoff,
     )
-    from bedrock_pipeline.sources import ArrowSource, InputError, Source
+    from bedrock_pipeline.sources import ArrowSource, CsvFormat, InputError, Source
 
 __version__ = "0.1.0"
 
@@ -72,6 +72,7 @@ __all__ = [
     "BelowMinimumError",
     "CallbackError",
     "ConfigurationError",
+    "CsvFormat",
     "DatabaseUnreachableError",
     "DeploymentResource",
     "DuplicateTaskError",
@@ -121,6 +122,7 @@ _MODULES: Final = {
     "BelowMinimumError": "bedrock_pipeline.prepare.chunks.packer",
     "CallbackError": "bedrock_pipeline.queue.events",
     "ConfigurationError": "bedrock_pipeline.errors",
+    "CsvFormat": "bedrock_pipeline.sources",
     "DatabaseUnreachableError": "bedrock_pipeline.ledger.database",
     "DeploymentResource": "bedrock_pipeline.orchestration.resources",
     "DuplicateTaskError": "bedrock_pipeline.ledger.tasks",

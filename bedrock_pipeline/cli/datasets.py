@@ -6,11 +6,13 @@ from typing import Any
 import click
 
 from bedrock_pipeline.cli.known import check_served
+from bedrock_pipeline.cli.output import csv_option
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.ledger.rows import VersionRow, usd
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.sources import plain_location
 
 SCHEMA_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -26,7 +28,8 @@ def dataset_request(
     request = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     request["model_id"] = model
     if source is not None:
-        request["source"] = source if source.startswith("s3://") else str(Path(source).absolute())
+        location = plain_location(source)
+        request["source"] = location if location.startswith("s3://") else str(Path(location).absolute())
     if schema is not None:
         request["answer_schema"] = _read_schema(schema)
     return {name: value for name, value in request.items() if value}
@@ -47,6 +50,7 @@ def _read_schema(file: Path) -> str:
 @click.option("--record-id", help="Column with the record ids; default: derived from the row's content.")
 @click.option("--model", help="Model id or ARN.")
 @click.option("--carry", multiple=True, help="Column to copy into the results; repeatable.")
+@csv_option
 @click.option("--image", "images", multiple=True, help="Column with images; repeatable.")
 @click.option(
     "--schema",

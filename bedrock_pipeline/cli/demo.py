@@ -91,9 +91,12 @@ def _what(source: str | None, model: str | None, **options: Any) -> tuple[str, d
         return "stdlib_docstrings", dataset_request(model=model)
     if options["prompt"] is None:
         raise click.UsageError("--input needs --prompt, a template with {{ column }}.")
-    columns = open_location(source, objects=None).columns()  # type: ignore[arg-type]  # a local file needs no S3
-    Template(options["prompt"]).check(columns)
-    for name in filter(None, (options["record_id"], *options["images"])):
+    template = Template(options["prompt"])
+    others = list(filter(None, (options["record_id"], *options["images"])))
+    input_files = open_location(source, objects=None)  # type: ignore[arg-type]  # a local file needs no S3
+    columns = input_files.columns([*template.columns, *others])
+    template.check(columns)
+    for name in others:
         if name not in columns:
             raise click.UsageError(
                 f"The input has no column {name!r}; its columns are: {', '.join(columns)}."

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.cli.measure import Measured
-from bedrock_pipeline.cli.output import console, print_json
+from bedrock_pipeline.cli.output import console, csv_option, print_json
 from bedrock_pipeline.collect.retry_policy import MISSING
 from bedrock_pipeline.collect.tally import ChunkMetadata
 from bedrock_pipeline.errors import ConfigurationError
@@ -24,7 +24,7 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.sources import open_location
+from bedrock_pipeline.sources import open_location, plain_location
 
 
 @click.command()
@@ -36,6 +36,7 @@ from bedrock_pipeline.sources import open_location
 @click.option("--model-input", help="Column with the whole request body, instead of a prompt.")
 @click.option("--record-id", help="Column with the record ids; without it they are derived from the content.")
 @click.option("--carry", multiple=True, help="Column to carry along into the index; may be repeated.")
+@csv_option
 @click.option("--system", help="System prompt.")
 @click.option("--parameters", default="{}", help="Model parameters as a JSON object.")
 @click.option("--null-text", help="Text of a null in the prompt; without it the row is rejected.")
@@ -63,7 +64,9 @@ def pack(
     )
     objects = objects_for(*inputs, out)
     with Measured() as measured, _progress("packed") as progress:
-        report = pack_files(open_location(inputs, objects), pipeline, place(out, objects), progress=progress)
+        report = pack_files(
+            open_location(inputs, objects, csv=pipeline.csv), pipeline, place(out, objects), progress=progress
+        )
     rejected = sum(report.rejections.values())
     _tell(
         as_json,
@@ -74,7 +77,7 @@ def pack(
         chunks=report.chunks,
         rejected=rejected,
         rejections=report.rejections,
-        notes=report.notes,
+        **({"notes": report.notes} if report.notes else {}),
     )
     for note in [] if as_json else report.notes:
         console.print(note, markup=False)
@@ -127,7 +130,7 @@ def objects_for(*locations: str) -> S3Objects:
 
     Bucket and role may be missing, as locations name their buckets.
     """
-    in_s3 = any(location.startswith("s3://") for location in locations)
+    in_s3 = any(plain_location(location).startswith("s3://") for location in locations)
     unused = Settings(bucket="", role_arn="", ignore_aws_configuration=True)
     return S3Objects(s3_client(Settings.resolve(partial=True) if in_s3 else unused))
 

@@ -13,6 +13,30 @@ console = Console(stderr=True)
 json_option = click.option("--json", "as_json", is_flag=True, help="Output JSON.")
 
 
+class JsonObject(click.ParamType[dict[str, Any]]):
+    """An option that is a JSON object."""
+
+    name = "json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        """The object of a text."""
+        try:
+            found = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            found = None
+        if not isinstance(found, dict):
+            self.fail("it must be a JSON object.", param, ctx)
+        return found
+
+
+#: How CSV files are written.
+csv_option = click.option(
+    "--csv",
+    type=JsonObject(),
+    help='How CSV files are written, as a JSON object of CsvFormat\'s fields, for example {"delimiter": ";"}.',
+)
+
+
 def print_json(value: Any) -> None:
     """Print one JSON value on one line."""
     click.echo(orjson.dumps(value, default=_plain).decode())

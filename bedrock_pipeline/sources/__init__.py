@@ -2,7 +2,7 @@
 
 from bedrock_pipeline.sources.csv_format import CsvFormat
 from bedrock_pipeline.sources.errors import InputError
-from bedrock_pipeline.sources.finding import local_file
+from bedrock_pipeline.sources.finding import local_file, plain_location
 from bedrock_pipeline.sources.location import notes_of, open_location
 from bedrock_pipeline.sources.source import ArrowSource, InputFile, RowBatch, Source
 
@@ -16,4 +16,5 @@ __all__ = [
     "local_file",
     "notes_of",
     "open_location",
+    "plain_location",
 ]

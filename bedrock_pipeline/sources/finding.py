@@ -53,7 +53,7 @@ def find_files(locations: Sequence[str], objects: Objects) -> Found:
         InputError: there is none at a location, or it is a table of Delta Lake or Iceberg.
     """
     found = Found()
-    for location in map(_plain, locations):
+    for location in map(plain_location, locations):
         before = len(found.files)
         if location.startswith("s3://"):
             _in_s3(location, objects, found)
@@ -72,8 +72,8 @@ def local_file(name: str) -> InputFile:
     return InputFile(name, partial(_open_here, name))
 
 
-def _plain(location: str) -> str:
-    """A location as `s3://` or as a path."""
+def plain_location(location: str) -> str:
+    """A location as `s3://` or as a path, whatever scheme it has."""
     scheme, separator, rest = location.partition("://")
     if separator and scheme in ("s3a", "s3n"):
         return f"s3://{rest}"

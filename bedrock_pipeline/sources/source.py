@@ -48,9 +48,11 @@ class Source(Protocol):
     def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
         """Its rows with these columns, each of one type throughout.
 
+        A source that finds later that a column needs a wider type says so with `sources.errors.TypesChangedError`, once; it is
+        then read again from the beginning.
+
         Raises:
             InputError: the input as a whole cannot be read.
-            TypesChangedError: a column needs a wider type than it had in earlier batches: read again.
         """
         ...
 

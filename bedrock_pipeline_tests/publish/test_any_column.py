@@ -54,7 +54,7 @@ def inputs(
 ) -> tuple[dict[str, tuple[Kind, list[int | None]]], list[str], list[str], str | None]:
     """Columns with their cells, those of the prompt, those that are carried, and that of the ids."""
     # A placeholder is without the spaces around it, and ends at its first closing braces.
-    names = draw(st.lists(st.sampled_from(NAMES), min_size=2, max_size=4, unique=True))
+    names = draw(st.lists(st.sampled_from(NAMES), min_size=2, max_size=3, unique=True))
     table = {name: (kind, _cells(kind, numbers)) for name in names for kind, numbers in [draw(columns)]}
     usable = [name for name in names if name and name == name.strip() and "}" not in name]
     prompt = usable[: draw(st.integers(0, 2))]

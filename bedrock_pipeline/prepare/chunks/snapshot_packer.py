@@ -17,6 +17,7 @@ from bedrock_pipeline.prepare.requests.renderer import Rendered, Renderer
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot.records_batch import Records
 from bedrock_pipeline.prepare.snapshot.stored_columns import RECORD_ID, input_columns, input_field
+from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError
 from bedrock_pipeline.records.line_batch import line_batches_of, lines_of
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
@@ -50,6 +51,7 @@ def pack_snapshot(
 
     Raises:
         BelowMinimumError: too few records for one job and the policy is `fail`, or the records are too large.
+        EmptyDatasetError: every record was rejected.
     """
     source, limits, policy = ParquetReader(parts), pipeline.effective_limits, pipeline.below_minimum
     schema = source.schema()
@@ -66,6 +68,8 @@ def pack_snapshot(
         chunks = packed(batches(), renderer.render, packer, rejected, executor=executor)
         return sink(chunks, plan_invocation(policy, limits))
     except TooFewRecordsError as error:
+        if not error.records and rejected.count:
+            raise EmptyDatasetError.of(rejected) from error
         if policy == "fail" or not error.records:
             raise
         plan = plan_invocation(policy, limits, error.records)

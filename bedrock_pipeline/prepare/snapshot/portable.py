@@ -27,9 +27,8 @@ def to_portable(column: pa.Array) -> pa.Array:
     if pa.types.is_fixed_size_list(kind):
         return to_portable(column.cast(pa.list_(kind.value_field)))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.LargeListArray.from_arrays(
-            _offsets(column), to_portable(column.flatten()), mask=column.is_null()
-        )
+        offsets, values = _items(column)
+        return pa.LargeListArray.from_arrays(offsets, to_portable(values), mask=column.is_null())
     return _as_number(column) if _number(kind) else column.cast(_simple(kind))
 
 
@@ -49,11 +48,10 @@ def from_portable(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_fixed_size_list(kind):
         return from_portable(column, pa.list_(kind.value_field)).cast(kind)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        offsets, values = _items(column)
+        items = from_portable(values, kind.value_type)
         large = pa.large_list(kind.value_field)
-        values = from_portable(column.flatten(), kind.value_type)
-        return pa.LargeListArray.from_arrays(
-            _offsets(column), values, type=large, mask=column.is_null()
-        ).cast(kind)
+        return pa.LargeListArray.from_arrays(offsets, items, type=large, mask=column.is_null()).cast(kind)
     return _from_number(column, kind) if _number(kind) else column.cast(kind)
 
 
@@ -91,11 +89,10 @@ def _simple(kind: pa.DataType) -> pa.DataType:
 
 
 def _map(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    pairs = column.flatten()
+    offsets, pairs = _items(column)
     keys, items = pairs.flatten()
-    offsets = _offsets(column).cast(pa.int32())
     return pa.MapArray.from_arrays(
-        offsets,
+        offsets.cast(pa.int32()),
         from_portable(keys, kind.key_type),
         from_portable(items, kind.item_type),
         type=kind,
@@ -105,19 +102,16 @@ def _map(column: pa.Array, kind: pa.DataType) -> pa.Array:
 
 def _entries(column: pa.Array) -> pa.Array:
     """A map as a list of structs."""
-    column = column.take(
-        pa.array(range(len(column)), pa.int64())
-    )  # from the first entry, and none under a null
-    offsets = column.offsets.cast(pa.int64())
     fields = [column.type.key_field, column.type.item_field]
     pairs = pa.StructArray.from_arrays([column.keys, column.items], fields=fields)
-    return pa.LargeListArray.from_arrays(offsets, pairs, mask=column.is_null())
+    return pa.LargeListArray.from_arrays(column.offsets.cast(pa.int64()), pairs, mask=column.is_null())
 
 
-def _offsets(column: pa.Array) -> pa.Array:
-    """Where each list begins in `column.flatten()`, which has nothing of a null."""
-    lengths = pc.fill_null(pc.list_value_length(column), 0).cast(pa.int64())
-    return pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(lengths)])
+def _items(column: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Where each list begins, and the values of all; Arrow's own way does not take every type."""
+    offsets = column.offsets.cast(pa.int64())
+    first, last = offsets[0].as_py(), offsets[-1].as_py()
+    return pc.subtract(offsets, first), column.values.slice(first, last - first)
 
 
 def _names(count: int) -> list[str]:

@@ -46,6 +46,7 @@ from bedrock_pipeline.sources.source import Source
 #: Rows of one part at most, and its approximate bytes in memory.
 PART_ROWS = 100_000
 PART_BYTES = 128_000_000
+_REASONS = 10
 _FLOAT_IDS = (
     "Record ids are floats (column {!r}), as pandas stores whole numbers among which some are missing: "
     "12345.0 is the record id 12345."
@@ -54,6 +55,15 @@ _FLOAT_IDS = (
 
 class EmptyDatasetError(InvalidInputError):
     """There is no record to send."""
+
+    @classmethod
+    def of(cls, rejected: RejectionWriter) -> Self:
+        """With the reasons for which rows were rejected, the most frequent ones first."""
+        if not rejected.count:
+            return cls("The dataset holds no record.", "Check the input.")
+        reasons = rejected.by_reason.most_common(_REASONS)
+        named = ", ".join(f"{reason} ({count} rows)" for reason, count in reasons)
+        return cls(f"The dataset holds no record; {rejected.count} rows were rejected.", f"Reasons: {named}.")
 
 
 class ColumnError(InvalidInputError):
@@ -209,11 +219,7 @@ def _write_snapshot(
             fingerprint.add(_content(pa.Table.from_batches([rows])))
             writer.add(rows)
     if not writer.records:
-        raise EmptyDatasetError(
-            "The dataset holds no record"
-            + (f"; {rejected.count} rows were rejected." if rejected.count else "."),
-            f"Reasons: {dict(rejected.by_reason)}." if rejected.count else "Check the input.",
-        )
+        raise EmptyDatasetError.of(rejected)
     fields = map(input_field, input_columns(pq.read_schema(writer.parts[0])).values())
     schema = pa.schema([(RECORD_ID, pa.string()), *(field for field in fields if field.name != RECORD_ID)])
     snapshot = Snapshot(writer.parts, [], schema, writer.records, 0, fingerprint.hexdigest(), tuple(notes))
