@@ -287,7 +287,7 @@ class Pipeline(BasePipeline):
     @property
     def answer_format(self) -> AnswerFormat | None:
         """The form of a structured response; None without a response schema."""
-        schema = self._answer_schema()
+        schema = self.structure
         if schema is None:
             return None
         return AnswerFormat(schema.schema, self.answer_by or self._answer_by(schema.schema))
@@ -303,10 +303,16 @@ class Pipeline(BasePipeline):
         Raises:
             AnswerSchemaError: the schema cannot be used.
         """
-        schema = self._answer_schema()
+        schema = self.structure
         return AnswerColumns(schema, {*RESERVED, *self.carry}) if schema else None
 
-    def _answer_schema(self) -> AnswerSchema | None:
+    @property
+    def structure(self) -> AnswerSchema | None:
+        """The schema of a structured response; None if there is none.
+
+        Raises:
+            AnswerSchemaError: it cannot be used.
+        """
         if isinstance(self.answer_schema, str):
             return AnswerSchema.from_text(self.answer_schema)
         return None if self.answer_schema is None else AnswerSchema(self.answer_schema)

@@ -4,13 +4,14 @@ Source of what the service accepts: "Get validated JSON results from models", Am
 Amazon Nova user guide.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self, TypeAlias
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.models.answer_class import SOURCE, AnswerSchemaError, requested, written
 from bedrock_pipeline.models.family import AnswerFormat, Json, ModelResponse
 
 #: Name of the tool that a model must call.
@@ -29,6 +30,10 @@ _UNBOUND: Final = frozenset(
 _FORMATS: Final = frozenset(
     {"date", "date-time", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
 )
+#: What structured output does not support in a regular expression: what looks around, refers back, or is a boundary.
+_BEYOND_REGULAR: Final = re.compile(r"\(\?[=!<]|\\[bB1-9]")
+#: Annotation of a schema: the schema of its columns, if they are not its properties.
+COLUMNS: Final = "x-columns"
 #: Keywords without which a schema means something else, and that structured output does not support.
 _UNSUPPORTED: Final = frozenset(
     {
@@ -39,10 +44,6 @@ _UNSUPPORTED: Final = frozenset(
 Structure: TypeAlias = "type[BaseModel] | Json"
 
 
-class AnswerSchemaError(ConfigurationError, ValueError):
-    """A schema cannot be requested."""
-
-
 class AnswerInvalidError(ValueError):
     """A response breaks its schema; the message names the rule, never what the model wrote."""
 
@@ -51,10 +52,12 @@ class AnswerSchema:
     """The schema of a structured response.
 
     Args:
-        given: a pydantic model, whose own validators and defaults apply too; or a JSON schema.
+        given: a pydantic model, whose own validators and defaults apply too; or a JSON schema, which may have another one
+            for its columns as `COLUMNS`.
 
     Attributes:
         schema: JSON schema of an object, without references, and without titles, which cost tokens in each request.
+        columns: JSON schema of the object that `read` returns.
 
     Raises:
         AnswerSchemaError: the schema is invalid, refers to itself or elsewhere, or is not of an object with properties.
@@ -64,7 +67,7 @@ class AnswerSchema:
         import jsonschema  # here: it costs a sixth of a second, and most pipelines have no answer_schema
 
         self._model = given if isinstance(given, type) else None
-        whole: Json = given.model_json_schema() if isinstance(given, type) else given
+        whole: Json = requested(given) if isinstance(given, type) else given
         try:
             jsonschema.Draft202012Validator.check_schema(whole)
         except jsonschema.SchemaError as error:
@@ -76,6 +79,15 @@ class AnswerSchema:
             raise AnswerSchemaError(
                 "answer_schema is not of an object with properties.",
                 'Its top is {"type": "object", "properties": {...}}; each property becomes a column.',
+            )
+        self.columns: Json = self.schema
+        columns = written(given) if isinstance(given, type) else given.get(COLUMNS)
+        if columns is not None:
+            self.columns = _inlined(columns, columns, ())
+        if self.columns.get("type") != "object" or not self.columns.get("properties"):
+            raise AnswerSchemaError(
+                "answer_schema is written as something without properties, of which columns could be made.",
+                "Let its serializer return a class with fields, or leave the serializer out.",
             )
         self._validator = jsonschema.Draft202012Validator(self.schema)
 
@@ -98,7 +110,7 @@ class AnswerSchema:
         return cls(given)
 
     def read(self, answer: ModelResponse) -> dict[str, Any]:
-        """The fields of a response: the input of the tool call, or else the text as JSON.
+        """The values of a response's columns: of the input of the tool call, or else of the text as JSON.
 
         Raises:
             AnswerInvalidError: there is none, or it breaks the schema.
@@ -113,11 +125,16 @@ class AnswerSchema:
         if broken := next(self._validator.iter_errors(value), None):
             rule = "/".join(str(step) for step in broken.absolute_schema_path)
             raise AnswerInvalidError(f"the answer breaks the schema at {rule}{_cut(answer)}")
-        fields: dict[str, Any] = value
         if self._model is None:
-            return fields
+            return {
+                name: value.get(one.get(SOURCE, name) if isinstance(one, Mapping) else name)
+                for name, one in self.columns["properties"].items()
+            }
         try:
-            return self._model.model_validate(fields).model_dump(mode="json", by_alias=True)
+            # As JSON: a strict class takes a date, an enumeration or a tuple only from there.
+            instance = self._model.model_validate_json(orjson.dumps(value), by_alias=True)
+            values: dict[str, Any] = instance.model_dump(mode="json", by_alias=True, warnings="none")
+            return values
         except ValidationError as error:
             kinds = ", ".join(sorted({one["type"] for one in error.errors()}))
             raise AnswerInvalidError(
@@ -194,9 +211,10 @@ def _first(reasons: Iterable[str | None]) -> str | None:
 def _left_out(name: str, value: Any) -> bool:
     return (
         name in _UNBOUND
-        or name == "discriminator"
+        or name == "readOnly"
         or (name == "minItems" and value > 1)
         or (name == "format" and value not in _FORMATS)
+        or (name == "pattern" and _BEYOND_REGULAR.search(str(value)) is not None)
     )
 
 
@@ -220,7 +238,7 @@ def _inlined(node: Any, whole: Json, path: tuple[str, ...]) -> Any:
         if name in _DATA
         else _inlined(value, whole, path)
         for name, value in node.items()
-        if name not in ("$defs", "definitions", "$schema", "$id", "title")
+        if name not in ("$defs", "definitions", "$schema", "$id", "title", "discriminator", COLUMNS)
     }
 
 

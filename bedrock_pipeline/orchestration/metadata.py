@@ -183,11 +183,14 @@ def _costs(cost: Decimal | None, on_demand: Decimal | None) -> Metadata:
 
 def _columns(schema: pa.Schema) -> dg.TableSchema:
     return dg.TableSchema(
-        [
-            dg.TableColumn(field.name, str(field.type), description=description_of(field.name))
-            for field in schema
-        ]
+        [dg.TableColumn(field.name, str(field.type), description=_description(field)) for field in schema]
     )
+
+
+def _description(field: pa.Field) -> str | None:
+    """What a column contains; those of structured responses can say so themselves."""
+    own = (field.metadata or {}).get(b"description")
+    return own.decode() if own else description_of(field.name)
 
 
 def _counts(counts: Mapping[str, int]) -> dg.MetadataValue[Any]:
