@@ -114,7 +114,7 @@ def vector_length(line: bytes, family: Family) -> int | None:
 def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> Outcome:
     """The outcome of a record whose model responded; the tokens of an unusable response were paid for too."""
     response, values, code, message = ModelResponse(), None, None, None
-    tool_use = content_blocks = None
+    tool_use = content_blocks = unwrapped = None
     try:
         if not isinstance(output, Mapping):
             raise ResponseShapeError("the answer is not an object")
@@ -123,7 +123,8 @@ def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> 
         if dimension and length != dimension:
             raise ResponseShapeError(f"the vector has {length} numbers, not {dimension}")
         tool_use, content_blocks = _json(response.tool_use or None), _json(response.content)
-        values = metadata.columns.values(response) if metadata.columns else None
+        if metadata.columns:
+            values, unwrapped = metadata.columns.values(response)
     except ResponseShapeError as error:
         code, message = SHAPE, str(error)
     except AnswerInvalidError as error:
@@ -131,7 +132,7 @@ def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> 
     incomplete = STOP_REASONS.get(response.stop_reason or "")
     if incomplete and (incomplete not in metadata.accepted or code == INVALID_ANSWER):
         code, message = incomplete.value, MEANINGS[incomplete]
-        values = None
+        values = unwrapped = None
     try:
         raw_output = _json(output) if metadata.keeps_output else None
     except ResponseShapeError as error:
@@ -142,6 +143,7 @@ def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> 
         embedding=None if code else response.embedding,
         tool_use=tool_use,
         content_blocks=content_blocks,
+        answer_unwrapped=unwrapped,
         raw_output=raw_output,
         stop_reason=response.stop_reason,
         input_tokens=response.input_tokens,

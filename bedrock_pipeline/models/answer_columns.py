@@ -67,16 +67,15 @@ class AnswerColumns:
             for name, column in zip(names, self._columns.values(), strict=True)
         )
 
-    def values(self, answer: ModelResponse) -> tuple[Any, ...]:
-        """A response's values, one for each column.
+    def values(self, answer: ModelResponse) -> tuple[tuple[Any, ...], str | None]:
+        """A response's values, one for each column; and what had to be taken off to read them, None if nothing.
 
         Raises:
             AnswerInvalidError: it breaks the schema, or a value does not fit its column.
         """
-        fields = self._schema.read(answer)
-        return tuple(
-            _fitted(column or _TEXT, fields.get(name), name) for name, column in self._columns.items()
-        )
+        fields, unwrapped = self._schema.read(answer)
+        values = (_fitted(column or _TEXT, fields.get(name), name) for name, column in self._columns.items())
+        return tuple(values), unwrapped
 
 
 def _fitted(column: _Column, value: Any, name: str) -> Any:

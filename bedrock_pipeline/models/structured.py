@@ -6,6 +6,7 @@ Amazon Nova user guide.
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final, Self, TypeAlias
 
 import orjson
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from bedrock_pipeline.models.answer_class import SOURCE, AnswerSchemaError, requested, written
 from bedrock_pipeline.models.family import AnswerFormat, Json, ModelResponse
+from bedrock_pipeline.models.unwrap import readings
 
 #: Name of the tool that a model must call.
 TOOL: Final = "answer"
@@ -109,8 +111,11 @@ class AnswerSchema:
             )
         return cls(given)
 
-    def read(self, answer: ModelResponse) -> dict[str, Any]:
+    def read(self, answer: ModelResponse) -> tuple[dict[str, Any], str | None]:
         """The values of a response's columns: of the input of the tool call, or else of the text as JSON.
+
+        Returns:
+            The values; and what had to be taken off to read them (`models.unwrap`), None if nothing.
 
         Raises:
             AnswerInvalidError: there is none, or it breaks the schema.
@@ -120,8 +125,19 @@ class AnswerSchema:
         except RecursionError:
             raise AnswerInvalidError("the answer nests too deeply") from None
 
-    def _read(self, answer: ModelResponse) -> dict[str, Any]:
-        value = self._given(answer)
+    def _read(self, answer: ModelResponse) -> tuple[dict[str, Any], str | None]:
+        given, is_json = _given(answer)
+        try:
+            if not is_json:
+                raise AnswerInvalidError(f"the answer is not JSON{_cut(answer)}")
+            return self._values(given, answer), None
+        except AnswerInvalidError:
+            for value, kinds in readings(given, self.schema):
+                with suppress(AnswerInvalidError):
+                    return self._values(value, answer), ",".join(kinds)
+            raise
+
+    def _values(self, value: Any, answer: ModelResponse) -> dict[str, Any]:
         if broken := next(self._validator.iter_errors(value), None):
             rule = "/".join(str(step) for step in broken.absolute_schema_path)
             raise AnswerInvalidError(f"the answer breaks the schema at {rule}{_cut(answer)}")
@@ -145,13 +161,15 @@ class AnswerSchema:
                 f"{self._model.__name__} raises {type(error).__name__} for the answer{_cut(answer)}"
             ) from None
 
-    def _given(self, answer: ModelResponse) -> Any:
-        if answer.tool_use:
-            return answer.tool_use[0]["input"]
-        try:
-            return orjson.loads(answer.text or "")
-        except orjson.JSONDecodeError:
-            raise AnswerInvalidError(f"the answer is not JSON{_cut(answer)}") from None
+
+def _given(answer: ModelResponse) -> tuple[Any, bool]:
+    """What the response has as JSON, and True; or its text, if that is not JSON, and False."""
+    if answer.tool_use:
+        return answer.tool_use[0]["input"], True
+    try:
+        return orjson.loads(answer.text or ""), True
+    except orjson.JSONDecodeError:
+        return answer.text or "", False
 
 
 def tool(answer: AnswerFormat) -> tuple[str, dict[str, Any]]:

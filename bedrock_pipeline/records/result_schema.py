@@ -43,6 +43,13 @@ class ResultRow(NamedTuple):
     )
     tool_use: Annotated[_Text, Column(_TEXT, "the tools that the model called, as JSON")] = None
     content_blocks: Annotated[_Text, Column(_TEXT, "all content blocks as JSON, if not only text")] = None
+    answer_unwrapped: Annotated[
+        _Text,
+        Column(
+            _TEXT,
+            "what a structured response was wrapped in: `fence`, `wrapper`, `json-text`, or several; otherwise null",
+        ),
+    ] = None
     raw_output: Annotated[_Text, Column(_TEXT, "the model's output as JSON, if the pipeline keeps it")] = None
     stop_reason: Annotated[_Text, Column(_TEXT, "why the model stopped, as the model names it")] = None
     input_tokens: Annotated[int | None, Column(_COUNT, "tokens that the model read", duplicate="zero")] = None

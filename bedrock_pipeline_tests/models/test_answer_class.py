@@ -171,7 +171,8 @@ def test_columns_have_what_pydantic_makes_of_the_answer(data: st.DataObject) -> 
     text = json.dumps(answer)
     wanted = made.model_validate_json(text, by_alias=True).model_dump(by_alias=True)
     columns = AnswerColumns(AnswerSchema(made), ())
-    cells = columns.values(ModelResponse(text))
+    cells, unwrapped = columns.values(ModelResponse(text))
+    assert unwrapped is None
     assert [field.name for field in columns.fields] == list(wanted)
     for field, cell in zip(columns.fields, cells, strict=True):
         [held] = pa.array([cell], field.type).to_pylist()
@@ -181,7 +182,7 @@ def test_columns_have_what_pydantic_makes_of_the_answer(data: st.DataObject) -> 
 
 def one_column(model: type[BaseModel], answer: dict[str, Any]) -> dict[str, tuple[pa.DataType, Any]]:
     columns = AnswerColumns(AnswerSchema(model), ())
-    cells = columns.values(ModelResponse(json.dumps(answer)))
+    cells, _ = columns.values(ModelResponse(json.dumps(answer)))
     return {field.name: (field.type, cell) for field, cell in zip(columns.fields, cells, strict=True)}
 
 
@@ -347,4 +348,4 @@ def test_without_its_class_a_column_is_read_from_the_property_that_the_class_rea
     columns = thaw(frozen).answer_columns()
     assert columns is not None
     assert [field.name for field in columns.fields] == ["label", "Score"]
-    assert columns.values(ModelResponse('{"Label": 1, "score": 2}')) == (1, 2)
+    assert columns.values(ModelResponse('{"Label": 1, "score": 2}')) == ((1, 2), None)

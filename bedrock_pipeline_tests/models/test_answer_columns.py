@@ -103,7 +103,7 @@ def test_a_property_becomes_a_column(one: Any, arrow: pa.DataType, value: Any, c
     made = columns(schema(field=one))
     assert made.fields == (pa.field("field", arrow),)
     answer = used({} if value is None else {"field": value})
-    assert made.values(answer) == (cell,)
+    assert made.values(answer) == ((cell,), None)
     assert pa.array([cell], arrow).to_pylist() == [cell]
 
 
@@ -130,7 +130,7 @@ def test_a_pydantic_model_is_asked_for_without_references_and_validates_itself()
     assert asked.schema["properties"]["inner"]["properties"] == {"word": {"type": "string"}}
     assert "$" not in json.dumps(asked.schema)
     assert list(asked.schema["properties"]) == ["title", "inner", "again", "even"], "a property named title"
-    fields = asked.read(used({"title": "t", "inner": {"word": "w"}}))
+    fields, _ = asked.read(used({"title": "t", "inner": {"word": "w"}}))
     assert fields == {"title": "t", "inner": {"word": "w"}, "again": [], "even": 2}
     with pytest.raises(AnswerInvalidError, match=r"Outer does not take the answer: value_error") as error:
         asked.read(used({"title": "t", "inner": {"word": "w"}, "even": 31}))
@@ -290,5 +290,6 @@ def test_what_the_emulator_answers_keeps_any_schema_and_fits_its_columns(
     assert rejection(bound(given)) is None, "structured output takes what is asked of it"
     assert value == value_for(given, asked)
     made = columns(given)
-    for cell, field in zip(made.values(used(orjson.loads(orjson.dumps(value)))), made.fields, strict=True):
+    cells, _ = made.values(used(orjson.loads(orjson.dumps(value))))
+    for cell, field in zip(cells, made.fields, strict=True):
         pa.array([cell], field.type)
