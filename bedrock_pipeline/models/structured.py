@@ -211,6 +211,8 @@ def why_not_bound(schema: Any, path: str = "answer_schema") -> str | None:
         return f"{path} is an object with keys of any name"
     if isinstance(schema.get("additionalProperties"), Mapping):
         return f"{path} has additionalProperties"
+    if any(isinstance(value, list | Mapping) for value in schema.get("enum", ())):
+        return f"{path} has an enum of objects or arrays"
     if named := sorted(_UNSUPPORTED & schema.keys()):
         return f"{path} has {named[0]}"
     return _first(
