@@ -22,6 +22,7 @@ from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest, family_o
 from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.models.catalog import (
     answers_of,
+    card_of,
     check_answers,
     check_images,
     check_model_id,
@@ -33,6 +34,7 @@ from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.models.structured import AnswerSchema, why_not_bound
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.records.raised_limit import RaisedLimit, limit_of
 from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.settings import PriceOverride
 from bedrock_pipeline.sources import Source
@@ -138,7 +140,11 @@ class BasePipeline(UserModel):
     """Kinds of incomplete responses that count as answers all the same: `cut-off`, `declined`, `filtered`, `context-full`,
     `paused`; otherwise each is a final error of its record (docs/records.md)."""
     retry_incomplete: tuple[Incomplete, ...] = ()
-    """Kinds of incomplete responses whose records are sent again, up to `max_record_attempts`, as they are."""
+    """Kinds of incomplete responses whose records are sent again, up to `max_record_attempts`, as they are but for
+    `max_tokens_factor`."""
+    max_tokens_factor: float = Field(default=1.0, ge=1, le=100)
+    """By what the limit of tokens is multiplied each time that a response which was cut off is sent again, up to what the
+    model can write as the catalog knows it; it needs `cut-off` in `retry_incomplete`."""
     keep_raw_output: bool = False
     """Whether the results keep the model's whole output as JSON."""
     prices: dict[str, PriceOverride] = Field(default_factory=dict)
@@ -154,6 +160,14 @@ class BasePipeline(UserModel):
         """The limits in force."""
         return self.limits or Limits()
 
+    @property
+    def raised_limit(self) -> RaisedLimit:
+        """How the limit of tokens is raised for a response that was cut off."""
+        card = card_of(self.model_id)
+        return RaisedLimit(
+            self.model_family.limits, self.max_tokens_factor, card.max_output if card else None
+        )
+
     def group_in(self, region: str, account: str | None) -> QuotaGroup:
         """The quota group whose slots this pipeline's jobs use in a region of an account."""
         return QuotaGroup.named(self.quota_group or self.model_id, region, account)
@@ -167,6 +181,14 @@ class BasePipeline(UserModel):
             raise ValueError(f"accept_incomplete and retry_incomplete both have {', '.join(both)}")
         if self.check_model:
             check_model_id(self.model_id)
+        if self.max_tokens_factor > 1 and Incomplete.CUT_OFF not in self.retry_incomplete:
+            raise ValueError(
+                "max_tokens_factor: it is for responses that were cut off and are sent again; add 'cut-off' to retry_incomplete"
+            )
+        if self.max_tokens_factor > 1 and not self.model_family.limits:
+            raise ValueError(
+                f"max_tokens_factor: requests of family {self.model_family.name} have no limit of tokens that could be raised"
+            )
 
     def for_dataset(self, request: dict[str, Any]) -> Self:
         """This pipeline with the settings of one dataset.
@@ -275,9 +297,16 @@ class Pipeline(BasePipeline):
                 f"answer_schema: structured output does not support that {why}; change it, or choose a model and an invocation "
                 "with answer_by='tool'"
             )
-        self.model_family.check(
-            ModelRequest(self.prompt or "", self.system, self.parameters, images=images, answer=answer)
+        request = ModelRequest(
+            self.prompt or "", self.system, self.request_parameters, images=images, answer=answer
         )
+        self.model_family.check(request)
+        if self.max_tokens_factor > 1:
+            body = self.model_family.body(request)
+            if limit_of(body, self.model_family.limits) is None:
+                raise ValueError(
+                    "max_tokens_factor: requests have no limit to raise; set parameters.max_tokens"
+                )
 
     @property
     def request_parameters(self) -> dict[str, Any]:

@@ -193,6 +193,7 @@ def _metadata(
         keep_raw=pipeline.keep_raw_output,
         accepted=frozenset(pipeline.accept_incomplete),
         again=disposition.retries,
+        raised=pipeline.raised_limit if pipeline.max_tokens_factor > 1 else None,
         columns=pipeline.answer_columns(),
         price=_price(deployment, pipeline, chunk),
         mode="on-demand" if chunk.mode == "on-demand" else "batch",

@@ -214,7 +214,7 @@ class _Join(_Rows):
             counter.missing += row not in self._errors
             outcome = self._errors.get(row, no_answer)
             code = outcome.row.error_code or ""
-            if retryable and self._metadata.again(code):
+            if retryable and self._metadata.is_retried(outcome.row):
                 counter.retryable += 1
                 retryable.add(Rejection(row, code, self._ids[row]))
                 continue

@@ -35,6 +35,7 @@ class Converse(Family):
     """Body and response of the Converse API; a job selects it, no model id does."""
 
     name = "converse"
+    limits = (("inferenceConfig", "maxTokens"),)
     takes: ClassVar[frozenset[Feature]] = frozenset({"system", "images", "schema"})
     plain = Plain(
         text=("output", "message", "content", ONLY, "text"),

@@ -125,6 +125,8 @@ class Family(ABC):
     #: Whether responses are vectors.
     embeds: ClassVar[bool] = False
     takes: ClassVar[frozenset[Feature]] = frozenset()
+    #: Where a body may have the largest number of tokens of its response.
+    limits: ClassVar[tuple[Path, ...]] = ()
     #: Where ordinary outputs have what `answer` reads; None if each is read by itself.
     plain: ClassVar[Plain | None] = None
 

@@ -17,6 +17,7 @@ class Mistral(Family):
     """A prompt in, its continuation out. The prompt is sent unchanged, with the model's own marks if any."""
 
     name = "mistral"
+    limits = (("max_tokens",),)
     plain = Plain(
         text=("outputs", ONLY, "text"),
         stop_reason=("outputs", ONLY, "stop_reason"),

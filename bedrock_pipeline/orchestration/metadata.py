@@ -53,6 +53,7 @@ def of_pack(report: PackReport) -> Metadata:
         "input_tokens": estimate.input_tokens,
         "output_tokens": estimate.output_tokens,
         **_costs(estimate.cost_usd, estimate.on_demand_cost_usd),
+        **({"cut_off_cost_usd": float(estimate.cut_off_cost_usd)} if estimate.cut_off_cost_usd else {}),
         **({"max_cost_usd": float(report.max_cost_usd)} if report.max_cost_usd else {}),
         "jobs": estimate.jobs,
         "waves": estimate.waves,
