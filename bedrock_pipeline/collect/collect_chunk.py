@@ -22,10 +22,11 @@ from bedrock_pipeline.errors import JobFailedError, StateError
 from bedrock_pipeline.frozen_settings import lacks_validators, thaw
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.pipeline import BasePipeline
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.prepare.chunks.create_request import is_converse, output_folder
 from bedrock_pipeline.pricing.estimates import overrides
 from bedrock_pipeline.pricing.prices import Price, price_of
+from bedrock_pipeline.records.result_schema import VECTORS
 from bedrock_pipeline.records.tally import Tally
 
 
@@ -195,6 +196,7 @@ def _metadata(
         again=disposition.retries,
         raised=pipeline.raised_limit if pipeline.max_tokens_factor > 1 else None,
         columns=pipeline.answer_columns(),
+        vectors=_vectors(pipeline),
         price=_price(deployment, pipeline, chunk),
         mode="on-demand" if chunk.mode == "on-demand" else "batch",
         dataset_version=chunk.dataset_version,
@@ -261,6 +263,12 @@ def _collected_before(deployment: Deployment, chunk: ChunkRow, parsed_uri: str) 
     return CollectReport(
         chunk, tally, parsed_uri, schema, retryable_by_code={}, final_by_code={}, discrepancies=[]
     )
+
+
+def _vectors(pipeline: BasePipeline) -> dict[str, int | None]:
+    """The types of vectors of whole numbers that a pipeline requests; in bodies of the user's own they are not known."""
+    parameters = pipeline.parameters if isinstance(pipeline, Pipeline) else {}
+    return {kind: None for kind in pipeline.model_family.vector_types(parameters) if kind in VECTORS}
 
 
 def _price(deployment: Deployment, pipeline: BasePipeline, chunk: ChunkRow) -> Price | None:

@@ -7,7 +7,7 @@ fails. Source of the form of lines: "View the results of a batch inference job",
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -98,17 +98,19 @@ def read_line(line: bytes, metadata: ChunkMetadata, dimension: int | None) -> tu
     return wire_id, _outcome(output, metadata, dimension)
 
 
-def vector_length(line: bytes, family: Family) -> int | None:
-    """Length of the vector in a line; None if there is none."""
+def vector_lengths(line: bytes, family: Family) -> dict[str, int]:
+    """Lengths of the vectors in a line, by their type; nothing if there are none."""
     try:
         output = _parsed(line)["modelOutput"]
-        return len(family.answer(output).embedding or []) or None if isinstance(output, Mapping) else None
+        response = family.answer(output) if isinstance(output, Mapping) else ModelResponse()
     except (
         ValueError,
         KeyError,
         TypeError,
     ):  # all errors of this module and ResponseShapeError are ValueErrors
-        return None
+        return {}
+    vectors: dict[str, Sequence[float]] = {"float": response.embedding or [], **response.vectors}
+    return {kind: len(vector) for kind, vector in vectors.items() if vector}
 
 
 def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> Outcome:
@@ -119,10 +121,10 @@ def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> 
         if not isinstance(output, Mapping):
             raise ResponseShapeError("the answer is not an object")
         response = metadata.family.answer(output)
-        length = len(response.embedding or [])
-        if dimension and length != dimension:
-            raise ResponseShapeError(f"the vector has {length} numbers, not {dimension}")
+        _check_lengths(response, metadata, dimension)
         tool_use, content_blocks = _json(response.tool_use or None), _json(response.content)
+        if metadata.vectors:
+            values = tuple(response.vectors.get(kind) for kind in metadata.vectors)
         if metadata.columns:
             values, unwrapped = metadata.columns.values(response)
     except ResponseShapeError as error:
@@ -152,6 +154,19 @@ def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> 
         error_message=message,
     )
     return response_outcome(row, metadata, values)
+
+
+def _check_lengths(response: ModelResponse, metadata: ChunkMetadata, dimension: int | None) -> None:
+    """Raise a ResponseShapeError if a vector does not fit its column, or has none."""
+    vectors: dict[str, Sequence[float]] = {**response.vectors}
+    if response.embedding is not None:
+        vectors["float"] = response.embedding
+    wanted = {"float": dimension, **metadata.vectors}
+    for kind, vector in vectors.items():
+        if kind not in wanted:
+            raise ResponseShapeError(f"it has a vector of type {kind}, which the first responses do not have")
+        if (length := wanted[kind]) and len(vector) != length:
+            raise ResponseShapeError(f"the vector has {len(vector)} numbers, not {length}")
 
 
 def _parsed(line: bytes) -> Any:

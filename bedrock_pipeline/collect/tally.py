@@ -12,7 +12,7 @@ from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.pricing.prices import Price, PricedMode
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.raised_limit import RaisedLimit
-from bedrock_pipeline.records.result_schema import ResultRow
+from bedrock_pipeline.records.result_schema import ResultRow, vector_fields
 from bedrock_pipeline.records.tally import Tally
 
 #: How many record ids or reasons a message to an operator names.
@@ -97,6 +97,7 @@ class ChunkMetadata:
         again: whether a record that ends with this code is retried; otherwise its error is final.
         raised: how the limit of tokens is raised for a response that was cut off; None if it stays.
         columns: of structured responses, if they were requested.
+        vectors: types of the vectors of whole numbers, with their lengths if these are known.
         price: None if unknown.
         mode: by a batch job, or by on-demand calls.
     """
@@ -112,6 +113,7 @@ class ChunkMetadata:
     accepted: frozenset[Incomplete] = frozenset()
     raised: RaisedLimit | None = None
     columns: AnswerColumns | None = None
+    vectors: Mapping[str, int | None] = field(default_factory=dict)
     price: Price | None = None
     mode: PricedMode = "batch"
     dataset_version: int | None = None
@@ -124,8 +126,8 @@ class ChunkMetadata:
 
     @property
     def response_fields(self) -> tuple[pa.Field, ...]:
-        """The columns of structured responses."""
-        return tuple(self.columns.fields) if self.columns else ()
+        """The columns of structured responses, or of vectors of whole numbers."""
+        return tuple(self.columns.fields) if self.columns else vector_fields(self.vectors)
 
     @property
     def keeps_output(self) -> bool:

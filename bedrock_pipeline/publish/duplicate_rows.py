@@ -90,6 +90,10 @@ def _joined(duplicates: pa.Table, canonical: pa.Table, schema: pa.Schema) -> pa.
         if rule == "canonical id":
             return duplicates[CANONICAL]
         own = rule is None and name in duplicates.column_names
+        if (
+            not own and name not in canonical.column_names
+        ):  # a part without a response lacks columns of vectors
+            return pa.nulls(len(duplicates), schema.field(name).type)
         return duplicates[name] if own else canonical[name]
 
     return pa.table([column(field.name).cast(field.type) for field in schema], schema=schema).combine_chunks()

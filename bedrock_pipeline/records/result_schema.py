@@ -85,11 +85,27 @@ class ResultRow(NamedTuple):
 COLUMNS: Final[Mapping[str, Column]] = {
     name: hint.__metadata__[0] for name, hint in get_type_hints(ResultRow, include_extras=True).items()
 }
+#: Columns of vectors of whole numbers, which results have if these types are requested, and their types.
+VECTORS: Final[Mapping[str, pa.DataType]] = {
+    "int8": pa.int8(),
+    "uint8": pa.uint8(),
+    "binary": pa.int8(),
+    "ubinary": pa.uint8(),
+}
+_VECTOR_PREFIX: Final = "embedding_"
 _RECORD_ID: Final = "the id from the input, or derived from the content"
 #: Columns of an index that are not carried along: from the second attempt on it has wire id and first chunk too.
 INDEX_ONLY: Final = frozenset({"record_id", "wire_id", "origin"})
 #: Names that a carried column cannot have.
-RESERVED: Final = INDEX_ONLY | COLUMNS.keys()
+RESERVED: Final = INDEX_ONLY | COLUMNS.keys() | {f"{_VECTOR_PREFIX}{kind}" for kind in VECTORS}
+
+
+def vector_fields(lengths: Mapping[str, int | None]) -> tuple[pa.Field, ...]:
+    """The columns of vectors of whole numbers, given their types with their lengths; of fixed size if that is known."""
+    return tuple(
+        pa.field(f"{_VECTOR_PREFIX}{kind}", pa.list_(VECTORS[kind], length or -1))
+        for kind, length in lengths.items()
+    )
 
 
 def result_schema(
@@ -106,6 +122,8 @@ def description_of(name: str) -> str | None:
     """What a column of the results contains; None for carried columns and those of structured responses."""
     if name == "record_id":
         return _RECORD_ID
+    if name.removeprefix(_VECTOR_PREFIX) in VECTORS and name.startswith(_VECTOR_PREFIX):
+        return f"the vector of type {name.removeprefix(_VECTOR_PREFIX)}"
     return COLUMNS[name].description if name in COLUMNS else None
 
 
