@@ -62,6 +62,10 @@ class _UnreadableError(ValueError):
     """A line is valid JSON as far as can be seen, but beyond what a JSON reader takes."""
 
 
+class _ModelFailedError(ValueError):
+    """An output is an error of the model; its arguments are code and message."""
+
+
 def error_outcome(code: str, message: str) -> Outcome:
     """The outcome of a record without a response."""
     return Outcome(ResultRow("failed", error_code=code, error_message=message))
@@ -113,20 +117,39 @@ def vector_lengths(line: bytes, family: Family) -> dict[str, int]:
     return {kind: len(vector) for kind, vector in vectors.items() if vector}
 
 
+def _response(output: object, family: Family) -> ModelResponse:
+    """What a family reads in an output.
+
+    Raises:
+        ResponseShapeError: the output does not have its shape.
+        _ModelFailedError: it is an error of the model in place of a response.
+    """
+    if not isinstance(output, Mapping):
+        raise ResponseShapeError("the answer is not an object")
+    try:
+        return family.answer(output)
+    except ResponseShapeError:
+        error = output.get("error")
+        if isinstance(error, Mapping):
+            code = _text(error.get("type")) or _text(error.get("code"))
+            raise _ModelFailedError(code or "unknown", _text(error.get("message"))) from None
+        raise
+
+
 def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> Outcome:
     """The outcome of a record whose model responded; the tokens of an unusable response were paid for too."""
     response, values, code, message = ModelResponse(), None, None, None
     tool_use = content_blocks = unwrapped = None
     try:
-        if not isinstance(output, Mapping):
-            raise ResponseShapeError("the answer is not an object")
-        response = metadata.family.answer(output)
+        response = _response(output, metadata.family)
         _check_lengths(response, metadata, dimension)
         tool_use, content_blocks = _json(response.tool_use or None), _json(response.content)
         if metadata.vectors:
             values = tuple(response.vectors.get(kind) for kind in metadata.vectors)
         if metadata.columns:
             values, unwrapped = metadata.columns.values(response)
+    except _ModelFailedError as error:
+        return error_outcome(*error.args)
     except ResponseShapeError as error:
         code, message = SHAPE, str(error)
     except AnswerInvalidError as error:
@@ -193,7 +216,7 @@ def _parsed(line: bytes) -> Any:
     except RecursionError:
         raise _UnreadableError("the line nests too deeply") from None
     except orjson.JSONDecodeError:  # infinity
-        raise _UnreadableError("the line has a number that is too large") from None
+        raise _UnreadableError("the line has a number that is too large, or NaN") from None
 
 
 def _record_id(line: bytes) -> str:
@@ -207,9 +230,12 @@ def _record_id(line: bytes) -> str:
 
 
 def _bedrock_error(error: object) -> Outcome:
-    """Bedrock documents a code and a message; anything else is kept as far as it is text."""
-    fields = error if isinstance(error, Mapping) else {"errorMessage": error}
-    return error_outcome(_text(fields.get("errorCode")) or "unknown", _text(fields.get("errorMessage")))
+    """Bedrock documents a code and a message; anything else is kept as far as it is text, of several errors the first code."""
+    errors = error if isinstance(error, list) else [error]
+    fields = [one if isinstance(one, Mapping) else {"errorMessage": one} for one in errors]
+    codes = (_text(one.get("errorCode")) or _text(one.get("code")) for one in fields)
+    messages = (_text(one.get("errorMessage")) or _text(one.get("message")) for one in fields)
+    return error_outcome(next(filter(None, codes), "unknown"), "; ".join(filter(None, messages)))
 
 
 def _text(value: object) -> str:

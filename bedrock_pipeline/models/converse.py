@@ -42,7 +42,7 @@ class Converse(Family):
         stop_reason=("stopReason",),
         input_tokens=("usage", "inputTokens"),
         output_tokens=("usage", "outputTokens"),
-        unless=(b"toolUse",),
+        closed=("output", "message", "content", ONLY),
     )
 
     def owns(self, model: str) -> bool:  # noqa: ARG002  # the interface's

@@ -97,7 +97,8 @@ class Plain:
         input_tokens: may be missing.
         output_tokens: may be missing.
         block_type: must be `text`; None if blocks have no type.
-        unless: an output with one of these keys, at any depth, is not plain.
+        closed: an object of which all members that no path leads to must be null; None if there is none.
+        unless: an output that has something other than null under one of these keys, at any depth, is not plain.
         unless_text_begins: an output whose text begins so is not plain.
     """
 
@@ -106,6 +107,7 @@ class Plain:
     input_tokens: Path
     output_tokens: Path
     block_type: Path | None = None
+    closed: Path | None = None
     unless: tuple[bytes, ...] = ()
     unless_text_begins: str | None = None
 

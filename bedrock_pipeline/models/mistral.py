@@ -39,7 +39,7 @@ class Mistral(Family):
 
     def answer(self, output: Json) -> ModelResponse:
         """The first continuation; models with chat completion return `choices`, the others `outputs`."""
-        if "choices" in output:
+        if output.get("choices") is not None:
             choice = first_at(output, "choices")
             text, other = text_at(choice, "message", "content"), word_at(choice, "finish_reason")
         else:
