@@ -25,7 +25,19 @@ from bedrock_pipeline.models.shape import blocks_at, count_at, joined_text, word
 from bedrock_pipeline.models.structured import TOOL, bound, tool
 
 _COMMON: Final = {"max_tokens": "maxTokens", "top_p": "topP", "stop_sequences": "stopSequences"}
-_INFERENCE: Final = frozenset({"maxTokens", "temperature", "topP", "topK", "stopSequences"})
+_INFERENCE: Final = frozenset({"maxTokens", "temperature", "topP", "stopSequences"})
+#: What else a pipeline's parameters may set: the members of the operation's request that are not the pipeline's own.
+_MEMBERS: Final = frozenset(
+    {
+        *(
+            "inferenceConfig",
+            "additionalModelRequestFields",
+            "additionalModelResponseFieldPaths",
+            "outputConfig",
+        ),
+        *("guardrailConfig", "performanceConfig", "promptVariables", "requestMetadata", "toolConfig"),
+    }
+)
 _NO_TOOLS: Final = (
     "Leave out invocation='Converse', or request the structured response with answer_by='schema'."
 )
@@ -78,6 +90,7 @@ class Converse(Family):
             raise BodyError(
                 "Jobs of the type Converse have no tools, so parameters cannot have toolConfig.", _NO_TOOLS
             )
+        _check_parameters(renamed(model_request.parameters, _COMMON))
 
     def image(self, kind: str, data: str) -> dict[str, Any]:
         """A block of its own."""
@@ -119,3 +132,23 @@ def _asking(answer: AnswerFormat | None) -> dict[str, Any]:
     description, top = tool(answer)
     spec = {"name": TOOL, "description": description, "inputSchema": {"json": top}}
     return {"toolConfig": {"tools": [{"toolSpec": spec}], "toolChoice": {"tool": {"name": TOOL}}}}
+
+
+def _check_parameters(parameters: Json) -> None:
+    """Check that the operation has the parameters; each record would be rejected for one that it does not have.
+
+    Raises:
+        BodyError: it does not.
+    """
+    nested = parameters.get("inferenceConfig")
+    unknown = sorted(
+        {
+            *(parameters.keys() - _INFERENCE - _MEMBERS),
+            *((nested if isinstance(nested, dict) else {}).keys() - _INFERENCE),
+        }
+    )
+    if unknown:
+        raise BodyError(
+            f"Converse has no parameter {', '.join(unknown)}.",
+            "Put a model's own parameters into additionalModelRequestFields, or leave out invocation='Converse'.",
+        )

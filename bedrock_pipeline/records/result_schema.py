@@ -94,8 +94,11 @@ VECTORS: Final[Mapping[str, pa.DataType]] = {
 }
 _VECTOR_PREFIX: Final = "embedding_"
 _RECORD_ID: Final = "the id from the input, or derived from the content"
-#: Columns of an index that are not carried along: from the second attempt on it has wire id and first chunk too.
-INDEX_ONLY: Final = frozenset({"record_id", "wire_id", "origin"})
+#: Columns that an index has from the second attempt on: wire id, and first chunk. No input has columns of such names.
+WIRE_ID: Final = "\x00wire_id"
+ORIGIN: Final = "\x00origin"
+#: Columns of an index that are not carried along.
+INDEX_ONLY: Final = frozenset({"record_id", WIRE_ID, ORIGIN})
 #: Names that a carried column cannot have.
 RESERVED: Final = INDEX_ONLY | COLUMNS.keys() | {f"{_VECTOR_PREFIX}{kind}" for kind in VECTORS}
 

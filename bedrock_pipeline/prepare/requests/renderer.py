@@ -13,13 +13,11 @@ import pyarrow as pa
 
 from bedrock_pipeline.kernel import library, render_lines
 from bedrock_pipeline.prepare.requests.request_template import Frame, NotRenderableError, RequestTemplate
-from bedrock_pipeline.prepare.snapshot.column_rules import texts_of, wire_ids
+from bedrock_pipeline.prepare.snapshot.column_rules import prompt_values, texts_of, wire_ids
+from bedrock_pipeline.prepare.snapshot.records_batch import Records, taken
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.line_batch import Line, LineBatch, line_batch_of
+from bedrock_pipeline.records.line_batch import LineBatch, index_schema
 from bedrock_pipeline.records.rejections import Rejection
-from bedrock_pipeline.sources.source import RowBatch
-
-_ID = "record_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,43 +41,61 @@ class Renderer:
         self._names = frame.names if frame else ()
         self._pieces = _pieces(frame) if frame else None
 
-    def render(self, batch: RowBatch) -> Rendered:
-        """The rows as lines; a row that has no line, or one that is too large, is rejected.
+    def render(self, records: Records) -> Rendered:
+        """Records as lines; one that has no line, or one that is too large, is rejected.
 
-        Rows have `record_id`, the columns that the template needs, and the carried ones.
+        They have the columns that the template needs, and the carried ones.
         """
-        if lines := self._by_kernel(batch.rows):
-            return Rendered(lines, batch.rejected)
-        rejected = list(batch.rejected)
-        lines = line_batch_of(list(self._row_by_row(batch, rejected)), self._carry_schema)
-        return Rendered(lines, rejected)
+        if lines := self._by_kernel(records):
+            return Rendered(lines, records.rejected)
+        rejected = list(records.rejected)
+        lines_of = dict(self._row_by_row(records, rejected))
+        rows = list(lines_of)
+        index = taken(self._index(records), rows)
+        data = memoryview(b"".join(lines_of.values()))
+        ends = np.cumsum([len(line) for line in lines_of.values()], dtype=np.int64)
+        return Rendered(LineBatch(index, data, ends), rejected)
 
-    def _by_kernel(self, rows: pa.RecordBatch) -> LineBatch | None:
+    def _index(self, records: Records) -> pa.RecordBatch:
+        columns = [records.rows[name] for name in self._carry]
+        return pa.RecordBatch.from_arrays([records.ids, *columns], schema=index_schema(self._carry_schema))
+
+    def _by_kernel(self, records: Records) -> LineBatch | None:
         """All rows at once; None where the scalar rule must render them, or reject one of them."""
         kernel = library()
         if kernel is None or self._pieces is None:
             return None
         try:
-            texts = {name: texts_of(rows[name], name, self._template) for name in set(self._names)}
+            rows = records.rows
+            texts = {
+                name: texts_of(rows[name], name, self._template, rows.schema.field(name))
+                for name in set(self._names)
+            }
         except NotRenderableError:
             return None
-        columns = [wire_ids(rows[_ID]), *(texts[name] for name in self._names)]
+        columns = [wire_ids(records.ids), *(texts[name] for name in self._names)]
         data, ends = render_lines(kernel, self._pieces, columns)
         if np.diff(ends, prepend=0).max(initial=0) > self._largest:
             return None
-        return LineBatch(rows.select([_ID, *self._carry]), data, ends)
+        return LineBatch(self._index(records), data, ends)
 
-    def _row_by_row(self, batch: RowBatch, rejected: list[Rejection]) -> Iterator[Line]:
-        for position, row in zip(batch.positions, batch.rows.to_pylist(), strict=True):
+    def _row_by_row(self, records: Records, rejected: list[Rejection]) -> Iterator[tuple[int, bytes]]:
+        """The number of each record that has a line, and the line."""
+        rows, names = records.rows, self._template.columns
+        columns = [prompt_values(rows[name], rows.schema.field(name)) for name in names]
+        ids = records.ids.to_pylist()
+        for number, (position, record_id) in enumerate(zip(records.positions, ids, strict=True)):
+            cells = {name: column[number] for name, column in zip(names, columns, strict=True)}
+            pictures = records.images[number].as_py() if records.images is not None else ()
             try:
-                data = self._template.line(row[_ID], row)
+                data = self._template.line(record_id, cells, pictures)
             except NotRenderableError as error:
-                rejected.append(Rejection(position, str(error), row[_ID]))
+                rejected.append(Rejection(position, str(error), record_id))
                 continue
             if len(data) > self._largest:
-                rejected.append(Rejection(position, self._too_large, row[_ID]))
+                rejected.append(Rejection(position, self._too_large, record_id))
                 continue
-            yield Line(row[_ID], tuple(row[name] for name in self._carry), data)
+            yield number, data
 
 
 def _pieces(frame: Frame) -> list[bytes]:

@@ -4,7 +4,6 @@ This is the scalar rule; the kernel must give the same bytes.
 """
 
 import base64
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.snapshot import images
+from bedrock_pipeline.records.cells import is_null, text_of
 from bedrock_pipeline.records.record_ids import wire_id
 from bedrock_pipeline.records.wire_line import wire_line
 
@@ -92,8 +92,8 @@ class RequestTemplate:
     """The request of every row, fixed for a dataset: its constant part is rendered once.
 
     `prompt` is a template; in its place `model_input` names a column that holds the whole body as JSON text or as a struct.
-    Without a `null_text` for nulls in the prompt, a row with a null is rejected. The snapshot has the bytes of
-    `image_columns` in `images.COLUMN`. Without `answer` the form of the response is left to the model.
+    Without a `null_text` for nulls in the prompt, a row with a null is rejected. The images of
+    `image_columns` are given with each row. Without `answer` the form of the response is left to the model.
 
     Raises:
         BodyError: the family cannot render such a request.
@@ -170,9 +170,9 @@ class RequestTemplate:
         return next(filter(None, (self._why_not(name, row.get(name)) for name in self.columns)), "")
 
     def _why_not(self, name: str, value: object) -> str:
-        if isinstance(value, bytes):
+        if _has_bytes(value):
             return f"column {name!r} is binary"
-        if _is_null(value) and (self.null_text is None or not self._template):
+        if is_null(value) and (self.null_text is None or not self._template):
             return f"column {name!r} is null"
         return ""
 
@@ -193,19 +193,18 @@ class RequestTemplate:
             ]
         )
 
-    def line(self, record_id: str, row: Mapping[str, Any]) -> bytes:
-        """One line of input, with its newline.
+    def line(self, record_id: str, row: Mapping[str, Any], pictures: Sequence[bytes] = ()) -> bytes:
+        """One line of input, with its newline, from the columns that it needs and the row's images.
 
         Raises:
             NotRenderableError: a needed cell is null, NaN or binary, or a body is not a JSON object.
         """
-        body = self._prompt_body(row) if self._template else self._given_body(row)
+        body = self._prompt_body(row, pictures) if self._template else self._given_body(row)
         return wire_line(wire_id(record_id), body)
 
-    def _prompt_body(self, row: Mapping[str, Any]) -> bytes:
+    def _prompt_body(self, row: Mapping[str, Any], pictures: Sequence[bytes]) -> bytes:
         assert self._template is not None  # `line` checked it
         prompt = self._template.fill([self.text(name, row.get(name)) for name in self._template.names])
-        pictures = row.get(images.COLUMN) if self.image_columns else None
         if not pictures:
             return self._before + orjson.dumps(prompt) + self._after
         most = self._family.most_images
@@ -232,11 +231,7 @@ class RequestTemplate:
             return value
         if reason := self._why_not(name, value):
             raise NotRenderableError(reason)
-        if _is_null(value):
-            return self.null_text or ""
-        if isinstance(value, (bool, dict, list)):
-            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()
-        return str(value)
+        return (self.null_text or "") if is_null(value) else text_of(value)
 
     def _given_body(self, row: Mapping[str, Any]) -> bytes:
         value = row.get(self._model_input or "")
@@ -256,5 +251,7 @@ def _rendered(family: Family, model_request: ModelRequest) -> bytes:
     return orjson.dumps(body)
 
 
-def _is_null(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+def _has_bytes(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_bytes, value.values()))
+    return any(map(_has_bytes, value)) if isinstance(value, list) else isinstance(value, bytes)

@@ -17,6 +17,12 @@ import pyarrow.compute as pc
 
 from bedrock_pipeline.kernel import library, odd_ids, render_lines
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
+from bedrock_pipeline.records.cells import (
+    is_whole,
+    python_value,
+    python_values,
+    whole,
+)
 from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 
 # Narrower than the rule in `record_ids`: certainly a record id as it is, and its own wire id.
@@ -37,7 +43,7 @@ def record_ids(column: pa.Array) -> tuple[pa.Array, dict[int, str]]:
     ids: list[str | None] = [None] * len(column) if texts is None else texts.to_pylist()
     reasons: dict[int, str] = {}
     for row in map(int, odd):
-        ids[row], reason = record_id_of(column[row].as_py())
+        ids[row], reason = record_id_of(python_value(column[row]))
         if reason:
             reasons[row] = reason
     return pa.array(ids, pa.string()), reasons
@@ -74,13 +80,13 @@ def reasons_of(rows: pa.RecordBatch, template: RequestTemplate) -> dict[int, str
     for name in template.columns:
         doubtful |= _doubtful(_plain(rows[name]))
     found = {
-        int(row): template.why_not({name: rows[name][int(row)].as_py() for name in template.columns})
+        int(row): template.why_not({name: python_value(rows[name][int(row)]) for name in template.columns})
         for row in np.flatnonzero(doubtful)
     }
     return {row: reason for row, reason in found.items() if reason}
 
 
-def texts_of(column: pa.Array, name: str, template: RequestTemplate) -> pa.Array:
+def texts_of(column: pa.Array, name: str, template: RequestTemplate, field: pa.Field) -> pa.Array:
     """The text in the prompt for each cell.
 
     Raises:
@@ -89,7 +95,15 @@ def texts_of(column: pa.Array, name: str, template: RequestTemplate) -> pa.Array
     texts = as_strings(column)
     if texts is not None and not texts.null_count:
         return texts
-    return pa.array([template.text(name, value) for value in column.to_pylist()], pa.large_string())
+    return pa.array([template.text(name, value) for value in prompt_values(column, field)], pa.large_string())
+
+
+def prompt_values(column: pa.Array, field: pa.Field) -> list[Any]:
+    """A column as the values that a prompt is filled with."""
+    column = _plain(column)
+    if is_whole(field):
+        return whole(python_values(column))
+    return python_values(column)
 
 
 def not_utf8(rows: pa.RecordBatch) -> list[int]:
@@ -120,7 +134,12 @@ def _decodes(cell: bytes | None) -> bool:
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    """A column without dictionary, as its storage if its type is an extension of text (JSON)."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if isinstance(column.type, pa.BaseExtensionType) and _is_text(column.type.storage_type):
+        return column.storage
+    return column
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -132,7 +151,7 @@ def _content(column: pa.Array) -> pa.Array:
     texts = as_strings(column)
     if texts is not None:
         return texts
-    values = _plain(column).to_pylist()
+    values = python_values(_plain(column))
     return pa.array([None if value is None else repr(value) for value in values], pa.large_string())
 
 

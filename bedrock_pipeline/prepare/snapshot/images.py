@@ -4,18 +4,16 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
 from bedrock_pipeline.errors import InvalidInputError
+from bedrock_pipeline.prepare.snapshot.records_batch import Records, taken
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.sources.source import BATCH_BYTES
 
-#: The snapshot's column with the images of a row, in the order of their columns.
-COLUMN = "__images"
-#: The snapshot's column with a hash of them, by which they are compared.
-DIGEST = "__images_digest"
 #: No model accepts a larger request, so nothing larger is read.
 MOST_BYTES = 25_000_000
 #: First characters of each kind in base64; that of JPEG begins with a slash, as paths do.
@@ -59,11 +57,18 @@ def kind_of(data: bytes) -> str:
 
 
 def image_bytes(value: object, fetch: Fetch) -> bytes:
-    """An image from a cell: bytes, a data URI, base64, an s3:// URI, a file:// URI or an absolute path.
+    """An image from a cell: bytes, a data URI, base64, an s3:// URI, a file:// URI, an absolute path.
+
+    A struct with `bytes` and `path`, as the library `datasets` has them, counts as its bytes, or else its path.
 
     Raises:
         NotAnImageError: the cell is none of these, or what it leads to is not an image.
     """
+    if isinstance(value, dict):  # as the library `datasets` stores images
+        found = value.get("bytes") or value.get("path")
+        if not isinstance(found, (bytes, str)) or not found:
+            raise NotAnImageError("holds a struct without bytes and path")
+        return image_bytes(found, fetch)
     if isinstance(value, bytes):
         data = value
     elif not isinstance(value, str):
@@ -86,35 +91,35 @@ def image_bytes(value: object, fetch: Fetch) -> bytes:
 
 
 def with_images(
-    table: pa.RecordBatch,
+    records: Records,
     columns: Sequence[str],
     keep: Sequence[str],
     *,
     nulls: bool,
-    position: str,
     fetch: Fetch,
     rejected: RejectionWriter,
-) -> Iterator[pa.RecordBatch]:
-    """Rows with their images as bytes, in batches of bounded size; rows with a cell that is not an image are rejected.
+) -> Iterator[Records]:
+    """Records with their images as bytes, in batches of bounded size; those with a cell that is not an image are rejected.
 
-    The table has `record_id` and a column `position` with the row's number in the input. A cell may hold a list of images.
-    Columns of `keep` are kept unchanged too. Without `nulls` a row without an image is rejected.
+    A cell may hold a list of images. Columns of `keep` are kept unchanged too. Without `nulls` a row without an image is
+    rejected.
 
     Raises:
         CarriedImageError: a column of `keep` contains the images themselves.
     """
     for name in keep:
-        if any(map(pa.types.is_binary, _types(table.schema.field(name).type))):
+        if _has_binary(records.rows.schema.field(name).type):
             raise CarriedImageError(
                 f"Column {name!r} holds images and cannot be carried along.",
                 "Carry a column that names them.",
             )
-    cells = [table[name] for name in columns]
-    rest = table.drop_columns([name for name in columns if name not in keep])
+    cells = [records.rows[name] for name in columns]
+    others = [name for name in records.rows.schema.names if name not in columns or name in keep]
+    rest = replace(records, rows=records.rows.select(others))
     rows: list[int] = []
     images: list[list[bytes]] = []
     size = 0
-    for row in range(table.num_rows):
+    for row in range(len(records.ids)):
         try:
             found = [
                 data
@@ -122,8 +127,7 @@ def with_images(
                 for data in _images(name, column[row].as_py(), fetch, nulls=nulls)
             ]
         except NotAnImageError as error:
-            where, record_id = table[position][row].as_py(), table["record_id"][row].as_py()
-            rejected.add(Rejection(where, str(error), record_id))
+            rejected.add(Rejection(records.positions[row], str(error), records.ids[row].as_py()))
             continue
         rows.append(row)
         images.append(found)
@@ -146,12 +150,13 @@ def _images(name: str, cell: Any, fetch: Fetch, *, nulls: bool) -> Iterator[byte
             raise NotAnImageError(f"column {name!r} {error}") from error
 
 
-def _batch(rest: pa.RecordBatch, rows: list[int], images: list[list[bytes]]) -> pa.RecordBatch:
-    digests = [_digest(some) for some in images]
-    return (
-        rest.take(pa.array(rows, pa.int64()))
-        .append_column(COLUMN, pa.array(images, pa.list_(pa.binary())))
-        .append_column(DIGEST, pa.array(digests, pa.string()))
+def _batch(rest: Records, rows: list[int], images: list[list[bytes]]) -> Records:
+    return Records(
+        rest.ids.take(pa.array(rows, pa.int64())),
+        taken(rest.rows, rows),
+        [rest.positions[row] for row in rows],
+        images=pa.array(images, pa.list_(pa.binary())),
+        digests=pa.array([_digest(some) for some in images], pa.string()),
     )
 
 
@@ -160,12 +165,15 @@ def _digest(images: list[bytes]) -> str:
     return hashlib.blake2b(b"".join(each), digest_size=16).hexdigest()
 
 
-def _types(arrow: pa.DataType) -> tuple[pa.DataType, ...]:
-    return (arrow.value_type,) if pa.types.is_list(arrow) or pa.types.is_large_list(arrow) else (arrow,)
+def _has_binary(kind: pa.DataType) -> bool:
+    if kind in (pa.binary(), pa.large_binary(), pa.binary_view()) or pa.types.is_fixed_size_binary(kind):
+        return True
+    return any(_has_binary(kind.field(number).type) for number in range(kind.num_fields))
 
 
 def _decoded(encoded: str) -> bytes:
+    compact = "".join(encoded.split())  # e-mail and some databases break lines
     try:
-        return base64.b64decode(encoded, validate=True)
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except binascii.Error:
         raise NotAnImageError("is not base64") from None

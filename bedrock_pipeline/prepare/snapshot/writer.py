@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -16,11 +15,9 @@ import pyarrow.parquet as pq
 from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
-from bedrock_pipeline.prepare.snapshot import images
 from bedrock_pipeline.prepare.snapshot.column_rules import texts_of
 from bedrock_pipeline.prepare.snapshot.content_hash import Fingerprint
 from bedrock_pipeline.prepare.snapshot.duplicates import (
-    CANONICAL,
     LaterOccurrences,
     SeenHashes,
     later_occurrences,
@@ -28,7 +25,17 @@ from bedrock_pipeline.prepare.snapshot.duplicates import (
     write_keys,
 )
 from bedrock_pipeline.prepare.snapshot.images import Fetch, nowhere, with_images
+from bedrock_pipeline.prepare.snapshot.records_batch import Records
 from bedrock_pipeline.prepare.snapshot.row_classifier import classify
+from bedrock_pipeline.prepare.snapshot.stored_columns import (
+    CANONICAL,
+    IMAGES,
+    IMAGES_DIGEST,
+    POSITION,
+    RECORD_ID,
+    input_columns,
+    input_field,
+)
 from bedrock_pipeline.records.parquet_writer import Compression, GroupedWriter
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.records.result_schema import RESERVED
@@ -37,8 +44,6 @@ from bedrock_pipeline.sources.source import Source
 #: Rows of one part at most, and its approximate bytes in memory.
 PART_ROWS = 100_000
 PART_BYTES = 128_000_000
-#: The snapshot's column with the number of each row in the input.
-POSITION = "__position"
 
 
 class EmptyDatasetError(InvalidInputError):
@@ -72,17 +77,19 @@ class SnapshotPlan:
         return cls(template, pipeline.record_id, pipeline.carry, pipeline.ask_identical_once)
 
     @property
-    def request_columns(self) -> tuple[str, ...]:
-        """Two rows with the same values of these columns share a response; empty if no rows do."""
-        columns = (*self.template.columns, *([images.DIGEST] if self.template.image_columns else []))
-        return () if not self.ask_identical_once or "record_id" in columns else columns
+    def shares_responses(self) -> bool:
+        """Whether records with the same request share a response; with the id in it, all requests differ."""
+        return self.ask_identical_once and self.record_id not in self.template.columns
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """The input's columns that the snapshot keeps beside `record_id`."""
-        wanted = dict.fromkeys((*self.template.columns, *self.carry))
-        wanted.pop("record_id", None)  # the snapshot has one of its own
-        return tuple(wanted)
+        """The input's columns that the snapshot keeps."""
+        return tuple(dict.fromkeys((*self.template.columns, *self.carried)))
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """The columns that the results get from the input, beside the record ids."""
+        return tuple(name for name in self.carry if name != RECORD_ID)
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -112,19 +119,12 @@ class SnapshotPlan:
             )
         if repeated := [name for name in self.carry if self.carry.count(name) > 1]:
             raise ColumnError(f"Column {repeated[0]!r} is named twice in carry.", "Name it once.")
-        own_id = {"record_id"} if self.record_id == "record_id" else set()
+        own_id = {RECORD_ID} if self.record_id == RECORD_ID else set()
         if taken := [name for name in self.carry if name in RESERVED - own_id]:
             raise ColumnError(
                 f"Column {taken[0]!r} cannot be carried along: the results have a column of that name.",
                 "Rename it.",
             )
-        if "record_id" in self.template.columns and self.record_id != "record_id":
-            raise ColumnError("The prompt uses a column 'record_id' that is not the record id.", "Rename it.")
-        for name in (POSITION, CANONICAL, images.COLUMN, images.DIGEST):
-            if name in self.read:
-                raise ColumnError(f"A column cannot be named {name!r}.", "Rename it.")
-        if "record_id" in self.template.image_columns:
-            raise ColumnError("A column of images cannot be named 'record_id'.", "Rename it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +132,9 @@ class Snapshot:
     """A snapshot in the work folder.
 
     Attributes:
-        parts: parquet files of the canonical records, in order, with the number of each row in the input.
-        duplicate_parts: parquet files of the duplicates: record id, its canonical record's (`CANONICAL`), and the carried columns.
-        schema: of the records.
+        parts: parquet files of the canonical records, in order (`stored_columns`).
+        duplicate_parts: parquet files of the duplicates: record id, its canonical record's, and the carried columns.
+        schema: record id and the input's columns, under their names in it.
         records: duplicates included.
         content_hash: 32 hexadecimal characters over ids and values, in order, and the columns of the request.
     """
@@ -169,12 +169,13 @@ def write_snapshot(
     """
     plan.check(source.columns())
     ids, requests = SeenHashes(folder / "ids"), SeenHashes(folder / "requests")
-    fingerprint = Fingerprint(repr(plan.request_columns))
+    fingerprint = _fingerprint(plan)
     with _PartWriter(folder, compression) as writer:
-        for rows in _records(source, plan, rejected, fetch):
-            ids.add(row_hashes([rows["record_id"]]))
-            if plan.request_columns:
-                requests.add(row_hashes([rows[name] for name in plan.request_columns]))
+        for records in _records(source, plan, rejected, fetch):
+            ids.add(row_hashes([records.ids]))
+            rows = records.to_stored()
+            if plan.shares_responses:
+                requests.add(row_hashes([rows[column] for _, column in _request_columns(rows.schema, plan)]))
             fingerprint.add(_content(pa.Table.from_batches([rows])))
             writer.add(rows)
     if not writer.records:
@@ -183,9 +184,9 @@ def write_snapshot(
             + (f"; {rejected.count} rows were rejected." if rejected.count else "."),
             f"Reasons: {dict(rejected.by_reason)}." if rejected.count else "Check the input.",
         )
-    schema = pq.read_schema(writer.parts[0])
-    kept = [field for field in schema if field.name not in (POSITION, images.DIGEST)]
-    snapshot = Snapshot(writer.parts, [], pa.schema(kept), writer.records, 0, fingerprint.hexdigest())
+    fields = map(input_field, input_columns(pq.read_schema(writer.parts[0])).values())
+    schema = pa.schema([(RECORD_ID, pa.string()), *(field for field in fields if field.name != RECORD_ID)])
+    snapshot = Snapshot(writer.parts, [], schema, writer.records, 0, fingerprint.hexdigest())
     if ids.all_differ() and requests.all_differ():
         return snapshot
     return _without_duplicates(snapshot, plan, rejected, compression)
@@ -193,22 +194,19 @@ def write_snapshot(
 
 def _records(
     source: Source, plan: SnapshotPlan, rejected: RejectionWriter, fetch: Fetch
-) -> Iterator[pa.RecordBatch]:
+) -> Iterator[Records]:
     pictures = plan.template.image_columns
     for batch in source.batches(plan.read):
         records = classify(batch, plan.template, plan.record_id, plan.needed)
         rejected.add(*records.rejected)
-        positions = np.fromiter(records.positions, np.int64, records.rows.num_rows)
-        rows = records.rows.append_column(POSITION, pa.array(positions))
         if not pictures:
-            yield rows
+            yield records
             continue
         yield from with_images(
-            rows,
+            records,
             pictures,
             [name for name in pictures if name in plan.kept],
             nulls=plan.template.null_text is not None,
-            position=POSITION,
             fetch=fetch,
             rejected=rejected,
         )
@@ -254,18 +252,19 @@ def _without_duplicates(
     first: Snapshot, plan: SnapshotPlan, rejected: RejectionWriter, compression: Compression
 ) -> Snapshot:
     """Reject, or count, later occurrences of a record id; and move duplicates to parts of their own."""
-    fingerprint = Fingerprint(repr(plan.request_columns))
+    fingerprint = _fingerprint(plan)
     parts: list[Path] = []
     duplicate_parts: list[Path] = []
     records = duplicates = 0
     keys = [_write_keys(part, plan) for part in first.parts]
     with later_occurrences(keys, first.parts[0].with_name("spill")) as occurrences:
-        if plan.request_columns:
-            occurrences.find_duplicates(len(plan.request_columns), rejects_later=plan.record_id is not None)
+        if plan.shares_responses:
+            columns = len(_request_columns(pq.read_schema(first.parts[0]), plan))
+            occurrences.find_duplicates(columns, rejects_later=plan.record_id is not None)
         for part in first.parts:
             table = _with_unique_ids(part, occurrences, plan, rejected)
             part.unlink()
-            fingerprint.add(_content(table.drop_columns([CANONICAL])))
+            fingerprint.add(_content(table))
             canonical, repeats = _split(table, plan)
             if canonical.num_rows:
                 parts.append(_write(part, canonical, compression))
@@ -284,9 +283,13 @@ def _keys_of(part: Path) -> Path:
 
 def _write_keys(part: Path, plan: SnapshotPlan) -> Path:
     """Write the keys of a part: record ids, and the texts that its columns give a request."""
-    table = pq.ParquetFile(part).read(columns=["record_id", *plan.request_columns])
-    texts = [texts_of(table[name].combine_chunks(), name, plan.template) for name in plan.request_columns]
-    write_keys(_keys_of(part), table["record_id"], texts)
+    stored = _request_columns(pq.read_schema(part), plan) if plan.shares_responses else []
+    table = pq.ParquetFile(part).read(columns=[RECORD_ID, *(column for _, column in stored)])
+    texts = [
+        texts_of(table[column].combine_chunks(), name, plan.template, table.schema.field(column))
+        for name, column in stored
+    ]
+    write_keys(_keys_of(part), table[RECORD_ID], texts)
     return _keys_of(part)
 
 
@@ -298,16 +301,16 @@ def _with_unique_ids(
     Later occurrences of an id from a column are rejected. Derived ids get a counter, so that no row is lost.
     """
     table = pq.ParquetFile(part).read()
-    canonical = occurrences.canonical_of(_keys_of(part)) if plan.request_columns else {}
+    canonical = occurrences.canonical_of(_keys_of(part)) if plan.shares_responses else {}
     table = table.append_column(CANONICAL, pa.array(map(canonical.get, range(table.num_rows)), pa.string()))
     later = occurrences.of(_keys_of(part))
     if not later:
         return table
-    ids = table["record_id"].to_pylist()
+    ids = table[RECORD_ID].to_pylist()
     if plan.record_id is None:
         for row, occurrence in later.items():
             ids[row] = f"{ids[row]}-{occurrence}"
-        return table.set_column(0, "record_id", pa.array(ids, pa.string()))
+        return table.set_column(0, RECORD_ID, pa.array(ids, pa.string()))
     positions = table[POSITION].to_pylist()
     rejected.add(*(Rejection(positions[row], "record id occurred before", ids[row]) for row in sorted(later)))
     return table.take(pa.array([row for row in range(table.num_rows) if row not in later], pa.int64()))
@@ -316,8 +319,9 @@ def _with_unique_ids(
 def _split(table: pa.Table, plan: SnapshotPlan) -> tuple[pa.Table, pa.Table]:
     """The canonical records; and the duplicates: record id, canonical record's id and carried columns."""
     is_duplicate = pc.is_valid(table[CANONICAL])
-    carried = [name for name in plan.carry if name != "record_id"]
-    repeats = table.select(["record_id", CANONICAL, *carried]).filter(is_duplicate)
+    columns = input_columns(table.schema)
+    carried = [columns[name].name for name in plan.carried]
+    repeats = table.select([RECORD_ID, CANONICAL, *carried]).filter(is_duplicate)
     canonical = table.drop_columns([CANONICAL])
     return (
         canonical.filter(pc.invert(is_duplicate)) if repeats.num_rows else canonical,
@@ -325,9 +329,23 @@ def _split(table: pa.Table, plan: SnapshotPlan) -> tuple[pa.Table, pa.Table]:
     )
 
 
+def _request_columns(schema: pa.Schema, plan: SnapshotPlan) -> list[tuple[str, str]]:
+    """The columns that determine the request, by name and as they are stored; of images their digest."""
+    columns = input_columns(schema)
+    found = [(name, columns[name].name) for name in plan.template.columns]
+    return [*found, *([("images", IMAGES_DIGEST)] if plan.template.image_columns else [])]
+
+
+def _fingerprint(plan: SnapshotPlan) -> Fingerprint:
+    columns = (*plan.template.columns, *([IMAGES_DIGEST] if plan.template.image_columns else []))
+    return Fingerprint(repr(columns if plan.shares_responses else ()))
+
+
 def _content(table: pa.Table) -> pa.Table:
-    """The columns that the content hash covers; of images their digest."""
-    return table.select([name for name in table.column_names if name not in (POSITION, images.COLUMN)])
+    """The columns that the content hash covers, whatever their order; of images their digest."""
+    given = {field.name: f"={name}" for name, field in input_columns(table.schema).items()}
+    kept = table.select([name for name in table.column_names if name not in (POSITION, IMAGES, CANONICAL)])
+    return kept.rename_columns([given.get(name, name) for name in kept.column_names])
 
 
 def _write(path: Path, table: pa.Table, compression: Compression) -> Path:
