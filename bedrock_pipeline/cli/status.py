@@ -22,6 +22,8 @@ from bedrock_pipeline.settings import Settings
 
 _Shown = Sequence[DatasetStatus] | Sequence[ChunkStatus] | Sequence[JobResult]
 _WATCH_S = 2
+#: Too wide for a column; it stands below the table.
+_BY_CODE = "failed_by_code"
 
 
 @click.command()
@@ -43,8 +45,9 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool
                     live.update(_table(_shown(deployment, pipeline, dataset)))
                     time.sleep(_WATCH_S)
         else:
-            console.print(_table(_shown(deployment, pipeline, dataset)))
-            for note in _notes(deployment, pipeline, dataset):
+            shown = _shown(deployment, pipeline, dataset)
+            console.print(_table(shown))
+            for note in [*_final_errors(shown), *_notes(deployment, pipeline, dataset)]:
                 console.print(note, soft_wrap=True)
 
 
@@ -70,11 +73,22 @@ def _table(shown: _Shown) -> Table:
     jobs = [one for one in shown if isinstance(one, JobResult)]
     if jobs:
         return jobs_table(jobs)
-    rows = [_row(one) for one in shown]
+    rows = [{name: value for name, value in _row(one).items() if name != _BY_CODE} for one in shown]
     table = Table(*(rows[0] if rows else ["nothing to show"]))
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
     return table
+
+
+def _final_errors(shown: _Shown) -> list[str]:
+    """The final errors of each dataset or chunk by their code, the most frequent first."""
+    notes = []
+    for one in shown:
+        if not isinstance(one, JobResult) and one.failed_by_code:
+            name = one.dataset if isinstance(one, DatasetStatus) else one.chunk
+            codes = sorted(one.failed_by_code.items(), key=lambda pair: (-pair[1], pair[0]))
+            notes.append(f"Final errors of {name}: {', '.join(f'{count:,} {code}' for code, count in codes)}")
+    return notes
 
 
 def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None) -> list[str]:

@@ -52,7 +52,6 @@ class CollectReport:
 
     Attributes:
         retryable_by_code: how many records are retried, by the code that they ended with.
-        final_by_code: how many records have a final error, by its code; of a chunk that was collected before, none.
         discrepancies: where manifest, lines and index disagree; normally empty.
     """
 
@@ -61,7 +60,6 @@ class CollectReport:
     parsed_uri: str
     schema: pa.Schema
     retryable_by_code: dict[str, int]
-    final_by_code: dict[str, int]
     discrepancies: list[str]
 
 
@@ -134,7 +132,6 @@ def _collect(
         parsed_uri,
         collected.schema,
         collected.retryable_by_code,
-        collected.counter.final_by_code,
         discrepancies,
     )
     return report, problem
@@ -254,15 +251,14 @@ def _collected_before(deployment: Deployment, chunk: ChunkRow, parsed_uri: str) 
         records=chunk.records,
         answered=chunk.answered or 0,
         final_errors=chunk.final_errors or 0,
+        final_by_code=chunk.final_by_code,
         retryable=chunk.retryable or 0,
         input_tokens=chunk.input_tokens or 0,
         output_tokens=chunk.output_tokens or 0,
         cost_usd=chunk.cost_usd,
         on_demand_cost_usd=chunk.on_demand_cost_usd,
     )
-    return CollectReport(
-        chunk, tally, parsed_uri, schema, retryable_by_code={}, final_by_code={}, discrepancies=[]
-    )
+    return CollectReport(chunk, tally, parsed_uri, schema, retryable_by_code={}, discrepancies=[])
 
 
 def _vectors(pipeline: BasePipeline) -> dict[str, int | None]:
