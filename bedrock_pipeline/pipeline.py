@@ -35,10 +35,10 @@ from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.models.structured import AnswerSchema, why_not_bound
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.raised_limit import RaisedLimit, limit_of
+from bedrock_pipeline.records.raised_limit import RaisedLimit, check_factor, check_has_limit
 from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.settings import PriceOverride
-from bedrock_pipeline.sources import Source
+from bedrock_pipeline.sources import CsvFormat, Source
 
 #: What happens to fewer records than a job needs (docs/records.md).
 BelowMinimum = Literal["on_demand", "pad", "hold", "fail"]
@@ -148,6 +148,9 @@ class BasePipeline(UserModel):
     max_tokens_factor: float = Field(default=1.0, ge=1, le=100)
     """By what the limit of tokens is multiplied each time that a response which was cut off is sent again, up to what the
     model can write as the catalog knows it; it needs `cut-off` in `retry_incomplete`."""
+    count_tokens: bool = False
+    """Whether Bedrock counts the input tokens of a sample of the requests (CountTokens, free of charge) before they are
+    submitted, so that estimates and `max_cost_usd` are by its count, for models that have it (docs/costs.md)."""
     keep_raw_output: bool = False
     """Whether the results keep the model's whole output as JSON."""
     prices: dict[str, PriceOverride] = Field(default_factory=dict)
@@ -185,14 +188,8 @@ class BasePipeline(UserModel):
         if self.check_model:
             check_model_id(self.model_id)
             check_tier(self.model_id, self.on_demand_tier)
-        if self.max_tokens_factor > 1 and Incomplete.CUT_OFF not in self.retry_incomplete:
-            raise ValueError(
-                "max_tokens_factor: it is for responses that were cut off and are sent again; add 'cut-off' to retry_incomplete"
-            )
-        if self.max_tokens_factor > 1 and not self.model_family.limits:
-            raise ValueError(
-                f"max_tokens_factor: requests of family {self.model_family.name} have no limit of tokens that could be raised"
-            )
+        if self.max_tokens_factor > 1:
+            check_factor(self.retry_incomplete, self.model_family.name, self.model_family.limits)
 
     def for_dataset(self, request: dict[str, Any]) -> Self:
         """This pipeline with the settings of one dataset.
@@ -226,7 +223,16 @@ class Pipeline(BasePipeline):
     dataset_settings: ClassVar[frozenset[str]] = frozenset(
         {
             *("source", "prompt", "model_input", "model_id", "system", "parameters", "family", "invocation"),
-            *("images", "answer_schema", "answer_by", "record_id", "carry", "column_types"),
+            *(
+                "images",
+                "answer_schema",
+                "answer_by",
+                "record_id",
+                "carry",
+                "column_types",
+                "csv",
+                "missing_columns",
+            ),
             *("below_minimum", "max_cost_usd"),
         }
     )
@@ -255,7 +261,12 @@ class Pipeline(BasePipeline):
     carry: tuple[str, ...] = ()
     """Columns that are copied into the results."""
     column_types: dict[str, str] = Field(default_factory=dict)
-    """Types of columns by name, for CSV and JSONL, where the detected ones are wrong."""
+    """Types of columns by name, for CSV and JSON, where the detected ones are wrong."""
+    csv: CsvFormat = CsvFormat()
+    """How CSV files are written: delimiter, encoding and so on (docs/pipelines.md); what is not given is found in their
+    beginning."""
+    missing_columns: Literal["error", "null"] = "error"
+    """Whether a column that some files of CSV or parquet do not have is an error, or null in their rows."""
     null_text: str | None = None
     """Text for a null in a prompt; None: the row is rejected."""
     ask_identical_once: bool = True
@@ -306,11 +317,7 @@ class Pipeline(BasePipeline):
         )
         self.model_family.check(request)
         if self.max_tokens_factor > 1:
-            body = self.model_family.body(request)
-            if limit_of(body, self.model_family.limits) is None:
-                raise ValueError(
-                    "max_tokens_factor: requests have no limit to raise; set parameters.max_tokens"
-                )
+            check_has_limit(self.model_family.body(request), self.model_family.limits)
 
     @property
     def request_parameters(self) -> dict[str, Any]:

@@ -85,12 +85,12 @@ def text_of(value: Any) -> str:
 
 
 def json_of(value: Any) -> str:
-    """A nested value as JSON, its keys in their order.
+    """A nested value as JSON, its keys in their order, dates and times as text like that of a plain column.
 
     Raises:
         NoTextError: it contains binary data.
     """
-    return orjson.dumps(value, default=_json_default).decode()
+    return orjson.dumps(value, default=_json_default, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
 
 
 def is_null(value: object) -> bool:
@@ -130,6 +130,13 @@ def _changes(kind: pa.DataType) -> bool:
     if isinstance(kind, pa.BaseExtensionType):
         return _changes(kind.storage_type)
     return any(_changes(kind.field(n).type) for n in range(kind.num_fields))
+
+
+def has_binary(kind: pa.DataType) -> bool:
+    """Whether a type is binary, or contains binary data."""
+    if kind in (pa.binary(), pa.large_binary(), pa.binary_view()) or pa.types.is_fixed_size_binary(kind):
+        return True
+    return any(has_binary(kind.field(number).type) for number in range(kind.num_fields))
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.wire_line import body_of
 
 
@@ -48,6 +49,32 @@ class RaisedLimit:
             if line[match.end() : end] == str(limit).encode() and _has(changed, path, self.of(limit)):
                 return changed
         return line
+
+
+def check_factor(resent: Sequence[Incomplete], family: str, paths: Sequence[tuple[str, ...]]) -> None:
+    """Check that a pipeline that raises limits sends again what was cut off, in bodies that have one.
+
+    Raises:
+        ValueError: it does not, or they have none.
+    """
+    if Incomplete.CUT_OFF not in resent:
+        raise ValueError(
+            "max_tokens_factor: it is for responses that were cut off and are sent again; add 'cut-off' to retry_incomplete"
+        )
+    if not paths:
+        raise ValueError(
+            f"max_tokens_factor: requests of family {family} have no limit of tokens that could be raised"
+        )
+
+
+def check_has_limit(body: Any, paths: Sequence[tuple[str, ...]]) -> None:
+    """Check that a body has a limit.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if limit_of(body, paths) is None:
+        raise ValueError("max_tokens_factor: requests have no limit to raise; set parameters.max_tokens")
 
 
 def limit_of(body: Any, paths: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], int] | None:

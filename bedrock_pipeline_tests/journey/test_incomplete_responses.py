@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from bedrock_pipeline.cli.status import _final_errors
+from bedrock_pipeline.cli.status_text import dataset_lines
 from bedrock_pipeline.collect.collect_chunk import collect_chunk
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger.rows import ChunkRow
@@ -137,7 +137,7 @@ def test_the_tally_tells_them_apart_and_nothing_is_bought_twice(
 
     [status] = here.ledger.status_report.datasets("p")
     assert (status.failed_by_code, status.failed) == (codes, sum(codes.values()))
-    assert all(f"{count} {code}" in _final_errors([status])[0] for code, count in codes.items())
+    assert all(f"{count} {code}" in "\n".join(dataset_lines([status])) for code, count in codes.items())
     [first] = driven.chunks(here, 1)
     report = collect_chunk(here, one, first.chunk_key)
     assert report.tally.final_by_code == codes, "collected before, it is read from the ledger"

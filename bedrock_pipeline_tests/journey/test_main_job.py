@@ -157,7 +157,7 @@ def test_ugly_rows_are_rejected_and_counted_and_the_rest_goes_on(
         b'{"id": "r1", "text": "again", "n": 1}\n',
         b'{"id": "no text", "text": null, "n": 1}\n',
         b'{"id": "odd n", "text": "x", "n": "one"}\n',
-        b'{"id": "%s", "text": "x", "n": 1}\n' % (b"x" * 257),
+        b'{"id": "%s", "text": "x", "n": 1}\n' % (b"x" * 4097),
         '{"id": "日本 id", "text": "kept", "n": 7}\n'.encode(),
     ]
     with path.open("ab") as file:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from bedrock_pipeline.kernel import library, odd_ids, render_lines
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.records.cells import (
+    has_binary,
     is_whole,
     python_value,
     python_values,
@@ -170,6 +171,6 @@ def _doubtful(column: pa.Array) -> Any:
     if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         if pa.types.is_floating(kind):
             return pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False)
-        if not pa.types.is_nested(kind):
+        if not pa.types.is_nested(kind) or has_binary(kind):
             return True
     return pc.is_null(column).to_numpy(zero_copy_only=False) if column.null_count else False

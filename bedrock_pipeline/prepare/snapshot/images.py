@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.prepare.snapshot.records_batch import Records, taken
+from bedrock_pipeline.records.cells import has_binary
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.sources.source import BATCH_BYTES
 
@@ -108,7 +109,7 @@ def with_images(
         CarriedImageError: a column of `keep` contains the images themselves.
     """
     for name in keep:
-        if _has_binary(records.rows.schema.field(name).type):
+        if has_binary(records.rows.schema.field(name).type):
             raise CarriedImageError(
                 f"Column {name!r} holds images and cannot be carried along.",
                 "Carry a column that names them.",
@@ -163,12 +164,6 @@ def _batch(rest: Records, rows: list[int], images: list[list[bytes]]) -> Records
 def _digest(images: list[bytes]) -> str:
     each = (hashlib.blake2b(data, digest_size=16).digest() for data in images)
     return hashlib.blake2b(b"".join(each), digest_size=16).hexdigest()
-
-
-def _has_binary(kind: pa.DataType) -> bool:
-    if kind in (pa.binary(), pa.large_binary(), pa.binary_view()) or pa.types.is_fixed_size_binary(kind):
-        return True
-    return any(_has_binary(kind.field(number).type) for number in range(kind.num_fields))
 
 
 def _decoded(encoded: str) -> bytes:

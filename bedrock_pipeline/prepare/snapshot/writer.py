@@ -3,6 +3,7 @@
 The input is read once. The parts are in a local work folder; memory does not grow with the input.
 """
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +40,16 @@ from bedrock_pipeline.prepare.snapshot.stored_columns import (
 from bedrock_pipeline.records.parquet_writer import Compression, GroupedWriter
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.records.result_schema import RESERVED
+from bedrock_pipeline.sources.errors import TypesChangedError
 from bedrock_pipeline.sources.source import Source
 
 #: Rows of one part at most, and its approximate bytes in memory.
 PART_ROWS = 100_000
 PART_BYTES = 128_000_000
+_FLOAT_IDS = (
+    "Record ids are floats (column {!r}), as pandas stores whole numbers among which some are missing: "
+    "12345.0 is the record id 12345."
+)
 
 
 class EmptyDatasetError(InvalidInputError):
@@ -79,7 +85,8 @@ class SnapshotPlan:
     @property
     def shares_responses(self) -> bool:
         """Whether records with the same request share a response; with the id in it, all requests differ."""
-        return self.ask_identical_once and self.record_id not in self.template.columns
+        columns = {*self.template.columns, *self.template.image_columns}
+        return self.ask_identical_once and bool(columns) and self.record_id not in columns
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -99,7 +106,7 @@ class SnapshotPlan:
     @property
     def read(self) -> tuple[str, ...]:
         """The input's columns that are read."""
-        return tuple(dict.fromkeys((*self.needed, *([self.record_id] if self.record_id else []))))
+        return tuple(dict.fromkeys((*self.needed, *([self.record_id] if self.record_id is not None else []))))
 
     def check(self, available: Sequence[str]) -> None:
         """Check that the input has the named columns.
@@ -137,6 +144,7 @@ class Snapshot:
         schema: record id and the input's columns, under their names in it.
         records: duplicates included.
         content_hash: 32 hexadecimal characters over ids and values, in order, and the columns of the request.
+        notes: what an operator should know about the records.
     """
 
     parts: list[Path]
@@ -145,6 +153,7 @@ class Snapshot:
     records: int
     duplicates: int
     content_hash: str
+    notes: tuple[str, ...] = ()
 
 
 def write_snapshot(
@@ -167,11 +176,32 @@ def write_snapshot(
         EmptyDatasetError: the input is empty, or every row was rejected.
         InputError: the input cannot be read.
     """
-    plan.check(source.columns())
-    ids, requests = SeenHashes(folder / "ids"), SeenHashes(folder / "requests")
+    plan.check(source.columns(plan.read))
+    try:
+        return _write_snapshot(source, plan, folder, rejected, fetch, compression)
+    except TypesChangedError:  # rarely, and once
+        for part in folder.glob("part-*"):
+            part.unlink()
+        rejected.clear()
+        shutil.rmtree(folder / "hashes", ignore_errors=True)
+        return _write_snapshot(source, plan, folder, rejected, fetch, compression)
+
+
+def _write_snapshot(
+    source: Source,
+    plan: SnapshotPlan,
+    folder: Path,
+    rejected: RejectionWriter,
+    fetch: Fetch,
+    compression: Compression,
+) -> Snapshot:
+    hashes = folder / "hashes"
+    hashes.mkdir()
+    ids, requests = SeenHashes(hashes / "ids"), SeenHashes(hashes / "requests")
     fingerprint = _fingerprint(plan)
+    notes: dict[str, None] = {}
     with _PartWriter(folder, compression) as writer:
-        for records in _records(source, plan, rejected, fetch):
+        for records in _records(source, plan, rejected, fetch, notes):
             ids.add(row_hashes([records.ids]))
             rows = records.to_stored()
             if plan.shares_responses:
@@ -186,17 +216,19 @@ def write_snapshot(
         )
     fields = map(input_field, input_columns(pq.read_schema(writer.parts[0])).values())
     schema = pa.schema([(RECORD_ID, pa.string()), *(field for field in fields if field.name != RECORD_ID)])
-    snapshot = Snapshot(writer.parts, [], schema, writer.records, 0, fingerprint.hexdigest())
+    snapshot = Snapshot(writer.parts, [], schema, writer.records, 0, fingerprint.hexdigest(), tuple(notes))
     if ids.all_differ() and requests.all_differ():
         return snapshot
     return _without_duplicates(snapshot, plan, rejected, compression)
 
 
 def _records(
-    source: Source, plan: SnapshotPlan, rejected: RejectionWriter, fetch: Fetch
+    source: Source, plan: SnapshotPlan, rejected: RejectionWriter, fetch: Fetch, notes: dict[str, None]
 ) -> Iterator[Records]:
     pictures = plan.template.image_columns
     for batch in source.batches(plan.read):
+        if plan.record_id is not None and pa.types.is_floating(batch.rows.schema.field(plan.record_id).type):
+            notes[_FLOAT_IDS.format(plan.record_id)] = None
         records = classify(batch, plan.template, plan.record_id, plan.needed)
         rejected.add(*records.rejected)
         if not pictures:
@@ -274,7 +306,8 @@ def _without_duplicates(
             records += table.num_rows
             duplicates += repeats.num_rows
             del table, canonical, repeats  # before the next is read
-    return Snapshot(parts, duplicate_parts, first.schema, records, duplicates, fingerprint.hexdigest())
+    digest = fingerprint.hexdigest()
+    return Snapshot(parts, duplicate_parts, first.schema, records, duplicates, digest, first.notes)
 
 
 def _keys_of(part: Path) -> Path:
