@@ -155,7 +155,7 @@ def test_the_command_lists_the_catalog() -> None:
         f"us.{HAIKU_45}",
     )
     unknown = run("openai.gpt-oss-120b")
-    assert unknown.exit_code == 1
+    assert unknown.exit_code == 2
     assert "a pipeline can use it, unchecked" in unknown.stderr
     assert "openai.gpt-oss-120b-1:0" in unknown.stderr
     assert "Sources read on" in run().stderr
