@@ -69,7 +69,7 @@ def main() -> None:
     def guarded(app: Any, **options: Any) -> None:
         run(Guard(app, options["port"], os.environ["DAGSTER_WEBSERVER_PATH_PREFIX"]), **options)
 
-    uvicorn.run = guarded  # the webserver offers no place for a middleware
+    uvicorn.run = guarded  # the webserver has no place for a middleware
     cli.main()  # type: ignore[no-untyped-call]  # Dagster's
 
 

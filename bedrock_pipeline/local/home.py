@@ -94,7 +94,7 @@ def load_secrets(home: Path) -> dict[str, str]:
 
 
 def ui_path(home: Path) -> str:
-    """The path of Dagster's UI at this home, which nobody can guess: the UI asks for no password."""
+    """The path of Dagster's UI at this home, which nobody can guess: the UI has no login."""
     path = home / "ui_path"
     if not path.exists():
         write_private(path, f"/ui-{secrets.token_hex(8)}")
