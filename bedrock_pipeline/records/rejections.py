@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _BLOCK = 10_000
+#: Reasons in a message.
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,12 @@ class RejectionWriter:
     def count(self) -> int:
         """Number of rejected rows."""
         return self.by_reason.total()
+
+    def summary(self) -> str:
+        """The most frequent reasons with their numbers, as a sentence."""
+        some = [f"{number} rows: {reason}" for reason, number in self.by_reason.most_common(_SHOWN)]
+        others = len(self.by_reason) - len(some)
+        return "; ".join([*some, *([f"{others} other reasons"] if others else [])]) + "."
 
     def close(self) -> None:
         """Complete the file."""

@@ -17,7 +17,7 @@ from bedrock_pipeline.models.registry import family_of
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
-from bedrock_pipeline.prepare.snapshot import images
+from bedrock_pipeline.prepare.snapshot.attachments import COLUMN
 from bedrock_pipeline_tests.models.test_catalog import NOT_EMULATED
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture" * 50
@@ -53,7 +53,8 @@ def pipeline(card: ModelCard, invocation: str, asked: str, **changes: Any) -> Pi
 
 
 def body_of(one: Pipeline) -> dict[str, Any]:
-    line = RequestTemplate.of(one).line("r", {"a": "a word", images.COLUMN: [PNG] if one.images else None})
+    photo = {"kind": "png", "name": "", "data": PNG}
+    line = RequestTemplate.of(one).line("r", {"a": "a word", COLUMN: [photo] if one.images else None})
     body: dict[str, Any] = orjson.loads(line)["modelInput"]
     return body
 

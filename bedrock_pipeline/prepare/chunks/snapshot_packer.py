@@ -15,7 +15,7 @@ from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan, plan_i
 from bedrock_pipeline.prepare.chunks.packer import Packer, Progress, TooFewRecordsError, no_progress, pack
 from bedrock_pipeline.prepare.requests.renderer import Rendered, Renderer
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
-from bedrock_pipeline.prepare.snapshot.writer import POSITION
+from bedrock_pipeline.prepare.snapshot.writer import POSITION, EmptyDatasetError
 from bedrock_pipeline.records.line_batch import line_batches_of, lines_of
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
@@ -50,6 +50,7 @@ def pack_snapshot(
 
     Raises:
         BelowMinimumError: too few records for one job and the policy is `fail`, or the records are too large.
+        EmptyDatasetError: every record was rejected.
     """
     source, limits, policy = ParquetSource(parts), pipeline.effective_limits, pipeline.below_minimum
     schema = source.schema()
@@ -65,6 +66,10 @@ def pack_snapshot(
         chunks = packed(batches(), renderer.render, packer, rejected, executor=executor)
         return sink(chunks, plan_invocation(policy, limits))
     except TooFewRecordsError as error:
+        if not error.records and rejected.count:
+            raise EmptyDatasetError(
+                f"The dataset has no record; {rejected.count} rows were rejected.", rejected.summary()
+            ) from None
         if policy == "fail" or not error.records:
             raise
         plan = plan_invocation(policy, limits, error.records)

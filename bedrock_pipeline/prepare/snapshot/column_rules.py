@@ -17,6 +17,9 @@ import pyarrow.compute as pc
 
 from bedrock_pipeline.kernel import library, odd_ids, render_lines
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
+from bedrock_pipeline.prepare.snapshot.attachments import holds_bytes
+from bedrock_pipeline.prompts.template import Field
+from bedrock_pipeline.prompts.values import values_of
 from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 
 # Narrower than the rule in `record_ids`: certainly a record id as it is, and its own wire id.
@@ -71,25 +74,38 @@ def wire_ids(record_ids: pa.Array) -> pa.Array:
 def reasons_of(rows: pa.RecordBatch, template: RequestTemplate) -> dict[int, str]:
     """Why rows cannot be rendered, by row; rows that can are not in it."""
     doubtful = np.zeros(rows.num_rows, dtype=bool)
-    for name in template.columns:
-        doubtful |= _doubtful(_plain(rows[name]))
+    for column in template.columns:
+        for field in [one for one in template.fields if one.column == column] or [Field((column,))]:
+            doubtful |= _doubtful(field_values(rows[column], field))
     found = {
-        int(row): template.why_not({name: rows[name][int(row)].as_py() for name in template.columns})
+        int(row): template.why_not(
+            {name: values_of(rows[name].slice(int(row), 1))[0] for name in template.columns}
+        )
         for row in np.flatnonzero(doubtful)
     }
     return {row: reason for row, reason in found.items() if reason}
 
 
-def texts_of(column: pa.Array, name: str, template: RequestTemplate) -> pa.Array:
+def field_values(column: pa.Array, field: Field) -> pa.Array | None:
+    """The values of a field, if its column is text or numbers, or has structs with such a field; None for others."""
+    for name in field.path[1:]:
+        if not pa.types.is_struct(column.type) or column.type.get_field_index(name) < 0:
+            return None
+        column = pc.struct_field(column, name)
+    return column
+
+
+def texts_of(column: pa.Array, field: Field, template: RequestTemplate) -> pa.Array:
     """The text in the prompt for each cell.
 
     Raises:
-        NotRenderableError: a cell is null or binary.
+        NotRenderableError: a cell is null, or cannot be written.
     """
-    texts = as_strings(column)
+    values = field_values(column, field)
+    texts = None if values is None else as_strings(values)
     if texts is not None and not texts.null_count:
         return texts
-    return pa.array([template.text(name, value) for value in column.to_pylist()], pa.large_string())
+    return pa.array([template.text(field, value) for value in values_of(column)], pa.large_string())
 
 
 def not_utf8(rows: pa.RecordBatch) -> list[int]:
@@ -145,12 +161,15 @@ def _odd_ids(texts: pa.Array) -> npt.NDArray[np.int64]:
     return np.flatnonzero(~ordinary.to_numpy(zero_copy_only=False))
 
 
-def _doubtful(column: pa.Array) -> Any:
-    """Where a value may be missing or binary."""
+def _doubtful(column: pa.Array | None) -> Any:
+    """Where a value may be missing or not fit."""
+    if column is None:
+        return True
+    column = _plain(column)
     kind = column.type
     if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         if pa.types.is_floating(kind):
             return pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False)
-        if not pa.types.is_nested(kind):
+        if not pa.types.is_nested(kind) or holds_bytes(kind):
             return True
     return pc.is_null(column).to_numpy(zero_copy_only=False) if column.null_count else False

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
-from bedrock_pipeline.prepare.snapshot import images
-from bedrock_pipeline.prepare.snapshot.column_rules import texts_of
+from bedrock_pipeline.prepare.snapshot.attachments import COLUMN as ATTACHMENTS
+from bedrock_pipeline.prepare.snapshot.attachments import DIGEST, Fetch, nowhere
+from bedrock_pipeline.prepare.snapshot.column_rules import field_values, texts_of
 from bedrock_pipeline.prepare.snapshot.content_hash import Fingerprint
 from bedrock_pipeline.prepare.snapshot.duplicates import (
     CANONICAL,
@@ -27,8 +28,9 @@ from bedrock_pipeline.prepare.snapshot.duplicates import (
     row_hashes,
     write_keys,
 )
-from bedrock_pipeline.prepare.snapshot.images import Fetch, nowhere, with_images
 from bedrock_pipeline.prepare.snapshot.row_classifier import classify
+from bedrock_pipeline.prepare.snapshot.row_contents import CONVERSATION, with_contents
+from bedrock_pipeline.prompts.template import Field
 from bedrock_pipeline.records.parquet_writer import Compression, GroupedWriter
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.records.result_schema import RESERVED
@@ -72,10 +74,19 @@ class SnapshotPlan:
         return cls(template, pipeline.record_id, pipeline.carry, pipeline.ask_identical_once)
 
     @property
-    def request_columns(self) -> tuple[str, ...]:
-        """Two rows with the same values of these columns share a response; empty if no rows do."""
-        columns = (*self.template.columns, *([images.DIGEST] if self.template.image_columns else []))
-        return () if not self.ask_identical_once or "record_id" in columns else columns
+    def request_fields(self) -> tuple[Field, ...]:
+        """Two rows with the same texts of these fields share a response; empty if no rows do."""
+        contents = self.template.contents
+        own = self.template.fields or tuple(Field((name,)) for name in self.template.columns)
+        attached = [Field((DIGEST,))] if contents.attached else []
+        said = [Field((CONVERSATION,))] if contents.conversing else []
+        used = any(field.column == "record_id" for field in own)
+        return () if not self.ask_identical_once or used else (*own, *attached, *said)
+
+    @property
+    def purpose(self) -> str:
+        """What tells contents apart that are the same in their values."""
+        return repr([field.path for field in self.request_fields])
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -84,15 +95,18 @@ class SnapshotPlan:
         wanted.pop("record_id", None)  # the snapshot has one of its own
         return tuple(wanted)
 
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """The input's columns that make the record: those that are kept, and the image columns."""
-        return tuple(dict.fromkeys((*self.kept, *self.template.image_columns)))
+    def needed(self, available: Sequence[str]) -> tuple[str, ...]:
+        """The input's columns that make the record; a function gets all of them."""
+        everything = available if self.template.contents.render else ()
+        wanted = dict.fromkeys((*self.kept, *self.template.contents.columns, *everything))
+        wanted.pop("record_id", None)
+        return tuple(wanted)
 
-    @property
-    def read(self) -> tuple[str, ...]:
+    def read(self, available: Sequence[str]) -> tuple[str, ...]:
         """The input's columns that are read."""
-        return tuple(dict.fromkeys((*self.needed, *([self.record_id] if self.record_id else []))))
+        own = [self.record_id] if self.record_id else []
+        named = ["record_id"] if "record_id" in self.template.columns else []
+        return tuple(dict.fromkeys((*self.needed(available), *own, *named)))
 
     def check(self, available: Sequence[str]) -> None:
         """Check that the input has the named columns.
@@ -100,12 +114,15 @@ class SnapshotPlan:
         Raises:
             ColumnError: the message names the columns that are missing or taken, and those of the input.
         """
-        if missing := [name for name in self.read if name not in available]:
+        for template in self.template.templates:
+            template.check(available)
+        read = self.read(available)
+        if missing := [name for name in read if name not in available]:
             raise ColumnError(
                 f"The input has no column {', '.join(map(repr, missing))}.",
                 f"Its columns are: {', '.join(available)}.",
             )
-        if not self.read:
+        if not read:
             raise ColumnError(
                 "Neither prompt nor record id names a column, so every record would be the same.",
                 f"Its columns are: {', '.join(available)}.",
@@ -120,11 +137,13 @@ class SnapshotPlan:
             )
         if "record_id" in self.template.columns and self.record_id != "record_id":
             raise ColumnError("The prompt uses a column 'record_id' that is not the record id.", "Rename it.")
-        for name in (POSITION, CANONICAL, images.COLUMN, images.DIGEST):
-            if name in self.read:
+        for name in (POSITION, CANONICAL, ATTACHMENTS, DIGEST, CONVERSATION):
+            if name in read:
                 raise ColumnError(f"A column cannot be named {name!r}.", "Rename it.")
-        if "record_id" in self.template.image_columns:
-            raise ColumnError("A column of images cannot be named 'record_id'.", "Rename it.")
+        if "record_id" in self.template.contents.columns:
+            raise ColumnError(
+                "A column of images, documents or messages cannot be named 'record_id'.", "Rename it."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,29 +181,31 @@ def write_snapshot(
     written without duplicates. As a compression lz4 is quick, for parts that are deleted soon.
 
     Raises:
-        CarriedImageError: a column with images is to be carried along.
-        ColumnError: a column does not exist or its name is taken.
+        CarriedAttachmentError: a column with images or documents is to be carried along.
+        ColumnError, TemplateError: a column does not exist or its name is taken.
         EmptyDatasetError: the input is empty, or every row was rejected.
         InputError: the input cannot be read.
     """
-    plan.check(source.columns())
+    available = source.columns()
+    plan.check(available)
     ids, requests = SeenHashes(folder / "ids"), SeenHashes(folder / "requests")
-    fingerprint = Fingerprint(repr(plan.request_columns))
+    fingerprint = Fingerprint(plan.purpose)
     with _PartWriter(folder, compression) as writer:
-        for rows in _records(source, plan, rejected, fetch):
+        for rows in _records(source, plan, available, rejected, fetch):
             ids.add(row_hashes([rows["record_id"]]))
-            if plan.request_columns:
-                requests.add(row_hashes([rows[name] for name in plan.request_columns]))
+            if plan.request_fields:
+                values = [field_values(rows[field.column], field) for field in plan.request_fields]
+                requests.add(row_hashes([one for one in values if one is not None], rows.num_rows))
             fingerprint.add(_content(pa.Table.from_batches([rows])))
             writer.add(rows)
     if not writer.records:
         raise EmptyDatasetError(
             "The dataset holds no record"
             + (f"; {rejected.count} rows were rejected." if rejected.count else "."),
-            f"Reasons: {dict(rejected.by_reason)}." if rejected.count else "Check the input.",
+            rejected.summary() if rejected.count else "Check the input.",
         )
     schema = pq.read_schema(writer.parts[0])
-    kept = [field for field in schema if field.name not in (POSITION, images.DIGEST)]
+    kept = [field for field in schema if field.name not in (POSITION, DIGEST)]
     snapshot = Snapshot(writer.parts, [], pa.schema(kept), writer.records, 0, fingerprint.hexdigest())
     if ids.all_differ() and requests.all_differ():
         return snapshot
@@ -192,26 +213,20 @@ def write_snapshot(
 
 
 def _records(
-    source: Source, plan: SnapshotPlan, rejected: RejectionWriter, fetch: Fetch
+    source: Source, plan: SnapshotPlan, available: Sequence[str], rejected: RejectionWriter, fetch: Fetch
 ) -> Iterator[pa.RecordBatch]:
-    pictures = plan.template.image_columns
-    for batch in source.batches(plan.read):
-        records = classify(batch, plan.template, plan.record_id, plan.needed)
+    contents = plan.template.contents
+    for batch in source.batches(plan.read(available)):
+        records = classify(batch, plan.template, plan.record_id, plan.needed(available))
         rejected.add(*records.rejected)
         positions = np.fromiter(records.positions, np.int64, records.rows.num_rows)
         rows = records.rows.append_column(POSITION, pa.array(positions))
-        if not pictures:
+        if contents:
+            yield from with_contents(
+                rows, contents, plan.kept, position=POSITION, rejected=rejected, fetch=fetch
+            )
+        else:
             yield rows
-            continue
-        yield from with_images(
-            rows,
-            pictures,
-            [name for name in pictures if name in plan.kept],
-            nulls=plan.template.null_text is not None,
-            position=POSITION,
-            fetch=fetch,
-            rejected=rejected,
-        )
 
 
 class _PartWriter:
@@ -254,14 +269,14 @@ def _without_duplicates(
     first: Snapshot, plan: SnapshotPlan, rejected: RejectionWriter, compression: Compression
 ) -> Snapshot:
     """Reject, or count, later occurrences of a record id; and move duplicates to parts of their own."""
-    fingerprint = Fingerprint(repr(plan.request_columns))
+    fingerprint = Fingerprint(plan.purpose)
     parts: list[Path] = []
     duplicate_parts: list[Path] = []
     records = duplicates = 0
     keys = [_write_keys(part, plan) for part in first.parts]
     with later_occurrences(keys, first.parts[0].with_name("spill")) as occurrences:
-        if plan.request_columns:
-            occurrences.find_duplicates(len(plan.request_columns), rejects_later=plan.record_id is not None)
+        if plan.request_fields:
+            occurrences.find_duplicates(len(plan.request_fields), rejects_later=plan.record_id is not None)
         for part in first.parts:
             table = _with_unique_ids(part, occurrences, plan, rejected)
             part.unlink()
@@ -284,8 +299,11 @@ def _keys_of(part: Path) -> Path:
 
 def _write_keys(part: Path, plan: SnapshotPlan) -> Path:
     """Write the keys of a part: record ids, and the texts that its columns give a request."""
-    table = pq.ParquetFile(part).read(columns=["record_id", *plan.request_columns])
-    texts = [texts_of(table[name].combine_chunks(), name, plan.template) for name in plan.request_columns]
+    columns = dict.fromkeys(("record_id", *(field.column for field in plan.request_fields)))
+    table = pq.ParquetFile(part).read(columns=list(columns))
+    texts = [
+        texts_of(table[field.column].combine_chunks(), field, plan.template) for field in plan.request_fields
+    ]
     write_keys(_keys_of(part), table["record_id"], texts)
     return _keys_of(part)
 
@@ -298,7 +316,7 @@ def _with_unique_ids(
     Later occurrences of an id from a column are rejected. Derived ids get a counter, so that no row is lost.
     """
     table = pq.ParquetFile(part).read()
-    canonical = occurrences.canonical_of(_keys_of(part)) if plan.request_columns else {}
+    canonical = occurrences.canonical_of(_keys_of(part)) if plan.request_fields else {}
     table = table.append_column(CANONICAL, pa.array(map(canonical.get, range(table.num_rows)), pa.string()))
     later = occurrences.of(_keys_of(part))
     if not later:
@@ -327,7 +345,7 @@ def _split(table: pa.Table, plan: SnapshotPlan) -> tuple[pa.Table, pa.Table]:
 
 def _content(table: pa.Table) -> pa.Table:
     """The columns that the content hash covers; of images their digest."""
-    return table.select([name for name in table.column_names if name not in (POSITION, images.COLUMN)])
+    return table.select([name for name in table.column_names if name not in (POSITION, ATTACHMENTS)])
 
 
 def _write(path: Path, table: pa.Table, compression: Compression) -> Path:
