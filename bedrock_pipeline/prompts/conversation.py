@@ -136,4 +136,4 @@ def _set(members: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kind(value: object) -> str:
-    return "null" if value is None else f"a {type(value).__name__}"
+    return "null" if value is None else f"of type {type(value).__name__}"

@@ -61,7 +61,10 @@ class RejectionWriter:
 
     def summary(self) -> str:
         """The most frequent reasons with their numbers, as a sentence."""
-        some = [f"{number} rows: {reason}" for reason, number in self.by_reason.most_common(_SHOWN)]
+        some = [
+            f"{number} row{'s' * (number > 1)}: {reason}"
+            for reason, number in self.by_reason.most_common(_SHOWN)
+        ]
         others = len(self.by_reason) - len(some)
         return "; ".join([*some, *([f"{others} other reasons"] if others else [])]) + "."
 

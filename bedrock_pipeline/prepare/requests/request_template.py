@@ -273,7 +273,7 @@ class RequestTemplate:
         try:
             blocks = [self._block(one) for one in attachments]
         except BodyError as error:
-            raise NotRenderableError(f"{error.what.rstrip('.')}; {error.fix}") from None
+            raise NotRenderableError(f"{error.what} {error.fix}") from None
         turns = [Turn(_role(role), (self._fill(template, row),)) for role, template in self._examples]
         if "turns" in said:
             used = {one for turn in said["turns"] for one in turn["content"] if isinstance(one, int)}

@@ -21,7 +21,7 @@ TYPE: Final = pa.list_(pa.struct([("kind", pa.string()), ("name", pa.string()), 
 #: No model accepts a larger request, so nothing larger is read.
 MOST_BYTES: Final = 25_000_000
 #: First characters of each kind in base64; that of JPEG begins with a slash, as paths do.
-_IMAGE_BASE64: Final = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")
+_IMAGE_BASE64: Final = ("iVBORw0KGg", "/9j/", "R0lGOD", "UklGR")
 _DOCUMENT_BASE64: Final = ("JVBERi0", "UEsDB", "0M8R4K")
 IMAGES: Final = frozenset({"png", "jpeg", "gif", "webp"})
 _TEXTS: Final = frozenset({"txt", "md", "csv", "html"})
