@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from bedrock_pipeline.aws.clients import creating_client, in_region, reading_client, runtime_client, s3_client
+from bedrock_pipeline.aws.inference_profiles import InferenceProfiles
 from bedrock_pipeline.aws.jobs import BedrockJobs
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.aws.runtime import BedrockRuntime
@@ -113,7 +114,8 @@ def open_deployment(
 
 
 def _bedrock(settings: Settings, system: System) -> Bedrock:
+    reading = reading_client(settings)
     return Bedrock(
-        BedrockJobs(creating_client(settings), reading_client(settings), system.monotonic),
-        BedrockRuntime(runtime_client(settings)),
+        BedrockJobs(creating_client(settings), reading, system.monotonic),
+        BedrockRuntime(runtime_client(settings), InferenceProfiles(reading)),
     )

@@ -18,6 +18,7 @@ from bedrock_pipeline.models.catalog import (
     check_answers,
     check_images,
     check_model_id,
+    check_tier,
     with_defaults,
 )
 from bedrock_pipeline.models.family import AnswerBy, Json
@@ -78,6 +79,8 @@ class BasePipeline(UserModel):
     """What happens to fewer records than a job needs, in a dataset, a flush or a retry round: sent one by one at the
     on-demand price (`on_demand`), filled up with filler records that are paid for (`pad`), kept until an operator
     decides or more records come (`hold`), or an error (`fail`)."""
+    on_demand_tier: Literal["default", "flex"] = "default"
+    """The service tier of on-demand calls: `flex` is cheaper and slower, for models that have it (docs/costs.md)."""
     max_record_attempts: int = Field(default=3, ge=1, le=20)
     """How often a record is sent automatically; after that, an error of its own is final, and any other waits for an operator."""
     accept_incomplete: tuple[Incomplete, ...] = ()
@@ -118,6 +121,7 @@ class BasePipeline(UserModel):
             raise ValueError(f"accept_incomplete and retry_incomplete both have {', '.join(both)}")
         if self.check_model:
             check_model_id(self.model_id)
+            check_tier(self.model_id, self.on_demand_tier)
 
     def for_dataset(self, request: dict[str, Any]) -> Self:
         """This pipeline with the settings of one dataset.

@@ -29,6 +29,8 @@ from bedrock_pipeline.local.home import default_home
 PREFIX: Final = "BEDROCK_PIPELINE_"
 #: The part of the on-demand price that batch inference saves.
 BATCH_DISCOUNT: Final = Decimal("0.5")
+#: AWS documents a discount without a number; users report this one.
+FLEX_DISCOUNT: Final = Decimal("0.5")
 
 _ACCOUNT: Final = re.compile(r"^arn:[^:]+:iam::(\d{12}):")
 #: Settings that say where something is and with which rights it is used. Where a variable of ours names one of them,
@@ -81,6 +83,9 @@ class PriceOverride(BaseModel):
     )
     batch_discount: Decimal = Field(
         default=BATCH_DISCOUNT, ge=0, le=1, description="part of the price that a batch job saves"
+    )
+    flex_discount: Decimal = Field(
+        default=FLEX_DISCOUNT, ge=0, le=1, description="part of the price that the service tier flex saves"
     )
 
 

@@ -18,10 +18,12 @@ TESTS = Path(__file__).parent
 VERBS = {
     "collect",
     "estimate",
+    "export",
     "invoke",
     "pack",
     "poll",
     "publish",
+    "read",
     "reconcile",
     "reject",
     "start",

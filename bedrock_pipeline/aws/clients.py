@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
-import pyarrow.fs as pa_fs
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader, create_loader
@@ -125,19 +123,6 @@ def runtime_client(settings: Settings) -> "BedrockRuntimeClient":
             max_pool_connections=settings.on_demand_concurrency,
             **signature,
         ),
-    )
-
-
-def arrow_filesystem(settings: Settings) -> pa_fs.S3FileSystem:
-    """A file system over the deployment's S3; paths are `bucket/key`, without `s3://`."""
-    endpoint = urlsplit(settings.s3_endpoint_url or "")
-    keys = settings.access_key_id, settings.secret_access_key
-    return pa_fs.S3FileSystem(
-        region=settings.region,
-        access_key=keys[0].get_secret_value() if keys[0] else None,
-        secret_key=keys[1].get_secret_value() if keys[1] else None,
-        endpoint_override=endpoint.netloc or None,
-        scheme=endpoint.scheme or "https",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from bedrock_pipeline.cli.datasets import dataset_request
+from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.errors import NotFoundError
@@ -79,6 +80,7 @@ def estimate(
 def approve(pipeline: str, dataset: str, up_to: float) -> None:
     """Allow a dataset that waits at its max_cost_usd to cost more."""
     with open_deployment(Settings.resolve()) as deployment:
+        check_known(deployment.ledger, pipeline, dataset)
         budget = deployment.ledger.spending.approve(pipeline, dataset, Decimal(str(up_to)), getpass.getuser())
     spent = "" if budget.committed_usd is None else f"; {usd(budget.committed_usd)} is spent or in flight"
     click.echo(f"{dataset} of {pipeline} may cost {usd(budget.cap_usd)}{spent}")

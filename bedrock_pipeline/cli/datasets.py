@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from bedrock_pipeline.cli.known import check_served
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.ledger.rows import VersionRow, usd
 from bedrock_pipeline.models.structured import AnswerSchema
@@ -67,6 +68,7 @@ def launch(pipeline: str, dataset: str, new_version: bool, **options: Any) -> No
     check_dataset_key(dataset)
     request = dataset_request(**options)
     with open_deployment(Settings.resolve()) as deployment:
+        check_served(deployment.ledger, pipeline)
         row = deployment.ledger.datasets.request(
             pipeline,
             dataset,

@@ -3,7 +3,6 @@
 Everything in between is done by the daemon, as in production.
 """
 
-import hashlib
 import json
 import re
 import signal
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pyarrow.compute as pc
+from blake3 import blake3
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bedrock_pipeline.cli.datasets import SCHEMA_FILE, dataset_request
@@ -102,13 +102,26 @@ def _what(source: str | None, model: str | None, **options: Any) -> tuple[str, d
 
 
 def _key(source: str | None, request: dict[str, Any]) -> str:
-    """The same input and request give the same dataset, so that a demo that was killed is finished."""
-    digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:8]
+    """The same content and request give the same dataset, so that a demo that was killed is finished."""
+    asked = json.dumps(request, sort_keys=True).encode()
+    digest = blake3(asked + (_content(source) if source else b"")).hexdigest()[:8]
     if source is None:
         version = f"python-{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
         return f"{version}-{digest}" if request else version
     stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).stem).strip("-")[:30] or "file"
     return f"{stem}-{digest}"
+
+
+def _content(source: str) -> bytes:
+    """A digest of the names and bytes of the files."""
+    path = Path(source)
+    root = Path(path.anchor)
+    files = path.rglob("*") if path.is_dir() else root.glob(str(path.relative_to(root)))
+    digest = blake3()
+    for file in sorted([path] if path.is_file() else files):
+        if file.is_file():
+            digest.update(f"{file}\0{file.stat().st_size}\0".encode()).update_mmap(file)
+    return digest.digest()
 
 
 def _launch(deployment: Deployment, pipeline: str, key: str, request: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import BedrockPipelineError, NotFoundError
 
 
 class CommandGroup(click.Group):
@@ -38,7 +38,7 @@ class CommandGroup(click.Group):
         """Run the command.
 
         Raises:
-            SystemExit: 1 after an error of this package.
+            SystemExit: 2 after an unknown name, as after a wrong option; 1 after another error of this package.
         """
         try:
             return super().invoke(ctx)
@@ -51,4 +51,4 @@ class CommandGroup(click.Group):
             console.print(f"[red]Error:[/red] {escape(error.what)}", highlight=False, soft_wrap=True)
             if error.fix:
                 console.print(escape(error.fix), highlight=False, soft_wrap=True)
-            sys.exit(1)
+            sys.exit(2 if isinstance(error, NotFoundError) else 1)

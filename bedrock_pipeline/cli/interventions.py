@@ -7,6 +7,7 @@ from uuid import UUID
 import click
 
 from bedrock_pipeline.cli.jobs import job_by_id
+from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.pipeline import BelowMinimum
@@ -38,6 +39,9 @@ def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool)
         if dataset is None:
             job = job_by_id(deployment, pipeline)
             pipeline, dataset, chunk = job.queue, job.dataset, job.chunk_key
+        check_known(deployment.ledger, pipeline, dataset)
+        if chunk is not None:
+            deployment.ledger.chunks.by_key(pipeline, chunk)
         before = deployment.ledger.datasets.get(pipeline, dataset)
         chunks = deployment.ledger.interventions.cancel(pipeline, dataset, chunk)
         errors = stop_jobs(
@@ -54,6 +58,8 @@ def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool)
         print_json({"cancelled": dict(statuses)})
     else:
         click.echo(f"cancelled: {counts}" if counts else "nothing to cancel")
+    if statuses and chunk is None and not as_json:
+        click.echo(f"to process it after all: bedrock-pipeline launch {pipeline} {dataset} --new-version")
 
 
 @click.command()
@@ -84,6 +90,7 @@ def retry(
         if dataset is None:
             rejected, retryable = interventions.retry_job(UUID(job_by_id(deployment, pipeline).job_id))
         else:
+            check_known(deployment.ledger, pipeline, dataset)
             rejected = interventions.retry_rejected(pipeline, dataset)
             retryable, repacked = interventions.release(pipeline, dataset, below_minimum)
             if schema_only:
@@ -132,6 +139,7 @@ def resolve(pipeline: str, chunk: str, job_arn: str | None, no_job: bool, lost: 
     if [bool(job_arn), no_job, lost].count(True) != 1:
         raise click.UsageError("Give either --job ARN, --no-job or --lost.")
     with open_deployment(Settings.resolve()) as deployment:
+        check_known(deployment.ledger, pipeline)
         row = deployment.ledger.chunks.by_key(pipeline, chunk)
         if lost:
             give_up_job(deployment, row)

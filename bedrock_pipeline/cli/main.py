@@ -19,7 +19,7 @@ _COMMANDS = {
     "models": ("models",),
     "queue": ("enqueue", "flush", "wait"),
     "quota": ("quota",),
-    "results": ("results",),
+    "results": ("results", "show"),
     "status": ("status",),
 }
 

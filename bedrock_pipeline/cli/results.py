@@ -1,23 +1,27 @@
-"""Command `results`: where the results of a dataset are, or the results of a dataset or job as a file."""
+"""Commands `results` and `show`: where results are, as a file, and a few rows in the terminal."""
 
-import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
-import pyarrow.types as pa_types
 
-from bedrock_pipeline.aws.clients import arrow_filesystem
 from bedrock_pipeline.cli.jobs import job_batches, job_by_id
-from bedrock_pipeline.cli.output import json_option, print_json
-from bedrock_pipeline.deployment import Deployment, open_deployment
-from bedrock_pipeline.errors import StateError
+from bedrock_pipeline.cli.known import check_known
+from bedrock_pipeline.cli.output import console, json_option, print_json
+from bedrock_pipeline.deployment import open_deployment
+from bedrock_pipeline.publish.export_results import export_results, json_lines
+from bedrock_pipeline.publish.read_results import open_results, rejected_rows, results_uri
 from bedrock_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pa_dataset
+
+#: Rows that are shown by default, and characters of a value.
+_ROWS, _WIDTH = 10, 200
 
 
 @click.command()
@@ -26,67 +30,116 @@ from bedrock_pipeline.settings import Settings
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write: .parquet, .jsonl or .csv."
 )
+@click.option(
+    "--escape-formulas",
+    is_flag=True,
+    help="In .csv, begin text that a spreadsheet would take for a formula with an apostrophe.",
+)
 @json_option
-def results(pipeline: str, dataset: str | None, out: Path | None, as_json: bool) -> None:
+def results(
+    pipeline: str, dataset: str | None, out: Path | None, escape_formulas: bool, as_json: bool
+) -> None:
     """Print where a dataset's results are, or write them to a file.
 
     Instead of PIPELINE DATASET it takes a job's id, with --out.
     """
     with open_deployment(Settings.resolve()) as deployment:
+        if dataset is not None:
+            check_known(deployment.ledger, pipeline, dataset)
         if dataset is None:
             if out is None:
                 raise click.UsageError("Give --out FILE.parquet, FILE.jsonl or FILE.csv.")
-            rows = _write(*job_batches(job_by_id(deployment, pipeline)), out)
+            schema, batches = job_batches(job_by_id(deployment, pipeline))
+        elif out is None:
+            uri = results_uri(deployment, pipeline, dataset)
+            print_json({"results": uri}) if as_json else click.echo(uri)
+            return
         else:
-            uri = _published(deployment, pipeline, dataset)
-            if out is None:
-                print_json({"results": uri}) if as_json else click.echo(uri)
-                return
-            import pyarrow.dataset as pa_dataset  # brings pandas, which no other command needs
-
-            source = pa_dataset.dataset(
-                uri.removeprefix("s3://").rstrip("/"),
-                filesystem=arrow_filesystem(deployment.settings),
-                format="parquet",
-            )
-            rows = _write(source.schema, source.to_batches(), out)
+            source = open_results(deployment, pipeline, dataset)
+            schema, batches = source.schema, source.to_batches()
+        rows = export_results(schema, batches, out, escape_formulas=escape_formulas)
     print_json({"rows": rows, "file": str(out)}) if as_json else click.echo(f"{rows} rows in {out}")
 
 
-def _published(deployment: Deployment, pipeline: str, dataset: str) -> str:
-    row = deployment.ledger.datasets.get(pipeline, dataset)
-    if row is None or row.results_uri is None:
-        raise StateError(
-            f"Dataset {dataset!r} of {pipeline!r} is not published yet.", "See `bedrock-pipeline status`."
-        )
-    return row.results_uri
+@click.command()
+@click.argument("pipeline")
+@click.argument("dataset")
+@click.option(
+    "--rows", default=_ROWS, show_default=True, type=click.IntRange(1), help="How many rows, from the first."
+)
+@click.option("--sample", type=click.IntRange(1), help="This many rows at random instead.")
+@click.option("--failed", is_flag=True, help="Only records that failed.")
+@click.option("--rejected", is_flag=True, help="Rows of the input that were rejected, with the reason.")
+@click.option("--where", metavar="SQL", help="Only rows that meet a condition, in DuckDB's SQL.")
+@json_option
+def show(
+    pipeline: str,
+    dataset: str,
+    rows: int,
+    sample: int | None,
+    failed: bool,
+    rejected: bool,
+    where: str | None,
+    as_json: bool,
+) -> None:
+    """Print rows of a dataset's published results.
 
+    Columns that are null are left out, and long values are cut short; --json prints whole rows, one a line.
 
-def _write(schema: pa.Schema, batches: Iterable[pa.RecordBatch], out: Path) -> int:
-    """Write a stream to a file, which appears only when it is complete; returns the number of rows."""
-    if out.suffix not in (".parquet", ".jsonl", ".csv"):
-        raise click.UsageError("--out must end with .parquet, .jsonl or .csv.")
-    temporary = out.with_name(f"{out.name}.{os.getpid()}.new")
-    rows = 0
-    with _writer(schema, temporary, out.suffix) as write:
-        for batch in batches:
-            write(batch)
-            rows += batch.num_rows
-    temporary.replace(out)
-    return rows
-
-
-@contextmanager
-def _writer(schema: pa.Schema, path: Path, suffix: str) -> Iterator[Callable[[pa.RecordBatch], object]]:
-    if suffix == ".parquet":
-        with pq.ParquetWriter(path, schema) as parquet:
-            yield parquet.write_batch
-    elif suffix == ".csv":
-        flat = [field.name for field in schema if not pa_types.is_nested(field.type)]
-        with pa_csv.CSVWriter(path, schema.empty_table().select(flat).schema) as table:
-            yield lambda batch: table.write_batch(batch.select(flat))
-    else:
-        with path.open("wb") as file:
-            yield lambda batch: file.writelines(
-                orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in batch.to_pylist()
+    Example: bedrock-pipeline show reviews 2026-11-26 --where "output_tokens > 500" --sample 5
+    """
+    if rejected and (failed or where or sample):
+        raise click.UsageError("--rejected stands alone, or with --rows.")
+    with open_deployment(Settings.resolve()) as deployment:
+        check_known(deployment.ledger, pipeline, dataset)
+        if rejected:
+            found: Iterable[pa.RecordBatch] = rejected_rows(deployment, pipeline, dataset)
+        else:
+            conditions = ["status = 'failed'"] if failed else []
+            conditions += [f"({where})"] if where else []
+            found = _selected(
+                open_results(deployment, pipeline, dataset), conditions, sample or rows, sample is not None
             )
+        lines = islice((line for batch in found for line in json_lines(batch)), sample or rows)
+        shown = 0
+        for shown, line in enumerate(lines, 1):
+            click.echo(line, nl=False) if as_json else _print(shown, orjson.loads(line))
+    if not shown and not as_json:
+        console.print("No row." if rejected or failed or where else "No rows.")
+
+
+def _selected(
+    source: "pa_dataset.Dataset", conditions: list[str], count: int, at_random: bool
+) -> Iterator[pa.RecordBatch]:
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute("SET enable_external_access = false")  # a condition reads these rows and nothing else
+    relation = connection.from_arrow(source)
+    try:
+        for condition in conditions:
+            relation = relation.filter(condition)
+        chosen = relation.order("random()") if at_random else relation
+        yield from chosen.limit(count).to_arrow_reader(count)
+    except duckdb.Error as error:
+        raise click.UsageError(f"--where cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def _print(number: int, row: dict[str, Any]) -> None:
+    click.secho(f"{number}. {row.get('record_id') or ''}", bold=True)
+    for name, value in row.items():
+        if value is not None and name != "record_id":
+            click.echo(f"   {_clean(name)}: {_short(value)}")
+
+
+def _short(value: Any) -> str:
+    text = _clean(value if isinstance(value, str) else orjson.dumps(value).decode())
+    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}… ({len(text):,} characters)"
+
+
+def _clean(text: str) -> str:
+    """Text on one line, without what a terminal would obey."""
+    return "".join(
+        character if character.isprintable() else {"\n": "⏎", "\t": " "}.get(character, "�")
+        for character in text
+    )

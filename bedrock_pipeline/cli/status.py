@@ -11,6 +11,7 @@ from rich.table import Table
 
 from bedrock_pipeline.cli.datasets import describe_version
 from bedrock_pipeline.cli.jobs import is_job_id, job_by_id, job_row, jobs_of_queue, jobs_table
+from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import console, json_option, print_json
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
@@ -50,6 +51,8 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool
 def _shown(deployment: Deployment, pipeline: str | None, dataset: str | None) -> _Shown:
     """What the arguments name: chunks, a job, the jobs of a queue, or datasets."""
     report = deployment.ledger.status_report
+    if pipeline and not is_job_id(pipeline):
+        check_known(deployment.ledger, pipeline, dataset)
     if pipeline and dataset:
         return report.chunks(pipeline, dataset)
     if pipeline and is_job_id(pipeline):

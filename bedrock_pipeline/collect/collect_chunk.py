@@ -24,7 +24,7 @@ from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.prepare.chunks.create_request import is_converse, output_folder
-from bedrock_pipeline.pricing.estimates import overrides
+from bedrock_pipeline.pricing.estimates import overrides, priced_mode
 from bedrock_pipeline.pricing.prices import Price, price_of
 from bedrock_pipeline.records.tally import Tally
 
@@ -195,7 +195,7 @@ def _metadata(
         again=disposition.retries,
         columns=pipeline.answer_columns(),
         price=_price(deployment, pipeline, chunk),
-        mode="on-demand" if chunk.mode == "on-demand" else "batch",
+        mode=priced_mode(chunk.mode, pipeline),
         dataset_version=chunk.dataset_version,
     )
 

@@ -29,7 +29,7 @@ from bedrock_pipeline.models import Family
 from bedrock_pipeline.pricing.answer_costs import costs_of
 from bedrock_pipeline.records.record_ids import is_filler, wire_id
 from bedrock_pipeline.records.rejections import Rejection
-from bedrock_pipeline.records.result_schema import COLUMNS, ResultRow, carried, result_schema
+from bedrock_pipeline.records.result_schema import COLUMNS, WIRE_ID, ResultRow, carried, result_schema
 from bedrock_pipeline.system import ExecutorFactory, threads
 
 # Lines in which the length of the vectors is looked for.
@@ -285,8 +285,8 @@ class _Join(_Rows):
 
 
 def _positions(index: pa.Table, ids: list[str]) -> dict[str, int]:
-    if "wire_id" in index.column_names:
-        return {wire: row for row, wire in enumerate(index["wire_id"].to_pylist())}
+    if WIRE_ID in index.column_names:
+        return {wire: row for row, wire in enumerate(index[WIRE_ID].to_pylist())}
     return {wire_id(record_id): row for row, record_id in enumerate(ids)}
 
 

@@ -25,14 +25,14 @@ from bedrock_pipeline.prepare.chunks.create_request import create_again
 from bedrock_pipeline.prepare.chunks.packer import pack
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for, input_lines
 from bedrock_pipeline.pricing.estimates import Estimator
-from bedrock_pipeline.records.line_batch import Line, line_batches_of
+from bedrock_pipeline.records.line_batch import Line, cells_of, line_batches_of
 from bedrock_pipeline.records.record_ids import later_wire_id
-from bedrock_pipeline.records.result_schema import carried
+from bedrock_pipeline.records.result_schema import ORIGIN, WIRE_ID, carried
 from bedrock_pipeline.records.wire_line import lines_at, readdressed
 
 _ROWS = 4096
 #: What an index has besides record id and carried columns from the second attempt on.
-_OWN = [pa.field("wire_id", pa.string()), pa.field("origin", pa.string())]
+_OWN = [pa.field(WIRE_ID, pa.string()), pa.field(ORIGIN, pa.string())]
 
 
 @dataclass(slots=True)
@@ -128,7 +128,7 @@ class _RetryRound:
         ending = {str(origin) for one in self.retryable for origin in one.cancelled}
         whole = sum(one.records for one in self.retryable if one.origins == one.cancelled)
         return whole + sum(
-            origin in ending for one in mixed for origin in self._index(one)["origin"].to_pylist()
+            origin in ending for one in mixed for origin in self._index(one)[ORIGIN].to_pylist()
         )
 
     def uploaded(self, plan: InvocationPlan, *, after: int = 0, cancelled: bool = False) -> list[NewChunk]:
@@ -189,13 +189,15 @@ class _RetryRound:
                 continue
             positions = self._positions(one)
             found = lines_at(input_lines(self.deployment, one.chunk), positions.to_pylist())
-            records = (row for batch in self._index(one).to_batches(_ROWS) for row in batch.to_pylist())
-            for data, record in zip(found, records, strict=True):
-                origin = record.get("origin") or str(one.chunk.chunk_id)
+            for data, (batch, row) in zip(found, _rows(self._index(one)), strict=True):
+                record_id = batch["record_id"][row].as_py()
+                origin = (ORIGIN in batch.schema.names and batch[ORIGIN][row].as_py()) or str(
+                    one.chunk.chunk_id
+                )
                 if (UUID(origin) in one.cancelled) == cancelled:
-                    wire = later_wire_id(origin, record["record_id"])
-                    values = (record[name] for name in carry)
-                    yield Line(record["record_id"], (wire, origin, *values), readdressed(data, wire))
+                    wire = later_wire_id(origin, record_id)
+                    values = cells_of(batch, row, carry)
+                    yield Line(record_id, (wire, origin, *values), readdressed(data, wire))
 
     def _positions(self, one: RetryableRecords) -> pa.ChunkedArray:
         return self._table(f"{one.chunk.parsed_uri}{RETRYABLE}", ["position"])["position"]
@@ -207,3 +209,9 @@ class _RetryRound:
     def _table(self, uri: str, columns: list[str] | None = None) -> pa.Table:
         with self.deployment.objects.random_access(uri) as stream:
             return pq.read_table(stream, columns=columns)
+
+
+def _rows(table: pa.Table) -> Iterator[tuple[pa.RecordBatch, int]]:
+    for batch in table.to_batches(_ROWS):
+        for row in range(batch.num_rows):
+            yield batch, row

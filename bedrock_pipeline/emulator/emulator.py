@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from bedrock_pipeline.emulator.behaviour import Behaviour, Quota
 from bedrock_pipeline.emulator.clock import Clock
 from bedrock_pipeline.emulator.faults import Faults
+from bedrock_pipeline.emulator.model_listing import ModelListing
 from bedrock_pipeline.emulator.models import Model, Models
 from bedrock_pipeline.emulator.objects import ObjectStore
 from bedrock_pipeline.emulator.protocol import Protocol
@@ -101,7 +102,9 @@ class Emulator:
             faults=faults,
             rng=rng,
         )
-        self.protocol = Protocol(service, Runtime(models, config.region), faults, clock, config.keys, rng)
+        runtime = Runtime(models, config.region)
+        listing = ModelListing(models, config.region, config.account)
+        self.protocol = Protocol(service, runtime, listing, faults, clock, config.keys, rng)
 
     def step(self) -> bool:
         """One unit of work of every job that is due, in the order of creation; whether there was one."""

@@ -1,7 +1,8 @@
 """Bedrock's HTTP requests and responses, without a server.
 
 What belongs here: paths, headers, signatures, and the faults that strike a response. What an operation does is
-`service.py`'s and `runtime.py`'s; a connection that brings the requests is `routes.py`'s, or a simulation's.
+`service.py`'s, `runtime.py`'s and `model_listing.py`'s; a connection that brings the requests is `routes.py`'s, or a
+simulation's.
 """
 
 import json
@@ -17,6 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from bedrock_pipeline.emulator.clock import Clock
 from bedrock_pipeline.emulator.errors import ServiceError, invalid
 from bedrock_pipeline.emulator.faults import Faults, Kind
+from bedrock_pipeline.emulator.model_listing import ModelListing
 from bedrock_pipeline.emulator.runtime import Runtime
 from bedrock_pipeline.emulator.service import Service
 from bedrock_pipeline.emulator.signature import check_signature
@@ -84,6 +86,7 @@ class Protocol:
     Args:
         service: the batch operations.
         runtime: the on-demand operations.
+        listing: the operations of models and inference profiles.
         faults: what goes wrong with responses.
         clock: dates responses, judges signatures, and waits for delays.
         keys: the key pair that signs requests; None takes every request.
@@ -94,18 +97,24 @@ class Protocol:
         self,
         service: Service,
         runtime: Runtime,
+        listing: ModelListing,
         faults: Faults,
         clock: Clock,
         keys: tuple[str, str] | None,
         rng: random.Random,
     ) -> None:
-        self._service, self._runtime = service, runtime
+        self._service, self._runtime, self._listing = service, runtime, listing
         self._faults, self._clock, self._keys, self._rng = faults, clock, keys, rng
         self._operations = [
             _operation("CreateModelInvocationJob", "POST", "/model-invocation-job", self._create),
             _operation("ListModelInvocationJobs", "GET", "/model-invocation-jobs", self._list),
             _operation("StopModelInvocationJob", "POST", "/model-invocation-job/(.+)/stop", self._stop),
             _operation("GetModelInvocationJob", "GET", "/model-invocation-job/(.+)", self._get),
+            _operation("ListFoundationModels", "GET", "/foundation-models", self._list_models),
+            _operation("GetFoundationModel", "GET", "/foundation-models/(.+)", self._get_model),
+            _operation("ListInferenceProfiles", "GET", "/inference-profiles", self._list_profiles),
+            _operation("GetInferenceProfile", "GET", "/inference-profiles/(.+)", self._get_profile),
+            _operation("CountTokens", "POST", "/model/(.+)/count-tokens", self._count_tokens),
             _operation("InvokeModel", "POST", "/model/(.+)/invoke", self._invoke),
             _operation("Converse", "POST", "/model/(.+)/converse", self._converse),
         ]
@@ -183,14 +192,31 @@ class Protocol:
         return self._service.stop(identifier), {}
 
     def _invoke(self, request: Request, model_id: str) -> tuple[dict[str, Any], dict[str, str]]:
-        reply = self._runtime.invoke(model_id, request.json())
+        tier = request.headers.get("x-amzn-bedrock-service-tier")
+        reply = self._runtime.invoke(model_id, request.json(), tier)
         return reply.body, {
             "x-amzn-bedrock-input-token-count": str(reply.input_tokens),
             "x-amzn-bedrock-output-token-count": str(reply.output_tokens),
+            **({"x-amzn-bedrock-service-tier": tier} if tier else {}),
         }
 
     def _converse(self, request: Request, model_id: str) -> tuple[dict[str, Any], dict[str, str]]:
         return self._runtime.converse(model_id, request.json()), {}
+
+    def _count_tokens(self, request: Request, model_id: str) -> tuple[dict[str, Any], dict[str, str]]:
+        return self._runtime.count_tokens(model_id, request.json()), {}
+
+    def _list_models(self, request: Request, _: str) -> tuple[dict[str, Any], dict[str, str]]:
+        return self._listing.list_models(request.query()), {}
+
+    def _get_model(self, _: Request, identifier: str) -> tuple[dict[str, Any], dict[str, str]]:
+        return self._listing.get_model(identifier), {}
+
+    def _list_profiles(self, request: Request, _: str) -> tuple[dict[str, Any], dict[str, str]]:
+        return self._listing.list_profiles(request.query()), {}
+
+    def _get_profile(self, _: Request, identifier: str) -> tuple[dict[str, Any], dict[str, str]]:
+        return self._listing.get_profile(identifier), {}
 
     def _response(self, status: int, content: dict[str, Any], headers: dict[str, str]) -> Response:
         body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

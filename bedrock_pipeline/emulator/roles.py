@@ -58,6 +58,18 @@ class Role:
         if not self.allows("s3:PutObject", f"arn:aws:s3:::{bucket}/{key}"):
             raise put_rejected(bucket, prefix)
 
+    def check_key(self, bucket: str, prefix: str, key: str) -> None:
+        """`kms:GenerateDataKey` and `kms:Decrypt` on the key that encrypts the output.
+
+        Source of what is needed: "Encryption of batch inference jobs", Amazon Bedrock user guide. No source has the
+        service's words: what fails is the test of the output location, as with `s3:PutObject`.
+
+        Raises:
+            RoleError: one of them is missing.
+        """
+        if not all(self.allows(action, key) for action in ("kms:GenerateDataKey", "kms:Decrypt")):
+            raise put_rejected(bucket, prefix)
+
     def may_invoke(self, models: Iterable[str]) -> bool:
         """Whether it may `bedrock:InvokeModel` each of some ARNs."""
         return all(self.allows("bedrock:InvokeModel", arn) for arn in models)
@@ -99,6 +111,14 @@ class Roles:
         """A role."""
         with self._lock:
             return Role(self._policies.get(arn))
+
+
+def key_arn(key: str, region: str, account: str) -> str:
+    """The ARN of a KMS key that is named by its id, its alias or its ARN."""
+    if key.startswith("arn:"):
+        return key
+    resource = key if key.startswith("alias/") else f"key/{key}"
+    return f"arn:aws:kms:{region}:{account}:{resource}"
 
 
 def put_rejected(bucket: str, prefix: str) -> RoleError:

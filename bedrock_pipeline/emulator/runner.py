@@ -14,7 +14,7 @@ from bedrock_pipeline.emulator.faults import Faults
 from bedrock_pipeline.emulator.models import Models
 from bedrock_pipeline.emulator.models.catalog import arns_invoked
 from bedrock_pipeline.emulator.objects import ObjectError, ObjectStore
-from bedrock_pipeline.emulator.roles import Role, RoleError, Roles, put_rejected
+from bedrock_pipeline.emulator.roles import Role, RoleError, Roles, key_arn, put_rejected
 from bedrock_pipeline.emulator.run import End, Run
 from bedrock_pipeline.emulator.store import TERMINAL, Job, Store
 from bedrock_pipeline.emulator.work import Counts, Input, InputRejectedError, JobLimits, split_uri
@@ -141,8 +141,11 @@ class Runner:
             self._enter(job["id"], "Scheduled")
 
     def _check_output(self, job: Job, role: Role) -> None:
-        bucket, prefix = split_uri(job["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"])
+        output = job["outputDataConfig"]["s3OutputDataConfig"]
+        bucket, prefix = split_uri(output["s3Uri"])
         role.check_put(bucket, prefix)
+        if key := output.get("s3EncryptionKeyId"):
+            role.check_key(bucket, prefix, key_arn(key, self._region, self._account))
         try:
             self._objects.check_bucket(bucket)
         except ObjectError as error:

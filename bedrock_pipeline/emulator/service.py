@@ -135,7 +135,11 @@ class Service:
             or (card.batch == "not found" and unlisted is UnlistedBatch.REJECTED)
         ):
             raise invalid("Batch inference is not supported for the requested model.")
-        if named.kind not in card.ids or not self._models.takes_geography(named, self._region):
+        if not (
+            self._models.takes_profile(card, named, self._region)
+            if named.geography
+            else self._models.takes_bare(card, self._region)
+        ):
             raise invalid(f"Batch inference is not supported for model {model_id} in region {self._region}.")
         if card.legacy and self._behaviour.legacy_models is LegacyModels.REJECTED:
             raise ServiceError(

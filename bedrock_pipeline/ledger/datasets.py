@@ -326,7 +326,7 @@ class Datasets:
                    SELECT count(*)::bigint AS chunks,
                           count(*) FILTER (WHERE collected_at IS NULL)::bigint AS uncollected,
                           coalesce(sum(records) FILTER (WHERE attempt = 1), 0)::bigint AS records,
-                          coalesce(sum(CASE WHEN collected_at IS NULL THEN least(processed_count, records)
+                          coalesce(sum(CASE WHEN collected_at IS NULL THEN least(coalesce(processed_count, 0), records)
                                             ELSE answered + final_errors END), 0)::bigint AS processed,
                           coalesce(sum(answered), 0)::bigint AS answered,
                           coalesce(sum(final_errors), 0)::bigint AS final_errors,

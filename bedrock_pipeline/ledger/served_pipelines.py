@@ -33,6 +33,23 @@ class ServedPipelines:
             (list(pipelines), _RENEW),
         )
 
+    def now(self) -> list[str]:
+        """The pipelines that running code has, by name; they stay for a while after it ended."""
+        rows = self._database.fetch(
+            """SELECT pipeline FROM bedrock_pipeline.served_pipelines
+               WHERE seen_at > bedrock_pipeline.now() - %s ORDER BY pipeline""",
+            (REMOVED_AFTER,),
+        )
+        return [row["pipeline"] for row in rows]
+
+    def known(self) -> list[str]:
+        """The names of all pipelines and queues that run, ran, or have datasets."""
+        rows = self._database.fetch(
+            """SELECT pipeline FROM bedrock_pipeline.served_pipelines UNION SELECT pipeline FROM bedrock_pipeline.datasets
+               UNION SELECT queue FROM bedrock_pipeline.queues ORDER BY 1"""
+        )
+        return [row["pipeline"] for row in rows]
+
     def removed(self) -> dict[str, FrozenSettings]:
         """Pipelines with unfinished chunks or versions that nobody serves, each with settings that a chunk of it has."""
         rows = self._database.fetch(

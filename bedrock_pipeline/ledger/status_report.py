@@ -136,7 +136,7 @@ _DATASETS = """
     LEFT JOIN bedrock_pipeline.budgets b USING (pipeline, dataset, version)
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(c.records) FILTER (WHERE attempt = 1), 0)::bigint AS records,
-               coalesce(sum(CASE WHEN collected_at IS NULL THEN least(processed_count, c.records)
+               coalesce(sum(CASE WHEN collected_at IS NULL THEN least(coalesce(processed_count, 0), c.records)
                                  ELSE answered + final_errors END), 0)::bigint AS processed,
                coalesce(sum(answered), 0)::bigint AS answered, coalesce(sum(final_errors), 0)::bigint AS failed,
                coalesce(sum(o.records), 0)::bigint AS retryable,

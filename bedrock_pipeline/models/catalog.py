@@ -64,12 +64,18 @@ class ModelCard:
         family: of its request body.
         batch: whether it has batch inference; `not found` if no source shows it.
         bare: whether the id itself can be used; otherwise an inference profile must be.
+        bare_regions: regions in which the id itself can be used, if not in all that have the model.
         profiles: geographies of its inference profiles, in one region or another.
         input: what it can be given, of what this package sends.
+        converse: whether jobs of the type Converse and on-demand calls of Converse can use it.
+        context: the most input tokens where a source has it.
+        min_records: fewest records of a job.
         answers: how a structured response can be requested in its own body, the best way first.
         max_output: the largest `max_tokens` where a source has it.
         sampling: whether `temperature` and `top_p` can be set: `any`, `one` of the two, or `none`.
         thinks: whether it thinks `when asked`, `by default` or `always`; thinking counts against `max_tokens`.
+        flex: whether on-demand calls can be of the service tier `flex`.
+        counts_tokens: whether Bedrock counts the tokens of its requests before they are sent (CountTokens).
         legacy: whether AWS lists it as legacy.
     """
 
@@ -77,12 +83,18 @@ class ModelCard:
     family: str
     batch: Literal["yes", "no", "not found"] = "yes"
     bare: bool = True
+    bare_regions: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
     input: tuple[str, ...] = ("text",)
+    converse: bool = True
+    context: int | None = None
+    min_records: int = 100
     answers: tuple[AnswerBy, ...] = ()
     max_output: int | None = None
     sampling: Literal["any", "one", "none"] = "any"
     thinks: Literal["when asked", "by default", "always"] = "when asked"
+    flex: bool = False
+    counts_tokens: bool = False
     legacy: bool = False
 
     @property
@@ -93,8 +105,11 @@ class ModelCard:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids under which it can be used."""
-        return (*([self.id] if self.bare else []), *(f"{place}.{self.id}" for place in self.profiles))
+        """The ids under which it can be used; its own first, unless that is for a few regions."""
+        profiles = [f"{place}.{self.id}" for place in self.profiles]
+        if not self.bare:
+            return tuple(profiles)
+        return (*profiles, self.id) if self.bare_regions else (self.id, *profiles)
 
     @property
     def rejects(self) -> tuple[str, ...]:
@@ -172,6 +187,20 @@ def check_model_id(model_id: str) -> None:
         raise ModelRejectsError(
             f"model_id: {card.id} is used by an inference profile only; name {_alternatives(card.ids)}, "
             f"as the region has it, or {_OVERRIDE}"
+        )
+
+
+def check_tier(model_id: str, tier: str) -> None:
+    """Check that on-demand calls of a model can be of a service tier, as far as the catalog knows it.
+
+    Raises:
+        ModelRejectsError: it has no such tier.
+    """
+    card = card_of(model_id)
+    if card is not None and tier == "flex" and not card.flex:
+        raise ModelRejectsError(
+            f"on_demand_tier: {card.id} has no service tier {tier}; leave it out, choose another model "
+            f"(`bedrock-pipeline models`), or {_OVERRIDE}"
         )
 
 

@@ -1,11 +1,24 @@
 """What a model id or an ARN names."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 #: A cross-region inference profile puts its geography before the model: `us.anthropic.…`. No provider has two letters.
 _GEOGRAPHY: Final = re.compile(r"^(?:global|us-gov|apac|[a-z]{2})\.")
 _FOUNDATION_MODEL: Final = ":foundation-model/"
+#: The geographies of a region's inference profiles, by the beginning of its name; the narrowest first.
+_GEOGRAPHIES: Final = (
+    ("us-gov-", ("us-gov",)),
+    ("us-", ("us",)),
+    ("ca-", ("ca", "us")),
+    ("eu-", ("eu",)),
+    ("ap-northeast-1", ("jp", "apac")),
+    ("ap-northeast-3", ("jp", "apac")),
+    ("ap-southeast-2", ("au", "apac")),
+    ("ap-southeast-4", ("au", "apac")),
+    ("ap-", ("apac",)),
+)
 
 
 def without_geography(model_id: str) -> str:
@@ -28,3 +41,15 @@ def is_bare(model_id: str) -> bool:
     if model_id.startswith("arn:"):
         return _FOUNDATION_MODEL in model_id
     return without_geography(model_id) == model_id
+
+
+def profile_in(region: str, profiles: Iterable[str]) -> str | None:
+    """The profile among those of one model that stays closest to a region; None if none stays in its geography.
+
+    The global profile is not chosen: it may send data to any region, which only the pipeline's author can decide.
+    """
+    by_geography = {profile.partition(".")[0]: profile for profile in profiles}
+    for start, geographies in _GEOGRAPHIES:
+        if region.startswith(start):
+            return next((by_geography[one] for one in geographies if one in by_geography), None)
+    return None

@@ -149,24 +149,29 @@ def _upload(
     chunks: Iterator[PackedChunk],
     plan: InvocationPlan,
 ) -> tuple[str, list[NewChunk]]:
-    """Upload the chunks; with the hash that identifies them."""
-    content = _packed_hash(row, plan)
+    """Upload the chunks; with the hash of how the version is packed."""
+    assert row.settings_digest is not None  # the constraint snapshot_is_whole
+    settings = deployment.ledger.versions.settings(row.settings_digest)
     uploader = ChunkUploader(
         deployment,
         row.pipeline,
         row.dataset,
         row.version,
-        content,
+        _packed_hash(row, settings.content_digest, plan),
         pipeline.model_id,
         str(pipeline.group_in(deployment.settings.region, deployment.settings.account)),
         partial(create_request, deployment.settings, pipeline, row.dataset),
-        row.settings_digest or "",
+        settings.digest,
         estimator,
         plan,
     )
-    return content, uploader.all(chunks)
+    return _packed_hash(row, settings.digest, plan), uploader.all(chunks)
 
 
-def _packed_hash(row: DatasetRow, plan: InvocationPlan) -> str:
-    """Equal if packing again would give the same jobs: snapshot and settings are frozen, how they are sent is not."""
-    return hashlib.sha256(repr((row.snapshot_hash, row.settings_digest, plan.cut)).encode()).hexdigest()
+def _packed_hash(row: DatasetRow, settings: str, plan: InvocationPlan) -> str:
+    """A hash of the snapshot, settings, and how they are sent, which is not frozen.
+
+    With the digest of all settings it is equal if packing again would change nothing. With that of the settings that decide
+    responses it identifies the chunks: after a restored backup, other prices must not make other jobs.
+    """
+    return hashlib.sha256(repr((row.snapshot_hash, settings, plan.cut)).encode()).hexdigest()

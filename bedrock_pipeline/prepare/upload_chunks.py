@@ -21,6 +21,7 @@ from bedrock_pipeline.records.job_names import chunk_uuid
 from bedrock_pipeline.records.keys import ChunkKey
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.record_ids import is_filler
+from bedrock_pipeline.records.result_schema import ORIGIN
 
 
 def estimator_for(deployment: Deployment, pipeline: BasePipeline, at: datetime | None = None) -> Estimator:
@@ -131,9 +132,9 @@ def _file_hash(path: Path) -> str:
 
 
 def _origins(chunk: PackedChunk) -> tuple[UUID, ...]:
-    if "origin" not in pq.read_schema(chunk.index).names:
+    if ORIGIN not in pq.read_schema(chunk.index).names:
         return ()
-    found = pq.read_table(chunk.index, columns=["origin"])["origin"].unique().drop_null()
+    found = pq.read_table(chunk.index, columns=[ORIGIN])[ORIGIN].unique().drop_null()
     return tuple(sorted(UUID(origin) for origin in found.to_pylist()))
 
 

@@ -23,7 +23,7 @@ def costs_of(
         return pa.nulls(count, pa.float64()), None
     known = (input_tokens.is_valid().to_numpy(False)) & (output_tokens.is_valid().to_numpy(False))  # noqa: FBT003
     inputs, outputs = (np.asarray(column.fill_null(0), np.int64) for column in (input_tokens, output_tokens))
-    rates = price.batch if mode == "batch" else price.on_demand
+    rates = price.rates(mode)
     tier = np.searchsorted([rate.above for rate in rates[1:]], inputs, side="left")
     places = max(-int(part.as_tuple().exponent) for rate in rates for part in (rate.input, rate.output))
     per_input = [int(rate.input.scaleb(places)) for rate in rates]

@@ -50,7 +50,7 @@ class Estimate:
     Attributes:
         bytes: bytes of its job input.
         cost_usd: US dollars in the modes of its chunks; None if the price is unknown.
-        on_demand_cost_usd: US dollars if every record were an on-demand call.
+        on_demand_cost_usd: US dollars if every record were an on-demand call of the default tier.
         jobs: the number of batch jobs.
         waves: how often all slots are filled until every job has run.
     """
@@ -63,6 +63,13 @@ class Estimate:
     on_demand_cost_usd: Decimal | None
     jobs: int
     waves: int
+
+
+def priced_mode(mode: Mode, pipeline: BasePipeline) -> PricedMode:
+    """How the requests of a chunk are priced."""
+    if mode != "on-demand":
+        return "batch"
+    return "flex" if pipeline.on_demand_tier == "flex" else "on-demand"
 
 
 def overrides(settings: Settings | None, pipeline: BasePipeline) -> dict[str, PriceOverride]:
@@ -108,8 +115,7 @@ class Estimator:
         guessed_input, guessed_output = sample.guess(chunk.records, chunk.bytes)
         input_tokens = math.ceil(guessed_input * self.measured.input)
         output_tokens = math.ceil(guessed_output * self.measured.output)
-        priced_as: PricedMode = "on-demand" if mode == "on-demand" else "batch"
-        cost = self._cost(chunk.records, input_tokens, output_tokens, priced_as)
+        cost = self._cost(chunk.records, input_tokens, output_tokens, priced_mode(mode, self.pipeline))
         return ChunkEstimate(guessed_input, guessed_output, input_tokens, output_tokens, cost)
 
     def together(self, chunks: Iterable[tuple[int, int, Mode, ChunkEstimate]]) -> Estimate:

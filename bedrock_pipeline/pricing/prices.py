@@ -2,7 +2,8 @@
 
 The prices are those of the package `genai-prices`, from the data inside it (nothing is read over the network); settings
 and pipelines override them. Batch inference costs half of on-demand ("Pricing", Amazon Bedrock) unless the package has a
-batch price. Cached tokens are not distinguished, since batch inference has no prompt caching.
+batch price; on-demand calls of the service tier `flex` cost half of others, as users report ("Service tiers", Amazon
+Bedrock, says that they are cheaper). Cached tokens are not distinguished, since batch inference has no prompt caching.
 """
 
 from collections.abc import Mapping
@@ -13,10 +14,10 @@ from typing import Any, Final, Literal
 
 from bedrock_pipeline.models.model_ids import bare_model
 from bedrock_pipeline.models.registry import family_of
-from bedrock_pipeline.settings import BATCH_DISCOUNT, PriceOverride
+from bedrock_pipeline.settings import BATCH_DISCOUNT, FLEX_DISCOUNT, PriceOverride
 
 #: The modes that have a price.
-PricedMode = Literal["batch", "on-demand"]
+PricedMode = Literal["batch", "on-demand", "flex"]
 _MILLION: Final = Decimal(1_000_000)
 
 
@@ -36,16 +37,24 @@ class Price:
     Attributes:
         batch: rates of batch jobs, ascending by `above`, which is 0 in the first.
         on_demand: rates of on-demand calls, likewise.
+        flex_discount: the part of the on-demand price that the service tier `flex` saves.
     """
 
     batch: tuple[Rate, ...]
     on_demand: tuple[Rate, ...]
+    flex_discount: Decimal = FLEX_DISCOUNT
+
+    def rates(self, mode: PricedMode) -> tuple[Rate, ...]:
+        """The rates of a mode."""
+        if mode == "flex":
+            return tuple(_less(rate, self.flex_discount) for rate in self.on_demand)
+        return self.batch if mode == "batch" else self.on_demand
 
     def cost(
         self, input_tokens: int, output_tokens: int, mode: PricedMode = "batch", *, requests: int = 1
     ) -> Decimal:
         """US dollars of these tokens, in one request or in several of about the same size."""
-        rates = self.batch if mode == "batch" else self.on_demand
+        rates = self.rates(mode)
         rate = rates[0]
         for higher in rates[1:]:
             if input_tokens > higher.above * requests:
@@ -81,7 +90,7 @@ def _names(model_id: str) -> tuple[str, ...]:
 
 def _overridden(override: PriceOverride) -> Price:
     rate = Rate(0, override.input_per_million / _MILLION, override.output_per_million / _MILLION)
-    return Price((_less(rate, override.batch_discount),), (rate,))
+    return Price((_less(rate, override.batch_discount),), (rate,), override.flex_discount)
 
 
 def _known(name: str, at: datetime, *, embeds: bool) -> Price | None:

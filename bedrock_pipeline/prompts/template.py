@@ -1,11 +1,14 @@
 """Prompt templates: text with `{{ column }}`, and nothing else of a template language."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from bedrock_pipeline.errors import InvalidInputError
+from bedrock_pipeline.records.cells import NoTextError
 
 #: `{{ "any text" }}`, or `{{ name }}` with parts in backticks where a name has other than ordinary characters.
 _PLACEHOLDER: Final = re.compile(
@@ -49,6 +52,23 @@ class Field:
     def name(self) -> str:
         """As it is named in messages."""
         return ".".join(self.path)
+
+    def value_in(self, cell: Any) -> Any:
+        """Its value in a cell of its column: in a struct, or in the object that JSON text is, which may lack it.
+
+        Raises:
+            NoTextError: the cell has no fields, or not this one.
+        """
+        value, lenient = cell, False
+        for name in self.path[1:]:
+            if value is None:
+                return None
+            if isinstance(value, str):
+                value, lenient = _object(value), True
+            if not isinstance(value, Mapping) or (name not in value and not lenient):
+                raise NoTextError(f"has no field {name!r}")
+            value = value.get(name)
+        return value
 
 
 class Template:
@@ -157,3 +177,10 @@ NOT_BLANK: Final = re.compile(r"[^ \t\n\r\f\v]")
 def is_blank(text: str) -> bool:
     """Whether a text has nothing but ASCII white space; models reject such a text."""
     return NOT_BLANK.search(text) is None
+
+
+def _object(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None

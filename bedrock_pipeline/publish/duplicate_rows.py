@@ -4,14 +4,16 @@ What belongs here: joining duplicates with the rows of their canonical records, 
 it in bounded memory and spills to the work folder. `prepare.snapshot.duplicates` finds the duplicates.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.prepare.snapshot.duplicates import CANONICAL, numbered
+from bedrock_pipeline.prepare.snapshot.duplicates import numbered
+from bedrock_pipeline.prepare.snapshot.portable import from_portable
+from bedrock_pipeline.prepare.snapshot.stored_columns import CANONICAL, RECORD_ID, input_columns
 from bedrock_pipeline.records.result_schema import COLUMNS
 
 _MEMORY = "256MB"
@@ -25,7 +27,7 @@ class DuplicateRows:
     Only ids are joined; answers, which may be large, are read one row group at a time.
 
     Args:
-        duplicates: parquet files with `record_id`, `CANONICAL` and the carried columns.
+        duplicates: parquet files as a snapshot has them: record id, its canonical record's, and the carried columns.
         folder: the work folder, to which DuckDB spills.
     """
 
@@ -33,7 +35,10 @@ class DuplicateRows:
         import duckdb  # here: it costs a fifth of a second, and runs of most kinds do without
 
         self._files = duplicates
-        self._names = pq.read_schema(duplicates[0]).names
+        schema = pq.read_schema(duplicates[0])
+        self._carried = list(input_columns(schema))
+        self._names = [RECORD_ID, CANONICAL, *(field.name for field in input_columns(schema).values())]
+        self._types = [schema.field(name).type for name in self._names]
         self._connection = duckdb.connect(
             str(folder / "duplicates.duckdb"),
             config={"memory_limit": _MEMORY, "temp_directory": str(folder / "spill"), "threads": 1},
@@ -46,12 +51,11 @@ class DuplicateRows:
             part: parquet file of the results of the records that were sent.
             schema: of the results.
         """
-        canonical = f"c{self._names.index(CANONICAL)}"
         self._connection.register("duplicates", numbered(self._files, self._names))
-        self._connection.register("part", numbered([part], ["record_id"]))
+        self._connection.register("part", numbered([part], [RECORD_ID]))
         self._connection.execute(
-            f"""CREATE OR REPLACE TABLE joined AS SELECT part.n AS canonical_row, duplicates.*
-                FROM duplicates JOIN part ON part.c0 = duplicates.{canonical}"""  # noqa: S608  # generated
+            """CREATE OR REPLACE TABLE joined AS SELECT part.n AS canonical_row, duplicates.*
+               FROM duplicates JOIN part ON part.c0 = duplicates.c1"""
         )
         with pq.ParquetFile(part) as file:
             first = 0
@@ -71,25 +75,30 @@ class DuplicateRows:
         for batch in found.to_arrow_reader(ROWS):
             canonical = file.read_row_group(group) if canonical is None else canonical
             rows = pc.subtract(batch["canonical_row"], first)
-            own = pa.Table.from_arrays(batch.columns[2:], self._names)
-            yield from _joined(own, canonical.take(rows), schema).to_batches()
+            columns = zip(batch.columns[2:], self._types, strict=True)
+            record_id, answered_by, *values = (from_portable(column, kind) for column, kind in columns)
+            own = {RECORD_ID: record_id, **dict(zip(self._carried, values, strict=True))}
+            yield from _joined(own, answered_by, canonical.take(rows), schema).to_batches()
 
     def close(self) -> None:
         """Close DuckDB's files."""
         self._connection.close()
 
 
-def _joined(duplicates: pa.Table, canonical: pa.Table, schema: pa.Schema) -> pa.Table:
+def _joined(
+    own: Mapping[str, pa.Array], answered_by: pa.Array, canonical: pa.Table, schema: pa.Schema
+) -> pa.Table:
     """Rows with the duplicates' own columns, and the columns of the results by the rule in `COLUMNS`."""
-    zeros = pa.array([0] * len(duplicates), pa.int64())
+    zeros = pa.array([0] * len(answered_by), pa.int64())
 
-    def column(name: str) -> pa.ChunkedArray:
-        rule = COLUMNS[name].duplicate if name in COLUMNS else None
+    def column(field: pa.Field) -> pa.Array | pa.ChunkedArray:
+        rule = COLUMNS[field.name].duplicate if field.name in COLUMNS else None
         if rule == "zero":
-            return zeros
+            return zeros.cast(field.type)
         if rule == "canonical id":
-            return duplicates[CANONICAL]
-        own = rule is None and name in duplicates.column_names
-        return duplicates[name] if own else canonical[name]
+            return answered_by
+        if rule is None and field.name in own:
+            return own[field.name]
+        return canonical[field.name].cast(field.type)
 
-    return pa.table([column(field.name).cast(field.type) for field in schema], schema=schema).combine_chunks()
+    return pa.table([column(field) for field in schema], schema=schema).combine_chunks()

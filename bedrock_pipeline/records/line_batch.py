@@ -17,7 +17,10 @@ _BYTES = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A rendered record: its id, its carried values, and its line."""
+    """A rendered record: its id, its carried values, and its line.
+
+    A value is a column of one cell, as `cells_of` gives it, so that nothing of any type is lost; or a Python value.
+    """
 
     record_id: str
     carried: tuple[Any, ...]
@@ -66,7 +69,7 @@ def line_batch_of(lines: Sequence[Line], carry: pa.Schema) -> LineBatch:
     """Single lines as a batch."""
     columns = [pa.array([line.record_id for line in lines], pa.string())]
     columns += [
-        pa.array([line.carried[number] for line in lines], field.type) for number, field in enumerate(carry)
+        _column([line.carried[number] for line in lines], field.type) for number, field in enumerate(carry)
     ]
     return LineBatch(
         pa.RecordBatch.from_arrays(columns, schema=index_schema(carry)),
@@ -90,7 +93,21 @@ def lines_of(blocks: Iterable[LineBatch]) -> Iterator[Line]:
     """Batches as single lines again."""
     for block in blocks:
         start = 0
-        for row, end in zip(block.index.to_pylist(), block.ends.tolist(), strict=True):
-            record_id, *carried = row.values()
-            yield Line(record_id, tuple(carried), bytes(block.data[start:end]))
+        ids = block.index.column(0).to_pylist()
+        names = range(1, block.index.num_columns)
+        for row, (record_id, end) in enumerate(zip(ids, block.ends.tolist(), strict=True)):
+            yield Line(record_id, cells_of(block.index, row, names), bytes(block.data[start:end]))
             start = end
+
+
+def cells_of(batch: pa.RecordBatch, row: int, columns: Iterable[int | str]) -> tuple[pa.Array, ...]:
+    """Cells of a row, each as a column of one."""
+    return tuple(batch.column(column).slice(row, 1) for column in columns)
+
+
+def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if not any(isinstance(value, pa.Array) for value in values):
+        return pa.array(values, kind)
+    return pa.concat_arrays(
+        [value if isinstance(value, pa.Array) else pa.array([value], kind) for value in values]
+    )

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import math
 import re
+from decimal import Decimal
 
 #: Longest record id, in characters.
 LONGEST = 256
@@ -27,7 +28,8 @@ def record_id_of(value: object) -> tuple[str | None, str]:
         return None, "record id is null"
     if isinstance(value, (dict, list, bytes)):
         return None, f"record id is a {type(value).__name__}"
-    text = str(value)
+    # A column of whole numbers with a null among them is often stored as floats, which is not how its owner writes it.
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else _text(value)
     if not text.strip():
         return None, "record id is empty"
     if len(text) > LONGEST:
@@ -60,6 +62,10 @@ def filler_id(number: int) -> str:
 def is_filler(record_id: str) -> bool:
     """Whether a record is only there to bring its chunk to the minimum."""
     return record_id.startswith(_FILLER)
+
+
+def _text(value: object) -> str:
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
 def _hashed(text: str) -> str:

@@ -79,8 +79,11 @@ COLUMNS: Final[Mapping[str, Column]] = {
     name: hint.__metadata__[0] for name, hint in get_type_hints(ResultRow, include_extras=True).items()
 }
 _RECORD_ID: Final = "the id from the input, or derived from the content"
-#: Columns of an index that are not carried along: from the second attempt on it has wire id and first chunk too.
-INDEX_ONLY: Final = frozenset({"record_id", "wire_id", "origin"})
+#: Columns that an index has from the second attempt on: wire id, and first chunk. No input has columns of such names.
+WIRE_ID: Final = "\x00wire_id"
+ORIGIN: Final = "\x00origin"
+#: Columns of an index that are not carried along.
+INDEX_ONLY: Final = frozenset({"record_id", WIRE_ID, ORIGIN})
 #: Names that a carried column cannot have.
 RESERVED: Final = INDEX_ONLY | COLUMNS.keys()
 

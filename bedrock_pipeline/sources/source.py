@@ -6,17 +6,14 @@ from typing import BinaryIO, Protocol, TypeVar
 
 import pyarrow as pa
 
-from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.records.rejections import Rejection
+from bedrock_pipeline.sources.errors import InputError as InputError
+from bedrock_pipeline.sources.plain_layout import plain_batch
 
 #: Rows of a batch at most.
 BATCH_ROWS = 4096
 #: Approximate bytes of input of a batch; large cells make small batches.
 BATCH_BYTES = 4_000_000
-
-
-class InputError(InvalidInputError):
-    """The input as a whole cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,7 @@ def positioned(batches: Iterator[pa.RecordBatch]) -> Iterator[RowBatch]:
     position = 0
     for batch in batches:
         for start in range(0, batch.num_rows, BATCH_ROWS):
-            rows = _without_views(batch.slice(start, BATCH_ROWS))
+            rows = plain_batch(batch.slice(start, BATCH_ROWS))
             yield RowBatch(rows, range(position, position + rows.num_rows))
             position += rows.num_rows
 
@@ -91,14 +88,6 @@ def positioned(batches: Iterator[pa.RecordBatch]) -> Iterator[RowBatch]:
 def batch_rows(row_bytes: int) -> int:
     """Rows of a batch by the bytes of a row: fewer if rows are large."""
     return max(1, min(BATCH_ROWS, BATCH_BYTES // max(row_bytes, 1)))
-
-
-def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """String views, as Polars writes them, in the plain layout: not every function of Arrow accepts views."""
-    plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
-    if not any(kind in plain for kind in batch.schema.types):
-        return batch
-    return batch.cast(pa.schema([(field.name, plain.get(field.type, field.type)) for field in batch.schema]))
 
 
 _T = TypeVar("_T")

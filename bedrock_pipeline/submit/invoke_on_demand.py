@@ -13,10 +13,12 @@ from itertools import islice
 import orjson
 
 from bedrock_pipeline.aws.errors import AwsError
-from bedrock_pipeline.aws.runtime import BedrockRuntime
+from bedrock_pipeline.aws.runtime import BedrockRuntime, ModelUnusableError, NeedsProfileError, Tier
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.frozen_settings import thaw
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import NotNow
+from bedrock_pipeline.models.catalog import card_of
 from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.prepare.chunks.create_request import is_converse
 from bedrock_pipeline.prepare.upload_chunks import input_lines
@@ -59,12 +61,17 @@ class CallsRejected:
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """The outcome of a call: a line of output; or none yet, and why."""
+    """The outcome of a call: a line of output; or none yet, and why.
+
+    Attributes:
+        needs_profile: why the model's id cannot be used, although an inference profile of it might be.
+    """
 
     line: bytes | None = None
     succeeded: bool = False
     transient: str | None = None
     denied: str | None = None
+    needs_profile: str | None = None
 
 
 def answer_chunk(deployment: Deployment, chunk: ChunkRow) -> Answered | NotNow | CallsRejected:
@@ -75,7 +82,17 @@ def answer_chunk(deployment: Deployment, chunk: ChunkRow) -> Answered | NotNow |
         return claim
     positions = [position for position in range(chunk.records) if position not in claim.answered]
     calls = iter(zip(positions, lines_at(input_lines(deployment, chunk), positions), strict=True))
-    sender = _Sender(deployment, chunk, claim.fence, lease)
+    region = QuotaGroup.of(chunk.quota_group).region
+    sender = _Sender(
+        deployment=deployment,
+        chunk=chunk,
+        fence=claim.fence,
+        lease=lease,
+        region=region,
+        tier=thaw(deployment.ledger.versions.settings(chunk.settings_digest)).on_demand_tier,
+        runtime=(runtime := deployment.runtime_in(region)),
+        model_id=runtime.resolved(chunk.model_id),
+    )
     with deployment.system.executor(concurrency) as pool:
         while wave := dict(islice(calls, concurrency)):
             if stopped := sender.send(wave, pool):
@@ -83,12 +100,23 @@ def answer_chunk(deployment: Deployment, chunk: ChunkRow) -> Answered | NotNow |
     return Answered(chunk, len(positions), deployment.ledger.calls.repeated(chunk.chunk_id))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Sender:
+    """Sends a chunk's records.
+
+    Attributes:
+        runtime: on-demand calls in the region for which the chunk was packed.
+        model_id: the chunk's; or an inference profile of it, once on-demand calls turned out to need one.
+    """
+
     deployment: Deployment
     chunk: ChunkRow
     fence: int
     lease: timedelta
+    region: str
+    tier: Tier
+    runtime: BedrockRuntime
+    model_id: str
 
     def send(self, wave: dict[int, bytes], pool: Executor) -> NotNow | CallsRejected | None:
         """Send some calls together, again while they are throttled; None once each has its outcome."""
@@ -113,28 +141,47 @@ class _Sender:
                 return self._lost()
             for future in futures.values():
                 future.result()  # an unexpected error is raised after the responses were kept
-            if denied := next((reply.denied for reply in replies.values() if reply.denied), None):
-                calls.reject(chunk_id, self.fence, reason=denied)
-                return CallsRejected(denied)
-            left = {position: left[position] for position, reply in replies.items() if reply.transient}
+            denied = next((reply.denied for reply in replies.values() if reply.denied), None)
+            unusable = next((reply.needs_profile for reply in replies.values() if reply.needs_profile), None)
+            if denied or (unusable and not self._use_profile()):
+                reason = denied or self._no_profile(unusable or "")
+                calls.reject(chunk_id, self.fence, reason=reason)
+                return CallsRejected(reason)
+            left = {
+                position: left[position]
+                for position, reply in replies.items()
+                if reply.transient or reply.needs_profile
+            }
             if not left:
                 return None
-            if attempt < _TRIES:
+            if attempt < _TRIES and not unusable:
                 system.sleep(delay(attempt, _WAVE_BACKOFF, system.rng).total_seconds())
-        return self._requeue(next(reply.transient for reply in replies.values() if reply.transient))
+        return self._requeue(
+            next((r.transient for r in replies.values() if r.transient), "The model is busy.")
+        )
 
     def _invoke(self, line: bytes) -> _Reply:
         address, converse = address_of(line), is_converse(self.chunk.request)
         try:
-            output = self._runtime.invoke(self.chunk.model_id, body_of(line), converse=converse)
+            output = self.runtime.invoke(self.model_id, body_of(line), converse=converse, tier=self.tier)
         except AwsError as error:
             return _failed(address, error)
         return _Reply(b'{"recordId":%b,"modelOutput":%b}\n' % (address, output), succeeded=True)
 
-    @property
-    def _runtime(self) -> BedrockRuntime:
-        """On-demand calls in the region for which the chunk was packed."""
-        return self.deployment.runtime_in(QuotaGroup.of(self.chunk.quota_group).region)
+    def _use_profile(self) -> bool:
+        """Go on with an inference profile of the chunk's model; False if there is none, or it was used already."""
+        if self.model_id != self.chunk.model_id:
+            return False
+        card = card_of(self.chunk.model_id)
+        profile = self.runtime.resolve(self.chunk.model_id, self.region, card.ids if card else ())
+        self.model_id = profile or self.model_id
+        return profile is not None
+
+    def _no_profile(self, reason: str) -> str:
+        return (
+            f"{reason} No inference profile of {self.model_id} in the geography of {self.region} was found: name one in the "
+            "pipeline's model_id, or set below_minimum to pad or hold."
+        )
 
     def _requeue(self, reason: str) -> NotNow:
         settings = self.deployment.settings
@@ -156,6 +203,10 @@ class _Sender:
 def _failed(address: bytes, error: AwsError) -> _Reply:
     """Only an invalid request is its record's own error; any other permanent error concerns every record."""
     classification = error.classification
+    if isinstance(error, NeedsProfileError):
+        return _Reply(needs_profile=str(classification))
+    if isinstance(error, ModelUnusableError):
+        return _Reply(denied=str(classification))
     if error.kind is ErrorKind.TRANSIENT or classification.status == _OVERLOADED:
         return _Reply(transient=str(classification))
     if error.kind in (ErrorKind.DENIED, ErrorKind.NOT_FOUND):

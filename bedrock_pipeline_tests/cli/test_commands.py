@@ -228,8 +228,8 @@ def test_a_cap_is_part_of_what_is_launched(deployment: Deployment) -> None:
     [
         (("launch", "p", "no spaces", "--input", "x"), "no spaces"),
         (("launch", "p", "a--b", "--input", "x"), "a--b"),
-        (("results", "p", "absent"), "not published yet"),
-        (("resolve", "p", "absent--00000", "--no-job"), "absent--00000"),
+        (("results", "p", "absent"), "There is no pipeline"),
+        (("resolve", "p", "absent--00000", "--no-job"), "There is no pipeline"),
         (("resolve", "p", "d--00000"), "Give either"),
     ],
 )

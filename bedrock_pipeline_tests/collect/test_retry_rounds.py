@@ -24,6 +24,7 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.publish.publish_dataset import NotCompleteError, publish_dataset
+from bedrock_pipeline.records.result_schema import ORIGIN, WIRE_ID
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 from bedrock_pipeline_tests.journey.driven import (
@@ -164,7 +165,7 @@ def _answers_without_a_line(deployment: Deployment, chunk: ChunkRow, rows: list[
         row["record_id"]
         for row in index
         if row["record_id"] in missing
-        and not failing.of_record(Kind.RECORD_ERROR, row.get("wire_id", row["record_id"]))
+        and not failing.of_record(Kind.RECORD_ERROR, row.get(WIRE_ID, row["record_id"]))
     ]
 
 
@@ -196,7 +197,7 @@ def test_two_processes_start_a_round_at_once_and_a_third_finds_nothing(
     assert start_retry_round(deployment, one, "d").records == 0
     [second] = chunks(deployment, 2)
     assert second.records == 150
-    assert table(deployment, second.index_uri)["origin"].unique().to_pylist() == [
+    assert table(deployment, second.index_uri)[ORIGIN].unique().to_pylist() == [
         str(chunk.chunk_id) for chunk in chunks(deployment, 1)
     ]
     assert not deployment.ledger.chunks.is_final(chunks(deployment, 1)[0].chunk_id)

@@ -101,13 +101,23 @@ def models_table() -> Iterator[str]:
     """One row for each model of the catalog, by provider."""
     yield f"Sources read on {READ}."
     yield ""
-    yield from _table_head("provider", "model", "ids", "family", "batch", "input", "structured", "rejects")
+    yield from _table_head(
+        *("provider", "model", "ids", "family", "batch", "converse", "input", "context", "structured"),
+        *("flex", "counts tokens", "rejects"),
+    )
     for card in sorted(catalog().values(), key=lambda card: (card.provider, card.id)):
-        ids = ", ".join([*(["bare"] if card.bare else []), *(f"`{place}.`" for place in card.profiles)])
+        bare = f"bare in {', '.join(card.bare_regions)}" if card.bare_regions else "bare"
+        ids = ", ".join([*([bare] if card.bare else []), *(f"`{place}.`" for place in card.profiles)])
+        context = f"{card.context:,}" if card.context else ""
         yield _row(
-            *(card.provider, f"`{card.id}`", ids, f"`{card.family}`", card.batch, ", ".join(card.input)),
-            *(", ".join(card.answers), "; ".join(card.rejects)),
+            *(card.provider, f"`{card.id}`", ids, f"`{card.family}`", card.batch, _yes(card.converse)),
+            *(", ".join(card.input), context, ", ".join(card.answers), _yes(card.flex)),
+            *(_yes(card.counts_tokens), "; ".join(card.rejects)),
         )
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else ""
 
 
 #: The pages, each with what stands between its markers.

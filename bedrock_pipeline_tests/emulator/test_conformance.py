@@ -31,8 +31,13 @@ OPERATIONS = {
     "GetModelInvocationJob": "bedrock",
     "ListModelInvocationJobs": "bedrock",
     "StopModelInvocationJob": "bedrock",
+    "ListFoundationModels": "bedrock",
+    "GetFoundationModel": "bedrock",
+    "ListInferenceProfiles": "bedrock",
+    "GetInferenceProfile": "bedrock",
     "InvokeModel": "bedrock-runtime",
     "Converse": "bedrock-runtime",
+    "CountTokens": "bedrock-runtime",
 }
 #: A request with every member set.
 FULL: dict[str, dict[str, Any]] = {
@@ -70,9 +75,25 @@ FULL: dict[str, dict[str, Any]] = {
         "sortOrder": "Ascending",
     },
     "StopModelInvocationJob": {"jobIdentifier": "abcdefghijkl"},
+    "ListFoundationModels": {
+        "byProvider": "Anthropic",
+        "byOutputModality": "TEXT",
+        "byInferenceType": "ON_DEMAND",
+    },
+    "GetFoundationModel": {"modelIdentifier": CLAUDE},
+    "ListInferenceProfiles": {"maxResults": 5, "nextToken": "MA==", "typeEquals": "SYSTEM_DEFINED"},
+    "GetInferenceProfile": {"inferenceProfileIdentifier": f"us.{CLAUDE}"},
+    "CountTokens": {
+        "modelId": "anthropic.claude-haiku-4-5-20251001-v1:0",
+        "input": {"converse": {"messages": [{"role": "user", "content": [{"text": "hello"}]}]}},
+    },
     "InvokeModel": {"modelId": CLAUDE, "body": json.dumps(claude("hello"))},
     "Converse": {"modelId": CLAUDE, "messages": [{"role": "user", "content": [{"text": "hello"}]}]},
 }
+
+
+#: Members that are a part of the path.
+_IN_THE_PATH = ("jobIdentifier", "modelId", "modelIdentifier", "inferenceProfileIdentifier")
 
 
 def operation(name: str) -> OperationModel:
@@ -106,10 +127,7 @@ def broken(
     if shape.type_name == "string":
         if "max" in bounds:
             yield "max", path, "a" * (bounds["max"] + 1)
-        if bounds.get("min", 0) > 0 and path[-1] not in (
-            "jobIdentifier",
-            "modelId",
-        ):  # an empty path is another path
+        if bounds.get("min", 0) > 0 and path[-1] not in _IN_THE_PATH:  # an empty path is another path
             yield "min", path, ""
         if "pattern" in bounds:
             assert not re.fullmatch(bounds["pattern"], "§ %")
@@ -124,11 +142,15 @@ def constraints() -> Iterator[Any]:
         "GetModelInvocationJob",
         "ListModelInvocationJobs",
         "StopModelInvocationJob",
+        "ListFoundationModels",
+        "GetFoundationModel",
+        "ListInferenceProfiles",
+        "GetInferenceProfile",
     ):
         shape = operation(name).input_shape
         assert shape is not None
         for kind, path, value in broken(shape, FULL[name], ()):
-            if kind == "required" and path[-1] == "jobIdentifier":
+            if kind == "required" and path[-1] in _IN_THE_PATH:
                 continue  # it is a part of the path
             yield pytest.param(name, path, value, id=f"{name}: {kind} of {'.'.join(map(str, path))}")
 
@@ -174,7 +196,14 @@ def test_each_answer_has_its_output_shape(clients: dict[str, Any], running: Emul
         "GetModelInvocationJob": call(clients, "GetModelInvocationJob", {"jobIdentifier": arn}),
         "ListModelInvocationJobs": call(clients, "ListModelInvocationJobs", {"maxResults": 1}),
         "CreateModelInvocationJob": call(clients, "CreateModelInvocationJob", request("in/c.jsonl")),
-        "Converse": call(clients, "Converse", FULL["Converse"]),
+        **{
+            name: call(clients, name, FULL[name])
+            for name in ("ListFoundationModels", "GetFoundationModel", "ListInferenceProfiles")
+        },
+        **{
+            name: call(clients, name, FULL[name])
+            for name in ("GetInferenceProfile", "Converse", "CountTokens")
+        },
     }
     assert answers["GetModelInvocationJob"]["endTime"] >= answers["GetModelInvocationJob"]["submitTime"]
     for name, answer in answers.items():
@@ -240,4 +269,4 @@ def test_each_declared_error_is_an_exception_of_its_own(
 
 def test_a_path_that_is_no_operation(running: EmulatorProcess, clients: dict[str, Any]) -> None:
     with pytest.raises(ClientError, match="UnknownOperationException"):
-        clients["bedrock"].list_foundation_models()
+        clients["bedrock"].list_guardrails()

@@ -1,7 +1,5 @@
 """What a model id names: a model, a profile and its regions; and the switches for ids that the catalog does not know."""
 
-from dataclasses import replace
-
 import pytest
 
 from bedrock_pipeline.emulator.behaviour import Behaviour, ModelFeatures, UnknownModels
@@ -53,6 +51,28 @@ def test_switches_of_models() -> None:
     by_family = Models(behaviour=Behaviour(unknown_models=UnknownModels.FAMILY))
     assert isinstance(ask(later, body, by_family), Reply)
     assert not by_family.supports("acme.model-v1:0")
-    assert by_family.takes_geography(parse_model_id("sa.amazon.nova-pro-v1:0"), "sa-east-1")
-    assert not STRICT.takes_geography(parse_model_id("sa.amazon.nova-pro-v1:0"), "sa-east-1")
-    assert replace(catalog().cards[HAIKU_3]).legacy
+    nova_pro = catalog().cards["amazon.nova-pro-v1:0"]
+    assert by_family.takes_profile(nova_pro, parse_model_id("sa.amazon.nova-pro-v1:0"), "sa-east-1")
+    assert not STRICT.takes_profile(nova_pro, parse_model_id("sa.amazon.nova-pro-v1:0"), "sa-east-1")
+
+
+@pytest.mark.parametrize(
+    ("model_id", "region", "taken"),
+    [
+        (f"us.{HAIKU_3}", "us-west-2", True),
+        (f"us.{HAIKU_3}", "eu-west-1", False),
+        (f"global.{HAIKU_3}", "us-west-2", False),  # it has no such profile
+        ("global.anthropic.claude-opus-5", "sa-east-1", True),
+        ("us.qwen.qwen3-32b-v1:0", "us-west-2", False),
+        (HAIKU_3, "us-west-2", True),
+        ("anthropic.claude-opus-5", "us-west-2", False),
+        # Its own id has batch inference in one region, says AWS's page; profiles in all others.
+        ("anthropic.claude-sonnet-4-6", "eu-west-2", True),
+        ("anthropic.claude-sonnet-4-6", "us-west-2", False),
+    ],
+)
+def test_under_which_ids_a_region_has_a_model(model_id: str, region: str, taken: bool) -> None:
+    named = parse_model_id(model_id)
+    card = catalog().cards[named.name]
+    found = STRICT.takes_profile(card, named, region) if named.geography else STRICT.takes_bare(card, region)
+    assert found is taken

@@ -149,6 +149,24 @@ def test_what_a_jobs_role_must_be_allowed(
     assert len(world.objects) == (3 if status == "Completed" else 1)
 
 
+@pytest.mark.parametrize(
+    ("actions", "status"),
+    [(("kms:Decrypt", "kms:GenerateDataKey"), "Completed"), (("kms:Decrypt",), "Failed")],
+)
+@pytest.mark.parametrize("named", ["id", "ARN"])
+def test_a_key_that_encrypts_the_output_must_be_allowed(
+    actions: tuple[str, ...], status: str, named: str
+) -> None:
+    world, key = World(), "11111111-2222-3333-4444-555555555555"
+    arn = f"arn:aws:kms:us-east-1:123456789012:key/{key}"
+    statements = [S3, allow("bedrock:*"), allow(*actions, resource=arn)]
+    world.emulator.roles.set(request("x")["roleArn"], {"Statement": statements})
+    output = {"s3Uri": f"s3://{BUCKET}/out/", "s3EncryptionKeyId": key if named == "id" else arn}
+    job = world.job(outputDataConfig={"s3OutputDataConfig": output})
+    assert job["status"] == status
+    assert status == "Completed" or "Could not validate PutObject permissions" in job["message"]
+
+
 def test_an_output_bucket_that_is_not_there_fails_the_job_before_it_runs() -> None:
     job = World().job(outputDataConfig={"s3OutputDataConfig": {"s3Uri": "s3://elsewhere/out/"}})
     assert job["status"] == "Failed"

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as pa_dataset
 
-from bedrock_pipeline.aws.clients import arrow_filesystem
+from bedrock_pipeline.aws.arrow_files import results_filesystem
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.pipeline import Pipeline
@@ -98,7 +98,7 @@ def published(deployment: Deployment, one: Pipeline) -> pa.Table:
     assert row.results_uri is not None
     return pa_dataset.dataset(
         row.results_uri.removeprefix("s3://").rstrip("/"),
-        filesystem=arrow_filesystem(deployment.settings),
+        filesystem=results_filesystem(deployment.settings),
         format="parquet",
     ).to_table()
 

@@ -57,7 +57,7 @@ READS = {
     "jobs": {"list", "find", "get"},
     "datasets": {"get", "recent", "to_launch", "progress"},
     "versions": {"history", "settings"},
-    "served_pipelines": {"removed"},
+    "served_pipelines": {"known", "now", "removed"},
     "publications": {"due"},
     "submissions": {"due", "out_of_reach", "to_reconcile"},
     "spending": {"measured", "budget", "exhausted"},

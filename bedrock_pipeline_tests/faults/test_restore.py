@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 
 import psycopg
@@ -16,6 +17,7 @@ from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.settings import PriceOverride
 from bedrock_pipeline.submit.reconcile import sweep_account
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 from bedrock_pipeline_tests.faults.deployment import emulated_deployment, until_published
@@ -89,11 +91,19 @@ def test_a_dataset_that_the_backup_does_not_know_is_reported_and_not_bought_agai
         assert isinstance(bought, Submitted)
         assert sweep_account(restored).orphans == [bought.job_arn]
         assert [orphan["job_arn"] for orphan in restored.ledger.interventions.orphans()] == [bought.job_arn]
-        # Launched again: the same content gives the same chunk, whose job is found by its name.
-        take_snapshot(restored, one, "d")
-        pack_dataset(restored, one, "d")
-        again = submit_chunk(restored, "p", key)
-        assert isinstance(again, Submitted)
-        assert again.job_arn == bought.job_arn
+        # Launched again: the same content gives the same chunk, whose job is found by its name. Prices and slots are none.
+        again = one.model_copy(
+            update={
+                "prices": {
+                    one.model_id: PriceOverride(input_per_million=Decimal(3), output_per_million=Decimal(9))
+                },
+                "limits": _LIMITS.model_copy(update={"max_jobs": 1}),
+            }
+        )
+        take_snapshot(restored, again, "d")
+        pack_dataset(restored, again, "d")
+        found = submit_chunk(restored, "p", key)
+        assert isinstance(found, Submitted)
+        assert found.job_arn == bought.job_arn
         assert len(control.jobs()) == 1
         assert restored.ledger.interventions.orphans() == []

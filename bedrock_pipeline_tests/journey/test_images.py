@@ -116,9 +116,9 @@ def test_an_image_may_be_named_in_every_way_and_the_snapshot_keeps_its_bytes(
     here.unlink()
     with deployment.objects.random_access(f"{report.uri}part-00000.parquet") as stream:
         kept = pq.read_table(stream).to_pylist()
-    assert [row["picture"] for row in kept] == good, "the name can be carried along"
+    assert [row["c1"] for row in kept] == good, "the name can be carried along"
     photo = {"kind": "jpeg", "name": "", "data": data}
-    assert [row["__attachments"] for row in kept] == [[photo]] * len(good)
+    assert [row["attachments"] for row in kept] == [[photo]] * len(good)
 
 
 @pytest.mark.parametrize("how", [{}, {"invocation": "Converse"}], ids=str)

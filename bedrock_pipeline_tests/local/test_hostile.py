@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow.fs as pa_fs
 import pytest
 
+from bedrock_pipeline.aws.arrow_files import results_filesystem
 from bedrock_pipeline.aws.clients import (
-    arrow_filesystem,
     creating_client,
     reading_client,
     runtime_client,
@@ -46,7 +46,7 @@ def test_the_embedded_default_and_its_clients(
         s3.put_object(Bucket=settings.bucket, Key="a/b", Body=b"here")
         assert s3.get_object(Bucket=settings.bucket, Key="a/b")["Body"].read() == b"here"
         assert (stack.endpoints.s3_root / settings.bucket / "a" / "b").read_bytes() == b"here"
-        [found] = arrow_filesystem(settings).get_file_info(pa_fs.FileSelector(f"{settings.bucket}/a"))
+        [found] = results_filesystem(settings).get_file_info(pa_fs.FileSelector(f"{settings.bucket}/a"))
         assert found.base_name == "b"
         arn = creating_client(settings).create_model_invocation_job(
             jobName="a-job",

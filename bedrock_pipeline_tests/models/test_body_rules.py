@@ -17,10 +17,10 @@ from bedrock_pipeline.kernel.library import SWITCH
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.renderer import Renderer
 from bedrock_pipeline.prepare.requests.request_template import NotRenderableError, RequestTemplate
+from bedrock_pipeline.prepare.snapshot.records_batch import Records
 from bedrock_pipeline.queue import BedrockQueueConfig
 from bedrock_pipeline.queue.task import BedrockTask, InvalidTaskError, encoded
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.sources import RowBatch
 
 HAIKU3 = "anthropic.claude-3-haiku-20240307-v1:0"
 SONNET4 = "us.anthropic.claude-sonnet-4-20250514-v1:0"
@@ -273,8 +273,8 @@ def test_a_prompt_is_judged_by_the_same_rule_with_the_kernel_and_without(
 ) -> None:
     monkeypatch.setenv(SWITCH, kernel)
     one = Pipeline.model_validate({"name": "p", "model_id": model, "prompt": prompt})
-    rows = pa.RecordBatch.from_pydict({"record_id": ["good", "bad"], "a": ["a word", value]})
-    rendered = Renderer(RequestTemplate.of(one), pa.schema([]), Limits()).render(RowBatch(rows, [0, 1]))
+    records = Records(pa.array(["good", "bad"]), pa.RecordBatch.from_pydict({"a": ["a word", value]}), [0, 1])
+    rendered = Renderer(RequestTemplate.of(one), pa.schema([]), Limits()).render(records)
     assert rendered.lines.records == (2 if said is None else 1)
     assert [said in rejection.reason for rejection in rendered.rejected if said] == [True] * (
         said is not None

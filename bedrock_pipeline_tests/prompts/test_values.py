@@ -19,8 +19,8 @@ from bedrock_pipeline.models import family_of
 from bedrock_pipeline.prepare.requests.renderer import Renderer
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot.column_rules import reasons_of
+from bedrock_pipeline.prepare.snapshot.records_batch import Records
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.sources import RowBatch
 
 CLAUDE = family_of("anthropic.claude-3-haiku-20240307-v1:0")
 T = "2026-01-02 03:04:05"
@@ -30,12 +30,14 @@ def prompts(column: pa.Array, prompt: str = "{{ t }}", null_text: str | None = "
     """The prompts of rows with one column, the same from the kernel and from the scalar rule."""
     template = RequestTemplate(CLAUDE, prompt=prompt, model_input=None, null_text=null_text)
     ids = pa.array([f"r{number}" for number in range(len(column))])
-    rows = pa.RecordBatch.from_arrays([ids, column], names=["record_id", "t"])
+    rows = pa.RecordBatch.from_arrays([column], names=["t"])
     found = []
     for kernel in ("on", "off"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(SWITCH, kernel)
-            rendered = Renderer(template, pa.schema([]), Limits()).render(RowBatch(rows, range(len(column))))
+            rendered = Renderer(template, pa.schema([]), Limits()).render(
+                Records(ids, rows, range(len(column)))
+            )
         reasons = reasons_of(rows, template)
         assert {one.position: one.reason for one in rendered.rejected} == reasons
         lines = [orjson.loads(line) for line in bytes(rendered.lines.data).splitlines()]

@@ -82,7 +82,7 @@ def test_who_is_a_duplicate_does_not_depend_on_a_name(name: str, twin: str, tmp_
         }
     )
     snapshot = _snapshot(table, tmp_path / "work", f"{{{{ {other} }}}} {{{{ {name} }}}}", (name,))
-    found = {row["record_id"]: row["__canonical"] for row in _ids(snapshot.duplicate_parts)}
+    found = {row["record_id"]: row["canonical"] for row in _ids(snapshot.duplicate_parts)}
     first = {request: f"r{REQUESTS.index(request)}" for request in REQUESTS}
     expected = {
         f"r{row}": first[request] for row, request in enumerate(REQUESTS) if first[request] != f"r{row}"
@@ -105,7 +105,7 @@ def test_values_that_the_prompt_writes_differently_are_different_requests(
 ) -> None:
     table = pa.table({"the id": ["a", "b", "c"], "value": pa.array([*values, values[0]], kind)})
     snapshot = _snapshot(table, tmp_path / "work", "{{ value }}", ())
-    assert {row["record_id"]: row["__canonical"] for row in _ids(snapshot.duplicate_parts)} == {"c": "a"}
+    assert {row["record_id"]: row["canonical"] for row in _ids(snapshot.duplicate_parts)} == {"c": "a"}
 
 
 def test_a_duplicate_has_its_own_carried_values_whatever_their_names_and_types(tmp_path: Path) -> None:

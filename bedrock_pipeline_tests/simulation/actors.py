@@ -6,6 +6,7 @@ What belongs here: the bodies of processes. Each loops over tasks until the simu
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from decimal import Decimal
 from typing import Final, get_args
 
 from bedrock_pipeline.carry_out import carry_out, removed_pipelines
@@ -13,11 +14,24 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.due_work import WorkItem, due_work
 from bedrock_pipeline.errors import JobFailedError, JobStuckError, StateError
 from bedrock_pipeline.ledger.run_leases import Kind
+from bedrock_pipeline.pipeline import BasePipeline, QueuePipeline
+from bedrock_pipeline.queue.flush_queue import flush_queue
+from bedrock_pipeline.queue.job_results import record_final_jobs
 from bedrock_pipeline.submit.poll_jobs import poll_jobs, stop_jobs
 from bedrock_pipeline.submit.reconcile import adopt_job, reconcile_in_doubt, sweep_account
 from bedrock_pipeline.submit.submit_chunk import submit_chunk
-from bedrock_pipeline_tests.simulation.actors_prepare import DATASET, PIPELINE, launch, pipeline, prepare
-from bedrock_pipeline_tests.simulation.world import Context
+from bedrock_pipeline_tests.simulation import actors_queue
+from bedrock_pipeline_tests.simulation.actors_prepare import (
+    ABSENT,
+    CAP_PER_ROW_USD,
+    DATASET,
+    PIPELINE,
+    launch,
+    pipeline,
+    prepare,
+)
+from bedrock_pipeline_tests.simulation.actors_queue import QUEUE
+from bedrock_pipeline_tests.simulation.world import Context, World
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 _QUEUED, _ALIVE = timedelta(minutes=5), timedelta(seconds=60)
@@ -25,10 +39,17 @@ _QUEUED, _ALIVE = timedelta(minutes=5), timedelta(seconds=60)
 
 def perform(context: Context, kind: Kind, key: str, name: str = PIPELINE) -> None:
     """The work of one run."""
-    deployment, one = context.deployment, pipeline(context.world, context.code, name=name, judging=True)
+    deployment, world = context.deployment, context.world
+    one: BasePipeline
+    if name == QUEUE:
+        one = actors_queue.config(world).pipeline()
+    else:
+        one = pipeline(world, context.code, name=name, judging=True)
     with context.doing(f"{kind} {key}") as end:
         if kind == "prepare":
             prepare(context, name, key)
+        elif isinstance(one, QueuePipeline) and kind == "flush":
+            list(flush_queue(deployment, one, wait=False))
         elif kind == "submit":
             end["outcome"] = type(submit_chunk(deployment, name, key)).__name__
         else:
@@ -51,11 +72,15 @@ def tick(context: Context, kinds: Sequence[str]) -> None:
 
 def _carry_out_removed(deployment: Deployment) -> None:
     """What the code has no more is finished all the same."""
-    deployment.ledger.served_pipelines.seen([PIPELINE])
+    deployment.ledger.served_pipelines.seen([PIPELINE, QUEUE])
     for one, items in removed_pipelines(deployment):
         for item in items:
             with suppress(JobFailedError, JobStuckError):  # of one chunk; an operator decides
                 carry_out(deployment, one, item)
+
+
+def _record_final(deployment: Deployment) -> None:
+    record_final_jobs(deployment, [QUEUE])
 
 
 _LOOKS: Final[dict[str, Callable[[Deployment], object]]] = {
@@ -63,7 +88,13 @@ _LOOKS: Final[dict[str, Callable[[Deployment], object]]] = {
     "reconcile": reconcile_in_doubt,
     "sweep": sweep_account,
     "removed": _carry_out_removed,
+    "final": _record_final,
 }
+
+
+def _pipelines(world: World) -> list[BasePipeline]:
+    """What the code has."""
+    return [pipeline(world), *([actors_queue.config(world).pipeline()] if world.scenario.has_queue else [])]
 
 
 def _due(context: Context, kind: str) -> list[WorkItem]:
@@ -71,7 +102,7 @@ def _due(context: Context, kind: str) -> list[WorkItem]:
     ledger, found = context.deployment.ledger, list[WorkItem]()
     with context.doing(f"look for {kind}"):
         wanted = [one for one in KINDS if one == kind]
-        due = due_work(ledger, [pipeline(context.world)], limit=3, kinds=wanted)
+        due = due_work(ledger, _pipelines(context.world), limit=3, kinds=wanted)
         leases = None
         if context.process and due:
             subjects = [(item.pipeline, item.key) for item in due]
@@ -91,7 +122,10 @@ def _run(context: Context, item: WorkItem) -> None:
             leases.release(item.kind, item.pipeline, item.key)
 
 
+#: What a daemon's sensors look for; `flush` and `final` where there is a queue.
 SENSORS: Final = (
+    "flush",
+    "final",
     "prepare",
     "submit",
     "submit",
@@ -107,8 +141,9 @@ SENSORS: Final = (
 
 def daemon(context: Context) -> None:
     """A daemon: some sensors, then a pause, and again."""
+    sensors = SENSORS if context.world.scenario.has_queue else SENSORS[2:]
     while not context.world.draining:
-        tick(context, context.rng.sample(SENSORS, 2))
+        tick(context, context.rng.sample(sensors, 2))
         context.deployment.system.sleep(context.rng.choice((1, 3, 30)))
 
 
@@ -161,6 +196,7 @@ def _again_and_again(context: Context, act: Callable[[], None]) -> None:
 def operator(context: Context) -> None:
     """An operator's commands."""
     commands: list[Callable[[Context], None]] = [cancel, retry, resolve, sweep]
+    commands += [approve] * context.world.scenario.capped
     while not context.world.draining:
         context.deployment.system.sleep(context.rng.choice((1, 60, 300)))
         context.rng.choice(commands)(context)
@@ -172,7 +208,7 @@ def user(context: Context) -> None:
     while not context.world.draining:
         launch(
             context,
-            rng.choice("abc"),
+            rng.choice(("a", "b", "c", ABSENT)),
             prompt=rng.choice((None, None, 0, 1, 2)),
             new_version=rng.random() < 0.4,
         )
@@ -180,45 +216,70 @@ def user(context: Context) -> None:
 
 
 def cancel(context: Context) -> None:
-    """`cancel`, of the dataset or of one chunk."""
+    """`cancel`, of a dataset or of one chunk. Of a queue's day it concerns only what was flushed so far."""
     deployment, rng = context.deployment, context.rng
-    chunk = None
-    if rng.random() < 0.6:
-        with context.doing("look at the chunks"):
-            chunks = deployment.ledger.chunks.of_dataset(PIPELINE, DATASET, 1)
-            chunk = rng.choice(chunks).chunk_key if chunks else None
-        if chunk is None:
-            return
-    with context.doing(f"cancel {chunk or DATASET}", cancel=chunk or DATASET):
-        found = deployment.ledger.interventions.cancel(PIPELINE, DATASET, chunk)
-        stop_jobs(deployment, [one.job_arn for one in found if one.job_arn and one.status != "stopping"])
+    for name, dataset in _datasets(context):
+        chunk = None
+        if rng.random() < 0.6:
+            with context.doing("look at the chunks"):
+                chunks = deployment.ledger.chunks.of_dataset(name, dataset, 1)
+                chunk = rng.choice(chunks).chunk_key if chunks else None
+            if chunk is None:
+                return
+        what = chunk or dataset
+        with context.doing(f"cancel {what}", **({"cancel": what} if chunk or name != QUEUE else {})):
+            found = deployment.ledger.interventions.cancel(name, dataset, chunk)
+            stop_jobs(deployment, [one.job_arn for one in found if one.job_arn and one.status != "stopping"])
 
 
 def retry(context: Context) -> None:
     """`retry`."""
     interventions = context.deployment.ledger.interventions
-    with context.doing("retry", retry=DATASET):
-        interventions.retry_rejected(PIPELINE, DATASET)
-        interventions.release(PIPELINE, DATASET)
+    for name, dataset in _datasets(context):
+        with context.doing(f"retry {dataset}", retry=dataset):
+            interventions.retry_rejected(name, dataset)
+            interventions.release(name, dataset)
 
 
 def resolve(context: Context) -> None:
     """`resolve`, after looking at the jobs."""
     deployment = context.deployment
-    with context.doing("resolve", resolve=DATASET):
-        version = deployment.ledger.datasets.ensure(PIPELINE, DATASET).version
-        for chunk in deployment.ledger.chunks.of_dataset(PIPELINE, DATASET, version):
-            if chunk.status != "needs-resolution":
-                continue
-            name = chunk.request["jobName"]
-            jobs = [job for job in context.world.service.emulator.store.all() if job["jobName"] == name]
-            try:
-                if jobs:
-                    adopt_job(deployment, chunk, jobs[0]["jobArn"])
-                else:
-                    deployment.ledger.interventions.resolve_without_job(chunk.chunk_id)
-            except StateError:
-                continue  # another process has done so
+    for name, dataset in _datasets(context):
+        with context.doing(f"resolve {dataset}", resolve=dataset):
+            version = deployment.ledger.datasets.ensure(name, dataset).version
+            for chunk in deployment.ledger.chunks.of_dataset(name, dataset, version):
+                if chunk.status != "needs-resolution":
+                    continue
+                job_name = chunk.request["jobName"]
+                jobs = [
+                    job for job in context.world.service.emulator.store.all() if job["jobName"] == job_name
+                ]
+                try:
+                    if jobs:
+                        adopt_job(deployment, chunk, jobs[0]["jobArn"])
+                    else:
+                        deployment.ledger.interventions.resolve_without_job(chunk.chunk_id)
+                except StateError:
+                    continue  # another process has done so
+
+
+def approve(context: Context, factor: float | None = None) -> None:
+    """`approve`, of some amount between half and three times the cap."""
+    cap = CAP_PER_ROW_USD * context.world.scenario.rows
+    up_to = cap * (context.rng.uniform(0.5, 3) if factor is None else factor)
+    with context.doing(f"approve ${up_to:.6f}", approve=DATASET, up_to=up_to):
+        context.deployment.ledger.spending.approve(PIPELINE, DATASET, Decimal(str(up_to)), context.name)
+
+
+def _datasets(context: Context) -> list[tuple[str, str]]:
+    """The dataset, and the days of the queue, as `status` shows them."""
+    if not context.world.scenario.has_queue:
+        return [(PIPELINE, DATASET)]
+    found: list[tuple[str, str]] = []
+    with context.doing("look at the datasets"):
+        rows = context.deployment.ledger.status_report.datasets()
+        found += sorted((row.pipeline, row.dataset) for row in rows)
+    return found
 
 
 def sweep(context: Context) -> None:
@@ -235,4 +296,7 @@ BODIES: Final[dict[str, Callable[[Context], None]]] = {
     "reconciler": reconciler,
     "operator": operator,
     "user": user,
+    "program": actors_queue.program,
+    "flusher": actors_queue.flusher,
+    "worker": actors_queue.worker,
 }

@@ -30,6 +30,10 @@ _SCHEMA: Final = {
     "required": ["kind"],
     "additionalProperties": False,
 }
+#: The content that is not there: its launch can only fail.
+ABSENT: Final = "absent"
+#: More than any dataset has: all of it is sent one by one.
+_MOST: Final = 100
 #: The longest answer is a little longer than the others, so that estimates are close to what is paid.
 MAX_TOKENS: Final = 10
 #: US dollars of a row, of which a dataset has about half as many as it would need.
@@ -60,7 +64,9 @@ def pipeline(world: World, code: int = 0, *, name: str = PIPELINE, judging: bool
             "parameters": {"max_tokens": MAX_TOKENS},
             "accept_incomplete": ["cut-off"],
             "limits": Limits(
-                min_records=MIN_RECORDS, max_records=MAX_RECORDS, max_jobs=world.scenario.max_jobs
+                min_records=_MOST if world.scenario.calls else MIN_RECORDS,
+                max_records=10 * _MOST if world.scenario.calls else MAX_RECORDS,
+                max_jobs=world.scenario.max_jobs,
             ),
             **later,
         }
@@ -79,10 +85,21 @@ def rows(content: str, count: int) -> list[dict[str, Any]]:
 
 def _asked(content: str, count: int, prompt: str) -> dict[str, str]:
     """The prompt of each record."""
-    return {
-        row["id"]: prompt.replace("{{ text }}", row["text"]).replace("{{ kind }}", row["kind"])
-        for row in rows(content, count)
+    return {row["id"]: _asked_of(row, prompt) for row in rows(content, count)}
+
+
+def _asked_of(row: dict[str, Any], prompt: str) -> str:
+    return prompt.replace("{{ text }}", row["text"]).replace("{{ kind }}", row["kind"])
+
+
+def _body(row: dict[str, Any], prompt: str) -> str:
+    """A whole request for Converse; that of the first row has a member too many, which the SDK would take for its own."""
+    text = _asked_of(row, prompt)
+    body = {
+        "messages": [{"role": "user", "content": [{"text": text}]}],
+        "inferenceConfig": {"maxTokens": 200},
     }
+    return json.dumps({**body, "modelId": "another"} if row["id"] == "r0" else body)
 
 
 def launch(
@@ -94,22 +111,29 @@ def launch(
     name: str = PIPELINE,
     dataset: str = DATASET,
 ) -> None:
-    """Launch a dataset with this content and this prompt; None: that of the code which prepares it."""
+    """Launch a dataset with this content, or `ABSENT`, and this prompt; None: that of the code which prepares it."""
     world = context.world
     count = world.scenario.rows
-    world.service.objects.setdefault(
-        (BUCKET, f"given/{content}.jsonl"),
-        "".join(json.dumps(row) + "\n" for row in rows(content, count)).encode(),
-    )
-    request: dict[str, Any] = {"source": f"s3://{BUCKET}/given/{content}.jsonl"}
-    if prompt is not None:
+    wrong, given, key = content == ABSENT, rows(content, count), f"given/{content}.jsonl"
+    request: dict[str, Any] = {}
+    if world.scenario.calls:
+        prompt = prompt or 0
+        given = [{**row, "body": _body(row, PROMPTS[prompt])} for row in given]
+        key = f"given/{content}-{prompt}.jsonl"
+        request |= {"model_input": "body", "invocation": "Converse"}
+    elif prompt is not None:
         request["prompt"] = PROMPTS[prompt]
+    if not wrong:
+        lines = "".join(json.dumps(row) + "\n" for row in given)
+        world.service.objects.setdefault((BUCKET, key), lines.encode())
+    request["source"] = f"s3://{BUCKET}/{key}"
     if world.scenario.capped:
         request["max_cost_usd"] = CAP_PER_ROW_USD * count
     shown = "the code's prompt" if prompt is None else f"prompt {prompt}"
     what = f"launch {content} with {shown}{' as a new version' if new_version else ''}"
-    asked = [_asked(content, count, PROMPTS[one]) for one in ((0, 1) if prompt is None else (prompt,))]
-    with context.doing(what, launch=dataset, asked=asked) as end:
+    prompts = (0, 1) if prompt is None else (prompt,)
+    asked = [_asked(content, count, PROMPTS[one]) for one in prompts if not wrong]
+    with context.doing(what, launch=dataset, asked=asked, wrong=wrong) as end:
         row = context.deployment.ledger.datasets.request(
             name,
             dataset,

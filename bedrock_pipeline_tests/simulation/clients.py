@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import boto3
+import psycopg
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
@@ -99,6 +100,8 @@ class Slot:
 
     def connect(self) -> Connection:
         """A session of the process; the first is kept for the slot's next one."""
+        if self.process and "Postgres" in self.process.scheduler.away:
+            raise psycopg.OperationalError("the simulation's Postgres is away")
         if self._session is None or self._session.closed:
             self._session = Stoppable.open(self._dsn)
             self._lent = False
@@ -116,7 +119,10 @@ class Slot:
         session, self.process, self.name = self._session, None, "the simulation"
         if session and not session.closed:
             session.process = None
-            session.rollback()
+            try:
+                session.rollback()
+            except psycopg.Error:  # the server had ended it, since its transaction was idle for too long
+                session.close()
 
     def close(self) -> None:
         """Close its session."""
@@ -131,7 +137,7 @@ class Slot:
     def _bedrock(self, request: AWSPreparedRequest, event_name: str, **_: Any) -> AWSResponse:
         operation = event_name.rpartition(".")[2]
         service = self._service
-        fate = self.process.stop(f"send {operation}") if self.process else "go"
+        fate = self.process.stop(f"send {operation}", "Bedrock") if self.process else "go"
         what = service.described(operation, request)
         if fate == "fail":
             self._ended(what, "not sent")
@@ -151,7 +157,9 @@ class Slot:
         service = self._service
         what = service.described_object(request)
         process = self.process if self._is_own_thread() else None
-        fate = process.stop(what) if process else "go"
+        fate = process.stop(what, "S3") if process else "go"
+        if self.process and "S3" in self.process.scheduler.away:
+            fate = "fail"
         if fate == "fail":
             self._ended(what, "not sent")
             raise EndpointConnectionError(endpoint_url=request.url)

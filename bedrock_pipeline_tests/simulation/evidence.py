@@ -6,13 +6,18 @@ What belongs here: the history, the emulator's own record and what is in S3. Not
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Final
 
 import pyarrow.parquet as pq
 
 from bedrock_pipeline_tests.simulation.history import History, Line
+
+#: Lines of the history: the ledger is copied, and that copy replaces it.
+BACKUP: Final = "BACKUP of the ledger"
+RESTORE: Final = "RESTORE of the backup"
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,12 @@ class Evidence:
         caps: US dollars that a version of a dataset may cost.
         prices: US dollars of an input and an output token.
         settled: whether everything came to its end.
+        queue: name of the queue; empty where there is none.
+        tasks: what waits in the queue: record_id, prompt.
+        queue_jobs: as a program sees them: job_id, chunk_key, final, waits, results.
+        replaces_tasks: whether a task replaces a waiting one of the same record id.
+        fewest_tasks: as many as are flushed in any case.
+        orphans: ARNs of jobs that the product reports as belonging to no chunk.
     """
 
     history: History
@@ -42,6 +53,27 @@ class Evidence:
     caps: dict[str, float]
     prices: tuple[float, float]
     settled: bool
+    queue: str = ""
+    tasks: Sequence[dict[str, str]] = ()
+    queue_jobs: Sequence[dict[str, Any]] = ()
+    replaces_tasks: bool = False
+    fewest_tasks: int = 1
+    orphans: Sequence[str] = ()
+
+    @cached_property
+    def restore(self) -> tuple[int, int] | None:
+        """The steps of the backup and of its restore; None where nothing was restored."""
+        steps = {line.what: line.ended for line in self.history if line.what in (BACKUP, RESTORE)}
+        return (steps[BACKUP], steps[RESTORE]) if RESTORE in steps else None
+
+    def was_lost(self, step: int) -> bool:
+        """Whether what was committed at this step is not in the backup that was restored later."""
+        return self.restore is not None and self.restore[0] < step <= self.restore[1]
+
+    def object(self, uri: str) -> bytes:
+        """An object in S3."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return self.objects[bucket, key]
 
     def published(self, uri: str) -> list[dict[str, Any]]:
         """The rows in a folder of results."""
@@ -73,10 +105,20 @@ class Evidence:
         prices = zip(("input_tokens", "output_tokens"), self.prices, strict=True)
         return float(sum(usage[kind] * price for kind, price in prices for usage in usages))
 
-    def accepted_launches(self) -> list[Line]:
-        """The launches that took effect, in the order of their commits, also where no acknowledgement arrived."""
+    def accepted_launches(self, *, lost: bool = False) -> list[Line]:
+        """The launches that took effect, in the order of their commits, also where no acknowledgement arrived.
+
+        Args:
+            lost: also those that a restored backup does not have.
+        """
         commits = self.commits()
-        found = [line for line in self.history if "launch" in line.facts and line.task in commits]
+        found = [
+            line
+            for line in self.history
+            if "launch" in line.facts
+            and line.task in commits
+            and (lost or not self.was_lost(commits[line.task].ended))
+        ]
         return sorted(found, key=lambda line: commits[line.task].ended)
 
     def commits(self) -> dict[str, Line]:

@@ -9,11 +9,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bedrock_pipeline_tests.simulation.evidence import Evidence, answer_to, prompt_of
+from bedrock_pipeline_tests.simulation.evidence import RESTORE, Evidence, answer_to, prompt_of
 from bedrock_pipeline_tests.simulation.history import Line
+from bedrock_pipeline_tests.simulation.judge_tasks import (
+    bought_once,
+    published_tasks,
+    results_of_tasks,
+    tasks_end,
+)
 
 #: Errors with which a task may end: the product's own, and what a cut connection gives.
 _EXPECTED: Final = {"BedrockPipelineError", "OperationalError"}
+_MINUTE_S: Final = 60.0
+#: In the reason of a launch whose input there is not.
+_WRONG: Final = "absent"
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,11 @@ def one_job_per_chunk(evidence: Evidence) -> _Found:
 def slots(evidence: Evidence) -> _Found:
     """Never more jobs in flight than the limit."""
     flying: set[str] = set()
+    known = {row["job_arn"] for row in evidence.chunks}
+    forgotten = {job["id"] for job in evidence.jobs if job["jobArn"] not in known}
     for line in evidence.history:
+        if line.what == RESTORE:  # the ledger does not know what it has lost
+            flying -= forgotten
         if "made" in line.facts:
             flying.add(line.facts["made"])
             if len(flying) > evidence.max_jobs:
@@ -69,13 +82,15 @@ def not_bought_after_the_end(evidence: Evidence) -> _Found:
         if "made" not in line.facts:
             continue
         chunk = next((row for part, row in versions.items() if part in line.facts["job_name"]), None)
+        if chunk is None and evidence.restore and line.ended <= evidence.restore[1]:
+            continue  # lost with the restore; see `no_job_is_lost`
         if chunk is None:
             yield f"job {line.facts['job_name']} is of a chunk that was replaced", line.ended
             continue
         begun = _intent_began(evidence, line)
         for other in launches:
-            if other.facts.get("version", 0) > chunk["version"] and commits[other.task].ended < begun:
-                version = other.facts["version"]
+            version = other.facts.get("version", 0) if other.facts["launch"] == chunk["dataset"] else 0
+            if version > chunk["version"] and commits[other.task].ended < begun:
                 yield (
                     f"{chunk['chunk_key']} was bought, though {other.who} had launched version {version}",
                     line.ended,
@@ -85,6 +100,8 @@ def not_bought_after_the_end(evidence: Evidence) -> _Found:
             if other.facts.get("cancel") not in (chunk["dataset"], chunk["chunk_key"]) or other.how != "ok":
                 continue
             commit = commits.get(other.task)
+            if commit and evidence.was_lost(commit.ended):
+                continue
             revived = any(
                 commit and commits[one.task].ended > commit.began and one.began < line.ended
                 for one in launches
@@ -96,8 +113,12 @@ def not_bought_after_the_end(evidence: Evidence) -> _Found:
 
 def published_rows(evidence: Evidence) -> _Found:
     """Each record of a published version is there once, with the answer to its own request."""
-    asked = [one for line in evidence.accepted_launches() for one in line.facts["asked"]]
+    asked = [one for line in evidence.accepted_launches(lost=True) for one in line.facts["asked"]]
     for uri, step in _named(evidence).items():
+        if evidence.queue and f"/{evidence.queue}/" in uri:
+            if problem := published_tasks(evidence, uri):
+                yield f"{uri}: {problem}", step
+            continue
         rows = evidence.published(uri)
         ids = Counter(row["record_id"] for row in rows)
         twice = sorted(one for one, count in ids.items() if count > 1)
@@ -144,9 +165,17 @@ def launches_end(evidence: Evidence) -> _Found:
     launches = evidence.accepted_launches()
     for row in evidence.datasets:
         mine = [line for line in launches if line.facts["launch"] == row["dataset"]]
-        if not mine or row["cancelled"] or row["state"] == "failed" or evidence.waits.get(row["dataset"]):
+        if not mine or row["cancelled"]:
             continue
-        if row["results_uri"] is None:
+        if row["state"] == "failed":
+            if _WRONG in (row["reason"] or "") and not mine[-1].facts.get("wrong"):
+                yield f"what {mine[-1].who} launched last has failed: {row['reason']}", mine[-1].ended
+            continue
+        if evidence.waits.get(row["dataset"]):
+            continue
+        if mine[-1].facts.get("wrong"):
+            yield f"what {mine[-1].who} launched last has no input, and has not failed", mine[-1].ended
+        elif row["results_uri"] is None:
             yield f"dataset {row['dataset']} is not published, and waits for nothing", mine[-1].ended
         else:
             rows = evidence.published(row["results_uri"])
@@ -192,7 +221,7 @@ def no_job_is_lost(evidence: Evidence) -> _Found:
     """Each job is a chunk's, and its end is known."""
     known = {row["job_arn"]: row for row in evidence.chunks if row["job_arn"]}
     for job in evidence.jobs:
-        if job["jobArn"] not in known:
+        if job["jobArn"] not in known and not (evidence.restore and job["jobArn"] in evidence.orphans):
             yield f"job {job['jobName']} belongs to no chunk", _step_of(evidence, job["jobName"])
     for row in evidence.chunks:
         if row["job_arn"] and not row["ended"]:
@@ -207,14 +236,30 @@ def cap(evidence: Evidence) -> _Found:
             continue
         chunks = [chunk for chunk in evidence.chunks if chunk["dataset"] == row["dataset"]]
         for version in sorted({chunk["version"] for chunk in chunks}):
-            spent = sum(
-                evidence.cost_of(job)
-                for job in evidence.jobs
-                for chunk in chunks
-                if chunk["version"] == version and _name_part(chunk["chunk_id"]) in job["jobName"]
-            )
-            if spent > limit:
-                yield f"version {version} cost ${spent:.6f}, its cap is ${limit:.6f}", None
+            ids = [_name_part(chunk["chunk_id"]) for chunk in chunks if chunk["version"] == version]
+            spent = 0.0
+            for line in evidence.history:
+                if "made" not in line.facts or not any(one in line.facts["job_name"] for one in ids):
+                    continue
+                spent += sum(
+                    evidence.cost_of(job) for job in evidence.jobs if job["id"] == line.facts["made"]
+                )
+                most = max([limit, *_approved(evidence, row["dataset"], line)])
+                if spent > most:
+                    yield f"version {version} cost ${spent:.6f}, it may cost ${most:.6f}", line.ended
+                    break
+
+
+def _approved(evidence: Evidence, dataset: str, create: Line) -> Iterator[float]:
+    """US dollars that an operator had approved before a Create, of whatever version."""
+    commits = evidence.commits()
+    for line in evidence.history:
+        if (
+            line.facts.get("approve") == dataset
+            and line.task in commits
+            and commits[line.task].began < create.ended
+        ):
+            yield line.facts["up_to"]
 
 
 def only_expected_errors(evidence: Evidence) -> _Found:
@@ -222,6 +267,20 @@ def only_expected_errors(evidence: Evidence) -> _Found:
     for line in evidence.history:
         if "error" in line.facts and not _EXPECTED.intersection(line.facts["error"]):
             yield f"{line.who} {line.what}: {line.how}: {line.facts['message']}", line.ended
+
+
+def one_line_a_minute(evidence: Evidence) -> _Found:
+    """A daemon reports a service that is away once a minute at most."""
+    last: dict[tuple[str, str], float] = {}
+    for line in evidence.history:
+        if "away" in line.facts:
+            key = (line.who, line.facts["away"])
+            if line.at - last.get(key, float("-inf")) < _MINUTE_S:
+                yield (
+                    f"{line.who} reports {line.facts['away']} again after {line.at - last[key]:.1f} s",
+                    line.ended,
+                )
+            last[key] = line.at
 
 
 def progress(evidence: Evidence) -> _Found:
@@ -240,7 +299,11 @@ CHECKS: Final[dict[str, Callable[[Evidence], _Found]]] = {
     "what was paid for is read": paid_answers_are_read,
     "no job is lost": no_job_is_lost,
     "a cost cap holds": cap,
+    "each task ends": tasks_end,
+    "no task is bought twice": bought_once,
+    "results belong to their tasks": results_of_tasks,
     "only expected errors": only_expected_errors,
+    "an outage is one line a minute": one_line_a_minute,
     "progress": progress,
 }
 

@@ -23,14 +23,23 @@ _SETTINGS: Final = {
     "fsync": "off",
     "full_page_writes": "off",
     "jit": "off",
+    "plan_cache_mode": "force_generic_plan",  # else the first executions of a prepared statement have plans of their own
     "synchronize_seqscans": "off",
     "synchronous_commit": "off",
 }
 _SHOWN = 60
+#: What may be in a statement that changes something.
+_WRITE: Final = ("INSERT ", "UPDATE", "DELETE ", "LOCK ", "COPY ")
 _GONE_S = 30.0
 #: The clock stands still until the scheduler moves it.
 _CLOCK = """CREATE OR REPLACE FUNCTION bedrock_pipeline.now() RETURNS timestamptz LANGUAGE sql STABLE AS
 $$ SELECT '1970-01-01T00:00Z'::timestamptz + clock_offset FROM bedrock_pipeline.deployment $$"""
+
+
+def _identity(name: str) -> str:
+    """The statement with which the ledger is in the database of this name."""
+    return f"""CREATE OR REPLACE FUNCTION bedrock_pipeline.database_identity() RETURNS text LANGUAGE sql STABLE AS
+               $$ SELECT '{name}' $$"""
 
 
 class Stoppable(psycopg.Connection[DictRow]):
@@ -38,23 +47,25 @@ class Stoppable(psycopg.Connection[DictRow]):
 
     Attributes:
         process: whose it is; None while the simulation itself uses it.
+        begins: the statement that begins the simulation's own transaction; it is not sent yet.
     """
 
     process: Process | None = None
     said = ""
     pid = 0
+    begins = ""
     _only_read = False
 
     @classmethod
     def open(cls, dsn: str) -> Self:
-        """Connect. Statements are not prepared, so that plans do not depend on what ran before."""
+        """Connect. A process's statements are not prepared, so that plans do not depend on what ran before."""
         made = cls.connect(dsn, row_factory=dict_row, cursor_factory=_Cursor, prepare_threshold=None)
         made.pid = made.info.backend_pid
         return made
 
     def lend(self, process: Process | None) -> None:
         """Let a process have it."""
-        self.process = process
+        self.process, self.begins = process, ""
         if process:
             process.backends.add(self.pid)
 
@@ -64,7 +75,7 @@ class Stoppable(psycopg.Connection[DictRow]):
         if process is None or self.closed or self._is_unseen(said):
             return super().wait(gen, *args, **kwargs)
         try:
-            fate = process.stop(said)
+            fate = process.stop(said, "Postgres")
         except Killed:
             self.close()
             raise
@@ -103,8 +114,15 @@ class Stoppable(psycopg.Connection[DictRow]):
         super().rollback()
 
     def close(self) -> None:
-        """Close it; a process's locks are free once the server has noticed."""
+        """Close it; a process's locks are free once the server has noticed.
+
+        That of a dead process is rolled back instead and serves the next one: another would start cold.
+        """
         if self.closed:
+            return
+        if self.process and self.process.dead:
+            self.process.in_transaction.pop(self.pid, None)
+            self.process.releases += 1
             return
         super().close()
         if self.process:
@@ -137,28 +155,53 @@ class _Cursor(psycopg.Cursor[DictRow]):
 
     def execute(self, query: Any, *args: Any, **kwargs: Any) -> Self:
         """Run a statement."""
-        self._say(query)
-        return super().execute(query, *args, **kwargs)
+        text = self._say(query)
+        return self if self._is_deferred(text) else super().execute(query, *args, **kwargs)
 
     def executemany(self, query: Any, *args: Any, **kwargs: Any) -> None:
         """Run a statement for many values."""
-        self._say(query)
+        self._is_deferred(self._say(query))
         super().executemany(query, *args, **kwargs)
 
     def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
         """Copy rows."""
-        self._say(statement)
+        self._is_deferred(self._say(statement))
         return super().copy(statement, *args, **kwargs)
 
-    def _say(self, query: Any) -> None:
-        connection = self.connection
-        assert isinstance(connection, Stoppable)
+    def _is_deferred(self, text: str) -> bool:
+        """Whether a statement of the simulation itself is not sent now: the begin of a transaction, before it writes.
+
+        Nothing happens beside it, so what only reads needs no transaction. Its plans are kept, but not longer than a
+        simulation: each begins with TRUNCATE, which drops them.
+        """
+        connection = self._own
+        if connection.process:
+            return False
+        begins = text.startswith("BEGIN ")
+        if begins and not text.endswith("; COMMIT"):
+            connection.begins = text
+            return True
+        writes = begins or any(word in text for word in _WRITE)
+        connection.prepare_threshold = None if writes else 0
+        if writes and connection.begins:
+            first, connection.begins = connection.begins, ""
+            super().execute(first.encode())
+        return False
+
+    @property
+    def _own(self) -> Stoppable:
+        assert isinstance(self.connection, Stoppable)  # which makes no other cursor
+        return self.connection
+
+    def _say(self, query: Any) -> str:
+        connection = self._own
         text = query if isinstance(query, str) else query.as_string(connection)
-        said = " ".join(text.split())
+        whole = said = " ".join(text.split())
         if said.startswith("BEGIN ") and said.endswith("; COMMIT"):  # a whole transaction in one round trip
             said = said[said.index("DO ") :]
         locks = " FOR UPDATE" if " FOR " in said[_SHOWN:] else ""
         connection.said = f"{said[:_SHOWN]}{locks}"
+        return whole
 
 
 class Server:
@@ -177,19 +220,55 @@ class Server:
             )
         self._monitor.execute("SELECT pg_reload_conf()")
         self._monitor.execute(_CLOCK)
-        names = self._monitor.execute(
-            """SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
-               WHERE schemaname = 'bedrock_pipeline' AND tablename <> 'deployment' ORDER BY 1"""
+        self._monitor.execute(_identity("original"))
+        self._restored = False
+        rows = self._monitor.execute(
+            """SELECT table_name, array_agg(column_name::text) FILTER (WHERE is_generated = 'NEVER')
+               FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
+               WHERE table_schema = 'bedrock_pipeline' AND table_type = 'BASE TABLE'
+                 AND table_name NOT IN ('deployment', 'migrations') GROUP BY 1 ORDER BY 1"""
         ).fetchall()
-        self._tables = ", ".join(name for (name,) in names if "yoyo" not in name)
+        #: Of each table: what is written into it, which its generated columns are not.
+        self._columns: dict[str, list[str]] = dict(rows)
+        self._tables = ", ".join(f"bedrock_pipeline.{name}" for name in self._columns)
 
     def reset(self, at: float) -> None:
         """An empty ledger, and its clock."""
+        if self._restored:
+            self._monitor.execute(_identity("original"))
+            self._restored = False
         self._monitor.execute(f"TRUNCATE {self._tables} RESTART IDENTITY CASCADE")
         self._monitor.execute(
             "UPDATE bedrock_pipeline.deployment SET deployment_id = '00000000-0000-0000-0000-000000000001'"
         )
         self.set_clock(at)
+
+    def back_up(self) -> None:
+        """Copy what is committed now, and how far each sequence is."""
+        with self._monitor.transaction():
+            self._monitor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            self._monitor.execute("DROP SCHEMA IF EXISTS backup CASCADE; CREATE SCHEMA backup")
+            for table in self._columns:
+                self._monitor.execute(f"CREATE TABLE backup.{table} AS TABLE bedrock_pipeline.{table}")
+            self._monitor.execute(
+                """CREATE TABLE backup.sequences AS SELECT sequencename AS name, last_value AS last FROM pg_sequences
+                   WHERE schemaname = 'bedrock_pipeline'"""
+            )
+
+    def restore(self) -> None:
+        """Put the copy back, as another database would have it. No session is in a transaction."""
+        self._restored = True
+        with self._monitor.transaction():
+            self._monitor.execute("SET LOCAL session_replication_role = replica")  # no trigger, as a restore
+            self._monitor.execute(f"TRUNCATE {self._tables} RESTART IDENTITY CASCADE")
+            for table, columns in self._columns.items():
+                copied = "INSERT INTO bedrock_pipeline.{0} ({1}) OVERRIDING SYSTEM VALUE SELECT {1} FROM backup.{0}"
+                names = sql.SQL(", ").join(map(sql.Identifier, columns))
+                self._monitor.execute(sql.SQL(copied).format(sql.Identifier(table), names))
+            self._monitor.execute(
+                "SELECT setval(format('bedrock_pipeline.%I', name), last) FROM backup.sequences WHERE last IS NOT NULL"
+            )
+            self._monitor.execute(_identity("restored"))
 
     def set_clock(self, at: float) -> None:
         """The time that the ledger sees, in seconds since 1970."""

@@ -26,6 +26,9 @@ ENDS: Final = "each launch ends"
 READ: Final = "what was paid for is read"
 LOST: Final = "no job is lost"
 CAP: Final = "a cost cap holds"
+TASKS: Final = "each task ends"
+TWICE: Final = "no task is bought twice"
+ERRORS: Final = "only expected errors"
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,15 @@ ROOTS = (
         (LOST, ENDS),
     ),
     Root(
+        "H10: what the SDK says of an invalid body ends the run",
+        "bedrock_pipeline/aws/runtime.py",
+        {
+            "        parameters = _converse_parameters(model_id, body) if converse else {}\n": "",
+            "self._client.converse(**parameters)": "self._client.converse(modelId=model_id, **orjson.loads(body))",
+        },
+        (ERRORS,),
+    ),
+    Root(
         "H11: retry takes the chunks of every version",
         "bedrock_pipeline/ledger/interventions.py",
         {
@@ -109,7 +121,7 @@ ROOTS = (
     Root(
         "H11: a submission in doubt of a replaced version is sent again",
         _SUBMISSIONS,
-        {"OR d.version > c.dataset_version AS withdrawn": "AS withdrawn"},
+        {"bedrock_pipeline.withdrawn(c) AS withdrawn": "c.cancel_requested_at IS NOT NULL AS withdrawn"},
         (WITHDRAWN,),
     ),
     Root(
@@ -147,6 +159,20 @@ ROOTS = (
             "lease_expires_at + %(consistency_window)s <= ": "lease_expires_at + %(consistency_window)s * 0 <= ",
         },
         (ONE_JOB, SLOTS, LOST),
+    ),
+    Root(
+        "tasks may be flushed twice",
+        "bedrock_pipeline/ledger/queues.py",
+        {"            if gone.rowcount != len(task_ids):\n": "            if False:\n"},
+        (TASKS, TWICE),
+    ),
+    Root(
+        "a task is added again after a lost acknowledgement",
+        "bedrock_pipeline/ledger/database.py",
+        {
+            "                if done and done[1] and self._committed(done[1], looks):\n": "                if False:\n"
+        },
+        (TASKS, ENDS),
     ),
     Root(
         "no lock of the budget",

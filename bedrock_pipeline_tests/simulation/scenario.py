@@ -53,7 +53,36 @@ _CASTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
         ("publisher", "publisher", "user"),
         ("publisher", "publisher", "daemon", "operator"),
     ),
+    # a dataset that is too small for a job is packed, one of whose requests is invalid
+    "packed for calls": (
+        ("clicker", "clicker"),
+        ("clicker", "daemon", "daemon"),
+        ("daemon", "user", "operator"),
+    ),
+    # a queue in which nothing waits
+    "empty queue": (
+        ("program", "program", "worker"),
+        ("program", "flusher", "daemon"),
+        ("program", "worker", "operator"),
+        ("program", "user", "daemon"),
+    ),
+    # tasks wait in a queue
+    "tasks wait": (
+        ("flusher", "flusher", "program"),
+        ("flusher", "flusher", "flusher"),
+        ("flusher", "daemon", "program", "operator"),
+    ),
+    # the tasks of a queue are in jobs
+    "flushed": (
+        ("worker", "worker", "program"),
+        ("worker", "daemon", "operator"),
+        ("daemon", "daemon", "program"),
+    ),
+    # tasks of collected jobs are to be sent again
+    "tasks to retry": (("worker", "worker", "operator"), ("daemon", "program", "worker")),
 }
+_QUEUES: Final = ("empty queue", "tasks wait", "flushed", "tasks to retry")
+SERVICES: Final = ("Postgres", "S3", "Bedrock")
 _FAULTS: Final[tuple[dict[str, Any], ...]] = (
     {"kind": "error", "error": "ThrottlingException", "rate": 0.2},
     {"kind": "error", "operation": "CreateModelInvocationJob", "error": "AccessDeniedException", "times": 1},
@@ -109,6 +138,11 @@ class Scenario:
         skew_s: how far the clocks of processes may be from the true time.
         job_s: how long a job runs.
         two_codes: whether processes run two versions of the code.
+        below_minimum: the queue's policy.
+        on_duplicate: the queue's.
+        backup: the choice after which the ledger is copied; None: never.
+        restore: the choice after which all processes die and that copy replaces the ledger.
+        outage: the service that is away for six hours, and the choice after which that begins.
     """
 
     seed: int
@@ -125,6 +159,21 @@ class Scenario:
     skew_s: float = 0.0
     job_s: float = 60.0
     two_codes: bool = False
+    below_minimum: str = "on_demand"
+    on_duplicate: str = "reject"
+    backup: int | None = None
+    restore: int | None = None
+    outage: tuple[str, int] | None = None
+
+    @property
+    def calls(self) -> bool:
+        """Whether records are sent one by one, with whole request bodies."""
+        return self.start == "packed for calls"
+
+    @property
+    def has_queue(self) -> bool:
+        """Whether there is a queue."""
+        return self.start in _QUEUES
 
     def with_seed(self, seed: int) -> "Scenario":
         """The same with another seed."""
@@ -147,6 +196,10 @@ class Scenario:
             found.append(replace(self, switches=()))
         if self.two_codes:
             found.append(replace(self, two_codes=False))
+        if self.outage:
+            found.append(replace(self, outage=None))
+        if self.restore is not None:
+            found.append(replace(self, backup=None, restore=None))
         if self.skew_s:
             found.append(replace(self, skew_s=0.0))
         found += [
@@ -166,6 +219,9 @@ def drawn(seed: int, steps: int) -> Scenario:
     faults = rng.sample(_FAULTS, 0 if calm else rng.choice((0, 1, 2, 3)))
     switched = [name for name in _SWITCHES if rng.random() < 0.2]
     start = rng.choice(list(_CASTS))
+    incident = rng.random()
+    backup = rng.randrange(steps // 2 + 1) if incident < 0.1 else None
+    outage = (rng.choice(SERVICES), rng.randrange(steps)) if steps and incident > 0.94 else None
     return Scenario(
         seed=seed,
         steps=steps,
@@ -188,4 +244,9 @@ def drawn(seed: int, steps: int) -> Scenario:
         skew_s=rng.choice((0.0, 0.0, 0.0, 100.0, 600.0)),
         job_s=rng.choice((60, 1000, 4000)),
         two_codes=rng.random() < 0.3,
+        below_minimum=rng.choice(("on_demand", "on_demand", "pad", "hold")),
+        on_duplicate=rng.choice(("reject", "replace")),
+        backup=backup,
+        restore=None if backup is None else rng.randrange(backup, steps),
+        outage=outage,
     )

@@ -65,8 +65,8 @@ class Process:
     began: int = 0
     go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
-    def stop(self, effect: str, *, wakes: float = 0.0) -> Fate:
-        """Wait until the scheduler lets the effect happen; how it does.
+    def stop(self, effect: str, service: str = "", *, wakes: float = 0.0) -> Fate:
+        """Wait until the scheduler lets the effect happen, at a service; how it does.
 
         Raises:
             Killed: the process dies before it.
@@ -78,7 +78,7 @@ class Process:
         if self.fate == "die":
             self.dead = True
             raise Killed(effect)
-        return self.fate
+        return "fail" if service in self.scheduler.away else self.fate
 
     def in_its_thread(self) -> bool:
         """Whether the caller is the process's own thread."""
@@ -105,6 +105,7 @@ class Scheduler:
 
     Attributes:
         made: the choices that were made, to be played again.
+        away: services that no effect reaches.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self.processes: dict[str, Process] = {}
         self.made: list[Choice] = []
+        self.away: set[str] = set()
         self.counts = {"lock waits": 0, "deadlocks": 0, "deaths": 0}
 
     # --- Called by the threads of processes
@@ -178,9 +180,10 @@ class Scheduler:
 
     def step(self) -> bool:
         """Make one choice; False at the end."""
-        choice = self._choices.next(self._ready())
+        choice = self._choices.next(self.ready())
         if choice is None:
             return False
+        self.made.append(choice)
         self.do(choice)
         return True
 
@@ -193,7 +196,7 @@ class Scheduler:
         for number in range(most):
             if all(process.state == "ended" for process in self.processes.values()):
                 return
-            ready = self._ready()
+            ready = self.ready()
             asleep = [one.wakes for one in self.processes.values() if one.state == "stopped"]
             if ready:
                 self.do(Choice("go", ready[number % len(ready)]))
@@ -213,7 +216,6 @@ class Scheduler:
     def do(self, choice: Choice) -> None:
         """Make this choice, and wait until nothing moves any more."""
         self._history.step += 1
-        self.made.append(choice)
         self._freeze_waiting()
         if choice.kind == "clock":
             self._move(choice.seconds)
@@ -246,7 +248,8 @@ class Scheduler:
         if process.releases != releases or self._frozen:
             self._look_again()
 
-    def _ready(self) -> list[str]:
+    def ready(self) -> list[str]:
+        """The processes that can go on."""
         return sorted(
             name
             for name, one in self.processes.items()

@@ -3,11 +3,12 @@
 What belongs here: the beginning, the steps, the end in which nothing goes wrong any more, and the evidence.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bedrock_pipeline.models.quota_group import QuotaGroup
-from bedrock_pipeline_tests.simulation import actors
+from bedrock_pipeline_tests.simulation import actors, actors_queue
 from bedrock_pipeline_tests.simulation.actors_prepare import (
     CAP_PER_ROW_USD,
     DATASET,
@@ -18,11 +19,12 @@ from bedrock_pipeline_tests.simulation.actors_prepare import (
     launch,
 )
 from bedrock_pipeline_tests.simulation.choices import Choice, Choices, Seeded
-from bedrock_pipeline_tests.simulation.evidence import Evidence
+from bedrock_pipeline_tests.simulation.evidence import Evidence, prompt_of
+from bedrock_pipeline_tests.simulation.incidents import happen
 from bedrock_pipeline_tests.simulation.judge import Violation, judged
 from bedrock_pipeline_tests.simulation.scenario import Scenario
 from bedrock_pipeline_tests.simulation.scheduler import SimulationError
-from bedrock_pipeline_tests.simulation.world import Context, Machine, World
+from bedrock_pipeline_tests.simulation.world import MIN_RECORDS, Context, Machine, World
 
 #: Steps within which every process comes to the end of what it does.
 _DRAIN_STEPS = 4000
@@ -41,19 +43,25 @@ _FAULT_OF_START: Final[dict[str, dict[str, Any]]] = {
         "times": 1,
     },
     "retryable": {"kind": "record_error", "rate": 0.6, "error_code": 429},
+    "tasks to retry": {"kind": "record_error", "rate": 0.6, "error_code": 429},
 }
 _ALL: Final = ("prepare", "reconcile", "submit", "poll", "collect", "retry", "publish", "removed")
+_OF_QUEUES: Final = ("flush", "final")
 _STATE: Final = """
     SELECT array(SELECT (chunk_key, status, collected_at IS NULL, mode)::text FROM bedrock_pipeline.chunks ORDER BY 1)
         || array(SELECT (dataset, version, state, publication, launch_requested_at IS NULL)::text
                  FROM bedrock_pipeline.current_versions)
         || array(SELECT (chunk_id, waits_for, retried_at IS NULL)::text FROM bedrock_pipeline.retryable_records ORDER BY 1)
+        || array(SELECT (chunk_id, final_at IS NULL)::text FROM bedrock_pipeline.queue_jobs ORDER BY 1)
+        || array(SELECT (task_id, record_id)::text FROM bedrock_pipeline.tasks ORDER BY 1)
         AS state"""
 _DATASETS: Final = """
-    SELECT dataset, version, state, published_version, results_uri, cancel_requested_at IS NOT NULL AS cancelled
+    SELECT dataset, version, state, state_reason AS reason, published_version, results_uri,
+           cancel_requested_at IS NOT NULL AS cancelled
     FROM bedrock_pipeline.current_versions ORDER BY dataset"""
 _CHUNKS: Final = """
-    SELECT chunk_id::text, dataset, chunk_key, dataset_version AS version, status, job_arn, ended_at IS NOT NULL AS ended
+    SELECT chunk_id::text, pipeline, dataset, chunk_key, dataset_version AS version, attempt, files, status, job_arn,
+           ended_at IS NOT NULL AS ended
     FROM bedrock_pipeline.chunks ORDER BY dataset, dataset_version, attempt, sequence"""
 
 
@@ -107,13 +115,13 @@ def _begin(world: World) -> None:
     """What is there when the processes start."""
     start, service = world.scenario.start, world.service
     with world.quiet("the beginning") as context:
-        if start != "nothing":
+        if world.scenario.has_queue:
+            _begin_queue(context)
+        elif start != "nothing":
             launch(context, "a", prompt=0, new_version=False)
             actors.tick(context, ["prepare"])
-        if start == "removed":  # whose limit is the deployment's, as `quota` sets it
-            settings = world.settings
-            group = QuotaGroup.named(MODEL, settings.region, settings.account)
-            context.deployment.ledger.quota_groups.set_max_jobs(group, world.scenario.max_jobs)
+        if start == "removed":
+            _limit_group(context)
             launch(context, "c", prompt=0, new_version=False, name=REMOVED_PIPELINE, dataset=REMOVED_DATASET)
             actors.perform(context, "prepare", REMOVED_DATASET, REMOVED_PIPELINE)
             for chunk in context.deployment.ledger.submissions.due([REMOVED_PIPELINE], 1):
@@ -126,13 +134,34 @@ def _begin(world: World) -> None:
             world.move_clock(_BELIEVED_S)
         while start == "ended" and _look(context, ("poll",)):
             pass
-        if start in ("retryable", "collected"):
+        if start in ("retryable", "collected", "tasks to retry"):
             kinds = ("submit", "poll", "collect", *(("retry",) if start == "collected" else ()))
             for _ in range(_MOST_TICKS):
                 if not _look(context, kinds):
                     break
     service.faults.clear()
-    service.begin_faults(dict(fault) for fault in world.scenario.faults)
+    world.begin_faults()
+
+
+def _limit_group(context: Context) -> None:
+    """As `quota` does: where two pipelines are of one model, the limit is the deployment's."""
+    settings = context.world.settings
+    group = QuotaGroup.named(MODEL, settings.region, settings.account)
+    context.deployment.ledger.quota_groups.set_max_jobs(group, context.world.scenario.max_jobs)
+
+
+def _begin_queue(context: Context) -> None:
+    """A queue, in which tasks may wait, or are in jobs."""
+    _limit_group(context)
+    queue = actors_queue.opened(context)
+    assert queue is not None  # nothing goes wrong yet
+    if context.world.scenario.start == "empty queue":
+        return
+    ids = actors_queue.RECORD_IDS
+    actors_queue.enqueue(context, queue, list(ids[:4]))
+    if context.world.scenario.start != "tasks wait":
+        actors_queue.enqueue(context, queue, list(ids[4:]))  # a batch is complete, so this flushes
+        actors.tick(context, ["submit"])
 
 
 def _steps(world: World) -> None:
@@ -142,7 +171,10 @@ def _steps(world: World) -> None:
     processes = world.scheduler.processes
     for name, kind in alive.items():
         world.spawn(name, actors.BODIES[kind])
+    number = 0
     while world.scheduler.step():
+        happen(world, number)
+        number += 1
         for first, kind in alive.items():
             name = first if lives[first] == 1 else f"{first}#{lives[first]}"
             if processes[name].state == "ended":
@@ -164,8 +196,13 @@ def _end(world: World) -> bool:
     with world.quiet("the end") as context:
         if not _settle(context):
             return False
+        before = _state(world)
         actors.retry(context)
         actors.resolve(context)
+        if world.scenario.capped:
+            actors.approve(context, 10)
+        elif _state(world) == before:
+            return True  # nothing waited for an operator
         return _settle(context)
 
 
@@ -173,8 +210,9 @@ def _settle(context: Context) -> bool:
     """Look again and again, until nothing has changed even after a long time; False if that does not come."""
     waited = False
     for number in range(_MOST_TICKS):
-        changed = _look(context, (*_ALL, *(("sweep",) if number % 3 == 0 else ())))
-        if waited and not changed:
+        kinds = (*(_OF_QUEUES if context.world.scenario.has_queue else ()), *_ALL)
+        changed = _look(context, (*kinds, *(("sweep",) if number % 3 == 0 else ())))
+        if waited and not changed and not context.world.service.emulator.store.active():
             return True
         waited = not changed
         if waited:
@@ -205,13 +243,15 @@ def _state(world: World) -> list[Any]:
 
 
 def _evidence(world: World, *, settled: bool) -> Evidence:
-    server = world.machine.server
+    server, scenario, jobs = world.machine.server, world.scenario, list[dict[str, Any]]()
     waits: dict[str, list[str]] = {}
     with world.quiet("status") as context:
         report = context.deployment.ledger.status_report
         for row in report.datasets():
             named = [row.why, *(one.why for one in report.chunks(row.pipeline, row.dataset))]
             waits[row.dataset] = [why for why in named if why]
+        if scenario.has_queue:
+            jobs = actors_queue.shown_jobs(context)
     return Evidence(
         history=world.history,
         jobs=world.service.emulator.store.all(),
@@ -219,8 +259,17 @@ def _evidence(world: World, *, settled: bool) -> Evidence:
         datasets=server.rows(_DATASETS),
         chunks=server.rows(_CHUNKS),
         waits=waits,
-        max_jobs=world.scenario.max_jobs,
-        caps={DATASET: CAP_PER_ROW_USD * world.scenario.rows} if world.scenario.capped else {},
+        max_jobs=scenario.max_jobs,
+        caps={DATASET: CAP_PER_ROW_USD * scenario.rows} if scenario.capped else {},
         prices=PRICES,
         settled=settled,
+        queue=actors_queue.QUEUE if scenario.has_queue else "",
+        tasks=[
+            {"record_id": row["record_id"], "prompt": prompt_of(json.loads(row["line"])["modelInput"])}
+            for row in server.rows("SELECT record_id, line FROM bedrock_pipeline.tasks ORDER BY task_id")
+        ],
+        queue_jobs=jobs,
+        replaces_tasks=scenario.on_duplicate == "replace",
+        fewest_tasks=MIN_RECORDS if scenario.below_minimum == "hold" else 1,
+        orphans=[row["job_arn"] for row in server.rows("SELECT job_arn FROM bedrock_pipeline.orphans")],
     )

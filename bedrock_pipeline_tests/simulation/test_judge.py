@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bedrock_pipeline_tests.simulation.evidence import Evidence, answer_to
+from bedrock_pipeline_tests.simulation.evidence import BACKUP, RESTORE, Evidence, answer_to
 from bedrock_pipeline_tests.simulation.history import History, Line
 from bedrock_pipeline_tests.simulation.judge import CHECKS, judged
 
@@ -73,6 +73,7 @@ def good() -> Evidence:
                 "dataset": "d",
                 "version": 1,
                 "state": "published",
+                "reason": None,
                 "published_version": 1,
                 "results_uri": URI,
                 "cancelled": False,
@@ -81,7 +82,10 @@ def good() -> Evidence:
         chunks=[
             {
                 "chunk_id": CHUNK,
+                "pipeline": "p",
                 "dataset": "d",
+                "attempt": 1,
+                "files": [],
                 "chunk_key": "d--00000",
                 "version": 1,
                 "status": "completed",
@@ -110,6 +114,75 @@ def with_rows(content: bytes) -> Evidence:
 
 def second_job(evidence: Evidence, name: str) -> Evidence:
     return replace(evidence, jobs=[*evidence.jobs, {**evidence.jobs[0], "id": "j2", "jobName": name}])
+
+
+def good_queue() -> Evidence:
+    """Two tasks that a program added, in a job, with its results; and a third, which waits for one more."""
+    asked = {"t0": "task t0", "t1": "task t1"}
+    inputs = "".join(_input_line(one, prompt) + "\n" for one, prompt in asked.items())
+    evidence = good()
+    output = (
+        evidence.objects["b", "out/j1/x.jsonl.out"]
+        .replace(b"about a", b"task t")
+        .replace(b'"r0"', b'"t0"')
+        .replace(b'"r1"', b'"t1"')
+    )
+    history = [
+        line(1, "program", "INSERT INTO bedrock_pipeline.tasks (queue, record_id"),
+        line(2, "program", "COMMIT", "answer lost"),
+        line(3, "program", "ends to enqueue", tasks=[_task(one, prompt) for one, prompt in asked.items()]),
+        line(3, "other", "INSERT INTO bedrock_pipeline.tasks (queue, record_id"),
+        line(4, "other", "COMMIT"),
+        line(5, "other", "ends to enqueue", tasks=[_task("t2", "task t2")]),
+        line(7, "worker", f"CreateJob p-{CHUNK}", made="j1", job_name=f"p-{CHUNK}"),
+        line(9, "Bedrock", "Completed", job="j1", status="Completed"),
+    ]
+    results = [{"record_id": one, "text": answer_to(prompt), "error": None} for one, prompt in asked.items()]
+    return replace(
+        evidence,
+        history=History(history),
+        objects={("b", "in/x.jsonl"): inputs.encode(), ("b", "out/j1/x.jsonl.out"): output},
+        datasets=[],
+        chunks=[{**evidence.chunks[0], "pipeline": "q", "files": [{"uri": "s3://b/in/x.jsonl"}]}],
+        queue="q",
+        tasks=[_task("t2", "task t2")],
+        queue_jobs=[
+            {"job_id": CHUNK, "chunk_key": "d--00000", "final": True, "waits": None, "results": results}
+        ],
+        fewest_tasks=2,
+    )
+
+
+def _task(record_id: str, prompt: str) -> dict[str, str]:
+    return {"record_id": record_id, "prompt": prompt}
+
+
+def _input_line(record_id: str, prompt: str) -> str:
+    return json.dumps(
+        {"recordId": record_id, "modelInput": {"messages": [{"role": "user", "content": prompt}]}}
+    )
+
+
+def queue_with(*more: Line, **changes: Any) -> Evidence:
+    evidence = good_queue()
+    lines = sorted([*evidence.history.lines, *more], key=lambda one: one.ended)
+    return replace(evidence, history=History(lines), **changes)
+
+
+def with_results(**changes: Any) -> Evidence:
+    """The results of t0 are others."""
+    [job] = good_queue().queue_jobs
+    first, *others = job["results"]
+    return queue_with(queue_jobs=[{**job, "results": [{**first, **changes}, *others]}])
+
+
+def lost_job(orphans: list[str]) -> Evidence:
+    """A job whose chunk is not in the backup that was restored."""
+    evidence = second_job(good(), "p-lost")
+    lines = [line(13, "operator", BACKUP), line(14, "d2", "x", made="j2", job_name="p-lost")]
+    lines += [line(15, "Bedrock", "Completed", job="j2"), line(16, "operator", RESTORE)]
+    jobs = [evidence.jobs[0], {**evidence.jobs[1], "jobArn": "arn/j2"}]
+    return replace(with_lines(*lines), jobs=jobs, orphans=orphans)
 
 
 BROKEN: dict[str, list[Callable[[], Evidence]]] = {
@@ -141,6 +214,10 @@ BROKEN: dict[str, list[Callable[[], Evidence]]] = {
         lambda: with_lines(line(13, "late", "PUT", key=f"{FOLDER}part-9.parquet", content="4")),
     ],
     "each launch ends": [
+        lambda: replace(
+            good(),
+            datasets=[{**good().datasets[0], "state": "failed", "reason": "absent.jsonl is not there"}],
+        ),
         lambda: replace(good(), datasets=[{**good().datasets[0], "results_uri": None}]),
         lambda: with_lines(
             line(14, "user2", "COMMIT"),
@@ -149,10 +226,47 @@ BROKEN: dict[str, list[Callable[[], Evidence]]] = {
     ],
     "what was paid for is read": [lambda: with_rows(part(ASKED, status="failed"))],
     "no job is lost": [
+        lambda: lost_job([]),
         lambda: replace(good(), chunks=[{**good().chunks[0], "job_arn": None}]),
         lambda: replace(good(), chunks=[{**good().chunks[0], "ended": False}]),
     ],
-    "a cost cap holds": [lambda: replace(good(), caps={"d": 0.039})],
+    "a cost cap holds": [
+        lambda: replace(good(), caps={"d": 0.039}),
+        lambda: replace(
+            with_lines(line(8, "operator", "ends to approve", approve="d", up_to=1.0)), caps={"d": 0.039}
+        ),
+    ],
+    "each task ends": [
+        lambda: queue_with(tasks=[]),
+        lambda: queue_with(tasks=[*good_queue().tasks, _task("t0", "task t0")]),
+        lambda: queue_with(tasks=[*good_queue().tasks, _task("t3", "task t3")]),
+        lambda: queue_with(
+            chunks=[good_queue().chunks[0], {**good_queue().chunks[0], "chunk_id": "x", "job_arn": None}]
+        ),
+        lambda: queue_with(queue_jobs=[{**good_queue().queue_jobs[0], "final": False}]),
+        lambda: queue_with(
+            line(6, "third", "INSERT INTO bedrock_pipeline.tasks"),
+            line(7, "third", "ends to enqueue", tasks=[_task("t3", "task t3")]),
+        ),
+    ],
+    "no task is bought twice": [
+        lambda: replace(good_queue(), history=History(good_queue().history.lines[3:])),
+        lambda: queue_with(
+            jobs=[good_queue().jobs[0], {**good_queue().jobs[0], "jobName": "again"}],
+        ),
+    ],
+    "results belong to their tasks": [
+        lambda: with_results(text=answer_to("task t1")),
+        lambda: with_results(record_id="t1"),
+        lambda: with_results(text=None, error="cancelled"),
+        lambda: queue_with(line(12, "program", "ends to read", job_id=CHUNK, results=[])),
+    ],
+    "an outage is one line a minute": [
+        lambda: with_lines(
+            line(3, "daemon", "ends to poll", "AwsError", away="NoConnection"),
+            line(9, "daemon", "ends to poll", "AwsError", away="NoConnection"),
+        )
+    ],
     "only expected errors": [
         lambda: with_lines(line(3, "daemon", "ends to poll", "KeyError", error=["KeyError"], message="x"))
     ],
@@ -160,8 +274,9 @@ BROKEN: dict[str, list[Callable[[], Evidence]]] = {
 }
 
 
-def test_where_all_is_well_nothing_is_found() -> None:
-    assert judged(good()) == []
+@pytest.mark.parametrize("evidence", [good(), good_queue()], ids=["a dataset", "a queue"])
+def test_where_all_is_well_nothing_is_found(evidence: Evidence) -> None:
+    assert judged(evidence) == []
 
 
 def test_each_promise_has_a_case() -> None:
@@ -182,8 +297,33 @@ def test_a_broken_promise_is_found(promise: str, number: int) -> None:
         replace(good(), datasets=[{**good().datasets[0], "results_uri": None, "cancelled": True}]),
         with_lines(line(7, "operator", "COMMIT"), line(8, "operator", "ends to cancel d", cancel="d")),
         with_rows(part(ASKED)),
+        replace(
+            with_lines(
+                line(4, "operator", "COMMIT"),
+                line(4, "operator", "ends to approve", approve="d", up_to=1.0),
+            ),
+            caps={"d": 0.039},
+        ),
+        queue_with(
+            line(1, "earlier", "ends to enqueue", tasks=[_task("t2", "task t2 before")]), replaces_tasks=True
+        ),
+        lost_job(["arn/j2"]),
+        with_lines(
+            line(13, "operator", BACKUP),
+            line(14, "user2", "ends to launch b", launch="d", asked=[{"r0": "about b0"}], version=2),
+            line(16, "operator", RESTORE),
+        ),
     ],
-    ids=["a named wait", "cancelled", "cancelled after the intent", "written again with the same content"],
+    ids=[
+        "a named wait",
+        "cancelled",
+        "cancelled after the intent",
+        "written again with the same content",
+        "approved before",
+        "a task that was replaced",
+        "a job that a restore made an orphan",
+        "a launch that a restore has lost",
+    ],
 )
 def test_what_is_promised_otherwise_is_no_violation(evidence: Evidence) -> None:
     assert judged(evidence) == []

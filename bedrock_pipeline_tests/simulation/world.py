@@ -15,6 +15,7 @@ from uuid import UUID
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger import Ledger
+from bedrock_pipeline.outages import Outages, cause_of
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.system import System, inline
 from bedrock_pipeline_tests.simulation.choices import Choices
@@ -42,15 +43,25 @@ class Machine:
         self.settings = settings(dsn)
         self.world: World | None = None
         self.slots = [Slot(self.settings, self._monotonic) for _ in range(_SLOTS)]
-        self._signing = patch("botocore.auth.get_current_datetime", self._signing_time)
-        self._signing.start()
+        self._patches = (
+            patch("botocore.auth.get_current_datetime", self._signing_time),
+            patch("bedrock_pipeline.queue.queue.open_deployment", self._deployment_of),
+        )
+        for one in self._patches:
+            one.start()
 
     def close(self) -> None:
         """End every session."""
-        self._signing.stop()
+        for one in self._patches:
+            one.stop()
         for slot in self.slots:
             slot.close()
         self.server.close()
+
+    def _deployment_of(self, _: Settings, *, system: System, **__: Any) -> Deployment:
+        """For a queue that a simulated process opens: the process's own."""
+        assert self.world is not None  # a simulation runs
+        return self.world.deployments[id(system)]
 
     def _monotonic(self) -> float:
         return self.world.history.at if self.world else 0.0
@@ -68,6 +79,7 @@ class Context:
     Attributes:
         name: the process's.
         rng: decides what it does.
+        outages: decides what it reports of a service that is away.
     """
 
     name: str
@@ -75,6 +87,7 @@ class Context:
     deployment: Deployment
     rng: random.Random
     process: Process | None
+    outages: Outages
 
     @property
     def code(self) -> int:
@@ -95,12 +108,19 @@ class Context:
             how = type(error).__name__
             end["error"] = [one.__name__ for one in type(error).__mro__]
             end["message"] = str(error).partition("\n")[0]
+            if (cause := cause_of(error)) and self.outages.is_to_be_logged(error):
+                end["away"] = cause
         except Killed:
             how = "died"
             raise
         finally:
             self.note(f"ends to {what}", how, **end)
             self._set("")
+
+    def failed(self, what: str, error: Exception) -> None:
+        """An error that was not raised, but reported."""
+        names = [one.__name__ for one in type(error).__mro__]
+        self.note(what, names[0], error=names, message=str(error).partition("\n")[0])
 
     def note(self, what: str, how: str = "ok", **facts: Any) -> None:
         """A line of the history."""
@@ -154,12 +174,17 @@ class World:
             service=self.service.work,
         )
         self.draining = False
+        self.deployments: dict[int, Deployment] = {}
         self.launches: list[dict[str, Any]] = []
         self._tasks: dict[str, int] = {}
         self._skews: dict[str, float] = {}
         self._free = list(machine.slots)
         for slot in machine.slots:
             slot.service = self.service
+
+    def begin_faults(self) -> None:
+        """From now on these things go wrong at Bedrock that the scenario wants."""
+        self.service.begin_faults(dict(fault) for fault in self.scenario.faults)
 
     # --- Processes
 
@@ -233,4 +258,5 @@ class World:
             runtime=slot.runtime,
             system=system,
         )
-        return Context(name, self, deployment, rng, process)
+        self.deployments[id(system)] = deployment
+        return Context(name, self, deployment, rng, process, Outages(lambda: self.history.at))

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pyarrow.dataset as pa_dataset
 import pytest
 
-from bedrock_pipeline.aws.clients import arrow_filesystem
+from bedrock_pipeline.aws.arrow_files import results_filesystem
 from bedrock_pipeline.collect.collect_chunk import collect_chunk
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
@@ -203,7 +203,7 @@ def _outcomes(deployment: Deployment) -> Counter[str | None]:
     assert row.results_uri is not None
     table = pa_dataset.dataset(
         row.results_uri.removeprefix("s3://").rstrip("/"),
-        filesystem=arrow_filesystem(deployment.settings),
+        filesystem=results_filesystem(deployment.settings),
         format="parquet",
     ).to_table()
     return Counter(table["error_code"].to_pylist())

@@ -20,9 +20,10 @@ from bedrock_pipeline.emulator.models import (
     llama,
     mistral,
     nova,
+    nova_embed,
     titan_embed,
 )
-from bedrock_pipeline.emulator.models.catalog import ModelCard, ModelId, catalog, parse_model_id
+from bedrock_pipeline.emulator.models.catalog import ModelCard, ModelId, catalog, parse_model_id, sources
 from bedrock_pipeline.emulator.models.reply import Body, BodyError, Model, Reply
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
 _FAMILIES: dict[str, Any] = {
     "claude": claude,
     "titan_embed": titan_embed,
+    "nova_embed": nova_embed,  # before the other Nova's, whose ids begin alike
     "nova": nova,
     "llama": llama,
     "mistral": mistral,
@@ -82,12 +84,20 @@ class Models:
             return _with_every_feature(known)
         return known
 
-    def takes_geography(self, named: ModelId, region: str) -> bool:
-        """Whether an inference profile can be used in a region."""
-        regions = catalog().geographies.get(named.geography or "global")
-        if regions is None:
-            return self._behaviour.unknown_models is UnknownModels.FAMILY
-        return not regions or region in regions
+    def takes_bare(self, card: ModelCard, region: str) -> bool:
+        """Whether a model's own id can be used in a region."""
+        return card.bare and (not card.bare_regions or region in card.bare_regions)
+
+    def takes_profile(self, card: ModelCard, named: ModelId, region: str) -> bool:
+        """Whether the inference profile that is named can be used in a region."""
+        if self._behaviour.unknown_models is UnknownModels.FAMILY or self._own(card.id):
+            return True
+        place = named.geography
+        return place is not None and place in card.profiles and region in sources(place, region)
+
+    def listed(self) -> list[ModelCard]:
+        """Every model that is in the catalog."""
+        return list(catalog().cards.values())
 
     def answer(self, model_id: str, body: Body, *, batch: bool = False) -> Reply:
         """The answer to a body in the family's native shape.

@@ -7,9 +7,9 @@ What belongs here: what a model sees of a message, as text and tokens, and which
 import hashlib
 from typing import Any, Final
 
-from bedrock_pipeline.emulator.models import image, rules
+from bedrock_pipeline.emulator.models import documents, image, rules
 from bedrock_pipeline.emulator.models.catalog import ModelCard
-from bedrock_pipeline.emulator.models.reply import BodyError, malformed, tokens
+from bedrock_pipeline.emulator.models.reply import BodyError, digest, malformed
 
 _VIDEOS: Final = ("mkv", "mov", "mp4", "webm", "flv", "mpeg", "mpg", "wmv", "three_gp")
 #: Emulated tokens of a video, or of an object in S3 that is not read.
@@ -58,10 +58,10 @@ def block(given: Any, path: str, card: ModelCard) -> tuple[str, int]:
     if kind is None:
         return "", 0
     rules.check_input_kind(card, kind)
-    return _media(kind, given[kind], where)
+    return _media(kind, given[kind], where, card)
 
 
-def _media(kind: str, given: Any, where: str) -> tuple[str, int]:
+def _media(kind: str, given: Any, where: str, card: ModelCard) -> tuple[str, int]:
     form, source = (given or {}).get("format"), (given or {}).get("source") or {}
     formats = {"image": image.FORMATS, "video": _VIDEOS}.get(kind)
     if formats and form not in formats:
@@ -69,12 +69,16 @@ def _media(kind: str, given: Any, where: str) -> tuple[str, int]:
     if "s3Location" in source:
         place = str(source["s3Location"])  # it is not read: the model sees where it is
         return f"[{kind} {hashlib.sha256(place.encode()).hexdigest()[:8]}]", _TOKENS
-    if kind != "image":
-        encoded = str(source.get("bytes") or source.get("text") or source.get("content") or "")
+    if kind == "document":
+        try:
+            return documents.of_converse(given, media_apart=card.family == "nova")
+        except ValueError as error:
+            raise BodyError(str(error)) from error
+    if kind == "video":
+        encoded = str(source.get("bytes") or "")
         if not encoded:
             raise malformed(f"{where}/{kind}/source: required key [bytes] not found")
-        shown = hashlib.sha256(encoded.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        return f"[{form or kind} {shown}]", _TOKENS if kind == "video" else tokens(encoded)
+        return f"[{form} {digest(encoded)[:8]}]", _TOKENS
     try:
         return image.seen(str(form), source.get("bytes"))
     except ValueError as error:

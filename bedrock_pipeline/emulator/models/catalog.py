@@ -23,8 +23,10 @@ class ModelCard:
     Attributes:
         id: the model's id, without a geography.
         family: the file beside this one that knows its body.
-        ids: how it can be named: `bare`, or by the id of an inference `profile`.
-        input: what it can be given: `text`, `image`, `video`, `document`.
+        bare: whether its own id can be used.
+        bare_regions: the regions in which its own id can be used, where it is not all that have the model.
+        profiles: the geographies of its inference profiles.
+        input: what it can be given: `text`, `image`, `video`, `document`, `audio`, `speech`.
         batch: whether it has batch inference: `yes`, `no`, or `not found` in any source.
         converse: empty where it has no Converse API.
         bodies: of chat and completion models, whether `prompt` or `messages` or either is taken.
@@ -40,12 +42,16 @@ class ModelCard:
         caches: whether it has prompt caching, on demand.
         reasons: whether its text begins with its reasoning.
         vectors: of embedding models, the sizes of vectors, the default first.
+        flex: whether on-demand calls can be of the service tiers `flex` and `priority`.
+        counts_tokens: whether CountTokens takes its own id.
         legacy: whether its provider has marked it as legacy.
     """
 
     id: str
     family: str
-    ids: tuple[str, ...] = ("bare", "profile")
+    bare: bool = True
+    bare_regions: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
     input: tuple[str, ...] = ("text", "image", "video", "document")
     batch: str = "yes"
     converse: tuple[str, ...] = ("text",)
@@ -62,6 +68,8 @@ class ModelCard:
     caches: bool = False
     reasons: bool = False
     vectors: tuple[int, ...] = ()
+    flex: bool = False
+    counts_tokens: bool = False
     legacy: bool = False
 
     @property
@@ -77,10 +85,12 @@ class Catalog:
     Attributes:
         cards: by id.
         geographies: of inference profiles, with the regions that they route to; none for every region.
+        providers: names, by the beginning of their models' ids.
     """
 
     cards: Mapping[str, ModelCard]
     geographies: Mapping[str, tuple[str, ...]]
+    providers: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -97,11 +107,6 @@ class ModelId:
     geography: str | None = None
     region: str | None = None
 
-    @property
-    def kind(self) -> str:
-        """`profile` or `bare`."""
-        return "profile" if self.geography else "bare"
-
 
 @cache
 def catalog() -> Catalog:
@@ -113,7 +118,8 @@ def catalog() -> Catalog:
         for own in members["models"]:
             values = {name: _frozen(value) for name, value in {**shared, **own}.items()}
             cards[own["id"]] = ModelCard(family=family, **values)
-    return Catalog(cards, {name: tuple(regions) for name, regions in read["geographies"].items()})
+    geographies = {name: tuple(regions) for name, regions in read["geographies"].items()}
+    return Catalog(cards, geographies, read["providers"])
 
 
 @lru_cache(maxsize=1000)
@@ -125,11 +131,16 @@ def parse_model_id(text: str) -> ModelId:
         kind, _, name = resource.partition("/")
         if kind == "custom-model":
             name = name.partition("/")[0]
-    providers = {known.partition(".")[0] for known in catalog().cards}
+    providers = catalog().providers
     geography, _, rest = name.partition(".")
     if geography not in providers and rest.partition(".")[0] in providers:
         return ModelId(rest, geography, region or None)
     return ModelId(name, None, region or None)
+
+
+def sources(geography: str, region: str) -> tuple[str, ...]:
+    """The regions in which a geography's profiles can be used; a region itself, for the global one's."""
+    return catalog().geographies.get(geography, ()) or ((region,) if geography == "global" else ())
 
 
 def arns_invoked(model_id: str, region: str, account: str) -> list[str]:

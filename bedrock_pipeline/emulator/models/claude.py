@@ -5,7 +5,7 @@ Source: "Anthropic Claude Messages API", Amazon Bedrock user guide; "Get validat
 
 from typing import Any, Final
 
-from bedrock_pipeline.emulator.models import image, rules
+from bedrock_pipeline.emulator.models import documents, image, rules
 from bedrock_pipeline.emulator.models.catalog import ModelCard
 from bedrock_pipeline.emulator.models.reply import (
     Body,
@@ -202,7 +202,7 @@ def _seen(message: Any, number: int, card: ModelCard) -> tuple[str, int]:
     if not isinstance(content, list):
         raise BodyError(f"{path}.content: Input should be a valid list")
     blocks = [_block(block, f"{path}.content.{place}", card) for place, block in enumerate(content)]
-    if sum(images > 0 for _, images in blocks) > image.MOST_IMAGES:
+    if sum(block.get("type") == "image" for block in content) > image.MOST_IMAGES:
         raise BodyError(f"{path}.content: at most {image.MOST_IMAGES} images are permitted")
     return "\n".join(text for text, _ in blocks), sum(images for _, images in blocks)
 
@@ -228,6 +228,12 @@ def _block(block: Any, path: str, card: ModelCard) -> tuple[str, int]:
     if kind == "image":
         rules.check_input_kind(card, "image")
         return _image(block, path)
+    if kind == "document":
+        rules.check_input_kind(card, "document")
+        try:
+            return documents.of_claude(block.get("source"))
+        except ValueError as error:
+            raise BodyError(f"{path}.document.source.{error}") from error
     if kind == "text":
         if "text" not in block:
             raise BodyError(f"{path}.text.text: Field required")

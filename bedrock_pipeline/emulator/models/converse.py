@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from bedrock_pipeline.emulator.constraints import broken_members, unknown_member
-from bedrock_pipeline.emulator.models import blocks, rules
+from bedrock_pipeline.emulator.models import blocks, documents, rules
 from bedrock_pipeline.emulator.models.catalog import ModelCard
 from bedrock_pipeline.emulator.models.reply import (
     Body,
@@ -76,6 +76,10 @@ def said(body: Body, card: ModelCard, *, batch: bool, thinking: Any) -> Reply:
     rules.check_caching(card, messages, body.get("system"), body.get("toolConfig"), batch=batch)
     tool, schema = _forced(body.get("toolConfig"), card, thinking), _format(body.get("outputConfig"), card)
     seen = [blocks.message(one, f"messages.{number}", card) for number, one in enumerate(messages)]
+    try:
+        documents.check_together((block for one in messages for block in one["content"]), messages)
+    except ValueError as error:
+        raise BodyError(str(error)) from error
     rules.check_prefill(card, messages)
     prompt = "\n".join(text for text, _ in seen)
     system = "\n".join(

@@ -17,7 +17,7 @@ _FIRST = {"png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff", "gif": b"GIF8", 
 _BYTES_PER_TOKEN, _MOST_TOKENS = 750, 1600
 
 
-def seen(kind: str, encoded: object) -> tuple[str, int]:
+def seen(kind: str, encoded: object, *, most_bytes: int = _MOST_BYTES) -> tuple[str, int]:
     """What a model sees of an image, as text that differs as images do; and its tokens.
 
     Raises:
@@ -29,8 +29,8 @@ def seen(kind: str, encoded: object) -> tuple[str, int]:
         data = base64.b64decode(encoded, validate=True)
     except binascii.Error:
         raise ValueError("Invalid base64 data") from None
-    if len(data) > _MOST_BYTES:
-        raise ValueError(f"image exceeds {_MOST_BYTES} bytes: {len(data)} bytes")
+    if len(data) > most_bytes:
+        raise ValueError(f"image exceeds {most_bytes} bytes: {len(data)} bytes")
     if not data.startswith(_FIRST[kind]):
         raise ValueError(f"the image is not of the media type image/{kind}")
     shown = hashlib.sha256(data).hexdigest()[:8]

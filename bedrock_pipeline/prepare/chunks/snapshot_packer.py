@@ -15,13 +15,14 @@ from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan, plan_i
 from bedrock_pipeline.prepare.chunks.packer import Packer, Progress, TooFewRecordsError, no_progress, pack
 from bedrock_pipeline.prepare.requests.renderer import Rendered, Renderer
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
-from bedrock_pipeline.prepare.snapshot.writer import POSITION, EmptyDatasetError
+from bedrock_pipeline.prepare.snapshot.records_batch import Records
+from bedrock_pipeline.prepare.snapshot.stored_columns import RECORD_ID, input_columns, input_field
+from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError
 from bedrock_pipeline.records.line_batch import line_batches_of, lines_of
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import InputFile
 from bedrock_pipeline.sources.parquet import ParquetSource
-from bedrock_pipeline.sources.source import RowBatch
 from bedrock_pipeline.system import ExecutorFactory, threads
 
 _R = TypeVar("_R")
@@ -54,12 +55,13 @@ def pack_snapshot(
     """
     source, limits, policy = ParquetSource(parts), pipeline.effective_limits, pipeline.below_minimum
     schema = source.schema()
-    carried = pa.schema([schema.field(name) for name in pipeline.carry if name != "record_id"])
+    columns = input_columns(schema)
+    carried = pa.schema([input_field(columns[name]) for name in pipeline.carry if name != RECORD_ID])
     renderer = Renderer(RequestTemplate.of(pipeline), carried, limits)
 
-    def batches() -> Iterator[RowBatch]:
+    def batches() -> Iterator[Records]:
         for batch in source.batches(schema.names):
-            yield RowBatch(batch.rows, batch.rows[POSITION].to_pylist())
+            yield Records.of_stored(batch.rows)
 
     try:
         packer = Packer(limits, carried, folder, progress)
@@ -80,8 +82,8 @@ def pack_snapshot(
 
 
 def packed(
-    batches: Iterator[RowBatch],
-    render: Callable[[RowBatch], Rendered],
+    batches: Iterator[Records],
+    render: Callable[[Records], Rendered],
     packer: Packer,
     rejected: RejectionWriter,
     workers: int = WORKERS,

@@ -14,15 +14,13 @@ import pyarrow.compute as pc
 
 from bedrock_pipeline.kernel import library, render_lines
 from bedrock_pipeline.prepare.requests.request_template import Frame, NotRenderableError, RequestTemplate
-from bedrock_pipeline.prepare.snapshot.column_rules import texts_of, wire_ids
+from bedrock_pipeline.prepare.snapshot.attachments import attachments_in
+from bedrock_pipeline.prepare.snapshot.column_rules import prompt_values, texts_of, wire_ids
+from bedrock_pipeline.prepare.snapshot.records_batch import Records, taken
 from bedrock_pipeline.prompts.template import NOT_BLANK
-from bedrock_pipeline.prompts.values import rows_of
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.line_batch import Line, LineBatch, line_batch_of
+from bedrock_pipeline.records.line_batch import LineBatch, index_schema
 from bedrock_pipeline.records.rejections import Rejection
-from bedrock_pipeline.sources.source import RowBatch
-
-_ID = "record_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,51 +41,70 @@ class Renderer:
         self._largest = limits.max_record_bytes
         self._too_large = f"the record is larger than a file may be ({limits.max_file_bytes} bytes)"
         self._frame = template.frame
-        self._pieces = _pieces(self._frame) if self._frame else None
+        self._pieces = _pieces(self._frame) if self._frame else []
         self._blank_without = template.blank_without
 
-    def render(self, batch: RowBatch) -> Rendered:
-        """The rows as lines; a row that has no line, or one that is too large, is rejected.
+    def render(self, records: Records) -> Rendered:
+        """Records as lines; one that has no line, or one that is too large, is rejected.
 
-        Rows have `record_id`, the columns that the template needs, and the carried ones.
+        They have the columns that the template needs, and the carried ones.
         """
-        if lines := self._by_kernel(batch.rows):
-            return Rendered(lines, batch.rejected)
-        rejected = list(batch.rejected)
-        lines = line_batch_of(list(self._row_by_row(batch, rejected)), self._carry_schema)
-        return Rendered(lines, rejected)
+        if lines := self._by_kernel(records):
+            return Rendered(lines, records.rejected)
+        rejected = list(records.rejected)
+        lines_of = dict(self._row_by_row(records, rejected))
+        rows = list(lines_of)
+        index = taken(self._index(records), rows)
+        data = memoryview(b"".join(lines_of.values()))
+        ends = np.cumsum([len(line) for line in lines_of.values()], dtype=np.int64)
+        return Rendered(LineBatch(index, data, ends), rejected)
 
-    def _by_kernel(self, rows: pa.RecordBatch) -> LineBatch | None:
+    def _index(self, records: Records) -> pa.RecordBatch:
+        columns = [records.rows[name] for name in self._carry]
+        return pa.RecordBatch.from_arrays([records.ids, *columns], schema=index_schema(self._carry_schema))
+
+    def _by_kernel(self, records: Records) -> LineBatch | None:
         """All rows at once; None where the scalar rule must render them, or reject one of them."""
         kernel = library()
-        if kernel is None or self._frame is None or self._pieces is None:
+        if kernel is None or self._frame is None:
             return None
+        rows = records.rows
+        needed = {*self._frame.fields, *(field for fields in self._blank_without for field in fields)}
         try:
             texts = {
-                field: texts_of(rows[field.column], field, self._template)
-                for field in {*self._frame.fields, *(one for group in self._blank_without for one in group)}
+                field: texts_of(rows[field.column], field, self._template, rows.schema.field(field.column))
+                for field in needed
             }
         except NotRenderableError:
             return None
-        if any(_some_blank([texts[field] for field in group]) for group in self._blank_without):
+        if any(_some_blank([texts[field] for field in fields]) for fields in self._blank_without):
             return None
-        columns = [wire_ids(rows[_ID]), *(texts[field] for field in self._frame.fields)]
+        columns = [wire_ids(records.ids), *(texts[field] for field in self._frame.fields)]
         data, ends = render_lines(kernel, self._pieces, columns)
         if np.diff(ends, prepend=0).max(initial=0) > min(self._largest, self._template.safe_bytes):
             return None
-        return LineBatch(rows.select([_ID, *self._carry]), data, ends)
+        return LineBatch(self._index(records), data, ends)
 
-    def _row_by_row(self, batch: RowBatch, rejected: list[Rejection]) -> Iterator[Line]:
-        for position, row in zip(batch.positions, rows_of(batch.rows), strict=True):
+    def _row_by_row(self, records: Records, rejected: list[Rejection]) -> Iterator[tuple[int, bytes]]:
+        """The number of each record that has a line, and the line."""
+        rows, names = records.rows, self._template.columns
+        columns = [prompt_values(rows[name], rows.schema.field(name)) for name in names]
+        ids = records.ids.to_pylist()
+        for number, (position, record_id) in enumerate(zip(records.positions, ids, strict=True)):
+            cells = {name: column[number] for name, column in zip(names, columns, strict=True)}
+            attached, said = (
+                None if column is None else column[number].as_py()
+                for column in (records.attachments, records.conversations)
+            )
             try:
-                data = self._template.line(row[_ID], row)
+                data = self._template.line(record_id, cells, attachments_in(attached), said)
             except NotRenderableError as error:
-                rejected.append(Rejection(position, str(error), row[_ID]))
+                rejected.append(Rejection(position, str(error), record_id))
                 continue
             if len(data) > self._largest:
-                rejected.append(Rejection(position, self._too_large, row[_ID]))
+                rejected.append(Rejection(position, self._too_large, record_id))
                 continue
-            yield Line(row[_ID], tuple(row[name] for name in self._carry), data)
+            yield number, data
 
 
 def _pieces(frame: Frame) -> list[bytes]:

@@ -15,16 +15,20 @@ from bedrock_pipeline.models import AnswerFormat, BodyError, Family, ModelReques
 from bedrock_pipeline.models.body_rules import BodyRules
 from bedrock_pipeline.models.family import Role
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.snapshot.attachments import COLUMN, IMAGES, Attachment, attachments_in
-from bedrock_pipeline.prepare.snapshot.row_contents import CONVERSATION, RowContents
+from bedrock_pipeline.prepare.snapshot.attachments import IMAGES, Attachment
+from bedrock_pipeline.prepare.snapshot.row_contents import RowContents
 from bedrock_pipeline.prompts.template import Field, Template, is_blank
-from bedrock_pipeline.prompts.values import NotPrintableError, field_of, is_null, printed
+from bedrock_pipeline.records.cells import NoTextError, is_null, text_of
 from bedrock_pipeline.records.record_ids import wire_id
 from bedrock_pipeline.records.wire_line import wire_line
 
 #: Stands in the place of a field while the constant part of a body is rendered.
 _MARK: Final = "\ue000field {}\ue001"
 _MARKED: Final = re.compile(re.escape(_MARK).replace(r"\{\}", r"(\d+)").encode())
+
+
+#: Stands for the prompt of a row that brings its own.
+_OWN_PROMPT: Final = Field(())
 
 
 class NotRenderableError(ValueError):
@@ -131,13 +135,13 @@ class RequestTemplate:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that it needs, besides those of its contents."""
-        if self._model_input is not None:
-            return (self._model_input,)
         return tuple(dict.fromkeys(field.column for field in self.fields))
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The fields of its templates, each once."""
+        """The fields of its templates, or the column with the body, each once."""
+        if self._model_input is not None:
+            return (Field((self._model_input,)),)
         return tuple(dict.fromkeys(field for template in self.templates for field in template.fields))
 
     @property
@@ -190,8 +194,14 @@ class RequestTemplate:
             ]
         )
 
-    def line(self, record_id: str, row: Mapping[str, Any]) -> bytes:
-        """One line of input, with its newline.
+    def line(
+        self,
+        record_id: str,
+        row: Mapping[str, Any],
+        attachments: Sequence[Attachment] = (),
+        conversation: str | None = None,
+    ) -> bytes:
+        """One line of input, with its newline, from the columns that it needs and the row's contents.
 
         Raises:
             NotRenderableError: a needed value is null or cannot be written, a body is not a JSON object, or the model would
@@ -199,7 +209,10 @@ class RequestTemplate:
         """
         if self._model_input is not None:
             return wire_line(wire_id(record_id), self._given_body(row))
-        body = self._conversation(row) if self.contents else self._filled(row)
+        if self.contents:
+            body = self._with_contents(row, attachments, orjson.loads(conversation) if conversation else {})
+        else:
+            body = self._filled(row)
         self._check_content(body)
         return wire_line(wire_id(record_id), body)
 
@@ -212,10 +225,10 @@ class RequestTemplate:
         if len(field.path) == 1 and isinstance(value, str):
             return value
         try:
-            value = field_of(value, field.path[1:])
+            value = field.value_in(value)
             if not is_null(value):
-                return printed(value)
-        except NotPrintableError as error:
+                return text_of(value)
+        except NoTextError as error:
             raise NotRenderableError(f"column {field.column!r} {error}") from None
         if self.null_text is None:
             raise NotRenderableError(f"column {field.name!r} is null")
@@ -234,7 +247,7 @@ class RequestTemplate:
 
         before = [Turn(_role(role), (marked(template),)) for role, template in self._examples]
         system = marked(self._system) if self._system else None
-        fields.append(Field((CONVERSATION,)))
+        fields.append(_OWN_PROMPT)
         prompt = marked(self._prompt) if self._prompt else _MARK.format(len(fields) - 1)
         request = ModelRequest(prompt, system, parameters, answer=answer, before=before)
         body = self._family.body(request)
@@ -258,16 +271,15 @@ class RequestTemplate:
         """The constant body with the texts of a row; `prompt` is that of a row which brings its own."""
         assert self._frame is not None  # `line` checked it
         pieces = [self._frame.pieces[0]]
-        own = Field((CONVERSATION,))
         for field, piece in zip(self._frame.fields, self._frame.pieces[1:], strict=True):
-            text = prompt if field == own else self.text(field, row.get(field.column))
+            text = prompt if field is _OWN_PROMPT else self.text(field, row.get(field.column))
             pieces += (orjson.dumps(text)[1:-1], piece)
         return b"".join(pieces)
 
-    def _conversation(self, row: Mapping[str, Any]) -> bytes:
-        """The body of a row with attachments, or with a prompt or messages of its own."""
-        attachments = attachments_in(row.get(COLUMN))
-        said = orjson.loads(row[CONVERSATION]) if self.contents.conversing else {}
+    def _with_contents(
+        self, row: Mapping[str, Any], attachments: Sequence[Attachment], said: Mapping[str, Any]
+    ) -> bytes:
+        """The body of a row that may have attachments, or a prompt or messages of its own."""
         if not attachments and "turns" not in said:
             return self._filled(row, said.get("text", ""))
         try:

@@ -13,10 +13,6 @@ import pyarrow as pa
 
 from bedrock_pipeline.errors import InvalidInputError
 
-#: The snapshot's column with the images and documents of a row, in the order of their columns.
-COLUMN: Final = "__attachments"
-#: The snapshot's column with a hash of them, by which they are compared.
-DIGEST: Final = "__attachments_digest"
 TYPE: Final = pa.list_(pa.struct([("kind", pa.string()), ("name", pa.string()), ("data", pa.binary())]))
 #: No model accepts a larger request, so nothing larger is read.
 MOST_BYTES: Final = 25_000_000
@@ -133,11 +129,9 @@ def attachments_in(cell: Any) -> list[Attachment]:
 
 def holds_bytes(arrow: pa.DataType) -> bool:
     """Whether a column has the images or documents themselves, rather than where they are."""
-    if pa.types.is_nested(arrow):
-        return any(holds_bytes(arrow.field(number).type) for number in range(arrow.num_fields))
-    return bool(
-        pa.types.is_binary(arrow) or pa.types.is_large_binary(arrow) or pa.types.is_fixed_size_binary(arrow)
-    )
+    if arrow in (pa.binary(), pa.large_binary(), pa.binary_view()) or pa.types.is_fixed_size_binary(arrow):
+        return True
+    return any(holds_bytes(arrow.field(number).type) for number in range(arrow.num_fields))
 
 
 def _bytes_of(value: object, fetch: Fetch, what: str, known: tuple[str, ...]) -> tuple[bytes, str]:

@@ -19,7 +19,7 @@ from bedrock_pipeline.kernel import library, odd_ids, render_lines
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot.attachments import holds_bytes
 from bedrock_pipeline.prompts.template import Field
-from bedrock_pipeline.prompts.values import values_of
+from bedrock_pipeline.records.cells import is_whole, python_value, python_values, whole
 from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 
 # Narrower than the rule in `record_ids`: certainly a record id as it is, and its own wire id.
@@ -40,7 +40,7 @@ def record_ids(column: pa.Array) -> tuple[pa.Array, dict[int, str]]:
     ids: list[str | None] = [None] * len(column) if texts is None else texts.to_pylist()
     reasons: dict[int, str] = {}
     for row in map(int, odd):
-        ids[row], reason = record_id_of(column[row].as_py())
+        ids[row], reason = record_id_of(python_value(column[row]))
         if reason:
             reasons[row] = reason
     return pa.array(ids, pa.string()), reasons
@@ -74,38 +74,44 @@ def wire_ids(record_ids: pa.Array) -> pa.Array:
 def reasons_of(rows: pa.RecordBatch, template: RequestTemplate) -> dict[int, str]:
     """Why rows cannot be rendered, by row; rows that can are not in it."""
     doubtful = np.zeros(rows.num_rows, dtype=bool)
-    for column in template.columns:
-        for field in [one for one in template.fields if one.column == column] or [Field((column,))]:
-            doubtful |= _doubtful(field_values(rows[column], field))
+    for field in template.fields:
+        doubtful |= _doubtful(field_values(rows[field.column], field))
     found = {
-        int(row): template.why_not(
-            {name: values_of(rows[name].slice(int(row), 1))[0] for name in template.columns}
-        )
+        int(row): template.why_not({name: python_value(rows[name][int(row)]) for name in template.columns})
         for row in np.flatnonzero(doubtful)
     }
     return {row: reason for row, reason in found.items() if reason}
 
 
 def field_values(column: pa.Array, field: Field) -> pa.Array | None:
-    """The values of a field, if its column is text or numbers, or has structs with such a field; None for others."""
+    """The values of a field as a column; None if they have to be looked for in each cell."""
     for name in field.path[1:]:
         if not pa.types.is_struct(column.type) or column.type.get_field_index(name) < 0:
             return None
         column = pc.struct_field(column, name)
-    return column
+    return _plain(column)
 
 
-def texts_of(column: pa.Array, field: Field, template: RequestTemplate) -> pa.Array:
+def texts_of(column: pa.Array, field: Field, template: RequestTemplate, arrow: pa.Field) -> pa.Array:
     """The text in the prompt for each cell.
 
     Raises:
-        NotRenderableError: a cell is null, or cannot be written.
+        NotRenderableError: a cell is null, or has no text.
     """
     values = field_values(column, field)
     texts = None if values is None else as_strings(values)
     if texts is not None and not texts.null_count:
         return texts
-    return pa.array([template.text(field, value) for value in values_of(column)], pa.large_string())
+    cells = prompt_values(column, arrow)
+    return pa.array([template.text(field, value) for value in cells], pa.large_string())
+
+
+def prompt_values(column: pa.Array, field: pa.Field) -> list[Any]:
+    """A column as the values that a prompt is filled with."""
+    column = _plain(column)
+    if is_whole(field):
+        return whole(python_values(column))
+    return python_values(column)
 
 
 def not_utf8(rows: pa.RecordBatch) -> list[int]:
@@ -136,7 +142,12 @@ def _decodes(cell: bytes | None) -> bool:
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    """A column without dictionary, as its storage if its type is an extension of text (JSON)."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if isinstance(column.type, pa.BaseExtensionType) and _is_text(column.type.storage_type):
+        return column.storage
+    return column
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -148,7 +159,7 @@ def _content(column: pa.Array) -> pa.Array:
     texts = as_strings(column)
     if texts is not None:
         return texts
-    values = _plain(column).to_pylist()
+    values = python_values(_plain(column))
     return pa.array([None if value is None else repr(value) for value in values], pa.large_string())
 
 
@@ -165,7 +176,6 @@ def _doubtful(column: pa.Array | None) -> Any:
     """Where a value may be missing or not fit."""
     if column is None:
         return True
-    column = _plain(column)
     kind = column.type
     if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         if pa.types.is_floating(kind):

@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 
 from bedrock_pipeline.kernel import hashes_of, library
 from bedrock_pipeline.prepare.snapshot.column_rules import as_strings
+from bedrock_pipeline.prepare.snapshot.portable import portable_type, to_portable
+from bedrock_pipeline.prepare.snapshot.stored_columns import CANONICAL, RECORD_ID
 
 if TYPE_CHECKING:
     import duckdb
 
-#: Column of a duplicate with the record id of its canonical record; no column of an input has this name.
-CANONICAL = "__canonical"
 _MEMORY = "256MB"
 _ROWS = 4096
 
@@ -197,12 +197,12 @@ def later_occurrences(keys: Sequence[Path], spill: Path) -> Iterator[LaterOccurr
 def duplicates_of(duplicates: Sequence[Path], rejected: Path) -> Iterator[Iterator[tuple[int, str, str]]]:
     """Duplicates whose canonical record was rejected: number among the duplicates, record id and reason, as a stream.
 
-    The files of duplicates have `record_id` and `CANONICAL`, that of rejected records `record_id` and `reason`.
+    Both have `record_id`; the files of duplicates `canonical`, that of rejected records `reason`.
     """
     import duckdb
 
     with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2}) as connection:
-        connection.register("duplicates", numbered(duplicates, ["record_id", CANONICAL]))
+        connection.register("duplicates", numbered(duplicates, [RECORD_ID, CANONICAL]))
         rows = connection.execute(
             """SELECT n, c0, reason FROM duplicates JOIN read_parquet($rejected) r ON r.record_id = c1 ORDER BY n""",
             {"rejected": str(rejected)},
@@ -213,11 +213,10 @@ def duplicates_of(duplicates: Sequence[Path], rejected: Path) -> Iterator[Iterat
 def numbered(files: Sequence[Path], columns: Sequence[str]) -> pa.RecordBatchReader:
     """Columns of parquet files as a stream for DuckDB: `n`, the row's number over all files, and `c0`, `c1`, ….
 
-    A name of the input never reaches SQL, where it may differ from another by its case alone, or be a keyword. Types that
-    DuckDB does not take, or changes, travel as others that can be cast back.
+    A name never reaches SQL, where it may differ from another by its case alone. Types are those of `to_portable`.
     """
     schema = pq.read_schema(files[0])
-    types = [_portable(schema.field(name).type) for name in columns]
+    types = [portable_type(schema.field(name).type) for name in columns]
     names = [f"c{number}" for number in range(len(columns))]
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -226,24 +225,8 @@ def numbered(files: Sequence[Path], columns: Sequence[str]) -> pa.RecordBatchRea
             for batch in pq.ParquetFile(file).iter_batches(_ROWS, columns=list(columns)):
                 n = pa.array(range(first, first + batch.num_rows), pa.int64())
                 first += batch.num_rows
-                found = [batch.column(name).cast(kind) for name, kind in zip(columns, types, strict=True)]
+                found = [to_portable(batch.column(name)) for name in columns]
                 yield pa.RecordBatch.from_arrays([n, *found], names=["n", *names])
 
     fields = [("n", pa.int64()), *zip(names, types, strict=True)]
     return pa.RecordBatchReader.from_batches(pa.schema(fields), batches())
-
-
-def _portable(kind: pa.DataType) -> pa.DataType:
-    if isinstance(kind, pa.BaseExtensionType):
-        return _portable(kind.storage_type)
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_portable(field.type)) for field in kind])
-    if pa.types.is_map(kind):
-        return pa.map_(_portable(kind.key_type), _portable(kind.item_type))
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.large_list(kind.value_field.with_type(_portable(kind.value_type)))
-    if pa.types.is_decimal256(kind):
-        return pa.string()
-    if pa.types.is_duration(kind):
-        return pa.int64()
-    return pa.float32() if pa.types.is_float16(kind) else kind

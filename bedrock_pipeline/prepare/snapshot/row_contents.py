@@ -1,14 +1,12 @@
 """What a row brings besides its columns: images, documents, and a prompt that its messages or a function make."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import pyarrow as pa
 
 from bedrock_pipeline.prepare.snapshot.attachments import (
-    COLUMN,
-    DIGEST,
     Attachment,
     CarriedAttachmentError,
     Fetch,
@@ -20,13 +18,14 @@ from bedrock_pipeline.prepare.snapshot.attachments import (
     named_apart,
     nowhere,
 )
+from bedrock_pipeline.prepare.snapshot.records_batch import Records, taken
 from bedrock_pipeline.prompts.conversation import NotAConversationError, conversation_of, messages_in
-from bedrock_pipeline.prompts.values import rows_of
+from bedrock_pipeline.records.cells import is_whole, python_values, whole
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.sources.source import BATCH_BYTES
 
-#: The snapshot's column with the prompt or the conversation of a row, as JSON.
-CONVERSATION: Final = "__conversation"
+#: Rows that are turned into Python's values at once.
+_ROWS: Final = 64
 
 
 class NotRenderedError(ValueError):
@@ -123,59 +122,73 @@ class RowContents:
 
 
 def with_contents(
-    table: pa.RecordBatch,
+    records: Records,
     contents: RowContents,
     keep: Sequence[str],
     *,
-    position: str,
     rejected: RejectionWriter,
     fetch: Fetch = nowhere,
-) -> Iterator[pa.RecordBatch]:
-    """Rows with their contents, in batches of bounded size; rows whose contents cannot be found are rejected.
+) -> Iterator[Records]:
+    """Records with their contents, in batches of bounded size; those whose contents cannot be found are rejected.
 
-    The table has `record_id` and a column `position` with the row's number in the input. Of the others those of `keep` are
-    kept.
+    Of the columns those of `keep` are kept.
 
     Raises:
         CarriedAttachmentError: a column of `keep` has images or documents themselves.
     """
+    schema = records.rows.schema
     for name in (*contents.images, *contents.documents):
-        if name in keep and holds_bytes(table.schema.field(name).type):
+        if name in keep and holds_bytes(schema.field(name).type):
             raise CarriedAttachmentError(
                 f"Column {name!r} holds images or documents and cannot be carried along.",
                 "Carry a column that names them.",
             )
-    rest = table.select(["record_id", *keep, position])
-    needed = table.drop_columns([position]) if contents.render else table.select(list(contents.columns))
-    rows: list[int] = []
-    attached: list[list[Attachment]] = []
-    said: list[str | None] = []
+    needed = records.rows if contents.render else records.rows.select(dict.fromkeys(contents.columns))
+    rest = replace(records, rows=records.rows.select(list(keep)))
+    ids = records.ids.to_pylist()
+    found: list[tuple[int, list[Attachment], str | None]] = []
     size = 0
-    for number, row in enumerate(rows_of(needed)):
+    for number, row in enumerate(_rows(needed)):
+        if contents.render:
+            row = {**row, "record_id": ids[number]}  # the id is the row's, whatever its column is called
         try:
-            found, conversation = contents.of(row, fetch)
+            attachments, conversation = contents.of(row, fetch)
         except (NotAnAttachmentError, NotAConversationError, NotRenderedError) as error:
-            where, record_id = table[position][number].as_py(), table["record_id"][number].as_py()
-            rejected.add(Rejection(where, str(error), record_id))
+            rejected.add(Rejection(records.positions[number], str(error), ids[number]))
             continue
-        rows.append(number)
-        attached.append(found)
-        said.append(conversation)
-        size += sum(len(one.data) for one in found)
+        found.append((number, attachments, conversation))
+        size += sum(len(one.data) for one in attachments)
         if size >= BATCH_BYTES:
-            yield _batch(rest, rows, attached, said, contents)
-            rows, attached, said, size = [], [], [], 0
-    if rows:
-        yield _batch(rest, rows, attached, said, contents)
+            yield _batch(rest, found, conversing=contents.conversing)
+            found, size = [], 0
+    if found:
+        yield _batch(rest, found, conversing=contents.conversing)
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """Rows as plain dicts, a few of them in memory at a time."""
+    names = batch.schema.names
+    for start in range(0, batch.num_rows, _ROWS):
+        some = batch.slice(start, _ROWS)
+        columns = [
+            whole(values) if is_whole(field) else values
+            for field, values in zip(batch.schema, map(python_values, some.columns), strict=True)
+        ]
+        for number in range(some.num_rows):
+            yield {name: column[number] for name, column in zip(names, columns, strict=True)}
 
 
 def _batch(
-    rest: pa.RecordBatch,
-    rows: list[int],
-    attached: list[list[Attachment]],
-    said: list[str | None],
-    contents: RowContents,
-) -> pa.RecordBatch:
-    found, digests = columns_of(attached)
-    batch = rest.take(pa.array(rows, pa.int64())).append_column(COLUMN, found).append_column(DIGEST, digests)
-    return batch.append_column(CONVERSATION, pa.array(said, pa.string())) if contents.conversing else batch
+    rest: Records, found: list[tuple[int, list[Attachment], str | None]], *, conversing: bool
+) -> Records:
+    rows = [number for number, _, _ in found]
+    attachments, digests = columns_of([some for _, some, _ in found])
+    said = pa.array([conversation for _, _, conversation in found], pa.string())
+    return Records(
+        rest.ids.take(pa.array(rows, pa.int64())),
+        taken(rest.rows, rows),
+        [rest.positions[row] for row in rows],
+        attachments=attachments,
+        digests=digests,
+        conversations=said if conversing else None,
+    )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -16,20 +15,29 @@ import pyarrow.parquet as pq
 from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
-from bedrock_pipeline.prepare.snapshot.attachments import COLUMN as ATTACHMENTS
-from bedrock_pipeline.prepare.snapshot.attachments import DIGEST, Fetch, nowhere
+from bedrock_pipeline.prepare.snapshot.attachments import Fetch, nowhere
 from bedrock_pipeline.prepare.snapshot.column_rules import field_values, texts_of
 from bedrock_pipeline.prepare.snapshot.content_hash import Fingerprint
 from bedrock_pipeline.prepare.snapshot.duplicates import (
-    CANONICAL,
     LaterOccurrences,
     SeenHashes,
     later_occurrences,
     row_hashes,
     write_keys,
 )
+from bedrock_pipeline.prepare.snapshot.records_batch import Records
 from bedrock_pipeline.prepare.snapshot.row_classifier import classify
-from bedrock_pipeline.prepare.snapshot.row_contents import CONVERSATION, with_contents
+from bedrock_pipeline.prepare.snapshot.row_contents import with_contents
+from bedrock_pipeline.prepare.snapshot.stored_columns import (
+    ATTACHMENTS,
+    ATTACHMENTS_DIGEST,
+    CANONICAL,
+    CONVERSATION,
+    POSITION,
+    RECORD_ID,
+    input_columns,
+    input_field,
+)
 from bedrock_pipeline.prompts.template import Field
 from bedrock_pipeline.records.parquet_writer import Compression, GroupedWriter
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
@@ -39,8 +47,6 @@ from bedrock_pipeline.sources.source import Source
 #: Rows of one part at most, and its approximate bytes in memory.
 PART_ROWS = 100_000
 PART_BYTES = 128_000_000
-#: The snapshot's column with the number of each row in the input.
-POSITION = "__position"
 
 
 class EmptyDatasetError(InvalidInputError):
@@ -74,39 +80,29 @@ class SnapshotPlan:
         return cls(template, pipeline.record_id, pipeline.carry, pipeline.ask_identical_once)
 
     @property
-    def request_fields(self) -> tuple[Field, ...]:
-        """Two rows with the same texts of these fields share a response; empty if no rows do."""
-        contents = self.template.contents
-        own = self.template.fields or tuple(Field((name,)) for name in self.template.columns)
-        attached = [Field((DIGEST,))] if contents.attached else []
-        said = [Field((CONVERSATION,))] if contents.conversing else []
-        used = any(field.column == "record_id" for field in own)
-        return () if not self.ask_identical_once or used else (*own, *attached, *said)
-
-    @property
-    def purpose(self) -> str:
-        """What tells contents apart that are the same in their values."""
-        return repr([field.path for field in self.request_fields])
+    def shares_responses(self) -> bool:
+        """Whether records with the same request share a response; with the id in it, all requests differ."""
+        return self.ask_identical_once and self.record_id not in self.template.columns
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """The input's columns that the snapshot keeps beside `record_id`."""
-        wanted = dict.fromkeys((*self.template.columns, *self.carry))
-        wanted.pop("record_id", None)  # the snapshot has one of its own
-        return tuple(wanted)
+        """The input's columns that the snapshot keeps."""
+        return tuple(dict.fromkeys((*self.template.columns, *self.carried)))
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """The columns that the results get from the input, beside the record ids."""
+        return tuple(name for name in self.carry if name != RECORD_ID)
 
     def needed(self, available: Sequence[str]) -> tuple[str, ...]:
         """The input's columns that make the record; a function gets all of them."""
-        everything = available if self.template.contents.render else ()
-        wanted = dict.fromkeys((*self.kept, *self.template.contents.columns, *everything))
-        wanted.pop("record_id", None)
-        return tuple(wanted)
+        contents = self.template.contents
+        return tuple(dict.fromkeys((*self.kept, *contents.columns, *(available if contents.render else ()))))
 
     def read(self, available: Sequence[str]) -> tuple[str, ...]:
         """The input's columns that are read."""
         own = [self.record_id] if self.record_id else []
-        named = ["record_id"] if "record_id" in self.template.columns else []
-        return tuple(dict.fromkeys((*self.needed(available), *own, *named)))
+        return tuple(dict.fromkeys((*self.needed(available), *own)))
 
     def check(self, available: Sequence[str]) -> None:
         """Check that the input has the named columns.
@@ -129,20 +125,11 @@ class SnapshotPlan:
             )
         if repeated := [name for name in self.carry if self.carry.count(name) > 1]:
             raise ColumnError(f"Column {repeated[0]!r} is named twice in carry.", "Name it once.")
-        own_id = {"record_id"} if self.record_id == "record_id" else set()
+        own_id = {RECORD_ID} if self.record_id == RECORD_ID else set()
         if taken := [name for name in self.carry if name in RESERVED - own_id]:
             raise ColumnError(
                 f"Column {taken[0]!r} cannot be carried along: the results have a column of that name.",
                 "Rename it.",
-            )
-        if "record_id" in self.template.columns and self.record_id != "record_id":
-            raise ColumnError("The prompt uses a column 'record_id' that is not the record id.", "Rename it.")
-        for name in (POSITION, CANONICAL, ATTACHMENTS, DIGEST, CONVERSATION):
-            if name in read:
-                raise ColumnError(f"A column cannot be named {name!r}.", "Rename it.")
-        if "record_id" in self.template.contents.columns:
-            raise ColumnError(
-                "A column of images, documents or messages cannot be named 'record_id'.", "Rename it."
             )
 
 
@@ -151,9 +138,9 @@ class Snapshot:
     """A snapshot in the work folder.
 
     Attributes:
-        parts: parquet files of the canonical records, in order, with the number of each row in the input.
-        duplicate_parts: parquet files of the duplicates: record id, its canonical record's (`CANONICAL`), and the carried columns.
-        schema: of the records.
+        parts: parquet files of the canonical records, in order (`stored_columns`).
+        duplicate_parts: parquet files of the duplicates: record id, its canonical record's, and the carried columns.
+        schema: record id and the input's columns, under their names in it.
         records: duplicates included.
         content_hash: 32 hexadecimal characters over ids and values, in order, and the columns of the request.
     """
@@ -189,12 +176,14 @@ def write_snapshot(
     available = source.columns()
     plan.check(available)
     ids, requests = SeenHashes(folder / "ids"), SeenHashes(folder / "requests")
-    fingerprint = Fingerprint(plan.purpose)
+    fingerprint = _fingerprint(plan)
     with _PartWriter(folder, compression) as writer:
-        for rows in _records(source, plan, available, rejected, fetch):
-            ids.add(row_hashes([rows["record_id"]]))
-            if plan.request_fields:
-                values = [field_values(rows[field.column], field) for field in plan.request_fields]
+        for records in _records(source, plan, available, rejected, fetch):
+            ids.add(row_hashes([records.ids]))
+            rows = records.to_stored()
+            if plan.shares_responses:
+                wanted = _request_fields(rows.schema, plan)
+                values = [field_values(rows[column], field) for field, column in wanted]
                 requests.add(row_hashes([one for one in values if one is not None], rows.num_rows))
             fingerprint.add(_content(pa.Table.from_batches([rows])))
             writer.add(rows)
@@ -204,9 +193,9 @@ def write_snapshot(
             + (f"; {rejected.count} rows were rejected." if rejected.count else "."),
             rejected.summary() if rejected.count else "Check the input.",
         )
-    schema = pq.read_schema(writer.parts[0])
-    kept = [field for field in schema if field.name not in (POSITION, DIGEST)]
-    snapshot = Snapshot(writer.parts, [], pa.schema(kept), writer.records, 0, fingerprint.hexdigest())
+    fields = map(input_field, input_columns(pq.read_schema(writer.parts[0])).values())
+    schema = pa.schema([(RECORD_ID, pa.string()), *(field for field in fields if field.name != RECORD_ID)])
+    snapshot = Snapshot(writer.parts, [], schema, writer.records, 0, fingerprint.hexdigest())
     if ids.all_differ() and requests.all_differ():
         return snapshot
     return _without_duplicates(snapshot, plan, rejected, compression)
@@ -214,19 +203,15 @@ def write_snapshot(
 
 def _records(
     source: Source, plan: SnapshotPlan, available: Sequence[str], rejected: RejectionWriter, fetch: Fetch
-) -> Iterator[pa.RecordBatch]:
+) -> Iterator[Records]:
     contents = plan.template.contents
     for batch in source.batches(plan.read(available)):
         records = classify(batch, plan.template, plan.record_id, plan.needed(available))
         rejected.add(*records.rejected)
-        positions = np.fromiter(records.positions, np.int64, records.rows.num_rows)
-        rows = records.rows.append_column(POSITION, pa.array(positions))
         if contents:
-            yield from with_contents(
-                rows, contents, plan.kept, position=POSITION, rejected=rejected, fetch=fetch
-            )
+            yield from with_contents(records, contents, plan.kept, fetch=fetch, rejected=rejected)
         else:
-            yield rows
+            yield records
 
 
 class _PartWriter:
@@ -269,18 +254,19 @@ def _without_duplicates(
     first: Snapshot, plan: SnapshotPlan, rejected: RejectionWriter, compression: Compression
 ) -> Snapshot:
     """Reject, or count, later occurrences of a record id; and move duplicates to parts of their own."""
-    fingerprint = Fingerprint(plan.purpose)
+    fingerprint = _fingerprint(plan)
     parts: list[Path] = []
     duplicate_parts: list[Path] = []
     records = duplicates = 0
     keys = [_write_keys(part, plan) for part in first.parts]
     with later_occurrences(keys, first.parts[0].with_name("spill")) as occurrences:
-        if plan.request_fields:
-            occurrences.find_duplicates(len(plan.request_fields), rejects_later=plan.record_id is not None)
+        if plan.shares_responses:
+            columns = len(_request_fields(pq.read_schema(first.parts[0]), plan))
+            occurrences.find_duplicates(columns, rejects_later=plan.record_id is not None)
         for part in first.parts:
             table = _with_unique_ids(part, occurrences, plan, rejected)
             part.unlink()
-            fingerprint.add(_content(table.drop_columns([CANONICAL])))
+            fingerprint.add(_content(table))
             canonical, repeats = _split(table, plan)
             if canonical.num_rows:
                 parts.append(_write(part, canonical, compression))
@@ -299,12 +285,14 @@ def _keys_of(part: Path) -> Path:
 
 def _write_keys(part: Path, plan: SnapshotPlan) -> Path:
     """Write the keys of a part: record ids, and the texts that its columns give a request."""
-    columns = dict.fromkeys(("record_id", *(field.column for field in plan.request_fields)))
+    stored = _request_fields(pq.read_schema(part), plan) if plan.shares_responses else []
+    columns = dict.fromkeys((RECORD_ID, *(column for _, column in stored)))
     table = pq.ParquetFile(part).read(columns=list(columns))
     texts = [
-        texts_of(table[field.column].combine_chunks(), field, plan.template) for field in plan.request_fields
+        texts_of(table[column].combine_chunks(), field, plan.template, table.schema.field(column))
+        for field, column in stored
     ]
-    write_keys(_keys_of(part), table["record_id"], texts)
+    write_keys(_keys_of(part), table[RECORD_ID], texts)
     return _keys_of(part)
 
 
@@ -316,16 +304,16 @@ def _with_unique_ids(
     Later occurrences of an id from a column are rejected. Derived ids get a counter, so that no row is lost.
     """
     table = pq.ParquetFile(part).read()
-    canonical = occurrences.canonical_of(_keys_of(part)) if plan.request_fields else {}
+    canonical = occurrences.canonical_of(_keys_of(part)) if plan.shares_responses else {}
     table = table.append_column(CANONICAL, pa.array(map(canonical.get, range(table.num_rows)), pa.string()))
     later = occurrences.of(_keys_of(part))
     if not later:
         return table
-    ids = table["record_id"].to_pylist()
+    ids = table[RECORD_ID].to_pylist()
     if plan.record_id is None:
         for row, occurrence in later.items():
             ids[row] = f"{ids[row]}-{occurrence}"
-        return table.set_column(0, "record_id", pa.array(ids, pa.string()))
+        return table.set_column(0, RECORD_ID, pa.array(ids, pa.string()))
     positions = table[POSITION].to_pylist()
     rejected.add(*(Rejection(positions[row], "record id occurred before", ids[row]) for row in sorted(later)))
     return table.take(pa.array([row for row in range(table.num_rows) if row not in later], pa.int64()))
@@ -334,8 +322,9 @@ def _with_unique_ids(
 def _split(table: pa.Table, plan: SnapshotPlan) -> tuple[pa.Table, pa.Table]:
     """The canonical records; and the duplicates: record id, canonical record's id and carried columns."""
     is_duplicate = pc.is_valid(table[CANONICAL])
-    carried = [name for name in plan.carry if name != "record_id"]
-    repeats = table.select(["record_id", CANONICAL, *carried]).filter(is_duplicate)
+    columns = input_columns(table.schema)
+    carried = [columns[name].name for name in plan.carried]
+    repeats = table.select([RECORD_ID, CANONICAL, *carried]).filter(is_duplicate)
     canonical = table.drop_columns([CANONICAL])
     return (
         canonical.filter(pc.invert(is_duplicate)) if repeats.num_rows else canonical,
@@ -343,9 +332,31 @@ def _split(table: pa.Table, plan: SnapshotPlan) -> tuple[pa.Table, pa.Table]:
     )
 
 
+def _request_fields(schema: pa.Schema, plan: SnapshotPlan) -> list[tuple[Field, str]]:
+    """What determines the request, with the columns in which it is stored; of attachments their digest."""
+    columns = input_columns(schema)
+    found = [(field, columns[field.column].name) for field in plan.template.fields]
+    return [*found, *((Field((name,)), name) for name in _own_columns(plan))]
+
+
+def _own_columns(plan: SnapshotPlan) -> list[str]:
+    contents = plan.template.contents
+    attached = [ATTACHMENTS_DIGEST] if contents.attached else []
+    return [*attached, *([CONVERSATION] if contents.conversing else [])]
+
+
+def _fingerprint(plan: SnapshotPlan) -> Fingerprint:
+    fields = [field.path for field in plan.template.fields]
+    return Fingerprint(repr([*fields, *_own_columns(plan)] if plan.shares_responses else ()))
+
+
 def _content(table: pa.Table) -> pa.Table:
-    """The columns that the content hash covers; of images their digest."""
-    return table.select([name for name in table.column_names if name not in (POSITION, ATTACHMENTS)])
+    """The columns that the content hash covers, whatever their order; of images their digest."""
+    given = {field.name: f"={name}" for name, field in input_columns(table.schema).items()}
+    kept = table.select(
+        [name for name in table.column_names if name not in (POSITION, ATTACHMENTS, CANONICAL)]
+    )
+    return kept.rename_columns([given.get(name, name) for name in kept.column_names])
 
 
 def _write(path: Path, table: pa.Table, compression: Compression) -> Path:

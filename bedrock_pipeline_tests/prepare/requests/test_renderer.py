@@ -4,6 +4,7 @@ import datetime as dt
 import hashlib
 import math
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from bedrock_pipeline.prepare.chunks.snapshot_packer import packed
 from bedrock_pipeline.prepare.requests.renderer import Rendered, Renderer
 from bedrock_pipeline.prepare.requests.request_template import NotRenderableError, RequestTemplate
 from bedrock_pipeline.prepare.snapshot.column_rules import content_ids, not_utf8, record_ids, wire_ids
+from bedrock_pipeline.prepare.snapshot.records_batch import Records
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import line_batch_of, line_batches_of, lines_of
 from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
-from bedrock_pipeline.sources import ArrowSource, RowBatch
+from bedrock_pipeline.sources import ArrowSource
 
 CLAUDE = family_of("anthropic.claude-3-haiku-20240307-v1:0")
 _CARRY = pa.schema([("n", pa.int64())])
@@ -77,10 +79,15 @@ def row_by_row(
     return lines, rejected
 
 
+def records_of(rows: pa.RecordBatch, positions: Sequence[int] | None = None) -> Records:
+    """Records from rows with their ids in `record_id`."""
+    return Records(rows["record_id"], rows.drop_columns(["record_id"]), positions or range(rows.num_rows))
+
+
 def render(
     template: RequestTemplate, rows: pa.RecordBatch, limits: Limits | None = None, carry: pa.Schema = _NOTHING
 ) -> Rendered:
-    return Renderer(template, carry, limits or Limits()).render(RowBatch(rows, range(rows.num_rows)))
+    return Renderer(template, carry, limits or Limits()).render(records_of(rows))
 
 
 @settings(max_examples=150)
@@ -237,9 +244,10 @@ def test_chunks_are_the_same_from_one_thread_and_more_and_from_blocks_of_any_siz
             rejected = RejectionWriter(Path(folder) / "rejected.parquet")
             packer = Packer(limits, _CARRY, Path(folder))
             renderer = Renderer(template, _CARRY, limits)
-            packed_chunks = packed(
-                source.batches(table.column_names), renderer.render, packer, rejected, workers
+            records = (
+                records_of(batch.rows, batch.positions) for batch in source.batches(table.column_names)
             )
+            packed_chunks = packed(records, renderer.render, packer, rejected, workers)
             return [
                 (
                     chunk.content_hash,

@@ -16,6 +16,7 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.renderer import Renderer
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot.attachments import CarriedAttachmentError, NotAnAttachmentError
+from bedrock_pipeline.prepare.snapshot.records_batch import Records
 from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError, SnapshotPlan, write_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.rejections import RejectionWriter
@@ -89,8 +90,8 @@ def taken(table: pa.Table, folder: Path, **given: Any) -> tuple[dict[str, dict[s
         parts = ParquetSource([local_file(str(part)) for part in snapshot.parts])
         renderer = Renderer(RequestTemplate.of(one), pa.schema([]), Limits())
         found = {}
-        for batch in parts.batches(parts.columns()):
-            rendered = renderer.render(batch)
+        for batch in parts.batches(parts.schema().names):
+            rendered = renderer.render(Records.of_stored(batch.rows))
             rejected.add(*rendered.rejected)
             lines = map(orjson.loads, bytes(rendered.lines.data).splitlines())
             found.update({line["recordId"]: line["modelInput"] for line in lines})

@@ -54,8 +54,9 @@ def test_rows_are_classified_as_one_by_one(
             found = classify(
                 RowBatch(batch, positions, earlier), template, None if derived else "id", ("t", "n")
             )
-        names = ["t", "n"] if derived else ["record_id", "t", "n"]
-        assert found.rows.select(names).to_pylist() == [{name: row[name] for name in names} for row in kept]
+        assert found.rows.to_pylist() == [{"t": row["t"], "n": row["n"]} for row in kept]
+        assert len(found.ids) == len(kept)
+        assert derived or found.ids.to_pylist() == [row["record_id"] for row in kept]
         assert list(found.positions) == [row["position"] for row in kept]
         reported = [(one.position, one.reason, None if derived else one.record_id) for one in found.rejected]
         assert reported == sorted((one.position, one.reason, one.record_id) for one in rejected)

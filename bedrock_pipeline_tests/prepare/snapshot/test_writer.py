@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot import writer
+from bedrock_pipeline.prepare.snapshot.records_batch import Records
 from bedrock_pipeline.prepare.snapshot.writer import (
-    POSITION,
     ColumnError,
     EmptyDatasetError,
     SnapshotPlan,
@@ -45,6 +45,18 @@ def source(table: pa.Table, block: int = 3) -> ArrowSource:
     return ArrowSource(table.schema, lambda: iter(table.to_batches(max_chunksize=block)))
 
 
+def stored(parts: Sequence[Path]) -> list[dict[str, Any]]:
+    """The rows of a snapshot, with their positions under an empty name."""
+    rows = []
+    for batch in (batch for part in parts for batch in pq.read_table(part).to_batches()):
+        records = Records.of_stored(batch)
+        for record_id, position, row in zip(
+            records.ids.to_pylist(), records.positions, records.rows.to_pylist(), strict=True
+        ):
+            rows.append({"record_id": record_id, **row, "": position})
+    return rows
+
+
 def taken(
     table: pa.Table, one: SnapshotPlan, block: int = 3
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str, int]:
@@ -52,11 +64,11 @@ def taken(
     with tempfile.TemporaryDirectory() as folder:
         with RejectionWriter(Path(folder) / "rejected.parquet") as writer:
             snapshot = write_snapshot(source(table, block), one, Path(folder), writer)
-        rows = [row for part in snapshot.parts for row in pq.read_table(part).to_pylist()]
+        rows = stored(snapshot.parts)
         rejected = pq.read_table(writer.path).to_pylist()
         assert snapshot.records == len(rows)
         assert writer.count == len(rejected)
-        positions = [row.pop(POSITION) for row in rows]
+        positions = [row.pop("") for row in rows]
         assert sorted([*positions, *(row["position"] for row in rejected)]) == list(range(table.num_rows))
         assert rows[0].keys() == set(snapshot.schema.names)
         return rows, rejected, snapshot.content_hash, len(snapshot.parts)
@@ -104,14 +116,16 @@ def test_a_row_with_the_request_of_an_earlier_row_is_its_duplicate_whatever_the_
     with tempfile.TemporaryDirectory() as folder:
         with RejectionWriter(Path(folder) / "rejected.parquet") as rejected:
             snapshot = write_snapshot(source(pa.table(columns), block), one, Path(folder), rejected)
-        sent = [row for part in snapshot.parts for row in pq.read_table(part).to_pylist()]
+        sent = stored(snapshot.parts)
         published = [row for part in snapshot.duplicate_parts for row in pq.read_table(part).to_pylist()]
     kept = dict(enumerate(rows)) if derived else {n: rows[n] for n in sorted(_first_of_each_id(rows))}
     canonical = {text: n for n, (_, text) in reversed(kept.items())}
     assert [row["n"] for row in sent] == sorted(canonical.values())
-    assert sorted(row["n"] for row in published) == sorted(set(kept) - set(canonical.values()))
+    assert sorted(row["c0"] if "c1" not in row else row["c1"] for row in published) == sorted(
+        set(kept) - set(canonical.values())
+    )
     ids = {row["n"]: row["record_id"] for row in sent}
-    assert all(row["__canonical"] == ids[canonical[rows[row["n"]][1]]] for row in published)
+    assert all(row["canonical"] == ids[canonical[rows[row["c1"]][1]]] for row in published)
     assert (snapshot.records, snapshot.duplicates) == (len(kept), len(published))
 
 
@@ -185,7 +199,6 @@ def test_derived_ids_tell_types_and_nulls_apart_and_do_not_change_from_version_t
         (plan(carry=["status"]), "'status' cannot be carried along"),
         (plan(record_id="status", carry=["status"]), "'status' cannot be carried along"),
         (plan(carry=["text", "text"]), "'text' is named twice in carry"),
-        (plan(carry=["__position"]), "cannot be named '__position'"),
         (plan(record_id=None, prompt="Say hello."), "every record would be the same"),
     ],
 )

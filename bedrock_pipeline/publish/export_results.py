@@ -1,0 +1,86 @@
+"""Write results into one file: parquet, JSON Lines or CSV."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import orjson
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.publish.plain_values import csv_cells, csv_type, json_values
+
+#: The endings of the files that can be written.
+FORMATS: Final = (".parquet", ".jsonl", ".csv")
+
+
+def export_results(
+    schema: pa.Schema, batches: Iterable[pa.RecordBatch], path: Path, *, escape_formulas: bool = False
+) -> int:
+    """Write rows into a file, which appears when it is complete; nothing is left behind after an error.
+
+    Args:
+        schema: of the batches.
+        batches: the rows.
+        path: of the file; its ending decides the format. A file that is there is replaced.
+        escape_formulas: see `csv_cells`.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        ConfigurationError: another ending, or the folder does not exist or cannot be written.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise ConfigurationError(
+            f"{path.name!r} has none of the endings {', '.join(FORMATS)}.", "Name the file accordingly."
+        )
+    temporary, rows = path.with_name(f".{path.name}.{uuid4().hex}"), 0
+    try:
+        temporary.touch(exist_ok=False)
+    except OSError as error:
+        raise ConfigurationError(
+            f"No file can be written in {path.parent}: {error.strerror}.",
+            "Create the folder, or choose another.",
+        ) from error
+    try:
+        with _writer(schema, temporary, path.suffix.lower(), escape_formulas) as write:
+            for batch in batches:
+                write(batch)
+                rows += batch.num_rows
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return rows
+
+
+def json_lines(batch: pa.RecordBatch) -> Iterator[bytes]:
+    """A batch as JSON, a line for each row."""
+    names = batch.schema.names
+    for row in zip(*map(json_values, batch.columns), strict=True):
+        yield orjson.dumps(dict(zip(names, row, strict=True)), option=orjson.OPT_APPEND_NEWLINE)
+
+
+@contextmanager
+def _writer(
+    schema: pa.Schema, path: Path, suffix: str, escape_formulas: bool
+) -> Iterator[Callable[[pa.RecordBatch], object]]:
+    if suffix == ".parquet":
+        with pq.ParquetWriter(path, schema) as parquet:
+            yield parquet.write_batch
+    elif suffix == ".csv":
+        cells = pa.schema([(field.name, csv_type(field.type)) for field in schema])
+        with pa_csv.CSVWriter(path, cells) as table:
+            yield lambda batch: table.write_batch(
+                pa.record_batch(
+                    [csv_cells(column, escape_formulas=escape_formulas) for column in batch.columns],
+                    schema=cells,
+                )
+            )
+    else:
+        with path.open("wb") as file:
+            yield lambda batch: file.writelines(json_lines(batch))

@@ -1,0 +1,69 @@
+"""Read what is published, and which rows of the input were rejected."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bedrock_pipeline.aws.arrow_files import results_filesystem
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import NotFoundError, StateError
+from bedrock_pipeline.ledger.rows import DatasetRow
+from bedrock_pipeline.prepare.reject_duplicates import rejected_uris
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pa_dataset
+
+
+def results_uri(deployment: Deployment, pipeline: str, dataset: str) -> str:
+    """The `s3://` folder of the version that is published now.
+
+    Raises:
+        NotFoundError: there is no such dataset.
+        StateError: nothing is published yet.
+    """
+    row = _dataset(deployment, pipeline, dataset)
+    if row.results_uri is None:
+        raise StateError(
+            f"Dataset {dataset!r} of {pipeline!r} is not published yet.", "See `bedrock-pipeline status`."
+        )
+    return row.results_uri
+
+
+def open_results(deployment: Deployment, pipeline: str, dataset: str) -> "pa_dataset.Dataset":
+    """The version that is published now, as a lazy dataset of Arrow.
+
+    Raises:
+        NotFoundError, StateError: as `results_uri`.
+    """
+    import pyarrow.dataset as pa_dataset  # it brings pandas, which takes half a second
+
+    folder = results_uri(deployment, pipeline, dataset).removeprefix("s3://").rstrip("/")
+    return pa_dataset.dataset(folder, filesystem=results_filesystem(deployment.settings), format="parquet")
+
+
+def rejected_rows(deployment: Deployment, pipeline: str, dataset: str) -> Iterator[pa.RecordBatch]:
+    """The rows of the input that became no records in the dataset's current version: position, record id and reason.
+
+    Raises:
+        NotFoundError: there is no such dataset.
+        StateError: it has no snapshot yet.
+    """
+    row = _dataset(deployment, pipeline, dataset)
+    if row.snapshot_uri is None:
+        raise StateError(
+            f"Dataset {dataset!r} of {pipeline!r} is not prepared yet.", "See `bedrock-pipeline status`."
+        )
+    for uri in rejected_uris(row):
+        with deployment.objects.random_access(uri) as file:
+            yield from pq.ParquetFile(file).iter_batches()
+
+
+def _dataset(deployment: Deployment, pipeline: str, dataset: str) -> DatasetRow:
+    row = deployment.ledger.datasets.get(pipeline, dataset)
+    if row is None:
+        raise NotFoundError(
+            f"There is no dataset {dataset!r} of a pipeline {pipeline!r}.", "See `bedrock-pipeline status`."
+        )
+    return row

@@ -1,0 +1,53 @@
+"""Names that are not known are errors, and a demo follows the content of its file."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bedrock_pipeline.cli.demo import _key
+from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.deployment import Deployment
+
+
+@pytest.mark.parametrize(
+    ("words", "messages"),
+    [
+        ("status revews", ["There is no pipeline or queue 'revews'", "Did you mean 'reviews'?"]),
+        ("status reviews mondoy", ["There is no dataset 'mondoy' of 'reviews'", "Did you mean 'monday'?"]),
+        ("cancel xyz monday", ["There is no pipeline or queue 'xyz'", "There are: other, reviews."]),
+        ("cancel reviews monday --chunk monday--1", ["has no chunk 'monday--1'"]),
+        ("retry reviews m", ["There is no dataset 'm'"]),
+        ("approve reviews tuesday --up-to 1", ["There is no dataset 'tuesday'", "There are: monday."]),
+        ("results reviews tuesday", ["There is no dataset 'tuesday'"]),
+        ("show review monday", ["There is no pipeline or queue 'review'", "Did you mean 'reviews'?"]),
+        ("resolve nope monday--00000 --lost", ["There is no pipeline or queue 'nope'"]),
+        (
+            "launch revews monday",
+            ["No running code location has a pipeline 'revews'", "Did you mean 'reviews'?"],
+        ),
+    ],
+)
+def test_an_unknown_name(deployment: Deployment, words: str, messages: list[str]) -> None:
+    deployment.ledger.datasets.request("reviews", "monday", {}, launch=True)
+    deployment.ledger.served_pipelines.seen(["reviews", "other"])
+    done = CliRunner().invoke(cli, words.split())
+    assert done.exit_code == 2
+    for message in messages:
+        assert message in done.stderr
+    assert [one.dataset for one in deployment.ledger.status_report.datasets()] == ["monday"]
+
+
+def test_anything_may_be_launched_before_code_has_run(deployment: Deployment) -> None:
+    assert CliRunner().invoke(cli, ["launch", "reviews", "monday"]).exit_code == 0
+    assert [one.dataset for one in deployment.ledger.status_report.datasets()] == ["monday"]
+
+
+def test_a_changed_file_is_another_dataset_of_the_demo(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    places = [str(tmp_path / "rows.csv"), str(tmp_path), str(tmp_path / "*.csv")]
+    before = [_key(place, {"prompt": "x"}) for place in places]
+    assert before == [_key(place, {"prompt": "x"}) for place in places]
+    (tmp_path / "rows.csv").write_text("a\n2\n")
+    after = [_key(place, {"prompt": "x"}) for place in places]
+    assert all(one != other for one, other in zip(before, after, strict=True))
