@@ -81,7 +81,7 @@ def _fitted(value: Any, field: pa.Field) -> Any:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if pa.types.is_string(field.type):
-        return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+        return value if isinstance(value, str) else orjson.dumps(value).decode()
     if type(value) not in _FITTING[field.type]:
         raise NotFittingError(
             f"column {field.name!r} is {field.type} in the first rows and {type(value).__name__} here (set column_types)"
