@@ -13,6 +13,9 @@ from bedrock_pipeline.examples.pipelines import (
 )
 from bedrock_pipeline.orchestration import build_definitions
 
-defs: dg.Definitions = build_definitions(
-    [stdlib_docstrings, own_files], downstream=[summaries_by_module, token_totals]
+defs: dg.Definitions = dg.Definitions.merge(
+    build_definitions([stdlib_docstrings, own_files], downstream=[summaries_by_module, token_totals]),
+    dg.Definitions(
+        executor=dg.in_process_executor
+    ),  # what is materialized by hand starts no process for each step
 )

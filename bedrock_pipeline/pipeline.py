@@ -29,7 +29,7 @@ from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.settings import PriceOverride
-from bedrock_pipeline.sources import Source
+from bedrock_pipeline.sources import CsvFormat, Source
 from bedrock_pipeline.user_model import UserModel
 
 #: What happens to fewer records than a job needs (docs/records.md).
@@ -88,6 +88,9 @@ class BasePipeline(UserModel):
     `paused`; otherwise each is a final error of its record (docs/records.md)."""
     retry_incomplete: tuple[Incomplete, ...] = ()
     """Kinds of incomplete responses whose records are sent again, up to `max_record_attempts`, as they are."""
+    count_tokens: bool = False
+    """Whether Bedrock counts the input tokens of a sample of the requests (CountTokens, free of charge) before they are
+    submitted, so that estimates and `max_cost_usd` are by its count, for models that have it (docs/costs.md)."""
     keep_raw_output: bool = False
     """Whether the results keep the model's whole output as JSON."""
     prices: dict[str, PriceOverride] = Field(default_factory=dict)
@@ -165,6 +168,8 @@ class Pipeline(BasePipeline):
                 "record_id",
                 "carry",
                 "column_types",
+                "csv",
+                "missing_columns",
             ),
             *("below_minimum", "max_cost_usd"),
         }
@@ -205,7 +210,12 @@ class Pipeline(BasePipeline):
     carry: tuple[str, ...] = ()
     """Columns that are copied into the results."""
     column_types: dict[str, str] = Field(default_factory=dict)
-    """Types of columns by name, for CSV and JSONL, where the detected ones are wrong."""
+    """Types of columns by name, for CSV and JSON, where the detected ones are wrong."""
+    csv: CsvFormat = CsvFormat()
+    """How CSV files are written: delimiter, encoding and so on (docs/pipelines.md); what is not given is found in their
+    beginning."""
+    missing_columns: Literal["error", "null"] = "error"
+    """Whether a column that some files of CSV or parquet do not have is an error, or null in their rows."""
     null_text: str | None = None
     """Text for a null in a prompt; None: the row is rejected."""
     ask_identical_once: bool = True

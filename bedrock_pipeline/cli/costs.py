@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from bedrock_pipeline.aws.clients import runtime_client
+from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.cli.datasets import dataset_request
 from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import json_option, print_json
@@ -17,9 +19,11 @@ from bedrock_pipeline.errors import NotFoundError
 from bedrock_pipeline.ledger.rows import usd
 from bedrock_pipeline.models.quota_group import default_max_jobs
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.count_tokens import token_counter
 from bedrock_pipeline.prepare.estimate_dataset import estimate_dataset, estimate_source
 from bedrock_pipeline.pricing.estimates import Estimate, Estimator, Measured, overrides
 from bedrock_pipeline.pricing.prices import price_of
+from bedrock_pipeline.pricing.token_counts import TokenCount
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.sources import open_location
 
@@ -39,12 +43,18 @@ from bedrock_pipeline.sources import open_location
     show_default=True,
     help="Python module that defines PIPELINE.",
 )
+@click.option(
+    "--count-tokens",
+    is_flag=True,
+    help="Have Bedrock count the input tokens of a sample; free of charge, for models that have it.",
+)
 @json_option
 def estimate(
     pipeline: str | None,
     dataset: str | None,
     max_tokens: int | None,
     module: str,
+    count_tokens: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -56,11 +66,11 @@ def estimate(
     if max_tokens:
         request["parameters"] = {"max_tokens": max_tokens}
     if pipeline and dataset:
-        estimated = _of_dataset(_pipeline_in(module, pipeline), dataset, request)
+        estimated = _of_dataset(_pipeline_in(module, pipeline), dataset, request, count=count_tokens)
     elif pipeline or not (options["source"] and options["prompt"] and options["model"]):
         raise click.UsageError("Give PIPELINE DATASET; or --input, --prompt and --model.")
     else:
-        estimated = _of_file(request)
+        estimated = _of_file(request, count=count_tokens)
     if as_json:
         print_json(asdict(estimated))
     else:
@@ -86,23 +96,27 @@ def approve(pipeline: str, dataset: str, up_to: float) -> None:
     click.echo(f"{dataset} of {pipeline} may cost {usd(budget.cap_usd)}{spent}")
 
 
-def _of_dataset(pipeline: Pipeline, dataset: str, request: dict[str, Any]) -> Estimate:
+def _of_dataset(pipeline: Pipeline, dataset: str, request: dict[str, Any], *, count: bool) -> Estimate:
     with open_deployment(Settings.resolve()) as deployment:
         row = deployment.ledger.datasets.get(pipeline.name, dataset)
         effective = pipeline.for_dataset({**(row.request if row else {}), **request})
         if "parameters" in request:
             parameters = {**pipeline.parameters, **request["parameters"]}
             effective = effective.model_copy(update={"parameters": parameters})
-        return estimate_dataset(deployment, effective, dataset, datetime.now(UTC), reread=bool(request))
+        if count:
+            effective = effective.model_copy(update={"count_tokens": True})
+        reread = bool(request) or count
+        return estimate_dataset(deployment, effective, dataset, datetime.now(UTC), reread=reread)
 
 
-def _of_file(request: dict[str, Any]) -> Estimate:
+def _of_file(request: dict[str, Any], *, count: bool) -> Estimate:
     pipeline = Pipeline.model_validate({"name": "estimate", **request})
-    at = datetime.now(UTC)
-    price = price_of(pipeline.model_id, at, overrides(Settings.resolve(partial=True), pipeline))
+    at, settings = datetime.now(UTC), Settings.resolve(partial=True)
+    price = price_of(pipeline.model_id, at, overrides(settings, pipeline))
+    counter = token_counter(BedrockRuntime(runtime_client(settings)), pipeline) if count else None
     source = open_location(request["source"], objects=None)  # type: ignore[arg-type]  # a local file needs no S3
     return estimate_source(
-        source, pipeline, Estimator(pipeline, price, Measured(), default_max_jobs(pipeline.model_id))
+        source, pipeline, Estimator(pipeline, price, Measured(), default_max_jobs(pipeline.model_id), counter)
     )
 
 
@@ -132,3 +146,16 @@ def _show(estimated: Estimate) -> None:
         ("waves", str(estimated.waves)),
     ):
         click.echo(f"{name:14}{value}")
+    if estimated.counted:
+        click.echo(f"{'counted':14}{_counted(estimated.counted)}")
+
+
+def _counted(count: TokenCount) -> str:
+    """What Bedrock counted, and by how much the estimate from the text was off."""
+    if count.factor is None:
+        return f"no tokens: {count.problem or 'there were no requests'}"
+    off = float((1 / count.factor - 1) * 100)
+    return (
+        f"{count.counted:,} input tokens of {count.requests} requests; the estimate from their text was {count.estimated:,} "
+        f"({off:+.0f} %)"
+    )

@@ -74,7 +74,10 @@ def pack(
         chunks=report.chunks,
         rejected=rejected,
         rejections=report.rejections,
+        notes=report.notes,
     )
+    for note in [] if as_json else report.notes:
+        console.print(note, markup=False)
 
 
 @click.command()

@@ -6,8 +6,6 @@ from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import NotFoundError
@@ -48,18 +46,6 @@ def jobs_of_queue(deployment: Deployment, queue: str) -> list[JobResult] | None:
 def job_row(job: JobResult) -> dict[str, Any]:
     """A job for JSON output: everything but its results."""
     return {field.name: getattr(job, field.name) for field in fields(job) if field.name != "results"}
-
-
-def jobs_table(jobs: list[JobResult]) -> Table:
-    """Jobs for a terminal."""
-    table = Table("job", "status", "records", "", "answered", "failed", "why")
-    for job in jobs:
-        bar = ProgressBar(total=job.record_count, completed=job.processed_count, width=20)
-        counts = ("" if count is None else str(count) for count in (job.answered, job.failed))
-        table.add_row(
-            job.job_id, job.status, str(job.record_count), bar, *counts, job.stuck or job.error_message or ""
-        )
-    return table
 
 
 def job_batches(job: JobResult) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:

@@ -8,8 +8,9 @@ import click
 import orjson
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from bedrock_pipeline.cli.jobs import job_by_id, job_row, jobs_table
+from bedrock_pipeline.cli.jobs import job_by_id, job_row
 from bedrock_pipeline.cli.output import console, json_option, print_json
+from bedrock_pipeline.cli.status_text import job_lines
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.errors import AwaitTimeoutError, NotFoundError
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, JobResult
@@ -92,7 +93,7 @@ def wait(jobs: tuple[str, ...], timeout: float | None, as_json: bool) -> None:
     if as_json:
         print_json([job_row(result) for result in results])
     else:
-        console.print(jobs_table(results))
+        click.echo("\n".join(job_lines(results)))
     sys.exit(1 if any(result.status in FAILED for result in results) else 0)
 
 

@@ -1,18 +1,20 @@
 """Command `status`: datasets, the chunks of one, or the jobs of a queue, and what each waits for."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import click
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
 from bedrock_pipeline.cli.datasets import describe_version
-from bedrock_pipeline.cli.jobs import is_job_id, job_by_id, job_row, jobs_of_queue, jobs_table
+from bedrock_pipeline.cli.jobs import is_job_id, job_by_id, job_row, jobs_of_queue
 from bedrock_pipeline.cli.known import check_known
-from bedrock_pipeline.cli.output import console, json_option, print_json
+from bedrock_pipeline.cli.output import json_option, print_json
+from bedrock_pipeline.cli.status_text import chunk_lines, dataset_lines, job_lines, wide_lines
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
 from bedrock_pipeline.models.quota_group import JobPlace
@@ -28,24 +30,39 @@ _WATCH_S = 2
 @click.argument("pipeline", required=False)
 @click.argument("dataset", required=False)
 @click.option("--watch", is_flag=True, help="Refresh every two seconds, until Ctrl-C.")
+@click.option("--wide", is_flag=True, help="A table with every column, one line each.")
 @json_option
-def status(pipeline: str | None, dataset: str | None, watch: bool, as_json: bool) -> None:
+def status(pipeline: str | None, dataset: str | None, watch: bool, wide: bool, as_json: bool) -> None:
     """Show datasets, or the chunks of one: what each waits for, and why.
 
     Instead of PIPELINE it takes a job's id, or a queue's name to show the queue's jobs.
+
+    Example: bedrock-pipeline status reviews 2026-11-26
     """
     with open_deployment(Settings.resolve()) as deployment:
         if as_json:
             print_json([_row(one) for one in _shown(deployment, pipeline, dataset)])
         elif watch:
-            with Live(console=console, refresh_per_second=4) as live:
+            with Live(console=Console(), refresh_per_second=4) as live:
                 while True:
-                    live.update(_table(_shown(deployment, pipeline, dataset)))
+                    live.update(Text("\n".join(_lines(deployment, pipeline, dataset, wide=wide))))
                     time.sleep(_WATCH_S)
         else:
-            console.print(_table(_shown(deployment, pipeline, dataset)))
-            for note in _notes(deployment, pipeline, dataset):
-                console.print(note, soft_wrap=True)
+            for line in _lines(deployment, pipeline, dataset, wide=wide):
+                click.echo(line)
+
+
+def _lines(deployment: Deployment, pipeline: str | None, dataset: str | None, *, wide: bool) -> Iterator[str]:
+    shown = _shown(deployment, pipeline, dataset)
+    if not shown:
+        yield "nothing to show"
+    if wide:
+        yield from wide_lines([_row(one) for one in shown])
+    else:
+        yield from dataset_lines(one for one in shown if isinstance(one, DatasetStatus))
+        yield from chunk_lines(one for one in shown if isinstance(one, ChunkStatus))
+        yield from job_lines(one for one in shown if isinstance(one, JobResult))
+    yield from _notes(deployment, pipeline, dataset)
 
 
 def _shown(deployment: Deployment, pipeline: str | None, dataset: str | None) -> _Shown:
@@ -66,20 +83,16 @@ def _row(shown: DatasetStatus | ChunkStatus | JobResult) -> dict[str, Any]:
     return job_row(shown) if isinstance(shown, JobResult) else asdict(shown)
 
 
-def _table(shown: _Shown) -> Table:
-    jobs = [one for one in shown if isinstance(one, JobResult)]
-    if jobs:
-        return jobs_table(jobs)
-    rows = [_row(one) for one in shown]
-    table = Table(*(rows[0] if rows else ["nothing to show"]))
-    for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    return table
-
-
 def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None) -> list[str]:
-    """What stands below the table: rejected rows, quota groups in backoff, jobs out of reach, orphans."""
+    """What stands below: waiting tasks, rejected rows, quota groups in backoff, jobs out of reach, orphans."""
     notes = []
+    if (
+        pipeline
+        and not dataset
+        and not is_job_id(pipeline)
+        and (tasks := deployment.ledger.tasks.size(pipeline))
+    ):
+        notes.append(f"{tasks:,} tasks wait for the next flush: bedrock-pipeline flush {pipeline}")
     row = deployment.ledger.datasets.get(pipeline, dataset) if pipeline and dataset else None
     if row:
         [now, *before] = deployment.ledger.versions.history(row.pipeline, row.dataset)

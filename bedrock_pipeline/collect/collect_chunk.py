@@ -8,6 +8,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.aws.objects import ObjectInfo, ObjectMissingError
 from bedrock_pipeline.collect.collect_output import PART, OutputFile, collect_output
 from bedrock_pipeline.collect.disposition import Disposition, EndedChunk, disposition_of
 from bedrock_pipeline.collect.line_reader import buffers, buffers_of
@@ -205,10 +206,20 @@ def _output_files(deployment: Deployment, chunk: ChunkRow) -> Iterator[OutputFil
     if chunk.mode == "on-demand":
         yield "", buffers_of(deployment.ledger.calls.lines(chunk.chunk_id))
     folder = _output_folder(chunk)
-    for item in deployment.objects.list(folder) if folder else ():
+    for item in _listed(deployment, chunk, folder) if folder else ():
         if item.uri.endswith(".jsonl.out"):
             with deployment.objects.open(item.uri) as stream:
                 yield item.uri, buffers(stream)
+
+
+def _listed(deployment: Deployment, chunk: ChunkRow, folder: str) -> list[ObjectInfo]:
+    """What the job's output folder holds; nothing if the job failed since its bucket does not exist."""
+    try:
+        return list(deployment.objects.list(folder))
+    except ObjectMissingError:
+        if chunk.status != "failed":
+            raise
+        return []
 
 
 def _output_folder(chunk: ChunkRow) -> str | None:

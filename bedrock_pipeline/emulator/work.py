@@ -139,6 +139,8 @@ class Answers:
         self._nulls = converse and behaviour.converse_nulls is ConverseNulls.WRITTEN
         self._faults = faults
         self._counts = counts
+        location = job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"]
+        self._folder = None if location.endswith(".jsonl") else location.rstrip("/") + "/"
 
     def line(self, line: bytes) -> tuple[str, bytes]:
         """A record's id and its line of output."""
@@ -149,14 +151,16 @@ class Answers:
         if fault := self._faults.of_record(Kind.RECORD_ERROR, record_id):
             result["error"] = _error(fault.error_code, fault.message)
         else:
-            result.update(self._answered(record["modelInput"]))
+            result.update(self._answered(record["modelInput"], names_places=b'"s3Location"' in line))
             if "modelOutput" in result and self._faults.of_record(Kind.ANSWER_INVALID, record_id):
                 spoil(result["modelOutput"])
         self._counts.errors += "error" in result
         return record_id, orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE)
 
-    def _answered(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _answered(self, body: dict[str, Any], *, names_places: bool) -> dict[str, Any]:
         try:
+            if names_places:
+                self._check_locations(body)
             reply: Reply = self._answer(self._model_id, body, batch=True)
         except BodyError as error:
             return {"error": _error(error.code, str(error))}
@@ -164,6 +168,31 @@ class Answers:
         self._counts.input_tokens += reply.input_tokens
         self._counts.output_tokens += reply.output_tokens
         return {"modelOutput": with_nulls(reply.body) if self._nulls else reply.body}
+
+    def _check_locations(self, body: Any) -> None:
+        """Reject a place in S3 that is not in the job's input folder; the service's own words are not known.
+
+        Source: the warning in "Format and upload your batch inference data", Amazon Bedrock user guide.
+        """
+        for uri in _locations(body):
+            if self._folder is None or not uri.startswith(self._folder):
+                raise BodyError(
+                    f"The S3 location {uri} must be in the folder that the job's input configuration names."
+                )
+
+
+def _locations(value: Any) -> Iterator[str]:
+    """The places in S3 that a body names."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            found = one.get("s3Location")
+            if isinstance(found, dict) and isinstance(found.get("uri"), str):
+                yield found["uri"]
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
 
 
 def _error(code: int, message: str) -> dict[str, Any]:

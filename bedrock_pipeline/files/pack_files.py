@@ -15,10 +15,11 @@ from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
 from bedrock_pipeline.prepare.chunks.packer import Progress, no_progress
 from bedrock_pipeline.prepare.chunks.snapshot_packer import pack_snapshot
 from bedrock_pipeline.prepare.reject_duplicates import REJECTED
-from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan, write_snapshot
+from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
+from bedrock_pipeline.prepare.snapshot.writer import write_snapshot
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
-from bedrock_pipeline.sources import Source, local_file
+from bedrock_pipeline.sources import Source, local_file, notes_of
 from bedrock_pipeline.system import threads
 
 
@@ -29,12 +30,14 @@ class PackFilesReport:
     Attributes:
         bytes: of all lines.
         rejections: number of rejected rows, by reason.
+        notes: how the input was read, where that had to be found out; and files that were not read.
     """
 
     chunks: int
     records: int
     bytes: int
     rejections: dict[str, int]
+    notes: list[str]
 
 
 def pack_files(
@@ -71,7 +74,7 @@ def pack_files(
             parts = [local_file(str(part)) for part in snapshot.parts]
             packed = pack_snapshot(parts, pipeline, folder, rejected, store, progress)
         target.put(rejected.path, REJECTED)
-    return PackFilesReport(*packed, dict(rejected.by_reason))
+    return PackFilesReport(*packed, dict(rejected.by_reason), [*notes_of(source), *snapshot.notes])
 
 
 def _put(chunk: PackedChunk, target: Place) -> None:

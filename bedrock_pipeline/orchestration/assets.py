@@ -55,10 +55,10 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         description="An immutable snapshot of the dataset's input: record ids, the columns of the prompt, the carried columns.",
     )
     def input_dataset(
-        context: dg.AssetExecutionContext, deployment: DeploymentResource
+        context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
     ) -> Iterator[dg.Output[None]]:
         dataset, report = context.partition_key, None
-        with _preparing(context, deployment, pipeline.name, lambda row: row.launch_id) as opened:
+        with _preparing(context, bedrock_deployment, pipeline.name, lambda row: row.launch_id) as opened:
             report = take_snapshot(opened, pipeline, dataset)
         if report:
             if report.settings_kept:
@@ -85,10 +85,12 @@ def _batch_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
         description="The dataset as JSONL chunks within Bedrock's limits, uploaded to S3 and entered into the ledger.",
     )
     def batch_chunks(
-        context: dg.AssetExecutionContext, deployment: DeploymentResource
+        context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
     ) -> Iterator[dg.Output[None]]:
         dataset, report = context.partition_key, None
-        with _preparing(context, deployment, pipeline.name, lambda row: row.snapshot_launch_id) as opened:
+        with _preparing(
+            context, bedrock_deployment, pipeline.name, lambda row: row.snapshot_launch_id
+        ) as opened:
             report = pack_dataset(opened, pipeline, dataset)
             names.register(context.instance, chunks=[chunk.chunk_key for chunk in report.chunks])
         if report:
@@ -109,9 +111,11 @@ def _flushed_chunks(pipeline: QueuePipeline) -> dg.AssetsDefinition:
         kinds={"json", "s3"},
         description="Flushes the queue: packs its waiting tasks into chunks of today's dataset.",
     )
-    def batch_chunks(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> _Materialized:
+    def batch_chunks(
+        context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
+    ) -> _Materialized:
         day = context.partition_key
-        with working(deployment, "flush", pipeline.name, day) as opened:
+        with working(bedrock_deployment, "flush", pipeline.name, day) as opened:
             flushed = list(flush_queue(opened, pipeline, wait=False))
         chunks = [chunk for one in flushed for chunk in one.chunks]
         names.register(
@@ -137,10 +141,10 @@ def _submitted_jobs(pipeline: BasePipeline) -> dg.AssetsDefinition:
         description="The chunk's job at Bedrock, or its on-demand calls. A successful run without a materialization: the chunk was requeued and will be submitted later.",
     )
     def submitted_jobs(
-        context: dg.AssetExecutionContext, deployment: DeploymentResource
+        context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
     ) -> Iterator[dg.Output[None]]:
         key = context.partition_key
-        with working(deployment, "submit", pipeline.name, key) as opened:
+        with working(bedrock_deployment, "submit", pipeline.name, key) as opened:
             outcome = submit_chunk(opened, pipeline.name, key)
             chunk = opened.ledger.chunks.by_key(pipeline.name, key)
             region = opened.settings.region
@@ -172,9 +176,11 @@ def _parsed_results(pipeline: BasePipeline) -> dg.AssetsDefinition:
         kinds={"parquet", "s3"},
         description="The chunk's responses, joined by record id. Every record has a response, a final error, or is retryable.",
     )
-    def parsed_results(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> _Materialized:
+    def parsed_results(
+        context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
+    ) -> _Materialized:
         key = context.partition_key
-        with working(deployment, "collect", pipeline.name, key) as opened:
+        with working(bedrock_deployment, "collect", pipeline.name, key) as opened:
             report = collect_chunk(opened, pipeline, key)
         for discrepancy in report.discrepancies:
             context.log.warning("%s: %s", key, discrepancy)
@@ -199,9 +205,9 @@ def _results(pipeline: BasePipeline) -> dg.AssetsDefinition:
         io_manager_key=RESULTS_IO_MANAGER,
         description="The dataset's published results: complete, and visible all at once.",
     )
-    def results(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.Output[None]:
+    def results(context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource) -> dg.Output[None]:
         dataset = context.partition_key
-        with working(deployment, "publish", pipeline.name, dataset) as opened:
+        with working(bedrock_deployment, "publish", pipeline.name, dataset) as opened:
             published = publish_dataset(opened, pipeline, dataset)
         return dg.Output(
             None, metadata=metadata.of_publication(published), data_version=dg.DataVersion(published.version)

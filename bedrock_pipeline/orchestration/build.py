@@ -1,7 +1,7 @@
 """Dagster definitions from pipelines: puts assets, jobs, sensors, schedules and resources together."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 from dagster_aws.s3 import S3Resource
@@ -15,21 +15,29 @@ from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.sensors import build_sensors
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 
+_DEPLOYMENT = DeploymentResource(s3=S3Resource())
+#: The same objects for all sets of pipelines, so that several can be merged.
+_RESOURCES: Final = {DEPLOYMENT: _DEPLOYMENT, RESULTS_IO_MANAGER: PublishedResults(deployment=_DEPLOYMENT)}
+
 
 def build_definitions(
     pipelines: Sequence[BasePipeline],
     *,
     downstream: Sequence[dg.AssetsDefinition] = (),
     resource_overrides: Mapping[str, Any] | None = None,
+    prefix: str = "",
 ) -> dg.Definitions:
     """Everything that Dagster needs for these pipelines.
 
-    Nothing is read from the environment or connected before a run or sensor starts.
+    Nothing is read from the environment or connected before a run or sensor starts. The definitions can be merged with others:
+    they set no executor, their jobs have one of their own, and the keys of their resources begin with `bedrock_`.
 
     Args:
         pipelines: `Pipeline`s and `QueuePipeline`s with different names.
         downstream: assets that take the asset `results` of a pipeline as an input.
         resource_overrides: resources that replace the built-in ones, by key.
+        prefix: of the names of sensors and of the job that finishes removed pipelines; for each of several sets of pipelines
+            in one code location another.
 
     Raises:
         ConfigurationError: two pipelines have the same name.
@@ -39,13 +47,12 @@ def build_definitions(
         raise ConfigurationError(
             f"Several pipelines have the same name: {', '.join(twice)}.", "Rename all but one."
         )
-    jobs = [*(job for pipeline in pipelines for job in pipeline_jobs(pipeline)), finish_job()]
-    deployment = DeploymentResource(s3=S3Resource())
-    sensors = build_sensors(pipelines, jobs)
+    jobs = [*(job for pipeline in pipelines for job in pipeline_jobs(pipeline)), finish_job(prefix)]
+    sensors = build_sensors(pipelines, jobs, prefix)
     if downstream:
         sensors.append(
             dg.AutomationConditionSensorDefinition(
-                "downstream_assets",
+                f"{prefix}downstream_assets",
                 target=dg.AssetSelection.assets(*(asset.key for asset in downstream)),
                 minimum_interval_seconds=5,
                 default_status=dg.DefaultSensorStatus.RUNNING,
@@ -57,10 +64,5 @@ def build_definitions(
         jobs=jobs,
         sensors=sensors,
         schedules=[daily_schedule(one.name) for one in pipelines if isinstance(one, Pipeline) and one.daily],
-        resources={
-            DEPLOYMENT: deployment,
-            RESULTS_IO_MANAGER: PublishedResults(deployment=deployment),
-            **(resource_overrides or {}),
-        },
-        executor=dg.in_process_executor,
+        resources={**_RESOURCES, **(resource_overrides or {})},
     )

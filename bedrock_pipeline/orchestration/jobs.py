@@ -29,6 +29,8 @@ _ASSET_JOBS: Final[dict[Kind, tuple[tuple[str, ...], str]]] = {
 }
 #: Pipeline and subject of the lease under which they are finished.
 REMOVED: Final = ("*", "removed")
+#: The job that finishes them.
+FINISH_JOB: Final = "finish_removed_pipelines"
 #: If more runs wait than may run at once: first what fills Bedrock's slots, then what is closest to its end.
 _BY_PRIORITY: Final[tuple[Kind, ...]] = ("submit", "publish", "collect", "retry", "flush", "prepare")
 
@@ -42,6 +44,7 @@ def pipeline_jobs(pipeline: BasePipeline) -> Iterator[Any]:
                 names.job(kind),
                 selection=dg.AssetSelection.assets(*map(names.asset, assets)),
                 tags=_tags(kind),
+                executor_def=dg.in_process_executor,
                 description=description,
             )
     yield _retry_job(pipeline)
@@ -60,25 +63,27 @@ def daily_schedule(pipeline: str) -> dg.ScheduleDefinition:
         execution_timezone="UTC",
         description="Launches the dataset of the day that has ended (UTC).",
     )
-    def evaluate(context: dg.ScheduleEvaluationContext, deployment: DeploymentResource) -> dg.SkipReason:
+    def evaluate(
+        context: dg.ScheduleEvaluationContext, bedrock_deployment: DeploymentResource
+    ) -> dg.SkipReason:
         day = (context.scheduled_execution_time.date() - timedelta(days=1)).isoformat()
-        with deployment.open() as opened:
+        with bedrock_deployment.open() as opened:
             opened.ledger.datasets.request(pipeline, day, {}, launch=True, launch_id=opened.system.new_id())
         return dg.SkipReason(f"Dataset {day} is launched; the sensor prepare_datasets requests its run.")
 
     return evaluate
 
 
-def finish_job() -> dg.JobDefinition:
-    """An op rather than assets: the code of removed pipelines, and with it their assets, is gone."""
+def finish_job(prefix: str = "") -> dg.JobDefinition:
+    """Finishes what removed pipelines have left. An op rather than assets: the code of removed pipelines, and with it their assets, is gone."""
 
     @dg.op(
-        name="finish_what_is_left",  # not the job's name: Dagster's code server rejects that
+        name=f"{prefix}finish_what_is_left",  # not the job's name: Dagster's code server rejects that
         out=dg.Out(dg.Nothing),
         description="Submits, collects and publishes what pipelines have left that no code location has any more.",
     )
-    def finish(context: dg.OpExecutionContext, deployment: DeploymentResource) -> None:
-        with working(deployment, "finish", *REMOVED) as opened:
+    def finish(context: dg.OpExecutionContext, bedrock_deployment: DeploymentResource) -> None:
+        with working(bedrock_deployment, "finish", *REMOVED) as opened:
             for pipeline, items in removed_pipelines(opened):
                 for item in items:
                     try:
@@ -90,7 +95,12 @@ def finish_job() -> dg.JobDefinition:
                     else:
                         context.log.info("%s %s of %s is done.", item.kind, item.key, pipeline.name)
 
-    @dg.job(name="finish_removed_pipelines", tags=_tags("collect"), description=finish.description)
+    @dg.job(
+        name=f"{prefix}{FINISH_JOB}",
+        tags=_tags("collect"),
+        executor_def=dg.in_process_executor,
+        description=finish.description,
+    )
     def finish_removed_pipelines() -> None:
         finish()
 
@@ -106,9 +116,9 @@ def _retry_job(pipeline: BasePipeline) -> dg.JobDefinition:
         out=dg.Out(dg.Nothing),  # nothing is written by an IO manager
         description="Packs the dataset's retryable records into chunks of the next attempt.",
     )
-    def retry_round(context: dg.OpExecutionContext, deployment: DeploymentResource) -> None:
+    def retry_round(context: dg.OpExecutionContext, bedrock_deployment: DeploymentResource) -> None:
         dataset = context.partition_key
-        with working(deployment, "retry", pipeline.name, dataset) as opened:
+        with working(bedrock_deployment, "retry", pipeline.name, dataset) as opened:
             report = start_retry_round(opened, pipeline, dataset)
         names.register(context.instance, chunks=[chunk.chunk_key for chunk in report.chunks])
         if report.waits_for:
@@ -123,6 +133,7 @@ def _retry_job(pipeline: BasePipeline) -> dg.JobDefinition:
         name=names.job("retry"),
         partitions_def=names.datasets,
         tags=_tags("retry"),
+        executor_def=dg.in_process_executor,
         description="Starts a retry round: sends the retryable records of a dataset again.",
     )
     def retry() -> None:

@@ -36,6 +36,11 @@ def of_snapshot(report: SnapshotReport) -> Metadata:
             else {}
         ),
         "snapshot": report.uri,
+        **(
+            {"input_notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in report.notes))}
+            if report.notes
+            else {}
+        ),
     }
 
 

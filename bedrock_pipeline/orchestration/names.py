@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import dagster as dg
 
 #: Key of the resource that holds a deployment's connections.
-DEPLOYMENT = "deployment"
+DEPLOYMENT = "bedrock_deployment"
 #: Key of the IO manager that loads published results for downstream assets.
-RESULTS_IO_MANAGER = "published_results"
+RESULTS_IO_MANAGER = "bedrock_results"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.asset_events import outside_materializations
-from bedrock_pipeline.orchestration.jobs import REMOVED
+from bedrock_pipeline.orchestration.jobs import FINISH_JOB, REMOVED
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.runs import QUEUED, release_ended_runs, run_key
@@ -59,25 +59,31 @@ _RUN_SENSORS: Final[dict[Kind, tuple[str, str, str]]] = {
 
 
 def build_sensors(
-    pipelines: Sequence[BasePipeline], jobs: Sequence[dg.JobDefinition]
+    pipelines: Sequence[BasePipeline], jobs: Sequence[dg.JobDefinition], prefix: str = ""
 ) -> list[dg.SensorDefinition]:
-    """The sensors for these pipelines; that which flushes only if one of them is a queue."""
+    """The sensors for these pipelines; that which flushes only if one of them is a queue.
+
+    Args:
+        pipelines: their work is requested.
+        jobs: of the pipelines, and the one that finishes removed ones.
+        prefix: of the sensors' names.
+    """
     names = [pipeline.name for pipeline in pipelines]
     queues = [pipeline for pipeline in pipelines if isinstance(pipeline, QueuePipeline)]
     sensors = [
-        _sensor(name, partial(_request_runs, kind, pipelines, nothing), jobs, description)
+        _sensor(f"{prefix}{name}", partial(_request_runs, kind, pipelines, nothing), jobs, description)
         for kind, (name, description, nothing) in _RUN_SENSORS.items()
     ]
     sensors += [
         _sensor(
-            "poll_jobs",
+            f"{prefix}poll_jobs",
             partial(_poll, names),
             jobs,
             "Polls Bedrock for all jobs in flight, every poll_interval_s seconds.",
         ),
         _sensor(
-            "reconcile_jobs",
-            _reconcile,
+            f"{prefix}reconcile_jobs",
+            partial(_reconcile, f"{prefix}{FINISH_JOB}"),
             jobs,
             "Looks up submissions in doubt; every sweep_s seconds it compares all jobs of the account with the ledger.",
             _RECONCILE_S,
@@ -86,7 +92,7 @@ def build_sensors(
     if queues:
         sensors.append(
             _sensor(
-                "flush_queues",
+                f"{prefix}flush_queues",
                 partial(_flush, queues),
                 jobs,
                 "Requests a flush for each queue that is due by count, bytes or age of its tasks; records final jobs.",
@@ -106,10 +112,10 @@ def _sensor(
         description=description,
     )
     def evaluate(
-        context: dg.SensorEvaluationContext, deployment: DeploymentResource
+        context: dg.SensorEvaluationContext, bedrock_deployment: DeploymentResource
     ) -> dg.SensorResult | dg.SkipReason:
         try:
-            with deployment.open() as opened:
+            with bedrock_deployment.open() as opened:
                 if OUTAGES.were_over(name):
                     release_ended_runs(opened, context.instance)
                 return tick(context, opened)
@@ -210,7 +216,7 @@ def _poll(
     )
 
 
-def _reconcile(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult:
+def _reconcile(finish_job: str, context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult:
     """Submissions in doubt at each tick, the sweep of the account now and then. The cursor is the last sweep's time."""
     reports = [str(reconcile_in_doubt(opened))]
     now, swept = opened.system.now().timestamp(), float(context.cursor or 0)
@@ -220,9 +226,7 @@ def _reconcile(context: dg.SensorEvaluationContext, opened: Deployment) -> dg.Se
     removed = [(pipeline.name, len(items)) for pipeline, items in removed_pipelines(opened) if items]
     leases = opened.ledger.run_leases.acquire("finish", [REMOVED], QUEUED) if removed else {}
     if leases:
-        request = dg.RunRequest(
-            run_key("finish", *REMOVED, leases[REMOVED]), job_name="finish_removed_pipelines"
-        )
+        request = dg.RunRequest(run_key("finish", *REMOVED, leases[REMOVED]), job_name=finish_job)
         return dg.SensorResult(run_requests=[request], cursor=str(swept))
     reports += [f"{name}, which no code location has, has {count} steps due" for name, count in removed]
     reason = "; ".join(report for report in reports if report) or "Ledger and Bedrock agree."

@@ -15,10 +15,11 @@ from bedrock_pipeline.frozen_settings import freeze
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.reject_duplicates import REJECTED
 from bedrock_pipeline.prepare.snapshot.attachments import MOST_BYTES, NotAnAttachmentError
-from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan, write_snapshot
+from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
+from bedrock_pipeline.prepare.snapshot.writer import write_snapshot
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.records.rejections import RejectionWriter
-from bedrock_pipeline.sources import Source, open_location
+from bedrock_pipeline.sources import Source, notes_of, open_location
 
 
 class NoSourceError(ConfigurationError):
@@ -39,6 +40,7 @@ class SnapshotReport:
         unchanged: whether that version had a snapshot of the same content.
         settings_kept: whether jobs of that version were submitted with other limits, prices or policies than the
             pipeline has now, so that it keeps those that it was launched with.
+        notes: how the input was read, where that had to be found out; and files that were not read.
     """
 
     version: int
@@ -52,6 +54,7 @@ class SnapshotReport:
     schema: pa.Schema
     unchanged: bool
     settings_kept: bool
+    notes: tuple[str, ...]
 
 
 def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> SnapshotReport:
@@ -77,6 +80,7 @@ def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> S
             fetch = partial(fetch_file, deployment.objects)
             plan = SnapshotPlan.of(effective)
             snapshot = write_snapshot(source, plan, folder, rejected, fetch, compression="zstd")
+        notes = [*notes_of(source), *snapshot.notes]
         _upload(deployment, [*snapshot.parts, *snapshot.duplicate_parts, rejected.path], uri)
     settings = freeze(effective, plan.template.constant())
     try:
@@ -109,6 +113,7 @@ def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> S
         schema=snapshot.schema,
         unchanged=unchanged,
         settings_kept=recorded.settings_digest != settings.digest,
+        notes=tuple(notes),
     )
 
 
@@ -146,6 +151,8 @@ def open_source(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Sou
         [location.replace("{dataset}", dataset) for location in locations],
         deployment.objects,
         pipeline.column_types,
+        csv=pipeline.csv,
+        missing_columns=pipeline.missing_columns,
     )
 
 

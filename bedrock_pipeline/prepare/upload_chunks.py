@@ -15,6 +15,7 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow, InputFile, NewChunk
 from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
+from bedrock_pipeline.prepare.count_tokens import token_counter
 from bedrock_pipeline.pricing.estimates import Estimator, overrides
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.records.job_names import chunk_uuid
@@ -34,6 +35,7 @@ def estimator_for(deployment: Deployment, pipeline: BasePipeline, at: datetime |
         price,
         deployment.ledger.spending.measured(pipeline.model_id),
         deployment.ledger.quota_groups.max_jobs(group),
+        token_counter(deployment.runtime, pipeline) if pipeline.count_tokens else None,
     )
 
 

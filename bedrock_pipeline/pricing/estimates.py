@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.pricing.prices import Price, PricedMode
+from bedrock_pipeline.pricing.token_counts import TokenCount, TokenCounter
 from bedrock_pipeline.pricing.token_estimates import Sample, sampled
 from bedrock_pipeline.records.packed_chunk import Mode, PackedChunk
 from bedrock_pipeline.settings import PriceOverride, Settings
@@ -53,6 +54,7 @@ class Estimate:
         on_demand_cost_usd: US dollars if every record were an on-demand call of the default tier.
         jobs: the number of batch jobs.
         waves: how often all slots are filled until every job has run.
+        counted: what Bedrock counted of a sample, by which the tokens are corrected; None if it was not asked.
     """
 
     records: int
@@ -63,6 +65,7 @@ class Estimate:
     on_demand_cost_usd: Decimal | None
     jobs: int
     waves: int
+    counted: TokenCount | None = None
 
 
 def priced_mode(mode: Mode, pipeline: BasePipeline) -> PricedMode:
@@ -99,21 +102,27 @@ class Estimator:
 
     Attributes:
         group_max_jobs: jobs at once in the pipeline's quota group.
+        counter: counts the input tokens of a sample, whose correction replaces that by earlier chunks; None: it is not asked.
     """
 
     pipeline: BasePipeline
     price: Price | None
     measured: Measured
     group_max_jobs: int
+    counter: TokenCounter | None = None
 
     def of_packed(self, chunk: PackedChunk, mode: Mode = "batch") -> ChunkEstimate:
         """Tokens and cost of a chunk whose files are in the work folder, from a sample of its lines."""
-        sample = Sample(self.pipeline.model_family)
+        family = self.pipeline.model_family
+        sample = Sample(family)
         for file in chunk.files:
             for line in sampled(file.path, file.bytes):
                 sample.add(line)
+                if self.counter:
+                    self.counter.take(line, family)
         guessed_input, guessed_output = sample.guess(chunk.records, chunk.bytes)
-        input_tokens = math.ceil(guessed_input * self.measured.input)
+        counted = self.counter.finish().factor if self.counter else None
+        input_tokens = math.ceil(guessed_input * (counted or self.measured.input))
         output_tokens = math.ceil(guessed_output * self.measured.output)
         cost = self._cost(chunk.records, input_tokens, output_tokens, priced_mode(mode, self.pipeline))
         return ChunkEstimate(guessed_input, guessed_output, input_tokens, output_tokens, cost)
@@ -122,7 +131,8 @@ class Estimator:
         """The sum over chunks, each given by records, bytes, mode and estimate; also of those that wait."""
         parts = (self._part(*chunk) for chunk in chunks if chunk[2] != "none")
         own = self.pipeline.effective_limits.max_jobs
-        return together(parts, slots=min(own or self.group_max_jobs, self.group_max_jobs))
+        whole = together(parts, slots=min(own or self.group_max_jobs, self.group_max_jobs))
+        return replace(whole, counted=self.counter.found if self.counter else None)
 
     def _part(self, records: int, size: int, mode: Mode, estimate: ChunkEstimate) -> Estimate:
         tokens = estimate.input_tokens, estimate.output_tokens

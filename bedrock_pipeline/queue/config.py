@@ -17,7 +17,7 @@ from bedrock_pipeline.user_model import UserModel
 _STORED = {
     *("batch_size", "min_batch_size", "max_batch_size", "max_jobs"),
     *("max_file_size_bytes", "max_job_size_bytes", "max_bytes", "max_age_s"),
-    *("on_duplicate", "below_minimum", "max_record_attempts"),
+    *("on_duplicate", "below_minimum", "on_demand_tier", "max_record_attempts"),
     *("check_model", "accept_incomplete", "retry_incomplete"),
 }
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
@@ -95,6 +95,8 @@ class BedrockQueueConfig(UserModel):
     """What happens to fewer tasks than a job needs, in a flush or a retry round: sent one by one at the on-demand price
     (`on_demand`), filled up with filler records that are paid for (`pad`), kept in the queue (`hold`), or an error
     (`fail`)."""
+    on_demand_tier: Literal["default", "flex"] = "default"
+    """The service tier of on-demand calls: `flex` is cheaper and slower, for models that have it (docs/costs.md)."""
     max_record_attempts: int = Field(default=3, ge=1, le=20)
     """How often a record is sent automatically."""
     check_model: bool = True
@@ -158,6 +160,7 @@ class BedrockQueueConfig(UserModel):
             model_id=self.model_id,
             limits=self.limits,
             below_minimum=self.below_minimum,
+            on_demand_tier=self.on_demand_tier,
             max_record_attempts=self.max_record_attempts,
             check_model=self.check_model,
             accept_incomplete=self.accept_incomplete,

@@ -12,7 +12,7 @@ from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.ledger.tasks import NewTask
 from bedrock_pipeline.models.body_rules import BodyRules
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.records.record_ids import record_id_of, wire_id
+from bedrock_pipeline.records.record_ids import LONGEST_OF_TASK, record_id_of, wire_id
 
 _HALF = "it contains half a surrogate pair, which UTF-8 cannot encode"
 
@@ -74,7 +74,7 @@ def encoded(task: BedrockTask, limits: Limits, rules: BodyRules) -> NewTask:
     """
     if not isinstance(task.record_id, str):
         raise InvalidTaskError("record_id", f"a {type(task.record_id).__name__} is not a string")
-    record_id, reason = record_id_of(task.record_id)
+    record_id, reason = record_id_of(task.record_id, LONGEST_OF_TASK)
     if record_id is None:
         raise InvalidTaskError("record_id", reason)
     if not isinstance(task.model_input, Mapping):

@@ -158,6 +158,13 @@ def _changes(kind: pa.DataType) -> bool:
     return any(_changes(kind.field(n).type) for n in range(kind.num_fields))
 
 
+def has_binary(kind: pa.DataType) -> bool:
+    """Whether a type is binary, or contains binary data."""
+    if kind in (pa.binary(), pa.large_binary(), pa.binary_view()) or pa.types.is_fixed_size_binary(kind):
+        return True
+    return any(has_binary(kind.field(number).type) for number in range(kind.num_fields))
+
+
 def _is_list(kind: pa.DataType) -> bool:
     types = pa.types
     return bool(

@@ -107,7 +107,15 @@ def cells_of(batch: pa.RecordBatch, row: int, columns: Iterable[int | str]) -> t
 
 def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if not any(isinstance(value, pa.Array) for value in values):
-        return pa.array(values, kind)
+        return (
+            pa.array(values, kind)
+            if any(value is not None for value in values)
+            else pa.nulls(len(values), kind)
+        )
     return pa.concat_arrays(
-        [value if isinstance(value, pa.Array) else pa.array([value], kind) for value in values]
+        [value if isinstance(value, pa.Array) else _cell(value, kind) for value in values]
     )
+
+
+def _cell(value: Any, kind: pa.DataType) -> pa.Array:
+    return pa.nulls(1, kind) if value is None else pa.array([value], kind)

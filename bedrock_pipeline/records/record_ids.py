@@ -10,16 +10,17 @@ import math
 import re
 from decimal import Decimal
 
-#: Longest record id, in characters.
-LONGEST = 256
+#: Longest record id of a row, in characters; a task's is in an index of the database, which takes less.
+LONGEST, LONGEST_OF_TASK = 4096, 256
 # An id that looks like a hash of `wire_id` is hashed too, so that no two records have the same wire id.
 _ORDINARY = re.compile(r"(?!x[a-z2-7]{32}$)[A-Za-z0-9._:@/+=#-]{1,64}")
+_LARGEST_WHOLE = 2**63
 _FILLER = "\x00filler "
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-def record_id_of(value: object) -> tuple[str | None, str]:
-    """A record id from a cell.
+def record_id_of(value: object, longest: int = LONGEST) -> tuple[str | None, str]:
+    """A record id from a cell, of at most `longest` characters.
 
     Returns:
         The id and an empty reason; or None and why the cell cannot be one.
@@ -29,11 +30,12 @@ def record_id_of(value: object) -> tuple[str | None, str]:
     if isinstance(value, (dict, list, bytes)):
         return None, f"record id is a {type(value).__name__}"
     # A column of whole numbers with a null among them is often stored as floats, which is not how its owner writes it.
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else _text(value)
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_WHOLE
+    text = str(int(value)) if isinstance(value, float) and whole else _text(value)
     if not text.strip():
         return None, "record id is empty"
-    if len(text) > LONGEST:
-        return None, f"record id is longer than {LONGEST} characters"
+    if len(text) > longest:
+        return None, f"record id is longer than {longest} characters"
     if _CONTROL.search(text):
         return None, "record id has control characters"
     return text, ""

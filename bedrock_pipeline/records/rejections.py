@@ -1,7 +1,7 @@
 """Rejected rows: those that cannot become records."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -26,6 +26,10 @@ class Rejection:
     position: int
     reason: str
     record_id: str | None = None
+
+    def moved(self, rows: int) -> "Rejection":
+        """The same, of a row that many rows further on."""
+        return replace(self, position=self.position + rows)
 
 
 class RejectionWriter:
@@ -67,6 +71,13 @@ class RejectionWriter:
         ]
         others = len(self.by_reason) - len(some)
         return "; ".join([*some, *([f"{others} other reasons"] if others else [])]) + "."
+
+    def clear(self) -> None:
+        """Begin again: the input is read from the beginning."""
+        self.by_reason.clear()
+        self._rows.clear()
+        self._writer.close()
+        self._writer = pq.ParquetWriter(self.path, self._schema, compression=self._compression)
 
     def close(self) -> None:
         """Complete the file."""

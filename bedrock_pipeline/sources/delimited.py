@@ -1,101 +1,212 @@
-"""CSV files with a header line."""
+"""CSV files, in the dialects that spreadsheets and databases write."""
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import pyarrow as pa
 
-from bedrock_pipeline.sources.source import InputError, InputFile, RowBatch, in_blocks
-from bedrock_pipeline.sources.typed import infer_schema, to_batch
+from bedrock_pipeline.records.rejections import Rejection
+from bedrock_pipeline.sources.csv_format import CsvFormat, separator_line
+from bedrock_pipeline.sources.errors import InputError
+from bedrock_pipeline.sources.source import InputFile, in_blocks
+from bedrock_pipeline.sources.typed import Line, given_types, to_columns
 
 # Prompts can be long; the standard library's limit is 128 KiB.
 csv.field_size_limit(1 << 30)
 
-#: A row's position, and its fields or why it has none.
-_Row: TypeAlias = "tuple[int, dict[str, str] | str]"
+_SAMPLE = 1 << 18
+_NOTES = 20
+_BROKEN = re.compile("[\udc80-\udcff]")
+_GROUPED = re.compile(r"-?\d{1,3}(\.\d{3})+(,\d+)?")
 
 
-@dataclass(frozen=True, slots=True)
-class CsvSource:
-    """CSV (RFC 4180, comma, header line); every column is text unless `column_types` says otherwise.
+class CsvReader:
+    """CSV with a header line; every column is text unless `column_types` says otherwise.
 
-    A row with another number of fields, or that is not UTF-8, is rejected. An empty field is an empty text.
+    A row with another number of fields, or that cannot be decoded, is rejected.
     """
 
-    files: Sequence[InputFile]
-    column_types: dict[str, str]
+    def __init__(
+        self,
+        files: Sequence[InputFile],
+        column_types: dict[str, str],
+        form: CsvFormat,
+        *,
+        missing_as_null: bool = False,
+    ) -> None:
+        self._types = given_types(column_types)
+        self._missing_as_null = missing_as_null
+        self._notes: list[str] = []
+        self._files = []
+        for number, file in enumerate(files):
+            sample = _sample(file)
+            if not sample.strip(b"\xef\xbb\xbf \r\n"):
+                self._notes.append(f"{file.name} is empty.")
+            else:
+                found, notes = form.completed(sample, file.name)
+                self._files.append((number, file, found))
+                self._notes += notes
+        if not self._files:
+            raise InputError(f"{files[0].name} is empty.", "A CSV file must begin with a header line.")
 
-    def columns(self) -> list[str]:
-        """The names in the first file's header."""
-        with self.files[0].open() as stream:
-            return _header(_reader(stream), self.files[0].name)
+    def columns(self, needed: Sequence[str]) -> list[str]:  # noqa: ARG002  # a FileReader
+        """The names in the first file's header, and with missing columns as nulls in those of all."""
+        files = self._files if self._missing_as_null else self._files[:1]
+        names: dict[str, None] = {}
+        for _, file, form in files:
+            with _Rows(file, form) as rows:
+                names |= dict.fromkeys(rows.header)
+        return list(names)
 
-    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
+    def batches(self, columns: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch, list[Rejection]]]:
         """Row by row, in batches of one type."""
-        schema = infer_schema(columns, [], self.column_types)
-        for block in in_blocks(self._rows(columns)):
-            yield to_batch(((position, _converted(row, schema)) for position, row in block), schema)
-
-    def _rows(self, columns: Sequence[str]) -> Iterator[tuple[_Row, int]]:
-        position = 0
-        for file in self.files:
-            with file.open() as stream:
-                reader = _reader(stream)
-                header = _header(reader, file.name)
-                if missing := [name for name in columns if name not in header]:
+        for number, file, form in self._files:
+            with _Rows(file, form) as rows:
+                missing = [name for name in columns if name not in rows.header]
+                if missing and not self._missing_as_null:
                     raise InputError(
-                        f"{file.name} has no column {missing[0]!r}.", "All files must have the same columns."
+                        f"{file.name} has no column {missing[0]!r}; its columns are {', '.join(rows.header)}.",
+                        "All files must have the same columns, or set missing_columns to null.",
                     )
-                for fields in reader:
-                    if fields:
-                        yield (position, _row(header, fields)), sum(map(len, fields))
-                        position += 1
+                types = {name: self._types.get(name, pa.string()) for name in columns}
+                lines = ((position, _converted(row, types, form)) for position, row in enumerate(rows))
+                for block in in_blocks((line, _size(line[1])) for line in lines):
+                    yield (number, *to_columns(block, types, self._types))
+
+    def notes(self) -> list[str]:
+        """What was found in the beginning of the files; of many files the first few."""
+        return self._notes[:_NOTES]
 
 
-def _header(reader: Iterator[list[str]], name: str) -> list[str]:
-    header = next(reader, None)
-    if not header:
-        raise InputError(f"{name} is empty.", "A CSV file must begin with a header line.")
-    if repeated := [column for column in header if header.count(column) > 1]:
-        raise InputError(f"{name} has two columns named {repeated[0]!r}.", "Rename one.")
-    return header
+class _Rows:
+    """The rows of a file: its fields by column, or why a row has none."""
+
+    def __init__(self, file: InputFile, form: CsvFormat) -> None:
+        self._file, self._form = file, form
+        self._stream = file.open()
+        errors = "surrogateescape" if (form.encoding or "").startswith("utf-8") else "strict"
+        self._text = io.TextIOWrapper(self._stream, form.encoding, errors, newline="")
+        self._line = 0
+        self._first: list[str] = []
+        first = self._text.readline()
+        if separator_line(first) and separator_line(first) == form.delimiter:
+            self._line = 1
+        else:
+            self._first = [first]
+        self._reader = csv.reader(
+            self._lines(),
+            delimiter=form.delimiter or ",",
+            quotechar=form.quote,
+            escapechar=form.escape,
+            doublequote=form.escape is None,
+            strict=True,
+        )
+        self.header = self._header()
+
+    def __enter__(self) -> "_Rows":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._text.close()
+
+    def __iter__(self) -> Iterator[dict[str, str] | str]:
+        while True:
+            began = self._line
+            try:
+                fields = next(self._reader, None)
+            except csv.Error as error:
+                yield self._why_not(error, began)
+                continue
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{self._file.name} is not written in {self._form.encoding} (after line {self._line}).",
+                    "Give its encoding (`csv`).",
+                ) from error
+            if fields is None:
+                return
+            if not fields:
+                continue
+            if len(fields) != len(self.header):
+                yield f"row has {len(fields)} fields, the header {len(self.header)}"
+            elif self._is_broken(fields):
+                yield "row is not UTF-8"
+            else:
+                yield dict(zip(self.header, fields, strict=True))
+
+    def _lines(self) -> Iterator[str]:
+        comment = self._form.comment
+        for line in self._first:
+            self._line += 1
+            if not (comment and line.startswith(comment)):
+                yield line
+        for line in self._text:
+            self._line += 1
+            if not (comment and line.startswith(comment)):
+                yield line
+
+    def _why_not(self, error: csv.Error, began: int) -> str:
+        """Why a row has no fields; a quote that stays open, or swallows further lines, ends the reading."""
+        if "unexpected end" in str(error) or self._line > began + 1:
+            raise InputError(
+                f"{self._file.name} has a quote in line {began + 1} that is not closed there.",
+                "Close it or double it; if quotes are escaped otherwise, give `escape` (`csv`).",
+            ) from error
+        return "row has text after a closing quote"
+
+    def _header(self) -> list[str]:
+        if self._form.header:
+            return list(self._form.header)
+        found = next(iter(self._reader), None)
+        while found == []:
+            found = next(self._reader, None)
+        if not found:
+            raise InputError(f"{self._file.name} has no header line.", "A CSV file must begin with one.")
+        header = [name.strip() for name in found]
+        if len(set(header)) < len(header):
+            header = found
+        if any(_BROKEN.search(name) for name in header):
+            raise InputError(f"The header of {self._file.name} is not UTF-8.", "Give its encoding (`csv`).")
+        if repeated := [column for column in header if header.count(column) > 1]:
+            raise InputError(f"{self._file.name} has two columns named {repeated[0]!r}.", "Rename one.")
+        return header
+
+    def _is_broken(self, fields: list[str]) -> bool:
+        return any(not field.isascii() and _BROKEN.search(field) for field in fields)
 
 
-def _reader(stream: Any) -> Iterator[list[str]]:
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    return csv.reader(text)
+def _sample(file: InputFile) -> bytes:
+    with file.open() as stream:
+        return stream.read(_SAMPLE)
 
 
-def _row(header: list[str], fields: list[str]) -> dict[str, str] | str:
-    if len(fields) != len(header):
-        return f"row has {len(fields)} fields, the header {len(header)}"
-    if any(
-        "\udc80" <= character <= "\udcff" for field in fields for character in field if character > "\ud7ff"
-    ):
-        return "row is not UTF-8"
-    return dict(zip(header, fields, strict=True))
+def _size(row: "Line") -> int:
+    return sum(len(value) for value in row.values() if isinstance(value, str)) if isinstance(row, dict) else 0
 
 
-def _converted(row: dict[str, str] | str, schema: pa.Schema) -> dict[str, Any] | str:
+def _converted(row: dict[str, str] | str, types: dict[str, pa.DataType], form: CsvFormat) -> "Line":
     if isinstance(row, str):
         return row
-    return {field.name: _value(row.get(field.name), field.type) for field in schema}
+    return {name: _value(row.get(name), kind, form) for name, kind in types.items()}
 
 
-def _value(text: str | None, wanted: pa.DataType) -> Any:
+def _value(text: str | None, wanted: pa.DataType, form: CsvFormat) -> Any:
     """A number or boolean if the column has that type and the text can be parsed; else the text, which will not fit."""
-    if text is None or pa.types.is_string(wanted):
-        return text
-    if text == "":
+    if text is None or (text == "" and (form.empty == "null" or not pa.types.is_string(wanted))):
         return None
-    if "_" in text:  # only Python writes numbers so
+    if pa.types.is_string(wanted) or "_" in text:  # only Python writes numbers so
         return text
     try:
         if wanted == pa.int64():
             return int(text)
-        return float(text) if wanted == pa.float64() else {"true": True, "false": False}[text.lower()]
+        if wanted == pa.float64():
+            return float(_with_point(text) if form.decimal == "," else text)
+        return {"true": True, "false": False}[text.lower()]
     except (ValueError, KeyError):
         return text
+
+
+def _with_point(text: str) -> str:
+    return (text.replace(".", "") if _GROUPED.fullmatch(text) else text).replace(",", ".")

@@ -1,106 +1,115 @@
-"""From a location to a source: a file, a glob or a folder, local or in S3."""
+"""From locations to a source: files of one format, with the columns that their folders name."""
 
-import fnmatch
-import glob
-import re
-from collections.abc import Iterator, Sequence
-from functools import partial
-from pathlib import Path
-from typing import BinaryIO, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from bedrock_pipeline.sources.delimited import CsvSource
-from bedrock_pipeline.sources.jsonl import JsonlSource
-from bedrock_pipeline.sources.parquet import ParquetSource
-from bedrock_pipeline.sources.source import InputError, InputFile, Source
+import pyarrow as pa
 
-_FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+from bedrock_pipeline.sources.csv_format import CsvFormat
+from bedrock_pipeline.sources.delimited import CsvReader
+from bedrock_pipeline.sources.errors import InputError
+from bedrock_pipeline.sources.finding import Objects, find_files
+from bedrock_pipeline.sources.json_files import JsonReader
+from bedrock_pipeline.sources.parquet import ParquetReader
+from bedrock_pipeline.sources.partitions import partition_columns
+from bedrock_pipeline.sources.source import FileReader, InputFile, RowBatch, Source
 
-
-class _Listed(Protocol):
-    @property
-    def uri(self) -> str: ...
+_NAMES = {"parquet": "parquet", "csv": "CSV", "json": "JSON"}
+_LISTED = 20
 
 
-class Objects(Protocol):
-    """The part of `aws.objects.S3Objects` that reading needs."""
+@dataclass(frozen=True, slots=True)
+class FilesSource:
+    """The rows of files, in their order.
 
-    def list(self, prefix_uri: str) -> Iterator[_Listed]:
-        """Every object whose URI has this prefix."""
-        ...
+    Attributes:
+        skipped: what lies beside the files but is not read: its name, and why.
+    """
 
-    def random_access(self, uri: str) -> BinaryIO:
-        """An object as a seekable file."""
-        ...
+    files: Sequence[InputFile]
+    reader: FileReader
+    partitions: Mapping[str, pa.Array]
+    skipped: Sequence[tuple[str, str]] = field(default_factory=list)
+
+    def columns(self, needed: Sequence[str] = ()) -> list[str]:
+        """The columns of the files, and those that their folders name."""
+        return list(dict.fromkeys([*self.reader.columns(needed), *self.partitions]))
+
+    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
+        """The rows with these columns, numbered over all files."""
+        own = self.reader.columns(columns)
+        given = [name for name in columns if name in self.partitions and name not in own]
+        read = [name for name in columns if name not in given] or own[:1]
+        position = 0
+        for number, batch, rejected in self.reader.batches(read):
+            rows = batch.num_rows + len(rejected)
+            places = {one.position for one in rejected}
+            positions = [place for place in range(rows) if place not in places] if places else range(rows)
+            yield RowBatch(
+                _with(batch, {name: self.partitions[name][number] for name in given}, columns),
+                [position + place for place in positions] if places else range(position, position + rows),
+                [one.moved(position) for one in rejected],
+            )
+            position += rows
+
+    def notes(self) -> list[str]:
+        """What an operator should know about how the input was read: what was guessed, and what was skipped."""
+        shown = [f"{name} is not read: it {reason}." for name, reason in self.skipped[:_LISTED]]
+        if len(self.skipped) > _LISTED:
+            shown.append(f"{len(self.skipped) - _LISTED} further files are not read.")
+        return [*shown, *self.reader.notes()]
 
 
 def open_location(
-    location: str | Sequence[str], objects: Objects, column_types: dict[str, str] | None = None
-) -> Source:
-    """A source over the files of one or several locations, in the order of their names.
+    location: str | Sequence[str],
+    objects: Objects,
+    column_types: dict[str, str] | None = None,
+    *,
+    csv: CsvFormat | None = None,
+    missing_columns: str = "error",
+) -> FilesSource:
+    """A source over the files of one or several locations, each location's in the order of their names.
+
+    Args:
+        location: paths, folders, patterns or `s3://` locations.
+        objects: S3.
+        column_types: types of columns of CSV and JSON files.
+        csv: how CSV files are written.
+        missing_columns: `null` gives rows of a file without a column nulls in it.
 
     Raises:
         InputError: no file was found, or files have several formats or an unknown one.
     """
-    locations = [location] if isinstance(location, str) else list(location)
-    files = [
-        file
-        for one in locations
-        for file in (_in_s3(one, objects) if one.startswith("s3://") else _here(one))
-    ]
-    formats = {_FORMATS.get(Path(file.name).suffix.lower(), file.name) for file in files}
-    if len(formats) > 1:
-        raise InputError("The input mixes formats.", "Name files of one format: parquet, CSV or JSONL.")
-    match formats.pop():
-        case "parquet":
-            return ParquetSource(files)
-        case "csv":
-            return CsvSource(files, column_types or {})
-        case "jsonl":
-            return JsonlSource(files, column_types or {})
-        case other:
-            raise InputError(
-                f"{other} has an unknown format.", "The ending must be .parquet, .csv or .jsonl."
-            )
-
-
-def local_file(name: str) -> InputFile:
-    """A local file."""
-    return InputFile(name, partial(_open_here, name))
-
-
-def _here(location: str) -> list[InputFile]:
-    path = Path(location)
-    if path.is_dir():
-        names = [str(file) for file in sorted(path.rglob("*")) if file.suffix.lower() in _FORMATS]
-    elif path.is_file():
-        names = [location]
-    else:
-        names = sorted(name for name in glob.glob(location, recursive=True) if Path(name).is_file())  # noqa: PTH207  # absolute patterns too
-    if not names:
+    found = find_files([location] if isinstance(location, str) else list(location), objects)
+    kinds = {kind: file.name for kind, file in reversed(found.files)}
+    if len(kinds) > 1:
+        examples = ", ".join(f"{name} is {_NAMES[kind]}" for kind, name in sorted(kinds.items()))
         raise InputError(
-            f"There is no input file at {location}.",
-            "Check the path; a folder must have .parquet, .csv or .jsonl files.",
+            f"The input mixes formats: {examples}.", "Name files of one format, for example by a pattern."
         )
-    return [local_file(name) for name in names]
+    files = [file for _, file in found.files]
+    nulls = missing_columns == "null"
+    reader: FileReader
+    match next(iter(kinds)):
+        case "parquet":
+            reader = ParquetReader(files, missing_as_null=nulls)
+        case "csv":
+            reader = CsvReader(files, column_types or {}, csv or CsvFormat(), missing_as_null=nulls)
+        case _:
+            reader = JsonReader(files, column_types or {})
+    return FilesSource(files, reader, partition_columns([file.name for file in files]), found.skipped)
 
 
-def _open_here(name: str) -> BinaryIO:
-    try:
-        return Path(name).open("rb")
-    except OSError as error:
-        raise InputError(f"{name} cannot be opened: {error.strerror}.", "Check its permissions.") from error
+def notes_of(source: Source) -> list[str]:
+    """What a source reports about how it was read."""
+    return source.notes() if isinstance(source, FilesSource) else []
 
 
-def _in_s3(location: str, objects: Objects) -> list[InputFile]:
-    prefix = re.split(r"[*?\[]", location, maxsplit=1)[0]
-    uris = [item.uri for item in objects.list(prefix)]
-    if prefix != location:
-        uris = [uri for uri in uris if fnmatch.fnmatchcase(uri, location)]
-    elif location not in uris:
-        folder = location.rstrip("/") + "/"
-        uris = [uri for uri in uris if uri.startswith(folder) and Path(uri).suffix.lower() in _FORMATS]
-    else:
-        uris = [location]
-    if not uris:
-        raise InputError(f"There is no input object at {location}.", "Check the bucket and the prefix.")
-    return [InputFile(uri, partial(objects.random_access, uri)) for uri in uris]
+def _with(batch: pa.RecordBatch, given: Mapping[str, pa.Scalar], columns: Sequence[str]) -> pa.RecordBatch:
+    if not given and batch.schema.names == list(columns):
+        return batch
+    fields = [
+        pa.field(name, given[name].type) if name in given else batch.schema.field(name) for name in columns
+    ]
+    arrays = [pa.repeat(given[name], batch.num_rows) if name in given else batch[name] for name in columns]
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))

@@ -1,67 +1,125 @@
-"""Parquet files."""
+"""Parquet files, also those of one table whose types differ from file to file."""
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.sources.source import InputError, InputFile, RowBatch, batch_rows, positioned
+from bedrock_pipeline.records.cells import WHOLE
+from bedrock_pipeline.records.rejections import Rejection
+from bedrock_pipeline.sources.errors import InputError, TypesChangedError
+from bedrock_pipeline.sources.source import InputFile, batch_rows, positioned
+from bedrock_pipeline.sources.widening import wider
 
 _READ_BYTES = 1 << 20
+_FOOTERS_AT_ONCE = 8
 
 
-@dataclass(frozen=True, slots=True)
-class ParquetSource:
-    """Parquet files with the same columns; the types of the first file hold for all."""
+class ParquetReader:
+    """Parquet files with the same columns, in types that hold the values of all.
 
-    files: Sequence[InputFile]
+    The types are those of the first file; where a later one does not fit, the others' are read, and `TypesChangedError`
+    raised.
+    """
 
-    def columns(self) -> list[str]:
-        """The names of the first file's columns."""
+    def __init__(self, files: Sequence[InputFile], *, missing_as_null: bool = False) -> None:
+        self._files = files
+        self._missing_as_null = missing_as_null
+        self._schema: pa.Schema | None = None
+        self._notes: list[str] = []
+
+    def columns(self, needed: Sequence[str]) -> list[str]:
+        """The names of the first file's columns; or of all files' if one that is needed may be null."""
+        if self._missing_as_null and not set(needed) <= set(self.schema().names):
+            self._schema = self._of_all()
         return list(self.schema().names)
 
-    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
-        """Row group by row group."""
-        yield from positioned(self._read(list(columns)))
-
     def schema(self) -> pa.Schema:
-        """Columns and types of the first file."""
-        with self.files[0].open() as stream:
-            return _opened(stream, self.files[0].name).schema_arrow
+        """Columns and types."""
+        self._schema = self._schema or _schema_of(self._files[0])
+        return self._schema
 
-    def _read(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    def batches(self, columns: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch, list[Rejection]]]:
+        """Row group by row group."""
         wanted = self.schema()
-        schema = pa.schema([wanted.field(name) for name in columns]).remove_metadata()
-        for file in self.files:
+        schema = pa.schema([_field(wanted, name, self._files[0].name) for name in columns])
+        self._notes = _notes(schema)
+        for number, file in enumerate(self._files):
             with file.open() as stream:
-                yield from _batches(
-                    _opened(stream, file.name), file.name, self.files[0].name, columns, schema
+                opened = _opened(stream, file.name)
+                if any(_misfit(opened.schema_arrow, field) for field in schema):
+                    self._widen(opened.schema_arrow, file.name, schema)
+                for batch in positioned(self._batches(opened, file, schema)):
+                    yield number, batch.rows, []
+
+    def notes(self) -> list[str]:
+        """Which types were widened."""
+        return self._notes
+
+    def _widen(self, found: pa.Schema, name: str, schema: pa.Schema) -> None:
+        """Take types that hold the values of all files.
+
+        Raises:
+            InputError: there are none, or a column is missing.
+            TypesChangedError: there are.
+        """
+        for field in schema:
+            if field.name not in found.names:
+                if self._missing_as_null:
+                    continue
+                raise InputError(
+                    f"{name} has no column {field.name!r}, which {self._files[0].name} has.",
+                    "All files must have it, or set missing_columns to null.",
                 )
+        before = schema
+        self._schema = self._of_all(schema.names)
+        if before.equals(pa.schema([self._schema.field(one) for one in schema.names]), check_metadata=True):
+            return  # nothing but a missing column, which is null
+        raise TypesChangedError
 
+    def _of_all(self, columns: Sequence[str] | None = None) -> pa.Schema:
+        """Columns of all files, in types that hold their values."""
+        fields: dict[str, pa.Field] = {}
+        first: dict[str, str] = {}
+        with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as threads:
+            for file, schema in zip(self._files, threads.map(_schema_of, self._files), strict=True):
+                for field in schema:
+                    if columns is not None and field.name not in columns:
+                        continue
+                    given = fields.setdefault(field.name, field)
+                    kind = wider(given.type, field.type)
+                    if kind is None:
+                        raise InputError(
+                            f"Column {field.name!r} is {given.type} in {first[field.name]}, but {field.type} in "
+                            f"{file.name}, and no type holds both.",
+                            "Write it with one type.",
+                        )
+                    if not pa.types.is_null(field.type):
+                        first.setdefault(field.name, file.name)
+                    whole = pa.types.is_floating(kind) and (_is_whole(given) or _is_whole(field))
+                    fields[field.name] = pa.field(field.name, kind).with_metadata(WHOLE if whole else None)
+        return pa.schema(list(fields.values()))
 
-def _batches(
-    file: pq.ParquetFile, name: str, first: str, columns: list[str], schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
-    batches = file.iter_batches(rows_of_a_batch(file.metadata), columns=columns, use_threads=False)
-    while True:
-        try:
-            batch = next(batches, None)
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(
-                f"{name} is damaged: it cannot be read to its end.", "Write it again."
-            ) from error
-        if batch is None:
-            return
-        try:
-            alike = batch.select(columns).cast(schema)
-        except (KeyError, pa.ArrowException) as error:
-            raise InputError(
-                f"{name} has other columns or types than {first}.", "Make them alike."
-            ) from error
-        yield alike
+    def _batches(
+        self, opened: pq.ParquetFile, file: InputFile, schema: pa.Schema
+    ) -> Iterator[pa.RecordBatch]:
+        there = [name for name in schema.names if name in opened.schema_arrow.names]
+        batches = opened.iter_batches(rows_of_a_batch(opened.metadata), columns=there, use_threads=False)
+        while True:
+            try:
+                batch = next(batches, None)
+            except (OSError, pa.ArrowException) as error:
+                raise InputError(
+                    f"{file.name} is damaged: it cannot be read to its end.", "Write it again."
+                ) from error
+            if batch is None:
+                return
+            yield pa.RecordBatch.from_arrays(
+                [_column(batch, field, file.name) for field in schema], schema=schema
+            )
 
 
 def rows_of_a_batch(metadata: pq.FileMetaData) -> int:
@@ -69,6 +127,56 @@ def rows_of_a_batch(metadata: pq.FileMetaData) -> int:
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     largest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
     return batch_rows(largest)
+
+
+def _column(batch: pa.RecordBatch, field: pa.Field, name: str) -> pa.Array:
+    if field.name not in batch.schema.names:
+        return pa.nulls(batch.num_rows, field.type)
+    column = batch.column(field.name)
+    if column.type == field.type:
+        return column
+    try:
+        return column.cast(field.type)
+    except pa.ArrowException as error:
+        raise InputError(
+            f"Column {field.name!r} is {column.type} in {name}, and a value does not fit {field.type}, the type that "
+            "holds those of the other files.",
+            "Write it with one type.",
+        ) from error
+
+
+def _field(schema: pa.Schema, name: str, first: str) -> pa.Field:
+    if len(schema.get_all_field_indices(name)) > 1:
+        raise InputError(f"{first} has two columns named {name!r}.", "Rename one.")
+    field = schema.field(name)
+    metadata = {key: value for key, value in (field.metadata or {}).items() if key != b"PARQUET:field_id"}
+    return field.with_metadata(metadata or None).with_nullable(nullable=True)
+
+
+def _misfit(found: pa.Schema, field: pa.Field) -> bool:
+    """Whether the values of a file's column do not fit a type for certain."""
+    if field.name not in found.names:
+        return True
+    kind = found.field(field.name).type
+    if kind == field.type:
+        return False
+    mixed = pa.types.is_floating(field.type) and pa.types.is_integer(kind)
+    return wider(field.type, kind) != field.type or (mixed and field.metadata is None)
+
+
+def _is_whole(field: pa.Field) -> bool:
+    marked = field.metadata is not None and WHOLE.items() <= field.metadata.items()
+    return bool(pa.types.is_integer(field.type) or marked)
+
+
+def _notes(schema: pa.Schema) -> list[str]:
+    mixed = [field.name for field in schema if field.metadata and WHOLE.items() <= field.metadata.items()]
+    return [f"Column {name!r} has whole numbers in some files and fractions in others." for name in mixed]
+
+
+def _schema_of(file: InputFile) -> pa.Schema:
+    with file.open() as stream:
+        return _opened(stream, file.name).schema_arrow
 
 
 def _opened(stream: BinaryIO, name: str) -> pq.ParquetFile:

@@ -34,8 +34,11 @@ class RowBatch:
 class Source(Protocol):
     """An input that can be read from the beginning any number of times."""
 
-    def columns(self) -> list[str]:
+    def columns(self, needed: Sequence[str] = ()) -> list[str]:
         """The names of its columns.
+
+        Args:
+            needed: columns that are wanted; a source that learns its columns from rows reads on until it has seen them.
 
         Raises:
             InputError: the input cannot be read.
@@ -47,7 +50,24 @@ class Source(Protocol):
 
         Raises:
             InputError: the input as a whole cannot be read.
+            TypesChangedError: a column needs a wider type than it had in earlier batches: read again.
         """
+        ...
+
+
+class FileReader(Protocol):
+    """Reads files of one format."""
+
+    def columns(self, needed: Sequence[str]) -> list[str]:
+        """As `Source.columns`."""
+        ...
+
+    def batches(self, columns: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch, list[Rejection]]]:
+        """Rows of one file each: its number, the rows, and the rows in between that could not be read, numbered within."""
+        ...
+
+    def notes(self) -> list[str]:
+        """What an operator should know about how the files were read."""
         ...
 
 
@@ -66,7 +86,7 @@ class ArrowSource:
     schema: pa.Schema
     read: Callable[[], Iterator[pa.RecordBatch]]
 
-    def columns(self) -> list[str]:
+    def columns(self, needed: Sequence[str] = ()) -> list[str]:  # noqa: ARG002  # a Source
         """The names of the schema."""
         return list(self.schema.names)
 

@@ -1,17 +1,18 @@
-"""Column types of files that name none (CSV, JSONL).
+"""Column types of files that name none (CSV, JSON): the narrowest that hold every row, or those that are given."""
 
-They are inferred from the first rows, and later values must fit them.
-"""
-
-import math
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 import pyarrow as pa
 
+from bedrock_pipeline.records.cells import WHOLE
 from bedrock_pipeline.records.rejections import Rejection
-from bedrock_pipeline.sources.source import InputError, RowBatch
+from bedrock_pipeline.sources.errors import InputError
+
+#: The values of a row by column, or why it has none.
+Line: TypeAlias = Mapping[str, Any] | str
 
 _TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -24,68 +25,106 @@ _FITTING: dict[pa.DataType, tuple[type, ...]] = {
     pa.int64(): (int,),
     pa.float64(): (int, float),
 }
+# Whole numbers up to here are the same as floats.
+_EXACT = 2**53
+_LARGEST = 2**63
 
 
-class NotFittingError(ValueError):
-    """A row has no values, or one that does not have its column's type."""
-
-
-def infer_schema(
-    columns: Sequence[str], rows: Iterable[Mapping[str, Any]], given: Mapping[str, str]
-) -> pa.Schema:
-    """The narrowest types that hold the first rows; text if they differ.
+def given_types(column_types: Mapping[str, str]) -> dict[str, pa.DataType]:
+    """The Arrow types of columns by their names in `column_types`.
 
     Raises:
         InputError: an unknown type is named.
     """
-    if unknown := set(given.values()) - _TYPES.keys():
+    if unknown := set(column_types.values()) - _TYPES.keys():
         raise InputError(f"Unknown column type {sorted(unknown)[0]!r}.", f"Types are: {', '.join(_TYPES)}.")
-    rows = list(rows)
-    return pa.schema(
-        [
-            (name, _TYPES[given[name]] if name in given else _narrowest(row.get(name) for row in rows))
-            for name in columns
-        ]
-    )
+    return {name: _TYPES[kind] for name, kind in column_types.items()}
 
 
-def to_batch(rows: Iterable[tuple[int, Mapping[str, Any] | str]], schema: pa.Schema) -> RowBatch:
-    """Rows, each with its position and its values or why it has none, in the schema's types.
+class Kinds:
+    """The kinds of values that a column has."""
 
-    A value that is not text becomes JSON in a text column; a row with another value of a wrong type is rejected.
+    def __init__(self) -> None:
+        self._found: set[str] = set()
+
+    def add(self, values: Iterable[Any]) -> bool:
+        """Add values; whether one is of a kind that the column did not have."""
+        values = list(values)
+        kinds = {kind.__name__ for kind in set(map(type, values))} - {"NoneType"}
+        if "int" in kinds:
+            numbers = [value for value in values if type(value) is int]
+            largest = max(max(numbers), -min(numbers))
+            kinds |= {"inexact"} if largest > _EXACT else set()
+            kinds |= {"beyond"} if largest >= _LARGEST else set()
+        if kinds <= self._found:
+            return False
+        before = self.field("")
+        self._found |= kinds
+        after = self.field("")
+        return not before.equals(after, check_metadata=True)
+
+    def field(self, name: str) -> pa.Field:
+        """The narrowest type: text if values differ otherwise than as numbers, or no number type holds all of them."""
+        kinds = self._found
+        if kinds == {"bool"}:
+            return pa.field(name, pa.bool_())
+        if kinds and kinds <= {"int", "inexact"}:
+            return pa.field(name, pa.int64())
+        if kinds == {"float"}:
+            return pa.field(name, pa.float64())
+        if kinds == {"int", "float"}:
+            return pa.field(name, pa.float64()).with_metadata(WHOLE)
+        return pa.field(name, pa.string())
+
+
+def to_columns(
+    rows: Sequence[tuple[int, Line]],
+    columns: Mapping[str, pa.DataType | pa.Field],
+    given: Mapping[str, pa.DataType],
+) -> tuple[pa.RecordBatch, list[Rejection]]:
+    """Rows, each with its position, in the types of the columns; a row with a value that does not fit is rejected.
+
+    Only a given type can be one that a value does not fit. A value that is not text becomes JSON in a text column.
     """
-    fitted, positions, rejected = [], [], []
+    fitted: list[Mapping[str, Any]] = []
+    rejected: list[Rejection] = []
+    checked = {name: kind for name, kind in given.items() if name in columns and kind in _FITTING}
     for position, row in rows:
-        try:
-            if isinstance(row, str):
-                raise NotFittingError(row)
-            fitted.append({field.name: _fitted(row.get(field.name), field) for field in schema})
-            positions.append(position)
-        except NotFittingError as error:
-            rejected.append(Rejection(position, str(error)))
-    return RowBatch(pa.RecordBatch.from_pylist(fitted, schema), positions, rejected)
+        reason = row if isinstance(row, str) else _why_not(row, checked) if checked else ""
+        if reason:
+            rejected.append(Rejection(position, reason))
+        elif not isinstance(row, str):
+            fitted.append(row)
+    fields = [kind if isinstance(kind, pa.Field) else pa.field(name, kind) for name, kind in columns.items()]
+    arrays = [_array([row.get(field.name) for row in fitted], field.type) for field in fields]
+    if not fields:  # a batch without columns has no rows
+        return pa.RecordBatch.from_arrays([], schema=pa.schema([])), rejected
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)), rejected
 
 
-def _narrowest(values: Iterable[Any]) -> pa.DataType:
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {bool}:
-        return pa.bool_()
-    if kinds == {int}:
-        return pa.int64()
-    if kinds and kinds <= {int, float}:
-        return pa.float64()
-    return pa.string()
+def _why_not(row: Mapping[str, Any], checked: Mapping[str, pa.DataType]) -> str:
+    for name, kind in checked.items():
+        value = row.get(name)
+        if value is None:
+            continue
+        if type(value) not in _FITTING[kind]:
+            return f"column {name!r} is {type(value).__name__}, but column_types says {kind}"
+        if kind == pa.int64() and not -_LARGEST <= value < _LARGEST:
+            return f"column {name!r} has an integer beyond 64 bits, but column_types says {kind}"
+    return ""
 
 
-def _fitted(value: Any, field: pa.Field) -> Any:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if pa.types.is_string(field.type):
-        return value if isinstance(value, str) else orjson.dumps(value).decode()
-    if type(value) not in _FITTING[field.type]:
-        raise NotFittingError(
-            f"column {field.name!r} is {field.type} in the first rows and {type(value).__name__} here (set column_types)"
-        )
-    if field.type == pa.int64() and not -(2**63) <= value < 2**63:
-        raise NotFittingError(f"column {field.name!r} has an integer beyond 64 bits (set column_types)")
-    return float(value) if field.type == pa.float64() else value
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_string(kind):
+        values = [value if value is None or isinstance(value, str) else _as_json(value) for value in values]
+    elif pa.types.is_floating(kind):
+        values = [None if value is None else float(value) for value in values]
+    return pa.array(values, kind)
+
+
+def _as_json(value: Any) -> str:
+    """A value as JSON, its keys in their order, its integers whole."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # integers beyond 64 bits
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

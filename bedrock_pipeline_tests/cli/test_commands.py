@@ -101,7 +101,7 @@ def test_status_says_why_a_chunk_waits_and_until_when(
     [row] = json.loads(run("status", "--json").stdout)
     assert row["why"].startswith("1 requeued: ThrottlingException")
     assert row["until"] == chunks[first]["until"]
-    assert "waits until" in run("status").stderr
+    assert "waits until" in run("status").stdout
 
 
 def test_status_lists_orphans(deployment: Deployment, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_status_lists_orphans(deployment: Deployment, tmp_path: Path) -> None:
     )
     assert (
         f"Job {arn} (InProgress) carries this deployment's name and belongs to no chunk"
-        in run("status").stderr
+        in run("status").stdout
     )
 
 
@@ -167,6 +167,7 @@ ESTIMATED = {
     "on_demand_cost_usd",
     "jobs",
     "waves",
+    "counted",
 }
 
 
@@ -203,6 +204,14 @@ def test_a_users_pipeline_is_estimated_and_its_cost_limit_is_raised(
         ).stdout
     )
     assert fewer["output_tokens"] == 350
+    rows = ("--input", str(tmp_path / "rows.jsonl"))
+    counted = json.loads(run("estimate", "p", "d", "--count-tokens", *rows, *module).stdout)["counted"]
+    assert "does not count the tokens of amazon.nova-lite-v1:0" in counted["problem"]
+    haiku = ("--model", "us.anthropic.claude-haiku-4-5-20251001-v1:0", "--count-tokens")
+    said = run("estimate", "p", "d", *haiku, *rows, *module[:2]).stdout
+    assert re.search(
+        r"counted +\d+ input tokens of 20 requests; the estimate from their text was \d+ \([+-]\d+ %\)", said
+    )
     assert "has no pipeline 'q'" in run("estimate", "q", "d", *module).stderr
     assert "no max_cost_usd" in run("approve", "p", "d", "--up-to", "1").stderr
 

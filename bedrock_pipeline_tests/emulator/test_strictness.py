@@ -265,6 +265,28 @@ def test_each_input_file_in_nested_folders_has_its_own_output() -> None:
     assert {name: len(world.records(job, name)) for name in files} == files
 
 
+@pytest.mark.parametrize(
+    ("input_uri", "uri", "taken"),
+    [
+        ("in/", "in/pictures/a.png", True),
+        ("in/", "elsewhere/a.png", False),
+        ("in/", "in-other/a.png", False),
+        ("in/a.jsonl", "in/a.png", False),  # the folder must be named, not the file
+    ],
+)
+def test_a_place_in_s3_must_be_in_the_input_folder(input_uri: str, uri: str, taken: bool) -> None:
+    """The warning in "Format and upload your batch inference data"."""
+    world = World()
+    source = {"s3Location": {"uri": f"s3://{BUCKET}/{uri}"}}
+    content = [{"text": "q"}, {"image": {"format": "png", "source": source}}]
+    body = {"messages": [{"role": "user", "content": content}]}
+    world.objects[BUCKET, "in/a.jsonl"] = lines(100, lambda _: body)
+    job = world.job(
+        modelId=NOVA, inputDataConfig={"s3InputDataConfig": {"s3Uri": f"s3://{BUCKET}/{input_uri}"}}
+    )
+    assert job["errorRecordCount"] == (0 if taken else 100)
+
+
 @pytest.mark.parametrize(("switch", "grows"), [("at-end", False), ("growing", True)])
 def test_output_appears_at_the_end_or_while_the_job_runs(switch: str, grows: bool) -> None:
     world = World(output_appears=switch)

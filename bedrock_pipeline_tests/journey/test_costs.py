@@ -38,6 +38,7 @@ from bedrock_pipeline_tests.journey.test_main_job import (
 from bedrock_pipeline_tests.queue.test_queue import config, task
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
+HAIKU_45 = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 TITAN, UNPRICED = "amazon.titan-embed-text-v2:0", "deepseek.v3.2"
 
 
@@ -135,6 +136,40 @@ def test_what_earlier_datasets_needed_corrects_the_next_estimate(
     assert published.cost_usd is not None
     assert corrected.cost_usd is not None
     assert float(corrected.cost_usd) == pytest.approx(float(published.cost_usd), rel=0.01)
+
+
+@pytest.mark.parametrize("invocation", ["InvokeModel", "Converse"])
+def test_tokens_that_bedrock_counts_correct_the_first_estimate_and_the_cap(
+    deployment: Deployment, tmp_path: Path, invocation: str
+) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", 300)
+    plain = pipeline(path, model_id=HAIKU_45, parameters={"max_tokens": 50}, invocation=invocation)
+    one = plain.model_copy(update={"count_tokens": True})
+    guessed = estimate_dataset(deployment, plain, "d", NOW).input_tokens
+    estimate = estimate_dataset(deployment, one, "d", NOW)
+    published = run(deployment, one)
+    assert estimate.input_tokens == pytest.approx(published.input_tokens, rel=0.03)
+    assert guessed != pytest.approx(published.input_tokens, rel=0.05)
+    assert estimate.counted is not None
+    assert (estimate.counted.requests, estimate.counted.problem) == (20, None)
+    assert estimate.counted.estimated / estimate.counted.counted == pytest.approx(
+        guessed / published.input_tokens, rel=0.03
+    )
+    [chunk] = deployment.ledger.chunks.of_dataset("p", "d", 1)
+    assert chunk.estimated_input_tokens == estimate.input_tokens, "by which max_cost_usd counts"
+
+
+@pytest.mark.parametrize(
+    ("checked", "why"), [(True, "Bedrock does not count"), (False, "support counting tokens")]
+)
+def test_what_bedrock_does_not_count_is_estimated_from_the_text(
+    deployment: Deployment, tmp_path: Path, checked: bool, why: str
+) -> None:
+    one = pipeline(write_rows(tmp_path / "rows.jsonl", 120), model_id=TITAN, check_model=checked)
+    estimate = estimate_dataset(deployment, one.model_copy(update={"count_tokens": True}), "d", NOW)
+    assert estimate.counted is not None
+    assert why in (estimate.counted.problem or "")
+    assert estimate.input_tokens == estimate_dataset(deployment, one, "d", NOW).input_tokens
 
 
 def test_a_dataset_stops_at_its_cap_and_goes_on_when_an_operator_approves(

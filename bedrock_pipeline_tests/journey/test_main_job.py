@@ -23,7 +23,8 @@ from bedrock_pipeline.ledger.versions import DatasetChangedError
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
-from bedrock_pipeline.prepare.snapshot.writer import ColumnError, EmptyDatasetError
+from bedrock_pipeline.prepare.snapshot.plan import ColumnError
+from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.publish.publish_dataset import NotCompleteError, Publication, publish_dataset
 from bedrock_pipeline.records.limits import Limits
@@ -157,7 +158,7 @@ def test_ugly_rows_are_rejected_and_counted_and_the_rest_goes_on(
         b'{"id": "r1", "text": "again", "n": 1}\n',
         b'{"id": "no text", "text": null, "n": 1}\n',
         b'{"id": "odd n", "text": "x", "n": "one"}\n',
-        b'{"id": "%s", "text": "x", "n": 1}\n' % (b"x" * 257),
+        b'{"id": "%s", "text": "x", "n": 1}\n' % (b"x" * 4097),
         '{"id": "日本 id", "text": "kept", "n": 7}\n'.encode(),
     ]
     with path.open("ab") as file:

@@ -14,17 +14,17 @@ _BACKEND = "SELECT pg_backend_pid() AS pid"
 
 
 @dg.op
-def look(deployment: DeploymentResource) -> list[int]:
+def look(bedrock_deployment: DeploymentResource) -> list[int]:
     pids = []
     for _ in range(2):
-        with deployment.open() as opened:
+        with bedrock_deployment.open() as opened:
             pids.append(opened.ledger.database.fetch(_BACKEND)[0]["pid"])
     return pids
 
 
 @dg.sensor(name="looks", job_name="looks")
-def look_again(deployment: DeploymentResource) -> dg.SkipReason:
-    with deployment.open() as opened:
+def look_again(bedrock_deployment: DeploymentResource) -> dg.SkipReason:
+    with bedrock_deployment.open() as opened:
         return dg.SkipReason(str(opened.ledger.database.fetch(_BACKEND)[0]["pid"]))
 
 

@@ -15,7 +15,8 @@ from bedrock_pipeline.frozen_settings import freeze, thaw
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.snapshot_packer import pack_snapshot
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
-from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError, SnapshotPlan, write_snapshot
+from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
+from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError, write_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import ArrowSource, local_file

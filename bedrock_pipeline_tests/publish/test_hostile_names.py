@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.snapshot.writer import Snapshot, SnapshotPlan, write_snapshot
+from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
+from bedrock_pipeline.prepare.snapshot.writer import Snapshot, write_snapshot
 from bedrock_pipeline.publish.duplicate_rows import DuplicateRows
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.records.result_schema import result_schema

@@ -66,7 +66,7 @@ def test_chunk_keys_look_as_documented() -> None:
         (None, None, "record id is null"),
         (math.nan, None, "record id is null"),
         (" ", None, "record id is empty"),
-        ("x" * 257, None, "record id is longer than 256 characters"),
+        ("x" * 4097, None, "record id is longer than 4096 characters"),
         ("a\nb", None, "record id has control characters"),
         (["a"], None, "record id is a list"),
         ("日本", "日本", ""),

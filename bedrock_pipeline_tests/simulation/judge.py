@@ -257,7 +257,7 @@ def _approved(evidence: Evidence, dataset: str, create: Line) -> Iterator[float]
         if (
             line.facts.get("approve") == dataset
             and line.task in commits
-            and commits[line.task].began < create.ended
+            and commits[line.task].began <= create.ended
         ):
             yield line.facts["up_to"]
 

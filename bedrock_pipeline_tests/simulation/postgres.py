@@ -71,6 +71,8 @@ class Stoppable(psycopg.Connection[DictRow]):
 
     def wait(self, gen: Generator[Any, Any, _T], *args: Any, **kwargs: Any) -> _T:
         """One round trip, when the scheduler wants it."""
+        if getattr(gen, "__name__", "") == "_enter_gen":  # of a pipeline: nothing is sent yet
+            return super().wait(gen, *args, **kwargs)
         process, said, self.said = self.process, self.said, ""
         if process is None or self.closed or self._is_unseen(said):
             return super().wait(gen, *args, **kwargs)

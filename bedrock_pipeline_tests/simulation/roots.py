@@ -201,13 +201,14 @@ def copied(root: Root, folder: Path) -> None:
     path.write_text(text)
 
 
-def found(root: Root, seeds: int, steps: int, first: int) -> str:
+def found(root: Root, seeds: int, steps: int, first: int, processes: int) -> str:
     """Simulate until the root is found; the row of the table."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copied(root, folder)
         command = [sys.executable, "-m", "bedrock_pipeline_tests.simulation", "--shrink", "0"]
         command += ["--seeds", str(seeds), "--steps", str(steps), "--first", str(first)]
+        command += ["--processes", str(processes)]
         for promise in root.breaks:
             command += ["--until", promise]
         began = time.monotonic()
@@ -230,13 +231,14 @@ def found(root: Root, seeds: int, steps: int, first: int) -> str:
 @click.option("--seeds", default=300, show_default=True)
 @click.option("--steps", default=200, show_default=True)
 @click.option("--first", default=0, show_default=True)
+@click.option("--processes", default=2, show_default=True, help="Seeds at once.")
 @click.option("--only", default="", help="Roots whose name contains this.")
-def main(*, seeds: int, steps: int, first: int, only: str) -> None:
+def main(*, seeds: int, steps: int, first: int, processes: int, only: str) -> None:
     """Reintroduce each root, and report after how many seeds it is found; ends with 1 where one is not."""
     rows = []
     for root in ROOTS:
         if only in root.name:
-            rows.append(found(root, seeds, steps, first))
+            rows.append(found(root, seeds, steps, first, processes))
             click.echo(rows[-1])
     sys.exit(any("not found" in row for row in rows))
 

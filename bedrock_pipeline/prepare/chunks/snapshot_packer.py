@@ -22,7 +22,7 @@ from bedrock_pipeline.records.line_batch import line_batches_of, lines_of
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import InputFile
-from bedrock_pipeline.sources.parquet import ParquetSource
+from bedrock_pipeline.sources.parquet import ParquetReader
 from bedrock_pipeline.system import ExecutorFactory, threads
 
 _R = TypeVar("_R")
@@ -53,15 +53,15 @@ def pack_snapshot(
         BelowMinimumError: too few records for one job and the policy is `fail`, or the records are too large.
         EmptyDatasetError: every record was rejected.
     """
-    source, limits, policy = ParquetSource(parts), pipeline.effective_limits, pipeline.below_minimum
+    source, limits, policy = ParquetReader(parts), pipeline.effective_limits, pipeline.below_minimum
     schema = source.schema()
     columns = input_columns(schema)
     carried = pa.schema([input_field(columns[name]) for name in pipeline.carry if name != RECORD_ID])
     renderer = Renderer(RequestTemplate.of(pipeline), carried, limits)
 
     def batches() -> Iterator[Records]:
-        for batch in source.batches(schema.names):
-            yield Records.of_stored(batch.rows)
+        for _, rows, _ in source.batches(schema.names):
+            yield Records.of_stored(rows)
 
     try:
         packer = Packer(limits, carried, folder, progress)

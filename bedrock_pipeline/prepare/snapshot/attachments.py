@@ -127,13 +127,6 @@ def attachments_in(cell: Any) -> list[Attachment]:
     return [Attachment(**one) for one in cell or ()]
 
 
-def holds_bytes(arrow: pa.DataType) -> bool:
-    """Whether a column has the images or documents themselves, rather than where they are."""
-    if arrow in (pa.binary(), pa.large_binary(), pa.binary_view()) or pa.types.is_fixed_size_binary(arrow):
-        return True
-    return any(holds_bytes(arrow.field(number).type) for number in range(arrow.num_fields))
-
-
 def _bytes_of(value: object, fetch: Fetch, what: str, known: tuple[str, ...]) -> tuple[bytes, str]:
     """Bytes, and where they are from: a location, a media type, or nothing.
 

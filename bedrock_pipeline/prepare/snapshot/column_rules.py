@@ -17,9 +17,14 @@ import pyarrow.compute as pc
 
 from bedrock_pipeline.kernel import library, odd_ids, render_lines
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
-from bedrock_pipeline.prepare.snapshot.attachments import holds_bytes
 from bedrock_pipeline.prompts.template import Field
-from bedrock_pipeline.records.cells import is_whole, python_value, python_values, whole
+from bedrock_pipeline.records.cells import (
+    has_binary,
+    is_whole,
+    python_value,
+    python_values,
+    whole,
+)
 from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 
 # Narrower than the rule in `record_ids`: certainly a record id as it is, and its own wire id.
@@ -180,6 +185,6 @@ def _doubtful(column: pa.Array | None) -> Any:
     if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         if pa.types.is_floating(kind):
             return pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False)
-        if not pa.types.is_nested(kind) or holds_bytes(kind):
+        if not pa.types.is_nested(kind) or has_binary(kind):
             return True
     return pc.is_null(column).to_numpy(zero_copy_only=False) if column.null_count else False

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
+from bedrock_pipeline.records.cells import python_values
+
 
 @dataclass(slots=True)
 class _Streams:
@@ -78,8 +80,8 @@ def _simple(column: pa.Array) -> tuple[str, pa.Array]:
 
 
 def _as_json(column: pa.Array) -> Iterator[bytes]:
-    for value in column:
-        yield orjson.dumps(value.as_py(), option=orjson.OPT_SORT_KEYS, default=_as_text)
+    for value in python_values(column):
+        yield orjson.dumps(value, default=_as_text)
 
 
 def _as_text(value: Any) -> str:

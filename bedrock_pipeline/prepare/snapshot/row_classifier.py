@@ -31,7 +31,7 @@ def classify(
         rejected += [Rejection(positions[row], "row is not UTF-8") for row in broken]
         others = _others(rows.num_rows, broken)
         rows, positions = taken(rows, others), [positions[row] for row in others]
-    ids, reasons = record_ids(rows[record_id]) if record_id else (content_ids(rows), {})
+    ids, reasons = record_ids(rows[record_id]) if record_id is not None else (content_ids(rows), {})
     reasons = {**reasons_of(rows, template), **reasons}
     rejected += [Rejection(positions[row], reason, ids[row].as_py()) for row, reason in reasons.items()]
     rejected.sort(key=lambda rejection: rejection.position)

@@ -13,14 +13,13 @@ from bedrock_pipeline.prepare.snapshot.attachments import (
     NotAnAttachmentError,
     columns_of,
     document_of,
-    holds_bytes,
     image_of,
     named_apart,
     nowhere,
 )
 from bedrock_pipeline.prepare.snapshot.records_batch import Records, taken
 from bedrock_pipeline.prompts.conversation import NotAConversationError, conversation_of, messages_in
-from bedrock_pipeline.records.cells import is_whole, python_values, whole
+from bedrock_pipeline.records.cells import has_binary, is_whole, python_values, whole
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
 from bedrock_pipeline.sources.source import BATCH_BYTES
 
@@ -138,7 +137,7 @@ def with_contents(
     """
     schema = records.rows.schema
     for name in (*contents.images, *contents.documents):
-        if name in keep and holds_bytes(schema.field(name).type):
+        if name in keep and has_binary(schema.field(name).type):
             raise CarriedAttachmentError(
                 f"Column {name!r} holds images or documents and cannot be carried along.",
                 "Carry a column that names them.",

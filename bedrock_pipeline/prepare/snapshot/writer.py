@@ -3,6 +3,7 @@
 The input is read once. The parts are in a local work folder; memory does not grow with the input.
 """
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.errors import InvalidInputError
-from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot.attachments import Fetch, nowhere
 from bedrock_pipeline.prepare.snapshot.column_rules import field_values, texts_of
 from bedrock_pipeline.prepare.snapshot.content_hash import Fingerprint
@@ -25,6 +24,7 @@ from bedrock_pipeline.prepare.snapshot.duplicates import (
     row_hashes,
     write_keys,
 )
+from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.prepare.snapshot.records_batch import Records
 from bedrock_pipeline.prepare.snapshot.row_classifier import classify
 from bedrock_pipeline.prepare.snapshot.row_contents import with_contents
@@ -41,96 +41,20 @@ from bedrock_pipeline.prepare.snapshot.stored_columns import (
 from bedrock_pipeline.prompts.template import Field
 from bedrock_pipeline.records.parquet_writer import Compression, GroupedWriter
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
-from bedrock_pipeline.records.result_schema import RESERVED
+from bedrock_pipeline.sources.errors import TypesChangedError
 from bedrock_pipeline.sources.source import Source
 
 #: Rows of one part at most, and its approximate bytes in memory.
 PART_ROWS = 100_000
 PART_BYTES = 128_000_000
+_FLOAT_IDS = (
+    "Record ids are floats (column {!r}), as pandas stores whole numbers among which some are missing: "
+    "12345.0 is the record id 12345."
+)
 
 
 class EmptyDatasetError(InvalidInputError):
     """There is no record to send."""
-
-
-class ColumnError(InvalidInputError):
-    """A named column does not exist, or its name is taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotPlan:
-    """What a snapshot holds.
-
-    Attributes:
-        template: the request; its columns are kept.
-        record_id: column with the ids; None derives them from the content.
-        carry: columns to carry along.
-        ask_identical_once: whether rows with the same request share one response.
-    """
-
-    template: RequestTemplate
-    record_id: str | None
-    carry: tuple[str, ...]
-    ask_identical_once: bool = True
-
-    @classmethod
-    def of(cls, pipeline: Pipeline) -> Self:
-        """The snapshot of a pipeline's input."""
-        template = RequestTemplate.of(pipeline)
-        return cls(template, pipeline.record_id, pipeline.carry, pipeline.ask_identical_once)
-
-    @property
-    def shares_responses(self) -> bool:
-        """Whether records with the same request share a response; with the id in it, all requests differ."""
-        return self.ask_identical_once and self.record_id not in self.template.columns
-
-    @property
-    def kept(self) -> tuple[str, ...]:
-        """The input's columns that the snapshot keeps."""
-        return tuple(dict.fromkeys((*self.template.columns, *self.carried)))
-
-    @property
-    def carried(self) -> tuple[str, ...]:
-        """The columns that the results get from the input, beside the record ids."""
-        return tuple(name for name in self.carry if name != RECORD_ID)
-
-    def needed(self, available: Sequence[str]) -> tuple[str, ...]:
-        """The input's columns that make the record; a function gets all of them."""
-        contents = self.template.contents
-        return tuple(dict.fromkeys((*self.kept, *contents.columns, *(available if contents.render else ()))))
-
-    def read(self, available: Sequence[str]) -> tuple[str, ...]:
-        """The input's columns that are read."""
-        own = [self.record_id] if self.record_id else []
-        return tuple(dict.fromkeys((*self.needed(available), *own)))
-
-    def check(self, available: Sequence[str]) -> None:
-        """Check that the input has the named columns.
-
-        Raises:
-            ColumnError: the message names the columns that are missing or taken, and those of the input.
-        """
-        for template in self.template.templates:
-            template.check(available)
-        read = self.read(available)
-        if missing := [name for name in read if name not in available]:
-            raise ColumnError(
-                f"The input has no column {', '.join(map(repr, missing))}.",
-                f"Its columns are: {', '.join(available)}.",
-            )
-        if not read:
-            raise ColumnError(
-                "Neither prompt nor record id names a column, so every record would be the same.",
-                f"Its columns are: {', '.join(available)}.",
-            )
-        if repeated := [name for name in self.carry if self.carry.count(name) > 1]:
-            raise ColumnError(f"Column {repeated[0]!r} is named twice in carry.", "Name it once.")
-        own_id = {RECORD_ID} if self.record_id == RECORD_ID else set()
-        if taken := [name for name in self.carry if name in RESERVED - own_id]:
-            raise ColumnError(
-                f"Column {taken[0]!r} cannot be carried along: the results have a column of that name.",
-                "Rename it.",
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +67,7 @@ class Snapshot:
         schema: record id and the input's columns, under their names in it.
         records: duplicates included.
         content_hash: 32 hexadecimal characters over ids and values, in order, and the columns of the request.
+        notes: what an operator should know about the records.
     """
 
     parts: list[Path]
@@ -151,6 +76,7 @@ class Snapshot:
     records: int
     duplicates: int
     content_hash: str
+    notes: tuple[str, ...] = ()
 
 
 def write_snapshot(
@@ -173,12 +99,34 @@ def write_snapshot(
         EmptyDatasetError: the input is empty, or every row was rejected.
         InputError: the input cannot be read.
     """
-    available = source.columns()
+    available = source.columns(plan.named)
     plan.check(available)
-    ids, requests = SeenHashes(folder / "ids"), SeenHashes(folder / "requests")
+    try:
+        return _write_snapshot(source, plan, available, folder, rejected, fetch, compression)
+    except TypesChangedError:  # rarely, and once
+        for part in folder.glob("part-*"):
+            part.unlink()
+        rejected.clear()
+        shutil.rmtree(folder / "hashes", ignore_errors=True)
+        return _write_snapshot(source, plan, available, folder, rejected, fetch, compression)
+
+
+def _write_snapshot(
+    source: Source,
+    plan: SnapshotPlan,
+    available: Sequence[str],
+    folder: Path,
+    rejected: RejectionWriter,
+    fetch: Fetch,
+    compression: Compression,
+) -> Snapshot:
+    hashes = folder / "hashes"
+    hashes.mkdir()
+    ids, requests = SeenHashes(hashes / "ids"), SeenHashes(hashes / "requests")
     fingerprint = _fingerprint(plan)
+    notes: dict[str, None] = {}
     with _PartWriter(folder, compression) as writer:
-        for records in _records(source, plan, available, rejected, fetch):
+        for records in _records(source, plan, available, rejected, fetch, notes):
             ids.add(row_hashes([records.ids]))
             rows = records.to_stored()
             if plan.shares_responses:
@@ -195,17 +143,24 @@ def write_snapshot(
         )
     fields = map(input_field, input_columns(pq.read_schema(writer.parts[0])).values())
     schema = pa.schema([(RECORD_ID, pa.string()), *(field for field in fields if field.name != RECORD_ID)])
-    snapshot = Snapshot(writer.parts, [], schema, writer.records, 0, fingerprint.hexdigest())
+    snapshot = Snapshot(writer.parts, [], schema, writer.records, 0, fingerprint.hexdigest(), tuple(notes))
     if ids.all_differ() and requests.all_differ():
         return snapshot
     return _without_duplicates(snapshot, plan, rejected, compression)
 
 
 def _records(
-    source: Source, plan: SnapshotPlan, available: Sequence[str], rejected: RejectionWriter, fetch: Fetch
+    source: Source,
+    plan: SnapshotPlan,
+    available: Sequence[str],
+    rejected: RejectionWriter,
+    fetch: Fetch,
+    notes: dict[str, None],
 ) -> Iterator[Records]:
     contents = plan.template.contents
     for batch in source.batches(plan.read(available)):
+        if plan.record_id is not None and pa.types.is_floating(batch.rows.schema.field(plan.record_id).type):
+            notes[_FLOAT_IDS.format(plan.record_id)] = None
         records = classify(batch, plan.template, plan.record_id, plan.needed(available))
         rejected.add(*records.rejected)
         if contents:
@@ -276,7 +231,8 @@ def _without_duplicates(
             records += table.num_rows
             duplicates += repeats.num_rows
             del table, canonical, repeats  # before the next is read
-    return Snapshot(parts, duplicate_parts, first.schema, records, duplicates, fingerprint.hexdigest())
+    digest = fingerprint.hexdigest()
+    return Snapshot(parts, duplicate_parts, first.schema, records, duplicates, digest, first.notes)
 
 
 def _keys_of(part: Path) -> Path:

@@ -16,12 +16,13 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.renderer import Renderer
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot.attachments import CarriedAttachmentError, NotAnAttachmentError
+from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.prepare.snapshot.records_batch import Records
-from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError, SnapshotPlan, write_snapshot
+from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError, write_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import ArrowSource, local_file
-from bedrock_pipeline.sources.parquet import ParquetSource
+from bedrock_pipeline.sources.parquet import ParquetReader
 
 CLAUDE, NOVA = "anthropic.claude-3-haiku-20240307-v1:0", "amazon.nova-lite-v1:0"
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture" * 10
@@ -87,11 +88,11 @@ def taken(table: pa.Table, folder: Path, **given: Any) -> tuple[dict[str, dict[s
     with RejectionWriter(folder / "rejected.parquet") as rejected:
         source = ArrowSource(table.schema, lambda: iter(table.to_batches()))
         snapshot = write_snapshot(source, SnapshotPlan.of(one), folder, rejected, read)
-        parts = ParquetSource([local_file(str(part)) for part in snapshot.parts])
+        parts = ParquetReader([local_file(str(part)) for part in snapshot.parts])
         renderer = Renderer(RequestTemplate.of(one), pa.schema([]), Limits())
         found = {}
-        for batch in parts.batches(parts.schema().names):
-            rendered = renderer.render(Records.of_stored(batch.rows))
+        for _, stored, _ in parts.batches(parts.schema().names):
+            rendered = renderer.render(Records.of_stored(stored))
             rejected.add(*rendered.rejected)
             lines = map(orjson.loads, bytes(rendered.lines.data).splitlines())
             found.update({line["recordId"]: line["modelInput"] for line in lines})

@@ -16,13 +16,9 @@ from hypothesis import strategies as st
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot import writer
+from bedrock_pipeline.prepare.snapshot.plan import ColumnError, SnapshotPlan
 from bedrock_pipeline.prepare.snapshot.records_batch import Records
-from bedrock_pipeline.prepare.snapshot.writer import (
-    ColumnError,
-    EmptyDatasetError,
-    SnapshotPlan,
-    write_snapshot,
-)
+from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError, write_snapshot
 from bedrock_pipeline.prompts.template import TemplateError
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import ArrowSource
@@ -77,7 +73,7 @@ def taken(
 @settings(max_examples=30)
 @given(
     rows=st.lists(
-        st.tuples(st.sampled_from(["a", "b", "", None, "日本", "x" * 257]), st.none() | st.text(max_size=5)),
+        st.tuples(st.sampled_from(["a", "b", "", None, "日本", "x" * 4097]), st.none() | st.text(max_size=5)),
         min_size=1,
         max_size=20,
     ),
@@ -91,7 +87,7 @@ def test_every_row_is_a_record_or_rejected_whatever_the_batches(
     try:
         kept, rejected, content_hash, _ = taken(table, plan(), block)
     except EmptyDatasetError:
-        assert all(one in ("", None) or len(one) > 256 or text is None for one, text in rows)
+        assert all(one in ("", None) or len(one) > 4096 or text is None for one, text in rows)
         return
     assert len(kept) + len(rejected) == len(rows)
     assert len({row["record_id"] for row in kept}) == len(kept)

@@ -1,0 +1,117 @@
+"""The status of datasets, chunks and jobs as text: it fits 80 columns, and nothing that is copied is broken.
+
+What belongs here: how it looks. Names, keys, ids and commands stand whole on their lines, however long they are; sentences are
+wrapped between words. The same text goes to a terminal and into a file.
+"""
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from bedrock_pipeline.ledger.rows import usd
+from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
+from bedrock_pipeline.queue import JobResult
+
+_WIDTH = 80
+_INDENT = "  "
+#: A command of ours, up to the punctuation that follows it; and what stands for its spaces while lines are broken.
+_COMMAND = re.compile(r"bedrock-pipeline(?: [^\s`]*[^\s`.,;:])+")
+_KEPT = "\0"
+
+
+def dataset_lines(shown: Iterable[DatasetStatus]) -> Iterator[str]:
+    """A dataset: its state, how far it is, and what it waits for."""
+    for one in shown:
+        yield f"{one.pipeline} {one.dataset} v{one.version}: {one.state}"
+        counts = [
+            f"{one.processed:,} of {one.records:,} records processed ({_percent(one.processed, one.records)})",
+            f"{one.answered:,} answered",
+            *_some(one.failed, "failed"),
+            *_some(one.rejected, "rejected"),
+            *_some(one.retryable, "to be retried"),
+            *([] if one.cost_usd is None else [usd(one.cost_usd)]),
+        ]
+        yield from wrapped("; ".join(counts)) if one.records or one.rejected else ()
+        yield from wrapped(f"chunks: {one.chunks}") if one.chunks and one.state != "published" else ()
+        yield from _waits(one.why, one.until)
+        yield from [f"{_INDENT}{one.results}"] if one.results else []
+
+
+def chunk_lines(shown: Iterable[ChunkStatus]) -> Iterator[str]:
+    """A chunk: its status, its records, its job, and what it waits for."""
+    for one in shown:
+        yield f"{one.chunk}: {one.status}"
+        counts = [
+            f"{one.processed:,} of {one.records:,} records processed",
+            *([] if one.answered is None else [f"{one.answered:,} answered"]),
+            *_some(one.retryable, "to be retried"),
+            *([] if one.cost_usd is None else [usd(one.cost_usd)]),
+            *([] if one.mode == "batch" else [one.mode]),
+        ]
+        yield from wrapped("; ".join(counts))
+        yield from _waits(one.why, one.until)
+        yield from [f"{_INDENT}{one.job}"] if one.job else []
+
+
+def job_lines(shown: Iterable[JobResult]) -> Iterator[str]:
+    """A queue's job: its status, its tasks, and why it waits or failed."""
+    for one in shown:
+        yield f"{one.job_id}: {one.status}"
+        counts = [
+            f"{one.processed_count:,} of {one.record_count:,} records processed",
+            *([] if one.answered is None else [f"{one.answered:,} answered"]),
+            *_some(one.failed, "failed"),
+        ]
+        yield from wrapped("; ".join(counts))
+        yield from _waits(one.stuck or one.error_message, None)
+
+
+def wide_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A table with every column, as wide as it is."""
+    if not rows:
+        return
+    cells = [[name.upper() for name in rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        yield "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def wrapped(sentence: str) -> Iterator[str]:
+    """A sentence in lines that are indented, broken between words only, and not within a command."""
+    words = _COMMAND.sub(lambda found: found[0].replace(" ", _KEPT), " ".join(sentence.split()))
+    lines = textwrap.wrap(
+        words,
+        _WIDTH,
+        initial_indent=_INDENT,
+        subsequent_indent=_INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    yield from (line.replace(_KEPT, " ") for line in lines)
+
+
+def _waits(why: str | None, until: datetime | None) -> Iterator[str]:
+    if until:
+        yield from wrapped(f"waits until {until:%H:%M:%S %Z}: {why or ''}")
+    elif why:
+        yield from wrapped(why)
+
+
+def _some(count: int | None, name: str) -> list[str]:
+    return [f"{count:,} {name}"] if count else []
+
+
+def _percent(part: int, whole: int) -> str:
+    """Rounded down: 100 % is all of it."""
+    return f"{100 * part // whole} %" if whole else "0 %"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%dT%H:%M:%SZ}"
+    return str(float(value)) if isinstance(value, Decimal) else " ".join(str(value).split()) or "-"

@@ -1,0 +1,102 @@
+"""How CSV files are written: given, or found in the beginning of the first file."""
+
+import codecs
+import csv
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_DELIMITERS = (",", "\t", ";", "|")
+_SAMPLE_ROWS = 50
+_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
+
+
+class CsvFormat(BaseModel):
+    """How CSV files are written. What is None is found in the beginning of the first file, and reported."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    """Between fields; None: comma, tab, semicolon or bar, as the first lines show, or as a line `sep=` says."""
+    quote: str = Field(default='"', min_length=1, max_length=1)
+    """Around fields; a quote within a quoted field is written twice."""
+    escape: str | None = Field(default=None, min_length=1, max_length=1)
+    """Before a quote within a field, where it is not written twice, for example a backslash."""
+    encoding: str | None = None
+    """Name of the encoding; None: UTF-8, UTF-16 or Windows-1252."""
+    comment: str | None = Field(default=None, min_length=1, max_length=1)
+    """First character of lines that are skipped."""
+    decimal: Literal[".", ","] | None = None
+    """Decimal separator of columns with the type `float64`; None: a comma where the delimiter is a semicolon."""
+    empty: Literal["text", "null"] = "text"
+    """What an empty field of a text column is."""
+    header: tuple[str, ...] | None = None
+    """Names of the columns of files that have no header line."""
+
+    def completed(self, sample: bytes, name: str) -> tuple["CsvFormat", list[str]]:
+        """The format with nothing left open, by the first bytes of a file; and what was found that is not the default.
+
+        Args:
+            sample: the beginning of the file.
+            name: of the file; `.tsv` and `.tab` have tabs.
+        """
+        notes: list[str] = []
+        encoding = self.encoding or _encoding(sample)
+        if not self.encoding and encoding not in ("utf-8", "utf-8-sig"):
+            notes.append(f"CSV is read in the encoding {encoding}, as the beginning of {name} shows.")
+        text = codecs.getincrementaldecoder(encoding)("replace").decode(sample)
+        lines = [line for line in text.splitlines() if not (self.comment and line.startswith(self.comment))]
+        delimiter = self.delimiter or _delimiter(lines, name, self.quote)
+        if not self.delimiter and delimiter != ",":
+            notes.append(f"CSV is read with the delimiter {delimiter!r}, as the beginning of {name} shows.")
+        decimal = self.decimal or ("," if delimiter == ";" else ".")
+        found = {"encoding": encoding, "delimiter": delimiter, "decimal": decimal}
+        return self.model_copy(update=found), notes
+
+
+def separator_line(line: str) -> str | None:
+    """The delimiter that a line `sep=;` names, as Excel writes it; None for any other line."""
+    found = _SEPARATOR_LINE.fullmatch(line)
+    return found.group(1) if found else None
+
+
+def _encoding(sample: bytes) -> str:
+    for mark, encoding in _MARKS:
+        if sample.startswith(mark):
+            return encoding
+    pairs = sample[: len(sample) // 2 * 2]
+    if pairs:  # text of mostly western letters has a NUL in every second byte
+        for encoding, nulls in (("utf-16-le", pairs[1::2]), ("utf-16-be", pairs[::2])):
+            if nulls.count(0) * 2 > len(nulls):
+                return encoding
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        # A few broken rows among real UTF-8 are broken rows; without any real UTF-8 it is another encoding.
+        text = sample.decode("utf-8", "surrogateescape")
+        real = any(ord(one) > 127 and not "\udc80" <= one <= "\udcff" for one in text)
+        return "utf-8" if real else "cp1252"
+    return "utf-8"
+
+
+def _delimiter(lines: Sequence[str], name: str, quote: str) -> str:
+    if lines and (given := separator_line(lines[0])):
+        return given
+    if ".tsv" in name.lower().rpartition("/")[2] or ".tab" in name.lower().rpartition("/")[2]:
+        return "\t"
+    scores = {one: _score(lines[:_SAMPLE_ROWS], one, quote) for one in _DELIMITERS}
+    return max(_DELIMITERS, key=lambda one: (scores[one], -_DELIMITERS.index(one)))
+
+
+def _score(lines: Sequence[str], delimiter: str, quote: str) -> float:
+    """The share of rows that have as many fields as the header; 0 if that has one."""
+    try:
+        rows = [row for row in csv.reader(lines, delimiter=delimiter, quotechar=quote) if row]
+    except csv.Error:
+        return 0
+    if not rows or len(rows[0]) < 2:
+        return 0
+    return sum(len(row) == len(rows[0]) for row in rows) / len(rows)

@@ -1,0 +1,226 @@
+"""The files of a location: local or in S3, named, beneath a folder, or by a pattern; and what lies there but is not read."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Protocol
+from urllib.parse import unquote
+
+from bedrock_pipeline.sources.errors import InputError
+from bedrock_pipeline.sources.formats import by_content, endings, has_ending, unpacked
+from bedrock_pipeline.sources.globs import Pattern, is_pattern, why_hidden
+from bedrock_pipeline.sources.source import InputFile
+
+_TABLES = (("_delta_log/", "Delta", "deltalake"), (".metadata.json", "Iceberg", "pyiceberg"))
+
+
+class _Listed(Protocol):
+    @property
+    def uri(self) -> str: ...
+
+
+class Objects(Protocol):
+    """The part of `aws.objects.S3Objects` that reading needs."""
+
+    def list(self, prefix_uri: str) -> Iterator[_Listed]:
+        """Every object whose URI has this prefix."""
+        ...
+
+    def random_access(self, uri: str) -> BinaryIO:
+        """An object as a seekable file."""
+        ...
+
+
+@dataclass(slots=True)
+class Found:
+    """What was found at locations.
+
+    Attributes:
+        files: the files to read by format, in their order.
+        skipped: what lies there but is not read: its name, and why.
+    """
+
+    files: list[tuple[str, InputFile]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+def find_files(locations: Sequence[str], objects: Objects) -> Found:
+    """The files of locations, each location's in the order of their names.
+
+    Raises:
+        InputError: there is none at a location, or it is a table of Delta Lake or Iceberg.
+    """
+    found = Found()
+    for location in map(_plain, locations):
+        before = len(found.files)
+        if location.startswith("s3://"):
+            _in_s3(location, objects, found)
+        else:
+            _here(location, found)
+        if len(found.files) == before:
+            where = "object" if location.startswith("s3://") else "file"
+            raise InputError(
+                f"There is no input {where} at {location}.{_skipped(found)}", "Check the location."
+            )
+    return found
+
+
+def local_file(name: str) -> InputFile:
+    """A local file."""
+    return InputFile(name, partial(_open_here, name))
+
+
+def _plain(location: str) -> str:
+    """A location as `s3://` or as a path."""
+    scheme, separator, rest = location.partition("://")
+    if separator and scheme in ("s3a", "s3n"):
+        return f"s3://{rest}"
+    if separator and scheme == "file":
+        return unquote(rest.removeprefix("localhost"))
+    return str(Path(location).expanduser()) if location.startswith("~") else location
+
+
+def _open_here(name: str) -> BinaryIO:
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        raise InputError(f"{name} cannot be opened: {error.strerror}.", "Check its permissions.") from error
+
+
+def _here(location: str, found: Found) -> None:
+    path = Path(location)
+    if path.is_file():
+        _name(location, local_file(location), found)
+    elif path.is_dir():
+        base = f"{location.rstrip('/')}/"
+        _choose(base, _walk(base, None), local_file, found)
+    elif is_pattern(location):
+        pattern = Pattern(location)
+        depth = None if pattern.deep else pattern.depth + 8  # a folder of a format may lie within
+        names = _walk(pattern.base, depth)
+        _choose(pattern.base, names, local_file, found, pattern)
+
+
+def _in_s3(location: str, objects: Objects, found: Found) -> None:
+    def file(uri: str) -> InputFile:
+        return InputFile(uri, partial(objects.random_access, uri))
+
+    folder = location.rstrip("/") + "/"
+    if any(item.uri == location for item in _until(objects.list(location), location)):
+        _name(location, file(location), found)
+        return
+    pattern = Pattern(location) if is_pattern(location) else None
+    uris = [item.uri for item in objects.list(pattern.base if pattern else folder)]
+    if pattern and not any(pattern.fits(uri) for uri in uris):
+        literal = [uri for uri in (item.uri for item in objects.list(folder)) if uri.startswith(folder)]
+        if literal:  # a folder whose name has a bracket
+            pattern, uris = None, literal
+    base = pattern.base if pattern else folder
+    _choose(base, (uri for uri in uris if not uri.endswith("/")), file, found, pattern)
+
+
+def _until(items: Iterator[_Listed], location: str) -> Iterator[_Listed]:
+    """The first of items that come in order: the object of exactly this name is among them if it exists."""
+    for item in items:
+        yield item
+        if item.uri > location:
+            return
+
+
+def _walk(base: str, depth: int | None) -> Iterator[str]:
+    """Every file beneath a folder, also through symbolic links, but through none of them twice on one path."""
+    start = base.rstrip("/") or ("/" if base else ".")
+    above = {Path(start).resolve()}
+
+    def beneath(folder: str, prefix: str, above: set[Path], level: int) -> Iterator[str]:
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            raise InputError(
+                f"{folder} cannot be listed: {error.strerror}.", "Check its permissions."
+            ) from error
+        for entry in entries:
+            name = f"{prefix}{entry.name}"
+            if not entry.is_dir():
+                yield name
+            elif depth is None or level < depth:
+                real = Path(entry.path).resolve()
+                if real not in above:
+                    yield from beneath(entry.path, f"{name}/", above | {real}, level + 1)
+
+    if Path(start).is_dir():
+        yield from sorted(beneath(start, base, above, 0))
+
+
+def _choose(
+    base: str,
+    names: Iterable[str],
+    file: "partial[InputFile] | _Opener",
+    found: Found,
+    pattern: Pattern | None = None,
+) -> None:
+    """Sort what lies beneath a base into files to read and what is skipped."""
+    unknown: list[str] = []
+    before = len(found.files)
+    for name in names:
+        rest = name.removeprefix(base)
+        fits = pattern is None or pattern.fits(name) or _in_fitting_folder(name, base, pattern)
+        _check_no_table(rest, base)
+        if not fits:
+            continue
+        named = pattern is not None and pattern.text.rpartition("/")[2][:1] in ("_", ".")
+        if reason := "" if named else why_hidden(rest):
+            found.skipped.append((name, reason))
+        elif (pattern is not None and pattern.fits(name)) or endings(name)[0] or not has_ending(name):
+            _name(name, file(name), found, beside=True)
+        else:
+            unknown.append(name)
+    only = len(found.files) == before
+    for name in unknown:
+        if only:
+            _name(name, file(name), found, beside=True)
+        else:
+            found.skipped.append((name, "has the ending of no known format"))
+
+
+def _name(name: str, file: InputFile, found: Found, *, beside: bool = False) -> None:
+    """Take a file; one that is `beside` others is skipped if it has no format."""
+    kind, file = (endings(name)[0], unpacked(file)) if endings(name)[0] else by_content(file)
+    if kind:
+        found.files.append((kind, file))
+    elif beside:
+        found.skipped.append((name, "has no known format"))
+    else:
+        raise InputError(
+            f"{name} has an unknown format.",
+            "Give parquet, CSV (.csv, .tsv) or JSON (.jsonl, .ndjson, .json), if need be compressed (.gz, .zst, .bz2, .xz).",
+        )
+
+
+def _in_fitting_folder(name: str, base: str, pattern: Pattern) -> bool:
+    """Whether a folder above fits that is named like a file, as Spark writes `day1.parquet/part-00000`."""
+    folders = name.removeprefix(base).split("/")[:-1]
+    paths = [base + "/".join(folders[: number + 1]) for number in range(len(folders))]
+    return any(endings(path)[0] and pattern.fits(path) for path in paths)
+
+
+def _check_no_table(rest: str, base: str) -> None:
+    for sign, table, package in _TABLES:
+        if sign in f"/{rest}" and (table == "Delta" or "metadata/" in rest):
+            raise InputError(
+                f"{base} holds a table of {table}, whose log says which of its files are current ({rest}).",
+                f"Give a function as source that reads it with the package {package} (docs/pipelines.md), or name the files.",
+            )
+
+
+def _skipped(found: Found) -> str:
+    if not found.skipped:
+        return ""
+    name, reason = found.skipped[0]
+    return f" Of {len(found.skipped)} other files none is read; the first is {name}, which {reason}."
+
+
+class _Opener(Protocol):
+    def __call__(self, name: str, /) -> InputFile: ...

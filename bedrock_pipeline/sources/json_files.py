@@ -1,0 +1,136 @@
+"""JSON files: one object on each line, an array of objects, or one object."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from bedrock_pipeline.records.rejections import Rejection
+from bedrock_pipeline.sources.errors import InputError, TypesChangedError
+from bedrock_pipeline.sources.json_text import JsonText, NotJsonError
+from bedrock_pipeline.sources.source import InputFile, in_blocks
+from bedrock_pipeline.sources.typed import Kinds, Line, given_types, to_columns
+
+_MARK = b"\xef\xbb\xbf"  # some programs write a byte order mark first
+_Block = list[tuple[int, Line]]
+
+
+class JsonReader:
+    """JSON objects; a line that is none is rejected.
+
+    Types are those that hold all rows. They are taken from the first rows; where a later one does not fit, the rest is read
+    for its types, and `TypesChangedError` raised.
+    """
+
+    def __init__(self, files: Sequence[InputFile], column_types: dict[str, str]) -> None:
+        self._files = files
+        self._given = given_types(column_types)
+        self._json = JsonText()
+        self._names: dict[str, None] = {}
+        self._kinds: dict[str, Kinds] = {}
+        self._complete = False
+
+    def columns(self, needed: Sequence[str]) -> list[str]:
+        """The names in the first rows, or as many as it takes to find the needed ones."""
+        if not self._names or not set(needed) <= self._names.keys():
+            self._names = {}
+            for _, block in self._blocks():
+                self._names |= dict.fromkeys(
+                    name for _, row in block if isinstance(row, dict) for name in row
+                )
+                if self._names and set(needed) <= self._names.keys():
+                    break
+        if not self._names:
+            raise InputError(f"{self._files[0].name} holds no JSON object.", "Write one object on each line.")
+        return list(self._names)
+
+    def batches(self, columns: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch, list[Rejection]]]:
+        """Line by line."""
+        self._json.applied.clear()
+        blocks = self._blocks()
+        wanted = [name for name in columns if name not in self._given]
+        known = bool(self._kinds.keys() >= set(wanted) and self._complete)
+        for number, block in blocks:
+            if not known and self._learn(wanted, block):
+                for _, later in blocks:
+                    self._learn(wanted, later)
+                self._complete = True
+                raise TypesChangedError
+            fields = {
+                name: self._given[name] if name in self._given else self._kinds[name].field(name)
+                for name in columns
+            }
+            yield (number, *to_columns(block, fields, self._given))
+
+    def notes(self) -> list[str]:
+        """Which values were not plain JSON."""
+        return [f"JSON: {rule} ({count} times)." for rule, count in sorted(self._json.applied.items())]
+
+    def _learn(self, columns: Sequence[str], block: _Block) -> bool:
+        """Learn the kinds of values; whether the types of earlier rows are not those of all rows any more."""
+        rows = [row for _, row in block if isinstance(row, dict)]
+        changed = False
+        for name in columns:
+            first = name not in self._kinds
+            kinds = self._kinds.setdefault(name, Kinds())
+            changed |= kinds.add(row.get(name) for row in rows) and not first
+        return changed
+
+    def _blocks(self) -> Iterator[tuple[int, _Block]]:
+        """Blocks of the rows of each file, numbered within it."""
+        for number, file in enumerate(self._files):
+            with file.open() as stream:
+                rows = ((row, size) for row, size in self._rows(stream, file.name))
+                numbered = (((position, row), size) for position, (row, size) in enumerate(rows))
+                for block in in_blocks(numbered):
+                    yield number, block
+
+    def _rows(self, stream: BinaryIO, name: str) -> Iterator[tuple[Line, int]]:
+        first = stream.readline().removeprefix(_MARK)
+        while first and not first.strip():
+            first = stream.readline()
+        if self._is_document(first, name):
+            try:
+                for value, size in self._json.values(_Again(first, stream)):  # type: ignore[arg-type]
+                    yield value if isinstance(value, dict) else "value is not a JSON object", size
+            except NotJsonError as error:
+                raise InputError(
+                    f"{name} {error}.", "Correct it, or write one object on each line."
+                ) from error
+            return
+        for line in chain([first], stream):
+            if line.strip():
+                yield self._line(line), len(line)
+
+    def _is_document(self, first: bytes, name: str) -> bool:
+        """Whether a file is one JSON text that does not end with its first line, or an array."""
+        text = first.strip()
+        if text.startswith(b"["):
+            return True
+        if not text.startswith(b"{"):
+            return False
+        if text == b"{":
+            return True
+        return ".json" in name.lower() and ".jsonl" not in name.lower() and isinstance(self._line(first), str)
+
+    def _line(self, line: bytes) -> Line:
+        try:
+            value = self._json.value(line)
+        except NotJsonError as error:
+            return f"line {error}"
+        return value if isinstance(value, dict) else "line is not a JSON object"
+
+
+class _Again:
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, first: bytes, rest: BinaryIO) -> None:
+        self._first, self._rest = first, rest
+
+    def read(self, size: int = -1) -> bytes:
+        """What was read already, then the rest."""
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        return self._rest.read(size)

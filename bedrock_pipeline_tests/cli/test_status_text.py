@@ -1,0 +1,96 @@
+"""Status as text fits 80 columns, breaks nothing that is copied, and says what is."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from bedrock_pipeline.cli.status_text import chunk_lines, dataset_lines, wide_lines
+from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
+
+LONG = "a-pipeline-with-quite-a-long-name", "2026-11-26-and-a-dataset-with-a-long-name-too"
+ARN = f"arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/{'a' * 40}"
+COMMAND = f"bedrock-pipeline approve {LONG[0]} {LONG[1]} --up-to 12.50"
+UNTIL = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
+
+
+def dataset(**changes: object) -> DatasetStatus:
+    values = {
+        **dict.fromkeys(("processed", "answered", "failed", "rejected", "retryable"), 0),
+        **dict.fromkeys(("cost_usd", "results", "why", "until")),
+        "pipeline": "p",
+        "dataset": "d",
+        "version": 1,
+        "state": "packed",
+        "records": 1000,
+        "chunks": "2 pending",
+    }
+    return DatasetStatus(**{**values, **changes})  # type: ignore[arg-type]  # the test's own
+
+
+def chunk(**changes: object) -> ChunkStatus:
+    values = {
+        **dict.fromkeys(("answered", "job", "retryable", "cost_usd", "why", "until")),
+        "chunk": "d--00000",
+        "status": "pending",
+        "mode": "batch",
+        "records": 1000,
+        "processed": 0,
+    }
+    return ChunkStatus(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_a_dataset_in_full() -> None:
+    shown = dataset(
+        processed=999,
+        answered=998,
+        failed=1,
+        rejected=3,
+        retryable=2,
+        cost_usd=Decimal("1.5"),
+        why="Throttled.",
+        until=UNTIL,
+    )
+    assert list(
+        dataset_lines([shown, dataset(records=0, chunks="", state="requested", why="No such file: x.csv.")])
+    ) == [
+        "p d v1: packed",
+        "  999 of 1,000 records processed (99 %); 998 answered; 1 failed; 3 rejected; 2",
+        "  to be retried; $1.5000",
+        "  chunks: 2 pending",
+        "  waits until 09:30:00 UTC: Throttled.",
+        "p d v1: requested",
+        "  No such file: x.csv.",
+    ]
+
+
+def test_what_is_copied_stands_whole_and_the_rest_fits() -> None:
+    why = f"{'Its budget is spent, as an operator would like to know in more words. ' * 4}To go on: {COMMAND}. Or not."
+    lines = [
+        *dataset_lines(
+            [dataset(pipeline=LONG[0], dataset=LONG[1], why=why, results="s3://bucket/" + "k" * 100)]
+        ),
+        *chunk_lines([chunk(job=ARN, status="queued", why=why)]),
+    ]
+    whole = [LONG[0], LONG[1], ARN, "s3://bucket/" + "k" * 100, COMMAND]
+    for text in whole:
+        assert any(text in line for line in lines)
+    assert [line for line in lines if len(line) > 80 and not any(text in line for text in whole)] == []
+
+
+def test_the_table_has_every_column() -> None:
+    [head, row, _] = wide_lines([asdict(chunk(job=ARN, until=UNTIL)), asdict(chunk())])
+    assert head.split() == [name.upper() for name in asdict(chunk())]
+    assert row.split() == [
+        "d--00000",
+        "pending",
+        "batch",
+        "1000",
+        "0",
+        "-",
+        ARN,
+        "-",
+        "-",
+        "-",
+        "2026-11-26T09:30:00Z",
+    ]
+    assert list(wide_lines([])) == []
