@@ -92,9 +92,13 @@ def down() -> None:
 @local.command()
 def env() -> None:
     """Print the lines with which a shell's programs find it, and are not led elsewhere."""
-    endpoints = read_endpoints(default_home())
+    home = default_home()
+    endpoints = read_endpoints(home)
     if endpoints is None:
-        raise LocalError("The embedded stack is not running.", "Start it with `bedrock-pipeline local up`.")
+        raise LocalError(
+            f"No embedded stack runs at {home}.",
+            "Start it with `bedrock-pipeline local up`, or set BEDROCK_PIPELINE_HOME.",
+        )
     variables = environment(endpoints)
     for name in sorted(os.environ.keys() - not_led_elsewhere(os.environ).keys() - variables.keys()):
         click.echo(f"unset {name}")

@@ -4,11 +4,14 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from bedrock_pipeline.errors import BedrockPipelineError
+
+_NAME: Final = ".bedrock-pipeline"
 
 
 class LocalError(BedrockPipelineError):
@@ -20,8 +23,20 @@ class AlreadyRunningError(LocalError):
 
 
 def default_home(environment: Mapping[str, str] = os.environ) -> Path:
-    """`BEDROCK_PIPELINE_HOME`, or `.bedrock-pipeline` in the current folder."""
-    return Path(environment.get("BEDROCK_PIPELINE_HOME") or ".bedrock-pipeline").absolute()
+    """`BEDROCK_PIPELINE_HOME`; or `.bedrock-pipeline` in the current folder or the nearest above it that has one of ours."""
+    if given := environment.get("BEDROCK_PIPELINE_HOME"):
+        return Path(given).absolute()
+    here = Path.cwd()
+    return next((home for folder in (here, *here.parents) if _is_ours(home := folder / _NAME)), here / _NAME)
+
+
+def _is_ours(home: Path) -> bool:
+    """Whether it is a home of this user: others may have put one into a folder that is shared, such as /tmp."""
+    try:
+        found = home.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
 def take_lock(home: Path) -> IO[str]:
@@ -32,7 +47,10 @@ def take_lock(home: Path) -> IO[str]:
         LocalError: the folder cannot be written.
     """
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / ".gitignore").write_text(
+            "*\n"
+        )  # nothing of it belongs into a repository, its secrets least of all
         lock = (home / "lock").open("a+")
     except OSError as error:
         raise LocalError(

@@ -1,0 +1,45 @@
+"""Where the embedded stack keeps what it has: found from below, nobody else's, in no repository."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from bedrock_pipeline.local.home import default_home, take_lock
+
+
+def test_it_is_found_from_sub_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = tmp_path / "project" / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert default_home({}) == below / ".bedrock-pipeline", "none is above"
+    (tmp_path / "project" / ".bedrock-pipeline").mkdir()
+    assert default_home({}) == tmp_path / "project" / ".bedrock-pipeline"
+    (below / ".bedrock-pipeline").mkdir()
+    assert default_home({}) == below / ".bedrock-pipeline"
+    assert default_home({"BEDROCK_PIPELINE_HOME": "elsewhere"}) == below / "elsewhere"
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "another user's"])
+def test_what_others_put_into_a_shared_folder_is_none(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below, planted = tmp_path / "a", tmp_path / ".bedrock-pipeline"
+    below.mkdir()
+    if kind == "link":
+        planted.symlink_to(below)
+    elif kind == "file":
+        planted.write_text("")
+    else:
+        planted.mkdir()
+        monkeypatch.setattr(os, "getuid", lambda: planted.stat().st_uid + 1)
+    monkeypatch.chdir(below)
+    assert default_home({}) == below / ".bedrock-pipeline"
+
+
+def test_it_is_private_and_belongs_into_no_repository(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with take_lock(home):
+        assert stat.S_IMODE(home.stat().st_mode) == 0o700
+        assert (home / ".gitignore").read_text() == "*\n"
