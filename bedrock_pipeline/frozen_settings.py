@@ -6,10 +6,13 @@ while the code's class still has the schema of the request.
 """
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
+from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.rows import DatasetRow, FrozenSettings
 from bedrock_pipeline.models.structured import COLUMNS
@@ -18,10 +21,11 @@ from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
 #: What decides the responses, besides the snapshot. Everything else is a limit, a price or a policy.
 _CONTENT: Final = (
     *("name", "model_id", "family", "invocation", "prompt", "model_input", "system", "parameters", "images"),
+    *("documents", "messages", "examples", "render", "render_version"),
     *("answer_schema", "answer_by", "carry", "null_text", "ask_identical_once", "template"),
 )
 #: Where the input is, what an operator may change at any time, and what has no meaning after the launch.
-_NOT_FROZEN: Final = frozenset({"source", "answer_schema", "daily", "flush_policy", "max_cost_usd"})
+_NOT_FROZEN: Final = frozenset({"source", "render", "answer_schema", "daily", "flush_policy", "max_cost_usd"})
 #: What a document has besides the fields of a pipeline.
 _OWN: Final = frozenset({"kind", "template", "validators"})
 
@@ -44,6 +48,8 @@ def freeze(pipeline: BasePipeline, template: bytes = b"") -> FrozenSettings:
         document["family"] = pipeline.model_family.name
     if isinstance(pipeline, Pipeline):
         document["parameters"] = pipeline.request_parameters
+        if pipeline.render is not None:
+            document["render"] = name_of(pipeline.render)
     if isinstance(pipeline, Pipeline) and pipeline.answer_format:
         document["answer_schema"] = _schema_of(pipeline)
         document["answer_by"] = pipeline.answer_format.by
@@ -69,12 +75,34 @@ def thaw(settings: FrozenSettings, code: BasePipeline | None = None) -> BasePipe
     document = orjson.loads(settings.document)
     # What a later catalog says about the model must not stop what was launched.
     fields = {name: value for name, value in document.items() if name not in _OWN} | {"check_model": False}
+    if document.get("render"):
+        fields["render"] = _Rendered(document["render"])
     if isinstance(code, Pipeline) and document.get("validators") and not lacks_validators(settings, code):
         fields["answer_schema"] = code.answer_schema
     if code is not None:
         fields["prices"] = {**code.prices, **fields["prices"]}
     kind = QueuePipeline if document["kind"] == "queue" else Pipeline
-    return kind.model_validate(fields)
+    # But records are rejected by the rules that were in force.
+    return kind.model_validate(fields).model_copy(update={"check_model": document["check_model"]})
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """Stands for the function that rendered the prompts when the snapshot was taken."""
+
+    name: str
+
+    def __call__(self, row: dict[str, Any]) -> Any:  # noqa: ARG002  # the function's
+        raise StateError(f"{self.name} has rendered this dataset.", "Launch it again to render it again.")
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The name of a function that is part of a version; its code is not."""
+    if isinstance(function, _Rendered):
+        return function.name
+    kind = type(function)
+    module = getattr(function, "__module__", kind.__module__)
+    return f"{module}.{getattr(function, '__qualname__', kind.__qualname__)}"
 
 
 def lacks_validators(settings: FrozenSettings, code: BasePipeline | None) -> str | None:

@@ -7,38 +7,32 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bedrock_pipeline.errors import ConfigurationError
-from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest, family_of
+from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest, Turn, family_of
 from bedrock_pipeline.models.answer_columns import AnswerColumns
+from bedrock_pipeline.models.body_rules import BodyRules, with_room
 from bedrock_pipeline.models.catalog import (
     answers_of,
     card_of,
     check_answers,
     check_images,
     check_model_id,
-    check_parameters,
     check_tier,
     with_defaults,
 )
 from bedrock_pipeline.models.family import AnswerBy, Json
 from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.models.structured import AnswerSchema, why_not_bound
+from bedrock_pipeline.prompts.template import Template
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.raised_limit import RaisedLimit, check_factor, check_has_limit
 from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.settings import PriceOverride
 from bedrock_pipeline.sources import CsvFormat, Source
+from bedrock_pipeline.user_model import UserModel
 
 #: What happens to fewer records than a job needs (docs/records.md).
 BelowMinimum = Literal["on_demand", "pad", "hold", "fail"]
@@ -57,55 +51,6 @@ class FlushPolicy(BaseModel):
     """Flush when a task has waited this many seconds; None: at no age."""
 
 
-class UserModel(BaseModel):
-    """A definition that a user writes, whose errors name it and each wrong field.
-
-    Raises:
-        ConfigurationError: it is not valid.
-    """
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-    )
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _validated(cls, values: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
-        """Collect the errors in one ConfigurationError, which pydantic passes on since it is not a ValueError."""
-        try:
-            built = build(values)
-            built._check()
-        except ValidationError as error:
-            problems = "; ".join(cls._problem(one["loc"], one["type"], one["msg"]) for one in error.errors())
-        except ValueError as error:
-            problems = getattr(error, "what", str(error))
-        else:
-            return built
-        name = values.get("name") if isinstance(values, dict) else None
-        raise ConfigurationError(
-            f"{cls.__name__}{f' {name!r}' if name else ''}: {problems.rstrip('.')}.",
-            "Correct its arguments (docs/reference/pipeline.md).",
-        ) from None
-
-    @classmethod
-    def _problem(cls, location: tuple[int | str, ...], kind: str, message: str) -> str:
-        field = ".".join(map(str, location))
-        if kind == "extra_forbidden":
-            message = cls._unknown_field(field)
-        return f"{field}: {message.removeprefix('Value error, ').rstrip('.')}"
-
-    @classmethod
-    def _unknown_field(cls, field: str) -> str:  # noqa: ARG003  # a queue's message depends on it
-        return "there is no such field"
-
-    def _check(self) -> None:
-        """Raise a ValueError if fields contradict each other."""
-
-
 class BasePipeline(UserModel):
     """What pipelines of datasets and of queues have in common: name, model, limits, retries, prices."""
 
@@ -118,8 +63,9 @@ class BasePipeline(UserModel):
     """Id or ARN of a foundation model, inference profile or custom model."""
     check_model: bool = True
     """Whether an error is raised for what the built-in catalog of models excludes (`bedrock-pipeline models`): a model
-    without batch inference, an id that needs an inference profile, parameters that the model rejects. Turn it off where the
-    catalog is out of date; a model that it does not have is never checked."""
+    without batch inference, an id that needs an inference profile, parameters that the model rejects; and whether records
+    are rejected whose request bodies the model would reject (docs/prompts.md). Turn it off where the catalog is out of
+    date."""
     family: str | None = None
     """The model family (`claude`, `nova`, …) whose request format the model uses; None: derived from the model id."""
     invocation: Literal["InvokeModel", "Converse"] = "InvokeModel"
@@ -160,6 +106,11 @@ class BasePipeline(UserModel):
     def model_family(self) -> Family:
         """The family whose request bodies are sent."""
         return family_of(self.model_id, converse=self.invocation == "Converse", name=self.family)
+
+    @property
+    def body_rules(self) -> BodyRules:
+        """What its model rejects in request bodies."""
+        return BodyRules(self.model_family, self.model_id, self.check_model)
 
     @property
     def effective_limits(self) -> Limits:
@@ -214,7 +165,7 @@ class BasePipeline(UserModel):
 class Pipeline(BasePipeline):
     """Datasets: where records come from, the prompt, the model, the limits.
 
-    Give either `prompt` or `model_input`.
+    Give one of `prompt`, `messages`, `render` and `model_input` (docs/prompts.md).
 
     Raises:
         ConfigurationError: names the pipeline and each field that is wrong.
@@ -224,6 +175,9 @@ class Pipeline(BasePipeline):
         {
             *("source", "prompt", "model_input", "model_id", "system", "parameters", "family", "invocation"),
             *(
+                "messages",
+                "examples",
+                "documents",
                 "images",
                 "answer_schema",
                 "answer_by",
@@ -241,15 +195,26 @@ class Pipeline(BasePipeline):
     """File, glob, folder or s3:// location, in which `{dataset}` stands for the dataset's key; or a function from the
     key to a `Source`; None: each dataset gives its own when it is launched."""
     prompt: str | None = None
-    """Template of the user message, with `{{ column }}` for the value of a column."""
+    """Template of the user message, with `{{ column }}` for the value of a column and `{{ column.field }}` for a field in
+    it."""
+    messages: str | None = None
+    """Column that holds a conversation, a list of `role` and `content`, instead of `prompt`."""
+    render: Callable[[dict[str, Any]], Any] | None = None
+    """Function from a row, a dict, to its prompt or its list of messages, instead of `prompt`."""
+    render_version: str = ""
+    """Any text; change it when `render` changes, so that datasets are processed again."""
     model_input: str | None = None
     """Column that holds the whole request body as JSON, instead of `prompt`."""
     system: str | None = None
     """Template of the system prompt."""
+    examples: tuple[tuple[str, str], ...] = ()
+    """Pairs of templates, of a user message and the assistant's answer to it, that precede the prompt."""
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Model parameters such as `max_tokens` and `temperature`."""
     images: tuple[str, ...] = ()
     """Columns with images: bytes, data URI, base64, s3:// URI or absolute path, or a list of these."""
+    documents: tuple[str, ...] = ()
+    """Columns with documents (PDF, Word, Excel, CSV, HTML, Markdown, text), given as images are."""
     answer_schema: type[BaseModel] | dict[str, Any] | str | None = None
     """A pydantic model or a JSON schema (dict or text) of the response; its properties become columns
     (docs/models.md)."""
@@ -277,33 +242,49 @@ class Pipeline(BasePipeline):
     daily: bool = False
     """Whether a schedule launches a dataset a day (UTC), whose key is the date of the day that has ended."""
 
-    @field_validator("carry", "images", mode="before")
+    @field_validator("carry", "images", "documents", mode="before")
     @classmethod
     def _as_tuple(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
 
     def _check(self) -> None:
         super()._check()
-        if (self.prompt is None) == (self.model_input is None):
-            raise ValueError("give either prompt (a template) or model_input (a column with the whole body)")
-        if self.images and self.prompt is None:
-            raise ValueError("images: they need a prompt; a body in model_input contains its own")
-        if self.check_model and self.prompt is not None:
-            check_parameters(self.model_id, self.parameters)
-            if self.images:
-                check_images(self.model_id)
+        ways = [
+            name
+            for name in ("prompt", "messages", "render", "model_input")
+            if getattr(self, name) is not None
+        ]
+        if len(ways) != 1:
+            raise ValueError(
+                "give one of prompt (a template), messages (a column with messages), render (a function) and model_input "
+                f"(a column with the whole body){', not ' + ' and '.join(ways) if ways else ''}"
+            )
+        if getattr(self.render, "__name__", "") == "<lambda>":
+            raise ValueError(
+                "render: a lambda has no name, by which versions are told apart; define a function"
+            )
+        if self.model_input is not None:
+            for name in ("images", "documents", "examples", "system"):
+                if getattr(self, name):
+                    raise ValueError(f"{name}: they need a prompt; a body in model_input contains its own")
+        if self.check_model and self.model_input is None and self.images:
+            check_images(self.model_id)
         self.answer_columns()
         if self.answer_schema is not None and (self.model_family.embeds or self.model_family.name == "raw"):
             raise ValueError(
                 f"answer_schema: responses of {self.model_id} cannot be read (family {self.model_family.name}); "
                 "give the model's request format with family or invocation"
             )
-        if self.prompt is not None and self.model_family.name != "raw":
+        if self.model_input is None and self.model_family.name != "raw":
             self._check_request()
 
     def _check_request(self) -> None:
         """Raise a ValueError if the model does not take the requests that the prompt makes."""
-        images = ("",) if self.images else ()
+        templates = [("prompt", self.prompt), ("system", self.system)]
+        templates += [("examples", text) for pair in self.examples for text in pair]
+        for name, text in templates:
+            if text is not None:
+                Template(text, name)
         answer = self.answer_format
         if answer and self.check_model:
             check_answers(self.model_id, self.model_family, self.answer_by)
@@ -312,17 +293,29 @@ class Pipeline(BasePipeline):
                 f"answer_schema: structured output does not support that {why}; change it, or choose a model and an invocation "
                 "with answer_by='tool'"
             )
-        request = ModelRequest(
-            self.prompt or "", self.system, self.request_parameters, images=images, answer=answer
+        before = (Turn("user", ("",)), Turn("assistant", ("",))) if self.examples or self.messages else ()
+        model_request = ModelRequest(
+            self.prompt or "",
+            self.system,
+            self.request_parameters,
+            ("",) if self.images else (),
+            answer,
+            before,
         )
-        self.model_family.check(request)
+        self.model_family.check(model_request)
+        if self.documents and "documents" not in self.model_family.takes:
+            self.model_family.document("", "", b"")
+        body = self.model_family.body(model_request)
+        if problem := self.body_rules.settings_problem(body):
+            raise ValueError(f"parameters: {problem}, or set check_model=False if the catalog is out of date")
         if self.max_tokens_factor > 1:
-            check_has_limit(self.model_family.body(request), self.model_family.limits)
+            check_has_limit(body, self.model_family.limits)
 
     @property
     def request_parameters(self) -> dict[str, Any]:
         """The parameters of its requests: its own, and those that its model needs where it has none."""
-        return with_defaults(self.model_id, self.parameters)
+        given = with_room(self.parameters) if self.model_family.name == "claude" else self.parameters
+        return with_defaults(self.model_id, given)
 
     @property
     def answer_format(self) -> AnswerFormat | None:
@@ -358,16 +351,15 @@ class Pipeline(BasePipeline):
         return None if self.answer_schema is None else AnswerSchema(self.answer_schema)
 
     def for_dataset(self, request: dict[str, Any]) -> Self:
-        """This pipeline with the settings of one dataset; its `prompt` replaces `model_input` and vice versa.
+        """This pipeline with the settings of one dataset; its `prompt`, `messages` or `model_input` replaces the pipeline's.
 
         Raises:
             ConfigurationError: a setting is not one of `dataset_settings`, or its value is not valid.
         """
         changes = dict(request)
-        if changes.get("prompt"):
-            changes.setdefault("model_input", None)
-        elif changes.get("model_input"):
-            changes.setdefault("prompt", None)
+        if any(changes.get(name) for name in ("prompt", "messages", "model_input")):
+            others = {"prompt", "messages", "model_input", "render"} - changes.keys()
+            return super(Pipeline, self.model_copy(update=dict.fromkeys(others))).for_dataset(changes)
         return super().for_dataset(changes)
 
 

@@ -14,8 +14,8 @@ CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({}, "give either prompt"),
-        ({"prompt": "{{ a }}", "model_input": "body"}, "give either prompt"),
+        ({}, "give one of prompt"),
+        ({"prompt": "{{ a }}", "model_input": "body"}, "give one of prompt"),
         ({"model_input": "body", "images": ["photo"]}, "images: they need a prompt"),
         ({"prompt": "{{ a }}", "timeout_hours": 1}, "timeout_hours: .* greater than or equal to 24"),
         ({"prompt": "{{ a }}", "limits": {"min_record": 1}}, "limits.min_record: there is no such field"),
@@ -46,7 +46,7 @@ def test_a_dataset_sets_what_its_pipeline_allows() -> None:
     for pipeline, setting in ((docs, "name"), (queue, "prompt")):
         with pytest.raises(ConfigurationError, match=f"pipeline '{pipeline.name}' cannot set {setting}"):
             pipeline.for_dataset({setting: "x"})
-    with pytest.raises(ConfigurationError, match=r"do not fit pipeline 'docs'.*give either prompt"):
+    with pytest.raises(ConfigurationError, match=r"do not fit pipeline 'docs'.*give one of prompt"):
         docs.for_dataset({"prompt": "{{ a }}", "model_input": "body"})
 
 

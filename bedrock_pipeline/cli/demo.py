@@ -24,7 +24,7 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow
 from bedrock_pipeline.local import default_home, file_uri
 from bedrock_pipeline.prepare.reject_duplicates import rejected_uris
-from bedrock_pipeline.prepare.requests.request_template import Template
+from bedrock_pipeline.prompts.template import Template
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.sources import open_location
 

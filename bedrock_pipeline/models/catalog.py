@@ -190,33 +190,6 @@ def check_model_id(model_id: str) -> None:
         )
 
 
-def check_parameters(model_id: str, parameters: Json) -> None:
-    """Check the parameters of a model's requests, as far as the catalog knows it.
-
-    Raises:
-        ModelRejectsError: the model rejects one of them, or two together.
-    """
-    card = card_of(model_id)
-    if card is None:
-        return
-    given = _given(parameters)
-    sampling = [name for name in ("temperature", "top_p", "top_k") if name in given]
-    if card.sampling == "none" and sampling:
-        raise ModelRejectsError(
-            f"parameters: {card.id} does not take {', '.join(sampling)}; leave it out, or {_OVERRIDE}"
-        )
-    if card.sampling == "one" and {"temperature", "top_p"} <= given.keys():
-        raise ModelRejectsError(
-            f"parameters: {card.id} takes only one of temperature and top_p; leave one out, or {_OVERRIDE}"
-        )
-    most = given.get("max_tokens")
-    if card.max_output is not None and type(most) is int and most > card.max_output:
-        raise ModelRejectsError(
-            f"parameters: {card.id} writes at most {card.max_output:,} tokens, less than max_tokens={most:,}; "
-            f"lower it, or {_OVERRIDE}"
-        )
-
-
 def check_tier(model_id: str, tier: str) -> None:
     """Check that on-demand calls of a model can be of a service tier, as far as the catalog knows it.
 

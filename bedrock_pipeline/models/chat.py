@@ -5,7 +5,7 @@ guide. Where a model's reasoning stands is not documented: gpt-oss has it at the
 of the message.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -19,6 +19,7 @@ from bedrock_pipeline.models.family import (
     ModelResponse,
     Plain,
     ResponseShapeError,
+    Turn,
     renamed,
     with_answer,
 )
@@ -49,7 +50,7 @@ class Chat(Family):
 
     name = "chat"
     limits = (("max_tokens",), ("max_completion_tokens",))
-    takes = frozenset({"system", "images", "tool", "schema"})
+    takes = frozenset({"system", "turns", "images", "tool", "schema"})
     plain = Plain(
         text=("choices", ONLY, "message", "content"),
         stop_reason=("choices", ONLY, "finish_reason"),
@@ -64,20 +65,21 @@ class Chat(Family):
         return model.startswith(_PROVIDERS)
 
     def body(self, model_request: ModelRequest) -> dict[str, Any]:
-        """The system prompt as the first message, then one of the user; `stop_sequences` is `stop` here.
+        """The conversation; `stop_sequences` is `stop` here.
 
         Raises:
             BodyError: a parameter is reserved for the structured response.
         """
         given = renamed(model_request.parameters, {"stop_sequences": "stop"})
-        system = [{"role": "system", "content": model_request.system}] if model_request.system else []
-        prompt: Any = model_request.prompt
-        if model_request.images:
-            prompt = [*model_request.images, {"type": "text", "text": prompt}]
         return {
             **with_answer(given, _asking(model_request.answer)),
-            "messages": [*system, {"role": "user", "content": prompt}],
+            **self.conversation(model_request.system, model_request.turns),
         }
+
+    def conversation(self, system: str | None, turns: Sequence[Turn]) -> dict[str, Any]:
+        """The system prompt is the first message; a message of one text has no parts."""
+        first = [{"role": "system", "content": system}] if system else []
+        return {"messages": [*first, *({"role": turn.role, "content": _content(turn)} for turn in turns)]}
 
     def image(self, kind: str, data: str) -> dict[str, Any]:
         """A part of its own, with a data URL."""
@@ -99,6 +101,12 @@ class Chat(Family):
             if reasoning
             else None,
         )
+
+
+def _content(turn: Turn) -> Any:
+    if len(turn.content) == 1 and isinstance(turn.content[0], str):
+        return turn.content[0]
+    return [{"type": "text", "text": one} if isinstance(one, str) else one for one in turn.content]
 
 
 def _asking(answer: AnswerFormat | None) -> dict[str, Any]:

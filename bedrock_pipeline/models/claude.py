@@ -1,7 +1,8 @@
 """Anthropic Claude: the Messages API."""
 
-from collections.abc import Mapping
-from typing import Any
+import base64
+from collections.abc import Sequence
+from typing import Any, Final
 
 from bedrock_pipeline.models.family import (
     ONLY,
@@ -12,10 +13,14 @@ from bedrock_pipeline.models.family import (
     ModelRequest,
     ModelResponse,
     Plain,
+    Turn,
     with_answer,
 )
 from bedrock_pipeline.models.shape import blocks_at, count_at, joined_text, word_at
 from bedrock_pipeline.models.structured import TOOL, bound, tool
+
+#: Kinds of documents that are text.
+_TEXTS: Final = frozenset({"txt", "md", "csv", "html"})
 
 
 class Claude(Family):
@@ -23,7 +28,7 @@ class Claude(Family):
 
     name = "claude"
     limits = (("max_tokens",),)
-    takes = frozenset({"system", "images", "tool", "schema"})
+    takes = frozenset({"system", "turns", "images", "documents", "tool", "schema"})
     plain = Plain(
         text=("content", ONLY, "text"),
         stop_reason=("stop_reason",),
@@ -37,7 +42,7 @@ class Claude(Family):
         return model.startswith("anthropic.")
 
     def body(self, model_request: ModelRequest) -> dict[str, Any]:
-        """One user turn; `max_tokens` is required by the API and 1,024 by default.
+        """The conversation; `max_tokens` is required by the API and 1,024 by default.
 
         Raises:
             BodyError: a parameter is reserved for the structured response.
@@ -46,33 +51,43 @@ class Claude(Family):
             "anthropic_version": "bedrock-2023-05-31",
             "max_tokens": 1024,
             **with_answer(model_request.parameters, _asking(model_request.answer)),
-            **({"system": model_request.system} if model_request.system else {}),
-            "messages": [
-                {
-                    "role": "user",
-                    "content": [*model_request.images, {"type": "text", "text": model_request.prompt}],
-                }
-            ],
+            **self.conversation(model_request.system, model_request.turns),
         }
 
-    def check(self, model_request: ModelRequest) -> None:
-        """Check that the family supports everything in a request.
-
-        Raises:
-            BodyError: it does not; or a tool is forced while the model is to think.
-        """
-        super().check(model_request)
-        thinking = model_request.parameters.get("thinking")
-        kind = thinking.get("type") if isinstance(thinking, Mapping) else None
-        if kind in ("enabled", "adaptive") and model_request.answer and model_request.answer.by == "tool":
-            raise BodyError(
-                "Claude does not think when a tool is forced.",
-                "Leave out parameters.thinking, or set answer_by='schema' if the model takes it.",
-            )
+    def conversation(self, system: str | None, turns: Sequence[Turn]) -> dict[str, Any]:
+        """The system prompt is a member of its own; texts are blocks."""
+        messages = [
+            {
+                "role": turn.role,
+                "content": [
+                    {"type": "text", "text": one} if isinstance(one, str) else one for one in turn.content
+                ],
+            }
+            for turn in turns
+        ]
+        return {**({"system": system} if system else {}), "messages": messages}
 
     def image(self, kind: str, data: str) -> dict[str, Any]:
         """A block of its own."""
         return {"type": "image", "source": {"type": "base64", "media_type": f"image/{kind}", "data": data}}
+
+    def document(self, kind: str, name: str, data: bytes) -> dict[str, Any]:
+        """A block of its own: PDF as base64, kinds of text as text.
+
+        Raises:
+            BodyError: it is neither.
+        """
+        if kind == "pdf":
+            encoded = base64.b64encode(data).decode()
+            source = {"type": "base64", "media_type": "application/pdf", "data": encoded}
+        elif kind in _TEXTS:
+            source = {"type": "text", "media_type": "text/plain", "data": data.decode("utf-8-sig", "replace")}
+        else:
+            raise BodyError(
+                f"The body of Claude takes no {kind} documents.",
+                "Set invocation='Converse', or convert them to PDF.",
+            )
+        return {"type": "document", "source": source, "title": name}
 
     def answer(self, output: Json) -> ModelResponse:
         """The text of all blocks joined, and tool calls in order."""

@@ -4,6 +4,8 @@ Source: "Process multiple prompts with batch inference", Amazon Bedrock user gui
 with `toolConfig` is an error; both types have structured output.
 """
 
+import base64
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import orjson
@@ -18,6 +20,7 @@ from bedrock_pipeline.models.family import (
     ModelRequest,
     ModelResponse,
     Plain,
+    Turn,
     renamed,
     with_answer,
 )
@@ -26,18 +29,6 @@ from bedrock_pipeline.models.structured import TOOL, bound, tool
 
 _COMMON: Final = {"max_tokens": "maxTokens", "top_p": "topP", "stop_sequences": "stopSequences"}
 _INFERENCE: Final = frozenset({"maxTokens", "temperature", "topP", "stopSequences"})
-#: What else a pipeline's parameters may set: the members of the operation's request that are not the pipeline's own.
-_MEMBERS: Final = frozenset(
-    {
-        *(
-            "inferenceConfig",
-            "additionalModelRequestFields",
-            "additionalModelResponseFieldPaths",
-            "outputConfig",
-        ),
-        *("guardrailConfig", "performanceConfig", "promptVariables", "requestMetadata", "toolConfig"),
-    }
-)
 _NO_TOOLS: Final = (
     "Leave out invocation='Converse', or request the structured response with answer_by='schema'."
 )
@@ -48,7 +39,10 @@ class Converse(Family):
 
     name = "converse"
     limits = (("inferenceConfig", "maxTokens"),)
-    takes: ClassVar[frozenset[Feature]] = frozenset({"system", "images", "schema"})
+    #: The common names of inference parameters with the body's own, and the names that go into `inferenceConfig`.
+    common: ClassVar[Mapping[str, str]] = _COMMON
+    inference: ClassVar[frozenset[str]] = _INFERENCE
+    takes: ClassVar[frozenset[Feature]] = frozenset({"system", "turns", "images", "documents", "schema"})
     plain = Plain(
         text=("output", "message", "content", ONLY, "text"),
         stop_reason=("stopReason",),
@@ -62,39 +56,39 @@ class Converse(Family):
         return False
 
     def body(self, model_request: ModelRequest) -> dict[str, Any]:
-        """One user turn; inference parameters go into `inferenceConfig`, others to the top level.
+        """The conversation; inference parameters go into `inferenceConfig`, others to the top level.
 
         Raises:
             BodyError: a parameter is reserved for the structured response.
         """
-        given = renamed(model_request.parameters, _COMMON)
+        given = renamed(model_request.parameters, self.common)
         inference = dict(given.pop("inferenceConfig", {}))
-        inference |= {name: given.pop(name) for name in list(given) if name in _INFERENCE}
+        inference |= {name: given.pop(name) for name in list(given) if name in self.inference}
         return {
             **with_answer(given, _asking(model_request.answer)),
             **({"inferenceConfig": inference} if inference else {}),
-            **({"system": [{"text": model_request.system}]} if model_request.system else {}),
-            "messages": [
-                {"role": "user", "content": [*model_request.images, {"text": model_request.prompt}]}
-            ],
+            **self.conversation(model_request.system, model_request.turns),
         }
 
-    def check(self, model_request: ModelRequest) -> None:
-        """Check that the family supports everything in a request.
-
-        Raises:
-            BodyError: it does not.
-        """
-        super().check(model_request)
-        if "tool" not in self.takes and "toolConfig" in model_request.parameters:
-            raise BodyError(
-                "Jobs of the type Converse have no tools, so parameters cannot have toolConfig.", _NO_TOOLS
-            )
-        _check_parameters(renamed(model_request.parameters, _COMMON))
+    def conversation(self, system: str | None, turns: Sequence[Turn]) -> dict[str, Any]:
+        """The system prompt is a list of blocks of its own."""
+        messages = [
+            {
+                "role": turn.role,
+                "content": [{"text": one} if isinstance(one, str) else one for one in turn.content],
+            }
+            for turn in turns
+        ]
+        return {**({"system": [{"text": system}]} if system else {}), "messages": messages}
 
     def image(self, kind: str, data: str) -> dict[str, Any]:
         """A block of its own."""
         return {"image": {"format": kind, "source": {"bytes": data}}}
+
+    def document(self, kind: str, name: str, data: bytes) -> dict[str, Any]:
+        """A block of its own."""
+        encoded = base64.b64encode(data).decode()
+        return {"document": {"format": kind, "name": name, "source": {"bytes": encoded}}}
 
     def answer(self, output: Json) -> ModelResponse:
         """The text of all blocks joined, and tool calls in order."""
@@ -132,23 +126,3 @@ def _asking(answer: AnswerFormat | None) -> dict[str, Any]:
     description, top = tool(answer)
     spec = {"name": TOOL, "description": description, "inputSchema": {"json": top}}
     return {"toolConfig": {"tools": [{"toolSpec": spec}], "toolChoice": {"tool": {"name": TOOL}}}}
-
-
-def _check_parameters(parameters: Json) -> None:
-    """Check that the operation has the parameters; each record would be rejected for one that it does not have.
-
-    Raises:
-        BodyError: it does not.
-    """
-    nested = parameters.get("inferenceConfig")
-    unknown = sorted(
-        {
-            *(parameters.keys() - _INFERENCE - _MEMBERS),
-            *((nested if isinstance(nested, dict) else {}).keys() - _INFERENCE),
-        }
-    )
-    if unknown:
-        raise BodyError(
-            f"Converse has no parameter {', '.join(unknown)}.",
-            "Put a model's own parameters into additionalModelRequestFields, or leave out invocation='Converse'.",
-        )

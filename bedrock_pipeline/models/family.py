@@ -14,6 +14,8 @@ from bedrock_pipeline.errors import InvalidInputError
 Json = Mapping[str, Any]
 #: How a structured response is requested: by a tool that the model must call, or by the service's structured output.
 AnswerBy = Literal["tool", "schema"]
+#: Who says a message.
+Role = Literal["user", "assistant"]
 
 
 class BodyError(InvalidInputError, ValueError):
@@ -38,21 +40,43 @@ class AnswerFormat:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A message of a conversation.
+
+    Attributes:
+        role: who says it.
+        content: texts, and other blocks as the family's `image` and `document` encoded them.
+    """
+
+    role: Role
+    content: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRequest:
     """A request, independent of the model family.
 
     Attributes:
+        prompt: the last message of the user; None where `before` is the whole conversation.
         parameters: go into the body under the model's own names. Every family that has `max_tokens`, `temperature`,
             `top_p` and `stop_sequences` accepts these names, so that a pipeline can change its model.
-        images: as the family's `image` encoded them; they precede the prompt.
+        images: images and documents, as the family's `image` and `document` encoded them; they precede the prompt.
         answer: the form of a structured response; None leaves the form to the model.
+        before: the messages before the prompt.
     """
 
-    prompt: str
+    prompt: str | None
     system: str | None = None
     parameters: Json = field(default_factory=dict)
     images: Sequence[Any] = ()
     answer: AnswerFormat | None = None
+    before: Sequence[Turn] = ()
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The whole conversation."""
+        prompt = () if self.prompt is None else (Turn("user", (*self.images, self.prompt)),)
+        return (*self.before, *prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +136,14 @@ class Plain:
     unless_text_begins: str | None = None
 
 
-#: What a family may support: a system prompt, images, a structured response by tool or by schema.
-Feature = Literal["system", "images", "tool", "schema"]
+#: What a family may support: a system prompt, messages before the prompt, images, documents, a structured response by tool
+#: or by schema.
+Feature = Literal["system", "turns", "images", "documents", "tool", "schema"]
 _FEATURES: Final[Mapping[Feature, str]] = {
     "system": "a system prompt",
+    "turns": "messages and examples",
     "images": "images",
+    "documents": "documents",
     "tool": "a structured response by tool",
     "schema": "a structured response by schema",
 }
@@ -168,13 +195,33 @@ class Family(ABC):
         """
         raise self._unsupported("images")
 
+    def document(self, kind: str, name: str, data: bytes) -> Any:  # noqa: ARG002  # for those that take documents
+        """A document in the body: its kind (`pdf`, `docx`, `txt`, …), its name and its bytes.
+
+        Raises:
+            BodyError: the family takes none, or none of this kind.
+        """
+        raise self._unsupported("documents")
+
+    def conversation(self, system: str | None, turns: Sequence[Turn]) -> dict[str, Any]:  # noqa: ARG002
+        """The members of a body that hold the system prompt and the messages.
+
+        Raises:
+            BodyError: the family's bodies have a prompt instead.
+        """
+        raise self._unsupported("turns")
+
     def check(self, model_request: ModelRequest) -> None:
         """Check that the family supports everything in a request.
 
         Raises:
             BodyError: it does not.
         """
-        asked: dict[Feature, object] = {"system": model_request.system, "images": model_request.images}
+        asked: dict[Feature, object] = {
+            "system": model_request.system,
+            "turns": model_request.before,
+            "images": model_request.images,
+        }
         if model_request.answer:
             asked[model_request.answer.by] = model_request.answer
         for feature, value in asked.items():

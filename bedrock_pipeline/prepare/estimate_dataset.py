@@ -16,9 +16,10 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
 from bedrock_pipeline.prepare.chunks.snapshot_packer import pack_snapshot
 from bedrock_pipeline.prepare.reject_duplicates import REJECTED
-from bedrock_pipeline.prepare.snapshot.images import Fetch, nowhere
-from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan, write_snapshot
-from bedrock_pipeline.prepare.take_snapshot import fetch_image, open_source
+from bedrock_pipeline.prepare.snapshot.attachments import Fetch, nowhere
+from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
+from bedrock_pipeline.prepare.snapshot.writer import write_snapshot
+from bedrock_pipeline.prepare.take_snapshot import fetch_file, open_source
 from bedrock_pipeline.prepare.upload_chunks import estimator_for
 from bedrock_pipeline.pricing.estimates import ChunkEstimate, Estimate, Estimator
 from bedrock_pipeline.records.packed_chunk import Mode, PackedChunk
@@ -62,7 +63,7 @@ def estimate_dataset(
     if packed and not reread:
         return estimator.together(packed)
     source = open_source(deployment, pipeline, dataset)
-    return estimate_source(source, pipeline, estimator, partial(fetch_image, deployment.objects))
+    return estimate_source(source, pipeline, estimator, partial(fetch_file, deployment.objects))
 
 
 def estimate_source(

@@ -14,8 +14,9 @@ from bedrock_pipeline.errors import ConfigurationError, StateError
 from bedrock_pipeline.frozen_settings import freeze
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.reject_duplicates import REJECTED
-from bedrock_pipeline.prepare.snapshot.images import MOST_BYTES, NotAnImageError
-from bedrock_pipeline.prepare.snapshot.writer import SnapshotPlan, write_snapshot
+from bedrock_pipeline.prepare.snapshot.attachments import MOST_BYTES, NotAnAttachmentError
+from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
+from bedrock_pipeline.prepare.snapshot.writer import write_snapshot
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import Source, notes_of, open_location
@@ -76,7 +77,7 @@ def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> S
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
         folder = Path(name)
         with RejectionWriter(folder / REJECTED) as rejected:
-            fetch = partial(fetch_image, deployment.objects)
+            fetch = partial(fetch_file, deployment.objects)
             plan = SnapshotPlan.of(effective)
             snapshot = write_snapshot(source, plan, folder, rejected, fetch, compression="zstd")
         notes = [*notes_of(source), *snapshot.notes]
@@ -155,11 +156,11 @@ def open_source(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Sou
     )
 
 
-def fetch_image(objects: S3Objects, location: str) -> bytes:
-    """An image from an s3:// URI, a file:// URI or an absolute path.
+def fetch_file(objects: S3Objects, location: str) -> bytes:
+    """An image or a document from an s3:// URI, a file:// URI or an absolute path.
 
     Raises:
-        NotAnImageError: there is none, or it is larger than any model accepts.
+        NotAnAttachmentError: there is none, or it is larger than any model accepts.
         AwsError: S3 cannot be reached.
     """
     try:
@@ -172,7 +173,7 @@ def fetch_image(objects: S3Objects, location: str) -> bytes:
     except (FileNotFoundError, PermissionError, NotADirectoryError, ValueError):
         size = None
     if size is None:
-        raise NotAnImageError("leads to nothing that can be read")
+        raise NotAnAttachmentError("leads to nothing that can be read")
     if size > MOST_BYTES:
-        raise NotAnImageError(f"leads to more than {MOST_BYTES} bytes")
+        raise NotAnAttachmentError(f"leads to more than {MOST_BYTES} bytes")
     return objects.get(location) if location.startswith("s3://") else path.read_bytes()

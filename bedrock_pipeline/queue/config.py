@@ -7,10 +7,11 @@ from pydantic import Field, SecretStr
 
 from bedrock_pipeline.ledger.database import connection_string
 from bedrock_pipeline.ledger.queues import QueueRow
-from bedrock_pipeline.pipeline import BelowMinimum, FlushPolicy, QueuePipeline, UserModel
+from bedrock_pipeline.pipeline import BelowMinimum, FlushPolicy, QueuePipeline
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings, ThrottleBackoff
+from bedrock_pipeline.user_model import UserModel
 
 #: What the ledger keeps for other processes that open the queue by its name.
 _STORED = {

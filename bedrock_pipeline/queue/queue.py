@@ -58,6 +58,7 @@ class BedrockQueue:
         self.name = config.queue_name
         self._pipeline = config.pipeline()
         self._limits = config.limits
+        self._rules = self._pipeline.body_rules
         self._system = system
         self._pause_s = min(config.poll_interval_ms / 1000, _STEP_S)
         self._emitter = Emitter()
@@ -139,7 +140,7 @@ class BedrockQueue:
             StateError: the queue is not open.
         """
         given = task_of(task)
-        self._add([(given, encoded(given, self._limits))])
+        self._add([(given, encoded(given, self._limits, self._rules))])
 
     def enqueue_many(self, tasks: Iterable[BedrockTask | Mapping[str, Any]]) -> int:
         """Add tasks from any iterable, batch by batch in bounded memory, and return their number.
@@ -156,7 +157,7 @@ class BedrockQueue:
             size = 0
             for one in tasks:
                 given = task_of(one)
-                new = encoded(given, self._limits)
+                new = encoded(given, self._limits, self._rules)
                 if new.record_id in batch and self.config.on_duplicate == "reject":
                     raise DuplicateTaskError(self.name, [new.record_id])
                 batch[new.record_id] = given, new

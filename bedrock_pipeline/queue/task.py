@@ -10,6 +10,7 @@ from typing import Any
 
 from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.ledger.tasks import NewTask
+from bedrock_pipeline.models.body_rules import BodyRules
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.record_ids import LONGEST_OF_TASK, record_id_of, wire_id
 
@@ -65,11 +66,11 @@ def task_of(given: BedrockTask | Mapping[str, Any]) -> BedrockTask:
     return BedrockTask(**taken)
 
 
-def encoded(task: BedrockTask, limits: Limits) -> NewTask:
+def encoded(task: BedrockTask, limits: Limits, rules: BodyRules) -> NewTask:
     """The task as its line.
 
     Raises:
-        InvalidTaskError: it breaks a rule of record ids, is not JSON, or is too large.
+        InvalidTaskError: it breaks a rule of record ids, is not JSON or is too large, or the model would reject its body.
     """
     if not isinstance(task.record_id, str):
         raise InvalidTaskError("record_id", f"a {type(task.record_id).__name__} is not a string")
@@ -96,6 +97,12 @@ def encoded(task: BedrockTask, limits: Limits) -> NewTask:
         raise InvalidTaskError("model_input", _HALF) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidTaskError("model_input", f"it is not JSON ({_kind(error)})") from None
+    if problem := rules.problem(task.model_input):
+        raise InvalidTaskError(
+            "model_input",
+            problem,
+            "Correct the body, or set check_model=False if the catalog is out of date.",
+        )
     if len(line) > limits.max_record_bytes:
         raise InvalidTaskError(
             "model_input",

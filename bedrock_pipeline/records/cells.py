@@ -15,10 +15,14 @@ WHOLE = {b"bedrock_pipeline.whole": b"1"}
 # Times of a day that Python cuts to microseconds; and what NumPy takes for no time at all.
 _NANOSECONDS = pa.time64("ns")
 _NOT_A_TIME = -(2**63)
+#: Floats from here on, or below, are written with an exponent, as JavaScript does.
+_LARGE = 1e21
+_SMALL = 1e-6
+_JSON = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 class NoTextError(ValueError):
-    """A cell has no text: it is binary, or contains binary data."""
+    """A cell has no text; the message goes on from the name of its column."""
 
 
 def python_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
@@ -68,29 +72,57 @@ def python_value(cell: pa.Scalar) -> Any:
 
 
 def text_of(value: Any) -> str:
-    """A value as a reader would write it: text and numbers as they are, anything nested as JSON.
+    """A value that is not null, as one writes it by hand.
+
+    Numbers have no exponent unless they are very large or small, and no zeros that only fill a scale. Anything nested is JSON.
 
     Raises:
-        NoTextError: it is binary.
+        NoTextError: it is, or has, binary data.
     """
     if isinstance(value, str):
         return value
-    if isinstance(value, (bool, dict, list, tuple)):
-        return json_of(value)
-    if isinstance(value, bytes):
-        raise NoTextError
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _float(value)
     if isinstance(value, Decimal):
-        return format(value, "f")
-    return str(value)
+        return _decimal(value)
+    if isinstance(value, bytes):
+        raise NoTextError("is binary")
+    return json_of(value) if isinstance(value, dict | list | tuple) else str(value)
 
 
 def json_of(value: Any) -> str:
-    """A nested value as JSON, its keys in their order, dates and times as text like that of a plain column.
+    """A nested value as JSON, its keys in their order; dates and the like are text.
 
     Raises:
-        NoTextError: it contains binary data.
+        NoTextError: it contains binary data, or a number that JSON libraries do not hold.
     """
-    return orjson.dumps(value, default=_json_default, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+    try:
+        return orjson.dumps(value, default=_in_json, option=_JSON).decode()
+    except orjson.JSONEncodeError as error:
+        binary = isinstance(error.__cause__, NoTextError)
+        raise NoTextError("has binary data in it" if binary else "cannot be written as JSON") from None
+
+
+def _float(value: float) -> str:
+    if not math.isfinite(value) or (value and not _SMALL <= abs(value) < _LARGE):
+        return str(value)
+    return _decimal(Decimal(repr(value)))
+
+
+def _decimal(value: Decimal) -> str:
+    if not value.is_finite():
+        return str(value)
+    text = format(value, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+def _in_json(value: Any) -> Any:
+    if isinstance(value, Decimal) and value.is_finite():
+        return orjson.Fragment(_decimal(value))
+    return text_of(value)
 
 
 def is_null(value: object) -> bool:
@@ -110,12 +142,6 @@ def is_whole(field: pa.Field) -> bool:
 
 def _is_narrow(kind: pa.DataType) -> bool:
     return bool(pa.types.is_float32(kind) or pa.types.is_float16(kind))
-
-
-def _json_default(value: Any) -> Any:
-    if isinstance(value, bytes):
-        raise NoTextError
-    return text_of(value)
 
 
 def _changes(kind: pa.DataType) -> bool:

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _BLOCK = 10_000
+#: Reasons in a message.
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,15 @@ class RejectionWriter:
     def count(self) -> int:
         """Number of rejected rows."""
         return self.by_reason.total()
+
+    def summary(self) -> str:
+        """The most frequent reasons with their numbers, as a sentence."""
+        some = [
+            f"{number} row{'s' * (number > 1)}: {reason}"
+            for reason, number in self.by_reason.most_common(_SHOWN)
+        ]
+        others = len(self.by_reason) - len(some)
+        return "; ".join([*some, *([f"{others} other reasons"] if others else [])]) + "."
 
     def clear(self) -> None:
         """Begin again: the input is read from the beginning."""

@@ -120,7 +120,8 @@ def test_an_image_may_be_named_in_every_way_and_the_snapshot_keeps_its_bytes(
     kept = table.to_pylist()
     name = input_columns(table.schema)["picture"].name
     assert [row[name] for row in kept] == good, "the name can be carried along"
-    assert [row["images"] for row in kept] == [[data]] * len(good)
+    photo = {"kind": "jpeg", "name": "", "data": data}
+    assert [row["attachments"] for row in kept] == [[photo]] * len(good)
 
 
 @pytest.mark.parametrize("how", [{}, {"invocation": "Converse"}], ids=str)

@@ -23,7 +23,8 @@ from bedrock_pipeline.ledger.versions import DatasetChangedError
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
-from bedrock_pipeline.prepare.snapshot.writer import ColumnError, EmptyDatasetError
+from bedrock_pipeline.prepare.snapshot.plan import ColumnError
+from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.publish.publish_dataset import NotCompleteError, Publication, publish_dataset
 from bedrock_pipeline.records.limits import Limits

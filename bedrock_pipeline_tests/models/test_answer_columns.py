@@ -197,9 +197,15 @@ def test_a_property_of_a_taken_name_is_prefixed() -> None:
         ({"invocation": "Converse", "answer_by": "tool"}, "leave out invocation='Converse'"),
         (
             {"invocation": "Converse", "answer_schema": None, "parameters": {"toolConfig": {}}},
-            "have no tools, so parameters cannot have toolConfig",
+            "have no tools; leave out toolConfig",
         ),
-        ({"parameters": {"thinking": {"type": "enabled"}}}, "does not think when a tool is forced"),
+        (
+            {
+                "model_id": "us.anthropic.claude-sonnet-4-20250514-v1:0",
+                "parameters": {"thinking": {"type": "enabled", "budget_tokens": 2000}},
+            },
+            "does not think when a tool is forced",
+        ),
         ({"model_id": "amazon.titan-embed-text-v2:0"}, "cannot be read"),
         ({"model_id": "nobody.knows"}, "cannot be read"),
         ({"answer_schema": {"type": "string"}}, "not of an object"),

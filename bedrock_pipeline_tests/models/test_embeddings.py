@@ -24,6 +24,7 @@ from bedrock_pipeline.models import ModelResponse, family_of
 from bedrock_pipeline.models.family import ResponseShapeError
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.request_template import NotRenderableError, RequestTemplate
+from bedrock_pipeline.prepare.snapshot.attachments import Attachment
 
 TITAN, TITAN_IMAGE = "amazon.titan-embed-text-v2:0", "amazon.titan-embed-image-v1"
 COHERE, COHERE_4 = "cohere.embed-english-v3", "us.cohere.embed-v4:0"
@@ -40,7 +41,8 @@ def pipeline(model_id: str, prompt: str, **changes: Any) -> Pipeline:
 
 
 def body_of(one: Pipeline, text: str | None, *pictures: bytes) -> Any:
-    return orjson.loads(RequestTemplate.of(one).line("r", {"text": text}, pictures))["modelInput"]
+    images = [Attachment("png", "", data) for data in pictures]
+    return orjson.loads(RequestTemplate.of(one).line("r", {"text": text}, images))["modelInput"]
 
 
 def nova(**content: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from bedrock_pipeline.models.registry import family_of
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
+from bedrock_pipeline.prepare.snapshot.attachments import Attachment
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline_tests.emulator.client import BUCKET
 from bedrock_pipeline_tests.emulator.world import World
@@ -52,7 +53,8 @@ def pipeline(card: ModelCard, invocation: str, asked: str, **changes: Any) -> Pi
 
 
 def body_of(one: Pipeline) -> dict[str, Any]:
-    line = RequestTemplate.of(one).line("r", {"a": "a word"}, [PNG] if one.images else [])
+    photo = Attachment("png", "", PNG)
+    line = RequestTemplate.of(one).line("r", {"a": "a word"}, [photo] if one.images else [])
     body: dict[str, Any] = orjson.loads(line)["modelInput"]
     return body
 

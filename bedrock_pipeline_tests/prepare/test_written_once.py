@@ -13,8 +13,8 @@ from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.submit.submit_chunk import submit_chunk
 from bedrock_pipeline_tests.journey.driven import finish, pipeline, table
 
-#: With `null_text=""` the last but one is a duplicate of the one before; the last is one of the first.
-_TEXTS: list[Any] = [*(f"text {n}" for n in range(120)), "", None, "text 0"]
+#: With `null_text="nothing"` the last but one is a duplicate of the one before; the last is one of the first.
+_TEXTS: list[Any] = [*(f"text {n}" for n in range(120)), "nothing", None, "text 0"]
 
 
 def _objects(deployment: Deployment) -> dict[str, bytes]:
@@ -32,7 +32,7 @@ def test_a_rejected_launch_changes_nothing_of_the_version_in_flight(
     deployment: Deployment, tmp_path: Path, pack_again: bool
 ) -> None:
     """Both split the same content into canonical records and duplicates differently."""
-    one = pipeline(tmp_path, _TEXTS, null_text="")
+    one = pipeline(tmp_path, _TEXTS, null_text="nothing")
     assert take_snapshot(deployment, one, "d").duplicates == 2
     [chunk] = pack_dataset(deployment, one, "d").chunks
     submit_chunk(deployment, "p", chunk.chunk_key)

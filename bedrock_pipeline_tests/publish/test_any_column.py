@@ -17,7 +17,8 @@ from bedrock_pipeline.kernel.library import SWITCH
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
 from bedrock_pipeline.prepare.chunks.snapshot_packer import pack_snapshot
-from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError, Snapshot, SnapshotPlan, write_snapshot
+from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
+from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError, Snapshot, write_snapshot
 from bedrock_pipeline.publish.duplicate_rows import DuplicateRows
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.packed_chunk import PackedChunk
@@ -53,10 +54,10 @@ def inputs(
     draw: st.DrawFn,
 ) -> tuple[dict[str, tuple[Kind, list[int | None]]], list[str], list[str], str | None]:
     """Columns with their cells, those of the prompt, those that are carried, and that of the ids."""
-    # A placeholder is without the spaces around it, and ends at its first closing braces.
-    names = draw(st.lists(st.sampled_from(NAMES), min_size=2, max_size=3, unique=True))
+    # In backticks a placeholder names any column whose name has none.
+    names = draw(st.lists(st.sampled_from(NAMES), min_size=2, max_size=4, unique=True))
     table = {name: (kind, _cells(kind, numbers)) for name in names for kind, numbers in [draw(columns)]}
-    usable = [name for name in names if name and name == name.strip() and "}" not in name]
+    usable = [name for name in names if name and "`" not in name]
     prompt = usable[: draw(st.integers(0, 2))]
     carry = [name for name in names[:: draw(st.sampled_from([1, -1]))] if name not in RESERVED]
     return table, prompt, carry, draw(st.sampled_from([None, *names]) if draw(st.booleans()) else st.none())
@@ -75,7 +76,7 @@ def test_prompts_ids_and_carried_values_are_those_of_the_file(one: Any, kernel: 
     pipeline = Pipeline(
         name="p",
         model_id="amazon.nova-lite-v1:0",
-        prompt="".join(f"<{{{{{name}}}}}>" for name in prompt) or "constant",
+        prompt="".join(f"<{{{{ `{name}` }}}}>" for name in prompt) or "constant",
         carry=tuple(carry),
         record_id=id_column,
         null_text="~",
@@ -141,7 +142,7 @@ def _prompt(table: dict[str, tuple[Kind, list[int | None]]], prompt: list[str], 
 def _id(column: tuple[Kind, list[int | None]], row: int) -> str | None:
     kind, cells = column
     number = cells[row]
-    text = None if number is None or pa.types.is_nested(kind.type) else kind.texts[number]
+    text = None if number is None or pa.types.is_nested(kind.type) else (kind.ids or kind.texts)[number]
     if text is None or not text.strip() or any(ord(one) < 32 for one in text):
         return None
     if pa.types.is_floating(kind.type) and float(text).is_integer() and float(text) < 1e18:

@@ -25,6 +25,8 @@ from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import NotConfiguredError
 from bedrock_pipeline_tests.queue.test_queue import config, task
 
+#: Those of a model whose bodies are not known.
+_RULES = BedrockQueueConfig(model_id="nobody.knows").pipeline().body_rules
 _RING: dict[str, Any] = {"text": "hidden-prompt"}
 _RING["ring"] = _RING
 
@@ -62,7 +64,7 @@ _RING["ring"] = _RING
 def test_an_invalid_task_names_its_field(given: Any, field: str, said: str) -> None:
     limits = Limits(max_file_bytes=10_000)
     with pytest.raises(InvalidTaskError, match=said) as raised:
-        encoded(task_of(given), limits)
+        encoded(task_of(given), limits, _RULES)
     assert raised.value.field == field
     assert str(raised.value).startswith(f"{field}: ")
     assert "hidden-prompt" not in str(raised.value)
@@ -76,7 +78,7 @@ def test_an_invalid_task_names_its_field(given: Any, field: str, said: str) -> N
     ],
 )
 def test_a_valid_task_is_one_line(given: dict[str, Any]) -> None:
-    line = encoded(task_of(given), Limits()).line
+    line = encoded(task_of(given), Limits(), _RULES).line
     assert (line.count(b"\n"), line[-1:]) == (1, b"\n")
 
 

@@ -92,7 +92,7 @@ def test_bytes_are_found_too() -> None:
 
 
 def _new(number: object) -> NewTask:
-    return encoded(task(number), Limits())
+    return encoded(task(number), Limits(), config().pipeline().body_rules)
 
 
 def records(deployment: Deployment, queue: BedrockQueue) -> list[str]:

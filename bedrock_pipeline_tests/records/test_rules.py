@@ -8,12 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_pipeline.models import ModelRequest, family_of
-from bedrock_pipeline.prepare.requests.request_template import (
-    NotRenderableError,
-    RequestTemplate,
-    Template,
-    TemplateError,
-)
+from bedrock_pipeline.prepare.requests.request_template import NotRenderableError, RequestTemplate
+from bedrock_pipeline.prompts.template import Template, TemplateError
 from bedrock_pipeline.records.keys import ChunkKey, KeyRuleError, check_dataset_key
 from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 

@@ -4,17 +4,20 @@ The kernel renders a prompt in a constant body for a whole batch; the scalar rul
 everything else row by row. Both give the same bytes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
-import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bedrock_pipeline.kernel import library, render_lines
 from bedrock_pipeline.prepare.requests.request_template import Frame, NotRenderableError, RequestTemplate
+from bedrock_pipeline.prepare.snapshot.attachments import attachments_in
 from bedrock_pipeline.prepare.snapshot.column_rules import prompt_values, texts_of, wire_ids
 from bedrock_pipeline.prepare.snapshot.records_batch import Records, taken
+from bedrock_pipeline.prompts.template import NOT_BLANK
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import LineBatch, index_schema
 from bedrock_pipeline.records.rejections import Rejection
@@ -37,9 +40,9 @@ class Renderer:
         self._carry_schema = carry
         self._largest = limits.max_record_bytes
         self._too_large = f"the record is larger than a file may be ({limits.max_file_bytes} bytes)"
-        frame = template.frame
-        self._names = frame.names if frame else ()
-        self._pieces = _pieces(frame) if frame else None
+        self._frame = template.frame
+        self._pieces = _pieces(self._frame) if self._frame else []
+        self._blank_without = template.blank_without
 
     def render(self, records: Records) -> Rendered:
         """Records as lines; one that has no line, or one that is too large, is rejected.
@@ -63,19 +66,22 @@ class Renderer:
     def _by_kernel(self, records: Records) -> LineBatch | None:
         """All rows at once; None where the scalar rule must render them, or reject one of them."""
         kernel = library()
-        if kernel is None or self._pieces is None:
+        if kernel is None or self._frame is None:
             return None
+        rows = records.rows
+        needed = {*self._frame.fields, *(field for fields in self._blank_without for field in fields)}
         try:
-            rows = records.rows
             texts = {
-                name: texts_of(rows[name], name, self._template, rows.schema.field(name))
-                for name in set(self._names)
+                field: texts_of(rows[field.column], field, self._template, rows.schema.field(field.column))
+                for field in needed
             }
         except NotRenderableError:
             return None
-        columns = [wire_ids(records.ids), *(texts[name] for name in self._names)]
+        if any(_some_blank([texts[field] for field in fields]) for fields in self._blank_without):
+            return None
+        columns = [wire_ids(records.ids), *(texts[field] for field in self._frame.fields)]
         data, ends = render_lines(kernel, self._pieces, columns)
-        if np.diff(ends, prepend=0).max(initial=0) > self._largest:
+        if np.diff(ends, prepend=0).max(initial=0) > min(self._largest, self._template.safe_bytes):
             return None
         return LineBatch(self._index(records), data, ends)
 
@@ -86,9 +92,12 @@ class Renderer:
         ids = records.ids.to_pylist()
         for number, (position, record_id) in enumerate(zip(records.positions, ids, strict=True)):
             cells = {name: column[number] for name, column in zip(names, columns, strict=True)}
-            pictures = records.images[number].as_py() if records.images is not None else ()
+            attached, said = (
+                None if column is None else column[number].as_py()
+                for column in (records.attachments, records.conversations)
+            )
             try:
-                data = self._template.line(record_id, cells, pictures)
+                data = self._template.line(record_id, cells, attachments_in(attached), said)
             except NotRenderableError as error:
                 rejected.append(Rejection(position, str(error), record_id))
                 continue
@@ -99,8 +108,16 @@ class Renderer:
 
 
 def _pieces(frame: Frame) -> list[bytes]:
-    """The JSON before, between and after the wire id and the prompt's columns."""
-    around = [orjson.dumps(literal)[1:-1] for literal in frame.literals]
-    around[-1] += b'"%b}\n' % frame.after.encode()
-    around[0] = b'","modelInput":%b"%b' % (frame.before.encode(), around[0])
+    """The JSON before, between and after the wire id and the fields."""
+    first, *others = frame.pieces
+    around = [b'","modelInput":' + first, *others]
+    around[-1] += b"}\n"
     return [b'{"recordId":"', *around]
+
+
+def _some_blank(texts: Sequence[pa.Array]) -> bool:
+    """Whether all texts of one row are blank."""
+    if not texts:
+        return True
+    written = [pc.match_substring_regex(column, NOT_BLANK.pattern) for column in texts]
+    return not pc.all(reduce(pc.or_, written)).as_py()

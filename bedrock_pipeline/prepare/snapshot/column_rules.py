@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from bedrock_pipeline.kernel import library, odd_ids, render_lines
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
+from bedrock_pipeline.prompts.template import Field
 from bedrock_pipeline.records.cells import (
     has_binary,
     is_whole,
@@ -78,8 +79,8 @@ def wire_ids(record_ids: pa.Array) -> pa.Array:
 def reasons_of(rows: pa.RecordBatch, template: RequestTemplate) -> dict[int, str]:
     """Why rows cannot be rendered, by row; rows that can are not in it."""
     doubtful = np.zeros(rows.num_rows, dtype=bool)
-    for name in template.columns:
-        doubtful |= _doubtful(_plain(rows[name]))
+    for field in template.fields:
+        doubtful |= _doubtful(field_values(rows[field.column], field))
     found = {
         int(row): template.why_not({name: python_value(rows[name][int(row)]) for name in template.columns})
         for row in np.flatnonzero(doubtful)
@@ -87,16 +88,27 @@ def reasons_of(rows: pa.RecordBatch, template: RequestTemplate) -> dict[int, str
     return {row: reason for row, reason in found.items() if reason}
 
 
-def texts_of(column: pa.Array, name: str, template: RequestTemplate, field: pa.Field) -> pa.Array:
+def field_values(column: pa.Array, field: Field) -> pa.Array | None:
+    """The values of a field as a column; None if they have to be looked for in each cell."""
+    for name in field.path[1:]:
+        if not pa.types.is_struct(column.type) or column.type.get_field_index(name) < 0:
+            return None
+        column = pc.struct_field(column, name)
+    return _plain(column)
+
+
+def texts_of(column: pa.Array, field: Field, template: RequestTemplate, arrow: pa.Field) -> pa.Array:
     """The text in the prompt for each cell.
 
     Raises:
-        NotRenderableError: a cell is null or binary.
+        NotRenderableError: a cell is null, or has no text.
     """
-    texts = as_strings(column)
+    values = field_values(column, field)
+    texts = None if values is None else as_strings(values)
     if texts is not None and not texts.null_count:
         return texts
-    return pa.array([template.text(name, value) for value in prompt_values(column, field)], pa.large_string())
+    cells = prompt_values(column, arrow)
+    return pa.array([template.text(field, value) for value in cells], pa.large_string())
 
 
 def prompt_values(column: pa.Array, field: pa.Field) -> list[Any]:
@@ -165,8 +177,10 @@ def _odd_ids(texts: pa.Array) -> npt.NDArray[np.int64]:
     return np.flatnonzero(~ordinary.to_numpy(zero_copy_only=False))
 
 
-def _doubtful(column: pa.Array) -> Any:
-    """Where a value may be missing or binary."""
+def _doubtful(column: pa.Array | None) -> Any:
+    """Where a value may be missing or not fit."""
+    if column is None:
+        return True
     kind = column.type
     if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         if pa.types.is_floating(kind):

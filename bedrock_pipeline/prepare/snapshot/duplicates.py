@@ -36,12 +36,12 @@ _FILES = 64
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
-def row_hashes(columns: Sequence[pa.Array]) -> Hashes:
+def row_hashes(columns: Sequence[pa.Array], rows: int | None = None) -> Hashes:
     """Hashes of rows from columns of one length: equal rows have equal hashes, within one process.
 
     Only text and whole numbers count, and a null as an empty text: different rows may have equal hashes.
     """
-    hashes = np.zeros(len(columns[0]), np.uint64)
+    hashes = np.zeros(len(columns[0]) if rows is None else rows, np.uint64)
     for column in columns:
         texts = as_strings(column)
         if texts is not None:

@@ -20,16 +20,18 @@ class Records:
         rows: columns of the input, under their names in it; none of ours is among them.
         positions: the number of each record's row in the input.
         rejected: the rows in between that are no records.
-        images: the images of each record; None where requests have none.
-        digests: a hash of the images.
+        attachments: the images and documents of each record; None where requests have none.
+        digests: a hash of the attachments.
+        conversations: the prompt or messages of each record; None where a template makes it.
     """
 
     ids: pa.Array
     rows: pa.RecordBatch
     positions: Sequence[int]
     rejected: list[Rejection] = field(default_factory=list)
-    images: pa.Array | None = None
+    attachments: pa.Array | None = None
     digests: pa.Array | None = None
+    conversations: pa.Array | None = None
 
     def to_stored(self) -> pa.RecordBatch:
         """As they are stored in a snapshot."""
@@ -39,8 +41,9 @@ class Records:
         fields += [stored.stored_field(one, names[one.name]) for one in self.rows.schema]
         for name, column in (
             (stored.POSITION, pa.array(positions)),
-            (stored.IMAGES, self.images),
-            (stored.IMAGES_DIGEST, self.digests),
+            (stored.ATTACHMENTS, self.attachments),
+            (stored.ATTACHMENTS_DIGEST, self.digests),
+            (stored.CONVERSATION, self.conversations),
         ):
             if column is not None:
                 arrays.append(column)
@@ -53,8 +56,14 @@ class Records:
         columns = stored.input_columns(batch.schema).values()
         fields = [stored.input_field(one) for one in columns]
         rows = pa.RecordBatch.from_arrays([batch[one.name] for one in columns], schema=pa.schema(fields))
-        images = batch[stored.IMAGES] if stored.IMAGES in batch.schema.names else None
-        return cls(batch[stored.RECORD_ID], rows, batch[stored.POSITION].to_pylist(), images=images)
+        attachments, conversations = (
+            batch[name] if name in batch.schema.names else None
+            for name in (stored.ATTACHMENTS, stored.CONVERSATION)
+        )
+        positions = batch[stored.POSITION].to_pylist()
+        return cls(
+            batch[stored.RECORD_ID], rows, positions, attachments=attachments, conversations=conversations
+        )
 
 
 def taken(rows: pa.RecordBatch, places: Sequence[int]) -> pa.RecordBatch:

@@ -14,9 +14,11 @@ RECORD_ID: Final = "record_id"
 POSITION: Final = "position"
 #: Of a duplicate: the record id of its canonical record.
 CANONICAL: Final = "canonical"
-#: The images of a row, in the order of their columns; and a hash of them, by which they are compared.
-IMAGES: Final = "images"
-IMAGES_DIGEST: Final = "images_digest"
+#: The images and documents of a row, in the order of their columns; and a hash of them, by which they are compared.
+ATTACHMENTS: Final = "attachments"
+ATTACHMENTS_DIGEST: Final = "attachments_digest"
+#: The prompt or the messages that a row brings itself, as JSON.
+CONVERSATION: Final = "conversation"
 
 _NAME: Final = b"bedrock_pipeline.name"
 

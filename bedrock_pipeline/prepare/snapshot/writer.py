@@ -14,9 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.errors import InvalidInputError
-from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
-from bedrock_pipeline.prepare.snapshot.column_rules import texts_of
+from bedrock_pipeline.prepare.snapshot.attachments import Fetch, nowhere
+from bedrock_pipeline.prepare.snapshot.column_rules import field_values, texts_of
 from bedrock_pipeline.prepare.snapshot.content_hash import Fingerprint
 from bedrock_pipeline.prepare.snapshot.duplicates import (
     LaterOccurrences,
@@ -25,28 +24,29 @@ from bedrock_pipeline.prepare.snapshot.duplicates import (
     row_hashes,
     write_keys,
 )
-from bedrock_pipeline.prepare.snapshot.images import Fetch, nowhere, with_images
+from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.prepare.snapshot.records_batch import Records
 from bedrock_pipeline.prepare.snapshot.row_classifier import classify
+from bedrock_pipeline.prepare.snapshot.row_contents import with_contents
 from bedrock_pipeline.prepare.snapshot.stored_columns import (
+    ATTACHMENTS,
+    ATTACHMENTS_DIGEST,
     CANONICAL,
-    IMAGES,
-    IMAGES_DIGEST,
+    CONVERSATION,
     POSITION,
     RECORD_ID,
     input_columns,
     input_field,
 )
+from bedrock_pipeline.prompts.template import Field
 from bedrock_pipeline.records.parquet_writer import Compression, GroupedWriter
 from bedrock_pipeline.records.rejections import Rejection, RejectionWriter
-from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.sources.errors import TypesChangedError
 from bedrock_pipeline.sources.source import Source
 
 #: Rows of one part at most, and its approximate bytes in memory.
 PART_ROWS = 100_000
 PART_BYTES = 128_000_000
-_REASONS = 10
 _FLOAT_IDS = (
     "Record ids are floats (column {!r}), as pandas stores whole numbers among which some are missing: "
     "12345.0 is the record id 12345."
@@ -60,88 +60,8 @@ class EmptyDatasetError(InvalidInputError):
     def of(cls, rejected: RejectionWriter) -> Self:
         """With the reasons for which rows were rejected, the most frequent ones first."""
         if not rejected.count:
-            return cls("The dataset holds no record.", "Check the input.")
-        reasons = rejected.by_reason.most_common(_REASONS)
-        named = ", ".join(f"{reason} ({count} rows)" for reason, count in reasons)
-        return cls(f"The dataset holds no record; {rejected.count} rows were rejected.", f"Reasons: {named}.")
-
-
-class ColumnError(InvalidInputError):
-    """A named column does not exist, or its name is taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotPlan:
-    """What a snapshot holds.
-
-    Attributes:
-        template: the request; its columns are kept.
-        record_id: column with the ids; None derives them from the content.
-        carry: columns to carry along.
-        ask_identical_once: whether rows with the same request share one response.
-    """
-
-    template: RequestTemplate
-    record_id: str | None
-    carry: tuple[str, ...]
-    ask_identical_once: bool = True
-
-    @classmethod
-    def of(cls, pipeline: Pipeline) -> Self:
-        """The snapshot of a pipeline's input."""
-        template = RequestTemplate.of(pipeline)
-        return cls(template, pipeline.record_id, pipeline.carry, pipeline.ask_identical_once)
-
-    @property
-    def shares_responses(self) -> bool:
-        """Whether records with the same request share a response; with the id in it, all requests differ."""
-        columns = {*self.template.columns, *self.template.image_columns}
-        return self.ask_identical_once and bool(columns) and self.record_id not in columns
-
-    @property
-    def kept(self) -> tuple[str, ...]:
-        """The input's columns that the snapshot keeps."""
-        return tuple(dict.fromkeys((*self.template.columns, *self.carried)))
-
-    @property
-    def carried(self) -> tuple[str, ...]:
-        """The columns that the results get from the input, beside the record ids."""
-        return tuple(name for name in self.carry if name != RECORD_ID)
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """The input's columns that make the record: those that are kept, and the image columns."""
-        return tuple(dict.fromkeys((*self.kept, *self.template.image_columns)))
-
-    @property
-    def read(self) -> tuple[str, ...]:
-        """The input's columns that are read."""
-        return tuple(dict.fromkeys((*self.needed, *([self.record_id] if self.record_id is not None else []))))
-
-    def check(self, available: Sequence[str]) -> None:
-        """Check that the input has the named columns.
-
-        Raises:
-            ColumnError: the message names the columns that are missing or taken, and those of the input.
-        """
-        if missing := [name for name in self.read if name not in available]:
-            raise ColumnError(
-                f"The input has no column {', '.join(map(repr, missing))}.",
-                f"Its columns are: {', '.join(available)}.",
-            )
-        if not self.read:
-            raise ColumnError(
-                "Neither prompt nor record id names a column, so every record would be the same.",
-                f"Its columns are: {', '.join(available)}.",
-            )
-        if repeated := [name for name in self.carry if self.carry.count(name) > 1]:
-            raise ColumnError(f"Column {repeated[0]!r} is named twice in carry.", "Name it once.")
-        own_id = {RECORD_ID} if self.record_id == RECORD_ID else set()
-        if taken := [name for name in self.carry if name in RESERVED - own_id]:
-            raise ColumnError(
-                f"Column {taken[0]!r} cannot be carried along: the results have a column of that name.",
-                "Rename it.",
-            )
+            return cls("The dataset has no record.", "Check the input.")
+        return cls(f"The dataset has no record; {rejected.count} rows were rejected.", rejected.summary())
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,25 +101,27 @@ def write_snapshot(
     written without duplicates. As a compression lz4 is quick, for parts that are deleted soon.
 
     Raises:
-        CarriedImageError: a column with images is to be carried along.
-        ColumnError: a column does not exist or its name is taken.
+        CarriedAttachmentError: a column with images or documents is to be carried along.
+        ColumnError, TemplateError: a column does not exist or its name is taken.
         EmptyDatasetError: the input is empty, or every row was rejected.
         InputError: the input cannot be read.
     """
-    plan.check(source.columns(plan.read))
+    available = source.columns(plan.named)
+    plan.check(available)
     try:
-        return _write_snapshot(source, plan, folder, rejected, fetch, compression)
+        return _write_snapshot(source, plan, available, folder, rejected, fetch, compression)
     except TypesChangedError:  # rarely, and once
         for part in folder.glob("part-*"):
             part.unlink()
         rejected.clear()
         shutil.rmtree(folder / "hashes", ignore_errors=True)
-        return _write_snapshot(source, plan, folder, rejected, fetch, compression)
+        return _write_snapshot(source, plan, available, folder, rejected, fetch, compression)
 
 
 def _write_snapshot(
     source: Source,
     plan: SnapshotPlan,
+    available: Sequence[str],
     folder: Path,
     rejected: RejectionWriter,
     fetch: Fetch,
@@ -211,11 +133,13 @@ def _write_snapshot(
     fingerprint = _fingerprint(plan)
     notes: dict[str, None] = {}
     with _PartWriter(folder, compression) as writer:
-        for records in _records(source, plan, rejected, fetch, notes):
+        for records in _records(source, plan, available, rejected, fetch, notes):
             ids.add(row_hashes([records.ids]))
             rows = records.to_stored()
             if plan.shares_responses:
-                requests.add(row_hashes([rows[column] for _, column in _request_columns(rows.schema, plan)]))
+                wanted = _request_fields(rows.schema, plan)
+                values = [field_values(rows[column], field) for field, column in wanted]
+                requests.add(row_hashes([one for one in values if one is not None], rows.num_rows))
             fingerprint.add(_content(pa.Table.from_batches([rows])))
             writer.add(rows)
     if not writer.records:
@@ -229,25 +153,23 @@ def _write_snapshot(
 
 
 def _records(
-    source: Source, plan: SnapshotPlan, rejected: RejectionWriter, fetch: Fetch, notes: dict[str, None]
+    source: Source,
+    plan: SnapshotPlan,
+    available: Sequence[str],
+    rejected: RejectionWriter,
+    fetch: Fetch,
+    notes: dict[str, None],
 ) -> Iterator[Records]:
-    pictures = plan.template.image_columns
-    for batch in source.batches(plan.read):
+    contents = plan.template.contents
+    for batch in source.batches(plan.read(available)):
         if plan.record_id is not None and pa.types.is_floating(batch.rows.schema.field(plan.record_id).type):
             notes[_FLOAT_IDS.format(plan.record_id)] = None
-        records = classify(batch, plan.template, plan.record_id, plan.needed)
+        records = classify(batch, plan.template, plan.record_id, plan.needed(available))
         rejected.add(*records.rejected)
-        if not pictures:
+        if contents:
+            yield from with_contents(records, contents, plan.kept, fetch=fetch, rejected=rejected)
+        else:
             yield records
-            continue
-        yield from with_images(
-            records,
-            pictures,
-            [name for name in pictures if name in plan.kept],
-            nulls=plan.template.null_text is not None,
-            fetch=fetch,
-            rejected=rejected,
-        )
 
 
 class _PartWriter:
@@ -297,7 +219,7 @@ def _without_duplicates(
     keys = [_write_keys(part, plan) for part in first.parts]
     with later_occurrences(keys, first.parts[0].with_name("spill")) as occurrences:
         if plan.shares_responses:
-            columns = len(_request_columns(pq.read_schema(first.parts[0]), plan))
+            columns = len(_request_fields(pq.read_schema(first.parts[0]), plan))
             occurrences.find_duplicates(columns, rejects_later=plan.record_id is not None)
         for part in first.parts:
             table = _with_unique_ids(part, occurrences, plan, rejected)
@@ -322,11 +244,12 @@ def _keys_of(part: Path) -> Path:
 
 def _write_keys(part: Path, plan: SnapshotPlan) -> Path:
     """Write the keys of a part: record ids, and the texts that its columns give a request."""
-    stored = _request_columns(pq.read_schema(part), plan) if plan.shares_responses else []
-    table = pq.ParquetFile(part).read(columns=[RECORD_ID, *(column for _, column in stored)])
+    stored = _request_fields(pq.read_schema(part), plan) if plan.shares_responses else []
+    columns = dict.fromkeys((RECORD_ID, *(column for _, column in stored)))
+    table = pq.ParquetFile(part).read(columns=list(columns))
     texts = [
-        texts_of(table[column].combine_chunks(), name, plan.template, table.schema.field(column))
-        for name, column in stored
+        texts_of(table[column].combine_chunks(), field, plan.template, table.schema.field(column))
+        for field, column in stored
     ]
     write_keys(_keys_of(part), table[RECORD_ID], texts)
     return _keys_of(part)
@@ -368,22 +291,30 @@ def _split(table: pa.Table, plan: SnapshotPlan) -> tuple[pa.Table, pa.Table]:
     )
 
 
-def _request_columns(schema: pa.Schema, plan: SnapshotPlan) -> list[tuple[str, str]]:
-    """The columns that determine the request, by name and as they are stored; of images their digest."""
+def _request_fields(schema: pa.Schema, plan: SnapshotPlan) -> list[tuple[Field, str]]:
+    """What determines the request, with the columns in which it is stored; of attachments their digest."""
     columns = input_columns(schema)
-    found = [(name, columns[name].name) for name in plan.template.columns]
-    return [*found, *([("images", IMAGES_DIGEST)] if plan.template.image_columns else [])]
+    found = [(field, columns[field.column].name) for field in plan.template.fields]
+    return [*found, *((Field((name,)), name) for name in _own_columns(plan))]
+
+
+def _own_columns(plan: SnapshotPlan) -> list[str]:
+    contents = plan.template.contents
+    attached = [ATTACHMENTS_DIGEST] if contents.attached else []
+    return [*attached, *([CONVERSATION] if contents.conversing else [])]
 
 
 def _fingerprint(plan: SnapshotPlan) -> Fingerprint:
-    columns = (*plan.template.columns, *([IMAGES_DIGEST] if plan.template.image_columns else []))
-    return Fingerprint(repr(columns if plan.shares_responses else ()))
+    fields = [field.path for field in plan.template.fields]
+    return Fingerprint(repr([*fields, *_own_columns(plan)] if plan.shares_responses else ()))
 
 
 def _content(table: pa.Table) -> pa.Table:
     """The columns that the content hash covers, whatever their order; of images their digest."""
     given = {field.name: f"={name}" for name, field in input_columns(table.schema).items()}
-    kept = table.select([name for name in table.column_names if name not in (POSITION, IMAGES, CANONICAL)])
+    kept = table.select(
+        [name for name in table.column_names if name not in (POSITION, ATTACHMENTS, CANONICAL)]
+    )
     return kept.rename_columns([given.get(name, name) for name in kept.column_names])
 
 

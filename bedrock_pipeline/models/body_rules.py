@@ -1,0 +1,333 @@
+"""What a model rejects in a request body, as far as it is known: one rule for prompts, given bodies and queue tasks.
+
+What belongs here: the decision whether a body can be sent, and why not. It knows the shape of the family's body and what
+`catalog.toml` and `limits.toml` say about the model; of a model that they do not have, it checks the shape alone.
+"""
+
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from bedrock_pipeline.models.catalog import ModelCard, card_of
+from bedrock_pipeline.models.content_rules import ContentRules
+from bedrock_pipeline.models.family import Family, Json
+from bedrock_pipeline.models.model_ids import bare_model
+
+_FILE: Final = Path(__file__).with_name("limits.toml")
+_LEAST_BUDGET: Final = 1024
+#: Members of each family's body; a body with another one is rejected. Bodies of `chat` differ from model to model.
+_MEMBERS: Final[Mapping[str, frozenset[str]]] = {
+    "claude": frozenset(
+        [
+            "anthropic_version",
+            "anthropic_beta",
+            "max_tokens",
+            "messages",
+            "system",
+            "temperature",
+            "top_p",
+            "top_k",
+            "stop_sequences",
+            "tools",
+            "tool_choice",
+            "thinking",
+            "output_config",
+            "metadata",
+            "context_management",
+        ]
+    ),
+    "converse": frozenset(
+        [
+            "messages",
+            "system",
+            "inferenceConfig",
+            "toolConfig",
+            "outputConfig",
+            "guardrailConfig",
+            "additionalModelRequestFields",
+            "promptVariables",
+            "additionalModelResponseFieldPaths",
+            "requestMetadata",
+            "performanceConfig",
+            "serviceTier",
+        ]
+    ),
+    "nova": frozenset(
+        [
+            "schemaVersion",
+            "messages",
+            "system",
+            "inferenceConfig",
+            "toolConfig",
+            "reasoningConfig",
+            "additionalModelRequestFields",
+        ]
+    ),
+    "llama": frozenset({"prompt", "max_gen_len", "temperature", "top_p", "images"}),
+    "mistral": frozenset({"prompt", "messages", "max_tokens", "temperature", "top_p", "top_k", "stop"}),
+    "titan-embed": frozenset({"inputText", "dimensions", "normalize", "embeddingTypes"}),
+    "cohere-embed": frozenset(
+        [
+            "texts",
+            "images",
+            "inputs",
+            "input_type",
+            "truncate",
+            "embedding_types",
+            "output_dimension",
+            "max_tokens",
+        ]
+    ),
+}
+_INFERENCE: Final[Mapping[str, frozenset[str]]] = {
+    "converse": frozenset({"maxTokens", "temperature", "topP", "stopSequences"}),
+    "nova": frozenset({"maxTokens", "temperature", "topP", "topK", "stopSequences", "reasoningConfig"}),
+}
+#: Members that only other families have, for bodies of `chat`.
+_NOT_CHAT: Final = frozenset(
+    [
+        "inferenceConfig",
+        "maxTokens",
+        "topP",
+        "topK",
+        "stopSequences",
+        "stop_sequences",
+        "max_gen_len",
+        "prompt",
+        "inputText",
+        "system",
+        "anthropic_version",
+        "thinking",
+        "toolConfig",
+    ]
+)
+#: What must be there besides the conversation.
+_REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
+    "claude": ("anthropic_version", "max_tokens", "messages"),
+    "converse": ("messages",),
+    "nova": ("messages",),
+    "chat": ("messages",),
+    "llama": ("prompt",),
+    "titan-embed": ("inputText",),
+}
+#: How other families than Claude and Converse name the most tokens of a response.
+_MAX_TOKENS: Final[Mapping[str, tuple[str, ...]]] = {
+    "chat": ("max_tokens", "max_completion_tokens"),
+    "llama": ("max_gen_len",),
+    "mistral": ("max_tokens",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BodyRules:
+    """The rules for the bodies of a pipeline.
+
+    Attributes:
+        family: of the bodies.
+        model_id: id or ARN.
+        check_model: whether anything is checked.
+    """
+
+    family: Family
+    model_id: str
+    check_model: bool = True
+
+    def problem(self, body: Json) -> str | None:
+        """Why a whole body would be rejected; None if nothing is known against it. It names members, never values."""
+        return self.settings_problem(body) or self.content_problem(body)
+
+    def settings_problem(self, body: Json) -> str | None:
+        """Why a body would be rejected whatever its prompt is."""
+        return next(self._settings(body), None) if self.check_model else None
+
+    def content_problem(self, body: Json) -> str | None:
+        """Why a body would be rejected for its messages, its images or its documents."""
+        if not self.check_model:
+            return None
+        return self._prefill(body) or self.content.problem(body)
+
+    @property
+    def content(self) -> ContentRules:
+        """The rules about texts, images and documents."""
+        model = bare_model(self.model_id)
+        return ContentRules(
+            self.family.name,
+            context=_limit("context", model),
+            characters=_limit("characters", model),
+            large_documents=tuple(_limit("large_documents", model) or ()),
+        )
+
+    @property
+    def safe_bytes(self) -> float:
+        """A body of at most this many bytes of JSON, with one text and no image, is not too long for the model."""
+        return self.content.safe_bytes if self.check_model else math.inf
+
+    def _settings(self, body: Json) -> Iterator[str]:
+        name = self.family.name
+        if missing := [member for member in _REQUIRED.get(name, ()) if member not in body]:
+            yield f"the body has no {missing[0]}"
+        yield from self._unknown(body)
+        if name in ("claude", "converse", "nova") and _has_cache_points(body):
+            yield "cache_control and cachePoint have no effect in batch jobs but errors; leave them out"
+        if name == "claude":
+            yield from self._claude(body, body.get("max_tokens"), body.get("tool_choice"))
+        if name in ("converse", "nova"):
+            yield from self._inference(body)
+        for limit in _MAX_TOKENS.get(name, ()):
+            yield from self._max_tokens(body.get(limit), limit)
+
+    def _unknown(self, body: Json) -> Iterator[str]:
+        name = self.family.name
+        if name == "chat":
+            unknown = sorted(_NOT_CHAT & body.keys())
+        else:
+            unknown = [member for member in body if member not in _MEMBERS.get(name, body.keys())]
+        if not unknown:
+            return
+        if unknown[0] in ("top_k", "topK") and name == "converse":
+            yield _CONVERSE_TOP_K
+        if unknown[0] == "toolConfig":
+            yield "jobs of the type Converse have no tools; leave out toolConfig"
+        yield f"bodies of {name} have no {unknown[0]}" + (
+            "; they have: " + ", ".join(sorted(_MEMBERS[name])) if name in _MEMBERS else ""
+        )
+
+    def _claude(self, body: Json, most: object, choice: object) -> Iterator[str]:
+        thinking = body.get("thinking")
+        kind = thinking.get("type") if isinstance(thinking, Mapping) else None
+        thinks = kind in ("enabled", "adaptive")
+        forced = isinstance(choice, Mapping) and choice.get("type") in ("tool", "any")
+        card = card_of(self.model_id)
+        yield from self._max_tokens(most, "max_tokens")
+        yield from self._sampling(body.get("temperature"), body.get("top_p"), body.get("top_k"))
+        kinds = _limit("thinking", bare_model(self.model_id))
+        if thinks and kinds is not None and kind not in kinds:
+            yield f"{_model(card)} does not take thinking.type={kind}" + (
+                f"; set thinking.type={kinds[0]}" if kinds else "; leave out thinking"
+            )
+        if kind == "disabled" and card is not None and card.thinks == "always":
+            yield f"{card.id} always thinks; leave out thinking"
+        if thinks and forced:
+            yield (
+                "Claude does not think when a tool is forced; leave out thinking, or request the structured response "
+                "with answer_by='schema' if the model takes it"
+            )
+        if forced and card is not None and card.family == "claude" and "tool" not in card.answers:
+            yield f"{card.id} does not take forced tools; leave out tool_choice, or use structured output"
+        if kind == "enabled" and isinstance(thinking, Mapping):
+            yield from _budget(thinking.get("budget_tokens"), most)
+        if thinks and body.get("temperature") not in (None, 1):
+            yield "temperature can only be 1 while Claude thinks; leave it out"
+        if kind == "enabled" and body.get("top_k") is not None:
+            yield "top_k cannot be set while Claude thinks; leave it out"
+
+    def _inference(self, body: Json) -> Iterator[str]:
+        name = self.family.name
+        config = body.get("inferenceConfig") or {}
+        if not isinstance(config, Mapping):
+            yield "inferenceConfig is not an object"
+            return
+        if unknown := sorted(config.keys() - _INFERENCE[name]):
+            if name == "converse" and unknown[0] in ("topK", "top_k"):
+                yield _CONVERSE_TOP_K
+            yield f"inferenceConfig has no {unknown[0]}; it has: {', '.join(sorted(_INFERENCE[name]))}"
+        if name == "converse" and "toolConfig" in body:
+            yield (
+                "jobs of the type Converse have no tools; leave out toolConfig, or leave out invocation='Converse' for "
+                "the model's own body"
+            )
+        extra = body.get("additionalModelRequestFields") or {}
+        if isinstance(extra, Mapping) and bare_model(self.model_id).startswith("anthropic."):
+            whole = {**extra, "temperature": config.get("temperature"), "top_p": config.get("topP")}
+            yield from self._claude(whole, config.get("maxTokens"), None)
+            return
+        yield from self._max_tokens(config.get("maxTokens"), "maxTokens")
+        yield from self._sampling(config.get("temperature"), config.get("topP"), None)
+
+    def _max_tokens(self, most: object, name: str) -> Iterator[str]:
+        card = card_of(self.model_id)
+        if most is not None and (type(most) is not int or most < 1):
+            yield f"{name} is not a whole number from 1 on"
+        elif (
+            card is not None and card.max_output is not None and type(most) is int and most > card.max_output
+        ):
+            yield f"{card.id} writes at most {card.max_output:,} tokens, less than {name}={most:,}; lower it"
+
+    def _sampling(self, temperature: object, top_p: object, top_k: object) -> Iterator[str]:
+        card = card_of(self.model_id)
+        if card is None:
+            return
+        given = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
+        named = [name for name, value in given.items() if value is not None]
+        if card.sampling == "none" and named:
+            yield f"{card.id} does not take {', '.join(named)}; leave it out"
+        if card.sampling == "one" and temperature is not None and top_p is not None:
+            yield f"{card.id} takes only one of temperature and top_p; leave one out"
+
+    def _prefill(self, body: Json) -> str | None:
+        messages = body.get("messages")
+        last = messages[-1] if isinstance(messages, list) and messages else None
+        if not isinstance(last, Mapping) or last.get("role") != "assistant":
+            return None
+        if _limit("prefill", bare_model(self.model_id)) is False:
+            return "the model does not continue a message of the assistant; end with one of the user"
+        thinking = body.get("thinking")
+        if isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive"):
+            return "Claude does not continue a message of the assistant while it thinks; end with one of the user"
+        return None
+
+
+_CONVERSE_TOP_K: Final = (
+    "the Converse API has no top_k; give it in additionalModelRequestFields under the model's own name"
+)
+
+
+def with_room(parameters: Json) -> dict[str, Any]:
+    """Parameters of Claude with room for the text after a budget of thinking, if they set no `max_tokens`."""
+    thinking = parameters.get("thinking")
+    budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
+    if type(budget) is not int or "max_tokens" in parameters:
+        return dict(parameters)
+    return {"max_tokens": budget + _LEAST_BUDGET, **parameters}
+
+
+def _budget(budget: object, most: object) -> Iterator[str]:
+    if type(budget) is not int or budget < _LEAST_BUDGET:
+        yield f"thinking.budget_tokens is not a whole number from {_LEAST_BUDGET:,} on"
+    elif type(most) is int and budget >= most:
+        yield "max_tokens must be greater than thinking.budget_tokens; raise max_tokens, or leave it out"
+
+
+def _has_cache_points(body: Json) -> bool:
+    waiting: list[Any] = [body.get(name) for name in ("messages", "system", "tools", "toolConfig")]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            if value.get("cache_control") or value.get("cachePoint"):
+                return True
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return False
+
+
+def _model(card: ModelCard | None) -> str:
+    return card.id if card else "the model"
+
+
+@cache
+def _limits() -> Mapping[str, Mapping[str, Any]]:
+    read: dict[str, Any] = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    return read
+
+
+@cache
+def _limit(table: str, model: str) -> Any:
+    """What a table of `limits.toml` says about a model."""
+    entries = _limits()[table]
+    found = [start for start in entries if model.startswith(start)]
+    return entries[max(found, key=len)] if found else None

@@ -1,0 +1,1 @@
+"""Prompts: templates, how values are written in them, and conversations that a row brings itself. No I/O."""
