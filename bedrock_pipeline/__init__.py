@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bedrock_pipeline.ledger.database import DatabaseUnreachableError
     from bedrock_pipeline.ledger.queues import NameTakenError, QueueModelError
     from bedrock_pipeline.ledger.tasks import DuplicateTaskError
-    from bedrock_pipeline.models.structured import AnswerSchemaError
+    from bedrock_pipeline.models.answer_class import AnswerSchemaError
     from bedrock_pipeline.orchestration.build import build_definitions
     from bedrock_pipeline.orchestration.io_managers import PublishedResults
     from bedrock_pipeline.orchestration.resources import DeploymentResource
@@ -110,7 +110,7 @@ __all__ = [
 
 #: Where each name is defined.
 _MODULES: Final = {
-    "AnswerSchemaError": "bedrock_pipeline.models.structured",
+    "AnswerSchemaError": "bedrock_pipeline.models.answer_class",
     "ArrowSource": "bedrock_pipeline.sources",
     "AsyncBedrockQueue": "bedrock_pipeline.queue",
     "AwaitTimeoutError": "bedrock_pipeline.errors",

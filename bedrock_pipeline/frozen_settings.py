@@ -12,6 +12,7 @@ import orjson
 
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.rows import DatasetRow, FrozenSettings
+from bedrock_pipeline.models.structured import COLUMNS
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
 
 #: What decides the responses, besides the snapshot. Everything else is a limit, a price or a policy.
@@ -44,8 +45,7 @@ def freeze(pipeline: BasePipeline, template: bytes = b"") -> FrozenSettings:
     if isinstance(pipeline, Pipeline):
         document["parameters"] = pipeline.request_parameters
     if isinstance(pipeline, Pipeline) and pipeline.answer_format:
-        # As text: the order of the properties is the one in which models answer.
-        document["answer_schema"] = orjson.dumps(pipeline.answer_format.schema).decode()
+        document["answer_schema"] = _schema_of(pipeline)
         document["answer_by"] = pipeline.answer_format.by
         if isinstance(pipeline.answer_schema, type):
             document["validators"] = (
@@ -85,8 +85,7 @@ def lacks_validators(settings: FrozenSettings, code: BasePipeline | None) -> str
         return None
     if not isinstance(code, Pipeline) or not isinstance(code.answer_schema, type) or not code.answer_format:
         return name
-    same = orjson.dumps(code.answer_format.schema).decode() == document["answer_schema"]
-    return None if same else name
+    return None if _schema_of(code) == document["answer_schema"] else name
 
 
 def pipeline_of(
@@ -104,6 +103,18 @@ def pipeline_of(
     if row is None or row.below_minimum is None:
         return pipeline
     return pipeline.model_copy(update={"below_minimum": row.below_minimum})
+
+
+def _schema_of(pipeline: Pipeline) -> str | None:
+    """The schema of its responses, with that of their columns if it is another.
+
+    As text: the order of the properties is the one in which models answer.
+    """
+    structure = pipeline.structure
+    if structure is None:
+        return None
+    other = {} if structure.columns == structure.schema else {COLUMNS: structure.columns}
+    return orjson.dumps({**structure.schema, **other}).decode()
 
 
 def _digest(document: dict[str, Any]) -> str:

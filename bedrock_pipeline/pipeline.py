@@ -22,6 +22,7 @@ from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest, family_o
 from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.models.catalog import (
     answers_of,
+    card_of,
     check_answers,
     check_images,
     check_model_id,
@@ -34,6 +35,7 @@ from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.models.structured import AnswerSchema, why_not_bound
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.records.raised_limit import RaisedLimit, check_factor, check_has_limit
 from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.settings import PriceOverride
 from bedrock_pipeline.sources import CsvFormat, Source
@@ -141,7 +143,11 @@ class BasePipeline(UserModel):
     """Kinds of incomplete responses that count as answers all the same: `cut-off`, `declined`, `filtered`, `context-full`,
     `paused`; otherwise each is a final error of its record (docs/records.md)."""
     retry_incomplete: tuple[Incomplete, ...] = ()
-    """Kinds of incomplete responses whose records are sent again, up to `max_record_attempts`, as they are."""
+    """Kinds of incomplete responses whose records are sent again, up to `max_record_attempts`, as they are but for
+    `max_tokens_factor`."""
+    max_tokens_factor: float = Field(default=1.0, ge=1, le=100)
+    """By what the limit of tokens is multiplied each time that a response which was cut off is sent again, up to what the
+    model can write as the catalog knows it; it needs `cut-off` in `retry_incomplete`."""
     count_tokens: bool = False
     """Whether Bedrock counts the input tokens of a sample of the requests (CountTokens, free of charge) before they are
     submitted, so that estimates and `max_cost_usd` are by its count, for models that have it (docs/costs.md)."""
@@ -160,6 +166,14 @@ class BasePipeline(UserModel):
         """The limits in force."""
         return self.limits or Limits()
 
+    @property
+    def raised_limit(self) -> RaisedLimit:
+        """How the limit of tokens is raised for a response that was cut off."""
+        card = card_of(self.model_id)
+        return RaisedLimit(
+            self.model_family.limits, self.max_tokens_factor, card.max_output if card else None
+        )
+
     def group_in(self, region: str, account: str | None) -> QuotaGroup:
         """The quota group whose slots this pipeline's jobs use in a region of an account."""
         return QuotaGroup.named(self.quota_group or self.model_id, region, account)
@@ -174,6 +188,8 @@ class BasePipeline(UserModel):
         if self.check_model:
             check_model_id(self.model_id)
             check_tier(self.model_id, self.on_demand_tier)
+        if self.max_tokens_factor > 1:
+            check_factor(self.retry_incomplete, self.model_family.name, self.model_family.limits)
 
     def for_dataset(self, request: dict[str, Any]) -> Self:
         """This pipeline with the settings of one dataset.
@@ -296,9 +312,12 @@ class Pipeline(BasePipeline):
                 f"answer_schema: structured output does not support that {why}; change it, or choose a model and an invocation "
                 "with answer_by='tool'"
             )
-        self.model_family.check(
-            ModelRequest(self.prompt or "", self.system, self.parameters, images=images, answer=answer)
+        request = ModelRequest(
+            self.prompt or "", self.system, self.request_parameters, images=images, answer=answer
         )
+        self.model_family.check(request)
+        if self.max_tokens_factor > 1:
+            check_has_limit(self.model_family.body(request), self.model_family.limits)
 
     @property
     def request_parameters(self) -> dict[str, Any]:
@@ -308,7 +327,7 @@ class Pipeline(BasePipeline):
     @property
     def answer_format(self) -> AnswerFormat | None:
         """The form of a structured response; None without a response schema."""
-        schema = self._answer_schema()
+        schema = self.structure
         if schema is None:
             return None
         return AnswerFormat(schema.schema, self.answer_by or self._answer_by(schema.schema))
@@ -324,10 +343,16 @@ class Pipeline(BasePipeline):
         Raises:
             AnswerSchemaError: the schema cannot be used.
         """
-        schema = self._answer_schema()
+        schema = self.structure
         return AnswerColumns(schema, {*RESERVED, *self.carry}) if schema else None
 
-    def _answer_schema(self) -> AnswerSchema | None:
+    @property
+    def structure(self) -> AnswerSchema | None:
+        """The schema of a structured response; None if there is none.
+
+        Raises:
+            AnswerSchemaError: it cannot be used.
+        """
         if isinstance(self.answer_schema, str):
             return AnswerSchema.from_text(self.answer_schema)
         return None if self.answer_schema is None else AnswerSchema(self.answer_schema)

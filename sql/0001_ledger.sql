@@ -209,6 +209,7 @@ CREATE TABLE bedrock_pipeline.chunks (
     parsed_uri          text,
     answered            bigint,
     final_errors        bigint,
+    final_by_code       jsonb NOT NULL DEFAULT '{}',   -- final errors by their code
     retryable           bigint,
     input_tokens        bigint,
     output_tokens       bigint,

@@ -135,6 +135,7 @@ def _show(estimated: Estimate) -> None:
     def cost(amount: Decimal | None) -> str:
         return "unknown (docs/costs.md)" if amount is None else usd(amount)
 
+    again = estimated.cut_off_cost_usd
     for name, value in (
         ("records", f"{estimated.records:,}"),
         ("bytes", f"{estimated.bytes:,}"),
@@ -142,6 +143,7 @@ def _show(estimated: Estimate) -> None:
         ("output tokens", f"about {estimated.output_tokens:,}"),
         ("cost", cost(estimated.cost_usd)),
         ("on demand", cost(estimated.on_demand_cost_usd)),
+        *([("if cut off", f"up to {cost(again)} more")] if again else []),
         ("jobs", str(estimated.jobs)),
         ("waves", str(estimated.waves)),
     ):

@@ -38,7 +38,7 @@ def up(speed: float) -> None:
         home.mkdir(parents=True, exist_ok=True)
         (home / _PID).unlink(missing_ok=True)  # of one that was killed
         with (home / "up.log").open("wb") as log:
-            command = [sys.executable, "-m", "bedrock_pipeline", "local", "hold", "--speed", str(speed)]
+            command = [sys.executable, "-P", "-m", "bedrock_pipeline", "local", "hold", "--speed", str(speed)]
             holder = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

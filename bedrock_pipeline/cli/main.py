@@ -36,5 +36,6 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line."""
-    sys.path.insert(0, str(Path.cwd()))  # so that --module finds the user's pipelines in the current folder
+    # So that --module finds the user's pipelines in the current folder; last, so that nothing there replaces what is installed.
+    sys.path.append(str(Path.cwd()))
     cli()

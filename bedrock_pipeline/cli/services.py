@@ -12,7 +12,7 @@ from pathlib import Path
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import Endpoints, environment_of_child
 from bedrock_pipeline.local.extra import require_local
-from bedrock_pipeline.local.home import LocalError
+from bedrock_pipeline.local.home import LocalError, ui_path
 from bedrock_pipeline.local.process import Child, check_port, free_port
 from bedrock_pipeline.local.s3 import listens
 from bedrock_pipeline.local.stack import Stack, StackConfig
@@ -92,12 +92,13 @@ def running(
     with ExitStack() as parts:
         port = check_port(ui_port, "--port")
         stack = parts.enter_context(Stack(StackConfig(home, emulator=("--speed", str(speed)))))
-        dagster_home = home / "dagster"
+        dagster_home, path = home / "dagster", ui_path(home)
         dagster_home.mkdir(exist_ok=True)
         (dagster_home / "dagster.yaml").write_text(_DAGSTER_YAML)
         inside = {
             **environment_of_child(stack.endpoints, os.environ),
             "DAGSTER_HOME": str(dagster_home),
+            "DAGSTER_WEBSERVER_PATH_PREFIX": path,
             "BEDROCK_PIPELINE_HOME": str(home),
             "BEDROCK_PIPELINE_POLL_INTERVAL_S": str(poll_seconds),
             # Every process of this home has ended before it starts again, and the emulator's List does not lag.
@@ -110,12 +111,12 @@ def running(
             deployment.ledger.migrate()
         _unfinished_runs("end", home, inside)
         _start_dagster(parts, home, module, port, inside)
-        yield Running(stack.endpoints, settings, f"http://127.0.0.1:{port}")
+        yield Running(stack.endpoints, settings, f"http://127.0.0.1:{port}{path}")
 
 
 def _unfinished_runs(what: str, home: Path, inside: Mapping[str, str]) -> None:
     """In a process of its own: Dagster finds its storage by variables, which this process does not change."""
-    command = [sys.executable, "-m", "bedrock_pipeline.orchestration.unfinished_runs", what]
+    command = [sys.executable, "-P", "-m", "bedrock_pipeline.orchestration.unfinished_runs", what]
     child = Child("runs", command, home, inside)
     try:
         code = child.process.wait()
@@ -132,18 +133,17 @@ def _start_dagster(parts: ExitStack, home: Path, module: str, port: int, inside:
     code_port, workspace = free_port(), home / "dagster" / "workspace.yaml"
     workspace.write_text(_WORKSPACE.format(port=code_port, module=module))
 
-    def start(name: str, program: str, *arguments: str, port: int = 0) -> None:
-        child = Child(name, [str(programs / program), *arguments], home, inside, end_signal=signal.SIGINT)
+    def start(name: str, *command: str, port: int = 0) -> None:
+        child = Child(name, command, home, inside, end_signal=signal.SIGINT)
         parts.callback(child.end)
         if port:
             child.wait_until(lambda: listens(port))
 
     # One code server for both, since each of its own would import the code once more.
     code = ("api", "grpc", "-m", module, "-h", "127.0.0.1", "-p", str(code_port), "--location-name", module)
-    start("code", "dagster", *code, port=code_port)
+    start("code", str(programs / "dagster"), *code, port=code_port)
     # After the daemon ended, before their code server does.
     parts.callback(_unfinished_runs, "wait", home, inside)
-    start("daemon", "dagster-daemon", "run", "-w", str(workspace))
-    start(
-        "webserver", "dagster-webserver", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port), port=port
-    )
+    start("daemon", str(programs / "dagster-daemon"), "run", "-w", str(workspace))
+    web = (sys.executable, "-P", "-m", "bedrock_pipeline.local.guarded_webserver", "-w", str(workspace))
+    start("webserver", *web, "-h", "127.0.0.1", "-p", str(port), port=port)

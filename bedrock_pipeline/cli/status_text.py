@@ -6,7 +6,7 @@ wrapped between words. The same text goes to a terminal and into a file.
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -35,6 +35,7 @@ def dataset_lines(shown: Iterable[DatasetStatus]) -> Iterator[str]:
             *([] if one.cost_usd is None else [usd(one.cost_usd)]),
         ]
         yield from wrapped("; ".join(counts)) if one.records or one.rejected else ()
+        yield from _final_errors(one.failed_by_code)
         yield from wrapped(f"chunks: {one.chunks}") if one.chunks and one.state != "published" else ()
         yield from _waits(one.why, one.until)
         yield from [f"{_INDENT}{one.results}"] if one.results else []
@@ -52,6 +53,7 @@ def chunk_lines(shown: Iterable[ChunkStatus]) -> Iterator[str]:
             *([] if one.mode == "batch" else [one.mode]),
         ]
         yield from wrapped("; ".join(counts))
+        yield from _final_errors(one.failed_by_code)
         yield from _waits(one.why, one.until)
         yield from [f"{_INDENT}{one.job}"] if one.job else []
 
@@ -93,6 +95,13 @@ def wrapped(sentence: str) -> Iterator[str]:
     yield from (line.replace(_KEPT, " ") for line in lines)
 
 
+def _final_errors(by_code: Mapping[str, int]) -> Iterator[str]:
+    """Final errors by their code, the most frequent first."""
+    if by_code:
+        codes = sorted(by_code.items(), key=lambda pair: (-pair[1], pair[0]))
+        yield from wrapped(f"final errors: {', '.join(f'{count:,} {code}' for code, count in codes)}")
+
+
 def _waits(why: str | None, until: datetime | None) -> Iterator[str]:
     if until:
         yield from wrapped(f"waits until {until:%H:%M:%S %Z}: {why or ''}")
@@ -114,4 +123,6 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%dT%H:%M:%SZ}"
+    if isinstance(value, dict):
+        return ", ".join(f"{one}: {other}" for one, other in value.items()) or "-"
     return str(float(value)) if isinstance(value, Decimal) else " ".join(str(value).split()) or "-"

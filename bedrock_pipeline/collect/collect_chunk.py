@@ -23,10 +23,11 @@ from bedrock_pipeline.errors import JobFailedError, StateError
 from bedrock_pipeline.frozen_settings import lacks_validators, thaw
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.pipeline import BasePipeline
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.prepare.chunks.create_request import is_converse, output_folder
 from bedrock_pipeline.pricing.estimates import overrides, priced_mode
 from bedrock_pipeline.pricing.prices import Price, price_of
+from bedrock_pipeline.records.result_schema import VECTORS
 from bedrock_pipeline.records.tally import Tally
 
 
@@ -52,7 +53,6 @@ class CollectReport:
 
     Attributes:
         retryable_by_code: how many records are retried, by the code that they ended with.
-        final_by_code: how many records have a final error, by its code; of a chunk that was collected before, none.
         discrepancies: where manifest, lines and index disagree; normally empty.
     """
 
@@ -61,7 +61,6 @@ class CollectReport:
     parsed_uri: str
     schema: pa.Schema
     retryable_by_code: dict[str, int]
-    final_by_code: dict[str, int]
     discrepancies: list[str]
 
 
@@ -134,7 +133,6 @@ def _collect(
         parsed_uri,
         collected.schema,
         collected.retryable_by_code,
-        collected.counter.final_by_code,
         discrepancies,
     )
     return report, problem
@@ -194,7 +192,9 @@ def _metadata(
         keep_raw=pipeline.keep_raw_output,
         accepted=frozenset(pipeline.accept_incomplete),
         again=disposition.retries,
+        raised=pipeline.raised_limit if pipeline.max_tokens_factor > 1 else None,
         columns=pipeline.answer_columns(),
+        vectors=_vectors(pipeline),
         price=_price(deployment, pipeline, chunk),
         mode=priced_mode(chunk.mode, pipeline),
         dataset_version=chunk.dataset_version,
@@ -262,15 +262,20 @@ def _collected_before(deployment: Deployment, chunk: ChunkRow, parsed_uri: str) 
         records=chunk.records,
         answered=chunk.answered or 0,
         final_errors=chunk.final_errors or 0,
+        final_by_code=chunk.final_by_code,
         retryable=chunk.retryable or 0,
         input_tokens=chunk.input_tokens or 0,
         output_tokens=chunk.output_tokens or 0,
         cost_usd=chunk.cost_usd,
         on_demand_cost_usd=chunk.on_demand_cost_usd,
     )
-    return CollectReport(
-        chunk, tally, parsed_uri, schema, retryable_by_code={}, final_by_code={}, discrepancies=[]
-    )
+    return CollectReport(chunk, tally, parsed_uri, schema, retryable_by_code={}, discrepancies=[])
+
+
+def _vectors(pipeline: BasePipeline) -> dict[str, int | None]:
+    """The types of vectors of whole numbers that a pipeline requests; in bodies of the user's own they are not known."""
+    parameters = pipeline.parameters if isinstance(pipeline, Pipeline) else {}
+    return {kind: None for kind in pipeline.model_family.vector_types(parameters) if kind in VECTORS}
 
 
 def _price(deployment: Deployment, pipeline: BasePipeline, chunk: ChunkRow) -> Price | None:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from bedrock_pipeline.collect.join import dimension_of, rows
+from bedrock_pipeline.collect.join import FLOAT, lengths_of, rows
 from bedrock_pipeline.collect.retry_policy import RetryWriter
 from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
@@ -62,7 +62,9 @@ def collect_output(
         executor: makes the threads that read.
     """
     counter = TallyCounter()
-    dimension = dimension_of(chain.from_iterable(lines for _, lines in files()), metadata.family)
+    lengths = lengths_of(chain.from_iterable(lines for _, lines in files()), metadata.family)
+    dimension = lengths.pop(FLOAT, None)
+    metadata = replace(metadata, vectors={**metadata.vectors, **lengths})
     schema = result_schema(
         carried(index.schema) if index is not None else pa.schema([]), dimension, metadata.response_fields
     )

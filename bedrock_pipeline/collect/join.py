@@ -6,6 +6,7 @@ Lines are joined with the chunk's index by record id, in any order. Without an i
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from bedrock_pipeline.collect.line_parser import (
     error_outcome,
     read_line,
     response_outcome,
-    vector_length,
+    vector_lengths,
 )
 from bedrock_pipeline.collect.line_reader import Lines
 from bedrock_pipeline.collect.retry_policy import RetryWriter
@@ -32,6 +33,8 @@ from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.records.result_schema import COLUMNS, WIRE_ID, ResultRow, carried, result_schema
 from bedrock_pipeline.system import ExecutorFactory, threads
 
+#: The type of the vectors in the column `embedding`.
+FLOAT = "float"
 # Lines in which the length of the vectors is looked for.
 _LOOK = 1000
 # Rows of a batch of errors.
@@ -74,18 +77,14 @@ def rows(
     yield from join.others(retryable)
 
 
-def dimension_of(buffers: Iterable[memoryview], family: Family) -> int | None:
-    """The length of the vectors in lines; None if the first thousand have none."""
-    seen = 0
-    for data in buffers if family.embeds else ():
-        lines = Lines.of(data)
-        for line in lines:
-            if length := vector_length(line, family):
-                return length
-        seen += len(lines)
-        if seen >= _LOOK:
-            break
-    return None
+def lengths_of(buffers: Iterable[memoryview], family: Family) -> dict[str, int | None]:
+    """The types of the vectors in lines, `FLOAT` among them, and their lengths; the first thousand lines are looked at."""
+    lengths: dict[str, int | None] = {}
+    every = chain.from_iterable(Lines.of(data) for data in buffers) if family.embeds else ()
+    for line in islice(every, _LOOK):
+        for kind, length in vector_lengths(line, family).items():
+            lengths.setdefault(kind, length)
+    return lengths
 
 
 class _Rows(ABC):
@@ -214,7 +213,7 @@ class _Join(_Rows):
             counter.missing += row not in self._errors
             outcome = self._errors.get(row, no_answer)
             code = outcome.row.error_code or ""
-            if retryable and self._metadata.again(code):
+            if retryable and self._metadata.is_retried(outcome.row):
                 counter.retryable += 1
                 retryable.add(Rejection(row, code, self._ids[row]))
                 continue

@@ -7,7 +7,7 @@ fails. Source of the form of lines: "View the results of a batch inference job",
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,6 +62,10 @@ class _UnreadableError(ValueError):
     """A line is valid JSON as far as can be seen, but beyond what a JSON reader takes."""
 
 
+class _ModelFailedError(ValueError):
+    """An output is an error of the model; its arguments are code and message."""
+
+
 def error_outcome(code: str, message: str) -> Outcome:
     """The outcome of a record without a response."""
     return Outcome(ResultRow("failed", error_code=code, error_message=message))
@@ -98,32 +102,54 @@ def read_line(line: bytes, metadata: ChunkMetadata, dimension: int | None) -> tu
     return wire_id, _outcome(output, metadata, dimension)
 
 
-def vector_length(line: bytes, family: Family) -> int | None:
-    """Length of the vector in a line; None if there is none."""
+def vector_lengths(line: bytes, family: Family) -> dict[str, int]:
+    """Lengths of the vectors in a line, by their type; nothing if there are none."""
     try:
         output = _parsed(line)["modelOutput"]
-        return len(family.answer(output).embedding or []) or None if isinstance(output, Mapping) else None
+        response = family.answer(output) if isinstance(output, Mapping) else ModelResponse()
     except (
         ValueError,
         KeyError,
         TypeError,
     ):  # all errors of this module and ResponseShapeError are ValueErrors
-        return None
+        return {}
+    vectors: dict[str, Sequence[float]] = {"float": response.embedding or [], **response.vectors}
+    return {kind: len(vector) for kind, vector in vectors.items() if vector}
+
+
+def _response(output: object, family: Family) -> ModelResponse:
+    """What a family reads in an output.
+
+    Raises:
+        ResponseShapeError: the output does not have its shape.
+        _ModelFailedError: it is an error of the model in place of a response.
+    """
+    if not isinstance(output, Mapping):
+        raise ResponseShapeError("the answer is not an object")
+    try:
+        return family.answer(output)
+    except ResponseShapeError:
+        error = output.get("error")
+        if isinstance(error, Mapping):
+            code = _text(error.get("type")) or _text(error.get("code"))
+            raise _ModelFailedError(code or "unknown", _text(error.get("message"))) from None
+        raise
 
 
 def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> Outcome:
     """The outcome of a record whose model responded; the tokens of an unusable response were paid for too."""
     response, values, code, message = ModelResponse(), None, None, None
-    tool_use = content_blocks = None
+    tool_use = content_blocks = unwrapped = None
     try:
-        if not isinstance(output, Mapping):
-            raise ResponseShapeError("the answer is not an object")
-        response = metadata.family.answer(output)
-        length = len(response.embedding or [])
-        if dimension and length != dimension:
-            raise ResponseShapeError(f"the vector has {length} numbers, not {dimension}")
+        response = _response(output, metadata.family)
+        _check_lengths(response, metadata, dimension)
         tool_use, content_blocks = _json(response.tool_use or None), _json(response.content)
-        values = metadata.columns.values(response) if metadata.columns else None
+        if metadata.vectors:
+            values = tuple(response.vectors.get(kind) for kind in metadata.vectors)
+        if metadata.columns:
+            values, unwrapped = metadata.columns.values(response)
+    except _ModelFailedError as error:
+        return error_outcome(*error.args)
     except ResponseShapeError as error:
         code, message = SHAPE, str(error)
     except AnswerInvalidError as error:
@@ -131,7 +157,7 @@ def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> 
     incomplete = STOP_REASONS.get(response.stop_reason or "")
     if incomplete and (incomplete not in metadata.accepted or code == INVALID_ANSWER):
         code, message = incomplete.value, MEANINGS[incomplete]
-        values = None
+        values = unwrapped = None
     try:
         raw_output = _json(output) if metadata.keeps_output else None
     except ResponseShapeError as error:
@@ -142,6 +168,7 @@ def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> 
         embedding=None if code else response.embedding,
         tool_use=tool_use,
         content_blocks=content_blocks,
+        answer_unwrapped=unwrapped,
         raw_output=raw_output,
         stop_reason=response.stop_reason,
         input_tokens=response.input_tokens,
@@ -150,6 +177,19 @@ def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> 
         error_message=message,
     )
     return response_outcome(row, metadata, values)
+
+
+def _check_lengths(response: ModelResponse, metadata: ChunkMetadata, dimension: int | None) -> None:
+    """Raise a ResponseShapeError if a vector does not fit its column, or has none."""
+    vectors: dict[str, Sequence[float]] = {**response.vectors}
+    if response.embedding is not None:
+        vectors["float"] = response.embedding
+    wanted = {"float": dimension, **metadata.vectors}
+    for kind, vector in vectors.items():
+        if kind not in wanted:
+            raise ResponseShapeError(f"it has a vector of type {kind}, which the first responses do not have")
+        if (length := wanted[kind]) and len(vector) != length:
+            raise ResponseShapeError(f"the vector has {len(vector)} numbers, not {length}")
 
 
 def _parsed(line: bytes) -> Any:
@@ -176,7 +216,7 @@ def _parsed(line: bytes) -> Any:
     except RecursionError:
         raise _UnreadableError("the line nests too deeply") from None
     except orjson.JSONDecodeError:  # infinity
-        raise _UnreadableError("the line has a number that is too large") from None
+        raise _UnreadableError("the line has a number that is too large, or NaN") from None
 
 
 def _record_id(line: bytes) -> str:
@@ -190,9 +230,12 @@ def _record_id(line: bytes) -> str:
 
 
 def _bedrock_error(error: object) -> Outcome:
-    """Bedrock documents a code and a message; anything else is kept as far as it is text."""
-    fields = error if isinstance(error, Mapping) else {"errorMessage": error}
-    return error_outcome(_text(fields.get("errorCode")) or "unknown", _text(fields.get("errorMessage")))
+    """Bedrock documents a code and a message; anything else is kept as far as it is text, of several errors the first code."""
+    errors = error if isinstance(error, list) else [error]
+    fields = [one if isinstance(one, Mapping) else {"errorMessage": one} for one in errors]
+    codes = (_text(one.get("errorCode")) or _text(one.get("code")) for one in fields)
+    messages = (_text(one.get("errorMessage")) or _text(one.get("message")) for one in fields)
+    return error_outcome(next(filter(None, codes), "unknown"), "; ".join(filter(None, messages)))
 
 
 def _text(value: object) -> str:

@@ -25,7 +25,9 @@ from bedrock_pipeline.prepare.chunks.create_request import create_again
 from bedrock_pipeline.prepare.chunks.packer import pack
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for, input_lines
 from bedrock_pipeline.pricing.estimates import Estimator
+from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.line_batch import Line, cells_of, line_batches_of
+from bedrock_pipeline.records.raised_limit import RaisedLimit
 from bedrock_pipeline.records.record_ids import later_wire_id
 from bedrock_pipeline.records.result_schema import ORIGIN, WIRE_ID, carried
 from bedrock_pipeline.records.wire_line import lines_at, readdressed
@@ -66,7 +68,9 @@ def start_retry_round(deployment: Deployment, pipeline: BasePipeline, dataset: s
     for retryable in _pools(deployment.ledger.retry_rounds.open_of(pipeline.name, dataset, row.version), row):
         launched = pipeline_of(deployment.ledger, retryable[0].chunk.settings_digest, pipeline, row)
         limits = launched.effective_limits
-        retry = _RetryRound(deployment, row, retryable, estimator_for(deployment, launched))
+        retry = _RetryRound(
+            deployment, row, retryable, estimator_for(deployment, launched), launched.raised_limit
+        )
         records, ending = sum(one.records for one in retryable), retry.records_of_cancelled_jobs()
         report.records += records
         plan = plan_invocation(launched.below_minimum, limits, records - ending)
@@ -121,6 +125,7 @@ class _RetryRound:
     row: DatasetRow
     retryable: list[RetryableRecords]
     estimator: Estimator
+    raised: RaisedLimit
 
     def records_of_cancelled_jobs(self) -> int:
         """How many of the records are of a job that was cancelled."""
@@ -173,7 +178,7 @@ class _RetryRound:
 
     def _content(self, plan: InvocationPlan) -> str:
         """A digest of everything that determines the chunks."""
-        digest = hashlib.sha256(repr(plan.cut).encode())
+        digest = hashlib.sha256(repr((plan.cut, self.raised)).encode())
         for one in self.retryable:
             digest.update(one.chunk.chunk_id.bytes)
             digest.update(repr(sorted(one.cancelled)).encode())
@@ -187,9 +192,11 @@ class _RetryRound:
         for one in self.retryable:
             if not one.cancelled if cancelled else one.origins == one.cancelled:
                 continue
-            positions = self._positions(one)
-            found = lines_at(input_lines(self.deployment, one.chunk), positions.to_pylist())
-            for data, (batch, row) in zip(found, _rows(self._index(one)), strict=True):
+            retried = self._table(f"{one.chunk.parsed_uri}{RETRYABLE}", ["position", "why"])
+            found = lines_at(input_lines(self.deployment, one.chunk), retried["position"].to_pylist())
+            for data, (batch, row), why in zip(
+                found, _rows(self._index(one)), retried["why"].to_pylist(), strict=True
+            ):
                 record_id = batch["record_id"][row].as_py()
                 origin = (ORIGIN in batch.schema.names and batch[ORIGIN][row].as_py()) or str(
                     one.chunk.chunk_id
@@ -197,7 +204,8 @@ class _RetryRound:
                 if (UUID(origin) in one.cancelled) == cancelled:
                     wire = later_wire_id(origin, record_id)
                     values = cells_of(batch, row, carry)
-                    yield Line(record_id, (wire, origin, *values), readdressed(data, wire))
+                    line = self.raised.line(data) if why == Incomplete.CUT_OFF else data
+                    yield Line(record_id, (wire, origin, *values), readdressed(line, wire))
 
     def _positions(self, one: RetryableRecords) -> pa.ChunkedArray:
         return self._table(f"{one.chunk.parsed_uri}{RETRYABLE}", ["position"])["position"]

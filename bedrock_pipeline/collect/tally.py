@@ -11,6 +11,8 @@ from bedrock_pipeline.models import Family
 from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.pricing.prices import Price, PricedMode
 from bedrock_pipeline.records.error_codes import Incomplete
+from bedrock_pipeline.records.raised_limit import RaisedLimit
+from bedrock_pipeline.records.result_schema import ResultRow, vector_fields
 from bedrock_pipeline.records.tally import Tally
 
 #: How many record ids or reasons a message to an operator names.
@@ -93,7 +95,9 @@ class ChunkMetadata:
         keep_raw: whether the model's whole output is kept as JSON.
         accepted: kinds of incomplete responses that count as answers all the same.
         again: whether a record that ends with this code is retried; otherwise its error is final.
+        raised: how the limit of tokens is raised for a response that was cut off; None if it stays.
         columns: of structured responses, if they were requested.
+        vectors: types of the vectors of whole numbers, with their lengths if these are known.
         price: None if unknown.
         mode: by a batch job, or by on-demand calls.
     """
@@ -107,15 +111,23 @@ class ChunkMetadata:
     keep_raw: bool = False
     again: Callable[[str], bool] = lambda _: False
     accepted: frozenset[Incomplete] = frozenset()
+    raised: RaisedLimit | None = None
     columns: AnswerColumns | None = None
+    vectors: Mapping[str, int | None] = field(default_factory=dict)
     price: Price | None = None
     mode: PricedMode = "batch"
     dataset_version: int | None = None
 
+    def is_retried(self, row: ResultRow) -> bool:
+        """Whether a record that ends with this error is retried."""
+        code = row.error_code or ""
+        stays = code == Incomplete.CUT_OFF and self.raised and self.raised.ended_at_most(row.output_tokens)
+        return not stays and self.again(code)
+
     @property
     def response_fields(self) -> tuple[pa.Field, ...]:
-        """The columns of structured responses."""
-        return tuple(self.columns.fields) if self.columns else ()
+        """The columns of structured responses, or of vectors of whole numbers."""
+        return tuple(self.columns.fields) if self.columns else vector_fields(self.vectors)
 
     @property
     def keeps_output(self) -> bool:

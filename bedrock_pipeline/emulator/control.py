@@ -130,7 +130,7 @@ class EmulatorProcess:
         self._keys = access_key_id, secret_access_key
         self._s3 = s3_endpoint_url
         self.region = region
-        command = [sys.executable, "-m", "bedrock_pipeline.emulator", "--data", str(data), *options]
+        command = [sys.executable, "-P", "-m", "bedrock_pipeline.emulator", "--data", str(data), *options]
         if s3_endpoint_url:
             command += ["--s3-endpoint-url", s3_endpoint_url]
         self._process = subprocess.Popen(

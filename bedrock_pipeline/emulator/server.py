@@ -9,6 +9,7 @@ import json
 import os
 import random
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import fields
@@ -43,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     try:
+        if options.model:
+            sys.path.append(str(Path.cwd()))  # where the user's module is
         models, faults, roles = load_models(options.model), _faults(options), _roles(options)
     except (OSError, ValueError) as error:
         parser.error(str(error))

@@ -18,9 +18,10 @@ struct place {
   int64_t kind;
   int64_t inner; /* the first place in it; 0: none */
   int64_t next;  /* the next in the same parent; 0: none */
+  int64_t closed; /* 1: members that lead nowhere must be null */
 };
 
-/* A key that no plain output has. */
+/* A key that no plain output has with a value other than null. */
 struct name {
   const uint8_t *data;
   int64_t size;
@@ -251,13 +252,18 @@ static struct slice key_of(struct walk *walk) {
   return key;
 }
 
+/* The value that follows must be null; it is not passed. */
+static void must_be_null(struct walk *walk) {
+  if (!is(walk, 'n')) walk->at = 0;
+}
+
 static void not_in(struct walk *walk, struct slice key, int inside) {
   const struct wanted *wanted = walk->wanted;
   for (int64_t number = 0; inside && walk->at && number < wanted->unless_count; number++)
-    if (same(key, wanted->unless[number].data, wanted->unless[number].size)) walk->at = 0;
+    if (same(key, wanted->unless[number].data, wanted->unless[number].size)) must_be_null(walk);
 }
 
-/* A value that is skipped; `inside` the output, keys of `unless` do not fit. */
+/* A value that is skipped; `inside` the output, keys of `unless` fit with null alone. */
 static void pass(struct walk *walk, int depth, int inside) {
   if (!walk->at) return;
   walk->at = spaces(walk->at, walk->end);
@@ -327,10 +333,12 @@ static void object_at(struct walk *walk, const struct place *place) {
     not_in(walk, key, 1);
     int64_t inner = place->inner;
     while (inner && !same(key, places[inner].name, places[inner].size)) inner = places[inner].next;
-    if (inner)
+    if (inner) {
       value_at(walk, inner);
-    else
+    } else {
+      if (place->closed) must_be_null(walk);
       pass(walk, 0, 1);
+    }
   } while (take(walk, ','));
   expect(walk, '}');
 }

@@ -30,6 +30,7 @@ class _Place(ctypes.Structure):
         ("kind", ctypes.c_int64),
         ("inner", ctypes.c_int64),
         ("next", ctypes.c_int64),
+        ("closed", ctypes.c_int64),
     )
 
 
@@ -173,11 +174,14 @@ def _places(plain: Plain) -> list[_Place]:
         (plain.output_tokens, _OUTPUT_TOKENS),
         *([(plain.block_type, _BLOCK_TYPE)] if plain.block_type else []),
     ):
-        _plant(places, path, kind)
+        places[_planted(places, path)].kind = kind
+    if plain.closed:
+        places[_planted(places, plain.closed)].closed = 1
     return places
 
 
-def _plant(places: list[_Place], path: Path, kind: int) -> None:
+def _planted(places: list[_Place], path: Path) -> int:
+    """The number of the place at a path, which is added if it is not there."""
     at = 0
     for name in path:
         if name == ONLY:
@@ -191,4 +195,4 @@ def _plant(places: list[_Place], path: Path, kind: int) -> None:
             places.append(_Place(encoded, len(encoded), _OBJECT, 0, places[at].inner))
             places[at].inner = inner
         at = inner
-    places[at].kind = kind
+    return at

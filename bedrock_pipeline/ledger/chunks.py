@@ -118,10 +118,17 @@ class Chunks:
                 """UPDATE bedrock_pipeline.chunks
                    SET collected_at = bedrock_pipeline.now(), parsed_uri = %(parsed_uri)s, problem = %(problem)s,
                        answered = %(answered)s, final_errors = %(final_errors)s, retryable = %(retryable)s,
+                       final_by_code = %(final_by_code)s,
                        input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, cost_usd = %(cost_usd)s,
                        on_demand_cost_usd = %(on_demand_cost_usd)s
                    WHERE chunk_id = %(chunk)s AND ended_at IS NOT NULL AND collected_at IS NULL""",
-                {**asdict(tally), "chunk": chunk_id, "parsed_uri": parsed_uri, "problem": problem},
+                {
+                    **asdict(tally),
+                    "final_by_code": Jsonb(dict(tally.final_by_code)),
+                    "chunk": chunk_id,
+                    "parsed_uri": parsed_uri,
+                    "problem": problem,
+                },
             )
             if recorded.rowcount != 1:
                 return False

@@ -125,6 +125,7 @@ class ChunkRow(_Row):
     parsed_uri: str | None
     answered: int | None
     final_errors: int | None
+    final_by_code: dict[str, int]
     retryable: int | None
     input_tokens: int | None
     output_tokens: int | None

@@ -22,6 +22,7 @@ class DatasetStatus:
         processed: of them, processed by Bedrock.
         answered: records with a response.
         failed: records with a final error.
+        failed_by_code: of those that were sent, by the code of their error.
         rejected: rows of the input that are not sent.
         retryable: records that wait for a retry round.
         chunks: their number by status, such as `2 pending, 1 queued`.
@@ -39,6 +40,7 @@ class DatasetStatus:
     processed: int
     answered: int
     failed: int
+    failed_by_code: dict[str, int]
     rejected: int
     retryable: int
     chunks: str
@@ -57,6 +59,7 @@ class ChunkStatus:
         mode: how its records are sent.
         processed: of its records, processed by Bedrock.
         answered: records with a response; None until collected.
+        failed_by_code: records with a final error, by its code.
         job: ARN of its job.
         retryable: records that wait for a retry round; None until collected.
         cost_usd: US dollars; None until collected, or if the price is unknown.
@@ -70,6 +73,7 @@ class ChunkStatus:
     records: int
     processed: int
     answered: int | None
+    failed_by_code: dict[str, int]
     job: str | None
     retryable: int | None
     cost_usd: Decimal | None
@@ -129,7 +133,7 @@ _DATASETS = """
            n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
            n.answered + d.duplicates_answered AS answered, n.failed + d.duplicates_failed AS failed,
            coalesce(d.snapshot_rejected, 0) + coalesce(d.packed_rejected, 0) AS rejected,
-           n.retryable, n.cost_usd, n.requeued, n.requeue_reason, n.until, n.over_budget, s.chunks
+           e.failed_by_code, n.retryable, n.cost_usd, n.requeued, n.requeue_reason, n.until, n.over_budget, s.chunks
     FROM (SELECT * FROM bedrock_pipeline.current_versions
           WHERE %(pipeline)s::text IS NULL OR pipeline = %(pipeline)s
           ORDER BY created_at DESC, pipeline, dataset LIMIT %(limit)s) d
@@ -156,10 +160,16 @@ _DATASETS = """
         FROM (SELECT status, count(*) FROM bedrock_pipeline.chunks c
               WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
               GROUP BY status) g) s
+    CROSS JOIN LATERAL (
+        SELECT coalesce(jsonb_object_agg(g.code, g.records), '{}') AS failed_by_code
+        FROM (SELECT f.code, sum(f.records::bigint) AS records
+              FROM bedrock_pipeline.chunks c CROSS JOIN LATERAL jsonb_each_text(c.final_by_code) f(code, records)
+              WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+              GROUP BY f.code) g) e
     ORDER BY d.created_at DESC, d.pipeline, d.dataset"""
 
 _CHUNKS = """
-    SELECT c.*, c.chunk_key AS chunk, c.job_arn AS job, least(coalesce(c.processed_count, 0), c.records) AS processed,
+    SELECT c.*, c.chunk_key AS chunk, c.job_arn AS job, c.final_by_code AS failed_by_code, least(coalesce(c.processed_count, 0), c.records) AS processed,
            o.wait_reason, g.backoff_until, g.backoff_reason, b.version, b.cap_usd, b.committed_usd, b.wanted_usd,
            b.cap_usd IS NOT NULL AND c.status = 'pending' AND c.mode IN ('batch', 'on-demand')
                AND (b.committed_usd - bedrock_pipeline.taken_usd(c) + c.estimated_cost_usd <= b.cap_usd) IS NOT TRUE

@@ -93,6 +93,14 @@ def load_secrets(home: Path) -> dict[str, str]:
     return loaded
 
 
+def ui_path(home: Path) -> str:
+    """The path of Dagster's UI at this home, which nobody can guess: the UI asks for no password."""
+    path = home / "ui_path"
+    if not path.exists():
+        write_private(path, f"/ui-{secrets.token_hex(8)}")
+    return path.read_text()
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read, whole or not at all."""
     temporary = path.with_suffix(".new")

@@ -92,7 +92,7 @@ def _children(endpoints: Endpoints, config: StackConfig) -> Iterator[Child]:
 
 
 def _start_emulator(endpoints: Endpoints, config: StackConfig) -> Child:
-    command = [sys.executable, "-m", "bedrock_pipeline.emulator", "--port", str(endpoints.bedrock_port)]
+    command = [sys.executable, "-P", "-m", "bedrock_pipeline.emulator", "--port", str(endpoints.bedrock_port)]
     command += ["--data", str(config.home / "emulator"), "--s3-endpoint-url", endpoints.s3_endpoint_url]
     child = Child(
         "emulator",

@@ -1,27 +1,53 @@
 """Structured responses as typed columns."""
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Context, Decimal, InvalidOperation
+from typing import Any, Final, TypeAlias
 
 import orjson
 import pyarrow as pa
 
 from bedrock_pipeline.models import ModelResponse
+from bedrock_pipeline.models.answer_class import DECIMAL, LOCAL_DATE_TIME, AnswerSchemaError
 from bedrock_pipeline.models.family import Json
-from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema, AnswerSchemaError
+from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema
 
-_SCALARS = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
 _NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+#: Digits of a decimal column, and those after the point where the schema does not say.
+_DIGITS: Final = 38
+_PLACES: Final = 18
+#: Wide enough for every decimal column.
+_CONTEXT: Final = Context(prec=2 * _DIGITS)
 #: Prefix for a property whose name another column has.
 PREFIX = "answer_"
+#: Metadata of a column that holds JSON text, which readers and the UI show.
+_JSON_TEXT: Final = {"description": "JSON text: its values have no single type"}
+
+#: Turns a value of JSON, not null, into one of the column; raises an error that is a ValueError or TypeError.
+_Fit: TypeAlias = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A type, and how values of JSON become values of it."""
+
+    arrow: pa.DataType
+    fit: _Fit
+
+    def value(self, value: Any) -> Any:
+        """A value of the column; null stays null."""
+        return None if value is None else self.fit(value)
 
 
 class AnswerColumns:
-    """A schema's properties as columns, in their order.
+    """What a schema's responses are written as, in columns, in its order.
 
-    A string, also an enumerated one, becomes text; an integer int64; a number float64; a boolean bool; an array of
-    one of these a list; everything else JSON text. An optional property that the response lacks is null. A property that
-    has the name of another column, one of `taken`, is prefixed with `answer_`.
+    A string, also an enumerated one, becomes text, or with a format a date, time, timestamp or decimal; an integer int64; a
+    number float64; a boolean bool; an array a list; an object with named members, or a choice between such objects, a
+    struct; everything else JSON text. An optional property that the response lacks is null. A property that has the name
+    of another column, one of `taken`, is prefixed with `answer_`.
 
     Raises:
         AnswerSchemaError: the prefixed name is taken too.
@@ -29,40 +55,57 @@ class AnswerColumns:
 
     def __init__(self, schema: AnswerSchema, taken: Collection[str]) -> None:
         self._schema = schema
-        self._types: dict[str, pa.DataType | None] = {
-            name: _type(one) for name, one in schema.schema["properties"].items()
-        }
-        names = [f"{PREFIX}{name}" if name in taken else name for name in self._types]
+        self._columns = {name: _typed(one) for name, one in schema.columns["properties"].items()}
+        names = [f"{PREFIX}{name}" if name in taken else name for name in self._columns]
         for name in names:
             if name in taken or names.count(name) > 1:
                 raise AnswerSchemaError(
                     f"The answer's column {name!r} would be there twice.", "Rename the property."
                 )
         self.fields = tuple(
-            pa.field(name, arrow or pa.string())
-            for name, arrow in zip(names, self._types.values(), strict=True)
+            pa.field(name, column.arrow) if column else pa.field(name, pa.string(), metadata=_JSON_TEXT)
+            for name, column in zip(names, self._columns.values(), strict=True)
         )
 
-    def values(self, answer: ModelResponse) -> tuple[Any, ...]:
-        """A response's values, one for each column.
+    def values(self, answer: ModelResponse) -> tuple[tuple[Any, ...], str | None]:
+        """A response's values, one for each column; and what had to be taken off to read them, None if nothing.
 
         Raises:
             AnswerInvalidError: it breaks the schema, or a value does not fit its column.
         """
-        fields = self._schema.read(answer)
-        return tuple(_fitted(fields.get(name), arrow, name) for name, arrow in self._types.items())
+        fields, unwrapped = self._schema.read(answer)
+        values = (_fitted(column or _TEXT, fields.get(name), name) for name, column in self._columns.items())
+        return tuple(values), unwrapped
 
 
-def _type(schema: Any) -> pa.DataType | None:
-    """The type of a property; None for JSON text."""
+def _fitted(column: _Column, value: Any, name: str) -> Any:
+    """A value as its column's type; a pydantic class may write another type than its schema has."""
+    try:
+        return column.value(value)
+    except AnswerInvalidError as error:
+        raise AnswerInvalidError(f"{name} {error}") from None
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+        InvalidOperation,
+    ):  # orjson's for deep nesting is a TypeError
+        raise AnswerInvalidError(f"{name} does not fit its column") from None
+
+
+def _typed(schema: Any) -> _Column | None:
+    """The column of a property; None for JSON text."""
     options = [one for one in _options(schema) if one.get("type") != "null"]
-    types = {_SCALARS.get(one.get("type", "")) for one in options}
+    if options and all(_has_members(one) for one in options):
+        return _struct(options)
     if len(options) == 1 and options[0].get("type") == "array" and "prefixItems" not in options[0]:
-        inner = _type(options[0].get("items", True))
-        return pa.list_(inner) if inner is not None and not pa.types.is_list(inner) else None
+        inner = _typed(options[0].get("items", True))
+        return _list(inner) if inner else None
+    scalars = [_scalar(one) for one in options]
+    types = {one.arrow if one else None for one in scalars}
     if types == {pa.int64(), pa.float64()}:
-        return pa.float64()
-    return types.pop() if len(types) == 1 else None
+        return _FLOAT
+    return scalars[0] if len(types) == 1 else None
 
 
 def _options(schema: Any) -> list[Json]:
@@ -79,23 +122,131 @@ def _options(schema: Any) -> list[Json]:
     return [{**schema, "type": kind} for kind in ([kinds] if isinstance(kinds, str) else kinds)]
 
 
-def _fitted(value: Any, arrow: pa.DataType | None, name: str) -> Any:
-    """A value as its column's type; a pydantic class may have changed it to another type than its schema has."""
-    if value is None:
-        return None
-    try:
-        if arrow is None:
-            return orjson.dumps(value).decode()
-        if pa.types.is_list(arrow):
-            return [_fitted(one, arrow.value_type, name) for one in value]
-        if arrow == pa.int64():
-            if not -(2**63) <= value < 2**63:
-                raise AnswerInvalidError(f"{name} is an integer beyond 64 bits")
-            return int(value)
-        if arrow == pa.float64():
-            return float(value)
-    except (TypeError, OverflowError):  # orjson's error for deep nesting is a TypeError
-        raise AnswerInvalidError(f"{name} does not fit its column") from None
-    if not isinstance(value, bool if arrow == pa.bool_() else str):
-        raise AnswerInvalidError(f"{name} does not fit its column")
+def _has_members(schema: Json) -> bool:
+    """Whether an object has members of given names only, of which two do not differ by case alone."""
+    names = schema.get("properties", ())
+    return (
+        schema.get("type") == "object"
+        and bool(names)
+        and schema.get("additionalProperties", False) is False
+        and "patternProperties" not in schema
+        and len({name.casefold() for name in names}) == len(names)
+    )
+
+
+def _struct(options: list[Json]) -> _Column:
+    """The members of all alternatives; one of which these have several types is JSON text."""
+    found: dict[str, list[_Column | None]] = {}
+    for option in options:
+        for name, one in option["properties"].items():
+            found.setdefault(name, []).append(_typed(one))
+    members = {name: _common(columns) or _TEXT for name, columns in found.items()}
+
+    def fit(value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise TypeError
+        return {name: column.value(value.get(name)) for name, column in members.items()}
+
+    return _Column(pa.struct([pa.field(name, one.arrow) for name, one in members.items()]), fit)
+
+
+def _common(columns: list[_Column | None]) -> _Column | None:
+    first = columns[0]
+    return first if first and all(one and one.arrow == first.arrow for one in columns) else None
+
+
+def _list(inner: _Column) -> _Column:
+    def fit(value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise TypeError
+        return [inner.value(one) for one in value]
+
+    return _Column(pa.list_(inner.arrow), fit)
+
+
+def _scalar(schema: Json) -> _Column | None:
+    kind = schema.get("type", "")
+    if kind != "string":
+        return {"integer": _INTEGER, "number": _FLOAT, "boolean": _BOOLEAN}.get(kind)
+    if schema.get("format") == DECIMAL:
+        return _decimal(schema.get("maxDigits"), schema.get("decimalPlaces"))
+    return _FORMATS.get(schema.get("format", ""), _STRING)
+
+
+def _decimal(digits: int | None, places: int | None) -> _Column:
+    """As the schema has it; text if that is more than a decimal column holds."""
+    scale = min(_PLACES, digits or _PLACES) if places is None else places
+    precision = max(digits or _DIGITS, scale)
+    if precision > _DIGITS:
+        return _STRING
+    unit = Decimal(1).scaleb(-scale)
+
+    def fit(value: Any) -> Decimal:
+        given = Decimal(_only(value, str))
+        rounded = given.quantize(unit, context=_CONTEXT)
+        if rounded != given or len(rounded.as_tuple().digits) > precision:
+            raise ValueError
+        return rounded
+
+    return _Column(pa.decimal128(precision, scale), fit)
+
+
+def _only(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise TypeError
     return value
+
+
+def _integer(value: Any) -> int:
+    if type(value) not in (int, float) or value != int(value):
+        raise TypeError
+    if not -(2**63) <= value < 2**63:
+        raise AnswerInvalidError("is an integer beyond 64 bits")
+    return int(value)
+
+
+def _float(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise TypeError
+    return float(value)
+
+
+def _timestamp(value: Any) -> datetime:
+    """In UTC, and taken as UTC without an offset."""
+    read = datetime.fromisoformat(value)
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+
+
+def _local_timestamp(value: Any) -> datetime:
+    read = datetime.fromisoformat(value)
+    if read.tzinfo is not None:
+        raise ValueError
+    return read
+
+
+def _time(value: Any) -> time:
+    """In UTC, and taken as UTC without an offset."""
+    read = time.fromisoformat(value)
+    return read if read.tzinfo is None else _at(read).astimezone(UTC).time()
+
+
+def _at(read: time) -> datetime:
+    return datetime.combine(date(2000, 1, 2), read)
+
+
+def _text(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+_TEXT = _Column(pa.string(), _text)
+_STRING = _Column(pa.string(), lambda value: _only(value, str))
+_INTEGER = _Column(pa.int64(), _integer)
+_FLOAT = _Column(pa.float64(), _float)
+_BOOLEAN = _Column(pa.bool_(), lambda value: _only(value, bool))
+#: Strings of these formats have a column of their own type.
+_FORMATS: Final = {
+    "date": _Column(pa.date32(), date.fromisoformat),
+    "date-time": _Column(pa.timestamp("us", "UTC"), _timestamp),
+    LOCAL_DATE_TIME: _Column(pa.timestamp("us"), _local_timestamp),
+    "time": _Column(pa.time64("us"), _time),
+}

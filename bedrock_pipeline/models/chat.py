@@ -48,6 +48,7 @@ class Chat(Family):
     """Body and response of OpenAI's Chat Completions API."""
 
     name = "chat"
+    limits = (("max_tokens",), ("max_completion_tokens",))
     takes = frozenset({"system", "images", "tool", "schema"})
     plain = Plain(
         text=("choices", ONLY, "message", "content"),

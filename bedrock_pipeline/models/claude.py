@@ -22,6 +22,7 @@ class Claude(Family):
     """Body and response of Anthropic's Messages API on Bedrock."""
 
     name = "claude"
+    limits = (("max_tokens",),)
     takes = frozenset({"system", "images", "tool", "schema"})
     plain = Plain(
         text=("content", ONLY, "text"),

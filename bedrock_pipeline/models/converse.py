@@ -47,13 +47,14 @@ class Converse(Family):
     """Body and response of the Converse API; a job selects it, no model id does."""
 
     name = "converse"
+    limits = (("inferenceConfig", "maxTokens"),)
     takes: ClassVar[frozenset[Feature]] = frozenset({"system", "images", "schema"})
     plain = Plain(
         text=("output", "message", "content", ONLY, "text"),
         stop_reason=("stopReason",),
         input_tokens=("usage", "inputTokens"),
         output_tokens=("usage", "outputTokens"),
-        unless=(b"toolUse",),
+        closed=("output", "message", "content", ONLY),
     )
 
     def owns(self, model: str) -> bool:  # noqa: ARG002  # the interface's

@@ -67,6 +67,7 @@ class ModelResponse:
         output_tokens: tokens that the model wrote; None if the output does not have the count.
         tool_use: `{"name", "input"}` of each tool call, in order.
         content: all content blocks unchanged, if one is neither text nor a tool call.
+        vectors: vectors of whole numbers, by their type (`int8`, `uint8`, `binary`, `ubinary`).
     """
 
     text: str | None = None
@@ -76,6 +77,7 @@ class ModelResponse:
     output_tokens: int | None = None
     tool_use: tuple[Json, ...] = ()
     content: list[Any] | None = None
+    vectors: Mapping[str, list[int]] = field(default_factory=dict)
 
 
 Path: TypeAlias = tuple[str, ...]
@@ -95,7 +97,8 @@ class Plain:
         input_tokens: may be missing.
         output_tokens: may be missing.
         block_type: must be `text`; None if blocks have no type.
-        unless: an output with one of these keys, at any depth, is not plain.
+        closed: an object of which all members that no path leads to must be null; None if there is none.
+        unless: an output that has something other than null under one of these keys, at any depth, is not plain.
         unless_text_begins: an output whose text begins so is not plain.
     """
 
@@ -104,6 +107,7 @@ class Plain:
     input_tokens: Path
     output_tokens: Path
     block_type: Path | None = None
+    closed: Path | None = None
     unless: tuple[bytes, ...] = ()
     unless_text_begins: str | None = None
 
@@ -125,12 +129,20 @@ class Family(ABC):
     #: Whether responses are vectors.
     embeds: ClassVar[bool] = False
     takes: ClassVar[frozenset[Feature]] = frozenset()
+    #: How many images a request can have; None if the family has no limit of its own.
+    most_images: ClassVar[int | None] = None
+    #: Where a body may have the largest number of tokens of its response.
+    limits: ClassVar[tuple[Path, ...]] = ()
     #: Where ordinary outputs have what `answer` reads; None if each is read by itself.
     plain: ClassVar[Plain | None] = None
 
     @abstractmethod
     def owns(self, model: str) -> bool:
         """Whether a bare model id, such as `anthropic.claude-…`, is of this family."""
+
+    def vector_types(self, parameters: Json) -> tuple[str, ...]:  # noqa: ARG002  # for those that have several
+        """The types of the vectors that are requested by a pipeline's parameters."""
+        return ("float",) if self.embeds else ()
 
     @abstractmethod
     def body(self, model_request: ModelRequest) -> dict[str, Any]:
@@ -175,6 +187,20 @@ class Family(ABC):
             "Leave it out."
             if self.embeds
             else "Leave it out, or set invocation='Converse' if the model supports it.",
+        )
+
+
+def check_dimension(parameter: str, given: object, allowed: Sequence[int]) -> None:
+    """Check the length of a vector, if the parameters have one.
+
+    Raises:
+        BodyError: the model has no vectors of this length.
+    """
+    if given is not None and given not in allowed:
+        *most, last = map(str, allowed)
+        raise BodyError(
+            f"The model has no vectors of {given} dimensions.",
+            f"Set parameters.{parameter} to {', '.join(most)} or {last}.",
         )
 
 

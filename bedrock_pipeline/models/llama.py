@@ -14,6 +14,7 @@ class Llama(Family):
     """
 
     name = "llama"
+    limits = (("max_gen_len",),)
     plain = Plain(
         text=("generation",),
         stop_reason=("stop_reason",),

@@ -17,6 +17,7 @@ class Mistral(Family):
     """A prompt in, its continuation out. The prompt is sent unchanged, with the model's own marks if any."""
 
     name = "mistral"
+    limits = (("max_tokens",),)
     plain = Plain(
         text=("outputs", ONLY, "text"),
         stop_reason=("outputs", ONLY, "stop_reason"),
@@ -38,7 +39,7 @@ class Mistral(Family):
 
     def answer(self, output: Json) -> ModelResponse:
         """The first continuation; models with chat completion return `choices`, the others `outputs`."""
-        if "choices" in output:
+        if output.get("choices") is not None:
             choice = first_at(output, "choices")
             text, other = text_at(choice, "message", "content"), word_at(choice, "finish_reason")
         else:

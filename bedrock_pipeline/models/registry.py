@@ -3,19 +3,21 @@
 from bedrock_pipeline.models.catalog import card_of
 from bedrock_pipeline.models.chat import Chat
 from bedrock_pipeline.models.claude import Claude
-from bedrock_pipeline.models.cohere_embed import CohereEmbed
+from bedrock_pipeline.models.cohere_embed import CohereEmbed, CohereEmbed4
 from bedrock_pipeline.models.converse import Converse
 from bedrock_pipeline.models.family import BodyError, Family
 from bedrock_pipeline.models.llama import Llama
 from bedrock_pipeline.models.mistral import Mistral
 from bedrock_pipeline.models.model_ids import bare_model
 from bedrock_pipeline.models.nova import Nova
+from bedrock_pipeline.models.nova_embed import NovaEmbed
 from bedrock_pipeline.models.raw import Raw
-from bedrock_pipeline.models.titan_embed import TitanEmbed
+from bedrock_pipeline.models.titan_embed import TitanEmbed, TitanImageEmbed
 
 #: The first family that owns a model is used; the last one owns every model.
 FAMILIES: tuple[Family, ...] = (
-    *(Claude(), TitanEmbed(), Nova(), Llama(), Mistral(), Chat(), CohereEmbed()),
+    *(Claude(), TitanEmbed(), Nova(), Llama(), Mistral(), Chat()),
+    *(TitanImageEmbed(), NovaEmbed(), CohereEmbed4(), CohereEmbed()),
     Raw(),
 )
 _CONVERSE = Converse()

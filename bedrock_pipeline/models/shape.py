@@ -4,12 +4,14 @@ Errors name the member, never its value.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from bedrock_pipeline.models.family import ResponseShapeError
 
 #: The largest 32-bit float.
 _FLOAT32 = 3.4028234663852886e38
+#: Types of vectors of whole numbers, and the numbers that each may have. Bits are packed in bytes, or are 0 and 1 each.
+VECTOR_RANGES: Final = {"int8": (-128, 127), "uint8": (0, 255), "binary": (-128, 127), "ubinary": (0, 255)}
 #: Token counts are below this, so that their sum over a dataset fits 64 bits.
 _COUNT = 2**40
 
@@ -75,6 +77,22 @@ def vector_of(value: object) -> list[float]:
     if value and max(map(abs, value)) > _FLOAT32:
         raise ResponseShapeError("the embedding has a number that is too large")
     return list(map(float, value))
+
+
+def quantized(vectors: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The vectors of whole numbers among vectors by type.
+
+    Raises:
+        ResponseShapeError: one is not a list of the numbers that its type has.
+    """
+    found = {kind: vectors[kind] for kind in VECTOR_RANGES if vectors.get(kind) is not None}
+    for kind, vector in found.items():
+        low, high = VECTOR_RANGES[kind]
+        if not isinstance(vector, list) or not {*map(type, vector)} <= {int}:
+            raise ResponseShapeError(f"the embedding of type {kind} is not a list of whole numbers")
+        if vector and not (low <= min(vector) and max(vector) <= high):
+            raise ResponseShapeError(f"the embedding of type {kind} has a number beyond {low} to {high}")
+    return found
 
 
 def word_at(output: object, *path: str) -> str | None:

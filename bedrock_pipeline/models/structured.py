@@ -4,14 +4,17 @@ Source of what the service accepts: "Get validated JSON results from models", Am
 Amazon Nova user guide.
 """
 
+import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final, Self, TypeAlias
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.models.answer_class import SOURCE, AnswerSchemaError, requested, written
 from bedrock_pipeline.models.family import AnswerFormat, Json, ModelResponse
+from bedrock_pipeline.models.unwrap import readings
 
 #: Name of the tool that a model must call.
 TOOL: Final = "answer"
@@ -29,6 +32,10 @@ _UNBOUND: Final = frozenset(
 _FORMATS: Final = frozenset(
     {"date", "date-time", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
 )
+#: What structured output does not support in a regular expression: what looks around, refers back, or is a boundary.
+_BEYOND_REGULAR: Final = re.compile(r"\(\?[=!<]|\\[bB1-9]")
+#: Annotation of a schema: the schema of its columns, if they are not its properties.
+COLUMNS: Final = "x-columns"
 #: Keywords without which a schema means something else, and that structured output does not support.
 _UNSUPPORTED: Final = frozenset(
     {
@@ -39,10 +46,6 @@ _UNSUPPORTED: Final = frozenset(
 Structure: TypeAlias = "type[BaseModel] | Json"
 
 
-class AnswerSchemaError(ConfigurationError, ValueError):
-    """A schema cannot be requested."""
-
-
 class AnswerInvalidError(ValueError):
     """A response breaks its schema; the message names the rule, never what the model wrote."""
 
@@ -51,10 +54,12 @@ class AnswerSchema:
     """The schema of a structured response.
 
     Args:
-        given: a pydantic model, whose own validators and defaults apply too; or a JSON schema.
+        given: a pydantic model, whose own validators and defaults apply too; or a JSON schema, which may have another one
+            for its columns as `COLUMNS`.
 
     Attributes:
         schema: JSON schema of an object, without references, and without titles, which cost tokens in each request.
+        columns: JSON schema of the object that `read` returns.
 
     Raises:
         AnswerSchemaError: the schema is invalid, refers to itself or elsewhere, or is not of an object with properties.
@@ -64,7 +69,7 @@ class AnswerSchema:
         import jsonschema  # here: it costs a sixth of a second, and most pipelines have no answer_schema
 
         self._model = given if isinstance(given, type) else None
-        whole: Json = given.model_json_schema() if isinstance(given, type) else given
+        whole: Json = requested(given) if isinstance(given, type) else given
         try:
             jsonschema.Draft202012Validator.check_schema(whole)
         except jsonschema.SchemaError as error:
@@ -76,6 +81,15 @@ class AnswerSchema:
             raise AnswerSchemaError(
                 "answer_schema is not of an object with properties.",
                 'Its top is {"type": "object", "properties": {...}}; each property becomes a column.',
+            )
+        self.columns: Json = self.schema
+        columns = written(given) if isinstance(given, type) else given.get(COLUMNS)
+        if columns is not None:
+            self.columns = _inlined(columns, columns, ())
+        if self.columns.get("type") != "object" or not self.columns.get("properties"):
+            raise AnswerSchemaError(
+                "answer_schema is written as something without properties, of which columns could be made.",
+                "Let its serializer return a class with fields, or leave the serializer out.",
             )
         self._validator = jsonschema.Draft202012Validator(self.schema)
 
@@ -97,8 +111,11 @@ class AnswerSchema:
             )
         return cls(given)
 
-    def read(self, answer: ModelResponse) -> dict[str, Any]:
-        """The fields of a response: the input of the tool call, or else the text as JSON.
+    def read(self, answer: ModelResponse) -> tuple[dict[str, Any], str | None]:
+        """The values of a response's columns: of the input of the tool call, or else of the text as JSON.
+
+        Returns:
+            The values; and what had to be taken off to read them (`models.unwrap`), None if nothing.
 
         Raises:
             AnswerInvalidError: there is none, or it breaks the schema.
@@ -108,16 +125,32 @@ class AnswerSchema:
         except RecursionError:
             raise AnswerInvalidError("the answer nests too deeply") from None
 
-    def _read(self, answer: ModelResponse) -> dict[str, Any]:
-        value = self._given(answer)
+    def _read(self, answer: ModelResponse) -> tuple[dict[str, Any], str | None]:
+        given, is_json = _given(answer)
+        try:
+            if not is_json:
+                raise AnswerInvalidError(f"the answer is not JSON{_cut(answer)}")
+            return self._values(given, answer), None
+        except AnswerInvalidError:
+            for value, kinds in readings(given, self.schema):
+                with suppress(AnswerInvalidError):
+                    return self._values(value, answer), ",".join(kinds)
+            raise
+
+    def _values(self, value: Any, answer: ModelResponse) -> dict[str, Any]:
         if broken := next(self._validator.iter_errors(value), None):
             rule = "/".join(str(step) for step in broken.absolute_schema_path)
             raise AnswerInvalidError(f"the answer breaks the schema at {rule}{_cut(answer)}")
-        fields: dict[str, Any] = value
         if self._model is None:
-            return fields
+            return {
+                name: value.get(one.get(SOURCE, name) if isinstance(one, Mapping) else name)
+                for name, one in self.columns["properties"].items()
+            }
         try:
-            return self._model.model_validate(fields).model_dump(mode="json", by_alias=True)
+            # As JSON: a strict class takes a date, an enumeration or a tuple only from there.
+            instance = self._model.model_validate_json(orjson.dumps(value), by_alias=True)
+            values: dict[str, Any] = instance.model_dump(mode="json", by_alias=True, warnings="none")
+            return values
         except ValidationError as error:
             kinds = ", ".join(sorted({one["type"] for one in error.errors()}))
             raise AnswerInvalidError(
@@ -128,13 +161,15 @@ class AnswerSchema:
                 f"{self._model.__name__} raises {type(error).__name__} for the answer{_cut(answer)}"
             ) from None
 
-    def _given(self, answer: ModelResponse) -> Any:
-        if answer.tool_use:
-            return answer.tool_use[0]["input"]
-        try:
-            return orjson.loads(answer.text or "")
-        except orjson.JSONDecodeError:
-            raise AnswerInvalidError(f"the answer is not JSON{_cut(answer)}") from None
+
+def _given(answer: ModelResponse) -> tuple[Any, bool]:
+    """What the response has as JSON, and True; or its text, if that is not JSON, and False."""
+    if answer.tool_use:
+        return answer.tool_use[0]["input"], True
+    try:
+        return orjson.loads(answer.text or ""), True
+    except orjson.JSONDecodeError:
+        return answer.text or "", False
 
 
 def tool(answer: AnswerFormat) -> tuple[str, dict[str, Any]]:
@@ -176,6 +211,8 @@ def why_not_bound(schema: Any, path: str = "answer_schema") -> str | None:
         return f"{path} is an object with keys of any name"
     if isinstance(schema.get("additionalProperties"), Mapping):
         return f"{path} has additionalProperties"
+    if any(isinstance(value, list | Mapping) for value in schema.get("enum", ())):
+        return f"{path} has an enum of objects or arrays"
     if named := sorted(_UNSUPPORTED & schema.keys()):
         return f"{path} has {named[0]}"
     return _first(
@@ -194,9 +231,10 @@ def _first(reasons: Iterable[str | None]) -> str | None:
 def _left_out(name: str, value: Any) -> bool:
     return (
         name in _UNBOUND
-        or name == "discriminator"
+        or name == "readOnly"
         or (name == "minItems" and value > 1)
         or (name == "format" and value not in _FORMATS)
+        or (name == "pattern" and _BEYOND_REGULAR.search(str(value)) is not None)
     )
 
 
@@ -220,7 +258,7 @@ def _inlined(node: Any, whole: Json, path: tuple[str, ...]) -> Any:
         if name in _DATA
         else _inlined(value, whole, path)
         for name, value in node.items()
-        if name not in ("$defs", "definitions", "$schema", "$id", "title")
+        if name not in ("$defs", "definitions", "$schema", "$id", "title", "discriminator", COLUMNS)
     }
 
 

@@ -175,10 +175,17 @@ def _parsed_results(pipeline: BasePipeline) -> dg.AssetsDefinition:
         group_name=pipeline.name,
         kinds={"parquet", "s3"},
         description="The chunk's responses, joined by record id. Every record has a response, a final error, or is retryable.",
+        check_specs=[
+            dg.AssetCheckSpec(
+                metadata.WHOLE_RESPONSES,
+                asset=names.asset("parsed_results"),
+                description="No response was declined, filtered, cut off or paused, and none breaks its schema.",
+            )
+        ],
     )
     def parsed_results(
         context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
-    ) -> _Materialized:
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster does not see through an alias beside a check
         key = context.partition_key
         with working(bedrock_deployment, "collect", pipeline.name, key) as opened:
             report = collect_chunk(opened, pipeline, key)
@@ -188,7 +195,9 @@ def _parsed_results(pipeline: BasePipeline) -> dg.AssetsDefinition:
             context.log.warning(
                 "%s: %s records are retried: %s", key, report.tally.retryable, report.retryable_by_code
             )
-        return dg.MaterializeResult(metadata=metadata.of_collection(report))
+        return dg.MaterializeResult(
+            metadata=metadata.of_collection(report), check_results=[metadata.whole_responses(report)]
+        )
 
     return parsed_results
 

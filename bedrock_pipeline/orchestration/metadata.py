@@ -3,23 +3,27 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 import pyarrow as pa
 
 from bedrock_pipeline.collect.collect_chunk import CollectReport
+from bedrock_pipeline.collect.retry_policy import INVALID_ANSWER
 from bedrock_pipeline.collect.start_retry_round import RetryRoundReport
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
 from bedrock_pipeline.prepare.pack_dataset import PackReport
 from bedrock_pipeline.prepare.take_snapshot import SnapshotReport
 from bedrock_pipeline.publish.publish_dataset import Publication
+from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.result_schema import description_of
 from bedrock_pipeline.submit.invoke_on_demand import Answered
 from bedrock_pipeline.submit.submit_chunk import Submitted
 
 Metadata = dict[str, Any]
 _MOST_ROWS = 50
+#: The check of collected responses.
+WHOLE_RESPONSES: Final = "whole_responses"
 
 
 def of_snapshot(report: SnapshotReport) -> Metadata:
@@ -58,6 +62,7 @@ def of_pack(report: PackReport) -> Metadata:
         "input_tokens": estimate.input_tokens,
         "output_tokens": estimate.output_tokens,
         **_costs(estimate.cost_usd, estimate.on_demand_cost_usd),
+        **({"cut_off_cost_usd": float(estimate.cut_off_cost_usd)} if estimate.cut_off_cost_usd else {}),
         **({"max_cost_usd": float(report.max_cost_usd)} if report.max_cost_usd else {}),
         "jobs": estimate.jobs,
         "waves": estimate.waves,
@@ -140,7 +145,7 @@ def of_collection(report: CollectReport) -> Metadata:
         "failed": tally.final_errors,
         "retryable": tally.retryable,
         **({"retryable_by_code": _counts(report.retryable_by_code)} if tally.retryable else {}),
-        **({"final_errors_by_code": _counts(report.final_by_code)} if report.final_by_code else {}),
+        **({"final_errors_by_code": _counts(tally.final_by_code)} if tally.final_by_code else {}),
         "input_tokens": tally.input_tokens,
         "output_tokens": tally.output_tokens,
         **_costs(tally.cost_usd, tally.on_demand_cost_usd),
@@ -152,6 +157,22 @@ def of_collection(report: CollectReport) -> Metadata:
             else {}
         ),
     }
+
+
+def whole_responses(report: CollectReport) -> dg.AssetCheckResult:
+    """The check of a collected job's responses: how many of each kind are incomplete or break their schema."""
+    found = {**report.tally.final_by_code}
+    for code, count in report.retryable_by_code.items():
+        found[code] = found.get(code, 0) + count
+    kinds = (*Incomplete, INVALID_ANSWER)
+    counts = {str(kind): found.get(kind, 0) for kind in kinds}
+    return dg.AssetCheckResult(
+        check_name=WHOLE_RESPONSES,
+        passed=not any(counts.values()),
+        severity=dg.AssetCheckSeverity.WARN,
+        description=", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count) or None,
+        metadata=counts,
+    )
 
 
 def of_publication(published: Publication) -> Metadata:
@@ -188,11 +209,14 @@ def _costs(cost: Decimal | None, on_demand: Decimal | None) -> Metadata:
 
 def _columns(schema: pa.Schema) -> dg.TableSchema:
     return dg.TableSchema(
-        [
-            dg.TableColumn(field.name, str(field.type), description=description_of(field.name))
-            for field in schema
-        ]
+        [dg.TableColumn(field.name, str(field.type), description=_description(field)) for field in schema]
     )
+
+
+def _description(field: pa.Field) -> str | None:
+    """What a column contains; those of structured responses can say so themselves."""
+    own = (field.metadata or {}).get(b"description")
+    return own.decode() if own else description_of(field.name)
 
 
 def _counts(counts: Mapping[str, int]) -> dg.MetadataValue[Any]:

@@ -9,6 +9,7 @@ from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.pricing.prices import Price, PricedMode
 from bedrock_pipeline.pricing.token_counts import TokenCount, TokenCounter
 from bedrock_pipeline.pricing.token_estimates import Sample, sampled
+from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.packed_chunk import Mode, PackedChunk
 from bedrock_pipeline.settings import PriceOverride, Settings
 
@@ -52,6 +53,8 @@ class Estimate:
         bytes: bytes of its job input.
         cost_usd: US dollars in the modes of its chunks; None if the price is unknown.
         on_demand_cost_usd: US dollars if every record were an on-demand call of the default tier.
+        cut_off_cost_usd: US dollars that further attempts add if every response is cut off each time; 0 if these are not
+            sent again, None if the price is unknown.
         jobs: the number of batch jobs.
         waves: how often all slots are filled until every job has run.
         counted: what Bedrock counted of a sample, by which the tokens are corrected; None if it was not asked.
@@ -63,6 +66,7 @@ class Estimate:
     output_tokens: int
     cost_usd: Decimal | None
     on_demand_cost_usd: Decimal | None
+    cut_off_cost_usd: Decimal | None
     jobs: int
     waves: int
     counted: TokenCount | None = None
@@ -91,6 +95,7 @@ def together(parts: Iterable[Estimate], slots: int) -> Estimate:
         output_tokens=sum(part.output_tokens for part in parts),
         cost_usd=_sum(part.cost_usd for part in parts),
         on_demand_cost_usd=_sum(part.on_demand_cost_usd for part in parts),
+        cut_off_cost_usd=_sum(part.cut_off_cost_usd for part in parts),
         jobs=jobs,
         waves=-(-jobs // slots),
     )
@@ -138,7 +143,20 @@ class Estimator:
         tokens = estimate.input_tokens, estimate.output_tokens
         on_demand = self._cost(records, *tokens, "on-demand")
         jobs = int(mode == "batch")
-        return Estimate(records, size, *tokens, estimate.cost_usd, on_demand, jobs=jobs, waves=jobs)
+        again = self._cut_off_cost(records, *tokens, "on-demand" if mode == "on-demand" else "batch")
+        return Estimate(records, size, *tokens, estimate.cost_usd, on_demand, again, jobs=jobs, waves=jobs)
+
+    def _cut_off_cost(
+        self, records: int, input_tokens: int, output_tokens: int, mode: PricedMode
+    ) -> Decimal | None:
+        """What further attempts cost if every response is cut off, each time at a limit that is raised."""
+        if Incomplete.CUT_OFF not in self.pipeline.retry_incomplete or not records:
+            return Decimal(0)
+        limit, costs = math.ceil(output_tokens / records), []
+        for _ in range(1, self.pipeline.max_record_attempts):
+            limit = self.pipeline.raised_limit.of(limit)
+            costs.append(self._cost(records, input_tokens, limit * records, mode))
+        return _sum(costs)
 
     def _cost(self, records: int, input_tokens: int, output_tokens: int, mode: PricedMode) -> Decimal | None:
         if self.price is None:

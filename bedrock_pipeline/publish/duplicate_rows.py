@@ -99,6 +99,8 @@ def _joined(
             return answered_by
         if rule is None and field.name in own:
             return own[field.name]
+        if field.name not in canonical.column_names:  # a part without a response lacks columns of vectors
+            return pa.nulls(len(answered_by), field.type)
         return canonical[field.name].cast(field.type)
 
     return pa.table([column(field) for field in schema], schema=schema).combine_chunks()

@@ -17,7 +17,7 @@ _STORED = {
     *("batch_size", "min_batch_size", "max_batch_size", "max_jobs"),
     *("max_file_size_bytes", "max_job_size_bytes", "max_bytes", "max_age_s"),
     *("on_duplicate", "below_minimum", "on_demand_tier", "max_record_attempts"),
-    *("check_model", "accept_incomplete", "retry_incomplete"),
+    *("check_model", "accept_incomplete", "retry_incomplete", "max_tokens_factor"),
 }
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
@@ -103,7 +103,9 @@ class BedrockQueueConfig(UserModel):
     accept_incomplete: tuple[Incomplete, ...] = ()
     """Kinds of incomplete responses that count as answers all the same (docs/records.md)."""
     retry_incomplete: tuple[Incomplete, ...] = ()
-    """Kinds of incomplete responses whose tasks are sent again, as they are."""
+    """Kinds of incomplete responses whose tasks are sent again."""
+    max_tokens_factor: float = Field(default=1.0, ge=1, le=100)
+    """By what the limit of tokens is multiplied each time that a response which was cut off is sent again."""
 
     poll_interval_ms: int = Field(default=30_000, ge=1)
     """Milliseconds between two polls of Bedrock by this process; if it is not given, the setting `poll_interval_s`
@@ -164,6 +166,7 @@ class BedrockQueueConfig(UserModel):
             check_model=self.check_model,
             accept_incomplete=self.accept_incomplete,
             retry_incomplete=self.retry_incomplete,
+            max_tokens_factor=self.max_tokens_factor,
             keep_raw_output=True,
             flush_policy=self.flush_policy,
         )

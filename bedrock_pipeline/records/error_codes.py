@@ -2,7 +2,7 @@
 
 One table for every operation, and for the errors of records in a job's output; one for the stop reasons of all models. What follows from a classification is
 decided where the operation is called. Sources: the service models of S3, Bedrock and Bedrock Runtime, and "Common
-errors" of the Bedrock API reference; "Handling stop reasons" of Anthropic, `StopReason` of the Converse API, and `finish_reason`
+errors" of the Bedrock API reference; "Errors" of Anthropic's API; "Handling stop reasons" of Anthropic, `StopReason` of the Converse API, and `finish_reason`
 of OpenAI's chat completions.
 """
 
@@ -36,14 +36,15 @@ class ErrorKind(StrEnum):
 #: Names in lower case, without "Exception".
 _NAMES: Final[dict[ErrorKind, str]] = {
     ErrorKind.TRANSIENT: """throttling throttled toomanyrequests slowdown requestlimitexceeded servicequotaexceeded
-        modelnotready""",
-    ErrorKind.INVALID: "validation",
+        modelnotready overloadederror ratelimiterror""",
+    ErrorKind.INVALID: "validation invalidrequesterror requesttoolarge",
     ErrorKind.DENIED: """accessdenied unrecognizedclient invalidsignature signaturedoesnotmatch invalidclienttokenid
-        expiredtoken incompletesignature missingauthenticationtoken""",
-    ErrorKind.NOT_FOUND: "resourcenotfound notfound nosuchkey nosuchbucket",
+        expiredtoken incompletesignature missingauthenticationtoken authenticationerror permissionerror""",
+    ErrorKind.NOT_FOUND: "resourcenotfound notfound nosuchkey nosuchbucket notfounderror",
     ErrorKind.CONFLICT: "conflict",
     ErrorKind.IN_DOUBT: """internalserver internalservererror internalfailure internalerror internal serviceunavailable
-        unavailable modelerror modelstreamerror modeltimeout timeout requesttimeout gatewaytimeout badgateway""",
+        unavailable modelerror modelstreamerror modeltimeout timeout requesttimeout gatewaytimeout badgateway apierror
+        servererror timeouterror""",
 }
 _BY_NAME: Final = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 _BY_STATUS: Final = {

@@ -43,6 +43,13 @@ class ResultRow(NamedTuple):
     )
     tool_use: Annotated[_Text, Column(_TEXT, "the tools that the model called, as JSON")] = None
     content_blocks: Annotated[_Text, Column(_TEXT, "all content blocks as JSON, if not only text")] = None
+    answer_unwrapped: Annotated[
+        _Text,
+        Column(
+            _TEXT,
+            "what a structured response was wrapped in: `fence`, `wrapper`, `json-text`, or several; otherwise null",
+        ),
+    ] = None
     raw_output: Annotated[_Text, Column(_TEXT, "the model's output as JSON, if the pipeline keeps it")] = None
     stop_reason: Annotated[_Text, Column(_TEXT, "why the model stopped, as the model names it")] = None
     input_tokens: Annotated[int | None, Column(_COUNT, "tokens that the model read", duplicate="zero")] = None
@@ -78,6 +85,14 @@ class ResultRow(NamedTuple):
 COLUMNS: Final[Mapping[str, Column]] = {
     name: hint.__metadata__[0] for name, hint in get_type_hints(ResultRow, include_extras=True).items()
 }
+#: Columns of vectors of whole numbers, which results have if these types are requested, and their types.
+VECTORS: Final[Mapping[str, pa.DataType]] = {
+    "int8": pa.int8(),
+    "uint8": pa.uint8(),
+    "binary": pa.int8(),
+    "ubinary": pa.uint8(),
+}
+_VECTOR_PREFIX: Final = "embedding_"
 _RECORD_ID: Final = "the id from the input, or derived from the content"
 #: Columns that an index has from the second attempt on: wire id, and first chunk. No input has columns of such names.
 WIRE_ID: Final = "\x00wire_id"
@@ -85,7 +100,15 @@ ORIGIN: Final = "\x00origin"
 #: Columns of an index that are not carried along.
 INDEX_ONLY: Final = frozenset({"record_id", WIRE_ID, ORIGIN})
 #: Names that a carried column cannot have.
-RESERVED: Final = INDEX_ONLY | COLUMNS.keys()
+RESERVED: Final = INDEX_ONLY | COLUMNS.keys() | {f"{_VECTOR_PREFIX}{kind}" for kind in VECTORS}
+
+
+def vector_fields(lengths: Mapping[str, int | None]) -> tuple[pa.Field, ...]:
+    """The columns of vectors of whole numbers, given their types with their lengths; of fixed size if that is known."""
+    return tuple(
+        pa.field(f"{_VECTOR_PREFIX}{kind}", pa.list_(VECTORS[kind], length or -1))
+        for kind, length in lengths.items()
+    )
 
 
 def result_schema(
@@ -102,6 +125,8 @@ def description_of(name: str) -> str | None:
     """What a column of the results contains; None for carried columns and those of structured responses."""
     if name == "record_id":
         return _RECORD_ID
+    if name.removeprefix(_VECTOR_PREFIX) in VECTORS and name.startswith(_VECTOR_PREFIX):
+        return f"the vector of type {name.removeprefix(_VECTOR_PREFIX)}"
     return COLUMNS[name].description if name in COLUMNS else None
 
 

@@ -1,6 +1,7 @@
 """How the records of a collected chunk ended, and what they cost."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 
@@ -18,6 +19,7 @@ class Tally:
         output_tokens: that the model wrote.
         cost_usd: None if the price is unknown, or a response has no token counts.
         on_demand_cost_usd: what on-demand calls would have cost.
+        final_by_code: final errors by their code; together final_errors.
     """
 
     records: int
@@ -28,3 +30,4 @@ class Tally:
     output_tokens: int = 0
     cost_usd: Decimal | None = None
     on_demand_cost_usd: Decimal | None = None
+    final_by_code: Mapping[str, int] = field(default_factory=dict)

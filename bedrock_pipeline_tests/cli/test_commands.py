@@ -159,6 +159,7 @@ def test_reconcile_has_nothing_to_say_when_ledger_and_service_agree(
 
 
 ESTIMATED = {
+    "cut_off_cost_usd",
     "records",
     "bytes",
     "input_tokens",

@@ -48,10 +48,20 @@ texts = st.one_of(ugly, odd)
 stops = st.one_of(ugly, odd, st.sampled_from([*STOP_REASONS]))
 
 
+#: Members of a content block of Converse that are not set, as output files have them.
+UNION = (
+    *("audio", "cachePoint", "citationsContent", "document", "guardContent", "image", "reasoningContent"),
+    *("searchResult", "toolResult", "toolUse", "video"),
+)
+NULLS: list[dict[str, Any]] = [{}, dict.fromkeys(UNION)]
+#: Members of a message of chat completions that are not set.
+UNSET: dict[str, Any] = dict.fromkeys(("tool_calls", "reasoning_content", "reasoning", "refusal"))
+
+
 @st.composite
 def outputs(draw: st.DrawFn, name: str) -> Any:
     """Outputs that a model of a family may give, and others."""
-    text, stop, read, written = draw(texts), draw(stops), draw(counts), draw(counts)
+    text, stop, read, wrote = draw(texts), draw(stops), draw(counts), draw(counts)
     extras: list[dict[str, Any]] = [{}, {"id": "m"}, {"modelOutput": {}}, {"recordId": "r1"}]
     extra = draw(st.sampled_from(extras))
     if name == "llama":
@@ -59,32 +69,42 @@ def outputs(draw: st.DrawFn, name: str) -> Any:
             "generation": text,
             "stop_reason": stop,
             "prompt_token_count": read,
-            "generation_token_count": written,
+            "generation_token_count": wrote,
         }
     if name == "mistral":
-        mores: list[dict[str, Any]] = [{}, {"choices": [{"message": {"content": "c"}}]}]
+        mores: list[dict[str, Any]] = [{}, {"choices": None}, {"choices": [{"message": {"content": "c"}}]}]
         more = draw(st.sampled_from(mores))
         return {"outputs": [{"text": text, "stop_reason": stop}] * draw(st.integers(0, 2)), **more, **extra}
     if name == "chat":
         said = draw(st.sampled_from([text, f"<reasoning>{text}</reasoning>", f"<reasoning>{text}", [text]]))
-        called = {"tool_calls": [{"function": {"name": "t", "arguments": "{}"}}]}
-        message = {"content": said, **draw(st.sampled_from([{}, {"reasoning_content": "r"}, called]))}
+        called: dict[str, Any] = {"tool_calls": [{"function": {"name": "t", "arguments": "{}"}}]}
+        message = {"content": said, **draw(st.sampled_from([{}, {"reasoning_content": "r"}, called, UNSET]))}
         choices = [{"message": message, "finish_reason": stop}] * draw(st.integers(0, 2))
-        return {"choices": choices, "usage": {"prompt_tokens": read, "completion_tokens": written}, **extra}
+        return {"choices": choices, "usage": {"prompt_tokens": read, "completion_tokens": wrote}, **extra}
     kind = draw(st.sampled_from(["text", "thinking", "tool_use", None]))
+    written: dict[str, Any] = {"text": text, **draw(st.sampled_from(NULLS))}
     block = draw(
         st.sampled_from(
-            [{"type": kind, "text": text}, {"text": text}, {"toolUse": {"name": "t"}, "text": text}, 1, None]
+            [
+                {"type": kind, "text": text},
+                written,
+                {"toolUse": {"name": "t"}, "text": text},
+                {**written, "toolUse": {"name": "t", "input": {}}},
+                {**written, "reasoningContent": {"reasoningText": {"text": "r"}}},
+                {"citationsContent": {"content": [{"text": "c"}]}, "text": text},
+                1,
+                None,
+            ]
         )
     )
     blocks = [block] * draw(st.integers(0, 2))
     if name == "nova":
-        usage = {"inputTokens": read, "outputTokens": written}
+        usage = {"inputTokens": read, "outputTokens": wrote, "serverToolUsage": None, "cacheDetails": None}
         return {"output": {"message": {"content": blocks}}, "stopReason": stop, "usage": usage, **extra}
     return {
         "content": blocks,
         "stop_reason": stop,
-        "usage": {"input_tokens": read, "output_tokens": written},
+        "usage": {"input_tokens": read, "output_tokens": wrote},
         **extra,
     }
 
@@ -193,6 +213,35 @@ def test_every_declared_path_is_where_the_family_reads(name: str, output: dict[s
     [(_, found)] = read_runs([memoryview(line)], metadata_of(family))
     assert found is not None
     assert found.rows["output_text"].to_pylist() == [family.answer(output).text] == ["t"]
+
+
+@needs_kernel
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [
+        (
+            "nova",
+            {
+                "output": {
+                    "message": {"role": "assistant", "content": [{**dict.fromkeys(UNION), "text": "t"}]}
+                }
+            },
+        ),
+        ("chat", {"choices": [{"message": {"content": "t", **UNSET}, "finish_reason": "stop"}]}),
+        ("mistral", {"outputs": [{"text": "t"}], "choices": None}),
+    ],
+)
+def test_members_that_are_not_set_leave_a_response_plain(name: str, output: dict[str, Any]) -> None:
+    """Converse jobs write every member of the union, all but one of them null; without this none of their lines is plain."""
+    metadata = metadata_of(family_of(MODELS[name]))
+    line = orjson.dumps({"modelOutput": output, "recordId": "r"})
+    [(_, found)] = read_runs([memoryview(line)], metadata)
+    assert found is not None
+    assert found.rows["output_text"].to_pylist() == ["t"]
+    for member in (b'"toolUse":null', b'"citationsContent":null', b'"tool_calls":null', b'"choices":null'):
+        if member in line:
+            [(_, found)] = read_runs([memoryview(line.replace(member, member[:-4] + b"{}"))], metadata)
+            assert found is None, member
 
 
 @needs_kernel

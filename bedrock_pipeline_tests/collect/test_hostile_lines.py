@@ -85,6 +85,16 @@ LINES: list[tuple[str, ChunkMetadata, bytes, str | None]] = [
     ("a number beyond a double", CLAUDE, line(text(more=b',"x":1' + b"0" * 400)), "answer-shape"),
     ("an exponent beyond a double", CLAUDE, line(text(more=b',"x":1e999')), "answer-shape"),
     ("a number of 5000 digits", CLAUDE, line(text(), model_input=b"9" * 5000), "answer-shape"),
+    ("an error without a code", CLAUDE, bedrock_error(b"null", b'"no"'), "unknown"),
+    ("an error that is a list", CLAUDE, b'{"recordId":"r","error":[{"errorCode":400,"errorMessage":"a"},"b"]}', "400"),
+    ("an error that is a list of texts", CLAUDE, b'{"recordId":"r","error":["a","b"]}', "unknown"),
+    ("an error that is null", CLAUDE, b'{"recordId":"r","modelOutput":null,"error":null}', "unknown"),
+    ("an error in place of the output", CLAUDE, line(b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'), "overloaded_error"),
+    ("an error in place of a vector", TITAN, line(b'{"error":{"code":"model_error"}}'), "model_error"),
+    ("an error beside a response", CLAUDE, line(text(more=b',"error":{"type":"overloaded_error"}')), None),
+    ("infinity", CLAUDE, line(text(more=b',"x":[-Infinity]')), "answer-shape"),
+    ("not a number in the request", CLAUDE, line(text(), model_input=b'{"x":NaN}'), "answer-shape"),
+    ("not a number in a vector", TITAN, line(vector(b"NaN")), "answer-shape"),
     ("not a number", CLAUDE, line(text(more=b',"x":NaN')), "answer-shape"),
     ("a structured number of 400 digits", STRUCTURED, line(tool(b'{"n":"%b"}' % (b"9" * 400))), "answer-invalid"),
     ("tokens beyond 64 bits", CLAUDE, line(b'{"content":[{"type":"text","text":"hi"}],"usage":{"input_tokens":1%b}}' % (b"0" * 30)), None),
@@ -151,6 +161,32 @@ def test_at_most_its_own_record_fails(
     _, rows = collected(tmp_path, metadata, lines, None)
     wanted = [None] if code == "missing" else [None, code]
     assert [row["error_code"] for row in rows] == [*wanted, None]
+
+
+def test_texts_of_errors_of_any_form_are_kept(tmp_path: Path) -> None:
+    lines = [
+        b'{"recordId":"a","error":[{"errorCode":400,"errorMessage":"one"},"two"]}',
+        b'{"recordId":"b","error":{"errorCode":null,"errorMessage":"one"}}',
+        b'{"recordId":"c","error":{"code":429,"message":"one"}}',
+    ]
+    _, rows = collected(tmp_path, CLAUDE, lines, pa.table({"record_id": ["a", "b", "c"]}))
+    assert [(row["error_code"], row["error_message"]) for row in rows] == [
+        ("400", "one; two"),
+        ("unknown", "one"),
+        ("429", "one"),
+    ]
+
+
+@pytest.mark.parametrize(("code", "retried"), [("overloaded_error", True), ("invalid_request_error", False)])
+def test_an_error_in_place_of_the_output_is_classified_and_costs_nothing(
+    tmp_path: Path, code: str, retried: bool
+) -> None:
+    output = orjson.dumps({"type": "error", "error": {"type": code, "message": "no"}})
+    outcome, [row] = collected(tmp_path, CLAUDE, [line(output)], pa.table({"record_id": ["r"]}))
+    assert (row["error_code"], row["error_message"], row["input_tokens"]) == (code, "no", None)
+    assert outcome.counter.unusable == 0
+    chunk = EndedChunk("p", "d", "d--00000", 1, 1, "batch", "completed", None, cancelled=False)
+    assert disposition_of(chunk, 3).retries(code) is retried
 
 
 def test_a_message_to_the_operator_has_no_control_characters(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_pipeline.collect.join import rows
-from bedrock_pipeline.collect.line_parser import vector_length
+from bedrock_pipeline.collect.line_parser import vector_lengths
 from bedrock_pipeline.collect.line_reader import buffers_of
 from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter, manifest_discrepancies
 from bedrock_pipeline.models import family_of
@@ -82,7 +82,7 @@ def test_an_embedding_becomes_a_list_of_fixed_size() -> None:
     line = orjson.dumps(
         {"recordId": "a", "modelOutput": {"embedding": [0.5] * 256, "inputTextTokenCount": 3}}
     )
-    assert vector_length(line, TITAN) == 256
+    assert vector_lengths(line, TITAN) == {"float": 256}
     batch = pa.Table.from_batches(
         rows(buffers_of([line]), pa.table({"record_id": ["a", "b"]}), metadata(TITAN), TallyCounter(), 256)
     )

@@ -9,7 +9,7 @@ import pytest
 from bedrock_pipeline.cli.services import running
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.local import file_uri
-from bedrock_pipeline_tests.end_to_end.webserver import partitions
+from bedrock_pipeline_tests.end_to_end.webserver import is_open, partitions
 from bedrock_pipeline_tests.waiting import until
 
 PIPELINES = ("stdlib_docstrings", "own_files")
@@ -32,6 +32,9 @@ def test_two_pipelines_run_at_once_and_dagster_knows_it(tmp_path: Path) -> None:
         ) as services,
         open_deployment(services.settings) as deployment,
     ):
+        assert is_open(services.url)
+        assert not is_open(services.url.rpartition("/")[0]), "its path cannot be guessed"
+        assert not is_open(f"{services.url}/graphql?query=mutation%7Bx%7D"), "a link changes nothing"
         for pipeline in PIPELINES:
             deployment.ledger.datasets.request(pipeline, "d", request, launch=True)
         until(lambda: all(published(deployment, pipeline) for pipeline in PIPELINES), "both are published")

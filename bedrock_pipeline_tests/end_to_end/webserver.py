@@ -1,6 +1,7 @@
 """What Dagster's webserver says, over its API."""
 
 import json
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -22,6 +23,15 @@ def partitions(url: str, *path: str) -> dict[str, Any]:
     """The partitions of an asset that are there and that failed."""
     found: dict[str, Any] = _ask(url, _QUERY, path=path)["assetNodeOrError"]["assetPartitionStatuses"]
     return found
+
+
+def is_open(url: str) -> bool:
+    """Whether a request is let through."""
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        return error.code != 403
 
 
 def runs(url: str) -> list[str]:

@@ -67,7 +67,7 @@ READS = {
     "chunks": {"by_key", "of_dataset", "by_id", "requeued", "to_collect", "is_final"},
     "retry_rounds": {"due", "open_of", "next_sequence"},
     "calls": {"lines", "repeated"},
-    "runtime": set[str](),
+    "runtime": {"resolve", "resolved", "count_tokens"},
     "interventions": {"orphans"},
     "tasks": {"waiting", "size", "newest", "in_order"},
     "queues": {"get", "all", "today", "job", "jobs", "open_jobs", "later_chunks"},

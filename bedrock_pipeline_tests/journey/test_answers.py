@@ -57,7 +57,7 @@ COLUMNS = {
     "unit": pa.string(),
     "checked": pa.bool_(),
     "intermediate": pa.list_(pa.int64()),
-    "steps": pa.string(),
+    "steps": pa.list_(pa.struct([("says", pa.string())])),
     "answer_status": pa.string(),
 }
 
@@ -121,7 +121,7 @@ def test_fields_of_answers_become_typed_columns(
         assert row["number"] >= 0
         assert row["unit"] in (None, "dollars", "eggs")
         assert row["checked"] in (True, False), "a default that is not given is filled in"
-        assert json.loads(row["steps"])[0]["says"]
+        assert row["steps"][0]["says"]
         assert row["input_tokens"] > 0 < row["output_tokens"]
     used = [row["tool_use"] and json.loads(row["tool_use"])[0]["name"] for row in rows]
     assert set(used) == ({"answer"} if one.answer_format.by == "tool" else {None})  # type: ignore[union-attr]

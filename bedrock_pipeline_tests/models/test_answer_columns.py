@@ -1,6 +1,7 @@
 """Structured responses: which schema can be requested, which column a property becomes, which response is invalid."""
 
 import json
+from datetime import date
 from typing import Any
 
 import jsonschema
@@ -17,8 +18,9 @@ from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter, manifest
 from bedrock_pipeline.emulator.models.structured import rejection, value_for
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.models import ModelResponse, family_of
+from bedrock_pipeline.models.answer_class import AnswerSchemaError
 from bedrock_pipeline.models.answer_columns import AnswerColumns
-from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema, AnswerSchemaError, bound
+from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema, bound
 from bedrock_pipeline.pipeline import Pipeline
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -59,10 +61,36 @@ def used(value: Any) -> ModelResponse:
         ({"type": "array", "items": {"type": "array"}}, pa.string(), [[1]], "[[1]]"),
         (
             {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
-            pa.string(),
+            pa.list_(pa.list_(pa.int64())),
             [[1]],
-            "[[1]]",
+            [[1]],
         ),
+        (
+            schema(a={"type": "integer"}, b={}),
+            pa.struct([("a", pa.int64()), ("b", pa.string())]),
+            {"a": 1, "b": [2]},
+            {"a": 1, "b": "[2]"},
+        ),
+        (
+            {"oneOf": [schema(a={"type": "integer"}), schema(a={"type": "string"}, b={"type": "boolean"})]},
+            pa.struct([("a", pa.string()), ("b", pa.bool_())]),
+            {"a": 1},
+            {"a": "1", "b": None},
+        ),
+        (
+            {"type": "array", "items": schema(a={"type": "null"})},
+            pa.list_(pa.struct([("a", pa.string())])),
+            [],
+            [],
+        ),
+        (
+            {"type": "object", "properties": {"a": {}}, "additionalProperties": {}},
+            pa.string(),
+            {"b": 1},
+            '{"b":1}',
+        ),
+        (schema(a={}, A={}), pa.string(), {"a": 1}, '{"a":1}'),
+        ({"type": "string", "format": "date"}, pa.date32(), "2026-11-26", date(2026, 11, 26)),
         ({"type": "object"}, pa.string(), {"b": 1}, '{"b":1}'),
         ({"type": ["string", "integer"]}, pa.string(), 1, "1"),
         ({"enum": ["a", 1]}, pa.string(), "a", '"a"'),
@@ -75,7 +103,7 @@ def test_a_property_becomes_a_column(one: Any, arrow: pa.DataType, value: Any, c
     made = columns(schema(field=one))
     assert made.fields == (pa.field("field", arrow),)
     answer = used({} if value is None else {"field": value})
-    assert made.values(answer) == (cell,)
+    assert made.values(answer) == ((cell,), None)
     assert pa.array([cell], arrow).to_pylist() == [cell]
 
 
@@ -102,7 +130,7 @@ def test_a_pydantic_model_is_asked_for_without_references_and_validates_itself()
     assert asked.schema["properties"]["inner"]["properties"] == {"word": {"type": "string"}}
     assert "$" not in json.dumps(asked.schema)
     assert list(asked.schema["properties"]) == ["title", "inner", "again", "even"], "a property named title"
-    fields = asked.read(used({"title": "t", "inner": {"word": "w"}}))
+    fields, _ = asked.read(used({"title": "t", "inner": {"word": "w"}}))
     assert fields == {"title": "t", "inner": {"word": "w"}, "again": [], "even": 2}
     with pytest.raises(AnswerInvalidError, match=r"Outer does not take the answer: value_error") as error:
         asked.read(used({"title": "t", "inner": {"word": "w"}, "even": 31}))
@@ -262,5 +290,6 @@ def test_what_the_emulator_answers_keeps_any_schema_and_fits_its_columns(
     assert rejection(bound(given)) is None, "structured output takes what is asked of it"
     assert value == value_for(given, asked)
     made = columns(given)
-    for cell, field in zip(made.values(used(orjson.loads(orjson.dumps(value)))), made.fields, strict=True):
+    cells, _ = made.values(used(orjson.loads(orjson.dumps(value))))
+    for cell, field in zip(cells, made.fields, strict=True):
         pa.array([cell], field.type)

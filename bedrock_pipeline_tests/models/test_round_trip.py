@@ -114,7 +114,7 @@ def test_there_and_back(case: Case, asked: str) -> None:
     assert (answer.input_tokens, answer.output_tokens) == counts
     plain, _ = ask(ModelRequest(model_request.prompt, parameters=case.parameters))
     if asked in ("tool", "schema"):
-        fields = SCHEMA.read(answer)
+        fields, _ = SCHEMA.read(answer)
         assert fields["number"] >= 0
         assert answer.stop_reason in (("tool_use", "tool_calls") if asked == "tool" else ("end_turn", "stop"))
         assert bool(answer.tool_use) is (asked == "tool")

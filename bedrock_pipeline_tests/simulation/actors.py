@@ -203,7 +203,10 @@ def operator(context: Context) -> None:
 
 
 def user(context: Context) -> None:
-    """Launches, again and again, with other content, another prompt, or as a new version."""
+    """Launches, again and again, with other content, another prompt, or as a new version.
+
+    Now and then nothing follows for long: only a launch that is the last one shows that it was not forgotten.
+    """
     rng = context.rng
     while not context.world.draining:
         launch(
@@ -212,7 +215,7 @@ def user(context: Context) -> None:
             prompt=rng.choice((None, None, 0, 1, 2)),
             new_version=rng.random() < 0.4,
         )
-        context.deployment.system.sleep(rng.choice((1, 30, 300)))
+        context.deployment.system.sleep(rng.choice((1, 30, 300, 4000)))
 
 
 def cancel(context: Context) -> None:
@@ -247,7 +250,11 @@ def resolve(context: Context) -> None:
     for name, dataset in _datasets(context):
         with context.doing(f"resolve {dataset}", resolve=dataset):
             version = deployment.ledger.datasets.ensure(name, dataset).version
-            for chunk in deployment.ledger.chunks.of_dataset(name, dataset, version):
+            of_dataset = deployment.ledger.chunks.of_dataset
+            # Those of a replaced version keep their slots too.
+            for chunk in [
+                one for number in range(1, version + 1) for one in of_dataset(name, dataset, number)
+            ]:
                 if chunk.status != "needs-resolution":
                     continue
                 job_name = chunk.request["jobName"]

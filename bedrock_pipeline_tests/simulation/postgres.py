@@ -75,6 +75,8 @@ class Stoppable(psycopg.Connection[DictRow]):
             return super().wait(gen, *args, **kwargs)
         process, said, self.said = self.process, self.said, ""
         if process is None or self.closed or self._is_unseen(said):
+            if process and said == "COMMIT":
+                process.in_transaction.pop(self.pid, None)
             return super().wait(gen, *args, **kwargs)
         try:
             fate = process.stop(said, "Postgres")

@@ -119,10 +119,16 @@ class RequestTemplate:
         self._model_input = model_input
         self._before = self._after = b""
         self._before_images = self._after_images = self._end_with_images = b""
+        self._before_only_images = self._after_only_images = b""
         if self._template:
             model_request = ModelRequest(_PLACE, system, parameters or {}, answer=answer)
             self._before, self._after = _rendered(family, model_request).split(orjson.dumps(_PLACE))
-            if image_columns:
+            if image_columns and family.embeds:
+                only = replace(model_request, prompt="", images=(_IMAGES,))
+                self._before_only_images, self._after_only_images = _rendered(family, only).split(
+                    orjson.dumps(_IMAGES)
+                )
+            if image_columns and (prompt or not family.embeds):
                 body = _rendered(family, replace(model_request, images=(_IMAGES,)))
                 self._before_images, rest = body.split(orjson.dumps(_IMAGES))
                 self._after_images, self._end_with_images = rest.split(orjson.dumps(_PLACE))
@@ -176,7 +182,7 @@ class RequestTemplate:
             (self._template.literals, self._template.names) if self._template else ((), (self._model_input,))
         )
         with_images = self._before_images, self._after_images, self._end_with_images
-        bodies = self._before, self._after, *with_images
+        bodies = self._before, self._after, *with_images, self._before_only_images, self._after_only_images
         return orjson.dumps(
             [
                 self._family.name,
@@ -201,7 +207,12 @@ class RequestTemplate:
         prompt = self._template.fill([self.text(name, row.get(name)) for name in self._template.names])
         if not pictures:
             return self._before + orjson.dumps(prompt) + self._after
+        most = self._family.most_images
+        if most is not None and len(pictures) > most:
+            raise NotRenderableError(f"it has {len(pictures)} images, and the model takes {most}")
         blocks = b",".join(self._image_block(data) for data in pictures)
+        if not prompt and self._before_only_images:
+            return self._before_only_images + blocks + self._after_only_images
         return (
             self._before_images + blocks + self._after_images + orjson.dumps(prompt) + self._end_with_images
         )
