@@ -98,3 +98,13 @@ def test_whole_numbers_beside_fractions_print_without_a_point(tmp_path: Path) ->
     records, _, _ = _taken(str(tmp_path), "{{ p }}")
     assert records.rows.schema.field("p").metadata
     assert records.rows["p"].to_pylist() == [3.0, 2.5]
+
+
+def test_a_late_value_of_another_type_changes_the_column_and_counts_no_row_twice(tmp_path: Path) -> None:
+    lines = [f'{{"id": {row}, "p": {row}}}' for row in range(5000)]
+    lines[10] = "not JSON"
+    (tmp_path / "a.jsonl").write_text("\n".join([*lines, '{"id": "late", "p": {"z": 1, "a": 2}}']))
+    records, rejected, _ = _taken(str(tmp_path), "{{ p }}", record_id="id")
+    assert rejected == {"line is not JSON": 1}
+    assert records.ids.to_pylist() == [*map(str, range(10)), *map(str, range(11, 5000)), "late"]
+    assert records.rows["p"].to_pylist()[-2:] == ["4999", '{"z":1,"a":2}']
