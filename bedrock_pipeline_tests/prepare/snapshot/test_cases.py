@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.snapshot.images import NotAnImageError, image_bytes, nowhere
+from bedrock_pipeline.prepare.snapshot.attachments import NotAnAttachmentError, image_of, nowhere
+from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.prepare.snapshot.records_batch import Records
-from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError, SnapshotPlan, write_snapshot
+from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError, write_snapshot
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import open_location
 from bedrock_pipeline_tests.sources.test_sources import NOWHERE
@@ -78,18 +79,18 @@ def test_images_may_be_structs_of_bytes_and_path() -> None:
     ],
 )
 def test_an_image_is_one_however_it_is_written(cell: object) -> None:
-    assert image_bytes(cell, nowhere) == _PNG
+    assert image_of(cell, nowhere).data == _PNG
 
 
 @pytest.mark.parametrize("cell", [{}, {"bytes": None, "path": None}, {"bytes": b"", "path": ""}, {"a": 1}, 7])
 def test_what_holds_no_image_is_not_one(cell: object) -> None:
-    with pytest.raises(NotAnImageError, match="holds"):
-        image_bytes(cell, nowhere)
+    with pytest.raises(NotAnAttachmentError, match="holds"):
+        image_of(cell, nowhere)
 
 
 def test_an_input_of_which_every_row_is_rejected_names_the_reasons(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": pa.nulls(3, pa.string())}), tmp_path / "a.parquet")
-    with pytest.raises(EmptyDatasetError, match=r"3 rows were rejected.*column 'text' is null \(3 rows\)"):
+    with pytest.raises(EmptyDatasetError, match=r"3 rows were rejected.*3 rows: column 'text' is null"):
         _taken(str(tmp_path), "{{ text }}")
 
 
