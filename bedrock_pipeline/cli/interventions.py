@@ -43,6 +43,7 @@ def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool)
         if chunk is not None:
             deployment.ledger.chunks.by_key(pipeline, chunk)
         before = deployment.ledger.datasets.get(pipeline, dataset)
+        is_queue = deployment.ledger.queues.get(pipeline) is not None
         chunks = deployment.ledger.interventions.cancel(pipeline, dataset, chunk)
         errors = stop_jobs(
             deployment,
@@ -58,8 +59,10 @@ def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool)
         print_json({"cancelled": dict(statuses)})
     else:
         click.echo(f"cancelled: {counts}" if counts else "nothing to cancel")
-    if statuses and chunk is None and not as_json:
-        click.echo(f"to process it after all: bedrock-pipeline launch {pipeline} {dataset} --new-version")
+    if statuses and chunk is None and not (as_json or is_queue):
+        click.echo(
+            f"To process it after all: bedrock-pipeline launch {pipeline} {dataset} --new-version", err=True
+        )
 
 
 @click.command()

@@ -133,6 +133,10 @@ def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None) ->
         )
     ]
     notes += [
+        f"Chunk {key} of {name}, of a replaced version, needs resolution and keeps its slot: bedrock-pipeline resolve {name} {key}"
+        for name, key in deployment.ledger.status_report.unresolved_of_replaced_versions()
+    ]
+    notes += [
         f"Job {orphan['job_arn']} ({orphan['status']}) carries this deployment's name and belongs to no chunk."
         for orphan in deployment.ledger.interventions.orphans()
     ]

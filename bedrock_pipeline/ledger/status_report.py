@@ -94,6 +94,15 @@ class StatusReport:
         )
         return [_dataset_status(row) for row in rows]
 
+    def unresolved_of_replaced_versions(self) -> list[tuple[str, str]]:
+        """Pipeline and key of chunks that need resolution and belong to a version that is not the current one."""
+        rows = self._database.fetch(
+            """SELECT c.pipeline, c.chunk_key FROM bedrock_pipeline.chunks c
+               JOIN bedrock_pipeline.datasets d USING (pipeline, dataset)
+               WHERE c.status = 'needs-resolution' AND c.dataset_version < d.version ORDER BY 1, 2"""
+        )
+        return [(row["pipeline"], row["chunk_key"]) for row in rows]
+
     def chunks(self, pipeline: str, dataset: str) -> list[ChunkStatus]:
         """The chunks of a dataset's current version, in order."""
         rows = self._database.fetch(_CHUNKS, {"pipeline": pipeline, "dataset": dataset})

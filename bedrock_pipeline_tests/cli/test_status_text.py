@@ -14,7 +14,7 @@ UNTIL = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
 
 
 def dataset(**changes: object) -> DatasetStatus:
-    values = {
+    values: dict[str, object] = {
         **dict.fromkeys(("processed", "answered", "failed", "rejected", "retryable"), 0),
         **dict.fromkeys(("cost_usd", "results", "why", "until")),
         "pipeline": "p",
@@ -23,18 +23,20 @@ def dataset(**changes: object) -> DatasetStatus:
         "state": "packed",
         "records": 1000,
         "chunks": "2 pending",
+        "failed_by_code": {},
     }
     return DatasetStatus(**{**values, **changes})  # type: ignore[arg-type]  # the test's own
 
 
 def chunk(**changes: object) -> ChunkStatus:
-    values = {
+    values: dict[str, object] = {
         **dict.fromkeys(("answered", "job", "retryable", "cost_usd", "why", "until")),
         "chunk": "d--00000",
         "status": "pending",
         "mode": "batch",
         "records": 1000,
         "processed": 0,
+        "failed_by_code": {},
     }
     return ChunkStatus(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -43,7 +45,8 @@ def test_a_dataset_in_full() -> None:
     shown = dataset(
         processed=999,
         answered=998,
-        failed=1,
+        failed=3,
+        failed_by_code={"declined": 1, "cut-off": 2},
         rejected=3,
         retryable=2,
         cost_usd=Decimal("1.5"),
@@ -54,8 +57,9 @@ def test_a_dataset_in_full() -> None:
         dataset_lines([shown, dataset(records=0, chunks="", state="requested", why="No such file: x.csv.")])
     ) == [
         "p d v1: packed",
-        "  999 of 1,000 records processed (99 %); 998 answered; 1 failed; 3 rejected; 2",
+        "  999 of 1,000 records processed (99 %); 998 answered; 3 failed; 3 rejected; 2",
         "  to be retried; $1.5000",
+        "  final errors: 2 cut-off, 1 declined",
         "  chunks: 2 pending",
         "  waits until 09:30:00 UTC: Throttled.",
         "p d v1: requested",
@@ -86,6 +90,7 @@ def test_the_table_has_every_column() -> None:
         "batch",
         "1000",
         "0",
+        "-",
         "-",
         ARN,
         "-",

@@ -73,6 +73,8 @@ def test_resolving_without_a_job_ends_a_withdrawn_chunk(
         deployment.ledger.interventions.cancel("p", "d")
     else:
         _launch(deployment, new_version=True)
+        shown = deployment.ledger.status_report.unresolved_of_replaced_versions()
+        assert shown == [("p", chunk.chunk_key)]
     deployment.ledger.interventions.resolve_without_job(chunk.chunk_id)
     assert _chunk(deployment).status == "stopped"
     assert not _due(deployment)

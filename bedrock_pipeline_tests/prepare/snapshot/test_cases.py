@@ -84,7 +84,7 @@ def test_an_image_is_one_however_it_is_written(cell: object) -> None:
 
 @pytest.mark.parametrize("cell", [{}, {"bytes": None, "path": None}, {"bytes": b"", "path": ""}, {"a": 1}, 7])
 def test_what_holds_no_image_is_not_one(cell: object) -> None:
-    with pytest.raises(NotAnAttachmentError, match="holds"):
+    with pytest.raises(NotAnAttachmentError, match=r"holds|is no PNG"):
         image_of(cell, nowhere)
 
 
