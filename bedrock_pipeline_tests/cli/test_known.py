@@ -13,7 +13,7 @@ from bedrock_pipeline.deployment import Deployment
 @pytest.mark.parametrize(
     ("words", "messages"),
     [
-        ("status revews", ["There is no pipeline or queue 'revews'", "Did you mean 'reviews'?"]),
+        ("status reviewz", ["There is no pipeline or queue 'reviewz'", "Did you mean 'reviews'?"]),
         ("status reviews mondoy", ["There is no dataset 'mondoy' of 'reviews'", "Did you mean 'monday'?"]),
         ("cancel xyz monday", ["There is no pipeline or queue 'xyz'", "There are: other, reviews."]),
         ("cancel reviews monday --chunk monday--1", ["has no chunk 'monday--1'"]),
@@ -23,8 +23,8 @@ from bedrock_pipeline.deployment import Deployment
         ("show review monday", ["There is no pipeline or queue 'review'", "Did you mean 'reviews'?"]),
         ("resolve nope monday--00000 --lost", ["There is no pipeline or queue 'nope'"]),
         (
-            "launch revews monday",
-            ["No running code location has a pipeline 'revews'", "Did you mean 'reviews'?"],
+            "launch reviewz monday",
+            ["No running code location has a pipeline 'reviewz'", "Did you mean 'reviews'?"],
         ),
     ],
 )
