@@ -153,10 +153,10 @@ class BodyRules:
     @property
     def content(self) -> ContentRules:
         """The rules about texts, images and documents."""
-        model = bare_model(self.model_id)
+        model, card = bare_model(self.model_id), card_of(self.model_id)
         return ContentRules(
             self.family.name,
-            context=_limit("context", model),
+            context=card.context if card else None,
             characters=_limit("characters", model),
             large_documents=tuple(_limit("large_documents", model) or ()),
         )
