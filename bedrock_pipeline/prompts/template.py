@@ -25,7 +25,10 @@ _FOREIGN: Final = (
     (re.compile(r"\{\{[-+~]"), "{{- … -}}", "write {{ column }}, without the sign"),
 )
 _IN_NAMES: Final = (
-    (re.compile(r"\s[-+~]$"), "the sign of {{- … -}}", "leave it out"),
+    (re.compile(r"\s[-+~]$|[-~]$"), "the sign of {{- … -}}", "leave it out"),
+    (re.compile(r"^\s*'[^']*'\s*$", re.DOTALL), "a text in single quotes", 'write {{ "text" }}'),
+    (re.compile(r"\s(?:or|if)\s"), "a condition (or, if)", _FUNCTION),
+    (re.compile(r"\s(?:[+*~%]|[=!<>]=|[<>])\s"), "an operator", _FUNCTION),
     (re.compile(r"\|"), "a filter (|)", _FUNCTION),
     (re.compile(r"\w\(.*\)$", re.DOTALL), "a function call", _FUNCTION),
     (re.compile(r"[\[\]]"), "an index ([ ])", _FUNCTION),
