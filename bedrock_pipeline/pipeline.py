@@ -17,7 +17,7 @@ from bedrock_pipeline.models.catalog import (
     answers_of,
     card_of,
     check_answers,
-    check_images,
+    check_inputs,
     check_model_id,
     check_tier,
     with_defaults,
@@ -25,7 +25,7 @@ from bedrock_pipeline.models.catalog import (
 from bedrock_pipeline.models.family import AnswerBy, Json
 from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.models.structured import AnswerSchema, why_not_bound
-from bedrock_pipeline.prompts.template import Template
+from bedrock_pipeline.prompts.template import Template, is_blank
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.raised_limit import RaisedLimit, check_factor, check_has_limit
@@ -137,7 +137,7 @@ class BasePipeline(UserModel):
         if both := sorted({*self.accept_incomplete} & {*self.retry_incomplete}):
             raise ValueError(f"accept_incomplete and retry_incomplete both have {', '.join(both)}")
         if self.check_model:
-            check_model_id(self.model_id)
+            check_model_id(self.model_id, converse=self.invocation == "Converse")
             check_tier(self.model_id, self.on_demand_tier)
         if self.max_tokens_factor > 1:
             check_factor(self.retry_incomplete, self.model_family.name, self.model_family.limits)
@@ -267,8 +267,8 @@ class Pipeline(BasePipeline):
             for name in ("images", "documents", "examples", "system"):
                 if getattr(self, name):
                     raise ValueError(f"{name}: they need a prompt; a body in model_input contains its own")
-        if self.check_model and self.model_input is None and self.images:
-            check_images(self.model_id)
+        if self.check_model and self.model_input is None:
+            check_inputs(self.model_id, images=bool(self.images), documents=bool(self.documents))
         self.answer_columns()
         if self.answer_schema is not None and (self.model_family.embeds or self.model_family.name == "raw"):
             raise ValueError(
@@ -277,6 +277,8 @@ class Pipeline(BasePipeline):
             )
         if self.model_input is None and self.model_family.name != "raw":
             self._check_request()
+        else:
+            self.model_family.check_parameters(self.parameters)
 
     def _check_request(self) -> None:
         """Raise a ValueError if the model does not take the requests that the prompt makes."""
@@ -305,6 +307,11 @@ class Pipeline(BasePipeline):
         self.model_family.check(model_request)
         if self.documents and "documents" not in self.model_family.takes:
             self.model_family.document("", "", b"")
+        blank = self.prompt is not None and is_blank(self.prompt)
+        if self.check_model and self.documents and blank and self.invocation == "Converse":
+            raise ValueError(
+                "prompt: Converse needs a text beside documents; write a prompt that is not blank"
+            )
         body = self.model_family.body(model_request)
         if problem := self.body_rules.settings_problem(body):
             raise ValueError(f"parameters: {problem}, or set check_model=False if the catalog is out of date")

@@ -12,114 +12,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from bedrock_pipeline.models.body_members import INFERENCE, MAX_TOKENS, MEMBERS, NESTED, NOT_CHAT, REQUIRED
 from bedrock_pipeline.models.catalog import ModelCard, card_of
 from bedrock_pipeline.models.content_rules import ContentRules
 from bedrock_pipeline.models.family import Family, Json
+from bedrock_pipeline.models.member_values import value_problems
 from bedrock_pipeline.models.model_ids import bare_model
 
 _FILE: Final = Path(__file__).with_name("limits.toml")
 _LEAST_BUDGET: Final = 1024
-#: Members of each family's body; a body with another one is rejected. Bodies of `chat` differ from model to model.
-_MEMBERS: Final[Mapping[str, frozenset[str]]] = {
-    "claude": frozenset(
-        [
-            "anthropic_version",
-            "anthropic_beta",
-            "max_tokens",
-            "messages",
-            "system",
-            "temperature",
-            "top_p",
-            "top_k",
-            "stop_sequences",
-            "tools",
-            "tool_choice",
-            "thinking",
-            "output_config",
-            "metadata",
-            "context_management",
-        ]
-    ),
-    "converse": frozenset(
-        [
-            "messages",
-            "system",
-            "inferenceConfig",
-            "toolConfig",
-            "outputConfig",
-            "guardrailConfig",
-            "additionalModelRequestFields",
-            "promptVariables",
-            "additionalModelResponseFieldPaths",
-            "requestMetadata",
-            "performanceConfig",
-            "serviceTier",
-        ]
-    ),
-    "nova": frozenset(
-        [
-            "schemaVersion",
-            "messages",
-            "system",
-            "inferenceConfig",
-            "toolConfig",
-            "reasoningConfig",
-            "additionalModelRequestFields",
-        ]
-    ),
-    "llama": frozenset({"prompt", "max_gen_len", "temperature", "top_p", "images"}),
-    "mistral": frozenset({"prompt", "messages", "max_tokens", "temperature", "top_p", "top_k", "stop"}),
-    "titan-embed": frozenset({"inputText", "dimensions", "normalize", "embeddingTypes"}),
-    "cohere-embed": frozenset(
-        [
-            "texts",
-            "images",
-            "inputs",
-            "input_type",
-            "truncate",
-            "embedding_types",
-            "output_dimension",
-            "max_tokens",
-        ]
-    ),
-}
-_INFERENCE: Final[Mapping[str, frozenset[str]]] = {
-    "converse": frozenset({"maxTokens", "temperature", "topP", "stopSequences"}),
-    "nova": frozenset({"maxTokens", "temperature", "topP", "topK", "stopSequences", "reasoningConfig"}),
-}
-#: Members that only other families have, for bodies of `chat`.
-_NOT_CHAT: Final = frozenset(
-    [
-        "inferenceConfig",
-        "maxTokens",
-        "topP",
-        "topK",
-        "stopSequences",
-        "stop_sequences",
-        "max_gen_len",
-        "prompt",
-        "inputText",
-        "system",
-        "anthropic_version",
-        "thinking",
-        "toolConfig",
-    ]
-)
-#: What must be there besides the conversation.
-_REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
-    "claude": ("anthropic_version", "max_tokens", "messages"),
-    "converse": ("messages",),
-    "nova": ("messages",),
-    "chat": ("messages",),
-    "llama": ("prompt",),
-    "titan-embed": ("inputText",),
-}
-#: How other families than Claude and Converse name the most tokens of a response.
-_MAX_TOKENS: Final[Mapping[str, tuple[str, ...]]] = {
-    "chat": ("max_tokens", "max_completion_tokens"),
-    "llama": ("max_gen_len",),
-    "mistral": ("max_tokens",),
-}
+_LEAST_TOP_P: Final = 0.95
+_THINKING: Final = ("enabled", "adaptive", "disabled")
+#: The models of Nova's first generation, which do not reason.
+_NOVA_1: Final = tuple(f"amazon.nova-{name}" for name in ("micro", "lite", "pro", "premier"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +61,7 @@ class BodyRules:
         model, card = bare_model(self.model_id), card_of(self.model_id)
         return ContentRules(
             self.family.name,
+            inputs=card.input if card else None,
             context=card.context if card else None,
             characters=_limit("characters", model),
             large_documents=tuple(_limit("large_documents", model) or ()),
@@ -168,37 +74,53 @@ class BodyRules:
 
     def _settings(self, body: Json) -> Iterator[str]:
         name = self.family.name
-        if missing := [member for member in _REQUIRED.get(name, ()) if member not in body]:
+        if missing := [member for member in REQUIRED.get(name, ()) if member not in body]:
             yield f"the body has no {missing[0]}"
         yield from self._unknown(body)
+        yield from value_problems(name, body)
+        yield from self._reasoning(body)
         if name in ("claude", "converse", "nova") and _has_cache_points(body):
             yield "cache_control and cachePoint have no effect in batch jobs but errors; leave them out"
         if name == "claude":
             yield from self._claude(body, body.get("max_tokens"), body.get("tool_choice"))
         if name in ("converse", "nova"):
             yield from self._inference(body)
-        for limit in _MAX_TOKENS.get(name, ()):
+        for limit in MAX_TOKENS.get(name, ()):
             yield from self._max_tokens(body.get(limit), limit)
 
     def _unknown(self, body: Json) -> Iterator[str]:
         name = self.family.name
         if name == "chat":
-            unknown = sorted(_NOT_CHAT & body.keys())
+            unknown = sorted(NOT_CHAT & body.keys())
         else:
-            unknown = [member for member in body if member not in _MEMBERS.get(name, body.keys())]
+            unknown = [member for member in body if member not in MEMBERS.get(name, body.keys())]
         if not unknown:
+            for place, known in NESTED.get(name, {}).items():
+                inner = body.get(place)
+                others = sorted(inner.keys() - known) if isinstance(inner, Mapping) else ()
+                if others:
+                    yield f"{place} has no {others[0]}; it has: {', '.join(sorted(known))}"
             return
         if unknown[0] in ("top_k", "topK") and name == "converse":
             yield _CONVERSE_TOP_K
         if unknown[0] == "toolConfig":
             yield "jobs of the type Converse have no tools; leave out toolConfig"
         yield f"bodies of {name} have no {unknown[0]}" + (
-            "; they have: " + ", ".join(sorted(_MEMBERS[name])) if name in _MEMBERS else ""
+            "; they have: " + ", ".join(sorted(MEMBERS[name])) if name in MEMBERS else ""
         )
+
+    def _reasoning(self, body: Json) -> Iterator[str]:
+        if self.family.name not in ("nova", "converse") or not bare_model(self.model_id).startswith(_NOVA_1):
+            return
+        places = (body, body.get("inferenceConfig"), body.get("additionalModelRequestFields"))
+        if any(isinstance(place, Mapping) and "reasoningConfig" in place for place in places):
+            yield "only Nova 2 has reasoningConfig; leave it out"
 
     def _claude(self, body: Json, most: object, choice: object) -> Iterator[str]:
         thinking = body.get("thinking")
         kind = thinking.get("type") if isinstance(thinking, Mapping) else None
+        if "thinking" in body and kind not in _THINKING:
+            yield f"thinking.type is none of {', '.join(_THINKING)}; correct it"
         thinks = kind in ("enabled", "adaptive")
         forced = isinstance(choice, Mapping) and choice.get("type") in ("tool", "any")
         card = card_of(self.model_id)
@@ -222,19 +144,21 @@ class BodyRules:
             yield from _budget(thinking.get("budget_tokens"), most)
         if thinks and body.get("temperature") not in (None, 1):
             yield "temperature can only be 1 while Claude thinks; leave it out"
+        top_p = body.get("top_p")
+        if thinks and isinstance(top_p, int | float) and not _LEAST_TOP_P <= top_p <= 1:
+            yield f"top_p is at least {_LEAST_TOP_P} while Claude thinks; leave it out"
         if kind == "enabled" and body.get("top_k") is not None:
             yield "top_k cannot be set while Claude thinks; leave it out"
 
     def _inference(self, body: Json) -> Iterator[str]:
         name = self.family.name
-        config = body.get("inferenceConfig") or {}
+        config = body.get("inferenceConfig", {})
         if not isinstance(config, Mapping):
-            yield "inferenceConfig is not an object"
-            return
-        if unknown := sorted(config.keys() - _INFERENCE[name]):
+            return  # said before
+        if unknown := sorted(config.keys() - INFERENCE[name]):
             if name == "converse" and unknown[0] in ("topK", "top_k"):
                 yield _CONVERSE_TOP_K
-            yield f"inferenceConfig has no {unknown[0]}; it has: {', '.join(sorted(_INFERENCE[name]))}"
+            yield f"inferenceConfig has no {unknown[0]}; it has: {', '.join(sorted(INFERENCE[name]))}"
         if name == "converse" and "toolConfig" in body:
             yield (
                 "jobs of the type Converse have no tools; leave out toolConfig, or leave out invocation='Converse' for "
@@ -250,11 +174,7 @@ class BodyRules:
 
     def _max_tokens(self, most: object, name: str) -> Iterator[str]:
         card = card_of(self.model_id)
-        if most is not None and (type(most) is not int or most < 1):
-            yield f"{name} is not a whole number from 1 on"
-        elif (
-            card is not None and card.max_output is not None and type(most) is int and most > card.max_output
-        ):
+        if card is not None and card.max_output is not None and type(most) is int and most > card.max_output:
             yield f"{card.id} writes at most {card.max_output:,} tokens, less than {name}={most:,}; lower it"
 
     def _sampling(self, temperature: object, top_p: object, top_k: object) -> Iterator[str]:

@@ -166,11 +166,11 @@ def with_defaults(model_id: str, parameters: Json) -> dict[str, Any]:
     return {"max_tokens": _ROOM_TO_THINK, **parameters}
 
 
-def check_model_id(model_id: str) -> None:
+def check_model_id(model_id: str, *, converse: bool = False) -> None:
     """Check that batch jobs can use a model under this id, as far as the catalog knows it.
 
     Raises:
-        ModelRejectsError: it has no batch inference, or is used by inference profiles only.
+        ModelRejectsError: it has no batch inference, is used by inference profiles only, or is not one of Converse's.
     """
     if _PROVISIONED in model_id:
         raise ModelRejectsError(
@@ -188,6 +188,10 @@ def check_model_id(model_id: str) -> None:
             f"model_id: {card.id} is used by an inference profile only; name {_alternatives(card.ids)}, "
             f"as the region has it, or {_OVERRIDE}"
         )
+    if converse and not card.converse:
+        raise ModelRejectsError(
+            f"invocation: {card.id} has no Converse API; leave out invocation='Converse', or {_OVERRIDE}"
+        )
 
 
 def check_tier(model_id: str, tier: str) -> None:
@@ -204,17 +208,19 @@ def check_tier(model_id: str, tier: str) -> None:
         )
 
 
-def check_images(model_id: str) -> None:
-    """Check that a model can be given images, as far as the catalog knows it.
+def check_inputs(model_id: str, *, images: bool, documents: bool) -> None:
+    """Check that a model can be given images or documents, as far as the catalog knows it.
 
     Raises:
         ModelRejectsError: it cannot.
     """
     card = card_of(model_id)
-    if card is not None and "image" not in card.input:
-        raise ModelRejectsError(
-            f"images: {card.id} takes only text; choose a model that takes images, or {_OVERRIDE}"
-        )
+    for setting, kind, given in (("images", "image", images), ("documents", "document", documents)):
+        if card is not None and given and kind not in card.input:
+            raise ModelRejectsError(
+                f"{setting}: {card.id} takes only {' and '.join(card.input)}; choose a model that takes {setting}, "
+                f"or {_OVERRIDE}"
+            )
 
 
 def check_answers(model_id: str, family: Family, by: AnswerBy | None) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from bedrock_pipeline.models.family import (
+    CONVERSATION,
     ONLY,
     AnswerFormat,
     Family,
@@ -51,6 +52,7 @@ class Chat(Family):
     name = "chat"
     limits = (("max_tokens",), ("max_completion_tokens",))
     takes = frozenset({"system", "turns", "images", "tool", "schema"})
+    by_setting = CONVERSATION
     plain = Plain(
         text=("choices", ONLY, "message", "content"),
         stop_reason=("choices", ONLY, "finish_reason"),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from bedrock_pipeline.models.family import (
+    CONVERSATION,
     ONLY,
     AnswerFormat,
     BodyError,
@@ -29,6 +30,7 @@ class Claude(Family):
     name = "claude"
     limits = (("max_tokens",),)
     takes = frozenset({"system", "turns", "images", "documents", "tool", "schema"})
+    by_setting = CONVERSATION
     plain = Plain(
         text=("content", ONLY, "text"),
         stop_reason=("stop_reason",),

@@ -20,7 +20,9 @@ from bedrock_pipeline.models.family import (
     ModelRequest,
     ModelResponse,
     ResponseShapeError,
+    by_prompt,
     check_dimension,
+    check_vector_types,
 )
 from bedrock_pipeline.models.shape import first_at, member, quantized, vector_of
 
@@ -32,6 +34,7 @@ class CohereEmbed(Family):
 
     name = "cohere-embed"
     embeds = True
+    by_setting = by_prompt("texts", images=("images", "inputs"))
     takes: ClassVar[frozenset[Feature]] = frozenset({"images"})
     most_images = 1
 
@@ -41,7 +44,7 @@ class CohereEmbed(Family):
 
     def vector_types(self, parameters: Json) -> tuple[str, ...]:
         """Those of `embedding_types`; floats without it."""
-        return tuple(parameters.get("embedding_types") or ("float",))
+        return tuple(parameters.get("embedding_types", ("float",)))
 
     def body(self, model_request: ModelRequest) -> dict[str, Any]:
         """The text or the image; `input_type` is required by the API, and `search_document` or `image` by default."""
@@ -60,6 +63,15 @@ class CohereEmbed(Family):
             raise BodyError(
                 "Cohere Embed v3 takes a text or an image, not both.", "Set prompt='' to embed images."
             )
+
+    def check_parameters(self, parameters: Json) -> None:
+        """Check what `body` and `vector_types` rely on.
+
+        Raises:
+            BodyError: `embedding_types` is not a list, or as in other families.
+        """
+        super().check_parameters(parameters)
+        check_vector_types(parameters, "embedding_types")
 
     def image(self, kind: str, data: str) -> Any:
         """A data URI."""

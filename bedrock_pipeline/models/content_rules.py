@@ -1,5 +1,7 @@
 """What a model rejects in the texts, images and documents of a request body."""
 
+import base64
+import binascii
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +20,11 @@ _DOCUMENT: Final = int(4.5 * 2**20)
 _LARGE_DOCUMENT: Final = 25 * 2**20
 _MOST_DOCUMENTS: Final = {"claude": 5, "converse": 5}
 _MOST_TEXTS: Final = 96
+_ATTACHED: Final[Mapping["Kind", str]] = {"image": "an image", "document": "a document"}
+#: The kind of a document whose text stands in the body as it is.
+_PLAIN: Final = "plain"
+#: Characters of base64, a multiple of 4.
+_BEGINNING: Final = 64
 _TOO_LONG: Final = "about {:,} tokens of text are more than the model's context window of {:,}"
 
 Kind: TypeAlias = Literal["text", "image", "document", "other"]
@@ -25,10 +32,10 @@ Kind: TypeAlias = Literal["text", "image", "document", "other"]
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A content block: its kind, its text or base64, and the kind of its document."""
+    """A content block: its kind, its text or base64 if it has some, and the kind of its document."""
 
     kind: Kind
-    data: str = ""
+    data: str | None = None
     form: str = ""
 
 
@@ -38,12 +45,14 @@ class ContentRules:
 
     Attributes:
         family: the family's name.
+        inputs: what the model can be given; None if it is not known.
         context: its context window in tokens; None if it is not known.
         characters: the most characters of a text; None for no such limit.
         large_documents: the kinds of documents to which the limit of 4.5 MB does not apply.
     """
 
     family: str
+    inputs: tuple[str, ...] | None = None
     context: int | None = None
     characters: int | None = None
     large_documents: tuple[str, ...] = ()
@@ -63,13 +72,19 @@ class ContentRules:
         for where, content in _parts(self.family, body):
             if not content:
                 yield f"{where} is empty"
-            if any(block.kind == "text" and is_blank(block.data) for block in content):
+            kinds = {block.kind for block in content}
+            if any(block.kind == "text" and is_blank(block.data or "") for block in content):
                 yield f"{where} has a blank text"
+            for kind in _ATTACHED:
+                if kind in kinds and self.inputs is not None and kind not in self.inputs:
+                    yield f"{where} has {_ATTACHED[kind]}; the model takes only {' and '.join(self.inputs)}"
+            if self.family == "converse" and "document" in kinds and "text" not in kinds:
+                yield f"{where} has a document and no text; Converse needs a text beside it"
             blocks += content
-        texts = [block.data for block in blocks if block.kind == "text"]
+        texts = [block.data or "" for block in blocks if block.kind == "text"]
         if self.characters is not None and any(len(text) > self.characters for text in texts):
             yield f"the text has more than the {self.characters:,} characters that the model takes"
-        if self.family == "cohere-embed" and len(texts) > _MOST_TEXTS:
+        if self.family in ("cohere-embed", "cohere-embed-v4") and len(texts) > _MOST_TEXTS:
             yield f"there are more than {_MOST_TEXTS} texts"
         if self.context is not None:
             size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
@@ -83,19 +98,21 @@ class ContentRules:
         if most is not None and len(images) > most:
             yield f"{len(images)} images are more than {most}"
         for image in images:
-            if self.family == "claude" and len(image.data) > _CLAUDE_IMAGE:
+            if self.family == "claude" and len(image.data or "") > _CLAUDE_IMAGE:
                 yield f"an image has more than {_CLAUDE_IMAGE:,} bytes in base64"
-            if self.family == "converse" and _bytes(image.data) > _CONVERSE_IMAGE:
+            if self.family == "converse" and _bytes(image) > _CONVERSE_IMAGE:
                 yield f"an image has more than {_CONVERSE_IMAGE:,} bytes"
 
     def _documents(self, documents: list[_Block]) -> Iterator[str]:
         most = _MOST_DOCUMENTS.get(self.family)
         if most is not None and len(documents) > most:
             yield f"{len(documents)} documents are more than {most}"
+        if any(_is_blank_document(one) for one in documents):
+            yield "a document is blank"
         limited = [one for one in documents if one.form not in self.large_documents]
-        if any(_bytes(one.data) > _DOCUMENT for one in limited):
+        if any(_bytes(one) > _DOCUMENT for one in limited):
             yield "a document has more than 4.5 MB"
-        if sum(_bytes(one.data) for one in documents) > _LARGE_DOCUMENT:
+        if sum(_bytes(one) for one in documents) > _LARGE_DOCUMENT:
             yield "the documents have more than 25 MB together"
 
 
@@ -105,8 +122,8 @@ def _parts(family: str, body: Json) -> Iterator[tuple[str, list[_Block]]]:
         name = "inputText" if family == "titan-embed" else "prompt"
         if isinstance(body.get(name), str):
             yield name, [_Block("text", body[name])]
-    if family == "cohere-embed" and isinstance(body.get("texts"), list):
-        yield "texts", [_Block("text", one) for one in body["texts"] if isinstance(one, str)]
+    if family in ("titan-embed-image", "cohere-embed", "cohere-embed-v4", "nova-embed"):
+        yield from _embedded(family, body)
     system = body.get("system")
     if family in ("claude", "converse", "nova") and system is not None:
         yield "the system prompt", list(_content(system))
@@ -117,6 +134,30 @@ def _parts(family: str, body: Json) -> Iterator[tuple[str, list[_Block]]]:
         for number, message in enumerate(messages, 1):
             if isinstance(message, Mapping) and not message.get("tool_calls"):
                 yield f"message {number}", list(_content(message.get("content")))
+
+
+def _embedded(family: str, body: Json) -> Iterator[tuple[str, list[_Block]]]:
+    """The texts and images of a body whose vector is requested."""
+    if family == "nova-embed":
+        params = body.get("singleEmbeddingParams")
+        params = params if isinstance(params, Mapping) else {}
+        text = params.get("text")
+        if isinstance(text, Mapping) and isinstance(text.get("value"), str):
+            yield "text.value", [_Block("text", text["value"])]
+        if isinstance(params.get("image"), Mapping):
+            yield "image", [_Block("image")]
+    if isinstance(body.get("inputText"), str):
+        yield "inputText", [_Block("text", body["inputText"])]
+    if isinstance(body.get("inputImage"), str):
+        yield "inputImage", [_Block("image", body["inputImage"])]
+    if isinstance(body.get("texts"), list):
+        yield "texts", [_Block("text", one) for one in body["texts"] if isinstance(one, str)]
+    if isinstance(body.get("images"), list):
+        yield "images", [_Block("image") for _ in body["images"]]
+    inputs = body.get("inputs")
+    for number, one in enumerate(inputs if isinstance(inputs, list) else (), 1):
+        if isinstance(one, Mapping):
+            yield f"input {number}", list(_content(one.get("content")))
 
 
 def _content(content: Any) -> Iterator[_Block]:
@@ -137,13 +178,27 @@ def _block(one: Mapping[str, Any]) -> _Block:
         if isinstance(inner, Mapping):
             source = inner.get("source")
             found = source if isinstance(source, Mapping) else {}
-            data = found.get("bytes") or found.get("data")
+            data = found.get("bytes", found.get("data"))
             form = inner.get("format") or str(found.get("media_type", "")).rpartition("/")[2]
             return _Block(
-                "image" if name == "image" else "document", data if isinstance(data, str) else "", form
+                "image" if name == "image" else "document", data if isinstance(data, str) else None, form
             )
     return _Block("other")
 
 
-def _bytes(encoded: str) -> int:
-    return len(encoded) * 3 // 4 - encoded.endswith("=") - encoded.endswith("==")
+def _bytes(block: _Block) -> int:
+    data = block.data or ""
+    if block.form == _PLAIN:
+        return len(data)
+    return len(data) * 3 // 4 - data.endswith("=") - data.endswith("==")
+
+
+def _is_blank_document(block: _Block) -> bool:
+    """Whether a document has nothing but white space; the beginning is decoded first."""
+    if block.data is None or block.form == _PLAIN:
+        return block.data is not None and is_blank(block.data)
+    try:
+        beginning = base64.b64decode(block.data[:_BEGINNING], validate=True)
+        return not beginning.strip() and not base64.b64decode(block.data, validate=True).strip()
+    except (binascii.Error, ValueError):
+        return False

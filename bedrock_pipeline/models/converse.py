@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 import orjson
 
 from bedrock_pipeline.models.family import (
+    CONVERSATION,
     ONLY,
     AnswerFormat,
     BodyError,
@@ -21,6 +22,7 @@ from bedrock_pipeline.models.family import (
     ModelResponse,
     Plain,
     Turn,
+    given_twice,
     renamed,
     with_answer,
 )
@@ -43,6 +45,7 @@ class Converse(Family):
     common: ClassVar[Mapping[str, str]] = _COMMON
     inference: ClassVar[frozenset[str]] = _INFERENCE
     takes: ClassVar[frozenset[Feature]] = frozenset({"system", "turns", "images", "documents", "schema"})
+    by_setting = CONVERSATION
     plain = Plain(
         text=("output", "message", "content", ONLY, "text"),
         stop_reason=("stopReason",),
@@ -59,16 +62,31 @@ class Converse(Family):
         """The conversation; inference parameters go into `inferenceConfig`, others to the top level.
 
         Raises:
-            BodyError: a parameter is reserved for the structured response.
+            BodyError: a parameter is given twice, or is reserved for the structured response.
         """
         given = renamed(model_request.parameters, self.common)
         inference = dict(given.pop("inferenceConfig", {}))
+        for name in inference.keys() & given.keys() & self.inference:
+            raise given_twice(name, f"inferenceConfig.{name}")
         inference |= {name: given.pop(name) for name in list(given) if name in self.inference}
         return {
             **with_answer(given, _asking(model_request.answer)),
             **({"inferenceConfig": inference} if inference else {}),
             **self.conversation(model_request.system, model_request.turns),
         }
+
+    def check_parameters(self, parameters: Json) -> None:
+        """Check what `body` relies on.
+
+        Raises:
+            BodyError: `inferenceConfig` is not an object, or as in other families.
+        """
+        super().check_parameters(parameters)
+        if not isinstance(parameters.get("inferenceConfig", {}), Mapping):
+            raise BodyError(
+                "parameters.inferenceConfig is not an object.",
+                'Write {"inferenceConfig": {"maxTokens": 512}}.',
+            )
 
     def conversation(self, system: str | None, turns: Sequence[Turn]) -> dict[str, Any]:
         """The system prompt is a list of blocks of its own."""

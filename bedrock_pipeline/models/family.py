@@ -4,10 +4,13 @@ A new family is a file beside this one with a subclass of `Family`, and a line i
 outputs: the model parameter pages of the Amazon Bedrock user guide, and `InvokeModel`'s documentation.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, TypeAlias
+
+import orjson
 
 from bedrock_pipeline.errors import InvalidInputError
 
@@ -149,6 +152,15 @@ _FEATURES: Final[Mapping[Feature, str]] = {
 }
 
 
+#: `Family.by_setting` where bodies have a conversation.
+CONVERSATION: Final = {"system": "system", "messages": "prompt, messages or examples"}
+
+
+def by_prompt(*texts: str, images: Sequence[str] = ()) -> dict[str, str]:
+    """`Family.by_setting` where bodies have the prompt, and images, under these names."""
+    return {**dict.fromkeys(texts, "prompt"), **dict.fromkeys(images, "images")}
+
+
 class Family(ABC):
     """Models that share the shape of body and output: a file each, and a line in `registry.py`."""
 
@@ -156,6 +168,8 @@ class Family(ABC):
     #: Whether responses are vectors.
     embeds: ClassVar[bool] = False
     takes: ClassVar[frozenset[Feature]] = frozenset()
+    #: The members of a body that a pipeline's own settings make, and the setting to use for each.
+    by_setting: ClassVar[Mapping[str, str]] = {}
     #: How many images a request can have; None if the family has no limit of its own.
     most_images: ClassVar[int | None] = None
     #: Where a body may have the largest number of tokens of its response.
@@ -211,12 +225,33 @@ class Family(ABC):
         """
         raise self._unsupported("turns")
 
+    def check_parameters(self, parameters: Json) -> None:
+        """Check what `body` and `vector_types` rely on.
+
+        Raises:
+            BodyError: a parameter is not JSON, has the wrong type, or is what another setting makes.
+        """
+        try:
+            orjson.dumps(parameters)
+            json.dumps(parameters, allow_nan=False)
+        except (TypeError, ValueError):
+            raise BodyError(
+                "The parameters have a value that JSON does not have.",
+                "Give texts, finite numbers of at most 64 bits, true, false, null, lists and objects of these.",
+            ) from None
+        for name in self.by_setting.keys() & parameters.keys():
+            raise BodyError(
+                f"parameters.{name}: this member of the request body is made from {self.by_setting[name]}.",
+                f"Give it in {self.by_setting[name]} instead.",
+            )
+
     def check(self, model_request: ModelRequest) -> None:
         """Check that the family supports everything in a request.
 
         Raises:
             BodyError: it does not.
         """
+        self.check_parameters(model_request.parameters)
         asked: dict[Feature, object] = {
             "system": model_request.system,
             "turns": model_request.before,
@@ -243,7 +278,7 @@ def check_dimension(parameter: str, given: object, allowed: Sequence[int]) -> No
     Raises:
         BodyError: the model has no vectors of this length.
     """
-    if given is not None and given not in allowed:
+    if given is not None and (type(given) is not int or given not in allowed):
         *most, last = map(str, allowed)
         raise BodyError(
             f"The model has no vectors of {given} dimensions.",
@@ -251,20 +286,58 @@ def check_dimension(parameter: str, given: object, allowed: Sequence[int]) -> No
         )
 
 
+def check_vector_types(parameters: Json, parameter: str) -> None:
+    """Check that the types of vectors are a list, if the parameters have them.
+
+    Raises:
+        BodyError: they are not.
+    """
+    given = parameters.get(parameter, ["float"])
+    if not isinstance(given, list | tuple) or not given or not all(isinstance(one, str) for one in given):
+        raise BodyError(
+            f"parameters.{parameter} is not a list of types.", f'Write {{"{parameter}": ["float"]}}.'
+        )
+
+
 def renamed(parameters: Json, names: Mapping[str, str]) -> dict[str, Any]:
-    """Parameters with the common names replaced by the family's own."""
+    """Parameters with the common names replaced by the family's own.
+
+    Raises:
+        BodyError: a parameter is given under both names.
+    """
+    for common, own in names.items():
+        if common in parameters and own in parameters:
+            raise given_twice(common, own)
     return {names.get(name, name): value for name, value in parameters.items()}
 
 
+def given_twice(name: str, other: str) -> BodyError:
+    """The error that one parameter has two names."""
+    return BodyError(f"The parameters have {name} and {other}, which are the same.", "Leave one of them out.")
+
+
 def with_answer(parameters: Json, asked: Json) -> dict[str, Any]:
-    """Parameters, and the members that request a structured response.
+    """Parameters, and the members that request a structured response; an object that both have gets the members of both.
 
     Raises:
         BodyError: the parameters have one of these members themselves.
     """
-    if reserved := asked.keys() & parameters.keys():
-        raise BodyError(
-            f"The parameters have {', '.join(sorted(reserved))}, which the structured response needs.",
-            "Leave them out, or leave out answer_schema.",
-        )
-    return {**parameters, **asked}
+    whole = dict(parameters)
+    for name, value in asked.items():
+        given = parameters.get(name)
+        if name not in parameters:
+            whole[name] = value
+        elif not isinstance(given, Mapping) or not isinstance(value, Mapping):
+            raise _reserved(name)
+        elif both := sorted(given.keys() & value.keys()):
+            raise _reserved(f"{name}.{both[0]}")
+        else:
+            whole[name] = {**given, **value}
+    return whole
+
+
+def _reserved(name: str) -> BodyError:
+    return BodyError(
+        f"The parameters have {name}, which the structured response needs.",
+        "Leave it out, or leave out answer_schema.",
+    )

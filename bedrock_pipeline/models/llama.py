@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from bedrock_pipeline.models.family import Family, Json, ModelRequest, ModelResponse, Plain, renamed
+from bedrock_pipeline.models.family import (
+    Family,
+    Json,
+    ModelRequest,
+    ModelResponse,
+    Plain,
+    by_prompt,
+    renamed,
+)
 from bedrock_pipeline.models.shape import count_at, text_at, word_at
 
 
@@ -15,6 +23,7 @@ class Llama(Family):
 
     name = "llama"
     limits = (("max_gen_len",),)
+    by_setting = by_prompt("prompt")
     plain = Plain(
         text=("generation",),
         stop_reason=("stop_reason",),

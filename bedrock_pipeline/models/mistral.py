@@ -5,7 +5,16 @@ The later ones have the body of `chat`. Source: "Mistral AI text completion", Am
 
 from typing import Any, Final
 
-from bedrock_pipeline.models.family import ONLY, Family, Json, ModelRequest, ModelResponse, Plain, renamed
+from bedrock_pipeline.models.family import (
+    ONLY,
+    Family,
+    Json,
+    ModelRequest,
+    ModelResponse,
+    Plain,
+    by_prompt,
+    renamed,
+)
 from bedrock_pipeline.models.shape import count_at, first_at, text_at, word_at
 
 _MODELS: Final = tuple(
@@ -18,6 +27,7 @@ class Mistral(Family):
 
     name = "mistral"
     limits = (("max_tokens",),)
+    by_setting = by_prompt("prompt", "messages")
     plain = Plain(
         text=("outputs", ONLY, "text"),
         stop_reason=("outputs", ONLY, "stop_reason"),

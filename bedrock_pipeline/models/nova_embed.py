@@ -14,6 +14,7 @@ from bedrock_pipeline.models.family import (
     ModelRequest,
     ModelResponse,
     ResponseShapeError,
+    by_prompt,
     check_dimension,
 )
 from bedrock_pipeline.models.shape import list_at, member, vector_of
@@ -29,6 +30,7 @@ class NovaEmbed(Family):
 
     name = "nova-embed"
     embeds = True
+    by_setting = by_prompt("text", images=("image",))
     takes: ClassVar[frozenset[Feature]] = frozenset({"images"})
     most_images = 1
 

@@ -9,13 +9,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from bedrock_pipeline.models.family import (
+    BodyError,
     Family,
     Feature,
     Json,
     ModelRequest,
     ModelResponse,
     ResponseShapeError,
+    by_prompt,
     check_dimension,
+    check_vector_types,
 )
 from bedrock_pipeline.models.shape import count_at, quantized, vector_of
 
@@ -28,6 +31,7 @@ class TitanEmbed(Family):
 
     name = "titan-embed"
     embeds = True
+    by_setting = by_prompt("inputText")
 
     def owns(self, model: str) -> bool:
         """Titan's text embedding models."""
@@ -49,6 +53,15 @@ class TitanEmbed(Family):
         """
         super().check(model_request)
         check_dimension("dimensions", model_request.parameters.get("dimensions"), _DIMENSIONS)
+
+    def check_parameters(self, parameters: Json) -> None:
+        """Check what `body` and `vector_types` rely on.
+
+        Raises:
+            BodyError: `embeddingTypes` is not a list, or as in other families.
+        """
+        super().check_parameters(parameters)
+        check_vector_types(parameters, "embeddingTypes")
 
     def answer(self, output: Json) -> ModelResponse:
         """The vectors; the token count is `inputTextTokenCount`, there is no `usage`.
@@ -75,6 +88,7 @@ class TitanImageEmbed(Family):
 
     name = "titan-embed-image"
     embeds = True
+    by_setting = by_prompt("inputText", images=("inputImage",))
     takes: ClassVar[frozenset[Feature]] = frozenset({"images"})
     most_images = 1
 
@@ -95,7 +109,12 @@ class TitanImageEmbed(Family):
             BodyError: it does not.
         """
         super().check(model_request)
-        config = model_request.parameters.get("embeddingConfig") or {}
+        config = model_request.parameters.get("embeddingConfig", {})
+        if not isinstance(config, Mapping):
+            raise BodyError(
+                "parameters.embeddingConfig is not an object.",
+                'Write {"embeddingConfig": {"outputEmbeddingLength": 1024}}.',
+            )
         check_dimension(
             "embeddingConfig.outputEmbeddingLength", config.get("outputEmbeddingLength"), _LENGTHS
         )

@@ -5,6 +5,7 @@ Sources: Anthropic, "Adaptive thinking", "Extended thinking", "What's new" of ea
 users report of jobs all of whose records failed.
 """
 
+import base64
 from typing import Any
 
 import orjson
@@ -29,6 +30,10 @@ SONNET46 = "us.anthropic.claude-sonnet-4-6"
 OPUS5 = "us.anthropic.claude-opus-5"
 OPUS55 = "us.anthropic.claude-opus-5-5"
 NOVA, LLAMA, QWEN = "amazon.nova-lite-v1:0", "meta.llama3-1-70b-instruct-v1:0", "qwen.qwen3-32b-v1:0"
+MICRO, GPT = "amazon.nova-micro-v1:0", "openai.gpt-oss-20b-1:0"
+HAIKU35 = "us.anthropic.claude-3-5-haiku-20241022-v1:0"
+NOVA_EMBED, TITAN_IMAGE = "amazon.nova-2-multimodal-embeddings-v1:0", "amazon.titan-embed-image-v1"
+COHERE4 = "us.cohere.embed-v4:0"
 TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-english-v3"
 TOOL = {"tools": [{"name": "t", "input_schema": {"type": "object"}}], "tool_choice": {"type": "any"}}
 
@@ -87,13 +92,6 @@ SETTINGS: list[tuple[str, str, dict[str, Any], str]] = [
     (NOVA, "Converse", {"max_tokens": 10_001}, "writes at most 10,000 tokens"),
     (LLAMA, "InvokeModel", {"max_tokens": 8_193}, "writes at most 8,192 tokens"),
     (QWEN, "InvokeModel", {"max_tokens": 0}, "not a whole number from 1 on"),
-    (
-        HAIKU3,
-        "InvokeModel",
-        {"system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]},
-        "cache",
-    ),
-    (HAIKU3, "Converse", {"system": [{"text": "x"}, {"cachePoint": {"type": "default"}}]}, "cachePoint"),
     (HAIKU3, "Converse", {"topK": 5}, "no top_k; give it in additionalModelRequestFields"),
     (HAIKU3, "Converse", {"top_k": 5}, "no top_k; give it in additionalModelRequestFields"),
     (
@@ -186,7 +184,40 @@ def document(size: int, form: str = "pdf") -> dict[str, Any]:
     return {"document": {"format": form, "name": "d", "source": {"bytes": "A" * (size * 4 // 3)}}}
 
 
+def paper(text: str) -> dict[str, Any]:
+    return {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": text}}
+
+
+def blank_document(data: bytes) -> dict[str, Any]:
+    return {"document": {"format": "txt", "name": "d", "source": {"bytes": base64.b64encode(data).decode()}}}
+
+
+def nova_photo() -> dict[str, Any]:
+    return {"image": {"format": "png", "source": {"bytes": "AAAA"}}}
+
+
+def nova_embed(text: str) -> dict[str, Any]:
+    params = {"embeddingPurpose": "GENERIC_INDEX", "text": {"truncationMode": "NONE", "value": text}}
+    return {"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": params}
+
+
+LINKED = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 MB = 2**20
+#: Bodies that a pipeline's own settings cannot make.
+CACHED: list[tuple[str, str, dict[str, Any], str | None]] = [
+    (
+        HAIKU3,
+        "InvokeModel",
+        claude("a", system=[{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]),
+        "cache",
+    ),
+    (
+        HAIKU3,
+        "Converse",
+        converse({"text": "a"}, system=[{"text": "x"}, {"cachePoint": {"type": "default"}}]),
+        "cachePoint",
+    ),
+]
 CONTENTS: list[tuple[str, str, dict[str, Any], str | None]] = [
     (HAIKU3, "InvokeModel", claude("a"), None),
     (HAIKU3, "InvokeModel", claude("a", "b"), None),
@@ -236,10 +267,58 @@ CONTENTS: list[tuple[str, str, dict[str, Any], str | None]] = [
         "more than the 2,048 characters",
     ),
     (COHERE, "InvokeModel", {"texts": ["a"] * 97, "input_type": "search_query"}, "more than 96 texts"),
+    # What the model cannot be given.
+    (
+        HAIKU35,
+        "InvokeModel",
+        claude([photo(8)]),
+        "message 1 has an image; the model takes only text and document",
+    ),
+    (HAIKU35, "InvokeModel", claude([paper("words"), {"type": "text", "text": "a"}]), None),
+    (
+        MICRO,
+        "Converse",
+        converse({"text": "a"}, document(8)),
+        "message 1 has a document; the model takes only text",
+    ),
+    (MICRO, "InvokeModel", converse({"text": "a"}, nova_photo()), "message 1 has an image"),
+    (GPT, "InvokeModel", {"messages": [{"role": "user", "content": [LINKED]}]}, "message 1 has an image"),
+    (GPT, "Converse", converse({"text": "a"}, nova_photo()), "message 1 has an image"),
+    (LLAMA, "Converse", converse({"text": "a"}, document(8)), None),
+    # Documents beside no text, and blank ones.
+    (NOVA, "Converse", converse(document(8)), "message 1 has a document and no text"),
+    (NOVA, "Converse", converse(nova_photo()), None),
+    (HAIKU3, "InvokeModel", claude([paper("words")]), None),
+    (HAIKU3, "InvokeModel", claude([paper(" \n")]), "a document is blank"),
+    (NOVA, "Converse", converse({"text": "a"}, blank_document(b" " * 100)), "a document is blank"),
+    (NOVA, "Converse", converse({"text": "a"}, blank_document(b" " * 100 + b"x")), None),
+    (NOVA, "Converse", converse({"text": "a"}, blank_document(b"")), "a document is blank"),
+    # Embeddings.
+    (NOVA_EMBED, "InvokeModel", nova_embed(" "), "text.value has a blank text"),
+    (NOVA_EMBED, "InvokeModel", nova_embed("a" * 8_192), None),
+    (NOVA_EMBED, "InvokeModel", nova_embed("a" * 8_193), "more than the 8,192 characters"),
+    (TITAN_IMAGE, "InvokeModel", {"inputText": " "}, "inputText has a blank text"),
+    (TITAN_IMAGE, "InvokeModel", {"inputImage": "AAAA"}, None),
+    (COHERE4, "InvokeModel", {"texts": ["\t"], "input_type": "search_query"}, "texts has a blank text"),
+    (
+        COHERE4,
+        "InvokeModel",
+        {"inputs": [{"content": [{"type": "text", "text": " "}]}], "input_type": "search_query"},
+        "input 1 has a blank text",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("model", "invocation", "body", "said"), CONTENTS)
+@pytest.mark.parametrize(("model", "invocation", "body", "said"), CACHED)
+def test_the_emulator_rejects_bodies_with_cache_points(
+    model: str, invocation: str, body: dict[str, Any], said: str | None
+) -> None:
+    models = Models()
+    with pytest.raises(BodyError):
+        (models.converse if invocation == "Converse" else models.answer)(model, body, batch=True)
+
+
+@pytest.mark.parametrize(("model", "invocation", "body", "said"), CACHED + CONTENTS)
 def test_what_follows_from_the_row_rejects_it(
     model: str, invocation: str, body: dict[str, Any], said: str | None
 ) -> None:
@@ -266,6 +345,10 @@ def test_what_follows_from_the_row_rejects_it(
         (TITAN, "{{ a }}", "ü" * 50_000, "context window"),
         (COHERE, "{{ a }}", "a" * 2_049, "2,048 characters"),
         (COHERE, "{{ a }}", "", "blank text"),
+        (NOVA_EMBED, "{{ a }}", " ", "blank text"),
+        (NOVA_EMBED, "{{ a }}", "a" * 8_193, "8,192 characters"),
+        (TITAN_IMAGE, "{{ a }}", " ", "blank text"),
+        (COHERE4, "{{ a }}", " ", "blank text"),
     ],
 )
 @pytest.mark.parametrize("kernel", ["on", "off"])

@@ -116,7 +116,10 @@ def test_a_structured_response_is_requested_as_the_model_takes_it_in_the_job(car
             assert form is not None
             assert form.by == next(iter(ways))
         else:
-            with pytest.raises(ConfigurationError, match="answer_schema"):
+            with pytest.raises(
+                ConfigurationError,
+                match="answer_schema" if card.converse or invocation != "Converse" else "invocation",
+            ):
                 pipeline(card, invocation, "by default")
 
 

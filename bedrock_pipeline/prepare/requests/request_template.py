@@ -251,8 +251,8 @@ class RequestTemplate:
         fields.append(_OWN_PROMPT)
         prompt = marked(self._prompt) if self._prompt else _MARK.format(len(fields) - 1)
         request = ModelRequest(prompt, system, parameters, answer=answer, before=before)
-        body = self._family.body(request)
         self._family.check(request)
+        body = self._family.body(request)
         pieces = _MARKED.split(orjson.dumps(body))
         return Frame(tuple(pieces[0::2]), tuple(fields[int(number)] for number in pieces[1::2]))
 
