@@ -103,7 +103,7 @@ class BedrockJobs:
     def list(
         self, *, since: datetime | None = None, name_contains: str | None = None
     ) -> Iterator[JobSummary]:
-        """List the jobs that were submitted after `since`, oldest first.
+        """List the jobs that were submitted after `since`, oldest first; each once, though pages may repeat one.
 
         Raises:
             AwsError: List is denied or AWS cannot be reached.
@@ -113,26 +113,31 @@ class BedrockJobs:
             filters["submitTimeAfter"] = since
         if name_contains:
             filters["nameContains"] = name_contains
+        shown: set[str] = set()
         with translated("list Bedrock's jobs", _LIST_IS_NEEDED):
             for page in self._reading.get_paginator("list_model_invocation_jobs").paginate(**filters):
                 for job in page.get("invocationJobSummaries", []):
-                    yield _summary(job)
+                    if job["jobArn"] not in shown:
+                        shown.add(job["jobArn"])
+                        yield _summary(job)
 
     def find(self, name: str) -> Found:
-        """List the jobs of exactly this name, and AWS's time.
+        """List the jobs of exactly this name, each once, and AWS's time.
 
         Raises:
             AwsError: List is denied or AWS cannot be reached.
         """
-        found: list[JobSummary] = []
+        found: dict[str, JobSummary] = {}
         with translated("list Bedrock's jobs", _LIST_IS_NEEDED):
             filters: dict[str, Any] = {"nameContains": name, "maxResults": 100}
             for page in self._reading.get_paginator("list_model_invocation_jobs").paginate(**filters):
-                found += [
-                    _summary(job) for job in page.get("invocationJobSummaries", []) if job["jobName"] == name
-                ]
+                found |= {
+                    job["jobArn"]: _summary(job)
+                    for job in page.get("invocationJobSummaries", [])
+                    if job["jobName"] == name
+                }
                 date = page["ResponseMetadata"]["HTTPHeaders"].get("date")
-        return Found(found, parsedate_to_datetime(date) if date else None)
+        return Found(list(found.values()), parsedate_to_datetime(date) if date else None)
 
     def get(self, job_arn: str) -> JobSummary:
         """Get one job.

@@ -88,10 +88,13 @@ def test_a_chunk_submitted_from_a_restored_ledger_finds_its_job(
             assert outcome.job_arn == arn
 
 
+@pytest.mark.parametrize("repeated", [False, True])
 def test_a_job_of_ours_without_a_chunk_is_an_orphan_and_another_deployments_is_not(
-    deployment: Deployment, work: Path
+    deployment: Deployment, work: Path, stack_endpoints: Endpoints, repeated: bool
 ) -> None:
     keys = _packed(deployment, work)
+    if repeated:
+        Control(stack_endpoints.bedrock_endpoint_url).add_fault("list_repeated")
     chunk = deployment.ledger.chunks.by_key("p", keys[0])
     orphan = chunk_uuid(deployment.ledger.deployment_id, "no", "such", "chunk")
     for stranger in (orphan, chunk_uuid(uuid.uuid4(), "theirs")):
