@@ -18,7 +18,7 @@ from bedrock_pipeline.collect.tally import Charge, ChunkMetadata
 from bedrock_pipeline.models import Family, ModelResponse
 from bedrock_pipeline.models.family import ResponseShapeError
 from bedrock_pipeline.models.structured import AnswerInvalidError
-from bedrock_pipeline.records.error_codes import MEANINGS, STOP_REASONS
+from bedrock_pipeline.records.error_codes import MEANINGS, Incomplete, incomplete_kind
 from bedrock_pipeline.records.result_schema import ResultRow
 
 #: Code of a response that is not of its family's shape, or cannot be kept.
@@ -154,7 +154,7 @@ def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> 
         code, message = SHAPE, str(error)
     except AnswerInvalidError as error:
         code, message = INVALID_ANSWER, str(error)
-    incomplete = STOP_REASONS.get(response.stop_reason or "")
+    incomplete = _incomplete(response)
     if incomplete and (incomplete not in metadata.accepted or code == INVALID_ANSWER):
         code, message = incomplete.value, MEANINGS[incomplete]
         values = unwrapped = None
@@ -177,6 +177,13 @@ def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> 
         error_message=message,
     )
     return response_outcome(row, metadata, values)
+
+
+def _incomplete(response: ModelResponse) -> Incomplete | None:
+    """Why a response is not a whole answer; None if it is one."""
+    if response.declined:
+        return Incomplete.DECLINED
+    return incomplete_kind(response.stop_reason) or (Incomplete.EMPTY if response.is_empty else None)
 
 
 def _check_lengths(response: ModelResponse, metadata: ChunkMetadata, dimension: int | None) -> None:
