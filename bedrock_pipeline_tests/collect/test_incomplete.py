@@ -84,7 +84,7 @@ def converse(*blocks: Any) -> dict[str, Any]:
     return {"output": {"message": {"content": [*blocks]}}, "stopReason": "end_turn"}
 
 
-def chat(**message: Any) -> dict[str, Any]:
+def chat(message: dict[str, Any]) -> dict[str, Any]:
     return {"choices": [{"message": message, "finish_reason": "stop"}]}
 
 
@@ -113,17 +113,17 @@ CALL = {"function": {"name": "t", "arguments": "{}"}}
         (NOVA, converse({"citationsContent": {"content": [{"text": "c"}]}}), None, ""),
         (LLAMA, {"generation": "", "stop_reason": "stop"}, "empty", ""),
         (LLAMA, {"generation": ""}, "empty", ""),
-        (QWEN, chat(content=None), "empty", ""),
-        (QWEN, chat(content="<reasoning>on and on"), "empty", ""),
-        (QWEN, chat(content="\n<think>a</think>b"), None, "b"),
-        (QWEN, chat(content="<think>a</reasoning></think>"), "empty", ""),
-        (QWEN, chat(content=None, reasoning_content="r"), "empty", ""),
-        (QWEN, chat(content=None, tool_calls=[CALL]), None, ""),
-        (QWEN, chat(content=None, **{"refusal": "I cannot"}), "declined", "I cannot"),
-        (QWEN, chat(**{"refusal": "I cannot"}), "declined", "I cannot"),
-        (QWEN, chat(content="so", **{"refusal": "I cannot"}), "declined", "so"),
-        (QWEN, chat(content="so", **{"refusal": ""}), None, "so"),
-        (QWEN, chat(content=[{"type": "refusal", "refusal": "I cannot"}]), "declined", "I cannot"),
+        (QWEN, chat({"content": None}), "empty", ""),
+        (QWEN, chat({"content": "<reasoning>on and on"}), "empty", ""),
+        (QWEN, chat({"content": "\n<think>a</think>b"}), None, "b"),
+        (QWEN, chat({"content": "<think>a</reasoning></think>"}), "empty", ""),
+        (QWEN, chat({"content": None, "reasoning_content": "r"}), "empty", ""),
+        (QWEN, chat({"content": None, "tool_calls": [CALL]}), None, ""),
+        (QWEN, chat({"content": None, "refusal": "I cannot"}), "declined", "I cannot"),
+        (QWEN, chat({"refusal": "I cannot"}), "declined", "I cannot"),
+        (QWEN, chat({"content": "so", "refusal": "I cannot"}), "declined", "so"),
+        (QWEN, chat({"content": "so", "refusal": ""}), None, "so"),
+        (QWEN, chat({"content": [{"type": "refusal", "refusal": "I cannot"}]}), "declined", "I cannot"),
         ("amazon.titan-embed-text-v2:0", {"embedding": [0.5]}, None, None),
         (CLAUDE, claude("a_reason_of_tomorrow", "text"), None, "text"),
         (CLAUDE, claude("a_reason_of_tomorrow", ""), "empty", ""),
@@ -144,7 +144,7 @@ def test_a_response_without_an_answer_is_an_error_whatever_its_stop_reason(
 
 def test_what_a_model_declines_with_beside_a_text_is_kept_as_a_block() -> None:
     [row], _ = collected(
-        [chat(content="so", **{"refusal": "I cannot"})], replace(METADATA, family=family_of(QWEN))
+        [chat({"content": "so", "refusal": "I cannot"})], replace(METADATA, family=family_of(QWEN))
     )
     assert orjson.loads(row["content_blocks"]) == [
         {"type": "refusal", "text": "I cannot"},
