@@ -7,7 +7,7 @@ fails. Source of the form of lines: "View the results of a batch inference job",
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ import orjson
 from bedrock_pipeline.collect.retry_policy import INVALID_ANSWER
 from bedrock_pipeline.collect.tally import Charge, ChunkMetadata
 from bedrock_pipeline.models import Family, ModelResponse
+from bedrock_pipeline.models.exact_numbers import dumps, loads
 from bedrock_pipeline.models.family import ResponseShapeError
 from bedrock_pipeline.models.structured import AnswerInvalidError
 from bedrock_pipeline.records.error_codes import MEANINGS, Incomplete, incomplete_kind
@@ -91,7 +92,7 @@ def read_line(line: bytes, metadata: ChunkMetadata, dimension: int | None) -> tu
         MalformedError: the line is invalid JSON, or has no record id.
     """
     try:
-        record = _parsed(line)
+        record = _parsed(line, loads if metadata.columns else orjson.loads)
     except _UnreadableError as error:
         return _record_id(line), error_outcome(SHAPE, str(error))
     if not isinstance(record, Mapping) or not isinstance(wire_id := record.get("recordId"), str):
@@ -199,7 +200,7 @@ def _check_lengths(response: ModelResponse, metadata: ChunkMetadata, dimension: 
             raise ResponseShapeError(f"the vector has {len(vector)} numbers, not {length}")
 
 
-def _parsed(line: bytes) -> Any:
+def _parsed(line: bytes, read: Callable[[bytes], Any] = orjson.loads) -> Any:
     """A line's JSON. Half a surrogate pair, with which a cut-off response can end, becomes a question mark.
 
     Raises:
@@ -207,7 +208,7 @@ def _parsed(line: bytes) -> Any:
         _UnreadableError: nested too deeply, or with a number that no column holds.
     """
     try:
-        return orjson.loads(line)
+        return read(line)
     except orjson.JSONDecodeError:
         pass
     try:
@@ -254,6 +255,6 @@ def _json(value: object) -> str | None:
     if value is None:
         return None
     try:
-        return orjson.dumps(value).decode()
+        return dumps(value).decode()
     except orjson.JSONEncodeError:
         raise ResponseShapeError("the answer nests too deeply") from None

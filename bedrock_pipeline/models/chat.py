@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from bedrock_pipeline.models.exact_numbers import loads
 from bedrock_pipeline.models.family import (
     ONLY,
     AnswerFormat,
@@ -174,7 +175,7 @@ def _call(call: object) -> dict[str, Any]:
         raise ResponseShapeError("a tool call has no function")
     given = function.get("arguments")
     try:
-        value = orjson.loads(given) if isinstance(given, str) else given
+        value = loads(given) if isinstance(given, str) else given
     except orjson.JSONDecodeError:
         value = given
     return {"name": function.get("name"), "input": value}
