@@ -89,6 +89,7 @@ def chat(message: dict[str, Any]) -> dict[str, Any]:
 
 
 NOVA, QWEN, LLAMA = "amazon.nova-lite-v1:0", "qwen.qwen3-32b-v1:0", "meta.llama3-1-70b-instruct-v1:0"
+MISTRAL = "mistral.mistral-large-2402-v1:0"
 USE = {"type": "tool_use", "name": "t", "input": {}}
 CALL = {"function": {"name": "t", "arguments": "{}"}}
 
@@ -124,6 +125,9 @@ CALL = {"function": {"name": "t", "arguments": "{}"}}
         (QWEN, chat({"content": "so", "refusal": "I cannot"}), "declined", "so"),
         (QWEN, chat({"content": "so", "refusal": ""}), None, "so"),
         (QWEN, chat({"content": [{"type": "refusal", "refusal": "I cannot"}]}), "declined", "I cannot"),
+        (MISTRAL, {"outputs": [{"text": ""}]}, "empty", ""),
+        (MISTRAL, chat({"content": "", "tool_calls": [CALL]}), None, ""),
+        (MISTRAL, {"choices": [{"message": {"content": "a"}, "stop_reason": "error"}]}, "broken-off", "a"),
         ("amazon.titan-embed-text-v2:0", {"embedding": [0.5]}, None, None),
         (CLAUDE, claude("a_reason_of_tomorrow", "text"), None, "text"),
         (CLAUDE, claude("a_reason_of_tomorrow", ""), "empty", ""),
