@@ -18,6 +18,7 @@ MAY_READ = {
     "emulator/control.py",
     "emulator/server.py",
     "kernel/library.py",
+    "local/guarded_webserver.py",
     "local/home.py",
     "local/postgres.py",
     "local/stack.py",

@@ -20,7 +20,7 @@ stdlib_docstrings = Pipeline(
     source=docstring_source,
     record_id="id",
     prompt="Summarise in one line what {{ object }} of Python's module {{ module }} does.\n\n{{ docstring }}",
-    parameters={"max_tokens": 100, "temperature": 0},
+    parameters={"max_tokens": 200, "temperature": 0},
     carry=("module", "object"),
     limits=_SMALL,
 )

@@ -29,7 +29,7 @@ def conversation_of(value: object, attach: Attach) -> str:
         NotAConversationError: it is none of these, or is empty.
     """
     if isinstance(value, str):
-        return orjson.dumps({"text": value}).decode()
+        return _json({"text": value})
     if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
         raise NotAConversationError(f"is {_kind(value)}, not text or a list of messages")
     messages = [_set(one) for one in value]
@@ -49,7 +49,14 @@ def conversation_of(value: object, attach: Attach) -> str:
         raise NotAConversationError("has no message of the user")
     if turns[0]["role"] != "user":
         raise NotAConversationError("begins with a message of the assistant")
-    return orjson.dumps({"system": "\n\n".join(system) or None, "turns": turns}).decode()
+    return _json({"system": "\n\n".join(system) or None, "turns": turns})
+
+
+def _json(said: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(said).decode()
+    except TypeError:  # half of a surrogate pair
+        raise NotAConversationError("has text that UTF-8 cannot hold") from None
 
 
 def messages_in(cell: object) -> object:

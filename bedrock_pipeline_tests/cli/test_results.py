@@ -76,7 +76,7 @@ _MISTAKES = (
     (("show", "p", "d", "--where", "1 = (SELECT count(*) FROM read_text('/etc/passwd'))"), "disabled"),
     (("show", "p", "d", "--rejected", "--failed"), "stands alone"),
     (("show", "p", "absent"), "There is no dataset 'absent'"),
-    (("results", "absent", "d", "--out", "x.csv"), "There is no dataset 'd'"),
+    (("results", "absent", "d", "--out", "x.csv"), "There is no pipeline or queue 'absent'"),
     (("results", "p", "d", "--out", "x.xlsx"), "x.xlsx"),
 )
 

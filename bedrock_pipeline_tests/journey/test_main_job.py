@@ -26,6 +26,7 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.snapshot.plan import ColumnError
 from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.prompts.template import TemplateError
 from bedrock_pipeline.publish.publish_dataset import NotCompleteError, Publication, publish_dataset
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
@@ -191,10 +192,10 @@ def test_a_record_above_the_file_limit_is_rejected(deployment: Deployment, tmp_p
     ("changes", "rows", "error", "said"),
     [
         ({"source": "/nowhere/at/all.csv"}, 1, BedrockPipelineError, "no input file"),
-        ({"prompt": "{{ txt }}"}, 1, ColumnError, "no column 'txt'.*columns are: id, text, n"),
+        ({"prompt": "{{ txt }}"}, 1, TemplateError, "names 'txt'.*columns are: id, text, n"),
         ({"record_id": "key"}, 1, ColumnError, "no column 'key'"),
         ({}, 0, BedrockPipelineError, "holds no JSON object"),
-        ({"prompt": "{{ missing }}", "null_text": None}, 1, ColumnError, "missing"),
+        ({"prompt": "{{ missing }}", "null_text": None}, 1, TemplateError, "missing"),
         (
             {"limits": None, "below_minimum": "fail"},
             99,
@@ -254,7 +255,7 @@ def test_a_body_that_the_model_rejects_shows_every_record_failed_as_a_problem(
     path.write_text(
         "".join(json.dumps({"id": f"r{n}", "body": {"max_tokens": n + 1}, "n": n}) + "\n" for n in range(100))
     )
-    one = pipeline(path, prompt=None, model_input="body")
+    one = pipeline(path, prompt=None, model_input="body", check_model=False)
     [key] = prepare(deployment, one)
     submit_chunk(deployment, "p", key)
     wait_for_jobs(deployment)

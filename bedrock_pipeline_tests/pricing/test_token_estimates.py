@@ -1,5 +1,6 @@
 """Guessing tokens from text."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,18 @@ def claude(*content: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def document(source: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "document", "source": source}
+
+
+def pdf(data: bytes) -> dict[str, Any]:
+    return {"type": "base64", "media_type": "application/pdf", "data": base64_of(data)}
+
+
 def text(words: str) -> dict[str, Any]:
     return {"type": "text", "text": words}
 
@@ -45,6 +58,32 @@ def text(words: str) -> dict[str, Any]:
             claude(text("x" * 350), {"type": "image", "source": {"type": "base64", "data": IMAGE}}),
             (1700, 200),
         ),
+        (
+            CLAUDE,
+            claude(document({"type": "text", "media_type": "text/plain", "data": "x" * 3500})),
+            (1000, 200),
+        ),
+        (CLAUDE, claude(document(pdf(b"<< /Type /Pages >> << /Type /Page >> <</Type/Page>>"))), (7000, 200)),
+        (CLAUDE, claude(document(pdf(b"x" * 150_000))), (10_500, 200)),
+        (
+            CLAUDE,
+            claude(document({"type": "base64", "media_type": "application/pdf", "data": "@@é" * 3})),
+            (3500, 200),
+        ),
+        (
+            "amazon.nova-lite-v1:0",
+            {
+                "messages": [
+                    {
+                        "content": [
+                            {"document": {"format": "csv", "source": {"bytes": base64_of(b"x" * 3000)}}}
+                        ]
+                    }
+                ]
+            },
+            (750, 512),
+        ),
+        ("amazon.titan-embed-image-v1", {"inputImage": IMAGE}, (1600, 0)),
         (TITAN, {"inputText": "x" * 470, "dimensions": 256}, (100, 0)),
         (LLAMA, {"prompt": "x" * 400, "max_gen_len": 64}, (100, 64)),
         (LLAMA, {"prompt": "x" * 400}, (100, 512)),

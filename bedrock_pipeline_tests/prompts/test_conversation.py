@@ -224,12 +224,15 @@ def prompt_of(row: dict[str, Any]) -> Any:
         "messages": [{"role": "user", "content": row["text"]}],
         "blocks": [{"type": "text", "text": row["text"]}, {"type": "image", "image": PNG}],
         "number": 7,
+        "half": "\ud800",
+        "half in messages": [{"role": "user", "content": "\udfff"}],
+        "no base64": [{"type": "image", "image": "data:image/png;base64,@@é"}],
     }[how]
 
 
 def test_a_function_makes_the_prompts_when_the_snapshot_is_taken(tmp_path: Path) -> None:
-    ways = ["text", "messages", "blocks", "raises", "number"]
-    found, rejected = bodies(rows(how=ways, text=["secret"] * 5, list=[[1]] * 5), tmp_path, render=prompt_of)
+    ways = ["text", "messages", "blocks", "raises", "number", "half", "half in messages", "no base64"]
+    found, rejected = bodies(rows(how=ways, text=["secret"] * 8, list=[[1]] * 8), tmp_path, render=prompt_of)
     said = {one: body["messages"][0]["content"] for one, body in found.items()}
     assert said["r0"] == [{"type": "text", "text": "r0: secret, [1]"}]
     assert said["r1"] == [{"type": "text", "text": "secret"}]
@@ -237,6 +240,8 @@ def test_a_function_makes_the_prompts_when_the_snapshot_is_taken(tmp_path: Path)
     assert rejected == {
         "render raised KeyError": 1,
         "render is of type int, not text or a list of messages": 1,
+        "render has text that UTF-8 cannot hold": 2,
+        "render has a block of kind image that is not base64": 1,
     }
 
 

@@ -58,6 +58,7 @@ def pipeline(world: World, code: int = 0, *, name: str = PIPELINE, judging: bool
         {
             "name": name,
             "model_id": MODEL,
+            "check_model": False,  # so that an invalid body is rejected by the service, not before
             "record_id": "id",
             "prompt": PROMPTS[code],
             "carry": ("n",),

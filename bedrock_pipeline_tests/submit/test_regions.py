@@ -127,10 +127,10 @@ def test_a_region_that_cannot_be_listed_concerns_its_own_jobs_and_is_named_by_st
         assert old in {job.job_arn for job in moved.ledger.jobs.in_flight()}
         assert "AccessDenied" in sweep_account(moved).errors[0]
         shown = CliRunner().invoke(cli, ("status",))
-        assert "The jobs in us-east-1 could not be listed since" in shown.stderr
+        assert "The jobs in us-east-1 could not be listed since" in shown.stdout
     assert report.in_flight == 1
     until(lambda: not poll_jobs(moved).in_flight, "the old job's end")
-    assert "could not be listed" not in CliRunner().invoke(cli, ("status",)).stderr
+    assert "could not be listed" not in CliRunner().invoke(cli, ("status",)).stdout
 
 
 def test_jobs_of_another_account_are_named_and_given_up_by_an_operator_alone(
@@ -148,15 +148,15 @@ def test_jobs_of_another_account_are_named_and_given_up_by_an_operator_alone(
     assert changed.ledger.chunks.by_key("before", doubtful.chunk_key).status == "submitting"
     [error] = stop_jobs(changed, [arn])
     assert "another account" in str(error)
-    assert f"resolve before {chunk.chunk_key} --lost" in CliRunner().invoke(cli, ("status",)).stderr
+    assert f"resolve before {chunk.chunk_key} --lost" in CliRunner().invoke(cli, ("status",)).stdout
     given_up = CliRunner().invoke(cli, ("resolve", "before", chunk.chunk_key, "--lost"))
     assert given_up.exit_code == 0, given_up.output
     assert changed.ledger.chunks.by_key("before", chunk.chunk_key).status == "stopped"
-    assert f"resolve before {doubtful.chunk_key} --lost" in CliRunner().invoke(cli, ("status",)).stderr
+    assert f"resolve before {doubtful.chunk_key} --lost" in CliRunner().invoke(cli, ("status",)).stdout
     given_up = CliRunner().invoke(cli, ("resolve", "before", doubtful.chunk_key, "--lost"))
     assert given_up.exit_code == 0, given_up.output
     assert changed.ledger.chunks.by_key("before", doubtful.chunk_key).status == "stopped"
-    assert "--lost" not in CliRunner().invoke(cli, ("status",)).stderr
+    assert "--lost" not in CliRunner().invoke(cli, ("status",)).stdout
 
 
 @pytest.mark.parametrize("needs_resolution", [False, True])

@@ -1,7 +1,6 @@
 """Images and documents of a row: from a cell to bytes in the snapshot."""
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Callable, Sequence
@@ -218,5 +217,5 @@ def _decoded(encoded: str) -> bytes:
     compact = "".join(encoded.split()).rstrip("=")
     try:
         return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii's own, or characters beyond ASCII
         raise NotAnAttachmentError("is not base64") from None

@@ -187,6 +187,7 @@ def test_several_documents_follow_the_images_and_have_names_of_their_own(tmp_pat
         ("/gone.pdf", "column 'd' leads to nothing that can be read"),
         (None, "column 'd' is null"),
         ("JVBERi0%", "column 'd' is not base64"),
+        ("data:application/pdf;base64,@@é", "column 'd' is not base64"),
         (["/gone.pdf"], "column 'd' leads to nothing that can be read"),
     ],
 )

@@ -206,5 +206,5 @@ def test_columns_that_are_missing_or_taken_are_named(one: SnapshotPlan, said: st
 
 def test_nothing_at_all_is_a_clear_error() -> None:
     empty = pa.schema([("id", pa.string()), ("text", pa.string())]).empty_table()
-    with pytest.raises(EmptyDatasetError, match="holds no record"):
+    with pytest.raises(EmptyDatasetError, match="has no record"):
         taken(empty, plan())
