@@ -87,7 +87,7 @@ class BasePipeline(UserModel):
     """How often a record is sent automatically; after that, an error of its own is final, and any other waits for an operator."""
     accept_incomplete: tuple[Incomplete, ...] = ()
     """Kinds of incomplete responses that count as answers all the same: `cut-off`, `declined`, `filtered`, `context-full`,
-    `paused`; otherwise each is a final error of its record (docs/records.md)."""
+    `paused`, `malformed`, `broken-off`, `empty`; otherwise each is a final error of its record (docs/records.md)."""
     retry_incomplete: tuple[Incomplete, ...] = ()
     """Kinds of incomplete responses whose records are sent again, up to `max_record_attempts`, as they are but for
     `max_tokens_factor`."""

@@ -16,9 +16,9 @@ from bedrock_pipeline.collect.line_reader import Lines
 from bedrock_pipeline.collect.tally import ChunkMetadata
 from bedrock_pipeline.concurrency import ahead, in_order
 from bedrock_pipeline.kernel import MOST_BYTES, ResponseReader, Responses, library
-from bedrock_pipeline.models.family import Plain
+from bedrock_pipeline.models.family import INK, Plain
 from bedrock_pipeline.prepare.snapshot.column_rules import not_utf8
-from bedrock_pipeline.records.error_codes import STOP_REASONS
+from bedrock_pipeline.records.error_codes import STOP_REASONS, WHOLE
 from bedrock_pipeline.system import ExecutorFactory, threads
 
 #: Threads that read.
@@ -32,8 +32,8 @@ def read_runs(
 ) -> Iterator[Run]:
     """Buffers of lines as runs, in their order; threads read ahead."""
     kernel, plain = library(), metadata.family.plain
-    incomplete = pa.array(
-        [reason for reason, kind in STOP_REASONS.items() if kind not in metadata.accepted], pa.string()
+    whole = pa.array(
+        [*WHOLE, *(reason for reason, kind in STOP_REASONS.items() if kind in metadata.accepted)], pa.string()
     )
     reader = ResponseReader(kernel, plain) if kernel and plain and metadata.only_text else None
 
@@ -41,20 +41,22 @@ def read_runs(
         if reader is None or plain is None or len(data) > MOST_BYTES:
             return [(Lines.of(data), None)]
         return [
-            (Lines(data[start : start + int(ends[-1])], ends), _ordinary(responses, plain, incomplete))
+            (Lines(data[start : start + int(ends[-1])], ends), _ordinary(responses, plain, whole))
             for start, ends, responses in reader.read(data)
         ]
 
     return chain.from_iterable(in_order(read, ahead(iter(buffers), executor=executor), WORKERS, executor))
 
 
-def _ordinary(responses: Responses, plain: Plain, incomplete: pa.Array) -> Responses | None:
-    """Those that are whole answers, whose text is UTF-8 and does not begin as a family excludes."""
+def _ordinary(responses: Responses, plain: Plain, whole: pa.Array) -> Responses | None:
+    """Those that ended as known, whose text is UTF-8, not empty, and does not begin as a family excludes."""
     if broken := not_utf8(responses.rows):
         responses = responses.take(np.delete(np.arange(len(responses.lines)), broken))
-    excluded = pc.is_in(responses.rows["stop_reason"], value_set=incomplete)
+    reasons, texts = responses.rows["stop_reason"], responses.rows["output_text"]
+    excluded = pc.invert(pc.or_(pc.is_null(reasons), pc.is_in(reasons, value_set=whole)))
+    excluded = pc.or_(excluded, pc.invert(pc.match_substring_regex(texts, INK.pattern)))
     if plain.unless_text_begins is not None:
-        begins = pc.starts_with(responses.rows["output_text"], plain.unless_text_begins)
+        begins = pc.match_substring_regex(texts, plain.unless_text_begins)
         excluded = pc.or_(excluded, begins)
     if pc.any(excluded).as_py():
         responses = responses.take(np.flatnonzero(~excluded.to_numpy(zero_copy_only=False)))

@@ -7,7 +7,7 @@ fails. Source of the form of lines: "View the results of a batch inference job",
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,9 +16,10 @@ import orjson
 from bedrock_pipeline.collect.retry_policy import INVALID_ANSWER
 from bedrock_pipeline.collect.tally import Charge, ChunkMetadata
 from bedrock_pipeline.models import Family, ModelResponse
+from bedrock_pipeline.models.exact_numbers import dumps, loads
 from bedrock_pipeline.models.family import ResponseShapeError
 from bedrock_pipeline.models.structured import AnswerInvalidError
-from bedrock_pipeline.records.error_codes import MEANINGS, STOP_REASONS
+from bedrock_pipeline.records.error_codes import MEANINGS, Incomplete, incomplete_kind
 from bedrock_pipeline.records.result_schema import ResultRow
 
 #: Code of a response that is not of its family's shape, or cannot be kept.
@@ -91,7 +92,7 @@ def read_line(line: bytes, metadata: ChunkMetadata, dimension: int | None) -> tu
         MalformedError: the line is invalid JSON, or has no record id.
     """
     try:
-        record = _parsed(line)
+        record = _parsed(line, loads if metadata.columns else orjson.loads)
     except _UnreadableError as error:
         return _record_id(line), error_outcome(SHAPE, str(error))
     if not isinstance(record, Mapping) or not isinstance(wire_id := record.get("recordId"), str):
@@ -154,7 +155,7 @@ def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> 
         code, message = SHAPE, str(error)
     except AnswerInvalidError as error:
         code, message = INVALID_ANSWER, str(error)
-    incomplete = STOP_REASONS.get(response.stop_reason or "")
+    incomplete = _incomplete(response)
     if incomplete and (incomplete not in metadata.accepted or code == INVALID_ANSWER):
         code, message = incomplete.value, MEANINGS[incomplete]
         values = unwrapped = None
@@ -179,6 +180,13 @@ def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> 
     return response_outcome(row, metadata, values)
 
 
+def _incomplete(response: ModelResponse) -> Incomplete | None:
+    """Why a response is not a whole answer; None if it is one."""
+    if response.declined:
+        return Incomplete.DECLINED
+    return incomplete_kind(response.stop_reason) or (Incomplete.EMPTY if response.is_empty else None)
+
+
 def _check_lengths(response: ModelResponse, metadata: ChunkMetadata, dimension: int | None) -> None:
     """Raise a ResponseShapeError if a vector does not fit its column, or has none."""
     vectors: dict[str, Sequence[float]] = {**response.vectors}
@@ -192,7 +200,7 @@ def _check_lengths(response: ModelResponse, metadata: ChunkMetadata, dimension: 
             raise ResponseShapeError(f"the vector has {len(vector)} numbers, not {length}")
 
 
-def _parsed(line: bytes) -> Any:
+def _parsed(line: bytes, read: Callable[[bytes], Any] = orjson.loads) -> Any:
     """A line's JSON. Half a surrogate pair, with which a cut-off response can end, becomes a question mark.
 
     Raises:
@@ -200,7 +208,7 @@ def _parsed(line: bytes) -> Any:
         _UnreadableError: nested too deeply, or with a number that no column holds.
     """
     try:
-        return orjson.loads(line)
+        return read(line)
     except orjson.JSONDecodeError:
         pass
     try:
@@ -247,6 +255,6 @@ def _json(value: object) -> str | None:
     if value is None:
         return None
     try:
-        return orjson.dumps(value).decode()
+        return dumps(value).decode()
     except orjson.JSONEncodeError:
         raise ResponseShapeError("the answer nests too deeply") from None

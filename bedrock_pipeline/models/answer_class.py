@@ -21,6 +21,8 @@ from bedrock_pipeline.models.family import Json
 DECIMAL: Final = "decimal"
 #: Format of a date and time that has no offset.
 LOCAL_DATE_TIME: Final = "local-date-time"
+#: Mark of a decimal in the schema that a class reads.
+EXACT: Final = "x-exact"
 #: In the schema of a column: the property of the response that it comes from, if that has another name.
 SOURCE: Final = "x-source"
 
@@ -30,7 +32,7 @@ class AnswerSchemaError(ConfigurationError, ValueError):
 
 
 def requested(model: type[BaseModel]) -> Json:
-    """The JSON schema of the responses that a class reads.
+    """The JSON schema of the responses that a class reads, with `EXACT` where they are decimals.
 
     Raises:
         AnswerSchemaError: there is none, or its names are not those that the class reads.
@@ -43,7 +45,7 @@ def requested(model: type[BaseModel]) -> Json:
                 "Give it an alias that is a name too, with AliasChoices.",
             )
     try:
-        return model.model_json_schema(by_alias=True)
+        return model.model_json_schema(by_alias=True, schema_generator=_Read)
     except PydanticUserError as error:
         raise _no_schema(model, error) from None
 
@@ -64,6 +66,13 @@ def written(model: type[BaseModel]) -> Json:
         if column in properties and column != source:
             properties[column] = {**properties[column], SOURCE: source}
     return {**schema, **({"properties": properties} if properties else {})}
+
+
+class _Read(GenerateJsonSchema):
+    """The validation schema with a mark on decimals, which are numbers or text in it."""
+
+    def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
+        return {**super().decimal_schema(schema), EXACT: True}
 
 
 class _Written(GenerateJsonSchema):

@@ -22,6 +22,10 @@ _PLACES: Final = 18
 _CONTEXT: Final = Context(prec=2 * _DIGITS)
 #: Prefix for a property whose name another column has.
 PREFIX = "answer_"
+#: Relative error of a float.
+_NEAR: Final = Decimal("1e-16")
+#: Pydantic's mark of a computed field.
+_COMPUTED: Final = "readOnly"
 #: Metadata of a column that holds JSON text, which readers and the UI show.
 _JSON_TEXT: Final = {"description": "JSON text: its values have no single type"}
 
@@ -114,7 +118,8 @@ def _options(schema: Any) -> list[Json]:
         return [{}]
     for choice in ("anyOf", "oneOf"):
         if choice in schema:
-            return [option for one in schema[choice] for option in _options(one)]
+            computed = {name: schema[name] for name in (_COMPUTED,) if name in schema}
+            return [{**option, **computed} for one in schema[choice] for option in _options(one)]
     kinds = schema.get("type")
     if kinds is None:
         values = schema.get("enum", [schema["const"]] if "const" in schema else [...])
@@ -169,12 +174,15 @@ def _scalar(schema: Json) -> _Column | None:
     if kind != "string":
         return {"integer": _INTEGER, "number": _FLOAT, "boolean": _BOOLEAN}.get(kind)
     if schema.get("format") == DECIMAL:
-        return _decimal(schema.get("maxDigits"), schema.get("decimalPlaces"))
+        return _decimal(schema.get("maxDigits"), schema.get("decimalPlaces"), rounds=_COMPUTED in schema)
     return _FORMATS.get(schema.get("format", ""), _STRING)
 
 
-def _decimal(digits: int | None, places: int | None) -> _Column:
-    """As the schema has it; text if that is more than a decimal column holds."""
+def _decimal(digits: int | None, places: int | None, *, rounds: bool) -> _Column:
+    """As the schema has it; text if that is more than a decimal column holds.
+
+    A value is rounded to its places if it is computed, or if that is no less exact than a float.
+    """
     scale = min(_PLACES, digits or _PLACES) if places is None else places
     precision = max(digits or _DIGITS, scale)
     if precision > _DIGITS:
@@ -184,7 +192,8 @@ def _decimal(digits: int | None, places: int | None) -> _Column:
     def fit(value: Any) -> Decimal:
         given = Decimal(_only(value, str))
         rounded = given.quantize(unit, context=_CONTEXT)
-        if rounded != given or len(rounded.as_tuple().digits) > precision:
+        near = rounds or abs(rounded - given) <= abs(given) * _NEAR
+        if not near or len(rounded.as_tuple().digits) > precision:
             raise ValueError
         return rounded
 

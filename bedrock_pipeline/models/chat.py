@@ -5,11 +5,13 @@ guide. Where a model's reasoning stands is not documented: gpt-oss has it at the
 of the message.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
 
+from bedrock_pipeline.models.exact_numbers import loads
 from bedrock_pipeline.models.family import (
     CONVERSATION,
     ONLY,
@@ -27,8 +29,8 @@ from bedrock_pipeline.models.family import (
 from bedrock_pipeline.models.shape import blocks_at, count_at, first_at, joined_text, member, word_at
 from bedrock_pipeline.models.structured import TOOL, bound, tool
 
-_OPENED: Final = "<reasoning>"
-_CLOSED: Final = "</reasoning>"
+#: Where reasoning begins that stands at the beginning of the text.
+_OPENED: Final = re.compile(r"\A[ \t\r\n]*<(reasoning|think)>")
 #: Members of a message in which models write their reasoning.
 _REASONING: Final = ("reasoning_content", "reasoning")
 _PROVIDERS: Final = (
@@ -58,8 +60,8 @@ class Chat(Family):
         stop_reason=("choices", ONLY, "finish_reason"),
         input_tokens=("usage", "prompt_tokens"),
         output_tokens=("usage", "completion_tokens"),
-        unless=(b"tool_calls", *(name.encode() for name in _REASONING)),
-        unless_text_begins=_OPENED,
+        unless=(b"tool_calls", b"refusal", *(name.encode() for name in _REASONING)),
+        unless_text_begins=_OPENED.pattern,
     )
 
     def owns(self, model: str) -> bool:
@@ -88,20 +90,24 @@ class Chat(Family):
         return {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{data}"}}
 
     def answer(self, output: Json) -> ModelResponse:
-        """The text of the first choice without its reasoning, and tool calls in order."""
+        """The text of the first choice without its reasoning, and tool calls in order; or what it declines with."""
         choice = first_at(output, "choices")
         message = member(choice, "message")
-        written = _text(message)
-        reasoning, text = _reasoning(message, written)
+        reasoning, text = _reasoning(message, _text(message))
+        declined = _declined(message)
+        blocks = [
+            {"type": kind, "text": one}
+            for kind, one in (("reasoning", reasoning), ("refusal", declined))
+            if one
+        ]
         return ModelResponse(
-            text=text,
+            text=text or declined,
             stop_reason=word_at(choice, "finish_reason"),
             input_tokens=count_at(output, "usage", "prompt_tokens"),
             output_tokens=count_at(output, "usage", "completion_tokens"),
             tool_use=tuple(_call(call) for call in _calls(message)),
-            content=[{"type": "reasoning", "text": reasoning}, {"type": "text", "text": text}]
-            if reasoning
-            else None,
+            content=[*blocks, {"type": "text", "text": text}] if blocks else None,
+            declined=bool(declined),
         )
 
 
@@ -127,8 +133,9 @@ def _asking(answer: AnswerFormat | None) -> dict[str, Any]:
 
 
 def _text(message: object) -> str:
-    """The text of a message; beside calls of tools there may be none."""
-    content = _optional(message, "content") if _calls(message) else member(message, "content")
+    """The text of a message; beside calls of tools, or a `refusal`, there may be none."""
+    may_lack = _calls(message) or word_at(message, "refusal")
+    content = _optional(message, "content") if may_lack else member(message, "content")
     if content is None:
         return ""
     if isinstance(content, str):
@@ -136,12 +143,21 @@ def _text(message: object) -> str:
     return joined_text(blocks_at(message, "content"))
 
 
+def _declined(message: object) -> str:
+    """What a model declines with: `refusal` of the message, or of parts of its content."""
+    content = _optional(message, "content")
+    parts = content if isinstance(content, list) else []
+    found = (word_at(one, "refusal") for one in (message, *parts))
+    return "".join(filter(None, found))
+
+
 def _reasoning(message: object, text: str) -> tuple[str, str]:
     """The reasoning of a message and the rest of its text; reasoning that was cut off has no end."""
     reasoning = next(filter(None, (word_at(message, name) for name in _REASONING)), "")
-    if not text.startswith(_OPENED):
+    opened = _OPENED.match(text)
+    if not opened:
         return reasoning, text
-    inside, _, rest = text.removeprefix(_OPENED).partition(_CLOSED)
+    inside, _, rest = text[opened.end() :].partition(f"</{opened[1]}>")
     return reasoning + inside, rest
 
 
@@ -161,7 +177,7 @@ def _call(call: object) -> dict[str, Any]:
         raise ResponseShapeError("a tool call has no function")
     given = function.get("arguments")
     try:
-        value = orjson.loads(given) if isinstance(given, str) else given
+        value = loads(given) if isinstance(given, str) else given
     except orjson.JSONDecodeError:
         value = given
     return {"name": function.get("name"), "input": value}

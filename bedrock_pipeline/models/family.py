@@ -5,6 +5,7 @@ outputs: the model parameter pages of the Amazon Bedrock user guide, and `Invoke
 """
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ import orjson
 from bedrock_pipeline.errors import InvalidInputError
 
 Json = Mapping[str, Any]
+#: What a text that is not empty has; a pattern for Python and for Arrow.
+INK: Final = re.compile(r"[^ \t\r\n]")
+#: Types of content blocks that are no answer by themselves; text is looked at apart.
+_REASONING: Final = frozenset({"text", "thinking", "redacted_thinking", "reasoning"})
 #: How a structured response is requested: by a tool that the model must call, or by the service's structured output.
 AnswerBy = Literal["tool", "schema"]
 #: Who says a message.
@@ -94,6 +99,7 @@ class ModelResponse:
         output_tokens: tokens that the model wrote; None if the output does not have the count.
         tool_use: `{"name", "input"}` of each tool call, in order.
         content: all content blocks unchanged, if one is neither text nor a tool call.
+        declined: whether the output says that the model declined, other than by its stop reason.
         vectors: vectors of whole numbers, by their type (`int8`, `uint8`, `binary`, `ubinary`).
     """
 
@@ -105,6 +111,26 @@ class ModelResponse:
     tool_use: tuple[Json, ...] = ()
     content: list[Any] | None = None
     vectors: Mapping[str, list[int]] = field(default_factory=dict)
+    declined: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is of text and has none, nor a tool call, nor a block of another kind than reasoning."""
+        return (
+            self.text is not None
+            and not INK.search(self.text)
+            and not self.tool_use
+            and all(map(_is_reasoning, self.content or ()))
+        )
+
+
+def _is_reasoning(block: Any) -> bool:
+    """Whether a content block has reasoning or text alone; members that are not set can be null."""
+    if not isinstance(block, Mapping):
+        return False
+    if "type" in block:
+        return block["type"] in _REASONING
+    return all(value is None or name in ("text", "reasoningContent") for name, value in block.items())
 
 
 Path: TypeAlias = tuple[str, ...]
@@ -126,7 +152,7 @@ class Plain:
         block_type: must be `text`; None if blocks have no type.
         closed: an object of which all members that no path leads to must be null; None if there is none.
         unless: an output that has something other than null under one of these keys, at any depth, is not plain.
-        unless_text_begins: an output whose text begins so is not plain.
+        unless_text_begins: an output whose text begins so is not plain; a pattern for Python and for Arrow.
     """
 
     text: Path

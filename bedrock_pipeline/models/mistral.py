@@ -3,8 +3,10 @@
 The later ones have the body of `chat`. Source: "Mistral AI text completion", Amazon Bedrock user guide.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
+from bedrock_pipeline.models.chat import Chat
 from bedrock_pipeline.models.family import (
     ONLY,
     Family,
@@ -50,15 +52,12 @@ class Mistral(Family):
     def answer(self, output: Json) -> ModelResponse:
         """The first continuation; models with chat completion return `choices`, the others `outputs`."""
         if output.get("choices") is not None:
-            choice = first_at(output, "choices")
-            text, other = text_at(choice, "message", "content"), word_at(choice, "finish_reason")
-        else:
-            choice = first_at(output, "outputs")
-            text, other = text_at(choice, "text"), None
-        stop = word_at(choice, "stop_reason")
+            read, stop = Chat().answer(output), word_at(first_at(output, "choices"), "stop_reason")
+            return read if stop is None else replace(read, stop_reason=stop)
+        continuation = first_at(output, "outputs")
         return ModelResponse(
-            text=text,
-            stop_reason=other if stop is None else stop,
+            text=text_at(continuation, "text"),
+            stop_reason=word_at(continuation, "stop_reason"),
             input_tokens=count_at(output, "usage", "prompt_tokens"),
             output_tokens=count_at(output, "usage", "completion_tokens"),
         )

@@ -5,16 +5,19 @@ Amazon Nova user guide.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from itertools import chain
 from typing import Any, Final, Self, TypeAlias
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from bedrock_pipeline.models.answer_class import SOURCE, AnswerSchemaError, requested, written
+from bedrock_pipeline.models.answer_class import EXACT, SOURCE, AnswerSchemaError, requested, written
+from bedrock_pipeline.models.answer_rules import closed, knowing, without
+from bedrock_pipeline.models.exact_numbers import loads, settled
 from bedrock_pipeline.models.family import AnswerFormat, Json, ModelResponse
-from bedrock_pipeline.models.unwrap import readings
+from bedrock_pipeline.models.unwrap import Reading, readings
 
 #: Name of the tool that a model must call.
 TOOL: Final = "answer"
@@ -44,6 +47,8 @@ _UNSUPPORTED: Final = frozenset(
     }
 )
 Structure: TypeAlias = "type[BaseModel] | Json"
+#: Raises an AnswerInvalidError if a value does not fit.
+_Check: TypeAlias = Callable[[Any, ModelResponse], None]
 
 
 class AnswerInvalidError(ValueError):
@@ -69,14 +74,17 @@ class AnswerSchema:
         import jsonschema  # here: it costs a sixth of a second, and most pipelines have no answer_schema
 
         self._model = given if isinstance(given, type) else None
-        whole: Json = requested(given) if isinstance(given, type) else given
+        whole: Json = (
+            without(requested(given), "pattern", _is_irregular) if isinstance(given, type) else given
+        )
         try:
             jsonschema.Draft202012Validator.check_schema(whole)
         except jsonschema.SchemaError as error:
             raise AnswerSchemaError(
                 f"answer_schema is not a JSON schema: {error.message}.", "It is read as draft 2020-12."
             ) from None
-        self.schema = _inlined(whole, whole, ())
+        self._marked = _inlined(whole, whole, ())
+        self.schema: Json = without(self._marked, EXACT, lambda _: True)
         if self.schema.get("type") != "object" or not self.schema.get("properties"):
             raise AnswerSchemaError(
                 "answer_schema is not of an object with properties.",
@@ -91,7 +99,10 @@ class AnswerSchema:
                 "answer_schema is written as something without properties, of which columns could be made.",
                 "Let its serializer return a class with fields, or leave the serializer out.",
             )
-        self._validator = jsonschema.Draft202012Validator(self.schema)
+        rules = without(self.schema, "uniqueItems", lambda _: self._model is not None)
+        self._validator = jsonschema.Draft202012Validator(rules)
+        self._closed = jsonschema.Draft202012Validator(closed(rules))
+        self._knowing = jsonschema.Draft202012Validator(knowing(rules))
 
     @classmethod
     def from_text(cls, text: str) -> Self:
@@ -114,11 +125,14 @@ class AnswerSchema:
     def read(self, answer: ModelResponse) -> tuple[dict[str, Any], str | None]:
         """The values of a response's columns: of the input of the tool call, or else of the text as JSON.
 
+        A reading has the members of the schema only; if there is none, then it may have others beside them. Of several
+        tool calls, one has to keep the schema.
+
         Returns:
             The values; and what had to be taken off to read them (`models.unwrap`), None if nothing.
 
         Raises:
-            AnswerInvalidError: there is none, or it breaks the schema.
+            AnswerInvalidError: there is none, it breaks the schema, or several tool calls keep it and differ.
         """
         try:
             return self._read(answer)
@@ -126,21 +140,51 @@ class AnswerSchema:
             raise AnswerInvalidError("the answer nests too deeply") from None
 
     def _read(self, answer: ModelResponse) -> tuple[dict[str, Any], str | None]:
-        given, is_json = _given(answer)
-        try:
-            if not is_json:
-                raise AnswerInvalidError(f"the answer is not JSON{_cut(answer)}")
-            return self._values(given, answer), None
-        except AnswerInvalidError:
-            for value, kinds in readings(given, self.schema):
-                with suppress(AnswerInvalidError):
-                    return self._values(value, answer), ",".join(kinds)
-            raise
+        if len(answer.tool_use) < 2:
+            given, is_json = _given(answer)
+            return self._read_one(given, answer, is_json=is_json)
+        found, reasons = [], []
+        for use in answer.tool_use:
+            try:
+                found.append(self._read_one(use["input"], answer, is_json=True))
+            except AnswerInvalidError as error:
+                reasons.append(error)
+        if not found:
+            raise reasons[0]
+        if any(values != found[0][0] for values, _ in found):
+            raise AnswerInvalidError(
+                f"{len(found)} tool calls keep the schema, and differ: it is not known which is the answer"
+            )
+        return found[0]
 
-    def _values(self, value: Any, answer: ModelResponse) -> dict[str, Any]:
+    def _read_one(
+        self, given: Any, answer: ModelResponse, *, is_json: bool
+    ) -> tuple[dict[str, Any], str | None]:
+        plain: list[Reading] = [(given, ())] if is_json else []
+        for check in (self._check_closed, self._check_known):
+            for value, kinds in chain(plain, readings(given, self.schema)):
+                with suppress(AnswerInvalidError):
+                    return self._values(value, answer, check), ",".join(kinds) or None
+        if not is_json:
+            raise AnswerInvalidError(f"the answer is not JSON{_cut(answer)}")
+        return self._values(given, answer, self._check_known), None  # raises the reason
+
+    def _check_closed(self, value: Any, answer: ModelResponse) -> None:
+        """Raise an AnswerInvalidError if a value breaks the schema, or has a member that it does not name."""
+        if not self._closed.is_valid(value):
+            raise AnswerInvalidError(f"the answer has other members than the schema{_cut(answer)}")
+
+    def _check_known(self, value: Any, answer: ModelResponse) -> None:
+        """Raise an AnswerInvalidError if a value breaks the schema, or has only members that it does not name."""
         if broken := next(self._validator.iter_errors(value), None):
             rule = "/".join(str(step) for step in broken.absolute_schema_path)
             raise AnswerInvalidError(f"the answer breaks the schema at {rule}{_cut(answer)}")
+        if not self._knowing.is_valid(value):
+            raise AnswerInvalidError(f"an object of the answer has no member of the schema{_cut(answer)}")
+
+    def _values(self, value: Any, answer: ModelResponse, check: _Check) -> dict[str, Any]:
+        value = settled(value, self._marked)
+        check(value, answer)
         if self._model is None:
             return {
                 name: value.get(one.get(SOURCE, name) if isinstance(one, Mapping) else name)
@@ -167,7 +211,7 @@ def _given(answer: ModelResponse) -> tuple[Any, bool]:
     if answer.tool_use:
         return answer.tool_use[0]["input"], True
     try:
-        return orjson.loads(answer.text or ""), True
+        return loads(answer.text or ""), True
     except orjson.JSONDecodeError:
         return answer.text or "", False
 
@@ -236,6 +280,15 @@ def _left_out(name: str, value: Any) -> bool:
         or (name == "format" and value not in _FORMATS)
         or (name == "pattern" and _BEYOND_REGULAR.search(str(value)) is not None)
     )
+
+
+def _is_irregular(pattern: str) -> bool:
+    """Whether Python cannot check a pattern: pydantic's may be of another language, and it checks them itself."""
+    try:
+        re.compile(pattern)
+    except re.error:
+        return True
+    return False
 
 
 def _cut(answer: ModelResponse) -> str:

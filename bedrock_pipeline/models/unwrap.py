@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from bedrock_pipeline.models.exact_numbers import loads, options
 from bedrock_pipeline.models.family import Json
 
 #: Code block in Markdown around the JSON; objects and arrays given as text of JSON; an object around the answer.
@@ -79,29 +80,21 @@ def _parsed(value: Any, schema: Any) -> Any:
     """A value whose objects and arrays may be text of JSON where the schema has no text; the same object if none is."""
     if not isinstance(schema, Mapping):
         return value
-    options = [*_options(schema)]
-    kinds = {kind for one in options for kind in _kinds(one)}
+    choices = options(schema)
+    kinds = {kind for one in choices for kind in _kinds(one)}
     if isinstance(value, str):
         if "string" in kinds or not {"object", "array"} & kinds:
             return value
         read = _loads(value)
         return _parsed(read, schema) if isinstance(read, list | dict) else value
     if isinstance(value, list):
-        items = next((one["items"] for one in options if "items" in one), True)
+        items = next((one["items"] for one in choices if "items" in one), True)
         elements = [_parsed(one, items) for one in value]
         return value if all(new is old for new, old in zip(elements, value, strict=True)) else elements
     if isinstance(value, Mapping):
-        members = {name: _parsed(one, _member(options, name)) for name, one in value.items()}
+        members = {name: _parsed(one, _member(choices, name)) for name, one in value.items()}
         return value if all(members[name] is one for name, one in value.items()) else members
     return value
-
-
-def _options(schema: Json) -> Iterator[Json]:
-    for choice in ("anyOf", "oneOf"):
-        for one in schema.get(choice, ()):
-            if isinstance(one, Mapping):
-                yield from _options(one)
-    yield schema
 
 
 def _kinds(schema: Json) -> list[str]:
@@ -109,12 +102,12 @@ def _kinds(schema: Json) -> list[str]:
     return [kinds] if isinstance(kinds, str) else list(kinds)
 
 
-def _member(options: list[Json], name: str) -> Any:
-    return next((one["properties"][name] for one in options if name in one.get("properties", ())), True)
+def _member(choices: list[Json], name: str) -> Any:
+    return next((one["properties"][name] for one in choices if name in one.get("properties", ())), True)
 
 
 def _loads(text: str) -> Any:
     try:
-        return orjson.loads(text)
+        return loads(text)
     except orjson.JSONDecodeError:
         return None

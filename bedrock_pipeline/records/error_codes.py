@@ -3,7 +3,7 @@
 One table for every operation, and for the errors of records in a job's output; one for the stop reasons of all models. What follows from a classification is
 decided where the operation is called. Sources: the service models of S3, Bedrock and Bedrock Runtime, and "Common
 errors" of the Bedrock API reference; "Errors" of Anthropic's API; "Handling stop reasons" of Anthropic, `StopReason` of the Converse API, and `finish_reason`
-of OpenAI's chat completions.
+of OpenAI's, Mistral's and Z.ai's chat completions.
 """
 
 import re
@@ -64,15 +64,35 @@ class Incomplete(StrEnum):
     CUT_OFF = "cut-off"
     CONTEXT_FULL = "context-full"
     PAUSED = "paused"
+    MALFORMED = "malformed"
+    BROKEN_OFF = "broken-off"
+    EMPTY = "empty"
 
 
-#: Stop reasons, as models name them, of responses that are incomplete.
+#: Stop reasons of whole responses, in lower case.
+WHOLE: Final = frozenset(
+    {
+        *("end_turn", "stop", "stop_sequence", "eos", "eos_token", "finish", "finished", "complete"),
+        *("tool_use", "tool_calls", "function_call"),
+    }
+)
+#: Stop reasons of incomplete responses, in lower case. A response with a reason that is in neither table is judged by what
+#: it holds.
 STOP_REASONS: Final[dict[str, Incomplete]] = {
     "refusal": Incomplete.DECLINED,
-    **dict.fromkeys(("content_filtered", "content_filter", "guardrail_intervened"), Incomplete.FILTERED),
+    **dict.fromkeys(
+        ("content_filtered", "content_filter", "guardrail_intervened", "sensitive", "error_toxic"),
+        Incomplete.FILTERED,
+    ),
     **dict.fromkeys(("max_tokens", "length"), Incomplete.CUT_OFF),
-    "model_context_window_exceeded": Incomplete.CONTEXT_FULL,
-    "pause_turn": Incomplete.PAUSED,
+    **dict.fromkeys(
+        ("model_context_window_exceeded", "model_length", "error_limit"), Incomplete.CONTEXT_FULL
+    ),
+    **dict.fromkeys(("pause_turn", "compaction"), Incomplete.PAUSED),
+    **dict.fromkeys(("malformed_model_output", "malformed_tool_use"), Incomplete.MALFORMED),
+    **dict.fromkeys(
+        ("error", "network_error", "insufficient_system_resource", "abort"), Incomplete.BROKEN_OFF
+    ),
 }
 #: What each means, for the error's message.
 MEANINGS: Final[dict[Incomplete, str]] = {
@@ -81,8 +101,16 @@ MEANINGS: Final[dict[Incomplete, str]] = {
     Incomplete.CUT_OFF: "the response was cut off at max_tokens",
     Incomplete.CONTEXT_FULL: "the response was cut off at the end of the model's context window",
     Incomplete.PAUSED: "the model paused its turn",
+    Incomplete.MALFORMED: "the model's output is malformed",
+    Incomplete.BROKEN_OFF: "the model broke off with an error",
+    Incomplete.EMPTY: "the response is empty",
 }
 _NOT_LETTERS = re.compile(r"[^a-z]")
+
+
+def incomplete_kind(stop_reason: str | None) -> Incomplete | None:
+    """What a stop reason says about its response; None if it is whole as far as that says."""
+    return STOP_REASONS.get((stop_reason or "").lower())
 
 
 def error_kind(code: str) -> ErrorKind | None:

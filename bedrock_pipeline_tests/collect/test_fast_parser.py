@@ -21,7 +21,7 @@ from bedrock_pipeline.kernel.library import SWITCH, library
 from bedrock_pipeline.models import Family, family_of
 from bedrock_pipeline.pricing.answer_costs import costs_of
 from bedrock_pipeline.pricing.prices import Price, Rate
-from bedrock_pipeline.records.error_codes import STOP_REASONS, Incomplete
+from bedrock_pipeline.records.error_codes import STOP_REASONS, WHOLE, Incomplete
 
 MODELS = {
     "claude": "anthropic.claude-3-haiku-20240307-v1:0",
@@ -39,13 +39,27 @@ PRICE = Price(
 )
 needs_kernel = pytest.mark.skipif(library() is None, reason="NO KERNEL: plain responses are not read as such")
 ugly = st.one_of(
-    st.sampled_from(['"modelOutput":', '\\"', "}null{", "\u2028", "\x00", "", "x" * 300]),
+    st.sampled_from(
+        [
+            " \n",
+            "\u00a0",
+            "\v",
+            "\n<think>a</think>b",
+            '"modelOutput":',
+            '\\"',
+            "}null{",
+            "\u2028",
+            "\x00",
+            "",
+            "x" * 300,
+        ]
+    ),
     st.text(max_size=8),
 )
 odd: st.SearchStrategy[Any] = st.sampled_from([None, 1, 1.0, 1e3, -1, True, "5", [], {}, 2**63])
 counts = st.one_of(st.integers(0, 100), odd)
 texts = st.one_of(ugly, odd)
-stops = st.one_of(ugly, odd, st.sampled_from([*STOP_REASONS]))
+stops = st.one_of(ugly, odd, st.sampled_from([*STOP_REASONS, *WHOLE, "END_TURN", "LENGTH"]))
 
 
 #: Members of a content block of Converse that are not set, as output files have them.
@@ -78,7 +92,10 @@ def outputs(draw: st.DrawFn, name: str) -> Any:
     if name == "chat":
         said = draw(st.sampled_from([text, f"<reasoning>{text}</reasoning>", f"<reasoning>{text}", [text]]))
         called: dict[str, Any] = {"tool_calls": [{"function": {"name": "t", "arguments": "{}"}}]}
-        message = {"content": said, **draw(st.sampled_from([{}, {"reasoning_content": "r"}, called, UNSET]))}
+        message = {
+            "content": said,
+            **draw(st.sampled_from([{}, {"reasoning_content": "r"}, {"refusal": "no"}, called, UNSET])),
+        }
         choices = [{"message": message, "finish_reason": stop}] * draw(st.integers(0, 2))
         return {"choices": choices, "usage": {"prompt_tokens": read, "completion_tokens": wrote}, **extra}
     kind = draw(st.sampled_from(["text", "thinking", "tool_use", None]))
@@ -248,7 +265,7 @@ def test_members_that_are_not_set_leave_a_response_plain(name: str, output: dict
 def test_a_text_that_begins_with_reasoning_is_not_plain() -> None:
     lines = [
         orjson.dumps({"modelOutput": {"choices": [{"message": {"content": text}}]}, "recordId": "r"}) + b"\n"
-        for text in ("t", "<reasoning>a</reasoning>t", "u", "\\u003creasoning>v")
+        for text in ("t", "<reasoning>a</reasoning>t", "u", "\\u003creasoning>v", "\n <think>a</think>w", " ")
     ]
     lines[3] = lines[3].replace(b"\\\\u003c", b"\\u003c")
     [(_, found)] = read_runs([memoryview(b"".join(lines))], metadata_of(family_of(MODELS["chat"])))

@@ -67,7 +67,7 @@ def collected(
         ),
     ],
 )
-@pytest.mark.parametrize(("stop", "kind"), STOP_REASONS.items())
+@pytest.mark.parametrize(("stop", "kind"), [*STOP_REASONS.items(), ("MAX_TOKENS", Incomplete.CUT_OFF)])
 def test_each_kind_is_an_error_with_a_code_and_the_text_so_far(
     model: str, output: Any, stop: str, kind: Incomplete
 ) -> None:
@@ -78,6 +78,82 @@ def test_each_kind_is_an_error_with_a_code_and_the_text_so_far(
     [row], counter = collected([output(stop)], replace(metadata, accepted=frozenset({kind})))
     assert (row["status"], row["error_code"], row["output_text"]) == ("succeeded", None, "so far")
     assert counter.final_by_code == {}
+
+
+def converse(*blocks: Any) -> dict[str, Any]:
+    return {"output": {"message": {"content": [*blocks]}}, "stopReason": "end_turn"}
+
+
+def chat(message: dict[str, Any]) -> dict[str, Any]:
+    return {"choices": [{"message": message, "finish_reason": "stop"}]}
+
+
+NOVA, QWEN, LLAMA = "amazon.nova-lite-v1:0", "qwen.qwen3-32b-v1:0", "meta.llama3-1-70b-instruct-v1:0"
+MISTRAL = "mistral.mistral-large-2402-v1:0"
+USE = {"type": "tool_use", "name": "t", "input": {}}
+CALL = {"function": {"name": "t", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("model", "output", "code", "text"),
+    [
+        (CLAUDE, claude("end_turn", ""), "empty", ""),
+        (CLAUDE, {"content": [{"type": "text", "text": " \n"}]}, "empty", " \n"),
+        (
+            CLAUDE,
+            {"content": [{"type": "thinking", "thinking": "t"}], "stop_reason": "end_turn"},
+            "empty",
+            "",
+        ),
+        (CLAUDE, {"content": [USE], "stop_reason": "tool_use"}, None, ""),
+        (CLAUDE, {"content": [{"type": "web_search_tool_result"}], "stop_reason": "end_turn"}, None, ""),
+        (NOVA, converse(), "empty", ""),
+        (NOVA, converse({"text": "", "toolUse": None}), "empty", ""),
+        (NOVA, converse({"reasoningContent": {"reasoningText": {"text": "r"}}}), "empty", ""),
+        (NOVA, converse({"toolUse": {"name": "t", "input": {}}}), None, ""),
+        (NOVA, converse({"citationsContent": {"content": [{"text": "c"}]}}), None, ""),
+        (LLAMA, {"generation": "", "stop_reason": "stop"}, "empty", ""),
+        (LLAMA, {"generation": ""}, "empty", ""),
+        (QWEN, chat({"content": None}), "empty", ""),
+        (QWEN, chat({"content": "<reasoning>on and on"}), "empty", ""),
+        (QWEN, chat({"content": "\n<think>a</think>b"}), None, "b"),
+        (QWEN, chat({"content": "<think>a</reasoning></think>"}), "empty", ""),
+        (QWEN, chat({"content": None, "reasoning_content": "r"}), "empty", ""),
+        (QWEN, chat({"content": None, "tool_calls": [CALL]}), None, ""),
+        (QWEN, chat({"content": None, "refusal": "I cannot"}), "declined", "I cannot"),
+        (QWEN, chat({"refusal": "I cannot"}), "declined", "I cannot"),
+        (QWEN, chat({"content": "so", "refusal": "I cannot"}), "declined", "so"),
+        (QWEN, chat({"content": "so", "refusal": ""}), None, "so"),
+        (QWEN, chat({"content": [{"type": "refusal", "refusal": "I cannot"}]}), "declined", "I cannot"),
+        (MISTRAL, {"outputs": [{"text": ""}]}, "empty", ""),
+        (MISTRAL, chat({"content": "", "tool_calls": [CALL]}), None, ""),
+        (MISTRAL, {"choices": [{"message": {"content": "a"}, "stop_reason": "error"}]}, "broken-off", "a"),
+        ("amazon.titan-embed-text-v2:0", {"embedding": [0.5]}, None, None),
+        (CLAUDE, claude("a_reason_of_tomorrow", "text"), None, "text"),
+        (CLAUDE, claude("a_reason_of_tomorrow", ""), "empty", ""),
+    ],
+)
+def test_a_response_without_an_answer_is_an_error_whatever_its_stop_reason(
+    model: str, output: Any, code: str | None, text: str | None
+) -> None:
+    metadata = replace(METADATA, family=family_of(model))
+    [row], counter = collected([output], metadata)
+    assert (row["error_code"], row["output_text"]) == (code, text)
+    assert row["status"] == ("failed" if code else "succeeded")
+    assert counter.final_by_code == ({code: 1} if code else {})
+    if code:
+        [row], _ = collected([output], replace(metadata, accepted=frozenset({Incomplete(code)})))
+        assert row["status"] == "succeeded"
+
+
+def test_what_a_model_declines_with_beside_a_text_is_kept_as_a_block() -> None:
+    [row], _ = collected(
+        [chat({"content": "so", "refusal": "I cannot"})], replace(METADATA, family=family_of(QWEN))
+    )
+    assert orjson.loads(row["content_blocks"]) == [
+        {"type": "refusal", "text": "I cannot"},
+        {"type": "text", "text": "so"},
+    ]
 
 
 def test_the_tally_tells_the_kinds_apart_and_the_cost_is_that_of_all() -> None:

@@ -1,0 +1,103 @@
+"""Numbers of structured responses with all of their digits.
+
+A JSON reader makes floats of numbers with a point, and of integers beyond 64 bits. Here, a number that a float does not
+hold stays an integer, or becomes a `Decimal`; every other is what `orjson` makes of it.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import orjson
+
+from bedrock_pipeline.models.answer_class import EXACT
+from bedrock_pipeline.models.family import Json
+
+#: What JSON has wherever a float does not hold a number.
+_LONG: Final = re.compile(rb"[0-9.]{16}")
+#: The integers that `orjson` reads and writes.
+_INTEGERS: Final = range(-(2**63), 2**64)
+#: Longest number that is written without an exponent.
+_DIGITS: Final = 100
+
+
+def loads(text: str | bytes) -> Any:
+    """A value of JSON, with its numbers exact.
+
+    Raises:
+        orjson.JSONDecodeError: the text is not JSON.
+    """
+    value = orjson.loads(text)
+    if not _LONG.search(text.encode() if isinstance(text, str) else text):
+        return value
+    try:
+        return json.loads(text, parse_float=_number, parse_int=_number)
+    except (ValueError, RecursionError):  # thousands of digits; deep nesting, which orjson takes
+        return value
+
+
+def dumps(value: Any) -> bytes:
+    """JSON of a value that `loads` read.
+
+    Raises:
+        orjson.JSONEncodeError: it nests too deeply.
+    """
+    return orjson.dumps(value, default=_fragment)
+
+
+def settled(value: Any, schema: Any) -> Any:
+    """A value without decimals: text where the schema marks them as `EXACT`, and floats elsewhere."""
+    if isinstance(value, Decimal):
+        return _settled(value, schema)
+    if isinstance(value, list):
+        return [settled(one, _first(schema, "items", None)) for one in value]
+    if isinstance(value, Mapping):
+        return {name: settled(one, _first(schema, "properties", name)) for name, one in value.items()}
+    return value
+
+
+def options(schema: Any) -> list[Json]:
+    """The alternatives of a schema, and itself."""
+    if not isinstance(schema, Mapping):
+        return []
+    choices = [one for name in ("anyOf", "oneOf") for one in schema.get(name, ())]
+    return [*(inner for one in choices for inner in options(one)), schema]
+
+
+def _first(schema: Any, keyword: str, name: str | None) -> Any:
+    """The schema of an element or a member, from the first alternative that has one."""
+    for one in options(schema):
+        inner = one.get(keyword)
+        if name is not None and isinstance(inner, Mapping):
+            inner = inner.get(name)
+        if inner is None and name is not None:
+            inner = one.get("additionalProperties")
+        if isinstance(inner, Mapping):
+            return inner
+    return None
+
+
+def _settled(value: Decimal, schema: Any) -> str | float:
+    exact = any(EXACT in one for one in options(schema)) and abs(value.adjusted()) < _DIGITS
+    return format(value, "f") if exact else float(value)
+
+
+def _number(text: str) -> int | float | Decimal:
+    exact = Decimal(text)
+    near = float(text)
+    if "." not in text and "e" not in text.lower():
+        whole = int(text)
+        return whole if whole in _INTEGERS else exact
+    if exact == Decimal(repr(near)):
+        return near
+    if abs(exact) < 2**64 and exact == int(exact) and int(exact) in _INTEGERS:
+        return int(exact)
+    return exact
+
+
+def _fragment(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value))
+    raise TypeError
