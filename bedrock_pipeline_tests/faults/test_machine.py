@@ -31,7 +31,7 @@ from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import BedrockPipelineError, NotFoundError
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
@@ -248,10 +248,11 @@ class Machine(RuleBasedStateMachine):
         return self.place.folder / "worker.log"
 
     def _cancel(self, chunk_key: str) -> None:
-        for chunk in self.look.ledger.interventions.cancel("p", "d", chunk_key):
-            if chunk.job_arn:
-                with suppress(AwsError):
-                    self.look.jobs.stop(chunk.job_arn)
+        with suppress(NotFoundError):  # it is not packed yet
+            for chunk in self.look.ledger.interventions.cancel("p", "d", chunk_key):
+                if chunk.job_arn:
+                    with suppress(AwsError):
+                        self.look.jobs.stop(chunk.job_arn)
 
 
 def _sensors(deployment: Deployment, one: Pipeline) -> None:

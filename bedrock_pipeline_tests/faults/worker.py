@@ -132,19 +132,21 @@ PARTS = {
 
 
 def _failing_once(create: Callable[..., str], scenario: str | None) -> Callable[..., str]:
-    """The first Create of this process goes as the scenario says.
+    """The first Create of this process, and that of the same chunk again, goes as the scenario says.
 
     Here rather than at the emulator, which all trials share: a fault there would strike whichever process comes
     first. What the service itself does wrong is tried in `test_service.py`.
     """
-    times = (
-        2 if scenario == "conflict" else 1
-    )  # List is called again after a consistency window, before an operator is needed
+    # A chunk's Create is sent again after the consistency window, before an operator is needed.
+    times = 2 if scenario == "conflict" else 1
     left = [scenario] * times if scenario in (*_ERRORS, "answer lost") else []
+    struck: set[str] = set()
 
     def failing(*positional: Any, **named: Any) -> str:
-        if not left:
+        name = positional[0]["jobName"]
+        if not left or name not in (struck or {name}):
             return create(*positional, **named)
+        struck.add(name)
         fault = left.pop()
         if fault == "answer lost":
             create(*positional, **named)
