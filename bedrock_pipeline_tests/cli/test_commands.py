@@ -182,7 +182,9 @@ def test_a_file_is_estimated_without_a_ledger(tmp_path: Path, monkeypatch: pytes
     assert (told["records"], told["output_tokens"], told["jobs"], told["waves"]) == (120, 1200, 1, 1)
     per_million = 0.03 * told["input_tokens"] + 0.12 * 1200
     assert told["cost_usd"] == pytest.approx(per_million / 1_000_000)
-    unknown = run(*asked, "--model", "cohere.embed-english-v3")
+    unknown = run(
+        "estimate", "--input", str(path), "--prompt", "{{ text }}", "--model", "cohere.embed-english-v3"
+    )
     assert "unknown" in unknown.stdout
     assert "Give PIPELINE DATASET" in run("estimate", "--input", str(path)).stderr
 

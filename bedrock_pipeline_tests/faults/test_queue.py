@@ -38,7 +38,7 @@ def enqueue(one: BedrockQueueConfig, process: int, count: int, log: Path) -> Non
 
 @pytest.mark.parametrize(
     ("total", "batch_size"),
-    [(8_000, 500), pytest.param(100_000, 5_000, marks=[pytest.mark.faults, pytest.mark.timeout(900)])],
+    [(24_000, 500), pytest.param(100_000, 5_000, marks=[pytest.mark.faults, pytest.mark.timeout(900)])],
 )
 def test_no_task_is_lost_when_enqueuing_processes_are_killed(
     deployment: Deployment, tmp_path: Path, total: int, batch_size: int
