@@ -67,8 +67,9 @@ def inputs(
 @settings(
     max_examples=350,
     deadline=None,
+    derandomize=True,  # the same tables in each run
     suppress_health_check=list(HealthCheck),
-    phases=[Phase.reuse, Phase.generate],
+    phases=[Phase.generate],
 )
 @given(one=inputs(), kernel=st.booleans(), once=st.booleans())
 def test_prompts_ids_and_carried_values_are_those_of_the_file(one: Any, kernel: bool, once: bool) -> None:
