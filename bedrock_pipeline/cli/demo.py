@@ -35,6 +35,7 @@ _SPEED = 150.0
 _POLL_SECONDS = 2
 _PATIENCE_SECONDS = 1_800
 _EXAMPLES = 3
+_BLOCK = 1 << 20
 
 
 class DemoError(BedrockPipelineError):
@@ -116,14 +117,13 @@ def _key(source: str | None, request: dict[str, Any]) -> str:
 
 
 def _content(source: str) -> bytes:
-    """A digest of the names and bytes of the files."""
-    path = Path(source)
-    root = Path(path.anchor)
-    files = path.rglob("*") if path.is_dir() else root.glob(str(path.relative_to(root)))
+    """A digest of the names and bytes of the files that are read."""
     digest = blake3()
-    for file in sorted([path] if path.is_file() else files):
-        if file.is_file():
-            digest.update(f"{file}\0{file.stat().st_size}\0".encode()).update_mmap(file)
+    for file in open_location(source, objects=None).files:  # type: ignore[arg-type]  # a local file needs no S3
+        digest.update(f"\0{file.name}\0".encode("utf-8", "surrogateescape"))
+        with file.open() as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
     return digest.digest()
 
 

@@ -45,7 +45,8 @@ def test_anything_may_be_launched_before_code_has_run(deployment: Deployment) ->
 
 def test_a_changed_file_is_another_dataset_of_the_demo(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a\n1\n")
-    places = [str(tmp_path / "rows.csv"), str(tmp_path), str(tmp_path / "*.csv")]
+    file = tmp_path / "rows.csv"
+    places = [str(file), file.as_uri(), str(tmp_path), str(tmp_path / "*.csv")]
     before = [_key(place, {"prompt": "x"}) for place in places]
     assert before == [_key(place, {"prompt": "x"}) for place in places]
     (tmp_path / "rows.csv").write_text("a\n2\n")
