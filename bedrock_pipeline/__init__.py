@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from bedrock_pipeline.ledger.tasks import DuplicateTaskError
     from bedrock_pipeline.models.answer_class import AnswerSchemaError
     from bedrock_pipeline.orchestration.build import build_definitions
+    from bedrock_pipeline.orchestration.component import BedrockBatchComponent, BedrockQueueComponent
     from bedrock_pipeline.orchestration.io_managers import PublishedResults
+    from bedrock_pipeline.orchestration.options import AssetStep, DagsterOptions
     from bedrock_pipeline.orchestration.resources import DeploymentResource
+    from bedrock_pipeline.orchestration.thresholds import Thresholds
     from bedrock_pipeline.pipeline import FlushPolicy, Pipeline, QueuePipeline
     from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError
     from bedrock_pipeline.queue import (
@@ -54,7 +57,7 @@ if TYPE_CHECKING:
         Settings,
         ThrottleBackoff,
     )
-    from bedrock_pipeline.sources import ArrowSource, CsvFormat, InputError, Source
+    from bedrock_pipeline.sources import ArrowSource, CsvFormat, InputError, Source, UpstreamAsset
 
 __version__ = "0.1.0"
 
@@ -62,17 +65,21 @@ __version__ = "0.1.0"
 __all__ = [
     "AnswerSchemaError",
     "ArrowSource",
+    "AssetStep",
     "AsyncBedrockQueue",
     "AwaitTimeoutError",
     "AwsError",
+    "BedrockBatchComponent",
     "BedrockPipelineError",
     "BedrockQueue",
+    "BedrockQueueComponent",
     "BedrockQueueConfig",
     "BedrockTask",
     "BelowMinimumError",
     "CallbackError",
     "ConfigurationError",
     "CsvFormat",
+    "DagsterOptions",
     "DatabaseUnreachableError",
     "DeploymentResource",
     "DuplicateTaskError",
@@ -102,9 +109,11 @@ __all__ = [
     "TaskError",
     "TaskResult",
     "TaskResults",
+    "Thresholds",
     "ThrottleBackoff",
     "TokenBucket",
     "TokenBucketStoppedError",
+    "UpstreamAsset",
     "build_definitions",
 ]
 
@@ -112,17 +121,21 @@ __all__ = [
 _MODULES: Final = {
     "AnswerSchemaError": "bedrock_pipeline.models.answer_class",
     "ArrowSource": "bedrock_pipeline.sources",
+    "AssetStep": "bedrock_pipeline.orchestration.options",
     "AsyncBedrockQueue": "bedrock_pipeline.queue",
     "AwaitTimeoutError": "bedrock_pipeline.errors",
     "AwsError": "bedrock_pipeline.aws.errors",
+    "BedrockBatchComponent": "bedrock_pipeline.orchestration.component",
     "BedrockPipelineError": "bedrock_pipeline.errors",
     "BedrockQueue": "bedrock_pipeline.queue",
+    "BedrockQueueComponent": "bedrock_pipeline.orchestration.component",
     "BedrockQueueConfig": "bedrock_pipeline.queue",
     "BedrockTask": "bedrock_pipeline.queue",
     "BelowMinimumError": "bedrock_pipeline.prepare.chunks.packer",
     "CallbackError": "bedrock_pipeline.queue.events",
     "ConfigurationError": "bedrock_pipeline.errors",
     "CsvFormat": "bedrock_pipeline.sources",
+    "DagsterOptions": "bedrock_pipeline.orchestration.options",
     "DatabaseUnreachableError": "bedrock_pipeline.ledger.database",
     "DeploymentResource": "bedrock_pipeline.orchestration.resources",
     "DuplicateTaskError": "bedrock_pipeline.ledger.tasks",
@@ -152,9 +165,11 @@ _MODULES: Final = {
     "TaskError": "bedrock_pipeline.queue",
     "TaskResult": "bedrock_pipeline.queue",
     "TaskResults": "bedrock_pipeline.queue",
+    "Thresholds": "bedrock_pipeline.orchestration.thresholds",
     "ThrottleBackoff": "bedrock_pipeline.settings",
     "TokenBucket": "bedrock_pipeline.queue",
     "TokenBucketStoppedError": "bedrock_pipeline.queue.token_bucket",
+    "UpstreamAsset": "bedrock_pipeline.sources",
     "build_definitions": "bedrock_pipeline.orchestration.build",
 }
 

@@ -31,7 +31,7 @@ from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.raised_limit import RaisedLimit, check_factor, check_has_limit
 from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.settings import PriceOverride
-from bedrock_pipeline.sources import CsvFormat, Source
+from bedrock_pipeline.sources import CsvFormat, Source, UpstreamAsset
 from bedrock_pipeline.user_model import UserModel
 
 #: What happens to fewer records than a job needs (docs/records.md).
@@ -101,6 +101,8 @@ class BasePipeline(UserModel):
     """Whether the results keep the model's whole output as JSON."""
     prices: dict[str, PriceOverride] = Field(default_factory=dict)
     """Prices of models by id or ARN, where the built-in ones are wrong or missing."""
+    dagster: Any = Field(default=None, exclude=True, repr=False)
+    """A `DagsterOptions`: partitions, asset keys, owners, tags, checks and so on in Dagster (docs/dagster.md)."""
 
     @property
     def model_family(self) -> Family:
@@ -172,28 +174,16 @@ class Pipeline(BasePipeline):
     """
 
     dataset_settings: ClassVar[frozenset[str]] = frozenset(
-        {
+        (
             *("source", "prompt", "model_input", "model_id", "system", "parameters", "family", "invocation"),
-            *(
-                "messages",
-                "examples",
-                "documents",
-                "images",
-                "answer_schema",
-                "answer_by",
-                "record_id",
-                "carry",
-                "column_types",
-                "csv",
-                "missing_columns",
-            ),
-            *("below_minimum", "max_cost_usd"),
-        }
+            *("messages", "examples", "documents", "images", "answer_schema", "answer_by", "record_id"),
+            *("carry", "column_types", "csv", "missing_columns", "below_minimum", "max_cost_usd"),
+        )
     )
 
-    source: str | list[str] | Callable[[str], Source] | None = None
-    """File, glob, folder or s3:// location, in which `{dataset}` stands for the dataset's key; or a function from the
-    key to a `Source`; None: each dataset gives its own when it is launched."""
+    source: str | list[str] | UpstreamAsset | Callable[[str], Source] | None = None
+    """File, glob, folder or s3:// location, in which `{dataset}` stands for the dataset's key; an `UpstreamAsset` of
+    Dagster; or a function from the key to a `Source`; None: each dataset gives its own when it is launched."""
     prompt: str | None = None
     """Template of the user message, with `{{ column }}` for the value of a column and `{{ column.field }}` for a field in
     it."""

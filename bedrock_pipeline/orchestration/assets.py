@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from uuid import UUID
 
 import dagster as dg
@@ -13,6 +14,7 @@ from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.ledger.versions import VersionReplacedError
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
+from bedrock_pipeline.orchestration.options import execute, translated
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.runs import working
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
@@ -33,18 +35,28 @@ _CODE_DIFFERS = (
 
 def pipeline_assets(pipeline: BasePipeline) -> Iterator[dg.AssetsDefinition]:
     """The assets of one pipeline, from its input to its results; the input of a queue is its tasks."""
+    for name, asset in _assets(pipeline):
+        yield asset.map_asset_specs(partial(_translated, pipeline, name))
+
+
+def _translated(pipeline: BasePipeline, name: str, spec: dg.AssetSpec) -> dg.AssetSpec:
+    """The spec by the pipeline's translation, which takes the key that the asset would have without it."""
+    return translated(pipeline, name, spec.replace_attributes(key=Names(pipeline.name).asset(name)))
+
+
+def _assets(pipeline: BasePipeline) -> Iterator[tuple[str, dg.AssetsDefinition]]:
     if isinstance(pipeline, Pipeline):
-        yield _input_dataset(pipeline)
-        yield _batch_chunks(pipeline)
+        yield "input_dataset", _input_dataset(pipeline)
+        yield "batch_chunks", _batch_chunks(pipeline)
     elif isinstance(pipeline, QueuePipeline):
-        yield _flushed_chunks(pipeline)
-    yield _submitted_jobs(pipeline)
-    yield _parsed_results(pipeline)
-    yield _results(pipeline)
+        yield "batch_chunks", _flushed_chunks(pipeline)
+    yield "submitted_jobs", _submitted_jobs(pipeline)
+    yield "parsed_results", _parsed_results(pipeline)
+    yield "results", _results(pipeline)
 
 
 def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
-    names = Names(pipeline.name)
+    names = Names.of(pipeline)
 
     @dg.asset(
         key=names.asset("input_dataset"),
@@ -57,9 +69,13 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
     def input_dataset(
         context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
     ) -> Iterator[dg.Output[None]]:
-        dataset, report = context.partition_key, None
-        with _preparing(context, bedrock_deployment, pipeline.name, lambda row: row.launch_id) as opened:
-            report = take_snapshot(opened, pipeline, dataset)
+        dataset, report = names.dataset(context.partition_key), None
+        with _preparing(
+            context, bedrock_deployment, pipeline.name, dataset, lambda row: row.launch_id
+        ) as opened:
+            report = execute(
+                pipeline, context, "input_dataset", partial(take_snapshot, opened, pipeline, dataset)
+            )
         if report:
             if report.settings_kept:
                 context.log.warning(_SETTINGS_KEPT, dataset, report.version)
@@ -73,7 +89,7 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 
 def _batch_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
-    names = Names(pipeline.name)
+    names = Names.of(pipeline)
 
     @dg.asset(
         key=names.asset("batch_chunks"),
@@ -87,11 +103,13 @@ def _batch_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
     def batch_chunks(
         context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
     ) -> Iterator[dg.Output[None]]:
-        dataset, report = context.partition_key, None
+        dataset, report = names.dataset(context.partition_key), None
         with _preparing(
-            context, bedrock_deployment, pipeline.name, lambda row: row.snapshot_launch_id
+            context, bedrock_deployment, pipeline.name, dataset, lambda row: row.snapshot_launch_id
         ) as opened:
-            report = pack_dataset(opened, pipeline, dataset)
+            report = execute(
+                pipeline, context, "batch_chunks", partial(pack_dataset, opened, pipeline, dataset)
+            )
             names.register(context.instance, chunks=[chunk.chunk_key for chunk in report.chunks])
         if report:
             if report.code_differs:
@@ -102,7 +120,7 @@ def _batch_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 
 def _flushed_chunks(pipeline: QueuePipeline) -> dg.AssetsDefinition:
-    names = Names(pipeline.name)
+    names = Names.of(pipeline)
 
     @dg.asset(
         key=names.asset("batch_chunks"),
@@ -129,7 +147,7 @@ def _flushed_chunks(pipeline: QueuePipeline) -> dg.AssetsDefinition:
 
 
 def _submitted_jobs(pipeline: BasePipeline) -> dg.AssetsDefinition:
-    names = Names(pipeline.name)
+    names = Names.of(pipeline)
 
     @dg.asset(
         key=names.asset("submitted_jobs"),
@@ -145,7 +163,9 @@ def _submitted_jobs(pipeline: BasePipeline) -> dg.AssetsDefinition:
     ) -> Iterator[dg.Output[None]]:
         key = context.partition_key
         with working(bedrock_deployment, "submit", pipeline.name, key) as opened:
-            outcome = submit_chunk(opened, pipeline.name, key)
+            outcome = execute(
+                pipeline, context, "submitted_jobs", partial(submit_chunk, opened, pipeline.name, key)
+            )
             chunk = opened.ledger.chunks.by_key(pipeline.name, key)
             region = opened.settings.region
         if isinstance(outcome, Submitted):
@@ -166,7 +186,7 @@ def _submitted_jobs(pipeline: BasePipeline) -> dg.AssetsDefinition:
 
 
 def _parsed_results(pipeline: BasePipeline) -> dg.AssetsDefinition:
-    names = Names(pipeline.name)
+    names = Names.of(pipeline)
 
     @dg.asset(
         key=names.asset("parsed_results"),
@@ -188,7 +208,9 @@ def _parsed_results(pipeline: BasePipeline) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster does not see through an alias beside a check
         key = context.partition_key
         with working(bedrock_deployment, "collect", pipeline.name, key) as opened:
-            report = collect_chunk(opened, pipeline, key)
+            report = execute(
+                pipeline, context, "parsed_results", partial(collect_chunk, opened, pipeline, key)
+            )
         for discrepancy in report.discrepancies:
             context.log.warning("%s: %s", key, discrepancy)
         if report.tally.retryable:
@@ -203,7 +225,7 @@ def _parsed_results(pipeline: BasePipeline) -> dg.AssetsDefinition:
 
 
 def _results(pipeline: BasePipeline) -> dg.AssetsDefinition:
-    names = Names(pipeline.name)
+    names = Names.of(pipeline)
 
     @dg.asset(
         key=names.asset("results"),
@@ -215,9 +237,11 @@ def _results(pipeline: BasePipeline) -> dg.AssetsDefinition:
         description="The dataset's published results: complete, and visible all at once.",
     )
     def results(context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource) -> dg.Output[None]:
-        dataset = context.partition_key
+        dataset = names.dataset(context.partition_key)
         with working(bedrock_deployment, "publish", pipeline.name, dataset) as opened:
-            published = publish_dataset(opened, pipeline, dataset)
+            published = execute(
+                pipeline, context, "results", partial(publish_dataset, opened, pipeline, dataset)
+            )
         return dg.Output(
             None, metadata=metadata.of_publication(published), data_version=dg.DataVersion(published.version)
         )
@@ -235,6 +259,7 @@ def _preparing(
     context: dg.AssetExecutionContext,
     resource: DeploymentResource,
     pipeline: str,
+    dataset: str,
     launch_of: Callable[[DatasetRow], UUID | None],
 ) -> Iterator[Deployment]:
     """A run's work on the version that is current when it begins.
@@ -242,7 +267,6 @@ def _preparing(
     If that version is replaced meanwhile, the run ends without a result. An error that passes by itself leaves the launch
     requested; any other ends it, since an operator must act.
     """
-    dataset = context.partition_key
     with working(resource, "prepare", pipeline, dataset) as opened:
         begun = opened.ledger.datasets.ensure(pipeline, dataset)
         try:

@@ -37,7 +37,7 @@ _BY_PRIORITY: Final[tuple[Kind, ...]] = ("submit", "publish", "collect", "retry"
 
 def pipeline_jobs(pipeline: BasePipeline) -> Iterator[Any]:
     """The jobs of one pipeline; a queue is flushed, everything else is prepared."""
-    names, other = Names(pipeline.name), "prepare" if isinstance(pipeline, QueuePipeline) else "flush"
+    names, other = Names.of(pipeline), "prepare" if isinstance(pipeline, QueuePipeline) else "flush"
     for kind, (assets, description) in _ASSET_JOBS.items():
         if kind != other:
             yield dg.define_asset_job(
@@ -109,7 +109,7 @@ def finish_job(prefix: str = "") -> dg.JobDefinition:
 
 def _retry_job(pipeline: BasePipeline) -> dg.JobDefinition:
     """An op rather than an asset: it adds to what `batch_chunks` made before, and is observed there."""
-    names = Names(pipeline.name)
+    names = Names.of(pipeline)
 
     @dg.op(
         name=f"{pipeline.name}_start_retry_round",
@@ -117,7 +117,7 @@ def _retry_job(pipeline: BasePipeline) -> dg.JobDefinition:
         description="Packs the dataset's retryable records into chunks of the next attempt.",
     )
     def retry_round(context: dg.OpExecutionContext, bedrock_deployment: DeploymentResource) -> None:
-        dataset = context.partition_key
+        dataset = names.dataset(context.partition_key)
         with working(bedrock_deployment, "retry", pipeline.name, dataset) as opened:
             report = start_retry_round(opened, pipeline, dataset)
         names.register(context.instance, chunks=[chunk.chunk_key for chunk in report.chunks])
@@ -125,7 +125,9 @@ def _retry_job(pipeline: BasePipeline) -> dg.JobDefinition:
             context.log.warning("%s: %s", dataset, report.waits_for)
         context.log_event(
             dg.AssetObservation(
-                names.asset("batch_chunks"), partition=dataset, metadata=metadata.of_retry_round(report)
+                names.asset("batch_chunks"),
+                partition=context.partition_key,
+                metadata=metadata.of_retry_round(report),
             )
         )
 

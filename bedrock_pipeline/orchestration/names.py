@@ -2,8 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 import dagster as dg
+
+from bedrock_pipeline.orchestration.options import options_of, translated
+from bedrock_pipeline.orchestration.partition_keys import dataset_of, partition_of
+from bedrock_pipeline.pipeline import BasePipeline
 
 #: Key of the resource that holds a deployment's connections.
 DEPLOYMENT = "bedrock_deployment"
@@ -13,18 +18,42 @@ RESULTS_IO_MANAGER = "bedrock_results"
 
 @dataclass(frozen=True)
 class Names:
-    """Assets, partitions and jobs of one pipeline."""
+    """Assets, partitions and jobs of one pipeline.
+
+    Attributes:
+        pipeline: its name.
+        definition: the pipeline, whose options may give other keys and partitions; None: it has no such options.
+    """
 
     pipeline: str
+    definition: BasePipeline | None = None
+
+    @classmethod
+    def of(cls, pipeline: BasePipeline) -> Self:
+        """The names of a pipeline with its options."""
+        return cls(pipeline.name, pipeline)
 
     def asset(self, name: str) -> dg.AssetKey:
-        """`<pipeline>/<name>`."""
-        return dg.AssetKey([self.pipeline, name])
+        """`<pipeline>/<name>`, unless the pipeline's translation gives another key."""
+        key = dg.AssetKey([self.pipeline, name])
+        return translated(self.definition, name, dg.AssetSpec(key)).key if self.definition else key
 
     @property
-    def datasets(self) -> dg.DynamicPartitionsDefinition:
+    def datasets(self) -> dg.PartitionsDefinition:
         """The partitions by dataset."""
-        return dg.DynamicPartitionsDefinition(name=f"{self.pipeline}_datasets")
+        return self._own_partitions or dg.DynamicPartitionsDefinition(name=f"{self.pipeline}_datasets")
+
+    @property
+    def _own_partitions(self) -> dg.PartitionsDefinition | None:
+        return options_of(self.definition).partitions_def if self.definition else None
+
+    def dataset(self, partition_key: str) -> str:
+        """The key of the dataset of a partition."""
+        return dataset_of(partition_key) if self._own_partitions else partition_key
+
+    def partition(self, dataset: str) -> str:
+        """The key of the partition of a dataset."""
+        return partition_of(dataset) if self._own_partitions else dataset
 
     @property
     def chunks(self) -> dg.DynamicPartitionsDefinition:
@@ -39,7 +68,6 @@ class Names:
         self, instance: dg.DagsterInstance, *, datasets: Iterable[str] = (), chunks: Iterable[str] = ()
     ) -> None:
         """Add partitions for these keys, so that runs can be requested for them; known keys change nothing."""
-        for partitions, keys in ((self.datasets.name, list(datasets)), (self.chunks.name, list(chunks))):
-            assert partitions is not None  # it is dynamic
-            if keys:
-                instance.add_dynamic_partitions(partitions, keys)
+        for partitions, keys in ((self.datasets, list(datasets)), (self.chunks, list(chunks))):
+            if keys and isinstance(partitions, dg.DynamicPartitionsDefinition) and partitions.name:
+                instance.add_dynamic_partitions(partitions.name, keys)

@@ -19,7 +19,7 @@ from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.prepare.snapshot.writer import write_snapshot
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.records.rejections import RejectionWriter
-from bedrock_pipeline.sources import Source, notes_of, open_location
+from bedrock_pipeline.sources import Source, UpstreamAsset, notes_of, open_location
 
 
 class NoSourceError(ConfigurationError):
@@ -143,6 +143,11 @@ def open_source(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Sou
         raise NoSourceError(
             f"Pipeline {pipeline.name!r} names no input for dataset {dataset!r}.",
             "Launch it with `bedrock-pipeline launch … --input`, or give the pipeline a source.",
+        )
+    if isinstance(pipeline.source, UpstreamAsset):
+        raise NoSourceError(
+            f"The input of dataset {dataset!r} is the asset {pipeline.source.asset!r}, which only a run of Dagster can load.",
+            "Materialize input_dataset, or launch the dataset; what runs without Dagster needs `--input`.",
         )
     if callable(pipeline.source):
         return pipeline.source(dataset)

@@ -5,6 +5,7 @@ from bedrock_pipeline.sources.errors import InputError
 from bedrock_pipeline.sources.finding import local_file, plain_location
 from bedrock_pipeline.sources.location import notes_of, open_location
 from bedrock_pipeline.sources.source import ArrowSource, InputFile, RowBatch, Source
+from bedrock_pipeline.sources.upstream import UpstreamAsset
 
 __all__ = [
     "ArrowSource",
@@ -13,6 +14,7 @@ __all__ = [
     "InputFile",
     "RowBatch",
     "Source",
+    "UpstreamAsset",
     "local_file",
     "notes_of",
     "open_location",

@@ -1,0 +1,36 @@
+"""From the key of a partition to the key of its dataset, and back.
+
+A dataset's key has letters, digits, dots and single hyphens, since it becomes part of S3 keys, chunk keys and job names. A
+partition's key may have any characters: hours (`2026-11-24-05:00`), several dimensions (`2026-11-24|eu`). What a dataset's key
+cannot have is written as its UTF-8 bytes in hexadecimal between two dots: `2026-11-24-05.3A.00`, `2026-11-24.7C.eu`.
+"""
+
+import re
+from typing import Final
+
+from bedrock_pipeline.records.keys import KeyRuleError, check_dataset_key
+
+#: What is escaped: what a key cannot have, a hyphen after a hyphen, and a dot that would look like an escape.
+_ESCAPED: Final = re.compile(r"(?:[^A-Za-z0-9.-]|(?<=-)-)+|\.(?=[0-9A-F]{2})")
+_ESCAPE: Final = re.compile(r"\.((?:[0-9A-F]{2})+)\.")
+
+
+def dataset_of(partition_key: str) -> str:
+    """The key of the dataset of a partition.
+
+    Raises:
+        KeyRuleError: it would have more than 40 characters.
+    """
+    key = _ESCAPED.sub(lambda found: f".{found.group().encode().hex().upper()}.", partition_key)
+    try:
+        return check_dataset_key(key)
+    except KeyRuleError:
+        raise KeyRuleError(
+            f"The partition {partition_key!r} makes the dataset key {key!r}, which has {len(key)} characters.",
+            "A dataset's key has at most 40: use shorter partition keys.",
+        ) from None
+
+
+def partition_of(dataset: str) -> str:
+    """The key of the partition of a dataset."""
+    return _ESCAPE.sub(lambda found: bytes.fromhex(found.group(1)).decode(), dataset)

@@ -1,0 +1,159 @@
+"""Components: what a `defs.yaml` says is what the pipeline does, and errors name the place."""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster.components.resolved.errors import ResolutionException
+from jsonschema import Draft202012Validator
+
+from bedrock_pipeline import AssetStep, BedrockBatchComponent, BedrockQueueComponent
+from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.orchestration.component_fields import EXAMPLES, PROMPTS
+from bedrock_pipeline.pipeline import Pipeline, QueuePipeline
+
+CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
+CONTEXT = dg.ComponentTree.for_test().load_context
+HERE = "bedrock_pipeline_tests.orchestration.test_component"
+
+
+def batch(**attributes: Any) -> BedrockBatchComponent:
+    given = {"name": "reviews", "model_id": CLAUDE, "source": "rows.jsonl", "prompt": "{{ text }}"}
+    found: BedrockBatchComponent = BedrockBatchComponent.resolve_from_dict({**given, **attributes})
+    return found
+
+
+def pipeline(**attributes: Any) -> Pipeline:
+    found = batch(**attributes).pipeline()
+    assert isinstance(found, Pipeline)
+    return found
+
+
+def render_review(row: dict[str, Any]) -> str:
+    return str(row["text"])
+
+
+@pytest.mark.parametrize("component", [BedrockBatchComponent, BedrockQueueComponent])
+def test_each_field_has_a_description_and_an_example_that_is_valid(
+    component: type[BedrockBatchComponent | BedrockQueueComponent],
+) -> None:
+    schema = component.model().model_json_schema()
+    assert set(component.kind.model_fields) - {"dagster"} <= schema["properties"].keys()
+    for name, field in schema["properties"].items():
+        assert field["description"].strip(), name
+        assert field["examples"], name
+        for example in field["examples"]:
+            Draft202012Validator({**field, "$defs": schema["$defs"]}).validate(example)
+
+
+def test_prompts_pass_through_untouched_and_other_templates_are_rendered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REVIEWS", "s3://bucket/reviews")
+    found = pipeline(
+        source="{{ env.REVIEWS }}/{dataset}.jsonl",
+        prompt="Say {{ text }}",
+        system="In {{ language }}",
+        examples=[["{{ a }}", "{{ b }}"]],
+    )
+    assert found.source == "s3://bucket/reviews/{dataset}.jsonl"
+    assert (found.prompt, found.system) == ("Say {{ text }}", "In {{ language }}")
+    assert found.examples == (("{{ a }}", "{{ b }}"),)
+    assert {"prompt", "system", "examples"} == PROMPTS
+
+
+def test_texts_that_look_like_numbers_stay_texts() -> None:
+    assert pipeline(null_text="007", render_version="2").null_text == "007"
+
+
+def test_what_python_writes_in_other_ways() -> None:
+    found = pipeline(prompt=None, render=f"{HERE}.render_review", max_cost_usd=0.1, carry=["product"])
+    assert found.render is render_review
+    assert str(found.max_cost_usd) == "0.1"
+    assert found.carry == ("product",)
+    schema = {"type": "object", "properties": {"mood": {"type": "string"}}, "required": ["mood"]}
+    assert pipeline(answer_schema=schema).structure is not None
+    defaults = Pipeline(name="reviews", model_id=CLAUDE, source="rows.jsonl", prompt="{{ text }}")
+    assert pipeline().model_dump() == defaults.model_dump()
+    queue = BedrockQueueComponent.resolve_from_dict({"model_id": CLAUDE, "flush_policy": {"batch_size": 7}})
+    made = queue.pipeline("My-Queue")
+    assert isinstance(made, QueuePipeline)
+    assert (made.name, made.flush_policy.batch_size) == ("my_queue", 7)
+
+
+@pytest.mark.parametrize(
+    ("line", "attributes"),
+    [
+        (4, 'parameters: {max_tokenz: 5}\nprompt: "{{ text }}"'),
+        (4, "render: no.such.module"),
+        (5, """prompt: "{{ text }}"\nanswer_schema: '{"type": "string"}'"""),
+        (5, 'prompt: "{{ text }}"\nmax_tokens_factor: 2'),
+    ],
+)
+def test_an_error_names_the_line_and_the_field(line: int, attributes: str) -> None:
+    text = f"name: reviews\nmodel_id: {CLAUDE}\nsource: x.jsonl\n{attributes}\n"
+    field = text.splitlines()[line - 1].partition(":")[0]
+    with pytest.raises(ResolutionException, match=rf":{line} - {field}\n") as caught:
+        BedrockBatchComponent.resolve_from_yaml(text)
+    assert isinstance(caught.value.__cause__, ConfigurationError)
+
+
+def test_a_translation_changes_assets_and_what_refers_to_them() -> None:
+    component = batch(
+        translation={
+            "key_prefix": ["llm"],
+            "group_name": "nlp",
+            "owners": ["team:nlp"],
+            "tags": {"tier": "gold"},
+            "kinds": ["bedrock"],
+            "metadata": {"contact": "{{ pipeline }} {{ step }}"},
+            "automation_condition": "{{ dg.AutomationCondition.eager() }}",
+        }
+    )
+    defs = component.build_defs(CONTEXT)
+    graph = defs.resolve_asset_graph()
+    results, chunks = (
+        dg.AssetKey(["llm", "reviews", "results"]),
+        dg.AssetKey(["llm", "reviews", "batch_chunks"]),
+    )
+    node = graph.get(results)
+    assert (node.group_name, node.owners, node.tags["tier"]) == ("nlp", ["team:nlp"], "gold")
+    assert node.metadata["contact"] == "reviews results"
+    assert node.metadata["bedrock_pipeline/pipeline"] == "reviews"
+    assert node.automation_condition is None
+    assert graph.get(chunks).automation_condition is not None
+    assert graph.get(results).parent_keys == {dg.AssetKey(["llm", "reviews", "parsed_results"])}
+    assert graph.get(chunks).parent_keys == {dg.AssetKey(["llm", "reviews", "input_dataset"])}
+    defs.get_repository_def().load_all_definitions()
+    assert results in defs.resolve_job_def("reviews_publish").asset_layer.executable_asset_keys
+
+
+class Audited(BedrockBatchComponent):
+    """A component of somebody else, with a field of its own."""
+
+    team: str = "nlp"
+
+    def get_asset_spec(self, spec: dg.AssetSpec, step: AssetStep) -> dg.AssetSpec:
+        return super().get_asset_spec(spec, step).replace_attributes(owners=[f"team:{self.team}"])
+
+    def execute(self, context: dg.AssetExecutionContext, step: AssetStep, work: Callable[[], Any]) -> Any:
+        context.log.info("%s of %s", step.name, step.pipeline)
+        return super().execute(context, step, work)
+
+
+def test_a_subclass_overrides_specs_and_adds_fields() -> None:
+    component = Audited.resolve_from_dict(
+        {"name": "reviews", "model_id": CLAUDE, "source": "x.jsonl", "prompt": "{{ text }}", "team": "search"}
+    )
+    specs = component.build_defs(CONTEXT).resolve_all_asset_specs()
+    assert {tuple(spec.owners) for spec in specs} == {("team:search",)}
+
+
+def test_several_components_stand_side_by_side() -> None:
+    defs = dg.Definitions.merge(*(batch(name=name).build_defs(CONTEXT) for name in ("a", "b")))
+    defs.get_repository_def().load_all_definitions()
+
+
+def test_the_table_of_examples_has_no_field_that_is_gone() -> None:
+    assert EXAMPLES.keys() == (Pipeline.model_fields.keys() | QueuePipeline.model_fields.keys()) - {"dagster"}

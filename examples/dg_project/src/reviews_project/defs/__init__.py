@@ -1,0 +1,1 @@
+"""Definitions, each in a folder or file of its own."""
