@@ -178,6 +178,7 @@ class Datasets:
         rejected: int,
         duplicates: int = 0,
         max_cost_usd: Decimal | None = None,
+        new_version: bool = False,
     ) -> tuple[DatasetRow, bool]:
         """A snapshot is complete in S3: it belongs to the version that the run began with, or makes another one.
 
@@ -190,6 +191,7 @@ class Datasets:
             rejected: rows that were left out.
             duplicates: records that another record's answer will serve.
             max_cost_usd: what a version may cost that has no cap of its own; None for no cap.
+            new_version: whether other content makes another version also after jobs were submitted.
 
         Returns:
             The dataset with the version that the snapshot belongs to; and whether that version had the same content
@@ -212,7 +214,7 @@ class Datasets:
                     return lock_current(connection, begun), True
                 if row.cancel_requested_at:  # a launch of it would have made another version
                     raise cancelled(row)
-                if bought:
+                if bought and not new_version:
                     raise changed(row)
                 row = start_version(connection, row, row.request)
             elif row.cancel_requested_at:

@@ -17,6 +17,7 @@ from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
 from bedrock_pipeline.orchestration.options import execute, translated
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.runs import working
+from bedrock_pipeline.orchestration.upstream import loaded_asset, upstream_deps
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
 from bedrock_pipeline.prepare.pack_dataset import NoSnapshotError, pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
@@ -60,6 +61,7 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=names.asset("input_dataset"),
+        deps=upstream_deps(pipeline),
         partitions_def=names.datasets,
         group_name=pipeline.name,
         kinds={"parquet", "s3"},
@@ -70,12 +72,14 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
     ) -> Iterator[dg.Output[None]]:
         dataset, report = names.dataset(context.partition_key), None
-        with _preparing(
-            context, bedrock_deployment, pipeline.name, dataset, lambda row: row.launch_id
-        ) as opened:
-            report = execute(
-                pipeline, context, "input_dataset", partial(take_snapshot, opened, pipeline, dataset)
-            )
+        with (
+            loaded_asset(context, pipeline) as load,
+            _preparing(
+                context, bedrock_deployment, pipeline.name, dataset, lambda row: row.launch_id
+            ) as opened,
+        ):
+            work = partial(take_snapshot, opened, pipeline, dataset, load)
+            report = execute(pipeline, context, "input_dataset", work)
         if report:
             if report.settings_kept:
                 context.log.warning(_SETTINGS_KEPT, dataset, report.version)

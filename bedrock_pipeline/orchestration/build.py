@@ -13,6 +13,7 @@ from bedrock_pipeline.orchestration.jobs import daily_schedule, finish_job, pipe
 from bedrock_pipeline.orchestration.names import DEPLOYMENT, RESULTS_IO_MANAGER
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.sensors import build_sensors
+from bedrock_pipeline.orchestration.upstream_sensor import upstream_sensor
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 
 _DEPLOYMENT = DeploymentResource(s3=S3Resource())
@@ -48,7 +49,7 @@ def build_definitions(
             f"Several pipelines have the same name: {', '.join(twice)}.", "Rename all but one."
         )
     jobs = [*(job for pipeline in pipelines for job in pipeline_jobs(pipeline)), finish_job(prefix)]
-    sensors = build_sensors(pipelines, jobs, prefix)
+    sensors = [*build_sensors(pipelines, jobs, prefix), *upstream_sensor(pipelines, prefix)]
     if downstream:
         sensors.append(
             dg.AutomationConditionSensorDefinition(

@@ -41,19 +41,20 @@ class Names:
     @property
     def datasets(self) -> dg.PartitionsDefinition:
         """The partitions by dataset."""
-        return self._own_partitions or dg.DynamicPartitionsDefinition(name=f"{self.pipeline}_datasets")
+        return self.own_partitions or dg.DynamicPartitionsDefinition(name=f"{self.pipeline}_datasets")
 
     @property
-    def _own_partitions(self) -> dg.PartitionsDefinition | None:
+    def own_partitions(self) -> dg.PartitionsDefinition | None:
+        """The partitions by dataset that the pipeline's options give; None: dynamic ones."""
         return options_of(self.definition).partitions_def if self.definition else None
 
     def dataset(self, partition_key: str) -> str:
         """The key of the dataset of a partition."""
-        return dataset_of(partition_key) if self._own_partitions else partition_key
+        return dataset_of(partition_key) if self.own_partitions else partition_key
 
     def partition(self, dataset: str) -> str:
         """The key of the partition of a dataset."""
-        return partition_of(dataset) if self._own_partitions else dataset
+        return partition_of(dataset) if self.own_partitions else dataset
 
     @property
     def chunks(self) -> dg.DynamicPartitionsDefinition:

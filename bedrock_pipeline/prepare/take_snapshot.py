@@ -1,6 +1,7 @@
 """Take an immutable snapshot of a dataset's input."""
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -57,10 +58,21 @@ class SnapshotReport:
     notes: tuple[str, ...]
 
 
-def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> SnapshotReport:
+def take_snapshot(
+    deployment: Deployment,
+    pipeline: Pipeline,
+    dataset: str,
+    load: Callable[[Deployment, Pipeline, str], Source] | None = None,
+) -> SnapshotReport:
     """Read the dataset's input once, and freeze with it the settings that its version will be finished by.
 
     The same content with the same settings again changes nothing; other content makes another version.
+
+    Args:
+        deployment: where the snapshot is kept.
+        pipeline: as the code has it now.
+        dataset: its key.
+        load: opens the pipeline's upstream asset, unless the dataset names an input of its own.
 
     Raises:
         DatasetChangedError: jobs were submitted for other content under this key.
@@ -72,7 +84,8 @@ def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> S
     check_dataset_key(dataset)
     row = deployment.ledger.datasets.begin_preparation(pipeline.name, dataset)
     effective = pipeline.for_dataset(row.request)
-    source = open_source(deployment, effective, dataset)
+    upstream = effective.source if isinstance(effective.source, UpstreamAsset) else None
+    source = (load if upstream and load else open_source)(deployment, effective, dataset)
     uri = _new_folder(deployment, pipeline.name, dataset)
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
         folder = Path(name)
@@ -93,6 +106,7 @@ def take_snapshot(deployment: Deployment, pipeline: Pipeline, dataset: str) -> S
             duplicates=snapshot.duplicates,
             rejected=rejected.count,
             max_cost_usd=effective.max_cost_usd,
+            new_version=upstream is not None and upstream.on_change == "new_version",
         )
     except StateError:
         # Rejected, maybe only when it was repeated after the acknowledgement of its commit was lost.

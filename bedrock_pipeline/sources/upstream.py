@@ -35,6 +35,6 @@ class UpstreamAsset(BaseModel):
     without one. `str` is a path or an s3:// location."""
     launch: bool = Field(default=True, examples=[False])
     """Whether a materialization of the asset launches the dataset; otherwise an operator or a schedule does."""
-    on_change: Literal["new_version", "refuse"] = Field(default="new_version", examples=["refuse"])
+    on_change: Literal["new_version", "error"] = Field(default="new_version", examples=["error"])
     """What happens if the asset's content has changed after jobs were submitted: a new version of the dataset, which is
     processed at its full cost, or an error that waits for an operator."""

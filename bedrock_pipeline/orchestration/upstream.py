@@ -1,0 +1,169 @@
+"""An asset of Dagster as the input of a pipeline: its edge in the graph, and its value as a source."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.orchestration.names import Names
+from bedrock_pipeline.orchestration.upstream_partitions import upstream_keys
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.sources import ArrowSource, InputError, Source, UpstreamAsset, open_location
+from bedrock_pipeline.sources.source import BATCH_ROWS
+
+
+def upstream_deps(pipeline: Pipeline) -> list[dg.AssetDep]:
+    """The edge from the upstream asset to `input_dataset`.
+
+    With dynamic datasets it only shows lineage: their partitions have no mapping from those of other kinds, and each run of an
+    asset without partitions would make all datasets stale.
+    """
+    if not isinstance(pipeline.source, UpstreamAsset):
+        return []
+    key = asset_key(pipeline.source)
+    if Names.of(pipeline).own_partitions:
+        return [dg.AssetDep(key)]
+    return [dg.AssetDep(key, partition_mapping=dg.SpecificPartitionsPartitionMapping([]))]
+
+
+def asset_key(source: UpstreamAsset) -> dg.AssetKey:
+    """The key of the asset."""
+    return dg.AssetKey.from_user_string(source.asset)
+
+
+class LoadedAsset:
+    """Opens the upstream asset of a dataset, in a run."""
+
+    def __init__(self, context: dg.AssetExecutionContext, pipeline: Pipeline, folder: Path) -> None:
+        self._context, self._pipeline, self._folder = context, pipeline, folder
+
+    def __call__(self, deployment: Deployment, pipeline: Pipeline, dataset: str) -> Source:
+        """The source.
+
+        Args:
+            deployment: reads locations that the asset's value names.
+            pipeline: with the settings of the dataset.
+            dataset: its key.
+
+        Raises:
+            InputError: the value is of no type that can be an input.
+        """
+        source = self._pipeline.source
+        assert isinstance(source, UpstreamAsset)
+        key, wanted = asset_key(source), _type_of(source.load_as)
+        partitions = self._context.job_def.asset_layer.get(key).partitions_def
+        found = upstream_keys(Names.of(self._pipeline), partitions, dataset)
+        if found == []:
+            raise InputError(
+                f"No partition of the asset {source.asset!r} lies in the partition of dataset {dataset!r}.",
+                "Give the pipeline the partitions of the asset, or longer ones.",
+            )
+        values = [
+            self._context.load_asset_value(key, python_type=wanted, partition_key=one)
+            for one in ([None] if found is None else found)
+        ]
+        if all(isinstance(value, str | PathLike) for value in values):
+            return open_location(
+                [fspath(value) for value in values],
+                deployment.objects,
+                pipeline.column_types,
+                csv=pipeline.csv,
+                missing_columns=pipeline.missing_columns,
+            )
+        sources = [one for value in values for one in _sources(value, source.asset, self._folder)]
+        return sources[0] if len(sources) == 1 else _chained(sources, source.asset)
+
+
+@contextmanager
+def loaded_asset(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[LoadedAsset | None]:
+    """How to open the pipeline's upstream asset during the block; None if it has another source."""
+    if not isinstance(pipeline.source, UpstreamAsset):
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
+        yield LoadedAsset(context, pipeline, Path(folder))
+
+
+def _type_of(name: str | None) -> type | None:
+    if name is None or name == "str":
+        return str if name else None
+    module, _, attribute = name.rpartition(".")
+    found: type = getattr(import_module(module), attribute)
+    return found
+
+
+def _sources(value: Any, asset: str, folder: Path) -> Iterator[ArrowSource]:
+    """A value as sources that can be read any number of times; what can be read once is written to the folder."""
+    import pyarrow.dataset as pa_dataset  # it brings pandas
+
+    if isinstance(value, Mapping):  # partitions, as many IO managers give them
+        for one in value.values():
+            yield from _sources(one, asset, folder)
+    elif isinstance(value, pa_dataset.Dataset | pa.Table):
+        yield ArrowSource(value.schema, value.to_batches)
+    elif isinstance(value, pa.RecordBatchReader):
+        yield _spooled(value, folder)
+    elif isinstance(value, list) and all(isinstance(row, dict) for row in value):
+        yield from _sources(pa.Table.from_pylist(value), asset, folder)
+    elif type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "columns"):
+        yield from _sources(pa.Table.from_pandas(value, preserve_index=False), asset, folder)
+    elif type(value).__module__.partition(".")[0] == "polars" and hasattr(value, "sink_parquet"):
+        path = folder / f"{len(list(folder.iterdir()))}.parquet"
+        value.sink_parquet(path)
+        yield from _sources(pa_dataset.dataset(path), asset, folder)
+    elif hasattr(value, "to_arrow_reader"):  # DuckDB
+        yield _spooled(value.to_arrow_reader(BATCH_ROWS), folder)
+    elif hasattr(value, "__arrow_c_stream__"):
+        yield _spooled(pa.RecordBatchReader.from_stream(value), folder)
+    else:
+        raise InputError(
+            f"The asset {asset!r} is a {type(value).__module__}.{type(value).__qualname__}, which cannot be an input.",
+            "Return a frame of pandas or Polars, an Arrow table, reader or dataset, a DuckDB relation or a path; or name one of "
+            "these in load_as.",
+        )
+
+
+def _spooled(reader: pa.RecordBatchReader, folder: Path) -> ArrowSource:
+    path = folder / f"{len(list(folder.iterdir()))}.arrow"
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+
+    def read() -> Iterator[pa.RecordBatch]:
+        with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as batches:
+            for number in range(batches.num_record_batches):
+                yield batches.get_batch(number)
+
+    return ArrowSource(reader.schema, read)
+
+
+def _chained(sources: Sequence[ArrowSource], asset: str) -> ArrowSource:
+    """The rows of several partitions, one after another, with the columns of all of them."""
+    try:
+        schema = pa.unify_schemas([one.schema for one in sources], promote_options="permissive")
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"The partitions of the asset {asset!r} have different types: {error}.",
+            "Give them the same types.",
+        ) from error
+
+    def read() -> Iterator[pa.RecordBatch]:
+        for one in sources:
+            for batch in one.read():
+                names = set(batch.schema.names)
+                columns = [
+                    batch[field.name].cast(field.type)
+                    if field.name in names
+                    else pa.nulls(batch.num_rows, field.type)
+                    for field in schema
+                ]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    return ArrowSource(schema, read)

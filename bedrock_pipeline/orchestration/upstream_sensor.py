@@ -1,0 +1,120 @@
+"""The sensor that launches a dataset when the asset that is its input is materialized."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import dagster as dg
+
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
+from bedrock_pipeline.orchestration.names import Names
+from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline.orchestration.upstream import asset_key
+from bedrock_pipeline.orchestration.upstream_partitions import datasets_of, upstream_keys
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline
+from bedrock_pipeline.settings import NotConfiguredError
+from bedrock_pipeline.sources import UpstreamAsset
+
+#: The most materializations of an asset that a tick reads.
+_MOST_EVENTS: Final = 100
+_TICK_S: Final = 5
+
+
+def upstream_sensor(pipelines: Sequence[BasePipeline], prefix: str) -> Iterator[dg.SensorDefinition]:
+    """The sensor, if a pipeline's input is an asset that launches datasets.
+
+    It launches what is materialized after its first tick; a backfill of `input_dataset` and `batch_chunks` processes what was
+    there before. A lost cursor means that nothing is launched for what was materialized meanwhile.
+    """
+    chosen = [
+        (pipeline, pipeline.source)
+        for pipeline in pipelines
+        if isinstance(pipeline, Pipeline)
+        and isinstance(pipeline.source, UpstreamAsset)
+        and pipeline.source.launch
+    ]
+    if not chosen:
+        return
+
+    @dg.sensor(
+        name=f"{prefix}launch_by_upstream",
+        minimum_interval_seconds=_TICK_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Launches a dataset when the upstream asset that is its input is materialized.",
+    )
+    def launch_by_upstream(
+        context: dg.SensorEvaluationContext, bedrock_deployment: DeploymentResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        positions: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
+        launched: list[str] = []
+        try:
+            for pipeline, source in chosen:
+                launched += _launch(context, bedrock_deployment, pipeline, source, positions)
+        except (NotConfiguredError, ServiceUnavailableError) as error:
+            return dg.SkipReason(str(error))  # the same materializations are read again
+        reason = f"Launched {', '.join(launched)}." if launched else "No upstream asset was materialized."
+        return dg.SensorResult(skip_reason=reason, cursor=json.dumps(positions))
+
+    yield launch_by_upstream
+
+
+def _launch(
+    context: dg.SensorEvaluationContext,
+    resource: DeploymentResource,
+    pipeline: Pipeline,
+    source: UpstreamAsset,
+    positions: dict[str, int],
+) -> list[str]:
+    """Launch the datasets of one pipeline; the position is that of the last materialization that was read."""
+    key, name = asset_key(source), f"{pipeline.name}:{source.asset}"
+    if name not in positions:
+        latest = context.instance.fetch_materializations(key, limit=1).records
+        positions[name] = latest[0].storage_id if latest else 0
+        return []
+    records = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=key, after_storage_id=positions[name]),
+        limit=_MOST_EVENTS,
+        ascending=True,
+    ).records
+    if not records:
+        return []
+    graph = context.repository_def.asset_graph if context.repository_def else None
+    upstream = graph.get(key).partitions_def if graph and graph.has(key) else None
+    concerned = [
+        dataset
+        for record in records
+        for dataset in datasets_of(pipeline, source, upstream, record.partition_key)
+    ]
+    launched = []
+    with resource.open() as opened:
+        for dataset in dict.fromkeys(concerned):
+            if _is_complete(context.instance, pipeline, key, upstream, dataset):
+                launched += _request(context, opened, pipeline.name, dataset)
+    positions[name] = records[-1].storage_id
+    return launched
+
+
+def _is_complete(
+    instance: dg.DagsterInstance,
+    pipeline: Pipeline,
+    key: dg.AssetKey,
+    upstream: dg.PartitionsDefinition | None,
+    dataset: str,
+) -> bool:
+    """Whether all partitions that the dataset is made of are materialized; a week of days is launched once, at its end."""
+    needed = upstream_keys(Names.of(pipeline), upstream, dataset) or []
+    return len(needed) <= 1 or set(needed) <= instance.get_materialized_partitions(key)
+
+
+def _request(
+    context: dg.SensorEvaluationContext, opened: Deployment, pipeline: str, dataset: str
+) -> list[str]:
+    try:
+        opened.ledger.datasets.request(pipeline, dataset, {}, launch=True, launch_id=opened.system.new_id())
+    except ServiceUnavailableError:
+        raise
+    except BedrockPipelineError as error:  # it concerns this dataset alone
+        context.log.warning("%s of %s: %s", dataset, pipeline, error)
+        return []
+    return [f"{dataset} of {pipeline}"]
