@@ -77,6 +77,11 @@ class ModelCard:
         flex: whether on-demand calls can be of the service tier `flex`.
         counts_tokens: whether Bedrock counts the tokens of its requests before they are sent (CountTokens).
         legacy: whether AWS lists it as legacy.
+        thinking: the types of `thinking` of its requests, beside `disabled`; None if they are not known.
+        effort: the efforts that a request can ask for: Claude's `output_config.effort`, Nova's `maxReasoningEffort`.
+        prefill: whether the last message can be the assistant's, which the model continues.
+        characters: the most characters of a text; None for no such limit.
+        large_documents: the kinds of documents to which Converse's limit of 4.5 MB does not apply.
     """
 
     id: str
@@ -96,6 +101,11 @@ class ModelCard:
     flex: bool = False
     counts_tokens: bool = False
     legacy: bool = False
+    thinking: tuple[str, ...] | None = None
+    effort: tuple[str, ...] = ()
+    prefill: bool = True
+    characters: int | None = None
+    large_documents: tuple[str, ...] = ()
 
     @property
     def provider(self) -> str:
@@ -119,6 +129,7 @@ class ModelCard:
             *sampling[self.sampling],
             *(("forced tools",) if self.family == "claude" and "tool" not in self.answers else ()),
             *(("thinking turned off",) if self.thinks == "always" else ()),
+            *(("a last message of the assistant",) if not self.prefill else ()),
             *((f"max_tokens above {self.max_output:,}",) if self.max_output else ()),
         )
 

@@ -59,7 +59,7 @@ def _whole(low: int) -> Values:
 
 
 def _one_of(*allowed: Any) -> Values:
-    words = ", ".join(map(str, allowed[:-1])) + " or " + str(allowed[-1])
+    words = " or ".join(filter(None, (", ".join(map(str, allowed[:-1])), str(allowed[-1]))))
     return Values(words, lambda value: any(type(value) is type(one) and value == one for one in allowed))
 
 
@@ -109,6 +109,7 @@ _COHERE: Final[Mapping[Path, Values]] = {
 }
 _VALUES: Final[Mapping[str, Mapping[Path, Values]]] = {
     "claude": {
+        ("anthropic_version",): _one_of("bedrock-2023-05-31"),
         ("max_tokens",): _whole(1),
         ("temperature",): _SHARE,
         ("top_p",): _SHARE,
@@ -122,6 +123,7 @@ _VALUES: Final[Mapping[str, Mapping[Path, Values]]] = {
         ("tools",): _LIST,
         ("tool_choice",): _OBJECT,
         ("output_config",): _OBJECT,
+        ("output_config", "effort"): _one_of("low", "medium", "high", "xhigh", "max"),
         ("metadata",): _OBJECT,
     },
     "converse": _INFERENCE,

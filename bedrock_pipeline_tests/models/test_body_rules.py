@@ -29,6 +29,8 @@ SONNET45 = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 SONNET46 = "us.anthropic.claude-sonnet-4-6"
 OPUS5 = "us.anthropic.claude-opus-5"
 OPUS55 = "us.anthropic.claude-opus-5-5"
+OPUS45 = "us.anthropic.claude-opus-4-5-20251101-v1:0"
+NOVA2 = "us.amazon.nova-2-lite-v1:0"
 NOVA, LLAMA, QWEN = "amazon.nova-lite-v1:0", "meta.llama3-1-70b-instruct-v1:0", "qwen.qwen3-32b-v1:0"
 MICRO, GPT = "amazon.nova-micro-v1:0", "openai.gpt-oss-20b-1:0"
 HAIKU35 = "us.anthropic.claude-3-5-haiku-20241022-v1:0"
@@ -40,6 +42,10 @@ TOOL = {"tools": [{"name": "t", "input_schema": {"type": "object"}}], "tool_choi
 
 def thinking(kind: str, **more: Any) -> dict[str, Any]:
     return {"thinking": {"type": kind, **more}}
+
+
+def reasoning(effort: str) -> dict[str, Any]:
+    return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}}
 
 
 #: Model, invocation, parameters, and the setting and the way out that the error names.
@@ -106,6 +112,38 @@ SETTINGS: list[tuple[str, str, dict[str, Any], str]] = [
         "Converse",
         {"additionalModelRequestFields": thinking("enabled", budget_tokens=2000), "max_tokens": 1500},
         "raise max_tokens",
+    ),
+    (SONNET4, "InvokeModel", {"output_config": {"effort": "low"}}, "output_config.effort; leave it out"),
+    (OPUS45, "InvokeModel", {"output_config": {"effort": "max"}}, "set low, medium or high"),
+    (
+        SONNET4,
+        "Converse",
+        {"additionalModelRequestFields": {"output_config": {"effort": "low"}}},
+        "output_config.effort; leave it out",
+    ),
+    (NOVA2, "InvokeModel", {**reasoning("high"), "temperature": 0.5}, "takes no temperature beside"),
+    (NOVA2, "InvokeModel", {**reasoning("high"), "max_tokens": 500}, "takes no maxTokens beside"),
+    (NOVA2, "InvokeModel", {"inferenceConfig": {**reasoning("high"), "topP": 0.5}}, "takes no topP beside"),
+    (
+        NOVA2,
+        "Converse",
+        {"additionalModelRequestFields": reasoning("high"), "top_p": 0.5},
+        "takes no topP beside",
+    ),
+    (
+        NOVA2,
+        "Converse",
+        {"additionalModelRequestFields": {**reasoning("high"), "inferenceConfig": {"topK": 5}}},
+        "takes no topK beside",
+    ),
+    (NOVA2, "InvokeModel", reasoning("much"), "maxReasoningEffort is not low, medium or high"),
+    (NOVA, "InvokeModel", reasoning("low"), "only Nova 2 has reasoningConfig"),
+    (NOVA, "Converse", {"additionalModelRequestFields": reasoning("low")}, "only Nova 2 has reasoningConfig"),
+    (
+        HAIKU3,
+        "InvokeModel",
+        {"anthropic_version": "2023-06-01"},
+        "anthropic_version is not bedrock-2023-05-31",
     ),
     (HAIKU3, "InvokeModel", {"modelId": HAIKU3}, "bodies of claude have no modelId"),
     (NOVA, "InvokeModel", {"max_gen_len": 5}, "bodies of nova have no max_gen_len"),
@@ -201,6 +239,15 @@ def nova_embed(text: str) -> dict[str, Any]:
     return {"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": params}
 
 
+def claude_said(*turns: tuple[str, str]) -> dict[str, Any]:
+    return claude() | {"messages": [{"role": role, "content": text} for role, text in turns]}
+
+
+def turns(*said: tuple[str, str]) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": [{"text": text}]} for role, text in said]}
+
+
+USER = {"role": "user", "content": "a"}
 LINKED = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 MB = 2**20
 #: Bodies that a pipeline's own settings cannot make.
@@ -217,6 +264,31 @@ CACHED: list[tuple[str, str, dict[str, Any], str | None]] = [
         converse({"text": "a"}, system=[{"text": "x"}, {"cachePoint": {"type": "default"}}]),
         "cachePoint",
     ),
+]
+#: Who says what, and Claude's continuation of a message.
+TURNS: list[tuple[str, str, dict[str, Any], str | None]] = [
+    (HAIKU3, "InvokeModel", claude_said(("assistant", "a"), ("user", "b")), "message 1 is not the user's"),
+    (HAIKU3, "InvokeModel", claude_said(("user", "a"), ("user", "b")), None),
+    (HAIKU3, "InvokeModel", claude_said(("system", "a")), "the role of message 1 is not user or assistant"),
+    (HAIKU3, "InvokeModel", claude("a", [photo(8)]), "message 2 has an image and is the assistant's"),
+    (HAIKU3, "InvokeModel", claude("a", [paper("words")]), "message 2 has a document and is the assistant's"),
+    (HAIKU3, "InvokeModel", claude("a", "It is "), "ends in white space"),
+    (HAIKU3, "InvokeModel", claude("a", [{"type": "text", "text": "It is\n"}]), "ends in white space"),
+    (HAIKU3, "InvokeModel", claude("a", "It is ", "b"), None),
+    (HAIKU3, "Converse", turns(("user", "a"), ("assistant", "It is ")), "ends in white space"),
+    (NOVA, "Converse", turns(("user", "a"), ("assistant", "It is ")), None),
+    (NOVA, "Converse", turns(("assistant", "a")), "message 1 is not the user's"),
+    (NOVA, "Converse", turns(("user", "a"), ("user", "b")), "messages 1 and 2 have the same role"),
+    (NOVA, "InvokeModel", turns(("user", "a"), ("user", "b")), "messages 1 and 2 have the same role"),
+    (NOVA, "Converse", turns(("user", "a"), ("tool", "b")), "the role of message 2 is not user or assistant"),
+    (
+        NOVA,
+        "InvokeModel",
+        {"messages": [*turns(("user", "a"))["messages"], {"role": "assistant", "content": [nova_photo()]}]},
+        "message 2 has an image and is the assistant's",
+    ),
+    (QWEN, "InvokeModel", {"messages": [{"role": "bot", "content": "a"}]}, "the role of message 1 is not"),
+    (QWEN, "InvokeModel", {"messages": [{"role": "developer", "content": "a"}, USER]}, None),
 ]
 CONTENTS: list[tuple[str, str, dict[str, Any], str | None]] = [
     (HAIKU3, "InvokeModel", claude("a"), None),
@@ -309,16 +381,20 @@ CONTENTS: list[tuple[str, str, dict[str, Any], str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("model", "invocation", "body", "said"), CACHED)
-def test_the_emulator_rejects_bodies_with_cache_points(
+@pytest.mark.parametrize(("model", "invocation", "body", "said"), CACHED + TURNS)
+def test_the_emulator_rejects_in_a_job_cache_points_and_turns_that_are_rejected_before_it(
     model: str, invocation: str, body: dict[str, Any], said: str | None
 ) -> None:
     models = Models()
+    answer = models.converse if invocation == "Converse" else models.answer
+    if said is None:
+        answer(model, body, batch=True)
+        return
     with pytest.raises(BodyError):
-        (models.converse if invocation == "Converse" else models.answer)(model, body, batch=True)
+        answer(model, body, batch=True)
 
 
-@pytest.mark.parametrize(("model", "invocation", "body", "said"), CACHED + CONTENTS)
+@pytest.mark.parametrize(("model", "invocation", "body", "said"), CACHED + TURNS + CONTENTS)
 def test_what_follows_from_the_row_rejects_it(
     model: str, invocation: str, body: dict[str, Any], said: str | None
 ) -> None:
@@ -363,6 +439,19 @@ def test_a_prompt_is_judged_by_the_same_rule_with_the_kernel_and_without(
     assert [said in rejection.reason for rejection in rendered.rejected if said] == [True] * (
         said is not None
     )
+
+
+def test_several_choices_are_rejected_where_the_pipeline_is_defined_and_else_the_first_is_read() -> None:
+    """All choices are paid for, and a record has one response; the others stand in `raw_output`."""
+    given = {"name": "p", "model_id": QWEN, "prompt": "a", "parameters": {"n": 2}}
+    with pytest.raises(ConfigurationError, match="n is not 1, since a record has one response"):
+        Pipeline.model_validate(given)
+    one = Pipeline.model_validate({**given, "check_model": False})
+    reply = Models().answer(QWEN, body_of(one), batch=True)
+    first, second = (choice["message"]["content"] for choice in reply.body["choices"])
+    assert first != second
+    response = one.model_family.answer(reply.body)
+    assert (response.text, response.output_tokens) == (first, reply.output_tokens)
 
 
 def test_max_tokens_leaves_room_for_a_budget_of_thinking() -> None:

@@ -89,6 +89,9 @@ def test_a_card_agrees_with_the_emulators(model_id: str) -> None:
         assert set(ours.input) == set(theirs.input) & {"text", "image", "document"}
     if ours.answers:
         assert ("schema" in ours.answers, "tool" in ours.answers) == (theirs.structured, theirs.forced_tool)
+    if ours.family == "claude":
+        assert (ours.effort, ours.prefill) == (theirs.effort, theirs.prefill)
+        assert set(ours.thinking or ()) == set(theirs.thinking)
     assert (ours.sampling, ours.thinks) == (theirs.sampling, theirs.thinks)
     assert ours.max_output in (None, theirs.max_output)
 

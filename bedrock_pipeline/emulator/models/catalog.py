@@ -37,6 +37,7 @@ class ModelCard:
         thinking: the types of thinking that a request can have, beside `disabled`.
         thinks: `when asked`, `by default` (it can be disabled), `always`.
         forced_tool: whether a tool can be forced.
+        effort: the efforts that a request of a model of Anthropic's can set.
         prefill: whether the last message can be the assistant's.
         structured: whether it has structured output.
         caches: whether it has prompt caching, on demand.
@@ -63,6 +64,7 @@ class ModelCard:
     thinking: tuple[str, ...] = ()
     thinks: str = "when asked"
     forced_tool: bool = True
+    effort: tuple[str, ...] = ()
     prefill: bool = True
     structured: bool = False
     caches: bool = False
