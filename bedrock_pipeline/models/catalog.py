@@ -15,28 +15,11 @@ from typing import Any, Final, Literal
 
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.models.family import AnswerBy, Family, Json
-from bedrock_pipeline.models.model_ids import bare_model, is_bare
+from bedrock_pipeline.models.model_ids import PROVIDERS, bare_model, is_bare
 
 #: When the sources of `catalog.toml` were read.
 READ: Final = date(2026, 11, 26)
 _FILE: Final = Path(__file__).with_name("catalog.toml")
-_PROVIDERS: Final = {
-    "ai21": "AI21 Labs",
-    "amazon": "Amazon",
-    "anthropic": "Anthropic",
-    "cohere": "Cohere",
-    "deepseek": "DeepSeek",
-    "google": "Google",
-    "meta": "Meta",
-    "minimax": "MiniMax",
-    "mistral": "Mistral AI",
-    "moonshot": "Moonshot AI",
-    "moonshotai": "Moonshot AI",
-    "nvidia": "NVIDIA",
-    "openai": "OpenAI",
-    "qwen": "Qwen",
-    "zai": "Z.AI",
-}
 _PROVISIONED: Final = ":provisioned-model/"
 #: Default of `max_tokens` for models that think unasked, since thinking counts against it.
 _ROOM_TO_THINK: Final = 16_384
@@ -70,6 +53,7 @@ class ModelCard:
         converse: whether jobs of the type Converse and on-demand calls of Converse can use it.
         context: the most input tokens where a source has it.
         min_records: fewest records of a job.
+        max_records: most records of a job.
         answers: how a structured response can be requested in its own body, the best way first.
         max_output: the largest `max_tokens` where a source has it.
         sampling: whether `temperature` and `top_p` can be set: `any`, `one` of the two, or `none`.
@@ -94,6 +78,7 @@ class ModelCard:
     converse: bool = True
     context: int | None = None
     min_records: int = 100
+    max_records: int = 50_000
     answers: tuple[AnswerBy, ...] = ()
     max_output: int | None = None
     sampling: Literal["any", "one", "none"] = "any"
@@ -111,7 +96,7 @@ class ModelCard:
     def provider(self) -> str:
         """The name of its provider."""
         prefix = self.id.partition(".")[0]
-        return _PROVIDERS.get(prefix, prefix)
+        return PROVIDERS.get(prefix, prefix)
 
     @property
     def ids(self) -> tuple[str, ...]:
