@@ -133,7 +133,7 @@ def _pipeline_in(module: str, name: str) -> Pipeline:
 
 def _show(estimated: Estimate) -> None:
     def cost(amount: Decimal | None) -> str:
-        return "unknown (docs/costs.md)" if amount is None else usd(amount)
+        return "no price known (docs/costs.md)" if amount is None else usd(amount)
 
     again = estimated.cut_off_cost_usd
     for name, value in (

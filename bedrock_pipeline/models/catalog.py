@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -61,6 +62,7 @@ class ModelCard:
         flex: whether on-demand calls can be of the service tier `flex`.
         counts_tokens: whether Bedrock counts the tokens of its requests before they are sent (CountTokens).
         legacy: whether AWS lists it as legacy.
+        price: US dollars per million input and output tokens on demand, where the package of prices does not have it.
         thinking: the types of `thinking` of its requests, beside `disabled`; None if they are not known.
         effort: the efforts that a request can ask for: Claude's `output_config.effort`, Nova's `maxReasoningEffort`.
         prefill: whether the last message can be the assistant's, which the model continues.
@@ -86,6 +88,7 @@ class ModelCard:
     flex: bool = False
     counts_tokens: bool = False
     legacy: bool = False
+    price: tuple[Decimal, Decimal] | None = None
     thinking: tuple[str, ...] | None = None
     effort: tuple[str, ...] = ()
     prefill: bool = True
@@ -122,7 +125,7 @@ class ModelCard:
 @cache
 def catalog() -> Mapping[str, ModelCard]:
     """The models in `catalog.toml`, by id."""
-    read: dict[str, Any] = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    read: dict[str, Any] = tomllib.loads(_FILE.read_text(encoding="utf-8"), parse_float=Decimal)
     cards = {}
     for family, members in read["families"].items():
         shared = {name: value for name, value in members.items() if name != "models"}
