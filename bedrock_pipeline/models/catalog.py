@@ -64,7 +64,7 @@ class ModelCard:
         legacy: whether AWS lists it as legacy.
         price: US dollars per million input and output tokens on demand, where the package of prices does not have it.
         thinking: the types of `thinking` of its requests, beside `disabled`; None if they are not known.
-        effort: the efforts that a request can ask for: Claude's `output_config.effort`, Nova's `maxReasoningEffort`.
+        effort: the efforts that a request can set: Claude's `output_config.effort`, Nova's `maxReasoningEffort`.
         prefill: whether the last message can be the assistant's, which the model continues.
         characters: the most characters of a text; None for no such limit.
         large_documents: the kinds of documents to which Converse's limit of 4.5 MB does not apply.

@@ -19,11 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NaiveDatetime,
-    PlainSerializer,
     RootModel,
-    Secret,
-    SecretBytes,
-    SecretStr,
     computed_field,
     create_model,
     field_serializer,
@@ -270,22 +266,6 @@ class NoJson(BaseModel):
     n: Callable[[], int]
 
 
-class Hidden(BaseModel):
-    key: SecretStr | None = None
-
-
-class HiddenInside(BaseModel):
-    inner: list[Hidden]
-
-
-class HiddenBytes(BaseModel):
-    keys: dict[str, SecretBytes]
-
-
-class HiddenNumber(BaseModel):
-    pin: Secret[int]
-
-
 class Nothing(BaseModel):
     n: int = Field(exclude=True)
 
@@ -305,10 +285,6 @@ class Scalar(BaseModel):
         (PathInside, r"ReadFromPath\.n is read from a path"),
         (Untyped, r"serializer Untyped\._joined does not say what it returns"),
         (NoJson, "NoJson has no JSON schema"),
-        (Hidden, r"Hidden\.key is of a secret type, which is written as asterisks"),
-        (HiddenInside, r"Hidden\.key is of a secret type"),
-        (HiddenBytes, r"HiddenBytes\.keys is of a secret type"),
-        (HiddenNumber, r"HiddenNumber\.pin is of a secret type"),
         (Nothing, "without properties"),
         (Scalar, "without properties"),
     ],
@@ -348,32 +324,6 @@ def test_a_value_that_its_column_does_not_hold_makes_the_answer_invalid(
 ) -> None:
     with pytest.raises(AnswerInvalidError, match=said):
         one_column(model, answer)
-
-
-class Vast(BaseModel):
-    count: Decimal = Field(max_digits=50, decimal_places=2)
-
-
-@pytest.mark.parametrize("digits", ["123456789012345678901234567890.25", "1" * 48 + ".5"])
-def test_a_decimal_of_more_digits_than_a_column_of_decimals_has_is_text(digits: str) -> None:
-    assert one_column(Vast, {"count": digits}) == {"count": (pa.string(), digits)}
-
-
-class Shown(BaseModel):
-    key: SecretStr
-    pin: Annotated[SecretStr, PlainSerializer(lambda value: value.get_secret_value(), return_type=str)]
-    left_out: SecretStr = Field(default=SecretStr(""), exclude=True)
-
-    @field_serializer("key")
-    def _key(self, value: SecretStr) -> str:
-        return value.get_secret_value()
-
-
-def test_a_secret_that_a_serializer_shows_has_a_column() -> None:
-    columns = AnswerColumns(AnswerSchema(Shown), ())
-    assert [field.name for field in columns.fields] == ["key", "pin"]
-    values, _ = columns.values(ModelResponse(json.dumps({"key": "a", "pin": "b"})))
-    assert values == ("a", "b")
 
 
 def test_a_version_keeps_its_columns_when_the_class_is_gone() -> None:

@@ -239,57 +239,9 @@ def nova_embed(text: str) -> dict[str, Any]:
     return {"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": params}
 
 
-def claude_said(*turns: tuple[str, str]) -> dict[str, Any]:
-    return claude() | {"messages": [{"role": role, "content": text} for role, text in turns]}
-
-
-def turns(*said: tuple[str, str]) -> dict[str, Any]:
-    return {"messages": [{"role": role, "content": [{"text": text}]} for role, text in said]}
-
-
-USER = {"role": "user", "content": "a"}
 LINKED = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 MB = 2**20
 #: Bodies that a pipeline's own settings cannot make.
-CACHED: list[tuple[str, str, dict[str, Any], str | None]] = [
-    (
-        HAIKU3,
-        "InvokeModel",
-        claude("a", system=[{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]),
-        "cache",
-    ),
-    (
-        HAIKU3,
-        "Converse",
-        converse({"text": "a"}, system=[{"text": "x"}, {"cachePoint": {"type": "default"}}]),
-        "cachePoint",
-    ),
-]
-#: Who says what, and Claude's continuation of a message.
-TURNS: list[tuple[str, str, dict[str, Any], str | None]] = [
-    (HAIKU3, "InvokeModel", claude_said(("assistant", "a"), ("user", "b")), "message 1 is not the user's"),
-    (HAIKU3, "InvokeModel", claude_said(("user", "a"), ("user", "b")), None),
-    (HAIKU3, "InvokeModel", claude_said(("system", "a")), "the role of message 1 is not user or assistant"),
-    (HAIKU3, "InvokeModel", claude("a", [photo(8)]), "message 2 has an image and is the assistant's"),
-    (HAIKU3, "InvokeModel", claude("a", [paper("words")]), "message 2 has a document and is the assistant's"),
-    (HAIKU3, "InvokeModel", claude("a", "It is "), "ends in white space"),
-    (HAIKU3, "InvokeModel", claude("a", [{"type": "text", "text": "It is\n"}]), "ends in white space"),
-    (HAIKU3, "InvokeModel", claude("a", "It is ", "b"), None),
-    (HAIKU3, "Converse", turns(("user", "a"), ("assistant", "It is ")), "ends in white space"),
-    (NOVA, "Converse", turns(("user", "a"), ("assistant", "It is ")), None),
-    (NOVA, "Converse", turns(("assistant", "a")), "message 1 is not the user's"),
-    (NOVA, "Converse", turns(("user", "a"), ("user", "b")), "messages 1 and 2 have the same role"),
-    (NOVA, "InvokeModel", turns(("user", "a"), ("user", "b")), "messages 1 and 2 have the same role"),
-    (NOVA, "Converse", turns(("user", "a"), ("tool", "b")), "the role of message 2 is not user or assistant"),
-    (
-        NOVA,
-        "InvokeModel",
-        {"messages": [*turns(("user", "a"))["messages"], {"role": "assistant", "content": [nova_photo()]}]},
-        "message 2 has an image and is the assistant's",
-    ),
-    (QWEN, "InvokeModel", {"messages": [{"role": "bot", "content": "a"}]}, "the role of message 1 is not"),
-    (QWEN, "InvokeModel", {"messages": [{"role": "developer", "content": "a"}, USER]}, None),
-]
 CONTENTS: list[tuple[str, str, dict[str, Any], str | None]] = [
     (HAIKU3, "InvokeModel", claude("a"), None),
     (HAIKU3, "InvokeModel", claude("a", "b"), None),
@@ -381,20 +333,7 @@ CONTENTS: list[tuple[str, str, dict[str, Any], str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("model", "invocation", "body", "said"), CACHED + TURNS)
-def test_the_emulator_rejects_in_a_job_cache_points_and_turns_that_are_rejected_before_it(
-    model: str, invocation: str, body: dict[str, Any], said: str | None
-) -> None:
-    models = Models()
-    answer = models.converse if invocation == "Converse" else models.answer
-    if said is None:
-        answer(model, body, batch=True)
-        return
-    with pytest.raises(BodyError):
-        answer(model, body, batch=True)
-
-
-@pytest.mark.parametrize(("model", "invocation", "body", "said"), CACHED + TURNS + CONTENTS)
+@pytest.mark.parametrize(("model", "invocation", "body", "said"), CONTENTS)
 def test_what_follows_from_the_row_rejects_it(
     model: str, invocation: str, body: dict[str, Any], said: str | None
 ) -> None:
@@ -439,19 +378,6 @@ def test_a_prompt_is_judged_by_the_same_rule_with_the_kernel_and_without(
     assert [said in rejection.reason for rejection in rendered.rejected if said] == [True] * (
         said is not None
     )
-
-
-def test_several_choices_are_rejected_where_the_pipeline_is_defined_and_else_the_first_is_read() -> None:
-    """All choices are paid for, and a record has one response; the others stand in `raw_output`."""
-    given = {"name": "p", "model_id": QWEN, "prompt": "a", "parameters": {"n": 2}}
-    with pytest.raises(ConfigurationError, match="n is not 1, since a record has one response"):
-        Pipeline.model_validate(given)
-    one = Pipeline.model_validate({**given, "check_model": False})
-    reply = Models().answer(QWEN, body_of(one), batch=True)
-    first, second = (choice["message"]["content"] for choice in reply.body["choices"])
-    assert first != second
-    response = one.model_family.answer(reply.body)
-    assert (response.text, response.output_tokens) == (first, reply.output_tokens)
 
 
 def test_max_tokens_leaves_room_for_a_budget_of_thinking() -> None:
