@@ -77,7 +77,7 @@ TURNS: list[tuple[str, str, dict[str, Any], str | None]] = [
 
 
 @pytest.mark.parametrize(("model", "invocation", "body", "said"), CACHED + TURNS)
-def test_the_emulator_rejects_in_a_job_what_is_said_that_are_rejected_before_it(
+def test_the_emulator_rejects_in_a_job_what_is_rejected_before_it(
     model: str, invocation: str, body: dict[str, Any], said: str | None
 ) -> None:
     models = Models()
