@@ -4,6 +4,7 @@ What belongs here: reading it as a stream, Bedrock's messages about input that i
 for one of input. What is written where is `output.py`'s.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -136,6 +137,13 @@ class Input:
         return files
 
 
+def _line(result: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:  # nested deeper than it writes, though not than it reads
+        return json.dumps(result, separators=(",", ":")).encode() + b"\n"
+
+
 class Answers:
     """A job's records, answered one by one and counted."""
 
@@ -164,7 +172,7 @@ class Answers:
             if "modelOutput" in result and self._faults.of_record(Kind.ANSWER_INVALID, record_id):
                 spoil(result["modelOutput"])
         self._counts.errors += "error" in result
-        return record_id, orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE)
+        return record_id, _line(result)
 
     def _answered(self, body: dict[str, Any], *, names_places: bool) -> dict[str, Any]:
         try:
