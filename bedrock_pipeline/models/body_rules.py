@@ -121,6 +121,12 @@ class BodyRules:
             effort = reasoning.get("maxReasoningEffort")
             if reasoning.get("type") != "enabled":
                 continue
+            choice = _object(_object(body, "toolConfig"), "toolChoice")
+            if choice.keys() & {"tool", "any"}:
+                yield (
+                    "it is not documented that Nova reasons when a tool is forced, and other models reject it; leave out "
+                    "reasoningConfig, or the structured response"
+                )
             if effort not in card.effort:
                 yield f"reasoningConfig.maxReasoningEffort is not {_or(card.effort)}; set it"
             given = {**_object(extra, "inferenceConfig"), **config}

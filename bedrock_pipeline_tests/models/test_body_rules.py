@@ -40,6 +40,12 @@ TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-english-v3"
 TOOL = {"tools": [{"name": "t", "input_schema": {"type": "object"}}], "tool_choice": {"type": "any"}}
 
 
+FORCED = {
+    "tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": {"type": "object", "properties": {}}}}}],
+    "toolChoice": {"any": {}},
+}
+
+
 def thinking(kind: str, **more: Any) -> dict[str, Any]:
     return {"thinking": {"type": kind, **more}}
 
@@ -137,6 +143,13 @@ SETTINGS: list[tuple[str, str, dict[str, Any], str]] = [
         "takes no topK beside",
     ),
     (NOVA2, "InvokeModel", reasoning("much"), "maxReasoningEffort is not low, medium or high"),
+    (
+        NOVA2,
+        "InvokeModel",
+        {**reasoning("low"), "toolConfig": FORCED},
+        "not documented that Nova reasons when",
+    ),
+    (QWEN, "InvokeModel", {"output_config": {"effort": "low"}}, "bodies of chat have no output_config"),
     (NOVA, "InvokeModel", reasoning("low"), "only Nova 2 has reasoningConfig"),
     (NOVA, "Converse", {"additionalModelRequestFields": reasoning("low")}, "only Nova 2 has reasoningConfig"),
     (
@@ -378,17 +391,3 @@ def test_a_prompt_is_judged_by_the_same_rule_with_the_kernel_and_without(
     assert [said in rejection.reason for rejection in rendered.rejected if said] == [True] * (
         said is not None
     )
-
-
-def test_max_tokens_leaves_room_for_a_budget_of_thinking() -> None:
-    """The default of 1,024 would be below every budget."""
-    given = {"name": "p", "model_id": SONNET4, "prompt": "a"}
-    one = Pipeline.model_validate({**given, "parameters": thinking("enabled", budget_tokens=2000)})
-    assert body_of(one)["max_tokens"] == 3024
-
-
-def test_a_model_that_the_catalog_does_not_have_is_checked_for_the_shape_of_its_body_alone() -> None:
-    given = {"name": "p", "model_id": "anthropic.claude-next", "prompt": "a"}
-    Pipeline.model_validate({**given, "parameters": {"max_tokens": 10**6, "temperature": 0.5, "top_p": 0.9}})
-    with pytest.raises(ConfigurationError, match="bodies of claude have no nothing"):
-        Pipeline.model_validate({**given, "parameters": {"nothing": 1}})
