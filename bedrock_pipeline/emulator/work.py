@@ -27,10 +27,13 @@ class JobLimits:
 
     Attributes:
         min_records: the fewest records of a job; None for the model's own.
+        max_records: the most records of a job; None for the model's own.
+        max_file_records: the most records of an input file.
     """
 
     min_records: int | None = None
-    max_records: int = 50_000
+    max_records: int | None = None
+    max_file_records: int = 50_000
     max_file_bytes: int = 1_000_000_000
     max_job_bytes: int = 5_000_000_000
 
@@ -64,12 +67,12 @@ class Input:
         self._objects, self._role, self._arn = objects, role, job["jobArn"]
         self._bucket, self._key = split_uri(job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"])
 
-    def validate(self, limits: JobLimits, min_records: int, behaviour: Behaviour) -> tuple[list[str], int]:
+    def validate(self, limits: JobLimits, records: range, behaviour: Behaviour) -> tuple[list[str], int]:
         """Check everything as the service does.
 
         Args:
-            limits: on sizes and counts.
-            min_records: the fewest records of a job.
+            limits: on sizes and files.
+            records: how many a job can have.
             behaviour: what is done about ids.
 
         Returns:
@@ -89,16 +92,22 @@ class Input:
         seen: set[str] | None = set() if behaviour.duplicate_ids is DuplicateIds.REJECTED else None
         total = 0
         for key, _ in files:
+            number = 0
             for number, line in enumerate(self.lines(key), 1):
-                total += 1
                 _check_line(line, f"Line {number} of {key}", behaviour, seen)
-        if total < min_records:
+            if number > limits.max_file_records:
+                raise InputRejectedError(
+                    f"Input file {key} contains more records ({number}) than the allowed maximum of: "
+                    f"{limits.max_file_records}"
+                )
+            total += number
+        if total < records.start:
             raise InputRejectedError(
-                f"Batch job {self._arn} contains less records ({total}) than the required minimum of: {min_records}"
+                f"Batch job {self._arn} contains less records ({total}) than the required minimum of: {records.start}"
             )
-        if total > limits.max_records:
+        if total >= records.stop:
             raise InputRejectedError(
-                f"Batch job {self._arn} contains more records ({total}) than the allowed maximum of: {limits.max_records}"
+                f"Batch job {self._arn} contains more records ({total}) than the allowed maximum of: {records.stop - 1}"
             )
         return [key for key, _ in files], total
 
