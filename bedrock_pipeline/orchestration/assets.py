@@ -10,9 +10,11 @@ import dagster as dg
 from bedrock_pipeline.collect.collect_chunk import collect_chunk
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
+from bedrock_pipeline.frozen_settings import freeze
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.ledger.versions import VersionReplacedError
 from bedrock_pipeline.orchestration import metadata
+from bedrock_pipeline.orchestration.asset_checks import check_results, check_specs
 from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
 from bedrock_pipeline.orchestration.options import execute, translated
 from bedrock_pipeline.orchestration.resources import DeploymentResource
@@ -61,6 +63,7 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=names.asset("input_dataset"),
+        code_version=freeze(pipeline).content_digest[:12],
         deps=upstream_deps(pipeline),
         partitions_def=names.datasets,
         group_name=pipeline.name,
@@ -97,6 +100,7 @@ def _batch_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=names.asset("batch_chunks"),
+        code_version=freeze(pipeline).content_digest[:12],
         deps=[names.asset("input_dataset")],
         partitions_def=names.datasets,
         group_name=pipeline.name,
@@ -239,15 +243,21 @@ def _results(pipeline: BasePipeline) -> dg.AssetsDefinition:
         kinds={"parquet", "s3"},
         io_manager_key=RESULTS_IO_MANAGER,
         description="The dataset's published results: complete, and visible all at once.",
+        check_specs=check_specs(pipeline, names.asset("results")),
     )
-    def results(context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource) -> dg.Output[None]:
+    def results(
+        context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # as above
         dataset = names.dataset(context.partition_key)
         with working(bedrock_deployment, "publish", pipeline.name, dataset) as opened:
             published = execute(
                 pipeline, context, "results", partial(publish_dataset, opened, pipeline, dataset)
             )
-        return dg.Output(
-            None, metadata=metadata.of_publication(published), data_version=dg.DataVersion(published.version)
+            checks = check_results(pipeline, opened, dataset, published)
+        return dg.MaterializeResult(
+            metadata=metadata.of_publication(published),
+            data_version=dg.DataVersion(published.version),
+            check_results=checks,
         )
 
     return results

@@ -3,12 +3,14 @@
 The IO manager reads the published version. It writes and pickles nothing, since the step `publish` has written it.
 """
 
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import dagster as dg
 import pyarrow as pa
 
 from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.orchestration.options import PIPELINE_METADATA
+from bedrock_pipeline.orchestration.partition_keys import dataset_of
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.publish.read_results import open_results, results_uri
 
@@ -19,6 +21,9 @@ class PublishedResults(dg.ConfigurableIOManager):
     The annotation of the asset's parameter selects the type: `pandas.DataFrame` (also without an annotation),
     `pyarrow.Table` and `polars.DataFrame`, which have all rows in memory; `pyarrow.dataset.Dataset`, `polars.LazyFrame`
     and `duckdb.DuckDBPyRelation`, which read what is used; or `str`, the s3:// folder.
+
+    Several partitions are one table (of `str`: a list), or with `dict[str, …]` a value of each dataset. Datasets that are not
+    published yet are left out, and the run's log names them.
     """
 
     deployment: dg.ResourceDependency[DeploymentResource]
@@ -27,21 +32,52 @@ class PublishedResults(dg.ConfigurableIOManager):
         """Write nothing: the results are in S3 already."""
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """Load the version that is published now.
+        """Load the versions that are published now.
 
         Raises:
             dagster.Failure: nothing is published yet, or the annotation is none of the types.
         """
-        wanted = context.dagster_type.typing_type
-        where = context.asset_key.path[0], context.asset_partition_key
-        try:
-            with self.deployment.open() as opened:
-                if wanted is str:
-                    return results_uri(opened, *where)
-                dataset = open_results(opened, *where)
-        except BedrockPipelineError as error:
-            raise dg.Failure(str(error)) from error
-        return _loaded(dataset, wanted)
+        wanted, pipeline = context.dagster_type.typing_type, _pipeline_of(context)
+        by_dataset = get_origin(wanted) is dict
+        one = get_args(wanted)[1] if by_dataset else wanted
+        several = by_dataset or len(context.asset_partition_keys) > 1
+        names = [_dataset_of(context, key) for key in context.asset_partition_keys]
+        found: dict[str, Any] = {}
+        with self.deployment.open() as opened:
+            for name in names:
+                try:
+                    found[name] = (results_uri if one is str else open_results)(opened, pipeline, name)
+                except BedrockPipelineError as error:
+                    if not several:
+                        raise dg.Failure(str(error)) from error
+                    context.log.warning("%s It is left out.", error)
+        if by_dataset:
+            return {name: value if one is str else _loaded(value, one) for name, value in found.items()}
+        if not found:
+            raise dg.Failure(f"None of {len(names)} datasets of {pipeline!r} is published yet.")
+        if one is str:
+            return next(iter(found.values())) if not several else list(found.values())
+        return _loaded(next(iter(found.values())) if not several else _union(found), one)
+
+
+def _pipeline_of(context: dg.InputContext) -> str:
+    """The name of the pipeline whose results are loaded; the asset may have a key of its own."""
+    upstream = context.upstream_output
+    found = (upstream.definition_metadata if upstream else {}).get(PIPELINE_METADATA)
+    return str(found.value if isinstance(found, dg.MetadataValue) else found or context.asset_key.path[0])
+
+
+def _dataset_of(context: dg.InputContext, partition_key: str) -> str:
+    dynamic = isinstance(context.asset_partitions_def, dg.DynamicPartitionsDefinition)
+    return partition_key if dynamic else dataset_of(partition_key)
+
+
+def _union(found: dict[str, Any]) -> Any:
+    """Several datasets as one, with the columns of all."""
+    import pyarrow.dataset as pa_dataset
+
+    schema = pa.unify_schemas([one.schema for one in found.values()], promote_options="permissive")
+    return pa_dataset.UnionDataset(schema, [one.replace_schema(schema) for one in found.values()])
 
 
 def _loaded(dataset: Any, wanted: Any) -> Any:

@@ -39,6 +39,8 @@ def of_snapshot(report: SnapshotReport) -> Metadata:
             if report.rejected
             else {}
         ),
+        "dagster/partition_row_count": report.records,
+        "dagster/uri": report.uri,
         "snapshot": report.uri,
         **(
             {"input_notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in report.notes))}
@@ -186,6 +188,8 @@ def of_publication(published: Publication) -> Metadata:
         "input_tokens": published.input_tokens,
         "output_tokens": published.output_tokens,
         **_costs(published.cost_usd, published.on_demand_cost_usd),
+        "dagster/partition_row_count": published.records,
+        "dagster/uri": published.uri,
         "results": published.uri,
         "files": len(published.files),
     }
