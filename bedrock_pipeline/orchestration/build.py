@@ -11,6 +11,7 @@ from bedrock_pipeline.orchestration.assets import pipeline_assets
 from bedrock_pipeline.orchestration.io_managers import PublishedResults
 from bedrock_pipeline.orchestration.jobs import daily_schedule, finish_job, pipeline_jobs
 from bedrock_pipeline.orchestration.names import DEPLOYMENT, RESULTS_IO_MANAGER
+from bedrock_pipeline.orchestration.operator_jobs import operator_jobs
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.sensors import build_sensors
 from bedrock_pipeline.orchestration.upstream_sensor import upstream_sensor
@@ -62,7 +63,7 @@ def build_definitions(
         )
     return dg.Definitions(
         assets=[*(asset for pipeline in pipelines for asset in pipeline_assets(pipeline)), *downstream],
-        jobs=jobs,
+        jobs=[*jobs, *(job for pipeline in pipelines for job in operator_jobs(pipeline))],
         sensors=sensors,
         schedules=[daily_schedule(one.name) for one in pipelines if isinstance(one, Pipeline) and one.daily],
         resources={**_RESOURCES, **(resource_overrides or {})},
