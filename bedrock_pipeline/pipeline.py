@@ -31,7 +31,7 @@ from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.raised_limit import RaisedLimit, check_factor, check_has_limit
 from bedrock_pipeline.records.result_schema import RESERVED
 from bedrock_pipeline.settings import PriceOverride
-from bedrock_pipeline.sources import CsvFormat, Source
+from bedrock_pipeline.sources import CsvFormat, SourceLike, Table
 from bedrock_pipeline.user_model import UserModel
 
 #: What happens to fewer records than a job needs (docs/records.md).
@@ -172,28 +172,17 @@ class Pipeline(BasePipeline):
     """
 
     dataset_settings: ClassVar[frozenset[str]] = frozenset(
-        {
+        (
             *("source", "prompt", "model_input", "model_id", "system", "parameters", "family", "invocation"),
-            *(
-                "messages",
-                "examples",
-                "documents",
-                "images",
-                "answer_schema",
-                "answer_by",
-                "record_id",
-                "carry",
-                "column_types",
-                "csv",
-                "missing_columns",
-            ),
-            *("below_minimum", "max_cost_usd"),
-        }
+            *("messages", "examples", "documents", "images", "answer_schema", "answer_by", "record_id"),
+            *("carry", "column_types", "csv", "missing_columns", "below_minimum", "max_cost_usd"),
+        )
     )
 
-    source: str | list[str] | Callable[[str], Source] | None = None
-    """File, glob, folder or s3:// location, in which `{dataset}` stands for the dataset's key; or a function from the
-    key to a `Source`; None: each dataset gives its own when it is launched."""
+    source: str | list[str] | Table | Callable[[str], SourceLike] | None = None
+    """File, glob, folder or s3:// location, in which `{dataset}` stands for the dataset's key; a query or a table
+    (`SqlQuery`, `DeltaTable`, `IcebergTable`); or a function from the key to any of these, to an Arrow table or reader, a data
+    frame or a `Source`; None: each dataset gives its own when it is launched."""
     prompt: str | None = None
     """Template of the user message, with `{{ column }}` for the value of a column and `{{ column.field }}` for a field in
     it."""
