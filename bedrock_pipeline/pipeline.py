@@ -29,9 +29,9 @@ from bedrock_pipeline.prompts.template import Template, is_blank
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.raised_limit import RaisedLimit, check_factor, check_has_limit
-from bedrock_pipeline.records.result_schema import RESERVED
+from bedrock_pipeline.records.result_schema import RESERVED, TABLE_COLUMNS
 from bedrock_pipeline.settings import PriceOverride
-from bedrock_pipeline.sources import CsvFormat, SourceLike, Table
+from bedrock_pipeline.sources import CsvFormat, Destination, SourceLike, Table
 from bedrock_pipeline.user_model import UserModel
 
 #: What happens to fewer records than a job needs (docs/records.md).
@@ -228,6 +228,8 @@ class Pipeline(BasePipeline):
     max_cost_usd: Decimal | None = Field(default=None, gt=0)
     """What a dataset may cost in US dollars; nothing is submitted beyond it until an operator approves
     (docs/costs.md)."""
+    publish_to: Destination | None = None
+    """A table of Delta Lake or Iceberg into which results are published too (docs/tables.md)."""
     daily: bool = False
     """Whether a schedule launches a dataset a day (UTC), whose key is the date of the day that has ended."""
 
@@ -259,6 +261,10 @@ class Pipeline(BasePipeline):
         if self.check_model and self.model_input is None:
             check_inputs(self.model_id, images=bool(self.images), documents=bool(self.documents))
         self.answer_columns()
+        if self.publish_to and (taken := {name.lower() for name in self.carry} & {*TABLE_COLUMNS}):
+            raise ValueError(
+                f"publish_to: the table has a column {min(taken)} of its own; rename the carried one"
+            )
         if self.answer_schema is not None and (self.model_family.embeds or self.model_family.name == "raw"):
             raise ValueError(
                 f"answer_schema: responses of {self.model_id} cannot be read (family {self.model_family.name}); "

@@ -2,6 +2,7 @@
 
 import os
 
+from bedrock_pipeline.aws.arrow_files import folder_filesystem
 from bedrock_pipeline.aws.table_storage import delta_options, iceberg_properties
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import ConfigurationError
@@ -78,7 +79,10 @@ def _delta(deployment: Deployment, table: DeltaTable) -> Source:
     from bedrock_pipeline.sources.delta import open_delta
 
     location = plain_location(table.location)
-    return open_delta(location, table.version, delta_options(deployment.settings, location))
+    files = None
+    if location.startswith("s3://"):
+        files = folder_filesystem(deployment.settings, location)
+    return open_delta(location, table.version, delta_options(deployment.settings, location), files)
 
 
 def _iceberg(deployment: Deployment, table: IcebergTable) -> Source:

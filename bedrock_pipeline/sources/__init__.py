@@ -6,12 +6,13 @@ from bedrock_pipeline.sources.errors import InputError
 from bedrock_pipeline.sources.finding import local_file, plain_location
 from bedrock_pipeline.sources.location import notes_of, open_location
 from bedrock_pipeline.sources.source import ArrowSource, InputFile, RowBatch, Source
-from bedrock_pipeline.sources.tables import DeltaTable, IcebergTable, SqlQuery, Table
+from bedrock_pipeline.sources.tables import DeltaTable, Destination, IcebergTable, SqlQuery, Table
 
 __all__ = [
     "ArrowSource",
     "CsvFormat",
     "DeltaTable",
+    "Destination",
     "IcebergTable",
     "InputError",
     "InputFile",

@@ -109,8 +109,8 @@ def load_catalog(catalog: str, properties: Mapping[str, str]) -> Any:
         from pyiceberg.utils.config import Config
     except ImportError as error:
         raise missing_extra("iceberg", "An Iceberg table") from error
-    configured = Config().get_catalog_config(catalog) or {}
-    given = {key: value for key, value in properties.items() if key not in configured}
+    # PyIceberg itself reads its variables when it is imported, and not again.
+    given: dict[str, Any] = {**properties, **(Config().get_catalog_config(catalog) or {})}
     try:
         return load_catalog(catalog, **given)
     except Exception as error:  # any client's; its message may quote a URI with a password

@@ -67,3 +67,5 @@ class IcebergTable(BaseModel):
 
 #: A table that a pipeline reads.
 Table: TypeAlias = Annotated[SqlQuery | DeltaTable | IcebergTable, Field(discriminator="kind")]
+#: A table that a pipeline publishes into.
+Destination: TypeAlias = Annotated[DeltaTable | IcebergTable, Field(discriminator="kind")]
