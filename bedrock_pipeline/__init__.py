@@ -57,7 +57,16 @@ if TYPE_CHECKING:
         Settings,
         ThrottleBackoff,
     )
-    from bedrock_pipeline.sources import ArrowSource, CsvFormat, InputError, Source, UpstreamAsset
+    from bedrock_pipeline.sources import (
+        ArrowSource,
+        CsvFormat,
+        DeltaTable,
+        IcebergTable,
+        InputError,
+        Source,
+        SqlQuery,
+        UpstreamAsset,
+    )
 
 __version__ = "0.1.0"
 
@@ -81,9 +90,11 @@ __all__ = [
     "CsvFormat",
     "DagsterOptions",
     "DatabaseUnreachableError",
+    "DeltaTable",
     "DeploymentResource",
     "DuplicateTaskError",
     "FlushPolicy",
+    "IcebergTable",
     "InputError",
     "InvalidInputError",
     "InvalidSettingError",
@@ -105,6 +116,7 @@ __all__ = [
     "ServiceUnavailableError",
     "Settings",
     "Source",
+    "SqlQuery",
     "StateError",
     "TaskError",
     "TaskResult",
@@ -137,9 +149,11 @@ _MODULES: Final = {
     "CsvFormat": "bedrock_pipeline.sources",
     "DagsterOptions": "bedrock_pipeline.orchestration.options",
     "DatabaseUnreachableError": "bedrock_pipeline.ledger.database",
+    "DeltaTable": "bedrock_pipeline.sources",
     "DeploymentResource": "bedrock_pipeline.orchestration.resources",
     "DuplicateTaskError": "bedrock_pipeline.ledger.tasks",
     "FlushPolicy": "bedrock_pipeline.pipeline",
+    "IcebergTable": "bedrock_pipeline.sources",
     "InputError": "bedrock_pipeline.sources",
     "InvalidInputError": "bedrock_pipeline.errors",
     "InvalidSettingError": "bedrock_pipeline.settings",
@@ -161,6 +175,7 @@ _MODULES: Final = {
     "ServiceUnavailableError": "bedrock_pipeline.errors",
     "Settings": "bedrock_pipeline.settings",
     "Source": "bedrock_pipeline.sources",
+    "SqlQuery": "bedrock_pipeline.sources",
     "StateError": "bedrock_pipeline.errors",
     "TaskError": "bedrock_pipeline.queue",
     "TaskResult": "bedrock_pipeline.queue",

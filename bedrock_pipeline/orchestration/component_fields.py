@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.pipeline import BasePipeline
-from bedrock_pipeline.sources import UpstreamAsset
+from bedrock_pipeline.sources import Table, UpstreamAsset
 
 #: Texts with `{{ column }}`, which are the pipeline's to fill: Dagster would render them to nothing.
 PROMPTS: Final = frozenset({"prompt", "system", "examples"})
@@ -25,7 +25,7 @@ _OBJECT: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 #: What is not written in the annotation of a field.
 _TYPES: Final[dict[str, Any]] = {
     "name": str | None,
-    "source": str | list[str] | UpstreamAsset | None,
+    "source": str | list[str] | Table | UpstreamAsset | None,
     "render": str | None,
     "answer_schema": dict[str, Any] | str | None,
 }
@@ -70,12 +70,13 @@ EXAMPLES: Final[dict[str, Any]] = {
     "ask_identical_once": False,
     "max_cost_usd": 25,
     "daily": True,
+    "publish_to": {"kind": "delta", "location": "s3://my-bucket/tables/reviews"},
     "flush_policy": {"batch_size": 1000, "max_age_s": 3600},
 }
 #: What a field means in YAML beyond its description.
 _IN_YAML: Final[dict[str, str]] = {
     "name": " Default: the name of the folder with the defs.yaml, with underscores for other characters.",
-    "source": " Or an asset of Dagster: `asset: raw/reviews` (docs/dagster.md).",
+    "source": " In YAML: no function; `kind: sql`, `delta` or `iceberg` with its fields; or `asset: raw/reviews` (docs/dagster.md).",
     "render": " In YAML: its dotted name.",
     "answer_schema": " In YAML: a JSON schema, or the dotted name of a pydantic model.",
 }
@@ -101,7 +102,7 @@ def pipeline_fields(component: BaseModel, pipeline: type[BasePipeline]) -> dict[
             value = _imported(name, value)
         elif name == "answer_schema" and isinstance(value, str) and _OBJECT.fullmatch(value.strip()):
             value = _imported(name, value.strip())
-        elif name == "source" and isinstance(value, dict):
+        elif name == "source" and isinstance(value, dict) and "asset" in value:
             value = UpstreamAsset.model_validate(value)
         elif name == "max_cost_usd" and value is not None:
             value = Decimal(str(value))
