@@ -71,7 +71,7 @@ class BasePipeline(UserModel):
     invocation: Literal["InvokeModel", "Converse"] = "InvokeModel"
     """`Converse` sends request bodies of the Converse API instead of the model's own."""
     limits: Limits | None = None
-    """Limits of its jobs; None: Bedrock's defaults."""
+    """Limits of its jobs; None: Bedrock's defaults for the model."""
     quota_group: str | None = None
     """The model whose slots its jobs use, where `model_id` does not name it (the ARN of an application inference profile),
     or any name for slots of their own; None: the model of `model_id`."""
@@ -115,7 +115,8 @@ class BasePipeline(UserModel):
     @property
     def effective_limits(self) -> Limits:
         """The limits in force."""
-        return self.limits or Limits()
+        card = card_of(self.model_id)
+        return self.limits or (Limits(max_records=card.max_records) if card else Limits())
 
     @property
     def raised_limit(self) -> RaisedLimit:
@@ -258,6 +259,11 @@ class Pipeline(BasePipeline):
             for name in ("images", "documents", "examples", "system"):
                 if getattr(self, name):
                     raise ValueError(f"{name}: they need a prompt; a body in model_input contains its own")
+            if self.parameters and not self.model_family.embeds:
+                raise ValueError(
+                    "parameters: a body in model_input contains its own, and these would not be sent; write them into the "
+                    "bodies, or leave them out"
+                )
         if self.check_model and self.model_input is None:
             check_inputs(self.model_id, images=bool(self.images), documents=bool(self.documents))
         self.answer_columns()
@@ -304,9 +310,7 @@ class Pipeline(BasePipeline):
             self.model_family.document("", "", b"")
         blank = self.prompt is not None and is_blank(self.prompt)
         if self.check_model and self.documents and blank and self.invocation == "Converse":
-            raise ValueError(
-                "prompt: Converse needs a text beside documents; write a prompt that is not blank"
-            )
+            raise ValueError("prompt: it is blank, but Converse needs a text beside documents; write one")
         body = self.model_family.body(model_request)
         if problem := self.body_rules.settings_problem(body):
             raise ValueError(f"parameters: {problem}, or set check_model=False if the catalog is out of date")
@@ -316,6 +320,8 @@ class Pipeline(BasePipeline):
     @property
     def request_parameters(self) -> dict[str, Any]:
         """The parameters of its requests: its own, and those that its model needs where it has none."""
+        if self.model_input is not None:
+            return self.parameters
         given = with_room(self.parameters) if self.model_family.name == "claude" else self.parameters
         return with_defaults(self.model_id, given)
 

@@ -1,22 +1,22 @@
 """Command `launch`, and the options by which a dataset differs from its pipeline."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from pydantic import ValidationError
 
 from bedrock_pipeline.cli.known import check_served
-from bedrock_pipeline.cli.output import csv_option
+from bedrock_pipeline.cli.request_options import request_options
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.ledger.rows import VersionRow, usd
 from bedrock_pipeline.models.structured import AnswerSchema
+from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.sources import DeltaTable, IcebergTable, SqlQuery, plain_location
 
 _TABLE_OPTIONS = ("sql", "dsn_env", "driver", "delta", "iceberg")
-SCHEMA_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def dataset_request(
@@ -37,7 +37,7 @@ def dataset_request(
         request["source"] = table.model_dump(exclude_none=True)
     if schema is not None:
         request["answer_schema"] = _read_schema(schema)
-    return {name: value for name, value in request.items() if value}
+    return {name: value for name, value in request.items() if value or value == {}}
 
 
 def _absolute(location: str) -> str:
@@ -95,16 +95,12 @@ def _read_schema(file: Path) -> str:
     metavar="TABLE",
     help="Input: an Iceberg table, such as sales.reviews or catalog:sales.reviews.",
 )
-@click.option("--prompt", help="Template of the user message, with {{ column }}.")
-@click.option("--record-id", help="Column with the record ids; default: derived from the row's content.")
 @click.option("--model", help="Model id or ARN.")
-@click.option("--carry", multiple=True, help="Column to copy into the results; repeatable.")
-@csv_option
-@click.option("--image", "images", multiple=True, help="Column with images; repeatable.")
+@request_options
 @click.option(
-    "--schema",
-    type=SCHEMA_FILE,
-    help="File with the JSON schema of the responses; its properties become columns.",
+    "--below-minimum",
+    type=click.Choice(get_args(BelowMinimum)),
+    help="What happens to fewer records than a job needs.",
 )
 @click.option(
     "--max-cost-usd",
