@@ -9,7 +9,6 @@ import sys
 import dagster as dg
 
 from bedrock_pipeline.deployment import open_deployment
-from bedrock_pipeline.orchestration.runs import release_run_lease
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.system import SYSTEM, System
 
@@ -20,7 +19,7 @@ _WAIT_SECONDS = 20.0
 
 
 def end_unfinished_runs() -> None:
-    """Mark every run with the status of a working one as failed, and release its lease.
+    """Mark every run with the status of a working one as failed, and expire the leases.
 
     For the start of an instance (`DAGSTER_HOME`) whose runs are all children of this machine's processes, before its
     daemon starts: their places in the run queue are free at once, not when the run monitor notices.
@@ -30,9 +29,7 @@ def end_unfinished_runs() -> None:
         for run in runs:
             instance.report_run_failed(run, _KILLED)
     with open_deployment(Settings.resolve()) as deployment:
-        for run in runs:
-            if key := run.tags.get("dagster/run_key"):
-                release_run_lease(deployment, key)
+        deployment.ledger.run_leases.expire()
 
 
 def wait_for_runs(seconds: float, system: System = SYSTEM) -> None:
