@@ -1,6 +1,7 @@
 """The two sensors of a code location: one polls Bedrock and requests runs for all that is due, one reconciles.
 
-All state is in the ledger; a lost cursor means at most one poll, sweep or reading of events more.
+All state is in the ledger; a lost cursor means at most one poll, sweep or reading of events more. What a tick calls is
+imported by the first tick: each run imports the definitions, and needs none of it.
 """
 
 import json
@@ -25,10 +26,7 @@ from bedrock_pipeline.orchestration.steps import register
 from bedrock_pipeline.orchestration.work_jobs import FINISH_JOB, REMOVED, WORK_JOB, WORKER_TAG, work_lease
 from bedrock_pipeline.outages import OUTAGES, cause_of
 from bedrock_pipeline.pipeline import BasePipeline, QueuePipeline
-from bedrock_pipeline.queue.job_results import record_final_jobs
 from bedrock_pipeline.settings import NotConfiguredError
-from bedrock_pipeline.submit.poll_jobs import poll_jobs
-from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
 from bedrock_pipeline.work import workable
 
 #: The most runs of assets that a tick requests; each costs the daemon about a quarter of a second.
@@ -121,6 +119,8 @@ def _poll_and_request(
     opened.ledger.served_pipelines.seen(names)
     polled, cursor["polled"], events = _poll(names, context, opened, cursor.get("polled", 0.0))
     if queues:
+        from bedrock_pipeline.queue.job_results import record_final_jobs
+
         record_final_jobs(opened, queues)
         outside, cursor["events"] = outside_materializations(
             context.instance, opened, queues, cursor.get("events")
@@ -144,6 +144,8 @@ def _poll(
 
     If Bedrock is away, everything else goes on.
     """
+    from bedrock_pipeline.submit.poll_jobs import poll_jobs
+
     now = opened.system.now().timestamp()
     since, interval = now - last, opened.settings.poll_interval_s
     if 0 <= since < interval:
@@ -247,6 +249,8 @@ def _reconcile(
     cursor: _Cursor,
 ) -> dg.SensorResult:
     """Submissions in doubt at each tick, the sweep of the account now and then."""
+    from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
+
     reports = [str(reconcile_in_doubt(opened))]
     now = opened.system.now().timestamp()
     if now - cursor.get("swept", 0.0) >= opened.settings.sweep_s:
