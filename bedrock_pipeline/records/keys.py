@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from bedrock_pipeline.errors import InvalidInputError
 
-_DATASET = re.compile(r"(?!.*--)[A-Za-z0-9.-]{1,40}")
+#: Neither end is a dot or a hyphen: a key is a folder's name, and `..` would be the folder above.
+_DATASET = re.compile(r"(?!.*--)(?![.-])[A-Za-z0-9.-]{1,40}(?<![.-])")
 _CHUNK = re.compile(
     r"(?P<dataset>[A-Za-z0-9.-]+)--(?:v(?P<version>[0-9]+)-)?(?:r(?P<attempt>[0-9]+)-)?(?P<sequence>[0-9]{5,})"
 )
@@ -56,6 +57,6 @@ def check_dataset_key(key: str) -> str:
     if not _DATASET.fullmatch(key):
         raise KeyRuleError(
             f"{key!r} is not a dataset key.",
-            "Use 1 to 40 letters, digits, dots and single hyphens, such as 2026-11-24.",
+            "Use 1 to 40 letters, digits, and between them dots and single hyphens, such as 2026-11-24.",
         )
     return key

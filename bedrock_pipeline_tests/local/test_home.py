@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bedrock_pipeline.local.home import default_home, take_lock
+from bedrock_pipeline.local.home import LocalError, default_home, take_lock
 
 
 def test_it_is_found_from_sub_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,3 +43,15 @@ def test_it_is_private_and_belongs_into_no_repository(tmp_path: Path) -> None:
     with take_lock(home):
         assert stat.S_IMODE(home.stat().st_mode) == 0o700
         assert (home / ".gitignore").read_text() == "*\n"
+
+
+def test_one_that_was_open_is_closed_and_that_of_another_user_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    with take_lock(home):
+        assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    monkeypatch.setattr(os, "geteuid", lambda: home.stat().st_uid + 1)
+    with pytest.raises(LocalError, match="belongs to another user"):
+        take_lock(home)

@@ -1,6 +1,7 @@
 """The embedded stack: what is stored survives, secrets stay secret, a second start is rejected."""
 
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -137,3 +138,21 @@ def test_up_env_and_down(tmp_path: Path) -> None:
         assert command("down") == "ended\n"
     assert read_endpoints(tmp_path) is None
     assert command("down") == "not running\n"
+
+
+def test_a_home_that_was_removed_can_be_made_again(tmp_path: Path) -> None:
+    """With nothing of the first, its prompts and answers least of all."""
+    home = tmp_path / "home"
+    with (
+        Stack(StackConfig(home)) as stack,
+        psycopg.connect(stack.endpoints.dsn(), autocommit=True) as connection,
+    ):
+        connection.execute("CREATE TABLE kept (number int)")
+        row = connection.execute("SHOW data_directory").fetchone()
+    assert row is not None
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    shutil.rmtree(home)
+    with Stack(StackConfig(home)) as stack, psycopg.connect(stack.endpoints.dsn()) as connection:
+        found = connection.execute("SELECT to_regclass('kept')").fetchone()
+    assert found == (None,)
+    assert Path(row[0]).parent == home or not Path(row[0]).exists()

@@ -1,5 +1,7 @@
 """Templates: columns and fields, literal braces, and other languages' syntax that is rejected by its name."""
 
+import contextlib
+
 import pytest
 
 from bedrock_pipeline.errors import ConfigurationError
@@ -74,3 +76,11 @@ def test_columns_that_do_not_exist_are_named_with_what_to_write() -> None:
         Template("{{a}} {{ b }}").check(["a", "c"])
     with pytest.raises(TemplateError, match=r"names 'user'.*Write \{\{ `user.name` \}\} for the column"):
         Template("{{ user.name }}").check(["user.name"])
+
+
+@pytest.mark.parametrize("repeated", ["{{", "{{ ", "{{ a", "{{ `", '{{ "', "{%", "{#", "{{ a.", " "])
+def test_the_time_is_linear_in_the_length(repeated: str) -> None:
+    """Where it were not, this would take hours."""
+    for text in (repeated * 300_000, "{{" + repeated * 300_000, "{{" + repeated * 300_000 + "}}"):
+        with contextlib.suppress(TemplateError):
+            Template(text)

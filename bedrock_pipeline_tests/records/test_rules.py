@@ -16,14 +16,16 @@ from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 CLAUDE = family_of("us.anthropic.claude-3-haiku-20240307-v1:0")
 
 
-@pytest.mark.parametrize("key", ["", "a--b", "a b", "a/b", "ü", "x" * 41, "a_b", "a\n"])
+@pytest.mark.parametrize(
+    "key", ["", "a--b", "a b", "a/b", "ü", "x" * 41, "a_b", "a\n", ".", "..", "-", "a.", "-a"]
+)
 def test_a_dataset_key_that_breaks_the_rule_is_rejected(key: str) -> None:
     with pytest.raises(KeyRuleError):
         check_dataset_key(key)
 
 
 @given(
-    dataset=st.from_regex(r"[A-Za-z0-9.]([A-Za-z0-9.]|-(?!-)){0,38}", fullmatch=True).filter(
+    dataset=st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,38}[A-Za-z0-9])?", fullmatch=True).filter(
         lambda key: "--" not in key
     ),
     version=st.integers(1, 99),

@@ -62,13 +62,15 @@ def told_right(chunk: PackedChunk) -> PackedChunk:
     spare=st.integers(0, 12),
     file_bytes=st.integers(250, 2000),
     files=st.integers(1, 4),
+    file_records=st.integers(1, 20),
 )
 def test_every_record_is_in_exactly_one_chunk_and_no_limit_is_broken(
-    texts: list[str], low: int, spare: int, file_bytes: int, files: int
+    texts: list[str], low: int, spare: int, file_bytes: int, files: int, file_records: int
 ) -> None:
     limits = Limits(
         min_records=low,
         max_records=2 * low - 1 + spare,
+        max_file_records=file_records,
         max_file_bytes=file_bytes,
         max_job_bytes=file_bytes * files - 100,
     )
@@ -90,6 +92,7 @@ def test_every_record_is_in_exactly_one_chunk_and_no_limit_is_broken(
         assert low <= len(ids) <= limits.max_records
         assert sum(map(len, data)) <= limits.max_job_bytes
         assert all(0 < len(one) <= file_bytes for one in data)
+        assert all(one.count(b"\n") <= file_records for one in data)
     assert packed(lines, limits) == chunks
 
 
