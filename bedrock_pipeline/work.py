@@ -97,7 +97,7 @@ def do_due_work(
             tried.add(item)
             subject = item.pipeline, item.key
             if not deployment.ledger.run_leases.acquire(
-                item.kind, [subject], ALIVE, looked_at=looked_at if own_runs else None
+                item.kind, [subject], ALIVE, looked_at=looked_at, shared=own_runs
             ):
                 continue  # another process has it, or has done it
             yield _done(deployment, of_name[item.pipeline], item, report, own_runs=own_runs)

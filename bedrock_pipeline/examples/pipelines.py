@@ -61,8 +61,8 @@ def summaries_by_module(
 )
 def token_totals(results: duckdb.DuckDBPyRelation) -> dg.MaterializeResult[None]:
     """Add up the tokens, without loading the responses."""
-    totals = results.aggregate("sum(input_tokens), sum(output_tokens)").fetchone() or (0, 0)
     names = ("input_tokens", "output_tokens")
+    [totals] = results.aggregate("sum(input_tokens), sum(output_tokens)").fetchall()
     return dg.MaterializeResult(
         metadata={name: int(total or 0) for name, total in zip(names, totals, strict=True)}
     )

@@ -36,6 +36,7 @@ class RunLeases:
         lifetime: timedelta,
         *,
         looked_at: datetime | None = None,
+        shared: bool = False,
     ) -> dict[tuple[str, str], UUID]:
         """Acquire a lease for each subject without a valid one.
 
@@ -43,8 +44,8 @@ class RunLeases:
             kind: what the run would do.
             subjects: pairs of pipeline and key.
             lifetime: how long a run may wait in the queue before it is requested again.
-            looked_at: when a run that works on other subjects too looked what is due. Subjects that another run has done
-                since, and those that need a run of their own (`unfinished`), are left out.
+            looked_at: when it was looked what is due: a subject that a run has done since is left out. None: now.
+            shared: whether the run works on other subjects too: one that needs a run of its own (`unfinished`) is left out.
 
         Returns:
             The UUIDs of the leases that were acquired, by subject.
@@ -59,14 +60,15 @@ class RunLeases:
                    ON CONFLICT (kind, pipeline, subject) DO UPDATE
                    SET lease_id = excluded.lease_id, acquired_at = excluded.acquired_at, expires_at = excluded.expires_at,
                        state = 'acquired'
-                   WHERE CASE WHEN %(looked_at)s::timestamptz IS NOT NULL
-                                   THEN o.expires_at <= %(looked_at)s::timestamptz AND o.state IN ('ended', 'shown')
-                              ELSE o.expires_at <= bedrock_pipeline.now() OR o.state = 'failed' END
+                   WHERE (NOT %(shared)s OR o.state IN ('ended', 'shown'))
+                       AND o.expires_at <= coalesce(%(looked_at)s::timestamptz, bedrock_pipeline.now())
+                     OR NOT %(shared)s AND o.state = 'failed'
                    RETURNING pipeline, subject, lease_id""",
                 {
                     "kind": kind,
                     "life": lifetime,
                     "looked_at": looked_at,
+                    "shared": shared,
                     "pipelines": [pipeline for pipeline, _ in subjects],
                     "subjects": [subject for _, subject in subjects],
                 },

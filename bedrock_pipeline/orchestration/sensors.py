@@ -6,6 +6,7 @@ imported by the first tick: each run imports the definitions, and needs none of 
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -183,8 +184,9 @@ def _of_assets(
     pipelines: Sequence[BasePipeline], context: dg.SensorEvaluationContext, opened: Deployment
 ) -> Iterator[dg.RunRequest]:
     """A run for each dataset that is prepared, and each queue that is flushed."""
+    looked_at = opened.ledger.run_leases.now()
     due = due_work(opened.ledger, pipelines, limit=_MOST_RUNS, kinds=("prepare", "flush"))
-    return _own_runs(due, context, opened)
+    return _own_runs(due, looked_at, context, opened)
 
 
 def _of_failures(
@@ -192,17 +194,22 @@ def _of_failures(
 ) -> Iterator[dg.RunRequest]:
     """A run of its own for each item that failed in a run of many, or whose run died."""
     names = [pipeline.name for pipeline in pipelines]
+    looked_at = opened.ledger.run_leases.now()
     unfinished = opened.ledger.run_leases.unfinished(names, WITHOUT_CODE, _MOST_RUNS)
-    return _own_runs([WorkItem(*lease) for lease in unfinished], context, opened)
+    return _own_runs([WorkItem(*lease) for lease in unfinished], looked_at, context, opened)
 
 
 def _own_runs(
-    items: Sequence[WorkItem], context: dg.SensorEvaluationContext, opened: Deployment
+    items: Sequence[WorkItem],
+    looked_at: datetime,
+    context: dg.SensorEvaluationContext,
+    opened: Deployment,
 ) -> Iterator[dg.RunRequest]:
     register(context.instance, items)  # one unregistered key would make the whole tick fail
     for kind in sorted({item.kind for item in items}):
         subjects = [(item.pipeline, item.key) for item in items if item.kind == kind]
-        for (pipeline, key), lease_id in opened.ledger.run_leases.acquire(kind, subjects, QUEUED).items():
+        leases = opened.ledger.run_leases.acquire(kind, subjects, QUEUED, looked_at=looked_at)
+        for (pipeline, key), lease_id in leases.items():
             yield dg.RunRequest(
                 run_key=run_key(kind, pipeline, key, lease_id),
                 job_name=Names(pipeline).job(kind),
@@ -217,15 +224,18 @@ def _of_work(
     opened: Deployment,
 ) -> Iterator[dg.RunRequest]:
     """One run for everything else."""
+    pipeline, leases = work_lease(pipelines), opened.ledger.run_leases
+    looked_at = leases.now()
     items = workable(opened, pipelines, _MOST_RUNS)
     if not items:
         return
-    pipeline, leases = work_lease(pipelines), opened.ledger.run_leases
     worker = next_worker(leases.ages_of_workers(pipeline), opened.settings.work_runs)
     if worker is None:
         return
     register(context.instance, items)
-    for (_, subject), lease_id in leases.acquire("work", [(pipeline, worker)], QUEUED).items():
+    for (_, subject), lease_id in leases.acquire(
+        "work", [(pipeline, worker)], QUEUED, looked_at=looked_at
+    ).items():
         yield dg.RunRequest(
             run_key=run_key("work", pipeline, subject, lease_id),
             job_name=work_job,

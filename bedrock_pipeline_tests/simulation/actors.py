@@ -123,7 +123,7 @@ def _leased(ledger: Ledger, pipelines: list[BasePipeline], wanted: list[Kind]) -
     due = due_work(ledger, pipelines, limit=3, kinds=wanted)
     taken = leases.taken([(item.kind, item.pipeline, item.key) for item in due])
     free = [(item.pipeline, item.key) for item in due if (item.kind, item.pipeline, item.key) not in taken]
-    claimed += leases.acquire(wanted[0], free, _ALIVE, looked_at=looked_at)
+    claimed += leases.acquire(wanted[0], free, _ALIVE, looked_at=looked_at, shared=True)
     return [WorkItem(wanted[0], *subject) for subject in claimed]
 
 
