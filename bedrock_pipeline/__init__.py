@@ -53,7 +53,15 @@ if TYPE_CHECKING:
         PriceOverride,
         Settings,
     )
-    from bedrock_pipeline.sources import ArrowSource, CsvFormat, InputError, Source
+    from bedrock_pipeline.sources import (
+        ArrowSource,
+        CsvFormat,
+        DeltaTable,
+        IcebergTable,
+        InputError,
+        Source,
+        SqlQuery,
+    )
     from bedrock_pipeline.throttle_backoff import ThrottleBackoff
 
 __version__ = "0.1.0"
@@ -74,9 +82,11 @@ __all__ = [
     "ConfigurationError",
     "CsvFormat",
     "DatabaseUnreachableError",
+    "DeltaTable",
     "DeploymentResource",
     "DuplicateTaskError",
     "FlushPolicy",
+    "IcebergTable",
     "InputError",
     "InvalidInputError",
     "InvalidSettingError",
@@ -98,6 +108,7 @@ __all__ = [
     "ServiceUnavailableError",
     "Settings",
     "Source",
+    "SqlQuery",
     "StateError",
     "TaskError",
     "TaskResult",
@@ -124,9 +135,11 @@ _MODULES: Final = {
     "ConfigurationError": "bedrock_pipeline.errors",
     "CsvFormat": "bedrock_pipeline.sources",
     "DatabaseUnreachableError": "bedrock_pipeline.ledger.database",
+    "DeltaTable": "bedrock_pipeline.sources",
     "DeploymentResource": "bedrock_pipeline.orchestration.resources",
     "DuplicateTaskError": "bedrock_pipeline.ledger.tasks",
     "FlushPolicy": "bedrock_pipeline.pipeline",
+    "IcebergTable": "bedrock_pipeline.sources",
     "InputError": "bedrock_pipeline.sources",
     "InvalidInputError": "bedrock_pipeline.errors",
     "InvalidSettingError": "bedrock_pipeline.settings",
@@ -148,6 +161,7 @@ _MODULES: Final = {
     "ServiceUnavailableError": "bedrock_pipeline.errors",
     "Settings": "bedrock_pipeline.settings",
     "Source": "bedrock_pipeline.sources",
+    "SqlQuery": "bedrock_pipeline.sources",
     "StateError": "bedrock_pipeline.errors",
     "TaskError": "bedrock_pipeline.queue",
     "TaskResult": "bedrock_pipeline.queue",

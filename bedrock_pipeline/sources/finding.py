@@ -13,7 +13,10 @@ from bedrock_pipeline.sources.formats import by_content, endings, has_ending, un
 from bedrock_pipeline.sources.globs import Pattern, is_pattern, why_hidden
 from bedrock_pipeline.sources.source import InputFile
 
-_TABLES = (("_delta_log/", "Delta", "deltalake"), (".metadata.json", "Iceberg", "pyiceberg"))
+_TABLES = (
+    ("_delta_log/", "Delta", "DeltaTable", "--delta"),
+    (".metadata.json", "Iceberg", "IcebergTable", "--iceberg"),
+)
 
 
 class _Listed(Protocol):
@@ -207,11 +210,11 @@ def _in_fitting_folder(name: str, base: str, pattern: Pattern) -> bool:
 
 
 def _check_no_table(rest: str, base: str) -> None:
-    for sign, table, package in _TABLES:
+    for sign, table, source, option in _TABLES:
         if sign in f"/{rest}" and (table == "Delta" or "metadata/" in rest):
             raise InputError(
                 f"{base} holds a table of {table}, whose log says which of its files are current ({rest}).",
-                f"Give a function as source that reads it with the package {package} (docs/pipelines.md), or name the files.",
+                f"Name it as a table, with {source} as the source or {option} (docs/tables.md), or name the files.",
             )
 
 

@@ -102,7 +102,8 @@ def open_location(
 
 def notes_of(source: Source) -> list[str]:
     """What a source reports about how it was read."""
-    return source.notes() if isinstance(source, FilesSource) else []
+    notes = getattr(source, "notes", None)
+    return list(notes()) if callable(notes) else []
 
 
 def _with(batch: pa.RecordBatch, given: Mapping[str, pa.Scalar], columns: Sequence[str]) -> pa.RecordBatch:

@@ -11,6 +11,7 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
 from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError, TooFewRecordsError, pack
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import Line, line_batches_of
@@ -141,3 +142,11 @@ def test_too_few_records_name_the_limit_and_the_setting() -> None:
 def test_limits_that_no_tail_could_keep_are_rejected() -> None:
     with pytest.raises(ValueError, match="twice min_records"):
         Limits(min_records=100, max_records=150)
+
+
+@pytest.mark.parametrize("limit", sorted(Limits.model_fields.keys() - {"max_jobs"}))
+def test_every_limit_of_a_job_decides_where_chunks_are_cut(limit: str) -> None:
+    """It is part of the chunks' content hash: chunks of other limits are other chunks."""
+    usual = Limits()
+    other = usual.model_copy(update={limit: getattr(usual, limit) // 2})
+    assert InvocationPlan("batch", usual).cut != InvocationPlan("batch", other).cut
