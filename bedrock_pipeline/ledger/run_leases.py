@@ -193,9 +193,10 @@ class RunLeases:
         )
         return [(row["kind"], row["pipeline"], row["subject"], row["lease_id"]) for row in rows]
 
-    def expire(self) -> None:
-        """Expire every valid lease: all runs have died."""
+    def expire(self, waiting: Sequence[str]) -> None:
+        """Expire every valid lease but those of these UUIDs: all runs have died, apart from those that wait for their start."""
         self._database.execute(
             """UPDATE bedrock_pipeline.run_leases SET expires_at = bedrock_pipeline.now()
-               WHERE expires_at > bedrock_pipeline.now()"""
+               WHERE expires_at > bedrock_pipeline.now() AND NOT lease_id::text = ANY(%s)""",
+            (list(waiting),),
         )

@@ -1,6 +1,7 @@
 """The job `work`: what it reports, which chunks turn red and green again, and what a run that dies leaves."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.run_leases import MOST_SHOWN
 from bedrock_pipeline.local import Endpoints
-from bedrock_pipeline.orchestration import Names, build_definitions, steps, work_jobs
+from bedrock_pipeline.orchestration import Names, build_definitions, steps, unfinished_runs, work_jobs
 from bedrock_pipeline.orchestration.asset_checks import NO_OPERATOR_NEEDED
 from bedrock_pipeline.orchestration.requests import next_worker
 from bedrock_pipeline.pipeline import Pipeline
@@ -183,3 +184,25 @@ def test_another_work_run_helps_one_that_does_not_keep_up(
     ages: dict[str, float], expected: str | None
 ) -> None:
     assert next_worker({name: timedelta(seconds=age) for name, age in ages.items()}, 2) == expected
+
+
+def test_at_a_start_the_leases_of_killed_runs_expire_and_those_of_queued_runs_stay(
+    deployment: Deployment,
+    packed: Pipeline,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    definitions = build_definitions([packed])
+    deployment.ledger.datasets.request("p", "e", {}, launch=True)
+    statuses = {"prepare": dg.DagsterRunStatus.NOT_STARTED, "work": dg.DagsterRunStatus.STARTED}
+    for request in tick(definitions, instance):
+        kind = str(request.run_key).partition(":")[0]
+        tags = {"dagster/run_key": str(request.run_key)}
+        job = definitions.resolve_job_def(str(request.job_name))
+        instance.create_run_for_job(job, tags=tags, status=statuses.pop(kind))
+    assert not statuses
+    monkeypatch.setattr(dg.DagsterInstance, "get", lambda: nullcontext(instance))
+    unfinished_runs.end_unfinished_runs()
+    [left] = deployment.ledger.run_leases.valid()
+    assert left[0] == "prepare"
+    assert [one.job_name for one in tick(definitions, instance)] == ["work"], "requested again at once"
