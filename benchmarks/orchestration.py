@@ -112,7 +112,9 @@ def _published(deployment: Deployment) -> bool:
 
 
 def _runs_at_work(home: Path) -> bool:
-    return bool(_process(home, "code").children())
+    """Whether the code server has a child other than the tracker that multiprocessing keeps."""
+    commands = [" ".join(child.cmdline()) for child in _process(home, "code").children()]
+    return any("resource_tracker" not in command for command in commands)
 
 
 def _used(home: Path) -> dict[str, float]:
