@@ -52,7 +52,6 @@ if TYPE_CHECKING:
         NotConfiguredError,
         PriceOverride,
         Settings,
-        ThrottleBackoff,
     )
     from bedrock_pipeline.sources import (
         ArrowSource,
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
         Source,
         SqlQuery,
     )
+    from bedrock_pipeline.throttle_backoff import ThrottleBackoff
 
 __version__ = "0.1.0"
 
@@ -166,7 +166,7 @@ _MODULES: Final = {
     "TaskError": "bedrock_pipeline.queue",
     "TaskResult": "bedrock_pipeline.queue",
     "TaskResults": "bedrock_pipeline.queue",
-    "ThrottleBackoff": "bedrock_pipeline.settings",
+    "ThrottleBackoff": "bedrock_pipeline.throttle_backoff",
     "TokenBucket": "bedrock_pipeline.queue",
     "TokenBucketStoppedError": "bedrock_pipeline.queue.token_bucket",
     "build_definitions": "bedrock_pipeline.orchestration.build",
