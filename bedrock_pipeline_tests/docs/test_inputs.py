@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from bedrock_pipeline.carry_out import WITHOUT_CODE, carry_out
+from bedrock_pipeline.carry_out import carry_out
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.due_work import due_work
+from bedrock_pipeline.due_work import WITHOUT_CODE, due_work
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
