@@ -350,7 +350,7 @@ def test_a_run_that_cannot_succeed_is_not_requested_again(
     definitions = build_definitions([one])
     for dataset in errors:
         deployment.ledger.datasets.request("p", dataset, {}, launch=True)
-    for request in tick(definitions, instance, "prepare_datasets"):
+    for request in tick(definitions, instance):
         assert not run(definitions, instance, request, raises=False)
     found = {dataset: deployment.ledger.datasets.ensure("p", dataset) for dataset in errors}
     assert {dataset: row.launch_requested_at is not None for dataset, row in found.items()} == {
