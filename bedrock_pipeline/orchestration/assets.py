@@ -21,6 +21,18 @@ from bedrock_pipeline.orchestration.runs import working
 from bedrock_pipeline.orchestration.steps import Shown, shown
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
 
+#: Errors of code and data, in a function of the pipeline or in this package: the next run would fail in the same way.
+_DEFECTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    TypeError,
+    ValueError,
+)
+_DEFECT = "{} in the run {}, whose log has the traceback. Correct its cause, and launch the dataset again."
 _Materialized = dg.MaterializeResult[None]
 _SETTINGS_KEPT = "%s: jobs of version %s were submitted, so it keeps the limits, prices and policies that it was launched with."
 _CODE_DIFFERS = (
@@ -247,6 +259,10 @@ def _preparing(
             if isinstance(error, NoSnapshotError):
                 raise
             opened.ledger.datasets.fail_preparation(begun, launch_of(begun), str(error))
+            raise
+        except _DEFECTS as error:
+            reason = _DEFECT.format(type(error).__name__, context.run.run_id)  # the message may quote a row
+            opened.ledger.datasets.fail_preparation(begun, launch_of(begun), reason)
             raise
 
 

@@ -23,6 +23,7 @@ from bedrock_pipeline.orchestration import Names, build_definitions
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline, QueuePipeline
+from bedrock_pipeline.sources import InputError
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -330,3 +331,38 @@ def test_two_pipelines_of_one_name_are_rejected() -> None:
     one = Pipeline(name="p", model_id=CLAUDE, prompt="{{ text }}")
     with pytest.raises(ConfigurationError, match="same name: p"):
         build_definitions([one, one])
+
+
+def test_a_run_that_cannot_succeed_is_not_requested_again(
+    deployment: Deployment, instance: dg.DagsterInstance
+) -> None:
+    """What the input or the code gets wrong ends the launch with its reason; what may pass is tried again."""
+    errors: dict[str, Exception] = {
+        "input": InputError("rows.jsonl has no line.", "Write one."),
+        "defect": ZeroDivisionError("a prompt"),
+        "network": ConnectionError("away"),
+    }
+
+    def failing(dataset: str) -> Any:
+        raise errors[dataset]
+
+    one = Pipeline(name="p", model_id=CLAUDE, source=failing, record_id="id", prompt="{{ text }}")
+    definitions = build_definitions([one])
+    for dataset in errors:
+        deployment.ledger.datasets.request("p", dataset, {}, launch=True)
+    for request in tick(definitions, instance):
+        assert not run(definitions, instance, request, raises=False)
+    found = {dataset: deployment.ledger.datasets.ensure("p", dataset) for dataset in errors}
+    assert {dataset: row.launch_requested_at is not None for dataset, row in found.items()} == {
+        "input": False,
+        "defect": False,
+        "network": True,
+    }
+    assert found["input"].state_reason == "rows.jsonl has no line. Write one."
+    reason = str(found["defect"].state_reason)
+    assert reason.startswith("ZeroDivisionError in the run ")
+    assert "launch the dataset again" in reason
+    assert "prompt" not in reason
+    assert [row.dataset for row in deployment.ledger.datasets.to_launch(["p"], 10)] == ["network"]
+    deployment.ledger.datasets.request("p", "input", {}, launch=True)
+    assert {row.dataset for row in deployment.ledger.datasets.to_launch(["p"], 10)} == {"input", "network"}
