@@ -55,7 +55,6 @@ if TYPE_CHECKING:
         NotConfiguredError,
         PriceOverride,
         Settings,
-        ThrottleBackoff,
     )
     from bedrock_pipeline.sources import (
         ArrowSource,
@@ -67,6 +66,7 @@ if TYPE_CHECKING:
         SqlQuery,
         UpstreamAsset,
     )
+    from bedrock_pipeline.throttle_backoff import ThrottleBackoff
 
 __version__ = "0.1.0"
 
@@ -181,7 +181,7 @@ _MODULES: Final = {
     "TaskResult": "bedrock_pipeline.queue",
     "TaskResults": "bedrock_pipeline.queue",
     "Thresholds": "bedrock_pipeline.orchestration.thresholds",
-    "ThrottleBackoff": "bedrock_pipeline.settings",
+    "ThrottleBackoff": "bedrock_pipeline.throttle_backoff",
     "TokenBucket": "bedrock_pipeline.queue",
     "TokenBucketStoppedError": "bedrock_pipeline.queue.token_bucket",
     "UpstreamAsset": "bedrock_pipeline.sources",

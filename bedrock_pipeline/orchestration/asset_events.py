@@ -1,10 +1,10 @@
 """Materializations of work that was done outside Dagster.
 
-A `BedrockQueue` submits and collects by itself if nobody else does; the sensor `flush_queues` records that here.
+A `BedrockQueue` submits and collects by itself if nobody else does; the sensor `poll_jobs` records that here.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
@@ -19,7 +19,7 @@ _MOST_EVENTS = 100
 
 
 def outside_materializations(
-    instance: dg.DagsterInstance, opened: Deployment, queues: list[str], cursor: str | None
+    instance: dg.DagsterInstance, opened: Deployment, queues: Mapping[str, Names], cursor: str | None
 ) -> tuple[list[dg.AssetMaterialization], str]:
     """Materializations of the queues' chunks that Dagster does not have yet, and the next cursor.
 
@@ -35,12 +35,12 @@ def outside_materializations(
         events = opened.ledger.events.after(position, pipeline=queue, limit=left)
         left -= len(events)
         positions[queue] = str(events[-1].position if events else position)  # now the last of the cursor
-        found += _missing(instance, queue, _of_events(instance, opened, queue, events))
+        found += _missing(instance, queues[queue], _of_events(instance, opened, queues[queue], events))
     return found, json.dumps(positions)
 
 
 def _of_events(
-    instance: dg.DagsterInstance, opened: Deployment, queue: str, events: Sequence[Event]
+    instance: dg.DagsterInstance, opened: Deployment, names: Names, events: Sequence[Event]
 ) -> dict[str, dict[str, ChunkRow]]:
     """The chunks that these events show as submitted and as collected, by asset and key."""
     chunks: dict[str, dict[str, ChunkRow]] = {"submitted_jobs": {}, "parsed_results": {}}
@@ -56,16 +56,16 @@ def _of_events(
             if final:
                 chunks["parsed_results"][one.chunk_key] = one
     if datasets:
-        Names(queue).register(instance, datasets=sorted(datasets), chunks=list(chunks["submitted_jobs"]))
+        names.register(instance, datasets=sorted(datasets), chunks=list(chunks["submitted_jobs"]))
     return chunks
 
 
 def _missing(
-    instance: dg.DagsterInstance, queue: str, chunks: dict[str, dict[str, ChunkRow]]
+    instance: dg.DagsterInstance, names: Names, chunks: dict[str, dict[str, ChunkRow]]
 ) -> Iterator[dg.AssetMaterialization]:
     """Materializations of the chunks that Dagster has none of; one query for each asset."""
     for asset, by_key in chunks.items():
-        key = Names(queue).asset(asset)
+        key = names.asset(asset)
         known = instance.get_materialized_partitions(key) if by_key else set[str]()
         for chunk_key, chunk in by_key.items():
             if chunk_key not in known:

@@ -23,7 +23,7 @@ from pydantic import BaseModel, create_model
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.build import build_definitions
 from bedrock_pipeline.orchestration.component_fields import fields_of, pipeline_fields
-from bedrock_pipeline.orchestration.options import AssetStep, DagsterOptions
+from bedrock_pipeline.orchestration.options import AssetStep, DagsterOptions, StepContext
 from bedrock_pipeline.orchestration.scaffolding import BatchScaffolder, QueueScaffolder
 from bedrock_pipeline.orchestration.thresholds import Thresholds
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
@@ -84,7 +84,7 @@ class _PipelineComponent(dg.Component, dg.Resolvable, dg.Model):
         """
         return self.translation(spec, step) if self.translation else spec
 
-    def execute(self, context: dg.AssetExecutionContext, step: AssetStep, work: Callable[[], _T]) -> _T:
+    def execute(self, context: StepContext, step: AssetStep, work: Callable[[], _T]) -> _T:
         """Run the work of a step. Override it to do something before, after or around it.
 
         Args:

@@ -1,11 +1,12 @@
 """Names in Dagster that follow from a pipeline's: assets, partitions, jobs, resources."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import dagster as dg
 
+from bedrock_pipeline.due_work import OF_CHUNKS, WorkItem
 from bedrock_pipeline.orchestration.options import options_of, translated
 from bedrock_pipeline.orchestration.partition_keys import dataset_of, partition_of
 from bedrock_pipeline.pipeline import BasePipeline
@@ -65,6 +66,10 @@ class Names:
         """The job of a step: prepare, flush, submit, collect, retry or publish."""
         return f"{self.pipeline}_{kind}"
 
+    def partition_of(self, item: WorkItem) -> str:
+        """The key of the partition of an item of work."""
+        return item.key if item.kind in OF_CHUNKS else self.partition(item.key)
+
     def register(
         self, instance: dg.DagsterInstance, *, datasets: Iterable[str] = (), chunks: Iterable[str] = ()
     ) -> None:
@@ -72,3 +77,8 @@ class Names:
         for partitions, keys in ((self.datasets, list(datasets)), (self.chunks, list(chunks))):
             if keys and isinstance(partitions, dg.DynamicPartitionsDefinition) and partitions.name:
                 instance.add_dynamic_partitions(partitions.name, keys)
+
+
+def names_of(pipelines: Sequence[BasePipeline]) -> dict[str, Names]:
+    """The names of each pipeline with its options, by the pipeline's name."""
+    return {pipeline.name: Names.of(pipeline) for pipeline in pipelines}

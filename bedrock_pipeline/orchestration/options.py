@@ -20,6 +20,8 @@ PREPARATION: Final = ("input_dataset", "batch_chunks")
 #: Key in the metadata of an asset with the name of its pipeline.
 PIPELINE_METADATA: Final = "bedrock_pipeline/pipeline"
 
+#: Of a run of the step's asset, or of a run that does many steps.
+StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
 _T = TypeVar("_T")
 
 
@@ -54,7 +56,7 @@ class DagsterOptions:
 
     partitions_def: dg.PartitionsDefinition | None = None
     translate: Callable[[dg.AssetSpec, AssetStep], dg.AssetSpec] | None = None
-    execute: Callable[[dg.AssetExecutionContext, AssetStep, Callable[[], Any]], Any] | None = None
+    execute: Callable[[StepContext, AssetStep, Callable[[], Any]], Any] | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def __post_init__(self) -> None:
@@ -110,9 +112,7 @@ def translated(pipeline: BasePipeline, name: str, spec: dg.AssetSpec) -> dg.Asse
     return found.merge_attributes(metadata={PIPELINE_METADATA: pipeline.name})
 
 
-def execute(
-    pipeline: BasePipeline, context: dg.AssetExecutionContext, name: str, work: Callable[[], _T]
-) -> _T:
+def execute(pipeline: BasePipeline, context: StepContext, name: str, work: Callable[[], _T]) -> _T:
     """Run the work of a step, by the pipeline's own `execute` if it has one."""
     hook = options_of(pipeline).execute
     if hook is None:

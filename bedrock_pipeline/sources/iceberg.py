@@ -19,12 +19,12 @@ class IcebergSource:
     Attributes:
         table: PyIceberg's.
         name: for messages.
-        snapshot_id: None: the table has no row yet.
+        snapshot_id: as given; None: the one that was current when the table was loaded, in the schema of then.
     """
 
     table: Any
     name: str
-    snapshot_id: int | None
+    snapshot_id: int | None = None
 
     def columns(self, needed: Sequence[str] = ()) -> list[str]:  # noqa: ARG002  # a Source
         """The columns of the snapshot's schema."""
@@ -37,7 +37,7 @@ class IcebergSource:
             yield from positioned(self._read(columns))
         except (OSError, pa.ArrowException) as error:
             raise InputError(
-                f"Snapshot {self.snapshot_id} of the Iceberg table {self.name} cannot be read: a file is missing or damaged.",
+                f"Snapshot {self._read_id} of the Iceberg table {self.name} cannot be read: a file is missing or damaged.",
                 "Read a snapshot that has not been expired.",
             ) from error
 
@@ -51,9 +51,14 @@ class IcebergSource:
             for batch in reader.to_record_batches([task]):
                 yield batch.select(list(columns))
 
+    @property
+    def _read_id(self) -> int | None:
+        current = self.table.current_snapshot()
+        return self.snapshot_id or (current.snapshot_id if current else None)
+
     def notes(self) -> list[str]:
         """The snapshot, since later reads may find another."""
-        return [f"Snapshot {self.snapshot_id} of the Iceberg table {self.name} is read."]
+        return [f"Snapshot {self._read_id} of the Iceberg table {self.name} is read."]
 
 
 def open_iceberg(
@@ -72,8 +77,7 @@ def open_iceberg(
         raise InputError(
             f"The Iceberg table {name} has no snapshot {snapshot_id}.", "It may have been expired."
         )
-    current = found.current_snapshot()
-    return IcebergSource(found, name, snapshot_id or (current.snapshot_id if current else None))
+    return IcebergSource(found, name, snapshot_id)
 
 
 def load_table(catalog: str, table: str, properties: Mapping[str, str]) -> Any:

@@ -23,9 +23,9 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.settings import ThrottleBackoff
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.submit_chunk import Requeued, Submitted, submit_chunk
+from bedrock_pipeline.throttle_backoff import ThrottleBackoff
 
 
 def run(*words: str) -> Result:

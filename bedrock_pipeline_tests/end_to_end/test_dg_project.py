@@ -79,11 +79,11 @@ def test_a_project_made_from_nothing_in_ten_commands(tmp_path: Path, monkeypatch
     command(project, "dg", "check", "yaml")
 
     good = written.read_text()
-    written.write_text(good.replace("prompt:", "promt:"))
+    written.write_text(good.replace("prompt:", "promptt:"))
     wrong = command(project, "dg", "check", "yaml", fails=True)
     line = next(number for number, one in enumerate(good.splitlines(), 1) if "prompt:" in one)
     assert f"defs.yaml:{line}" in wrong
-    assert "attributes.promt" in wrong
+    assert "attributes.promptt" in wrong
     written.write_text(good)
 
     (project / "src/shop/defs/counted.py").write_text(DOWNSTREAM)

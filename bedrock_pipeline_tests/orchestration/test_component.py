@@ -137,7 +137,12 @@ class Audited(BedrockBatchComponent):
     def get_asset_spec(self, spec: dg.AssetSpec, step: AssetStep) -> dg.AssetSpec:
         return super().get_asset_spec(spec, step).replace_attributes(owners=[f"team:{self.team}"])
 
-    def execute(self, context: dg.AssetExecutionContext, step: AssetStep, work: Callable[[], Any]) -> Any:
+    def execute(
+        self,
+        context: dg.AssetExecutionContext | dg.OpExecutionContext,
+        step: AssetStep,
+        work: Callable[[], Any],
+    ) -> Any:
         context.log.info("%s of %s", step.name, step.pipeline)
         return super().execute(context, step, work)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bedrock_pipeline import DagsterOptions, Pipeline, Thresholds, build_definitions
-from bedrock_pipeline.orchestration.asset_checks import Measures, judged
 from bedrock_pipeline.orchestration.names import Names
+from bedrock_pipeline.orchestration.result_checks import Measures, judged
 
 GOOD = Measures(
     records=1000,
