@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.publish.read_results import open_results, results_uri
+from bedrock_pipeline.publish.read_results import for_duckdb, open_results, results_uri
 
 
 class PublishedResults(dg.ConfigurableIOManager):
@@ -54,7 +54,7 @@ def _loaded(dataset: Any, wanted: Any) -> Any:
     if wanted is pa.Table:
         return dataset.to_table()
     if wanted is duckdb.DuckDBPyRelation:
-        return duckdb.connect().from_arrow(dataset)
+        return duckdb.connect().from_arrow(for_duckdb(dataset))
     if wanted in (pd.DataFrame, Any):
         return dataset.to_table().to_pandas()
     if getattr(wanted, "__module__", "").startswith("polars."):
