@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 300
 STEPS ?= 200
 
-.PHONY: help install demo dev test test-faults test-mutants simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-scale bench-emulator bench-enqueue docs wheel lint types check clean
+.PHONY: help install demo dev test test-faults test-mutants simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-orchestration bench-scale bench-emulator bench-enqueue docs wheel lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard bedrock_pipeline/kernel/*.[ch])
@@ -55,6 +55,9 @@ bench: install  ## packing and parsing compared with DuckDB and Polars; writes r
 
 bench-latency: install  ## time from the end of a job to its published results, through the daemon
 	$(BIN)/python benchmarks/latency.py
+
+bench-orchestration: install  ## what orchestration costs at rest, and for each of 200 chunks, through the daemon
+	$(BIN)/python benchmarks/orchestration.py $(ARGS)
 
 bench-scale: install  ## 2,000 chunks, 1,000 jobs in flight: one poll and each sensor's tick
 	$(BIN)/python benchmarks/scale.py

@@ -52,9 +52,17 @@ if TYPE_CHECKING:
         NotConfiguredError,
         PriceOverride,
         Settings,
-        ThrottleBackoff,
     )
-    from bedrock_pipeline.sources import ArrowSource, CsvFormat, InputError, Source
+    from bedrock_pipeline.sources import (
+        ArrowSource,
+        CsvFormat,
+        DeltaTable,
+        IcebergTable,
+        InputError,
+        Source,
+        SqlQuery,
+    )
+    from bedrock_pipeline.throttle_backoff import ThrottleBackoff
 
 __version__ = "0.1.0"
 
@@ -74,9 +82,11 @@ __all__ = [
     "ConfigurationError",
     "CsvFormat",
     "DatabaseUnreachableError",
+    "DeltaTable",
     "DeploymentResource",
     "DuplicateTaskError",
     "FlushPolicy",
+    "IcebergTable",
     "InputError",
     "InvalidInputError",
     "InvalidSettingError",
@@ -98,6 +108,7 @@ __all__ = [
     "ServiceUnavailableError",
     "Settings",
     "Source",
+    "SqlQuery",
     "StateError",
     "TaskError",
     "TaskResult",
@@ -124,9 +135,11 @@ _MODULES: Final = {
     "ConfigurationError": "bedrock_pipeline.errors",
     "CsvFormat": "bedrock_pipeline.sources",
     "DatabaseUnreachableError": "bedrock_pipeline.ledger.database",
+    "DeltaTable": "bedrock_pipeline.sources",
     "DeploymentResource": "bedrock_pipeline.orchestration.resources",
     "DuplicateTaskError": "bedrock_pipeline.ledger.tasks",
     "FlushPolicy": "bedrock_pipeline.pipeline",
+    "IcebergTable": "bedrock_pipeline.sources",
     "InputError": "bedrock_pipeline.sources",
     "InvalidInputError": "bedrock_pipeline.errors",
     "InvalidSettingError": "bedrock_pipeline.settings",
@@ -148,11 +161,12 @@ _MODULES: Final = {
     "ServiceUnavailableError": "bedrock_pipeline.errors",
     "Settings": "bedrock_pipeline.settings",
     "Source": "bedrock_pipeline.sources",
+    "SqlQuery": "bedrock_pipeline.sources",
     "StateError": "bedrock_pipeline.errors",
     "TaskError": "bedrock_pipeline.queue",
     "TaskResult": "bedrock_pipeline.queue",
     "TaskResults": "bedrock_pipeline.queue",
-    "ThrottleBackoff": "bedrock_pipeline.settings",
+    "ThrottleBackoff": "bedrock_pipeline.throttle_backoff",
     "TokenBucket": "bedrock_pipeline.queue",
     "TokenBucketStoppedError": "bedrock_pipeline.queue.token_bucket",
     "build_definitions": "bedrock_pipeline.orchestration.build",

@@ -1,22 +1,25 @@
-"""Carry out one item of work, as the run of an asset would: for whoever works without a partition of Dagster's."""
+"""Carry out one item of work: the one function behind the assets' own runs and those that do many items."""
 
-from bedrock_pipeline.collect.collect_chunk import collect_chunk
-from bedrock_pipeline.collect.start_retry_round import start_retry_round
+from typing import TYPE_CHECKING, Union
+
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.due_work import WorkItem, due_work
+from bedrock_pipeline.due_work import WITHOUT_CODE, WorkItem, due_work
 from bedrock_pipeline.frozen_settings import thaw
-from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.pipeline import BasePipeline
-from bedrock_pipeline.publish.publish_dataset import publish_dataset
-from bedrock_pipeline.submit.submit_chunk import submit_chunk
 
-#: What can be done without the code of a pipeline, in the order of the steps.
-WITHOUT_CODE: tuple[Kind, ...] = ("submit", "collect", "retry", "publish")
+if TYPE_CHECKING:
+    from bedrock_pipeline.collect.collect_chunk import CollectReport
+    from bedrock_pipeline.collect.start_retry_round import RetryRoundReport
+    from bedrock_pipeline.publish.publish_dataset import Publication
+    from bedrock_pipeline.submit.submit_chunk import Outcome
+
+#: What a step returns; a chunk that was submitted, or why not, one of `Outcome`.
+Report = Union["Outcome", "CollectReport", "RetryRoundReport", "Publication"]
 _MOST_ITEMS = 50
 
 
-def carry_out(deployment: Deployment, pipeline: BasePipeline, item: WorkItem) -> None:
-    """Submit, collect, retry or publish.
+def carry_out(deployment: Deployment, pipeline: BasePipeline, item: WorkItem) -> Report:
+    """Submit, collect, retry or publish. What a step needs is imported when it is first carried out.
 
     Raises:
         BedrockPipelineError: see the function of the step.
@@ -24,13 +27,21 @@ def carry_out(deployment: Deployment, pipeline: BasePipeline, item: WorkItem) ->
     """
     match item.kind:
         case "submit":
-            submit_chunk(deployment, pipeline.name, item.key)
+            from bedrock_pipeline.submit.submit_chunk import submit_chunk
+
+            return submit_chunk(deployment, pipeline.name, item.key)
         case "collect":
-            collect_chunk(deployment, pipeline, item.key)
+            from bedrock_pipeline.collect.collect_chunk import collect_chunk
+
+            return collect_chunk(deployment, pipeline, item.key)
         case "retry":
-            start_retry_round(deployment, pipeline, item.key)
+            from bedrock_pipeline.collect.start_retry_round import start_retry_round
+
+            return start_retry_round(deployment, pipeline, item.key)
         case "publish":
-            publish_dataset(deployment, pipeline, item.key)
+            from bedrock_pipeline.publish.publish_dataset import publish_dataset
+
+            return publish_dataset(deployment, pipeline, item.key)
         case _:
             raise ValueError(f"{item.kind} needs the code of pipeline {item.pipeline}")
 

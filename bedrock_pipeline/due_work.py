@@ -14,6 +14,8 @@ from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 #: Kinds whose subject is a chunk; that of the others is a dataset.
 OF_CHUNKS: Final[frozenset[Kind]] = frozenset({"submit", "collect"})
+#: Kinds that can be done without the code of a pipeline, in the order of the steps.
+WITHOUT_CODE: Final[tuple[Kind, ...]] = ("submit", "collect", "retry", "publish")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ from bedrock_pipeline.prompts.template import Template, is_blank
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.raised_limit import RaisedLimit, check_factor, check_has_limit
-from bedrock_pipeline.records.result_schema import RESERVED
+from bedrock_pipeline.records.result_schema import RESERVED, TABLE_COLUMNS
 from bedrock_pipeline.settings import PriceOverride
-from bedrock_pipeline.sources import CsvFormat, Source
+from bedrock_pipeline.sources import CsvFormat, Destination, SourceLike, Table
 from bedrock_pipeline.user_model import UserModel
 
 #: What happens to fewer records than a job needs (docs/records.md).
@@ -71,7 +71,7 @@ class BasePipeline(UserModel):
     invocation: Literal["InvokeModel", "Converse"] = "InvokeModel"
     """`Converse` sends request bodies of the Converse API instead of the model's own."""
     limits: Limits | None = None
-    """Limits of its jobs; None: Bedrock's defaults."""
+    """Limits of its jobs; None: Bedrock's defaults for the model."""
     quota_group: str | None = None
     """The model whose slots its jobs use, where `model_id` does not name it (the ARN of an application inference profile),
     or any name for slots of their own; None: the model of `model_id`."""
@@ -115,7 +115,8 @@ class BasePipeline(UserModel):
     @property
     def effective_limits(self) -> Limits:
         """The limits in force."""
-        return self.limits or Limits()
+        card = card_of(self.model_id)
+        return self.limits or (Limits(max_records=card.max_records) if card else Limits())
 
     @property
     def raised_limit(self) -> RaisedLimit:
@@ -172,28 +173,17 @@ class Pipeline(BasePipeline):
     """
 
     dataset_settings: ClassVar[frozenset[str]] = frozenset(
-        {
+        (
             *("source", "prompt", "model_input", "model_id", "system", "parameters", "family", "invocation"),
-            *(
-                "messages",
-                "examples",
-                "documents",
-                "images",
-                "answer_schema",
-                "answer_by",
-                "record_id",
-                "carry",
-                "column_types",
-                "csv",
-                "missing_columns",
-            ),
-            *("below_minimum", "max_cost_usd"),
-        }
+            *("messages", "examples", "documents", "images", "answer_schema", "answer_by", "record_id"),
+            *("carry", "column_types", "csv", "missing_columns", "below_minimum", "max_cost_usd"),
+        )
     )
 
-    source: str | list[str] | Callable[[str], Source] | None = None
-    """File, glob, folder or s3:// location, in which `{dataset}` stands for the dataset's key; or a function from the
-    key to a `Source`; None: each dataset gives its own when it is launched."""
+    source: str | list[str] | Table | Callable[[str], SourceLike] | None = None
+    """File, glob, folder or s3:// location, in which `{dataset}` stands for the dataset's key; a query or a table
+    (`SqlQuery`, `DeltaTable`, `IcebergTable`); or a function from the key to any of these, to an Arrow table or reader, a data
+    frame or a `Source`; None: each dataset gives its own when it is launched."""
     prompt: str | None = None
     """Template of the user message, with `{{ column }}` for the value of a column and `{{ column.field }}` for a field in
     it."""
@@ -239,6 +229,8 @@ class Pipeline(BasePipeline):
     max_cost_usd: Decimal | None = Field(default=None, gt=0)
     """What a dataset may cost in US dollars; nothing is submitted beyond it until an operator approves
     (docs/costs.md)."""
+    publish_to: Destination | None = None
+    """A table of Delta Lake or Iceberg into which results are published too (docs/tables.md)."""
     daily: bool = False
     """Whether a schedule launches a dataset a day (UTC), whose key is the date of the day that has ended."""
 
@@ -267,9 +259,18 @@ class Pipeline(BasePipeline):
             for name in ("images", "documents", "examples", "system"):
                 if getattr(self, name):
                     raise ValueError(f"{name}: they need a prompt; a body in model_input contains its own")
+            if self.parameters and not self.model_family.embeds:
+                raise ValueError(
+                    "parameters: a body in model_input contains its own, and these would not be sent; write them into the "
+                    "bodies, or leave them out"
+                )
         if self.check_model and self.model_input is None:
             check_inputs(self.model_id, images=bool(self.images), documents=bool(self.documents))
         self.answer_columns()
+        if self.publish_to and (taken := {name.lower() for name in self.carry} & {*TABLE_COLUMNS}):
+            raise ValueError(
+                f"publish_to: the table has a column {min(taken)} of its own; rename the carried one"
+            )
         if self.answer_schema is not None and (self.model_family.embeds or self.model_family.name == "raw"):
             raise ValueError(
                 f"answer_schema: responses of {self.model_id} cannot be read (family {self.model_family.name}); "
@@ -309,9 +310,7 @@ class Pipeline(BasePipeline):
             self.model_family.document("", "", b"")
         blank = self.prompt is not None and is_blank(self.prompt)
         if self.check_model and self.documents and blank and self.invocation == "Converse":
-            raise ValueError(
-                "prompt: Converse needs a text beside documents; write a prompt that is not blank"
-            )
+            raise ValueError("prompt: it is blank, but Converse needs a text beside documents; write one")
         body = self.model_family.body(model_request)
         if problem := self.body_rules.settings_problem(body):
             raise ValueError(f"parameters: {problem}, or set check_model=False if the catalog is out of date")
@@ -321,6 +320,8 @@ class Pipeline(BasePipeline):
     @property
     def request_parameters(self) -> dict[str, Any]:
         """The parameters of its requests: its own, and those that its model needs where it has none."""
+        if self.model_input is not None:
+            return self.parameters
         given = with_room(self.parameters) if self.model_family.name == "claude" else self.parameters
         return with_defaults(self.model_id, given)
 

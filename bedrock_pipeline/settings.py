@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.local.endpoints import read_endpoints
 from bedrock_pipeline.local.home import default_home
+from bedrock_pipeline.throttle_backoff import ThrottleBackoff
 
 PREFIX: Final = "BEDROCK_PIPELINE_"
 #: The part of the on-demand price that batch inference saves.
@@ -50,26 +51,6 @@ class NotConfiguredError(ConfigurationError):
 
 class InvalidSettingError(ConfigurationError):
     """The value of a setting cannot be used; names the variable or argument, never the value."""
-
-
-class ThrottleBackoff(BaseModel):
-    """How long a quota group waits after it was throttled.
-
-    From `base_delay_ms`, times `multiplier` each time, to `max_delay_ms`. The names are the original library's. The
-    defaults are longer: each try is a run of Dagster's rather than a call in a loop, and throttling can last for hours.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    max_retries: int = Field(
-        default=10, ge=0, description="throttled tries after which the wait no longer grows"
-    )
-    base_delay_ms: int = Field(default=5_000, ge=1, description="the first wait, in milliseconds")
-    max_delay_ms: int = Field(default=900_000, ge=1, description="the longest wait, in milliseconds")
-    multiplier: float = Field(default=2.0, ge=1, description="factor from one wait to the next")
-    jitter_ratio: float = Field(
-        default=0.25, ge=0, le=1, description="part of a wait by which it varies at random"
-    )
 
 
 class PriceOverride(BaseModel):
@@ -180,6 +161,13 @@ class Settings(BaseSettings):
         description="how often boto3 tries those calls; List, Get and Stop at most 3 times, since each poll tries again",
     )
     poll_interval_s: int = Field(default=30, ge=1, description="seconds between two polls of Bedrock")
+    work_items: int = Field(
+        default=50, ge=1, description="chunks and datasets that one run of the job `work` takes at most"
+    )
+    work_s: float = Field(default=300, gt=0, description="seconds after which such a run begins nothing more")
+    work_runs: int = Field(
+        default=4, ge=1, description="such runs at the same time, where one does not keep up"
+    )
     lease_s: int = Field(default=60, ge=5, description="seconds within which an intended Create may be sent")
     consistency_window_s: int = Field(
         default=1_200,

@@ -277,7 +277,8 @@ CREATE TABLE bedrock_pipeline.orphans (
     seen_at      timestamptz NOT NULL DEFAULT bedrock_pipeline.now()
 );
 
--- Runs that the sensors have requested. A run lease is valid until it expires; the run renews it while it works.
+-- Runs that the sensors have requested, and what runs work on. A run lease is valid until it expires; the run renews it
+-- while it works.
 CREATE TABLE bedrock_pipeline.run_leases (
     kind       text NOT NULL,
     pipeline   text NOT NULL,
@@ -285,8 +286,15 @@ CREATE TABLE bedrock_pipeline.run_leases (
     lease_id   uuid NOT NULL,
     acquired_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
-    PRIMARY KEY (kind, pipeline, subject)
+    -- acquired: until it expires; then the run died. ended: its run has finished. failed: it raised, and a run of its own is
+    -- to show that. shown: it raised in such a run, or enough others have shown the same failure.
+    state      text NOT NULL DEFAULT 'acquired' CHECK (state IN ('acquired', 'ended', 'failed', 'shown')),
+    failure    text,  -- what it raised last, without what differs from one chunk to the next; null once it has succeeded
+    PRIMARY KEY (kind, pipeline, subject),
+    CONSTRAINT a_failure_says_what CHECK (state NOT IN ('failed', 'shown') OR failure IS NOT NULL)
 );
+CREATE INDEX run_leases_unfinished ON bedrock_pipeline.run_leases (expires_at) WHERE state IN ('acquired', 'failed');
+CREATE INDEX run_leases_failures ON bedrock_pipeline.run_leases (kind, pipeline, failure) WHERE failure IS NOT NULL;
 
 -- The lives of this ledger. Another one begins when it was restored from a backup, so that what was read before is not
 -- compared with what comes now: transactions and events count from an earlier number again, or on another server's.

@@ -21,6 +21,11 @@ def results_filesystem(settings: Settings) -> pa_fs.PyFileSystem:
     return pa_fs.PyFileSystem(_Reader(S3Objects(s3_client(settings))))
 
 
+def folder_filesystem(settings: Settings, uri: str) -> pa_fs.SubTreeFileSystem:
+    """An `s3://` folder as a file system, to read only; paths are relative to it."""
+    return pa_fs.SubTreeFileSystem(uri.removeprefix("s3://").rstrip("/"), results_filesystem(settings))
+
+
 class _Reader(pa_fs.FileSystemHandler):  # type: ignore[misc]  # pyarrow has no types for it
     """What Arrow asks of a file system, for one that is read only and has no folders of its own."""
 

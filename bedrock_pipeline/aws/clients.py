@@ -61,7 +61,7 @@ def _configured() -> Iterator[None]:
 @_configured()
 def s3_client(settings: Settings) -> "S3Client":
     """An S3 client that retries by itself."""
-    return _session(settings).client(
+    return session(settings).client(
         "s3",
         endpoint_url=settings.s3_endpoint_url,
         config=_retrying(
@@ -81,7 +81,7 @@ def reading_client(settings: Settings) -> "BedrockClient":
     """
     # With `ignore_aws_configuration` a bearer token of the environment is none of ours.
     signature = {"signature_version": "v4"} if settings.ignore_aws_configuration else {}
-    return _session(settings).client(
+    return session(settings).client(
         "bedrock",
         endpoint_url=settings.bedrock_endpoint_url,
         config=_retrying(settings, attempts=3, read_timeout=15, **signature),
@@ -95,7 +95,7 @@ def creating_client(settings: Settings) -> "BedrockClient":
     A hidden retry could be sent after the lease is over, and another signature type may not expire;
     so neither is left to defaults.
     """
-    return _session(settings).client(
+    return session(settings).client(
         "bedrock",
         endpoint_url=settings.bedrock_endpoint_url,
         config=_config(
@@ -112,7 +112,7 @@ def creating_client(settings: Settings) -> "BedrockClient":
 def runtime_client(settings: Settings) -> "BedrockRuntimeClient":
     """A client for on-demand calls: one HTTP attempt each, so that every call that is sent is known and counted."""
     signature = {"signature_version": "v4"} if settings.ignore_aws_configuration else {}
-    return _session(settings).client(
+    return session(settings).client(
         "bedrock-runtime",
         endpoint_url=settings.bedrock_runtime_endpoint_url,
         config=_config(
@@ -126,7 +126,8 @@ def runtime_client(settings: Settings) -> "BedrockRuntimeClient":
     )
 
 
-def _session(settings: Settings) -> boto3.Session:
+def session(settings: Settings) -> boto3.Session:
+    """boto3's session: the credentials and the region of the settings."""
     core = botocore.session.Session(
         session_vars=_no_variables() if settings.ignore_aws_configuration else None
     )

@@ -14,6 +14,7 @@ from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.cli.datasets import dataset_request
 from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import json_option, print_json
+from bedrock_pipeline.cli.request_options import request_options
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.errors import NotFoundError
 from bedrock_pipeline.ledger.rows import usd
@@ -27,14 +28,15 @@ from bedrock_pipeline.pricing.token_counts import TokenCount
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.sources import open_location
 
+_WAYS = ("prompt", "messages", "model_input")
+
 
 @click.command()
 @click.argument("pipeline", required=False)
 @click.argument("dataset", required=False)
 @click.option("--input", "source", help="Input file, glob or folder.")
-@click.option("--prompt", help="Template of the user message, with {{ column }}.")
-@click.option("--record-id", help="Column with the record ids.")
 @click.option("--model", help="Model id or ARN.")
+@request_options
 @click.option("--max-tokens", type=click.IntRange(min=1), help="The most tokens of a response.")
 @click.option(
     "-m",
@@ -60,15 +62,17 @@ def estimate(
 ) -> None:
     """Estimate tokens, cost and jobs of a dataset before anything is submitted.
 
-    Either of PIPELINE DATASET, or of a file (--input, --prompt, --model), which needs no database.
+    Either of PIPELINE DATASET, or of a file (--input, --model, and --prompt or another way), which needs no database.
     """
     request = dataset_request(**options)
     if max_tokens:
-        request["parameters"] = {"max_tokens": max_tokens}
+        request["parameters"] = {**request.get("parameters", {}), "max_tokens": max_tokens}
     if pipeline and dataset:
         estimated = _of_dataset(_pipeline_in(module, pipeline), dataset, request, count=count_tokens)
-    elif pipeline or not (options["source"] and options["prompt"] and options["model"]):
-        raise click.UsageError("Give PIPELINE DATASET; or --input, --prompt and --model.")
+    elif pipeline or not (options["source"] and options["model"] and any(map(request.get, _WAYS))):
+        raise click.UsageError(
+            "Give PIPELINE DATASET; or --input, --model, and one of --prompt, --messages and --model-input."
+        )
     else:
         estimated = _of_file(request, count=count_tokens)
     if as_json:
@@ -133,7 +137,7 @@ def _pipeline_in(module: str, name: str) -> Pipeline:
 
 def _show(estimated: Estimate) -> None:
     def cost(amount: Decimal | None) -> str:
-        return "unknown (docs/costs.md)" if amount is None else usd(amount)
+        return "no price known (docs/costs.md)" if amount is None else usd(amount)
 
     again = estimated.cut_off_cost_usd
     for name, value in (

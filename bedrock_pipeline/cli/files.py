@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import click
-import orjson
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.cli.datasets import dataset_request
 from bedrock_pipeline.cli.measure import Measured
-from bedrock_pipeline.cli.output import console, csv_option, print_json
+from bedrock_pipeline.cli.output import console, print_json
+from bedrock_pipeline.cli.request_options import body_options, request_options, with_options
 from bedrock_pipeline.collect.retry_policy import MISSING
 from bedrock_pipeline.collect.tally import ChunkMetadata
 from bedrock_pipeline.errors import ConfigurationError
@@ -29,35 +31,24 @@ from bedrock_pipeline.sources import open_location, plain_location
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option(
-    "--model", "model_id", required=True, help="Model id or ARN; decides the format of the request."
-)
-@click.option("--prompt", help="Template with {{ column }}.")
-@click.option("--model-input", help="Column with the whole request body, instead of a prompt.")
-@click.option("--record-id", help="Column with the record ids; without it they are derived from the content.")
-@click.option("--carry", multiple=True, help="Column to carry along into the index; may be repeated.")
-@csv_option
-@click.option("--system", help="System prompt.")
-@click.option("--parameters", default="{}", help="Model parameters as a JSON object.")
+@click.option("--model", required=True, help="Model id or ARN; decides the format of the request.")
+@request_options
 @click.option("--null-text", help="Text of a null in the prompt; without it the row is rejected.")
 @click.option("--min-records", type=int, help="Minimum number of records of a job.")
 @click.option("--max-records", type=int, help="Maximum number of records of a job.")
+@click.option("--max-file-records", type=int, help="Maximum number of records of a file.")
 @click.option("--max-file-bytes", type=int, help="Maximum bytes of a file.")
 @click.option("--max-job-bytes", type=int, help="Maximum bytes of a job.")
 @click.option("--out", required=True, help="Empty folder or s3:// location to write to.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
-def pack(
-    inputs: tuple[str, ...], model_id: str, parameters: str, out: str, as_json: bool, **options: Any
-) -> None:
+def pack(inputs: tuple[str, ...], out: str, null_text: str | None, as_json: bool, **options: Any) -> None:
     """Pack files into the JSONL of batch jobs, within Bedrock's limits."""
-    given = {name: value for name, value in options.items() if value is not None}
-    limits = Limits().model_dump()
-    limits |= {name: given.pop(name) for name in limits.keys() & given.keys()}
+    numbers = {name: options.pop(name) for name in Limits.model_fields.keys() & options.keys()}
+    limits = {name: number for name, number in numbers.items() if number is not None}
     pipeline = _pipeline(
-        **given,
-        model_id=model_id,
-        parameters=_object(parameters),
-        limits=limits,
+        **dataset_request(**options),
+        null_text=null_text,
+        **({"limits": limits} if limits else {}),
         # Every row gets a line of its own: there is no ledger for duplicates, nor for other ways of invocation.
         ask_identical_once=False,
         below_minimum="fail",
@@ -86,6 +77,7 @@ def pack(
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--model", required=True, help="Model id or ARN; determines the form of the output.")
+@partial(with_options, body_options)
 @click.option(
     "--index",
     help="The chunk's index.parquet: adds record ids, carried columns and the records without a line.",
@@ -94,11 +86,18 @@ def pack(
 @click.option("--out", required=True, help="Parquet file, local or s3://.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
 def parse(
-    files: tuple[str, ...], model: str, index: str | None, keep_raw: bool, out: str, as_json: bool
+    files: tuple[str, ...],
+    model: str,
+    family: str | None,
+    invocation: str | None,
+    index: str | None,
+    keep_raw: bool,
+    out: str,
+    as_json: bool,
 ) -> None:
     """Read the output files of batch jobs into a parquet file."""
     metadata = ChunkMetadata(
-        family=family_of(model),
+        family=family_of(model, converse=invocation == "Converse", name=family),
         model_id=model,
         chunk_key="",
         job_arn=None,
@@ -165,16 +164,6 @@ def _pipeline(**given: Any) -> Pipeline:
         return Pipeline.model_validate({"name": "files", **given})
     except ConfigurationError as error:
         raise click.UsageError(f"The options do not fit: {error.what}") from error
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise click.UsageError("--parameters must be a JSON object.")
-    return value
 
 
 def _tell(as_json: bool, measured: Measured, sentence: str, **metadata: Any) -> None:

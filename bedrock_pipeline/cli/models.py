@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 
 from bedrock_pipeline.cli.output import console, json_option, print_json
 from bedrock_pipeline.errors import NotFoundError
 from bedrock_pipeline.models.catalog import READ, ModelCard, card_of, catalog, similar
+from bedrock_pipeline.pricing.prices import price_of
 
 
 @click.command()
@@ -26,13 +29,17 @@ def models(model: str | None, batch: bool, as_json: bool) -> None:
     if as_json:
         print_json([_json(card) for card in shown])
         return
-    table = Table("model", "ids", "family", "batch", "input", "structured", "rejects")
+    table = Table(
+        Column("model", overflow="fold"), "ids", "family", "batch", "price", "input", "structured", "rejects"
+    )
     for card in shown:
         ids = " ".join([*(["bare"] if card.bare else []), *(f"{place}." for place in card.profiles)])
         words = (", ".join(card.input), ", ".join(card.answers), "; ".join(card.rejects))
-        table.add_row(card.id, ids, card.family, card.batch, *words)
+        table.add_row(card.id, ids, card.family, card.batch, _price_text(card), *words)
     console.print(table)
-    console.print(f"Sources read on {READ}.")
+    console.print(
+        f"Sources read on {READ}. Prices are US dollars per million input and output tokens of a batch job."
+    )
 
 
 def _found(model: str) -> ModelCard:
@@ -46,5 +53,20 @@ def _found(model: str) -> ModelCard:
     return card
 
 
+def _price(card: ModelCard) -> dict[str, Decimal] | None:
+    """US dollars per million tokens of a batch job, for requests of the shortest kind; None if it is not known."""
+    price = price_of(card.ids[0], datetime.now(UTC))
+    if price is None:
+        return None
+    rate = price.batch[0]
+    return {"input_per_million": rate.input * 10**6, "output_per_million": rate.output * 10**6}
+
+
+def _price_text(card: ModelCard) -> str:
+    price = _price(card)
+    return " / ".join(f"{one.normalize():f}" for one in price.values()) if price else "no price known"
+
+
 def _json(card: ModelCard) -> dict[str, Any]:
-    return {**asdict(card), "provider": card.provider, "ids": card.ids, "rejects": card.rejects}
+    words = {"provider": card.provider, "ids": card.ids, "rejects": card.rejects}
+    return {**asdict(card), **words, "price": _price(card)}

@@ -1,19 +1,23 @@
 """The embedded stack together with Dagster's webserver and daemon, for `dev` and `demo`."""
 
+import json
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
 
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import Endpoints, environment_of_child
 from bedrock_pipeline.local.extra import require_local
 from bedrock_pipeline.local.home import LocalError, ui_path
-from bedrock_pipeline.local.process import Child, check_port, free_port
+from bedrock_pipeline.local.process import Child, check_port
 from bedrock_pipeline.local.s3 import listens
 from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.settings import Settings
@@ -53,10 +57,11 @@ retention:
 _WORKSPACE = """\
 load_from:
   - grpc_server:
-      host: 127.0.0.1
-      port: {port}
+      socket: {socket}
       location_name: {module}
 """
+#: What the name of a socket can have: `sun_path`, less its end.
+_LONGEST_SOCKET: Final = 107
 
 
 @dataclass(frozen=True)
@@ -130,20 +135,33 @@ def _unfinished_runs(what: str, home: Path, inside: Mapping[str, str]) -> None:
 
 def _start_dagster(parts: ExitStack, home: Path, module: str, port: int, inside: Mapping[str, str]) -> None:
     programs = Path(sys.executable).parent
-    code_port, workspace = free_port(), home / "dagster" / "workspace.yaml"
-    workspace.write_text(_WORKSPACE.format(port=code_port, module=module))
+    code_socket, workspace = _code_socket(parts, home), home / "dagster" / "workspace.yaml"
+    workspace.write_text(_WORKSPACE.format(socket=json.dumps(str(code_socket)), module=module))
 
-    def start(name: str, *command: str, port: int = 0) -> None:
+    def start(name: str, *command: str) -> Child:
         child = Child(name, command, home, inside, end_signal=signal.SIGINT)
         parts.callback(child.end)
-        if port:
-            child.wait_until(lambda: listens(port))
+        return child
 
     # One code server for both, since each of its own would import the code once more.
-    code = ("api", "grpc", "-m", module, "-h", "127.0.0.1", "-p", str(code_port), "--location-name", module)
-    start("code", str(programs / "dagster"), *code, port=code_port)
+    code = ("api", "grpc", "-m", module, "--socket", str(code_socket), "--location-name", module)
+    start("code", str(programs / "dagster"), *code).wait_until(lambda: _accepts(code_socket))
     # After the daemon ended, before their code server does.
     parts.callback(_unfinished_runs, "wait", home, inside)
     start("daemon", str(programs / "dagster-daemon"), "run", "-w", str(workspace))
     web = (sys.executable, "-P", "-m", "bedrock_pipeline.local.guarded_webserver", "-w", str(workspace))
-    start("webserver", *web, "-h", "127.0.0.1", "-p", str(port), port=port)
+    start("webserver", *web, "-h", "127.0.0.1", "-p", str(port)).wait_until(lambda: listens(port))
+
+
+def _code_socket(parts: ExitStack, home: Path) -> Path:
+    """Where the code server is reached, by this user alone: at a port, everybody on this machine could run its jobs."""
+    found = home / "dagster" / "code.sock"
+    if len(os.fsencode(found)) > _LONGEST_SOCKET:
+        found = Path(parts.enter_context(TemporaryDirectory(prefix="bedrock-pipeline-"))) / "code.sock"
+    found.unlink(missing_ok=True)
+    return found
+
+
+def _accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0

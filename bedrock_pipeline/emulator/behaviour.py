@@ -178,10 +178,12 @@ class Behaviour:
         values: dict[str, Any] = {}
         for name, value in given.items():
             if name == "token_lifetime":
-                values[name] = None if value is None else float(value)
+                if value is not None and type(value) not in (int, float):
+                    raise ValueError("token_lifetime must be a number of seconds, or null")
+                values[name] = value
             elif name not in hints:
                 raise ValueError(f"{name!r} is no switch; known are {', '.join([*hints, 'token_lifetime'])}")
-            elif value not in list(hints[name]):
+            elif not isinstance(value, str) or value not in list(hints[name]):
                 raise ValueError(f"{name} must be one of {', '.join(hints[name])}")
             else:
                 values[name] = hints[name](value)
@@ -204,6 +206,10 @@ def switches() -> dict[str, type[StrEnum]]:
 
 @dataclass
 class Quota:
-    """Jobs at once, per model; it can be changed while the emulator runs."""
+    """Jobs at once, per model; it can be changed while the emulator runs.
 
-    max_jobs: int
+    Attributes:
+        max_jobs: None for the model's own.
+    """
+
+    max_jobs: int | None = None

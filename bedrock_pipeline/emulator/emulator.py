@@ -29,14 +29,14 @@ class EmulatorConfig:
 
     Attributes:
         keys: access key id and secret that sign requests; None takes every request.
-        max_jobs: jobs at once, per model.
+        max_jobs: jobs at once, per model; None for the model's own.
         models: models that answer instead of the emulated ones, by the beginning of the id.
     """
 
     region: str = "us-east-1"
     account: str = "123456789012"
     keys: tuple[str, str] | None = None
-    max_jobs: int = 20
+    max_jobs: int | None = None
     limits: JobLimits = field(default_factory=JobLimits)
     durations: Durations = field(default_factory=Durations)
     behaviour: Behaviour = field(default_factory=Behaviour)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import orjson
 
@@ -104,6 +104,9 @@ class Fault:
         names = {field.name for field in fields(cls)} - {"struck"}
         if unknown := sorted(set(given) - names):
             raise FaultError(f"{unknown[0]!r} is no member of a fault; known are {', '.join(sorted(names))}")
+        for name, value in given.items():
+            if not _fits(name, value):
+                raise FaultError(f"{name} is not {_KINDS[name][0]}")
         try:
             fault = cls(**{**given, "kind": Kind(given.get("kind", ""))})
         except ValueError:
@@ -115,6 +118,24 @@ class Fault:
         if fault.status not in ("Failed", "Expired", "Stopped", "PartiallyCompleted"):
             raise FaultError("status must be Failed, Expired, Stopped or PartiallyCompleted")
         return fault
+
+
+def _fits(name: str, value: Any) -> bool:
+    if value is None and name in ("record_ids", "times", "seconds", "operation"):
+        return True
+    if name == "record_ids":
+        return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return type(value) in _KINDS[name][1]
+
+
+_TEXT, _WHOLE, _NUMBER = ("text", (str,)), ("a whole number", (int,)), ("a number", (int, float))
+#: What the members of a fault are, in words and as types.
+_KINDS: Final[Mapping[str, tuple[str, tuple[type, ...]]]] = {
+    **dict.fromkeys(("kind", "operation", "job_name", "error", "message", "status"), _TEXT),
+    **dict.fromkeys(("times", "error_code"), _WHOLE),
+    **dict.fromkeys(("rate", "seconds", "delay", "at"), _NUMBER),
+    "record_ids": ("a list of texts", (list,)),
+}
 
 
 class Faults:

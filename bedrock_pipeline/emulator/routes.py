@@ -6,6 +6,7 @@ What belongs here: connections, and our own routes beneath `/_emulator`. What a 
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,10 @@ def _own_routes(emulator: Emulator) -> list[Route]:
         return {"jobs": emulator.store.all(), "mostInFlight": emulator.store.peaks()}
 
     def advance(body: dict[str, Any]) -> dict[str, Any]:
-        emulator.clock.advance(float(body["seconds"]))
+        try:
+            emulator.clock.advance(_number(body, "seconds", least=0))
+        except OverflowError:
+            raise ValueError("seconds is beyond what a date can hold") from None
         return {"now": emulator.clock.now().isoformat()}
 
     def reset(_: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +57,7 @@ def _own_routes(emulator: Emulator) -> list[Route]:
         return {}
 
     def quota(body: dict[str, Any]) -> dict[str, Any]:
-        emulator.quota.max_jobs = int(body["maxJobs"])
+        emulator.quota.max_jobs = int(_number(body, "maxJobs", least=0))
         return {"maxJobs": emulator.quota.max_jobs}
 
     def behaviour(body: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +65,12 @@ def _own_routes(emulator: Emulator) -> list[Route]:
         return emulator.behaviour.shown()
 
     def role(body: dict[str, Any]) -> dict[str, Any]:
-        emulator.roles.set(str(body["roleArn"]), body["policy"])
+        arn, policy = body.get("roleArn"), body.get("policy")
+        if not isinstance(arn, str) or not arn:
+            raise ValueError("roleArn is missing: give the ARN of a role")
+        if policy is not None and not isinstance(policy, dict):
+            raise ValueError("policy is not an object: give an IAM policy, or null")
+        emulator.roles.set(arn, policy)
         return {}
 
     return [
@@ -116,13 +125,30 @@ class _Nothing(responses.Response):
 
 def _own(answer: Callable[[dict[str, Any]], Any]) -> _Endpoint:
     async def endpoint(request: requests.Request) -> responses.Response:
-        body = await request.body()
         try:
-            return JSONResponse(await asyncio.to_thread(answer, json.loads(body or b"{}")))
-        except (KeyError, TypeError, ValueError, FaultError) as error:
+            given = json.loads(await request.body() or b"{}")
+        except (ValueError, RecursionError):
+            return JSONResponse({"message": "The body is not JSON."}, 400)
+        if not isinstance(given, dict):
+            return JSONResponse({"message": "The body is not a JSON object."}, 400)
+        try:
+            return JSONResponse(await asyncio.to_thread(answer, given))
+        except (ValueError, FaultError) as error:
             return JSONResponse({"message": str(error)}, 400)
 
     return endpoint
+
+
+def _number(body: dict[str, Any], name: str, *, least: float) -> float:
+    """A number of a body.
+
+    Raises:
+        ValueError: it is missing, or is not a number from `least` on.
+    """
+    value = body.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:
+        raise ValueError(f"{name} is missing or not a number from {least} on")
+    return value
 
 
 def _url(request: requests.Request) -> str:

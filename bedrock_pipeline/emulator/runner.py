@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from bedrock_pipeline.emulator.behaviour import Behaviour, OverQuota, Quota, StoppedOutput
 from bedrock_pipeline.emulator.clock import Clock
 from bedrock_pipeline.emulator.faults import Faults
-from bedrock_pipeline.emulator.models import Models
+from bedrock_pipeline.emulator.models import ModelCard, Models
 from bedrock_pipeline.emulator.models.catalog import arns_invoked
 from bedrock_pipeline.emulator.objects import ObjectError, ObjectStore
 from bedrock_pipeline.emulator.roles import Role, RoleError, Roles, key_arn, put_rejected
@@ -22,6 +22,8 @@ from bedrock_pipeline.emulator.work import Counts, Input, InputRejectedError, Jo
 _LOG = logging.getLogger(__name__)
 #: The most records of one unit of work; between two, a job sees that it was stopped.
 _RECORDS = 200
+#: A model that nothing is known about.
+_UNKNOWN = ModelCard("", "own", min_records=0)
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,12 @@ class Runner:
 
     def _validate(self, job: Job) -> None:
         role, card = self._roles.get(job["roleArn"]), self._models.card(job["modelId"])
-        least = self._limits.min_records
-        if least is None:
-            least = card.min_records if card else 0
+        known, limits = card or _UNKNOWN, self._limits
+        least = known.min_records if limits.min_records is None else limits.min_records
+        most = known.max_records if limits.max_records is None else limits.max_records
+        records = range(least, most + 1)
         try:
-            files, total = Input(self._objects, job, role).validate(self._limits, least, self._behaviour)
+            files, total = Input(self._objects, job, role).validate(limits, records, self._behaviour)
             self._check_output(job, role)
         except (InputRejectedError, RoleError) as error:
             self._finish(job["id"], End("Failed", str(error), keeps_output=False))
@@ -183,7 +186,8 @@ class Runner:
 
     def _is_queued(self, job: Job) -> bool:
         waits = self._behaviour.over_quota is OverQuota.QUEUED
-        return waits and self._store.ahead(job["id"]) >= self._quota.max_jobs
+        most = self._models.max_jobs(job["modelId"], self._quota)
+        return waits and self._store.ahead(job["id"]) >= most
 
     def _age(self, job: Job) -> timedelta:
         return self._clock.now() - datetime.fromisoformat(job["statusTime"])

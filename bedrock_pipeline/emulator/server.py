@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--region", default=os.environ.get("AWS_REGION", "us-east-1"))
     parser.add_argument("--account", default="123456789012", help="account in the ARNs")
     parser.add_argument("--speed", type=float, default=1.0, help="how much faster than the service jobs run")
-    parser.add_argument("--max-jobs", type=int, default=20, help="jobs at once, per model")
+    parser.add_argument("--max-jobs", type=int, help="jobs at once, per model; the model's own by default")
     limits = parser.add_argument_group("limits of a job")
     for limit in fields(JobLimits):
         note = "the model's own by default" if limit.default is None else None

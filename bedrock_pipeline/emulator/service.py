@@ -81,11 +81,12 @@ class Service:
                 self._check_name(request["jobName"])
             if known:
                 return self._again(known, request)
-            full = self._store.in_flight(model_id) >= self._quota.max_jobs
+            most = self._models.max_jobs(model_id, self._quota)
+            full = self._store.in_flight(model_id) >= most
             if full and self._behaviour.over_quota is OverQuota.REJECTED:
                 raise ServiceError(
                     "ServiceQuotaExceededException",
-                    f"The number of jobs in progress for {model_id} has reached the quota of {self._quota.max_jobs}",
+                    f"The number of jobs in progress for {model_id} has reached the quota of {most}",
                 )
             job = self._new(request, token)
             self._store.add(job)

@@ -4,6 +4,7 @@ What belongs here: reading it as a stream, Bedrock's messages about input that i
 for one of input. What is written where is `output.py`'s.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,10 +27,13 @@ class JobLimits:
 
     Attributes:
         min_records: the fewest records of a job; None for the model's own.
+        max_records: the most records of a job; None for the model's own.
+        max_file_records: the most records of an input file.
     """
 
     min_records: int | None = None
-    max_records: int = 50_000
+    max_records: int | None = None
+    max_file_records: int = 50_000
     max_file_bytes: int = 1_000_000_000
     max_job_bytes: int = 5_000_000_000
 
@@ -63,12 +67,12 @@ class Input:
         self._objects, self._role, self._arn = objects, role, job["jobArn"]
         self._bucket, self._key = split_uri(job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"])
 
-    def validate(self, limits: JobLimits, min_records: int, behaviour: Behaviour) -> tuple[list[str], int]:
+    def validate(self, limits: JobLimits, records: range, behaviour: Behaviour) -> tuple[list[str], int]:
         """Check everything as the service does.
 
         Args:
-            limits: on sizes and counts.
-            min_records: the fewest records of a job.
+            limits: on sizes and files.
+            records: how many a job can have.
             behaviour: what is done about ids.
 
         Returns:
@@ -88,16 +92,22 @@ class Input:
         seen: set[str] | None = set() if behaviour.duplicate_ids is DuplicateIds.REJECTED else None
         total = 0
         for key, _ in files:
+            number = 0
             for number, line in enumerate(self.lines(key), 1):
-                total += 1
                 _check_line(line, f"Line {number} of {key}", behaviour, seen)
-        if total < min_records:
+            if number > limits.max_file_records:
+                raise InputRejectedError(
+                    f"Input file {key} contains more records ({number}) than the allowed maximum of: "
+                    f"{limits.max_file_records}"
+                )
+            total += number
+        if total < records.start:
             raise InputRejectedError(
-                f"Batch job {self._arn} contains less records ({total}) than the required minimum of: {min_records}"
+                f"Batch job {self._arn} contains less records ({total}) than the required minimum of: {records.start}"
             )
-        if total > limits.max_records:
+        if total >= records.stop:
             raise InputRejectedError(
-                f"Batch job {self._arn} contains more records ({total}) than the allowed maximum of: {limits.max_records}"
+                f"Batch job {self._arn} contains more records ({total}) than the allowed maximum of: {records.stop - 1}"
             )
         return [key for key, _ in files], total
 
@@ -125,6 +135,13 @@ class Input:
         for name, _ in files:
             self._role.check_get(bucket, name)
         return files
+
+
+def _line(result: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:  # nested deeper than it writes, though not than it reads
+        return json.dumps(result, separators=(",", ":")).encode() + b"\n"
 
 
 class Answers:
@@ -155,7 +172,7 @@ class Answers:
             if "modelOutput" in result and self._faults.of_record(Kind.ANSWER_INVALID, record_id):
                 spoil(result["modelOutput"])
         self._counts.errors += "error" in result
-        return record_id, orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE)
+        return record_id, _line(result)
 
     def _answered(self, body: dict[str, Any], *, names_places: bool) -> dict[str, Any]:
         try:

@@ -258,6 +258,19 @@ class DatasetProgress(_Row):
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingChunks:
+    """The chunks of a pipeline that wait for an operator.
+
+    Attributes:
+        count: how many there are.
+        first: key and reason of the first of them.
+    """
+
+    count: int
+    first: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Budget(_Row):
     """What the current version of a dataset may cost.
 

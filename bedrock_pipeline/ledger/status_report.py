@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from bedrock_pipeline.ledger.database import Database
-from bedrock_pipeline.ledger.rows import Budget, ChunkRow, State
+from bedrock_pipeline.ledger.rows import Budget, ChunkRow, State, WaitingChunks
 from bedrock_pipeline.ledger.served_pipelines import REMOVED_AFTER
 from bedrock_pipeline.ledger.status import Status
 from bedrock_pipeline.records.packed_chunk import Mode
@@ -103,6 +103,19 @@ class StatusReport:
         )
         return [(row["pipeline"], row["chunk_key"]) for row in rows]
 
+    def waiting_for_operator(self, pipelines: list[str], most: int = 50) -> dict[str, WaitingChunks]:
+        """The chunks of these pipelines that wait for an operator, at most `most` of each by name.
+
+        Those of replaced versions are among them only where they keep a slot.
+        """
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in self._database.fetch(_WAITING, {"pipelines": pipelines, "most": most}):
+            found.setdefault(row["pipeline"], []).append(row)
+        return {
+            pipeline: WaitingChunks(rows[0]["count"], tuple((row["chunk_key"], row["why"]) for row in rows))
+            for pipeline, rows in found.items()
+        }
+
     def chunks(self, pipeline: str, dataset: str) -> list[ChunkStatus]:
         """The chunks of a dataset's current version, in order."""
         rows = self._database.fetch(_CHUNKS, {"pipeline": pipeline, "dataset": dataset})
@@ -191,3 +204,20 @@ _CHUNKS = """
         ON g.quota_group = c.quota_group AND g.backoff_until > bedrock_pipeline.now()
     WHERE d.pipeline = %(pipeline)s AND d.dataset = %(dataset)s
     ORDER BY c.attempt, c.sequence"""
+
+_WAITING = """
+    WITH waiting AS (
+        SELECT c.pipeline, c.dataset, c.dataset_version AS version, c.chunk_key, c.status, c.status_message AS why
+        FROM bedrock_pipeline.chunks c
+        WHERE c.collected_at IS NULL AND c.pipeline = ANY(%(pipelines)s)
+          AND (c.status = 'needs-resolution' OR c.status = 'failed' AND c.job_arn IS NULL)
+        UNION ALL
+        SELECT c.pipeline, c.dataset, c.dataset_version, c.chunk_key, c.status, o.wait_reason
+        FROM bedrock_pipeline.retryable_records o JOIN bedrock_pipeline.chunks c USING (chunk_id)
+        WHERE o.retried_at IS NULL AND o.waits_for = 'operator' AND c.pipeline = ANY(%(pipelines)s)),
+    numbered AS (
+        SELECT w.*, count(*) OVER (PARTITION BY w.pipeline) AS count,
+               row_number() OVER (PARTITION BY w.pipeline ORDER BY w.chunk_key) AS number
+        FROM waiting w JOIN bedrock_pipeline.current_versions d USING (pipeline, dataset)
+        WHERE w.status = 'needs-resolution' OR w.version = d.version AND d.cancel_requested_at IS NULL)
+    SELECT pipeline, chunk_key, why, count FROM numbered WHERE number <= %(most)s ORDER BY pipeline, number"""

@@ -6,9 +6,18 @@ may make them differ.
 """
 
 from collections.abc import Iterator
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
-from pydantic import AliasChoices, AliasPath, BaseModel
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    PlainSerializer,
+    Secret,
+    SecretBytes,
+    SecretStr,
+    WrapSerializer,
+)
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -25,6 +34,7 @@ LOCAL_DATE_TIME: Final = "local-date-time"
 EXACT: Final = "x-exact"
 #: In the schema of a column: the property of the response that it comes from, if that has another name.
 SOURCE: Final = "x-source"
+_SECRETS: Final = (Secret, SecretStr, SecretBytes)
 
 
 class AnswerSchemaError(ConfigurationError, ValueError):
@@ -43,6 +53,12 @@ def requested(model: type[BaseModel]) -> Json:
                 f"answer_schema: {owner.__name__}.{name} is read from a path (AliasPath) alone, and no property of a response "
                 "has that name.",
                 "Give it an alias that is a name too, with AliasChoices.",
+            )
+        if _is_hidden(owner, name, field):
+            raise AnswerSchemaError(
+                f"answer_schema: {owner.__name__}.{name} is of a secret type, which is written as asterisks: its column would "
+                "not have what the model wrote.",
+                "Use str or bytes, give it a serializer that returns its value, or exclude it.",
             )
     try:
         return model.model_json_schema(by_alias=True, schema_generator=_Read)
@@ -121,10 +137,29 @@ def _fields(
 
 
 def _classes(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
+    return (one for one in _types(annotation) if issubclass(one, BaseModel))
+
+
+def _types(annotation: Any) -> Iterator[type]:
+    """The types in an annotation, at any depth."""
+    for one in (annotation, get_origin(annotation)):
+        if isinstance(one, type):
+            yield one
     for argument in get_args(annotation):
-        yield from _classes(argument)
+        yield from _types(argument)
+
+
+def _is_hidden(owner: type[BaseModel], name: str, field: FieldInfo) -> bool:
+    """Whether a field is written as asterisks: it is of a secret type, and no serializer of its own shows it."""
+    if field.exclude or not any(issubclass(one, _SECRETS) for one in _types(field.annotation)):
+        return False
+    own = owner.__pydantic_decorators__
+    named = {field for one in own.field_serializers.values() for field in one.info.fields}
+    return not (
+        own.model_serializers
+        or named & {name, "*"}
+        or any(isinstance(one, PlainSerializer | WrapSerializer) for one in field.metadata)
+    )
 
 
 def _has_a_name(owner: type[BaseModel], field: FieldInfo) -> bool:

@@ -188,13 +188,17 @@ def _decimal(digits: int | None, places: int | None, *, rounds: bool) -> _Column
     if precision > _DIGITS:
         return _STRING
     unit = Decimal(1).scaleb(-scale)
+    too_long = (
+        f"is a decimal of more digits than its column has, {precision - scale} before the point and {scale} after it; set "
+        f"max_digits and decimal_places, above {_DIGITS} digits for a column of text"
+    )
 
     def fit(value: Any) -> Decimal:
         given = Decimal(_only(value, str))
         rounded = given.quantize(unit, context=_CONTEXT)
         near = rounds or abs(rounded - given) <= abs(given) * _NEAR
         if not near or len(rounded.as_tuple().digits) > precision:
-            raise ValueError
+            raise AnswerInvalidError(too_long)
         return rounded
 
     return _Column(pa.decimal128(precision, scale), fit)

@@ -97,6 +97,12 @@ NOT_CHAT: Final = frozenset(
         "anthropic_version",
         "thinking",
         "toolConfig",
+        "output_config",
+        "anthropic_beta",
+        "outputConfig",
+        "reasoningConfig",
+        "schemaVersion",
+        "additionalModelRequestFields",
     ]
 )
 #: What must be there besides the conversation.

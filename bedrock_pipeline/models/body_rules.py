@@ -1,15 +1,12 @@
 """What a model rejects in a request body, as far as it is known: one rule for prompts, given bodies and queue tasks.
 
 What belongs here: the decision whether a body can be sent, and why not. It knows the shape of the family's body and what
-`catalog.toml` and `limits.toml` say about the model; of a model that they do not have, it checks the shape alone.
+`catalog.toml` says about the model; of a model that it does not have, it checks the shape alone.
 """
 
 import math
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 from bedrock_pipeline.models.body_members import INFERENCE, MAX_TOKENS, MEMBERS, NESTED, NOT_CHAT, REQUIRED
@@ -19,12 +16,10 @@ from bedrock_pipeline.models.family import Family, Json
 from bedrock_pipeline.models.member_values import value_problems
 from bedrock_pipeline.models.model_ids import bare_model
 
-_FILE: Final = Path(__file__).with_name("limits.toml")
 _LEAST_BUDGET: Final = 1024
 _LEAST_TOP_P: Final = 0.95
 _THINKING: Final = ("enabled", "adaptive", "disabled")
-#: The models of Nova's first generation, which do not reason.
-_NOVA_1: Final = tuple(f"amazon.nova-{name}" for name in ("micro", "lite", "pro", "premier"))
+_NOT_WITH_HIGH_EFFORT: Final = frozenset({"maxTokens", "temperature", "topP", "topK"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +53,15 @@ class BodyRules:
     @property
     def content(self) -> ContentRules:
         """The rules about texts, images and documents."""
-        model, card = bare_model(self.model_id), card_of(self.model_id)
+        card = card_of(self.model_id)
+        if card is None:
+            return ContentRules(self.family.name)
         return ContentRules(
             self.family.name,
-            inputs=card.input if card else None,
-            context=card.context if card else None,
-            characters=_limit("characters", model),
-            large_documents=tuple(_limit("large_documents", model) or ()),
+            inputs=card.input,
+            context=card.context,
+            characters=card.characters,
+            large_documents=card.large_documents,
         )
 
     @property
@@ -110,11 +107,34 @@ class BodyRules:
         )
 
     def _reasoning(self, body: Json) -> Iterator[str]:
-        if self.family.name not in ("nova", "converse") or not bare_model(self.model_id).startswith(_NOVA_1):
+        """What Nova rejects about its reasoning: on high effort, Nova 2 decides itself on how it samples and how much."""
+        card = card_of(self.model_id)
+        if self.family.name not in ("nova", "converse") or card is None or card.family != "nova":
             return
-        places = (body, body.get("inferenceConfig"), body.get("additionalModelRequestFields"))
-        if any(isinstance(place, Mapping) and "reasoningConfig" in place for place in places):
-            yield "only Nova 2 has reasoningConfig; leave it out"
+        config, extra = (_object(body, name) for name in ("inferenceConfig", "additionalModelRequestFields"))
+        for place in (body, config, extra):
+            if "reasoningConfig" not in place:
+                continue
+            if not card.effort:
+                yield "only Nova 2 has reasoningConfig; leave it out"
+            reasoning = _object(place, "reasoningConfig")
+            effort = reasoning.get("maxReasoningEffort")
+            if reasoning.get("type") != "enabled":
+                continue
+            choice = _object(_object(body, "toolConfig"), "toolChoice")
+            if choice.keys() & {"tool", "any"}:
+                yield (
+                    "it is not documented that Nova reasons when a tool is forced, and other models reject it; leave out "
+                    "reasoningConfig, or the structured response"
+                )
+            if effort not in card.effort:
+                yield f"reasoningConfig.maxReasoningEffort is not {_or(card.effort)}; set it"
+            given = {**_object(extra, "inferenceConfig"), **config}
+            if effort == "high" and (named := sorted(_NOT_WITH_HIGH_EFFORT & given.keys())):
+                yield (
+                    f"{card.id} takes no {', '.join(named)} beside maxReasoningEffort=high; leave out {named[0]}, or lower "
+                    "the effort"
+                )
 
     def _claude(self, body: Json, most: object, choice: object) -> Iterator[str]:
         thinking = body.get("thinking")
@@ -126,7 +146,12 @@ class BodyRules:
         card = card_of(self.model_id)
         yield from self._max_tokens(most, "max_tokens")
         yield from self._sampling(body.get("temperature"), body.get("top_p"), body.get("top_k"))
-        kinds = _limit("thinking", bare_model(self.model_id))
+        effort = _object(body, "output_config").get("effort")
+        if effort is not None and card is not None and card.family == "claude" and effort not in card.effort:
+            yield f"{card.id} does not take this output_config.effort; " + (
+                f"set {_or(card.effort)}" if card.effort else "leave it out"
+            )
+        kinds = card.thinking if card else None
         if thinks and kinds is not None and kind not in kinds:
             yield f"{_model(card)} does not take thinking.type={kind}" + (
                 f"; set thinking.type={kinds[0]}" if kinds else "; leave out thinking"
@@ -193,7 +218,10 @@ class BodyRules:
         last = messages[-1] if isinstance(messages, list) and messages else None
         if not isinstance(last, Mapping) or last.get("role") != "assistant":
             return None
-        if _limit("prefill", bare_model(self.model_id)) is False:
+        if bare_model(self.model_id).startswith("anthropic.") and _ends_in_space(last.get("content")):
+            return "the last message is the assistant's and ends in white space, which Claude does not continue; cut it off"
+        card = card_of(self.model_id)
+        if card is not None and not card.prefill:
             return "the model does not continue a message of the assistant; end with one of the user"
         thinking = body.get("thinking")
         if isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive"):
@@ -235,19 +263,21 @@ def _has_cache_points(body: Json) -> bool:
     return False
 
 
+def _object(place: Json, name: str) -> Json:
+    """The object of a member; empty if it is none."""
+    value = place.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _ends_in_space(content: object) -> bool:
+    last = content[-1] if isinstance(content, list) and content else content
+    text = last.get("text") if isinstance(last, Mapping) else last
+    return isinstance(text, str) and text != text.rstrip()
+
+
+def _or(words: tuple[str, ...]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
 def _model(card: ModelCard | None) -> str:
     return card.id if card else "the model"
-
-
-@cache
-def _limits() -> Mapping[str, Mapping[str, Any]]:
-    read: dict[str, Any] = tomllib.loads(_FILE.read_text(encoding="utf-8"))
-    return read
-
-
-@cache
-def _limit(table: str, model: str) -> Any:
-    """What a table of `limits.toml` says about a model."""
-    entries = _limits()[table]
-    found = [start for start in entries if model.startswith(start)]
-    return entries[max(found, key=len)] if found else None

@@ -9,34 +9,18 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.models.family import AnswerBy, Family, Json
-from bedrock_pipeline.models.model_ids import bare_model, is_bare
+from bedrock_pipeline.models.model_ids import PROVIDERS, bare_model, is_bare
 
 #: When the sources of `catalog.toml` were read.
 READ: Final = date(2026, 11, 26)
 _FILE: Final = Path(__file__).with_name("catalog.toml")
-_PROVIDERS: Final = {
-    "ai21": "AI21 Labs",
-    "amazon": "Amazon",
-    "anthropic": "Anthropic",
-    "cohere": "Cohere",
-    "deepseek": "DeepSeek",
-    "google": "Google",
-    "meta": "Meta",
-    "minimax": "MiniMax",
-    "mistral": "Mistral AI",
-    "moonshot": "Moonshot AI",
-    "moonshotai": "Moonshot AI",
-    "nvidia": "NVIDIA",
-    "openai": "OpenAI",
-    "qwen": "Qwen",
-    "zai": "Z.AI",
-}
 _PROVISIONED: Final = ":provisioned-model/"
 #: Default of `max_tokens` for models that think unasked, since thinking counts against it.
 _ROOM_TO_THINK: Final = 16_384
@@ -70,6 +54,7 @@ class ModelCard:
         converse: whether jobs of the type Converse and on-demand calls of Converse can use it.
         context: the most input tokens where a source has it.
         min_records: fewest records of a job.
+        max_records: most records of a job.
         answers: how a structured response can be requested in its own body, the best way first.
         max_output: the largest `max_tokens` where a source has it.
         sampling: whether `temperature` and `top_p` can be set: `any`, `one` of the two, or `none`.
@@ -77,6 +62,12 @@ class ModelCard:
         flex: whether on-demand calls can be of the service tier `flex`.
         counts_tokens: whether Bedrock counts the tokens of its requests before they are sent (CountTokens).
         legacy: whether AWS lists it as legacy.
+        price: US dollars per million input and output tokens on demand, where the package of prices does not have it.
+        thinking: the types of `thinking` of its requests, beside `disabled`; None if they are not known.
+        effort: the efforts that a request can set: Claude's `output_config.effort`, Nova's `maxReasoningEffort`.
+        prefill: whether the last message can be the assistant's, which the model continues.
+        characters: the most characters of a text; None for no such limit.
+        large_documents: the kinds of documents to which Converse's limit of 4.5 MB does not apply.
     """
 
     id: str
@@ -89,6 +80,7 @@ class ModelCard:
     converse: bool = True
     context: int | None = None
     min_records: int = 100
+    max_records: int = 50_000
     answers: tuple[AnswerBy, ...] = ()
     max_output: int | None = None
     sampling: Literal["any", "one", "none"] = "any"
@@ -96,12 +88,18 @@ class ModelCard:
     flex: bool = False
     counts_tokens: bool = False
     legacy: bool = False
+    price: tuple[Decimal, Decimal] | None = None
+    thinking: tuple[str, ...] | None = None
+    effort: tuple[str, ...] = ()
+    prefill: bool = True
+    characters: int | None = None
+    large_documents: tuple[str, ...] = ()
 
     @property
     def provider(self) -> str:
         """The name of its provider."""
         prefix = self.id.partition(".")[0]
-        return _PROVIDERS.get(prefix, prefix)
+        return PROVIDERS.get(prefix, prefix)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -119,6 +117,7 @@ class ModelCard:
             *sampling[self.sampling],
             *(("forced tools",) if self.family == "claude" and "tool" not in self.answers else ()),
             *(("thinking turned off",) if self.thinks == "always" else ()),
+            *(("a last message of the assistant",) if not self.prefill else ()),
             *((f"max_tokens above {self.max_output:,}",) if self.max_output else ()),
         )
 
@@ -126,7 +125,7 @@ class ModelCard:
 @cache
 def catalog() -> Mapping[str, ModelCard]:
     """The models in `catalog.toml`, by id."""
-    read: dict[str, Any] = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    read: dict[str, Any] = tomllib.loads(_FILE.read_text(encoding="utf-8"), parse_float=Decimal)
     cards = {}
     for family, members in read["families"].items():
         shared = {name: value for name, value in members.items() if name != "models"}

@@ -90,7 +90,10 @@ class Chat(Family):
         return {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{data}"}}
 
     def answer(self, output: Json) -> ModelResponse:
-        """The text of the first choice without its reasoning, and tool calls in order; or what it declines with."""
+        """The text without its reasoning, and tool calls in order; or what it declines with.
+
+        Of several choices, which only `check_model=False` lets a request have, the first counts.
+        """
         choice = first_at(output, "choices")
         message = member(choice, "message")
         reasoning, text = _reasoning(message, _text(message))

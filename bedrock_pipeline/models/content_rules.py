@@ -20,6 +20,11 @@ _DOCUMENT: Final = int(4.5 * 2**20)
 _LARGE_DOCUMENT: Final = 25 * 2**20
 _MOST_DOCUMENTS: Final = {"claude": 5, "converse": 5}
 _MOST_TEXTS: Final = 96
+#: Who can say a message.
+_ROLES: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("claude", "converse", "nova"), ("user", "assistant")),
+    "chat": ("system", "developer", "user", "assistant", "tool"),
+}
 _ATTACHED: Final[Mapping["Kind", str]] = {"image": "an image", "document": "a document"}
 #: The kind of a document whose text stands in the body as it is.
 _PLAIN: Final = "plain"
@@ -69,6 +74,7 @@ class ContentRules:
 
     def _problems(self, body: Json) -> Iterator[str]:
         blocks: list[_Block] = []
+        yield from _roles(self.family, body)
         for where, content in _parts(self.family, body):
             if not content:
                 yield f"{where} is empty"
@@ -114,6 +120,29 @@ class ContentRules:
             yield "a document has more than 4.5 MB"
         if sum(_bytes(one) for one in documents) > _LARGE_DOCUMENT:
             yield "the documents have more than 25 MB together"
+
+
+def _roles(family: str, body: Json) -> Iterator[str]:
+    """What is wrong with who says the messages."""
+    roles, messages = _ROLES.get(family), body.get("messages")
+    if roles is None or not isinstance(messages, list):
+        return
+    before = None
+    for number, message in enumerate(messages, 1):
+        role = message.get("role") if isinstance(message, Mapping) else None
+        if role not in roles:
+            yield f"the role of message {number} is not {', '.join(roles[:-1])} or {roles[-1]}"
+        if family == "chat":
+            continue
+        if number == 1 and role != "user":
+            yield "message 1 is not the user's"
+        if role == before and family in ("converse", "nova"):
+            yield f"messages {number - 1} and {number} have the same role; they must alternate"
+        before = role
+        kinds = {block.kind for block in _content(message.get("content"))}
+        for kind in _ATTACHED:
+            if role == "assistant" and kind in kinds:
+                yield f"message {number} has {_ATTACHED[kind]} and is the assistant's; only the user's can have one"
 
 
 def _parts(family: str, body: Json) -> Iterator[tuple[str, list[_Block]]]:

@@ -1,7 +1,13 @@
 """The values that known members of request bodies can have, by family, whatever the model is.
 
-Sources: "Inference request parameters and response fields for foundation models", Amazon Bedrock user guide; Converse's
-`InferenceConfiguration`; Anthropic's Messages API; "Complete embeddings request and response schema", Amazon Nova user guide.
+Sources, read on 2026-11-26 but for those in brackets, whose pages were not to be had then:
+  - Claude: Anthropic's API reference of Messages (`temperature` from 0 to 1, `top_k` from 0 on, `effort`).
+  - Converse: the service model of botocore, `InferenceConfiguration` (`maxTokens` from 1 on, `temperature` and `topP` from 0 to
+    1, at most 2,500 stop sequences, none of them empty).
+  - Nova: "Complete request schema" (`topK` from 0 to 128) and "Extended thinking", Amazon Nova user guides, as users quote them.
+  - Mistral: "Mistral AI text completion", Amazon Bedrock user guide (its members; [their ranges]).
+  - [Llama, chat completions, Titan, Cohere: "Inference request parameters and response fields for foundation models", Amazon
+    Bedrock user guide; "Complete embeddings request and response schema", Amazon Nova user guide.]
 Where they name no limit, the type alone is checked.
 """
 
@@ -54,12 +60,13 @@ def _number(low: float, high: float = math.inf) -> Values:
     return Values(what, lambda value: type(value) in (int, float) and low <= value <= high)
 
 
-def _whole(low: int) -> Values:
-    return Values(f"a whole number from {low} on", lambda value: type(value) is int and value >= low)
+def _whole(low: int, high: float = math.inf) -> Values:
+    what = f"a whole number from {low} to {high}" if high < math.inf else f"a whole number from {low} on"
+    return Values(what, lambda value: type(value) is int and low <= value <= high)
 
 
 def _one_of(*allowed: Any) -> Values:
-    words = ", ".join(map(str, allowed[:-1])) + " or " + str(allowed[-1])
+    words = " or ".join(filter(None, (", ".join(map(str, allowed[:-1])), str(allowed[-1]))))
     return Values(words, lambda value: any(type(value) is type(one) and value == one for one in allowed))
 
 
@@ -83,6 +90,7 @@ _TEXT_OR_TEXTS: Final = Values(
     "a text or a list of texts", lambda value: isinstance(value, str) or _TEXTS.fits(value)
 )
 _SYSTEM: Final = Values("a text or a list of blocks", lambda value: isinstance(value, str | list))
+_MOST_STOPS: Final = 2_500
 _SHARE: Final = _number(0, 1)
 _NOT_STREAMED: Final = Values("false, since batch jobs do not stream", lambda value: value is False)
 _ONE: Final = Values("1, since a record has one response", lambda value: type(value) is int and value == 1)
@@ -96,7 +104,10 @@ _INFERENCE: Final[Mapping[Path, Values]] = {
     ("inferenceConfig", "maxTokens"): _whole(1),
     ("inferenceConfig", "temperature"): _SHARE,
     ("inferenceConfig", "topP"): _SHARE,
-    ("inferenceConfig", "stopSequences"): _TEXTS,
+    ("inferenceConfig", "stopSequences"): Values(
+        f"a list of at most {_MOST_STOPS:,} texts",
+        lambda value: _TEXTS.fits(value) and len(value) <= _MOST_STOPS,
+    ),
     ("messages",): _LIST,
     ("system",): _LIST,
     ("additionalModelRequestFields",): _OBJECT,
@@ -109,6 +120,7 @@ _COHERE: Final[Mapping[Path, Values]] = {
 }
 _VALUES: Final[Mapping[str, Mapping[Path, Values]]] = {
     "claude": {
+        ("anthropic_version",): _one_of("bedrock-2023-05-31"),
         ("max_tokens",): _whole(1),
         ("temperature",): _SHARE,
         ("top_p",): _SHARE,
@@ -122,12 +134,13 @@ _VALUES: Final[Mapping[str, Mapping[Path, Values]]] = {
         ("tools",): _LIST,
         ("tool_choice",): _OBJECT,
         ("output_config",): _OBJECT,
+        ("output_config", "effort"): _one_of("low", "medium", "high", "xhigh", "max"),
         ("metadata",): _OBJECT,
     },
     "converse": _INFERENCE,
     "nova": {
         **_INFERENCE,
-        ("inferenceConfig", "topK"): _whole(0),
+        ("inferenceConfig", "topK"): _whole(0, 128),
         **{
             (*place, "reasoningConfig", *path): values
             for place in ((), ("inferenceConfig",))

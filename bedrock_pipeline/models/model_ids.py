@@ -4,8 +4,29 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+#: Providers of models, by the beginning of their models' ids.
+PROVIDERS: Final = {
+    "ai21": "AI21 Labs",
+    "amazon": "Amazon",
+    "anthropic": "Anthropic",
+    "cohere": "Cohere",
+    "deepseek": "DeepSeek",
+    "google": "Google",
+    "meta": "Meta",
+    "minimax": "MiniMax",
+    "mistral": "Mistral AI",
+    "moonshot": "Moonshot AI",
+    "moonshotai": "Moonshot AI",
+    "nvidia": "NVIDIA",
+    "openai": "OpenAI",
+    "qwen": "Qwen",
+    "stability": "Stability AI",
+    "twelvelabs": "TwelveLabs",
+    "writer": "Writer",
+    "zai": "Z.AI",
+}
 #: A cross-region inference profile puts its geography before the model: `us.anthropic.…`. No provider has two letters.
-_GEOGRAPHY: Final = re.compile(r"^(?:global|us-gov|apac|[a-z]{2})\.")
+_GEOGRAPHY: Final = re.compile(r"global|us-gov|apac|[a-z]{2}")
 _FOUNDATION_MODEL: Final = ":foundation-model/"
 #: The geographies of a region's inference profiles, by the beginning of its name; the narrowest first.
 _GEOGRAPHIES: Final = (
@@ -23,7 +44,12 @@ _GEOGRAPHIES: Final = (
 
 def without_geography(model_id: str) -> str:
     """The id of the model behind the id of a cross-region inference profile; any other id as it is."""
-    return _GEOGRAPHY.sub("", model_id)
+    place, _, rest = model_id.partition(".")
+    if _GEOGRAPHY.fullmatch(place):
+        return rest or model_id
+    # AWS adds geographies: a word that is no provider's, before a provider's, is one.
+    is_profile = place not in PROVIDERS and rest.partition(".")[0] in PROVIDERS
+    return rest if is_profile and not model_id.startswith("arn:") else model_id
 
 
 def bare_model(model_id: str) -> str:

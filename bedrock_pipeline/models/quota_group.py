@@ -77,7 +77,10 @@ def base_model(model_id: str) -> str:
 
 
 def default_max_jobs(model_id: str) -> int:
-    """Bedrock's default quota of jobs at once: 20 for each base model, 3 for each custom model."""
+    """Bedrock's default quota of jobs at once: 20 for each base model, 3 for each custom model.
+
+    Some accounts have 100; with too few, a group is slower, and with too many it is throttled.
+    """
     return _CUSTOM_MODEL_JOBS if ":custom-model/" in model_id else _BASE_MODEL_JOBS
 
 

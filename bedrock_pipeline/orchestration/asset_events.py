@@ -1,6 +1,6 @@
 """Materializations of work that was done outside Dagster.
 
-A `BedrockQueue` submits and collects by itself if nobody else does; the sensor `flush_queues` records that here.
+A `BedrockQueue` submits and collects by itself if nobody else does; the sensor `poll_jobs` records that here.
 """
 
 import json

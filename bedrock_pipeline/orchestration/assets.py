@@ -2,27 +2,37 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import cast
 from uuid import UUID
 
 import dagster as dg
 
-from bedrock_pipeline.collect.collect_chunk import collect_chunk
+from bedrock_pipeline.carry_out import carry_out
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.due_work import WorkItem
 from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
 from bedrock_pipeline.ledger.rows import DatasetRow
+from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.ledger.versions import VersionReplacedError
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.runs import working
+from bedrock_pipeline.orchestration.steps import Shown, shown
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
-from bedrock_pipeline.prepare.pack_dataset import NoSnapshotError, pack_dataset
-from bedrock_pipeline.prepare.take_snapshot import take_snapshot
-from bedrock_pipeline.publish.publish_dataset import publish_dataset
-from bedrock_pipeline.queue.flush_queue import flush_queue
-from bedrock_pipeline.submit.invoke_on_demand import Answered
-from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 
+#: Errors of code and data, in a function of the pipeline or in this package: the next run would fail in the same way.
+_DEFECTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    TypeError,
+    ValueError,
+)
+_DEFECT = "{} in the run {}, whose log has the traceback. Correct its cause, and launch the dataset again."
 _Materialized = dg.MaterializeResult[None]
 _SETTINGS_KEPT = "%s: jobs of version %s were submitted, so it keeps the limits, prices and policies that it was launched with."
 _CODE_DIFFERS = (
@@ -57,6 +67,8 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
     def input_dataset(
         context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
     ) -> Iterator[dg.Output[None]]:
+        from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+
         dataset, report = context.partition_key, None
         with _preparing(context, bedrock_deployment, pipeline.name, lambda row: row.launch_id) as opened:
             report = take_snapshot(opened, pipeline, dataset)
@@ -87,6 +99,8 @@ def _batch_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
     def batch_chunks(
         context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
     ) -> Iterator[dg.Output[None]]:
+        from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+
         dataset, report = context.partition_key, None
         with _preparing(
             context, bedrock_deployment, pipeline.name, lambda row: row.snapshot_launch_id
@@ -114,6 +128,8 @@ def _flushed_chunks(pipeline: QueuePipeline) -> dg.AssetsDefinition:
     def batch_chunks(
         context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
     ) -> _Materialized:
+        from bedrock_pipeline.queue.flush_queue import flush_queue
+
         day = context.partition_key
         with working(bedrock_deployment, "flush", pipeline.name, day) as opened:
             flushed = list(flush_queue(opened, pipeline, wait=False))
@@ -143,24 +159,9 @@ def _submitted_jobs(pipeline: BasePipeline) -> dg.AssetsDefinition:
     def submitted_jobs(
         context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
     ) -> Iterator[dg.Output[None]]:
-        key = context.partition_key
-        with working(bedrock_deployment, "submit", pipeline.name, key) as opened:
-            outcome = submit_chunk(opened, pipeline.name, key)
-            chunk = opened.ledger.chunks.by_key(pipeline.name, key)
-            region = opened.settings.region
-        if isinstance(outcome, Submitted):
-            yield dg.Output(None, metadata=metadata.of_submission(outcome, region))
-        elif isinstance(outcome, Answered):
-            if outcome.repeated:
-                warning = "%s: %s calls were in flight when a process died and were sent again."
-                context.log.warning(warning, key, outcome.repeated)
-            yield dg.Output(None, metadata=metadata.of_calls(outcome))
-        else:
-            until = getattr(outcome, "until", None)
-            next_submission = f" Next submission at {until:%H:%M:%S %Z}." if until else ""
-            context.log.info("Not submitted now: %s%s", outcome.reason, next_submission)
-            wait = metadata.of_wait(outcome.reason, until, chunk)
-            context.log_event(dg.AssetObservation(context.asset_key, partition=key, metadata=wait))
+        done = _carried_out(context, bedrock_deployment, "submit", pipeline)
+        if done.materialized is not None:
+            yield dg.Output(None, metadata=done.materialized)
 
     return submitted_jobs
 
@@ -186,17 +187,9 @@ def _parsed_results(pipeline: BasePipeline) -> dg.AssetsDefinition:
     def parsed_results(
         context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster does not see through an alias beside a check
-        key = context.partition_key
-        with working(bedrock_deployment, "collect", pipeline.name, key) as opened:
-            report = collect_chunk(opened, pipeline, key)
-        for discrepancy in report.discrepancies:
-            context.log.warning("%s: %s", key, discrepancy)
-        if report.tally.retryable:
-            context.log.warning(
-                "%s: %s records are retried: %s", key, report.tally.retryable, report.retryable_by_code
-            )
+        done = _carried_out(context, bedrock_deployment, "collect", pipeline)
         return dg.MaterializeResult(
-            metadata=metadata.of_collection(report), check_results=[metadata.whole_responses(report)]
+            metadata=done.materialized, check_results=[done.check] if done.check else []
         )
 
     return parsed_results
@@ -215,14 +208,23 @@ def _results(pipeline: BasePipeline) -> dg.AssetsDefinition:
         description="The dataset's published results: complete, and visible all at once.",
     )
     def results(context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource) -> dg.Output[None]:
-        dataset = context.partition_key
-        with working(bedrock_deployment, "publish", pipeline.name, dataset) as opened:
-            published = publish_dataset(opened, pipeline, dataset)
+        done = _carried_out(context, bedrock_deployment, "publish", pipeline)
         return dg.Output(
-            None, metadata=metadata.of_publication(published), data_version=dg.DataVersion(published.version)
+            None, metadata=done.materialized, data_version=dg.DataVersion(cast("str", done.data_version))
         )
 
     return results
+
+
+def _carried_out(
+    context: dg.AssetExecutionContext, resource: DeploymentResource, kind: Kind, pipeline: BasePipeline
+) -> Shown:
+    """Carry out the item of the run's partition."""
+    item = WorkItem(kind, pipeline.name, context.partition_key)
+    with working(resource, kind, pipeline.name, item.key) as opened:
+        done = shown(opened, item, carry_out(opened, pipeline, item))
+    done.log(context, item)
+    return done
 
 
 def _lineage(names: Names, upstream: str) -> dg.AssetDep:
@@ -249,10 +251,18 @@ def _preparing(
             yield opened
         except VersionReplacedError as error:
             context.log.warning("%s", error)
-        except (ServiceUnavailableError, NoSnapshotError):
+        except ServiceUnavailableError:
             raise
         except BedrockPipelineError as error:
+            from bedrock_pipeline.prepare.pack_dataset import NoSnapshotError
+
+            if isinstance(error, NoSnapshotError):
+                raise
             opened.ledger.datasets.fail_preparation(begun, launch_of(begun), str(error))
+            raise
+        except _DEFECTS as error:
+            reason = _DEFECT.format(type(error).__name__, context.run.run_id)  # the message may quote a row
+            opened.ledger.datasets.fail_preparation(begun, launch_of(begun), reason)
             raise
 
 

@@ -7,12 +7,14 @@ import dagster as dg
 from dagster_aws.s3 import S3Resource
 
 from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.orchestration.asset_checks import operator_check
 from bedrock_pipeline.orchestration.assets import pipeline_assets
 from bedrock_pipeline.orchestration.io_managers import PublishedResults
-from bedrock_pipeline.orchestration.jobs import daily_schedule, finish_job, pipeline_jobs
+from bedrock_pipeline.orchestration.jobs import daily_schedule, pipeline_jobs
 from bedrock_pipeline.orchestration.names import DEPLOYMENT, RESULTS_IO_MANAGER
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.sensors import build_sensors
+from bedrock_pipeline.orchestration.work_jobs import finish_job, work_job
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 
 _DEPLOYMENT = DeploymentResource(s3=S3Resource())
@@ -36,7 +38,7 @@ def build_definitions(
         pipelines: `Pipeline`s and `QueuePipeline`s with different names.
         downstream: assets that take the asset `results` of a pipeline as an input.
         resource_overrides: resources that replace the built-in ones, by key.
-        prefix: of the names of sensors and of the job that finishes removed pipelines; for each of several sets of pipelines
+        prefix: of the names of sensors and of the jobs `work` and `finish_removed_pipelines`; for each of several sets of pipelines
             in one code location another.
 
     Raises:
@@ -47,7 +49,11 @@ def build_definitions(
         raise ConfigurationError(
             f"Several pipelines have the same name: {', '.join(twice)}.", "Rename all but one."
         )
-    jobs = [*(job for pipeline in pipelines for job in pipeline_jobs(pipeline)), finish_job(prefix)]
+    jobs = [
+        *(job for pipeline in pipelines for job in pipeline_jobs(pipeline)),
+        *([work_job(pipelines, prefix)] if pipelines else []),
+        finish_job(prefix),
+    ]
     sensors = build_sensors(pipelines, jobs, prefix)
     if downstream:
         sensors.append(
@@ -61,6 +67,7 @@ def build_definitions(
         )
     return dg.Definitions(
         assets=[*(asset for pipeline in pipelines for asset in pipeline_assets(pipeline)), *downstream],
+        asset_checks=[operator_check(pipeline) for pipeline in pipelines],
         jobs=jobs,
         sensors=sensors,
         schedules=[daily_schedule(one.name) for one in pipelines if isinstance(one, Pipeline) and one.daily],

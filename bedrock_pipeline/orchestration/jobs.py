@@ -6,14 +6,13 @@ from typing import Any, Final
 
 import dagster as dg
 
-from bedrock_pipeline.carry_out import carry_out, removed_pipelines
-from bedrock_pipeline.collect.start_retry_round import start_retry_round
-from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.ledger.run_leases import Kind
-from bedrock_pipeline.orchestration import metadata
+from bedrock_pipeline.carry_out import carry_out
+from bedrock_pipeline.due_work import WorkItem
+from bedrock_pipeline.ledger.run_leases import Kind, LeaseKind
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.runs import working
+from bedrock_pipeline.orchestration.steps import shown
 from bedrock_pipeline.pipeline import BasePipeline, QueuePipeline
 
 #: The assets that each job materializes, and its description.
@@ -27,12 +26,17 @@ _ASSET_JOBS: Final[dict[Kind, tuple[tuple[str, ...], str]]] = {
     "collect": (("parsed_results",), "Reads the output of an ended job."),
     "publish": (("results",), "Publishes the results of a dataset."),
 }
-#: Pipeline and subject of the lease under which they are finished.
-REMOVED: Final = ("*", "removed")
-#: The job that finishes them.
-FINISH_JOB: Final = "finish_removed_pipelines"
 #: If more runs wait than may run at once: first what fills Bedrock's slots, then what is closest to its end.
-_BY_PRIORITY: Final[tuple[Kind, ...]] = ("submit", "publish", "collect", "retry", "flush", "prepare")
+_BY_PRIORITY: Final[tuple[LeaseKind, ...]] = (
+    "work",
+    "finish",
+    "submit",
+    "publish",
+    "collect",
+    "retry",
+    "flush",
+    "prepare",
+)
 
 
 def pipeline_jobs(pipeline: BasePipeline) -> Iterator[Any]:
@@ -42,18 +46,24 @@ def pipeline_jobs(pipeline: BasePipeline) -> Iterator[Any]:
         if kind != other:
             yield dg.define_asset_job(
                 names.job(kind),
-                selection=dg.AssetSelection.assets(*map(names.asset, assets)),
-                tags=_tags(kind),
+                selection=_selection([names.asset(asset) for asset in assets], kind),
+                tags=tags_of(kind),
                 executor_def=dg.in_process_executor,
                 description=description,
             )
     yield _retry_job(pipeline)
 
 
+def _selection(assets: list[dg.AssetKey], kind: Kind) -> dg.AssetSelection:
+    """Assets with their checks; the check of all chunks is not evaluated by the run of each."""
+    selection = dg.AssetSelection.assets(*assets)
+    return selection.without_checks() if kind == "submit" else selection
+
+
 def daily_schedule(pipeline: str) -> dg.ScheduleDefinition:
     """Launches, a quarter of an hour after midnight UTC, the dataset whose key is the date of the day that has ended.
 
-    Only the ledger is written; the sensor `prepare_datasets` requests the run.
+    Only the ledger is written; the sensor `poll_jobs` requests the run.
     """
 
     @dg.schedule(
@@ -69,42 +79,9 @@ def daily_schedule(pipeline: str) -> dg.ScheduleDefinition:
         day = (context.scheduled_execution_time.date() - timedelta(days=1)).isoformat()
         with bedrock_deployment.open() as opened:
             opened.ledger.datasets.request(pipeline, day, {}, launch=True, launch_id=opened.system.new_id())
-        return dg.SkipReason(f"Dataset {day} is launched; the sensor prepare_datasets requests its run.")
+        return dg.SkipReason(f"Dataset {day} is launched; the sensor poll_jobs requests its run.")
 
     return evaluate
-
-
-def finish_job(prefix: str = "") -> dg.JobDefinition:
-    """Finishes what removed pipelines have left. An op rather than assets: the code of removed pipelines, and with it their assets, is gone."""
-
-    @dg.op(
-        name=f"{prefix}finish_what_is_left",  # not the job's name: Dagster's code server rejects that
-        out=dg.Out(dg.Nothing),
-        description="Submits, collects and publishes what pipelines have left that no code location has any more.",
-    )
-    def finish(context: dg.OpExecutionContext, bedrock_deployment: DeploymentResource) -> None:
-        with working(bedrock_deployment, "finish", *REMOVED) as opened:
-            for pipeline, items in removed_pipelines(opened):
-                for item in items:
-                    try:
-                        carry_out(opened, pipeline, item)
-                    except BedrockPipelineError as error:
-                        # It concerns this item alone, which is due again after the others.
-                        context.log.warning("%s %s of %s: %s", item.kind, item.key, pipeline.name, error)
-                        opened.ledger.run_leases.renew(item.kind, pipeline.name, item.key, timedelta(0))
-                    else:
-                        context.log.info("%s %s of %s is done.", item.kind, item.key, pipeline.name)
-
-    @dg.job(
-        name=f"{prefix}{FINISH_JOB}",
-        tags=_tags("collect"),
-        executor_def=dg.in_process_executor,
-        description=finish.description,
-    )
-    def finish_removed_pipelines() -> None:
-        finish()
-
-    return finish_removed_pipelines
 
 
 def _retry_job(pipeline: BasePipeline) -> dg.JobDefinition:
@@ -117,22 +94,15 @@ def _retry_job(pipeline: BasePipeline) -> dg.JobDefinition:
         description="Packs the dataset's retryable records into chunks of the next attempt.",
     )
     def retry_round(context: dg.OpExecutionContext, bedrock_deployment: DeploymentResource) -> None:
-        dataset = context.partition_key
-        with working(bedrock_deployment, "retry", pipeline.name, dataset) as opened:
-            report = start_retry_round(opened, pipeline, dataset)
-        names.register(context.instance, chunks=[chunk.chunk_key for chunk in report.chunks])
-        if report.waits_for:
-            context.log.warning("%s: %s", dataset, report.waits_for)
-        context.log_event(
-            dg.AssetObservation(
-                names.asset("batch_chunks"), partition=dataset, metadata=metadata.of_retry_round(report)
-            )
-        )
+        item = WorkItem("retry", pipeline.name, context.partition_key)
+        with working(bedrock_deployment, "retry", pipeline.name, item.key) as opened:
+            done = shown(opened, item, carry_out(opened, pipeline, item))
+        done.log(context, item)
 
     @dg.job(
         name=names.job("retry"),
         partitions_def=names.datasets,
-        tags=_tags("retry"),
+        tags=tags_of("retry"),
         executor_def=dg.in_process_executor,
         description="Starts a retry round: sends the retryable records of a dataset again.",
     )
@@ -142,7 +112,8 @@ def _retry_job(pipeline: BasePipeline) -> dg.JobDefinition:
     return retry
 
 
-def _tags(kind: Kind) -> dict[str, str]:
+def tags_of(kind: LeaseKind) -> dict[str, str]:
+    """The priority in the run queue, and that Dagster's general retries do not apply."""
     return {
         "dagster/priority": str(len(_BY_PRIORITY) - _BY_PRIORITY.index(kind)),
         # A failure states itself whether trying again helps, so Dagster's general retries must not apply.

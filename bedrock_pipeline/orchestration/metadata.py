@@ -3,22 +3,23 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
-import pyarrow as pa
 
-from bedrock_pipeline.collect.collect_chunk import CollectReport
-from bedrock_pipeline.collect.retry_policy import INVALID_ANSWER
-from bedrock_pipeline.collect.start_retry_round import RetryRoundReport
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
-from bedrock_pipeline.prepare.pack_dataset import PackReport
-from bedrock_pipeline.prepare.take_snapshot import SnapshotReport
-from bedrock_pipeline.publish.publish_dataset import Publication
 from bedrock_pipeline.records.error_codes import Incomplete
-from bedrock_pipeline.records.result_schema import description_of
-from bedrock_pipeline.submit.invoke_on_demand import Answered
-from bedrock_pipeline.submit.submit_chunk import Submitted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from bedrock_pipeline.collect.collect_chunk import CollectReport
+    from bedrock_pipeline.collect.start_retry_round import RetryRoundReport
+    from bedrock_pipeline.prepare.pack_dataset import PackReport
+    from bedrock_pipeline.prepare.take_snapshot import SnapshotReport
+    from bedrock_pipeline.publish.publish_dataset import Publication
+    from bedrock_pipeline.submit.invoke_on_demand import Answered
+    from bedrock_pipeline.submit.submit_chunk import Submitted
 
 Metadata = dict[str, Any]
 _MOST_ROWS = 50
@@ -26,7 +27,7 @@ _MOST_ROWS = 50
 WHOLE_RESPONSES: Final = "whole_responses"
 
 
-def of_snapshot(report: SnapshotReport) -> Metadata:
+def of_snapshot(report: "SnapshotReport") -> Metadata:
     """A snapshot: records, duplicates, and rejected rows by reason."""
     return {
         "dataset_version": report.version,
@@ -48,7 +49,7 @@ def of_snapshot(report: SnapshotReport) -> Metadata:
     }
 
 
-def of_pack(report: PackReport) -> Metadata:
+def of_pack(report: "PackReport") -> Metadata:
     """A packed dataset: chunks, their sizes, and the estimate of tokens and cost before anything is submitted."""
     estimate = report.estimate
     return {
@@ -93,7 +94,7 @@ def of_outside_work(chunk: ChunkRow) -> Metadata:
     }
 
 
-def of_submission(outcome: Submitted, region: str) -> Metadata:
+def of_submission(outcome: "Submitted", region: str) -> Metadata:
     """A submitted job, with a link to the AWS console."""
     return {
         "job_arn": outcome.job_arn,
@@ -115,7 +116,7 @@ def of_wait(reason: str, until: datetime | None, chunk: ChunkRow) -> Metadata:
     }
 
 
-def of_calls(outcome: Answered) -> Metadata:
+def of_calls(outcome: "Answered") -> Metadata:
     """On-demand calls: how many were sent, and how many of them repeatedly."""
     return {
         "on_demand_calls": outcome.calls,
@@ -125,7 +126,7 @@ def of_calls(outcome: Answered) -> Metadata:
     }
 
 
-def of_retry_round(report: RetryRoundReport) -> Metadata:
+def of_retry_round(report: "RetryRoundReport") -> Metadata:
     """A retry round: its retryable records and its chunks."""
     return {
         "retryable": report.records,
@@ -135,7 +136,7 @@ def of_retry_round(report: RetryRoundReport) -> Metadata:
     }
 
 
-def of_collection(report: CollectReport) -> Metadata:
+def of_collection(report: "CollectReport") -> Metadata:
     """A collected job: its records by outcome, its tokens and cost, and discrepancies between them."""
     tally = report.tally
     return {
@@ -159,8 +160,10 @@ def of_collection(report: CollectReport) -> Metadata:
     }
 
 
-def whole_responses(report: CollectReport) -> dg.AssetCheckResult:
+def whole_responses(report: "CollectReport") -> dg.AssetCheckResult:
     """The check of a collected job's responses: how many of each kind are incomplete or break their schema."""
+    from bedrock_pipeline.collect.retry_policy import INVALID_ANSWER
+
     found = {**report.tally.final_by_code}
     for code, count in report.retryable_by_code.items():
         found[code] = found.get(code, 0) + count
@@ -175,7 +178,7 @@ def whole_responses(report: CollectReport) -> dg.AssetCheckResult:
     )
 
 
-def of_publication(published: Publication) -> Metadata:
+def of_publication(published: "Publication") -> Metadata:
     """A publication: its records, tokens and cost, and where it is."""
     return {
         "dagster/row_count": published.records,
@@ -207,14 +210,16 @@ def _costs(cost: Decimal | None, on_demand: Decimal | None) -> Metadata:
     return {name: None if usd is None else float(usd) for name, usd in costs.items()}
 
 
-def _columns(schema: pa.Schema) -> dg.TableSchema:
+def _columns(schema: "pa.Schema") -> dg.TableSchema:
     return dg.TableSchema(
         [dg.TableColumn(field.name, str(field.type), description=_description(field)) for field in schema]
     )
 
 
-def _description(field: pa.Field) -> str | None:
+def _description(field: "pa.Field") -> str | None:
     """What a column contains; those of structured responses can say so themselves."""
+    from bedrock_pipeline.records.result_schema import description_of
+
     own = (field.metadata or {}).get(b"description")
     return own.decode() if own else description_of(field.name)
 

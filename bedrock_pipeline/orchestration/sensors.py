@@ -1,108 +1,78 @@
-"""The sensors of a code location: they read the ledger and request runs.
+"""The two sensors of a code location: one polls Bedrock and requests runs for all that is due, one reconciles.
 
-One sensor for each kind of work, whatever the number of pipelines. All state is in the ledger; a lost cursor means at
-most one poll, sweep or reading of events more.
+All state is in the ledger; a lost cursor means at most one poll, sweep or reading of events more. What a tick calls is
+imported by the first tick: each run imports the definitions, and needs none of it.
 """
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
-from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 
 from bedrock_pipeline.carry_out import removed_pipelines
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.due_work import OF_CHUNKS, due_work
+from bedrock_pipeline.due_work import WITHOUT_CODE, WorkItem, due_work
 from bedrock_pipeline.errors import ServiceUnavailableError
-from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.orchestration import metadata
+from bedrock_pipeline.orchestration.asset_checks import operator_checks
 from bedrock_pipeline.orchestration.asset_events import outside_materializations
-from bedrock_pipeline.orchestration.jobs import FINISH_JOB, REMOVED
 from bedrock_pipeline.orchestration.names import Names
+from bedrock_pipeline.orchestration.requests import next_worker
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.runs import QUEUED, release_ended_runs, run_key
+from bedrock_pipeline.orchestration.steps import register
+from bedrock_pipeline.orchestration.work_jobs import FINISH_JOB, REMOVED, WORK_JOB, WORKER_TAG, work_lease
 from bedrock_pipeline.outages import OUTAGES, cause_of
 from bedrock_pipeline.pipeline import BasePipeline, QueuePipeline
-from bedrock_pipeline.queue.job_results import record_final_jobs
 from bedrock_pipeline.settings import NotConfiguredError
-from bedrock_pipeline.submit.poll_jobs import poll_jobs
-from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
+from bedrock_pipeline.work import workable
 
-#: The most runs that a tick requests; each costs the daemon about a quarter of a second.
+#: The most runs of assets that a tick requests; each costs the daemon about a quarter of a second.
 _MOST_RUNS: Final = 50
 #: The most datasets over their cost limit that a skip reason names.
 _MOST_NAMED: Final = 3
-#: Seconds between two ticks.
-_TICK_S, _RECONCILE_S = 3, 60
-_Tick = Callable[[dg.SensorEvaluationContext, Deployment], dg.SensorResult | dg.SkipReason]
-#: Sensors that only request runs: name, description, and the skip reason if nothing is due.
-_RUN_SENSORS: Final[dict[Kind, tuple[str, str, str]]] = {
-    "prepare": ("prepare_datasets", "Requests a run for each launched dataset.", "No dataset is launched."),
-    "submit": (
-        "submit_chunks",
-        "Requests a run for each chunk that is due and has a free slot.",
-        "No chunk is due, or no slot is free.",
-    ),
-    "collect": ("collect_jobs", "Requests a run for each job that has ended.", "No job has ended."),
-    "retry": (
-        "retry_datasets",
-        "Requests a retry round for each dataset whose jobs are collected and that has retryable records.",
-        "No dataset has retryable records to send.",
-    ),
-    "publish": (
-        "publish_datasets",
-        "Requests the publication of each dataset that waits for nothing more.",
-        "No dataset is complete.",
-    ),
-}
+#: Seconds between two ticks. The daemon looks every 5 seconds, so less would gain nothing.
+_TICK_S, _RECONCILE_S = 5, 60
+_Cursor = dict[str, Any]
+_Tick = Callable[[dg.SensorEvaluationContext, Deployment, _Cursor], dg.SensorResult]
 
 
 def build_sensors(
     pipelines: Sequence[BasePipeline], jobs: Sequence[dg.JobDefinition], prefix: str = ""
 ) -> list[dg.SensorDefinition]:
-    """The sensors for these pipelines; that which flushes only if one of them is a queue.
+    """The sensors for these pipelines.
 
     Args:
         pipelines: their work is requested.
-        jobs: of the pipelines, and the one that finishes removed ones.
+        jobs: of the pipelines, the one that does what is due, and the one that finishes removed pipelines.
         prefix: of the sensors' names.
     """
-    names = [pipeline.name for pipeline in pipelines]
-    queues = [pipeline for pipeline in pipelines if isinstance(pipeline, QueuePipeline)]
-    sensors = [
-        _sensor(f"{prefix}{name}", partial(_request_runs, kind, pipelines, nothing), jobs, description)
-        for kind, (name, description, nothing) in _RUN_SENSORS.items()
-    ]
-    sensors += [
+    return [
         _sensor(
             f"{prefix}poll_jobs",
-            partial(_poll, names),
+            partial(_poll_and_request, pipelines, f"{prefix}{WORK_JOB}"),
             jobs,
-            "Polls Bedrock for all jobs in flight, every poll_interval_s seconds.",
+            "Polls Bedrock for all jobs in flight, every poll_interval_s seconds, and requests runs for all that is due: "
+            "one of the job `work` for many chunks, one for each dataset that is prepared, and one for each chunk that "
+            "needs an operator.",
+            _TICK_S,
         ),
         _sensor(
             f"{prefix}reconcile_jobs",
-            partial(_reconcile, f"{prefix}{FINISH_JOB}"),
+            partial(_reconcile, [pipeline.name for pipeline in pipelines], f"{prefix}{FINISH_JOB}"),
             jobs,
-            "Looks up submissions in doubt; every sweep_s seconds it compares all jobs of the account with the ledger.",
+            "Looks up submissions in doubt; every sweep_s seconds it compares all jobs of the account with the ledger; and "
+            "evaluates the check of chunks that wait for an operator.",
             _RECONCILE_S,
         ),
     ]
-    if queues:
-        sensors.append(
-            _sensor(
-                f"{prefix}flush_queues",
-                partial(_flush, queues),
-                jobs,
-                "Requests a flush for each queue that is due by count, bytes or age of its tasks; records final jobs.",
-            )
-        )
-    return sensors
 
 
 def _sensor(
-    name: str, tick: _Tick, jobs: Sequence[dg.JobDefinition], description: str, seconds: int = _TICK_S
+    name: str, tick: _Tick, jobs: Sequence[dg.JobDefinition], description: str, seconds: int
 ) -> dg.SensorDefinition:
     @dg.sensor(
         name=name,
@@ -118,92 +88,86 @@ def _sensor(
             with bedrock_deployment.open() as opened:
                 if OUTAGES.were_over(name):
                     release_ended_runs(opened, context.instance)
-                return tick(context, opened)
+                return tick(context, opened, json.loads(context.cursor or "{}"))
         except NotConfiguredError as error:
             return dg.SkipReason(str(error))
         except ServiceUnavailableError as error:
             if cause_of(error) is None:
                 raise
-            OUTAGES.concern(name)
-            if OUTAGES.is_to_be_logged(error):
-                context.log.warning("%s", error)
-            return dg.SkipReason(str(error))
+            return dg.SkipReason(_away(name, context, error))
 
     return evaluate
 
 
-def _request_runs(
-    kind: Kind,
+def _away(name: str, context: dg.SensorEvaluationContext, error: ServiceUnavailableError) -> str:
+    """A service is away: the reason, which is logged once a minute."""
+    OUTAGES.concern(name)
+    if OUTAGES.is_to_be_logged(error):
+        context.log.warning("%s", error)
+    return str(error)
+
+
+def _poll_and_request(
     pipelines: Sequence[BasePipeline],
-    nothing: str,
+    work_job: str,
     context: dg.SensorEvaluationContext,
     opened: Deployment,
-) -> dg.SensorResult | dg.SkipReason:
-    """Runs for the work that is due and has no valid run lease, after registering its partitions."""
-    subjects = [
-        (item.pipeline, item.key)
-        for item in due_work(opened.ledger, pipelines, limit=_MOST_RUNS, kinds=(kind,))
-    ]
-    if not subjects:
-        return dg.SkipReason(
-            " ".join([nothing, *(_over_budget(opened, pipelines) if kind == "submit" else ())])
+    cursor: _Cursor,
+) -> dg.SensorResult:
+    """Poll if the interval of the deployment's settings is over, then request runs for all that is due."""
+    names = [pipeline.name for pipeline in pipelines]
+    queues = [pipeline.name for pipeline in pipelines if isinstance(pipeline, QueuePipeline)]
+    opened.ledger.served_pipelines.seen(names)
+    polled, cursor["polled"], events = _poll(names, context, opened, cursor.get("polled", 0.0))
+    if queues:
+        from bedrock_pipeline.queue.job_results import record_final_jobs
+
+        record_final_jobs(opened, queues)
+        outside, cursor["events"] = outside_materializations(
+            context.instance, opened, queues, cursor.get("events")
         )
-    for pipeline, group in groupby(sorted(subjects), key=lambda subject: subject[0]):
-        # One unregistered key would make the whole tick fail.
-        partitions = "chunks" if kind in OF_CHUNKS else "datasets"
-        Names(pipeline).register(context.instance, **{partitions: [key for _, key in group]})
-    leases = opened.ledger.run_leases.acquire(kind, subjects, QUEUED)
-    if not leases:
-        return dg.SkipReason(f"{len(subjects)} runs are requested or working already.")
+        events += outside
+    requests = [
+        *_of_assets(pipelines, context, opened),
+        *_of_failures(pipelines, context, opened),
+        *_of_work(pipelines, work_job, context, opened),
+    ]
+    reason = None if requests or events else " ".join([polled, *_why_nothing(opened, pipelines)])
     return dg.SensorResult(
-        run_requests=[
-            dg.RunRequest(
-                run_key=run_key(kind, pipeline, key, lease_id),
-                job_name=Names(pipeline).job(kind),
-                partition_key=key,
-            )
-            for (pipeline, key), lease_id in leases.items()
-        ]
+        run_requests=requests, asset_events=events, skip_reason=reason, cursor=json.dumps(cursor)
     )
 
 
-def _over_budget(opened: Deployment, pipelines: Sequence[BasePipeline]) -> list[str]:
-    budgets = opened.ledger.spending.exhausted([pipeline.name for pipeline in pipelines], _MOST_NAMED)
-    return [budget.reason for budget in budgets]
-
-
-def _flush(
-    queues: Sequence[QueuePipeline], context: dg.SensorEvaluationContext, opened: Deployment
-) -> dg.SensorResult:
-    names = [queue.name for queue in queues]
-    record_final_jobs(opened, names)
-    events, cursor = outside_materializations(context.instance, opened, names, context.cursor)
-    requested = _request_runs("flush", queues, "No queue is due to be flushed.", context, opened)
-    if isinstance(requested, dg.SkipReason):
-        reason = None if events else requested.skip_message
-        return dg.SensorResult(skip_reason=reason, asset_events=events, cursor=cursor)
-    return dg.SensorResult(run_requests=requested.run_requests, asset_events=events, cursor=cursor)
-
-
 def _poll(
-    names: list[str], context: dg.SensorEvaluationContext, opened: Deployment
-) -> dg.SensorResult | dg.SkipReason:
-    """Poll if the interval of the deployment's settings is over. The cursor is the time of the last poll."""
-    opened.ledger.served_pipelines.seen(names)
+    names: list[str], context: dg.SensorEvaluationContext, opened: Deployment, last: float
+) -> tuple[str, float, list[Any]]:
+    """What the poll saw, when it was, and an observation for each pipeline with changes.
+
+    If Bedrock is away, everything else goes on.
+    """
+    from bedrock_pipeline.submit.poll_jobs import poll_jobs
+
     now = opened.system.now().timestamp()
-    since = now - float(context.cursor or 0)
-    if 0 <= since < opened.settings.poll_interval_s:
-        return dg.SkipReason(f"Polled {since:.0f} s ago, every {opened.settings.poll_interval_s} s.")
-    report = poll_jobs(opened)
+    since, interval = now - last, opened.settings.poll_interval_s
+    if 0 <= since < interval:
+        return f"Polled {since:.0f} s ago, every {interval} s.", last, []
+    try:
+        report = poll_jobs(opened)
+    except ServiceUnavailableError as error:
+        if cause_of(error) is None:
+            raise
+        return _away("poll_jobs", context, error), now, []
     if report.errors:
         context.log.warning("; ".join(str(error) for error in report.errors))
     if not report.changed:
         flying = f"{report.in_flight} jobs in flight, nothing changed." if report.in_flight else ""
-        return dg.SensorResult(skip_reason=flying or "No job is in flight.", cursor=str(now))
+        return flying or "No job is in flight.", now, []
     counts = opened.ledger.jobs.counts(names)
-    return dg.SensorResult(
-        cursor=str(now),
-        asset_events=[
+    changed = sorted({chunk.pipeline for chunk in report.changed}.intersection(names))
+    return (
+        "",
+        now,
+        [
             dg.AssetObservation(
                 Names(pipeline).asset("submitted_jobs"),
                 metadata=metadata.of_changes(
@@ -211,23 +175,109 @@ def _poll(
                     [row for row in counts if row["pipeline"] == pipeline],
                 ),
             )
-            for pipeline in sorted({chunk.pipeline for chunk in report.changed}.intersection(names))
+            for pipeline in changed
         ],
     )
 
 
-def _reconcile(finish_job: str, context: dg.SensorEvaluationContext, opened: Deployment) -> dg.SensorResult:
-    """Submissions in doubt at each tick, the sweep of the account now and then. The cursor is the last sweep's time."""
+def _of_assets(
+    pipelines: Sequence[BasePipeline], context: dg.SensorEvaluationContext, opened: Deployment
+) -> Iterator[dg.RunRequest]:
+    """A run for each dataset that is prepared, and each queue that is flushed."""
+    looked_at = opened.ledger.run_leases.now()
+    due = due_work(opened.ledger, pipelines, limit=_MOST_RUNS, kinds=("prepare", "flush"))
+    return _own_runs(due, looked_at, context, opened)
+
+
+def _of_failures(
+    pipelines: Sequence[BasePipeline], context: dg.SensorEvaluationContext, opened: Deployment
+) -> Iterator[dg.RunRequest]:
+    """A run of its own for each item that failed in a run of many, or whose run died."""
+    names = [pipeline.name for pipeline in pipelines]
+    looked_at = opened.ledger.run_leases.now()
+    unfinished = opened.ledger.run_leases.unfinished(names, WITHOUT_CODE, _MOST_RUNS)
+    return _own_runs([WorkItem(*lease) for lease in unfinished], looked_at, context, opened)
+
+
+def _own_runs(
+    items: Sequence[WorkItem],
+    looked_at: datetime,
+    context: dg.SensorEvaluationContext,
+    opened: Deployment,
+) -> Iterator[dg.RunRequest]:
+    register(context.instance, items)  # one unregistered key would make the whole tick fail
+    for kind in sorted({item.kind for item in items}):
+        subjects = [(item.pipeline, item.key) for item in items if item.kind == kind]
+        leases = opened.ledger.run_leases.acquire(kind, subjects, QUEUED, looked_at=looked_at)
+        for (pipeline, key), lease_id in leases.items():
+            yield dg.RunRequest(
+                run_key=run_key(kind, pipeline, key, lease_id),
+                job_name=Names(pipeline).job(kind),
+                partition_key=key,
+            )
+
+
+def _of_work(
+    pipelines: Sequence[BasePipeline],
+    work_job: str,
+    context: dg.SensorEvaluationContext,
+    opened: Deployment,
+) -> Iterator[dg.RunRequest]:
+    """One run for everything else."""
+    pipeline, leases = work_lease(pipelines), opened.ledger.run_leases
+    looked_at = leases.now()
+    items = workable(opened, pipelines, _MOST_RUNS)
+    if not items:
+        return
+    worker = next_worker(leases.ages_of_workers(pipeline), opened.settings.work_runs)
+    if worker is None:
+        return
+    register(context.instance, items)
+    for (_, subject), lease_id in leases.acquire(
+        "work", [(pipeline, worker)], QUEUED, looked_at=looked_at
+    ).items():
+        yield dg.RunRequest(
+            run_key=run_key("work", pipeline, subject, lease_id),
+            job_name=work_job,
+            tags={WORKER_TAG: subject},
+        )
+
+
+def _why_nothing(opened: Deployment, pipelines: Sequence[BasePipeline]) -> list[str]:
+    budgets = opened.ledger.spending.exhausted([pipeline.name for pipeline in pipelines], _MOST_NAMED)
+    return [
+        "Nothing is due that no run does, or is requested for.",
+        *(budget.reason for budget in budgets),
+    ]
+
+
+def _reconcile(
+    names: list[str],
+    finish_job: str,
+    context: dg.SensorEvaluationContext,  # noqa: ARG001  # each tick gets it
+    opened: Deployment,
+    cursor: _Cursor,
+) -> dg.SensorResult:
+    """Submissions in doubt at each tick, the sweep of the account now and then."""
+    from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
+
     reports = [str(reconcile_in_doubt(opened))]
-    now, swept = opened.system.now().timestamp(), float(context.cursor or 0)
-    if now - swept >= opened.settings.sweep_s:
+    now = opened.system.now().timestamp()
+    if now - cursor.get("swept", 0.0) >= opened.settings.sweep_s:
         reports.append(str(sweep_account(opened)))
-        swept = now
+        cursor["swept"] = now
+    checks, cursor["checks"] = operator_checks(opened, names, cursor.get("checks", {}))
     removed = [(pipeline.name, len(items)) for pipeline, items in removed_pipelines(opened) if items]
     leases = opened.ledger.run_leases.acquire("finish", [REMOVED], QUEUED) if removed else {}
-    if leases:
-        request = dg.RunRequest(run_key("finish", *REMOVED, leases[REMOVED]), job_name=finish_job)
-        return dg.SensorResult(run_requests=[request], cursor=str(swept))
+    requests = [
+        dg.RunRequest(run_key("finish", *subject, lease_id), job_name=finish_job)
+        for subject, lease_id in leases.items()
+    ]
     reports += [f"{name}, which no code location has, has {count} steps due" for name, count in removed]
     reason = "; ".join(report for report in reports if report) or "Ledger and Bedrock agree."
-    return dg.SensorResult(skip_reason=reason, cursor=str(swept))
+    return dg.SensorResult(
+        run_requests=requests,
+        asset_events=checks,
+        skip_reason=None if requests or checks else reason,
+        cursor=json.dumps(cursor),
+    )

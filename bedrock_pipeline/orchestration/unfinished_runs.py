@@ -7,20 +7,21 @@ Dagster, since Dagster finds its storage by environment variables.
 import sys
 
 import dagster as dg
+from dagster._core.storage.tags import RUN_KEY_TAG
 
 from bedrock_pipeline.deployment import open_deployment
-from bedrock_pipeline.orchestration.runs import release_run_lease
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.system import SYSTEM, System
 
 _KILLED = "The process of this run was killed. What it did is safe; the sensors request the rest again."
+_WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
 _WORKING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 #: The most seconds that working runs get to finish at the end.
 _WAIT_SECONDS = 20.0
 
 
 def end_unfinished_runs() -> None:
-    """Mark every run with the status of a working one as failed, and release its lease.
+    """Mark every run with the status of a working one as failed, and expire its leases.
 
     For the start of an instance (`DAGSTER_HOME`) whose runs are all children of this machine's processes, before its
     daemon starts: their places in the run queue are free at once, not when the run monitor notices.
@@ -29,10 +30,10 @@ def end_unfinished_runs() -> None:
         runs = instance.get_runs(dg.RunsFilter(statuses=_WORKING))
         for run in runs:
             instance.report_run_failed(run, _KILLED)
+        waiting = instance.get_runs(dg.RunsFilter(statuses=_WAITING))
+    leases = [run.tags.get(RUN_KEY_TAG, "").rpartition(":")[2] for run in waiting]
     with open_deployment(Settings.resolve()) as deployment:
-        for run in runs:
-            if key := run.tags.get("dagster/run_key"):
-                release_run_lease(deployment, key)
+        deployment.ledger.run_leases.expire(leases)
 
 
 def wait_for_runs(seconds: float, system: System = SYSTEM) -> None:

@@ -15,11 +15,12 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
 from bedrock_pipeline.prepare.chunks.snapshot_packer import pack_snapshot
+from bedrock_pipeline.prepare.open_source import open_source
 from bedrock_pipeline.prepare.reject_duplicates import REJECTED
 from bedrock_pipeline.prepare.snapshot.attachments import Fetch, nowhere
 from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.prepare.snapshot.writer import write_snapshot
-from bedrock_pipeline.prepare.take_snapshot import fetch_file, open_source
+from bedrock_pipeline.prepare.take_snapshot import fetch_file
 from bedrock_pipeline.prepare.upload_chunks import estimator_for
 from bedrock_pipeline.pricing.estimates import ChunkEstimate, Estimate, Estimator
 from bedrock_pipeline.records.packed_chunk import Mode, PackedChunk

@@ -10,20 +10,17 @@ import pyarrow as pa
 
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import ConfigurationError, StateError
+from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.frozen_settings import freeze
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.open_source import open_source
 from bedrock_pipeline.prepare.reject_duplicates import REJECTED
 from bedrock_pipeline.prepare.snapshot.attachments import MOST_BYTES, NotAnAttachmentError
 from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.prepare.snapshot.writer import write_snapshot
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.records.rejections import RejectionWriter
-from bedrock_pipeline.sources import Source, notes_of, open_location
-
-
-class NoSourceError(ConfigurationError):
-    """A dataset has no input."""
+from bedrock_pipeline.sources import notes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,30 +127,6 @@ def _upload(deployment: Deployment, files: list[Path], uri: str) -> None:
     except BaseException:
         deployment.objects.discard(uri)
         raise
-
-
-def open_source(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Source:
-    """The source of a dataset.
-
-    Raises:
-        NoSourceError: its pipeline has none.
-        InputError: its location has no readable file.
-    """
-    if pipeline.source is None:
-        raise NoSourceError(
-            f"Pipeline {pipeline.name!r} names no input for dataset {dataset!r}.",
-            "Launch it with `bedrock-pipeline launch … --input`, or give the pipeline a source.",
-        )
-    if callable(pipeline.source):
-        return pipeline.source(dataset)
-    locations = [pipeline.source] if isinstance(pipeline.source, str) else pipeline.source
-    return open_location(
-        [location.replace("{dataset}", dataset) for location in locations],
-        deployment.objects,
-        pipeline.column_types,
-        csv=pipeline.csv,
-        missing_columns=pipeline.missing_columns,
-    )
 
 
 def fetch_file(objects: S3Objects, location: str) -> bytes:

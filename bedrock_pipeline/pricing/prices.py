@@ -1,7 +1,8 @@
 """Prices: from a model id to its price, and from tokens to US dollars.
 
-The prices are those of the package `genai-prices`, from the data inside it (nothing is read over the network); settings
-and pipelines override them. Batch inference costs half of on-demand ("Pricing", Amazon Bedrock) unless the package has a
+The prices are those of the package `genai-prices`, from the data inside it (nothing is read over the network), and of models
+that it does not have those of the catalog; settings and pipelines override them. A model whose images have a price of their
+own, as those of embeddings have, has none here. Batch inference costs half of on-demand ("Pricing", Amazon Bedrock) unless the package has a
 batch price; on-demand calls of the service tier `flex` cost half of others, as users report ("Service tiers", Amazon
 Bedrock, says that they are cheaper). Cached tokens are not distinguished, since batch inference has no prompt caching.
 """
@@ -12,6 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Literal
 
+from bedrock_pipeline.models.catalog import card_of
 from bedrock_pipeline.models.model_ids import bare_model
 from bedrock_pipeline.models.registry import family_of
 from bedrock_pipeline.settings import BATCH_DISCOUNT, FLEX_DISCOUNT, PriceOverride
@@ -77,7 +79,7 @@ def price_of(
             return _overridden(overrides[name])
     embeds = family_of(model_id).embeds
     found = (_known(name, at, embeds=embeds) for name in names)
-    return next((price for price in found if price), None)
+    return next((price for price in found if price), None) or (_listed(model_id) if names else None)
 
 
 def _names(model_id: str) -> tuple[str, ...]:
@@ -86,6 +88,14 @@ def _names(model_id: str) -> tuple[str, ...]:
         return ()
     profile = model_id.rpartition("/")[2] if model_id.startswith("arn:") else model_id
     return tuple(dict.fromkeys((profile, bare_model(model_id))))
+
+
+def _listed(model_id: str) -> Price | None:
+    """The price that the catalog has of a model."""
+    card = card_of(model_id)
+    if card is None or card.price is None:
+        return None
+    return _overridden(PriceOverride(input_per_million=card.price[0], output_per_million=card.price[1]))
 
 
 def _overridden(override: PriceOverride) -> Price:

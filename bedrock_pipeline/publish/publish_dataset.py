@@ -16,8 +16,10 @@ from bedrock_pipeline.aws.objects import ObjectMissingError
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow
-from bedrock_pipeline.pipeline import BasePipeline
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline
+from bedrock_pipeline.publish.read_results import open_folder
 from bedrock_pipeline.publish.write_duplicates import PublishedDuplicates, write_duplicates
+from bedrock_pipeline.publish.write_table import Written, write_table
 
 
 class NotCompleteError(StateError):
@@ -56,6 +58,7 @@ def publish_dataset(deployment: Deployment, pipeline: BasePipeline, dataset: str
 
     Raises:
         NotCompleteError: chunks are missing; it lists how many are in which state.
+        TableRejectedError, TableBusyError: the table into which the pipeline publishes too cannot be written.
     """
     before = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     stale = before.latest_written_publication != before.publication or before.latest_writes > 0
@@ -63,7 +66,7 @@ def publish_dataset(deployment: Deployment, pipeline: BasePipeline, dataset: str
     recorded = False
     while not recorded and not _is_current(row):
         try:
-            recorded = _publish(deployment, row)
+            recorded = _publish(deployment, pipeline, row)
         except NotCompleteError:
             if stale and row.publication:  # `latest.json` of an earlier version was due, and is right now
                 break
@@ -79,7 +82,7 @@ def _is_current(row: DatasetRow) -> bool:
     return row.state in ("published", "cancelled")
 
 
-def _publish(deployment: Deployment, row: DatasetRow) -> bool:
+def _publish(deployment: Deployment, pipeline: BasePipeline, row: DatasetRow) -> bool:
     """Write the results into a new folder, then move the ledger's pointer; False if another publisher has moved it."""
     if not row.open:
         _must_be_complete(row, deployment.ledger.datasets.progress(row.pipeline, row.dataset))
@@ -97,6 +100,12 @@ def _publish(deployment: Deployment, row: DatasetRow) -> bool:
     uri = f"{_base(deployment, row)}/v{row.version}-{row.publication + 1}-{deployment.system.new_id().hex}/"
     try:
         duplicates = _write_version(deployment, row, chunks, uri)
+        if isinstance(pipeline, Pipeline) and pipeline.publish_to:
+            # Before the pointer moves: a crash in between publishes again, and the table's rows are replaced again.
+            written = Written(
+                row.pipeline, row.dataset, row.version, row.publication + 1, uri, open_folder(deployment, uri)
+            )
+            write_table(deployment, pipeline.publish_to, written)
     except BaseException:
         deployment.objects.discard(uri)
         raise

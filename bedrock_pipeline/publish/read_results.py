@@ -37,9 +37,14 @@ def open_results(deployment: Deployment, pipeline: str, dataset: str) -> "pa_dat
     Raises:
         NotFoundError, StateError: as `results_uri`.
     """
+    return open_folder(deployment, results_uri(deployment, pipeline, dataset))
+
+
+def open_folder(deployment: Deployment, uri: str) -> "pa_dataset.Dataset":
+    """The parquet files of an `s3://` folder, as a lazy dataset of Arrow."""
     import pyarrow.dataset as pa_dataset  # it brings pandas, which takes half a second
 
-    folder = results_uri(deployment, pipeline, dataset).removeprefix("s3://").rstrip("/")
+    folder = uri.removeprefix("s3://").rstrip("/")
     return pa_dataset.dataset(folder, filesystem=results_filesystem(deployment.settings), format="parquet")
 
 

@@ -10,7 +10,8 @@ from bedrock_pipeline.ledger.queues import QueueRow
 from bedrock_pipeline.pipeline import BelowMinimum, FlushPolicy, QueuePipeline
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.settings import Settings, ThrottleBackoff
+from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.throttle_backoff import ThrottleBackoff
 from bedrock_pipeline.user_model import UserModel
 
 #: What the ledger keeps for other processes that open the queue by its name.

@@ -6,7 +6,7 @@ Format of the line: "Format and upload your batch inference data" in the Amazon 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.ledger.tasks import NewTask
@@ -14,6 +14,8 @@ from bedrock_pipeline.models.body_rules import BodyRules
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.record_ids import LONGEST_OF_TASK, record_id_of, wire_id
 
+#: Readers of JSON stop somewhere; this is below what ours and others can read and write.
+_DEEPEST: Final = 200
 _HALF = "it contains half a surrogate pair, which UTF-8 cannot encode"
 
 
@@ -97,6 +99,8 @@ def encoded(task: BedrockTask, limits: Limits, rules: BodyRules) -> NewTask:
         raise InvalidTaskError("model_input", _HALF) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidTaskError("model_input", f"it is not JSON ({_kind(error)})") from None
+    if text.count("{") + text.count("[") > _DEEPEST and _depth(task.model_input) > _DEEPEST:
+        raise InvalidTaskError("model_input", f"it is nested more than {_DEEPEST} deep")
     if problem := rules.problem(task.model_input):
         raise InvalidTaskError(
             "model_input",
@@ -109,6 +113,14 @@ def encoded(task: BedrockTask, limits: Limits, rules: BodyRules) -> NewTask:
             f"the record has {len(line)} bytes, more than max_file_size_bytes ({limits.max_file_bytes})",
         )
     return NewTask(record_id, line)
+
+
+def _depth(value: object) -> int:
+    """How deep objects and arrays are in each other; `json` has written the value, so no recursion ends too early."""
+    inner = (
+        value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else None
+    )
+    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
 
 
 def _kind(error: Exception) -> str:

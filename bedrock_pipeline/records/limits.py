@@ -13,6 +13,7 @@ class Limits(BaseModel):
     Attributes:
         min_records: fewest records of a job.
         max_records: most records of a job.
+        max_file_records: most records of one input file.
         max_file_bytes: most bytes of one input file; Bedrock says 1 GB, taken as 10⁹, the smaller reading.
         max_job_bytes: most bytes of all files of a job.
         max_jobs: jobs of the pipeline at once, within the limit of its quota group; None: that limit alone.
@@ -25,6 +26,7 @@ class Limits(BaseModel):
 
     min_records: int = Field(default=100, ge=1)
     max_records: int = Field(default=50_000, ge=1)
+    max_file_records: int = Field(default=50_000, ge=1)
     max_file_bytes: int = Field(default=1_000_000_000, ge=1)
     max_job_bytes: int = Field(default=5_000_000_000, ge=1)
     max_jobs: int | None = Field(default=None, ge=1)

@@ -19,8 +19,15 @@ _FILLER = "\x00filler "
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-def record_id_of(value: object, longest: int = LONGEST) -> tuple[str | None, str]:
+def record_id_of(
+    value: object, longest: int = LONGEST, *, digest_longer: bool = False
+) -> tuple[str | None, str]:
     """A record id from a cell, of at most `longest` characters.
+
+    Args:
+        value: of the cell.
+        longest: characters.
+        digest_longer: whether a longer one is replaced by a digest of it, where the original is carried along.
 
     Returns:
         The id and an empty reason; or None and why the cell cannot be one.
@@ -35,7 +42,12 @@ def record_id_of(value: object, longest: int = LONGEST) -> tuple[str | None, str
     if not text.strip():
         return None, "record id is empty"
     if len(text) > longest:
-        return None, f"record id is longer than {longest} characters"
+        if not digest_longer:
+            return None, f"record id is longer than {longest} characters"
+        return (
+            f"blake2b:{hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=32).hexdigest()}",
+            "",
+        )
     if _CONTROL.search(text):
         return None, "record id has control characters"
     return text, ""

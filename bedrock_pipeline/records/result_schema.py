@@ -99,6 +99,8 @@ WIRE_ID: Final = "\x00wire_id"
 ORIGIN: Final = "\x00origin"
 #: Columns of an index that are not carried along.
 INDEX_ONLY: Final = frozenset({"record_id", WIRE_ID, ORIGIN})
+#: Columns that results have in a table besides these: which dataset a row is of.
+TABLE_COLUMNS: Final = ("pipeline", "dataset")
 #: Names that a carried column cannot have.
 RESERVED: Final = INDEX_ONLY | COLUMNS.keys() | {f"{_VECTOR_PREFIX}{kind}" for kind in VECTORS}
 

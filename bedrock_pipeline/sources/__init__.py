@@ -1,20 +1,29 @@
 """Where records come from: inputs as a stream of Arrow batches."""
 
+from bedrock_pipeline.sources.arrow_objects import SourceLike, source_of
 from bedrock_pipeline.sources.csv_format import CsvFormat
 from bedrock_pipeline.sources.errors import InputError
 from bedrock_pipeline.sources.finding import local_file, plain_location
 from bedrock_pipeline.sources.location import notes_of, open_location
 from bedrock_pipeline.sources.source import ArrowSource, InputFile, RowBatch, Source
+from bedrock_pipeline.sources.tables import DeltaTable, Destination, IcebergTable, SqlQuery, Table
 
 __all__ = [
     "ArrowSource",
     "CsvFormat",
+    "DeltaTable",
+    "Destination",
+    "IcebergTable",
     "InputError",
     "InputFile",
     "RowBatch",
     "Source",
+    "SourceLike",
+    "SqlQuery",
+    "Table",
     "local_file",
     "notes_of",
     "open_location",
     "plain_location",
+    "source_of",
 ]

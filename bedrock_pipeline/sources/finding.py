@@ -11,9 +11,13 @@ from urllib.parse import unquote
 from bedrock_pipeline.sources.errors import InputError
 from bedrock_pipeline.sources.formats import by_content, endings, has_ending, unpacked
 from bedrock_pipeline.sources.globs import Pattern, is_pattern, why_hidden
+from bedrock_pipeline.sources.hugging_face import saved_files
 from bedrock_pipeline.sources.source import InputFile
 
-_TABLES = (("_delta_log/", "Delta", "deltalake"), (".metadata.json", "Iceberg", "pyiceberg"))
+_TABLES = (
+    ("_delta_log/", "Delta", "DeltaTable", "--delta"),
+    (".metadata.json", "Iceberg", "IcebergTable", "--iceberg"),
+)
 
 
 class _Listed(Protocol):
@@ -95,7 +99,8 @@ def _here(location: str, found: Found) -> None:
         _name(location, local_file(location), found)
     elif path.is_dir():
         base = f"{location.rstrip('/')}/"
-        _choose(base, _walk(base, None), local_file, found)
+        if not _saved(base, _walk(base, 0), local_file, found):
+            _choose(base, _walk(base, None), local_file, found)
     elif is_pattern(location):
         pattern = Pattern(location)
         depth = None if pattern.deep else pattern.depth + 8  # a folder of a format may lie within
@@ -118,7 +123,23 @@ def _in_s3(location: str, objects: Objects, found: Found) -> None:
         if literal:  # a folder whose name has a bracket
             pattern, uris = None, literal
     base = pattern.base if pattern else folder
+    if pattern is None and _saved(base, (uri for uri in uris if _is_direct(uri, base)), file, found):
+        return
     _choose(base, (uri for uri in uris if not uri.endswith("/")), file, found, pattern)
+
+
+def _is_direct(name: str, base: str) -> bool:
+    return "/" not in name.removeprefix(base)
+
+
+def _saved(base: str, names: Iterable[str], file: "partial[InputFile] | _Opener", found: Found) -> bool:
+    """Take the files of a dataset that Hugging Face has saved; False if the folder is none."""
+    saved = saved_files(base, list(names), file)
+    if saved is None:
+        return False
+    found.files += [("arrow", file(name)) for name in saved[0]]
+    found.skipped += saved[1]
+    return True
 
 
 def _until(items: Iterator[_Listed], location: str) -> Iterator[_Listed]:
@@ -187,7 +208,13 @@ def _choose(
 
 def _name(name: str, file: InputFile, found: Found, *, beside: bool = False) -> None:
     """Take a file; one that is `beside` others is skipped if it has no format."""
+    given = file
     kind, file = (endings(name)[0], unpacked(file)) if endings(name)[0] else by_content(file)
+    if kind in ("parquet", "arrow") and file is not given:
+        raise InputError(
+            f"{name} is a compressed file of {kind}, a format that is not read from its beginning to its end.",
+            "Decompress it; its columns are compressed in the format itself.",
+        )
     if kind:
         found.files.append((kind, file))
     elif beside:
@@ -195,7 +222,7 @@ def _name(name: str, file: InputFile, found: Found, *, beside: bool = False) -> 
     else:
         raise InputError(
             f"{name} has an unknown format.",
-            "Give parquet, CSV (.csv, .tsv) or JSON (.jsonl, .ndjson, .json), if need be compressed (.gz, .zst, .bz2, .xz).",
+            "Give parquet, Arrow (.arrow, .feather), CSV (.csv, .tsv) or JSON (.jsonl, .ndjson, .json), if need be compressed (.gz, .zst, .bz2, .xz).",
         )
 
 
@@ -207,11 +234,11 @@ def _in_fitting_folder(name: str, base: str, pattern: Pattern) -> bool:
 
 
 def _check_no_table(rest: str, base: str) -> None:
-    for sign, table, package in _TABLES:
+    for sign, table, source, option in _TABLES:
         if sign in f"/{rest}" and (table == "Delta" or "metadata/" in rest):
             raise InputError(
                 f"{base} holds a table of {table}, whose log says which of its files are current ({rest}).",
-                f"Give a function as source that reads it with the package {package} (docs/pipelines.md), or name the files.",
+                f"Name it as a table, with {source} as the source or {option} (docs/tables.md), or name the files.",
             )
 
 

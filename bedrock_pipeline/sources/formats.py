@@ -17,6 +17,9 @@ _FORMATS: Final = {
     ".parquet": "parquet",
     ".parq": "parquet",
     ".pq": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
     ".csv": "csv",
     ".tsv": "csv",
     ".tab": "csv",
@@ -68,6 +71,8 @@ def by_content(file: InputFile) -> tuple[str, InputFile]:
     head = _head(file)
     if head.startswith(b"PAR1"):
         return "parquet", file
+    if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        return "arrow", file
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith((b"{", b"[")):
         return "json", file

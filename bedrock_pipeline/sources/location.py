@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from bedrock_pipeline.sources.arrow_files import ArrowFileReader
 from bedrock_pipeline.sources.csv_format import CsvFormat
 from bedrock_pipeline.sources.delimited import CsvReader
 from bedrock_pipeline.sources.errors import InputError
@@ -14,7 +15,7 @@ from bedrock_pipeline.sources.parquet import ParquetReader
 from bedrock_pipeline.sources.partitions import partition_columns
 from bedrock_pipeline.sources.source import FileReader, InputFile, RowBatch, Source
 
-_NAMES = {"parquet": "parquet", "csv": "CSV", "json": "JSON"}
+_NAMES = {"parquet": "parquet", "csv": "CSV", "json": "JSON", "arrow": "Arrow"}
 _LISTED = 20
 
 
@@ -95,6 +96,8 @@ def open_location(
             reader = ParquetReader(files, missing_as_null=nulls)
         case "csv":
             reader = CsvReader(files, column_types or {}, csv or CsvFormat(), missing_as_null=nulls)
+        case "arrow":
+            reader = ArrowFileReader(files)
         case _:
             reader = JsonReader(files, column_types or {})
     return FilesSource(files, reader, partition_columns([file.name for file in files]), found.skipped)
@@ -102,7 +105,8 @@ def open_location(
 
 def notes_of(source: Source) -> list[str]:
     """What a source reports about how it was read."""
-    return source.notes() if isinstance(source, FilesSource) else []
+    notes = getattr(source, "notes", None)
+    return list(notes()) if callable(notes) else []
 
 
 def _with(batch: pa.RecordBatch, given: Mapping[str, pa.Scalar], columns: Sequence[str]) -> pa.RecordBatch:

@@ -1,6 +1,7 @@
 """Parquet files, also those of one table whose types differ from file to file."""
 
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
@@ -108,18 +109,22 @@ class ParquetReader:
     ) -> Iterator[pa.RecordBatch]:
         there = [name for name in schema.names if name in opened.schema_arrow.names]
         batches = opened.iter_batches(rows_of_a_batch(opened.metadata), columns=there, use_threads=False)
+        row = 0
         while True:
             try:
                 batch = next(batches, None)
             except (OSError, pa.ArrowException) as error:
                 raise InputError(
-                    f"{file.name} is damaged: it cannot be read to its end.", "Write it again."
+                    f"{file.name} is damaged{_damaged_group(opened, there)}: it cannot be read.",
+                    "Write it again.",
                 ) from error
             if batch is None:
                 return
+            place = f"{file.name}, row group {_row_group(opened.metadata, row)}"
             yield pa.RecordBatch.from_arrays(
-                [_column(batch, field, file.name) for field in schema], schema=schema
+                [_column(batch, field, place) for field in schema], schema=schema
             )
+            row += batch.num_rows
 
 
 def rows_of_a_batch(metadata: pq.FileMetaData) -> int:
@@ -129,7 +134,26 @@ def rows_of_a_batch(metadata: pq.FileMetaData) -> int:
     return batch_rows(largest)
 
 
-def _column(batch: pa.RecordBatch, field: pa.Field, name: str) -> pa.Array:
+def _row_group(metadata: pq.FileMetaData, row: int) -> int:
+    """The row group that has a row, counted from 0 as other tools count."""
+    ends = itertools.accumulate(
+        metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)
+    )
+    return next((number for number, end in enumerate(ends) if row < end), 0)
+
+
+def _damaged_group(opened: pq.ParquetFile, columns: Sequence[str]) -> str:
+    """The first row group that cannot be read, for a message; a batch may have rows of several."""
+    for number in range(opened.num_row_groups):
+        try:
+            for _ in opened.iter_batches(row_groups=[number], columns=columns, use_threads=False):
+                pass
+        except (OSError, pa.ArrowException):
+            return f" in row group {number}"
+    return ""
+
+
+def _column(batch: pa.RecordBatch, field: pa.Field, place: str) -> pa.Array:
     if field.name not in batch.schema.names:
         return pa.nulls(batch.num_rows, field.type)
     column = batch.column(field.name)
@@ -139,7 +163,7 @@ def _column(batch: pa.RecordBatch, field: pa.Field, name: str) -> pa.Array:
         return widened(column, field.type)
     except pa.ArrowException as error:
         raise InputError(
-            f"Column {field.name!r} is {column.type} in {name}, and a value does not fit {field.type}, the type that "
+            f"Column {field.name!r} is {column.type} in {place}, and a value does not fit {field.type}, the type that "
             "holds those of the other files.",
             "Write it with one type.",
         ) from error

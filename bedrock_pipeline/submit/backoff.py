@@ -6,7 +6,7 @@ What belongs here: one pure function.
 import random
 from datetime import timedelta
 
-from bedrock_pipeline.settings import ThrottleBackoff
+from bedrock_pipeline.throttle_backoff import ThrottleBackoff
 
 
 def delay(attempt: int, backoff: ThrottleBackoff, rng: random.Random) -> timedelta:

@@ -24,8 +24,8 @@ from bedrock_pipeline.prepare.chunks.create_request import is_converse
 from bedrock_pipeline.prepare.upload_chunks import input_lines
 from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline.records.wire_line import address_of, body_of, lines_at
-from bedrock_pipeline.settings import ThrottleBackoff
 from bedrock_pipeline.submit.backoff import delay
+from bedrock_pipeline.throttle_backoff import ThrottleBackoff
 
 #: Throttled calls of a wave are sent again after this delay, up to `_TRIES` times, before the chunk is requeued.
 _WAVE_BACKOFF = ThrottleBackoff(base_delay_ms=500, max_delay_ms=4_000)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -22,9 +23,9 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.settings import ThrottleBackoff
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.submit_chunk import Requeued, Submitted, submit_chunk
+from bedrock_pipeline.throttle_backoff import ThrottleBackoff
 
 
 def run(*words: str) -> Result:
@@ -138,6 +139,28 @@ def test_launch_takes_a_schema_and_reports_what_is_wrong_with_it(
     assert one.for_dataset(asked).images == ("a", "b")
 
 
+def test_launch_has_options_for_what_a_dataset_may_send(deployment: Deployment) -> None:
+    asked: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+        (("--messages", "chat"), {"messages": "chat"}),
+        (("--model-input", "body", "--parameters", "{}"), {"model_input": "body", "parameters": {}}),
+        (("--system", "Be brief."), {"system": "Be brief."}),
+        (("--example", "a", "b", "--example", "c", "d"), {"examples": [["a", "b"], ["c", "d"]]}),
+        (("--document", "a", "--document", "b"), {"documents": ["a", "b"]}),
+        (("--parameters", '{"max_tokens": 5}'), {"parameters": {"max_tokens": 5}}),
+        (("--family", "claude", "--invocation", "Converse"), {"family": "claude", "invocation": "Converse"}),
+        (("--answer-by", "schema"), {"answer_by": "schema"}),
+        (("--below-minimum", "pad"), {"below_minimum": "pad"}),
+    ]
+    one = Pipeline(name="p", model_id="anthropic.claude-3-haiku-20240307-v1:0", prompt="{{ text }}")
+    for number, (options, request) in enumerate(asked):
+        result = run("launch", "p", f"d{number}", *options)
+        assert result.exit_code == 0, result.output
+        found = deployment.ledger.datasets.ensure("p", f"d{number}").request
+        assert found == request
+        if "answer_by" not in request:
+            one.for_dataset(found)
+
+
 def test_cancel_ends_what_waits_and_stops_what_runs(deployment: Deployment, tmp_path: Path) -> None:
     first, _ = prepared(deployment, tmp_path)
     assert isinstance(submit_chunk(deployment, "p", first), Submitted)
@@ -185,7 +208,7 @@ def test_a_file_is_estimated_without_a_ledger(tmp_path: Path, monkeypatch: pytes
     unknown = run(
         "estimate", "--input", str(path), "--prompt", "{{ text }}", "--model", "cohere.embed-english-v3"
     )
-    assert "unknown" in unknown.stdout
+    assert "no price known" in unknown.stdout
     assert "Give PIPELINE DATASET" in run("estimate", "--input", str(path)).stderr
 
 

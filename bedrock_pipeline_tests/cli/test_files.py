@@ -15,6 +15,7 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 
+HAIKU_45 = "anthropic.claude-haiku-4-5-20251001-v1:0"
 MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 
 
@@ -254,3 +255,51 @@ def test_aws_settings_matter_only_where_a_location_is_in_s3_and_are_then_explain
     assert "Traceback" not in result.output
     assert "Correct AWS_" in " ".join(result.output.split())
     assert "SECRET" not in result.output
+
+
+def bodies(out: Path) -> list[dict[str, Any]]:
+    lines = [line for file in sorted(out.glob("chunk-*/*.jsonl")) for line in file.read_bytes().splitlines()]
+    return [orjson.loads(line)["modelInput"] for line in lines]
+
+
+def test_pack_has_options_for_what_a_pipeline_sends(tmp_path: Path) -> None:
+    source, out, schema = tmp_path / "in.jsonl", tmp_path / "out", tmp_path / "schema.json"
+    row = {"chat": [{"role": "user", "content": "Hello"}], "paper": "data:text/plain;base64,d29yZHM="}
+    source.write_bytes(orjson.dumps(row) + b"\n")
+    schema.write_text('{"type": "object", "properties": {"n": {"type": "integer"}}}')
+    common = ("pack", str(source), "--model", f"us.{HAIKU_45}", "--min-records", "1")
+    said = summary(
+        run(*common, "--messages", "chat", "--system", "Be brief.", "--out", str(out / "a"), "--json")
+    )
+    assert said["records"] == 1
+    [body] = bodies(out / "a")
+    assert body["system"] == "Be brief."
+    assert body["messages"] == [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]
+    summary(
+        run(
+            *(*common, "--prompt", "Sum it up.", "--document", "paper", "--example", "One?", "Two."),
+            *("--invocation", "Converse", "--schema", str(schema), "--answer-by", "schema"),
+            *("--parameters", '{"max_tokens": 50}', "--out", str(out / "b"), "--json"),
+        )
+    )
+    [body] = bodies(out / "b")
+    first, answer, last = body["messages"]
+    assert (first["content"], answer["content"]) == ([{"text": "One?"}], [{"text": "Two."}])
+    assert last["content"][0]["document"]["source"] == {"bytes": "d29yZHM="}
+    assert body["inferenceConfig"] == {"maxTokens": 50}
+    assert body["outputConfig"]["textFormat"]["type"] == "json_schema"
+    wrong = run(
+        *common, "--model-input", "chat", "--parameters", "{}", "--system", "a", "--out", str(out / "c")
+    )
+    assert "system: they need a prompt" in " ".join(wrong.output.split())
+
+
+def test_parse_reads_the_output_of_a_job_of_the_type_converse(tmp_path: Path) -> None:
+    message = {"role": "assistant", "content": [{"text": "Two."}]}
+    answered = {"output": {"message": message}, "stopReason": "end_turn", "usage": {"inputTokens": 3}}
+    file = tmp_path / "a.jsonl.out"
+    file.write_bytes(orjson.dumps({"recordId": "r0", "modelOutput": answered}) + b"\n")
+    words = ("parse", str(file), "--model", MODEL, "--invocation", "Converse", "--json")
+    assert summary(run(*words, "--out", str(tmp_path / "out.parquet")))["answered"] == 1
+    [row] = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert (row["output_text"], row["input_tokens"]) == ("Two.", 3)

@@ -11,10 +11,11 @@ from bedrock_pipeline_tests.docs.pages import ROOT, blocks, pages
 
 _NAMED = re.compile(r"`([\w.-]+(?:/[\w.-]+)*(?:/|\.py|\.sql))`")
 _PAGE = re.compile(r"\bdocs/[a-z_/]+\.md\b")
-#: Folders that exist at run time, or for users.
+#: Files and folders that exist at run time, or for users.
 _ELSEWHERE = {
     "bedrock-jobs/input/",  # a prefix in S3
     "bedrock-jobs/output/",
+    "my_pipelines.py",  # what a reader saves
     "packed/",
     "outputs/",
 }

@@ -1,6 +1,8 @@
 """The switches for what the documentation leaves open, and a job's timeout and Stop in every state."""
 
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -177,6 +179,50 @@ def test_a_timeout_ends_a_job(start: Start, status: str, end: str) -> None:
     assert "timeout" in job["message"]
     if end == "PartiallyCompleted":
         assert output(s3, arn, "b.jsonl").total() == job["processedRecordCount"] < 120
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "said"),
+    [
+        ("quota", b"{", "The body is not JSON."),
+        ("quota", b"[" * 100_000, "The body is not JSON."),
+        ("quota", b"\xff", "The body is not JSON."),
+        ("quota", b"[1]", "The body is not a JSON object."),
+        ("quota", b"{}", "maxJobs is missing or not a number from 0 on"),
+        ("quota", b'{"maxJobs": "3"}', "maxJobs is missing or not a number"),
+        ("quota", b'{"maxJobs": true}', "maxJobs is missing or not a number"),
+        ("quota", b'{"maxJobs": -1}', "maxJobs is missing or not a number"),
+        ("clock", b'{"seconds": null}', "seconds is missing or not a number from 0 on"),
+        ("clock", b'{"seconds": NaN}', "seconds is missing or not a number"),
+        ("clock", b'{"seconds": 1e300}', "seconds is beyond what a date can hold"),
+        ("roles", b"{}", "roleArn is missing"),
+        ("roles", b'{"roleArn": "a", "policy": "all"}', "policy is not an object"),
+        ("roles", b'{"roleArn": "a", "policy": {}}', "a policy is"),
+        ("behaviour", b'{"nothing": 1}', "'nothing' is no switch"),
+        ("behaviour", b'{"job_ids": ["arn"]}', "job_ids must be one of"),
+        ("behaviour", b'{"token_lifetime": "soon"}', "token_lifetime must be a number"),
+        ("faults", b"{}", "kind must be one of"),
+        ("faults", b'{"kind": ["a"]}', "kind is not text"),
+        ("faults", b'{"kind": "record-error", "rate": "often"}', "rate is not a number"),
+        ("faults", b'{"kind": "record-error", "record_ids": 5}', "record_ids is not a list of texts"),
+        ("faults", b'{"kind": "record-error", "nothing": 5}', "'nothing' is no member"),
+        ("faults", b'{"faults": 5}', "faults must be a list"),
+    ],
+)
+def test_a_malformed_post_to_the_routes_of_the_emulator_itself_is_a_400_with_a_sentence(
+    standing: EmulatorProcess, route: str, body: bytes, said: str
+) -> None:
+    call = urllib.request.Request(f"{standing.url}/_emulator/{route}", method="POST", data=body)
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(call)
+    assert raised.value.code == 400
+    assert said in orjson.loads(raised.value.read())["message"]
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    with EmulatorProcess(tmp_path_factory.mktemp("data"), None, "a", "b") as process:
+        yield process
 
 
 def test_the_quota_is_lowered_while_jobs_run(start: Start) -> None:

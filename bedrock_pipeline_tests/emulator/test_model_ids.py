@@ -17,6 +17,8 @@ ACCOUNT = "arn:aws:bedrock:us-east-1:123456789012"
         ("deepseek.v3.2", "deepseek.v3.2", None),
         (f"us.{HAIKU_3}", HAIKU_3, "us"),
         ("sa.amazon.nova-pro-v1:0", "amazon.nova-pro-v1:0", "sa"),
+        (f"latam.{HAIKU_3}", HAIKU_3, "latam"),
+        ("us.newcomer.model-1", "newcomer.model-1", "us"),
         (f"arn:aws:bedrock:us-east-1::foundation-model/{NOVA}", NOVA, None),
         (f"{ACCOUNT}:inference-profile/us-gov.{HAIKU_3}", HAIKU_3, "us-gov"),
         (f"{ACCOUNT}:custom-model/{NOVA}/abcdefghijkl", NOVA, None),

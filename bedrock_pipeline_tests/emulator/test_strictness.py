@@ -287,6 +287,16 @@ def test_a_place_in_s3_must_be_in_the_input_folder(input_uri: str, uri: str, tak
     assert job["errorRecordCount"] == (0 if taken else 100)
 
 
+def test_a_body_however_deep_is_one_record() -> None:
+    """What can be read is echoed; its depth is nobody else's matter."""
+    world = World()
+    text = '{"a":' * 600 + "1" + "}" * 600
+    deep = b'{"recordId":"DEEP","modelInput":' + text.encode() + b"}\n"
+    world.objects[BUCKET, "in/a.jsonl"] = lines(100) + deep
+    job = world.job()
+    assert (job["totalRecordCount"], job["errorRecordCount"]) == (101, 1)
+
+
 @pytest.mark.parametrize(("switch", "grows"), [("at-end", False), ("growing", True)])
 def test_output_appears_at_the_end_or_while_the_job_runs(switch: str, grows: bool) -> None:
     world = World(output_appears=switch)

@@ -15,8 +15,8 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.settings import ThrottleBackoff
 from bedrock_pipeline.submit.submit_chunk import SubmissionRejectedError, Submitted, submit_chunk
+from bedrock_pipeline.throttle_backoff import ThrottleBackoff
 from bedrock_pipeline_tests.faults.deployment import emulated_deployment, until_published
 from bedrock_pipeline_tests.faults.invariants import dataset, settled
 from bedrock_pipeline_tests.faults.worker import move_clock

@@ -40,6 +40,9 @@ SELECT gen_random_uuid(), 'p', 'd200', 1, n, 'd200--' || lpad(n::text, 5, '0'), 
     CASE WHEN n % 4 > 0 THEN '{}'::jsonb END, CASE WHEN n % 4 > 0 THEN 'arn:live' || n END,
     CASE WHEN n % 4 > 0 THEN now() END, CASE WHEN n % 4 = 2 THEN now() END
 FROM generate_series(0, 39) n;
+INSERT INTO bedrock_pipeline.run_leases (kind, pipeline, subject, lease_id, acquired_at, expires_at, state)
+SELECT kind, pipeline, chunk_key, gen_random_uuid(), now(), now(), 'ended'
+FROM bedrock_pipeline.chunks, unnest(ARRAY['submit', 'collect']) kind WHERE collected_at IS NOT NULL;
 UPDATE bedrock_pipeline.datasets
     SET publication = 1, published_version = version, results_uri = 's3://b/r/', published_at = now(), published_records = 1000,
         published_failed = 0, latest_written_publication = 1
@@ -95,6 +98,10 @@ ASKED: dict[str, Callable[[Ledger], Any]] = {
     "collect": lambda ledger: ledger.chunks.to_collect(["p"], 50),
     "start a retry round": lambda ledger: ledger.retry_rounds.due(["p"], 50),
     "publish": lambda ledger: ledger.publications.due(["p"], 50),
+    "runs of their own": lambda ledger: ledger.run_leases.unfinished(["p"], ["submit", "collect"], 50),
+    "taken": lambda ledger: ledger.run_leases.taken([("collect", "p", f"d0--{n:05}") for n in range(50)]),
+    "work runs": lambda ledger: ledger.run_leases.ages_of_workers("p"),
+    "waiting for an operator": lambda ledger: ledger.status_report.waiting_for_operator(["p"]),
     "reconcile": lambda ledger: ledger.submissions.to_reconcile(timedelta(0), 50),
     "sweep, known": lambda ledger: ledger.jobs.known(["arn:1", "arn:live1"]),
     "sweep, others": lambda ledger: ledger.quota_groups.record_others(

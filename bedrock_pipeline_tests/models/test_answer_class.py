@@ -311,8 +311,12 @@ class Lying(BaseModel):
     ("model", "answer", "said"),
     [
         (Lying, {"n": 3}, "n does not fit its column"),
-        (Point, {"longName": "a", "weight": "1e30"}, "weight does not fit its column"),
-        (Point, {"longName": "a", "weight": "0.0000000000000000001"}, "weight does not fit its column"),
+        (
+            Point,
+            {"longName": "a", "weight": "1e30"},
+            "weight is a decimal of more digits than its column has, 20 before the point and 18 after it; set max_digits",
+        ),
+        (Point, {"longName": "a", "weight": "0.0000000000000000001"}, "weight is a decimal of more digits"),
     ],
 )
 def test_a_value_that_its_column_does_not_hold_makes_the_answer_invalid(

@@ -89,6 +89,9 @@ def test_a_card_agrees_with_the_emulators(model_id: str) -> None:
         assert set(ours.input) == set(theirs.input) & {"text", "image", "document"}
     if ours.answers:
         assert ("schema" in ours.answers, "tool" in ours.answers) == (theirs.structured, theirs.forced_tool)
+    if ours.family == "claude":
+        assert (ours.effort, ours.prefill) == (theirs.effort, theirs.prefill)
+        assert set(ours.thinking or ()) == set(theirs.thinking)
     assert (ours.sampling, ours.thinks) == (theirs.sampling, theirs.thinks)
     assert ours.max_output in (None, theirs.max_output)
 
@@ -154,6 +157,10 @@ def test_the_command_lists_the_catalog() -> None:
         ["schema", "tool"],
         f"us.{HAIKU_45}",
     )
+    assert one["price"] == {"input_per_million": 0.55, "output_per_million": 2.75}
+    unpriced = "amazon.titan-embed-image-v1"
+    assert json.loads(run(unpriced, "--json").stdout)[0]["price"] is None
+    assert "no price" in run(unpriced).stderr  # "known" is in the next line of the cell
     unknown = run("openai.gpt-oss-120b")
     assert unknown.exit_code == 2
     assert "a pipeline can use it, unchecked" in unknown.stderr

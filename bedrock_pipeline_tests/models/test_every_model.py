@@ -135,19 +135,8 @@ def test_a_schema_that_structured_output_does_not_take_is_requested_by_a_tool() 
             pipeline(card, settings.pop("invocation"), "text", answer_schema=open_object, **settings)
 
 
-#: Models whose price the package of prices does not have: estimates say so, and settings can give it (docs/costs.md).
-UNPRICED = {
-    *("deepseek.v3-v1:0", "deepseek.v3.2", "meta.llama3-1-405b-instruct-v1:0", "minimax.minimax-m2"),
-    *(
-        "minimax.minimax-m2.1",
-        "mistral.mistral-large-2407-v1:0",
-        "moonshot.kimi-k2-thinking",
-        "moonshotai.kimi-k2.5",
-    ),
-    *("nvidia.nemotron-nano-12b-v2", "openai.gpt-oss-safeguard-120b", "openai.gpt-oss-safeguard-20b"),
-    *("qwen.qwen3-235b-a22b-2507-v1:0", "qwen.qwen3-coder-next", "qwen.qwen3-next-80b-a3b", "zai.glm-4.7"),
-    *("zai.glm-4.7-flash", "amazon.titan-embed-image-v1", "amazon.nova-2-multimodal-embeddings-v1:0"),
-}
+#: Models of which no price is known, since their images have one of their own: settings can give it (docs/costs.md).
+UNPRICED = {"amazon.nova-2-multimodal-embeddings-v1:0", "amazon.titan-embed-image-v1"}
 
 
 @pytest.fixture(scope="module")

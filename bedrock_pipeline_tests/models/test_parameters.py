@@ -13,6 +13,7 @@ from bedrock_pipeline.models.body_members import INFERENCE, MEMBERS, NESTED
 from bedrock_pipeline.models.member_values import known_paths
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
+from bedrock_pipeline_tests.models.test_body_rules import SONNET4, body_of, thinking
 
 HAIKU, SONNET37 = "anthropic.claude-3-haiku-20240307-v1:0", "us.anthropic.claude-3-7-sonnet-20250219-v1:0"
 OPUS5 = "us.anthropic.claude-opus-5"
@@ -103,6 +104,14 @@ ERRORS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     (SONNET37, {"thinking": {"type": "enabled", "budget_tokens": 2000}, "top_p": 0.5}, {}, "at least 0.95"),
     (HAIKU, {"temperature": 1.5}, {"invocation": "Converse"}, "inferenceConfig.temperature is not"),
     (NOVA, {"top_p": None}, {}, "inferenceConfig.topP is not"),
+    (NOVA, {"top_k": 129}, {}, "inferenceConfig.topK is not a whole number from 0 to 128"),
+    (
+        NOVA,
+        {"stop_sequences": ["x"] * 2501},
+        {},
+        "inferenceConfig.stopSequences is not a list of at most 2,500",
+    ),
+    (HAIKU, {"max_tokens": 5}, {"prompt": None, "model_input": "b"}, "parameters: a body in model_input"),
     (NOVA, {"reasoningConfig": {"type": "enabled"}}, {}, "only Nova 2 has reasoningConfig"),
     (NOVA, {"inferenceConfig": {"reasoningConfig": {"type": "enabled"}}}, {}, "only Nova 2"),
     (GPT, {"stream": True}, {}, "stream is not false"),
@@ -240,3 +249,17 @@ def test_any_json_value_of_a_known_parameter_defines_the_pipeline_or_raises_an_e
             continue
         assert RequestTemplate.of(one).line("r", {"a": "x"})
         assert one.model_family.vector_types(one.parameters) == () or one.model_family.embeds
+
+
+def test_max_tokens_leaves_room_for_a_budget_of_thinking() -> None:
+    """The default of 1,024 would be below every budget."""
+    given = {"name": "p", "model_id": SONNET4, "prompt": "a"}
+    one = Pipeline.model_validate({**given, "parameters": thinking("enabled", budget_tokens=2000)})
+    assert body_of(one)["max_tokens"] == 3024
+
+
+def test_a_model_that_the_catalog_does_not_have_is_checked_for_the_shape_of_its_body_alone() -> None:
+    given = {"name": "p", "model_id": "anthropic.claude-next", "prompt": "a"}
+    Pipeline.model_validate({**given, "parameters": {"max_tokens": 10**6, "temperature": 0.5, "top_p": 0.9}})
+    with pytest.raises(ConfigurationError, match="bodies of claude have no nothing"):
+        Pipeline.model_validate({**given, "parameters": {"nothing": 1}})

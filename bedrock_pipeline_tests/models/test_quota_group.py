@@ -26,7 +26,19 @@ ITSELF = (
         f"arn:aws-us-gov:bedrock:us-gov-west-1::foundation-model/{CLAUDE}",
         *(
             f"{geography}.{CLAUDE}"
-            for geography in ("us", "eu", "apac", "global", "us-gov", "jp", "au", "mx")
+            for geography in (
+                "us",
+                "eu",
+                "apac",
+                "global",
+                "us-gov",
+                "jp",
+                "au",
+                "ca",
+                "mx",
+                "latam",
+                "me-south",
+            )
         ),
         f"{_BEDROCK}:111122223333:inference-profile/us.{CLAUDE}",
         f"{_BEDROCK}:111122223333:inference-profile/global.{CLAUDE}",

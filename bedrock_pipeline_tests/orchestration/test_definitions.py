@@ -23,6 +23,7 @@ from bedrock_pipeline.orchestration import Names, build_definitions
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline, QueuePipeline
+from bedrock_pipeline.sources import InputError
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -61,7 +62,9 @@ def definitions(tmp_path: Path) -> dg.Definitions:
     return build_definitions([one], downstream=[frame, table, lazy])
 
 
-def tick(definitions: dg.Definitions, instance: dg.DagsterInstance, sensor: str) -> list[dg.RunRequest]:
+def tick(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, sensor: str = "poll_jobs"
+) -> list[dg.RunRequest]:
     """The runs that a sensor requests now."""
     result = evaluate(definitions, instance, sensor)
     return list(result.run_requests or []) if isinstance(result, dg.SensorResult) else []
@@ -81,8 +84,18 @@ def run(
 ) -> bool:
     job = definitions.resolve_job_def(str(request.job_name))
     return job.execute_in_process(
-        instance=instance, partition_key=request.partition_key, raise_on_error=raises
+        instance=instance,
+        partition_key=request.partition_key,
+        raise_on_error=raises,
+        tags=dict(request.tags),
+        resources=_RESOURCES if request.partition_key is None else None,
     ).success
+
+
+def skip_reason(result: object) -> str:
+    assert isinstance(result, dg.SensorResult)
+    assert result.skip_reason is not None
+    return str(result.skip_reason.skip_message)
 
 
 def materialized(instance: dg.DagsterInstance, asset: str) -> set[str]:
@@ -96,8 +109,7 @@ def test_everything_is_named_by_its_pipeline() -> None:
     for pipeline in ("stdlib_docstrings", "own_files"):
         assert {f"{pipeline}/{stage}" for stage in stages} <= keys
     assert {sensor.name for sensor in repository.sensor_defs} == {
-        *("prepare_datasets", "submit_chunks", "poll_jobs", "collect_jobs", "publish_datasets"),
-        *("reconcile_jobs", "retry_datasets", "downstream_assets"),
+        *("poll_jobs", "reconcile_jobs", "downstream_assets"),
     }
 
 
@@ -112,9 +124,10 @@ def test_a_code_server_can_load_everything() -> None:
 
 def test_of_waiting_runs_those_that_fill_slots_come_first_and_new_datasets_last() -> None:
     def priority(kind: str) -> int:
-        return int(defs.resolve_job_def(f"own_files_{kind}").run_tags["dagster/priority"])
+        name = kind if kind == "work" else f"own_files_{kind}"
+        return int(defs.resolve_job_def(name).run_tags["dagster/priority"])
 
-    kinds = ["submit", "publish", "collect", "retry", "prepare"]
+    kinds = ["work", "submit", "publish", "collect", "retry", "prepare"]
     assert sorted(kinds, key=priority, reverse=True) == kinds
     assert len({priority(kind) for kind in kinds}) == len(kinds)
 
@@ -123,7 +136,7 @@ def test_without_any_setting_sensors_say_what_to_do(
     definitions: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("BEDROCK_PIPELINE_HOME", str(tmp_path / "nothing"))
-    result = evaluate(definitions, instance, "submit_chunks")
+    result = evaluate(definitions, instance, "poll_jobs")
     assert isinstance(result, dg.SkipReason)
     assert "bedrock-pipeline dev" in str(result.skip_message)
 
@@ -132,24 +145,24 @@ def test_a_dataset_runs_through_the_sensors(
     deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
-    [launch] = tick(definitions, instance, "prepare_datasets")
+    [launch] = tick(definitions, instance)
     assert str(launch.run_key).startswith("prepare:p:d:")
-    assert tick(definitions, instance, "prepare_datasets") == [], "the run lease is valid"
+    assert tick(definitions, instance) == [], "the run lease is valid"
     assert run(definitions, instance, launch)
     assert instance.get_dynamic_partitions("p_chunks") == [CHUNK]
-    [submit] = tick(definitions, instance, "submit_chunks")
+    [submit] = tick(definitions, instance)
+    assert (submit.job_name, submit.partition_key) == ("work", None)
+    assert str(submit.run_key).startswith("work:p:1:")
+    assert tick(definitions, instance) == [], "one run does what is due"
     assert run(definitions, instance, submit)
     assert materialized(instance, "submitted_jobs") == {CHUNK}
-    assert tick(definitions, instance, "submit_chunks") == []
-    while poll_jobs(deployment).in_flight:
-        pass
-    [parse] = tick(definitions, instance, "collect_jobs")
-    assert run(definitions, instance, parse)
-    [publish] = tick(definitions, instance, "publish_datasets")
-    assert run(definitions, instance, publish)
+    while not (requested := tick(definitions, instance)):
+        pass  # the sensor polls, and requests what follows from the end of the job in the same tick
+    [rest] = requested
+    assert run(definitions, instance, rest), "the last chunk is collected and published by one run"
+    assert materialized(instance, "parsed_results") == {CHUNK}
     assert materialized(instance, "results") == {"d"}
-    for sensor in ("prepare_datasets", "submit_chunks", "collect_jobs", "publish_datasets"):
-        assert tick(definitions, instance, sensor) == []
+    assert tick(definitions, instance) == []
     downstream = [definitions.resolve_assets_def(name) for name in ("frame", "table", "lazy")]
     result = dg.materialize(
         [*downstream, *(definitions.resolve_assets_def(Names("p").asset(a)) for a in ("results",))],
@@ -186,7 +199,7 @@ def test_a_chunk_without_a_slot_is_green_and_missing(
     deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
-    assert run(definitions, instance, tick(definitions, instance, "prepare_datasets")[0])
+    assert run(definitions, instance, tick(definitions, instance)[0])
     with deployment.ledger.database.connection() as connection:
         connection.execute("UPDATE bedrock_pipeline.quota_groups SET max_jobs = 0")
     job = definitions.resolve_job_def("p_submit")
@@ -201,7 +214,7 @@ def test_a_requeued_chunk_shows_why_and_until_when_in_the_ui(
     stack_endpoints: Endpoints,
 ) -> None:
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
-    assert run(definitions, instance, tick(definitions, instance, "prepare_datasets")[0])
+    assert run(definitions, instance, tick(definitions, instance)[0])
     name = deployment.ledger.chunks.by_key("p", CHUNK).request["jobName"]
     control = Control(stack_endpoints.bedrock_endpoint_url)
     control.add_fault(
@@ -212,7 +225,7 @@ def test_a_requeued_chunk_shows_why_and_until_when_in_the_ui(
         job_name=name,
         times=1,
     )
-    assert run(definitions, instance, tick(definitions, instance, "submit_chunks")[0])
+    assert run(definitions, instance, tick(definitions, instance)[0])
     assert materialized(instance, "submitted_jobs") == set()
     [record] = instance.fetch_observations(Names("p").asset("submitted_jobs"), limit=9).records
     observation = record.asset_observation
@@ -224,14 +237,14 @@ def test_a_requeued_chunk_shows_why_and_until_when_in_the_ui(
     assert shown["next_submission"].value == pytest.approx(chunk.next_attempt_at.timestamp())
     assert shown["submissions"].value == 1
     assert "waits_since" in shown
-    assert tick(definitions, instance, "submit_chunks") == [], "no run is requested before that time"
+    assert tick(definitions, instance) == [], "no run is requested before that time"
 
 
 def test_a_dataset_over_its_cost_limit_requests_no_run_and_says_why(
     deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     deployment.ledger.datasets.request("p", "d", {"max_cost_usd": 0.001}, launch=True)
-    [launch] = tick(definitions, instance, "prepare_datasets")
+    [launch] = tick(definitions, instance)
     assert run(definitions, instance, launch)
     packed = instance.get_latest_materialization_event(Names("p").asset("batch_chunks"))
     assert packed is not None
@@ -243,18 +256,17 @@ def test_a_dataset_over_its_cost_limit_requests_no_run_and_says_why(
     assert shown["output_tokens"] == 120 * 1024
     assert shown["cost_usd"] > 0.07
     assert shown["on_demand_cost_usd"] == pytest.approx(2 * shown["cost_usd"])
-    skipped = evaluate(definitions, instance, "submit_chunks")
-    assert isinstance(skipped, dg.SkipReason)
-    assert "bedrock-pipeline approve p d --up-to" in str(skipped.skip_message)
+    skipped = skip_reason(evaluate(definitions, instance, "poll_jobs"))
+    assert "bedrock-pipeline approve p d --up-to" in skipped
     deployment.ledger.spending.approve("p", "d", Decimal(1), "somebody")
-    assert len(tick(definitions, instance, "submit_chunks")) == 1
+    assert len(tick(definitions, instance)) == 1
 
 
 def test_invalid_input_ends_the_launch_and_fails_the_run(
     deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     deployment.ledger.datasets.request("p", "d", {"prompt": "{{ no_such_column }}"}, launch=True)
-    [launch] = tick(definitions, instance, "prepare_datasets")
+    [launch] = tick(definitions, instance)
     assert not run(definitions, instance, launch, raises=False)
     assert materialized(instance, "input_dataset") == set()
     assert deployment.ledger.datasets.to_launch(["p"], 1) == []
@@ -269,22 +281,17 @@ def test_retryable_records_are_sent_again_through_the_sensors_and_their_chunk_st
     control = Control(stack_endpoints.bedrock_endpoint_url)
     control.add_fault("record_error", record_ids=["r1", "r2"], error_code=429)
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
-    for sensor in ("prepare_datasets", "submit_chunks"):
-        assert run(definitions, instance, tick(definitions, instance, sensor)[0])
+    for _ in ("prepare", "submit"):
+        assert run(definitions, instance, tick(definitions, instance)[0])
     while poll_jobs(deployment).in_flight:
         pass
     control.clear_faults()
-    assert run(definitions, instance, tick(definitions, instance, "collect_jobs")[0])
-    assert materialized(instance, "parsed_results") == {CHUNK}
-    assert tick(definitions, instance, "publish_datasets") == []
-    [following] = tick(definitions, instance, "retry_datasets")
-    assert str(following.run_key).startswith("retry:p:d:")
-    assert following.job_name == "p_retry"
-    assert run(definitions, instance, following)
+    assert run(definitions, instance, tick(definitions, instance)[0])
     assert instance.get_dynamic_partitions("p_chunks") == [CHUNK, "d--r2-00000"]
-    assert tick(definitions, instance, "retry_datasets") == []
-    for sensor in ("submit_chunks", "collect_jobs", "publish_datasets"):
-        assert run(definitions, instance, tick(definitions, instance, sensor)[0])
+    for asset in ("submitted_jobs", "parsed_results"):
+        assert materialized(instance, asset) == {CHUNK, "d--r2-00000"}, (
+            "the same run has started the retry round"
+        )
     assert materialized(instance, "results") == {"d"}
     assert deployment.ledger.datasets.progress("p", "d").answered == 120
 
@@ -298,12 +305,13 @@ def test_bedrock_is_polled_at_the_interval_of_the_settings(
     monkeypatch.setenv("BEDROCK_PIPELINE_POLL_INTERVAL_S", "1000")
     polled = evaluate(definitions, instance, "poll_jobs")
     assert isinstance(polled, dg.SensorResult)
-    assert "No job is in flight" in str(polled.skip_reason)
+    assert "No job is in flight" in skip_reason(polled)
     again = evaluate(definitions, instance, "poll_jobs", polled.cursor)
-    assert isinstance(again, dg.SkipReason)
-    assert "every 1000 s" in str(again.skip_message)
-    over = evaluate(definitions, instance, "poll_jobs", str(float(polled.cursor or 0) - 1000))
-    assert isinstance(over, dg.SensorResult)
+    assert "every 1000 s" in skip_reason(again)
+    cursor = json.loads(polled.cursor or "{}")
+    cursor["polled"] -= 1000
+    over = evaluate(definitions, instance, "poll_jobs", json.dumps(cursor))
+    assert "No job is in flight" in skip_reason(over)
 
 
 def test_the_daily_schedule_launches_the_day_that_has_ended(
@@ -323,3 +331,38 @@ def test_two_pipelines_of_one_name_are_rejected() -> None:
     one = Pipeline(name="p", model_id=CLAUDE, prompt="{{ text }}")
     with pytest.raises(ConfigurationError, match="same name: p"):
         build_definitions([one, one])
+
+
+def test_a_run_that_cannot_succeed_is_not_requested_again(
+    deployment: Deployment, instance: dg.DagsterInstance
+) -> None:
+    """What the input or the code gets wrong ends the launch with its reason; what may pass is tried again."""
+    errors: dict[str, Exception] = {
+        "input": InputError("rows.jsonl has no line.", "Write one."),
+        "defect": ZeroDivisionError("a prompt"),
+        "network": ConnectionError("away"),
+    }
+
+    def failing(dataset: str) -> Any:
+        raise errors[dataset]
+
+    one = Pipeline(name="p", model_id=CLAUDE, source=failing, record_id="id", prompt="{{ text }}")
+    definitions = build_definitions([one])
+    for dataset in errors:
+        deployment.ledger.datasets.request("p", dataset, {}, launch=True)
+    for request in tick(definitions, instance):
+        assert not run(definitions, instance, request, raises=False)
+    found = {dataset: deployment.ledger.datasets.ensure("p", dataset) for dataset in errors}
+    assert {dataset: row.launch_requested_at is not None for dataset, row in found.items()} == {
+        "input": False,
+        "defect": False,
+        "network": True,
+    }
+    assert found["input"].state_reason == "rows.jsonl has no line. Write one."
+    reason = str(found["defect"].state_reason)
+    assert reason.startswith("ZeroDivisionError in the run ")
+    assert "launch the dataset again" in reason
+    assert "prompt" not in reason
+    assert [row.dataset for row in deployment.ledger.datasets.to_launch(["p"], 10)] == ["network"]
+    deployment.ledger.datasets.request("p", "input", {}, launch=True)
+    assert {row.dataset for row in deployment.ledger.datasets.to_launch(["p"], 10)} == {"input", "network"}

@@ -58,9 +58,11 @@ def test_several_sets_of_pipelines_in_one_code_location() -> None:
     )
     dg.Definitions.validate_loadable(merged)
     names = {sensor.name for sensor in merged.sensors or ()}
-    assert {"poll_jobs", "first_poll_jobs", "second_poll_jobs", "first_flush_queues"} <= names
+    assert {"poll_jobs", "first_poll_jobs", "second_poll_jobs", "first_reconcile_jobs"} <= names
     assert isinstance((merged.resources or {})["bedrock_deployment"], DeploymentResource)
     for job in (
+        "first_work",
+        "second_work",
         "first_finish_removed_pipelines",
         "second_finish_removed_pipelines",
         "a_publish",
@@ -71,5 +73,5 @@ def test_several_sets_of_pipelines_in_one_code_location() -> None:
 
 def test_a_set_without_a_name_of_its_own_says_what_clashes() -> None:
     merged = dg.Definitions.merge(build_definitions([pipeline("a")]), build_definitions([pipeline("b")]))
-    with pytest.raises(dg.DagsterInvalidDefinitionError, match=r"prepare_datasets|finish_removed_pipelines"):
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match=r"poll_jobs|finish_removed_pipelines|work"):
         dg.Definitions.validate_loadable(merged)

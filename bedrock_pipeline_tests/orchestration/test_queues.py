@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.orchestration import build_definitions
+from bedrock_pipeline.orchestration import Names, build_definitions
 from bedrock_pipeline.orchestration.asset_events import outside_materializations
 from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
@@ -29,29 +29,27 @@ def test_a_queue_runs_through_the_sensors(deployment: Deployment, instance: dg.D
     # The enqueuing process flushes later, so that the sensor does it.
     with BedrockQueue(shown.model_copy(update={"batch_size": 1000})) as queue:
         queue.enqueue_many(task(number) for number in range(99))
-        assert tick(definitions, instance, "flush_queues") == []
+        assert tick(definitions, instance) == []
         queue.enqueue(task(99))
-        [flush] = tick(definitions, instance, "flush_queues")
+        [flush] = tick(definitions, instance)
         day = deployment.ledger.queues.today()
         assert (flush.job_name, flush.partition_key) == ("q_flush", day)
-        assert tick(definitions, instance, "flush_queues") == [], "the run lease is valid"
+        assert tick(definitions, instance) == [], "the run lease is valid"
         assert run(definitions, instance, flush)
         assert queue.get_queue_size() == 0
         assert instance.get_dynamic_partitions("q_chunks") == [f"{day}--00000"]
-        [submit] = tick(definitions, instance, "submit_chunks")
+        [submit] = tick(definitions, instance)
         assert run(definitions, instance, submit)
         while poll_jobs(deployment).in_flight:
             pass
-        [parse] = tick(definitions, instance, "collect_jobs")
-        assert run(definitions, instance, parse)
+        [rest] = tick(definitions, instance)
         [job] = deployment.ledger.queues.jobs("q", 10)
+        assert run(definitions, instance, rest)
+        assert instance.get_materialized_partitions(Names("q").asset("parsed_results")) == {f"{day}--00000"}
+        assert instance.get_materialized_partitions(Names("q").asset("results")) == {day}
         assert not queue.get_job(job.chunk.chunk_id).final
-        assert tick(definitions, instance, "flush_queues") == []
+        assert tick(definitions, instance) == []
         assert queue.get_job(job.chunk.chunk_id).final, "the sensor has recorded it"
-        [publish] = tick(definitions, instance, "publish_datasets")
-        assert run(definitions, instance, publish)
-        assert tick(definitions, instance, "publish_datasets") == []
-        assert tick(definitions, instance, "prepare_datasets") == []
 
 
 def test_what_a_process_did_outside_dagster_is_recorded_once(
@@ -64,7 +62,7 @@ def test_what_a_process_did_outside_dagster_is_recorded_once(
         [job_id] = queue.flush()
         queue.await_job(job_id, timeout=PATIENCE_S)
         key = queue.get_job(job_id).chunk_key
-    outside = evaluate(definitions, instance, "flush_queues")
+    outside = evaluate(definitions, instance, "poll_jobs")
     assert isinstance(outside, dg.SensorResult)
     recorded = {(event.asset_key, event.partition) for event in outside.asset_events}
     assert {(asset.path[-1], partition) for asset, partition in recorded if asset} == {
@@ -74,7 +72,7 @@ def test_what_a_process_did_outside_dagster_is_recorded_once(
     assert instance.get_dynamic_partitions("q_chunks") == [key]
     for event in outside.asset_events:
         instance.report_runless_asset_event(event)  # as the daemon does
-    again = evaluate(definitions, instance, "flush_queues")
+    again = evaluate(definitions, instance, "poll_jobs")
     assert isinstance(again, dg.SensorResult)
     assert not again.asset_events, "even if the cursor was lost"
 

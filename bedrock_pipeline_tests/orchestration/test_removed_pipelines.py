@@ -42,12 +42,11 @@ def test_what_a_removed_pipeline_has_left_is_finished(
     assert not tick(definitions, instance, "reconcile_jobs"), "its code may only be restarting"
     move_clock(deployment, 3600)
     evaluate(definitions, instance, "poll_jobs")
-    for step in ("collect", "publish"):
-        [request] = tick(definitions, instance, "reconcile_jobs")
-        assert request.job_name == "finish_removed_pipelines", step
-        assert not tick(definitions, instance, "reconcile_jobs"), "it is requested once"
-        job = definitions.resolve_job_def("finish_removed_pipelines")
-        assert job.execute_in_process(instance=instance).success
+    [request] = tick(definitions, instance, "reconcile_jobs")
+    assert request.job_name == "finish_removed_pipelines"
+    assert not tick(definitions, instance, "reconcile_jobs"), "it is requested once"
+    job = definitions.resolve_job_def("finish_removed_pipelines")
+    assert job.execute_in_process(instance=instance).success
     row = deployment.ledger.datasets.get("p", "d")
     assert row is not None
     assert (row.state, row.published_records) == ("published", 120)

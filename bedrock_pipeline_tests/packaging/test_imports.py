@@ -33,7 +33,7 @@ MAY_BRING = {
     "bedrock_pipeline.emulator.control": {"boto3", "botocore"},
     "bedrock_pipeline.orchestration": DAGSTER | {"numpy", "psycopg", "pyarrow"},
     # The same, and what its example assets name in their annotations.
-    "bedrock_pipeline.definitions": DAGSTER | {"numpy", "psycopg", "pyarrow", "pandas"},
+    "bedrock_pipeline.definitions": DAGSTER | {"numpy", "psycopg", "pyarrow", "duckdb"},
 }
 
 

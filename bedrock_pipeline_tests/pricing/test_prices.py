@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from genai_prices import Usage, calc_price
 
+from bedrock_pipeline.models.catalog import catalog
 from bedrock_pipeline.pricing.prices import Price, Rate, price_of
 from bedrock_pipeline.settings import PriceOverride, Settings
 
@@ -35,6 +36,9 @@ def known(model_id: str) -> Price:
         ("us.meta.llama3-3-70b-instruct-v1:0", "0.72", "0.72"),
         ("mistral.mistral-large-2402-v1:0", "4", "12"),
         (TITAN, "0.02", "0"),
+        # Of the catalog.
+        ("deepseek.v3.2", "0.62", "1.85"),
+        ("arn:aws:bedrock:us-west-2::foundation-model/zai.glm-4.7-flash", "0.07", "0.4"),
     ],
 )
 def test_known_models_and_half_of_it_for_a_batch(model_id: str, per_input: str, per_output: str) -> None:
@@ -64,6 +68,8 @@ def test_a_request_costs_what_the_package_says(model_id: str, tokens: int) -> No
     [
         "acme.model-v1:0",
         "cohere.embed-english-v3",
+        "amazon.titan-embed-image-v1",
+        "arn:aws:bedrock:us-east-1:123456789012:custom-model/deepseek.v3.2/a1b2c3d4e5f6",
         "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3d4e5f6",
         f"arn:aws:bedrock:us-east-1:123456789012:custom-model/{HAIKU_3}/a1b2c3d4e5f6",
     ],
@@ -92,6 +98,17 @@ def test_an_override_wins(model_id: str, key: str) -> None:
     assert price is not None
     assert price.cost(MILLION, MILLION, "on-demand") == Decimal("2.5")
     assert price.cost(MILLION, MILLION) == Decimal("1.875")
+
+
+def test_the_catalog_has_prices_only_where_the_package_has_none_and_every_model_of_text_with_jobs_has_one() -> (
+    None
+):
+    for card in catalog().values():
+        price = price_of(card.ids[0], AT)
+        if card.price is not None:
+            with pytest.raises(LookupError):
+                calc_price(Usage(), card.id, provider_id="aws", genai_request_timestamp=AT)
+        assert price is not None or card.batch != "yes" or "embed" in card.family, card.id
 
 
 def test_requests_of_one_size_are_priced_at_their_own_rate() -> None:

@@ -29,6 +29,9 @@ from bedrock_pipeline_tests.queue.test_queue import config, task
 _RULES = BedrockQueueConfig(model_id="nobody.knows").pipeline().body_rules
 _RING: dict[str, Any] = {"text": "hidden-prompt"}
 _RING["ring"] = _RING
+_DEEP: Any = {}
+for _ in range(200):
+    _DEEP = {"a": [_DEEP]}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,7 @@ _RING["ring"] = _RING
         ({"record_id": "a", "model_input": {"n": [-math.inf]}}, "model_input", "NaN or infinite"),
         ({"record_id": "a", "model_input": {"s": "\udfff"}}, "model_input", "surrogate"),
         ({"record_id": "a", "model_input": _RING}, "model_input", "in itself"),
+        ({"record_id": "a", "model_input": _DEEP}, "model_input", "nested more than 200 deep"),
         (
             {"record_id": "a", "model_input": {"s": "hidden-prompt" * 1000}},
             "model_input",
@@ -75,6 +79,7 @@ def test_an_invalid_task_names_its_field(given: Any, field: str, said: str) -> N
     [
         {"recordId": "日本 😀", "modelInput": {"s": 'ünï "code" \x00 \n'}},
         {"record_id": "x" * 256, "model_input": {"deep": [{"n": 1.5, "b": None}]}},
+        {"record_id": "brackets", "model_input": {"flat": [[]] * 1000}},
     ],
 )
 def test_a_valid_task_is_one_line(given: dict[str, Any]) -> None:

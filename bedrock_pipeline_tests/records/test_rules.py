@@ -16,7 +16,9 @@ from bedrock_pipeline.records.record_ids import record_id_of, wire_id
 CLAUDE = family_of("us.anthropic.claude-3-haiku-20240307-v1:0")
 
 
-@pytest.mark.parametrize("key", ["", "a--b", "a b", "a/b", "ü", "x" * 41, "a_b", "a\n", ".", "..", "-", "a.", "-a"])
+@pytest.mark.parametrize(
+    "key", ["", "a--b", "a b", "a/b", "ü", "x" * 41, "a_b", "a\n", ".", "..", "-", "a.", "-a"]
+)
 def test_a_dataset_key_that_breaks_the_rule_is_rejected(key: str) -> None:
     with pytest.raises(KeyRuleError):
         check_dataset_key(key)

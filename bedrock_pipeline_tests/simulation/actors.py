@@ -11,8 +11,9 @@ from typing import Final, get_args
 
 from bedrock_pipeline.carry_out import carry_out, removed_pipelines
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.due_work import WorkItem, due_work
+from bedrock_pipeline.due_work import WITHOUT_CODE, WorkItem, due_work
 from bedrock_pipeline.errors import JobFailedError, JobStuckError, StateError
+from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.pipeline import BasePipeline, QueuePipeline
 from bedrock_pipeline.queue.flush_queue import flush_queue
@@ -100,15 +101,30 @@ def _pipelines(world: World) -> list[BasePipeline]:
 def _due(context: Context, kind: str) -> list[WorkItem]:
     """What is due and nobody works on."""
     ledger, found = context.deployment.ledger, list[WorkItem]()
+    pipelines = _pipelines(context.world)
     with context.doing(f"look for {kind}"):
         wanted = [one for one in KINDS if one == kind]
-        due = due_work(ledger, _pipelines(context.world), limit=3, kinds=wanted)
-        leases = None
-        if context.process and due:
+        if context.process and kind in WITHOUT_CODE:
+            found += _leased(ledger, pipelines, wanted)
+        else:
+            due = due_work(ledger, pipelines, limit=3, kinds=wanted)
             subjects = [(item.pipeline, item.key) for item in due]
-            leases = ledger.run_leases.acquire(due[0].kind, subjects, _QUEUED)
-        found += [item for item in due if leases is None or (item.pipeline, item.key) in leases]
+            leases = ledger.run_leases.acquire(wanted[0], subjects, _QUEUED) if context.process else subjects
+            found += [item for item in due if (item.pipeline, item.key) in leases]
     return found
+
+
+def _leased(ledger: Ledger, pipelines: list[BasePipeline], wanted: list[Kind]) -> list[WorkItem]:
+    """What a work run claims, and what gets a run of its own, since its process died."""
+    names, leases = [one.name for one in pipelines], ledger.run_leases
+    own = [(name, key) for _, name, key in leases.unfinished(names, wanted, 3)]
+    claimed = [*leases.acquire(wanted[0], own, _QUEUED)]
+    looked_at = leases.now()
+    due = due_work(ledger, pipelines, limit=3, kinds=wanted)
+    taken = leases.taken([(item.kind, item.pipeline, item.key) for item in due])
+    free = [(item.pipeline, item.key) for item in due if (item.kind, item.pipeline, item.key) not in taken]
+    claimed += leases.acquire(wanted[0], free, _ALIVE, looked_at=looked_at, shared=True)
+    return [WorkItem(wanted[0], *subject) for subject in claimed]
 
 
 def _run(context: Context, item: WorkItem) -> None:

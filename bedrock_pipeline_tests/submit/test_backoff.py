@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from bedrock_pipeline.settings import ThrottleBackoff
 from bedrock_pipeline.submit.backoff import delay
+from bedrock_pipeline.throttle_backoff import ThrottleBackoff
 
 _PLAIN = {"max_retries": 3, "base_delay_ms": 100, "max_delay_ms": 100_000, "multiplier": 2, "jitter_ratio": 0}
 

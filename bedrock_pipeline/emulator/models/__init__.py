@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from bedrock_pipeline.emulator.behaviour import BatchTools, Behaviour, ModelFeatures, UnknownModels
+from bedrock_pipeline.emulator.behaviour import BatchTools, Behaviour, ModelFeatures, Quota, UnknownModels
 from bedrock_pipeline.emulator.models import (
     chat,
     claude,
@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 
+_CUSTOM_MODEL_JOBS = 3
 _FAMILIES: dict[str, Any] = {
     "claude": claude,
     "titan_embed": titan_embed,
@@ -94,6 +95,13 @@ class Models:
             return True
         place = named.geography
         return place is not None and place in card.profiles and region in sources(place, region)
+
+    def max_jobs(self, model_id: str, quota: Quota) -> int:
+        """The most jobs of a model at once."""
+        if quota.max_jobs is not None:
+            return quota.max_jobs
+        card = self.card(model_id)
+        return _CUSTOM_MODEL_JOBS if ":custom-model/" in model_id or card is None else card.max_jobs
 
     def listed(self) -> list[ModelCard]:
         """Every model that is in the catalog."""

@@ -5,6 +5,7 @@ What belongs here: what a model sees of a message, as text and tokens, and which
 """
 
 import hashlib
+import itertools
 from typing import Any, Final
 
 from bedrock_pipeline.emulator.models import documents, image, rules
@@ -36,6 +37,38 @@ def message(given: Any, path: str, card: ModelCard) -> tuple[str, int]:
     if sum("image" in one for one in content) > image.MOST_IMAGES:
         raise malformed(f"#/{path.replace('.', '/')}/content: expected at most {image.MOST_IMAGES} images")
     return "\n".join(text for text, _ in seen), sum(size for _, size in seen)
+
+
+def check_turns(messages: list[Any]) -> None:
+    """Reject a conversation that the user does not begin, whose roles do not alternate, or whose assistant has media.
+
+    Source: "Message", Amazon Bedrock API reference; the words are those that users show.
+
+    Raises:
+        BodyError: the service rejects it.
+    """
+    roles = [one.get("role") if isinstance(one, dict) else None for one in messages]
+    if roles[0] == "assistant":
+        raise BodyError(
+            "A conversation must start with a user message. Try again with a conversation that starts with a user "
+            "message."
+        )
+    if any(one is not None and one == other for one, other in itertools.pairwise(roles)):
+        raise BodyError(
+            "A conversation must alternate between user and assistant roles. Make sure the conversation alternates "
+            "between user and assistant roles and try again."
+        )
+    for number, one in enumerate(messages):
+        content = one.get("content") if isinstance(one, dict) else None
+        for given in content if isinstance(content, list) else ():
+            if (
+                roles[number] == "assistant"
+                and isinstance(given, dict)
+                and {"image", "document"} & given.keys()
+            ):
+                raise BodyError(
+                    f"Images and documents are only supported for the user role: messages.{number}."
+                )
 
 
 def block(given: Any, path: str, card: ModelCard) -> tuple[str, int]:

@@ -33,10 +33,13 @@ class ModelCard:
         max_output: the largest `max_tokens`; None for no limit.
         max_input: the most input tokens; None for no limit.
         min_records: the fewest records of a job.
+        max_records: the most records of a job.
+        max_jobs: the most jobs at once.
         sampling: whether `temperature` and `top_p` can be set: `any`, `one` of the two, `none`.
         thinking: the types of thinking that a request can have, beside `disabled`.
         thinks: `when asked`, `by default` (it can be disabled), `always`.
         forced_tool: whether a tool can be forced.
+        effort: the efforts that a request of a model of Anthropic's can set.
         prefill: whether the last message can be the assistant's.
         structured: whether it has structured output.
         caches: whether it has prompt caching, on demand.
@@ -59,10 +62,13 @@ class ModelCard:
     max_output: int | None = None
     max_input: int | None = None
     min_records: int = 100
+    max_records: int = 50_000
+    max_jobs: int = 100
     sampling: str = "any"
     thinking: tuple[str, ...] = ()
     thinks: str = "when asked"
     forced_tool: bool = True
+    effort: tuple[str, ...] = ()
     prefill: bool = True
     structured: bool = False
     caches: bool = False
@@ -133,7 +139,8 @@ def parse_model_id(text: str) -> ModelId:
             name = name.partition("/")[0]
     providers = catalog().providers
     geography, _, rest = name.partition(".")
-    if geography not in providers and rest.partition(".")[0] in providers:
+    of_a_provider = geography not in providers and rest.partition(".")[0] in providers
+    if rest and (of_a_provider or geography in catalog().geographies):
         return ModelId(rest, geography, region or None)
     return ModelId(name, None, region or None)
 

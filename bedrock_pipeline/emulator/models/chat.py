@@ -39,6 +39,7 @@ _MEMBERS = (
 _SHAPE = {
     "max_tokens": int,
     "max_completion_tokens": int,
+    "n": int,
     "tools": [{"function": {"name": str, "parameters": dict}}],
     "tool_choice": (str, {"function": {"name": str}}),
     "response_format": {"type": str, "json_schema": {"schema": dict}},
@@ -53,6 +54,8 @@ _SHAPE = {
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _REASONING = "<reasoning>Let me look at what is asked.</reasoning>"
 _IMAGE_TOKENS = 1600
+#: OpenAI's limit; those of others are not known.
+_MOST_CHOICES = 128
 #: When every answer was made: the same body gets the same answer.
 _CREATED = 1_767_225_600
 
@@ -73,19 +76,35 @@ def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply: 
     images = sum(_images(message) for message in messages)
     spent = tokens(prompt) + images * _IMAGE_TOKENS + json_size(body.get("tools"))
     rules.check_length(card, spent)
-    message, made, reason = _message(prompt, body, card, limit)
+    said = [
+        _message(f"{prompt}{f' ({index})' if index else ''}", body, card, limit)
+        for index in range(_choices(body.get("n")))
+    ]
+    made = sum(size for _, size, _ in said)
     return Reply(
         {
             "id": f"chatcmpl-{digest(prompt)[:24]}",
             "object": "chat.completion",
             "created": _CREATED,
             "model": card.id,
-            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+            "choices": [
+                {"index": index, "message": message, "finish_reason": reason}
+                for index, (message, _, reason) in enumerate(said)
+            ],
             "usage": {"prompt_tokens": spent, "completion_tokens": made, "total_tokens": spent + made},
         },
         spent,
         made,
     )
+
+
+def _choices(count: object) -> int:
+    """How many answers there are."""
+    if count is None:
+        return 1
+    if not isinstance(count, int) or not 1 <= count <= _MOST_CHOICES:
+        raise BodyError(f"n: Input should be from 1 to {_MOST_CHOICES}")
+    return count
 
 
 def _message(prompt: str, body: Body, card: ModelCard, limit: int | None) -> tuple[Body, int, str]:

@@ -22,9 +22,15 @@ from bedrock_pipeline.emulator.models.reply import (
 from bedrock_pipeline.emulator.models.structured import invalid, json_text, rejection, value_for
 
 PREFIXES: Final = ("anthropic.claude",)
+EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
 #: A model that nothing is known about: it takes whatever one of the family takes.
 ANY: Final = ModelCard(
-    "anthropic.claude", "claude", thinking=("enabled", "adaptive"), structured=True, caches=True
+    "anthropic.claude",
+    "claude",
+    thinking=("enabled", "adaptive"),
+    structured=True,
+    caches=True,
+    effort=EFFORTS,
 )
 _VERSION = "bedrock-2023-05-31"
 _REQUIRED = ("anthropic_version", "max_tokens", "messages")
@@ -37,7 +43,7 @@ _SHAPE = {
     "tools": [{"name": str, "input_schema": dict}],
     "tool_choice": dict,
     "thinking": {"type": str, "budget_tokens": int},
-    "output_config": {"format": {"type": str, "schema": dict}},
+    "output_config": {"format": {"type": str, "schema": dict}, "effort": str},
     "temperature": float,
     "top_p": float,
     "top_k": int,
@@ -62,10 +68,14 @@ def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:
     """A message: thinking where the model does, then text, or the use of a tool where one is forced."""
     limit = _limit(body, card)
     rules.check_sampling(card, body.get("temperature"), body.get("top_p"), body.get("top_k"))
+    rules.check_effort(card, body.get("output_config"))
     rules.check_caching(card, body["messages"], body.get("system"), body.get("tools"), batch=batch)
     tool, schema = _forced(body, card), _format(body, card)
     seen = [_seen(message, number, card) for number, message in enumerate(body["messages"])]
+    rules.check_turns(body["messages"])
     rules.check_prefill(card, body["messages"])
+    if body["messages"][-1]["role"] == "assistant":
+        rules.check_prefill_ends(body["messages"][-1].get("content"))
     prompt = "\n".join(text for text, _ in seen)
     thought = rules.thinking_tokens(card, body.get("thinking"), limit, prompt, forced=tool is not None)
     if thought and body.get("temperature") not in (None, 1):

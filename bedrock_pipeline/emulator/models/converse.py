@@ -39,7 +39,8 @@ _MEMBERS_OF_THE_USAGE = (
     ),
     "cacheDetails",
 )
-_ADDITIONAL = {"thinking": {"type": str, "budget_tokens": int}}
+_ADDITIONAL = {"thinking": {"type": str, "budget_tokens": int}, "output_config": {"effort": str}}
+_NOT_WITH_HIGH_EFFORT = ("temperature", "topP", "top_p", "topK", "top_k", "maxTokens", "max_new_tokens")
 _THINKING = "Let me look at what is asked."
 
 
@@ -55,6 +56,14 @@ def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:
         extra = body.get("additionalModelRequestFields") or {}
         if found := wrong_type(_ADDITIONAL, extra):
             raise rules.ModelSaysError(f"{found[0]}: Input should be a valid {found[1]}")
+        if card.family == "claude":
+            rules.check_effort(card, extra.get("output_config"))
+            if (body.get("messages") or [{}])[-1].get("role") == "assistant":
+                rules.check_prefill_ends(body["messages"][-1].get("content"))
+        reasoning = extra.get("reasoningConfig")
+        if reasoning is not None and card.family == "nova" and not card.thinking:
+            raise malformed("#: extraneous key [reasoningConfig] is not permitted")
+        check_high_effort(reasoning, {**(extra.get("inferenceConfig") or {}), **config})
         return said(body, card, batch=batch, thinking=extra.get("thinking"))
     except rules.ModelSaysError as error:
         raise BodyError(f"The model returned the following errors: {error}", error.code) from error
@@ -75,6 +84,7 @@ def said(body: Body, card: ModelCard, *, batch: bool, thinking: Any) -> Reply:
         )
     rules.check_caching(card, messages, body.get("system"), body.get("toolConfig"), batch=batch)
     tool, schema = _forced(body.get("toolConfig"), card, thinking), _format(body.get("outputConfig"), card)
+    blocks.check_turns(messages)
     seen = [blocks.message(one, f"messages.{number}", card) for number, one in enumerate(messages)]
     try:
         documents.check_together((block for one in messages for block in one["content"]), messages)
@@ -105,6 +115,21 @@ def said(body: Body, card: ModelCard, *, batch: bool, thinking: Any) -> Reply:
         spent,
         made,
     )
+
+
+def check_high_effort(reasoning: Any, config: Body) -> None:
+    """Reject what Nova 2 decides itself when it reasons with high effort; the service's own words are not known.
+
+    Source: "Extended thinking", Amazon Nova 2 user guide.
+
+    Raises:
+        BodyError: it is set.
+    """
+    given = reasoning if isinstance(reasoning, dict) else {}
+    if given.get("type") != "enabled" or given.get("maxReasoningEffort") != "high":
+        return
+    if named := next((one for one in _NOT_WITH_HIGH_EFFORT if config.get(one) is not None), None):
+        raise malformed(f"#/inferenceConfig/{named}: not permitted with maxReasoningEffort high")
 
 
 def with_nulls(body: Body) -> Body:

@@ -50,7 +50,9 @@ def answer(body: Body, card: ModelCard = ANY, *, batch: bool = False) -> Reply:
         schema = ((tool.get("toolSpec") or {}).get("inputSchema") or {}).get("json") or {}
         reject_extraneous(schema, _SCHEMA, "#/toolConfig/tools")
     limit = config.get("maxTokens", config.get("max_new_tokens"))
-    thinking = _thinking(body.get("reasoningConfig") or config.get("reasoningConfig"))
+    reasoning = body.get("reasoningConfig") or config.get("reasoningConfig")
+    thinking = _thinking(reasoning)
+    converse.check_high_effort(reasoning, config)
     given = {**body, "inferenceConfig": {**config, "maxTokens": limit}}
     reply = converse.said(given, card, batch=batch, thinking=thinking)
     usage = {**reply.body["usage"], "cacheReadInputTokenCount": 0, "cacheWriteInputTokenCount": 0}

@@ -47,6 +47,51 @@ def check_prefill(card: ModelCard, messages: list[Any]) -> None:
         )
 
 
+def check_turns(messages: list[Any]) -> None:
+    """Reject a conversation that the user does not begin, and images or documents that the assistant says.
+
+    Raises:
+        BodyError: in Anthropic's words.
+    """
+    if messages[0].get("role") != "user":
+        raise ModelSaysError('messages: first message must use the "user" role')
+    for number, message in enumerate(messages):
+        content = message.get("content")
+        for block in content if isinstance(content, list) else ():
+            if message["role"] == "assistant" and block.get("type") in ("image", "document"):
+                raise ModelSaysError(
+                    f"messages.{number}: {block['type']} blocks are only allowed in user messages"
+                )
+
+
+def check_prefill_ends(content: Any) -> None:
+    """Reject a last message of the assistant that ends in white space, which Claude would go on from.
+
+    Raises:
+        BodyError: in Anthropic's words.
+    """
+    last = content[-1] if isinstance(content, list) and content else content
+    text = last.get("text") if isinstance(last, dict) else last
+    if isinstance(text, str) and text.rstrip() != text:
+        raise ModelSaysError("messages: final assistant content cannot end with trailing whitespace")
+
+
+def check_effort(card: ModelCard, config: Any) -> None:
+    """Reject an effort that the model does not have.
+
+    Raises:
+        BodyError: in Anthropic's words.
+    """
+    effort = (config or {}).get("effort")
+    if effort is None:
+        return
+    if not card.effort:
+        raise ModelSaysError("This model does not support the effort parameter.")
+    if effort not in card.effort:
+        known = ", ".join(f"'{one}'" for one in card.effort)
+        raise ModelSaysError(f"output_config.effort: Input should be {known}")
+
+
 def check_forced_tool(card: ModelCard, thinking: Any) -> None:
     """Reject that a tool is forced, where the model cannot or thinks.
 

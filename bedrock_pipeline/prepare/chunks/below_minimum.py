@@ -39,11 +39,11 @@ class InvocationPlan:
     reason: str | None = None
 
     @property
-    def cut(self) -> tuple[Mode, bool, int, int, int, int]:
+    def cut(self) -> tuple[Mode, bool, int, int, int, int, int]:
         """What decides where chunks are cut and how they are sent; part of their content hash."""
         limits = self.limits
-        sizes = limits.min_records, limits.max_records, limits.max_file_bytes, limits.max_job_bytes
-        return self.mode, self.padded, *sizes
+        counts = limits.min_records, limits.max_records, limits.max_file_records
+        return self.mode, self.padded, *counts, limits.max_file_bytes, limits.max_job_bytes
 
     def lines(self, lines: Iterable[Line], carried: Callable[[str], tuple[Any, ...]]) -> Iterator[Line]:
         """The lines to pack; where the plan is padded, filler records follow them.

@@ -89,17 +89,22 @@ class _Draft:
             block.fitting(start, self._limits.max_job_bytes - self.bytes),
         )
 
+    def _fitting_file(self, block: LineBatch, start: int) -> int:
+        """The record of a batch before which the last file is full, if filled from `start` on."""
+        if not self._files:
+            return start
+        return min(
+            start + self._limits.max_file_records - self._files[-1].records,
+            block.fitting(start, self._limits.max_file_bytes - self._files[-1].bytes),
+        )
+
     def add(self, block: LineBatch) -> None:
         """Add a batch that fits."""
         if not block.records:
             return
         start = 0
         while start < block.records:
-            stop = (
-                block.fitting(start, self._limits.max_file_bytes - self._files[-1].bytes)
-                if self._files
-                else 0
-            )
+            stop = self._fitting_file(block, start)
             if stop > start:
                 self._files[-1].add(block.slice(start, stop))
                 start = stop

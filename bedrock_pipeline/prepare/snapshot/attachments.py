@@ -18,6 +18,8 @@ MOST_BYTES: Final = 25_000_000
 #: First characters of each kind in base64; that of JPEG begins with a slash, as paths do.
 _IMAGE_BASE64: Final = ("iVBORw0KGg", "/9j/", "R0lGOD", "UklGR")
 _DOCUMENT_BASE64: Final = ("JVBERi0", "UEsDB", "0M8R4K")
+#: How FLAC, Ogg, and MP3 with and without tags begin; WAVE differs from WebP in its eighth byte.
+_AUDIO: Final = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")
 IMAGES: Final = frozenset({"png", "jpeg", "gif", "webp"})
 _TEXTS: Final = frozenset({"txt", "md", "csv", "html"})
 _ENDINGS: Final = {
@@ -166,6 +168,8 @@ def _image_kind(data: bytes) -> str:
         return "gif"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "webp"
+    if data.startswith(_AUDIO) or (data.startswith(b"RIFF") and data[8:12] == b"WAVE"):
+        raise NotAnAttachmentError("is audio, which requests of batch inference cannot have")
     raise NotAnAttachmentError("is no PNG, JPEG, GIF or WebP image")
 
 

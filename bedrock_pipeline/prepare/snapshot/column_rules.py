@@ -32,8 +32,8 @@ _ORDINARY = "^[A-Za-z0-9._:@/+=#-]{1,64}$"
 _LIKE_A_HASH = "^x[a-z2-7]{32}$"
 
 
-def record_ids(column: pa.Array) -> tuple[pa.Array, dict[int, str]]:
-    """The record ids of a column's cells.
+def record_ids(column: pa.Array, *, digest_longer: bool = False) -> tuple[pa.Array, dict[int, str]]:
+    """The record ids of a column's cells; with `digest_longer`, of those that are too long a digest.
 
     Returns:
         Text, null where a cell cannot be a record id; and the reasons, by row.
@@ -45,7 +45,7 @@ def record_ids(column: pa.Array) -> tuple[pa.Array, dict[int, str]]:
     ids: list[str | None] = [None] * len(column) if texts is None else texts.to_pylist()
     reasons: dict[int, str] = {}
     for row in map(int, odd):
-        ids[row], reason = record_id_of(python_value(column[row]))
+        ids[row], reason = record_id_of(python_value(column[row]), digest_longer=digest_longer)
         if reason:
             reasons[row] = reason
     return pa.array(ids, pa.string()), reasons

@@ -46,6 +46,11 @@ class SnapshotPlan:
         return self.ask_identical_once and differ and self.record_id not in columns
 
     @property
+    def digests_long_ids(self) -> bool:
+        """Whether an id that is too long is replaced by a digest: its column is carried along, so that it can be joined."""
+        return self.record_id in self.carried
+
+    @property
     def kept(self) -> tuple[str, ...]:
         """The input's columns that the snapshot keeps."""
         return tuple(dict.fromkeys((*self.template.columns, *self.carried)))

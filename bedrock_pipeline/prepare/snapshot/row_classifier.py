@@ -16,11 +16,17 @@ from bedrock_pipeline.sources.source import RowBatch
 
 
 def classify(
-    batch: RowBatch, template: RequestTemplate, record_id: str | None, kept: Sequence[str]
+    batch: RowBatch,
+    template: RequestTemplate,
+    record_id: str | None,
+    kept: Sequence[str],
+    *,
+    digest_long_ids: bool = False,
 ) -> Records:
     """Give every row of a batch its record id, and reject the rows that cannot be sent.
 
-    Without a column `record_id` the ids are derived from the content.
+    Without a column `record_id` the ids are derived from the content. With `digest_long_ids` an id that is too long is
+    replaced by a digest rather than its row rejected.
 
     Returns:
         The records with the kept columns; all rejected rows, in the order of the input.
@@ -31,7 +37,11 @@ def classify(
         rejected += [Rejection(positions[row], "row is not UTF-8") for row in broken]
         others = _others(rows.num_rows, broken)
         rows, positions = taken(rows, others), [positions[row] for row in others]
-    ids, reasons = record_ids(rows[record_id]) if record_id is not None else (content_ids(rows), {})
+    ids, reasons = (
+        record_ids(rows[record_id], digest_longer=digest_long_ids)
+        if record_id is not None
+        else (content_ids(rows), {})
+    )
     reasons = {**reasons_of(rows, template), **reasons}
     rejected += [Rejection(positions[row], reason, ids[row].as_py()) for row, reason in reasons.items()]
     rejected.sort(key=lambda rejection: rejection.position)

@@ -164,7 +164,13 @@ def _records(
     for batch in source.batches(plan.read(available)):
         if plan.record_id is not None and pa.types.is_floating(batch.rows.schema.field(plan.record_id).type):
             notes[_FLOAT_IDS.format(plan.record_id)] = None
-        records = classify(batch, plan.template, plan.record_id, plan.needed(available))
+        records = classify(
+            batch,
+            plan.template,
+            plan.record_id,
+            plan.needed(available),
+            digest_long_ids=plan.digests_long_ids,
+        )
         rejected.add(*records.rejected)
         if contents:
             yield from with_contents(records, contents, plan.kept, fetch=fetch, rejected=rejected)

@@ -11,6 +11,7 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
 from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError, TooFewRecordsError, pack
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import Line, line_batches_of
@@ -62,13 +63,15 @@ def told_right(chunk: PackedChunk) -> PackedChunk:
     spare=st.integers(0, 12),
     file_bytes=st.integers(250, 2000),
     files=st.integers(1, 4),
+    file_records=st.integers(1, 20),
 )
 def test_every_record_is_in_exactly_one_chunk_and_no_limit_is_broken(
-    texts: list[str], low: int, spare: int, file_bytes: int, files: int
+    texts: list[str], low: int, spare: int, file_bytes: int, files: int, file_records: int
 ) -> None:
     limits = Limits(
         min_records=low,
         max_records=2 * low - 1 + spare,
+        max_file_records=file_records,
         max_file_bytes=file_bytes,
         max_job_bytes=file_bytes * files - 100,
     )
@@ -90,6 +93,7 @@ def test_every_record_is_in_exactly_one_chunk_and_no_limit_is_broken(
         assert low <= len(ids) <= limits.max_records
         assert sum(map(len, data)) <= limits.max_job_bytes
         assert all(0 < len(one) <= file_bytes for one in data)
+        assert all(one.count(b"\n") <= file_records for one in data)
     assert packed(lines, limits) == chunks
 
 
@@ -138,3 +142,11 @@ def test_too_few_records_name_the_limit_and_the_setting() -> None:
 def test_limits_that_no_tail_could_keep_are_rejected() -> None:
     with pytest.raises(ValueError, match="twice min_records"):
         Limits(min_records=100, max_records=150)
+
+
+@pytest.mark.parametrize("limit", sorted(Limits.model_fields.keys() - {"max_jobs"}))
+def test_every_limit_of_a_job_decides_where_chunks_are_cut(limit: str) -> None:
+    """It is part of the chunks' content hash: chunks of other limits are other chunks."""
+    usual = Limits()
+    other = usual.model_copy(update={limit: getattr(usual, limit) // 2})
+    assert InvocationPlan("batch", usual).cut != InvocationPlan("batch", other).cut

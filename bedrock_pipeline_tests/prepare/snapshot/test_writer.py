@@ -208,3 +208,18 @@ def test_nothing_at_all_is_a_clear_error() -> None:
     empty = pa.schema([("id", pa.string()), ("text", pa.string())]).empty_table()
     with pytest.raises(EmptyDatasetError, match="has no record"):
         taken(empty, plan())
+
+
+def test_a_long_id_becomes_a_digest_where_the_original_is_carried_along() -> None:
+    long = ["u" * 5000 + end for end in ("a", "b", "b")]
+    table = pa.table({"id": [*long, "short"], "text": ["x"] * 4})
+    kept, rejected, _, _ = taken(table, plan(carry=["id"]))
+    digests = [f"blake2b:{hashlib.blake2b(one.encode(), digest_size=32).hexdigest()}" for one in long[:2]]
+    assert [(row["record_id"], row["id"]) for row in kept] == [
+        *zip(digests, long, strict=False),
+        ("short", "short"),
+    ]
+    assert [row["reason"] for row in rejected] == ["record id occurred before"]
+    kept, rejected, _, _ = taken(table, plan())
+    assert [row["record_id"] for row in kept] == ["short"]
+    assert {row["reason"] for row in rejected} == {"record id is longer than 4096 characters"}

@@ -1,0 +1,39 @@
+"""boto3's credentials for the readers and writers of table formats, which have clients of S3 of their own.
+
+They are resolved when a table is opened: those of an assumed role or of SSO must last until it is read.
+"""
+
+from bedrock_pipeline.aws.clients import session
+from bedrock_pipeline.settings import Settings
+
+
+def delta_options(settings: Settings, location: str) -> dict[str, str]:
+    """Storage options of deltalake for a location; none if it is not in S3."""
+    if not location.startswith("s3://"):
+        return {}
+    endpoint = settings.s3_endpoint_url or ""
+    given = {
+        **_credentials(settings, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        "AWS_REGION": settings.region,
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true" if endpoint.startswith("http://") else "",
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def iceberg_properties(settings: Settings) -> dict[str, str]:
+    """Properties of PyIceberg's file IO."""
+    given = {
+        **_credentials(settings, "s3.access-key-id", "s3.secret-access-key", "s3.session-token"),
+        "s3.region": settings.region,
+        "s3.endpoint": settings.s3_endpoint_url or "",
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _credentials(settings: Settings, key: str, secret: str, token: str) -> dict[str, str]:
+    found = session(settings).get_credentials()
+    if found is None:
+        return {}
+    frozen = found.get_frozen_credentials()
+    return {key: frozen.access_key or "", secret: frozen.secret_key or "", token: frozen.token or ""}

@@ -1,0 +1,144 @@
+"""What a step that was carried out shows in Dagster: the same in a run of its asset and in one that does many items."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+
+from bedrock_pipeline.carry_out import Report
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.due_work import OF_CHUNKS, WorkItem
+from bedrock_pipeline.orchestration import metadata
+from bedrock_pipeline.orchestration.names import Names
+
+if TYPE_CHECKING:
+    from bedrock_pipeline.collect.collect_chunk import CollectReport
+    from bedrock_pipeline.collect.start_retry_round import RetryRoundReport
+    from bedrock_pipeline.publish.publish_dataset import Publication
+    from bedrock_pipeline.submit.submit_chunk import Outcome
+
+#: The asset that a kind of work materializes, or observes.
+ASSET_OF: Final = {
+    "submit": "submitted_jobs",
+    "collect": "parsed_results",
+    "retry": "batch_chunks",
+    "publish": "results",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What Dagster shows of an item that was carried out.
+
+    Attributes:
+        materialized: metadata of the materialization; None if nothing was materialized.
+        observed: metadata of an observation; None if there is none.
+        check: of the materialized partition.
+        data_version: of the materialization.
+        warnings: for the log of the run.
+        notes: for the log of the run.
+        chunks: keys of chunks that are new.
+    """
+
+    materialized: metadata.Metadata | None = None
+    observed: metadata.Metadata | None = None
+    check: dg.AssetCheckResult | None = None
+    data_version: str | None = None
+    warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    chunks: Sequence[str] = ()
+
+    def log(self, context: dg.OpExecutionContext | dg.AssetExecutionContext, item: WorkItem) -> None:
+        """Log what the materialization does not show, and register new chunks."""
+        names = Names(item.pipeline)
+        for warning in self.warnings:
+            context.log.warning("%s", warning)
+        for note in self.notes:
+            context.log.info("%s", note)
+        names.register(context.instance, chunks=self.chunks)
+        if self.observed is not None:
+            asset = names.asset(ASSET_OF[item.kind])
+            context.log_event(dg.AssetObservation(asset, partition=item.key, metadata=self.observed))
+
+    def events(self, item: WorkItem) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+        """The materialization and its check, for a run that is not one of the asset."""
+        asset = Names(item.pipeline).asset(ASSET_OF[item.kind])
+        if self.materialized is not None:
+            tags = {DATA_VERSION_TAG: self.data_version} if self.data_version else None
+            yield dg.AssetMaterialization(asset, partition=item.key, metadata=self.materialized, tags=tags)
+        if self.check is not None:
+            yield _evaluation(asset, self.check)
+
+
+def shown(deployment: Deployment, item: WorkItem, report: Report) -> Shown:
+    """What Dagster shows of an item, from the report of its step."""
+    match item.kind:
+        case "submit":
+            return _submission(deployment, item, cast("Outcome", report))
+        case "collect":
+            return _collection(item, cast("CollectReport", report))
+        case "retry":
+            return _retry_round(item, cast("RetryRoundReport", report))
+        case _:
+            published = cast("Publication", report)
+            return Shown(metadata.of_publication(published), data_version=published.version)
+
+
+def register(instance: dg.DagsterInstance, items: Sequence[WorkItem]) -> None:
+    """Add the partitions of these items, so that runs and events can name them."""
+    for pipeline in sorted({item.pipeline for item in items}):
+        own = [item for item in items if item.pipeline == pipeline]
+        Names(pipeline).register(
+            instance,
+            datasets=[item.key for item in own if item.kind not in OF_CHUNKS],
+            chunks=[item.key for item in own if item.kind in OF_CHUNKS],
+        )
+
+
+def _submission(deployment: Deployment, item: WorkItem, outcome: "Outcome") -> Shown:
+    from bedrock_pipeline.submit.invoke_on_demand import Answered
+    from bedrock_pipeline.submit.submit_chunk import Submitted
+
+    if isinstance(outcome, Submitted):
+        return Shown(metadata.of_submission(outcome, deployment.settings.region))
+    if isinstance(outcome, Answered):
+        repeated = (
+            f"{item.key}: {outcome.repeated} calls were in flight when a process died and were sent again."
+        )
+        return Shown(metadata.of_calls(outcome), warnings=[repeated] if outcome.repeated else [])
+    until = getattr(outcome, "until", None)
+    next_submission = f" Next submission at {until:%H:%M:%S %Z}." if until else ""
+    chunk = deployment.ledger.chunks.by_key(item.pipeline, item.key)
+    return Shown(
+        observed=metadata.of_wait(outcome.reason, until, chunk),
+        notes=[f"{item.key}: not submitted now: {outcome.reason}{next_submission}"],
+    )
+
+
+def _collection(item: WorkItem, report: "CollectReport") -> Shown:
+    warnings = [f"{item.key}: {discrepancy}" for discrepancy in report.discrepancies]
+    if retried := report.tally.retryable:
+        warnings.append(f"{item.key}: {retried} records are retried: {report.retryable_by_code}")
+    return Shown(metadata.of_collection(report), check=metadata.whole_responses(report), warnings=warnings)
+
+
+def _retry_round(item: WorkItem, report: "RetryRoundReport") -> Shown:
+    return Shown(
+        observed=metadata.of_retry_round(report),
+        warnings=[f"{item.key}: {report.waits_for}"] if report.waits_for else [],
+        chunks=[chunk.chunk_key for chunk in report.chunks],
+    )
+
+
+def _evaluation(asset: dg.AssetKey, check: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    assert check.check_name is not None  # `metadata` names it
+    return dg.AssetCheckEvaluation(
+        asset_key=asset,
+        check_name=check.check_name,
+        passed=check.passed,
+        severity=check.severity,
+        description=check.description,
+        metadata=check.metadata,
+    )

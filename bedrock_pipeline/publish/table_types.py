@@ -1,0 +1,83 @@
+"""Types of results in tables of Delta Lake and Iceberg, which have fewer than Arrow.
+
+| Arrow | table |
+|---|---|
+| boolean, signed integer, float, text, binary, date | the same, in its plain layout |
+| unsigned integer | the next larger signed one; of 64 bits `decimal(20, 0)` |
+| decimal of up to 38 digits | the same |
+| timestamp | microseconds, in UTC if it has a zone; nanoseconds are cut off |
+| list, struct, map | the same, of these types |
+| null, time, duration, larger decimal, UUID, and what contains one | text, as in CSV |
+"""
+
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.types as pt
+
+from bedrock_pipeline.publish.plain_values import csv_cells
+
+_SIGNED: Final = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64()}
+
+
+def table_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema of a table that holds rows of a schema of results."""
+    return pa.schema([pa.field(field.name, table_type(field.type) or pa.string()) for field in schema])
+
+
+def table_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """A batch of results in the schema of their table."""
+    columns = [_as_table(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def table_type(kind: pa.DataType) -> pa.DataType | None:
+    """The type of a table for a type of results; None: text."""
+    if pt.is_dictionary(kind):
+        return table_type(kind.value_type)
+    if kind in _SIGNED:
+        return _SIGNED[kind]
+    if kind == pa.uint64():
+        return pa.decimal128(20, 0)
+    if pt.is_boolean(kind) or pt.is_signed_integer(kind) or kind in (pa.float32(), pa.float64()):
+        return kind
+    if kind == pa.float16():
+        return pa.float32()
+    if pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind):
+        return pa.string()
+    if (
+        pt.is_binary(kind)
+        or pt.is_large_binary(kind)
+        or pt.is_binary_view(kind)
+        or pt.is_fixed_size_binary(kind)
+    ):
+        return pa.binary()
+    if pt.is_decimal(kind):
+        return pa.decimal128(kind.precision, kind.scale) if 0 <= kind.scale <= kind.precision <= 38 else None
+    if pt.is_date(kind):
+        return pa.date32()
+    if pt.is_timestamp(kind):
+        return pa.timestamp("us", "UTC" if kind.tz else None)
+    return _nested(kind)
+
+
+def _nested(kind: pa.DataType) -> pa.DataType | None:
+    if pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind):
+        item = table_type(kind.value_type)
+        return None if item is None else pa.list_(item)
+    if pt.is_struct(kind):
+        fields = [(field.name, table_type(field.type)) for field in kind]
+        known = bool(fields) and all(one is not None for _, one in fields)
+        return pa.struct([(name, one) for name, one in fields if one is not None]) if known else None
+    if pt.is_map(kind):
+        key, item = table_type(kind.key_type), table_type(kind.item_type)
+        return None if key is None or item is None else pa.map_(key, item)
+    return None
+
+
+def _as_table(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if column.type == kind:
+        return column
+    if table_type(column.type) is None:
+        return csv_cells(column, escape_formulas=False).cast(kind)
+    return column.cast(kind, safe=False)  # only nanoseconds are lost: every other type is wider

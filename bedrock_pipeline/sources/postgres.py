@@ -1,0 +1,207 @@
+"""A query against Postgres: read through a cursor in one read-only transaction, so that all rows are of one moment."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import psycopg
+import pyarrow as pa
+
+from bedrock_pipeline.errors import ServiceUnavailableError
+from bedrock_pipeline.records.rejections import Rejection
+from bedrock_pipeline.sources.errors import InputError
+from bedrock_pipeline.sources.postgres_types import PostgresColumn, dimensions, postgres_column
+from bedrock_pipeline.sources.source import BATCH_ROWS, RowBatch, batch_rows
+
+Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
+#: What a server says that takes no connection now.
+_BUSY = ("starting up", "shutting down", "recovery", "too many", "connection slots")
+_FIRST_ROWS = 64  # before it is known how large they are
+_SETTINGS = (
+    "SET LOCAL TimeZone = 'UTC'",
+    "SET LOCAL DateStyle = 'ISO'",
+    "SET LOCAL IntervalStyle = 'iso_8601'",
+)
+#: Classes of SQLSTATE whose messages name what the query names, and no values of rows.
+_ABOUT_THE_QUERY = ("0A", "25", "28", "3D", "3F", "42")
+#: Classes that pass: connection, resources, operator intervention, and conflicts on a standby.
+_TRANSIENT = ("08", "40", "53", "57", "58")
+
+
+class DatabaseUnavailableError(ServiceUnavailableError):
+    """The database of an input did not do what was requested. Often passes by itself."""
+
+
+@dataclass(slots=True)
+class PostgresSource:
+    """The rows of a query.
+
+    Attributes:
+        query: a SELECT, VALUES or TABLE statement.
+        dsn: of the database; a secret.
+        named: where the DSN comes from, for messages.
+    """
+
+    query: str
+    dsn: str = field(repr=False)
+    named: str
+    _lost: dict[str, int] = field(default_factory=dict)
+
+    def columns(self, needed: Sequence[str] = ()) -> list[str]:  # noqa: ARG002  # a Source
+        """The columns of the query."""
+        with self._transaction() as connection:
+            return [column.name for column in self._described(connection)]
+
+    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
+        """The rows, in the order of the query; only these columns are sent."""
+        self._lost.clear()
+        with self._transaction() as connection:
+            described = self._described(connection)
+            places = {column.name: place for place, column in enumerate(described)}
+            wanted = [described[places[name]] for name in columns]
+            selected = ", ".join(f"c{places[column.name]}{column.cast}" for column in wanted)
+            aliases = ", ".join(f"c{place}" for place in range(len(described)))
+            _execute(
+                connection,
+                f"DECLARE input NO SCROLL CURSOR FOR SELECT {selected} FROM ({self._inner}) AS input({aliases})",  # noqa: S608
+            )
+            position, rows = 0, _FIRST_ROWS
+            while values := _fetch(connection, rows):
+                count = len(values[0]) if wanted else 0
+                yield self._batch(wanted, values, position, count)
+                size = sum(len(value) for column in values for value in column if value is not None)
+                rows = min(BATCH_ROWS, 2 * rows, batch_rows(size // max(count, 1)))
+                position += count
+
+    def notes(self) -> list[str]:
+        """What the Arrow types could not hold."""
+        return [
+            f"Column {name!r} has {count} values that are not finite (infinity, NaN); they are read as null."
+            for name, count in self._lost.items()
+        ]
+
+    @property
+    def _inner(self) -> str:
+        return self.query.strip().rstrip(";").rstrip() + "\n"  # a comment may end it
+
+    def _described(self, connection: Connection) -> list[PostgresColumn]:
+        result = _execute(connection, f"SELECT * FROM ({self._inner}) AS input LIMIT 0").pgresult  # noqa: S608
+        assert result is not None  # a SELECT has a result
+        found = [
+            (result.fname(place) or b"", result.ftype(place), result.fmod(place))
+            for place in range(result.nfields)
+        ]
+        arrays = connection.execute(
+            "SELECT oid::int8, typelem::int8 FROM pg_type WHERE oid = ANY(%s) AND typcategory = 'A' AND typelem <> 0",
+            ([oid for _, oid, _ in found],),
+        ).fetchall()
+        elements: dict[int, int] = dict(arrays)
+        described = [
+            postgres_column(name.decode(), oid, modifier, elements.get(oid)) for name, oid, modifier in found
+        ]
+        names = [column.name for column in described]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise InputError(
+                f"The query has two columns named {twice[0]!r}.", "Name one of them with AS in the query."
+            )
+        if not described:
+            raise InputError("The query has no column.", "Select at least one.")
+        return described
+
+    def _batch(
+        self, columns: Sequence[PostgresColumn], values: list[list[bytes | None]], position: int, count: int
+    ) -> RowBatch:
+        rejected: dict[int, Rejection] = {}
+        for column, cells in zip(columns, values, strict=True):
+            if column.is_array:
+                reason = f"column {column.name!r} has an array of several dimensions"
+                deep = (row for row, cell in enumerate(cells) if cell is not None and dimensions(cell) > 1)
+                rejected.update((row, Rejection(position + row, reason)) for row in deep)
+        kept = [row for row in range(count) if row not in rejected] if rejected else range(count)
+        if rejected:
+            values = [[cells[row] for row in kept] for cells in values]
+        arrays = [self._array(column, cells) for column, cells in zip(columns, values, strict=True)]
+        fields = [pa.field(column.name, column.type) for column in columns]
+        return RowBatch(
+            pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)),
+            [position + row for row in kept] if rejected else range(position, position + count),
+            list(rejected.values()),
+        )
+
+    def _array(self, column: PostgresColumn, cells: list[bytes | None]) -> pa.Array:
+        try:
+            array = column.decode(cells)
+        except pa.ArrowException:
+            raise InputError(
+                f"Column {column.name!r} has text that is not UTF-8.",
+                "Convert it in the query, for example with convert_from.",
+            ) from None
+        lost = array.null_count - cells.count(None)
+        if lost:
+            self._lost[column.name] = self._lost.get(column.name, 0) + lost
+        return array
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            connection = psycopg.connect(
+                self.dsn, client_encoding="utf8", fallback_application_name="bedrock-pipeline"
+            )
+        except psycopg.ProgrammingError:  # its message quotes the DSN
+            raise InputError(
+                f"The DSN in {self.named} cannot be read.",
+                "Write it as postgresql://user:password@host:5432/database.",
+            ) from None
+        except psycopg.OperationalError as error:
+            raise _unreachable(error, self.named) from None
+        with connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            try:
+                for setting in _SETTINGS:
+                    _execute(connection, setting)
+                yield connection
+            except psycopg.Error as error:
+                raise _query_failed(error, self.named) from None
+
+
+def _execute(connection: Connection, statement: str) -> "psycopg.Cursor[tuple[Any, ...]]":
+    # Binary also means that it is one statement: a query cannot end the transaction and begin another.
+    return connection.execute(statement.encode(), binary=True)
+
+
+def _fetch(connection: Connection, rows: int) -> list[list[bytes | None]]:
+    """The next rows by column; empty after the last."""
+    result = _execute(connection, f"FETCH FORWARD {rows} FROM input").pgresult
+    assert result is not None  # a FETCH has a result
+    if not result.ntuples:
+        return []
+    get = result.get_value
+    return [[get(row, column) for row in range(result.ntuples)] for column in range(result.nfields)]
+
+
+def _unreachable(error: psycopg.OperationalError, named: str) -> Exception:
+    said = str(error)  # an error of connecting has no SQLSTATE
+    if "FATAL:" in said and not any(words in said for words in _BUSY):
+        return InputError(
+            f"The database that {named} names rejects the login.",
+            "Correct the user, the password or the database's name.",
+        )
+    return DatabaseUnavailableError(
+        f"The database that {named} names cannot be reached.",
+        "Check that it runs, and the DSN's host and port.",
+    )
+
+
+def _query_failed(error: psycopg.Error, named: str) -> Exception:
+    """A message without values: those of other errors than the query's own may quote a row."""
+    state, kind = error.sqlstate or "08000", type(error).__name__
+    if state.startswith(_TRANSIENT):
+        return DatabaseUnavailableError(
+            f"The database that {named} names broke off ({kind}).", "It is tried again automatically."
+        )
+    said = f": {error.diag.message_primary}" if state.startswith(_ABOUT_THE_QUERY) else ""
+    return InputError(
+        f"The database that {named} names rejects the query ({kind}{said}).", "Correct the query."
+    )
