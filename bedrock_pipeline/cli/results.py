@@ -14,7 +14,7 @@ from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import console, json_option, print_json
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.publish.export_results import export_results, json_lines
-from bedrock_pipeline.publish.read_results import open_results, rejected_rows, results_uri
+from bedrock_pipeline.publish.read_results import for_duckdb, open_results, rejected_rows, results_uri
 from bedrock_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _selected(
 
     connection = duckdb.connect()
     connection.execute("SET enable_external_access = false")  # a condition reads these rows and nothing else
-    relation = connection.from_arrow(source)
+    relation = connection.from_arrow(for_duckdb(source))
     try:
         for condition in conditions:
             relation = relation.filter(condition)

@@ -1,5 +1,6 @@
 """Write results into one file: parquet, JSON Lines or CSV."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.errors import ConfigurationError
-from bedrock_pipeline.publish.plain_values import csv_cells, csv_type, json_values
+from bedrock_pipeline.publish.plain_values import FORMULA, csv_cells, csv_type, json_values
 
 #: The endings of the files that can be written.
 FORMATS: Final = (".parquet", ".jsonl", ".csv")
@@ -73,7 +74,9 @@ def _writer(
         with pq.ParquetWriter(path, schema) as parquet:
             yield parquet.write_batch
     elif suffix == ".csv":
-        cells = pa.schema([(field.name, csv_type(field.type)) for field in schema])
+        formula = re.compile(FORMULA) if escape_formulas else None
+        names = [f"'{name}" if formula and formula.match(name) else name for name in schema.names]
+        cells = pa.schema([(name, csv_type(kind)) for name, kind in zip(names, schema.types, strict=True)])
         with pa_csv.CSVWriter(path, cells) as table:
             yield lambda batch: table.write_batch(
                 pa.record_batch(

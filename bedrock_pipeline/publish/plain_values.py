@@ -3,7 +3,7 @@
 | Arrow | JSON | CSV |
 |---|---|---|
 | null, boolean, integer, text | the same | the same; null is an empty cell, empty text is `""` |
-| float | a number; NaN and infinities are null, since JSON has none | a number |
+| float | a number; NaN and infinities are null, since JSON has none | a number, the digits as in a prompt |
 | decimal | a number with all its digits | likewise |
 | date, time, timestamp | ISO 8601 | likewise |
 | duration | ISO 8601, such as `PT1.5S` | likewise |
@@ -11,7 +11,7 @@
 | UUID | text | text |
 | list | array | JSON |
 | struct, map with text as keys | object | JSON |
-| other map | array of `[key, value]` | JSON |
+| other map, or names that are repeated | array of `[key, value]` | JSON |
 """
 
 import base64
@@ -24,8 +24,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from bedrock_pipeline.publish.iso_texts import iso_texts
+from bedrock_pipeline.records.cells import is_narrow, python_values
+
 #: A spreadsheet takes a cell that begins with one of these for a formula.
-_FORMULA: Final = "^[=+\\-@\t\r]"
+FORMULA: Final = "^[=+\\-@\t\r]"
 #: Units of a duration, as a power of ten of a second.
 _UNITS: Final = {"s": 0, "ms": -3, "us": -6, "ns": -9}
 
@@ -36,6 +39,8 @@ def json_values(values: pa.Array) -> list[Any]:
     kind = values.type
     if _plain(kind):
         return cast("list[Any]", values.to_pylist())
+    if is_narrow(kind):
+        return python_values(values)
     if pt.is_struct(kind):
         return _objects(values)
     if pt.is_map(kind):
@@ -58,7 +63,7 @@ def csv_cells(values: pa.Array, *, escape_formulas: bool = False) -> pa.Array:
     values = _stored(values)
     kind = values.type
     if pt.is_null(kind) or pt.is_boolean(kind) or pt.is_integer(kind) or pt.is_floating(kind):
-        return values
+        return pa.array(python_values(values), pa.float64()) if is_narrow(kind) else values
     if pt.is_nested(kind):
         dumped = (None if value is None else orjson.dumps(value).decode() for value in json_values(values))
         return pa.array(dumped, pa.large_string())
@@ -71,7 +76,7 @@ def csv_cells(values: pa.Array, *, escape_formulas: bool = False) -> pa.Array:
     cells = _texts(values)
     if escape_formulas and _is_text(kind):
         cells = pc.if_else(
-            pc.match_substring_regex(cells, _FORMULA), pc.binary_join_element_wise("'", cells, ""), cells
+            pc.match_substring_regex(cells, FORMULA), pc.binary_join_element_wise("'", cells, ""), cells
         )
     return cells
 
@@ -108,7 +113,7 @@ def _plain(kind: pa.DataType) -> bool:
         pt.is_null(kind)
         or pt.is_boolean(kind)
         or pt.is_integer(kind)
-        or pt.is_floating(kind)
+        or pt.is_float64(kind)
         or _is_text(kind)
     )
 
@@ -137,7 +142,7 @@ def _objects(values: pa.StructArray) -> list[Any]:
     rows = zip(*columns, strict=True) if columns else iter([()] * len(values))
     valid = values.is_valid().to_pylist()
     return [
-        dict(zip(names, row, strict=True)) if is_valid else None
+        _object(list(zip(names, row, strict=True))) if is_valid else None
         for row, is_valid in zip(rows, valid, strict=True)
     ]
 
@@ -149,7 +154,13 @@ def _maps(values: pa.MapArray) -> list[Any]:
     pairs = _lists(lists, [list(pair) for pair in zip(keys, items, strict=True)])
     if not _is_text(_stored(entries.field(0)).type):
         return pairs
-    return [None if entry is None else dict(entry) for entry in pairs]
+    return [None if entry is None else _object(entry) for entry in pairs]
+
+
+def _object(pairs: list[Any]) -> Any:
+    """An object; pairs if a name is repeated, of which an object would lose one."""
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else [list(pair) for pair in pairs]
 
 
 def _scalar(kind: pa.DataType) -> Callable[[Any], Any] | None:
@@ -179,7 +190,7 @@ def _python(values: pa.Array) -> list[Any]:
 
 def _texts(values: pa.Array) -> pa.Array:
     """Text as it is; dates and times in ISO 8601."""
-    if pt.is_timestamp(values.type):
-        return pc.replace_substring(values.cast(pa.string()), " ", "T", max_replacements=1)
+    if pt.is_timestamp(values.type) or pt.is_date(values.type):
+        return iso_texts(values)
     views = pt.is_string_view(values.type)  # which the writer of CSV does not take
     return values.cast(pa.large_string()) if views or not _is_text(values.type) else values

@@ -28,8 +28,8 @@ class NoTextError(ValueError):
 def python_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     """A column as Python values.
 
-    A map with text as keys is a dict, a date beyond the year 9999 is text, and a float of less than 64 bits has the fewest
-    digits that tell it apart: `0.1`, not `0.10000000149011612`.
+    A map with text as keys is a dict, a date beyond the year 9999 is text, and a fraction of less than 64 bits has the fewest
+    digits that tell it apart: `0.1`, not `0.10000000149011612`. A whole number stays what it is: `123456792`.
     """
     if not _changes(column.type):
         try:
@@ -61,8 +61,8 @@ def python_value(cell: pa.Scalar) -> Any:
         return python_value(cell.value)
     if pa.types.is_run_end_encoded(kind):
         return python_value(cell.value)
-    if _is_narrow(kind):
-        return float(str(np.float32(cell.as_py()) if pa.types.is_float32(kind) else np.float16(cell.as_py())))
+    if is_narrow(kind):
+        return _narrow(cell.as_py(), np.float32 if pa.types.is_float32(kind) else np.float16)
     if kind == _NANOSECONDS and cell.value % 1000:
         return str(np.datetime64(cell.value, "ns"))[11:]
     try:
@@ -140,13 +140,18 @@ def is_whole(field: pa.Field) -> bool:
     return field.metadata is not None and WHOLE.items() <= field.metadata.items()
 
 
-def _is_narrow(kind: pa.DataType) -> bool:
+def is_narrow(kind: pa.DataType) -> bool:
+    """Whether a type is a float of less than 64 bits."""
     return bool(pa.types.is_float32(kind) or pa.types.is_float16(kind))
+
+
+def _narrow(value: float, kind: type[np.floating[Any]]) -> float:
+    return value if value.is_integer() and abs(value) < _LARGE else float(str(kind(value)))
 
 
 def _changes(kind: pa.DataType) -> bool:
     """Whether Arrow's own conversion may lose something, or gives pairs where a dict is meant."""
-    if pa.types.is_map(kind) or kind == _NANOSECONDS or _is_narrow(kind):
+    if pa.types.is_map(kind) or kind == _NANOSECONDS or is_narrow(kind):
         return True
     if (
         pa.types.is_struct(kind)

@@ -72,8 +72,8 @@ class CsvReader:
                         "All files must have the same columns, or set missing_columns to null.",
                     )
                 types = {name: self._types.get(name, pa.string()) for name in columns}
-                lines = ((position, _converted(row, types, form)) for position, row in enumerate(rows))
-                for block in in_blocks((line, _size(line[1])) for line in lines):
+                lines = (_converted(row, types, form) for row in rows)
+                for block in in_blocks((line, _size(line)) for line in lines):
                     yield (number, *to_columns(block, types, self._types))
 
     def notes(self) -> list[str]:

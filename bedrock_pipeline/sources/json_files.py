@@ -13,7 +13,8 @@ from bedrock_pipeline.sources.source import InputFile, in_blocks
 from bedrock_pipeline.sources.typed import Kinds, Line, given_types, to_columns
 
 _MARK = b"\xef\xbb\xbf"  # some programs write a byte order mark first
-_Block = list[tuple[int, Line]]
+_WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00")  # marks of UTF-16 and UTF-32
+_Block = list[Line]
 
 
 class JsonReader:
@@ -36,9 +37,7 @@ class JsonReader:
         if not self._names or not set(needed) <= self._names.keys():
             self._names = {}
             for _, block in self._blocks():
-                self._names |= dict.fromkeys(
-                    name for _, row in block if isinstance(row, dict) for name in row
-                )
+                self._names |= dict.fromkeys(name for row in block if isinstance(row, dict) for name in row)
                 if self._names and set(needed) <= self._names.keys():
                     break
         if not self._names:
@@ -69,7 +68,7 @@ class JsonReader:
 
     def _learn(self, columns: Sequence[str], block: _Block) -> bool:
         """Learn the kinds of values; whether the types of earlier rows are not those of all rows any more."""
-        rows = [row for _, row in block if isinstance(row, dict)]
+        rows = [row for row in block if isinstance(row, dict)]
         changed = False
         for name in columns:
             first = name not in self._kinds
@@ -78,16 +77,16 @@ class JsonReader:
         return changed
 
     def _blocks(self) -> Iterator[tuple[int, _Block]]:
-        """Blocks of the rows of each file, numbered within it."""
+        """Blocks of the rows of each file."""
         for number, file in enumerate(self._files):
             with file.open() as stream:
-                rows = ((row, size) for row, size in self._rows(stream, file.name))
-                numbered = (((position, row), size) for position, (row, size) in enumerate(rows))
-                for block in in_blocks(numbered):
+                for block in in_blocks(self._rows(stream, file.name)):
                     yield number, block
 
     def _rows(self, stream: BinaryIO, name: str) -> Iterator[tuple[Line, int]]:
         first = stream.readline().removeprefix(_MARK)
+        if first.startswith(_WIDE) or first[1:2] == b"\x00":
+            raise InputError(f"{name} is not written in UTF-8, as JSON is.", "Write it in UTF-8.")
         while first and not first.strip():
             first = stream.readline()
         if self._is_document(first, name):

@@ -1,26 +1,31 @@
 """JSON text as Python values: quickly where it is plain, and without loss where it is not.
 
 NaN and the infinities, which JSON does not have but many programs write, are null; half of a surrogate pair is the
-replacement character; a number beyond a float's range stays text; an integer of any size stays what it is.
+replacement character; a number beyond a float's range is text; an integer of any size stays what it is.
 """
 
-import codecs
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import orjson
 
+from bedrock_pipeline.sources.json_buffer import STRING, JsonBuffer
+
 _DIGITS = bytes(ord("0") if chr(code).isdigit() and code < 128 else code for code in range(256))
 _LONG = b"0" * 19  # more digits than every 64-bit integer has for certain
 _MOST_DIGITS = 4000  # Python reads no longer integers
-_CHUNK = 1 << 20
+_MOST_LEVELS = 250  # of nesting that the library writes
 _SPACE = " \t\r\n"
+_STRING_OR_BRACKET = re.compile(STRING + rb"|[\[\]{}]", re.DOTALL)
+_NOT_PLAIN = object()
 
 #: Names of the rules that were applied, for a report.
 NOT_A_NUMBER, HALF_PAIR = "NaN or Infinity was read as null", "half of a surrogate pair was replaced"
+TOO_LARGE = "a number beyond the range of floats was read as text"
 
 
 class NotJsonError(ValueError):
@@ -33,20 +38,20 @@ class JsonText:
     def __init__(self) -> None:
         self.applied: Counter[str] = Counter()
         self._decoder = json.JSONDecoder(
-            parse_constant=self._constant, parse_float=_float, parse_int=_int, strict=False
+            parse_constant=self._constant, parse_float=self._float, parse_int=_int, strict=False
         )
 
     def value(self, text: bytes) -> Any:
         """The value of a text.
 
         Raises:
-            NotJsonError: it is not JSON.
+            NotJsonError: it is not JSON, or nested too deeply to be written again.
         """
-        if _LONG not in text.translate(_DIGITS):
-            try:
-                return orjson.loads(text)
-            except orjson.JSONDecodeError:
-                pass
+        value = self._plain(text)
+        if value is not _NOT_PLAIN:
+            return value
+        if _levels(text) > _MOST_LEVELS:
+            raise NotJsonError(f"is nested more than {_MOST_LEVELS} levels deep")
         try:
             decoded = text.decode()
         except UnicodeDecodeError:
@@ -61,46 +66,59 @@ class JsonText:
         return self._whole(value)
 
     def values(self, stream: BinaryIO) -> Iterator[tuple[Any, int]]:
-        """The values of a document with their sizes: the elements of an array, or values one after the other.
+        """The values of JSON texts that follow one another, with their sizes; of an array its elements.
 
         Raises:
             NotJsonError: it is not JSON; the message says after which value.
         """
-        buffer = _Buffer(stream)
-        array = buffer.next_character() == "["
-        count = 0
-        if array:
-            buffer.skip(1)
-        while (first := buffer.next_character()) and not (array and first == "]"):
-            if array and count:
-                if first != ",":
+        buffer = JsonBuffer(stream)
+        count, within, first = 0, False, True
+        while byte := buffer.next_byte():
+            if byte == b"]" and within:
+                within = False
+                buffer.at += 1
+                continue
+            if within and not first:
+                if byte != b",":
                     raise NotJsonError(f"is not JSON after value {count}")
-                buffer.skip(1)
-                buffer.next_character()
-            value, size = self._next(buffer, count)
-            count += 1
-            yield self._whole(value), size
-        if array and not first:
+                buffer.at += 1
+                byte = buffer.next_byte()
+            if byte == b"[" and not within:
+                within = first = True
+                buffer.at += 1
+                continue
+            text = buffer.guess()
+            value = self._plain(text) if text else _NOT_PLAIN
+            if value is _NOT_PLAIN:
+                text = buffer.value()
+                try:
+                    value = self.value(text)
+                except NotJsonError as error:
+                    raise NotJsonError(f"{error} after value {count}") from None
+            buffer.take(text)
+            count, first = count + 1, False
+            yield value, len(text)
+        if within:
             raise NotJsonError(f"ends within an array after value {count}")
 
-    def _next(self, buffer: "_Buffer", count: int) -> tuple[Any, int]:
-        while True:
-            try:
-                value, end = self._decoder.raw_decode(buffer.text)
-            except (ValueError, RecursionError):
-                end = len(buffer.text)
-            # A number at the end of what is read so far may go on.
-            if end < len(buffer.text) or not buffer.more():
-                break
+    def _plain(self, text: bytes) -> Any:
+        """The value of a text that is read quickly without loss; `_NOT_PLAIN` for any other text."""
+        if _LONG in text.translate(_DIGITS) or text.count(b"[") + text.count(b"{") > _MOST_LEVELS:
+            return _NOT_PLAIN
         try:
-            value, end = self._decoder.raw_decode(buffer.text)
-        except (ValueError, RecursionError):
-            raise NotJsonError(f"is not JSON after value {count}") from None
-        buffer.skip(end)
-        return value, end
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return _NOT_PLAIN
 
     def _constant(self, _: str) -> None:
         self.applied[NOT_A_NUMBER] += 1
+
+    def _float(self, text: str) -> float | str:
+        number = float(text)
+        if math.isfinite(number):
+            return number
+        self.applied[TOO_LARGE] += 1
+        return text
 
     def _whole(self, value: Any) -> Any:
         """A value without halves of surrogate pairs."""
@@ -116,38 +134,15 @@ class JsonText:
         return [self._whole(item) for item in value] if isinstance(value, list) else value
 
 
-class _Buffer:
-    """The text of a document from some place on; more is read when it is needed."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("strict")
-        self.text = ""
-
-    def more(self) -> bool:
-        """Read further, each time twice as much as there is; False at the end."""
-        data = self._stream.read(max(_CHUNK, len(self.text)))
-        try:
-            self.text += self._decoder.decode(data, not data)
-        except UnicodeDecodeError:
-            raise NotJsonError("is not UTF-8") from None
-        return bool(data)
-
-    def next_character(self) -> str:
-        """The next character that is no space, which then is the first; empty at the end."""
-        while True:
-            self.text = self.text.lstrip(_SPACE)
-            if self.text or not self.more():
-                return self.text[:1]
-
-    def skip(self, count: int) -> None:
-        """Leave out characters."""
-        self.text = self.text[count:]
-
-
-def _float(text: str) -> float | str:
-    number = float(text)
-    return number if math.isfinite(number) else text
+def _levels(text: bytes) -> int:
+    level = deepest = 0
+    for found in _STRING_OR_BRACKET.findall(text):
+        if found in (b"[", b"{"):
+            level += 1
+            deepest = max(deepest, level)
+        elif found in (b"]", b"}"):
+            level -= 1
+    return deepest
 
 
 def _int(text: str) -> int | str:

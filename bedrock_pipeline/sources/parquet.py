@@ -13,7 +13,7 @@ from bedrock_pipeline.records.cells import WHOLE
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.errors import InputError, TypesChangedError
 from bedrock_pipeline.sources.source import InputFile, batch_rows, positioned
-from bedrock_pipeline.sources.widening import wider
+from bedrock_pipeline.sources.widening import widened, wider
 
 _READ_BYTES = 1 << 20
 _FOOTERS_AT_ONCE = 8
@@ -160,7 +160,7 @@ def _column(batch: pa.RecordBatch, field: pa.Field, place: str) -> pa.Array:
     if column.type == field.type:
         return column
     try:
-        return column.cast(field.type)
+        return widened(column, field.type)
     except pa.ArrowException as error:
         raise InputError(
             f"Column {field.name!r} is {column.type} in {place}, and a value does not fit {field.type}, the type that "
@@ -209,6 +209,9 @@ def _opened(stream: BinaryIO, name: str) -> pq.ParquetFile:
         # Arrow reads a local file without Python.
         source = pa.OSFile(stream.name) if here else stream
         # Without a buffer a whole column of a row group is held in memory, with `pre_buffer` the whole file.
-        return pq.ParquetFile(source, buffer_size=_READ_BYTES, pre_buffer=False)
+        # Spark's times of 96 bits reach beyond the years that nanoseconds hold.
+        return pq.ParquetFile(
+            source, buffer_size=_READ_BYTES, pre_buffer=False, coerce_int96_timestamp_unit="us"
+        )
     except pa.ArrowException as error:
         raise InputError(f"{name} is not a readable parquet file.", "Write it again.") from error

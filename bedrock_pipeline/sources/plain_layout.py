@@ -1,5 +1,6 @@
 """Columns in layouts that every step after reading takes: no views, no runs; what no file can hold is an error."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,7 +29,47 @@ def _as(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_dictionary(column.type) and column.type != kind:
         words = column.dictionary.cast(kind.value_type)
         return pa.DictionaryArray.from_arrays(column.indices, words)
-    return column if column.type == kind else column.cast(kind)
+    if column.type == kind:
+        return column
+    # Not by Arrow's own cast: it takes the offsets of views for those of lists.
+    types = pa.types
+    if types.is_struct(kind) and kind.num_fields:
+        children = [_as(child, one.type) for child, one in zip(column.flatten(), kind, strict=True)]
+        return pa.StructArray.from_arrays(children, fields=list(kind), mask=column.is_null())
+    if types.is_fixed_size_list(kind):
+        items = column.values.slice(column.offset * kind.list_size, len(column) * kind.list_size)
+        return pa.FixedSizeListArray.from_arrays(
+            _as(items, kind.value_type), type=kind, mask=column.is_null()
+        )
+    if types.is_map(kind):
+        entries = column.cast(pa.list_(pa.struct([column.type.key_field, column.type.item_field])))
+        keys, items = entries.flatten().flatten()
+        keys, items = _as(keys, kind.key_type), _as(items, kind.item_type)
+        return pa.MapArray.from_arrays(
+            _offsets(entries, pa.int32()), keys, items, kind, mask=column.is_null()
+        )
+    if types.is_list(kind) or types.is_large_list(kind):
+        return lists_of(column, _as(column.flatten(), kind.value_type), kind)
+    return column.cast(kind)
+
+
+def lists_of(column: pa.Array, items: pa.Array, kind: pa.DataType) -> pa.Array:
+    """The lists of a column as lists of another type.
+
+    Args:
+        column: lists of any kind.
+        items: of all that are not null, one after the other.
+        kind: the wanted type.
+    """
+    large = pa.types.is_large_list(kind)
+    offsets = _offsets(column, pa.int64() if large else pa.int32())
+    lists = pa.LargeListArray if large else pa.ListArray
+    return lists.from_arrays(offsets, items, type=kind, mask=column.is_null())
+
+
+def _offsets(lists: pa.Array, kind: pa.DataType) -> pa.Array:
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).cast(pa.int64())
+    return pa.array(np.concatenate([[0], np.cumsum(lengths.to_numpy())]), kind)
 
 
 def _plain(kind: pa.DataType, column: str) -> pa.DataType:

@@ -65,7 +65,7 @@ class FileReader(Protocol):
         ...
 
     def batches(self, columns: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch, list[Rejection]]]:
-        """Rows of one file each: its number, the rows, and the rows in between that could not be read, numbered within."""
+        """Rows of one file each: its number, the rows, and those in between that could not be read, by their places in the batch."""
         ...
 
     def notes(self) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import orjson
 import pyarrow as pa
 
-from bedrock_pipeline.records.cells import WHOLE
+from bedrock_pipeline.records.cells import WHOLE, text_of
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.errors import InputError
 
@@ -78,18 +78,18 @@ class Kinds:
 
 
 def to_columns(
-    rows: Sequence[tuple[int, Line]],
+    rows: Sequence[Line],
     columns: Mapping[str, pa.DataType | pa.Field],
     given: Mapping[str, pa.DataType],
 ) -> tuple[pa.RecordBatch, list[Rejection]]:
-    """Rows, each with its position, in the types of the columns; a row with a value that does not fit is rejected.
+    """Rows in the types of the columns; a row with a value that does not fit is rejected, with its position among them.
 
     Only a given type can be one that a value does not fit. A value that is not text becomes JSON in a text column.
     """
     fitted: list[Mapping[str, Any]] = []
     rejected: list[Rejection] = []
     checked = {name: kind for name, kind in given.items() if name in columns and kind in _FITTING}
-    for position, row in rows:
+    for position, row in enumerate(rows):
         reason = row if isinstance(row, str) else _why_not(row, checked) if checked else ""
         if reason:
             rejected.append(Rejection(position, reason))
@@ -116,14 +116,16 @@ def _why_not(row: Mapping[str, Any], checked: Mapping[str, pa.DataType]) -> str:
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_string(kind):
-        values = [value if value is None or isinstance(value, str) else _as_json(value) for value in values]
+        values = [value if value is None or isinstance(value, str) else _as_text(value) for value in values]
     elif pa.types.is_floating(kind):
         values = [None if value is None else float(value) for value in values]
     return pa.array(values, kind)
 
 
-def _as_json(value: Any) -> str:
-    """A value as JSON, its keys in their order, its integers whole."""
+def _as_text(value: Any) -> str:
+    """A number as it is written in a column of numbers; else JSON, its keys in their order, its integers whole."""
+    if isinstance(value, float):
+        return text_of(value)
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:  # integers beyond 64 bits

@@ -2,6 +2,9 @@
 
 import pyarrow as pa
 
+from bedrock_pipeline.records.cells import is_narrow, python_values
+from bedrock_pipeline.sources.plain_layout import lists_of
+
 _UNITS = ("s", "ms", "us", "ns")
 _DIGITS = {8: 3, 16: 5, 32: 10, 64: 19}
 
@@ -34,6 +37,27 @@ def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     if types.is_struct(one) and types.is_struct(other):
         return _struct(one, other)
     return None
+
+
+def widened(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """A column in a wider type; floats of less than 64 bits keep their digits: `0.1`, not `0.10000000149011612`.
+
+    Raises:
+        pa.ArrowException: a value does not fit.
+    """
+    types = pa.types
+    if is_narrow(column.type) and types.is_float64(kind):
+        return pa.array(python_values(column), kind)
+    if types.is_struct(kind) and types.is_struct(column.type):
+        given = dict(zip(column.type.names, column.flatten(), strict=True))
+        children = [
+            widened(given[one.name], one.type) if one.name in given else pa.nulls(len(column), one.type)
+            for one in kind
+        ]
+        return pa.StructArray.from_arrays(children, fields=list(kind), mask=column.is_null())
+    if _is_list(kind) and _is_list(column.type) and column.type != kind:
+        return lists_of(column, widened(column.flatten(), kind.value_type), kind)
+    return column if column.type == kind else column.cast(kind)
 
 
 def _number(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:

@@ -20,7 +20,9 @@ from bedrock_pipeline.prepare.requests.renderer import Renderer
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot.column_rules import reasons_of
 from bedrock_pipeline.prepare.snapshot.records_batch import Records
+from bedrock_pipeline.records.cells import python_values
 from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.records.record_ids import record_id_of
 
 CLAUDE = family_of("anthropic.claude-3-haiku-20240307-v1:0")
 T = "2026-01-02 03:04:05"
@@ -57,7 +59,8 @@ def prompts(column: pa.Array, prompt: str = "{{ t }}", null_text: str | None = "
             "3 2.5 0 10000000000000000 1e+21 0.000001 1e-07",
         ),
         ([0.1, 1 / 3, 16777216.0], pa.float32(), "0.1 0.33333334 16777216"),
-        ([np.float16(0.1)], pa.float16(), "0.1"),
+        ([np.float16(0.1), np.float16(65504)], pa.float16(), "0.1 65504"),
+        ([123456792.0, 987654336.0, -0.0, 3.4e38, 1e-7], pa.float32(), "123456792 987654336 0 3.4e+38 1e-07"),
         ([math.nan, None], pa.float64(), ["(none)", "(none)"]),
         ([Decimal(0), Decimal("12.5"), Decimal("-0.000000000000000001")], pa.decimal128(38, 18), None),
         (
@@ -164,4 +167,18 @@ def test_kernel_and_scalar_rule_agree_with_a_rule_written_by_hand(rows: list[tup
 def test_a_32_bit_float_is_written_with_no_more_digits_than_it_has(value: float) -> None:
     [text] = prompts(pa.array([value], pa.float32()))
     assert struct.pack("f", float(text)) == struct.pack("f", value + 0.0) or value == 0
-    assert sum(character.isdigit() for character in text.split("e")[0].strip("0.")) <= 21
+    if value.is_integer() and abs(value) < 1e21:
+        assert Decimal(text) == Decimal(float(value)) or abs(value) > 2**53
+    else:
+        assert Decimal(text) == Decimal(str(np.float32(value)))
+    [(of_id, _)] = [record_id_of(one) for one in python_values(pa.array([value], pa.float32()))]
+    if value.is_integer() and abs(value) < 2**63:
+        assert of_id == str(int(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "written"), [(True, "true"), (False, "false"), (12345.0, "12345"), (0.5, "0.5")]
+)
+def test_a_record_id_is_written_as_in_a_prompt(value: Any, written: str) -> None:
+    assert prompts(pa.array([value])) == [written]
+    assert record_id_of(value) == (written, "")

@@ -150,7 +150,7 @@ def _id(column: tuple[Kind, list[int | None]], row: int) -> str | None:
         return None
     if pa.types.is_floating(kind.type) and float(text).is_integer() and float(text) < 1e18:
         return str(int(float(text)))
-    return text.capitalize() if text in ("true", "false") else text
+    return text
 
 
 def _published(folder: Path, pipeline: Pipeline) -> tuple[list[tuple[str, str, dict[str, pa.Array]]], int]:

@@ -3,6 +3,7 @@
 import base64
 import csv
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
@@ -10,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.publish.export_results import export_results, json_lines
+from bedrock_pipeline.publish.iso_texts import iso_texts
 
 _UUID = uuid.UUID("12345678-1234-5678-1234-567812345678")
 #: Type, values, what JSON has for them, and the cells of CSV; the texts are what people write.
@@ -26,6 +29,8 @@ _SCALARS: list[tuple[pa.DataType, list[Any], list[Any], list[str]]] = [
     (pa.bool_(), [True, None], [True, None], ["true", ""]),
     (pa.uint64(), [2**64 - 1], [2**64 - 1], [str(2**64 - 1)]),
     (pa.float64(), [1.5, float("inf")], [1.5, None], ["1.5", "inf"]),
+    (pa.float32(), [0.1, 123456792.0], [Decimal("0.1"), 123456792], ["0.1", "123456792"]),
+    (pa.float16(), [np.float16(0.1), np.float16(65504)], [Decimal("0.1"), 65504], ["0.1", "65504"]),
     (pa.string(), ["", 'a "b"\n', None], ["", 'a "b"\n', None], ["", 'a "b"\n', ""]),
     (pa.string_view(), ["ü"], ["ü"], ["ü"]),
     (pa.dictionary(pa.int8(), pa.string()), ["x", "x"], ["x", "x"], ["x", "x"]),
@@ -51,6 +56,19 @@ _SCALARS: list[tuple[pa.DataType, list[Any], list[Any], list[str]]] = [
         ["11476-08-15T05:20:00.000000"],
     ),
     (pa.timestamp("ms", "UTC"), [0], ["1970-01-01T00:00:00.000Z"], ["1970-01-01T00:00:00.000Z"]),
+    (
+        pa.timestamp("ms", "Asia/Kolkata"),
+        [0],
+        ["1970-01-01T05:30:00.000+05:30"],
+        ["1970-01-01T05:30:00.000+05:30"],
+    ),
+    (
+        pa.timestamp("us"),
+        [2**63 - 1, None, 0],
+        ["294247-01-10T04:00:54.775807", None, "1970-01-01T00:00:00.000000"],
+        ["294247-01-10T04:00:54.775807", "", "1970-01-01T00:00:00.000000"],
+    ),
+    (pa.date32(), [2**31 - 1], ["5881580-07-11"], ["5881580-07-11"]),
     (pa.duration("ms"), [timedelta(seconds=90, milliseconds=5)], ["PT90.005S"], ["PT90.005S"]),
     (pa.binary(), [b"\xff\x00"], ["/wA="], ["/wA="]),
     (pa.binary(2), [b"ab"], ["YWI="], ["YWI="]),
@@ -66,6 +84,8 @@ _NESTED: list[tuple[pa.DataType, list[Any], list[Any]]] = [
         [{"at": "2024-01-01T00:00:00", "sum": None}, None],
     ),
     (pa.map_(pa.string(), pa.binary()), [[("a", b"a")], [], None], [{"a": "YQ=="}, {}, None]),
+    (pa.map_(pa.string(), pa.int8()), [[("a", 1), ("a", 2)], [("a", 1)]], [[["a", 1], ["a", 2]], {"a": 1}]),
+    (pa.list_(pa.float32()), [[0.1, 123456792.0, None], None], [[Decimal("0.1"), 123456792, None], None]),
     (pa.map_(pa.int8(), pa.date32()), [[(1, date(2024, 1, 1))], None], [[[1, "2024-01-01"]], None]),
     (
         pa.list_(pa.struct([("tags", pa.list_(pa.string()))])),
@@ -116,7 +136,7 @@ def test_nested_values_are_json_in_both(
     assert _json(_export(table, tmp_path / "a.jsonl")) == expected
     (tmp_path / "a.jsonl").unlink()
     cells = _cells(_export(table, tmp_path / "a.csv"))
-    assert [json.loads(cell) if cell else None for cell in cells] == expected
+    assert [json.loads(cell, parse_float=Decimal) if cell else None for cell in cells] == expected
 
 
 def _values(depth: int = 2) -> st.SearchStrategy[tuple[pa.DataType, st.SearchStrategy[Any]]]:
@@ -179,9 +199,10 @@ def test_nesting_of_any_depth(drawn: tuple[pa.DataType, list[Any]], skipped: int
 
 
 def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path: Path) -> None:
-    table = pa.table({"v": ["=1+1", "+1", "-1", "@a", "\tx", "a=b", "", None], "n": [-1] * 8})
+    table = pa.table({"v": ["=1+1", "+1", "-1", "@a", "\tx", "a=b", "", None], "=n": [-1] * 8})
     path = _export(table, tmp_path / "a.csv", escape_formulas=True)
     assert _cells(path) == ["'=1+1", "'+1", "'-1", "'@a", "'\tx", "a=b", "", ""]
+    assert path.read_text().splitlines()[0] == """"v","'=n\""""
     assert "-1" in path.read_text().splitlines()[1]
 
 
@@ -205,3 +226,19 @@ def test_no_half_file_is_left_and_a_complete_one_is_not_replaced(suffix: str, tm
 def test_a_file_that_cannot_be_written(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=name[:6]):
         export_results(pa.schema([]), [], tmp_path / name)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    count=st.integers(-(2**63) + 1, 2**63 - 1) | st.integers(-(10**12), 10**12),
+    unit=st.sampled_from(["s", "ms", "us", "ns"]),
+    zone=st.sampled_from([None, "UTC", "Asia/Kolkata", "-03:00", "Mars/Phobos"]),
+)
+def test_every_timestamp_is_a_time_in_iso_8601(count: int, unit: Any, zone: str | None) -> None:
+    [text] = iso_texts(pa.array([count], pa.int64()).cast(pa.timestamp(unit, zone))).to_pylist()
+    time, offset = re.fullmatch(r"(-?\d{4,}-\d\d-\d\dT[\d:.]+)(Z|[+-]\d\d:\d\d)?", text).groups()  # type: ignore[union-attr]
+    assert bool(offset) == bool(zone)
+    hours, minutes = map(int, (offset or "Z").replace("Z", "+00:00").split(":"))
+    away = np.timedelta64(hours * 60 + (minutes if hours >= 0 else -minutes), "m").astype("m8[s]")
+    if abs(count) < 2**63 - 10**15:  # beyond, NumPy cannot count it as a local time
+        assert (np.datetime64(time, unit) - away).astype(np.int64) == count

@@ -1,0 +1,89 @@
+"""Where JSON values that follow one another end, without reading them: in linear time, with one value in memory."""
+
+import re
+from typing import BinaryIO, Final
+
+_CHUNK: Final = 1 << 20
+_SPACES: Final = re.compile(rb"[ \t\r\n]*+")
+#: A string; like all of these it never goes back.
+STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+# What lies before the next bracket: whole strings, so that no bracket within one counts.
+_OUTSIDE: Final = re.compile(rb'[^"{}\[\]]*+(?:' + STRING + rb'[^"{}\[\]]*+)*+', re.DOTALL)
+_SCALAR: Final = re.compile(STRING + rb'|[^\s"{}\[\],]++', re.DOTALL)
+_FIRST_KEY: Final = re.compile(rb'\{\s*+"[^"\\]{0,100}+"')
+
+
+class JsonBuffer:
+    """The bytes of a stream from some place on; more is read when it is needed."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._data = b""
+        self.at = 0
+        self._close = -1  # of the value before
+        self._size = 0
+        self._separator = b""
+
+    def next_byte(self) -> bytes:
+        """The next byte that is no space, which then is at `at`; empty at the end."""
+        while True:
+            self.at = _end(_SPACES, self._data, self.at)
+            if self.at < len(self._data) or not self._more():
+                return self._data[self.at : self.at + 1]
+
+    def guess(self) -> bytes:
+        """Probably the text of the value at `at`, if it is quickly found; empty if not.
+
+        If it begins with a bracket and is JSON, then it is the value: no JSON object is the beginning of another.
+        """
+        if not self._separator and self._close >= 0:
+            key = _FIRST_KEY.match(self._data, self.at)
+            self._separator = self._data[self._close : key.end()] if key else b""
+        if not self._separator:
+            return b""
+        end = self._data.find(self._separator, self.at + 1, self.at + 4 * self._size + 4096)
+        return self._data[self.at : end + 1] if end >= 0 else b""
+
+    def value(self) -> bytes:
+        """The text of the value at `at`; if it is none, what is there up to the next one, or to the end."""
+        self._separator = b""  # a guess failed
+        if self._data[self.at : self.at + 1] not in (b"{", b"["):
+            return self._scalar()
+        size, depth = 0, 0
+        while True:
+            end = _end(_OUTSIDE, self._data, self.at + size)
+            size = end - self.at
+            byte = self._data[end : end + 1]
+            if byte in (b"", b'"'):  # the text, or a string, goes on
+                if not self._more():
+                    return self._data[self.at :]
+                continue
+            depth += 1 if byte in (b"{", b"[") else -1
+            size += 1
+            if not depth:
+                return self._data[self.at : self.at + size]
+
+    def take(self, text: bytes) -> None:
+        """Go behind the value at `at`."""
+        self.at += len(text)
+        self._close, self._size = self.at - 1, len(text)
+
+    def _scalar(self) -> bytes:
+        """A value without brackets, which may go on where what was read ends."""
+        while True:
+            end = _end(_SCALAR, self._data, self.at)
+            is_open = end == self.at and self._data[end : end + 1] == b'"'
+            if not (is_open or end == len(self._data)) or not self._more():
+                break
+        return self._data[self.at : max(_end(_SCALAR, self._data, self.at), self.at + 1)]
+
+    def _more(self) -> bool:
+        """Forget what is behind and read further, each time twice as much as is left; False at the end."""
+        data = self._stream.read(max(_CHUNK, len(self._data) - self.at))
+        self._data, self.at, self._close = self._data[self.at :] + data, 0, -1
+        return bool(data)
+
+
+def _end(pattern: re.Pattern[bytes], data: bytes, start: int) -> int:
+    found = pattern.match(data, start)
+    return found.end() if found else start

@@ -1,0 +1,166 @@
+"""JSON texts in any sequence, and the positions of rows that are rejected, against a plain reading of the same bytes."""
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bedrock_pipeline.sources import InputError, json_buffer, open_location, source
+from bedrock_pipeline.sources.json_text import JsonText
+from bedrock_pipeline_tests.sources.test_sources import NOWHERE, read
+
+_SCALARS = st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.text(max_size=6)
+_TEXTS = st.sampled_from(['}, {"a"', "]", '[{"a":1}]', '\\"', "{", '"', "\\", "é\u2028"]) | _SCALARS
+_VALUES = st.recursive(
+    _TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+)
+_ROWS = st.builds(lambda value: {"a": value}, _VALUES) | st.builds(
+    lambda value: {"b": 1, "a": value}, _VALUES
+)
+
+
+def _plainly(text: str) -> list[Any]:
+    """The values of JSON texts one after the other, of an array its elements, by the standard library alone."""
+    found: list[Any] = []
+    while text := text.strip(" \t\r\n"):
+        value, end = json.JSONDecoder().raw_decode(text)
+        found += value if isinstance(value, list) else [value]
+        text = text[end:]
+    return found
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    values=st.lists(st.lists(_ROWS | _VALUES, max_size=5) | _ROWS, min_size=1, max_size=5),
+    indent=st.sampled_from([None, 0, 2]),
+    between=st.sampled_from(["", "\n", " \r\n\t"]),
+    chunk=st.integers(1, 40),
+    ascii_only=st.booleans(),
+)
+@example(values=[[{"a": 1}], [{"a": 2}]], indent=None, between="\n", chunk=100, ascii_only=True)
+@example(values=[[{"a": 1}], {"a": 2}], indent=None, between="", chunk=100, ascii_only=True)
+def test_every_value_of_a_sequence_is_found(
+    values: list[Any], indent: int | None, between: str, chunk: int, ascii_only: bool
+) -> None:
+    text = between.join(json.dumps(value, indent=indent, ensure_ascii=ascii_only) for value in values)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_buffer, "_CHUNK", chunk)
+        found = list(JsonText().values(io.BytesIO(text.encode())))
+    assert [value for value, _ in found] == _plainly(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids", "rejected"),
+    [
+        ('[{"id":1}]\n[{"id":2}]\n', [1, 2], {}),
+        ('[{"id":1}][{"id":2}]', [1, 2], {}),
+        ('[{"id":1}]\n{"id":2}\n', [1, 2], {}),
+        ('[]\n[{"id":1}]\n[]\n{"id":2}', [1, 2], {}),
+        ('[{"id":1}, 5, {"id":2}]\n[3]', [1, 2], {1: "value", 3: "value"}),
+        ('{"id":1}\n[{"id":2}]\n', [1], {1: "line"}),
+        ('{\n"id":1\n}\n[{"id":2}]\n', [1, 2], {}),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_nothing_of_a_file_is_passed_over(
+    tmp_path: Path, text: str, ids: list[int], rejected: dict[int, str], name: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    rows, found = read(open_location(str(tmp_path / name), NOWHERE))
+    assert [row["id"] for row in rows] == ids
+    assert found == {position: f"{what} is not a JSON object" for position, what in rejected.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[{"id":1}, {"id":2}\n', "ends within an array after value 2"),
+        ('[{"id":1}]\n{"id":', "is not JSON after value 1"),
+        ('[{"id":1}] nonsense', "is not JSON after value 1"),
+        ('[{"id":1}], {"id":2}', "is not JSON after value 1"),
+        ('[{"id":1},]', "is not JSON after value 1"),
+        ('[,{"id":1}]', "is not JSON after value 0"),
+        ('[{"id":1}]]', "is not JSON after value 1"),
+        ('[{"id":"open}, {"id":2}]', "is not JSON after value 0"),
+        ('[{"id":1]}', "is not JSON after value 0"),
+        (
+            '[{"id":1}, {"id": ' + "[" * 300 + "]" * 300 + "}]",
+            "nested more than 250 levels deep after value 1",
+        ),
+    ],
+)
+def test_what_is_not_json_is_an_error_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=f"a.json .*{said}"):
+        read(open_location(str(tmp_path / "a.json"), NOWHERE))
+
+
+def test_lines_that_are_nested_too_deeply_are_rejected(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(
+        "".join(f'{{"a": {"[" * levels}{"]" * levels}}}\n' for levels in (200, 249, 250, 2000, 100_000))
+        + json.dumps({"a": ["[" * 300]})
+    )
+    rows, rejected = read(open_location(str(tmp_path), NOWHERE))
+    assert [row[""] for row in rows] == [0, 1, 5]
+    assert rejected == dict.fromkeys([2, 3, 4], "line is nested more than 250 levels deep")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_json_that_is_not_utf8_is_named(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n', encoding)
+    with pytest.raises(InputError, match=r"a\.jsonl is not written in UTF-8"):
+        read(open_location(str(tmp_path), NOWHERE))
+
+
+@pytest.mark.parametrize("guesses", [True, False])
+def test_an_array_on_one_line_is_read_in_linear_time(guesses: bool) -> None:
+    rows = [{"id": number, "text": f"text {number}", "more": {"a": [1]}} for number in range(20_000)]
+    data = json.dumps(rows).encode()
+    scanned = 0
+    end = json_buffer._end
+
+    def counted(pattern: re.Pattern[bytes], text: bytes, start: int) -> int:
+        nonlocal scanned
+        found = end(pattern, text, start)
+        scanned += found - start + 1
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_buffer, "_end", counted)
+        patch.setattr(json_buffer, "_CHUNK", 1000)
+        if not guesses:
+            patch.setattr(json_buffer.JsonBuffer, "guess", lambda _: b"")
+        assert [value for value, _ in JsonText().values(io.BytesIO(data))] == rows
+    assert scanned < (0.2 if guesses else 2) * len(data)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    files=st.lists(st.lists(st.booleans(), min_size=1, max_size=12), min_size=1, max_size=3),
+    form=st.sampled_from(["csv", "jsonl", "json"]),
+    batch=st.integers(1, 5),
+)
+@example(files=[[True, True, True, False, True]], form="csv", batch=2)
+def test_rows_and_rejected_rows_have_their_positions_whatever_the_batch(
+    tmp_path_factory: pytest.TempPathFactory, files: list[list[bool]], form: str, batch: int
+) -> None:
+    folder = tmp_path_factory.mktemp("positions")
+    good, bad = {"csv": ("x,y", "x,y,z"), "jsonl": ('{"a": 1}', '{"a"'), "json": ('{"a": 1}', "5")}[form]
+    head, separator, end = {"csv": ("a,b\n", "\n", ""), "jsonl": ("", "\n", ""), "json": ("[", ",", "]")}[
+        form
+    ]
+    for number, rows in enumerate([[True], *files]):
+        text = separator.join(good if is_good else bad for is_good in rows)
+        (folder / f"{number}.{form}").write_text(head + text + end)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "BATCH_ROWS", batch)
+        rows_read, rejected = read(open_location(str(folder), NOWHERE), "a")
+    expected = [True, *(is_good for rows in files for is_good in rows)]
+    assert [row[""] for row in rows_read] == [place for place, is_good in enumerate(expected) if is_good]
+    assert sorted(rejected) == [place for place, is_good in enumerate(expected) if not is_good]
