@@ -22,6 +22,7 @@ MAY_READ = {
     "local/home.py",
     "local/postgres.py",
     "local/stack.py",
+    "prepare/open_source.py",  # the variable that a query names for its DSN
 }
 _CHANGE = {"clear", "pop", "popitem", "setdefault", "update", "__setitem__", "__delitem__", "__ior__"}
 

@@ -11,10 +11,9 @@ import click
 
 from bedrock_pipeline.aws.clients import runtime_client
 from bedrock_pipeline.aws.runtime import BedrockRuntime
-from bedrock_pipeline.cli.datasets import dataset_request
 from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import json_option, print_json
-from bedrock_pipeline.cli.request_options import request_options
+from bedrock_pipeline.cli.request_options import dataset_request, request_options
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.errors import NotFoundError
 from bedrock_pipeline.ledger.rows import usd

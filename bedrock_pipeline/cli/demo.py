@@ -17,9 +17,8 @@ import pyarrow.compute as pc
 from blake3 import blake3
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bedrock_pipeline.cli.datasets import dataset_request
 from bedrock_pipeline.cli.output import console, print_json
-from bedrock_pipeline.cli.request_options import SCHEMA_FILE
+from bedrock_pipeline.cli.request_options import SCHEMA_FILE, dataset_request
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow

@@ -11,10 +11,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.aws.objects import S3Objects
-from bedrock_pipeline.cli.datasets import dataset_request
 from bedrock_pipeline.cli.measure import Measured
 from bedrock_pipeline.cli.output import console, print_json
-from bedrock_pipeline.cli.request_options import body_options, request_options, with_options
+from bedrock_pipeline.cli.request_options import body_options, dataset_request, request_options, with_options
 from bedrock_pipeline.collect.retry_policy import MISSING
 from bedrock_pipeline.collect.tally import ChunkMetadata
 from bedrock_pipeline.errors import ConfigurationError

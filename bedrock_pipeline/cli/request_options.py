@@ -1,16 +1,23 @@
-"""The options that say what is sent to a model: a command has those of a pipeline's settings of these names."""
+"""The options that say what is sent to a model: a command has those of a pipeline's settings of these names.
+
+What belongs here: the options, and the settings of a dataset that follow from them.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
 import click
+from pydantic import ValidationError
 
 from bedrock_pipeline.cli.output import JsonObject, csv_option
 from bedrock_pipeline.models.family import AnswerBy
+from bedrock_pipeline.models.structured import AnswerSchema
+from bedrock_pipeline.sources import DeltaTable, IcebergTable, SqlQuery, plain_location
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 SCHEMA_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+_TABLE_OPTIONS: Final = ("sql", "dsn_env", "driver", "delta", "iceberg")
 #: Which body a model gets.
 body_options: Final = (
     click.option("--family", help="Model family whose request format is used; default: the model's."),
@@ -63,3 +70,62 @@ def with_options(options: tuple[Callable[[Any], Any], ...], command: _Command) -
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def dataset_request(
+    *, source: str | None = None, model: str | None = None, schema: Path | None = None, **options: Any
+) -> dict[str, Any]:
+    """The settings of a dataset as the ledger keeps them, from the options of a command; paths become absolute.
+
+    Raises:
+        UsageError: the options name several inputs, or a query without its database.
+        AnswerSchemaError: the file contains no JSON schema that can be used.
+    """
+    table = _table(source, {name: options.pop(name, None) for name in _TABLE_OPTIONS})
+    request = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    request["model_id"] = model
+    if source is not None:
+        request["source"] = _absolute(source)
+    elif table is not None:
+        request["source"] = table.model_dump(exclude_none=True)
+    if schema is not None:
+        request["answer_schema"] = _read_schema(schema)
+    return {name: value for name, value in request.items() if value or value == {}}
+
+
+def _absolute(location: str) -> str:
+    plain = plain_location(location)
+    return plain if plain.startswith("s3://") else str(Path(plain).absolute())
+
+
+def _table(source: str | None, given: dict[str, str | None]) -> SqlQuery | DeltaTable | IcebergTable | None:
+    """The table that options name; None if they name none."""
+    sql, dsn_env, delta, iceberg = (given[name] for name in ("sql", "dsn_env", "delta", "iceberg"))
+    inputs = {"--input": source, "--sql": sql, "--delta": delta, "--iceberg": iceberg}
+    if len(both := [name for name, value in inputs.items() if value]) > 1:
+        raise click.UsageError(f"{' and '.join(both)} each name an input: give one.")
+    if bool(sql) != bool(dsn_env) or (given["driver"] and not sql):
+        raise click.UsageError(
+            "--sql needs --dsn-env, the variable with its database's DSN; --driver goes with both."
+        )
+    try:
+        if sql and dsn_env:
+            return SqlQuery(query=sql, dsn_env=dsn_env, driver=given["driver"])
+    except ValidationError as error:
+        wrong = {str(one["loc"][0]).replace("_", "-") for one in error.errors()}
+        raise click.UsageError(
+            f"--{', --'.join(sorted(wrong))}: it is a name of letters, digits and _."
+        ) from None
+    if delta:
+        return DeltaTable(location=_absolute(delta))
+    if iceberg:
+        catalog, separator, table = iceberg.rpartition(":")
+        return IcebergTable(table=table, catalog=catalog) if separator else IcebergTable(table=table)
+    return None
+
+
+def _read_schema(file: Path) -> str:
+    """The schema as text: the order of its properties, in which models answer, would not survive a JSON column."""
+    text = file.read_text(encoding="utf-8")
+    AnswerSchema.from_text(text)  # reports an error here rather than in a run
+    return text

@@ -39,7 +39,7 @@ from bedrock_pipeline_tests.queue.test_queue import config, task
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 HAIKU_45 = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
-TITAN, UNPRICED = "amazon.titan-embed-text-v2:0", "deepseek.v3.2"
+TITAN, UNPRICED = "amazon.titan-embed-text-v2:0", "amazon.titan-embed-image-v1"
 
 
 def counted_by_bedrock(deployment: Deployment) -> tuple[int, int]:
@@ -91,11 +91,7 @@ def test_an_unknown_price_is_null_everywhere_until_it_is_given(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     assert price_of(UNPRICED, NOW) is None
-    one = pipeline(
-        write_rows(tmp_path / "rows.jsonl", 120),
-        model_id=UNPRICED,
-        parameters={"max_tokens": 100},
-    )
+    one = pipeline(write_rows(tmp_path / "rows.jsonl", 120), model_id=UNPRICED)
     take_snapshot(deployment, one, "d")
     report = pack_dataset(deployment, one, "d")
     assert report.estimate.input_tokens > 0
