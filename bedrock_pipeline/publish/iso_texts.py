@@ -16,8 +16,8 @@ _SECONDS: Final = 900_000_000_000
 def iso_texts(values: pa.Array) -> pa.Array:
     """The texts of dates or timestamps.
 
-    A time of day has the offset of its zone. What is tens of thousands of years away, or in a zone that this machine does not
-    know, is in UTC.
+    A time of day has the offset of its zone. What is tens of thousands of years away, in a zone that this machine does not
+    know, or had an offset with seconds (before zones were standardized), is in UTC.
     """
     counts = values.cast(pa.int32() if pt.is_date32(values.type) else pa.int64()).cast(pa.int64())
     bound = _bound(values.type)
@@ -25,6 +25,8 @@ def iso_texts(values: pa.Array) -> pa.Array:
     near = pc.if_else(is_far, pa.scalar(None, values.type), values)
     try:
         texts = near.cast(pa.string())
+        if pt.is_timestamp(values.type) and values.type.tz:
+            is_far = pc.or_(is_far, _has_offset_of_seconds(near))
     except pa.ArrowException:  # an unknown zone
         near, is_far = pa.nulls(len(values), pa.string()), pc.is_valid(counts)
         texts = near
@@ -50,6 +52,14 @@ def _bound(kind: pa.DataType) -> int:
         return _SECONDS // _DAY
     per_second = _PER_SECOND["ms" if pt.is_date64(kind) else kind.unit]
     return min(_SECONDS * per_second, 2**63 - 1 - _DAY * per_second)
+
+
+def _has_offset_of_seconds(times: pa.Array) -> pa.Array:
+    """Where the local time is no whole number of minutes from UTC: ISO 8601 has no such offset."""
+    away = pc.subtract(pc.local_timestamp(times).cast(pa.int64()), times.cast(pa.int64()))
+    minute = 60 * _PER_SECOND[times.type.unit]
+    rest = pc.subtract(away, pc.multiply(pc.divide(away, minute), minute))
+    return pc.fill_null(pc.not_equal(rest, 0), False)  # noqa: FBT003  # its parameters have no names
 
 
 def _far(count: int, kind: pa.DataType) -> str:

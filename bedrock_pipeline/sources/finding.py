@@ -1,6 +1,7 @@
 """The files of a location: local or in S3, named, beneath a folder, or by a pattern; and what lies there but is not read."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,12 +13,14 @@ from bedrock_pipeline.sources.errors import InputError
 from bedrock_pipeline.sources.formats import by_content, endings, has_ending, unpacked
 from bedrock_pipeline.sources.globs import Pattern, is_pattern, why_hidden
 from bedrock_pipeline.sources.hugging_face import saved_files
+from bedrock_pipeline.sources.local_files import local_file, walk, why_irregular
 from bedrock_pipeline.sources.source import InputFile
 
 _TABLES = (
     ("_delta_log/", "Delta", "DeltaTable", "--delta"),
     (".metadata.json", "Iceberg", "IcebergTable", "--iceberg"),
 )
+_SCHEME = re.compile("([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 class _Listed(Protocol):
@@ -54,26 +57,27 @@ def find_files(locations: Sequence[str], objects: Objects) -> Found:
     """The files of locations, each location's in the order of their names.
 
     Raises:
-        InputError: there is none at a location, or it is a table of Delta Lake or Iceberg.
+        InputError: there is none at a location, it is none that can be read, or it is a table of Delta Lake or Iceberg.
     """
     found = Found()
-    for location in map(plain_location, locations):
+    for location in map(_checked, locations):
         before = len(found.files)
         if location.startswith("s3://"):
             _in_s3(location, objects, found)
         else:
-            _here(location, found)
+            try:
+                _here(location, found)
+            except OSError as error:
+                place = error.filename or location
+                raise InputError(
+                    f"{place} cannot be read: {error.strerror}.", "Check its permissions."
+                ) from error
         if len(found.files) == before:
             where = "object" if location.startswith("s3://") else "file"
             raise InputError(
                 f"There is no input {where} at {location}.{_skipped(found)}", "Check the location."
             )
     return found
-
-
-def local_file(name: str) -> InputFile:
-    """A local file."""
-    return InputFile(name, partial(_open_here, name))
 
 
 def plain_location(location: str) -> str:
@@ -86,26 +90,51 @@ def plain_location(location: str) -> str:
     return str(Path(location).expanduser()) if location.startswith("~") else location
 
 
-def _open_here(name: str) -> BinaryIO:
-    try:
-        return Path(name).open("rb")
-    except OSError as error:
-        raise InputError(f"{name} cannot be opened: {error.strerror}.", "Check its permissions.") from error
+def _checked(location: str) -> str:
+    """A location as `plain_location` gives it, if it can be meant.
+
+    Raises:
+        InputError: it is empty, has a scheme that is not supported, or no bucket.
+    """
+    plain = plain_location(location)
+    if not plain.strip():
+        raise InputError(
+            f"The location of the input is empty ({location!r}).",
+            "Name a file, a folder or a pattern; check that the variable it comes from is set.",
+        )
+    scheme = _SCHEME.match(plain)
+    if scheme and scheme[1] != "s3":
+        raise InputError(
+            f"{plain} has the scheme {scheme[0]}, which is not supported.",
+            "Name a local path, file://…, or s3://bucket/… (also s3a:// and s3n://).",
+        )
+    bucket = plain.removeprefix("s3://").partition("/")[0]
+    if scheme and (not bucket or is_pattern(bucket)):
+        raise InputError(f"{plain} names no bucket.", "Name one, as in s3://bucket/folder/.")
+    return plain
 
 
 def _here(location: str, found: Found) -> None:
     path = Path(location)
-    if path.is_file():
-        _name(location, local_file(location), found)
-    elif path.is_dir():
+    pattern = None if os.path.lexists(location) or not is_pattern(location) else Pattern(location)
+    if path.is_dir() or (pattern and pattern.deep):
+        _check_not_root(pattern.base if pattern else location, location)
+    if path.is_dir():
         base = f"{location.rstrip('/')}/"
-        if not _saved(base, _walk(base, 0), local_file, found):
-            _choose(base, _walk(base, None), local_file, found)
-    elif is_pattern(location):
-        pattern = Pattern(location)
+        if not _saved(base, walk(base, 0), local_file, found):
+            _choose(base, walk(base, None), local_file, found)
+    elif pattern:
         depth = None if pattern.deep else pattern.depth + 8  # a folder of a format may lie within
-        names = _walk(pattern.base, depth)
-        _choose(pattern.base, names, local_file, found, pattern)
+        _choose(pattern.base, walk(pattern.base, depth), local_file, found, pattern)
+    elif os.path.lexists(location):
+        _name(location, local_file(location), found)
+
+
+def _check_not_root(base: str, location: str) -> None:
+    if Path(base or ".").resolve() == Path("/"):
+        raise InputError(
+            f"{location} would read every file of this machine.", "Name the folder of the input."
+        )
 
 
 def _in_s3(location: str, objects: Objects, found: Found) -> None:
@@ -150,31 +179,6 @@ def _until(items: Iterator[_Listed], location: str) -> Iterator[_Listed]:
             return
 
 
-def _walk(base: str, depth: int | None) -> Iterator[str]:
-    """Every file beneath a folder, also through symbolic links, but through none of them twice on one path."""
-    start = base.rstrip("/") or ("/" if base else ".")
-    above = {Path(start).resolve()}
-
-    def beneath(folder: str, prefix: str, above: set[Path], level: int) -> Iterator[str]:
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            raise InputError(
-                f"{folder} cannot be listed: {error.strerror}.", "Check its permissions."
-            ) from error
-        for entry in entries:
-            name = f"{prefix}{entry.name}"
-            if not entry.is_dir():
-                yield name
-            elif depth is None or level < depth:
-                real = Path(entry.path).resolve()
-                if real not in above:
-                    yield from beneath(entry.path, f"{name}/", above | {real}, level + 1)
-
-    if Path(start).is_dir():
-        yield from sorted(beneath(start, base, above, 0))
-
-
 def _choose(
     base: str,
     names: Iterable[str],
@@ -208,6 +212,11 @@ def _choose(
 
 def _name(name: str, file: InputFile, found: Found, *, beside: bool = False) -> None:
     """Take a file; one that is `beside` others is skipped if it has no format."""
+    if reason := "" if name.startswith("s3://") else why_irregular(name):
+        if not beside:
+            raise InputError(f"{name} {reason}.", "Write its content to a file, and name that.")
+        found.skipped.append((name, reason))
+        return
     given = file
     kind, file = (endings(name)[0], unpacked(file)) if endings(name)[0] else by_content(file)
     if kind in ("parquet", "arrow") and file is not given:
