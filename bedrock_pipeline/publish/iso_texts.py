@@ -69,4 +69,8 @@ def _far(count: int, kind: pa.DataType) -> str:
         return str(np.datetime64(count, "ms").astype("<M8[D]"))
     if count == -(2**63):  # no time at all to NumPy; one unit later is one
         return f"{count} {kind.unit}"
-    return f"{np.datetime64(count, kind.unit)}{'Z' if kind.tz else ''}"
+    text = str(np.datetime64(count, kind.unit))
+    if text.startswith("-"):  # NumPy counts the sign as a digit of the year
+        year, rest = text[1:].split("-", 1)
+        text = f"-{year.zfill(4)}-{rest}"
+    return f"{text}{'Z' if kind.tz else ''}"
