@@ -2,15 +2,24 @@
 
 import codecs
 import csv
+import io
 import re
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from bedrock_pipeline.sources.errors import InputError
 
 _DELIMITERS = (",", "\t", ";", "|")
 _SAMPLE_ROWS = 50
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins with that of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
 
 
@@ -36,18 +45,39 @@ class CsvFormat(BaseModel):
     header: tuple[str, ...] | None = None
     """Names of the columns of files that have no header line."""
 
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                io.TextIOWrapper(io.BytesIO(), value).close()
+            except LookupError:  # also of codecs that are no encodings of text, such as rot13
+                raise ValueError(
+                    f"{value!r} is no encoding that Python knows, such as utf-8 or cp1252"
+                ) from None
+        return value
+
     def completed(self, sample: bytes, name: str) -> tuple["CsvFormat", list[str]]:
         """The format with nothing left open, by the first bytes of a file; and what was found that is not the default.
 
         Args:
             sample: the beginning of the file.
             name: of the file; `.tsv` and `.tab` have tabs.
+
+        Raises:
+            InputError: the file does not begin as its encoding does.
         """
         notes: list[str] = []
         encoding = self.encoding or _encoding(sample)
         if not self.encoding and encoding not in ("utf-8", "utf-8-sig"):
             notes.append(f"CSV is read in the encoding {encoding}, as the beginning of {name} shows.")
-        text = codecs.getincrementaldecoder(encoding)("replace").decode(sample)
+        try:
+            text = codecs.getincrementaldecoder(encoding)("replace").decode(sample)
+        except UnicodeError as error:  # UTF-16 or UTF-32 without the mark that says the order of the bytes
+            raise InputError(
+                f"{name} does not begin as {encoding} does: {error}.",
+                "Give its encoding (`csv`), such as utf-16-le.",
+            ) from error
         lines = [line for line in text.splitlines() if not (self.comment and line.startswith(self.comment))]
         delimiter = self.delimiter or _delimiter(lines, name, self.quote)
         if not self.delimiter and delimiter != ",":

@@ -1,5 +1,6 @@
 """CSV files, in the dialects that spreadsheets and databases write."""
 
+import codecs
 import csv
 import io
 import re
@@ -11,6 +12,7 @@ import pyarrow as pa
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.csv_format import CsvFormat, separator_line
 from bedrock_pipeline.sources.errors import InputError
+from bedrock_pipeline.sources.formats import packed_as
 from bedrock_pipeline.sources.source import InputFile, in_blocks
 from bedrock_pipeline.sources.typed import Line, given_types, to_columns
 
@@ -19,8 +21,21 @@ csv.field_size_limit(1 << 30)
 
 _SAMPLE = 1 << 18
 _NOTES = 20
-_BROKEN = re.compile("[\udc80-\udcff]")
+#: What stands for bytes that cannot be decoded, so that only their row is rejected.
+_BROKEN_BYTES = "\udc80"
+_BROKEN = re.compile(_BROKEN_BYTES)
+#: The error handler that writes it; `surrogateescape` does not do so in every encoding.
+_MARKED = "bedrock_pipeline.marked"
 _GROUPED = re.compile(r"-?\d{1,3}(\.\d{3})+(,\d+)?")
+
+
+def _marked(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return _BROKEN_BYTES, error.end
+
+
+codecs.register_error(_MARKED, _marked)
 
 
 class CsvReader:
@@ -87,8 +102,8 @@ class _Rows:
     def __init__(self, file: InputFile, form: CsvFormat) -> None:
         self._file, self._form = file, form
         self._stream = file.open()
-        errors = "surrogateescape" if (form.encoding or "").startswith("utf-8") else "strict"
-        self._text = io.TextIOWrapper(self._stream, form.encoding, errors, newline="")
+        self._text = io.TextIOWrapper(self._stream, form.encoding, _MARKED, newline="")
+        self._encoding = "UTF-8" if (form.encoding or "").startswith("utf-8") else form.encoding
         self._line = 0
         self._first: list[str] = []
         first = self._text.readline()
@@ -120,11 +135,6 @@ class _Rows:
             except csv.Error as error:
                 yield self._why_not(error, began)
                 continue
-            except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{self._file.name} is not written in {self._form.encoding} (after line {self._line}).",
-                    "Give its encoding (`csv`).",
-                ) from error
             if fields is None:
                 return
             if not fields:
@@ -132,7 +142,7 @@ class _Rows:
             if len(fields) != len(self.header):
                 yield f"row has {len(fields)} fields, the header {len(self.header)}"
             elif self._is_broken(fields):
-                yield "row is not UTF-8"
+                yield f"row is not {self._encoding}"
             else:
                 yield dict(zip(self.header, fields, strict=True))
 
@@ -159,16 +169,22 @@ class _Rows:
     def _header(self) -> list[str]:
         if self._form.header:
             return list(self._form.header)
-        found = next(iter(self._reader), None)
-        while found == []:
-            found = next(self._reader, None)
+        try:
+            found = next((row for row in self._reader if row), None)
+        except csv.Error as error:
+            raise InputError(
+                f"The header of {self._file.name} cannot be read with the delimiter {self._form.delimiter!r}: {error}.",
+                "Give the delimiter and the quote (`csv`).",
+            ) from error
         if not found:
             raise InputError(f"{self._file.name} has no header line.", "A CSV file must begin with one.")
         header = [name.strip() for name in found]
         if len(set(header)) < len(header):
             header = found
         if any(_BROKEN.search(name) for name in header):
-            raise InputError(f"The header of {self._file.name} is not UTF-8.", "Give its encoding (`csv`).")
+            raise InputError(
+                f"The header of {self._file.name} is not {self._encoding}.", "Give its encoding (`csv`)."
+            )
         if repeated := [column for column in header if header.count(column) > 1]:
             raise InputError(f"{self._file.name} has two columns named {repeated[0]!r}.", "Rename one.")
         return header
@@ -179,7 +195,12 @@ class _Rows:
 
 def _sample(file: InputFile) -> bytes:
     with file.open() as stream:
-        return stream.read(_SAMPLE)
+        sample = stream.read(_SAMPLE)
+    if kind := packed_as(sample):
+        raise InputError(
+            f"{file.name} is not CSV: it begins as {kind} does.", "Name it by what it is, or decompress it."
+        )
+    return sample
 
 
 def _size(row: "Line") -> int:

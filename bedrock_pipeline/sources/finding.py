@@ -198,7 +198,9 @@ def _choose(
         named = pattern is not None and pattern.text.rpartition("/")[2][:1] in ("_", ".")
         if reason := "" if named else why_hidden(rest):
             found.skipped.append((name, reason))
-        elif (pattern is not None and pattern.fits(name)) or endings(name)[0] or not has_ending(name):
+        elif (pattern is not None and pattern.names_endings and pattern.fits(name)) or (
+            endings(name)[0] or not has_ending(name)
+        ):
             _name(name, file(name), found, beside=True)
         else:
             unknown.append(name)

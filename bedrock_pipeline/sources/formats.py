@@ -49,6 +49,13 @@ def endings(name: str) -> tuple[str, str]:
     return next((found for ending, found in _FORMATS.items() if text.endswith(ending)), ""), compression
 
 
+def packed_as(head: bytes) -> str:
+    """The compression, or the format that is no text, of which a file begins; empty if there is none."""
+    return _compression(head) or (
+        "parquet" if head.startswith(b"PAR1") else "a ZIP archive" if head.startswith(b"PK\x03\x04") else ""
+    )
+
+
 def has_ending(name: str) -> bool:
     """Whether the last part of a path has an ending at all."""
     return "." in name.rpartition("/")[2]

@@ -34,6 +34,11 @@ class Pattern:
         """How many folders beneath the base a path has at most that fits, if the pattern is not deep."""
         return self.text.count("/") - self.base.count("/")
 
+    @property
+    def names_endings(self) -> bool:
+        """Whether it says how files end: one that does not, such as `day/*`, means what a folder means."""
+        return "." in self.text.rpartition("/")[2]
+
     def fits(self, path: str) -> bool:
         """Whether it is the pattern of a whole path."""
         return self._regex.fullmatch(path) is not None

@@ -1,7 +1,10 @@
 """From locations to a source: files of one format, with the columns that their folders name."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from csv import Error as CsvError
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 
@@ -19,25 +22,63 @@ _NAMES = {"parquet": "parquet", "csv": "CSV", "json": "JSON", "arrow": "Arrow"}
 _LISTED = 20
 
 
+#: What readers of formats raise for files that they cannot read.
+UNREADABLE: Final = (UnicodeError, CsvError, pa.ArrowException)
+
+
 @dataclass(frozen=True, slots=True)
 class FilesSource:
     """The rows of files, in their order.
 
     Attributes:
         skipped: what lies beside the files but is not read: its name, and why.
+        stamps: size and time of the local files when they were found.
     """
 
     files: Sequence[InputFile]
     reader: FileReader
     partitions: Mapping[str, pa.Array]
     skipped: Sequence[tuple[str, str]] = field(default_factory=list)
+    stamps: Mapping[str, tuple[int, int] | None] = field(default_factory=dict)
 
     def columns(self, needed: Sequence[str] = ()) -> list[str]:
-        """The columns of the files, and those that their folders name."""
+        """The columns of the files, and those that their folders name.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        try:
+            return self._columns(needed)
+        except UNREADABLE as error:
+            raise unreadable(self.files, error) from error
+
+    def _columns(self, needed: Sequence[str]) -> list[str]:
         return list(dict.fromkeys([*self.reader.columns(needed), *self.partitions]))
 
     def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
-        """The rows with these columns, numbered over all files."""
+        """The rows with these columns, numbered over all files.
+
+        Raises:
+            InputError: a file cannot be read, or was changed since it was found.
+        """
+        try:
+            yield from self._batches(columns)
+        except (InputError, *UNREADABLE) as error:
+            self._check_unchanged()
+            if isinstance(error, InputError):
+                raise
+            raise unreadable(self.files, error) from error
+        self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        for name, stamp in self.stamps.items():
+            if stamp != _stamp(name):
+                raise InputError(
+                    f"{name} was changed while it was read.",
+                    "Launch the dataset again once nothing writes to it.",
+                )
+
+    def _batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
         own = self.reader.columns(columns)
         given = [name for name in columns if name in self.partitions and name not in own]
         read = [name for name in columns if name not in given] or own[:1]
@@ -100,7 +141,27 @@ def open_location(
             reader = ArrowFileReader(files)
         case _:
             reader = JsonReader(files, column_types or {})
-    return FilesSource(files, reader, partition_columns([file.name for file in files]), found.skipped)
+    names = [file.name for file in files]
+    stamps = {name: _stamp(name) for name in names if not name.startswith("s3://")}
+    return FilesSource(files, reader, partition_columns(names), found.skipped, stamps)
+
+
+def _stamp(name: str) -> tuple[int, int] | None:
+    """What differs once a file was written to; None if it is gone."""
+    try:
+        found = Path(name).stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def unreadable(files: Sequence[InputFile], error: Exception) -> InputError:
+    """The error of a reader as one of the input; its text may quote a row, so its type is named alone."""
+    others = f" or one of the {len(files) - 1} files after it" if len(files) > 1 else ""
+    return InputError(
+        f"{files[0].name}{others} cannot be read ({type(error).__name__}).",
+        "See the log for the place; write the file again, or correct how it is read.",
+    )
 
 
 def notes_of(source: Source) -> list[str]:
