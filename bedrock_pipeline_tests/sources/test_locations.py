@@ -79,12 +79,12 @@ def test_a_folder_that_cannot_be_entered_is_an_error_that_names_it(
     jsonl(tmp_path / "a.jsonl", {"a": 1})
     scan = os.scandir
 
-    def refuse(path: str) -> object:
+    def reject(path: str) -> object:
         if path.endswith("locked"):
             raise PermissionError(13, "Permission denied", path)
         return scan(path)
 
     (tmp_path / "locked").mkdir()
-    monkeypatch.setattr(os, "scandir", refuse)  # root may list every folder
+    monkeypatch.setattr(os, "scandir", reject)  # root may list every folder
     with pytest.raises(InputError, match="locked cannot be listed: Permission denied"):
         open_location(str(tmp_path), NOWHERE)
