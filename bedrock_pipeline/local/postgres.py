@@ -170,6 +170,7 @@ def _area() -> Path:
 
 def _cluster_outside(home: Path) -> Path:
     """Where the cluster of a home lies that Postgres's user cannot reach; those of homes that are gone are removed."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     area, name = _area(), home / "cluster"
     if not name.exists():
         write_private(name, f"cluster-{secrets.token_hex(8)}")

@@ -79,8 +79,6 @@ def is_filler(record_id: str) -> bool:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
     return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 

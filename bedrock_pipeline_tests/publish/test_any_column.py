@@ -150,7 +150,9 @@ def _id(column: tuple[Kind, list[int | None]], row: int) -> str | None:
         return None
     if pa.types.is_floating(kind.type) and float(text).is_integer() and float(text) < 1e18:
         return str(int(float(text)))
-    return text
+    return (
+        text.capitalize() if text in ("true", "false") else text
+    )  # as str(True), by which tables are joined
 
 
 def _published(folder: Path, pipeline: Pipeline) -> tuple[list[tuple[str, str, dict[str, pa.Array]]], int]:
