@@ -1,4 +1,4 @@
-"""What a step that was carried out shows in Dagster: the same in a run of its asset and in one that does many items."""
+"""Carry out a step, and what it then shows in Dagster: the same in a run of its asset and in one that does many items."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

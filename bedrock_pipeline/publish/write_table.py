@@ -185,7 +185,9 @@ def _busy(name: str) -> TableBusyError:
 
 
 def _rejected(name: str, error: Exception) -> TableRejectedError:
-    reason = str(error).partition("\n")[0].rstrip(".")
+    # The text of an error of Arrow may quote a value of the results.
+    quotes = isinstance(error, pa.ArrowException)
+    reason = type(error).__name__ if quotes else str(error).partition("\n")[0].rstrip(".")
     return TableRejectedError(
         f"The results cannot be written into the table {name}: {reason}.",
         "Publish into another table, or change the columns of one of them.",

@@ -11,12 +11,12 @@ import pytest
 from bedrock_pipeline.emulator.models import BodyError, Models
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.pipeline import Pipeline
-from bedrock_pipeline.prepare.requests.request_template import NotRenderableError, RequestTemplate
 from bedrock_pipeline_tests.models.test_body_rules import (
     HAIKU3,
     NOVA,
     QWEN,
     body_of,
+    check_row,
     claude,
     converse,
     nova_photo,
@@ -93,15 +93,7 @@ def test_the_emulator_rejects_in_a_job_what_is_rejected_before_it(
 def test_what_is_said_that_the_model_rejects_rejects_the_row(
     model: str, invocation: str, body: dict[str, Any], said: str | None
 ) -> None:
-    given = {"name": "p", "model_id": model, "model_input": "body", "invocation": invocation}
-    template = RequestTemplate.of(Pipeline.model_validate(given))
-    if said is None:
-        template.line("r", {"body": body})
-        return
-    with pytest.raises(NotRenderableError) as raised:
-        template.line("r", {"body": body})
-    assert said in str(raised.value)
-    RequestTemplate.of(Pipeline.model_validate({**given, "check_model": False})).line("r", {"body": body})
+    check_row(model, invocation, body, said)
 
 
 def test_several_choices_are_rejected_where_the_pipeline_is_defined_and_else_the_first_is_read() -> None:
