@@ -14,7 +14,7 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.publish.table_rows import RESULTS, Written, busy, rejected, unavailable
 from bedrock_pipeline.records.result_schema import TABLE_COLUMNS
 from bedrock_pipeline.sources import DeltaTable, plain_location
-from bedrock_pipeline.sources.delta import opening_problem
+from bedrock_pipeline.sources.delta import NO_RANGE, opening_problem
 from bedrock_pipeline.sources.extras import missing_extra
 
 #: What deltalake says where a store, and no table, is the cause.
@@ -106,7 +106,7 @@ def _failure(location: str, error: Exception) -> BedrockPipelineError:
         return error
     if _INVALID in said:
         return rejected(location, "a row breaks a constraint of the table")
-    if isinstance(error, DeltaProtocolError):
+    if isinstance(error, DeltaProtocolError) or NO_RANGE in said:
         return rejected(location, opening_problem(error))
     if isinstance(error, OSError) or any(words in said for words in _STORES):
         return unavailable(location, error)

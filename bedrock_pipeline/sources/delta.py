@@ -15,7 +15,7 @@ from bedrock_pipeline.sources.source import BATCH_ROWS, RowBatch, positioned
 #: that is not known here may change what a file means.
 _PLAIN_FEATURES: Final = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
 #: What deltalake says of a store that answers a request for the end of an object with all of it.
-_NO_RANGE: Final = "non-partial response"
+NO_RANGE: Final = "non-partial response"
 #: Columns that Arrow's datasets have besides those of the files.
 _VIRTUAL: Final = {"__filename", "__batch_index", "__fragment_index", "__last_in_fragment"}
 
@@ -136,10 +136,10 @@ def open_delta(
 def opening_problem(error: Exception, version: int | None = None) -> str:
     """Why a table's log cannot be read, in our words: the log has the least and greatest values of columns."""
     said = str(error).lower()
-    if _NO_RANGE in said:
+    if NO_RANGE in said:
         return (
-            "its store does not serve the ends of objects, by which checkpoints are read, as the embedded S3 does not; "
-            "keep such a table in a folder or in another S3"
+            "its store does not serve the ends of objects, where checkpoints and data files begin to be read, as the "
+            "embedded S3 does not; keep the table in a folder or in another S3"
         )
     if version is not None and "version" in said:
         return "there is no such version"

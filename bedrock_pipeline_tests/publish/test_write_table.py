@@ -1,6 +1,7 @@
 """Results in tables of Delta Lake and Iceberg: once, whatever is repeated, and read as inputs again."""
 
 import datetime as dt
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,11 +9,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import pyarrow as pa
 import pyarrow.dataset as pa_dataset
 import pytest
 
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.due_work import due_work
 from bedrock_pipeline.errors import ConfigurationError, ServiceUnavailableError
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.open_source import open_source
@@ -156,6 +159,33 @@ def test_a_crash_before_the_pointer_moves_publishes_once(
     assert publish_dataset(deployment, one, "d").unchanged
 
 
+@pytest.mark.parametrize("act", ["retry", "launch"])
+def test_rejected_results_wait_for_an_operator(deployment: Deployment, tmp_path: Path, act: str) -> None:
+    """The sensors do not ask for what cannot succeed; `status` shows why, and `retry` or a launch goes on."""
+    ledger, target = deployment.ledger, DeltaTable(location=str(tmp_path / "answers"))
+    one = driven.pipeline(tmp_path, [f"text {n}" for n in range(110)], publish_to=target)
+    deltalake.write_deltalake(target.location, pa.table({"n": ["text"]}))
+    ledger.datasets.request("p", "d", {}, launch=True)
+    with pytest.raises(TableRejectedError, match="column 'n' has the type string"):
+        driven.finish(deployment, one)
+    assert not due_work(ledger, [one], limit=9, kinds=["publish"])
+    [shown] = ledger.status_report.datasets("p")
+    assert shown.state == "packed"
+    assert "column 'n' has the type string" in str(shown.why)
+    assert "bedrock-pipeline retry p d" in str(shown.why)
+    shutil.rmtree(target.location)
+    if act == "retry":
+        assert ledger.interventions.retry_publication("p", "d")
+        assert not ledger.interventions.retry_publication("p", "d"), "once"
+    else:
+        ledger.datasets.request("p", "d", {}, launch=True)
+    assert len(driven.finish(deployment, one)) == 110
+    [shown] = ledger.status_report.datasets("p")
+    assert shown.state == "published"
+    assert "column 'n'" not in str(shown.why)
+    assert len(driven.chunks(deployment)) == 1, "nothing is bought again"
+
+
 def test_every_type_has_a_place_in_a_table() -> None:
     values: dict[pa.DataType, tuple[Any, pa.DataType, Any]] = {
         pa.uint8(): (255, pa.int16(), 255),
@@ -186,9 +216,31 @@ def test_every_type_has_a_place_in_a_table() -> None:
         assert table_batch(batch, schema)["a"].to_pylist() == [expected, None], kind
 
 
-def test_a_carried_column_cannot_have_the_name_of_one_of_the_table(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="'dataset' and 'Dataset' would have one name"):
-        driven.pipeline(tmp_path, ["a"], publish_to=DeltaTable(location="/t"), carry=("Dataset",))
+@pytest.mark.parametrize(
+    ("carry", "answer", "kinds", "said"),
+    [
+        (("Dataset",), None, ("delta", "iceberg"), "'dataset' and 'Dataset' would have one name"),
+        (("A", "a"), None, ("delta", "iceberg"), "'A' and 'a' would have one name"),
+        (("Status",), None, ("delta", "iceberg"), "'status' and 'Status' would have one name"),
+        ((), "pipeline", ("delta", "iceberg"), "'pipeline' and 'pipeline' would have one name"),
+        (("mood",), "Mood", ("delta", "iceberg"), "'mood' and 'Mood' would have one name"),
+        (("",), None, ("iceberg",), "no column with an empty name"),
+        (("a.b", "a_x2Eb"), None, ("iceberg",), "'a.b' and 'a_x2Eb' would have one name"),
+        (("a.b", "a b", "1a"), None, (), ""),
+    ],
+)
+def test_names_that_a_table_cannot_have_are_rejected_at_once(
+    tmp_path: Path, carry: tuple[str, ...], answer: str | None, kinds: tuple[str, ...], said: str
+) -> None:
+    """Before anything is paid for."""
+    schema = {"type": "object", "properties": {answer: {"type": "string"}}} if answer else None
+    for table in (DeltaTable(location="/t"), IcebergTable(table="a.b")):
+        given = {"publish_to": table, "carry": carry, "answer_schema": schema}
+        if table.kind not in kinds:
+            driven.pipeline(tmp_path, ["a"], **given)
+            continue
+        with pytest.raises(ConfigurationError, match=said):
+            driven.pipeline(tmp_path, ["a"], **given)
 
 
 def test_busy_is_transient_and_rejected_is_not() -> None:

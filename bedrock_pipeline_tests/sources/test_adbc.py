@@ -21,6 +21,12 @@ def sqlite(tmp_path: Path) -> str:
     return str(path)
 
 
+def postgres_uri(dsn: str) -> str:
+    with psycopg.connect(dsn) as connection:
+        info = connection.info
+        return f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
+
+
 def test_a_query_is_read_through_a_driver_in_batches(sqlite: str) -> None:
     one = AdbcSource(
         "SELECT id, text FROM tickets ORDER BY id; ", "adbc_driver_sqlite", sqlite, "TICKETS_URI"
@@ -35,12 +41,48 @@ def test_a_query_is_read_through_a_driver_in_batches(sqlite: str) -> None:
 
 
 def test_postgres_has_a_driver_too(empty_dsn: str) -> None:
-    with psycopg.connect(empty_dsn) as connection:
-        info = connection.info
-        uri = f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
-    one = AdbcSource("SELECT 7 AS a, 'x'::text AS b", "adbc_driver_postgresql", uri, "MY_URI")
+    one = AdbcSource(
+        "SELECT 7 AS a, 'x'::text AS b", "adbc_driver_postgresql", postgres_uri(empty_dsn), "MY_URI"
+    )
     assert one.columns() == ["a", "b"]
     assert read(one)[0] == [{"": 0, "a": 7, "b": "x"}]
+
+
+def test_an_error_while_rows_stream_has_no_cell(sqlite: str, empty_dsn: str) -> None:
+    with sqlite3.connect(sqlite) as connection:
+        connection.execute("CREATE TABLE mixed (id)")
+        connection.executemany("INSERT INTO mixed VALUES (?)", [(n,) for n in range(8000)])
+        connection.execute("INSERT INTO mixed VALUES ('cell-4711')")
+    one = AdbcSource("SELECT id FROM mixed", "adbc_driver_sqlite", sqlite, "MY_URI")
+    two = AdbcSource(
+        "SELECT (CASE n WHEN 150000 THEN 'cell-4711' ELSE '1' END)::int AS id FROM generate_series(1, 200000) n",
+        "adbc_driver_postgresql",
+        postgres_uri(empty_dsn),
+        "MY_URI",
+    )
+    for source in (one, two):
+        with pytest.raises(
+            InputError, match=r"MY_URI names failed in adbc_driver_\w+( after \d+ rows)? \("
+        ) as caught:
+            read(source)
+        assert "4711" not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+
+def test_names_are_those_of_the_rows(sqlite: str) -> None:
+    """A database may rename a column of a query in a query."""
+    for query in ("SELECT 'x' AS Text, 'y' AS text", "SELECT 'x' AS Text, 'y' AS text; -- done; "):
+        one = AdbcSource(query, "adbc_driver_sqlite", sqlite, "MY_URI")
+        assert one.columns() == ["Text", "text"]
+        assert read(one, "text", "Text")[0] == [{"": 0, "text": "y", "Text": "x"}]
+
+
+def test_a_query_changes_nothing(sqlite: str) -> None:
+    for query in ("DELETE FROM tickets", "DELETE FROM tickets RETURNING id, text"):
+        with pytest.raises(InputError):
+            AdbcSource(query, "adbc_driver_sqlite", sqlite, "MY_URI").columns()
+    with sqlite3.connect(sqlite) as connection:
+        assert connection.execute("SELECT count(*) FROM tickets").fetchall() == [(9000,)]
 
 
 def test_errors_name_the_variable_and_hide_the_uri(sqlite: str) -> None:

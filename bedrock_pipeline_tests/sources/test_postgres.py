@@ -2,6 +2,7 @@
 """Queries against a real Postgres: every type, one moment, flat memory, and errors without secrets or values."""
 
 import datetime as dt
+import time
 import tracemalloc
 from decimal import Decimal
 from typing import Any
@@ -161,6 +162,8 @@ def test_any_values_are_those_that_psycopg_reads(database: str, rows: list[tuple
         "SELECT id, note FROM t ORDER BY id",
         "SELECT id, note FROM t ORDER BY id;",
         "  SELECT id, note FROM t ORDER BY id -- the rows",
+        "SELECT id, note FROM t ORDER BY id; -- done",
+        "SELECT id, note FROM t /* ; */ WHERE note <> 'it''s; --' ORDER BY id ; /* done; */ ;",
         "WITH x AS (SELECT * FROM t) SELECT id, note FROM x ORDER BY id",
         "TABLE t ORDER BY id",
     ],
@@ -241,6 +244,10 @@ def test_memory_does_not_grow_with_the_rows(database: str) -> None:
         ("SELECT * FROM elsewhere", 'relation "elsewhere" does not exist'),
         ("SELECT note::int AS n FROM t", "InvalidTextRepresentation"),
         ("SELECT FROM t", "no column"),
+        ("SELECT ('& ' || note || ' !')::tsquery AS q FROM t", "SyntaxError, SQLSTATE 42601"),
+        ("SELECT (chr(39) || note)::tsvector AS v FROM t", "SyntaxError, SQLSTATE 42601"),
+        ("SELECT note::regclass AS r FROM t", "SQLSTATE 42"),
+        ("SELECT jsonb_path_query('{}', ('$[' || note)::jsonpath) AS j FROM t", "SQLSTATE 42601"),
     ],
 )
 def test_an_error_of_the_query_is_said_without_a_value(database: str, query: str, said: str) -> None:
@@ -263,6 +270,31 @@ def test_a_secret_is_in_no_message(database: str) -> None:
             one.columns()
         assert "hunter2" not in str(caught.value) + repr(one)
         assert "MY_DSN" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "query", "kind", "said"),
+    [
+        (
+            "idle_in_transaction_session_timeout",
+            "SELECT id FROM t",
+            DatabaseUnavailableError,
+            "raise idle_in_tr",
+        ),
+        ("statement_timeout", "SELECT pg_sleep(60)::text AS id", InputError, "Raise statement_timeout"),
+    ],
+)
+def test_a_limit_of_the_database_is_named(
+    database: str, setting: str, query: str, kind: type[Exception], said: str
+) -> None:
+    one = source(psycopg.conninfo.make_conninfo(database, options=f"-c {setting}=500"), query)
+
+    def slowly() -> None:
+        for _ in one.batches(["id"]):
+            time.sleep(2)
+
+    with pytest.raises(kind, match=said):
+        slowly()
 
 
 def test_a_database_that_goes_away_is_tried_again(database: str) -> None:

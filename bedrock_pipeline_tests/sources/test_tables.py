@@ -1,10 +1,14 @@
 """Tables of Delta Lake and Iceberg as inputs: what their log says, at one version, whatever lies in the folder."""
 
+import json
+import uuid
 from pathlib import Path
 from typing import Any
 
 import deltalake
 import pyarrow as pa
+import pyarrow.fs as pa_fs
+import pyarrow.parquet as pq
 import pytest
 from pyiceberg.types import StringType
 
@@ -74,6 +78,96 @@ def test_a_delta_table_that_cannot_be_read_is_named(delta: str, tmp_path: Path) 
         file.unlink()
     with pytest.raises(InputError, match=r"Version 4 of the Delta table .* a file is missing"):
         read(open_delta(delta, None, {}))
+
+
+#: Columns of a table that an engine made, by their physical names with column mapping, and by their own.
+MAPPED = [{"col-1": [1, 2], "col-2": ["x", "y"]}, {"id": [1, 2], "a": ["x", "y"]}]
+MAPPING = {"delta.columnMapping.mode": "name", "delta.columnMapping.maxColumnId": "2"}
+V3 = {"minReaderVersion": 3, "minWriterVersion": 7}
+
+
+def made_by_an_engine(folder: Path, protocol: dict[str, Any], configuration: dict[str, str]) -> str:
+    """A table of two rows, with its log as Spark or Databricks writes it."""
+    (folder / "_delta_log").mkdir(parents=True)
+    pq.write_table(pa.table(MAPPED[not configuration]), folder / "f.parquet")
+    fields = [
+        {
+            "name": name,
+            "type": kind,
+            "nullable": True,
+            "metadata": {
+                "delta.columnMapping.id": place,
+                "delta.columnMapping.physicalName": f"col-{place}",
+            }
+            if configuration
+            else {},
+        }
+        for place, (name, kind) in enumerate([("id", "long"), ("a", "string")], 1)
+    ]
+    metadata = {
+        "id": str(uuid.uuid4()),
+        "format": {"provider": "parquet", "options": {}},
+        "schemaString": json.dumps({"type": "struct", "fields": fields}),
+        "partitionColumns": [],
+        "configuration": configuration,
+        "createdTime": 0,
+    }
+    size = (folder / "f.parquet").stat().st_size
+    added = {
+        "path": "f.parquet",
+        "partitionValues": {},
+        "size": size,
+        "modificationTime": 0,
+        "dataChange": True,
+    }
+    log = [{"protocol": protocol}, {"metaData": metadata}, {"add": added}]
+    (folder / "_delta_log" / "00000000000000000000.json").write_text("\n".join(map(json.dumps, log)))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "configuration"),
+    [
+        ({"minReaderVersion": 1, "minWriterVersion": 2}, {}),
+        ({"minReaderVersion": 2, "minWriterVersion": 5}, MAPPING),
+        (V3 | {"readerFeatures": ["columnMapping"], "writerFeatures": ["columnMapping"]}, MAPPING),
+        (V3 | {"readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}, {}),
+        (V3 | {"readerFeatures": ["timestampNtz"], "writerFeatures": ["timestampNtz"]}, {}),
+    ],
+)
+def test_both_readers_of_delta_have_the_rows_of_any_protocol(
+    tmp_path: Path, protocol: dict[str, Any], configuration: dict[str, str]
+) -> None:
+    """That of a folder, and that of S3, which reads the files where they have the table's columns."""
+    location = made_by_an_engine(tmp_path / "t", protocol, configuration)
+    for files in (None, pa_fs.SubTreeFileSystem(location, pa_fs.LocalFileSystem())):
+        opened = open_delta(location, None, {}, files)
+        assert read(opened, "id", "a")[0] == [{"": 0, "id": 1, "a": "x"}, {"": 1, "id": 2, "a": "y"}]
+
+
+@pytest.mark.parametrize("partition", ["p", None])
+def test_both_readers_of_delta_have_the_same_values(tmp_path: Path, partition: str | None) -> None:
+    """Names that Arrow's datasets use themselves; and an empty partition value, which is null in Delta."""
+    location = str(tmp_path / "t")
+    names = ["__filename", "__batch_index", "__fragment_index", "__last_in_fragment"]
+    columns = {name: [name] * 3 for name in names} if partition is None else {}
+    given = pa.table({"n": [0, 1, 2], "p": ["x", "", None], **columns})
+    deltalake.write_deltalake(location, given, partition_by=[partition] if partition else None)
+    expected = given.to_pylist()
+    if partition:
+        expected[1]["p"] = None
+    for files in (None, pa_fs.SubTreeFileSystem(location, pa_fs.LocalFileSystem())):
+        found, _ = read(open_delta(location, None, {}, files), *given.column_names)
+        found.sort(key=lambda row: row["n"])
+        assert [{name: row[name] for name in given.column_names} for row in found] == expected
+
+
+def test_a_damaged_file_is_not_called_missing(delta: str) -> None:
+    for file in Path(delta).rglob("*.parquet"):
+        file.write_bytes(b"cell-4711")
+    with pytest.raises(InputError, match=r"cannot be read: its reader failed") as caught:
+        read(open_delta(delta, None, {}))
+    assert "4711" not in str(caught.value)
 
 
 @pytest.fixture
