@@ -1,6 +1,7 @@
 """The assets of a pipeline: each step with what it materializes, when it fails, and what the UI shows."""
 
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from functools import partial
 from typing import cast
@@ -78,6 +79,7 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         group_name=pipeline.name,
         kinds={"parquet", "s3"},
         output_required=False,
+        dagster_type=dg.Nothing,  # else the project's IO manager would get a None to store
         description="An immutable snapshot of the dataset's input: record ids, the columns of the prompt, the carried columns.",
     )
     def input_dataset(
@@ -86,10 +88,16 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 
         dataset, report = names.dataset(context.partition_key), None
+        batch_chunks = names.asset("batch_chunks")
         with (
             loaded_asset(context, pipeline) as load,
             _preparing(
-                context, bedrock_deployment, pipeline.name, dataset, lambda row: row.launch_id
+                context,
+                bedrock_deployment,
+                pipeline.name,
+                dataset,
+                lambda row: row.launch_id,
+                goes_on=lambda: report is not None and batch_chunks in _selected(context),
             ) as opened,
         ):
             work = partial(take_snapshot, opened, pipeline, dataset, load)
@@ -117,6 +125,7 @@ def _batch_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
         group_name=pipeline.name,
         kinds={"json", "s3"},
         output_required=False,
+        dagster_type=dg.Nothing,
         description="The dataset as JSONL chunks within Bedrock's limits, uploaded to S3 and entered into the ledger.",
     )
     def batch_chunks(
@@ -179,6 +188,7 @@ def _submitted_jobs(pipeline: BasePipeline) -> dg.AssetsDefinition:
         group_name=pipeline.name,
         kinds={"aws", _model_kind(pipeline)},
         output_required=False,
+        dagster_type=dg.Nothing,
         description="The chunk's job at Bedrock, or its on-demand calls. A successful run without a materialization: the chunk was requeued and will be submitted later.",
     )
     def submitted_jobs(
@@ -268,13 +278,14 @@ def _preparing(
     pipeline: str,
     dataset: str,
     launch_of: Callable[[DatasetRow], UUID | None],
+    goes_on: Callable[[], bool] = lambda: False,
 ) -> Iterator[Deployment]:
     """A run's work on the version that is current when it begins.
 
     If that version is replaced meanwhile, the run ends without a result. An error that passes by itself leaves the launch
-    requested; any other ends it, since an operator must act.
+    requested; any other ends it, since an operator must act. If the run `goes_on`, no other is requested in between.
     """
-    with working(resource, "prepare", pipeline, dataset) as opened:
+    with working(resource, "prepare", pipeline, dataset, goes_on) as opened:
         begun = opened.ledger.datasets.ensure(pipeline, dataset)
         try:
             yield opened
@@ -293,6 +304,11 @@ def _preparing(
             reason = _DEFECT.format(type(error).__name__, context.run.run_id)  # the message may quote a row
             opened.ledger.datasets.fail_preparation(begun, launch_of(begun), reason)
             raise
+
+
+def _selected(context: dg.AssetExecutionContext) -> AbstractSet[dg.AssetKey]:
+    """The assets that the run materializes, also those that another step does."""
+    return context.job_def.asset_layer.selected_asset_keys
 
 
 def _model_kind(pipeline: BasePipeline) -> str:

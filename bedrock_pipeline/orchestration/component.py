@@ -23,6 +23,7 @@ from pydantic import BaseModel, create_model
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.build import build_definitions
 from bedrock_pipeline.orchestration.component_fields import fields_of, pipeline_fields
+from bedrock_pipeline.orchestration.daily import DailySchedule
 from bedrock_pipeline.orchestration.options import AssetStep, DagsterOptions, StepContext
 from bedrock_pipeline.orchestration.scaffolding import BatchScaffolder, QueueScaffolder
 from bedrock_pipeline.orchestration.thresholds import Thresholds
@@ -140,6 +141,15 @@ class BedrockBatchComponent(_PipelineComponent, _BatchFields):
 
     kind: ClassVar[type[BasePipeline]] = Pipeline
 
+    schedule: Annotated[
+        Any,
+        dg.Resolver(
+            lambda _, value: DailySchedule.model_validate(value),
+            model_field_type=DailySchedule,
+            description="With `daily: true`: when a day is launched, and how many missed days are (docs/dagster.md).",
+            examples=[{"timezone": "Europe/Berlin", "at": "06:00", "catch_up_days": 3}],
+        ),
+    ] = DailySchedule()
     partitions_def: Annotated[
         Any,
         dg.Resolver(
@@ -161,6 +171,7 @@ class BedrockBatchComponent(_PipelineComponent, _BatchFields):
             translate=self.get_asset_spec,
             execute=self.execute,
             thresholds=self.checks,
+            daily=self.schedule,
         )
 
 

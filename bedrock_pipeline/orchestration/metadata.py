@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
+from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow, NewChunk
 from bedrock_pipeline.records.error_codes import Incomplete
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Metadata = dict[str, Any]
 _MOST_ROWS = 50
+_FROM_LEDGER: Final[Metadata] = {"reported_by": "the ledger, since Dagster's storage did not have it"}
 #: The check of collected responses.
 WHOLE_RESPONSES: Final = "whole_responses"
 
@@ -93,6 +94,47 @@ def of_outside_work(chunk: ChunkRow) -> Metadata:
         "records": chunk.records,
         "job_arn": chunk.job_arn or "",
         **({"answered": chunk.answered, "failed": chunk.final_errors} if chunk.collected_at else {}),
+    }
+
+
+def of_known_snapshot(row: DatasetRow) -> Metadata:
+    """A snapshot that the ledger knows, and Dagster does not."""
+    return {
+        **_FROM_LEDGER,
+        "dataset_version": row.version,
+        "dagster/row_count": row.snapshot_records,
+        "dagster/partition_row_count": row.snapshot_records,
+        "duplicates": row.snapshot_duplicates,
+        "rejected": row.snapshot_rejected,
+        "dagster/uri": row.snapshot_uri,
+    }
+
+
+def of_known_chunks(row: DatasetRow) -> Metadata:
+    """A packed dataset that the ledger knows, and Dagster does not."""
+    return {
+        **_FROM_LEDGER,
+        "dataset_version": row.version,
+        "dagster/row_count": row.packed_records,
+        "duplicates": row.packed_duplicates,
+        "rejected": row.packed_rejected,
+    }
+
+
+def of_known_results(row: DatasetRow, progress: DatasetProgress, version: str) -> Metadata:
+    """A publication that the ledger knows, and Dagster does not."""
+    failed = row.published_failed or 0
+    return {
+        **_FROM_LEDGER,
+        "version": version,
+        "dagster/row_count": row.published_records,
+        "dagster/partition_row_count": row.published_records,
+        "succeeded": (row.published_records or 0) - failed,
+        "failed": failed,
+        "input_tokens": progress.input_tokens,
+        "output_tokens": progress.output_tokens,
+        **_costs(progress.cost_usd, progress.on_demand_cost_usd),
+        "dagster/uri": row.results_uri,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import dagster as dg
 
 from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.orchestration.daily import DailySchedule
 from bedrock_pipeline.orchestration.thresholds import Thresholds
 from bedrock_pipeline.pipeline import BasePipeline
 
@@ -52,12 +53,14 @@ class DagsterOptions:
             An automation condition is taken for `input_dataset` and `batch_chunks` alone.
         execute: runs the work of a step, a function without arguments, and returns its result.
         thresholds: of the asset checks of the results.
+        daily: when the schedule of a pipeline with `daily=True` launches a day.
     """
 
     partitions_def: dg.PartitionsDefinition | None = None
     translate: Callable[[dg.AssetSpec, AssetStep], dg.AssetSpec] | None = None
     execute: Callable[[StepContext, AssetStep, Callable[[], Any]], Any] | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
+    daily: DailySchedule = field(default_factory=DailySchedule)
 
     def __post_init__(self) -> None:
         """Reject partitions that cannot be those of datasets."""

@@ -19,10 +19,11 @@ from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.asset_checks import operator_checks
 from bedrock_pipeline.orchestration.asset_events import outside_materializations
+from bedrock_pipeline.orchestration.known_datasets import known_datasets
 from bedrock_pipeline.orchestration.names import Names, names_of
-from bedrock_pipeline.orchestration.requests import next_worker
+from bedrock_pipeline.orchestration.requests import next_worker, workers
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.orchestration.runs import QUEUED, release_ended_runs, run_key
+from bedrock_pipeline.orchestration.runs import QUEUED, release_ended_runs, renew_queued_runs, run_key
 from bedrock_pipeline.orchestration.steps import register
 from bedrock_pipeline.orchestration.work_jobs import FINISH_JOB, REMOVED, WORK_JOB, WORKER_TAG, work_lease
 from bedrock_pipeline.outages import OUTAGES, cause_of
@@ -119,6 +120,13 @@ def _poll_and_request(
     queues = {one.name: names[one.name] for one in pipelines if isinstance(one, QueuePipeline)}
     opened.ledger.served_pipelines.seen(list(names))
     polled, cursor["polled"], events = _poll(names, context, opened, cursor.get("polled", 0.0))
+    told, cursor["known"] = known_datasets(
+        context.instance,
+        opened,
+        {name: one for name, one in names.items() if name not in queues},
+        cursor.get("known", {}),
+    )
+    events += told
     if queues:
         from bedrock_pipeline.queue.job_results import record_final_jobs
 
@@ -210,6 +218,7 @@ def _own_runs(
     register(context.instance, names, items)  # one unregistered key would make the whole tick fail
     for kind in sorted({item.kind for item in items}):
         subjects = [(item.pipeline, item.key) for item in items if item.kind == kind]
+        renew_queued_runs(opened, context.instance, kind, subjects)
         leases = opened.ledger.run_leases.acquire(kind, subjects, QUEUED, looked_at=looked_at)
         for (pipeline, key), lease_id in leases.items():
             yield dg.RunRequest(
@@ -231,7 +240,9 @@ def _of_work(
     items = workable(opened, pipelines, _MOST_RUNS)
     if not items:
         return
-    worker = next_worker(leases.ages_of_workers(pipeline), opened.settings.work_runs)
+    most = opened.settings.work_runs
+    renew_queued_runs(opened, context.instance, "work", [(pipeline, worker) for worker in workers(most)])
+    worker = next_worker(leases.ages_of_workers(pipeline), most)
     if worker is None:
         return
     register(context.instance, names_of(pipelines), items)
