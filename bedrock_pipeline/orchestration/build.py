@@ -10,6 +10,7 @@ from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.asset_checks import operator_check
 from bedrock_pipeline.orchestration.assets import pipeline_assets
 from bedrock_pipeline.orchestration.code_location import built
+from bedrock_pipeline.orchestration.freshness import on_time_check
 from bedrock_pipeline.orchestration.io_managers import PublishedResults
 from bedrock_pipeline.orchestration.jobs import pipeline_jobs
 from bedrock_pipeline.orchestration.names import DEPLOYMENT, RESULTS_IO_MANAGER
@@ -72,7 +73,10 @@ def build_definitions(
         )
     return dg.Definitions(
         assets=[*(asset for pipeline in pipelines for asset in pipeline_assets(pipeline)), *downstream],
-        asset_checks=[operator_check(pipeline) for pipeline in pipelines],
+        asset_checks=[
+            *map(operator_check, pipelines),
+            *(check for pipeline in pipelines if (check := on_time_check(pipeline))),
+        ],
         jobs=[*jobs, *(job for pipeline in pipelines for job in operator_jobs(pipeline))],
         sensors=sensors,
         schedules=[daily_schedule(one) for one in pipelines if isinstance(one, Pipeline) and one.daily],

@@ -5,6 +5,7 @@ A subclass may override `get_asset_spec` and `execute`.
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self, TypeVar
 
 import dagster as dg
@@ -75,6 +76,13 @@ class _PipelineComponent(dg.Component, dg.Resolvable, dg.Model):
             examples=[{"failed": 0.01, "cut_off": None, "blocking": True}],
         ),
     ] = Thresholds()
+    preview_rows: Annotated[
+        int,
+        dg.Resolver.default(
+            description="How many rows of published results the UI shows, with values cut short; 0 for sensitive data.",
+            examples=[0],
+        ),
+    ] = 5
 
     def get_asset_spec(self, spec: dg.AssetSpec, step: AssetStep) -> dg.AssetSpec:
         """The spec that the asset of a step gets: as the translation says. Override it to change specs in Python.
@@ -129,7 +137,12 @@ class _PipelineComponent(dg.Component, dg.Resolvable, dg.Model):
         return found
 
     def _options(self) -> DagsterOptions:
-        return DagsterOptions(translate=self.get_asset_spec, execute=self.execute, thresholds=self.checks)
+        return DagsterOptions(
+            translate=self.get_asset_spec,
+            execute=self.execute,
+            thresholds=self.checks,
+            preview_rows=self.preview_rows,
+        )
 
 
 @dg.scaffold_with(BatchScaffolder)
@@ -166,13 +179,7 @@ class BedrockBatchComponent(_PipelineComponent, _BatchFields):
     ] = None
 
     def _options(self) -> DagsterOptions:
-        return DagsterOptions(
-            partitions_def=self.partitions_def,
-            translate=self.get_asset_spec,
-            execute=self.execute,
-            thresholds=self.checks,
-            daily=self.schedule,
-        )
+        return replace(super()._options(), partitions_def=self.partitions_def, daily=self.schedule)
 
 
 @dg.scaffold_with(QueueScaffolder)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow, NewChunk
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.records.error_codes import Incomplete
+from bedrock_pipeline.sources import DeltaTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 Metadata = dict[str, Any]
 _MOST_ROWS = 50
+_MOST_CODES = 10
 _FROM_LEDGER: Final[Metadata] = {"reported_by": "the ledger, since Dagster's storage did not have it"}
 #: The check of collected responses.
 WHOLE_RESPONSES: Final = "whole_responses"
@@ -222,14 +225,19 @@ def whole_responses(report: "CollectReport") -> dg.AssetCheckResult:
     )
 
 
-def of_publication(published: "Publication") -> Metadata:
-    """A publication: its records, tokens and cost, and where it is."""
+def of_publication(published: "Publication", failed_by_code: Mapping[str, int]) -> Metadata:
+    """A publication: its records, failures by code, tokens and cost, and where it is.
+
+    The most frequent codes are numbers of their own, which the UI plots over time.
+    """
+    frequent = sorted(failed_by_code.items(), key=lambda one: (-one[1], one[0]))[:_MOST_CODES]
     return {
         "dagster/row_count": published.records,
         "dagster/column_schema": _columns(published.schema),
         "version": published.version,
         "succeeded": published.succeeded,
         "failed": published.failed,
+        **{f"failed: {code}": count for code, count in frequent},
         "input_tokens": published.input_tokens,
         "output_tokens": published.output_tokens,
         **_costs(published.cost_usd, published.on_demand_cost_usd),
@@ -240,13 +248,33 @@ def of_publication(published: "Publication") -> Metadata:
     }
 
 
+def of_destination(pipeline: BasePipeline, dataset: str | None) -> Metadata:
+    """The table into which a pipeline publishes too, as other assets of Dagster name it.
+
+    Args:
+        pipeline: its `publish_to`.
+        dataset: a dataset's key; None: of all datasets, if they have one table.
+    """
+    found = pipeline.publish_to if isinstance(pipeline, Pipeline) else None
+    if found is None or (dataset is None and found != found.of("")):
+        return {}
+    found = found if dataset is None else found.of(dataset)
+    name = found.location if isinstance(found, DeltaTable) else found.table
+    return {"dagster/table_name": name, "dagster/storage_kind": found.kind}
+
+
 def of_changes(chunks: Sequence[ChunkRow], counts: Sequence[Mapping[str, object]]) -> Metadata:
-    """A poll: the statuses of a pipeline's chunks, and those that changed."""
+    """A poll: the statuses of a pipeline's chunks, and of those that changed the records that are done."""
     columns = ("dataset", "status", "chunks", "records", "processed")
-    changed = [f"- `{chunk.chunk_key}`: {chunk.status}" for chunk in chunks[:_MOST_ROWS]]
+    changed = [
+        (f"`{one.chunk_key}`", one.status, one.processed_count or 0, one.records, one.error_count or 0)
+        for one in chunks[:_MOST_ROWS]
+    ]
     return {
+        "records": sum(int(str(row["records"])) for row in counts),
+        "processed": sum(int(str(row["processed"])) for row in counts),
         "statuses": _table(columns, ([row[name] for name in columns] for row in counts)),
-        "changed": dg.MetadataValue.md("\n".join(changed)),
+        "changed": _table(("chunk", "status", "processed", "records", "errors"), changed),
     }
 
 

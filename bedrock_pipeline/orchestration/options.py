@@ -53,6 +53,7 @@ class DagsterOptions:
             An automation condition is taken for `input_dataset` and `batch_chunks` alone.
         execute: runs the work of a step, a function without arguments, and returns its result.
         thresholds: of the asset checks of the results.
+        preview_rows: how many rows of published results their metadata show, with values cut short; 0 for sensitive data.
         daily: when the schedule of a pipeline with `daily=True` launches a day.
     """
 
@@ -60,6 +61,7 @@ class DagsterOptions:
     translate: Callable[[dg.AssetSpec, AssetStep], dg.AssetSpec] | None = None
     execute: Callable[[StepContext, AssetStep, Callable[[], Any]], Any] | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
+    preview_rows: int = 5
     daily: DailySchedule = field(default_factory=DailySchedule)
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.asset_checks import operator_checks
 from bedrock_pipeline.orchestration.asset_events import outside_materializations
+from bedrock_pipeline.orchestration.freshness import on_time_evaluations
 from bedrock_pipeline.orchestration.known_datasets import known_datasets
 from bedrock_pipeline.orchestration.names import Names, names_of
 from bedrock_pipeline.orchestration.requests import next_worker, workers
@@ -63,10 +64,10 @@ def build_sensors(
         ),
         _sensor(
             f"{prefix}reconcile_jobs",
-            partial(_reconcile, names_of(pipelines), f"{prefix}{FINISH_JOB}"),
+            partial(_reconcile, pipelines, f"{prefix}{FINISH_JOB}"),
             jobs,
             "Looks up submissions in doubt; every sweep_s seconds it compares all jobs of the account with the ledger; and "
-            "evaluates the check of chunks that wait for an operator.",
+            "evaluates the checks of chunks that wait for an operator and of partitions that are late.",
             _RECONCILE_S,
         ),
     ]
@@ -265,7 +266,7 @@ def _why_nothing(opened: Deployment, pipelines: Sequence[BasePipeline]) -> list[
 
 
 def _reconcile(
-    names: Mapping[str, Names],
+    pipelines: Sequence[BasePipeline],
     finish_job: str,
     context: dg.SensorEvaluationContext,  # noqa: ARG001  # each tick gets it
     opened: Deployment,
@@ -279,7 +280,9 @@ def _reconcile(
     if now - cursor.get("swept", 0.0) >= opened.settings.sweep_s:
         reports.append(str(sweep_account(opened)))
         cursor["swept"] = now
-    checks, cursor["checks"] = operator_checks(opened, names, cursor.get("checks", {}))
+    checks, cursor["checks"] = operator_checks(opened, names_of(pipelines), cursor.get("checks", {}))
+    late, cursor["on_time"] = on_time_evaluations(opened, pipelines, cursor.get("on_time", {}))
+    checks += late
     removed = [(pipeline.name, len(items)) for pipeline, items in removed_pipelines(opened) if items]
     leases = opened.ledger.run_leases.acquire("finish", [REMOVED], QUEUED) if removed else {}
     requests = [

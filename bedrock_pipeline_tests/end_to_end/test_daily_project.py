@@ -2,6 +2,8 @@
 
 import json
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from bedrock_pipeline.cli.services import running
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline_tests.end_to_end import webserver
-from bedrock_pipeline_tests.waiting import until
+from bedrock_pipeline_tests.waiting import Progress
 
 DAYS = [f"2026-11-{day}" for day in range(20, 25)]
 CHANGED, UNCHANGED = DAYS[2], DAYS[3]
@@ -109,6 +111,7 @@ def test_five_days_are_backfilled_and_a_day_that_changed_gets_a_new_version(
     for day in DAYS:
         write(inputs, day, "a")
     monkeypatch.setenv("PYTHONPATH", str(project), prepend=os.pathsep)
+    monkeypatch.setenv("DAGSTER_GRPC_TIMEOUT_SECONDS", "600")  # to start a run, on a busy machine
     with (
         running(tmp_path / "home", module="daily_reviews", speed=1000, poll_seconds=1) as services,
         open_deployment(services.settings) as deployment,
@@ -120,27 +123,29 @@ def test_five_days_are_backfilled_and_a_day_that_changed_gets_a_new_version(
             found = webserver.materializations(url, "report")
             return {one["partition"]: one["metadata"]["ids"] for one in reversed(found)}
 
+        def come(met: Callable[[], bool]) -> None:
+            """Wait as long as runs start and end."""
+            progress = Progress()
+            while not met():
+                progress.see((webserver.runs(url), deployment.ledger.jobs.counts(["reviews"])))
+                time.sleep(0.5)
+
         backfill = webserver.launch_backfill(url, [RAW, INPUT, CHUNKS], DAYS)
-        until(lambda: published(deployment, dict.fromkeys(DAYS, 1)), "five days are published")
-        until(lambda: webserver.backfill_status(url, backfill) == "COMPLETED_SUCCESS", "the backfill ends")
-        until(lambda: reports().keys() == set(DAYS), "each day is reported downstream")
+        come(lambda: published(deployment, dict.fromkeys(DAYS, 1)))
+        come(lambda: webserver.backfill_status(url, backfill) == "COMPLETED_SUCCESS")
+        come(lambda: reports().keys() == set(DAYS))
         snapshots = [one["partition"] for one in webserver.materializations(url, *INPUT)]
         assert sorted(snapshots) == DAYS, "each day is prepared once"
-        assert sorted(webserver.partitions(url, "reviews", "results")) == DAYS
+        results = webserver.materializations(url, "reviews", "results")
+        assert sorted(one["partition"] for one in results) == DAYS
         assert {day: jobs(deployment, day) for day in DAYS} == dict.fromkeys(DAYS, 1)
 
         write(inputs, CHANGED, "b")
         webserver.launch_backfill(url, [RAW], [CHANGED, UNCHANGED])
-        until(lambda: published(deployment, {CHANGED: 2}), "the day that changed is published anew")
-        until(
-            lambda: len(webserver.materializations(url, *INPUT)) == len(DAYS) + 2,
-            "both days are compared with what they were",
-        )
-        until(
-            lambda: reports()[CHANGED].startswith(f"{CHANGED}-b"),
-            "the new results of the day reach the report",
-        )
-        until(lambda: not deployment.ledger.datasets.to_launch(["reviews"], 9), "nothing is launched")
+        come(lambda: published(deployment, {CHANGED: 2}))
+        come(lambda: len(webserver.materializations(url, *INPUT)) == len(DAYS) + 2)  # both are compared
+        come(lambda: reports()[CHANGED].startswith(f"{CHANGED}-b"))
+        come(lambda: not deployment.ledger.datasets.to_launch(["reviews"], 9))
         assert published(deployment, {**dict.fromkeys(DAYS, 1), CHANGED: 2})
         assert {day: jobs(deployment, day) for day in DAYS} == {**dict.fromkeys(DAYS, 1), CHANGED: 2}
         assert row(deployment, UNCHANGED).publication == 1

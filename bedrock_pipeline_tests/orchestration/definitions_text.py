@@ -12,7 +12,15 @@ from typing import Final
 import dagster as dg
 import dagster.components as components
 
-from bedrock_pipeline import BedrockQueueConfig, DagsterOptions, Pipeline, UpstreamAsset, build_definitions
+from bedrock_pipeline import (
+    BedrockQueueConfig,
+    DagsterOptions,
+    IcebergTable,
+    Pipeline,
+    Thresholds,
+    UpstreamAsset,
+    build_definitions,
+)
 
 SNAPSHOTS: Final = Path(__file__).parent / "snapshots"
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
@@ -27,7 +35,9 @@ def daily_and_queue() -> dg.Definitions:
         model_id=_CLAUDE,
         source=UpstreamAsset(asset="raw/reviews"),
         prompt="{{ text }}",
-        dagster=DagsterOptions(partitions_def=daily),
+        publish_to=IcebergTable(table="nlp.reviews"),
+        daily=True,
+        dagster=DagsterOptions(partitions_def=daily, thresholds=Thresholds(published_within_h=30)),
     )
     queue = BedrockQueueConfig(name="questions", model_id=_CLAUDE).pipeline()
     return build_definitions([pipeline, queue], prefix="nlp_")
@@ -71,6 +81,7 @@ def _lines(definitions: dg.Definitions) -> Iterator[str]:
         yield f"  partitions: {_partitions(node.partitions_def)}"
         yield f"  upstream: {parents or 'none'}"
         yield f"  group: {spec.group_name}; kinds: {', '.join(sorted(spec.kinds))}; owners: {', '.join(spec.owners)}"
+        yield f"  metadata: {', '.join(sorted(spec.metadata))}"
         yield f"  description: {spec.description}"
         for check in sorted(node.check_keys, key=lambda one: one.name):
             yield f"  check {check.name}"
@@ -81,7 +92,8 @@ def _lines(definitions: dg.Definitions) -> Iterator[str]:
     for sensor in sorted(repository.sensor_defs, key=lambda one: one.name):
         yield f"sensor {sensor.name}: every {sensor.minimum_interval_seconds} s, {sensor.default_status.value}"
     for schedule in sorted(repository.schedule_defs, key=lambda one: one.name):
-        yield f"schedule {schedule.name}: {schedule.cron_schedule} {schedule.execution_timezone}"
+        at, zone = schedule.cron_schedule, schedule.execution_timezone
+        yield f"schedule {schedule.name}: {at} {zone}, {schedule.default_status.value}"
     for name in sorted(definitions.resources or {}):
         yield f"resource {name}"
 
