@@ -24,7 +24,8 @@ from bedrock_pipeline.orchestration.result_checks import check_specs
 from bedrock_pipeline.orchestration.runs import working
 from bedrock_pipeline.orchestration.steps import Shown, carried_out, shown
 from bedrock_pipeline.orchestration.upstream import loaded_asset, upstream_deps
-from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 
 if TYPE_CHECKING:
     from bedrock_pipeline.prepare.take_snapshot import SnapshotReport

@@ -9,7 +9,8 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.orchestration import Names, build_definitions
 from bedrock_pipeline.orchestration.options import STEPS
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.pipeline import Pipeline, QueuePipeline
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline_tests.waiting import until
 
