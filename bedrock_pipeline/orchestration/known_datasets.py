@@ -29,7 +29,7 @@ def known_datasets(
     Args:
         instance: gets a partition for each dataset that is read.
         opened: the deployment.
-        names: by pipeline; queues are not among them, since their events tell more.
+        names: by pipeline; queues are not among them, since their events say more.
         positions: of the last tick.
     """
     unread = next((name for name in sorted(names) if positions.get(name, "") is not None), None)

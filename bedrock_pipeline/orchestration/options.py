@@ -66,6 +66,14 @@ class DagsterOptions:
 
     def __post_init__(self) -> None:
         """Reject partitions that cannot be those of datasets."""
+        own = self.partitions_def
+        if isinstance(own, dg.MultiPartitionsDefinition) and any(
+            isinstance(one.partitions_def, dg.DynamicPartitionsDefinition) for one in own.partitions_defs
+        ):
+            raise ConfigurationError(
+                "DagsterOptions: partitions_def has a dynamic dimension.",
+                "Leave it out: the datasets of a pipeline without one are dynamic, with any keys.",
+            )
         if isinstance(self.partitions_def, dg.DynamicPartitionsDefinition):
             raise ConfigurationError(
                 "DagsterOptions: partitions_def is dynamic, which datasets are by themselves.",

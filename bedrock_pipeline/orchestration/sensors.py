@@ -122,13 +122,13 @@ def _poll_and_request(
     queues = {one.name: names[one.name] for one in pipelines if isinstance(one, QueuePipeline)}
     opened.ledger.served_pipelines.seen(list(names))
     polled, cursor["polled"], events = _poll(names, context, opened, cursor.get("polled", 0.0))
-    told, cursor["known"] = known_datasets(
+    missing, cursor["known"] = known_datasets(
         context.instance,
         opened,
         {name: one for name, one in names.items() if name not in queues},
         cursor.get("known", {}),
     )
-    events += told
+    events += missing
     if queues:
         from bedrock_pipeline.queue.job_results import record_final_jobs
 

@@ -1,6 +1,6 @@
 """Definitions as text, for the kept files in `snapshots/`: what a project sees of them, a line each.
 
-`python -m bedrock_pipeline_tests.orchestration.definitions_text` writes the files anew; their diff is what a change does.
+`python -m bedrock_pipeline_tests.orchestration.definitions_text` writes the files again; their diff is what a change does.
 """
 
 import sys

@@ -16,6 +16,7 @@ from bedrock_pipeline import DagsterOptions, Pipeline, build_definitions
 from bedrock_pipeline.carry_out import carry_out
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.due_work import WITHOUT_CODE, due_work
+from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
@@ -142,6 +143,13 @@ def test_the_datasets_of_a_partition_are_one_table(
         Names.of(pipeline).register(instance, datasets=[*there, "never-launched"])
     table, _ = received(instance, pipeline, partitions, key, pd.DataFrame)
     assert sorted(table["record_id"]) == sorted(f"{one} {n}" for one in expected for n in range(2))
+
+
+def test_partitions_that_cannot_be_datasets_are_rejected() -> None:
+    dynamic = dg.DynamicPartitionsDefinition(name="files")
+    for own in (dynamic, dg.MultiPartitionsDefinition({"day": DAILY, "file": dynamic})):
+        with pytest.raises(ConfigurationError, match="dynamic"):
+            DagsterOptions(partitions_def=own)
 
 
 def test_each_dataset_alone_and_what_is_not_published_is_named_in_the_log(

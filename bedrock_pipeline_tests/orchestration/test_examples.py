@@ -20,7 +20,7 @@ PROJECTS = sorted(path.parent.name for path in EXAMPLES.glob("*/pyproject.toml")
 def test_definitions_are_as_their_kept_text_says(name: str) -> None:
     kept = path_of(name)
     assert text(ALL[name]()) == kept.read_text(), (
-        f"{kept.name} is another: python -m bedrock_pipeline_tests.orchestration.definitions_text writes it anew"
+        f"{kept.name} is another: python -m bedrock_pipeline_tests.orchestration.definitions_text writes it again"
     )
 
 

@@ -91,7 +91,7 @@ def test_a_new_storage_gets_the_datasets_and_their_results(
     published: Deployment, defs: dg.Definitions
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        told, cursor = tick(defs, instance, None)
+        reported, cursor = tick(defs, instance, None)
         prepared = {"2026-11-23", "2026-11-24"}
         assert there(instance) == {
             "input_dataset": prepared,
@@ -104,7 +104,7 @@ def test_a_new_storage_gets_the_datasets_and_their_results(
             assert instance.get_dynamic_partitions("p_datasets") == []
         else:
             assert {"2026-11-25", "not-a-day"} <= set(instance.get_dynamic_partitions("p_datasets"))
-        [results] = [one for one in told if one.asset_key.path[-1] == "results"]
+        [results] = [one for one in reported if one.asset_key.path[-1] == "results"]
         row = published.ledger.datasets.ensure("p", "2026-11-23")
         assert results.metadata["dagster/uri"].value == row.results_uri
         assert results.metadata["dagster/partition_row_count"].value == 120
@@ -123,13 +123,15 @@ def test_a_new_storage_gets_the_datasets_and_their_results(
         [counted] = done.asset_materializations_for_node("counted")
         assert counted.metadata["rows"].value == 120
 
-        assert tick(defs, instance, cursor)[0] == [], "it is told once"
+        assert tick(defs, instance, cursor)[0] == [], "once"
         instance.wipe_assets([Names("p").asset("results")])
         assert tick(defs, instance, cursor)[0] == [], "what an operator wiped stays wiped"
-        assert len(tick(defs, instance, None)[0]) == 1, "a cursor that was reset tells what is missing"
+        assert len(tick(defs, instance, None)[0]) == 1, (
+            "after a reset of the cursor what is missing is reported"
+        )
 
 
-def test_many_datasets_are_told_page_by_page(
+def test_many_datasets_are_reported_page_by_page(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bedrock_pipeline.orchestration.known_datasets._MOST_DATASETS", 2)

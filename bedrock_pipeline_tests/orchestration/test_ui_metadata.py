@@ -106,6 +106,7 @@ def published(
     done("submit", "d--00000")
     with dg.build_sensor_context(instance=instance, definitions=defs, resources=_RESOURCES) as context:
         result = defs.get_repository_def().get_sensor_def("poll_jobs")(context)
+    assert isinstance(result, dg.SensorResult)
     polled = [one for one in result.asset_events if isinstance(one, dg.AssetObservation)]
     until(lambda: not poll_jobs(deployment).in_flight, "the job has ended")
     done("collect", "d--00000")
