@@ -38,7 +38,10 @@ class PublishedResults(dg.ConfigurableIOManager):
             dagster.Failure: nothing is published yet, or the annotation is none of the types.
         """
         wanted, pipeline = context.dagster_type.typing_type, _pipeline_of(context)
-        by_dataset, folders = get_origin(wanted) is dict, wanted == list[str]
+        by_dataset, folders = (
+            get_origin(wanted) is dict,
+            get_origin(wanted) is list and get_args(wanted) == (str,),
+        )
         one = get_args(wanted)[1] if by_dataset else str if folders else wanted
         several = by_dataset or folders or len(context.asset_partition_keys) > 1
         if several and wanted is str:
@@ -104,5 +107,5 @@ def _loaded(dataset: Any, wanted: Any) -> Any:
             return pl.DataFrame(dataset.to_table())
     raise dg.Failure(
         f"Published results cannot be loaded as {wanted}: annotate the parameter with pandas.DataFrame, pyarrow.Table, "
-        "pyarrow.dataset.Dataset, polars.DataFrame, polars.LazyFrame, duckdb.DuckDBPyRelation or str."
+        "pyarrow.dataset.Dataset, polars.DataFrame, polars.LazyFrame, duckdb.DuckDBPyRelation or str (several datasets: list[str])."
     )

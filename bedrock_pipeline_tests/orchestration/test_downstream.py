@@ -24,7 +24,7 @@ from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
-DAILY = dg.DailyPartitionsDefinition(start_date="2025-06-23", end_date="2025-06-26")
+DAILY = dg.DailyPartitionsDefinition(start_date="2025-06-22", end_date="2025-06-29")
 WEEKLY = dg.WeeklyPartitionsDefinition(start_date="2025-06-22", end_date="2025-06-29")
 HOURLY = dg.HourlyPartitionsDefinition(start_date="2025-06-24-00:00", end_date="2025-06-25-00:00")
 DAY_OF_HOURS = dg.DailyPartitionsDefinition(start_date="2025-06-24", end_date="2025-06-25")
