@@ -235,7 +235,7 @@ class Pipeline(BasePipeline):
     publish_to: Destination | None = None
     """A table of Delta Lake or Iceberg into which results are published too (docs/tables.md)."""
     daily: bool = False
-    """Whether a schedule launches a dataset a day (UTC), whose key is the date of the day that has ended."""
+    """Whether a schedule launches a dataset a day, whose key is the date of the day that has ended (docs/dagster.md)."""
 
     @field_validator("carry", "images", "documents", "attachment_roots", mode="before")
     @classmethod
