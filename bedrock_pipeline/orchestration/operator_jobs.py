@@ -147,7 +147,12 @@ def _launch(opened: Deployment, pipeline: Pipeline, config: LaunchConfig) -> str
         new_version=config.new_version,
         launch_id=opened.system.new_id(),
     )
-    return f"Launched version {row.version} of {config.dataset} of {pipeline.name}."
+    names = Names.of(pipeline)
+    asset, partition = names.asset("results").to_user_string(), names.partition(config.dataset)
+    return (
+        f"Launched version {row.version} of {config.dataset} of {pipeline.name}. The sensors request the runs of its steps; "
+        f"it is published as the partition {partition} of the asset {asset}."
+    )
 
 
 def _retry(opened: Deployment, pipeline: str, config: RetryConfig) -> str:
