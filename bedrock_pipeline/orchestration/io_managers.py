@@ -12,7 +12,8 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.orchestration.options import PIPELINE_METADATA
 from bedrock_pipeline.orchestration.partition_keys import dataset_of
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.publish.read_results import for_duckdb, open_results, results_uri
+from bedrock_pipeline.publish.engine_types import in_duckdb
+from bedrock_pipeline.publish.read_results import open_results, results_uri
 
 
 class PublishedResults(dg.ConfigurableIOManager):
@@ -90,7 +91,7 @@ def _loaded(dataset: Any, wanted: Any) -> Any:
     if wanted is pa.Table:
         return dataset.to_table()
     if wanted is duckdb.DuckDBPyRelation:
-        return duckdb.connect().from_arrow(for_duckdb(dataset))
+        return in_duckdb(dataset, duckdb.connect())
     if wanted in (pd.DataFrame, Any):
         return dataset.to_table().to_pandas()
     if getattr(wanted, "__module__", "").startswith("polars."):
