@@ -146,15 +146,20 @@ def is_whole(field: pa.Field) -> bool:
 
 def has_odd_times(times: pa.Array | pa.ChunkedArray) -> bool:
     """Whether a column of times of day has one that Python has not: 24:00:00, or one with nanoseconds."""
-    kind = times.type
-    counts = times.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64()).drop_null()
-    if not len(counts):
-        return False
-    bounds = pc.min_max(counts)
-    if bounds["min"].as_py() < 0 or bounds["max"].as_py() >= _DAY_S * 10 ** _DIGITS[kind.unit]:
+    if exceeds_a_day(times):
         return True
-    cut = pc.multiply(pc.divide(counts, 1000), 1000)
-    return kind.unit == "ns" and bool(pc.any(pc.not_equal(cut, counts)).as_py())
+    if times.type.unit != "ns":
+        return False
+    counts = times.cast(pa.int64())
+    return bool(pc.any(pc.not_equal(pc.multiply(pc.divide(counts, 1000), 1000), counts)).as_py())
+
+
+def exceeds_a_day(times: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether a column of times of day has one that is none, such as 24:00:00 of Postgres."""
+    kind = times.type
+    bounds = pc.min_max(times.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64()))
+    lowest, highest = bounds["min"].as_py(), bounds["max"].as_py()
+    return lowest is not None and (lowest < 0 or highest >= _DAY_S * 10 ** _DIGITS[kind.unit])
 
 
 def _is_in_python(count: int, kind: pa.DataType) -> bool:
