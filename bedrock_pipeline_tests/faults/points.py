@@ -56,7 +56,7 @@ READS = {
     "objects": {"get", "open", "random_access", "download", "list", "head"},
     "jobs": {"list", "find", "get"},
     "datasets": {"get", "recent", "to_launch", "progress"},
-    "versions": {"history", "settings"},
+    "versions": {"history", "current", "newest_day", "settings"},
     "served_pipelines": {"known", "now", "removed"},
     "publications": {"due"},
     "submissions": {"due", "out_of_reach", "to_reconcile"},
