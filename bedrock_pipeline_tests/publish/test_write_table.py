@@ -161,7 +161,7 @@ def test_a_crash_before_the_pointer_moves_publishes_once(
 
 @pytest.mark.parametrize("act", ["retry", "launch"])
 def test_rejected_results_wait_for_an_operator(deployment: Deployment, tmp_path: Path, act: str) -> None:
-    """The sensors do not ask for what cannot succeed; `status` shows why, and `retry` or a launch goes on."""
+    """The sensors request nothing that cannot succeed; `status` shows why, and `retry` or a launch goes on."""
     ledger, target = deployment.ledger, DeltaTable(location=str(tmp_path / "answers"))
     one = driven.pipeline(tmp_path, [f"text {n}" for n in range(110)], publish_to=target)
     deltalake.write_deltalake(target.location, pa.table({"n": ["text"]}))
