@@ -154,24 +154,16 @@ def test_a_query_of_a_driver_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["table", "dataset", "pandas", "polars", "lazy polars"])
 def test_batches_are_bounded_by_their_bytes(kind: str, tmp_path: Path) -> None:
     size, count = 200_000, 150
-    table = pa.table(
-        {
-            "text": [chr(65 + n % 26) * size for n in range(count)],
-            "word": pa.array(["w" * 5_000_000] * count).dictionary_encode(),
-        }
-    )
+    table = pa.table({"text": [chr(65 + n % 26) * size for n in range(count)]})
     pq.write_table(table, tmp_path / "rows.parquet")
     made = {
         "table": lambda: table,
         "dataset": lambda: pa_dataset.dataset(tmp_path / "rows.parquet"),
         "pandas": table.to_pandas,
-        "polars": lambda: pl.DataFrame(table.select(["text"])),
+        "polars": lambda: pl.DataFrame(table),
         "lazy polars": lambda: pl.scan_parquet(tmp_path / "rows.parquet"),
     }[kind]()
     batches = list(source_of(made).batches(["text"]))
     assert sum(batch.rows.num_rows for batch in batches) == count
     assert max(batch.rows.nbytes for batch in batches) <= BATCH_BYTES + size
     assert [one for batch in batches for one in batch.positions] == list(range(count))
-    if kind in ("table", "dataset"):
-        words = list(source_of(made).batches(["word"]))
-        assert len(words) <= 5, "the words of a dictionary are not counted for each row"
