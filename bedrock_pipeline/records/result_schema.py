@@ -114,7 +114,7 @@ _BY_FOLDED: Final = {name.casefold(): name for name in _RESULT_COLUMNS}
 def check_carry(carry: Sequence[str], record_id: str | None) -> None:
     """Check that the results can have these columns of the input.
 
-    SQL engines and table formats do not tell upper from lower case, and would take one column for the other.
+    SQL engines and table formats take upper and lower case for the same, and would take one column for the other.
 
     Args:
         carry: the names.
@@ -132,7 +132,7 @@ def check_carry(carry: Sequence[str], record_id: str | None) -> None:
         if name == own:
             raise ValueError(f"carry: the results have a column {name!r} of their own; {_RENAME}")
         raise ValueError(
-            f"carry: {name!r} and the results' own column {own!r} differ by case alone, which SQL does not tell apart; {_RENAME}"
+            f"carry: {name!r} and the results' own column {own!r} differ by case alone and are one name in SQL; {_RENAME}"
         )
 
 
