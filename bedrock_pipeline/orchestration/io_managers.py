@@ -24,7 +24,7 @@ class PublishedResults(dg.ConfigurableIOManager):
     `pyarrow.Table` and `polars.DataFrame`, which have all rows in memory; `pyarrow.dataset.Dataset`, `polars.LazyFrame`
     and `duckdb.DuckDBPyRelation`, which read what is used; or `str`, the s3:// folder.
 
-    Several partitions are one table (of `str`: a list), or with `dict[str, …]` a value of each dataset. Datasets that are not
+    Several partitions are one table, with `list[str]` their folders, or with `dict[str, …]` a value of each dataset. Datasets that are not
     published yet are left out, and the run's log names them.
     """
 
@@ -40,9 +40,14 @@ class PublishedResults(dg.ConfigurableIOManager):
             dagster.Failure: nothing is published yet, or the annotation is none of the types.
         """
         wanted, pipeline = context.dagster_type.typing_type, _pipeline_of(context)
-        by_dataset = get_origin(wanted) is dict
-        one = get_args(wanted)[1] if by_dataset else wanted
-        several = by_dataset or len(context.asset_partition_keys) > 1
+        by_dataset, folders = (
+            get_origin(wanted) is dict,
+            get_origin(wanted) is list and get_args(wanted) == (str,),
+        )
+        one = get_args(wanted)[1] if by_dataset else str if folders else wanted
+        several = by_dataset or folders or len(context.asset_partition_keys) > 1
+        if several and wanted is str:
+            raise dg.Failure("Several datasets have no single folder: annotate the parameter with list[str].")
         names = [_dataset_of(context, key) for key in context.asset_partition_keys]
         found: dict[str, Any] = {}
         with self.deployment.open() as opened:
@@ -58,7 +63,7 @@ class PublishedResults(dg.ConfigurableIOManager):
         if not found:
             raise dg.Failure(f"None of {len(names)} datasets of {pipeline!r} is published yet.")
         if one is str:
-            return next(iter(found.values())) if not several else list(found.values())
+            return list(found.values()) if folders else next(iter(found.values()))
         return _loaded(next(iter(found.values())) if not several else _union(found), one)
 
 
@@ -125,5 +130,5 @@ def _in_engine(dataset: Any, wanted: Any) -> Any:
             return in_polars(dataset)
     raise dg.Failure(
         f"Published results cannot be loaded as {wanted}: annotate the parameter with pandas.DataFrame, pyarrow.Table, "
-        "pyarrow.dataset.Dataset, polars.DataFrame, polars.LazyFrame, duckdb.DuckDBPyRelation or str."
+        "pyarrow.dataset.Dataset, polars.DataFrame, polars.LazyFrame, duckdb.DuckDBPyRelation or str (several datasets: list[str])."
     )

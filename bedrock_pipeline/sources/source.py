@@ -110,7 +110,7 @@ def positioned(batches: Iterator[pa.RecordBatch]) -> Iterator[RowBatch]:
 
 
 def _light(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Rows in parts of about `BATCH_BYTES`; the values of a dictionary do not count, since each part has them all."""
+    """Rows in parts of about `BATCH_BYTES`; the words of a dictionary do not count, by which the rows were cut before."""
     weight = sum(
         (column.indices if pa.types.is_dictionary(column.type) else column).nbytes for column in rows.columns
     )
