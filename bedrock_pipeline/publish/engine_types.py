@@ -8,6 +8,7 @@
 | | a time of day, in a column that has 24:00:00 | text |
 | pandas | a date before the year 1 or beyond 9999, in a column that has one | text |
 | | a time of day with nanoseconds, or 24:00:00, in a column that has one | text |
+| | whole numbers with nulls, one of them beyond 2**53 | Python's integers, since floats would round it |
 
 Text is as in an export: ISO 8601, all digits of a decimal. It is the whole column that becomes text, also in lists, structs
 and maps.
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 #: The days of the years 1 to 9999, from 1970 on.
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
+#: Up to here a float holds each whole number.
+_EXACT = 2**53
 #: Rows that a lazy frame of Polars reads at once.
 _BATCH_ROWS = 65_536
 
@@ -84,12 +87,17 @@ def for_duckdb(dataset: "pa_dataset.Dataset") -> "pa_dataset.Dataset | pa_datase
 
 def in_pandas(results: "pa_dataset.Dataset") -> Any:
     """Results as a frame of pandas, all in memory."""
-    table = results.to_table()
+    table, exact = results.to_table(), {}
     for place, field in enumerate(table.schema):
         column = table.column(place)
         if lacking := {one.type for one in _leaves(column) if _is_not_in_pandas(one)}:
             table = table.set_column(place, field.name, _with_texts(column, lacking))
-    return table.to_pandas()
+        elif any(_would_be_rounded(one) for one in _leaves(column)):
+            exact[place] = column.to_pandas(integer_object_nulls=True)
+    frame = table.to_pandas()
+    for place, column in exact.items():
+        frame.isetitem(place, column)
+    return frame
 
 
 def in_polars(results: "pa_dataset.Dataset") -> Any:
@@ -178,6 +186,14 @@ def _is_not_in_pandas(leaf: pa.Array) -> bool:
         lowest, highest = days["min"].as_py(), days["max"].as_py()
         return lowest is not None and (lowest < _FIRST_DAY or highest > _LAST_DAY)
     return False
+
+
+def _would_be_rounded(leaf: pa.Array) -> bool:
+    """Whether whole numbers have nulls beside them, for which pandas makes them floats, and one is too large for a float."""
+    if not pt.is_integer(leaf.type) or not leaf.null_count:
+        return False
+    bounds = pc.min_max(leaf)
+    return (bounds["min"].as_py() or 0) < -_EXACT or (bounds["max"].as_py() or 0) > _EXACT
 
 
 def _with_texts(column: pa.ChunkedArray, lacking: set[pa.DataType]) -> pa.ChunkedArray:

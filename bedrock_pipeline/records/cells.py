@@ -2,7 +2,7 @@
 
 import math
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -246,6 +246,6 @@ def _far_away(cell: pa.Scalar) -> str:
         text = datetime_text(np.datetime64(cell.value, kind.unit)).replace("T", " ")
         return f"{text}+00:00" if kind.tz else text
     if pa.types.is_date(kind):
-        unit: Any = "ms" if pa.types.is_date64(kind) else "D"
+        unit: Literal["ms", "D"] = "ms" if pa.types.is_date64(kind) else "D"
         return datetime_text(np.datetime64(cell.value, unit).astype("<M8[D]"))
     return f"{cell.value} {kind.unit}"  # a duration

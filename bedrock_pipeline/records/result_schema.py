@@ -132,7 +132,7 @@ def check_carry(carry: Sequence[str], record_id: str | None) -> None:
         if name == own:
             raise ValueError(f"carry: the results have a column {name!r} of their own; {_RENAME}")
         raise ValueError(
-            f"carry: {name!r} and the results' own column {own!r} differ by case alone, which SQL does not tell apart; {_RENAME}"
+            f"carry: {name!r} and the results' own column {own!r} differ by case alone and are one name in SQL; {_RENAME}"
         )
 
 

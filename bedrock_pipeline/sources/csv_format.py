@@ -33,7 +33,8 @@ class CsvFormat(BaseModel):
     quote: str = Field(default='"', min_length=1, max_length=1)
     """Around fields; a quote within a quoted field is written twice."""
     escape: str | None = Field(default=None, min_length=1, max_length=1)
-    """Before a quote within a field, where it is not written twice, for example a backslash."""
+    """Before a quote within a field, where it is not written twice, for example a backslash. It stands for the character that
+    follows it, whatever that is: `\\n` is the letter n, and no line break."""
     encoding: str | None = None
     """Name of the encoding; None: UTF-8, UTF-16 or Windows-1252."""
     comment: str | None = Field(default=None, min_length=1, max_length=1)

@@ -299,3 +299,45 @@ def test_missing_configuration_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_
     done = run("status")
     assert done.exit_code == 1
     assert "bedrock-pipeline dev" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "source"),
+    [
+        (
+            ("--sql", "SELECT 1 AS id", "--dsn-env", "DB"),
+            {"kind": "sql", "query": "SELECT 1 AS id", "dsn_env": "DB"},
+        ),
+        (
+            ("--sql", "SELECT 1 AS id", "--dsn-env", "DB", "--driver", "adbc_driver_sqlite"),
+            {"kind": "sql", "query": "SELECT 1 AS id", "dsn_env": "DB", "driver": "adbc_driver_sqlite"},
+        ),
+        (("--delta", "s3://b/t/{dataset}"), {"kind": "delta", "location": "s3://b/t/{dataset}"}),
+        (("--delta", "/lake/t"), {"kind": "delta", "location": "/lake/t"}),
+        (("--iceberg", "lake:shop.t"), {"kind": "iceberg", "catalog": "lake", "table": "shop.t"}),
+        (("--iceberg", "shop.t"), {"kind": "iceberg", "catalog": "default", "table": "shop.t"}),
+        (("--delta", "/a", "--iceberg", "b.c"), "--delta and --iceberg each name an input"),
+        (
+            ("--input", "a.csv", "--sql", "SELECT 1", "--dsn-env", "DB"),
+            "--input and --sql each name an input",
+        ),
+        (("--sql", "SELECT 1"), "--sql needs --dsn-env"),
+        (("--driver", "d"), "--driver goes with both"),
+        (("--sql", "SELECT 1", "--dsn-env", "postgresql://u:secret@h/d"), "--dsn-env: it is a name"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_launch_names_a_query_or_a_table(
+    deployment: Deployment, words: tuple[str, ...], source: dict[str, str] | str
+) -> None:
+    done = run("launch", "p", "d", "--prompt", "{{ id }}", *words)
+    if isinstance(source, str):
+        assert done.exit_code == 2
+        assert source in done.stderr
+        assert "secret" not in done.output
+        assert deployment.ledger.datasets.get("p", "d") is None
+        return
+    assert done.exit_code == 0, done.output
+    row = deployment.ledger.datasets.get("p", "d")
+    assert row is not None
+    assert row.request["source"] == source
