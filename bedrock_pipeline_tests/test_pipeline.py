@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from bedrock_pipeline.errors import ConfigurationError
-from bedrock_pipeline.pipeline import BasePipeline, FlushPolicy, Pipeline, QueuePipeline
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.queue import BedrockQueueConfig
+from bedrock_pipeline.queue_pipeline import FlushPolicy, QueuePipeline
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 

@@ -37,6 +37,10 @@ class ObjectInfo:
     size: int
 
 
+class ObjectTooLargeError(AwsError):
+    """The object is larger than the caller accepts."""
+
+
 def split_uri(uri: str) -> tuple[str, str]:
     """Bucket and key of an s3:// URI.
 
@@ -76,6 +80,25 @@ class S3Objects:
         """Read a small object."""
         with self.open(uri) as stream:
             return stream.read()
+
+    def get_at_most(self, uri: str, size: int) -> bytes:
+        """Read an object of at most this size in bytes, by a single request.
+
+        Raises:
+            ObjectMissingError: there is none.
+            ObjectTooLargeError: it is larger.
+        """
+
+        def read() -> bytes:
+            with _translated("read", uri):
+                answer = self._client.get_object(Bucket=bucket, Key=key)
+            if answer["ContentLength"] > size:
+                answer["Body"].close()
+                raise ObjectTooLargeError(f"Object {uri} is larger than {size} bytes.")
+            return answer["Body"].read()
+
+        bucket, key = split_uri(uri)
+        return _read_again(uri, read)
 
     def open(self, uri: str) -> BinaryIO:
         """Read an object as a stream of bounded memory, which is resumed where it was after a broken connection."""

@@ -23,7 +23,8 @@ from bedrock_pipeline.orchestration.result_checks import check_specs
 from bedrock_pipeline.orchestration.runs import working
 from bedrock_pipeline.orchestration.steps import Shown, carried_out, shown
 from bedrock_pipeline.orchestration.upstream import loaded_asset, upstream_deps
-from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 
 #: Errors of code and data, in a function of the pipeline or in this package: the next run would fail in the same way.
 _DEFECTS = (

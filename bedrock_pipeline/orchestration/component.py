@@ -26,7 +26,8 @@ from bedrock_pipeline.orchestration.component_fields import fields_of, pipeline_
 from bedrock_pipeline.orchestration.options import AssetStep, DagsterOptions, StepContext
 from bedrock_pipeline.orchestration.scaffolding import BatchScaffolder, QueueScaffolder
 from bedrock_pipeline.orchestration.thresholds import Thresholds
-from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 
 if TYPE_CHECKING:  # their fields are made from those of the pipelines
 

@@ -12,7 +12,8 @@ from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.runs import working
 from bedrock_pipeline.orchestration.steps import carried_out, shown
-from bedrock_pipeline.pipeline import BasePipeline, QueuePipeline
+from bedrock_pipeline.pipeline import BasePipeline
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 
 #: The assets that each job materializes, and its description.
 _ASSET_JOBS: Final[dict[Kind, tuple[tuple[str, ...], str]]] = {

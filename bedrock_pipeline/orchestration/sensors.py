@@ -26,7 +26,8 @@ from bedrock_pipeline.orchestration.runs import QUEUED, release_ended_runs, run_
 from bedrock_pipeline.orchestration.steps import register
 from bedrock_pipeline.orchestration.work_jobs import FINISH_JOB, REMOVED, WORK_JOB, WORKER_TAG, work_lease
 from bedrock_pipeline.outages import OUTAGES, cause_of
-from bedrock_pipeline.pipeline import BasePipeline, QueuePipeline
+from bedrock_pipeline.pipeline import BasePipeline
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 from bedrock_pipeline.settings import NotConfiguredError
 from bedrock_pipeline.work import workable
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.errors import InputError as InputError
 from bedrock_pipeline.sources.plain_layout import plain_batch
+from bedrock_pipeline.sources.shared_values import shared_row_bytes
 
 #: Rows of a batch at most.
 BATCH_ROWS = 4096
@@ -101,8 +102,9 @@ def positioned(batches: Iterator[pa.RecordBatch]) -> Iterator[RowBatch]:
     """Number the rows of batches and cut the large ones."""
     position = 0
     for batch in batches:
-        for start in range(0, batch.num_rows, BATCH_ROWS):
-            rows = plain_batch(batch.slice(start, BATCH_ROWS))
+        size = batch_rows(shared_row_bytes(batch))
+        for start in range(0, batch.num_rows, size):
+            rows = plain_batch(batch.slice(start, size))
             yield RowBatch(rows, range(position, position + rows.num_rows))
             position += rows.num_rows
 

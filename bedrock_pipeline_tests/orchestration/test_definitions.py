@@ -22,7 +22,8 @@ from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.orchestration import Names, build_definitions
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.pipeline import Pipeline, QueuePipeline
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 from bedrock_pipeline.sources import InputError
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 

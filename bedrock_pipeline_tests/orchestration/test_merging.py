@@ -5,7 +5,8 @@ import pytest
 
 from bedrock_pipeline.orchestration import build_definitions
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.pipeline import Pipeline, QueuePipeline
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 
