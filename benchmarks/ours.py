@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from data import ANSWER_SCHEMA, DIMENSION
 
@@ -29,11 +30,11 @@ _JOBS = 10_000
 
 def pipeline_of(kind: str, source: str) -> Pipeline:
     """The pipeline of a kind of response."""
-    shared = {"name": kind, "source": source, "prompt": "{{ text }}", "record_id": "id"}
+    shared: dict[str, Any] = {"name": kind, "source": source, "prompt": "{{ text }}", "record_id": "id"}
     if kind == "embeddings":
         model = "amazon.titan-embed-text-v2:0"
         return Pipeline(model_id=model, parameters={"dimensions": DIMENSION}, **shared)
-    answer = {"answer_schema": ANSWER_SCHEMA} if kind == "structured" else {}
+    answer: dict[str, Any] = {"answer_schema": ANSWER_SCHEMA} if kind == "structured" else {}
     return Pipeline(model_id="anthropic.claude-3-haiku-20240307-v1:0", **answer, **shared)
 
 

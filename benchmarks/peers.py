@@ -105,7 +105,7 @@ def polars_collect(task: str, source: str, out: str) -> None:
         "input_tokens": found.field("usage").struct.field("input_tokens"),
         "output_tokens": found.field("usage").struct.field("output_tokens"),
     }
-    content = found.field("content").list.get(0).struct if task != "embeddings" else None
+    content = found.field("content").list.get(0).struct
     selected = {
         "text": lambda: {"output_text": content.field("text"), **counts},
         "structured": lambda: {"answer": content.field("input"), **counts},

@@ -173,7 +173,7 @@ def _workloads(options: argparse.Namespace, *, first: bool) -> Iterator[Workload
     every = [
         Workload("text", records, "text", who, rounds),
         Workload("duplicates", records, None, (OURS,), rounds, duplicates=True),
-        Workload("structured", records // 20, "structured", who, rounds, measures_prepare=False),
+        Workload("structured", records // 5, "structured", who, rounds, measures_prepare=False),
         Workload("embeddings", records // 20, "embeddings", who, rounds, measures_prepare=False),
         *(Workload("text", number, None, (OURS,), 1) for number in options.alone),
     ]
@@ -192,7 +192,7 @@ def _options() -> argparse.Namespace:
         "--records",
         type=int,
         default=1_000_000,
-        help="a twentieth of it for structured responses and vectors",
+        help="a fifth of it for structured responses, a twentieth for vectors",
     )
     parser.add_argument("--rounds", type=int, default=3, help="runs of each")
     parser.add_argument(

@@ -49,13 +49,7 @@ def dumps(value: Any) -> bytes:
 
 def settled(value: Any, schema: Any) -> Any:
     """A value without decimals: text where the schema marks them as `EXACT`, and floats elsewhere."""
-    if isinstance(value, Decimal):
-        return _settled(value, schema)
-    if isinstance(value, list):
-        return [settled(one, _first(schema, "items", None)) for one in value]
-    if isinstance(value, Mapping):
-        return {name: settled(one, _first(schema, "properties", name)) for name, one in value.items()}
-    return value
+    return _without_decimals(value, schema) if _has_decimals(value) else value
 
 
 def options(schema: Any) -> list[Json]:
@@ -64,6 +58,26 @@ def options(schema: Any) -> list[Json]:
         return []
     choices = [one for name in ("anyOf", "oneOf") for one in schema.get(name, ())]
     return [*(inner for one in choices for inner in options(one)), schema]
+
+
+def _has_decimals(value: Any) -> bool:
+    """Whether there is a decimal in a value, which few have."""
+    kind = type(value)
+    if kind is dict:
+        return any(map(_has_decimals, value.values()))
+    return any(map(_has_decimals, value)) if kind is list else kind is Decimal
+
+
+def _without_decimals(value: Any, schema: Any) -> Any:
+    if isinstance(value, Decimal):
+        return _settled(value, schema)
+    if isinstance(value, list):
+        return [_without_decimals(one, _first(schema, "items", None)) for one in value]
+    if isinstance(value, Mapping):
+        return {
+            name: _without_decimals(one, _first(schema, "properties", name)) for name, one in value.items()
+        }
+    return value
 
 
 def _first(schema: Any, keyword: str, name: str | None) -> Any:

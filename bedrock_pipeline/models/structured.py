@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from bedrock_pipeline.models.answer_class import EXACT, SOURCE, AnswerSchemaError, requested, written
 from bedrock_pipeline.models.answer_rules import closed, knowing, without
+from bedrock_pipeline.models.certain_schema import certain
 from bedrock_pipeline.models.exact_numbers import loads, settled
 from bedrock_pipeline.models.family import AnswerFormat, Json, ModelResponse
 from bedrock_pipeline.models.unwrap import Reading, readings
@@ -102,6 +103,7 @@ class AnswerSchema:
         rules = without(self.schema, "uniqueItems", lambda _: self._model is not None)
         self._validator = jsonschema.Draft202012Validator(rules)
         self._closed = jsonschema.Draft202012Validator(closed(rules))
+        self._certain = certain(closed(rules))
         self._knowing = jsonschema.Draft202012Validator(knowing(rules))
 
     @classmethod
@@ -171,7 +173,7 @@ class AnswerSchema:
 
     def _check_closed(self, value: Any, answer: ModelResponse) -> None:
         """Raise an AnswerInvalidError if a value breaks the schema, or has a member that it does not name."""
-        if not self._closed.is_valid(value):
+        if not self._certain(value) and not self._closed.is_valid(value):
             raise AnswerInvalidError(f"the answer has other members than the schema{_cut(answer)}")
 
     def _check_known(self, value: Any, answer: ModelResponse) -> None:

@@ -96,6 +96,7 @@ class TitanImageEmbed(Family):
     embeds = True
     by_setting = by_prompt("inputText", images=("inputImage",))
     takes: ClassVar[frozenset[Feature]] = frozenset({"images"})
+    plain = Plain(vector=("embedding",), input_tokens=("inputTextTokenCount",))
     most_images = 1
 
     def owns(self, model: str) -> bool:

@@ -220,3 +220,14 @@ def test_a_stale_latest_json_is_written_while_a_newer_version_is_not_complete(
     assert json.loads(deployment.objects.get(uri))["version"] == first.version
     with pytest.raises(NotCompleteError):
         publish_dataset(deployment, one, "d")
+
+
+def test_a_part_that_is_uploaded_in_several_pieces_is_copied(deployment: Deployment, tmp_path: Path) -> None:
+    """The embedded S3 takes uploads in parts, but copies an object only as a whole."""
+    settings, content = deployment.settings, b"0123456789abcdef" * 1_100_000
+    source, target = (settings.uri("copied", name) for name in ("source", "target"))
+    file = tmp_path / "part"
+    file.write_bytes(content)
+    deployment.objects.upload(file, source)
+    deployment.objects.copy(source, target)
+    assert deployment.objects.get(target) == content
