@@ -315,6 +315,16 @@ def end_launch(connection: Connection, row: DatasetRow, launch_id: UUID | None) 
     )
 
 
+def allow_publication(connection: Connection, row: DatasetRow) -> bool:
+    """Publish the current version again although its table has rejected the results; whether it had."""
+    allowed = connection.execute(
+        """UPDATE bedrock_pipeline.versions SET publication_rejected = NULL
+           WHERE pipeline = %s AND dataset = %s AND version = %s AND publication_rejected IS NOT NULL""",
+        (row.pipeline, row.dataset, row.version),
+    )
+    return allowed.rowcount == 1
+
+
 def keep_settings(connection: Connection, settings: FrozenSettings) -> None:
     """Keep frozen settings; the same ones are kept once."""
     connection.execute(

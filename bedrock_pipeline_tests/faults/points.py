@@ -89,6 +89,8 @@ NOT_KILLED_YET = {
     "interventions.give_up_submission": "one commit of the command line; typed again, it finds nothing left to give up",
     "interventions.give_up_job": "one commit of the command line; typed again, it finds nothing left to give up",
     "interventions.retry_job": "commits of the command line; typed again, it does what is left",
+    "interventions.retry_publication": "one commit of the command line; typed again, it finds nothing left to allow",
+    "publications.reject": "a mark for an operator: without it the publication is tried, and rejected, once more",
     "calls.end_withdrawn": "a withdrawn chunk whose process died is ended by the next one that would send its records",
     "interventions.release": "one commit of the command line; who typed it sees that it did not come back",
     "spending.approve": "one commit of the command line; the same approval again adds nothing",
