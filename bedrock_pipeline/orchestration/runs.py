@@ -20,6 +20,9 @@ from bedrock_pipeline.work import record_failure, renewed
 #: How long a requested run may wait in Dagster's queue before it is requested again.
 QUEUED: Final = timedelta(minutes=5)
 
+#: How long a run may be starting on a busy machine, where Dagster does not find out that it died.
+STARTING: Final = timedelta(minutes=15)
+
 
 @contextmanager
 def working(
@@ -62,13 +65,21 @@ def renew_queued_runs(
     kind: LeaseKind,
     subjects: Sequence[tuple[str, str]],
 ) -> None:
-    """Renew expired leases whose runs still wait in Dagster's queue: another request would do their work twice."""
+    """Renew expired leases whose runs wait in Dagster's queue or are starting: another request would do their work twice.
+
+    A run that has been starting for `STARTING` is taken for dead: nothing may be left that would end it.
+    """
     lapsed = deployment.ledger.run_leases.lapsed(kind, subjects) if subjects else {}
     keys = {run_key(kind, *subject, lease_id): subject for subject, lease_id in lapsed.items()}
     if keys:
-        queued = dg.RunsFilter(tags={RUN_KEY_TAG: list(keys)}, statuses=[dg.DagsterRunStatus.QUEUED])
-        for run in instance.get_runs(queued):
-            deployment.ledger.run_leases.renew(kind, *keys[run.tags[RUN_KEY_TAG]], QUEUED)
+        statuses = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING]
+        oldest = deployment.system.now() - STARTING
+        for record in instance.get_run_records(
+            dg.RunsFilter(tags={RUN_KEY_TAG: list(keys)}, statuses=statuses)
+        ):
+            run = record.dagster_run
+            if run.status is dg.DagsterRunStatus.QUEUED or record.update_timestamp > oldest:
+                deployment.ledger.run_leases.renew(kind, *keys[run.tags[RUN_KEY_TAG]], QUEUED)
 
 
 def release_ended_runs(deployment: Deployment, instance: dg.DagsterInstance) -> None:

@@ -62,7 +62,6 @@ defs = dg.Definitions.merge(
                 source=UpstreamAsset(asset="raw/reviews", load_as="pandas.DataFrame"),
                 record_id="id",
                 prompt="One word: {{ text }}",
-                parameters={"max_tokens": 5},
                 dagster=DagsterOptions(partitions_def=DAILY),
             )
         ],

@@ -53,7 +53,7 @@ SERVICE_FAULTS: dict[str, tuple[dict[str, Any], ...]] = {
 
 #: Methods that change nothing.
 READS = {
-    "objects": {"get", "open", "random_access", "download", "list", "head"},
+    "objects": {"get", "get_at_most", "open", "random_access", "download", "list", "head"},
     "jobs": {"list", "find", "get"},
     "datasets": {"get", "recent", "to_launch", "progress"},
     "versions": {"history", "current", "newest_day", "settings"},

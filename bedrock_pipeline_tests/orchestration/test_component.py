@@ -1,6 +1,7 @@
 """Components: what a `defs.yaml` says is what the pipeline does, and errors name the place."""
 
 from collections.abc import Callable
+from datetime import time
 from typing import Any
 
 import dagster as dg
@@ -11,6 +12,7 @@ from jsonschema import Draft202012Validator
 from bedrock_pipeline import AssetStep, BedrockBatchComponent, BedrockQueueComponent
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.component_fields import EXAMPLES, PROMPTS
+from bedrock_pipeline.orchestration.options import options_of
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.queue_pipeline import QueuePipeline
 
@@ -163,3 +165,11 @@ def test_several_components_stand_side_by_side() -> None:
 
 def test_the_table_of_examples_has_no_field_that_is_gone() -> None:
     assert EXAMPLES.keys() == (Pipeline.model_fields.keys() | QueuePipeline.model_fields.keys()) - {"dagster"}
+
+
+def test_the_schedule_and_the_preview_are_fields_of_their_own() -> None:
+    found = options_of(
+        pipeline(daily=True, preview_rows=0, schedule={"timezone": "Europe/Berlin", "at": "06:00"})
+    )
+    assert (found.daily.timezone, found.daily.at, found.daily.catch_up_days) == ("Europe/Berlin", time(6), 7)
+    assert found.preview_rows == 0

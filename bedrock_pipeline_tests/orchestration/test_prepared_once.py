@@ -83,14 +83,16 @@ def test_a_run_of_the_first_step_alone_leaves_the_launch_to_another(
     assert [one.job_name for one in requested(defs, instance)] == ["p_prepare"]
 
 
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING])
 @pytest.mark.parametrize(("kind", "job", "subject"), [("prepare", "p_prepare", "d"), ("work", "work", "1")])
-def test_a_run_that_waits_in_the_queue_is_not_requested_again(
+def test_a_run_that_waits_or_starts_is_not_requested_again(
     deployment: Deployment,
     defs: dg.Definitions,
     instance: dg.DagsterInstance,
     kind: Any,
     job: str,
     subject: str,
+    status: dg.DagsterRunStatus,
 ) -> None:
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
     [request] = requested(defs, instance)
@@ -101,7 +103,7 @@ def test_a_run_that_waits_in_the_queue_is_not_requested_again(
     assert request.job_name == job
     run = instance.create_run_for_job(
         defs.resolve_job_def(job),
-        status=dg.DagsterRunStatus.QUEUED,
+        status=status,
         tags={RUN_KEY_TAG: str(request.run_key)},
         remote_job_origin=RemoteJobOrigin(
             RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "repository"), job
