@@ -256,7 +256,7 @@ def _why_nothing(opened: Deployment, pipelines: Sequence[BasePipeline]) -> list[
 def _reconcile(
     names: Mapping[str, Names],
     finish_job: str,
-    context: dg.SensorEvaluationContext,  # noqa: ARG001  # each tick gets it
+    context: dg.SensorEvaluationContext,
     opened: Deployment,
     cursor: _Cursor,
 ) -> dg.SensorResult:
@@ -268,7 +268,7 @@ def _reconcile(
     if now - cursor.get("swept", 0.0) >= opened.settings.sweep_s:
         reports.append(str(sweep_account(opened)))
         cursor["swept"] = now
-    checks, cursor["checks"] = operator_checks(opened, names, cursor.get("checks", {}))
+    checks, cursor["checks"] = operator_checks(context.instance, opened, names, cursor.get("checks", {}))
     removed = [(pipeline.name, len(items)) for pipeline, items in removed_pipelines(opened) if items]
     leases = opened.ledger.run_leases.acquire("finish", [REMOVED], QUEUED) if removed else {}
     requests = [

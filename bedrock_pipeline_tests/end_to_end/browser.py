@@ -1,4 +1,4 @@
-"""A person at Dagster's UI: a real browser, and what is clicked, typed, read and photographed in it.
+"""An operator at Dagster's UI: a real browser, and what is clicked, typed, read and photographed in it.
 
 What belongs here: how the UI is operated. What must be seen is in the test.
 """
@@ -29,7 +29,7 @@ def browser_path() -> str | None:
 
 @contextmanager
 def operator_at(url: str, executable: str, pictures: Path | None) -> Iterator["Operator"]:
-    """A person who has opened the UI in a browser of a fixed size, language and time zone."""
+    """An operator who has opened the UI in a browser of a fixed size, language and time zone."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=executable,
@@ -47,7 +47,7 @@ def operator_at(url: str, executable: str, pictures: Path | None) -> Iterator["O
 
 
 class Operator:
-    """What a person does and sees.
+    """What an operator does and sees.
 
     Args:
         page: of the browser.
