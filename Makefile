@@ -54,7 +54,7 @@ test-faults: install  ## processes killed at every crash point; writes reports/f
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m faults bedrock_pipeline_tests/faults $(ARGS)
 
 bench: install  ## packing and parsing compared with DuckDB and Polars; writes reports/benchmarks.md
-	$(BIN)/python benchmarks/files.py $(ARGS)
+	$(BIN)/python benchmarks/throughput.py $(ARGS)
 
 bench-latency: install  ## time from the end of a job to its published results, through the daemon
 	$(BIN)/python benchmarks/latency.py

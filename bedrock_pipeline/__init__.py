@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from bedrock_pipeline.models.answer_class import AnswerSchemaError
     from bedrock_pipeline.orchestration.build import build_definitions
     from bedrock_pipeline.orchestration.component import BedrockBatchComponent, BedrockQueueComponent
+    from bedrock_pipeline.orchestration.daily import DailySchedule
     from bedrock_pipeline.orchestration.io_managers import PublishedResults
     from bedrock_pipeline.orchestration.options import AssetStep, DagsterOptions
     from bedrock_pipeline.orchestration.resources import DeploymentResource
     from bedrock_pipeline.orchestration.thresholds import Thresholds
-    from bedrock_pipeline.pipeline import FlushPolicy, Pipeline, QueuePipeline
+    from bedrock_pipeline.pipeline import Pipeline
     from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError
     from bedrock_pipeline.queue import (
         AsyncBedrockQueue,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from bedrock_pipeline.queue.events import CallbackError, QueueEvent
     from bedrock_pipeline.queue.task import InvalidTaskError
     from bedrock_pipeline.queue.token_bucket import TokenBucketStoppedError
+    from bedrock_pipeline.queue_pipeline import FlushPolicy, QueuePipeline
     from bedrock_pipeline.records.limits import Limits
     from bedrock_pipeline.settings import (
         InvalidSettingError,
@@ -89,6 +91,7 @@ __all__ = [
     "ConfigurationError",
     "CsvFormat",
     "DagsterOptions",
+    "DailySchedule",
     "DatabaseUnreachableError",
     "DeltaTable",
     "DeploymentResource",
@@ -148,11 +151,12 @@ _MODULES: Final = {
     "ConfigurationError": "bedrock_pipeline.errors",
     "CsvFormat": "bedrock_pipeline.sources",
     "DagsterOptions": "bedrock_pipeline.orchestration.options",
+    "DailySchedule": "bedrock_pipeline.orchestration.daily",
     "DatabaseUnreachableError": "bedrock_pipeline.ledger.database",
     "DeltaTable": "bedrock_pipeline.sources",
     "DeploymentResource": "bedrock_pipeline.orchestration.resources",
     "DuplicateTaskError": "bedrock_pipeline.ledger.tasks",
-    "FlushPolicy": "bedrock_pipeline.pipeline",
+    "FlushPolicy": "bedrock_pipeline.queue_pipeline",
     "IcebergTable": "bedrock_pipeline.sources",
     "InputError": "bedrock_pipeline.sources",
     "InvalidInputError": "bedrock_pipeline.errors",
@@ -171,7 +175,7 @@ _MODULES: Final = {
     "PublishedResults": "bedrock_pipeline.orchestration.io_managers",
     "QueueEvent": "bedrock_pipeline.queue.events",
     "QueueModelError": "bedrock_pipeline.ledger.queues",
-    "QueuePipeline": "bedrock_pipeline.pipeline",
+    "QueuePipeline": "bedrock_pipeline.queue_pipeline",
     "ServiceUnavailableError": "bedrock_pipeline.errors",
     "Settings": "bedrock_pipeline.settings",
     "Source": "bedrock_pipeline.sources",

@@ -8,7 +8,8 @@ from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow
 from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.ledger.tasks import Waiting
-from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 
 #: Every kind of work, in the order of the steps.
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)

@@ -16,7 +16,8 @@ from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.rows import DatasetRow, FrozenSettings
 from bedrock_pipeline.models.structured import COLUMNS
-from bedrock_pipeline.pipeline import BasePipeline, Pipeline, QueuePipeline
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 
 #: What decides the responses, besides the snapshot. Everything else is a limit, a price or a policy.
 _CONTENT: Final = (
@@ -25,7 +26,9 @@ _CONTENT: Final = (
     *("answer_schema", "answer_by", "carry", "null_text", "ask_identical_once", "template"),
 )
 #: Where the input is, what an operator may change at any time, and what has no meaning after the launch.
-_NOT_FROZEN: Final = frozenset({"source", "render", "answer_schema", "daily", "flush_policy", "max_cost_usd"})
+_NOT_FROZEN: Final = frozenset(
+    {"source", "attachment_roots", "render", "answer_schema", "daily", "flush_policy", "max_cost_usd"}
+)
 #: What a document has besides the fields of a pipeline.
 _OWN: Final = frozenset({"kind", "template", "validators"})
 

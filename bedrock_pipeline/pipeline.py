@@ -1,4 +1,4 @@
-"""What a user writes: a pipeline of datasets (`Pipeline`) or of a queue (`QueuePipeline`).
+"""What a user writes: a pipeline of datasets (`Pipeline`); that of a queue is in `queue_pipeline`.
 
 Definitions and their validation, and what a single dataset may change. No I/O, no Dagster.
 """
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest, Turn, family_of
@@ -29,26 +29,15 @@ from bedrock_pipeline.prompts.template import Template, is_blank
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.raised_limit import RaisedLimit, check_factor, check_has_limit
-from bedrock_pipeline.records.result_schema import RESERVED, TABLE_COLUMNS
+from bedrock_pipeline.records.result_schema import RESERVED, check_carry
+from bedrock_pipeline.records.table_names import table_names_problem
 from bedrock_pipeline.settings import PriceOverride
 from bedrock_pipeline.sources import CsvFormat, Destination, SourceLike, Table, UpstreamAsset
+from bedrock_pipeline.sources.attachment_roots import AttachmentRoots
 from bedrock_pipeline.user_model import UserModel
 
 #: What happens to fewer records than a job needs (docs/records.md).
 BelowMinimum = Literal["on_demand", "pad", "hold", "fail"]
-
-
-class FlushPolicy(BaseModel):
-    """When the waiting tasks of a queue become jobs without a call of `flush`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    batch_size: int = Field(default=100, ge=1)
-    """Flush when this many tasks wait."""
-    max_bytes: int | None = Field(default=None, ge=1)
-    """Flush when the waiting tasks have this many bytes; None: at no size."""
-    max_age_s: float | None = Field(default=None, gt=0)
-    """Flush when a task has waited this many seconds; None: at no age."""
 
 
 class BasePipeline(UserModel):
@@ -177,7 +166,16 @@ class Pipeline(BasePipeline):
     dataset_settings: ClassVar[frozenset[str]] = frozenset(
         (
             *("source", "prompt", "model_input", "model_id", "system", "parameters", "family", "invocation"),
-            *("messages", "examples", "documents", "images", "answer_schema", "answer_by", "record_id"),
+            *(
+                "messages",
+                "examples",
+                "documents",
+                "images",
+                "attachment_roots",
+                "answer_schema",
+                "answer_by",
+                "record_id",
+            ),
             *("carry", "column_types", "csv", "missing_columns", "below_minimum", "max_cost_usd"),
         )
     )
@@ -204,9 +202,13 @@ class Pipeline(BasePipeline):
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Model parameters such as `max_tokens` and `temperature`."""
     images: tuple[str, ...] = ()
-    """Columns with images: bytes, data URI, base64, s3:// URI or absolute path, or a list of these."""
+    """Columns with images: bytes, data URI, base64, or beneath `attachment_roots` an s3:// URI or absolute path, or a list of
+    these."""
     documents: tuple[str, ...] = ()
     """Columns with documents (PDF, Word, Excel, CSV, HTML, Markdown, text), given as images are."""
+    attachment_roots: tuple[str, ...] = ()
+    """Folders (absolute paths, s3:// URIs) beneath which cells may name images and documents; without one, the cells must
+    contain them."""
     answer_schema: type[BaseModel] | dict[str, Any] | str | None = None
     """A pydantic model or a JSON schema (dict or text) of the response; its properties become columns
     (docs/models.md)."""
@@ -234,9 +236,9 @@ class Pipeline(BasePipeline):
     publish_to: Destination | None = None
     """A table of Delta Lake or Iceberg into which results are published too (docs/tables.md)."""
     daily: bool = False
-    """Whether a schedule launches a dataset a day (UTC), whose key is the date of the day that has ended."""
+    """Whether a schedule launches a dataset a day, whose key is the date of the day that has ended (docs/dagster.md)."""
 
-    @field_validator("carry", "images", "documents", mode="before")
+    @field_validator("carry", "images", "documents", "attachment_roots", mode="before")
     @classmethod
     def _as_tuple(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
@@ -266,11 +268,15 @@ class Pipeline(BasePipeline):
                 )
         if self.check_model and self.model_input is None:
             check_inputs(self.model_id, images=bool(self.images), documents=bool(self.documents))
-        self.answer_columns()
-        if self.publish_to and (taken := {name.lower() for name in self.carry} & {*TABLE_COLUMNS}):
-            raise ValueError(
-                f"publish_to: the table has a column {min(taken)} of its own; rename the carried one"
-            )
+        try:
+            AttachmentRoots(self.attachment_roots)
+        except ValueError as error:
+            raise ValueError(f"attachment_roots: {error}") from None
+        check_carry(self.carry, self.record_id)
+        answers = self.answer_columns()
+        names = [field.name for field in answers.fields] if answers else []
+        if self.publish_to and (problem := table_names_problem(self.carry, names, self.publish_to.kind)):
+            raise ValueError(f"publish_to: {problem}")
         if self.answer_schema is not None and (self.model_family.embeds or self.model_family.name == "raw"):
             raise ValueError(
                 f"answer_schema: responses of {self.model_id} cannot be read (family {self.model_family.name}); "
@@ -328,8 +334,7 @@ class Pipeline(BasePipeline):
     @property
     def answer_format(self) -> AnswerFormat | None:
         """The form of a structured response; None without a response schema."""
-        schema = self.structure
-        if schema is None:
+        if (schema := self.structure) is None:
             return None
         return AnswerFormat(schema.schema, self.answer_by or self._answer_by(schema.schema))
 
@@ -369,32 +374,3 @@ class Pipeline(BasePipeline):
             others = {"prompt", "messages", "model_input", "render"} - changes.keys()
             return super(Pipeline, self.model_copy(update=dict.fromkeys(others))).for_dataset(changes)
         return super().for_dataset(changes)
-
-
-class QueuePipeline(BasePipeline):
-    """A queue: tasks bring their request bodies, and each flush adds chunks to the dataset of the day (UTC).
-
-    `BedrockQueueConfig.pipeline()` makes one (docs/queue.md).
-
-    Raises:
-        ConfigurationError: names the pipeline and each field that is wrong.
-    """
-
-    flush_policy: FlushPolicy = FlushPolicy()
-    """When waiting tasks become jobs without a call of `flush`."""
-
-    @classmethod
-    def _unknown_field(cls, field: str) -> str:
-        if field in Pipeline.model_fields:
-            return "a queue has no such field, since its tasks bring their request bodies, day after day"
-        return super()._unknown_field(field)
-
-    @property
-    def tasks_to_flush(self) -> int:
-        """How many tasks make a flush due: `batch_size`, and with `hold` at least as many as a job needs."""
-        return max(self.flush_policy.batch_size, self.fewest_tasks)
-
-    @property
-    def fewest_tasks(self) -> int:
-        """The fewest tasks that a flush turns into jobs; fewer are left in the queue."""
-        return self.effective_limits.min_records if self.below_minimum == "hold" else 1

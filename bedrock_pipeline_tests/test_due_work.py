@@ -3,7 +3,8 @@
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.due_work import WorkItem, due_work
 from bedrock_pipeline.ledger.tasks import NewTask
-from bedrock_pipeline.pipeline import Pipeline, QueuePipeline
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from bedrock_pipeline.errors import ConfigurationError
-from bedrock_pipeline.pipeline import BasePipeline, FlushPolicy, Pipeline, QueuePipeline
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.queue import BedrockQueueConfig
+from bedrock_pipeline.queue_pipeline import FlushPolicy, QueuePipeline
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 
@@ -30,6 +31,39 @@ def test_an_invalid_pipeline_is_named_with_each_wrong_field(changes: dict[str, A
     with pytest.raises(ConfigurationError, match=rf"^Pipeline 'docs': .*({problem})") as raised:
         Pipeline.model_validate({"name": "docs", "model_id": CLAUDE, **changes})
     assert "docs/reference/pipeline.md" in raised.value.fix
+
+
+@pytest.mark.parametrize(
+    ("carry", "problem"),
+    [
+        ("status", "carry: the results have a column 'status' of their own; rename"),
+        ("Status", "carry: 'Status' and the results' own column 'status' differ by case alone"),
+        ("RECORD_ID", "carry: 'RECORD_ID' and the results' own column 'record_id' differ"),
+        ("Embedding_Int8", "'Embedding_Int8' and the results' own column 'embedding_int8' differ"),
+        ("__filename", "carry: Arrow has a column '__filename' of its own in each dataset"),
+        ("record_id", None),
+        ("__FileName", None),
+    ],
+)
+def test_no_carried_column_has_the_name_of_another_in_any_case(carry: str, problem: str | None) -> None:
+    settings = {"name": "docs", "model_id": CLAUDE, "prompt": "{{ a }}", "record_id": "record_id"}
+    if problem is None:
+        Pipeline.model_validate({**settings, "carry": [carry]})
+        return
+    with pytest.raises(ConfigurationError, match=problem):
+        Pipeline.model_validate({**settings, "carry": [carry]})
+    docs = Pipeline.model_validate(settings)
+    with pytest.raises(ConfigurationError, match=problem):
+        docs.for_dataset({"carry": [carry]})
+
+
+def test_a_property_of_the_answer_that_has_the_name_of_another_column_is_prefixed() -> None:
+    answer = {"type": "object", "properties": {name: {"type": "string"} for name in ("Status", "CITY", "n")}}
+    answer["required"] = list(answer["properties"])
+    docs = Pipeline(name="docs", model_id=CLAUDE, prompt="{{ a }}", carry=("City",), answer_schema=answer)
+    columns = docs.answer_columns()
+    assert columns is not None
+    assert [field.name for field in columns.fields] == ["answer_Status", "answer_CITY", "n"]
 
 
 @pytest.mark.parametrize("field", sorted(Pipeline.model_fields.keys() - BasePipeline.model_fields.keys()))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _BLOCK = 8 * 1024 * 1024
 _READ_TRIES = 4
 _PART = 16 * 1024 * 1024
+# The largest object that S3 copies in one request; the embedded S3 does not copy in parts.
+_COPIED_WHOLE = 5 * 1024**3
 
 
 class ObjectMissingError(AwsError):
@@ -33,6 +35,10 @@ class ObjectInfo:
 
     uri: str
     size: int
+
+
+class ObjectTooLargeError(AwsError):
+    """The object is larger than the caller accepts."""
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -56,6 +62,7 @@ class S3Objects:
         self._transfer = TransferConfig(
             multipart_threshold=_PART, multipart_chunksize=_PART, max_concurrency=4, use_threads=use_threads
         )
+        self._copying = TransferConfig(multipart_threshold=_COPIED_WHOLE, use_threads=use_threads)
 
     def upload(self, path: Path, uri: str) -> None:
         """Upload a local file, in parts where it is large."""
@@ -73,6 +80,25 @@ class S3Objects:
         """Read a small object."""
         with self.open(uri) as stream:
             return stream.read()
+
+    def get_at_most(self, uri: str, size: int) -> bytes:
+        """Read an object of at most this size in bytes, by a single request.
+
+        Raises:
+            ObjectMissingError: there is none.
+            ObjectTooLargeError: it is larger.
+        """
+
+        def read() -> bytes:
+            with _translated("read", uri):
+                answer = self._client.get_object(Bucket=bucket, Key=key)
+            if answer["ContentLength"] > size:
+                answer["Body"].close()
+                raise ObjectTooLargeError(f"Object {uri} is larger than {size} bytes.")
+            return answer["Body"].read()
+
+        bucket, key = split_uri(uri)
+        return _read_again(uri, read)
 
     def open(self, uri: str) -> BinaryIO:
         """Read an object as a stream of bounded memory, which is resumed where it was after a broken connection."""
@@ -110,9 +136,7 @@ class S3Objects:
         source_bucket, source_key = split_uri(source)
         bucket, key = split_uri(target)
         with _translated("copy", source):
-            self._client.copy(
-                {"Bucket": source_bucket, "Key": source_key}, bucket, key, Config=self._transfer
-            )
+            self._client.copy({"Bucket": source_bucket, "Key": source_key}, bucket, key, Config=self._copying)
 
     def delete(self, uris: Iterable[str]) -> None:
         """Delete objects; those that do not exist are ignored."""

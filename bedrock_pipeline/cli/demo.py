@@ -48,6 +48,13 @@ class DemoError(BedrockPipelineError):
 @click.option("--record-id", help="Column with the record ids; without one they follow from the content.")
 @click.option("--model", help="Model id; the emulator answers for it.")
 @click.option("--image", "images", multiple=True, help="Column with images; may be repeated.")
+@click.option(
+    "--attachment-root",
+    "attachment_roots",
+    multiple=True,
+    metavar="PLACE",
+    help="Folder beneath which cells may name images; may be repeated.",
+)
 @click.option("--schema", type=SCHEMA_FILE, help="JSON schema of the answers; its properties become columns.")
 @click.option("--dataset", help="The dataset's key; without one it follows from the input.")
 @click.option("--keep", is_flag=True, help="Leave everything running, with the UI, until Ctrl-C.")
@@ -88,7 +95,9 @@ def _what(source: str | None, model: str | None, **options: Any) -> tuple[str, d
     """Pipeline and request; an unusable file is reported before anything is started."""
     if source is None:
         if any(options.values()):
-            raise click.UsageError("--prompt, --record-id, --image and --schema go with --input.")
+            raise click.UsageError(
+                "--prompt, --record-id, --image, --attachment-root and --schema go with --input."
+            )
         return "stdlib_docstrings", dataset_request(model=model)
     if options["prompt"] is None:
         raise click.UsageError("--input needs --prompt, a template with {{ column }}.")

@@ -42,6 +42,13 @@ _OPTIONS: Final = (
     ),
     click.option("--image", "images", multiple=True, help="Column with images; repeatable."),
     click.option("--document", "documents", multiple=True, help="Column with documents; repeatable."),
+    click.option(
+        "--attachment-root",
+        "attachment_roots",
+        multiple=True,
+        metavar="PLACE",
+        help="Folder or s3:// URI beneath which cells may name images and documents; repeatable.",
+    ),
     click.option("--parameters", type=JsonObject(), help="Model parameters as a JSON object."),
     *body_options,
     click.option(
@@ -84,6 +91,7 @@ def dataset_request(
     table = _table(source, {name: options.pop(name, None) for name in _TABLE_OPTIONS})
     request = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     request["model_id"] = model
+    request["attachment_roots"] = [_absolute(root) for root in request.get("attachment_roots") or ()]
     if source is not None:
         request["source"] = _absolute(source)
     elif table is not None:

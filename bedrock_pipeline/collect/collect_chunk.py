@@ -96,8 +96,8 @@ def _collect(
     parsed_uri = _new_folder(deployment, chunk)
     launched = _launched_pipeline(deployment, pipeline, chunk)
     disposition = disposition_of(_ended(chunk), launched.max_record_attempts, launched.retry_incomplete)
-    with deployment.objects.random_access(chunk.index_uri) as stream:
-        index = pq.read_table(stream)
+    # At once: each range of it would be a request of its own.
+    index = pq.ParquetFile(pa.BufferReader(deployment.objects.get(chunk.index_uri))).read()
     collected = collect_output(
         lambda: _output_files(deployment, chunk),
         index,

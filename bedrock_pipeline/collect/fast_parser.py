@@ -28,14 +28,26 @@ Run: TypeAlias = tuple[Lines, Responses | None]
 
 
 def read_runs(
-    buffers: Iterable[memoryview], metadata: ChunkMetadata, executor: ExecutorFactory = threads
+    buffers: Iterable[memoryview],
+    metadata: ChunkMetadata,
+    dimension: int | None = None,
+    executor: ExecutorFactory = threads,
 ) -> Iterator[Run]:
-    """Buffers of lines as runs, in their order; threads read ahead."""
+    """Buffers of lines as runs, in their order; threads read ahead.
+
+    Args:
+        buffers: the lines.
+        metadata: what all rows share.
+        dimension: length of the vectors; None if responses have none.
+        executor: makes the threads.
+    """
     kernel, plain = library(), metadata.family.plain
     whole = pa.array(
         [*WHOLE, *(reason for reason, kind in STOP_REASONS.items() if kind in metadata.accepted)], pa.string()
     )
-    reader = ResponseReader(kernel, plain) if kernel and plain and metadata.only_text else None
+    reader = None
+    if kernel and plain and metadata.is_plain and bool(plain.vector) == bool(dimension):
+        reader = ResponseReader(kernel, plain, dimension or 0)
 
     def read(data: memoryview) -> list[Run]:
         if reader is None or plain is None or len(data) > MOST_BYTES:
@@ -52,6 +64,8 @@ def _ordinary(responses: Responses, plain: Plain, whole: pa.Array) -> Responses 
     """Those that ended as known, whose text is UTF-8, not empty, and does not begin as a family excludes."""
     if broken := not_utf8(responses.rows):
         responses = responses.take(np.delete(np.arange(len(responses.lines)), broken))
+    if plain.vector:
+        return responses if len(responses.lines) else None
     reasons, texts = responses.rows["stop_reason"], responses.rows["output_text"]
     excluded = pc.invert(pc.or_(pc.is_null(reasons), pc.is_in(reasons, value_set=whole)))
     excluded = pc.or_(excluded, pc.invert(pc.match_substring_regex(texts, INK.pattern)))

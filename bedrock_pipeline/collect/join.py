@@ -4,9 +4,8 @@ Lines are joined with the chunk's index by record id, in any order. Without an i
 """
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain, count, islice, repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +26,8 @@ from bedrock_pipeline.collect.retry_policy import RetryWriter
 from bedrock_pipeline.collect.tally import Charge, ChunkMetadata, TallyCounter
 from bedrock_pipeline.kernel import Responses
 from bedrock_pipeline.models import Family
+from bedrock_pipeline.prepare.snapshot.column_rules import fillers_among, wire_ids
 from bedrock_pipeline.pricing.answer_costs import costs_of
-from bedrock_pipeline.records.record_ids import is_filler, wire_id
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.records.result_schema import COLUMNS, WIRE_ID, ResultRow, carried, result_schema
 from bedrock_pipeline.system import ExecutorFactory, threads
@@ -39,6 +38,8 @@ FLOAT = "float"
 _LOOK = 1000
 # Rows of a batch of errors.
 _BATCH = 4096
+# In place of the row of a record that is not in the index.
+_UNKNOWN = -1
 
 
 def rows(
@@ -71,7 +72,7 @@ def rows(
         if index is None
         else _Join(index, metadata, counter, dimension)
     )
-    for run in read_runs(buffers, metadata, executor):
+    for run in read_runs(buffers, metadata, dimension, executor):
         counter.lines += len(run[0])
         yield from join.responses(run)
     yield from join.others(retryable)
@@ -187,10 +188,10 @@ class _Join(_Rows):
         super().__init__(carried(index.schema), metadata, counter, dimension)
         self._index = index
         self._ids: list[str] = index["record_id"].to_pylist()
-        self._positions = _positions(index, self._ids)
+        self._positions = _positions(index)
         self._answered = np.zeros(index.num_rows, dtype=bool)
         self._errors: dict[int, Outcome] = {}
-        counter.fillers = sum(map(is_filler, self._ids))
+        counter.fillers = fillers_among(index["record_id"])
         counter.records = index.num_rows - counter.fillers
 
     def responses(self, run: Run) -> Iterator[pa.RecordBatch]:
@@ -233,26 +234,27 @@ class _Join(_Rows):
         Returns:
             Those that were counted, and their rows of the index.
         """
-        nothing = np.empty(0, np.int64)
         if plain is None:
-            return None, nothing
-        places = [self._positions.get(wire) for wire in plain.rows["wire_id"].to_pylist()]
-        often = Counter(places)
-        taken = {row for _, row, _ in single} | self._errors.keys()
-        alone = []
-        for number, row in enumerate(places):
-            if row is None:
+            return None, np.empty(0, np.int64)
+        wires = plain.rows["wire_id"].to_pylist()
+        places = np.fromiter(map(self._positions.get, wires, repeat(_UNKNOWN)), np.int64, len(wires))
+        alone = (places != _UNKNOWN) & (places < self._counter.records)
+        alone[alone] = ~self._answered[places[alone]]
+        if taken := {row for _, row, _ in single} | self._errors.keys():
+            alone &= ~np.isin(places, list(taken))
+        alone &= _single(places)
+        for number in map(int, np.flatnonzero(~alone)):
+            if places[number] == _UNKNOWN:
                 self._counter.unknown += 1
-            elif row in taken or often[row] > 1 or self._answered[row] or row >= self._counter.records:
-                single.append((int(plain.lines[number]), row, self._outcome_of(plain, number)))
             else:
-                alone.append(number)
-        if not alone:
-            return None, nothing
-        counted = np.array([places[number] for number in alone], np.int64)
+                outcome = self._outcome_of(plain, number)
+                single.append((int(plain.lines[number]), int(places[number]), outcome))
+        counted = places[alone]
+        if not len(counted):
+            return None, counted
         self._answered[counted] = True
-        self._counter.answered += len(alone)
-        return plain if len(alone) == len(places) else plain.take(np.array(alone, np.int64)), counted
+        self._counter.answered += len(counted)
+        return plain if alone.all() else plain.take(np.flatnonzero(alone)), counted
 
     def _outcome_of(self, plain: Responses, number: int) -> Outcome:
         """A plain response by itself."""
@@ -283,10 +285,20 @@ class _Join(_Rows):
         return True
 
 
-def _positions(index: pa.Table, ids: list[str]) -> dict[str, int]:
+def _positions(index: pa.Table) -> dict[str, int]:
+    """The row of each wire id."""
     if WIRE_ID in index.column_names:
-        return {wire: row for row, wire in enumerate(index[WIRE_ID].to_pylist())}
-    return {wire_id(record_id): row for row, record_id in enumerate(ids)}
+        chunks = index[WIRE_ID].chunks
+    else:
+        chunks = [wire_ids(chunk) for chunk in index["record_id"].chunks]
+    return dict(zip(chain.from_iterable(chunk.to_pylist() for chunk in chunks), count(), strict=False))
+
+
+def _single(places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which of some rows are there once."""
+    _, inverse, counts = np.unique(places, return_inverse=True, return_counts=True)
+    single: npt.NDArray[np.bool_] = (counts == 1)[inverse]
+    return single
 
 
 def _outcome_batch(

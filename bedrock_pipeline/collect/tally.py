@@ -135,9 +135,9 @@ class ChunkMetadata:
         return self.keep_raw or self.family.name == "raw"
 
     @property
-    def only_text(self) -> bool:
-        """Whether the results need nothing but text and token counts."""
-        return self.columns is None and not self.keeps_output
+    def is_plain(self) -> bool:
+        """Whether the results need nothing but a text or a vector, and token counts."""
+        return self.columns is None and not self.vectors and not self.keeps_output
 
 
 def line_discrepancies(counter: TallyCounter, *, completed: bool) -> list[str]:

@@ -5,8 +5,10 @@ What belongs here: connections, and our own routes beneath `/_emulator`. What a 
 """
 
 import asyncio
+import ipaddress
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -125,6 +127,8 @@ class _Nothing(responses.Response):
 
 def _own(answer: Callable[[dict[str, Any]], Any]) -> _Endpoint:
     async def endpoint(request: requests.Request) -> responses.Response:
+        if "origin" in request.headers or not _is_own_name(request.headers.get("host", "")):
+            return JSONResponse({"message": "Web pages do not control the emulator."}, 403)
         try:
             given = json.loads(await request.body() or b"{}")
         except (ValueError, RecursionError):
@@ -137,6 +141,16 @@ def _own(answer: Callable[[dict[str, Any]], Any]) -> _Endpoint:
             return JSONResponse({"message": str(error)}, 400)
 
     return endpoint
+
+
+def _is_own_name(host: str) -> bool:
+    """Whether a request was sent to an address, or a name of a local network: a page can make any other lead here."""
+    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return re.fullmatch(r"[A-Za-z0-9_-]+", name) is not None
+    return True
 
 
 def _number(body: dict[str, Any], name: str, *, least: float) -> float:

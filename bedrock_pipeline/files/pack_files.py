@@ -14,6 +14,7 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
 from bedrock_pipeline.prepare.chunks.packer import Progress, no_progress
 from bedrock_pipeline.prepare.chunks.snapshot_packer import pack_snapshot
+from bedrock_pipeline.prepare.read_attachment import attachment_reader
 from bedrock_pipeline.prepare.reject_duplicates import REJECTED
 from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.prepare.snapshot.writer import write_snapshot
@@ -70,7 +71,8 @@ def pack_files(
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
         folder = Path(name)
         with RejectionWriter(folder / REJECTED) as rejected:
-            snapshot = write_snapshot(source, SnapshotPlan.of(pipeline), folder, rejected)
+            fetch = attachment_reader(pipeline.attachment_roots, None)
+            snapshot = write_snapshot(source, SnapshotPlan.of(pipeline), folder, rejected, fetch)
             parts = [local_file(str(part)) for part in snapshot.parts]
             packed = pack_snapshot(parts, pipeline, folder, rejected, store, progress)
         target.put(rejected.path, REJECTED)

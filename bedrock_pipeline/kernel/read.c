@@ -3,13 +3,17 @@
    What belongs here: a strict parser of one line's JSON (RFC 8259) that copies what a model family declares. A line that
    does not fit in every respect is not an error: the scalar rule (`collect/line_parser.py`) reads it. */
 
+#include <float.h>
+#include <stdlib.h>
+
 #include "text.h"
 
-/* Beyond these the scalar rule decides: nesting, digits of a token count, digits of any other number. */
-enum { DEPTH = 64, COUNT_DIGITS = 12, DIGITS = 200 };
+/* Beyond these the scalar rule decides: nesting, digits of a token count, digits of any other number, characters of a number
+   in a vector. */
+enum { DEPTH = 64, COUNT_DIGITS = 12, DIGITS = 200, REAL = 64 };
 
 /* What is read at a place. */
-enum kind { OBJECT, LIST, TEXT, STOP_REASON, INPUT_TOKENS, OUTPUT_TOKENS, BLOCK_TYPE };
+enum kind { OBJECT, LIST, TEXT, STOP_REASON, INPUT_TOKENS, OUTPUT_TOKENS, BLOCK_TYPE, VECTOR };
 
 /* A place in an output where something is read, or that leads to one. The first is the output itself. */
 struct place {
@@ -32,6 +36,7 @@ struct wanted {
   const struct name *unless;
   int64_t unless_count;
   int64_t typed; /* 1: there must be a block type */
+  int64_t length; /* of the vector that there must be in place of a text; 0: none */
 };
 
 /* Columns for `capacity` rows; text columns have as many bytes as the input. */
@@ -43,6 +48,7 @@ struct answers {
   int32_t *id_ends, *text_ends, *stop_reason_ends;
   uint8_t *has_stop_reason, *has_input_tokens, *has_output_tokens; /* a byte each */
   int64_t *input_tokens, *output_tokens;
+  float *vectors; /* `length` numbers for each row */
   int64_t lines_count, plain_count; /* filled in */
 };
 
@@ -321,6 +327,73 @@ static void tokens(struct walk *walk, int64_t *counts, uint8_t *has) {
   has[walk->row] = 1;
 }
 
+/* A number as a double, rounded as by the scalar rule; the line does not fit if it is beyond what that takes. */
+static double real(struct walk *walk) {
+  static const double power[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+  const uint8_t *from = walk->at, *at = from;
+  number(walk);
+  if (!walk->at) return 0;
+  int negative = *at == '-', whole = 1, digits = 0;
+  int64_t exponent = 0;
+  uint64_t value = 0;
+  for (at += negative; at < walk->at && (*at | 32) != 'e'; at++) {
+    if (*at == '.') {
+      whole = 0;
+      continue;
+    }
+    if (digits < 19) value = value * 10 + (uint64_t)(*at - '0');
+    digits += value > 0;
+    exponent -= !whole;
+  }
+  if (at < walk->at) {
+    whole = 0;
+    at++;
+    int below = *at == '-', written = 0;
+    for (at += below || *at == '+'; at < walk->at; at++) written = written * 10 + (*at - '0');
+    exponent += below ? -written : written;
+  }
+  if (whole && negative && !value) { /* a whole number has no negative zero */
+    walk->at = 0;
+    return 0;
+  }
+  /* Both are exact, so that the only rounding is that of the result. */
+  if (digits < 19 && value <= 1ull << 53 && exponent >= -22 && exponent <= 22) {
+    double exact = (double)value;
+    exact = exponent < 0 ? exact / power[-exponent] : exact * power[exponent];
+    return negative ? -exact : exact;
+  }
+  char token[REAL], *end;
+  size_t size = (size_t)(walk->at - from);
+  if (size >= REAL) {
+    walk->at = 0;
+    return 0;
+  }
+  memcpy(token, from, size);
+  token[size] = 0;
+  double rounded = strtod(token, &end);
+  if (end != token + size) walk->at = 0; /* a locale with another point */
+  return rounded;
+}
+
+/* A vector of as many 32-bit floats as there must be. */
+static void vector(struct walk *walk, float *out) {
+  int64_t count = 0, length = walk->wanted->length;
+  expect(walk, '[');
+  do {
+    if (!walk->at) return;
+    walk->at = spaces(walk->at, walk->end);
+    double value = count < length ? real(walk) : 0;
+    if (!walk->at || count == length || value > FLT_MAX || value < -FLT_MAX) {
+      walk->at = 0;
+      return;
+    }
+    out[count++] = (float)value;
+  } while (take(walk, ','));
+  expect(walk, ']');
+  if (count < length) walk->at = 0;
+}
+
 static void value_at(struct walk *walk, int64_t number);
 
 static void object_at(struct walk *walk, const struct place *place) {
@@ -388,6 +461,10 @@ static void value_at(struct walk *walk, int64_t number) {
   case BLOCK_TYPE:
     expect(walk, '"');
     if (walk->at) literal(walk, "text\"");
+    break;
+  case VECTOR:
+    vector(walk, answers->vectors + walk->row * walk->wanted->length);
+    if (walk->at) answers->text_ends[walk->row + 1] = walk->text_end;
   }
 }
 

@@ -17,7 +17,7 @@ from bedrock_pipeline.models.family import ONLY, Path, Plain
 MOST_LINES = 8192
 #: A buffer has at most this many bytes: offsets have 32 bits.
 MOST_BYTES = 2**31 - 1
-_OBJECT, _LIST, _TEXT, _STOP_REASON, _INPUT_TOKENS, _OUTPUT_TOKENS, _BLOCK_TYPE = range(7)
+_OBJECT, _LIST, _TEXT, _STOP_REASON, _INPUT_TOKENS, _OUTPUT_TOKENS, _BLOCK_TYPE, _VECTOR = range(8)
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
 _Scratch: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -40,6 +40,7 @@ class _Wanted(ctypes.Structure):
         ("unless", ctypes.c_void_p),
         ("unless_count", ctypes.c_int64),
         ("typed", ctypes.c_int64),
+        ("length", ctypes.c_int64),
     )
 
 
@@ -49,6 +50,7 @@ _COLUMNS = (
     *("id_ends", "text_ends", "stop_reason_ends"),
     *("has_stop_reason", "has_input_tokens", "has_output_tokens"),
     *("input_tokens", "output_tokens"),
+    "vectors",
 )
 
 
@@ -67,8 +69,8 @@ class Responses:
 
     Attributes:
         lines: the numbers of their lines.
-        rows: a row for each: `wire_id` and the columns of the results that a plain response has. `output_text` is never
-            null; the kernel does not check that text is UTF-8.
+        rows: a row for each: `wire_id` and the columns of the results that a plain response has. `output_text`, or the
+            `embedding` in its place, is never null; the kernel does not check that text is UTF-8.
     """
 
     lines: Numbers
@@ -80,10 +82,17 @@ class Responses:
 
 
 class ResponseReader:
-    """Reads plain responses by the paths that a family declares."""
+    """Reads plain responses by the paths that a family declares.
 
-    def __init__(self, kernel: ctypes.CDLL, plain: Plain) -> None:
+    Args:
+        kernel: the kernel.
+        plain: the paths.
+        length: of the vectors, if responses are vectors; otherwise 0.
+    """
+
+    def __init__(self, kernel: ctypes.CDLL, plain: Plain, length: int = 0) -> None:
         self._kernel = kernel
+        self._length = length
         self._scratches = threading.local()
         places = _places(plain)
         self._places = (_Place * len(places))(*places)
@@ -93,6 +102,7 @@ class ResponseReader:
             ctypes.addressof(self._unless),
             len(plain.unless),
             plain.block_type is not None,
+            length,
         )
 
     def read(self, data: memoryview) -> Iterator[tuple[int, Numbers, Responses]]:
@@ -111,6 +121,7 @@ class ResponseReader:
             rest = source[start:]
             scratch = self._scratch(len(rest))
             columns = _Columns(capacity=len(scratch["ends"]))
+            assert columns.capacity * self._length <= len(scratch["vectors"])
             for name in _COLUMNS:
                 setattr(columns, name, scratch[name].ctypes.data)
             size = self._kernel.bedrock_pipeline_read(
@@ -119,7 +130,7 @@ class ResponseReader:
             yield (
                 start,
                 scratch["ends"][: columns.lines_count].copy(),
-                _responses(scratch, columns.plain_count),
+                _responses(scratch, columns.plain_count, self._length),
             )
             start += size
 
@@ -127,22 +138,23 @@ class ResponseReader:
         """Buffers of this thread, used for every call; what is read is copied out of them."""
         scratch: _Scratch | None = getattr(self._scratches, "scratch", None)
         if scratch is None or len(scratch["ids"]) < size or len(scratch["ends"]) != MOST_LINES:
-            scratch = self._scratches.scratch = _scratch(MOST_LINES, size)
+            scratch = self._scratches.scratch = _scratch(MOST_LINES, size, self._length)
         return scratch
 
 
-def _scratch(rows: int, size: int) -> _Scratch:
+def _scratch(rows: int, size: int, length: int) -> _Scratch:
     """Buffers for a number of lines, and of bytes in all of them; pages that are not written to take no memory."""
     scratch: _Scratch = {name: np.empty(size, np.uint8) for name in ("ids", "texts", "stop_reasons")}
     scratch |= {f"{name}_ends": np.empty(rows + 1, np.int32) for name in ("id", "text", "stop_reason")}
     flags = "has_stop_reason", "has_input_tokens", "has_output_tokens"
     scratch |= {name: np.empty(rows, np.uint8) for name in flags}
+    scratch["vectors"] = np.empty(rows * length, np.float32)
     return scratch | {
         name: np.empty(rows, np.int64) for name in ("ends", "lines", "input_tokens", "output_tokens")
     }
 
 
-def _responses(scratch: _Scratch, count: int) -> Responses:
+def _responses(scratch: _Scratch, count: int, length: int) -> Responses:
     def text(name: str, present: pa.Buffer | None = None) -> pa.Array:
         ends = scratch[f"{name}_ends"][: count + 1].copy()
         values = scratch[f"{name}s"][: ends[-1]].copy()
@@ -151,6 +163,19 @@ def _responses(scratch: _Scratch, count: int) -> Responses:
     def tokens(name: str) -> pa.Array:
         return pa.array(scratch[name][:count].copy(), mask=scratch[f"has_{name}"][:count] == 0)
 
+    if length:
+        vectors = pa.FixedSizeListArray.from_arrays(
+            pa.array(scratch["vectors"][: count * length].copy()), length
+        )
+        # Vectors have no tokens.
+        columns = {
+            "wire_id": text("id"),
+            "embedding": vectors,
+            "input_tokens": tokens("input_tokens"),
+            "output_tokens": pa.array(np.zeros(count, np.int64)),
+        }
+        rows = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+        return Responses(scratch["lines"][:count].copy(), rows)
     present = scratch["has_stop_reason"][:count]
     bits = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
     columns = {
@@ -169,12 +194,14 @@ def _places(plain: Plain) -> list[_Place]:
     places = [_Place(kind=_OBJECT)]
     for path, kind in (
         (plain.text, _TEXT),
+        (plain.vector, _VECTOR),
         (plain.stop_reason, _STOP_REASON),
         (plain.input_tokens, _INPUT_TOKENS),
         (plain.output_tokens, _OUTPUT_TOKENS),
-        *([(plain.block_type, _BLOCK_TYPE)] if plain.block_type else []),
+        (plain.block_type, _BLOCK_TYPE),
     ):
-        places[_planted(places, path)].kind = kind
+        if path is not None:
+            places[_planted(places, path)].kind = kind
     if plain.closed:
         places[_planted(places, plain.closed)].closed = 1
     return places

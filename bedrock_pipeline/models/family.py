@@ -145,20 +145,22 @@ class Plain:
     `Family.answer` reads every output that they do not fit; if they fit, both give the same.
 
     Attributes:
-        text: the text; an output without it is not plain.
+        text: the text; an output without it is not plain. None for embeddings.
+        vector: the vector of floats, in place of a text; an output without it is not plain.
         stop_reason: may be missing.
         input_tokens: may be missing.
-        output_tokens: may be missing.
+        output_tokens: may be missing; for embeddings there are none.
         block_type: must be `text`; None if blocks have no type.
         closed: an object of which all members that no path leads to must be null; None if there is none.
         unless: an output that has something other than null under one of these keys, at any depth, is not plain.
         unless_text_begins: an output whose text begins so is not plain; a pattern for Python and for Arrow.
     """
 
-    text: Path
-    stop_reason: Path
-    input_tokens: Path
-    output_tokens: Path
+    text: Path | None = None
+    stop_reason: Path | None = None
+    input_tokens: Path | None = None
+    output_tokens: Path | None = None
+    vector: Path | None = None
     block_type: Path | None = None
     closed: Path | None = None
     unless: tuple[bytes, ...] = ()

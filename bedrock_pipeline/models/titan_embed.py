@@ -15,12 +15,13 @@ from bedrock_pipeline.models.family import (
     Json,
     ModelRequest,
     ModelResponse,
+    Plain,
     ResponseShapeError,
     by_prompt,
     check_dimension,
     check_vector_types,
 )
-from bedrock_pipeline.models.shape import count_at, quantized, vector_of
+from bedrock_pipeline.models.shape import VECTOR_RANGES, count_at, quantized, vector_of
 
 _DIMENSIONS: Final = (256, 512, 1024)
 _LENGTHS: Final = (256, 384, 1024)
@@ -32,6 +33,11 @@ class TitanEmbed(Family):
     name = "titan-embed"
     embeds = True
     by_setting = by_prompt("inputText")
+    plain = Plain(
+        vector=("embedding",),
+        input_tokens=("inputTextTokenCount",),
+        unless=tuple(kind.encode() for kind in VECTOR_RANGES),
+    )
 
     def owns(self, model: str) -> bool:
         """Titan's text embedding models."""

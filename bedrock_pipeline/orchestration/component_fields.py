@@ -59,6 +59,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "parameters": {"max_tokens": 5, "temperature": 0},
     "images": ["photo"],
     "documents": ["contract"],
+    "attachment_roots": ["s3://my-bucket/scans"],
     "answer_schema": "my_project.answers.Review",
     "answer_by": "tool",
     "record_id": "review_id",

@@ -160,6 +160,8 @@ def _retry(opened: Deployment, pipeline: str, config: RetryConfig) -> str:
     rejected = opened.ledger.interventions.retry_rejected(pipeline, config.dataset)
     retryable, repacked = opened.ledger.interventions.release(pipeline, config.dataset, config.below_minimum)
     again = " The dataset will be packed again." if repacked else ""
+    if opened.ledger.interventions.retry_publication(pipeline, config.dataset):
+        again += " The dataset will be published again."
     return f"{rejected} rejected chunks and {retryable} retryable records will be sent again.{again}"
 
 

@@ -165,13 +165,13 @@ def check_specs(pipeline: BasePipeline, asset: dg.AssetKey) -> list[dg.AssetChec
     ]
 
 
-def check_results(
+def measured(
     pipeline: BasePipeline, deployment: Deployment, dataset: str, published: Publication
-) -> list[dg.AssetCheckResult]:
-    """The checks of a version that was just published."""
+) -> Measures:
+    """What is known of a version that was just published."""
     row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     chunks = deployment.ledger.chunks.of_dataset(pipeline.name, dataset, row.published_version or row.version)
-    return judged(Measures.of(row, chunks, published), options_of(pipeline).thresholds)
+    return Measures.of(row, chunks, published)
 
 
 def judged(measures: Measures, thresholds: Thresholds) -> list[dg.AssetCheckResult]:

@@ -7,20 +7,19 @@ measured and deleted.
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
 from bedrock_pipeline.prepare.chunks.snapshot_packer import pack_snapshot
 from bedrock_pipeline.prepare.open_source import open_source
+from bedrock_pipeline.prepare.read_attachment import attachment_reader
 from bedrock_pipeline.prepare.reject_duplicates import REJECTED
-from bedrock_pipeline.prepare.snapshot.attachments import Fetch, nowhere
 from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.prepare.snapshot.writer import write_snapshot
-from bedrock_pipeline.prepare.take_snapshot import fetch_file
 from bedrock_pipeline.prepare.upload_chunks import estimator_for
 from bedrock_pipeline.pricing.estimates import ChunkEstimate, Estimate, Estimator
 from bedrock_pipeline.records.packed_chunk import Mode, PackedChunk
@@ -64,11 +63,11 @@ def estimate_dataset(
     if packed and not reread:
         return estimator.together(packed)
     source = open_source(deployment, pipeline, dataset)
-    return estimate_source(source, pipeline, estimator, partial(fetch_file, deployment.objects))
+    return estimate_source(source, pipeline, estimator, deployment.objects)
 
 
 def estimate_source(
-    source: Source, pipeline: Pipeline, estimator: Estimator, fetch: Fetch = nowhere
+    source: Source, pipeline: Pipeline, estimator: Estimator, objects: S3Objects | None = None
 ) -> Estimate:
     """Estimate the records of an input; reads all of it.
 
@@ -87,6 +86,7 @@ def estimate_source(
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
         folder = Path(name)
         with RejectionWriter(folder / REJECTED) as rejected:
+            fetch = attachment_reader(pipeline.attachment_roots, objects)
             snapshot = write_snapshot(source, SnapshotPlan.of(pipeline), folder, rejected, fetch)
             parts = [local_file(str(part)) for part in snapshot.parts]
             return estimator.together(pack_snapshot(parts, pipeline, folder, rejected, measured))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
+from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import ConfigurationError, StateError
 from bedrock_pipeline.frozen_settings import freeze, pipeline_of
@@ -88,7 +90,7 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
         folder = Path(name)
         with RejectionWriter(folder / NOT_PACKED) as rejected:
             packed_hash, chunks = pack_snapshot(
-                _parts(deployment, row),
+                _parts(deployment, row, folder),
                 effective,
                 folder,
                 rejected,
@@ -135,10 +137,27 @@ def _differs(code: Pipeline, row: DatasetRow, launched: Pipeline) -> bool:
         return True
 
 
-def _parts(deployment: Deployment, row: DatasetRow) -> list[InputFile]:
-    objects = deployment.objects
-    uris = [item.uri for item in objects.list(f"{row.snapshot_uri}part-")]
-    return [InputFile(uri, partial(objects.random_access, uri)) for uri in uris]
+def _parts(deployment: Deployment, row: DatasetRow, folder: Path) -> list[InputFile]:
+    local = _LocalPart(deployment.objects, folder / "part.parquet")
+    uris = [item.uri for item in deployment.objects.list(f"{row.snapshot_uri}part-")]
+    return [InputFile(uri, partial(local.open, uri)) for uri in uris]
+
+
+@dataclass(slots=True)
+class _LocalPart:
+    """The part of a snapshot that is read now, as a local file: a request for every range of it would cost as much again."""
+
+    objects: S3Objects
+    path: Path
+    uri: str | None = None
+
+    def open(self, uri: str) -> BinaryIO:
+        if self.uri != uri:
+            self.uri = None
+            self.path.unlink(missing_ok=True)
+            self.objects.download(uri, self.path)
+            self.uri = uri
+        return self.path.open("rb")
 
 
 def _upload(

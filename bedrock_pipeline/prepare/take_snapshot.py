@@ -3,20 +3,17 @@
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from urllib.parse import unquote
 
 import pyarrow as pa
 
-from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.frozen_settings import freeze
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.open_source import open_source
+from bedrock_pipeline.prepare.read_attachment import attachment_reader
 from bedrock_pipeline.prepare.reject_duplicates import REJECTED
-from bedrock_pipeline.prepare.snapshot.attachments import MOST_BYTES, NotAnAttachmentError
 from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.prepare.snapshot.writer import write_snapshot
 from bedrock_pipeline.records.keys import check_dataset_key
@@ -87,7 +84,7 @@ def take_snapshot(
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
         folder = Path(name)
         with RejectionWriter(folder / REJECTED) as rejected:
-            fetch = partial(fetch_file, deployment.objects)
+            fetch = attachment_reader(effective.attachment_roots, deployment.objects)
             plan = SnapshotPlan.of(effective)
             snapshot = write_snapshot(source, plan, folder, rejected, fetch, compression="zstd")
         notes = [*notes_of(source), *snapshot.notes]
@@ -141,26 +138,3 @@ def _upload(deployment: Deployment, files: list[Path], uri: str) -> None:
     except BaseException:
         deployment.objects.discard(uri)
         raise
-
-
-def fetch_file(objects: S3Objects, location: str) -> bytes:
-    """An image or a document from an s3:// URI, a file:// URI or an absolute path.
-
-    Raises:
-        NotAnAttachmentError: there is none, or it is larger than any model accepts.
-        AwsError: S3 cannot be reached.
-    """
-    try:
-        if location.startswith("s3://"):
-            info = objects.head(location)
-            size = info.size if info else None
-        else:
-            path = Path(unquote(location.removeprefix("file://")))
-            size = path.stat().st_size
-    except (FileNotFoundError, PermissionError, NotADirectoryError, ValueError):
-        size = None
-    if size is None:
-        raise NotAnAttachmentError("leads to nothing that can be read")
-    if size > MOST_BYTES:
-        raise NotAnAttachmentError(f"leads to more than {MOST_BYTES} bytes")
-    return objects.get(location) if location.startswith("s3://") else path.read_bytes()

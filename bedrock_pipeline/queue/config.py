@@ -7,7 +7,8 @@ from pydantic import Field, SecretStr
 
 from bedrock_pipeline.ledger.database import connection_string
 from bedrock_pipeline.ledger.queues import QueueRow
-from bedrock_pipeline.pipeline import BelowMinimum, FlushPolicy, QueuePipeline
+from bedrock_pipeline.pipeline import BelowMinimum
+from bedrock_pipeline.queue_pipeline import FlushPolicy, QueuePipeline
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings

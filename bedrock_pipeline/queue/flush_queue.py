@@ -19,12 +19,12 @@ from bedrock_pipeline.frozen_settings import freeze
 from bedrock_pipeline.ledger.queues import TasksChangedError
 from bedrock_pipeline.ledger.rows import NewChunk
 from bedrock_pipeline.ledger.tasks import FlushLease, Task, Waiting
-from bedrock_pipeline.pipeline import QueuePipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan, plan_invocation
 from bedrock_pipeline.prepare.chunks.create_request import create_request
 from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError, pack
 from bedrock_pipeline.prepare.upload_chunks import ChunkUploader, estimator_for
 from bedrock_pipeline.queue.job_results import TASK_ID
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.line_batch import Line, line_batches_of
 from bedrock_pipeline.records.packed_chunk import PackedChunk

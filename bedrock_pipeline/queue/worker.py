@@ -16,9 +16,9 @@ from bedrock_pipeline.due_work import due_work, flush_reason, waiting_tasks
 from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.ledger.tasks import Waiting
-from bedrock_pipeline.pipeline import QueuePipeline
 from bedrock_pipeline.queue.flush_queue import flush_queue
 from bedrock_pipeline.queue.job_results import record_final_jobs
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 from bedrock_pipeline.submit.backoff import delay
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account

@@ -15,7 +15,8 @@ LONGEST, LONGEST_OF_TASK = 4096, 256
 # An id that looks like a hash of `wire_id` is hashed too, so that no two records have the same wire id.
 _ORDINARY = re.compile(r"(?!x[a-z2-7]{32}$)[A-Za-z0-9._:@/+=#-]{1,64}")
 _LARGEST_WHOLE = 2**63
-_FILLER = "\x00filler "
+#: What the id of a filler record begins with.
+FILLER = "\x00filler "
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -70,12 +71,12 @@ def later_wire_id(origin: str, record_id: str) -> str:
 
 def filler_id(number: int) -> str:
     """The id of a filler record; it begins with a control character, which no other record id has."""
-    return f"{_FILLER}{number}"
+    return f"{FILLER}{number}"
 
 
 def is_filler(record_id: str) -> bool:
     """Whether a record is only there to bring its chunk to the minimum."""
-    return record_id.startswith(_FILLER)
+    return record_id.startswith(FILLER)
 
 
 def _text(value: object) -> str:

@@ -4,6 +4,7 @@ import io
 import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -12,11 +13,14 @@ import pyarrow.parquet as pq
 from bedrock_pipeline.records.cells import WHOLE
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.errors import InputError, TypesChangedError
+from bedrock_pipeline.sources.shared_values import shared_row_bytes
 from bedrock_pipeline.sources.source import InputFile, batch_rows, positioned
 from bedrock_pipeline.sources.widening import widened, wider
 
 _READ_BYTES = 1 << 20
 _FOOTERS_AT_ONCE = 8
+#: A dictionary whose values cannot make a batch larger than this is not looked at.
+_HARMLESS_BYTES = 64_000_000
 
 
 class ParquetReader:
@@ -108,14 +112,21 @@ class ParquetReader:
         self, opened: pq.ParquetFile, file: InputFile, schema: pa.Schema
     ) -> Iterator[pa.RecordBatch]:
         there = [name for name in schema.names if name in opened.schema_arrow.names]
-        batches = opened.iter_batches(rows_of_a_batch(opened.metadata), columns=there, use_threads=False)
+        rows = rows_of_a_batch(opened.metadata)
+        rows = min(rows, batch_rows(_largest_shared_row(opened, file, there, rows)))
+        batches = opened.iter_batches(rows, columns=there, use_threads=False)
         row = 0
         while True:
             try:
                 batch = next(batches, None)
+            except MemoryError as error:  # which Arrow's is too, beside being its exception
+                raise InputError(
+                    f"{file.name} has {'a row' if rows == 1 else 'rows'} too large for the memory of this machine.",
+                    "Leave the column or the row out.",
+                ) from error
             except (OSError, pa.ArrowException) as error:
                 raise InputError(
-                    f"{file.name} is damaged{_damaged_group(opened, there)}: it cannot be read.",
+                    f"{file.name} is damaged{_damaged_group(opened, there, rows)}: it cannot be read.",
                     "Write it again.",
                 ) from error
             if batch is None:
@@ -134,6 +145,37 @@ def rows_of_a_batch(metadata: pq.FileMetaData) -> int:
     return batch_rows(largest)
 
 
+def _largest_shared_row(opened: pq.ParquetFile, file: InputFile, columns: Sequence[str], rows: int) -> int:
+    """The most bytes that values of dictionaries can add to a row.
+
+    A file says how large a dictionary is, not how large its values become in the rows. So the dictionaries of row groups that
+    might become too large are read.
+
+    Args:
+        opened: the file.
+        file: the same, to open it another time.
+        columns: those that are read.
+        rows: of a batch.
+    """
+    suspects: dict[int, set[str]] = {}
+    for number in range(opened.num_row_groups):
+        group = opened.metadata.row_group(number)
+        for leaf in (group.column(index) for index in range(group.num_columns)):
+            large = leaf.total_uncompressed_size * min(rows, group.num_rows) > _HARMLESS_BYTES
+            if large and leaf.has_dictionary_page and leaf.physical_type == "BYTE_ARRAY":
+                suspects.setdefault(number, set()).add(leaf.path_in_schema)
+    largest = 0
+    with file.open() as stream:
+        paths = sorted(set().union(*suspects.values()))
+        dictionaries = _opened(stream, file.name, read_dictionary=paths) if paths else opened
+        for number, leaves in suspects.items():
+            names = [name for name in columns if any(f"{leaf}.".startswith(f"{name}.") for leaf in leaves)]
+            with suppress(OSError, pa.ArrowException):  # damage is reported when the rows are read
+                one_row = dictionaries.iter_batches(1, row_groups=[number], columns=names, use_threads=False)
+                largest = max([largest, *(shared_row_bytes(first) for first in itertools.islice(one_row, 1))])
+    return largest
+
+
 def _row_group(metadata: pq.FileMetaData, row: int) -> int:
     """The row group that has a row, counted from 0 as other tools count."""
     ends = itertools.accumulate(
@@ -142,11 +184,11 @@ def _row_group(metadata: pq.FileMetaData, row: int) -> int:
     return next((number for number, end in enumerate(ends) if row < end), 0)
 
 
-def _damaged_group(opened: pq.ParquetFile, columns: Sequence[str]) -> str:
+def _damaged_group(opened: pq.ParquetFile, columns: Sequence[str], rows: int) -> str:
     """The first row group that cannot be read, for a message; a batch may have rows of several."""
     for number in range(opened.num_row_groups):
         try:
-            for _ in opened.iter_batches(row_groups=[number], columns=columns, use_threads=False):
+            for _ in opened.iter_batches(rows, row_groups=[number], columns=columns, use_threads=False):
                 pass
         except (OSError, pa.ArrowException):
             return f" in row group {number}"
@@ -203,7 +245,7 @@ def _schema_of(file: InputFile) -> pa.Schema:
         return _opened(stream, file.name).schema_arrow
 
 
-def _opened(stream: BinaryIO, name: str) -> pq.ParquetFile:
+def _opened(stream: BinaryIO, name: str, read_dictionary: Sequence[str] = ()) -> pq.ParquetFile:
     here = isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO)
     try:
         # Arrow reads a local file without Python.
@@ -211,7 +253,11 @@ def _opened(stream: BinaryIO, name: str) -> pq.ParquetFile:
         # Without a buffer a whole column of a row group is held in memory, with `pre_buffer` the whole file.
         # Spark's times of 96 bits reach beyond the years that nanoseconds hold.
         return pq.ParquetFile(
-            source, buffer_size=_READ_BYTES, pre_buffer=False, coerce_int96_timestamp_unit="us"
+            source,
+            buffer_size=_READ_BYTES,
+            pre_buffer=False,
+            coerce_int96_timestamp_unit="us",
+            read_dictionary=list(read_dictionary),
         )
     except pa.ArrowException as error:
         raise InputError(f"{name} is not a readable parquet file.", "Write it again.") from error

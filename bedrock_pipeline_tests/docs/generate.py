@@ -20,8 +20,9 @@ from pydantic.fields import FieldInfo
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.models.catalog import READ, catalog
 from bedrock_pipeline.orchestration import metadata
-from bedrock_pipeline.pipeline import FlushPolicy, Pipeline, QueuePipeline
+from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.queue import BedrockQueueConfig
+from bedrock_pipeline.queue_pipeline import FlushPolicy, QueuePipeline
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.result_schema import description_of, result_schema
 from bedrock_pipeline.settings import Settings

@@ -219,6 +219,32 @@ def test_a_malformed_post_to_the_routes_of_the_emulator_itself_is_a_400_with_a_s
     assert said in orjson.loads(raised.value.read())["message"]
 
 
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "evil.example:4600"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "[::1]:80"}, 200),
+        ({"Host": "localhost:80"}, 200),
+        ({"Host": "emulator"}, 200),
+        ({}, 200),
+    ],
+    ids=str,
+)
+def test_a_web_page_does_not_control_the_emulator_under_any_name_of_its_host(
+    standing: EmulatorProcess, headers: dict[str, str], code: int
+) -> None:
+    """A page can send simple requests, and make a name of its own lead to this machine."""
+    call = urllib.request.Request(f"{standing.url}/_emulator/jobs", headers=headers)
+    try:
+        got = urllib.request.urlopen(call).status
+    except urllib.error.HTTPError as error:
+        got = error.code
+    assert got == code
+
+
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
     with EmulatorProcess(tmp_path_factory.mktemp("data"), None, "a", "b") as process:

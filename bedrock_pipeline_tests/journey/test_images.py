@@ -88,11 +88,13 @@ def test_an_image_may_be_named_in_every_way_and_the_snapshot_keeps_its_bytes(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     data = picture(0, 500, JPEG)
-    here, there = tmp_path / "a picture.jpg", f"s3://{deployment.settings.bucket}/pictures/a.jpg"
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    here, there = folder / "a picture.jpg", f"s3://{deployment.settings.bucket}/pictures/a.jpg"
     here.write_bytes(data)
     deployment.objects.put(there, data)
     encoded = base64.b64encode(data).decode()
-    text = tmp_path / "no picture.txt"
+    text = folder / "no picture.txt"
     text.write_text("secret")
     good = [
         str(here),
@@ -102,7 +104,8 @@ def test_an_image_may_be_named_in_every_way_and_the_snapshot_keeps_its_bytes(
         f"data:image/jpeg;base64,{encoded}",
     ]
     bad: dict[str, list[str | None]] = {
-        "leads to nothing that can be read": [f"{there}.gone", str(tmp_path / "gone.jpg"), f"{text}/x"],
+        "leads to nothing that can be read (NoSuchKey)": [f"{there}.gone"],
+        "names no file beneath one of attachment_roots": [str(folder / "gone.jpg"), f"{text}/x"],
         "is no PNG, JPEG, GIF or WebP image": [str(text)],
         "is no data URI, base64, s3:// URI or absolute path of an image": ["picture.jpg", "http://a.b/c.jpg"],
         "is null": [None],
@@ -111,7 +114,9 @@ def test_an_image_may_be_named_in_every_way_and_the_snapshot_keeps_its_bytes(
     cells = [*good, *(cell for cells in bad.values() for cell in cells)]
     rows = pa.table({"id": [f"r{n}" for n in range(len(cells))], "picture": cells})
     pq.write_table(rows, tmp_path / "rows.parquet")
-    one = pipeline(tmp_path / "rows.parquet", carry=["picture"])
+    one = pipeline(
+        tmp_path / "rows.parquet", carry=["picture"], attachment_roots=[str(folder), there.rpartition("/")[0]]
+    )
     report = take_snapshot(deployment, one, "d")
     assert report.rejections == {f"column 'picture' {why}": len(many) for why, many in bad.items()}
     here.unlink()

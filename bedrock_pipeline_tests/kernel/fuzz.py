@@ -15,6 +15,8 @@ from bedrock_pipeline.kernel.library import load
 from bedrock_pipeline.models import family_of
 
 ROUNDS = 3000
+# Of vectors.
+LENGTH = 3
 MODELS = (
     "anthropic.claude-3-haiku-20240307-v1:0",
     "mistral.mistral-7b-instruct-v0:2",
@@ -49,6 +51,7 @@ def line(rng: random.Random) -> bytes:
         "outputs": [block],
         "output": {"message": {"content": [block]}},
         "usage": {"input_tokens": 5, "inputTokens": 10**18},
+        "embedding": [rng.choice([rng.random(), rng.random() * 1e300, 0, -7]) for _ in range(LENGTH)],
     }
     return (
         orjson.dumps({"modelInput": {"a": [text, 1.5, None]}, "modelOutput": output, "recordId": text or "r"})
@@ -72,6 +75,9 @@ def main() -> None:
         plain = family_of(model).plain
         assert plain is not None
         readers.append(ResponseReader(kernel, plain))
+    vectors = family_of("amazon.titan-embed-text-v2:0").plain
+    assert vectors is not None
+    readers.append(ResponseReader(kernel, vectors, LENGTH))
     plain_lines = 0
     for _ in range(ROUNDS):
         # A buffer of its own exact size, so that a byte beyond it is noticed.

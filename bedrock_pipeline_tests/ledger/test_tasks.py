@@ -11,7 +11,7 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.ledger import tasks as statements
 from bedrock_pipeline.ledger.tasks import NewTask
-from bedrock_pipeline.pipeline import QueuePipeline
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 
 _WAITING, _LIMIT = 20_000, 500
 

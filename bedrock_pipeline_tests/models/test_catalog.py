@@ -12,7 +12,8 @@ from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.frozen_settings import freeze, thaw
 from bedrock_pipeline.models.catalog import ModelCard, card_of, catalog, similar
 from bedrock_pipeline.models.registry import FAMILIES, family_of
-from bedrock_pipeline.pipeline import Pipeline, QueuePipeline
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 
 HAIKU_45 = "anthropic.claude-haiku-4-5-20251001-v1:0"
 OPUS_5 = "global.anthropic.claude-opus-5"

@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator
 from bedrock_pipeline import AssetStep, BedrockBatchComponent, BedrockQueueComponent
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.component_fields import EXAMPLES, PROMPTS
-from bedrock_pipeline.pipeline import Pipeline, QueuePipeline
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 CONTEXT = dg.ComponentTree.for_test().load_context

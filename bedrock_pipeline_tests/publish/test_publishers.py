@@ -11,11 +11,11 @@ import pytest
 
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger.rows import DatasetRow
-from bedrock_pipeline.pipeline import QueuePipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.publish.publish_dataset import NotCompleteError, _pointer, publish_dataset
 from bedrock_pipeline.queue import BedrockQueue
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 from bedrock_pipeline_tests.faults.worker import Death, move_clock, watch
 from bedrock_pipeline_tests.journey.driven import finish, pipeline
 from bedrock_pipeline_tests.queue.test_queue import config, task

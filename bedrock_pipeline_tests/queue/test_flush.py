@@ -17,10 +17,10 @@ from bedrock_pipeline.due_work import due_work, flush_reason
 from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.ledger.queues import Queues
 from bedrock_pipeline.ledger.tasks import FlushLease, NewTask, Tasks, Waiting
-from bedrock_pipeline.pipeline import FlushPolicy, QueuePipeline
 from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline.queue.flush_queue import FlushCheck, flush_queue, tasks_to_take
 from bedrock_pipeline.queue.task import encoded
+from bedrock_pipeline.queue_pipeline import FlushPolicy, QueuePipeline
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline_tests.queue.test_queue import config, task
 from bedrock_pipeline_tests.waiting import PATIENCE_S

@@ -15,9 +15,10 @@ from bedrock_pipeline.due_work import WITHOUT_CODE, WorkItem, due_work
 from bedrock_pipeline.errors import JobFailedError, JobStuckError, StateError
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.run_leases import Kind
-from bedrock_pipeline.pipeline import BasePipeline, QueuePipeline
+from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.queue.flush_queue import flush_queue
 from bedrock_pipeline.queue.job_results import record_final_jobs
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 from bedrock_pipeline.submit.poll_jobs import poll_jobs, stop_jobs
 from bedrock_pipeline.submit.reconcile import adopt_job, reconcile_in_doubt, sweep_account
 from bedrock_pipeline.submit.submit_chunk import submit_chunk

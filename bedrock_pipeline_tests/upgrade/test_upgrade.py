@@ -24,7 +24,8 @@ from bedrock_pipeline.ledger.migrations import migrate, migration_folder
 from bedrock_pipeline.ledger.rows import State
 from bedrock_pipeline.ledger.status import AT_BEDROCK, Status
 from bedrock_pipeline.local import Endpoints
-from bedrock_pipeline.pipeline import Pipeline, QueuePipeline
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.queue_pipeline import QueuePipeline
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.packed_chunk import Mode
 from bedrock_pipeline.records.tally import Tally

@@ -25,7 +25,7 @@ from bedrock_pipeline.records.cells import (
     python_values,
     whole,
 )
-from bedrock_pipeline.records.record_ids import record_id_of, wire_id
+from bedrock_pipeline.records.record_ids import FILLER, record_id_of, wire_id
 
 # Narrower than the rule in `record_ids`: certainly a record id as it is, and its own wire id.
 _ORDINARY = "^[A-Za-z0-9._:@/+=#-]{1,64}$"
@@ -74,6 +74,11 @@ def wire_ids(record_ids: pa.Array) -> pa.Array:
     for row in map(int, odd):
         ids[row] = wire_id(ids[row])
     return pa.array(ids, pa.string())
+
+
+def fillers_among(record_ids: pa.Array | pa.ChunkedArray) -> int:
+    """The number of filler records."""
+    return pc.sum(pc.starts_with(record_ids, FILLER)).as_py() or 0
 
 
 def reasons_of(rows: pa.RecordBatch, template: RequestTemplate) -> dict[int, str]:
