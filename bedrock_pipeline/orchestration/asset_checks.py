@@ -19,6 +19,8 @@ from bedrock_pipeline.pipeline import BasePipeline
 #: The check of `submitted_jobs`.
 NO_OPERATOR_NEEDED: Final = "no_chunk_needs_an_operator"
 _ASSET: Final = "submitted_jobs"
+#: In the description; the metadata have more.
+_MOST_NAMED: Final = 5
 _NO_CHUNKS: Final = WaitingChunks(0, ())
 
 
@@ -42,7 +44,10 @@ class _Waiting:
     def description(self) -> str:
         counts = {"chunks": self.chunks.count, "datasets at their cost limit": len(self.limits)}
         text = "; ".join(f"{what}: {count:,}" for what, count in counts.items() if count)
-        return f"Waiting for an operator: {text}." if text else "Nothing waits for an operator."
+        if not text:
+            return "Nothing waits for an operator."
+        first = [f"{chunk}: {why or 'no reason given'}" for chunk, why in self.chunks.first]
+        return "\n\n".join([f"Waiting for an operator: {text}.", *[*first, *self.limits][:_MOST_NAMED]])
 
     @property
     def metadata(self) -> dict[str, dg.MetadataValue]:
@@ -79,17 +84,23 @@ def operator_check(pipeline: BasePipeline) -> dg.AssetChecksDefinition:
 
 
 def operator_checks(
-    deployment: Deployment, names: Mapping[str, Names], known: Mapping[str, str]
+    instance: dg.DagsterInstance, deployment: Deployment, names: Mapping[str, Names], known: Mapping[str, str]
 ) -> tuple[list[dg.AssetCheckEvaluation], dict[str, str]]:
     """Evaluations for the pipelines of which something else waits than before, and the digests of what waits now.
 
+    Dagster shows no result that is older than the asset's last materialization, so what still waits is evaluated again then.
+
     Args:
+        instance: Dagster's.
         deployment: the deployment.
         names: by pipeline.
         known: digests of the last evaluations, by pipeline; none where nothing waited.
     """
     waiting = _waiting(deployment, list(names))
-    digests = {pipeline: found.digest for pipeline, found in waiting.items()}
+    digests = {
+        pipeline: f"{found.digest} {_materialized(instance, names[pipeline].asset(_ASSET))}"
+        for pipeline, found in waiting.items()
+    }
     return [
         dg.AssetCheckEvaluation(
             asset_key=names[pipeline].asset(_ASSET),
@@ -102,6 +113,12 @@ def operator_checks(
         for pipeline in sorted(names)
         if digests.get(pipeline) != known.get(pipeline)
     ], digests
+
+
+def _materialized(instance: dg.DagsterInstance, asset: dg.AssetKey) -> float | None:
+    """When the asset was materialized last."""
+    event = instance.get_latest_materialization_event(asset)
+    return event.timestamp if event else None
 
 
 def _waiting(deployment: Deployment, pipelines: Sequence[str]) -> dict[str, _Waiting]:

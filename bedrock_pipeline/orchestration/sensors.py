@@ -269,7 +269,7 @@ def _why_nothing(opened: Deployment, pipelines: Sequence[BasePipeline]) -> list[
 def _reconcile(
     pipelines: Sequence[BasePipeline],
     finish_job: str,
-    context: dg.SensorEvaluationContext,  # noqa: ARG001  # each tick gets it
+    context: dg.SensorEvaluationContext,
     opened: Deployment,
     cursor: _Cursor,
 ) -> dg.SensorResult:
@@ -281,7 +281,9 @@ def _reconcile(
     if now - cursor.get("swept", 0.0) >= opened.settings.sweep_s:
         reports.append(str(sweep_account(opened)))
         cursor["swept"] = now
-    checks, cursor["checks"] = operator_checks(opened, names_of(pipelines), cursor.get("checks", {}))
+    checks, cursor["checks"] = operator_checks(
+        context.instance, opened, names_of(pipelines), cursor.get("checks", {})
+    )
     late, cursor["on_time"] = on_time_evaluations(opened, pipelines, cursor.get("on_time", {}))
     checks += late
     removed = [(pipeline.name, len(items)) for pipeline, items in removed_pipelines(opened) if items]

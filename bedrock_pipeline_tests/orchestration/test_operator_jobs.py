@@ -11,6 +11,8 @@ import pytest
 
 from bedrock_pipeline import Pipeline, QueuePipeline, build_definitions
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.orchestration.asset_checks import operator_checks
+from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 
@@ -101,7 +103,17 @@ def test_a_cap_is_approved_and_a_dataset_cancelled(
     take_snapshot(deployment, pipeline, "d")
     pack_dataset(deployment, pipeline, "d")
     assert [one.dataset for one in deployment.ledger.spending.exhausted(["p"])] == ["d"]
+    names = {"p": Names.of(pipeline)}
+    [waits], known = operator_checks(instance, deployment, names, {})
+    assert not waits.passed
+    assert "p d may cost" in str(waits.description)
+    assert not operator_checks(instance, deployment, names, known)[0], "nothing changed"
+    instance.report_runless_asset_event(dg.AssetMaterialization(names["p"].asset("submitted_jobs")))
+    [still], known = operator_checks(instance, deployment, names, known)
+    assert not still.passed, "Dagster would not show what is older than a materialization"
     assert run(pipeline, instance, "approve", dataset="d", up_to_usd=5.0, approved_by="ana")
+    [passed], _ = operator_checks(instance, deployment, names, known)
+    assert passed.passed
     budget = deployment.ledger.spending.budget("p", "d")
     assert budget is not None
     assert budget.cap_usd == Decimal(5)
