@@ -1,10 +1,13 @@
 """When the schedule of a pipeline with `daily=True` launches a day."""
 
+import re
 from datetime import time
-from typing import Any
+from typing import Any, Final
 from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+_TIME_OF_DAY: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 
 class DailySchedule(BaseModel):
@@ -18,10 +21,22 @@ class DailySchedule(BaseModel):
     timezone: str | None = None
     """Time zone of the days, such as `Europe/Berlin`; None: that of the pipeline's partitions, or UTC."""
     at: time | None = None
-    """When the day that has ended is launched; None: a quarter of an hour after its end."""
+    """When the day that has ended is launched, as `"06:00"`; None: a quarter of an hour after its end."""
     catch_up_days: int = Field(default=7, ge=0, le=366)
     """How many missed days are launched too, at their full cost: the last ones between the newest day that was ever launched
     and the day that has ended. They are missed while Dagster, or the schedule, does not run."""
+
+    @field_validator("at", mode="before")
+    @classmethod
+    def _is_a_time_of_day(cls, value: Any) -> Any:
+        if isinstance(value, time):
+            value = value.isoformat("seconds").removesuffix(":00")
+        if value is not None and not (isinstance(value, str) and _TIME_OF_DAY.fullmatch(value)):
+            # YAML reads 16:30 without quotes as the number 990.
+            raise ValueError(
+                'give hours and minutes in quotes, such as "06:00"; the time zone is that of timezone'
+            )
+        return value
 
     @field_validator("timezone")
     @classmethod

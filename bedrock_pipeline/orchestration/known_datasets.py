@@ -38,15 +38,9 @@ def known_datasets(
     rows = opened.ledger.versions.current(unread, after=positions.get(unread) or "", limit=_MOST_DATASETS)
     position = rows[-1].dataset if len(rows) == _MOST_DATASETS else None
     of_pipeline = names[unread]
-    rows = [row for row in rows if _has_partition(of_pipeline, row.dataset)]
+    rows = [row for row in rows if of_pipeline.has_partition(row.dataset)]
     of_pipeline.register(instance, datasets=[row.dataset for row in rows])
     return list(_missing(instance, opened, of_pipeline, rows)), {**positions, unread: position}
-
-
-def _has_partition(names: Names, dataset: str) -> bool:
-    """Whether the dataset can have a partition; one that was launched under another key cannot."""
-    own = names.own_partitions
-    return own is None or own.has_partition_key(names.partition(dataset))
 
 
 def _missing(

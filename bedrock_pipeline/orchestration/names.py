@@ -54,8 +54,13 @@ class Names:
         return dataset_of(partition_key) if self.own_partitions else partition_key
 
     def partition(self, dataset: str) -> str:
-        """The key of the partition of a dataset."""
-        return partition_of(dataset) if self.own_partitions else dataset
+        """The key of the partition of a dataset; the dataset's own where it has none."""
+        return (partition_of(dataset) or dataset) if self.own_partitions else dataset
+
+    def has_partition(self, dataset: str) -> bool:
+        """Whether a dataset has a partition; one that was launched under a key of another kind has none."""
+        own = self.own_partitions
+        return own is None or ((key := partition_of(dataset)) is not None and own.has_partition_key(key))
 
     @property
     def chunks(self) -> dg.DynamicPartitionsDefinition:

@@ -139,6 +139,12 @@ def _launch(opened: Deployment, pipeline: Pipeline, config: LaunchConfig) -> str
     given = {"source": config.source, "prompt": config.prompt, "max_cost_usd": config.max_cost_usd}
     request |= {name: value for name, value in given.items() if value is not None}
     pipeline.for_dataset(request)  # its errors belong here rather than in the run that prepares
+    names = Names.of(pipeline)
+    if not names.has_partition(config.dataset):
+        raise ConfigurationError(
+            f"{config.dataset!r} is the dataset of no partition of pipeline {pipeline.name!r}.",
+            "Choose one of its partitions, or leave partitions_def out (docs/dagster.md).",
+        )
     row = opened.ledger.datasets.request(
         pipeline.name,
         config.dataset,
@@ -147,7 +153,6 @@ def _launch(opened: Deployment, pipeline: Pipeline, config: LaunchConfig) -> str
         new_version=config.new_version,
         launch_id=opened.system.new_id(),
     )
-    names = Names.of(pipeline)
     asset, partition = names.asset("results").to_user_string(), names.partition(config.dataset)
     return (
         f"Launched version {row.version} of {config.dataset} of {pipeline.name}. The sensors request the runs of its steps; "

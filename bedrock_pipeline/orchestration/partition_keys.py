@@ -2,7 +2,8 @@
 
 A dataset's key has letters, digits, dots and single hyphens, since it becomes part of S3 keys, chunk keys and job names. A
 partition's key may have any characters: hours (`2026-11-24-05:00`), several dimensions (`2026-11-24|eu`). What a dataset's key
-cannot have is written as its UTF-8 bytes in hexadecimal between two dots: `2026-11-24-05.3A.00`, `2026-11-24.7C.eu`.
+cannot have is written as its UTF-8 bytes in hexadecimal between two dots: `2026-11-24-05.3A.00`, `2026-11-24.7C.eu`. Since a
+dataset's key begins and ends with a letter or digit, a `q` stands before or after a dot or hyphen there: `q.5F.a`.
 """
 
 import re
@@ -13,15 +14,19 @@ from bedrock_pipeline.records.keys import KeyRuleError, check_dataset_key
 #: What is escaped: what a key cannot have, a hyphen after a hyphen, and a dot that would look like an escape.
 _ESCAPED: Final = re.compile(r"(?:[^A-Za-z0-9.-]|(?<=-)-)+|\.(?=[0-9A-F]{2})")
 _ESCAPE: Final = re.compile(r"\.((?:[0-9A-F]{2})+)\.")
+#: Where a `q` is added; also where one would be taken for an added one.
+_BEGINS, _ENDS = re.compile(r"^(?=q*[.-])"), re.compile(r"(?<=[.-])(q*)$")
+_ADDED_FIRST, _ADDED_LAST = re.compile(r"^q(?=q*[.-])"), re.compile(r"(?<=[.-])(q*)q$")
 
 
 def dataset_of(partition_key: str) -> str:
     """The key of the dataset of a partition.
 
     Raises:
-        KeyRuleError: it would have more than 40 characters.
+        KeyRuleError: it would have more than 40 characters, or none.
     """
-    key = _ESCAPED.sub(lambda found: f".{found.group().encode().hex().upper()}.", partition_key)
+    escaped = _ESCAPED.sub(lambda found: f".{found.group().encode().hex().upper()}.", partition_key)
+    key = _ENDS.sub(r"\1q", _BEGINS.sub("q", escaped))
     try:
         return check_dataset_key(key)
     except KeyRuleError:
@@ -31,6 +36,11 @@ def dataset_of(partition_key: str) -> str:
         ) from None
 
 
-def partition_of(dataset: str) -> str:
-    """The key of the partition of a dataset."""
-    return _ESCAPE.sub(lambda found: bytes.fromhex(found.group(1)).decode(), dataset)
+def partition_of(dataset: str) -> str | None:
+    """The key of the partition of a dataset; None: no partition makes this key, which was launched by its name."""
+    escaped = _ADDED_FIRST.sub("", _ADDED_LAST.sub(r"\1", dataset))
+    try:
+        partition = _ESCAPE.sub(lambda found: bytes.fromhex(found.group(1)).decode(), escaped)
+        return partition if dataset_of(partition) == dataset else None
+    except (UnicodeDecodeError, KeyRuleError):
+        return None

@@ -14,7 +14,7 @@ import dagster as dg
 
 from bedrock_pipeline.carry_out import removed_pipelines
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.due_work import WITHOUT_CODE, WorkItem, due_work
+from bedrock_pipeline.due_work import OF_CHUNKS, WITHOUT_CODE, WorkItem, due_work
 from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.asset_checks import operator_checks
@@ -217,6 +217,7 @@ def _own_runs(
     context: dg.SensorEvaluationContext,
     opened: Deployment,
 ) -> Iterator[dg.RunRequest]:
+    items = [item for item in items if _has_partition(names[item.pipeline], item, context)]
     register(context.instance, names, items)  # one unregistered key would make the whole tick fail
     for kind in sorted({item.kind for item in items}):
         subjects = [(item.pipeline, item.key) for item in items if item.kind == kind]
@@ -228,6 +229,18 @@ def _own_runs(
                 job_name=names[pipeline].job(kind),
                 partition_key=names[pipeline].partition_of(WorkItem(kind, pipeline, key)),
             )
+
+
+def _has_partition(names: Names, item: WorkItem, context: dg.SensorEvaluationContext) -> bool:
+    """Whether a run can be requested for an item; without a partition, a request would make the whole tick fail."""
+    there = item.kind in OF_CHUNKS or names.has_partition(item.key)
+    if not there:
+        context.log.warning(
+            "Dataset %s of %s is not a partition of the pipeline's partitions_def, so no run can be requested. Cancel it: "
+            "bedrock-pipeline cancel %s %s",
+            *(item.key, item.pipeline, item.pipeline, item.key),
+        )
+    return there
 
 
 def _of_work(

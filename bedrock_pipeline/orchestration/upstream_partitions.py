@@ -19,7 +19,7 @@ def upstream_keys(names: Names, upstream: dg.PartitionsDefinition | None, datase
         return None
     own, key = names.own_partitions, names.partition(dataset)
     if own is None:
-        return [partition_of(dataset)]
+        return [partition_of(dataset) or dataset]
     if isinstance(own, TimeWindows) and isinstance(upstream, TimeWindows) and own != upstream:
         return list(upstream.get_partition_keys_in_time_window(own.time_window_for_partition_key(key)))
     if isinstance(own, dg.MultiPartitionsDefinition) and own != upstream:

@@ -16,6 +16,7 @@ from dagster._core.remote_origin import (
 from dagster._core.storage.tags import RUN_KEY_TAG
 from dagster_aws.s3 import S3Resource
 
+from bedrock_pipeline import DagsterOptions
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.orchestration import build_definitions, metadata
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
@@ -118,3 +119,21 @@ def test_a_run_that_waits_or_starts_is_not_requested_again(
     instance.report_run_canceled(run)
     expire()
     assert [one.job_name for one in requested(defs, instance)] == [job]
+
+
+def test_a_dataset_that_is_no_partition_keeps_no_other_waiting(
+    deployment: Deployment, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """It was launched by its name from the command line, which does not know the partitions of the code."""
+    options = DagsterOptions(partitions_def=dg.StaticPartitionsDefinition(["eu", "1.25"]))
+    one = Pipeline(
+        name="p",
+        model_id=CLAUDE,
+        source=str(tmp_path / "rows.jsonl"),
+        prompt="{{ text }}",
+        dagster=options,
+    )
+    for dataset in ("asia", "v1.80.final", "1.25", "1.2E.25", "eu"):
+        deployment.ledger.datasets.request("p", dataset, {}, launch=True)
+    runs = requested(build_definitions([one]), instance)
+    assert sorted(str(run.partition_key) for run in runs) == ["1.25", "eu"]

@@ -1,7 +1,7 @@
 """The daily schedule: which day it launches, in any time zone, and which missed days."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -159,3 +159,13 @@ def test_it_runs_unless_an_operator_stops_it_at_the_time_that_is_given() -> None
     one = schedule(at="06:30")
     assert one.cron_schedule == "30 6 * * *"
     assert one.default_status is dg.DefaultScheduleStatus.RUNNING
+
+
+@pytest.mark.parametrize(
+    "at", [990, 6, 16.5, "6", "24:00", "06:60", "06:00:30", "06:00+02:00", time(6, tzinfo=UTC), True]
+)
+def test_a_time_of_day_is_hours_and_minutes_in_quotes(at: object) -> None:
+    """YAML reads 16:30 as the number 990, which was a quarter past midnight."""
+    with pytest.raises(ValueError, match="in quotes"):
+        DailySchedule.model_validate({"at": at})
+    assert DailySchedule(at=time(6, 30)).at == DailySchedule.model_validate({"at": "06:30"}).at == time(6, 30)
