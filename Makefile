@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 300
 STEPS ?= 200
 
-.PHONY: help install demo dev test test-faults test-mutants simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-orchestration bench-scale bench-emulator bench-enqueue docs wheel lint types check clean
+.PHONY: help install demo dev test test-faults test-mutants simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-orchestration bench-scale bench-emulator bench-enqueue docs screenshots wheel lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard bedrock_pipeline/kernel/*.[ch])
@@ -26,6 +26,9 @@ demo: install  ## the main job, end to end, on this machine
 
 dev: install  ## the embedded stack with Dagster's UI
 	$(BIN)/bedrock-pipeline dev $(ARGS)
+
+screenshots: install  ## docs/images: the UI's pages, photographed by the test that operates it in a browser
+	SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -q bedrock_pipeline_tests/end_to_end/test_browser.py
 
 docs: install  ## generate the tables of docs/reference from the code
 	$(BIN)/python -m bedrock_pipeline_tests.docs.generate

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bedrock_pipeline.models.answer_class import AnswerSchemaError
     from bedrock_pipeline.orchestration.build import build_definitions
     from bedrock_pipeline.orchestration.component import BedrockBatchComponent, BedrockQueueComponent
+    from bedrock_pipeline.orchestration.daily import DailySchedule
     from bedrock_pipeline.orchestration.io_managers import PublishedResults
     from bedrock_pipeline.orchestration.options import AssetStep, DagsterOptions
     from bedrock_pipeline.orchestration.resources import DeploymentResource
@@ -90,6 +91,7 @@ __all__ = [
     "ConfigurationError",
     "CsvFormat",
     "DagsterOptions",
+    "DailySchedule",
     "DatabaseUnreachableError",
     "DeltaTable",
     "DeploymentResource",
@@ -149,6 +151,7 @@ _MODULES: Final = {
     "ConfigurationError": "bedrock_pipeline.errors",
     "CsvFormat": "bedrock_pipeline.sources",
     "DagsterOptions": "bedrock_pipeline.orchestration.options",
+    "DailySchedule": "bedrock_pipeline.orchestration.daily",
     "DatabaseUnreachableError": "bedrock_pipeline.ledger.database",
     "DeltaTable": "bedrock_pipeline.sources",
     "DeploymentResource": "bedrock_pipeline.orchestration.resources",

@@ -29,7 +29,8 @@ from bedrock_pipeline.prompts.template import Template, is_blank
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.raised_limit import RaisedLimit, check_factor, check_has_limit
-from bedrock_pipeline.records.result_schema import RESERVED, TABLE_COLUMNS
+from bedrock_pipeline.records.result_schema import RESERVED, check_carry
+from bedrock_pipeline.records.table_names import table_names_problem
 from bedrock_pipeline.settings import PriceOverride
 from bedrock_pipeline.sources import CsvFormat, Destination, SourceLike, Table, UpstreamAsset
 from bedrock_pipeline.sources.attachment_roots import AttachmentRoots
@@ -235,7 +236,7 @@ class Pipeline(BasePipeline):
     publish_to: Destination | None = None
     """A table of Delta Lake or Iceberg into which results are published too (docs/tables.md)."""
     daily: bool = False
-    """Whether a schedule launches a dataset a day (UTC), whose key is the date of the day that has ended."""
+    """Whether a schedule launches a dataset a day, whose key is the date of the day that has ended (docs/dagster.md)."""
 
     @field_validator("carry", "images", "documents", "attachment_roots", mode="before")
     @classmethod
@@ -271,11 +272,11 @@ class Pipeline(BasePipeline):
             AttachmentRoots(self.attachment_roots)
         except ValueError as error:
             raise ValueError(f"attachment_roots: {error}") from None
-        self.answer_columns()
-        if self.publish_to and (taken := {name.lower() for name in self.carry} & {*TABLE_COLUMNS}):
-            raise ValueError(
-                f"publish_to: the table has a column {min(taken)} of its own; rename the carried one"
-            )
+        check_carry(self.carry, self.record_id)
+        answers = self.answer_columns()
+        names = [field.name for field in answers.fields] if answers else []
+        if self.publish_to and (problem := table_names_problem(self.carry, names, self.publish_to.kind)):
+            raise ValueError(f"publish_to: {problem}")
         if self.answer_schema is not None and (self.model_family.embeds or self.model_family.name == "raw"):
             raise ValueError(
                 f"answer_schema: responses of {self.model_id} cannot be read (family {self.model_family.name}); "
@@ -333,8 +334,7 @@ class Pipeline(BasePipeline):
     @property
     def answer_format(self) -> AnswerFormat | None:
         """The form of a structured response; None without a response schema."""
-        schema = self.structure
-        if schema is None:
+        if (schema := self.structure) is None:
             return None
         return AnswerFormat(schema.schema, self.answer_by or self._answer_by(schema.schema))
 

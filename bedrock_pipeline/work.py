@@ -162,8 +162,22 @@ def record_failure(deployment: Deployment, item: WorkItem, error: Exception, *, 
 
 
 @contextmanager
-def renewed(deployment: Deployment, kind: LeaseKind, pipeline: str, key: str) -> Iterator[None]:
-    """A lease that is renewed during the block, and released after it; after an error it is left to expire."""
+def renewed(
+    deployment: Deployment,
+    kind: LeaseKind,
+    pipeline: str,
+    key: str,
+    kept: Callable[[], timedelta | None] = lambda: None,
+) -> Iterator[None]:
+    """A lease that is renewed during the block, and released after it; after an error it is left to expire.
+
+    Args:
+        deployment: the deployment.
+        kind: what is done during the block.
+        pipeline: the pipeline.
+        key: a dataset's or chunk's key.
+        kept: called after the block: how long the lease is kept for a later step of the same run; None: it is released.
+    """
     run_leases, done = deployment.ledger.run_leases, threading.Event()
 
     def renew() -> None:
@@ -182,7 +196,11 @@ def renewed(deployment: Deployment, kind: LeaseKind, pipeline: str, key: str) ->
     finally:
         done.set()
         join()
-    run_leases.release(kind, pipeline, key)
+    lifetime = kept()
+    if lifetime is None:
+        run_leases.release(kind, pipeline, key)
+    else:
+        run_leases.renew(kind, pipeline, key, lifetime)
 
 
 def failure_of(error: Exception, dataset: str, version: int | None) -> str:

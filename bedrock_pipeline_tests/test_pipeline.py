@@ -33,6 +33,39 @@ def test_an_invalid_pipeline_is_named_with_each_wrong_field(changes: dict[str, A
     assert "docs/reference/pipeline.md" in raised.value.fix
 
 
+@pytest.mark.parametrize(
+    ("carry", "problem"),
+    [
+        ("status", "carry: the results have a column 'status' of their own; rename"),
+        ("Status", "carry: 'Status' and the results' own column 'status' differ by case alone"),
+        ("RECORD_ID", "carry: 'RECORD_ID' and the results' own column 'record_id' differ"),
+        ("Embedding_Int8", "'Embedding_Int8' and the results' own column 'embedding_int8' differ"),
+        ("__filename", "carry: Arrow has a column '__filename' of its own in each dataset"),
+        ("record_id", None),
+        ("__FileName", None),
+    ],
+)
+def test_no_carried_column_has_the_name_of_another_in_any_case(carry: str, problem: str | None) -> None:
+    settings = {"name": "docs", "model_id": CLAUDE, "prompt": "{{ a }}", "record_id": "record_id"}
+    if problem is None:
+        Pipeline.model_validate({**settings, "carry": [carry]})
+        return
+    with pytest.raises(ConfigurationError, match=problem):
+        Pipeline.model_validate({**settings, "carry": [carry]})
+    docs = Pipeline.model_validate(settings)
+    with pytest.raises(ConfigurationError, match=problem):
+        docs.for_dataset({"carry": [carry]})
+
+
+def test_a_property_of_the_answer_that_has_the_name_of_another_column_is_prefixed() -> None:
+    answer = {"type": "object", "properties": {name: {"type": "string"} for name in ("Status", "CITY", "n")}}
+    answer["required"] = list(answer["properties"])
+    docs = Pipeline(name="docs", model_id=CLAUDE, prompt="{{ a }}", carry=("City",), answer_schema=answer)
+    columns = docs.answer_columns()
+    assert columns is not None
+    assert [field.name for field in columns.fields] == ["answer_Status", "answer_CITY", "n"]
+
+
 @pytest.mark.parametrize("field", sorted(Pipeline.model_fields.keys() - BasePipeline.model_fields.keys()))
 def test_a_queue_has_no_field_about_input(field: str) -> None:
     with pytest.raises(ConfigurationError, match=f"QueuePipeline 'q': {field}: a queue has no such field"):

@@ -93,6 +93,7 @@ CREATE TABLE bedrock_pipeline.versions (
     below_minimum       text,
     max_cost_usd        numeric CHECK (max_cost_usd > 0),
     schema_only_since   timestamptz,               -- responses are judged by the JSON schema alone
+    publication_rejected text,                     -- why its table does not take the results, until an operator has acted
     cancel_requested_at timestamptz,
     snapshot_uri        text,
     snapshot_hash       text,
@@ -151,7 +152,7 @@ SELECT d.pipeline, d.dataset, d.version, d.launch_id, d.launch_requested_at, d.o
        d.publication, d.published_version, d.results_uri, d.published_records, d.published_failed, d.published_at,
        d.latest_written_publication, d.latest_writes, d.latest_check_at, d.created_at,
        v.state, v.state_reason, v.request, v.preparation_began_at, v.launch_id AS snapshot_launch_id, v.settings_digest, v.below_minimum,
-       v.max_cost_usd, v.schema_only_since, v.cancel_requested_at, v.snapshot_uri, v.snapshot_hash, v.snapshot_records,
+       v.max_cost_usd, v.schema_only_since, v.publication_rejected, v.cancel_requested_at, v.snapshot_uri, v.snapshot_hash, v.snapshot_records,
        v.snapshot_rejected, v.packed_hash, v.packed_records, v.packed_rejected, v.packed_at, v.snapshot_duplicates,
        v.packed_duplicates, v.duplicates_answered, v.duplicates_failed
 FROM bedrock_pipeline.datasets d JOIN bedrock_pipeline.versions v USING (pipeline, dataset, version);

@@ -3,6 +3,8 @@
 They are resolved when a table is opened: those of an assumed role or of SSO must last until it is read.
 """
 
+from urllib.parse import urlsplit
+
 from bedrock_pipeline.aws.clients import session
 from bedrock_pipeline.settings import Settings
 
@@ -19,6 +21,12 @@ def delta_options(settings: Settings, location: str) -> dict[str, str]:
         "AWS_ALLOW_HTTP": "true" if endpoint.startswith("http://") else "",
     }
     return {name: value for name, value in given.items() if value}
+
+
+def serves_checkpoints(settings: Settings, location: str) -> bool:
+    """Whether Delta's checkpoints can be read at a location: the embedded S3 does not serve the ends of objects."""
+    host = urlsplit(settings.s3_endpoint_url or "").hostname
+    return not location.startswith("s3://") or host not in ("127.0.0.1", "localhost", "::1")
 
 
 def iceberg_properties(settings: Settings) -> dict[str, str]:

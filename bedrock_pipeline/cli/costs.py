@@ -1,7 +1,6 @@
 """Commands about costs: `estimate`, `approve`."""
 
 import getpass
-import importlib
 from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -124,8 +123,9 @@ def _of_file(request: dict[str, Any], *, count: bool) -> Estimate:
 
 
 def _pipeline_in(module: str, name: str) -> Pipeline:
-    values = vars(importlib.import_module(module)).values()
-    pipelines = {value.name: value for value in values if isinstance(value, Pipeline)}
+    from bedrock_pipeline.orchestration.code_location import pipelines_of  # it imports Dagster
+
+    pipelines = {key: one for key, one in pipelines_of(module).items() if isinstance(one, Pipeline)}
     if name not in pipelines:
         raise NotFoundError(
             f"Module {module} has no pipeline {name!r}.",

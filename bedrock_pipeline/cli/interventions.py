@@ -85,26 +85,31 @@ def retry(
     """Continue what waits for an operator, after the cause is fixed.
 
     Chunks that Bedrock rejected are submitted again. Retryable records of stopped jobs are sent again. Records that wait
-    because they are too few follow --below-minimum. Instead of PIPELINE DATASET it takes the id of a job, of which all attempts are
-    continued.
+    because they are too few follow --below-minimum. Results that a table has rejected are published again. Instead of
+    PIPELINE DATASET it takes the id of a job, of which all attempts are continued.
     """
     with open_deployment(Settings.resolve()) as deployment:
-        interventions, retryable, repacked = deployment.ledger.interventions, 0, False
+        interventions, retryable, repacked, published = deployment.ledger.interventions, 0, False, False
         if dataset is None:
             rejected, retryable = interventions.retry_job(UUID(job_by_id(deployment, pipeline).job_id))
         else:
             check_known(deployment.ledger, pipeline, dataset)
             rejected = interventions.retry_rejected(pipeline, dataset)
             retryable, repacked = interventions.release(pipeline, dataset, below_minimum)
+            published = interventions.retry_publication(pipeline, dataset)
             if schema_only:
                 deployment.ledger.versions.judge_by_schema_only(pipeline, dataset)
     if as_json:
-        print_json({"rejected": rejected, "retryable": retryable, "repacked": repacked})
+        print_json(
+            {"rejected": rejected, "retryable": retryable, "repacked": repacked, "republished": published}
+        )
         return
     click.echo(f"{rejected} rejected chunks will be submitted again")
     click.echo(f"{retryable} retryable records will be sent again")
     if repacked:
         click.echo("the dataset will be packed again")
+    if published:
+        click.echo("the dataset will be published again")
 
 
 @click.command()

@@ -1,25 +1,31 @@
 """Command `models`: the models that the built-in catalog knows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import click
-from rich.table import Column, Table
 
-from bedrock_pipeline.cli.output import console, json_option, print_json
+from bedrock_pipeline.cli.output import json_option, print_json
+from bedrock_pipeline.cli.status_text import wide_lines, wrapped
 from bedrock_pipeline.errors import NotFoundError
 from bedrock_pipeline.models.catalog import READ, ModelCard, card_of, catalog, similar
 from bedrock_pipeline.pricing.prices import price_of
+
+_NOTE: Final = (
+    f"Sources read on {READ}. Prices are US dollars per million input and output tokens of a batch job. Ids: bare is the id "
+    "alone; us. and others are put before it."
+)
 
 
 @click.command()
 @click.argument("model", required=False)
 @click.option("--batch", is_flag=True, help="Only models that have batch inference.")
+@click.option("--wide", is_flag=True, help="A table, one line each.")
 @json_option
-def models(model: str | None, batch: bool, as_json: bool) -> None:
+def models(model: str | None, batch: bool, wide: bool, as_json: bool) -> None:
     """List the models of the built-in catalog, or what it knows about MODEL, an id or ARN.
 
     Models that it does not have can be used too; they are not checked.
@@ -29,17 +35,34 @@ def models(model: str | None, batch: bool, as_json: bool) -> None:
     if as_json:
         print_json([_json(card) for card in shown])
         return
-    table = Table(
-        Column("model", overflow="fold"), "ids", "family", "batch", "price", "input", "structured", "rejects"
-    )
-    for card in shown:
-        ids = " ".join([*(["bare"] if card.bare else []), *(f"{place}." for place in card.profiles)])
-        words = (", ".join(card.input), ", ".join(card.answers), "; ".join(card.rejects))
-        table.add_row(card.id, ids, card.family, card.batch, _price_text(card), *words)
-    console.print(table)
-    console.print(
-        f"Sources read on {READ}. Prices are US dollars per million input and output tokens of a batch job."
-    )
+    for line in wide_lines([_facts(card) for card in shown]) if wide else _lines(shown):
+        click.echo(line)
+    for line in wrapped(_NOTE):
+        click.echo(line)
+
+
+def _facts(card: ModelCard) -> dict[str, str]:
+    """What is shown of a model, in words."""
+    able = {"flex": card.flex, "CountTokens": card.counts_tokens, "legacy": card.legacy}
+    return {
+        "model": card.id,
+        "ids": " ".join([*(["bare"] if card.bare else []), *(f"{place}." for place in card.profiles)]),
+        "family": card.family,
+        "batch": card.batch,
+        "price": _price_text(card),
+        "input": ", ".join(card.input),
+        "structured": ", ".join(card.answers),
+        "rejects": "; ".join(card.rejects),
+        "notes": ", ".join(name for name, found in able.items() if found),
+    }
+
+
+def _lines(cards: Iterable[ModelCard]) -> Iterator[str]:
+    """A model: its id, whole on its line, and what is known about it below."""
+    for card in cards:
+        model, *facts = [(name, text) for name, text in _facts(card).items() if text]
+        yield model[1]
+        yield from wrapped(" | ".join(f"{name}: {text}" for name, text in facts))
 
 
 def _found(model: str) -> ModelCard:

@@ -1,9 +1,9 @@
 """Commands `results` and `show`: where results are, as a file, and a few rows in the terminal."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import orjson
@@ -14,11 +14,9 @@ from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import console, json_option, print_json
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.publish.export_results import export_results, json_lines
-from bedrock_pipeline.publish.read_results import for_duckdb, open_results, rejected_rows, results_uri
+from bedrock_pipeline.publish.read_results import open_results, rejected_rows, results_uri
+from bedrock_pipeline.publish.read_rows import read_rows
 from bedrock_pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    import pyarrow.dataset as pa_dataset
 
 #: Rows that are shown by default, and characters of a value.
 _ROWS, _WIDTH = 10, 200
@@ -95,10 +93,12 @@ def show(
         if rejected:
             found: Iterable[pa.RecordBatch] = rejected_rows(deployment, pipeline, dataset)
         else:
-            conditions = ["status = 'failed'"] if failed else []
-            conditions += [f"({where})"] if where else []
-            found = _selected(
-                open_results(deployment, pipeline, dataset), conditions, sample or rows, sample is not None
+            found = read_rows(
+                open_results(deployment, pipeline, dataset),
+                sample or rows,
+                failed=failed,
+                where=where,
+                at_random=sample is not None,
             )
         lines = islice((line for batch in found for line in json_lines(batch)), sample or rows)
         shown = 0
@@ -106,23 +106,6 @@ def show(
             click.echo(line, nl=False) if as_json else _print(shown, orjson.loads(line))
     if not shown and not as_json:
         console.print("No row." if rejected or failed or where else "No rows.")
-
-
-def _selected(
-    source: "pa_dataset.Dataset", conditions: list[str], count: int, at_random: bool
-) -> Iterator[pa.RecordBatch]:
-    import duckdb
-
-    connection = duckdb.connect()
-    connection.execute("SET enable_external_access = false")  # a condition reads these rows and nothing else
-    relation = connection.from_arrow(for_duckdb(source))
-    try:
-        for condition in conditions:
-            relation = relation.filter(condition)
-        chosen = relation.order("random()") if at_random else relation
-        yield from chosen.limit(count).to_arrow_reader(count)
-    except duckdb.Error as error:
-        raise click.UsageError(f"--where cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def _print(number: int, row: dict[str, Any]) -> None:

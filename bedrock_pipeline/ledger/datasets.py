@@ -14,6 +14,7 @@ from bedrock_pipeline.ledger.chunks import estimate_again, insert_chunks, lock_g
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow, FrozenSettings, NewChunk
 from bedrock_pipeline.ledger.versions import (
+    allow_publication,
     cancelled,
     cancelled_in_flight,
     changed,
@@ -107,6 +108,7 @@ class Datasets:
                        WHERE pipeline = %s AND dataset = %s""",
                     (launch_id, pipeline, dataset),
                 )
+                allow_publication(connection, row)
             [now] = connection.execute("SELECT pg_current_xact_id()::text AS transaction").fetchall()
             return ensure_dataset(connection, pipeline, dataset), now["transaction"]
 

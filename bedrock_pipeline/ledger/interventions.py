@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from bedrock_pipeline.errors import NotFoundError, StateError
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow
-from bedrock_pipeline.ledger.versions import cancel_version, lock_dataset
+from bedrock_pipeline.ledger.versions import allow_publication, cancel_version, lock_dataset
 
 
 class NothingToResolveError(StateError):
@@ -177,6 +177,12 @@ class Interventions:
             return sum(row["records"] for row in released), launched.rowcount == 1
 
         return self._database.transaction(work)
+
+    def retry_publication(self, pipeline: str, dataset: str) -> bool:
+        """Publish a dataset again although its table has rejected the results; whether it had."""
+        return self._database.transaction(
+            lambda connection: allow_publication(connection, lock_dataset(connection, pipeline, dataset))
+        )
 
     def resolve_without_job(self, chunk_id: UUID) -> None:
         """An operator has checked that a chunk that needs resolution has no job: it may be submitted again.

@@ -24,7 +24,8 @@ class Publications:
         """Packed datasets whose current version is complete and not published yet, and those whose `latest.json` is stale, or may be.
 
         A queue's dataset is published again whenever chunks were collected since: a minute after the last time where
-        nothing is left to wait for, otherwise a quarter of an hour after it; the first time once it has a row.
+        nothing is left to wait for, otherwise a quarter of an hour after it; the first time once it has a row. A
+        version whose table has rejected the results waits for an operator.
         """
         rows = self._database.fetch(
             """SELECT d.* FROM bedrock_pipeline.current_versions d
@@ -33,7 +34,7 @@ class Publications:
                WHERE d.pipeline = ANY(%(pipelines)s)
                  AND (d.latest_written_publication <> d.publication
                    OR d.latest_writes > 0 AND d.latest_check_at <= bedrock_pipeline.now()
-                   OR d.state IN ('packed', 'published')
+                   OR d.state IN ('packed', 'published') AND d.publication_rejected IS NULL
                      AND (NOT d.open AND d.state = 'packed'
                        OR d.open AND d.collections > d.published_collections
                          AND (d.published_at <= bedrock_pipeline.now() - %(soon)s
@@ -105,7 +106,7 @@ class Publications:
             if moved:
                 connection.execute(
                     """UPDATE bedrock_pipeline.versions
-                       SET state = 'published', state_changed_at = bedrock_pipeline.now(),
+                       SET state = 'published', state_changed_at = bedrock_pipeline.now(), publication_rejected = NULL,
                            duplicates_answered = %(answered)s, duplicates_failed = %(failed)s
                        WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s""",
                     {**key, "answered": duplicates_answered, "failed": duplicates_failed},
@@ -113,6 +114,14 @@ class Publications:
             return moved is not None, moved["transaction"] if moved else None
 
         return self._database.exactly_once(work)
+
+    def reject(self, row: DatasetRow, reason: str) -> None:
+        """The table of a version does not take its results: it is published again when an operator has acted."""
+        self._database.execute(
+            """UPDATE bedrock_pipeline.versions SET publication_rejected = %s
+               WHERE pipeline = %s AND dataset = %s AND version = %s""",
+            (reason.replace("\0", ""), row.pipeline, row.dataset, row.version),
+        )
 
     def begin_latest(self, row: DatasetRow) -> None:
         """A write of `latest.json` begins: until it is known to have ended, it may still replace what others write."""

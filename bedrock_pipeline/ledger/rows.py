@@ -160,6 +160,7 @@ class DatasetRow(_Row):
         settings_digest: of the frozen settings; None before the snapshot is taken.
         below_minimum: an operator's decision, in place of the frozen policy.
         schema_only_since: when it was decided to judge responses by the JSON schema, without a class's own validators.
+        publication_rejected: why its table does not take the results, until an operator has acted.
     """
 
     pipeline: str
@@ -175,6 +176,7 @@ class DatasetRow(_Row):
     settings_digest: str | None
     below_minimum: str | None
     schema_only_since: datetime | None
+    publication_rejected: str | None
     snapshot_uri: str | None
     snapshot_hash: str | None
     snapshot_records: int | None

@@ -158,6 +158,16 @@ class RunLeases:
         )
         return [(row["kind"], row["pipeline"], row["subject"]) for row in rows]
 
+    def lapsed(self, kind: LeaseKind, subjects: Sequence[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
+        """The UUIDs of expired leases whose runs have not ended, by subject: they died, or did not start yet."""
+        rows = self._database.fetch(
+            """SELECT l.pipeline, l.subject, l.lease_id FROM bedrock_pipeline.run_leases l
+               JOIN unnest(%s::text[], %s::text[]) AS w(pipeline, subject) USING (pipeline, subject)
+               WHERE l.kind = %s AND l.state = 'acquired' AND l.expires_at <= bedrock_pipeline.now()""",
+            ([pipeline for pipeline, _ in subjects], [subject for _, subject in subjects], kind),
+        )
+        return {(row["pipeline"], row["subject"]): row["lease_id"] for row in rows}
+
     def taken(self, keys: Sequence[LeaseKey], *, own_runs: bool = True) -> set[LeaseKey]:
         """Of these, what a shared run does not take now: somebody works on it, or it needs a run of its own.
 

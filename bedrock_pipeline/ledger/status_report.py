@@ -124,6 +124,10 @@ class StatusReport:
 
 def _dataset_status(row: dict[str, Any]) -> DatasetStatus:
     why = Budget.of(row).reason if row["over_budget"] else row["state_reason"]
+    if row["publication_rejected"]:
+        why = (
+            f"{row['publication_rejected']} Then `bedrock-pipeline retry {row['pipeline']} {row['dataset']}`."
+        )
     if row["unserved"]:
         why = f"no running code location has a pipeline {row['pipeline']!r}: it waits for one that has"
     if row["requeued"]:
@@ -150,7 +154,7 @@ _DATASETS = """
     SELECT d.launch_requested_at IS NOT NULL AND NOT EXISTS (
                SELECT FROM bedrock_pipeline.served_pipelines p
                WHERE p.pipeline = d.pipeline AND p.seen_at > bedrock_pipeline.now() - %(removed_after)s) AS unserved,
-           d.pipeline, d.dataset, d.version, d.state, d.state_reason, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
+           d.pipeline, d.dataset, d.version, d.state, d.state_reason, d.publication_rejected, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
            n.records + d.packed_duplicates AS records,
            n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
            n.answered + d.duplicates_answered AS answered, n.failed + d.duplicates_failed AS failed,

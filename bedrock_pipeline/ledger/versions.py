@@ -5,7 +5,7 @@ What belongs here: the statements that start, change and list versions. A versio
 that names the version that it began with.
 """
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +32,13 @@ class VersionReplacedError(StateError):
     """The version that a run began with is no longer the dataset's current one: the run has nothing more to do."""
 
 
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:  # such as 2026-02-30
+        return None
+
+
 class Versions:
     """The versions of all datasets, and the settings that are frozen in them."""
 
@@ -51,6 +58,25 @@ class Versions:
             (pipeline, dataset),
         )
         return [VersionRow.of(row) for row in rows]
+
+    def current(self, pipeline: str, *, after: str, limit: int) -> list[DatasetRow]:
+        """The datasets of a pipeline with their current versions, in the order of keys, from the first one after a key on."""
+        rows = self._database.fetch(
+            """SELECT * FROM bedrock_pipeline.current_versions
+               WHERE pipeline = %s AND dataset > %s ORDER BY dataset LIMIT %s""",
+            (pipeline, after, limit),
+        )
+        return [DatasetRow.of(row) for row in rows]
+
+    def newest_day(self, pipeline: str, *, until: date) -> date | None:
+        """The newest dataset up to a day whose key is a day; None: no such dataset was ever requested."""
+        rows = self._database.fetch(
+            """SELECT dataset FROM bedrock_pipeline.datasets
+               WHERE pipeline = %s AND dataset COLLATE "C" <= %s AND dataset ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'
+               ORDER BY dataset COLLATE "C" DESC LIMIT 50""",
+            (pipeline, until.isoformat()),
+        )
+        return next((day for row in rows if (day := _day(row["dataset"]))), None)
 
     def settings(self, digest: str) -> FrozenSettings:
         """The frozen settings with a digest that a version or a chunk has."""
@@ -287,6 +313,16 @@ def end_launch(connection: Connection, row: DatasetRow, launch_id: UUID | None) 
            WHERE pipeline = %s AND dataset = %s AND launch_id = %s""",
         (row.pipeline, row.dataset, launch_id),
     )
+
+
+def allow_publication(connection: Connection, row: DatasetRow) -> bool:
+    """Publish the current version again although its table has rejected the results; whether it had."""
+    allowed = connection.execute(
+        """UPDATE bedrock_pipeline.versions SET publication_rejected = NULL
+           WHERE pipeline = %s AND dataset = %s AND version = %s AND publication_rejected IS NOT NULL""",
+        (row.pipeline, row.dataset, row.version),
+    )
+    return allowed.rowcount == 1
 
 
 def keep_settings(connection: Connection, settings: FrozenSettings) -> None:

@@ -51,7 +51,7 @@ class AnswerColumns:
     A string, also an enumerated one, becomes text, or with a format a date, time, timestamp or decimal; an integer int64; a
     number float64; a boolean bool; an array a list; an object with named members, or a choice between such objects, a
     struct; everything else JSON text. An optional property that the response lacks is null. A property that has the name
-    of another column, one of `taken`, is prefixed with `answer_`.
+    of another column, one of `taken`, in upper or lower case, is prefixed with `answer_`.
 
     Raises:
         AnswerSchemaError: the prefixed name is taken too.
@@ -60,9 +60,10 @@ class AnswerColumns:
     def __init__(self, schema: AnswerSchema, taken: Collection[str]) -> None:
         self._schema = schema
         self._columns = {name: _typed(one) for name, one in schema.columns["properties"].items()}
-        names = [f"{PREFIX}{name}" if name in taken else name for name in self._columns]
+        others = {name.casefold() for name in taken}
+        names = [f"{PREFIX}{name}" if name.casefold() in others else name for name in self._columns]
         for name in names:
-            if name in taken or names.count(name) > 1:
+            if name.casefold() in others or names.count(name) > 1:
                 raise AnswerSchemaError(
                     f"The answer's column {name!r} would be there twice.", "Rename the property."
                 )

@@ -1,7 +1,11 @@
-"""The check that lists the chunks which wait for an operator: all of them, where only some have red runs of their own."""
+"""The check that lists what waits for an operator.
+
+All chunks, where only some have red runs of their own, and the datasets at their cost limit, which have none.
+"""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import dagster as dg
@@ -15,7 +19,44 @@ from bedrock_pipeline.pipeline import BasePipeline
 #: The check of `submitted_jobs`.
 NO_OPERATOR_NEEDED: Final = "no_chunk_needs_an_operator"
 _ASSET: Final = "submitted_jobs"
-_NONE: Final = WaitingChunks(0, ())
+_NO_CHUNKS: Final = WaitingChunks(0, ())
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """What waits for an operator.
+
+    Attributes:
+        chunks: those that failed, or need a decision.
+        limits: why, and what to do, of each dataset at its cost limit.
+    """
+
+    chunks: WaitingChunks = _NO_CHUNKS
+    limits: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+    @property
+    def description(self) -> str:
+        counts = {"chunks": self.chunks.count, "datasets at their cost limit": len(self.limits)}
+        text = "; ".join(f"{what}: {count:,}" for what, count in counts.items() if count)
+        return f"Waiting for an operator: {text}." if text else "Nothing waits for an operator."
+
+    @property
+    def metadata(self) -> dict[str, dg.MetadataValue]:
+        chunks = [f"- `{chunk}`: {why or 'no reason given'}" for chunk, why in self.chunks.first]
+        if self.chunks.count > len(chunks):
+            chunks.append(f"- … {self.chunks.count - len(chunks)} more")
+        lists = {"chunks": chunks, "cost_limits": [f"- {limit}" for limit in self.limits]}
+        return {
+            "waiting": dg.MetadataValue.int(self.chunks.count + len(self.limits)),
+            **{name: dg.MetadataValue.md("\n".join(lines)) for name, lines in lists.items() if lines},
+        }
+
+
+_NONE: Final = _Waiting()
 
 
 def operator_check(pipeline: BasePipeline) -> dg.AssetChecksDefinition:
@@ -24,14 +65,14 @@ def operator_check(pipeline: BasePipeline) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=Names.of(pipeline).asset(_ASSET),
         name=NO_OPERATOR_NEEDED,
-        description="No chunk waits for an operator. Evaluated each minute where something changed.",
+        description="No chunk waits for an operator, and no dataset for the approval of its cost. Evaluated each minute where "
+        "something changed; Execute evaluates it now.",
     )
     def check(bedrock_deployment: DeploymentResource) -> dg.AssetCheckResult:
         with bedrock_deployment.open() as opened:
-            waiting = opened.ledger.status_report.waiting_for_operator([pipeline.name])
-        found = waiting.get(pipeline.name, _NONE)
+            found = _waiting(opened, [pipeline.name]).get(pipeline.name, _NONE)
         return dg.AssetCheckResult(
-            passed=not found.count, description=_description(found), metadata=_metadata(found)
+            passed=found == _NONE, description=found.description, metadata=found.metadata
         )
 
     return check
@@ -40,39 +81,36 @@ def operator_check(pipeline: BasePipeline) -> dg.AssetChecksDefinition:
 def operator_checks(
     deployment: Deployment, names: Mapping[str, Names], known: Mapping[str, str]
 ) -> tuple[list[dg.AssetCheckEvaluation], dict[str, str]]:
-    """Evaluations for the pipelines whose waiting chunks changed, and the digests of those that wait now.
+    """Evaluations for the pipelines of which something else waits than before, and the digests of what waits now.
 
     Args:
         deployment: the deployment.
         names: by pipeline.
         known: digests of the last evaluations, by pipeline; none where nothing waited.
     """
-    waiting = deployment.ledger.status_report.waiting_for_operator(list(names))
-    digests = {pipeline: _digest(found) for pipeline, found in waiting.items()}
+    waiting = _waiting(deployment, list(names))
+    digests = {pipeline: found.digest for pipeline, found in waiting.items()}
     return [
         dg.AssetCheckEvaluation(
             asset_key=names[pipeline].asset(_ASSET),
             check_name=NO_OPERATOR_NEEDED,
             passed=pipeline not in waiting,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=_description(waiting.get(pipeline, _NONE)),
-            metadata=_metadata(waiting.get(pipeline, _NONE)),
+            description=waiting.get(pipeline, _NONE).description,
+            metadata=waiting.get(pipeline, _NONE).metadata,
         )
         for pipeline in sorted(names)
         if digests.get(pipeline) != known.get(pipeline)
     ], digests
 
 
-def _description(found: WaitingChunks) -> str | None:
-    return f"{found.count:,} chunks wait for an operator: `bedrock-pipeline status`" if found.count else None
-
-
-def _metadata(found: WaitingChunks) -> dict[str, dg.MetadataValue]:
-    lines = [f"- `{chunk}`: {why or 'no reason given'}" for chunk, why in found.first]
-    more = [f"- … {found.count - len(lines)} more"] if found.count > len(lines) else []
-    shown = {"chunks": dg.MetadataValue.md("\n".join([*lines, *more]))} if lines else {}
-    return {"waiting": dg.MetadataValue.int(found.count), **shown}
-
-
-def _digest(found: WaitingChunks) -> str:
-    return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
+def _waiting(deployment: Deployment, pipelines: Sequence[str]) -> dict[str, _Waiting]:
+    """What waits of each pipeline of which something does."""
+    chunks = deployment.ledger.status_report.waiting_for_operator(list(pipelines))
+    limits: dict[str, list[str]] = {}
+    for budget in deployment.ledger.spending.exhausted(list(pipelines)):
+        limits.setdefault(budget.pipeline, []).append(budget.reason)
+    return {
+        pipeline: _Waiting(chunks.get(pipeline, _NO_CHUNKS), tuple(limits.get(pipeline, ())))
+        for pipeline in {*chunks, *limits}
+    }

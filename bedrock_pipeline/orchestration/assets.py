@@ -1,9 +1,10 @@
 """The assets of a pipeline: each step with what it materializes, when it fails, and what the UI shows."""
 
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 import dagster as dg
@@ -15,7 +16,7 @@ from bedrock_pipeline.frozen_settings import freeze
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.ledger.versions import VersionReplacedError
-from bedrock_pipeline.orchestration import metadata
+from bedrock_pipeline.orchestration import lineage, metadata
 from bedrock_pipeline.orchestration.names import RESULTS_IO_MANAGER, Names
 from bedrock_pipeline.orchestration.options import execute, translated
 from bedrock_pipeline.orchestration.resources import DeploymentResource
@@ -25,6 +26,9 @@ from bedrock_pipeline.orchestration.steps import Shown, carried_out, shown
 from bedrock_pipeline.orchestration.upstream import loaded_asset, upstream_deps
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.queue_pipeline import QueuePipeline
+
+if TYPE_CHECKING:
+    from bedrock_pipeline.prepare.take_snapshot import SnapshotReport
 
 #: Errors of code and data, in a function of the pipeline or in this package: the next run would fail in the same way.
 _DEFECTS = (
@@ -38,6 +42,8 @@ _DEFECTS = (
     ValueError,
 )
 _DEFECT = "{} in the run {}, whose log has the traceback. Correct its cause, and launch the dataset again."
+#: The type of outputs that no IO manager stores; otherwise the project's own would get a None.
+_NOTHING = cast("dg.DagsterType", dg.Nothing)
 _Materialized = dg.MaterializeResult[None]
 _SETTINGS_KEPT = "%s: jobs of version %s were submitted, so it keeps the limits, prices and policies that it was launched with."
 _CODE_DIFFERS = (
@@ -79,6 +85,7 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         group_name=pipeline.name,
         kinds={"parquet", "s3"},
         output_required=False,
+        dagster_type=_NOTHING,
         description="An immutable snapshot of the dataset's input: record ids, the columns of the prompt, the carried columns.",
     )
     def input_dataset(
@@ -86,11 +93,17 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
     ) -> Iterator[dg.Output[None]]:
         from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 
-        dataset, report = names.dataset(context.partition_key), None
+        dataset, batch_chunks = names.dataset(context.partition_key), names.asset("batch_chunks")
+        report: SnapshotReport | None = None
         with (
             loaded_asset(context, pipeline) as load,
             _preparing(
-                context, bedrock_deployment, pipeline.name, dataset, lambda row: row.launch_id
+                context,
+                bedrock_deployment,
+                pipeline.name,
+                dataset,
+                lambda row: row.launch_id,
+                goes_on=lambda: report is not None and batch_chunks in _selected(context),
             ) as opened,
         ):
             work = partial(take_snapshot, opened, pipeline, dataset, load)
@@ -100,7 +113,10 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
                 context.log.warning(_SETTINGS_KEPT, dataset, report.version)
             yield dg.Output(
                 None,
-                metadata=metadata.of_snapshot(report),
+                metadata={
+                    **metadata.of_snapshot(report),
+                    **lineage.of_snapshot(pipeline, report.schema.names),
+                },
                 data_version=dg.DataVersion(report.content_hash),
             )
 
@@ -118,6 +134,7 @@ def _batch_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
         group_name=pipeline.name,
         kinds={"json", "s3"},
         output_required=False,
+        dagster_type=_NOTHING,
         description="The dataset as JSONL chunks within Bedrock's limits, uploaded to S3 and entered into the ledger.",
     )
     def batch_chunks(
@@ -180,6 +197,7 @@ def _submitted_jobs(pipeline: BasePipeline) -> dg.AssetsDefinition:
         group_name=pipeline.name,
         kinds={"aws", _model_kind(pipeline)},
         output_required=False,
+        dagster_type=_NOTHING,
         description="The chunk's job at Bedrock, or its on-demand calls. A successful run without a materialization: the chunk was requeued and will be submitted later.",
     )
     def submitted_jobs(
@@ -229,6 +247,7 @@ def _results(pipeline: BasePipeline) -> dg.AssetsDefinition:
         group_name=pipeline.name,
         kinds={"parquet", "s3"},
         io_manager_key=RESULTS_IO_MANAGER,
+        metadata=metadata.of_destination(pipeline, None),
         description="The dataset's published results: complete, and visible all at once.",
         check_specs=check_specs(pipeline, names.asset("results")),
     )
@@ -269,13 +288,14 @@ def _preparing(
     pipeline: str,
     dataset: str,
     launch_of: Callable[[DatasetRow], UUID | None],
+    goes_on: Callable[[], bool] = lambda: False,
 ) -> Iterator[Deployment]:
     """A run's work on the version that is current when it begins.
 
     If that version is replaced meanwhile, the run ends without a result. An error that passes by itself leaves the launch
-    requested; any other ends it, since an operator must act.
+    requested; any other ends it, since an operator must act. If the run `goes_on`, no other is requested in between.
     """
-    with working(resource, "prepare", pipeline, dataset) as opened:
+    with working(resource, "prepare", pipeline, dataset, goes_on) as opened:
         begun = opened.ledger.datasets.ensure(pipeline, dataset)
         try:
             yield opened
@@ -294,6 +314,11 @@ def _preparing(
             reason = _DEFECT.format(type(error).__name__, context.run.run_id)  # the message may quote a row
             opened.ledger.datasets.fail_preparation(begun, launch_of(begun), reason)
             raise
+
+
+def _selected(context: dg.AssetExecutionContext) -> AbstractSet[dg.AssetKey]:
+    """The assets that the run materializes, also those that another step does."""
+    return context.job_def.asset_layer.selected_asset_keys
 
 
 def _model_kind(pipeline: BasePipeline) -> str:

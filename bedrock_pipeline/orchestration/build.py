@@ -9,11 +9,14 @@ from dagster_aws.s3 import S3Resource
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.asset_checks import operator_check
 from bedrock_pipeline.orchestration.assets import pipeline_assets
+from bedrock_pipeline.orchestration.code_location import built
+from bedrock_pipeline.orchestration.freshness import on_time_check
 from bedrock_pipeline.orchestration.io_managers import PublishedResults
-from bedrock_pipeline.orchestration.jobs import daily_schedule, pipeline_jobs
+from bedrock_pipeline.orchestration.jobs import pipeline_jobs
 from bedrock_pipeline.orchestration.names import DEPLOYMENT, RESULTS_IO_MANAGER
 from bedrock_pipeline.orchestration.operator_jobs import operator_jobs
 from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline.orchestration.schedules import daily_schedule
 from bedrock_pipeline.orchestration.sensors import build_sensors
 from bedrock_pipeline.orchestration.upstream_sensor import upstream_sensor
 from bedrock_pipeline.orchestration.work_jobs import finish_job, work_job
@@ -51,6 +54,7 @@ def build_definitions(
         raise ConfigurationError(
             f"Several pipelines have the same name: {', '.join(twice)}.", "Rename all but one."
         )
+    built(pipelines)
     jobs = [
         *(job for pipeline in pipelines for job in pipeline_jobs(pipeline)),
         *([work_job(pipelines, prefix)] if pipelines else []),
@@ -69,9 +73,12 @@ def build_definitions(
         )
     return dg.Definitions(
         assets=[*(asset for pipeline in pipelines for asset in pipeline_assets(pipeline)), *downstream],
-        asset_checks=[operator_check(pipeline) for pipeline in pipelines],
+        asset_checks=[
+            *map(operator_check, pipelines),
+            *(check for pipeline in pipelines if (check := on_time_check(pipeline))),
+        ],
         jobs=[*jobs, *(job for pipeline in pipelines for job in operator_jobs(pipeline))],
         sensors=sensors,
-        schedules=[daily_schedule(one.name) for one in pipelines if isinstance(one, Pipeline) and one.daily],
+        schedules=[daily_schedule(one) for one in pipelines if isinstance(one, Pipeline) and one.daily],
         resources={**_RESOURCES, **(resource_overrides or {})},
     )

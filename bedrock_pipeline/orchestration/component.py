@@ -5,6 +5,7 @@ A subclass may override `get_asset_spec` and `execute`.
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self, TypeVar
 
 import dagster as dg
@@ -23,6 +24,7 @@ from pydantic import BaseModel, create_model
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.build import build_definitions
 from bedrock_pipeline.orchestration.component_fields import fields_of, pipeline_fields
+from bedrock_pipeline.orchestration.daily import DailySchedule
 from bedrock_pipeline.orchestration.options import AssetStep, DagsterOptions, StepContext
 from bedrock_pipeline.orchestration.scaffolding import BatchScaffolder, QueueScaffolder
 from bedrock_pipeline.orchestration.thresholds import Thresholds
@@ -75,6 +77,13 @@ class _PipelineComponent(dg.Component, dg.Resolvable, dg.Model):
             examples=[{"failed": 0.01, "cut_off": None, "blocking": True}],
         ),
     ] = Thresholds()
+    preview_rows: Annotated[
+        int,
+        dg.Resolver.default(
+            description="How many rows of published results the UI shows, with values cut short; 0 for sensitive data.",
+            examples=[0],
+        ),
+    ] = 5
 
     def get_asset_spec(self, spec: dg.AssetSpec, step: AssetStep) -> dg.AssetSpec:
         """The spec that the asset of a step gets: as the translation says. Override it to change specs in Python.
@@ -129,7 +138,12 @@ class _PipelineComponent(dg.Component, dg.Resolvable, dg.Model):
         return found
 
     def _options(self) -> DagsterOptions:
-        return DagsterOptions(translate=self.get_asset_spec, execute=self.execute, thresholds=self.checks)
+        return DagsterOptions(
+            translate=self.get_asset_spec,
+            execute=self.execute,
+            thresholds=self.checks,
+            preview_rows=self.preview_rows,
+        )
 
 
 @dg.scaffold_with(BatchScaffolder)
@@ -141,6 +155,15 @@ class BedrockBatchComponent(_PipelineComponent, _BatchFields):
 
     kind: ClassVar[type[BasePipeline]] = Pipeline
 
+    schedule: Annotated[
+        Any,
+        dg.Resolver(
+            lambda _, value: DailySchedule.model_validate(value),
+            model_field_type=DailySchedule,
+            description="With `daily: true`: when a day is launched, and how many missed days are (docs/dagster.md).",
+            examples=[{"timezone": "Europe/Berlin", "at": "06:00", "catch_up_days": 3}],
+        ),
+    ] = DailySchedule()
     partitions_def: Annotated[
         Any,
         dg.Resolver(
@@ -157,12 +180,7 @@ class BedrockBatchComponent(_PipelineComponent, _BatchFields):
     ] = None
 
     def _options(self) -> DagsterOptions:
-        return DagsterOptions(
-            partitions_def=self.partitions_def,
-            translate=self.get_asset_spec,
-            execute=self.execute,
-            thresholds=self.checks,
-        )
+        return replace(super()._options(), partitions_def=self.partitions_def, daily=self.schedule)
 
 
 @dg.scaffold_with(QueueScaffolder)

@@ -12,7 +12,9 @@ from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.orchestration.options import PIPELINE_METADATA
 from bedrock_pipeline.orchestration.partition_keys import dataset_of
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.publish.read_results import for_duckdb, open_results, results_uri
+from bedrock_pipeline.publish.engine_types import in_duckdb, in_pandas, in_polars, lazily_in_polars
+from bedrock_pipeline.publish.read_results import open_results, results_uri
+from bedrock_pipeline.sources.widening import NoCommonTypeError, common_schema
 
 
 class PublishedResults(dg.ConfigurableIOManager):
@@ -22,7 +24,7 @@ class PublishedResults(dg.ConfigurableIOManager):
     `pyarrow.Table` and `polars.DataFrame`, which have all rows in memory; `pyarrow.dataset.Dataset`, `polars.LazyFrame`
     and `duckdb.DuckDBPyRelation`, which read what is used; or `str`, the s3:// folder.
 
-    Several partitions are one table (of `str`: a list), or with `dict[str, …]` a value of each dataset. Datasets that are not
+    Several partitions are one table, with `list[str]` their folders, or with `dict[str, …]` a value of each dataset. Datasets that are not
     published yet are left out, and the run's log names them.
     """
 
@@ -38,9 +40,14 @@ class PublishedResults(dg.ConfigurableIOManager):
             dagster.Failure: nothing is published yet, or the annotation is none of the types.
         """
         wanted, pipeline = context.dagster_type.typing_type, _pipeline_of(context)
-        by_dataset = get_origin(wanted) is dict
-        one = get_args(wanted)[1] if by_dataset else wanted
-        several = by_dataset or len(context.asset_partition_keys) > 1
+        by_dataset, folders = (
+            get_origin(wanted) is dict,
+            get_origin(wanted) is list and get_args(wanted) == (str,),
+        )
+        one = get_args(wanted)[1] if by_dataset else str if folders else wanted
+        several = by_dataset or folders or len(context.asset_partition_keys) > 1
+        if several and wanted is str:
+            raise dg.Failure("Several datasets have no single folder: annotate the parameter with list[str].")
         names = [_dataset_of(context, key) for key in context.asset_partition_keys]
         found: dict[str, Any] = {}
         with self.deployment.open() as opened:
@@ -56,7 +63,7 @@ class PublishedResults(dg.ConfigurableIOManager):
         if not found:
             raise dg.Failure(f"None of {len(names)} datasets of {pipeline!r} is published yet.")
         if one is str:
-            return next(iter(found.values())) if not several else list(found.values())
+            return list(found.values()) if folders else next(iter(found.values()))
         return _loaded(next(iter(found.values())) if not several else _union(found), one)
 
 
@@ -73,14 +80,35 @@ def _dataset_of(context: dg.InputContext, partition_key: str) -> str:
 
 
 def _union(found: dict[str, Any]) -> Any:
-    """Several datasets as one, with the columns of all."""
+    """Several datasets as one, with the columns of all, in types for the values of all."""
     import pyarrow.dataset as pa_dataset
 
-    schema = pa.unify_schemas([one.schema for one in found.values()], promote_options="permissive")
-    return pa_dataset.UnionDataset(schema, [one.replace_schema(schema) for one in found.values()])
+    try:
+        schema = common_schema({f"dataset {name!r}": one.schema for name, one in found.items()})
+    except NoCommonTypeError as error:
+        raise dg.Failure(
+            f"{error.what} Annotate the parameter with dict[str, …] to take each dataset by itself."
+        ) from error
+    # Arrow casts the columns of a file to the schema of its dataset.
+    parts = [
+        pa_dataset.FileSystemDataset(list(one.get_fragments()), schema, one.format, one.filesystem)
+        for one in found.values()
+    ]
+    return pa_dataset.UnionDataset(schema, parts)
 
 
 def _loaded(dataset: Any, wanted: Any) -> Any:
+    try:
+        return _in_engine(dataset, wanted)
+    except pa.ArrowException as error:
+        raise dg.Failure(
+            f"The published results cannot be loaded as {wanted} ({type(error).__name__}; its message is not shown, since it may "
+            "quote a value). If several datasets are loaded, a value may not fit the type that their columns have in common: "
+            "annotate the parameter with dict[str, …] to take each by itself."
+        ) from None
+
+
+def _in_engine(dataset: Any, wanted: Any) -> Any:
     import duckdb  # here, like the next two: only an asset that takes results needs them
     import pandas as pd
     import pyarrow.dataset as pa_dataset
@@ -90,17 +118,17 @@ def _loaded(dataset: Any, wanted: Any) -> Any:
     if wanted is pa.Table:
         return dataset.to_table()
     if wanted is duckdb.DuckDBPyRelation:
-        return duckdb.connect().from_arrow(for_duckdb(dataset))
+        return in_duckdb(dataset, duckdb.connect())
     if wanted in (pd.DataFrame, Any):
-        return dataset.to_table().to_pandas()
+        return in_pandas(dataset)
     if getattr(wanted, "__module__", "").startswith("polars."):
         import polars as pl  # the user's own: this package does not need it
 
         if wanted is pl.LazyFrame:
-            return pl.scan_pyarrow_dataset(dataset)
+            return lazily_in_polars(dataset)
         if wanted is pl.DataFrame:
-            return pl.DataFrame(dataset.to_table())
+            return in_polars(dataset)
     raise dg.Failure(
         f"Published results cannot be loaded as {wanted}: annotate the parameter with pandas.DataFrame, pyarrow.Table, "
-        "pyarrow.dataset.Dataset, polars.DataFrame, polars.LazyFrame, duckdb.DuckDBPyRelation or str."
+        "pyarrow.dataset.Dataset, polars.DataFrame, polars.LazyFrame, duckdb.DuckDBPyRelation or str (several datasets: list[str])."
     )

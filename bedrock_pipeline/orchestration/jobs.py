@@ -1,7 +1,6 @@
-"""The jobs of a pipeline, one for each step, and the schedule of one with `daily=True`."""
+"""The jobs of a pipeline, one for each step."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any, Final
 
 import dagster as dg
@@ -58,30 +57,6 @@ def _selection(assets: list[dg.AssetKey], kind: Kind) -> dg.AssetSelection:
     """Assets with their checks; the check of all chunks is not evaluated by the run of each."""
     selection = dg.AssetSelection.assets(*assets)
     return selection.without_checks() if kind == "submit" else selection
-
-
-def daily_schedule(pipeline: str) -> dg.ScheduleDefinition:
-    """Launches, a quarter of an hour after midnight UTC, the dataset whose key is the date of the day that has ended.
-
-    Only the ledger is written; the sensor `poll_jobs` requests the run.
-    """
-
-    @dg.schedule(
-        name=f"{pipeline}_daily",
-        job_name=Names(pipeline).job("prepare"),
-        cron_schedule="15 0 * * *",
-        execution_timezone="UTC",
-        description="Launches the dataset of the day that has ended (UTC).",
-    )
-    def evaluate(
-        context: dg.ScheduleEvaluationContext, bedrock_deployment: DeploymentResource
-    ) -> dg.SkipReason:
-        day = (context.scheduled_execution_time.date() - timedelta(days=1)).isoformat()
-        with bedrock_deployment.open() as opened:
-            opened.ledger.datasets.request(pipeline, day, {}, launch=True, launch_id=opened.system.new_id())
-        return dg.SkipReason(f"Dataset {day} is launched; the sensor poll_jobs requests its run.")
-
-    return evaluate
 
 
 def _retry_job(pipeline: BasePipeline) -> dg.JobDefinition:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
+from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow, NewChunk
+from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.records.error_codes import Incomplete
+from bedrock_pipeline.sources import DeltaTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 Metadata = dict[str, Any]
 _MOST_ROWS = 50
+_MOST_CODES = 10
+_FROM_LEDGER: Final[Metadata] = {"reported_by": "the ledger, since Dagster's storage did not have it"}
 #: The check of collected responses.
 WHOLE_RESPONSES: Final = "whole_responses"
 
@@ -93,6 +97,47 @@ def of_outside_work(chunk: ChunkRow) -> Metadata:
         "records": chunk.records,
         "job_arn": chunk.job_arn or "",
         **({"answered": chunk.answered, "failed": chunk.final_errors} if chunk.collected_at else {}),
+    }
+
+
+def of_known_snapshot(row: DatasetRow) -> Metadata:
+    """A snapshot that the ledger knows, and Dagster does not."""
+    return {
+        **_FROM_LEDGER,
+        "dataset_version": row.version,
+        "dagster/row_count": row.snapshot_records,
+        "dagster/partition_row_count": row.snapshot_records,
+        "duplicates": row.snapshot_duplicates,
+        "rejected": row.snapshot_rejected,
+        "dagster/uri": row.snapshot_uri,
+    }
+
+
+def of_known_chunks(row: DatasetRow) -> Metadata:
+    """A packed dataset that the ledger knows, and Dagster does not."""
+    return {
+        **_FROM_LEDGER,
+        "dataset_version": row.version,
+        "dagster/row_count": row.packed_records,
+        "duplicates": row.packed_duplicates,
+        "rejected": row.packed_rejected,
+    }
+
+
+def of_known_results(row: DatasetRow, progress: DatasetProgress, version: str) -> Metadata:
+    """A publication that the ledger knows, and Dagster does not."""
+    failed = row.published_failed or 0
+    return {
+        **_FROM_LEDGER,
+        "version": version,
+        "dagster/row_count": row.published_records,
+        "dagster/partition_row_count": row.published_records,
+        "succeeded": (row.published_records or 0) - failed,
+        "failed": failed,
+        "input_tokens": progress.input_tokens,
+        "output_tokens": progress.output_tokens,
+        **_costs(progress.cost_usd, progress.on_demand_cost_usd),
+        "dagster/uri": row.results_uri,
     }
 
 
@@ -180,14 +225,19 @@ def whole_responses(report: "CollectReport") -> dg.AssetCheckResult:
     )
 
 
-def of_publication(published: "Publication") -> Metadata:
-    """A publication: its records, tokens and cost, and where it is."""
+def of_publication(published: "Publication", failed_by_code: Mapping[str, int]) -> Metadata:
+    """A publication: its records, failures by code, tokens and cost, and where it is.
+
+    The most frequent codes are numbers of their own, which the UI plots over time.
+    """
+    frequent = sorted(failed_by_code.items(), key=lambda one: (-one[1], one[0]))[:_MOST_CODES]
     return {
         "dagster/row_count": published.records,
         "dagster/column_schema": _columns(published.schema),
         "version": published.version,
         "succeeded": published.succeeded,
         "failed": published.failed,
+        **{f"failed: {code}": count for code, count in frequent},
         "input_tokens": published.input_tokens,
         "output_tokens": published.output_tokens,
         **_costs(published.cost_usd, published.on_demand_cost_usd),
@@ -198,13 +248,33 @@ def of_publication(published: "Publication") -> Metadata:
     }
 
 
+def of_destination(pipeline: BasePipeline, dataset: str | None) -> Metadata:
+    """The table into which a pipeline publishes too, as other assets of Dagster name it.
+
+    Args:
+        pipeline: its `publish_to`.
+        dataset: a dataset's key; None: of all datasets, if they have one table.
+    """
+    found = pipeline.publish_to if isinstance(pipeline, Pipeline) else None
+    if found is None or (dataset is None and found != found.of("")):
+        return {}
+    found = found if dataset is None else found.of(dataset)
+    name = found.location if isinstance(found, DeltaTable) else found.table
+    return {"dagster/table_name": name, "dagster/storage_kind": found.kind}
+
+
 def of_changes(chunks: Sequence[ChunkRow], counts: Sequence[Mapping[str, object]]) -> Metadata:
-    """A poll: the statuses of a pipeline's chunks, and those that changed."""
+    """A poll: the statuses of a pipeline's chunks, and of those that changed the records that are done."""
     columns = ("dataset", "status", "chunks", "records", "processed")
-    changed = [f"- `{chunk.chunk_key}`: {chunk.status}" for chunk in chunks[:_MOST_ROWS]]
+    changed = [
+        (f"`{one.chunk_key}`", one.status, one.processed_count or 0, one.records, one.error_count or 0)
+        for one in chunks[:_MOST_ROWS]
+    ]
     return {
+        "records": sum(int(str(row["records"])) for row in counts),
+        "processed": sum(int(str(row["processed"])) for row in counts),
         "statuses": _table(columns, ([row[name] for name in columns] for row in counts)),
-        "changed": dg.MetadataValue.md("\n".join(changed)),
+        "changed": _table(("chunk", "status", "processed", "records", "errors"), changed),
     }
 
 

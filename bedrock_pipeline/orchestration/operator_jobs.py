@@ -3,7 +3,6 @@
 What belongs here: run configs with a description for each field, and ops that are thin over the functions of the package.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any, Final
@@ -42,9 +41,8 @@ class LaunchConfig(dg.Config):
     prompt: str | None = Field(
         default=None, description="Prompt of this dataset instead of the pipeline's, with {{ column }}."
     )
-    settings: str = Field(
-        default="{}",
-        description='Other settings that differ from the pipeline\'s, as a JSON object, such as {"carry": ["product"]}.',
+    settings: dict[str, Any] = Field(
+        default={}, description="Other settings that differ from the pipeline's, such as {carry: [product]}."
     )
 
 
@@ -123,6 +121,9 @@ def _job(pipeline: BasePipeline, kind: str, form: type[dg.Config], action: _Acti
     @dg.job(
         name=name,
         description=form.__doc__,
+        config=dg.ConfigMapping(  # the launchpad shows the form alone, without resources
+            lambda filled: {"ops": {op.name: {"config": filled}}}, form.to_config_schema()
+        ),
         executor_def=dg.in_process_executor,
         tags={"dagster/priority": "10", "dagster/retry_on_asset_or_op_failure": "false"},
     )
@@ -134,7 +135,7 @@ def _job(pipeline: BasePipeline, kind: str, form: type[dg.Config], action: _Acti
 
 def _launch(opened: Deployment, pipeline: Pipeline, config: LaunchConfig) -> str:
     check_dataset_key(config.dataset)
-    request = _settings(config.settings)
+    request = dict(config.settings)
     given = {"source": config.source, "prompt": config.prompt, "max_cost_usd": config.max_cost_usd}
     request |= {name: value for name, value in given.items() if value is not None}
     pipeline.for_dataset(request)  # its errors belong here rather than in the run that prepares
@@ -146,19 +147,12 @@ def _launch(opened: Deployment, pipeline: Pipeline, config: LaunchConfig) -> str
         new_version=config.new_version,
         launch_id=opened.system.new_id(),
     )
-    return f"Launched version {row.version} of {config.dataset} of {pipeline.name}."
-
-
-def _settings(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise ConfigurationError(f"settings is invalid JSON: {error}.", "Give a JSON object.") from error
-    if not isinstance(found, dict):
-        raise ConfigurationError(
-            "settings is not a JSON object.", 'Give one, such as {"carry": ["product"]}.'
-        )
-    return found
+    names = Names.of(pipeline)
+    asset, partition = names.asset("results").to_user_string(), names.partition(config.dataset)
+    return (
+        f"Launched version {row.version} of {config.dataset} of {pipeline.name}. The sensors request the runs of its steps; "
+        f"it is published as the partition {partition} of the asset {asset}."
+    )
 
 
 def _retry(opened: Deployment, pipeline: str, config: RetryConfig) -> str:
@@ -166,6 +160,8 @@ def _retry(opened: Deployment, pipeline: str, config: RetryConfig) -> str:
     rejected = opened.ledger.interventions.retry_rejected(pipeline, config.dataset)
     retryable, repacked = opened.ledger.interventions.release(pipeline, config.dataset, config.below_minimum)
     again = " The dataset will be packed again." if repacked else ""
+    if opened.ledger.interventions.retry_publication(pipeline, config.dataset):
+        again += " The dataset will be published again."
     return f"{rejected} rejected chunks and {retryable} retryable records will be sent again.{again}"
 
 

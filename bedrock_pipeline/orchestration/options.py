@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import dagster as dg
 
 from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.orchestration.daily import DailySchedule
 from bedrock_pipeline.orchestration.thresholds import Thresholds
 from bedrock_pipeline.pipeline import BasePipeline
 
@@ -52,15 +53,27 @@ class DagsterOptions:
             An automation condition is taken for `input_dataset` and `batch_chunks` alone.
         execute: runs the work of a step, a function without arguments, and returns its result.
         thresholds: of the asset checks of the results.
+        preview_rows: how many rows of published results their metadata show, with values cut short; 0 for sensitive data.
+        daily: when the schedule of a pipeline with `daily=True` launches a day.
     """
 
     partitions_def: dg.PartitionsDefinition | None = None
     translate: Callable[[dg.AssetSpec, AssetStep], dg.AssetSpec] | None = None
     execute: Callable[[StepContext, AssetStep, Callable[[], Any]], Any] | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
+    preview_rows: int = 5
+    daily: DailySchedule = field(default_factory=DailySchedule)
 
     def __post_init__(self) -> None:
         """Reject partitions that cannot be those of datasets."""
+        own = self.partitions_def
+        if isinstance(own, dg.MultiPartitionsDefinition) and any(
+            isinstance(one.partitions_def, dg.DynamicPartitionsDefinition) for one in own.partitions_defs
+        ):
+            raise ConfigurationError(
+                "DagsterOptions: partitions_def has a dynamic dimension.",
+                "Leave it out: the datasets of a pipeline without one are dynamic, with any keys.",
+            )
         if isinstance(self.partitions_def, dg.DynamicPartitionsDefinition):
             raise ConfigurationError(
                 "DagsterOptions: partitions_def is dynamic, which datasets are by themselves.",

@@ -21,5 +21,9 @@ def next_worker(ages: Mapping[str, timedelta], most: int) -> str | None:
     """
     if any(age < _ENOUGH for age in ages.values()):
         return None
-    subjects = (str(number) for number in range(1, most + 1))
-    return next((subject for subject in subjects if subject not in ages), None)
+    return next((subject for subject in workers(most) if subject not in ages), None)
+
+
+def workers(most: int) -> list[str]:
+    """The subjects of the leases of work runs."""
+    return [str(number) for number in range(1, most + 1)]

@@ -2,16 +2,18 @@
 
 import atexit
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
 from dagster_aws.s3 import S3Resource
 from pydantic import Field, PrivateAttr
 
 from bedrock_pipeline.deployment import Deployment, open_deployment
+from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +34,16 @@ class _Shared:
 
 _LOCK = threading.Lock()
 _OPEN: dict[_Key, _Shared] = {}
+
+
+def _check_not_redirected(run_config: Mapping[str, Any]) -> None:
+    """Whoever fills in the launchpad must not send prompts to another bucket, or jobs to another ledger."""
+    given = ((run_config.get("resources") or {}).get(DEPLOYMENT) or {}).get("config") or {}
+    if named := sorted(name for name, value in given.items() if value):
+        raise ConfigurationError(
+            f"This run was launched with values of its own for {', '.join(named)} of resource {DEPLOYMENT}.",
+            "Leave them out; they are set where the code location runs (docs/reference/settings.md).",
+        )
 
 
 def _of(name: str) -> str:
@@ -74,7 +86,13 @@ class DeploymentResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
-        """The resource for one run or one tick; nothing is connected before it is opened."""
+        """The resource for one run or one tick; nothing is connected before it is opened.
+
+        Raises:
+            ConfigurationError: the run was launched with values of its own for it.
+        """
+        if context.run is not None:
+            _check_not_redirected(context.run.run_config)
         self._in_run = context.run is not None
         try:
             yield self

@@ -29,6 +29,7 @@ class Measures:
     """What is known of a published version.
 
     Attributes:
+        dataset: its key.
         records: in the results.
         failed: of them, with a final error.
         by_code: final errors by code.
@@ -40,6 +41,7 @@ class Measures:
         complete: whether every record is in the results.
     """
 
+    dataset: str
     records: int
     failed: int
     by_code: dict[str, int]
@@ -61,6 +63,7 @@ class Measures:
         rejected = (row.snapshot_rejected or 0) + (row.packed_rejected or 0)
         known = [one for one in estimates if one is not None]
         return cls(
+            dataset=row.dataset,
             records=published.records,
             failed=published.failed,
             by_code=dict(by_code),
@@ -162,13 +165,13 @@ def check_specs(pipeline: BasePipeline, asset: dg.AssetKey) -> list[dg.AssetChec
     ]
 
 
-def check_results(
+def measured(
     pipeline: BasePipeline, deployment: Deployment, dataset: str, published: Publication
-) -> list[dg.AssetCheckResult]:
-    """The checks of a version that was just published."""
+) -> Measures:
+    """What is known of a version that was just published."""
     row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     chunks = deployment.ledger.chunks.of_dataset(pipeline.name, dataset, row.published_version or row.version)
-    return judged(Measures.of(row, chunks, published), options_of(pipeline).thresholds)
+    return Measures.of(row, chunks, published)
 
 
 def judged(measures: Measures, thresholds: Thresholds) -> list[dg.AssetCheckResult]:
@@ -179,7 +182,12 @@ def judged(measures: Measures, thresholds: Thresholds) -> list[dg.AssetCheckResu
         passed, text, metadata = judge(measures, thresholds)
         found.append(
             dg.AssetCheckResult(
-                check_name=name, passed=passed, severity=severity, description=text, metadata=metadata
+                check_name=name,
+                passed=passed,
+                severity=severity,
+                # Dagster keeps one latest result for all partitions, so it says of which one it is.
+                description=f"{measures.dataset}: {text}",
+                metadata={"dataset": measures.dataset, **metadata},
             )
         )
     return found

@@ -1,6 +1,6 @@
 """A Dagster run at work: its lease in the ledger, and how its errors appear in the UI."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final, cast, get_args
@@ -22,18 +22,24 @@ QUEUED: Final = timedelta(minutes=5)
 
 
 @contextmanager
-def working(resource: DeploymentResource, kind: LeaseKind, pipeline: str, key: str) -> Iterator[Deployment]:
+def working(
+    resource: DeploymentResource,
+    kind: LeaseKind,
+    pipeline: str,
+    key: str,
+    goes_on: Callable[[], bool] = lambda: False,
+) -> Iterator[Deployment]:
     """The deployment, for the work of one run, whose lease is renewed during the block.
 
     Afterwards the next run may be requested at once, if there is still something to do; after an error only when the
-    lease has expired.
+    lease has expired. If the run `goes_on` with another step of this kind, it keeps the lease until that step begins.
 
     Raises:
         dagster.Failure: in place of an error of this package; its description is what the UI shows first.
     """
     with resource.open() as deployment:
         try:
-            with renewed(deployment, kind, pipeline, key):
+            with renewed(deployment, kind, pipeline, key, lambda: QUEUED if goes_on() else None):
                 yield deployment
         except ServiceUnavailableError as error:
             raise dg.Failure(str(error), allow_retries=True) from error
@@ -48,6 +54,21 @@ def working(resource: DeploymentResource, kind: LeaseKind, pipeline: str, key: s
 def run_key(kind: LeaseKind, pipeline: str, key: str, lease_id: UUID) -> str:
     """The run key of a lease: Dagster runs each key once, so its UUID makes a new lease a new run."""
     return f"{kind}:{pipeline}:{key}:{lease_id}"
+
+
+def renew_queued_runs(
+    deployment: Deployment,
+    instance: dg.DagsterInstance,
+    kind: LeaseKind,
+    subjects: Sequence[tuple[str, str]],
+) -> None:
+    """Renew expired leases whose runs still wait in Dagster's queue: another request would do their work twice."""
+    lapsed = deployment.ledger.run_leases.lapsed(kind, subjects) if subjects else {}
+    keys = {run_key(kind, *subject, lease_id): subject for subject, lease_id in lapsed.items()}
+    if keys:
+        queued = dg.RunsFilter(tags={RUN_KEY_TAG: list(keys)}, statuses=[dg.DagsterRunStatus.QUEUED])
+        for run in instance.get_runs(queued):
+            deployment.ledger.run_leases.renew(kind, *keys[run.tags[RUN_KEY_TAG]], QUEUED)
 
 
 def release_ended_runs(deployment: Deployment, instance: dg.DagsterInstance) -> None:

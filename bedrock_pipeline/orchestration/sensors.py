@@ -19,10 +19,12 @@ from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.asset_checks import operator_checks
 from bedrock_pipeline.orchestration.asset_events import outside_materializations
+from bedrock_pipeline.orchestration.freshness import on_time_evaluations
+from bedrock_pipeline.orchestration.known_datasets import known_datasets
 from bedrock_pipeline.orchestration.names import Names, names_of
-from bedrock_pipeline.orchestration.requests import next_worker
+from bedrock_pipeline.orchestration.requests import next_worker, workers
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.orchestration.runs import QUEUED, release_ended_runs, run_key
+from bedrock_pipeline.orchestration.runs import QUEUED, release_ended_runs, renew_queued_runs, run_key
 from bedrock_pipeline.orchestration.steps import register
 from bedrock_pipeline.orchestration.work_jobs import FINISH_JOB, REMOVED, WORK_JOB, WORKER_TAG, work_lease
 from bedrock_pipeline.outages import OUTAGES, cause_of
@@ -63,10 +65,10 @@ def build_sensors(
         ),
         _sensor(
             f"{prefix}reconcile_jobs",
-            partial(_reconcile, names_of(pipelines), f"{prefix}{FINISH_JOB}"),
+            partial(_reconcile, pipelines, f"{prefix}{FINISH_JOB}"),
             jobs,
             "Looks up submissions in doubt; every sweep_s seconds it compares all jobs of the account with the ledger; and "
-            "evaluates the check of chunks that wait for an operator.",
+            "evaluates the checks of chunks that wait for an operator and of partitions that are late.",
             _RECONCILE_S,
         ),
     ]
@@ -120,6 +122,13 @@ def _poll_and_request(
     queues = {one.name: names[one.name] for one in pipelines if isinstance(one, QueuePipeline)}
     opened.ledger.served_pipelines.seen(list(names))
     polled, cursor["polled"], events = _poll(names, context, opened, cursor.get("polled", 0.0))
+    missing, cursor["known"] = known_datasets(
+        context.instance,
+        opened,
+        {name: one for name, one in names.items() if name not in queues},
+        cursor.get("known", {}),
+    )
+    events += missing
     if queues:
         from bedrock_pipeline.queue.job_results import record_final_jobs
 
@@ -211,6 +220,7 @@ def _own_runs(
     register(context.instance, names, items)  # one unregistered key would make the whole tick fail
     for kind in sorted({item.kind for item in items}):
         subjects = [(item.pipeline, item.key) for item in items if item.kind == kind]
+        renew_queued_runs(opened, context.instance, kind, subjects)
         leases = opened.ledger.run_leases.acquire(kind, subjects, QUEUED, looked_at=looked_at)
         for (pipeline, key), lease_id in leases.items():
             yield dg.RunRequest(
@@ -232,7 +242,9 @@ def _of_work(
     items = workable(opened, pipelines, _MOST_RUNS)
     if not items:
         return
-    worker = next_worker(leases.ages_of_workers(pipeline), opened.settings.work_runs)
+    most = opened.settings.work_runs
+    renew_queued_runs(opened, context.instance, "work", [(pipeline, worker) for worker in workers(most)])
+    worker = next_worker(leases.ages_of_workers(pipeline), most)
     if worker is None:
         return
     register(context.instance, names_of(pipelines), items)
@@ -255,7 +267,7 @@ def _why_nothing(opened: Deployment, pipelines: Sequence[BasePipeline]) -> list[
 
 
 def _reconcile(
-    names: Mapping[str, Names],
+    pipelines: Sequence[BasePipeline],
     finish_job: str,
     context: dg.SensorEvaluationContext,  # noqa: ARG001  # each tick gets it
     opened: Deployment,
@@ -269,7 +281,9 @@ def _reconcile(
     if now - cursor.get("swept", 0.0) >= opened.settings.sweep_s:
         reports.append(str(sweep_account(opened)))
         cursor["swept"] = now
-    checks, cursor["checks"] = operator_checks(opened, names, cursor.get("checks", {}))
+    checks, cursor["checks"] = operator_checks(opened, names_of(pipelines), cursor.get("checks", {}))
+    late, cursor["on_time"] = on_time_evaluations(opened, pipelines, cursor.get("on_time", {}))
+    checks += late
     removed = [(pipeline.name, len(items)) for pipeline, items in removed_pipelines(opened) if items]
     leases = opened.ledger.run_leases.acquire("finish", [REMOVED], QUEUED) if removed else {}
     requests = [

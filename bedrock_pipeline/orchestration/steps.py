@@ -11,10 +11,10 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from bedrock_pipeline.carry_out import Report, carry_out
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.due_work import OF_CHUNKS, WorkItem
-from bedrock_pipeline.orchestration import metadata
+from bedrock_pipeline.orchestration import lineage, metadata
 from bedrock_pipeline.orchestration.names import Names
-from bedrock_pipeline.orchestration.options import execute
-from bedrock_pipeline.orchestration.result_checks import check_results
+from bedrock_pipeline.orchestration.options import execute, options_of
+from bedrock_pipeline.orchestration.result_checks import judged, measured
 from bedrock_pipeline.pipeline import BasePipeline
 
 if TYPE_CHECKING:
@@ -90,12 +90,7 @@ def shown(deployment: Deployment, pipeline: BasePipeline, item: WorkItem, report
         case "retry":
             return _retry_round(item, cast("RetryRoundReport", report))
         case _:
-            published = cast("Publication", report)
-            return Shown(
-                metadata.of_publication(published),
-                data_version=published.version,
-                checks=check_results(pipeline, deployment, item.key, published),
-            )
+            return _publication(deployment, pipeline, item, cast("Publication", report))
 
 
 def carried_out(
@@ -151,6 +146,24 @@ def _retry_round(item: WorkItem, report: "RetryRoundReport") -> Shown:
         observed=metadata.of_retry_round(report),
         warnings=[f"{item.key}: {report.waits_for}"] if report.waits_for else [],
         chunks=[chunk.chunk_key for chunk in report.chunks],
+    )
+
+
+def _publication(
+    deployment: Deployment, pipeline: BasePipeline, item: WorkItem, published: "Publication"
+) -> Shown:
+    from bedrock_pipeline.orchestration.preview import preview  # it reads parquet
+
+    measures, options = measured(pipeline, deployment, item.key, published), options_of(pipeline)
+    return Shown(
+        {
+            **metadata.of_publication(published, measures.by_code),
+            **metadata.of_destination(pipeline, item.key),
+            **lineage.of_results(pipeline, published.schema.names),
+            **preview(deployment, pipeline, item.key, published, options.preview_rows),
+        },
+        data_version=published.version,
+        checks=judged(measures, options.thresholds),
     )
 
 

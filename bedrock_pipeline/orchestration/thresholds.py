@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Thresholds(BaseModel):
-    """Above which shares and costs the checks of `results` fail. None: the check is left out.
+    """Above which shares, costs and times the checks of `results` fail. None: the check is left out.
 
     Shares are of all records of the dataset, from 0 to 1.
     """
@@ -23,6 +23,8 @@ class Thresholds(BaseModel):
     """By which part the cost may exceed the estimate that was made before anything was submitted: 0.2 is 20 %."""
     needs_resolution: bool = True
     """Whether a chunk that needs resolution, or whose submission is in doubt, makes a check fail."""
+    published_within_h: float | None = Field(default=None, ge=0)
+    """With partitions in time, or `daily=True`: how many hours after the end of a partition its results are late."""
     blocking: bool = False
     """Whether a failed check is an error that keeps downstream assets from being materialized in the same run; otherwise a
     warning."""

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from os import PathLike, fspath
 from pathlib import Path
@@ -16,7 +17,9 @@ from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.upstream_partitions import upstream_keys
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.sources import ArrowSource, InputError, Source, UpstreamAsset, open_location
+from bedrock_pipeline.sources.arrow_objects import conversion, dataset_batches, frame_of
 from bedrock_pipeline.sources.source import BATCH_ROWS
+from bedrock_pipeline.sources.widening import NoCommonTypeError, common_schema, widened
 
 
 def upstream_deps(pipeline: Pipeline) -> list[dg.AssetDep]:
@@ -77,8 +80,11 @@ class LoadedAsset:
                 csv=pipeline.csv,
                 missing_columns=pipeline.missing_columns,
             )
-        sources = [one for value in values for one in _sources(value, source.asset, self._folder)]
-        return sources[0] if len(sources) == 1 else _chained(sources, source.asset)
+        if len(values) == 1 and (frame := frame_of(values[0])) is not None:
+            return frame
+        with conversion(f"The asset {source.asset!r}"):
+            sources = [one for value in values for one in _sources(value, source.asset, self._folder)]
+        return sources[0] if len(sources) == 1 else _chained(sources, found, source.asset)
 
 
 @contextmanager
@@ -106,14 +112,14 @@ def _sources(value: Any, asset: str, folder: Path) -> Iterator[ArrowSource]:
     if isinstance(value, Mapping):  # partitions, as many IO managers give them
         for one in value.values():
             yield from _sources(one, asset, folder)
-    elif isinstance(value, pa_dataset.Dataset | pa.Table):
+    elif isinstance(value, pa.Table):
         yield ArrowSource(value.schema, value.to_batches)
+    elif isinstance(value, pa_dataset.Dataset):
+        yield ArrowSource(value.schema, partial(dataset_batches, value))
     elif isinstance(value, pa.RecordBatchReader):
         yield _spooled(value, folder)
-    elif isinstance(value, list) and all(isinstance(row, dict) for row in value):
-        yield from _sources(pa.Table.from_pylist(value), asset, folder)
-    elif type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "columns"):
-        yield from _sources(pa.Table.from_pandas(value, preserve_index=False), asset, folder)
+    elif (frame := frame_of(value)) is not None:
+        yield from _sources(frame.table(frame.names), asset, folder)
     elif type(value).__module__.partition(".")[0] == "polars" and hasattr(value, "sink_parquet"):
         path = folder / f"{len(list(folder.iterdir()))}.parquet"
         value.sink_parquet(path)
@@ -144,26 +150,25 @@ def _spooled(reader: pa.RecordBatchReader, folder: Path) -> ArrowSource:
     return ArrowSource(reader.schema, read)
 
 
-def _chained(sources: Sequence[ArrowSource], asset: str) -> ArrowSource:
+def _chained(sources: Sequence[ArrowSource], keys: Sequence[str | None] | None, asset: str) -> ArrowSource:
     """The rows of several partitions, one after another, with the columns of all of them."""
+    named = keys if keys and len(keys) == len(sources) else range(1, len(sources) + 1)
+    schemas = {f"partition {key}": one.schema for key, one in zip(named, sources, strict=True)}
     try:
-        schema = pa.unify_schemas([one.schema for one in sources], promote_options="permissive")
-    except pa.ArrowInvalid as error:
-        raise InputError(
-            f"The partitions of the asset {asset!r} have different types: {error}.",
-            "Give them the same types.",
-        ) from error
+        schema = common_schema(schemas)
+    except NoCommonTypeError as error:
+        raise InputError(f"Asset {asset!r}: {error.what}", "Give the partitions the same types.") from error
 
     def read() -> Iterator[pa.RecordBatch]:
         for one in sources:
             for batch in one.read():
-                names = set(batch.schema.names)
-                columns = [
-                    batch[field.name].cast(field.type)
-                    if field.name in names
-                    else pa.nulls(batch.num_rows, field.type)
-                    for field in schema
-                ]
+                with conversion(f"A partition of the asset {asset!r}, in the types of all,"):
+                    columns = [
+                        widened(batch[field.name], field.type)
+                        if field.name in batch.schema.names
+                        else pa.nulls(batch.num_rows, field.type)
+                        for field in schema
+                    ]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     return ArrowSource(schema, read)

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import dagster as dg
+from dagster._core.event_api import EventLogRecord
+from dagster._core.storage.tags import BACKFILL_ID_TAG
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
@@ -24,7 +26,8 @@ _TICK_S: Final = 5
 def upstream_sensor(pipelines: Sequence[BasePipeline], prefix: str) -> Iterator[dg.SensorDefinition]:
     """The sensor, if a pipeline's input is an asset that launches datasets.
 
-    It launches what is materialized after its first tick; a backfill of `input_dataset` and `batch_chunks` processes what was
+    It launches what is materialized after its first tick, unless the run or the backfill that materialized it prepares the
+    dataset too; a backfill of `input_dataset` and `batch_chunks` processes what was
     there before. A lost cursor means that nothing is launched for what was materialized meanwhile.
     """
     chosen = [
@@ -79,6 +82,9 @@ def _launch(
     ).records
     if not records:
         return []
+    positions[name] = records[-1].storage_id
+    prepared = _prepared_by_their_runs(context.instance, records, Names.of(pipeline).asset("input_dataset"))
+    records = [record for record in records if record.run_id not in prepared]
     graph = context.repository_def.asset_graph if context.repository_def else None
     upstream = graph.get(key).partitions_def if graph and graph.has(key) else None
     concerned = [
@@ -91,8 +97,26 @@ def _launch(
         for dataset in dict.fromkeys(concerned):
             if _is_complete(context.instance, pipeline, key, upstream, dataset):
                 launched += _request(context, opened, pipeline.name, dataset)
-    positions[name] = records[-1].storage_id
     return launched
+
+
+def _prepared_by_their_runs(
+    instance: dg.DagsterInstance, records: Sequence[EventLogRecord], input_dataset: dg.AssetKey
+) -> set[str]:
+    """The runs of these materializations that prepare the datasets themselves, or whose backfill does.
+
+    If these were launched too, each would be prepared twice.
+    """
+    found = set()
+    for run_id in {record.run_id for record in records}:
+        run = instance.get_run_by_id(run_id)
+        backfill = (
+            instance.get_backfill(run.tags[BACKFILL_ID_TAG]) if run and BACKFILL_ID_TAG in run.tags else None
+        )
+        selected = {*((run and run.asset_selection) or ()), *((backfill and backfill.asset_selection) or ())}
+        if input_dataset in selected:
+            found.add(run_id)
+    return found
 
 
 def _is_complete(

@@ -50,7 +50,7 @@ def open_source(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Sou
         return _iceberg(deployment, found.of(dataset))
     if isinstance(found, str):
         return _files(deployment, pipeline, dataset, [found])
-    if isinstance(found, (list, tuple)):
+    if isinstance(found, (list, tuple)) and all(isinstance(one, str) for one in found):
         return _files(deployment, pipeline, dataset, list(found))
     return source_of(found)
 

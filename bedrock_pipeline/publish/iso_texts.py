@@ -7,6 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from bedrock_pipeline.records.cells import datetime_text, time_text
+
 _PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY: Final = 86_400
 #: Arrow writes years of 16 bits only.
@@ -14,14 +16,15 @@ _SECONDS: Final = 900_000_000_000
 
 
 def iso_texts(values: pa.Array) -> pa.Array:
-    """The texts of dates or timestamps.
+    """The texts of dates, times or timestamps.
 
     A time of day has the offset of its zone. What is tens of thousands of years away, in a zone that this machine does not
     know, or had an offset with seconds (before zones were standardized), is in UTC.
     """
-    counts = values.cast(pa.int32() if pt.is_date32(values.type) else pa.int64()).cast(pa.int64())
-    bound = _bound(values.type)
-    is_far = pc.or_(pc.greater(counts, bound), pc.less(counts, -bound))
+    small = pt.is_date32(values.type) or pt.is_time32(values.type)
+    counts = values.cast(pa.int32() if small else pa.int64()).cast(pa.int64())
+    lowest, highest = _bounds(values.type)
+    is_far = pc.or_(pc.greater(counts, highest), pc.less(counts, lowest))
     near = pc.if_else(is_far, pa.scalar(None, values.type), values)
     try:
         texts = near.cast(pa.string())
@@ -46,12 +49,15 @@ def iso_texts(values: pa.Array) -> pa.Array:
     )
 
 
-def _bound(kind: pa.DataType) -> int:
-    """The largest count that Arrow writes, also as a local time."""
+def _bounds(kind: pa.DataType) -> tuple[int, int]:
+    """The lowest and highest count that Arrow writes, also as a local time."""
     if pt.is_date32(kind):
-        return _SECONDS // _DAY
+        return -_SECONDS // _DAY, _SECONDS // _DAY
     per_second = _PER_SECOND["ms" if pt.is_date64(kind) else kind.unit]
-    return min(_SECONDS * per_second, 2**63 - 1 - _DAY * per_second)
+    if pt.is_time(kind):
+        return 0, _DAY * per_second - 1
+    highest = min(_SECONDS * per_second, 2**63 - 1 - _DAY * per_second)
+    return -highest, highest
 
 
 def _has_offset_of_seconds(times: pa.Array) -> pa.Array:
@@ -63,14 +69,10 @@ def _has_offset_of_seconds(times: pa.Array) -> pa.Array:
 
 
 def _far(count: int, kind: pa.DataType) -> str:
-    if pt.is_date32(kind):
-        return str(np.datetime64(count, "D"))
-    if pt.is_date64(kind):
-        return str(np.datetime64(count, "ms").astype("<M8[D]"))
+    if pt.is_time(kind):
+        return time_text(count, kind)
+    if pt.is_date(kind):
+        return datetime_text(np.datetime64(count, "D" if pt.is_date32(kind) else "ms").astype("<M8[D]"))
     if count == -(2**63):  # no time at all to NumPy; one unit later is one
         return f"{count} {kind.unit}"
-    text = str(np.datetime64(count, kind.unit))
-    if text.startswith("-"):  # NumPy counts the sign as a digit of the year
-        year, rest = text[1:].split("-", 1)
-        text = f"-{year.zfill(4)}-{rest}"
-    return f"{text}{'Z' if kind.tz else ''}"
+    return f"{datetime_text(np.datetime64(count, kind.unit))}{'Z' if kind.tz else ''}"

@@ -190,7 +190,7 @@ def _python(values: pa.Array) -> list[Any]:
 
 def _texts(values: pa.Array) -> pa.Array:
     """Text as it is; dates and times in ISO 8601."""
-    if pt.is_timestamp(values.type) or pt.is_date(values.type):
+    if pt.is_timestamp(values.type) or pt.is_date(values.type) or pt.is_time(values.type):
         return iso_texts(values)
     views = pt.is_string_view(values.type)  # which the writer of CSV does not take
     return values.cast(pa.large_string()) if views or not _is_text(values.type) else values

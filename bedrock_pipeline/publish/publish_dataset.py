@@ -18,8 +18,9 @@ from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.publish.read_results import open_folder
+from bedrock_pipeline.publish.table_rows import TableRejectedError, Written
 from bedrock_pipeline.publish.write_duplicates import PublishedDuplicates, write_duplicates
-from bedrock_pipeline.publish.write_table import Written, write_table
+from bedrock_pipeline.publish.write_table import write_table
 
 
 class NotCompleteError(StateError):
@@ -58,7 +59,9 @@ def publish_dataset(deployment: Deployment, pipeline: BasePipeline, dataset: str
 
     Raises:
         NotCompleteError: chunks are missing; it lists how many are in which state.
-        TableRejectedError, TableBusyError: the table into which the pipeline publishes too cannot be written.
+        TableRejectedError: the table into which the pipeline publishes too does not take the results; the sensors publish
+            the version again when an operator has acted.
+        TableBusyError, TableUnavailableError: it cannot be written now.
     """
     before = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     stale = before.latest_written_publication != before.publication or before.latest_writes > 0
@@ -106,6 +109,10 @@ def _publish(deployment: Deployment, pipeline: BasePipeline, row: DatasetRow) ->
                 row.pipeline, row.dataset, row.version, row.publication + 1, uri, open_folder(deployment, uri)
             )
             write_table(deployment, pipeline.publish_to, written)
+    except TableRejectedError as error:
+        deployment.objects.discard(uri)
+        deployment.ledger.publications.reject(row, str(error))
+        raise
     except BaseException:
         deployment.objects.discard(uri)
         raise

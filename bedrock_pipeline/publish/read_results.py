@@ -48,20 +48,6 @@ def open_folder(deployment: Deployment, uri: str) -> "pa_dataset.Dataset":
     return pa_dataset.dataset(folder, filesystem=results_filesystem(deployment.settings), format="parquet")
 
 
-def for_duckdb(dataset: "pa_dataset.Dataset") -> "pa_dataset.Dataset | pa_dataset.Scanner":
-    """A dataset as DuckDB can read it: decimals of more than 38 digits as text, and floats of 16 bits as those of 32."""
-    import pyarrow.dataset as pa_dataset
-
-    kinds = [_in_duckdb(field.type) for field in dataset.schema]
-    if kinds == dataset.schema.types:
-        return dataset
-    columns = {
-        field.name: pa_dataset.field(field.name).cast(kind)
-        for field, kind in zip(dataset.schema, kinds, strict=True)
-    }
-    return dataset.scanner(columns=columns)
-
-
 def rejected_rows(deployment: Deployment, pipeline: str, dataset: str) -> Iterator[pa.RecordBatch]:
     """The rows of the input that became no records in the dataset's current version: position, record id and reason.
 
@@ -77,26 +63,6 @@ def rejected_rows(deployment: Deployment, pipeline: str, dataset: str) -> Iterat
     for uri in rejected_uris(row):
         with deployment.objects.random_access(uri) as file:
             yield from pq.ParquetFile(file).iter_batches()
-
-
-def _in_duckdb(kind: pa.DataType) -> pa.DataType:
-    types = pa.types
-    if types.is_decimal256(kind):
-        return pa.string()
-    if types.is_float16(kind):
-        return pa.float32()
-    if types.is_struct(kind):
-        return pa.struct([field.with_type(_in_duckdb(field.type)) for field in kind])
-    if types.is_map(kind):
-        return pa.map_(_in_duckdb(kind.key_type), _in_duckdb(kind.item_type), kind.keys_sorted)
-    for is_list, lists in (
-        (types.is_list, pa.list_),
-        (types.is_large_list, pa.large_list),
-        (types.is_fixed_size_list, lambda item: pa.list_(item, kind.list_size)),
-    ):
-        if is_list(kind):
-            return lists(kind.value_field.with_type(_in_duckdb(kind.value_type)))
-    return kind
 
 
 def _dataset(deployment: Deployment, pipeline: str, dataset: str) -> DatasetRow:

@@ -7,7 +7,8 @@
 | decimal of up to 38 digits | the same |
 | timestamp | microseconds, in UTC if it has a zone; nanoseconds are cut off |
 | list, struct, map | the same, of these types |
-| null, time, duration, larger decimal, UUID, and what contains one | text, as in CSV |
+| null | no column: what a table lacks is null |
+| time, duration, larger decimal, UUID, and what contains one, or a null | text, as in CSV |
 """
 
 from typing import Final
@@ -16,18 +17,18 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from bedrock_pipeline.publish.plain_values import csv_cells
+from bedrock_pipeline.sources.widening import widened
 
 _SIGNED: Final = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64()}
 
 
-def table_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema of a table that holds rows of a schema of results."""
-    return pa.schema([pa.field(field.name, table_type(field.type) or pa.string()) for field in schema])
-
-
 def table_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """A batch of results in the schema of their table."""
-    columns = [_as_table(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
+    """The columns of a schema from a batch of results, in their types in the table.
+
+    Raises:
+        pa.ArrowException: a value does not fit.
+    """
+    columns = [_as_table(batch.column(batch.schema.names.index(field.name)), field.type) for field in schema]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
@@ -78,6 +79,12 @@ def _nested(kind: pa.DataType) -> pa.DataType | None:
 def _as_table(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if column.type == kind:
         return column
-    if table_type(column.type) is None:
-        return csv_cells(column, escape_formulas=False).cast(kind)
-    return column.cast(kind, safe=False)  # only nanoseconds are lost: every other type is wider
+    natural = table_type(column.type)
+    if natural is None:  # text, unless only a null in it kept it from having a type
+        return (
+            csv_cells(column, escape_formulas=False).cast(kind)
+            if pt.is_string(kind)
+            else widened(column, kind)
+        )
+    # Only nanoseconds are lost: every other type is wider.
+    return widened(column if column.type == natural else column.cast(natural, safe=False), kind)

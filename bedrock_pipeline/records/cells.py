@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 #: Metadata of a field of floats that were written as whole numbers where they are whole: `3`, not `3.0`.
 WHOLE = {b"bedrock_pipeline.whole": b"1"}
 
 
-# Times of a day that Python cuts to microseconds; and what NumPy takes for no time at all.
-_NANOSECONDS = pa.time64("ns")
+#: Digits of a fraction of a second, by unit.
+_DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
+_DAY_S = 86_400
+#: What NumPy takes for no time at all.
 _NOT_A_TIME = -(2**63)
 #: Floats from here on, or below, are written with an exponent, as JavaScript does.
 _LARGE = 1e21
@@ -28,10 +31,11 @@ class NoTextError(ValueError):
 def python_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     """A column as Python values.
 
-    A map with text as keys is a dict, a date beyond the year 9999 is text, and a fraction of less than 64 bits has the fewest
+    A map with text as keys is a dict, a date beyond the year 9999 and a time of day from 24:00:00 on are text, and a fraction of less than 64 bits has the fewest
     digits that tell it apart: `0.1`, not `0.10000000149011612`. A whole number stays what it is: `123456792`.
     """
-    if not _changes(column.type):
+    times = pa.types.is_time(column.type)
+    if not (has_odd_times(column) if times else _changes(column.type)):
         try:
             found: list[Any] = column.to_pylist()
             return found
@@ -63,8 +67,8 @@ def python_value(cell: pa.Scalar) -> Any:
         return python_value(cell.value)
     if is_narrow(kind):
         return _narrow(cell.as_py(), np.float32 if pa.types.is_float32(kind) else np.float16)
-    if kind == _NANOSECONDS and cell.value % 1000:
-        return str(np.datetime64(cell.value, "ns"))[11:]
+    if pa.types.is_time(kind) and not _is_in_python(cell.value, kind):
+        return time_text(cell.value, kind)
     try:
         return cell.as_py()
     except (OverflowError, ValueError, KeyError):
@@ -140,6 +144,50 @@ def is_whole(field: pa.Field) -> bool:
     return field.metadata is not None and WHOLE.items() <= field.metadata.items()
 
 
+def has_odd_times(times: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether a column of times of day has one that Python has not: 24:00:00, or one with nanoseconds."""
+    if exceeds_a_day(times):
+        return True
+    if times.type.unit != "ns":
+        return False
+    counts = times.cast(pa.int64())
+    return bool(pc.any(pc.not_equal(pc.multiply(pc.divide(counts, 1000), 1000), counts)).as_py())
+
+
+def exceeds_a_day(times: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether a column of times of day has one that is none, such as 24:00:00 of Postgres."""
+    kind = times.type
+    bounds = pc.min_max(times.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64()))
+    lowest, highest = bounds["min"].as_py(), bounds["max"].as_py()
+    return lowest is not None and (lowest < 0 or highest >= _DAY_S * 10 ** _DIGITS[kind.unit])
+
+
+def _is_in_python(count: int, kind: pa.DataType) -> bool:
+    return 0 <= count < _DAY_S * 10 ** _DIGITS[kind.unit] and (kind.unit != "ns" or count % 1000 == 0)
+
+
+def time_text(count: int, kind: pa.DataType) -> str:
+    """A time of day in ISO 8601, also 24:00:00; with a fraction if it has one.
+
+    Args:
+        count: as Arrow stores it.
+        kind: its type.
+    """
+    digits = _DIGITS[kind.unit]
+    seconds, fraction = divmod(abs(count), 10**digits)
+    text = f"{'-' * (count < 0)}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return f"{text}.{fraction:0{digits}}" if fraction else text
+
+
+def datetime_text(value: np.datetime64) -> str:
+    """A point in time in ISO 8601, however far away; its year has four digits at least."""
+    text = str(value)
+    if not text.startswith("-"):
+        return text
+    year, dash, rest = text[1:].partition("-")  # NumPy counts the sign as a digit of the year
+    return f"-{year.zfill(4)}{dash}{rest}"
+
+
 def is_narrow(kind: pa.DataType) -> bool:
     """Whether a type is a float of less than 64 bits."""
     return bool(pa.types.is_float32(kind) or pa.types.is_float16(kind))
@@ -151,7 +199,7 @@ def _narrow(value: float, kind: type[np.floating[Any]]) -> float:
 
 def _changes(kind: pa.DataType) -> bool:
     """Whether Arrow's own conversion may lose something, or gives pairs where a dict is meant."""
-    if pa.types.is_map(kind) or kind == _NANOSECONDS or is_narrow(kind):
+    if pa.types.is_map(kind) or pa.types.is_time(kind) or is_narrow(kind):
         return True
     if (
         pa.types.is_struct(kind)
@@ -160,6 +208,8 @@ def _changes(kind: pa.DataType) -> bool:
         return True
     if isinstance(kind, pa.BaseExtensionType):
         return _changes(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return _changes(kind.value_type)
     return any(_changes(kind.field(n).type) for n in range(kind.num_fields))
 
 
@@ -193,8 +243,9 @@ def _far_away(cell: pa.Scalar) -> str:
     if cell.value == _NOT_A_TIME:
         return f"{cell.value} {getattr(kind, 'unit', 'ms')}"
     if pa.types.is_timestamp(kind):
-        text = str(np.datetime64(cell.value, kind.unit)).replace("T", " ")
+        text = datetime_text(np.datetime64(cell.value, kind.unit)).replace("T", " ")
         return f"{text}+00:00" if kind.tz else text
     if pa.types.is_date(kind):
-        return str(np.datetime64(cell.value, "ms" if pa.types.is_date64(kind) else "D").astype("<M8[D]"))
+        unit: Any = "ms" if pa.types.is_date64(kind) else "D"
+        return datetime_text(np.datetime64(cell.value, unit).astype("<M8[D]"))
     return f"{cell.value} {kind.unit}"  # a duration

@@ -93,16 +93,47 @@ VECTORS: Final[Mapping[str, pa.DataType]] = {
     "ubinary": pa.uint8(),
 }
 _VECTOR_PREFIX: Final = "embedding_"
-_RECORD_ID: Final = "the id from the input, or derived from the content"
+_ID: Final = "record_id"
+_ID_DESCRIPTION: Final = "the id from the input, or derived from the content"
 #: Columns that an index has from the second attempt on: wire id, and first chunk. No input has columns of such names.
 WIRE_ID: Final = "\x00wire_id"
 ORIGIN: Final = "\x00origin"
 #: Columns of an index that are not carried along.
-INDEX_ONLY: Final = frozenset({"record_id", WIRE_ID, ORIGIN})
+INDEX_ONLY: Final = frozenset({_ID, WIRE_ID, ORIGIN})
 #: Columns that results have in a table besides these: which dataset a row is of.
 TABLE_COLUMNS: Final = ("pipeline", "dataset")
-#: Names that a carried column cannot have.
-RESERVED: Final = INDEX_ONLY | COLUMNS.keys() | {f"{_VECTOR_PREFIX}{kind}" for kind in VECTORS}
+#: Names of columns that Arrow's scanner adds: it cannot read a dataset that has one of its own.
+SCANNER_COLUMNS: Final = frozenset({"__batch_index", "__filename", "__fragment_index", "__last_in_fragment"})
+_RESULT_COLUMNS: Final = INDEX_ONLY | COLUMNS.keys() | {f"{_VECTOR_PREFIX}{kind}" for kind in VECTORS}
+#: Names that no other column of the results has, in upper or lower case.
+RESERVED: Final = _RESULT_COLUMNS | SCANNER_COLUMNS
+_RENAME: Final = "rename the column in the input"
+_BY_FOLDED: Final = {name.casefold(): name for name in _RESULT_COLUMNS}
+
+
+def check_carry(carry: Sequence[str], record_id: str | None) -> None:
+    """Check that the results can have these columns of the input.
+
+    SQL engines and table formats take upper and lower case for the same, and would take one column for the other.
+
+    Args:
+        carry: the names.
+        record_id: the column with the record ids; carried under the name that they have in the results, it is there once.
+
+    Raises:
+        ValueError: the message names the column, and the one of the results whose name it has.
+    """
+    for name in carry:
+        if name in SCANNER_COLUMNS:
+            raise ValueError(f"carry: Arrow has a column {name!r} of its own in each dataset; {_RENAME}")
+        own = _BY_FOLDED.get(name.casefold())
+        if own is None or name == own == record_id == _ID:
+            continue
+        if name == own:
+            raise ValueError(f"carry: the results have a column {name!r} of their own; {_RENAME}")
+        raise ValueError(
+            f"carry: {name!r} and the results' own column {own!r} differ by case alone, which SQL does not tell apart; {_RENAME}"
+        )
 
 
 def vector_fields(lengths: Mapping[str, int | None]) -> tuple[pa.Field, ...]:
@@ -120,13 +151,13 @@ def result_schema(
     types = {name: column.type for name, column in COLUMNS.items()}
     if dimension:
         types["embedding"] = pa.list_(pa.float32(), dimension)
-    return pa.schema([("record_id", pa.string()), *carry, *response_fields, *types.items()])
+    return pa.schema([(_ID, pa.string()), *carry, *response_fields, *types.items()])
 
 
 def description_of(name: str) -> str | None:
     """What a column of the results contains; None for carried columns and those of structured responses."""
-    if name == "record_id":
-        return _RECORD_ID
+    if name == _ID:
+        return _ID_DESCRIPTION
     if name.removeprefix(_VECTOR_PREFIX) in VECTORS and name.startswith(_VECTOR_PREFIX):
         return f"the vector of type {name.removeprefix(_VECTOR_PREFIX)}"
     return COLUMNS[name].description if name in COLUMNS else None

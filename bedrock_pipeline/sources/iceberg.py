@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.errors import BedrockPipelineError, ConfigurationError
 from bedrock_pipeline.sources.errors import InputError
 from bedrock_pipeline.sources.extras import missing_extra
 from bedrock_pipeline.sources.source import RowBatch, positioned
@@ -35,11 +35,17 @@ class IcebergSource:
         """The rows, without those that delete files delete, in the order of the data files' names."""
         try:
             yield from positioned(self._read(columns))
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(
-                f"Snapshot {self._read_id} of the Iceberg table {self.name} cannot be read: a file is missing or damaged.",
-                "Read a snapshot that has not been expired.",
-            ) from error
+        except BedrockPipelineError:
+            raise
+        except FileNotFoundError:
+            raise self._unreadable(
+                "a file is missing", "Read a snapshot that has not been expired."
+            ) from None
+        except Exception as error:  # whatever PyIceberg's parts raise; their text may quote a value
+            raise self._unreadable(
+                f"its reader failed ({type(error).__name__})",
+                "Check that its files are whole, and that the package pyiceberg can read them.",
+            ) from None
 
     def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         from pyiceberg.io.pyarrow import ArrowScan
@@ -50,6 +56,11 @@ class IcebergSource:
         for task in sorted(scan.plan_files(), key=lambda task: str(task.file.file_path)):
             for batch in reader.to_record_batches([task]):
                 yield batch.select(list(columns))
+
+    def _unreadable(self, why: str, fix: str) -> InputError:
+        return InputError(
+            f"Snapshot {self._read_id} of the Iceberg table {self.name} cannot be read: {why}.", fix
+        )
 
     @property
     def _read_id(self) -> int | None:

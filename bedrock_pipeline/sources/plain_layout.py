@@ -1,5 +1,7 @@
 """Columns in layouts that every step after reading takes: no views, no runs; what no file can hold is an error."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,39 +20,54 @@ def plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
     kinds = [_plain(field.type, field.name) for field in batch.schema]
     if kinds == batch.schema.types:
         return batch
-    columns = [_as(column, kind) for column, kind in zip(batch.columns, kinds, strict=True)]
+    columns = [converted(column, kind) for column, kind in zip(batch.columns, kinds, strict=True)]
     fields = [field.with_type(kind) for field, kind in zip(batch.schema, kinds, strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
-def _as(column: pa.Array, kind: pa.DataType) -> pa.Array:
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    return column.cast(kind)
+
+
+def converted(
+    column: pa.Array, kind: pa.DataType, leaf: Callable[[pa.Array, pa.DataType], pa.Array] = _cast
+) -> pa.Array:
+    """A column in a type of the same nesting.
+
+    Args:
+        column: of any type.
+        kind: without views and runs.
+        leaf: converts what is not nested.
+    """
     if pa.types.is_run_end_encoded(column.type):
-        return _as(pc.run_end_decode(column), kind)
+        return converted(pc.run_end_decode(column), kind, leaf)
     if pa.types.is_dictionary(column.type) and column.type != kind:
-        words = column.dictionary.cast(kind.value_type)
+        words = leaf(column.dictionary, kind.value_type)
         return pa.DictionaryArray.from_arrays(column.indices, words)
     if column.type == kind:
         return column
     # Not by Arrow's own cast: it takes the offsets of views for those of lists.
     types = pa.types
     if types.is_struct(kind) and kind.num_fields:
-        children = [_as(child, one.type) for child, one in zip(column.flatten(), kind, strict=True)]
+        children = [
+            converted(child, one.type, leaf) for child, one in zip(column.flatten(), kind, strict=True)
+        ]
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=column.is_null())
     if types.is_fixed_size_list(kind):
         items = column.values.slice(column.offset * kind.list_size, len(column) * kind.list_size)
         return pa.FixedSizeListArray.from_arrays(
-            _as(items, kind.value_type), type=kind, mask=column.is_null()
+            converted(items, kind.value_type, leaf), type=kind, mask=column.is_null()
         )
     if types.is_map(kind):
         entries = column.cast(pa.list_(pa.struct([column.type.key_field, column.type.item_field])))
         keys, items = entries.flatten().flatten()
-        keys, items = _as(keys, kind.key_type), _as(items, kind.item_type)
+        keys, items = converted(keys, kind.key_type, leaf), converted(items, kind.item_type, leaf)
         return pa.MapArray.from_arrays(
             _offsets(entries, pa.int32()), keys, items, kind, mask=column.is_null()
         )
     if types.is_list(kind) or types.is_large_list(kind):
-        return lists_of(column, _as(column.flatten(), kind.value_type), kind)
-    return column.cast(kind)
+        return lists_of(column, converted(column.flatten(), kind.value_type, leaf), kind)
+    return leaf(column, kind)
 
 
 def lists_of(column: pa.Array, items: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -13,6 +13,7 @@ from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.errors import InputError
 from bedrock_pipeline.sources.postgres_types import PostgresColumn, dimensions, postgres_column
 from bedrock_pipeline.sources.source import BATCH_ROWS, RowBatch, batch_rows
+from bedrock_pipeline.sources.sql_text import statement
 
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 #: What a server says that takes no connection now.
@@ -23,10 +24,14 @@ _SETTINGS = (
     "SET LOCAL DateStyle = 'ISO'",
     "SET LOCAL IntervalStyle = 'iso_8601'",
 )
-#: Classes of SQLSTATE whose messages name what the query names, and no values of rows.
+#: Classes of SQLSTATE whose messages name what the query names, as long as no row is read: a function that casts the text of
+#: a row has errors of the same classes.
 _ABOUT_THE_QUERY = ("0A", "25", "28", "3D", "3F", "42")
 #: Classes that pass: connection, resources, operator intervention, and conflicts on a standby.
 _TRANSIENT = ("08", "40", "53", "57", "58")
+#: Ended by `idle_in_transaction_session_timeout` or `transaction_timeout`, though they are of the class of wrong states.
+_TOO_LONG = ("25P03", "25P04")
+_CANCELED = "57014"
 
 
 class DatabaseUnavailableError(ServiceUnavailableError):
@@ -64,7 +69,7 @@ class PostgresSource:
             aliases = ", ".join(f"c{place}" for place in range(len(described)))
             _execute(
                 connection,
-                f"DECLARE input NO SCROLL CURSOR FOR SELECT {selected} FROM ({self._inner}) AS input({aliases})",  # noqa: S608
+                f"DECLARE input NO SCROLL CURSOR FOR SELECT {selected} FROM ({statement(self.query)}) AS input({aliases})",  # noqa: S608
             )
             position, rows = 0, _FIRST_ROWS
             while values := _fetch(connection, rows):
@@ -81,12 +86,12 @@ class PostgresSource:
             for name, count in self._lost.items()
         ]
 
-    @property
-    def _inner(self) -> str:
-        return self.query.strip().rstrip(";").rstrip() + "\n"  # a comment may end it
-
     def _described(self, connection: Connection) -> list[PostgresColumn]:
-        result = _execute(connection, f"SELECT * FROM ({self._inner}) AS input LIMIT 0").pgresult  # noqa: S608
+        describing = f"SELECT * FROM ({statement(self.query)}) AS input LIMIT 0"  # noqa: S608
+        try:
+            result = _execute(connection, describing).pgresult
+        except psycopg.Error as error:
+            raise _query_failed(error, self.named, described=False) from None
         assert result is not None  # a SELECT has a result
         found = [
             (result.fname(place) or b"", result.ftype(place), result.fmod(place))
@@ -194,14 +199,30 @@ def _unreachable(error: psycopg.OperationalError, named: str) -> Exception:
     )
 
 
-def _query_failed(error: psycopg.Error, named: str) -> Exception:
-    """A message without values: those of other errors than the query's own may quote a row."""
+def _query_failed(error: psycopg.Error, named: str, *, described: bool = True) -> Exception:
+    """A message without values: once the query is described, an error's own may quote a row."""
     state, kind = error.sqlstate or "08000", type(error).__name__
+    said = error.diag.message_primary or ""
+    if state in _TOO_LONG:
+        return DatabaseUnavailableError(
+            f"The database that {named} names ended the transaction ({kind}).",
+            "It is tried again automatically. If that recurs, raise idle_in_transaction_session_timeout and "
+            "transaction_timeout for its user.",
+        )
+    if state == _CANCELED and "user request" not in said:
+        return InputError(
+            f"The database that {named} names canceled the query ({kind}): it ran longer than statement_timeout allows.",
+            "Raise statement_timeout for its user, or make the query faster.",
+        )
     if state.startswith(_TRANSIENT):
         return DatabaseUnavailableError(
             f"The database that {named} names broke off ({kind}).", "It is tried again automatically."
         )
-    said = f": {error.diag.message_primary}" if state.startswith(_ABOUT_THE_QUERY) else ""
+    if described or not state.startswith(_ABOUT_THE_QUERY):
+        return InputError(
+            f"The query on the database that {named} names failed ({kind}, SQLSTATE {state}).",
+            "Correct the query; psql shows which value it is about.",
+        )
     return InputError(
-        f"The database that {named} names rejects the query ({kind}{said}).", "Correct the query."
+        f"The database that {named} names rejects the query ({kind}: {said}).", "Correct the query."
     )

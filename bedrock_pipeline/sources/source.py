@@ -104,9 +104,22 @@ def positioned(batches: Iterator[pa.RecordBatch]) -> Iterator[RowBatch]:
     for batch in batches:
         size = batch_rows(shared_row_bytes(batch))
         for start in range(0, batch.num_rows, size):
-            rows = plain_batch(batch.slice(start, size))
-            yield RowBatch(rows, range(position, position + rows.num_rows))
-            position += rows.num_rows
+            for rows in _light(plain_batch(batch.slice(start, size))):
+                yield RowBatch(rows, range(position, position + rows.num_rows))
+                position += rows.num_rows
+
+
+def _light(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Rows in parts of about `BATCH_BYTES`; the words of a dictionary do not count, by which the rows were cut before."""
+    weight = sum(
+        (column.indices if pa.types.is_dictionary(column.type) else column).nbytes for column in rows.columns
+    )
+    if weight <= BATCH_BYTES or rows.num_rows == 1:
+        yield rows
+        return
+    half = rows.num_rows // 2
+    yield from _light(rows.slice(0, half))
+    yield from _light(rows.slice(half))
 
 
 def batch_rows(row_bytes: int) -> int:

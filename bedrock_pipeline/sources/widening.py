@@ -1,12 +1,45 @@
 """The type that holds the values of two types without loss, as files of one table often have them."""
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
+from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.records.cells import is_narrow, python_values
 from bedrock_pipeline.sources.plain_layout import lists_of
 
 _UNITS = ("s", "ms", "us", "ns")
 _DIGITS = {8: 3, 16: 5, 32: 10, 64: 19}
+
+
+class NoCommonTypeError(InvalidInputError):
+    """A column has types of which none holds the values of both."""
+
+
+def common_schema(schemas: Mapping[str, pa.Schema]) -> pa.Schema:
+    """The columns of all schemas, each of the narrowest type that holds the values of all.
+
+    Args:
+        schemas: by the names of what has them, for the message.
+
+    Raises:
+        NoCommonTypeError: there is no such type for a column.
+    """
+    found: dict[str, pa.Field] = {}
+    first: dict[str, str] = {}
+    for name, schema in schemas.items():
+        for field in schema:
+            known = found.get(field.name, field)
+            kind = wider(known.type, field.type)
+            if kind is None:
+                raise NoCommonTypeError(
+                    f"Column {field.name!r} is {known.type} in {first[field.name]} and {field.type} in {name}; no type "
+                    "holds the values of both."
+                )
+            found[field.name] = known.with_type(kind)
+            if not pa.types.is_null(field.type):
+                first.setdefault(field.name, name)
+    return pa.schema(list(found.values()))
 
 
 def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:

@@ -2,13 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import duckdb
-import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -22,7 +20,6 @@ from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.orchestration.io_managers import PublishedResults
 from bedrock_pipeline.orchestration.resources import DeploymentResource
-from bedrock_pipeline.publish.read_results import for_duckdb
 from bedrock_pipeline_tests.journey.driven import finish, pipeline
 
 
@@ -126,26 +123,3 @@ def test_a_downstream_asset_takes_the_type_of_its_annotation(published: list[dic
         )
         [event] = done.asset_materializations_for_node("downstream")
         assert event.metadata["rows"].value == len(published), annotation
-
-
-_WIDE = Decimal("12345678901234567890123456789012345678901234567890.12")
-
-
-@pytest.mark.parametrize(
-    ("kind", "value", "in_duckdb"),
-    [
-        (pa.decimal256(60, 2), _WIDE, str(_WIDE)),
-        (pa.list_(pa.decimal256(60, 2)), [_WIDE, None], [str(_WIDE), None]),
-        (pa.list_(pa.decimal256(60, 2), 1), [_WIDE], (str(_WIDE),)),
-        (pa.struct([("x", pa.decimal256(60, 2))]), {"x": _WIDE}, {"x": str(_WIDE)}),
-        (pa.map_(pa.string(), pa.decimal256(60, 2)), [("k", _WIDE)], {"k": str(_WIDE)}),
-        (pa.float16(), np.float16(1.5), 1.5),
-        (pa.decimal128(38, 2), Decimal("1.50"), Decimal("1.50")),
-    ],
-    ids=str,
-)
-def test_duckdb_reads_every_type(kind: pa.DataType, value: Any, in_duckdb: Any) -> None:
-    table = pa.table({"record_id": ["a", "b"], "a.b": pa.array([value, None], kind)})
-    relation = duckdb.connect().from_arrow(for_duckdb(pa_dataset.dataset(table)))
-    for _ in range(2):  # it can be read again
-        assert relation.filter('"a.b" IS NOT NULL').fetchall() == [("a", in_duckdb)]

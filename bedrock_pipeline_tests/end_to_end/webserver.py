@@ -3,6 +3,7 @@
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 
 from bedrock_pipeline_tests.waiting import PATIENCE_S
@@ -16,6 +17,25 @@ query ($path: [String!]!) {
 """
 
 
+_MATERIALIZATIONS = """
+query ($path: [String!]!) {
+  assetOrError(assetKey: {path: $path}) {
+    ... on Asset { assetMaterializations(limit: 1000) {
+      partition metadataEntries { label ... on TextMetadataEntry { text } ... on IntMetadataEntry { intValue } }
+    } }
+  }
+}
+"""
+_BACKFILL = """
+mutation ($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) {
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+    ... on UnauthorizedError { message }
+  }
+}
+"""
+_STATUS = "query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"
 _RUNS = "{ runsOrError { ... on Runs { results { status } } } }"
 
 
@@ -23,6 +43,33 @@ def partitions(url: str, *path: str) -> dict[str, Any]:
     """The partitions of an asset that are there and that failed."""
     found: dict[str, Any] = _ask(url, _QUERY, path=path)["assetNodeOrError"]["assetPartitionStatuses"]
     return found
+
+
+def materializations(url: str, *path: str) -> list[dict[str, Any]]:
+    """The materializations of an asset, the newest first, each with its partition and its texts and numbers."""
+    found = _ask(url, _MATERIALIZATIONS, path=path)["assetOrError"].get("assetMaterializations", [])
+    return [
+        {
+            "partition": one["partition"],
+            "metadata": {
+                entry["label"]: entry.get("text", entry.get("intValue")) for entry in one["metadataEntries"]
+            },
+        }
+        for one in found
+    ]
+
+
+def launch_backfill(url: str, assets: Sequence[Sequence[str]], partitions: Sequence[str]) -> str:
+    """Launch a backfill of these assets over these partitions, as the UI does; its id."""
+    params = {"assetSelection": [{"path": path} for path in assets], "partitionNames": partitions}
+    launched = _ask(url, _BACKFILL, params=params)["launchPartitionBackfill"]
+    assert "backfillId" in launched, launched
+    return str(launched["backfillId"])
+
+
+def backfill_status(url: str, backfill: str) -> str:
+    """The status of a backfill."""
+    return str(_ask(url, _STATUS, id=backfill)["partitionBackfillOrError"]["status"])
 
 
 def is_open(url: str) -> bool:

@@ -166,7 +166,10 @@ def test_the_command_lists_the_catalog() -> None:
     assert unknown.exit_code == 2
     assert "a pipeline can use it, unchecked" in unknown.stderr
     assert "openai.gpt-oss-120b-1:0" in unknown.stderr
-    assert "Sources read on" in run().stderr
+    text = run().stdout
+    assert "Sources read on" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "anthropic.claude-3-haiku-20240307-v1:0" in text.splitlines(), "an id stands alone on its line"
 
 
 def run(*words: str) -> Result:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -313,19 +312,6 @@ def test_bedrock_is_polled_at_the_interval_of_the_settings(
     cursor["polled"] -= 1000
     over = evaluate(definitions, instance, "poll_jobs", json.dumps(cursor))
     assert "No job is in flight" in skip_reason(over)
-
-
-def test_the_daily_schedule_launches_the_day_that_has_ended(
-    deployment: Deployment, definitions: dg.Definitions, instance: dg.DagsterInstance
-) -> None:
-    schedule = definitions.get_repository_def().get_schedule_def("p_daily")
-    just_after_new_year = datetime(2026, 1, 1, 0, 15, tzinfo=UTC)
-    with dg.build_schedule_context(
-        instance=instance, resources=_RESOURCES, scheduled_execution_time=just_after_new_year
-    ) as context:
-        schedule(context)
-    launched = deployment.ledger.datasets.to_launch(["p"], 10)
-    assert [row.dataset for row in launched] == ["2025-12-31"]
 
 
 def test_two_pipelines_of_one_name_are_rejected() -> None:

@@ -56,6 +56,38 @@ def test_a_run_shares_one_connection_and_closes_it_at_its_end(deployment: Deploy
         assert run(instance)[0] != first, "the next run opens its own"
 
 
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"bucket": "attacker-bucket"}, "bucket"),
+        ({"role_arn": "arn:aws:iam::1:role/x", "database_dsn": "host=elsewhere"}, "database_dsn, role_arn"),
+        ({"bucket": {"env": "HOME"}}, "bucket"),
+        ({"bucket": ""}, None),
+    ],
+)
+def test_a_run_is_not_led_to_another_place_by_its_run_config(
+    deployment: Deployment, config: dict[str, object], named: str | None
+) -> None:
+    """The launchpad has the fields of each resource, and whoever fills them in could send prompts elsewhere."""
+    job = dg.GraphDefinition(name="looks", node_defs=[look]).to_job(
+        resource_defs={DEPLOYMENT: DeploymentResource(s3=S3Resource())}
+    )
+
+    def launched() -> bool:
+        run_config = {"resources": {DEPLOYMENT: {"config": config}}}
+        with dg.DagsterInstance.ephemeral() as instance:
+            return job.execute_in_process(run_config=run_config, instance=instance).success
+
+    if named is None:
+        assert launched()
+        return
+    with pytest.raises(dg.DagsterResourceFunctionError) as raised:
+        launched()
+    assert f"values of its own for {named} of resource" in str(
+        raised.value.__cause__ or raised.value.user_exception
+    )
+
+
 def test_ticks_go_on_with_the_connection_of_those_before(deployment: Deployment) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         pid = tick(instance)

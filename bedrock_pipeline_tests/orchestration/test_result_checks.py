@@ -11,6 +11,7 @@ from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.result_checks import Measures, judged
 
 GOOD = Measures(
+    dataset="d",
     records=1000,
     failed=0,
     by_code={},

@@ -277,6 +277,19 @@ def test_what_was_there_before_the_first_tick_is_not_launched(
     assert (reason, launched(deployment)) == ("No upstream asset was materialized.", set())
 
 
+def test_what_a_run_prepares_itself_is_not_launched_too(
+    deployment: Deployment, instance: dg.DagsterInstance, shelf: Shelf
+) -> None:
+    defs = definitions(shelf, DAILY, own=DAILY)
+    _, cursor = tick(defs, instance, None)
+    job = defs.resolve_implicit_global_asset_job_def()
+    both = [KEY, Names("p").asset("input_dataset")]
+    assert job.execute_in_process(instance=instance, asset_selection=both, partition_key="2026-11-23").success
+    materialize(defs, instance, "2026-11-24")
+    tick(defs, instance, cursor)
+    assert launched(deployment) == {"2026-11-24"}
+
+
 def test_lineage_makes_no_dataset_stale(shelf: Shelf) -> None:
     for partitions in (None, DAILY):
         graph = definitions(shelf, partitions).resolve_asset_graph()

@@ -59,7 +59,7 @@ def inputs(
     table = {name: (kind, _cells(kind, numbers)) for name in names for kind, numbers in [draw(columns)]}
     usable = [name for name in names if name and "`" not in name]
     prompt = usable[: draw(st.integers(0, 4))]
-    carry = [name for name in names[:: draw(st.sampled_from([1, -1]))] if name not in RESERVED]
+    carry = [name for name in names[:: draw(st.sampled_from([1, -1]))] if name.casefold() not in RESERVED]
     return table, prompt, carry, draw(st.sampled_from([None, *names]) if draw(st.booleans()) else st.none())
 
 

@@ -14,7 +14,7 @@ from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.prepare.snapshot.writer import Snapshot, write_snapshot
 from bedrock_pipeline.publish.duplicate_rows import DuplicateRows
 from bedrock_pipeline.records.rejections import RejectionWriter
-from bedrock_pipeline.records.result_schema import result_schema
+from bedrock_pipeline.records.result_schema import RESERVED, result_schema
 from bedrock_pipeline.sources import ArrowSource
 
 #: Names that SQL, DuckDB, Polars or this package use for something else, and pairs that differ by their case alone.
@@ -82,7 +82,8 @@ def test_who_is_a_duplicate_does_not_depend_on_a_name(name: str, twin: str, tmp_
             name: [f"q{request}" for request in REQUESTS],
         }
     )
-    snapshot = _snapshot(table, tmp_path / "work", f"{{{{ `{other}` }}}} {{{{ `{name}` }}}}", (name,))
+    carry = () if name.casefold() in RESERVED else (name,)
+    snapshot = _snapshot(table, tmp_path / "work", f"{{{{ `{other}` }}}} {{{{ `{name}` }}}}", carry)
     found = {row["record_id"]: row["canonical"] for row in _ids(snapshot.duplicate_parts)}
     first = {request: f"r{REQUESTS.index(request)}" for request in REQUESTS}
     expected = {
@@ -110,8 +111,9 @@ def test_values_that_the_prompt_writes_differently_are_different_requests(
 
 
 def test_a_duplicate_has_its_own_carried_values_whatever_their_names_and_types(tmp_path: Path) -> None:
-    carry = (*NAMES, "wide", "half", "took", "lists", "structs", "words")
-    columns: dict[str, Any] = {name: [f"{name} of r{row}" for row in range(4)] for name in NAMES}
+    names = [name for name in NAMES if name.casefold() not in RESERVED]
+    carry = (*names, "wide", "half", "took", "lists", "structs", "words")
+    columns: dict[str, Any] = {name: [f"{name} of r{row}" for row in range(4)] for name in names}
     table = pa.table(
         {
             "the id": [f"r{row}" for row in range(4)],

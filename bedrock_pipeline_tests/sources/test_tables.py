@@ -72,7 +72,7 @@ def test_a_delta_table_that_cannot_be_read_is_named(delta: str, tmp_path: Path) 
         open_delta(delta, 99, {})
     for file in Path(delta).rglob("*.parquet"):
         file.unlink()
-    with pytest.raises(InputError, match=r"Version 4 of the Delta table .* a file is missing or damaged"):
+    with pytest.raises(InputError, match=r"Version 4 of the Delta table .* a file is missing"):
         read(open_delta(delta, None, {}))
 
 

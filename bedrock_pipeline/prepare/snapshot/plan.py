@@ -8,11 +8,10 @@ from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot.stored_columns import RECORD_ID
-from bedrock_pipeline.records.result_schema import RESERVED
 
 
 class ColumnError(InvalidInputError):
-    """A named column does not exist, or its name is taken."""
+    """A named column does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class SnapshotPlan:
         """Check that the input has the named columns.
 
         Raises:
-            ColumnError: the message names the columns that are missing or taken, and those of the input.
+            ColumnError: the message names the columns that are missing, and those of the input.
         """
         for template in self.template.templates:
             template.check(available)
@@ -96,9 +95,3 @@ class SnapshotPlan:
             )
         if repeated := [name for name in self.carry if self.carry.count(name) > 1]:
             raise ColumnError(f"Column {repeated[0]!r} is named twice in carry.", "Name it once.")
-        own_id = {RECORD_ID} if self.record_id == RECORD_ID else set()
-        if taken := [name for name in self.carry if name in RESERVED - own_id]:
-            raise ColumnError(
-                f"Column {taken[0]!r} cannot be carried along: the results have a column of that name.",
-                "Rename it.",
-            )

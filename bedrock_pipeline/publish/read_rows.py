@@ -1,0 +1,109 @@
+"""Some rows of published results: the first ones, some at random, those that failed, or those that meet a condition."""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bedrock_pipeline.errors import InvalidInputError
+from bedrock_pipeline.publish.engine_types import in_duckdb, sql_names, sql_quoted
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pa_dataset
+
+#: Rows of a batch: as a terminal shows them.
+_BATCH_ROWS = 1024
+#: One fragment ahead: Arrow would read sixteen of them at once.
+_AHEAD = {"batch_size": _BATCH_ROWS, "batch_readahead": 1, "fragment_readahead": 1}
+
+
+def read_rows(
+    results: "pa_dataset.Dataset",
+    count: int,
+    *,
+    failed: bool = False,
+    where: str | None = None,
+    at_random: bool = False,
+) -> Iterator[pa.RecordBatch]:
+    """Rows as they were published, with the names and types of their columns.
+
+    Args:
+        results: a published dataset.
+        count: how many rows at most.
+        failed: only those of records that failed.
+        where: a condition in DuckDB's SQL, with the names of `sql_names`.
+        at_random: any rows rather than the first ones; they come in the order of the results.
+
+    Raises:
+        InvalidInputError: DuckDB rejects the condition.
+    """
+    if where is None and not at_random:
+        found = results.filter(pc.field("status") == "failed") if failed else results
+        yield from _first(found.to_batches(**_AHEAD), count)
+        return
+    yield from _at(results, sorted(_positions(results, count, failed, where, at_random)))
+
+
+def _first(batches: Iterator[pa.RecordBatch], count: int) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch.slice(0, count)
+        count -= batch.num_rows
+        if count <= 0:
+            return
+
+
+def _positions(
+    results: "pa_dataset.Dataset", count: int, failed: bool, where: str | None, at_random: bool
+) -> list[int]:
+    """The numbers of the rows that DuckDB selects; it reads only the columns of the condition."""
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute("SET enable_external_access = false")  # a condition reads these rows and nothing else
+    names = sql_names(results.schema.names)
+    position = "position"
+    while position in {name.casefold() for name in names}:
+        position += "_"
+    try:
+        rows = in_duckdb(results, connection).project(
+            f"*, row_number() OVER () - 1 AS {sql_quoted(position)}"
+        )
+        if failed:
+            rows = rows.filter(f"{sql_quoted(names[results.schema.get_field_index('status')])} = 'failed'")
+        if where is not None:
+            rows = rows.filter(f"({where})")
+        rows = rows.project(sql_quoted(position))
+        chosen = rows.order("random()") if at_random else rows
+        return [row for (row,) in chosen.limit(count).fetchall()]
+    except duckdb.Error as error:
+        twins = [
+            f"{given!r} is {name!r}"
+            for given, name in zip(results.schema.names, names, strict=True)
+            if given != name
+        ]
+        alike = (
+            f" (Names that differ by case alone are one name in SQL: here {', '.join(twins)}.)"
+            if twins
+            else ""
+        )
+        raise InvalidInputError(
+            f"The condition cannot be used: {str(error).splitlines()[0]}{alike}"
+        ) from error
+
+
+def _at(results: "pa_dataset.Dataset", positions: list[int]) -> Iterator[pa.RecordBatch]:
+    """The rows of these numbers, which ascend; files without any are not read."""
+    first = done = 0
+    for fragment in results.get_fragments():
+        if done == len(positions):
+            return
+        if positions[done] >= first + (rows := fragment.count_rows()):
+            first += rows
+            continue
+        for batch in fragment.to_batches(schema=results.schema, **_AHEAD):
+            end = bisect_left(positions, first + batch.num_rows)
+            if done < end:
+                yield batch.take(pa.array([one - first for one in positions[done:end]], pa.int64()))
+            first, done = first + batch.num_rows, end

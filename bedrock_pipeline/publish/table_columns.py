@@ -1,0 +1,120 @@
+"""The columns of results in a table that exists: which type each is written in, and which the table cannot take.
+
+A value is never changed to fit: a column is written in the table's type only if that has every value of the results' type.
+"""
+
+import pyarrow as pa
+import pyarrow.types as pt
+
+from bedrock_pipeline.publish.table_types import table_type
+from bedrock_pipeline.sources.widening import wider
+
+
+class ColumnMismatchError(Exception):
+    """A table cannot take a column of the results. The message names columns and types, no values."""
+
+
+def table_columns(results: pa.Schema, there: pa.Schema, *, promotes: bool = False) -> pa.Schema:
+    """The columns of results as they are written into a table; those that have no value at all are left out.
+
+    Args:
+        results: the columns of the results.
+        there: the columns of the table; empty if it is created.
+        promotes: whether the table widens its own types, as Iceberg does.
+
+    Raises:
+        ColumnMismatchError: a type does not fit, a name is there in another case, or a column that must have values is not
+            among the results.
+    """
+    by_fold = {field.name.casefold(): field for field in there}
+    columns = []
+    for field in results:
+        if pt.is_null(field.type):
+            continue
+        found = by_fold.get(field.name.casefold())
+        if found is not None and found.name != field.name:
+            raise ColumnMismatchError(
+                f"its column {found.name!r} and the column {field.name!r} of the results differ in case alone"
+            )
+        natural = table_type(field.type) or pa.string()
+        kind = natural if found is None else _fitted(field.type, plain_type(found.type), promotes=promotes)
+        if kind is None:
+            raise ColumnMismatchError(
+                f"its column {field.name!r} has the type {plain_type(there.field(field.name).type)}, and that of the "
+                f"results has {natural}, whose values it cannot hold without a change"
+            )
+        columns.append(pa.field(field.name, kind))
+    for field in there:
+        if not field.nullable and field.name not in results.names:
+            raise ColumnMismatchError(
+                f"its column {field.name!r} needs values, and the results have no such column"
+            )
+    return pa.schema(columns)
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """A type as readers of tables give it, in the layout in which results are written."""
+    if pt.is_large_string(kind) or pt.is_string_view(kind):
+        return pa.string()
+    if pt.is_large_binary(kind) or pt.is_binary_view(kind):
+        return pa.binary()
+    if pt.is_list(kind) or pt.is_large_list(kind) or pt.is_list_view(kind):
+        return pa.list_(plain_type(kind.value_type))
+    if pt.is_struct(kind):
+        return pa.struct([(field.name, plain_type(field.type)) for field in kind])
+    if pt.is_map(kind):
+        return pa.map_(plain_type(kind.key_type), plain_type(kind.item_type))
+    return kind
+
+
+def _fitted(kind: pa.DataType, there: pa.DataType, *, promotes: bool) -> pa.DataType | None:
+    """The type in which values of a type are written into a column of a table; None: it cannot take them."""
+    if pt.is_null(kind):
+        return there
+    if pt.is_dictionary(kind):
+        return _fitted(kind.value_type, there, promotes=promotes)
+    if pt.is_struct(kind) and pt.is_struct(there):
+        return _struct(kind, there, promotes=promotes)
+    if _is_list(kind) and pt.is_list(there):
+        item = _fitted(kind.value_type, there.value_type, promotes=promotes)
+        return None if item is None else pa.list_(item)
+    if pt.is_map(kind) and pt.is_map(there):
+        key = _fitted(kind.key_type, there.key_type, promotes=promotes)
+        item = _fitted(kind.item_type, there.item_type, promotes=promotes)
+        return None if key is None or item is None else pa.map_(key, item)
+    natural = table_type(kind) or pa.string()
+    if natural == there or _holds(there, natural):
+        return there
+    return natural if promotes and _promotes(there, natural) else None
+
+
+def _struct(kind: pa.DataType, there: pa.DataType, *, promotes: bool) -> pa.DataType | None:
+    given = {field.name: field.type for field in kind}
+    fields = {
+        field.name: _fitted(given.get(field.name, pa.null()), field.type, promotes=promotes)
+        for field in there
+    }
+    for name, one in given.items():
+        if name not in fields and not pt.is_null(one):
+            fields[name] = table_type(one)
+    known = all(one is not None for one in fields.values())
+    return pa.struct(list(fields.items())) if known else None
+
+
+def _holds(there: pa.DataType, natural: pa.DataType) -> bool:
+    """Whether every value of a type is one of another type too."""
+    if pt.is_integer(natural) and natural.bit_width == 64 and pt.is_floating(there):
+        return False
+    both = wider(natural, there)
+    return both is not None and plain_type(both) == there
+
+
+def _promotes(there: pa.DataType, natural: pa.DataType) -> bool:
+    """Whether Iceberg widens a column of a type to another type."""
+    if pt.is_decimal(there) and pt.is_decimal(natural):
+        return bool(there.scale == natural.scale and there.precision < natural.precision)
+    return (there, natural) in ((pa.int32(), pa.int64()), (pa.float32(), pa.float64()))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind))

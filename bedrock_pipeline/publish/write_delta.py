@@ -1,0 +1,114 @@
+"""Write the results of a dataset into a Delta table.
+
+The table is loaded once: what is checked is what the commit replaces, so that whatever others commit meanwhile is a conflict.
+A table that does not exist is created empty first; of two that create it one fails, and neither has rows in it yet.
+"""
+
+from typing import Any, Final
+
+import pyarrow as pa
+
+from bedrock_pipeline.aws.table_storage import delta_options, serves_checkpoints
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.publish.table_rows import RESULTS, Written, busy, rejected, unavailable
+from bedrock_pipeline.records.result_schema import TABLE_COLUMNS
+from bedrock_pipeline.sources import DeltaTable, plain_location
+from bedrock_pipeline.sources.delta import opening_problem
+from bedrock_pipeline.sources.extras import missing_extra
+
+#: What deltalake says where a store, and no table, is the cause.
+_STORES: Final = ("object store", "generic s3", "error sending request", "timed out", "connection")
+_INVALID: Final = "failed validation check"
+
+
+def write_delta(deployment: Deployment, table: DeltaTable, written: Written, publisher: str) -> bool:
+    """Replace the rows of a dataset; see `write_table`."""
+    try:
+        from deltalake.exceptions import CommitFailedError
+    except ImportError as error:
+        raise missing_extra("delta", "A Delta table") from error
+    location = plain_location(table.location)
+    options = delta_options(deployment.settings, location)
+    checkpoints = serves_checkpoints(deployment.settings, location)
+    failed: list[Exception] = []
+    try:
+        there = _load(location, options, written, _after_commit(checkpoints=checkpoints))
+        last = there.transaction_version(publisher)
+        if last is not None and last > written.number:
+            return False
+        fitted = written.fitted(location, pa.schema(there.schema().to_arrow()))
+        failed = fitted.failed
+        _replace(there, fitted, publisher, _after_commit(checkpoints=checkpoints))
+    except BedrockPipelineError:
+        raise
+    except CommitFailedError:
+        raise busy(location) from None
+    except Exception as error:  # deltalake raises also what its parts raise, and bare exceptions
+        raise _failure(location, failed[0] if failed else error) from None
+    return True
+
+
+def _after_commit(*, checkpoints: bool) -> Any:
+    from deltalake import PostCommitHookProperties
+
+    return (
+        None if checkpoints else PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+    )
+
+
+def _load(location: str, options: dict[str, str], written: Written, after_commit: Any) -> Any:
+    """The table, which has the columns that say which dataset a row is of."""
+    import deltalake
+    from deltalake.schema import PrimitiveType
+
+    if not deltalake.DeltaTable.is_deltatable(location, options):
+        schema = written.fitted(location, pa.schema([])).schema()
+        deltalake.DeltaTable.create(
+            location, schema, mode="ignore", partition_by=list(TABLE_COLUMNS), storage_options=options
+        )
+    there = deltalake.DeltaTable(location, storage_options=options)
+    if there.metadata().configuration.get("delta.appendOnly", "").lower() == "true":
+        raise rejected(
+            location, "it is append-only (delta.appendOnly), and rows of an earlier version would be left"
+        )
+    names = {field.name.casefold() for field in there.schema().fields}
+    if lacking := [name for name in TABLE_COLUMNS if name not in names]:
+        # A table of the user's: none of its rows is of a dataset.
+        added = [deltalake.Field(name, PrimitiveType("string")) for name in lacking]
+        there.alter.add_columns(added, post_commithook_properties=after_commit)
+        there = deltalake.DeltaTable(location, storage_options=options)
+    return there
+
+
+def _replace(there: Any, written: Written, publisher: str, after_commit: Any) -> None:
+    import deltalake
+
+    deltalake.write_deltalake(
+        there,
+        written.reader(),
+        mode="overwrite",
+        predicate=written.condition,
+        schema_mode="merge",
+        commit_properties=deltalake.CommitProperties(
+            custom_metadata={RESULTS: written.results},
+            app_transactions=[deltalake.Transaction(publisher, written.number)],
+        ),
+        post_commithook_properties=after_commit,
+    )
+
+
+def _failure(location: str, error: Exception) -> BedrockPipelineError:
+    from deltalake.exceptions import DeltaError, DeltaProtocolError
+
+    said = str(error).lower()
+    if isinstance(error, BedrockPipelineError):
+        return error
+    if _INVALID in said:
+        return rejected(location, "a row breaks a constraint of the table")
+    if isinstance(error, DeltaProtocolError):
+        return rejected(location, opening_problem(error))
+    if isinstance(error, OSError) or any(words in said for words in _STORES):
+        return unavailable(location, error)
+    kind = "deltalake" if isinstance(error, DeltaError) else type(error).__name__
+    return rejected(location, f"its writer failed ({kind})")

@@ -1,0 +1,95 @@
+"""Write the results of a dataset into an Iceberg table.
+
+The number of the publication is a property of the table, set in the commit that replaces the rows: it outlives the snapshots,
+which are expired.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pyarrow as pa
+
+from bedrock_pipeline.aws.table_storage import iceberg_properties
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.publish.table_rows import RESULTS, Written, busy, rejected, unavailable
+from bedrock_pipeline.sources import IcebergTable
+
+_NUMBER: Final = "bedrock-pipeline.publication."
+#: Rows of a partitioned table are held in memory up to this size: PyIceberg sorts them into their partitions.
+_PART_BYTES: Final = 64 * 2**20
+
+
+def write_iceberg(deployment: Deployment, table: IcebergTable, written: Written, publisher: str) -> bool:
+    """Replace the rows of a dataset; see `write_table`."""
+    from bedrock_pipeline.sources.iceberg import load_catalog
+
+    catalog = load_catalog(table.catalog, iceberg_properties(deployment.settings))
+    from pyiceberg.exceptions import CommitFailedException, ValidationException
+
+    name = f"{table.catalog}:{table.table}"
+    failed: list[Exception] = []
+    try:
+        found = _load(catalog, table.table, name, written)
+        if int(found.properties.get(_NUMBER + publisher, 0)) > written.number:
+            return False
+        fitted = written.fitted(name, found.schema().as_arrow(), promotes=True)
+        failed = fitted.failed
+        _replace(found, fitted, {_NUMBER + publisher: str(written.number)})
+    except BedrockPipelineError:
+        raise
+    except (CommitFailedException, ValidationException):  # another writer's rows of this dataset
+        raise busy(name) from None
+    except Exception as error:  # any catalog's client, and any file system's
+        raise _failure(name, failed[0] if failed else error) from None
+    return True
+
+
+def _load(catalog: Any, identifier: str, name: str, written: Written) -> Any:
+    """The table; it is created, empty, if it does not exist."""
+    if catalog.table_exists(identifier):
+        return catalog.load_table(identifier)
+    if "." in identifier:
+        catalog.create_namespace_if_not_exists(identifier.rpartition(".")[0])
+    return catalog.create_table_if_not_exists(identifier, written.fitted(name, pa.schema([])).schema())
+
+
+def _replace(table: Any, written: Written, number: dict[str, str]) -> None:
+    """Replace the rows in one commit."""
+    with table.transaction() as transaction:
+        with transaction.update_schema() as update:
+            update.union_by_name(written.schema())
+        transaction.set_properties(number)
+        rows: Any = written.reader()
+        if table.spec().is_unpartitioned():
+            transaction.overwrite(rows, written.condition, {RESULTS: written.results})
+            return
+        # PyIceberg streams only into tables without partitions: a part of the rows at a time, all in this commit.
+        parts = _parts(rows)
+        transaction.overwrite(next(parts), written.condition, {RESULTS: written.results})
+        for part in parts:
+            transaction.append(part, {RESULTS: written.results})
+
+
+def _parts(rows: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """The rows as tables of bounded size; one at least, which may be empty."""
+    batches: list[pa.RecordBatch] = []
+    size, first = 0, True
+    for batch in rows:
+        batches.append(batch)
+        size += batch.nbytes
+        if size >= _PART_BYTES:
+            yield pa.Table.from_batches(batches, rows.schema)
+            batches, size, first = [], 0, False
+    if batches or first:
+        yield pa.Table.from_batches(batches, rows.schema)
+
+
+def _failure(name: str, error: Exception) -> BedrockPipelineError:
+    from pyiceberg.exceptions import ValidationError
+
+    if isinstance(error, BedrockPipelineError):
+        return error
+    if isinstance(error, (ValueError, TypeError, NotImplementedError, ValidationError)):
+        return rejected(name, f"PyIceberg takes them for invalid ({type(error).__name__})")
+    return unavailable(name, error)

@@ -1,0 +1,131 @@
+"""An operator at Dagster's UI in a real browser: launches, watches, reads, approves, cancels and retries, by clicks alone.
+
+`make screenshots` runs it for the pictures of the documentation.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bedrock_pipeline.cli.services import running
+from bedrock_pipeline.deployment import Deployment, open_deployment
+from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline_tests.docs.pages import ROOT
+from bedrock_pipeline_tests.end_to_end.browser import browser_path, operator_at
+from bedrock_pipeline_tests.waiting import until
+
+GOOD, BAD, COSTLY, CANCELLED = "2026-11-24", "2026-11-25", "2026-11-26", "2026-11-27"
+TEXTS = ("Great phone, the battery lasts for days", "It broke after a week", "Fine for the price, but slow")
+#: How slow jobs are, and longer than one takes by their clock, which the test moves: none ends before it is looked at.
+SPEED, LONG_S = 0.02, 80_000
+REASON = "Customer doesn't have permissions to invokeModel"
+
+
+def project(folder: Path) -> Path:
+    """The example project, with inputs of a few days; its jobs are small, so that a dataset has several."""
+    shop = folder / "shop"
+    shutil.copytree(ROOT / "examples" / "dg_project", shop)
+    pipeline = shop / "src/reviews_project/defs/reviews/defs.yaml"
+    pipeline.write_text(f"{pipeline.read_text()}  limits: {{max_records: 400}}\n")
+    for dataset, rows in {GOOD: 1000, BAD: 300, COSTLY: 300, CANCELLED: 300}.items():
+        lines = [
+            {
+                "id": f"r{n}",
+                "product": f"p{n % 7}",
+                "text": f"{TEXTS[n % 3]} ({n})" if dataset != BAD or n % 25 else None,
+            }
+            for n in range(rows)
+        ]
+        (shop / f"inputs/{dataset}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return shop
+
+
+def states(deployment: Deployment, dataset: str) -> list[str]:
+    return [chunk.status for chunk in deployment.ledger.status_report.chunks("reviews", dataset)]
+
+
+def published(deployment: Deployment, dataset: str) -> bool:
+    row = deployment.ledger.datasets.get("reviews", dataset)
+    return row is not None and row.results_uri is not None
+
+
+@pytest.mark.end_to_end
+@pytest.mark.timeout(6000)  # a dozen waits
+def test_an_operator_works_from_the_ui_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    executable = browser_path()
+    if executable is None:
+        pytest.skip("No browser: apt-get install chromium")
+    pictures = Path(folder) if (folder := os.environ.get("SCREENSHOTS")) else None
+    shop = project(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(shop / "src"))
+    monkeypatch.chdir(shop)
+    module = "reviews_project.definitions"
+    with (
+        running(tmp_path / "home", module=module, speed=SPEED, poll_seconds=1) as services,
+        open_deployment(services.settings) as deployment,
+        operator_at(services.url, executable, pictures) as operator,
+    ):
+        bedrock = Control(services.endpoints.bedrock_endpoint_url)
+
+        operator.fill_in("reviews_launch", f"dataset: {GOOD}\nmax_cost_usd: 5\n")
+        operator.photographs("launchpad")
+        operator.launch()
+        operator.sees(None, f"Launched version 1 of {GOOD} of reviews.")
+        for dataset, limit in {BAD: "5", COSTLY: "0.0001", CANCELLED: "5"}.items():
+            operator.fill_in("reviews_launch", f"dataset: {dataset}\nmax_cost_usd: {limit}\n")
+            operator.launch()
+            operator.sees(None, dataset)
+
+        operator.sees(f"/assets/reviews/batch_chunks?view=partitions&partition={GOOD}", "on_demand_cost_usd")
+        operator.photographs("estimate", centre="on_demand_cost_usd")
+        until(lambda: len(bedrock.jobs()) == 5, "all but the costly dataset are submitted")
+
+        checks = "/assets/reviews/submitted_jobs?view=checks"
+        operator.sees(checks, "no_chunk_needs_an_operator")
+        operator.executes_check()
+        operator.sees(checks, f"reviews {COSTLY} may cost $0.0001")
+        operator.photographs("cost-limit")
+        operator.fill_in("reviews_approve", f"dataset: {COSTLY}\nup_to_usd: 1\napproved_by: Ana\n")
+        operator.photographs("approve")
+        operator.launch()
+        operator.sees(None, f"{COSTLY} of reviews may cost $1")
+
+        operator.fill_in("reviews_cancel", f"dataset: {CANCELLED}\n")
+        operator.launch()
+        operator.sees(None, "1 chunks are cancelled; 1 jobs are stopped.")
+
+        until(lambda: len(bedrock.jobs()) == 6, "the approved dataset is submitted")
+        [bad] = deployment.ledger.status_report.chunks("reviews", BAD)
+        [name] = [job["jobName"] for job in bedrock.jobs() if job["jobArn"] == bad.job]
+        bedrock.add_fault("job_ends", job_name=name, times=1, at=0.5, message=REASON)
+        operator.sees("/assets/reviews/submitted_jobs?view=partitions", f"{GOOD}--00002")
+        bedrock.advance(LONG_S)
+        for dataset in (GOOD, COSTLY, CANCELLED):
+            until(lambda dataset=dataset: published(deployment, dataset), f"{dataset} is published")  # type: ignore[misc]
+        assert set(states(deployment, CANCELLED)) == {"stopped"}
+
+        operator.sees(
+            f"/assets/reviews/results?view=partitions&partition={GOOD}", "Materialized", "succeeded"
+        )
+        operator.photographs("results")
+        operator.sees(
+            f"/assets/reviews/parsed_results?view=partitions&partition={BAD}--00000", "Failed", REASON
+        )
+        operator.photographs("failed-chunk")
+
+        operator.fill_in("reviews_retry_failed", f"dataset: {BAD}\n")
+        operator.launch()
+        operator.sees(None, "retryable records will be sent again")
+        until(lambda: len(bedrock.jobs()) == 7, "its records are sent again")
+        bedrock.advance(LONG_S)
+        until(lambda: published(deployment, BAD), f"{BAD} is published")
+
+        operator.sees("/assets/reviews/results?view=checks", "few_rejected")
+        operator.chooses("few_rejected")
+        operator.sees(None, f"{BAD}: 12 of 300 (4.00%); at most 1.00%.", "Failed")
+        operator.photographs("failed-check")
+        operator.sees("/asset-groups/reviews", "reviews")
+        operator.photographs("asset-graph")
