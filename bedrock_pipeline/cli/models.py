@@ -37,8 +37,9 @@ def models(model: str | None, batch: bool, wide: bool, as_json: bool) -> None:
         return
     for line in wide_lines([_facts(card) for card in shown]) if wide else _lines(shown):
         click.echo(line)
+    click.echo("")
     for line in wrapped(_NOTE):
-        click.echo(line)
+        click.echo(line.strip())
 
 
 def _facts(card: ModelCard) -> dict[str, str]:
