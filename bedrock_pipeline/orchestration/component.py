@@ -6,7 +6,7 @@ A subclass may override `get_asset_spec` and `execute`.
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeVar, Union
 
 import dagster as dg
 from dagster.components.resolved.core_models import (
@@ -19,7 +19,7 @@ from dagster.components.resolved.core_models import (
 )
 from dagster.components.resolved.errors import ResolutionException
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, Field, create_model
 
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.build import build_definitions
@@ -47,6 +47,27 @@ _T = TypeVar("_T")
 _ABOUT: Final = re.compile(r"(?:^|[:;] )([a-z_]+)(?:\.[\w.]+)?(?:: | is )")
 _MENTIONED: Final = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9_]+")
+_PARTITIONS: Final[dict[str, type[dg.Resolvable]]] = {
+    "hourly": HourlyPartitionsDefinitionModel,
+    "daily": DailyPartitionsDefinitionModel,
+    "weekly": WeeklyPartitionsDefinitionModel,
+    "time_window": TimeWindowPartitionsDefinitionModel,
+    "static": StaticPartitionsDefinitionModel,
+}
+#: Dagster's models accept any text as their type, so that the first one that fits would be taken.
+_BY_TYPE: Final[Any] = Annotated[
+    Union[  # noqa: UP007  # of as many as there are
+        tuple(
+            create_model(
+                f"{kind.title().replace('_', '')}Partitions",
+                __base__=one.model(),
+                type=(Literal[kind], ...),  # type: ignore[arg-type]  # a type that is made here
+            )
+            for kind, one in _PARTITIONS.items()
+        )
+    ],
+    Field(discriminator="type"),
+]
 
 
 class _PipelineComponent(dg.Component, dg.Resolvable, dg.Model):
@@ -168,12 +189,7 @@ class BedrockBatchComponent(_PipelineComponent, _BatchFields):
         Any,
         dg.Resolver(
             resolve_partitions_def,
-            model_field_type=HourlyPartitionsDefinitionModel.model()
-            | DailyPartitionsDefinitionModel.model()
-            | WeeklyPartitionsDefinitionModel.model()
-            | TimeWindowPartitionsDefinitionModel.model()
-            | StaticPartitionsDefinitionModel.model()
-            | None,
+            model_field_type=_BY_TYPE | None,
             description="Partitions of the datasets, a dataset each; default: dynamic ones, which a launch adds.",
             examples=[{"type": "daily", "start_date": "2026-01-01"}],
         ),

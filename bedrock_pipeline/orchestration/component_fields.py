@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import dagster as dg
+from dagster.components.resolved.errors import ResolutionException
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -21,6 +22,7 @@ from bedrock_pipeline.sources import Table, UpstreamAsset
 PROMPTS: Final = frozenset({"prompt", "system", "examples"})
 #: Fields that YAML cannot write; the options of Dagster have fields of their own.
 _LEFT_OUT: Final = frozenset({"dagster"})
+_NAMED: Final = re.compile(r"\{\{-?\s*([A-Za-z_]\w*)")
 _OBJECT: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 #: What is not written in the annotation of a field.
 _TYPES: Final[dict[str, Any]] = {
@@ -161,7 +163,14 @@ def _resolved(context: dg.ResolutionContext, value: Any) -> Any:
         return {key: _resolved(context.at_path(key), one) for key, one in value.items()}
     if isinstance(value, list):
         return [_resolved(context.at_path(number), one) for number, one in enumerate(value)]
-    return context.resolve_value(value) if isinstance(value, str) and "{{" in value else value
+    if not isinstance(value, str) or "{{" not in value:
+        return value
+    if unknown := {*_NAMED.findall(value)} - context.scope.keys():  # Dagster would render it to nothing
+        raise ResolutionException(
+            f"{value!r} names {', '.join(sorted(unknown))}, which the component has not. The key of a dataset is written "
+            "{dataset}, in single braces."
+        )
+    return context.resolve_value(value)
 
 
 def _imported(field: str, name: str) -> Any:

@@ -11,6 +11,7 @@ import dagster as dg
 
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.daily import DailySchedule
+from bedrock_pipeline.orchestration.partition_keys import dataset_of
 from bedrock_pipeline.orchestration.thresholds import Thresholds
 from bedrock_pipeline.pipeline import BasePipeline
 
@@ -65,8 +66,15 @@ class DagsterOptions:
     daily: DailySchedule = field(default_factory=DailySchedule)
 
     def __post_init__(self) -> None:
-        """Reject partitions that cannot be those of datasets."""
+        """Reject partitions that cannot be those of datasets, and numbers that mean nothing."""
         own = self.partitions_def
+        if self.preview_rows < 0:
+            raise ConfigurationError(
+                f"DagsterOptions: preview_rows is {self.preview_rows}.", "Give 0 or more; 0 shows no row."
+            )
+        if isinstance(own, dg.StaticPartitionsDefinition):
+            for key in own.get_partition_keys():
+                dataset_of(key)
         if isinstance(own, dg.MultiPartitionsDefinition) and any(
             isinstance(one.partitions_def, dg.DynamicPartitionsDefinition) for one in own.partitions_defs
         ):

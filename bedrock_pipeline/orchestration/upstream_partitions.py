@@ -21,7 +21,10 @@ def upstream_keys(names: Names, upstream: dg.PartitionsDefinition | None, datase
     if own is None:
         return [partition_of(dataset) or dataset]
     if isinstance(own, TimeWindows) and isinstance(upstream, TimeWindows) and own != upstream:
-        return list(upstream.get_partition_keys_in_time_window(own.time_window_for_partition_key(key)))
+        within = upstream.get_partition_keys_in_time_window(own.time_window_for_partition_key(key))
+        return [
+            one for one in within if upstream.has_partition_key(one)
+        ]  # a first week may begin before the asset does
     if isinstance(own, dg.MultiPartitionsDefinition) and own != upstream:
         dimensions = own.get_partition_key_from_str(key).keys_by_dimension
         shared = [one.name for one in own.partitions_defs if one.partitions_def == upstream]
@@ -39,8 +42,21 @@ def datasets_of(
         return [source.dataset if key is None else dataset_of(key)]
     if key is None:
         return []
-    if isinstance(own, TimeWindows) and isinstance(upstream, TimeWindows) and own != upstream:
-        begin = upstream.time_window_for_partition_key(key).start
-        found = own.get_partition_key_for_timestamp(begin.timestamp())
-        return [names.dataset(found)] if found else []
-    return [names.dataset(key)] if own == upstream else []
+    if own == upstream:
+        keys = [key]
+    elif isinstance(own, TimeWindows) and isinstance(upstream, TimeWindows):
+        keys = _windows_around(own, upstream.time_window_for_partition_key(key))
+    elif isinstance(own, dg.MultiPartitionsDefinition):
+        shared = [one.name for one in own.partitions_defs if one.partitions_def == upstream]
+        keys = [one for name in shared for one in own.get_multipartition_keys_with_dimension_value(name, key)]
+    else:
+        keys = []
+    return [dataset for dataset in map(names.dataset, keys) if names.has_partition(dataset)]
+
+
+def _windows_around(own: TimeWindows, window: dg.TimeWindow) -> list[str]:
+    """The partition whose window has all of another; none if its windows are shorter, such as hours of a day."""
+    key = own.get_partition_key_for_timestamp(window.start.timestamp())
+    if key is None or own.time_window_for_partition_key(key).end < window.end:
+        return []
+    return [key]

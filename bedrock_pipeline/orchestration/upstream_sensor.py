@@ -1,7 +1,7 @@
 """The sensor that launches a dataset when the asset that is its input is materialized."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import dagster as dg
@@ -15,6 +15,7 @@ from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.upstream import asset_key
 from bedrock_pipeline.orchestration.upstream_partitions import datasets_of, upstream_keys
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
+from bedrock_pipeline.records.keys import KeyRuleError
 from bedrock_pipeline.settings import NotConfiguredError
 from bedrock_pipeline.sources import UpstreamAsset
 
@@ -51,15 +52,27 @@ def upstream_sensor(pipelines: Sequence[BasePipeline], prefix: str) -> Iterator[
     ) -> dg.SensorResult | dg.SkipReason:
         positions: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
         launched: list[str] = []
+        before = dict(positions)
         try:
             for pipeline, source in chosen:
                 launched += _launch(context, bedrock_deployment, pipeline, source, positions)
         except (NotConfiguredError, ServiceUnavailableError) as error:
-            return dg.SkipReason(str(error))  # the same materializations are read again
-        reason = f"Launched {', '.join(launched)}." if launched else "No upstream asset was materialized."
+            # What this pipeline has read is read again; what was launched for those before it is not launched twice.
+            return dg.SensorResult(skip_reason=str(error), cursor=json.dumps(positions))
+        reason = f"Launched {', '.join(launched)}." if launched else _why_nothing(before, positions)
         return dg.SensorResult(skip_reason=reason, cursor=json.dumps(positions))
 
     yield launch_by_upstream
+
+
+def _why_nothing(before: Mapping[str, int], positions: Mapping[str, int]) -> str:
+    read = [name for name, position in positions.items() if before.get(name, position) != position]
+    if not read:
+        return "No upstream asset was materialized."
+    return (
+        f"What was materialized for {', '.join(read)} makes no dataset yet: its run or backfill prepares the dataset itself, "
+        "more of its window is awaited, or its partition is that of no dataset (docs/dagster.md)."
+    )
 
 
 def _launch(
@@ -82,7 +95,7 @@ def _launch(
     ).records
     if not records:
         return []
-    positions[name] = records[-1].storage_id
+    last = records[-1].storage_id
     prepared = _prepared_by_their_runs(context.instance, records, Names.of(pipeline).asset("input_dataset"))
     records = [record for record in records if record.run_id not in prepared]
     graph = context.repository_def.asset_graph if context.repository_def else None
@@ -90,14 +103,29 @@ def _launch(
     concerned = [
         dataset
         for record in records
-        for dataset in datasets_of(pipeline, source, upstream, record.partition_key)
+        for dataset in _concerned(context, pipeline, source, upstream, record.partition_key)
     ]
     launched = []
     with resource.open() as opened:
         for dataset in dict.fromkeys(concerned):
             if _is_complete(context.instance, pipeline, key, upstream, dataset):
                 launched += _request(context, opened, pipeline.name, dataset)
+    positions[name] = last
     return launched
+
+
+def _concerned(
+    context: dg.SensorEvaluationContext,
+    pipeline: Pipeline,
+    source: UpstreamAsset,
+    upstream: dg.PartitionsDefinition | None,
+    key: str | None,
+) -> list[str]:
+    try:
+        return datasets_of(pipeline, source, upstream, key)
+    except KeyRuleError as error:  # it concerns this partition alone
+        context.log.warning("%s of %s: %s", key, source.asset, error)
+        return []
 
 
 def _prepared_by_their_runs(
@@ -113,7 +141,12 @@ def _prepared_by_their_runs(
         backfill = (
             instance.get_backfill(run.tags[BACKFILL_ID_TAG]) if run and BACKFILL_ID_TAG in run.tags else None
         )
-        selected = {*((run and run.asset_selection) or ()), *((backfill and backfill.asset_selection) or ())}
+        # A run of a whole job has no selection.
+        planned = instance.get_records_for_run(
+            run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+        )
+        selected = {record.asset_key for record in planned.records} | {*((run and run.asset_selection) or ())}
+        selected |= {*((backfill and backfill.asset_selection) or ())}
         if input_dataset in selected:
             found.add(run_id)
     return found

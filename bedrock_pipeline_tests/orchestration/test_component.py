@@ -50,6 +50,57 @@ def test_each_field_has_a_description_and_an_example_that_is_valid(
             Draft202012Validator({**field, "$defs": schema["$defs"]}).validate(example)
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"type": "hourly", "start_date": "2026-01-01-00:00"}, dg.HourlyPartitionsDefinition),
+        (
+            {"type": "hourly", "start_date": "2026-01-01-00:00", "minute_offset": 15},
+            dg.HourlyPartitionsDefinition,
+        ),
+        ({"type": "daily", "start_date": "2026-01-01"}, dg.DailyPartitionsDefinition),
+        (
+            {"type": "daily", "start_date": "2026-01-01", "hour_offset": 6, "timezone": "Europe/Berlin"},
+            dg.DailyPartitionsDefinition,
+        ),
+        ({"type": "weekly", "start_date": "2026-01-01"}, dg.WeeklyPartitionsDefinition),
+        ({"type": "weekly", "start_date": "2026-01-01", "day_offset": 1}, dg.WeeklyPartitionsDefinition),
+        (
+            {
+                "type": "time_window",
+                "start_date": "2026-01",
+                "fmt": "%Y-%m",
+                "cron_schedule": "0 0 1 * *",
+            },
+            dg.TimeWindowPartitionsDefinition,
+        ),
+        ({"type": "static", "partition_keys": ["eu", "us"]}, dg.StaticPartitionsDefinition),
+        (None, type(None)),
+    ],
+    ids=str,
+)
+def test_partitions_of_each_type(given: dict[str, Any] | None, wanted: type) -> None:
+    assert isinstance(batch(partitions_def=given).partitions_def, wanted)
+
+
+@pytest.mark.parametrize(
+    "given", [{"type": "dayly", "start_date": "2026-01-01"}, {"start_date": "2026-01-01"}, "daily", 7]
+)
+def test_partitions_of_an_unknown_type_are_an_error_that_names_the_types(given: object) -> None:
+    with pytest.raises(ResolutionException) as raised:
+        batch(partitions_def=given)
+    said = str(raised.value) + str(raised.value.__cause__) + str(raised.value.__context__)
+    assert "partitions_def" in said
+    if isinstance(given, dict) and "type" in given:
+        assert "'weekly'" in said
+
+
+def test_a_name_that_the_component_has_not_is_an_error_rather_than_nothing() -> None:
+    """The key of a dataset is in single braces; `inputs/.jsonl` was read for each dataset."""
+    with pytest.raises(ResolutionException, match="single braces"):
+        batch(source="inputs/{{ dataset }}.jsonl")
+
+
 def test_prompts_pass_through_untouched_and_other_templates_are_rendered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -231,6 +231,22 @@ def test_a_week_is_made_of_its_days_and_launched_when_all_are_there(
     assert row.snapshot_records == 140
 
 
+def test_a_first_week_that_begins_before_the_upstream_is_made_of_the_days_that_are(
+    deployment: Deployment, instance: dg.DagsterInstance, shelf: Shelf
+) -> None:
+    days = dg.DailyPartitionsDefinition(start_date="2026-11-04", end_date="2026-11-20")
+    weekly = dg.WeeklyPartitionsDefinition(start_date="2026-11-01", end_date="2026-11-30")
+    defs = definitions(shelf, days, lambda day: rows(f"{day}-", 30), own=weekly)
+    _, cursor = tick(defs, instance, None)
+    for day in range(4, 8):
+        materialize(defs, instance, f"2026-11-{day:02}")
+    assert tick(defs, instance, cursor)[0] == "Launched 2026-11-01 of p."
+    prepare(defs, instance, "2026-11-01")
+    row = deployment.ledger.datasets.get("p", "2026-11-01")
+    assert row is not None
+    assert row.snapshot_records == 120
+
+
 def test_an_upstream_that_is_materialized_again_makes_a_new_version_only_if_its_content_changed(
     deployment: Deployment, instance: dg.DagsterInstance, shelf: Shelf
 ) -> None:
@@ -288,6 +304,72 @@ def test_what_a_run_prepares_itself_is_not_launched_too(
     materialize(defs, instance, "2026-11-24")
     tick(defs, instance, cursor)
     assert launched(deployment) == {"2026-11-24"}
+
+
+def test_what_a_whole_job_prepares_itself_is_not_launched_too(
+    deployment: Deployment, instance: dg.DagsterInstance, shelf: Shelf
+) -> None:
+    """Its run has no selection."""
+    defs = definitions(shelf, DAILY, own=DAILY)
+    both = dg.define_asset_job("nightly", selection=[KEY, Names("p").asset("input_dataset")])
+    defs = dg.Definitions.merge(defs, dg.Definitions(jobs=[both]))
+    _, cursor = tick(defs, instance, None)
+    assert (
+        defs.resolve_job_def("nightly")
+        .execute_in_process(instance=instance, partition_key="2026-11-23")
+        .success
+    )
+    assert "makes no dataset" in tick(defs, instance, cursor)[0]
+    assert launched(deployment) == set()
+
+
+def test_a_partition_that_makes_no_dataset_holds_up_no_other(
+    deployment: Deployment, instance: dg.DagsterInstance, shelf: Shelf
+) -> None:
+    """Its key is too long; the sensor failed at each tick, and launched the others again and again."""
+    defs = definitions(shelf, dg.StaticPartitionsDefinition(["long" * 11, "Österreich", "_x"]))
+    _, cursor = tick(defs, instance, None)
+    for key in ("long" * 11, "Österreich", "_x"):
+        materialize(defs, instance, key)
+    reason, cursor = tick(defs, instance, cursor)
+    assert reason == "Launched q.C396.sterreich of p, q.5F.x of p."
+    assert launched(deployment) == {"q.C396.sterreich", "q.5F.x"}
+    assert tick(defs, instance, cursor)[0] == "No upstream asset was materialized."
+
+
+def test_partitions_of_a_day_and_a_region_follow_from_the_day(
+    deployment: Deployment, instance: dg.DagsterInstance, shelf: Shelf
+) -> None:
+    defs = definitions(shelf, DAILY, own=MULTI)
+    _, cursor = tick(defs, instance, None)
+    materialize(defs, instance, "2026-11-24")
+    tick(defs, instance, cursor)
+    assert launched(deployment) == {"2026-11-24.7C.eu", "2026-11-24.7C.us.2F.ca"}
+
+
+@pytest.mark.parametrize(
+    ("upstream", "own", "key"),
+    [
+        (DAILY, HOURLY, "2026-11-24"),
+        (MULTI, DAILY, "2026-11-24|eu"),
+        (None, DAILY, None),
+        (DAILY, dg.DailyPartitionsDefinition(start_date="2026-11-25"), "2026-11-24"),
+    ],
+    ids=["hours of a day", "a day of regions", "no partitions", "a later start"],
+)
+def test_what_is_materialized_for_no_dataset_is_reported(
+    deployment: Deployment,
+    instance: dg.DagsterInstance,
+    shelf: Shelf,
+    upstream: dg.PartitionsDefinition | None,
+    own: dg.PartitionsDefinition,
+    key: str | None,
+) -> None:
+    defs = definitions(shelf, upstream, own=own)
+    _, cursor = tick(defs, instance, None)
+    materialize(defs, instance, key)
+    assert "makes no dataset" in tick(defs, instance, cursor)[0]
+    assert launched(deployment) == set()
 
 
 def test_lineage_makes_no_dataset_stale(shelf: Shelf) -> None:
