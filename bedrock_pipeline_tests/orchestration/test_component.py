@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from dagster.components.resolved.errors import ResolutionException
 from jsonschema import Draft202012Validator
+from pydantic import ValidationError
 
 from bedrock_pipeline import AssetStep, BedrockBatchComponent, BedrockQueueComponent
 from bedrock_pipeline.errors import ConfigurationError
@@ -87,12 +88,10 @@ def test_partitions_of_each_type(given: dict[str, Any] | None, wanted: type) -> 
     "given", [{"type": "dayly", "start_date": "2026-01-01"}, {"start_date": "2026-01-01"}, "daily", 7]
 )
 def test_partitions_of_an_unknown_type_are_an_error_that_names_the_types(given: object) -> None:
-    with pytest.raises(ResolutionException) as raised:
+    with pytest.raises((ResolutionException, ValidationError), match=r"(?s)partitions_def") as raised:
         batch(partitions_def=given)
-    said = str(raised.value) + str(raised.value.__cause__) + str(raised.value.__context__)
-    assert "partitions_def" in said
     if isinstance(given, dict) and "type" in given:
-        assert "'weekly'" in said
+        assert "'weekly'" in str(raised.value)
 
 
 def test_a_name_that_the_component_has_not_is_an_error_rather_than_nothing() -> None:
