@@ -5,13 +5,15 @@ interpreter's lock, so two cores are used without a second process. With the exe
 does all of it.
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from queue import SimpleQueue
-from typing import Generic, ParamSpec, TypeVar
+from typing import Final, Generic, ParamSpec, TypeVar
 
 from bedrock_pipeline.system import ExecutorFactory, InlineExecutor, threads
 
@@ -20,6 +22,30 @@ _R = TypeVar("_R")
 _S = TypeVar("_S")
 _P = ParamSpec("_P")
 _END = object()
+#: More would wait for what one thread does in order; each holds a batch.
+_MOST_WORKERS: Final = 8
+_CGROUP: Final = Path("/sys/fs/cgroup")
+
+
+def workers_here(cgroup: Path = _CGROUP) -> int:
+    """Threads for work that releases the interpreter's lock: by the cores that this process may use, 2 to 8."""
+    quota = _cores_by_quota(cgroup)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(2, min(_MOST_WORKERS, cores if quota is None else min(cores, quota)))
+
+
+def _cores_by_quota(cgroup: Path) -> int | None:
+    """The cores that a container may use, rounded; None: no limit is known."""
+    try:
+        if (second := cgroup / "cpu.max").exists():
+            quota, period = second.read_text().split()
+        else:
+            quota, period = (
+                (cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period")
+            )
+        return max(1, round(int(quota) / int(period))) if int(quota) > 0 else None
+    except (OSError, ValueError):  # no cgroup, or "max"
+        return None
 
 
 def ahead(items: Iterator[_T], depth: int = 4, executor: ExecutorFactory = threads) -> Iterator[_T]:

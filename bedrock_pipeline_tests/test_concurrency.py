@@ -1,12 +1,14 @@
 """Threads that work ahead or take turns: order, errors, and their end."""
 
+import os
 import threading
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
-from bedrock_pipeline.concurrency import ahead, in_order, in_turn
+from bedrock_pipeline.concurrency import ahead, in_order, in_turn, workers_here
 
 _WORKERS = [1, 2, 3]
 
@@ -80,3 +82,29 @@ def test_what_is_read_ahead_keeps_order_and_errors() -> None:
     with pytest.raises(ValueError, match="broken"):
         list(results)
     assert list(in_order(str, ahead(iter(range(5))), 2)) == list("01234")
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "400000 100000\n"}, 4),
+        ({"cpu.max": "350000 100000\n"}, 4),
+        ({"cpu.max": "50000 100000\n"}, 2),
+        ({"cpu.max": "6400000 100000\n"}, 8),
+        ({"cpu.max": "nonsense"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+    ],
+)
+def test_threads_are_by_the_cores_that_the_container_may_use(
+    files: dict[str, str], found: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    assert workers_here(tmp_path) == found
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert workers_here(tmp_path) == 2, "reading and writing overlap with one core too"

@@ -14,15 +14,13 @@ import pyarrow.compute as pc
 
 from bedrock_pipeline.collect.line_reader import Lines
 from bedrock_pipeline.collect.tally import ChunkMetadata
-from bedrock_pipeline.concurrency import ahead, in_order
+from bedrock_pipeline.concurrency import ahead, in_order, workers_here
 from bedrock_pipeline.kernel import MOST_BYTES, ResponseReader, Responses, library
 from bedrock_pipeline.models.family import INK, Plain
 from bedrock_pipeline.prepare.snapshot.column_rules import not_utf8
 from bedrock_pipeline.records.error_codes import STOP_REASONS, WHOLE
 from bedrock_pipeline.system import ExecutorFactory, threads
 
-#: Threads that read.
-WORKERS = 2
 #: A run of lines with the plain responses among them; None if there are none.
 Run: TypeAlias = tuple[Lines, Responses | None]
 
@@ -57,7 +55,9 @@ def read_runs(
             for start, ends, responses in reader.read(data)
         ]
 
-    return chain.from_iterable(in_order(read, ahead(iter(buffers), executor=executor), WORKERS, executor))
+    return chain.from_iterable(
+        in_order(read, ahead(iter(buffers), executor=executor), workers_here(), executor)
+    )
 
 
 def _ordinary(responses: Responses, plain: Plain, whole: pa.Array) -> Responses | None:

@@ -12,13 +12,14 @@ from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.errors import InputError
 from bedrock_pipeline.sources.postgres_types import PostgresColumn, dimensions, postgres_column
-from bedrock_pipeline.sources.source import BATCH_ROWS, RowBatch, batch_rows
+from bedrock_pipeline.sources.source import BATCH_BYTES, BATCH_ROWS, RowBatch, batch_rows
 from bedrock_pipeline.sources.sql_text import statement
 
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 #: What a server says that takes no connection now.
 _BUSY = ("starting up", "shutting down", "recovery", "too many", "connection slots")
-_FIRST_ROWS = 64  # before it is known how large they are
+#: Rows of the first fetch, before it is known how large they are, and of any: the next ones may be far larger.
+_FIRST_ROWS, _MOST_ROWS = 64, 256
 _SETTINGS = (
     "SET LOCAL TimeZone = 'UTC'",
     "SET LOCAL DateStyle = 'ISO'",
@@ -71,12 +72,10 @@ class PostgresSource:
                 connection,
                 f"DECLARE input NO SCROLL CURSOR FOR SELECT {selected} FROM ({statement(self.query)}) AS input({aliases})",  # noqa: S608
             )
-            position, rows = 0, _FIRST_ROWS
-            while values := _fetch(connection, rows):
-                count = len(values[0]) if wanted else 0
+            position = 0
+            for values in _blocks(connection):
+                count = len(values[0])
                 yield self._batch(wanted, values, position, count)
-                size = sum(len(value) for column in values for value in column if value is not None)
-                rows = min(BATCH_ROWS, 2 * rows, batch_rows(size // max(count, 1)))
                 position += count
 
     def notes(self) -> list[str]:
@@ -174,6 +173,22 @@ class PostgresSource:
 def _execute(connection: Connection, statement: str) -> "psycopg.Cursor[tuple[Any, ...]]":
     # Binary also means that it is one statement: a query cannot end the transaction and begin another.
     return connection.execute(statement.encode(), binary=True)
+
+
+def _blocks(connection: Connection) -> Iterator[list[list[bytes | None]]]:
+    """The rows by column, in blocks of about `BATCH_BYTES`."""
+    block: list[list[bytes | None]] = []
+    rows, total = _FIRST_ROWS, 0
+    while values := _fetch(connection, rows):
+        size = sum(len(value) for column in values for value in column if value is not None)
+        rows = min(_MOST_ROWS, 2 * rows, batch_rows(size // len(values[0])))
+        block = [one + more for one, more in zip(block, values, strict=True)] if block else values
+        total += size
+        if total >= BATCH_BYTES or len(block[0]) + _MOST_ROWS > BATCH_ROWS:
+            yield block
+            block, total = [], 0
+    if block:
+        yield block
 
 
 def _fetch(connection: Connection, rows: int) -> list[list[bytes | None]]:

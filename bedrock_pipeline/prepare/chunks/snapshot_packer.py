@@ -9,7 +9,7 @@ from typing import TypeAlias, TypeVar
 
 import pyarrow as pa
 
-from bedrock_pipeline.concurrency import in_turn
+from bedrock_pipeline.concurrency import in_turn, workers_here
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan, plan_invocation
 from bedrock_pipeline.prepare.chunks.packer import Packer, Progress, TooFewRecordsError, no_progress, pack
@@ -28,9 +28,6 @@ from bedrock_pipeline.system import ExecutorFactory, threads
 _R = TypeVar("_R")
 #: Takes the chunks, and how their records are sent.
 Sink: TypeAlias = Callable[[Iterator[PackedChunk], InvocationPlan], _R]
-
-#: Threads that read, render and write.
-WORKERS = 2
 
 
 def pack_snapshot(
@@ -84,7 +81,7 @@ def packed(
     render: Callable[[Records], Rendered],
     packer: Packer,
     rejected: RejectionWriter,
-    workers: int = WORKERS,
+    workers: int | None = None,
     executor: ExecutorFactory = threads,
 ) -> Iterator[PackedChunk]:
     """Render and pack batches of rows: the same chunks from any number of threads, which call `render`.
@@ -97,5 +94,5 @@ def packed(
         rejected.add(*rendered.rejected)
         yield from packer.add(rendered.lines)
 
-    yield from in_turn(batches, render, add, workers, executor)
+    yield from in_turn(batches, render, add, workers or workers_here(), executor)
     yield from packer.finish()
