@@ -15,6 +15,7 @@ from bedrock_pipeline.orchestration import lineage, metadata
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.options import execute, options_of
 from bedrock_pipeline.orchestration.result_checks import judged, measured
+from bedrock_pipeline.orchestration.timeline import timeline
 from bedrock_pipeline.pipeline import BasePipeline
 
 if TYPE_CHECKING:
@@ -161,10 +162,20 @@ def _publication(
             **metadata.of_destination(pipeline, item.key),
             **lineage.of_results(pipeline, published.schema.names),
             **preview(deployment, pipeline, item.key, published, options.preview_rows),
+            **_timeline(deployment, item),
         },
         data_version=published.version,
         checks=judged(measures, options.thresholds),
     )
+
+
+def _timeline(deployment: Deployment, item: WorkItem) -> metadata.Metadata:
+    row = deployment.ledger.datasets.get(item.pipeline, item.key)
+    if row is None or row.packed_at is None:
+        return {}
+    chunks = deployment.ledger.chunks.of_dataset(item.pipeline, item.key, row.version)
+    drawn = timeline(row.packed_at, chunks)
+    return {"timeline": dg.MetadataValue.md(drawn)} if drawn else {}
 
 
 def _evaluation(asset: dg.AssetKey, check: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:

@@ -138,6 +138,7 @@ def test_results_show_a_preview_cut_short_and_failures_by_code(
     assert "output_text" in shown["dagster/column_lineage"].deps_by_column
     preview = shown["preview"] if isinstance(shown["preview"], list) else shown["preview"].records
     assert len(preview) == 5
+    assert "d--00000 " in shown["timeline"]
     for one in preview:
         row = one.data
         assert row["product"] == f"product {row['record_id'][1:]}"
