@@ -37,15 +37,15 @@ def test_an_invalid_pipeline_is_named_with_each_wrong_field(changes: dict[str, A
     ("carry", "problem"),
     [
         ("status", "carry: the results have a column 'status' of their own; rename"),
-        ("Status", "carry: 'Status' and the results' own column 'status' differ by case alone"),
-        ("RECORD_ID", "carry: 'RECORD_ID' and the results' own column 'record_id' differ"),
-        ("Embedding_Int8", "'Embedding_Int8' and the results' own column 'embedding_int8' differ"),
+        ("Status", None),
+        ("RECORD_ID", None),
+        ("embedding_int8", "carry: the results have a column 'embedding_int8' of their own"),
         ("__filename", "carry: Arrow has a column '__filename' of its own in each dataset"),
         ("record_id", None),
         ("__FileName", None),
     ],
 )
-def test_no_carried_column_has_the_name_of_another_in_any_case(carry: str, problem: str | None) -> None:
+def test_no_carried_column_has_the_name_of_one_of_the_results(carry: str, problem: str | None) -> None:
     settings = {"name": "docs", "model_id": CLAUDE, "prompt": "{{ a }}", "record_id": "record_id"}
     if problem is None:
         Pipeline.model_validate({**settings, "carry": [carry]})

@@ -105,35 +105,26 @@ TABLE_COLUMNS: Final = ("pipeline", "dataset")
 #: Names of columns that Arrow's scanner adds: it cannot read a dataset that has one of its own.
 SCANNER_COLUMNS: Final = frozenset({"__batch_index", "__filename", "__fragment_index", "__last_in_fragment"})
 _RESULT_COLUMNS: Final = INDEX_ONLY | COLUMNS.keys() | {f"{_VECTOR_PREFIX}{kind}" for kind in VECTORS}
-#: Names that no other column of the results has, in upper or lower case.
+#: Names that no other column of the results has.
 RESERVED: Final = _RESULT_COLUMNS | SCANNER_COLUMNS
 _RENAME: Final = "rename the column in the input"
-_BY_FOLDED: Final = {name.casefold(): name for name in _RESULT_COLUMNS}
 
 
 def check_carry(carry: Sequence[str], record_id: str | None) -> None:
-    """Check that the results can have these columns of the input.
-
-    SQL engines and table formats take upper and lower case for the same, and would take one column for the other.
+    """Check that the results can have these columns of the input; names that differ by case alone are two.
 
     Args:
         carry: the names.
         record_id: the column with the record ids; carried under the name that they have in the results, it is there once.
 
     Raises:
-        ValueError: the message names the column, and the one of the results whose name it has.
+        ValueError: the message names the column.
     """
     for name in carry:
         if name in SCANNER_COLUMNS:
             raise ValueError(f"carry: Arrow has a column {name!r} of its own in each dataset; {_RENAME}")
-        own = _BY_FOLDED.get(name.casefold())
-        if own is None or name == own == record_id == _ID:
-            continue
-        if name == own:
+        if name in _RESULT_COLUMNS and not name == record_id == _ID:
             raise ValueError(f"carry: the results have a column {name!r} of their own; {_RENAME}")
-        raise ValueError(
-            f"carry: {name!r} and the results' own column {own!r} differ by case alone and are one name in SQL; {_RENAME}"
-        )
 
 
 def vector_fields(lengths: Mapping[str, int | None]) -> tuple[pa.Field, ...]:
