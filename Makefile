@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 300
 STEPS ?= 200
 
-.PHONY: help install demo dev test test-faults test-mutants simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-orchestration bench-scale bench-emulator bench-enqueue docs screenshots wheel lint types check clean
+.PHONY: help install demo dev test test-browser test-faults test-mutants simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-orchestration bench-scale bench-emulator bench-enqueue docs screenshots wheel lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard bedrock_pipeline/kernel/*.[ch])
@@ -47,8 +47,11 @@ lint: install  ## style, import contracts, spelling, phrases, and whether genera
 types: install  ## mypy, strict
 	$(BIN)/mypy
 
-test: install  ## all tests except the fault suite
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not faults" $(ARGS)
+test: install  ## all tests except the fault suite and the one in a browser
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not faults and not browser" $(ARGS)
+
+test-browser: install  ## an operator works in Dagster's UI, in Chromium
+	$(BIN)/python -m pytest -m browser bedrock_pipeline_tests/end_to_end $(ARGS)
 
 test-faults: install  ## processes killed at every crash point; writes reports/faults.json
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m faults bedrock_pipeline_tests/faults $(ARGS)

@@ -62,6 +62,7 @@ def submitted(url: str, chunks: int) -> None:
 
 
 @pytest.mark.end_to_end
+@pytest.mark.browser
 @pytest.mark.timeout(6000)  # a dozen waits
 def test_an_operator_works_from_the_ui_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     executable = browser_path()
