@@ -22,6 +22,7 @@ GOOD, BAD, COSTLY, CANCELLED = "2026-11-24", "2026-11-25", "2026-11-26", "2026-1
 TEXTS = ("Great phone, the battery lasts for days", "It broke after a week", "Fine for the price, but slow")
 #: How slow jobs are, and longer than one takes by their clock, which the test moves: none ends before it is looked at.
 SPEED, LONG_S = 0.02, 80_000
+FINAL = {"Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"}
 REASON = "Customer doesn't have permissions to invokeModel"
 
 
@@ -59,6 +60,16 @@ def submitted(url: str, chunks: int) -> None:
         lambda: len(partitions(url, "reviews", "submitted_jobs")["materializedPartitions"]) == chunks,
         f"{chunks} chunks are submitted",
     )
+
+
+def ended(bedrock: Control) -> None:
+    """All jobs end: each status begins when the one before is over, so the clock is moved for each."""
+
+    def final() -> bool:
+        bedrock.advance(LONG_S)
+        return all(job["status"] in FINAL for job in bedrock.jobs())
+
+    until(final, "all jobs have ended", step=1)
 
 
 @pytest.mark.end_to_end
@@ -115,7 +126,7 @@ def test_an_operator_works_from_the_ui_alone(tmp_path: Path, monkeypatch: pytest
         [bad] = deployment.ledger.status_report.chunks("reviews", BAD)
         [name] = [job["jobName"] for job in bedrock.jobs() if job["jobArn"] == bad.job]
         bedrock.add_fault("job_ends", job_name=name, times=1, at=0.5, message=REASON)
-        bedrock.advance(LONG_S)
+        ended(bedrock)
         for dataset in (GOOD, COSTLY, CANCELLED):
             until(lambda dataset=dataset: published(deployment, dataset), f"{dataset} is published")  # type: ignore[misc]
         cancelled = deployment.ledger.datasets.get("reviews", CANCELLED)
@@ -138,7 +149,7 @@ def test_an_operator_works_from_the_ui_alone(tmp_path: Path, monkeypatch: pytest
         operator.launch()
         operator.sees(None, "retryable records will be sent again")
         submitted(services.url, 7)
-        bedrock.advance(LONG_S)
+        ended(bedrock)
         until(lambda: published(deployment, BAD), f"{BAD} is published")
 
         # See the check that fails on the bad dataset.
