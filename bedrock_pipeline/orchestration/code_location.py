@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from dagster._core.workspace.autodiscovery import loadable_targets_from_loaded_module
+from dagster._core.errors import DagsterInvariantViolationError
+from dagster._core.workspace.autodiscovery import LoadableTarget, loadable_targets_from_loaded_module
 from dagster._utils.test.definitions import LazyDefinitions
 
 from bedrock_pipeline.errors import ConfigurationError
@@ -38,11 +39,13 @@ def pipelines_of(module: str) -> dict[str, BasePipeline]:
                 f"The module {module!r} cannot be imported: {error}.",
                 "Name it as `dagster definitions validate -m` takes it, in the folder from which that works.",
             ) from error
-        for target in loadable_targets_from_loaded_module(loaded):
-            if isinstance(
-                target.target_definition, LazyDefinitions
-            ):  # `@definitions`, as `dg` projects have it
-                target.target_definition()
+        targets: Iterable[LoadableTarget] = ()
+        with suppress(DagsterInvariantViolationError):  # it has no definitions, but maybe a pipeline
+            targets = loadable_targets_from_loaded_module(loaded)
+        for target in targets:
+            definition = target.target_definition
+            if isinstance(definition, LazyDefinitions):  # `@definitions`, as `dg` projects have it
+                definition()
     own = [value for value in vars(loaded).values() if isinstance(value, BasePipeline)]
     return {pipeline.name: pipeline for pipeline in (*found, *own)}
 
@@ -52,9 +55,12 @@ def _collected() -> Iterator[list[BasePipeline]]:
     """What is built during the block. Modules are also found in the current folder, as Dagster finds them."""
     found: list[BasePipeline] = []
     token, here = _BUILT.set(found), str(Path.cwd())
-    sys.path.insert(0, here)
+    added = here not in sys.path
+    if added:
+        sys.path.append(here)  # last: a file there replaces no library
     try:
         yield found
     finally:
-        sys.path.remove(here)
+        if added:
+            sys.path.remove(here)
         _BUILT.reset(token)
