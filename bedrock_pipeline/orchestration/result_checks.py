@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import dagster as dg
 
-from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow
 from bedrock_pipeline.orchestration.options import options_of
 from bedrock_pipeline.orchestration.thresholds import Thresholds
@@ -163,15 +162,6 @@ def check_specs(pipeline: BasePipeline, asset: dg.AssetKey) -> list[dg.AssetChec
         dg.AssetCheckSpec(name, asset=asset, description=description, blocking=blocking)
         for name, description, _ in _chosen(options_of(pipeline).thresholds)
     ]
-
-
-def measured(
-    pipeline: BasePipeline, deployment: Deployment, dataset: str, published: Publication
-) -> Measures:
-    """What is known of a version that was just published."""
-    row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
-    chunks = deployment.ledger.chunks.of_dataset(pipeline.name, dataset, row.published_version or row.version)
-    return Measures.of(row, chunks, published)
 
 
 def judged(measures: Measures, thresholds: Thresholds) -> list[dg.AssetCheckResult]:

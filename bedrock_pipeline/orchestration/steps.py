@@ -14,7 +14,7 @@ from bedrock_pipeline.due_work import OF_CHUNKS, WorkItem
 from bedrock_pipeline.orchestration import lineage, metadata
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.options import execute, options_of
-from bedrock_pipeline.orchestration.result_checks import judged, measured
+from bedrock_pipeline.orchestration.result_checks import Measures, judged
 from bedrock_pipeline.orchestration.timeline import timeline
 from bedrock_pipeline.pipeline import BasePipeline
 
@@ -155,27 +155,22 @@ def _publication(
 ) -> Shown:
     from bedrock_pipeline.orchestration.preview import preview  # it reads parquet
 
-    measures, options = measured(pipeline, deployment, item.key, published), options_of(pipeline)
+    row, options = deployment.ledger.datasets.ensure(pipeline.name, item.key), options_of(pipeline)
+    version = row.published_version or row.version
+    chunks = deployment.ledger.chunks.of_dataset(pipeline.name, item.key, version)
+    measures = Measures.of(row, chunks, published)
+    drawn = timeline(row.packed_at, chunks) if row.packed_at and version == row.version else None
     return Shown(
         {
             **metadata.of_publication(published, measures.by_code),
             **metadata.of_destination(pipeline, item.key),
             **lineage.of_results(pipeline, published.schema.names),
             **preview(deployment, pipeline, item.key, published, options.preview_rows),
-            **_timeline(deployment, item),
+            **({"timeline": dg.MetadataValue.md(drawn)} if drawn else {}),
         },
         data_version=published.version,
         checks=judged(measures, options.thresholds),
     )
-
-
-def _timeline(deployment: Deployment, item: WorkItem) -> metadata.Metadata:
-    row = deployment.ledger.datasets.get(item.pipeline, item.key)
-    if row is None or row.packed_at is None:
-        return {}
-    chunks = deployment.ledger.chunks.of_dataset(item.pipeline, item.key, row.version)
-    drawn = timeline(row.packed_at, chunks)
-    return {"timeline": dg.MetadataValue.md(drawn)} if drawn else {}
 
 
 def _evaluation(asset: dg.AssetKey, check: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:

@@ -1,6 +1,5 @@
 """A project that was there before, with a daily pandas asset upstream and one downstream, through the real daemon."""
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from bedrock_pipeline.cli.services import running
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline_tests.end_to_end import webserver
+from bedrock_pipeline_tests.orchestration.test_daily_project import write
 from bedrock_pipeline_tests.waiting import Progress
 
 DAYS = [f"2026-11-{day}" for day in range(20, 25)]
@@ -68,11 +68,6 @@ defs = dg.Definitions.merge(
     ),
 )
 '''
-
-
-def write(folder: Path, day: str, mark: str) -> None:
-    rows = ({"id": f"{day}-{mark}{n}", "text": f"review {mark}{n}"} for n in range(100))
-    (folder / f"{day}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def row(deployment: Deployment, day: str) -> DatasetRow:

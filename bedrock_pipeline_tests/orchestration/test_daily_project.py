@@ -1,12 +1,10 @@
 """Daily assets up- and downstream, backfilled and changed: what the test of the same name in `end_to_end` does by a daemon."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pandas as pd
-import pytest
 from dagster_aws.s3 import S3Resource
 
 from bedrock_pipeline import DagsterOptions, Pipeline, UpstreamAsset, build_definitions
@@ -21,12 +19,6 @@ DAYS = [f"2025-11-{day}" for day in range(20, 25)]
 CHANGED, UNCHANGED = DAYS[2], DAYS[3]
 RAW, REPORT = dg.AssetKey(["raw", "reviews"]), dg.AssetKey("report")
 _RESOURCES = {DEPLOYMENT: DeploymentResource(s3=S3Resource())}
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def project(inputs: Path) -> dg.Definitions:

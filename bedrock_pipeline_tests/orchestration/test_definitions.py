@@ -1,7 +1,6 @@
 """The Dagster definitions: names, and sensors that request runs once."""
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,6 @@ from bedrock_pipeline.submit.poll_jobs import poll_jobs
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 CHUNK = "d--00000"
 _RESOURCES = {DEPLOYMENT: DeploymentResource(s3=S3Resource())}
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,6 @@ STATIC = dg.StaticPartitionsDefinition(["eu", "us/ca"])
 MULTI = dg.MultiPartitionsDefinition({"day": DAILY, "region": STATIC})
 DAYS, HOURS = ["2025-06-23", "2025-06-24"], ["2025-06-24-05:00", "2025-06-24-07:00"]
 BOTH = ["2025-06-23|eu", "2025-06-24|eu", "2025-06-24|us/ca"]
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def published(

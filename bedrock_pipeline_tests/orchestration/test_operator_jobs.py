@@ -1,7 +1,6 @@
 """Jobs with a form: they do what the commands do, and their errors are what the run shows."""
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,6 @@ def pipeline(tmp_path: Path) -> Pipeline:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"id": f"r{n}", "text": f"t{n}"}) + "\n" for n in range(120)))
     return Pipeline(name="p", model_id=CLAUDE, source=str(path), record_id="id", prompt="{{ text }}")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def run(pipeline: Pipeline, instance: dg.DagsterInstance, kind: str, **config: Any) -> bool:

@@ -1,7 +1,6 @@
 """A launch is prepared by one run, however long it waits in the queue, and whatever ticks between its steps."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,6 @@ from bedrock_pipeline.pipeline import Pipeline
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 _RESOURCES = {DEPLOYMENT: DeploymentResource(s3=S3Resource())}
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A queue in Dagster: flushed, processed and recorded by the sensors."""
 
 from collections import Counter
-from collections.abc import Iterator
 
 import dagster as dg
 import psycopg
@@ -15,12 +14,6 @@ from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline_tests.orchestration.test_definitions import evaluate, run, tick
 from bedrock_pipeline_tests.queue.test_queue import config, task
 from bedrock_pipeline_tests.waiting import PATIENCE_S
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def test_a_queue_runs_through_the_sensors(deployment: Deployment, instance: dg.DagsterInstance) -> None:

@@ -1,10 +1,8 @@
 """A pipeline is renamed or removed while its jobs are in flight: whoever runs in the deployment finishes them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-import pytest
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.orchestration.build import build_definitions
@@ -16,12 +14,6 @@ from bedrock_pipeline_tests.faults.worker import move_clock
 from bedrock_pipeline_tests.journey.driven import pipeline
 from bedrock_pipeline_tests.orchestration.test_definitions import evaluate, tick
 from bedrock_pipeline_tests.waiting import until
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def test_what_a_removed_pipeline_has_left_is_finished(

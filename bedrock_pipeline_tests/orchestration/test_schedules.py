@@ -1,6 +1,5 @@
 """The daily schedule: which day it launches, in any time zone, and which missed days."""
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from typing import Any
@@ -23,12 +22,6 @@ from bedrock_pipeline.orchestration.schedules import last_ended, to_launch
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 BERLIN, CAIRO, HAVANA = "Europe/Berlin", "Africa/Cairo", "America/Havana"
 _RESOURCES = {DEPLOYMENT: DeploymentResource(s3=S3Resource())}
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def schedule(partitions: dg.PartitionsDefinition | None = None, **daily: Any) -> dg.ScheduleDefinition:

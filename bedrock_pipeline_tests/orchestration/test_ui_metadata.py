@@ -1,7 +1,6 @@
 """What Dagster's UI shows of a dataset: lineage of columns, a preview, failures by code, work in flight, lateness."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,12 +33,6 @@ CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 LONG = "a long text " * 40
 _RESOURCES = {DEPLOYMENT: DeploymentResource(s3=S3Resource())}
 HOURLY = dg.HourlyPartitionsDefinition(start_date="2026-11-24-00:00", timezone="Europe/Berlin")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def defined(options: DagsterOptions | None = None, **fields: Any) -> Pipeline:

@@ -1,6 +1,6 @@
 """Assets of Dagster as the input of a pipeline: any kind of value, any kind of partitions, by any IO manager."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,6 @@ class Shelf(dg.IOManager):
     def load_input(self, context: dg.InputContext) -> Any:
         self.wanted.append(context.dagster_type.typing_type)
         return self.values[context.asset_partition_key if context.has_asset_partitions else None]
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 @pytest.fixture

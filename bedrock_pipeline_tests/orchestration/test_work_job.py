@@ -33,12 +33,6 @@ _DENIED = {"operation": "CreateModelInvocationJob", "error": "ValidationExceptio
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
-
-
-@pytest.fixture
 def packed(deployment: Deployment, tmp_path: Path) -> Pipeline:
     one = pipeline(
         tmp_path,

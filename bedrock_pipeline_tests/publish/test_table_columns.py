@@ -241,9 +241,8 @@ def test_a_suspended_publisher_does_not_undo_a_later_one(
     assert lake.values(target, "dataset", "n") == [("d", "new"), *others]
 
 
+@pytest.mark.parametrize("lake", ["iceberg"], indirect=True)  # Delta keeps the numbers in its log
 def test_a_later_version_outlives_the_snapshots_of_iceberg(deployment: Deployment, lake: Lake) -> None:
-    if lake.kind != "iceberg":
-        pytest.skip("Delta keeps the numbers of publications in its log")
     target = lake.new()
     assert isinstance(target, IcebergTable)
     write_table(deployment, target, written(version=2, n=["new"]))
@@ -256,12 +255,11 @@ def test_a_later_version_outlives_the_snapshots_of_iceberg(deployment: Deploymen
     assert lake.values(target, "dataset", "n") == [("d", "new"), ("e", "other")]
 
 
+@pytest.mark.parametrize("lake", ["iceberg"], indirect=True)  # a Delta table is partitioned anyhow
 @pytest.mark.parametrize("column", ["dataset", "record_id"])
 def test_an_iceberg_table_may_be_partitioned(
     deployment: Deployment, lake: Lake, monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
-    if lake.kind != "iceberg":
-        pytest.skip("a Delta table is partitioned anyhow")
     monkeypatch.setattr(write_iceberg, "_PART_BYTES", 1)
     target = lake.made(pa.table({"pipeline": ["p"], "dataset": ["other"], "record_id": ["x"]}))
     assert isinstance(target, IcebergTable)
