@@ -26,7 +26,7 @@ def dev(module: str, port: int, speed: float, poll_seconds: int) -> None:
     home = default_home()
     console.print(f"No AWS setting is needed: everything runs on this machine, in {home}.", soft_wrap=True)
     with running(home, module=module, speed=speed, poll_seconds=poll_seconds, ui_port=port) as services:
-        console.print(f"Dagster's UI: {services.url} (Ctrl-C ends everything)")
+        console.print(f"Dagster's UI: {services.url} (Ctrl-C ends everything)", soft_wrap=True)
         stop.wait()
 
 
