@@ -5,14 +5,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Barrier
+from typing import ClassVar
 
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from psycopg.rows import DictRow, dict_row
 
 from bedrock_pipeline.ledger import Ledger
-from bedrock_pipeline.ledger.database import Database, DatabaseUnreachableError
+from bedrock_pipeline.ledger.database import Connection, Database, DatabaseUnreachableError
 from bedrock_pipeline.ledger.migrations import migrate
 
 #: Defaults of a database that no statement of the ledger may meet.
@@ -129,3 +131,39 @@ def test_threads_share_as_many_connections_as_are_allowed(empty_dsn: str) -> Non
         database.transaction(lambda _: both.wait())  # two are in use at once
         found = threads.map(lambda _: database.fetch("SELECT pg_backend_pid() AS pid"), range(100))
         assert len({rows[0]["pid"] for rows in found}) <= 2
+
+
+class _Losing(psycopg.Connection[DictRow]):
+    """Loses commits, or only the acknowledgements of commits that Postgres has."""
+
+    lost: ClassVar[list[str]] = []
+
+    def commit(self) -> None:
+        how = self.lost.pop() if self.lost else None
+        if how != "commit":
+            super().commit()
+        if how:
+            self.close()
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+
+@pytest.mark.parametrize(
+    "lost", [["acknowledgement"], ["commit"], ["commit", "acknowledgement"]], ids="-then-".join
+)
+def test_a_row_is_added_once_whichever_part_of_a_commit_is_lost(empty_dsn: str, lost: list[str]) -> None:
+    def add(connection: Connection) -> tuple[int, str | None]:
+        done = connection.execute(
+            "INSERT INTO added DEFAULT VALUES RETURNING id, pg_current_xact_id()::text AS transaction"
+        ).fetchone()
+        assert done is not None
+        return done["id"], done["transaction"]
+
+    def connect() -> Connection:
+        return _Losing.connect(empty_dsn, row_factory=dict_row)
+
+    with closing(Database(empty_dsn, connect=connect, sleep=lambda _: None)) as database:
+        database.execute("CREATE TABLE added (id integer GENERATED ALWAYS AS IDENTITY)")
+        _Losing.lost[:] = reversed(lost)
+        added = database.exactly_once(add)
+        assert not _Losing.lost, "each was lost"
+        assert database.fetch("SELECT id FROM added") == [{"id": added}]

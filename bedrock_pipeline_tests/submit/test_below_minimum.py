@@ -214,16 +214,41 @@ def test_calls_are_apart_over_all_processes_and_so_many_at_once(
     assert sum(slept) > 0.5 * sum(range(10))
 
 
-def test_a_model_that_is_busy_for_a_moment_is_asked_again_at_once(
-    deployment: Deployment, control: Control, tmp_path: Path
+def test_no_other_process_may_take_the_chunk_while_a_call_may_still_respond(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [key] = packed(deployment, few(tmp_path))
-    control.add_fault("error", operation="InvokeModel", error="ThrottlingException", times=10)
+    chunk, invoke, left = (
+        deployment.ledger.chunks.by_key("p", key),
+        deployment.runtime.invoke,
+        list[timedelta](),
+    )
+
+    def looking(*positional: Any, **named: Any) -> bytes:
+        expires_at = deployment.ledger.chunks.by_key("p", key).lease_expires_at
+        assert expires_at is not None
+        left.append(expires_at - deployment.ledger.run_leases.now())
+        return invoke(*positional, **named)
+
+    monkeypatch.setattr(deployment.runtime, "invoke", looking)
+    assert isinstance(answer_chunk(deployment, chunk), Answered)
+    assert len(left) == FEW
+    assert min(left) > deployment.settings.call_timeout
+
+
+@pytest.mark.parametrize("error", ["ThrottlingException", "ServiceUnavailableException"])
+def test_a_model_that_is_busy_for_a_moment_is_asked_again_at_once(
+    deployment: Deployment, control: Control, tmp_path: Path, error: str
+) -> None:
+    [key] = packed(deployment, few(tmp_path))
+    control.add_fault("error", operation="InvokeModel", error=error, times=10)
     chunk, slept = deployment.ledger.chunks.by_key("p", key), list[float]()
     outcome = answer_chunk(replace(deployment, system=System(sleep=slept.append)), chunk)
     assert isinstance(outcome, Answered)
     assert outcome.repeated == 0, "what was throttled was not in flight"
     assert max(slept) >= 0.3
+    now = deployment.ledger.chunks.by_key("p", key)
+    assert (now.success_count, now.error_count) == (FEW, 0)
 
 
 def test_a_model_that_stays_busy_is_asked_later(

@@ -100,6 +100,19 @@ def test_nothing_is_sent_when_the_lease_is_over(deployment: Deployment, intent: 
     assert _jobs_named(deployment, intent.request["jobName"]) == 0
 
 
+def test_a_lease_that_is_over_holds_up_no_other_chunk(deployment: Deployment, work: Path) -> None:
+    """This process was slow: the quota group was not throttled."""
+    first, second = _packed_chunks(deployment, work, 2)
+    clock = iter([0.0])
+    late = System(monotonic=lambda: next(clock, 3600.0))
+    outcome = submit_chunk(replace(deployment, system=late), "p", first)
+    assert isinstance(outcome, Requeued)
+    assert "lease" in outcome.reason
+    [group] = deployment.ledger.quota_groups.all()
+    assert (group.used, group.backoff_until) == (0, None)
+    assert isinstance(submit_chunk(deployment, "p", second), Submitted)
+
+
 def test_a_job_of_this_name_that_the_ledger_forgot_is_not_bought_again(
     deployment: Deployment, work: Path
 ) -> None:

@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.submissions import Intent
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
@@ -20,7 +21,7 @@ from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.job_names import chunk_of_job, chunk_uuid, job_name
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.submit.reconcile import sweep_account
+from bedrock_pipeline.submit.reconcile import adopt_job, sweep_account
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 
 
@@ -103,6 +104,55 @@ def test_a_job_of_ours_without_a_chunk_is_an_orphan_and_another_deployments_is_n
     report = sweep_account(deployment)
     assert len(report.orphans) == 1
     assert deployment.jobs.find(job_name("p", orphan)).jobs[0].arn == report.orphans[0]
+
+
+@pytest.mark.parametrize(
+    "state", ["submitting", "in-doubt", "needs-resolution", "failed", "of another token"]
+)
+def test_a_sweep_adopts_no_job_for_a_chunk_about_which_an_operator_decides(
+    deployment: Deployment, work: Path, state: str
+) -> None:
+    """Nor can the operator name a job for a chunk that has ended: its records may have been sent again since."""
+    submissions = deployment.ledger.submissions
+    [key, _] = _packed(deployment, work)
+    chunk = deployment.ledger.chunks.by_key("p", key)
+    intent = submissions.intend(
+        chunk.chunk_id, uuid.uuid4(), request=chunk.request, lease=timedelta(seconds=60)
+    )
+    assert isinstance(intent, Intent)
+    if state == "in-doubt":
+        assert submissions.mark_in_doubt(chunk.chunk_id, intent.fence, reason="no response")
+    elif state == "needs-resolution":
+        assert submissions.need_resolution(chunk.chunk_id, intent.fence, reason="two jobs")
+    elif state == "failed":
+        assert submissions.reject(chunk.chunk_id, intent.fence, reason="rejected")
+    token = uuid.uuid4().hex if state == "of another token" else intent.token
+    arn = deployment.jobs.create(intent.request, token, deadline=time.monotonic() + 60)
+    report = sweep_account(deployment)
+    now = deployment.ledger.chunks.by_key("p", key)
+    if state in ("submitting", "in-doubt"):
+        assert (report.adopted, report.orphans, now.job_arn, now.status) == ([key], [], arn, "queued")
+        return
+    assert (report.adopted, report.orphans, now.job_arn) == ([], [arn], None)
+    if state == "failed":
+        with pytest.raises(StateError, match="has ended"):
+            adopt_job(deployment, now, arn)
+        assert deployment.ledger.chunks.by_key("p", key) == now
+
+
+def test_a_job_whose_name_only_contains_the_chunks_is_not_the_chunks(
+    deployment: Deployment, work: Path
+) -> None:
+    [key, _] = _packed(deployment, work)
+    request = deployment.ledger.chunks.by_key("p", key).request
+    longer = request | {"jobName": f"{request['jobName']}x"}
+    theirs = deployment.jobs.create(longer, uuid.uuid4().hex, deadline=time.monotonic() + 60)
+    assert deployment.jobs.find(request["jobName"]).jobs == []
+    outcome = submit_chunk(deployment, "p", key)
+    assert isinstance(outcome, Submitted)
+    assert not outcome.adopted
+    assert outcome.job_arn != theirs
+    assert [job.arn for job in deployment.jobs.find(request["jobName"]).jobs] == [outcome.job_arn]
 
 
 def test_a_job_name_tells_its_chunk_to_its_own_deployment_alone() -> None:
