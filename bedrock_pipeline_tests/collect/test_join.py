@@ -17,10 +17,11 @@ from bedrock_pipeline.collect.line_reader import buffers_of
 from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter, manifest_discrepancies
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pricing.prices import Price, Rate
-from bedrock_pipeline.records.record_ids import wire_id
+from bedrock_pipeline.records.record_ids import filler_id, wire_id
 
 CLAUDE = family_of("anthropic.claude-3-haiku-20240307-v1:0")
 TITAN = family_of("amazon.titan-embed-text-v2:0")
+FILLER = filler_id(0)
 
 
 def metadata(family: Any = CLAUDE) -> ChunkMetadata:
@@ -76,6 +77,29 @@ def test_every_record_ends_once_whatever_the_lines(
     assert counter.duplicates == outcomes.count("twice") + outcomes.count("both")
     assert counter.unknown + counter.malformed == len(noise)
     assert counter.input_tokens == 2 * counter.answered
+
+
+@pytest.mark.parametrize(
+    ("lines", "fillers_answered"),
+    [
+        ([answer(FILLER)], 1),
+        ([answer(FILLER).replace(b'"hi"}', b'"hi"},{"type":"text","text":"there"}')], 1),  # two blocks
+        ([answer(FILLER), answer(FILLER)], 1),
+        ([error(FILLER)], 0),
+        ([error(FILLER), answer(FILLER)], 1),
+        ([], 0),
+    ],
+    ids=["plain", "unusual", "twice", "error", "error and answer", "missing"],
+)
+def test_a_filler_record_gives_no_row_whatever_its_lines(lines: list[bytes], fillers_answered: int) -> None:
+    counter = TallyCounter()
+    index = pa.table({"record_id": ["a", "b", FILLER]})
+    batches = rows(buffers_of([answer("a"), *lines, answer("b")]), index, metadata(), counter, None)
+    found = [row for batch in batches for row in batch.to_pylist()]
+    assert [(row["record_id"], row["status"]) for row in found] == [("a", "succeeded"), ("b", "succeeded")]
+    assert (counter.records, counter.answered, counter.final_errors, counter.missing) == (2, 2, 0, 0)
+    assert (counter.fillers, counter.fillers_answered) == (1, fillers_answered)
+    assert counter.input_tokens == 4 + 2 * fillers_answered, "fillers are paid for"
 
 
 def test_an_embedding_becomes_a_list_of_fixed_size() -> None:

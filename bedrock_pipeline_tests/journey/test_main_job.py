@@ -126,6 +126,7 @@ def test_collecting_twice_gives_the_same_bytes(deployment: Deployment, tmp_path:
     submit_chunk(deployment, "p", key)
     wait_for_jobs(deployment)
     first = collect_chunk(deployment, one, key)
+    assert first.discrepancies == [], "lines, ledger and manifest agree"
     before = deployment.objects.get(f"{first.parsed_uri}part-00000.parquet")
     second = collect_chunk(deployment, one, key)
     assert isinstance(second, CollectReport)

@@ -275,6 +275,11 @@ def test_collecting_twice_is_recorded_once_and_must_account_for_every_record(led
     assert record(99)
     assert not record(99)
     assert [row.dataset for row in ledger.publications.due(["p"], 10)] == ["d"]
+    with (
+        pytest.raises(psycopg.errors.IntegrityError, match="was collected"),
+        ledger.database.connection() as connection,
+    ):
+        connection.execute("UPDATE bedrock_pipeline.chunks SET answered = 98, final_errors = 2")
 
 
 def test_due_never_returns_more_than_the_free_slots(ledger: Ledger) -> None:

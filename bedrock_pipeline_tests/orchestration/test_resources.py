@@ -88,6 +88,32 @@ def test_a_run_is_not_led_to_another_place_by_its_run_config(
     )
 
 
+def test_what_is_set_on_the_resource_is_in_force_and_the_rest_is_from_the_environment(
+    deployment: Deployment,
+) -> None:
+    values = {
+        "bucket": "another-bucket",
+        "role_arn": "arn:aws:iam::123456789012:role/another",
+        "region": "eu-west-1",
+        "input_prefix": "in",
+        "output_prefix": "out",
+        "work_prefix": "work-here",
+        "results_prefix": "results-here",
+        "database_dsn": "host=elsewhere",
+    }
+    assert values.keys() == DeploymentResource.model_fields.keys() - {"s3"}
+    for name, value in values.items():
+        found = DeploymentResource(s3=S3Resource(), **{name: value}).settings()
+        changed = {
+            field
+            for field in type(found).model_fields
+            if getattr(found, field) != getattr(deployment.settings, field)
+        }
+        assert changed == {name}
+        shown = getattr(found, name)
+        assert (shown.get_secret_value() if name == "database_dsn" else shown) == value
+
+
 def test_ticks_go_on_with_the_connection_of_those_before(deployment: Deployment) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         pid = tick(instance)

@@ -60,6 +60,18 @@ def test_the_events_of_a_job_reach_callbacks_and_any_reader(deployment: Deployme
         assert Position.of(str(middle)) == middle
 
 
+def test_a_job_is_recorded_as_final_once(deployment: Deployment) -> None:
+    """Sensors and the workers of every queue look for it at the same time."""
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        job_id = filled(queue)
+        assert queue.await_job(job_id, timeout=PATIENCE_S).final
+        queues, events = deployment.ledger.queues, list(queue.events())
+        before = queues.job(UUID(job_id))
+        assert not queues.record_final(UUID(job_id), answered=0, failed=0, input_tokens=0, output_tokens=0)
+        assert queues.job(UUID(job_id)) == before
+        assert list(queue.events()) == events
+
+
 def test_no_event_row_and_no_notification_for_a_task(deployment: Deployment, postgres_dsn: str) -> None:
     with (
         BedrockQueue(config(batch_size=1000)) as queue,

@@ -3,6 +3,7 @@
 import base64
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,13 @@ from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.renderer import Renderer
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
-from bedrock_pipeline.prepare.snapshot.attachments import CarriedAttachmentError, NotAnAttachmentError
+from bedrock_pipeline.prepare.snapshot.attachments import (
+    MOST_BYTES,
+    CarriedAttachmentError,
+    NotAnAttachmentError,
+    image_of,
+    nowhere,
+)
 from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.prepare.snapshot.records_batch import Records
 from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError, write_snapshot
@@ -219,6 +226,22 @@ def test_images_as_other_programs_write_them(tmp_path: Path, cells: list[Any]) -
     assert rejected == {}
     data = [body["messages"][0]["content"][0]["source"]["data"] for body in found.values()]
     assert list(map(base64.b64decode, data)) == [PNG, PNG]
+
+
+@pytest.mark.parametrize(
+    "cell_of",
+    [
+        lambda data: data,
+        lambda data: {"bytes": data, "path": None},
+        lambda data: base64.b64encode(data).decode(),
+    ],
+    ids=["bytes", "struct", "base64"],
+)
+def test_an_image_in_its_cell_is_of_bounded_size_too(cell_of: Callable[[bytes], object]) -> None:
+    largest = PNG + bytes(MOST_BYTES - len(PNG))
+    assert image_of(cell_of(largest), nowhere).data == largest
+    with pytest.raises(NotAnAttachmentError, match=f"is larger than {MOST_BYTES} bytes"):
+        image_of(cell_of(largest + b"\0"), nowhere)
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.struct([("bytes", pa.binary())])])
