@@ -244,7 +244,9 @@ def test_a_users_pipeline_is_estimated_and_its_cost_limit_is_raised(
     deployment.ledger.database.execute("UPDATE bedrock_pipeline.versions SET max_cost_usd = 0.0001")
     assert isinstance(submit_chunk(deployment, "p", keys[0]), NotNow)
     for shown in (run("status", "p", "d", "--json"), run("status", "p", "--json")):
-        assert all("bedrock-pipeline approve p d --up-to" in row["why"] for row in json.loads(shown.stdout))
+        reasons = [row["why"] for row in json.loads(shown.stdout)]
+        assert reasons
+        assert all("bedrock-pipeline approve p d --up-to" in why for why in reasons)
     assert "d of p may cost $1.0000" in run("approve", "p", "d", "--up-to", "1").stdout
     assert isinstance(submit_chunk(deployment, "p", keys[0]), Submitted)
     assert {row["why"] for row in json.loads(run("status", "p", "d", "--json").stdout)} == {None}

@@ -3,20 +3,23 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
 
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
-from bedrock_pipeline.collect.start_retry_round import start_retry_round
+from bedrock_pipeline.collect.start_retry_round import _pools, start_retry_round
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.emulator.faults import Fault, Faults, Kind
 from bedrock_pipeline.emulator.models import Models
+from bedrock_pipeline.ledger.retry_rounds import RetryableRecords
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.prepare.chunks.create_request import output_folder
@@ -212,6 +215,37 @@ def _collected(deployment: Deployment, one: Any) -> None:
         pass
     for row in chunks(deployment, 1):
         collect_chunk(deployment, one, row.chunk_key)
+
+
+@pytest.mark.parametrize(
+    ("changes", "pools"),
+    [
+        ({}, 1),
+        ({"attempt": 2}, 1),
+        ({"model_id": "another"}, 2),
+        ({"quota_group": "another in us-east-1"}, 2),
+        ({"settings_digest": "another"}, 2),
+    ],
+    ids=str,
+)
+def test_records_of_other_settings_are_not_sent_in_one_job(
+    deployment: Deployment, tmp_path: Path, changes: dict[str, Any], pools: int
+) -> None:
+    """They would be judged, and paid for, as those of the first chunk are."""
+    one = pipeline(tmp_path, texts(120))
+    take_snapshot(deployment, one, "d")
+    pack_dataset(deployment, one, "d")
+    [chunk] = chunks(deployment)
+    row = deployment.ledger.datasets.ensure("p", "d")
+    left = [
+        RetryableRecords(each, 1, None, None, frozenset({each.chunk_id}), frozenset())
+        for each in (chunk, replace(chunk, chunk_id=uuid4(), **changes))
+    ]
+    found = list(_pools(left, row))
+    assert len(found) == pools
+    assert sorted((one for pool in found for one in pool), key=left.index) == left
+    ending = replace(left[1], cancelled=left[1].origins)
+    assert len(list(_pools([left[0], ending], row))) == 2, "those of a cancelled job end by themselves"
 
 
 def test_a_chunk_with_retryable_records_is_no_problem_and_is_not_published(

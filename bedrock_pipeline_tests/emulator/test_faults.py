@@ -94,8 +94,14 @@ def test_a_fault_lasts_for_its_time_and_a_rate_is_a_share(bedrock: Any, control:
     assert 10 < rejected < 50
     control.clear_faults()
     control.add_fault("error", error="ThrottlingException", seconds=0.2)
-    time.sleep(0.3)
-    bedrock.list_model_invocation_jobs()
+
+    def carried_out() -> bool:
+        try:
+            return bool(bedrock.list_model_invocation_jobs())
+        except ClientError:
+            return False
+
+    until(carried_out, "the end of the fault", step=0.02)
 
 
 def test_an_answer_is_lost_after_the_job_was_accepted(bedrock: Any, control: Control) -> None:

@@ -135,7 +135,9 @@ def test_the_quota_is_lowered_while_it_is_full(
 ) -> None:
     with emulated_deployment(deployment, stack_endpoints, tmp_path / "data") as (here, control):
         one = _packed(here, tmp_path)
-        for chunk in here.ledger.submissions.due([one.name], SLOTS):
+        due = here.ledger.submissions.due([one.name], SLOTS)
+        assert len(due) == SLOTS
+        for chunk in due:
             assert isinstance(submit_chunk(here, one.name, chunk.chunk_key), Submitted)
         control.set_quota(1)
         ticks = until_published(here, one)

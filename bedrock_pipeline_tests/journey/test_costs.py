@@ -52,6 +52,7 @@ def counted_by_bedrock(deployment: Deployment) -> tuple[int, int]:
         manifest = json.loads(deployment.objects.get(f"{folder}manifest.json.out"))
         tokens[0] += manifest["inputTokenCount"]
         tokens[1] += manifest["outputTokenCount"]
+    assert tokens[0] > 0
     return tokens[0], tokens[1]
 
 

@@ -85,9 +85,7 @@ def test_servers_listen_on_loopback_alone_and_secrets_are_not_in_their_arguments
 
 def test_secrets_are_readable_by_their_owner_alone(stack_endpoints: Endpoints) -> None:
     for name in ("secrets.json", "endpoints.json"):
-        path = stack_endpoints.home / name
-        if path.exists():
-            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE((stack_endpoints.home / name).stat().st_mode) == 0o600
 
 
 def test_a_second_start_at_the_same_home_is_rejected(stack_endpoints: Endpoints) -> None:

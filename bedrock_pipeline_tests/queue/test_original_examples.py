@@ -158,9 +158,10 @@ def test_example_amazon_titan_embed(config: dict[str, Any]) -> None:
         [job_id] = queue.flush()
         result = queue.await_job(job_id, timeout=PATIENCE_S)
         # Access embeddings
-        for task_result in result.results or ():
-            assert task_result.model_output["embedding"] == pytest.approx(task_result.embedding, abs=1e-6)
-            assert len(task_result.model_output["embedding"]) == 1024
+        assert result.results is not None
+        [task_result] = result.results
+        assert task_result.model_output["embedding"] == pytest.approx(task_result.embedding, abs=1e-6)
+        assert len(task_result.model_output["embedding"]) == 1024
 
 
 def test_event_handling(queue: BedrockQueue) -> None:

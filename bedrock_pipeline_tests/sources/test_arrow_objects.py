@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as pa_dataset
 import pyarrow.parquet as pq
 import pytest
+from adbc_driver_sqlite import dbapi
 
 from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
 from bedrock_pipeline.sources import InputError
@@ -143,10 +144,9 @@ def test_an_index_with_a_name_is_a_column() -> None:
 
 
 def test_a_query_of_a_driver_is_read(tmp_path: Path) -> None:
-    driver = pytest.importorskip("adbc_driver_sqlite.dbapi")
     with sqlite3.connect(tmp_path / "s.db") as database:
         database.execute("CREATE TABLE t AS SELECT 1 AS id")
-    with driver.connect(str(tmp_path / "s.db")) as connection, connection.cursor() as cursor:
+    with dbapi.connect(str(tmp_path / "s.db")) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT id FROM t")
         assert _rows(source_of(cursor.fetch_record_batch()), "id") == [{"id": 1}]
 
