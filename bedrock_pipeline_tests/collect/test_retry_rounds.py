@@ -27,6 +27,7 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.publish.publish_dataset import NotCompleteError, publish_dataset
+from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.result_schema import ORIGIN, WIRE_ID
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
@@ -261,6 +262,29 @@ def test_a_chunk_with_retryable_records_is_no_problem_and_is_not_published(
     assert deployment.ledger.publications.due(["p"], 1) == []
     with pytest.raises(NotCompleteError, match="2 records of dataset 'd' wait for the next attempt"):
         publish_dataset(deployment, one, "d")
+    deployment.ledger.database.execute("UPDATE bedrock_pipeline.retryable_records SET retried_at = now()")
+    with pytest.raises(NotCompleteError, match="118 are answered and 0 have a final error; the others"):
+        publish_dataset(deployment, one, "d")  # whatever lost them
+
+
+def test_no_round_starts_before_every_chunk_is_collected(
+    deployment: Deployment, control: Control, tmp_path: Path
+) -> None:
+    control.add_fault("record_error", record_ids=["r1", "r2"], error_code=429)
+    one = pipeline(tmp_path, texts(200), limits=Limits(min_records=50, max_records=100, max_jobs=20))
+    take_snapshot(deployment, one, "d")
+    keys = [chunk.chunk_key for chunk in pack_dataset(deployment, one, "d").chunks]
+    for key in keys:
+        assert isinstance(submit_chunk(deployment, "p", key), Submitted)
+    while poll_jobs(deployment).in_flight:
+        pass
+    first, second = keys
+    collect_chunk(deployment, one, first)
+    assert deployment.ledger.retry_rounds.due(["p"], 1) == []
+    assert start_retry_round(deployment, one, "d").chunks == []
+    collect_chunk(deployment, one, second)
+    assert [row.dataset for row in deployment.ledger.retry_rounds.due(["p"], 1)] == ["d"]
+    assert [chunk.records for chunk in start_retry_round(deployment, one, "d").chunks] == [2]
 
 
 @pytest.mark.parametrize(("rounds", "codes"), [(1, {"503": 2}), (2, {"503": 2})])

@@ -140,8 +140,16 @@ def test_the_token_stays_when_sent_again_and_a_sleeper_changes_nothing(ledger: L
     assert again is not None
     assert again.token == sleeper.token
     assert again.fence == sleeper.fence + 1
+    before = ledger.chunks.by_id(chunk_id)
     assert requeue(ledger, sleeper, LEASE) == "lost"
     assert not ledger.submissions.record_accepted(chunk_id, sleeper.fence, "arn:late")
+    for late in (
+        ledger.submissions.reject,
+        ledger.submissions.mark_in_doubt,
+        ledger.submissions.need_resolution,
+    ):
+        assert not late(chunk_id, sleeper.fence, reason="late")
+    assert ledger.chunks.by_id(chunk_id) == before
     assert ledger.submissions.record_accepted(chunk_id, again.fence, "arn:1")
     assert ledger.submissions.record_accepted(chunk_id, again.fence, "arn:1"), "recording twice is recognised"
 

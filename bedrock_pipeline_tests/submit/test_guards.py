@@ -221,7 +221,7 @@ def test_fifty_clicks_at_once_make_one_job(deployment: Deployment, work: Path) -
     assert _jobs_named(deployment, chunk.request["jobName"]) == 1
 
 
-@pytest.mark.parametrize("damage", ["deleted", "shortened"])
+@pytest.mark.parametrize("damage", ["deleted", "shortened", "lengthened"])
 def test_input_that_is_not_what_was_packed_is_not_submitted(
     deployment: Deployment, work: Path, damage: str
 ) -> None:
@@ -231,7 +231,8 @@ def test_input_that_is_not_what_was_packed_is_not_submitted(
     if damage == "deleted":
         deployment.objects.delete([file.uri])
     else:
-        deployment.objects.put(file.uri, deployment.objects.get(file.uri)[:-1])
+        data = deployment.objects.get(file.uri)
+        deployment.objects.put(file.uri, data[:-1] if damage == "shortened" else data + b"\n")
     with pytest.raises(SubmissionRejectedError, match="input file"):
         submit_chunk(deployment, "p", key)
     assert _jobs_named(deployment, chunk.request["jobName"]) == 0

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from click.testing import CliRunner
 
+from bedrock_pipeline.aws.errors import AwsError, Classification
 from bedrock_pipeline.aws.jobs import JobSummary
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
@@ -21,8 +22,9 @@ from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline.records.limits import Limits
-from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.submit.poll_jobs import poll_jobs, stop_jobs
 from bedrock_pipeline.submit.reconcile import sweep_account
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 from bedrock_pipeline_tests.journey.driven import pipeline
@@ -97,6 +99,25 @@ def test_a_get_that_is_denied_is_reported_and_the_others_are_recorded(
         assert report.unknown == []
         assert ["AccessDenied" in str(error) for error in report.errors] == [True]
         assert arn not in str(report.errors)
+
+
+def test_a_connection_that_is_lost_during_a_poll_ends_it(
+    deployment: Deployment, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each further job would wait for it as long."""
+    [chunk] = packed(deployment, work, 1)
+    lost(deployment, chunk)
+
+    def away(_: str) -> None:
+        found = Classification(ErrorKind.TRANSIENT, "EndpointConnectionError", "nobody responds")
+        raise AwsError("Could not get the job.", "", found)
+
+    monkeypatch.setattr(deployment.jobs, "get", away)
+    with pytest.raises(AwsError, match="Could not get the job"):
+        poll_jobs(deployment)
+    monkeypatch.setattr(deployment.jobs, "stop", away)
+    with pytest.raises(AwsError, match="Could not get the job"):
+        stop_jobs(deployment, [_NO_JOB])
 
 
 def test_a_status_that_is_new_counts_as_in_flight(
