@@ -1,10 +1,12 @@
 """The documentation fits the code: commands, options, links, examples, variables."""
 
 import ast
+import json
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from functools import cache
 
 import click
@@ -76,6 +78,16 @@ def test_the_help_of_each_command_ends_with_an_example_that_is_not_wrapped(
     assert f"Example: {example}" in (command.help or "").rstrip().splitlines()[-1]
     [line] = re.findall(rf"{PROGRAM} {name}[^)]*", example)
     assert wrong_with(line) is None
+
+
+def test_every_page_is_in_the_navigation_of_the_site_once() -> None:
+    """The site itself is built by `make lint`, in which a link that leads nowhere is an error."""
+    with (ROOT / "zensical.toml").open("rb") as file:
+        nav = json.dumps(tomllib.load(file)["project"]["nav"])
+    listed = re.findall(r'"([\w/-]+\.md)"', nav)
+    decisions = {f"decisions/{path.name}" for path in (ROOT / "docs/decisions").glob("0*.md")}
+    there = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert sorted(listed) == sorted(there - decisions)
 
 
 def test_an_unknown_command_or_option_is_noticed() -> None:
