@@ -49,7 +49,10 @@ def error(record_id: str) -> bytes:
         st.sampled_from(["answer", "error", "both", "twice", "missing"]), min_size=1, max_size=40
     ),
     seed=st.integers(),
-    noise=st.lists(st.sampled_from([b"{\n", answer("nobody"), b"null\n", b'{"recordId": 1}\n']), max_size=5),
+    noise=st.lists(
+        st.sampled_from([b"{\n", answer("nobody"), error("nobody"), b"null\n", b'{"recordId": 1}\n']),
+        max_size=5,
+    ),
 )
 def test_every_record_ends_once_whatever_the_lines(
     outcomes: list[str], seed: int, noise: list[bytes]

@@ -35,6 +35,7 @@ from bedrock_pipeline.submit.submit_chunk import (
     Requeued,
     SubmissionRejectedError,
     Submitted,
+    settle,
     submit_chunk,
 )
 from bedrock_pipeline.system import System
@@ -123,6 +124,47 @@ def test_a_job_of_this_name_that_the_ledger_forgot_is_not_bought_again(
         submit_chunk(deployment, "p", chunk_key)
     assert _jobs_named(deployment, request["jobName"]) == 1
     assert deployment.ledger.chunks.by_key("p", chunk_key).status == "needs-resolution"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "adopted"),
+    [
+        (["own"], True),
+        ([None], True),  # List does not always show it
+        (["another"], False),
+        (["own", "another"], False),
+        (["another", "own"], False),
+        (["own", None], False),
+    ],
+    ids=str,
+)
+def test_only_a_single_job_of_the_token_is_adopted(
+    deployment: Deployment, intent: Intent, tokens: list[str | None], adopted: bool
+) -> None:
+    jobs = [
+        JobSummary(
+            arn=f"arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/{number}",
+            name=intent.request["jobName"],
+            model_id=intent.chunk.model_id,
+            token=intent.token if token == "own" else token,
+            status="Submitted",
+            message=None,
+            submitted_at=datetime.now(UTC),
+            total=0,
+            processed=0,
+            succeeded=0,
+            errors=0,
+        )
+        for number, token in enumerate(tokens)
+    ]
+    if adopted:
+        assert isinstance(settle(deployment, intent, jobs), Submitted)
+        assert deployment.ledger.chunks.by_key("p", intent.chunk.chunk_key).job_arn == jobs[0].arn
+        return
+    with pytest.raises(NeedsResolutionError, match=jobs[-1].arn):
+        settle(deployment, intent, jobs)
+    chunk = deployment.ledger.chunks.by_key("p", intent.chunk.chunk_key)
+    assert (chunk.status, chunk.job_arn) == ("needs-resolution", None)
 
 
 def test_a_submission_in_doubt_is_left_alone_until_list_can_be_believed(
