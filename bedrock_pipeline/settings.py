@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bedrock_pipeline.aws_options import AwsOptions, bucket_name
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.local.endpoints import read_endpoints
 from bedrock_pipeline.local.home import default_home
@@ -38,7 +39,15 @@ _ACCOUNT: Final = re.compile(r"^arn:[^:]+:iam::(\d{12}):")
 #: the embedded stack is not used: half a deployment on AWS and half on this machine would be of no use.
 PLACES: Final = frozenset(
     {
-        *("bucket", "output_bucket", "role_arn", "region", "access_key_id", "secret_access_key"),
+        *(
+            "bucket",
+            "output_bucket",
+            "role_arn",
+            "region",
+            "access_key_id",
+            "secret_access_key",
+            "session_token",
+        ),
         *("s3_endpoint_url", "bedrock_endpoint_url", "bedrock_runtime_endpoint_url", "database_dsn"),
         "ignore_aws_configuration",
     }
@@ -75,7 +84,7 @@ def _or_standard(name: str, *variables: str) -> AliasChoices:
     return AliasChoices(PREFIX + name, *variables)
 
 
-class Settings(BaseSettings):
+class Settings(AwsOptions):
     """Where things are, and how patiently they are used. `Settings.resolve` is the way to get one.
 
     Credentials are boto3's own business unless they are given: variables, profiles, instance roles and the rest of its
@@ -97,7 +106,7 @@ class Settings(BaseSettings):
 
     bucket: str = Field(
         validation_alias=_or_standard("BUCKET", "BUCKET"),
-        description="bucket for input, output, work files and results",
+        description="bucket for input, output, work files and results: a name, an ARN or an access point's alias",
     )
     output_bucket: str = Field(default="", description="bucket for Bedrock's output; empty means `bucket`")
     role_arn: str = Field(
@@ -219,6 +228,11 @@ class Settings(BaseSettings):
         """Given as a mapping, kept as pairs, since settings are compared and hashed."""
         return tuple(value.items()) if isinstance(value, Mapping) else value
 
+    @field_validator("bucket", "output_bucket")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        return bucket_name(value)
+
     @field_validator("database_dsn", mode="after")
     @classmethod
     def _is_a_connection_string(cls, value: SecretStr) -> SecretStr:
@@ -238,6 +252,8 @@ class Settings(BaseSettings):
     def _has_both_keys(self) -> Self:
         if (self.access_key_id is None) != (self.secret_access_key is None):
             raise ValueError("access_key_id and secret_access_key: give both, or neither")
+        if self.session_token and not self.access_key_id:
+            raise ValueError("session_token: goes with access_key_id and secret_access_key")
         return self
 
     @classmethod
@@ -292,6 +308,12 @@ class Settings(BaseSettings):
         """The AWS account, which is the role's: no other account can pass it to Bedrock."""
         found = _ACCOUNT.match(self.role_arn)
         return found[1] if found else None
+
+    @property
+    def bucket_owners(self) -> dict[str, str]:
+        """The accounts that must own the deployment's buckets, as far as they are named."""
+        named = {self.output_bucket: self.output_bucket_owner, self.bucket: self.bucket_owner}
+        return {bucket: owner for bucket, owner in named.items() if bucket and owner}
 
     @property
     def consistency_window(self) -> timedelta:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from bedrock_pipeline.aws_options import AwsOptions
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.models.catalog import READ, catalog
 from bedrock_pipeline.orchestration import metadata
@@ -48,7 +49,10 @@ def environment_variables(name: str) -> tuple[str, ...]:
 def settings_table() -> Iterator[str]:
     """One row for each setting of a deployment."""
     yield from _table_head("setting", "environment variables", "default", "description")
-    for name, field in Settings.model_fields.items():
+    # Those of an account come last, though the class has them from its base.
+    for name, field in sorted(
+        Settings.model_fields.items(), key=lambda one: one[0] in AwsOptions.model_fields
+    ):
         variables = ", ".join(f"`{variable}`" for variable in environment_variables(name))
         yield _row(f"`{name}`", variables, _default(field), field.description or "")
 
