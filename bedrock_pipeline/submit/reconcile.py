@@ -270,5 +270,6 @@ def _region_of(job_arn: str) -> str:
         return JobPlace.of(job_arn).region
     except ValueError:
         raise InvalidInputError(
-            f"{job_arn!r} is not the ARN of a job.", "It begins with arn:aws:bedrock: and a region."
+            f"{job_arn!r} is not the ARN of a job.",
+            "It begins with arn:aws:bedrock: (arn:aws-us-gov:bedrock: in GovCloud) and a region.",
         ) from None
