@@ -1,4 +1,4 @@
-"""What a company's account asks of uploads and jobs: keys, owners of buckets, a VPC, tags, names.
+"""What a company's account asks of calls, uploads and jobs: credentials, keys, owners of buckets, a VPC, tags, names.
 
 What belongs here: these settings of a deployment, and the rules for their values. `settings.Settings` has them all.
 """
@@ -27,6 +27,12 @@ _MOST_NAME_PREFIX: Final = 15
 class AwsOptions(BaseSettings):
     """Options of a deployment for uploads and jobs; without them, AWS's defaults apply."""
 
+    access_key_id: SecretStr | None = Field(
+        default=None, description="AWS access key; without one, boto3's chain finds the credentials"
+    )
+    secret_access_key: SecretStr | None = Field(
+        default=None, description="secret of `access_key_id`; the two go together"
+    )
     session_token: SecretStr | None = Field(
         default=None,
         description="session token of temporary keys; goes with `access_key_id`, and is not renewed",
@@ -118,6 +124,14 @@ class AwsOptions(BaseSettings):
         if value and not _NAME_PREFIX.fullmatch(value):
             raise ValueError("has letters, digits, and hyphens between them")
         return value
+
+    @model_validator(mode="after")
+    def _has_both_keys(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key: give both, or neither")
+        if self.session_token and not self.access_key_id:
+            raise ValueError("session_token: goes with access_key_id and secret_access_key")
+        return self
 
     @model_validator(mode="after")
     def _has_both_of_the_vpc(self) -> Self:

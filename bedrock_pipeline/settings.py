@@ -18,7 +18,6 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -126,12 +125,6 @@ class Settings(AwsOptions):
     )
     work_prefix: str = Field(default="bedrock-jobs/work", description="prefix in the bucket for work files")
     results_prefix: str = Field(default="results", description="prefix in the bucket for published results")
-    access_key_id: SecretStr | None = Field(
-        default=None, description="AWS access key; without one, boto3's chain finds the credentials"
-    )
-    secret_access_key: SecretStr | None = Field(
-        default=None, description="secret of `access_key_id`; the two go together"
-    )
     s3_endpoint_url: str | None = Field(
         default=None,
         validation_alias=_or_standard("S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
@@ -247,14 +240,6 @@ class Settings(AwsOptions):
                     "is no libpq connection string (postgresql://USER@HOST/DATABASE or host=HOST dbname=DATABASE)"
                 ) from None
         return value
-
-    @model_validator(mode="after")
-    def _has_both_keys(self) -> Self:
-        if (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError("access_key_id and secret_access_key: give both, or neither")
-        if self.session_token and not self.access_key_id:
-            raise ValueError("session_token: goes with access_key_id and secret_access_key")
-        return self
 
     @classmethod
     def variables(cls, name: str) -> tuple[str, ...]:
