@@ -10,11 +10,11 @@ import click
 
 from bedrock_pipeline.aws.clients import runtime_client
 from bedrock_pipeline.aws.runtime import BedrockRuntime
-from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.cli.request_options import dataset_request, request_options
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.errors import NotFoundError
+from bedrock_pipeline.known_names import check_known
 from bedrock_pipeline.ledger.rows import usd
 from bedrock_pipeline.models.quota_group import default_max_jobs
 from bedrock_pipeline.pipeline import Pipeline
@@ -61,6 +61,8 @@ def estimate(
     """Estimate tokens, cost and jobs of a dataset before anything is submitted.
 
     Either of PIPELINE DATASET, or of a file (--input, --model, and --prompt or another way), which needs no database.
+
+    Example: bedrock-pipeline estimate reviews 2026-11-26 -m my_pipelines
     """
     request = dataset_request(**options)
     if max_tokens:
@@ -90,7 +92,10 @@ def estimate(
     help="US dollars that the dataset may cost in total.",
 )
 def approve(pipeline: str, dataset: str, up_to: float) -> None:
-    """Allow a dataset that waits at its max_cost_usd to cost more."""
+    """Allow a dataset that waits at its max_cost_usd to cost more.
+
+    Example: bedrock-pipeline approve reviews 2026-11-26 --up-to 25
+    """
     with open_deployment(Settings.resolve()) as deployment:
         check_known(deployment.ledger, pipeline, dataset)
         budget = deployment.ledger.spending.approve(pipeline, dataset, Decimal(str(up_to)), getpass.getuser())

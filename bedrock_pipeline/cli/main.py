@@ -14,6 +14,7 @@ _COMMANDS = {
     "demo": ("demo",),
     "dev": ("dev", "emulator"),
     "files": ("pack", "parse"),
+    "init": ("init",),
     "interventions": ("cancel", "migrate", "reconcile", "resolve", "retry"),
     "local": ("local",),
     "models": ("models",),

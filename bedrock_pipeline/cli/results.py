@@ -10,9 +10,9 @@ import orjson
 import pyarrow as pa
 
 from bedrock_pipeline.cli.jobs import job_batches, job_by_id
-from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import console, json_option, print_json
 from bedrock_pipeline.deployment import open_deployment
+from bedrock_pipeline.known_names import check_known
 from bedrock_pipeline.publish.export_results import export_results, json_lines
 from bedrock_pipeline.publish.read_results import open_results, rejected_rows, results_uri
 from bedrock_pipeline.publish.read_rows import read_rows
@@ -40,6 +40,8 @@ def results(
     """Print where a dataset's results are, or write them to a file.
 
     Instead of PIPELINE DATASET it takes a job's id, with --out.
+
+    Example: bedrock-pipeline results reviews 2026-11-26 --out reviews.parquet
     """
     with open_deployment(Settings.resolve()) as deployment:
         if dataset is not None:
@@ -84,7 +86,7 @@ def show(
 
     Columns that are null are left out, and long values are cut short; --json prints whole rows, one a line.
 
-    Example: bedrock-pipeline show reviews 2026-11-26 --where "output_tokens > 500" --sample 5
+    Example: bedrock-pipeline show reviews 2026-11-26 --where "cost_usd > 1"
     """
     if rejected and (failed or where or sample):
         raise click.UsageError("--rejected stands alone, or with --rows.")
