@@ -103,7 +103,7 @@ def test_a_job_of_ours_without_a_chunk_is_an_orphan_and_another_deployments_is_n
         deployment.jobs.create(request, stranger.hex, deadline=time.monotonic() + 60)
     report = sweep_account(deployment)
     assert len(report.orphans) == 1
-    assert deployment.jobs.find(job_name("p", orphan)).jobs[0].arn == report.orphans[0]
+    assert deployment.jobs.find(orphan).jobs[0].arn == report.orphans[0]
 
 
 @pytest.mark.parametrize(
@@ -144,15 +144,16 @@ def test_a_job_whose_name_only_contains_the_chunks_is_not_the_chunks(
     deployment: Deployment, work: Path
 ) -> None:
     [key, _] = _packed(deployment, work)
-    request = deployment.ledger.chunks.by_key("p", key).request
+    chunk = deployment.ledger.chunks.by_key("p", key)
+    request = chunk.request
     longer = request | {"jobName": f"{request['jobName']}x"}
     theirs = deployment.jobs.create(longer, uuid.uuid4().hex, deadline=time.monotonic() + 60)
-    assert deployment.jobs.find(request["jobName"]).jobs == []
+    assert deployment.jobs.find(chunk.chunk_id).jobs == []
     outcome = submit_chunk(deployment, "p", key)
     assert isinstance(outcome, Submitted)
     assert not outcome.adopted
     assert outcome.job_arn != theirs
-    assert [job.arn for job in deployment.jobs.find(request["jobName"]).jobs] == [outcome.job_arn]
+    assert [job.arn for job in deployment.jobs.find(chunk.chunk_id).jobs] == [outcome.job_arn]
 
 
 def test_a_job_name_tells_its_chunk_to_its_own_deployment_alone() -> None:
