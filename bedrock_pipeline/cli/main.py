@@ -13,6 +13,7 @@ _COMMANDS = {
     "datasets": ("launch",),
     "demo": ("demo",),
     "dev": ("dev", "emulator"),
+    "doctor": ("doctor",),
     "files": ("pack", "parse"),
     "interventions": ("cancel", "migrate", "reconcile", "resolve", "retry"),
     "local": ("local",),
