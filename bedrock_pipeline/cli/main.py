@@ -18,6 +18,7 @@ _COMMANDS = {
     "interventions": ("cancel", "migrate", "reconcile", "resolve", "retry"),
     "local": ("local",),
     "models": ("models",),
+    "prune": ("prune",),
     "queue": ("enqueue", "flush", "wait"),
     "quota": ("quota",),
     "results": ("results", "show"),
