@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 300
 STEPS ?= 200
 
-.PHONY: help install demo dev test test-browser test-faults test-mutants simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-orchestration bench-scale bench-emulator bench-enqueue docs screenshots wheel lint types check clean
+.PHONY: help install demo dev test test-browser test-faults test-mutants simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-orchestration bench-scale bench-emulator bench-enqueue docs screenshots site wheel lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard bedrock_pipeline/kernel/*.[ch])
@@ -33,10 +33,13 @@ screenshots: install  ## docs/images: the UI's pages, photographed by the test t
 docs: install  ## generate the tables of docs/reference from the code
 	$(BIN)/python -m bedrock_pipeline_tests.docs.generate
 
+site: install  ## dist/site: the documentation as a site; a link that leads nowhere is an error
+	$(BIN)/zensical build --strict
+
 wheel: install  ## dist/: a wheel with the kernel compiled for this platform, and the sdist
 	$(BIN)/python -m hatchling build -d dist
 
-lint: install  ## style, import contracts, spelling, phrases, and whether generated pages are current
+lint: install site  ## style, import contracts, spelling, phrases, and whether generated pages are current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache

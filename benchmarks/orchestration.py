@@ -46,7 +46,28 @@ def main() -> None:
     parser.add_argument(
         "--rest", type=float, default=REST_S, help="seconds for which Dagster is measured at rest"
     )
-    chunks, rest = vars(parser.parse_args()).values()
+    parser.add_argument("--only-rest", action="store_true", help="measure Dagster at rest alone")
+    chunks, rest, only_rest = vars(parser.parse_args()).values()
+    figures: dict[str, Any] = {"cores": os.cpu_count(), "at_rest": _with_and_without(rest)}
+    if not only_rest:
+        figures |= _at_work(chunks)
+    print(json.dumps(figures))  # noqa: T201  # the result
+
+
+def _with_and_without(seconds: float) -> dict[str, dict[str, float]]:
+    """The share of a core that each process takes with nothing to do, polled as often as `dev` does."""
+    shares = {}
+    for name in ("orchestration", "nothing"):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            running(Path(folder) / "home", module=f"benchmarks.{name}", speed=1000, poll_seconds=5),
+        ):
+            shares[name] = _at_rest(Path(folder) / "home", seconds)
+    return shares
+
+
+def _at_work(chunks: int) -> dict[str, Any]:
+    """What a dataset of this many chunks takes, through the daemon and without it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
         rows = (json.dumps({"text": f"model_request {n}"}) + "\n" for n in range(chunks * RECORDS))
@@ -56,17 +77,20 @@ def main() -> None:
             running(home, module="benchmarks.orchestration", speed=1000, poll_seconds=1) as services,
             open_deployment(services.settings) as deployment,
         ):
-            figures = {
-                "at_rest": _at_rest(home, rest),
-                **_through_dagster(services, deployment, home, path, chunks),
-                "work_itself_s": round(_directly(deployment, path), 1),
-            }
-    figures["a_chunk_s"] = round((figures["dagster_s"] - figures["work_itself_s"]) / chunks, 2)
-    print(json.dumps({"cores": os.cpu_count(), "chunks": chunks, "slots": SLOTS, **figures}))  # noqa: T201  # the result
+            through = _through_dagster(services, deployment, home, path, chunks)
+            itself = _directly(deployment, path)
+    beside = (through["dagster_s"] - itself) / chunks
+    return {
+        "chunks": chunks,
+        "slots": SLOTS,
+        **through,
+        "work_itself_s": round(itself, 1),
+        "a_chunk_s": round(beside, 2),
+    }
 
 
 def _at_rest(home: Path, seconds: float) -> dict[str, float]:
-    """The share of a core that each process takes with nothing to do."""
+    """The share of a core that each process takes."""
     time.sleep(10)  # until what the start left is done
     before, began = _used(home), time.monotonic()
     time.sleep(seconds)

@@ -55,6 +55,8 @@ def estimate(
     """Estimate tokens, cost and jobs of a dataset before anything is submitted.
 
     Either of PIPELINE DATASET, or of a file (--input, --model, and --prompt or another way), which needs no database.
+
+    Example: bedrock-pipeline estimate reviews 2026-11-26 -m my_pipelines
     """
     request = dataset_request(**options)
     if max_tokens:
@@ -84,7 +86,10 @@ def estimate(
     help="US dollars that the dataset may cost in total.",
 )
 def approve(pipeline: str, dataset: str, up_to: float) -> None:
-    """Allow a dataset that waits at its max_cost_usd to cost more."""
+    """Allow a dataset that waits at its max_cost_usd to cost more.
+
+    Example: bedrock-pipeline approve reviews 2026-11-26 --up-to 25
+    """
     with open_deployment(Settings.resolve()) as deployment:
         check_known(deployment.ledger, pipeline, dataset)
         budget = deployment.ledger.spending.approve(pipeline, dataset, Decimal(str(up_to)), getpass.getuser())

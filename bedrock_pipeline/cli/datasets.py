@@ -48,7 +48,10 @@ from bedrock_pipeline.settings import Settings
     help="Process the dataset again, at its full cost, although chunks of other content were submitted.",
 )
 def launch(pipeline: str, dataset: str, new_version: bool, **options: Any) -> None:
-    """Request the processing of a dataset; Dagster's sensors start it."""
+    """Request the processing of a dataset; Dagster's sensors start it.
+
+    Example: bedrock-pipeline launch reviews 2026-11-26 --max-cost-usd 25
+    """
     check_dataset_key(dataset)
     request = dataset_request(**options)
     with open_deployment(Settings.resolve()) as deployment:

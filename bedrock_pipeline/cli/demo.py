@@ -62,7 +62,10 @@ class DemoError(BedrockPipelineError):
 @click.option("--speed", default=_SPEED, show_default=True, help="How much faster than Bedrock jobs run.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
 def demo(dataset: str | None, keep: bool, port: int, speed: float, as_json: bool, **options: Any) -> None:
-    """Ask a model about every docstring of Python's standard library, or about every row of a file."""
+    """Ask a model about every docstring of Python's standard library, or about every row of a file.
+
+    Example: bedrock-pipeline demo --input my.csv --prompt '{{ question }}'
+    """
     from bedrock_pipeline.cli.services import running, stop_event
 
     pipeline, request = _what(**options)

@@ -19,21 +19,27 @@ from bedrock_pipeline.local.extra import require_local
 )
 @click.option("--poll-seconds", default=5, show_default=True, help="Seconds between two polls of Bedrock.")
 def dev(module: str, port: int, speed: float, poll_seconds: int) -> None:
-    """Run Postgres, S3, the Bedrock emulator and Dagster on this machine."""
+    """Run Postgres, S3, the Bedrock emulator and Dagster on this machine.
+
+    Example: bedrock-pipeline dev --module my_pipelines
+    """
     from bedrock_pipeline.cli.services import running, stop_event
 
     stop = stop_event()
     home = default_home()
     console.print(f"No AWS setting is needed: everything runs on this machine, in {home}.", soft_wrap=True)
     with running(home, module=module, speed=speed, poll_seconds=poll_seconds, ui_port=port) as services:
-        console.print(f"Dagster's UI: {services.url} (Ctrl-C ends everything)")
+        console.print(f"Dagster's UI: {services.url} (Ctrl-C ends everything)", soft_wrap=True)
         stop.wait()
 
 
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def emulator(arguments: tuple[str, ...]) -> None:
-    """Run the Bedrock emulator alone."""
+    """Run the Bedrock emulator alone.
+
+    Example: bedrock-pipeline emulator --port 4567 --data emulator
+    """
     require_local()
     from bedrock_pipeline.emulator import main as serve  # here: it needs the extra
 

@@ -36,7 +36,9 @@ def doctor(pipeline: str | None, module: str, timeout: float, as_json: bool) -> 
     """Check account, bucket, role, model, quotas, Postgres and Dagster; nothing is bought.
 
     With PIPELINE its model and its limits are checked too. A small object is written, read and deleted beneath work_prefix.
-    Exit code 1 if a check fails; warnings and skipped checks do not count.
+    The exit code is 1 if a check fails; warnings and skipped checks do not count.
+
+    Example: bedrock-pipeline doctor reviews --module my_pipelines
     """
     from bedrock_pipeline.orchestration.instance_facts import (  # it imports Dagster
         has_instance,

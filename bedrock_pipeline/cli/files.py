@@ -41,7 +41,10 @@ from bedrock_pipeline.sources import open_location, plain_location
 @click.option("--out", required=True, help="Empty folder or s3:// location to write to.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
 def pack(inputs: tuple[str, ...], out: str, null_text: str | None, as_json: bool, **options: Any) -> None:
-    """Pack files into the JSONL of batch jobs, within Bedrock's limits."""
+    """Pack files into the JSONL of batch jobs, within Bedrock's limits.
+
+    Example: bedrock-pipeline pack in.csv --model MODEL --prompt '{{ text }}' --out out
+    """
     numbers = {name: options.pop(name) for name in Limits.model_fields.keys() & options.keys()}
     limits = {name: number for name, number in numbers.items() if number is not None}
     pipeline = _pipeline(
@@ -94,7 +97,10 @@ def parse(
     out: str,
     as_json: bool,
 ) -> None:
-    """Read the output files of batch jobs into a parquet file."""
+    """Read the output files of batch jobs into a parquet file.
+
+    Example: bedrock-pipeline parse 0.jsonl.out --model MODEL --out results.parquet
+    """
     metadata = ChunkMetadata(
         family=family_of(model, converse=invocation == "Converse", name=family),
         model_id=model,

@@ -3,11 +3,18 @@
 import sys
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from bedrock_pipeline.errors import BedrockPipelineError, NotFoundError
+
+_INTERRUPTED: Final = 130  # as shells say it: 128 and the number of the signal
+#: What goes on after Ctrl-C, and how to come back.
+_AFTER_INTERRUPTION: Final = {
+    "demo": "What was done is stored. The same command goes on from there.",
+    "wait": "The jobs go on. The same command waits for them again.",
+}
 
 
 class CommandGroup(click.Group):
@@ -38,10 +45,15 @@ class CommandGroup(click.Group):
         """Run the command.
 
         Raises:
-            SystemExit: 2 after an unknown name, as after a wrong option; 1 after another error of this package.
+            SystemExit: 2 after an unknown name, as after a wrong option; 1 after another error of this package; 130 after
+                Ctrl-C.
         """
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            after = _AFTER_INTERRUPTION.get(ctx.invoked_subcommand or "", "")
+            click.echo(f"\nInterrupted. {after}".rstrip(), err=True)
+            sys.exit(_INTERRUPTED)
         except BedrockPipelineError as error:
             from rich.markup import escape  # here, like the console: `--help` and `--version` do without rich
 

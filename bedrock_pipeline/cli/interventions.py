@@ -18,7 +18,10 @@ from bedrock_pipeline.submit.reconcile import adopt_job, give_up_job, reconcile_
 
 @click.command()
 def migrate() -> None:
-    """Create or update the ledger's tables."""
+    """Create or update the ledger's tables.
+
+    Example: bedrock-pipeline migrate
+    """
     with open_deployment(Settings.resolve()) as deployment:
         applied = deployment.ledger.migrate()
     click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to do")
@@ -34,6 +37,8 @@ def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool)
 
     Instead of PIPELINE DATASET it takes a job's id. All attempts of a job are cancelled; a day of a queue means its jobs so
     far.
+
+    Example: bedrock-pipeline cancel reviews 2026-11-26
     """
     with open_deployment(Settings.resolve()) as deployment:
         if dataset is None:
@@ -87,6 +92,8 @@ def retry(
     Chunks that Bedrock rejected are submitted again. Retryable records of stopped jobs are sent again. Records that wait
     because they are too few follow --below-minimum. Results that a table has rejected are published again. Instead of
     PIPELINE DATASET it takes the id of a job, of which all attempts are continued.
+
+    Example: bedrock-pipeline retry reviews 2026-11-26
     """
     with open_deployment(Settings.resolve()) as deployment:
         interventions, retryable, repacked, published = deployment.ledger.interventions, 0, False, False
@@ -118,6 +125,8 @@ def reconcile(as_json: bool) -> None:
     """Compare the ledger with Bedrock.
 
     Looks up submissions in doubt, adopts jobs that the ledger does not know, and reports orphans.
+
+    Example: bedrock-pipeline reconcile
     """
     with open_deployment(Settings.resolve()) as deployment:
         reports = [step(deployment) for step in (reconcile_in_doubt, sweep_account)]
@@ -143,6 +152,8 @@ def resolve(pipeline: str, chunk: str, job_arn: str | None, no_job: bool, lost: 
     """Decide about a chunk with status needs-resolution, or whose job is lost or out of reach.
 
     After --lost the chunk has ended and its records without a response wait: retry or cancel the dataset.
+
+    Example: bedrock-pipeline resolve reviews 2026-11-26--00000 --no-job
     """
     if [bool(job_arn), no_job, lost].count(True) != 1:
         raise click.UsageError("Give either --job ARN, --no-job or --lost.")

@@ -31,7 +31,10 @@ def local() -> None:
 @local.command()
 @click.option("--speed", default=60.0, show_default=True, help="How much faster than Bedrock jobs run.")
 def up(speed: float) -> None:
-    """Start it in the background."""
+    """Start it in the background.
+
+    Example: bedrock-pipeline local up
+    """
     require_local()
     home = default_home()
     if read_endpoints(home) is None:
@@ -70,7 +73,10 @@ def hold(speed: float) -> None:
 
 @local.command()
 def down() -> None:
-    """End it; what it stored stays."""
+    """End it; what it stored stays.
+
+    Example: bedrock-pipeline local down
+    """
     home = default_home()
     if read_endpoints(home) is None:
         click.echo("not running")
@@ -91,7 +97,10 @@ def down() -> None:
 
 @local.command()
 def env() -> None:
-    """Print the lines with which a shell's programs find it, and are not led elsewhere."""
+    """Print the lines with which a shell's programs find it, and are not led elsewhere.
+
+    Example: eval "$(bedrock-pipeline local env)"
+    """
     home = default_home()
     endpoints = read_endpoints(home)
     if endpoints is None:

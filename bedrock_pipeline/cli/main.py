@@ -15,6 +15,7 @@ _COMMANDS = {
     "dev": ("dev", "emulator"),
     "doctor": ("doctor",),
     "files": ("pack", "parse"),
+    "init": ("init",),
     "interventions": ("cancel", "migrate", "reconcile", "resolve", "retry"),
     "local": ("local",),
     "models": ("models",),

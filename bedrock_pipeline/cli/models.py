@@ -29,6 +29,8 @@ def models(model: str | None, batch: bool, wide: bool, as_json: bool) -> None:
     """List the models of the built-in catalog, or what it knows about MODEL, an id or ARN.
 
     Models that it does not have can be used too; they are not checked.
+
+    Example: bedrock-pipeline models --batch
     """
     cards: Iterable[ModelCard] = [_found(model)] if model else catalog().values()
     shown = [card for card in cards if card.batch == "yes" or not batch]

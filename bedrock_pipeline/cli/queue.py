@@ -44,6 +44,8 @@ def enqueue(
     """Add the tasks of a JSONL file, or of standard input (-), to a queue.
 
     A line is {"recordId": …, "modelInput": {…}}.
+
+    Example: bedrock-pipeline enqueue tasks.jsonl --queue reviews
     """
     config = _config(
         name,
@@ -66,7 +68,10 @@ def enqueue(
 @click.argument("queue")
 @json_option
 def flush(queue: str, as_json: bool) -> None:
-    """Make jobs of all waiting tasks of a queue, and print their ids."""
+    """Make jobs of all waiting tasks of a queue, and print their ids.
+
+    Example: bedrock-pipeline flush reviews
+    """
     with BedrockQueue(_config(queue)) as opened:
         jobs = opened.flush()
         waiting = opened.get_queue_size()
@@ -87,6 +92,8 @@ def wait(jobs: tuple[str, ...], timeout: float | None, as_json: bool) -> None:
     """Wait until every record of these jobs is final; meanwhile submit, poll and collect.
 
     The exit code is 1 if a job has failed.
+
+    Example: bedrock-pipeline wait JOB_ID --timeout 3600
     """
     with BedrockQueue(_config(_queue_of(jobs[0]))) as queue:
         results = _await(queue, list(jobs), timeout)

@@ -26,6 +26,8 @@ def quota(model: str | None, max_jobs: int | None, region: str | None, as_json: 
     MODEL is the id or ARN of a model or inference profile, or the quota_group of a pipeline. The limit is the
     deployment's, in force at once for every process; without one, Bedrock's default applies: 20 for each base model, 3 for
     each custom model.
+
+    Example: bedrock-pipeline quota --max-jobs 5 amazon.nova-lite-v1:0
     """
     if (model is None) != (max_jobs is None):
         raise click.UsageError("Give both MODEL and --max-jobs, or neither.")

@@ -40,6 +40,8 @@ def results(
     """Print where a dataset's results are, or write them to a file.
 
     Instead of PIPELINE DATASET it takes a job's id, with --out.
+
+    Example: bedrock-pipeline results reviews 2026-11-26 --out reviews.parquet
     """
     with open_deployment(Settings.resolve()) as deployment:
         if dataset is not None:
@@ -84,7 +86,7 @@ def show(
 
     Columns that are null are left out, and long values are cut short; --json prints whole rows, one a line.
 
-    Example: bedrock-pipeline show reviews 2026-11-26 --where "output_tokens > 500" --sample 5
+    Example: bedrock-pipeline show reviews 2026-11-26 --where "cost_usd > 1"
     """
     if rejected and (failed or where or sample):
         raise click.UsageError("--rejected stands alone, or with --rows.")

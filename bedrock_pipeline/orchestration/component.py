@@ -19,7 +19,7 @@ from dagster.components.resolved.core_models import (
 )
 from dagster.components.resolved.errors import ResolutionException
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field, PrivateAttr, create_model
 
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.build import build_definitions
@@ -105,6 +105,8 @@ class _PipelineComponent(dg.Component, dg.Resolvable, dg.Model):
             examples=[0],
         ),
     ] = 5
+    #: Knows the lines of the file, which Dagster forgets before the definitions are built.
+    _read_in: dg.ResolutionContext | None = PrivateAttr(default=None)
 
     def get_asset_spec(self, spec: dg.AssetSpec, step: AssetStep) -> dg.AssetSpec:
         """The spec that the asset of a step gets: as the translation says. Override it to change specs in Python.
@@ -140,9 +142,22 @@ class _PipelineComponent(dg.Component, dg.Resolvable, dg.Model):
         return self.kind.model_validate({**fields, "dagster": self._options()})
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """The definitions of the pipeline; the names of its sensors begin with its own."""
-        pipeline = self.pipeline(context.path.name)
-        return build_definitions([pipeline], prefix=f"{pipeline.name}_")
+        """The definitions of the pipeline; the names of its sensors begin with its own.
+
+        Raises:
+            dagster.components.resolved.errors.ResolutionException: names the file, the line and the field that is wrong.
+        """
+        try:
+            if not self.name and context.component_path.instance_key not in (None, 0):  # type: ignore[attr-defined]
+                raise ConfigurationError(
+                    "name: only the first document of a file can do without one.",
+                    "Give each further one a `name`.",
+                )
+            pipeline = self.pipeline(context.path.name)
+            return build_definitions([pipeline], prefix=f"{pipeline.name}_")
+        except ConfigurationError as error:
+            read = self._read_in or context.resolution_context
+            raise ResolutionException(_located(read, type(self), error)) from error
 
     @classmethod
     def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
@@ -152,6 +167,7 @@ class _PipelineComponent(dg.Component, dg.Resolvable, dg.Model):
             dagster.components.resolved.errors.ResolutionException: names the file, the line and the field that is wrong.
         """
         found: Self = super().resolve_from_model(context, model)
+        found._read_in = context
         try:
             found.pipeline("unnamed")
         except ConfigurationError as error:

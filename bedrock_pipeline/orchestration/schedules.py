@@ -1,5 +1,6 @@
 """The schedule of a pipeline with `daily=True`: launches the day that has ended, and days that were missed."""
 
+import re
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Final
@@ -15,6 +16,7 @@ from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
 
 _DAY: Final = timedelta(days=1)
+_EVERY_DAY: Final = re.compile(r"\d+ \d+ \* \* \*")
 #: When a day is launched, after its end.
 _AFTER: Final = timedelta(minutes=15)
 
@@ -31,6 +33,7 @@ def daily_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
     own = _own_days(names)
     zone = _zone(pipeline.name, chosen, own)
     offset = timedelta(hours=own.hour_offset, minutes=own.minute_offset) if own else timedelta(0)
+    held_back = _DAY * max(-own.end_offset, 0) if own else timedelta(0)
     at = (datetime.combine(date.min, time()) + offset + _AFTER).time() if chosen.at is None else chosen.at
 
     @dg.schedule(
@@ -44,7 +47,7 @@ def daily_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
     def evaluate(
         context: dg.ScheduleEvaluationContext, bedrock_deployment: DeploymentResource
     ) -> dg.SkipReason:
-        ended = last_ended(context.scheduled_execution_time, zone, offset)
+        ended = last_ended(context.scheduled_execution_time, zone, offset) - held_back
         with bedrock_deployment.open() as opened:
             newest = opened.ledger.versions.newest_day(pipeline.name, until=ended)
             days = [
@@ -83,19 +86,23 @@ def to_launch(ended: date, newest: date | None, most_missed: int) -> Sequence[da
     return [] if newest == ended else [ended - _DAY * ago for ago in range(missed, -1, -1)]
 
 
-def _own_days(names: Names) -> dg.DailyPartitionsDefinition | None:
+def _own_days(names: Names) -> dg.TimeWindowPartitionsDefinition | None:
     own = names.own_partitions
     if own is None:
         return None
-    if not isinstance(own, dg.DailyPartitionsDefinition) or own.fmt != "%Y-%m-%d":
+    if (
+        not isinstance(own, dg.TimeWindowPartitionsDefinition)
+        or own.fmt != "%Y-%m-%d"
+        or not _EVERY_DAY.fullmatch(own.cron_schedule)
+    ):
         raise ConfigurationError(
             f"Pipeline {names.pipeline!r}: daily is set, but its partitions are not days of the form 2026-11-24.",
-            "Leave daily out, or give it a DailyPartitionsDefinition of this form.",
+            "Leave daily out, or give it partitions of a day with keys of this form.",
         )
     return own
 
 
-def _zone(pipeline: str, chosen: DailySchedule, own: dg.DailyPartitionsDefinition | None) -> str:
+def _zone(pipeline: str, chosen: DailySchedule, own: dg.TimeWindowPartitionsDefinition | None) -> str:
     if own and chosen.timezone not in (None, own.timezone):
         raise ConfigurationError(
             f"Pipeline {pipeline!r}: daily has the time zone {chosen.timezone}, but its partitions have {own.timezone}.",

@@ -13,7 +13,9 @@ import dagster as dg
 import pyarrow as pa
 
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.names import Names
+from bedrock_pipeline.orchestration.options import STEPS
 from bedrock_pipeline.orchestration.upstream_partitions import upstream_keys
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.sources import ArrowSource, InputError, Source, UpstreamAsset, open_location
@@ -27,11 +29,19 @@ def upstream_deps(pipeline: Pipeline) -> list[dg.AssetDep]:
 
     With dynamic datasets it only shows lineage: their partitions have no mapping from those of other kinds, and each run of an
     asset without partitions would make all datasets stale.
+
+    Raises:
+        ConfigurationError: the asset is one of the pipeline's own.
     """
     if not isinstance(pipeline.source, UpstreamAsset):
         return []
-    key = asset_key(pipeline.source)
-    if Names.of(pipeline).own_partitions:
+    key, names = asset_key(pipeline.source), Names.of(pipeline)
+    if key in map(names.asset, STEPS):
+        raise ConfigurationError(
+            f"source: the asset {pipeline.source.asset!r} is made by pipeline {pipeline.name!r} itself.",
+            "Name the asset of another pipeline, or one of your own.",
+        )
+    if names.own_partitions:
         return [dg.AssetDep(key)]
     return [dg.AssetDep(key, partition_mapping=dg.SpecificPartitionsPartitionMapping([]))]
 

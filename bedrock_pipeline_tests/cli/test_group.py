@@ -3,8 +3,10 @@
 import subprocess
 import sys
 
+import click
 from click.testing import CliRunner
 
+from bedrock_pipeline.cli.group import CommandGroup
 from bedrock_pipeline.cli.main import cli
 
 _LOADED = """
@@ -37,3 +39,17 @@ def test_a_command_on_files_waits_for_neither_dagster_nor_the_other_commands() -
     ).stdout.split()
     assert "bedrock_pipeline.cli.files" in loaded
     assert not {"dagster", "bedrock_pipeline.cli.datasets", "bedrock_pipeline.queue"} & set(loaded)
+
+
+@click.command()
+def wait() -> None:
+    """Interrupted while it waits."""
+    raise KeyboardInterrupt
+
+
+def test_after_an_interruption_it_says_how_to_come_back() -> None:
+    result = CliRunner().invoke(CommandGroup(modules={"wait": __name__}), ["wait"])
+    assert result.exit_code == 130
+    assert result.stderr.split("\n")[1] == (
+        "Interrupted. The jobs go on. The same command waits for them again."
+    )

@@ -1,10 +1,12 @@
 """The documentation fits the code: commands, options, links, examples, variables."""
 
 import ast
+import json
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from functools import cache
 
 import click
@@ -14,7 +16,7 @@ from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.queue import BedrockQueueConfig
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline_tests.docs.generate import environment_variables, stale_pages
+from bedrock_pipeline_tests.docs.generate import PROGRAM, commands, environment_variables, stale_pages
 from bedrock_pipeline_tests.docs.pages import ROOT, Found, anchors, blocks, command_lines, links, pages
 
 #: Variables of the project that are not settings of a deployment.
@@ -63,6 +65,29 @@ def wrong_with(command_line: str) -> str | None:
 )
 def test_every_command_line_exists(command: Found) -> None:
     assert wrong_with(command.text) is None, command.place
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()))
+def test_the_help_of_each_command_ends_with_an_example_that_is_not_wrapped(
+    name: str, command: click.Command
+) -> None:
+    shown = command.get_help(click.Context(command, info_name=f"{PROGRAM} {name}", terminal_width=80))
+    if name == "emulator":  # its help is argparse's
+        shown = f"  {(command.help or '').rstrip().splitlines()[-1].strip()}"
+    [example] = re.findall(r"^  Example: (.+)$", shown, re.MULTILINE)
+    assert f"Example: {example}" in (command.help or "").rstrip().splitlines()[-1]
+    [line] = re.findall(rf"{PROGRAM} {name}[^)]*", example)
+    assert wrong_with(line) is None
+
+
+def test_every_page_is_in_the_navigation_of_the_site_once() -> None:
+    """The site itself is built by `make lint`, in which a link that leads nowhere is an error."""
+    with (ROOT / "zensical.toml").open("rb") as file:
+        nav = json.dumps(tomllib.load(file)["project"]["nav"])
+    listed = re.findall(r'"([\w/-]+\.md)"', nav)
+    decisions = {f"decisions/{path.name}" for path in (ROOT / "docs/decisions").glob("0*.md")}
+    there = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert sorted(listed) == sorted(there - decisions)
 
 
 def test_an_unknown_command_or_option_is_noticed() -> None:

@@ -1,7 +1,9 @@
 """Components: what a `defs.yaml` says is what the pipeline does, and errors name the place."""
 
+import re
 from collections.abc import Callable
 from datetime import time
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -150,6 +152,46 @@ def test_an_error_names_the_line_and_the_field(line: int, attributes: str) -> No
     with pytest.raises(ResolutionException, match=rf":{line} - {field}\n") as caught:
         BedrockBatchComponent.resolve_from_yaml(text)
     assert isinstance(caught.value.__cause__, ConfigurationError)
+
+
+_PIPELINE = f"model_id: {CLAUDE}, prompt: '{{{{ text }}}}'"
+_HOURS = "{type: hourly, start_date: 2026-01-01-00:00}"
+
+
+@pytest.mark.parametrize(
+    ("documents", "where"),
+    [
+        ([f"{_PIPELINE}, source: x, daily: true, partitions_def: {_HOURS}"], r":2 - attributes\.daily"),
+        ([f"{_PIPELINE}, source: {{asset: reviews/results}}"], r":2 - attributes\.source"),
+        ([f"{_PIPELINE}, source: x", f"{_PIPELINE}, source: x"], r":5 - attributes\.name"),
+    ],
+    ids=["hours as days", "its own results", "no name of its own"],
+)
+def test_an_error_that_only_the_definitions_have_names_its_line_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documents: list[str], where: str
+) -> None:
+    package = f"defs_{tmp_path.name.strip('_')}"  # one that no other test has imported
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / package / "reviews"
+    folder.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text(
+        "[tool.dg]\ndirectory_type = 'project'\n[tool.dg.project]\nroot_module = 'shop'\n"
+        f"defs_module = '{package}'\n"
+    )
+    (folder / "defs.yaml").write_text(
+        "\n---\n".join(
+            f"type: bedrock_pipeline.BedrockBatchComponent\nattributes: {{{one}}}" for one in documents
+        )
+    )
+    with pytest.raises(Exception, match=r"reviews") as raised:
+        dg.load_from_defs_folder(path_within_project=tmp_path)
+    chain = [raised.value]
+    while cause := chain[-1].__cause__:
+        chain.append(cause)  # type: ignore[arg-type]
+    assert any(
+        isinstance(one, ResolutionException) and re.search(rf"reviews/defs\.yaml{where}", str(one))
+        for one in chain
+    ), chain
 
 
 def test_a_translation_changes_assets_and_what_refers_to_them() -> None:

@@ -88,6 +88,18 @@ def test_days_are_the_partitions_in_their_time_zone(
             assert last_ended(window.end + after, BERLIN, timedelta(hours=5)).isoformat() == key
 
 
+def test_days_may_be_time_windows_and_may_be_held_back(
+    deployment: Deployment, instance: dg.DagsterInstance
+) -> None:
+    days = dg.TimeWindowPartitionsDefinition(
+        start="2026-03-01", fmt="%Y-%m-%d", cron_schedule="30 4 * * *", end_offset=-2
+    )
+    one = schedule(days)
+    assert one.cron_schedule == "45 4 * * *"
+    found = [tick(one, instance, deployment, datetime(2026, 3, day, 4, 45, tzinfo=UTC)) for day in (5, 6, 8)]
+    assert found == [["2026-03-02"], ["2026-03-03"], ["2026-03-04", "2026-03-05"]]
+
+
 @pytest.mark.parametrize("zone", ["UTC", BERLIN, CAIRO, HAVANA, "Australia/Lord_Howe", "America/St_Johns"])
 def test_each_day_of_a_year_is_launched_once_also_where_clocks_change_at_midnight(zone: str) -> None:
     one = schedule(timezone=zone)

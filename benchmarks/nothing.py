@@ -1,0 +1,5 @@
+"""A code location with nothing in it: what Dagster takes by itself."""
+
+import dagster as dg
+
+defs = dg.Definitions()
