@@ -77,7 +77,9 @@ def of_model(quotas: Iterable[Quota], names: Iterable[str]) -> dict[str, Quota]:
 
 def _words(name: str) -> tuple[str, ...]:
     """The words that distinguish a model from others: `Claude 3.5 Haiku`, `claude-3-5-haiku-20241022-v1:0`."""
-    plain = re.sub(r"-v\d+(?::\d+)*(?=$)|-\d{8}", "", name.lower())
+    # What ids have and names have not: a date, the revision after the colon, and a first version.
+    plain = re.sub(r"-\d{8}|-\d+:\d+$|:\d+$", "", name.lower())
+    plain = re.sub(r"[ -]v1\b", "", plain)
     return tuple(sorted(set(re.findall(r"[a-z]+|\d+", plain)) - _PROVIDERS))
 
 
