@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from bedrock_pipeline.aws.errors import AwsError
+    from bedrock_pipeline.datasets import launch, results, status, wait
     from bedrock_pipeline.errors import (
         AwaitTimeoutError,
         BedrockPipelineError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     )
     from bedrock_pipeline.ledger.database import DatabaseUnreachableError
     from bedrock_pipeline.ledger.queues import NameTakenError, QueueModelError
+    from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
     from bedrock_pipeline.ledger.tasks import DuplicateTaskError
     from bedrock_pipeline.models.answer_class import AnswerSchemaError
     from bedrock_pipeline.orchestration.build import build_definitions
@@ -88,11 +90,13 @@ __all__ = [
     "BedrockTask",
     "BelowMinimumError",
     "CallbackError",
+    "ChunkStatus",
     "ConfigurationError",
     "CsvFormat",
     "DagsterOptions",
     "DailySchedule",
     "DatabaseUnreachableError",
+    "DatasetStatus",
     "DeltaTable",
     "DeploymentResource",
     "DuplicateTaskError",
@@ -130,6 +134,10 @@ __all__ = [
     "TokenBucketStoppedError",
     "UpstreamAsset",
     "build_definitions",
+    "launch",
+    "results",
+    "status",
+    "wait",
 ]
 
 #: Where each name is defined.
@@ -148,11 +156,13 @@ _MODULES: Final = {
     "BedrockTask": "bedrock_pipeline.queue",
     "BelowMinimumError": "bedrock_pipeline.prepare.chunks.packer",
     "CallbackError": "bedrock_pipeline.queue.events",
+    "ChunkStatus": "bedrock_pipeline.ledger.status_report",
     "ConfigurationError": "bedrock_pipeline.errors",
     "CsvFormat": "bedrock_pipeline.sources",
     "DagsterOptions": "bedrock_pipeline.orchestration.options",
     "DailySchedule": "bedrock_pipeline.orchestration.daily",
     "DatabaseUnreachableError": "bedrock_pipeline.ledger.database",
+    "DatasetStatus": "bedrock_pipeline.ledger.status_report",
     "DeltaTable": "bedrock_pipeline.sources",
     "DeploymentResource": "bedrock_pipeline.orchestration.resources",
     "DuplicateTaskError": "bedrock_pipeline.ledger.tasks",
@@ -190,6 +200,10 @@ _MODULES: Final = {
     "TokenBucketStoppedError": "bedrock_pipeline.queue.token_bucket",
     "UpstreamAsset": "bedrock_pipeline.sources",
     "build_definitions": "bedrock_pipeline.orchestration.build",
+    "launch": "bedrock_pipeline.datasets",
+    "results": "bedrock_pipeline.datasets",
+    "status": "bedrock_pipeline.datasets",
+    "wait": "bedrock_pipeline.datasets",
 }
 
 _IMPORTING: Final = RLock()

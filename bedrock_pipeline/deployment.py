@@ -9,6 +9,7 @@ from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from bedrock_pipeline.aws.bucket_rules import with_bucket_rules
 from bedrock_pipeline.aws.clients import creating_client, in_region, reading_client, runtime_client, s3_client
 from bedrock_pipeline.aws.inference_profiles import InferenceProfiles
 from bedrock_pipeline.aws.jobs import BedrockJobs
@@ -97,6 +98,7 @@ def open_deployment(
         connect: makes the only connection to Postgres, in place of a pool.
     """
     here = _bedrock(settings, system)
+    client = with_bucket_rules(s3, settings) if s3 else s3_client(settings)
     return Deployment(
         settings=settings,
         ledger=Ledger(
@@ -105,7 +107,7 @@ def open_deployment(
             system=system,
             connect=connect,
         ),
-        objects=S3Objects(s3 or s3_client(settings), use_threads=system.executor is threads),
+        objects=S3Objects(client, use_threads=system.executor is threads),
         jobs=here.jobs,
         runtime=here.runtime,
         system=system,

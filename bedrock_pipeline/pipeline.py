@@ -27,6 +27,7 @@ from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.models.structured import AnswerSchema, why_not_bound
 from bedrock_pipeline.prompts.template import Template, is_blank
 from bedrock_pipeline.records.error_codes import Incomplete
+from bedrock_pipeline.records.job_tags import check_tags
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.raised_limit import RaisedLimit, check_factor, check_has_limit
 from bedrock_pipeline.records.result_schema import RESERVED, check_carry
@@ -64,6 +65,8 @@ class BasePipeline(UserModel):
     quota_group: str | None = None
     """The model whose slots its jobs use, where `model_id` does not name it (the ARN of an application inference profile),
     or any name for slots of their own; None: the model of `model_id`."""
+    job_tags: dict[str, str] = Field(default_factory=dict)
+    """Tags of its jobs, beside those of the deployment (docs/aws.md)."""
     timeout_hours: int = Field(default=72, ge=24, le=168)
     """Hours after which Bedrock lets a job expire."""
     below_minimum: BelowMinimum = "on_demand"
@@ -128,6 +131,10 @@ class BasePipeline(UserModel):
     def _check(self) -> None:
         if both := sorted({*self.accept_incomplete} & {*self.retry_incomplete}):
             raise ValueError(f"accept_incomplete and retry_incomplete both have {', '.join(both)}")
+        try:
+            check_tags(self.job_tags)
+        except ValueError as error:
+            raise ValueError(f"job_tags: {error}") from None
         if self.check_model:
             check_model_id(self.model_id, converse=self.invocation == "Converse")
             check_tier(self.model_id, self.on_demand_tier)

@@ -18,10 +18,10 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bedrock_pipeline.aws_options import AwsOptions, bucket_name
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.local.endpoints import read_endpoints
 from bedrock_pipeline.local.home import default_home
@@ -38,7 +38,15 @@ _ACCOUNT: Final = re.compile(r"^arn:[^:]+:iam::(\d{12}):")
 #: the embedded stack is not used: half a deployment on AWS and half on this machine would be of no use.
 PLACES: Final = frozenset(
     {
-        *("bucket", "output_bucket", "role_arn", "region", "access_key_id", "secret_access_key"),
+        *(
+            "bucket",
+            "output_bucket",
+            "role_arn",
+            "region",
+            "access_key_id",
+            "secret_access_key",
+            "session_token",
+        ),
         *("s3_endpoint_url", "bedrock_endpoint_url", "bedrock_runtime_endpoint_url", "database_dsn"),
         "ignore_aws_configuration",
     }
@@ -75,7 +83,7 @@ def _or_standard(name: str, *variables: str) -> AliasChoices:
     return AliasChoices(PREFIX + name, *variables)
 
 
-class Settings(BaseSettings):
+class Settings(AwsOptions):
     """Where things are, and how patiently they are used. `Settings.resolve` is the way to get one.
 
     Credentials are boto3's own business unless they are given: variables, profiles, instance roles and the rest of its
@@ -97,7 +105,7 @@ class Settings(BaseSettings):
 
     bucket: str = Field(
         validation_alias=_or_standard("BUCKET", "BUCKET"),
-        description="bucket for input, output, work files and results",
+        description="bucket for input, output, work files and results: a name, an ARN or an access point's alias",
     )
     output_bucket: str = Field(default="", description="bucket for Bedrock's output; empty means `bucket`")
     role_arn: str = Field(
@@ -117,12 +125,6 @@ class Settings(BaseSettings):
     )
     work_prefix: str = Field(default="bedrock-jobs/work", description="prefix in the bucket for work files")
     results_prefix: str = Field(default="results", description="prefix in the bucket for published results")
-    access_key_id: SecretStr | None = Field(
-        default=None, description="AWS access key; without one, boto3's chain finds the credentials"
-    )
-    secret_access_key: SecretStr | None = Field(
-        default=None, description="secret of `access_key_id`; the two go together"
-    )
     s3_endpoint_url: str | None = Field(
         default=None,
         validation_alias=_or_standard("S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
@@ -219,6 +221,11 @@ class Settings(BaseSettings):
         """Given as a mapping, kept as pairs, since settings are compared and hashed."""
         return tuple(value.items()) if isinstance(value, Mapping) else value
 
+    @field_validator("bucket", "output_bucket")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        return bucket_name(value)
+
     @field_validator("database_dsn", mode="after")
     @classmethod
     def _is_a_connection_string(cls, value: SecretStr) -> SecretStr:
@@ -233,12 +240,6 @@ class Settings(BaseSettings):
                     "is no libpq connection string (postgresql://USER@HOST/DATABASE or host=HOST dbname=DATABASE)"
                 ) from None
         return value
-
-    @model_validator(mode="after")
-    def _has_both_keys(self) -> Self:
-        if (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError("access_key_id and secret_access_key: give both, or neither")
-        return self
 
     @classmethod
     def variables(cls, name: str) -> tuple[str, ...]:
@@ -292,6 +293,12 @@ class Settings(BaseSettings):
         """The AWS account, which is the role's: no other account can pass it to Bedrock."""
         found = _ACCOUNT.match(self.role_arn)
         return found[1] if found else None
+
+    @property
+    def bucket_owners(self) -> dict[str, str]:
+        """The accounts that must own the deployment's buckets, as far as they are named."""
+        named = {self.output_bucket: self.output_bucket_owner, self.bucket: self.bucket_owner}
+        return {bucket: owner for bucket, owner in named.items() if bucket and owner}
 
     @property
     def consistency_window(self) -> timedelta:

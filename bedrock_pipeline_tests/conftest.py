@@ -10,17 +10,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import boto3
 import psycopg
 import pytest
+from botocore.model import OperationModel
 from hypothesis import HealthCheck, settings
 from psycopg import sql
 
+from bedrock_pipeline.aws import clients
 from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.ledger.migrations import migrate
 from bedrock_pipeline.local import Endpoints, environment
 from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.settings import Settings
+from bedrock_pipeline_tests.deploy.policies import is_covered
 
 # Shared machines are slow at times; what is tested is never how long an example takes.
 settings.register_profile(
@@ -39,6 +43,29 @@ def no_real_account(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+
+
+#: What tests call themselves, through the package's clients, to prepare a bucket or look at it.
+_OF_TESTS = {"CreateBucket"}
+
+
+@pytest.fixture(autouse=True)
+def calls_that_a_policy_allows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every call of AWS in this process is one that `deploy/iam` allows; `deploy/test_policies.py` looks at resources too."""
+    called, made = set[tuple[str, str]](), clients.session
+
+    def note(model: OperationModel, **_: object) -> None:
+        called.add((model.service_model.service_name, model.name))
+
+    def session(here: Settings) -> boto3.Session:
+        found = made(here)
+        found.events.register("before-parameter-build", note)
+        return found
+
+    monkeypatch.setattr(clients, "session", session)
+    yield
+    denied = {call for call in called if call[1] not in _OF_TESTS and not is_covered(*call)}
+    assert not denied, f"no policy in deploy/iam allows {denied}"
 
 
 @pytest.fixture(scope="session")

@@ -50,10 +50,10 @@ class _Hooked(psycopg.Connection[DictRow]):
         return super().wait(gen, *args, **kwargs)
 
 
-def _same_clock(jobs: BedrockJobs, now: Callable[[], datetime]) -> Callable[[str], Found]:
+def _same_clock(jobs: BedrockJobs, now: Callable[[], datetime]) -> Callable[[UUID], Found]:
     """AWS's clock is the test's."""
     find = jobs.find
-    return lambda name: replace(find(name), server_time=now())
+    return lambda chunk: replace(find(chunk), server_time=now())
 
 
 def _note(sent: set[int], request: AWSPreparedRequest, **_: Any) -> None:

@@ -12,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader, create_loader
 
+from bedrock_pipeline.aws.bucket_rules import with_bucket_rules
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.settings import Settings
 
@@ -61,7 +62,7 @@ def _configured() -> Iterator[None]:
 @_configured()
 def s3_client(settings: Settings) -> "S3Client":
     """An S3 client that retries by itself."""
-    return session(settings).client(
+    client = session(settings).client(
         "s3",
         endpoint_url=settings.s3_endpoint_url,
         config=_retrying(
@@ -71,6 +72,7 @@ def s3_client(settings: Settings) -> "S3Client":
             response_checksum_validation="when_required",
         ),
     )
+    return with_bucket_rules(client, settings)
 
 
 @_configured()
@@ -134,7 +136,9 @@ def session(settings: Settings) -> boto3.Session:
     core.register_component("data_loader", _service_models())
     if settings.access_key_id and settings.secret_access_key:
         core.set_credentials(
-            settings.access_key_id.get_secret_value(), settings.secret_access_key.get_secret_value()
+            settings.access_key_id.get_secret_value(),
+            settings.secret_access_key.get_secret_value(),
+            settings.session_token.get_secret_value() if settings.session_token else None,
         )
     return boto3.Session(botocore_session=core, region_name=settings.region)
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from bedrock_pipeline.aws.errors import AwsError, Classification, LeaseOverError, classify, translated
 from bedrock_pipeline.records.error_codes import ErrorKind
+from bedrock_pipeline.records.job_names import is_job_of
 from bedrock_pipeline.system import SYSTEM
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class JobSummary:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What List shows for a name.
+    """What List shows for a chunk.
 
     Attributes:
         server_time: AWS's clock, from the response's Date header; None without one.
@@ -121,20 +123,20 @@ class BedrockJobs:
                         shown.add(job["jobArn"])
                         yield _summary(job)
 
-    def find(self, name: str) -> Found:
-        """List the jobs of exactly this name, each once, and AWS's time.
+    def find(self, chunk_id: UUID) -> Found:
+        """List the jobs with a chunk's name, each once, and AWS's time; the prefix of names may have been another.
 
         Raises:
             AwsError: List is denied or AWS cannot be reached.
         """
         found: dict[str, JobSummary] = {}
         with translated("list Bedrock's jobs", _LIST_IS_NEEDED):
-            filters: dict[str, Any] = {"nameContains": name, "maxResults": 100}
+            filters: dict[str, Any] = {"nameContains": str(chunk_id), "maxResults": 100}
             for page in self._reading.get_paginator("list_model_invocation_jobs").paginate(**filters):
                 found |= {
                     job["jobArn"]: _summary(job)
                     for job in page.get("invocationJobSummaries", [])
-                    if job["jobName"] == name
+                    if is_job_of(job["jobName"], chunk_id)
                 }
                 date = page["ResponseMetadata"]["HTTPHeaders"].get("date")
         return Found(list(found.values()), parsedate_to_datetime(date) if date else None)

@@ -4,6 +4,7 @@ All URIs are `s3://bucket/key`.
 """
 
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from bedrock_pipeline.aws.errors import AwsError, classify, translated
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+_ACCESS_POINT = re.compile(r"(?P<arn>arn:[^/]+:accesspoint[/:][^/]+)(?:/(?P<key>.*))?$", re.DOTALL)
 _BLOCK = 8 * 1024 * 1024
 _READ_TRIES = 4
 _PART = 16 * 1024 * 1024
@@ -42,12 +44,14 @@ class ObjectTooLargeError(AwsError):
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of an s3:// URI.
+    """Bucket and key of an s3:// URI; in place of the bucket there may be the ARN of an access point.
 
     Raises:
         ValueError: it is not an s3:// URI.
     """
     scheme, _, rest = uri.partition("://")
+    if point := _ACCESS_POINT.match(rest):
+        return point["arn"], point["key"] or ""
     bucket, _, key = rest.partition("/")
     if scheme != "s3" or not bucket:
         raise ValueError(f"not an s3:// URI: {uri!r}")

@@ -10,11 +10,11 @@ import click
 
 from bedrock_pipeline.aws.clients import runtime_client
 from bedrock_pipeline.aws.runtime import BedrockRuntime
-from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.cli.pipelines import dataset_pipeline_in, module_option
 from bedrock_pipeline.cli.request_options import dataset_request, request_options
 from bedrock_pipeline.deployment import open_deployment
+from bedrock_pipeline.known_names import check_known
 from bedrock_pipeline.ledger.rows import usd
 from bedrock_pipeline.models.quota_group import default_max_jobs
 from bedrock_pipeline.pipeline import Pipeline

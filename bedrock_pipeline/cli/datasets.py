@@ -4,9 +4,9 @@ from typing import Any, get_args
 
 import click
 
-from bedrock_pipeline.cli.known import check_served
 from bedrock_pipeline.cli.request_options import dataset_request, request_options
 from bedrock_pipeline.deployment import open_deployment
+from bedrock_pipeline.known_names import check_served
 from bedrock_pipeline.ledger.rows import VersionRow, usd
 from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.records.keys import check_dataset_key

@@ -7,9 +7,9 @@ from uuid import UUID
 import click
 
 from bedrock_pipeline.cli.jobs import job_by_id
-from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.deployment import open_deployment
+from bedrock_pipeline.known_names import check_known
 from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.poll_jobs import stop_jobs

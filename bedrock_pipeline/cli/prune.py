@@ -11,10 +11,10 @@ from typing import Final
 
 import click
 
-from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.cli.status_text import wrapped
 from bedrock_pipeline.deployment import open_deployment
+from bedrock_pipeline.known_names import check_known
 from bedrock_pipeline.retention.prune_version import DeletePartitions, Pruned
 from bedrock_pipeline.retention.prune_version import prune as prune_versions
 from bedrock_pipeline.settings import Settings

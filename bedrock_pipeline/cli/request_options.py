@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from bedrock_pipeline.cli.output import JsonObject, csv_option
 from bedrock_pipeline.models.family import AnswerBy
 from bedrock_pipeline.models.structured import AnswerSchema
-from bedrock_pipeline.sources import DeltaTable, IcebergTable, SqlQuery, plain_location
+from bedrock_pipeline.sources import DeltaTable, IcebergTable, SqlQuery, absolute_location
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 SCHEMA_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -91,19 +91,14 @@ def dataset_request(
     table = _table(source, {name: options.pop(name, None) for name in _TABLE_OPTIONS})
     request = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     request["model_id"] = model
-    request["attachment_roots"] = [_absolute(root) for root in request.get("attachment_roots") or ()]
+    request["attachment_roots"] = [absolute_location(root) for root in request.get("attachment_roots") or ()]
     if source is not None:
-        request["source"] = _absolute(source)
+        request["source"] = absolute_location(source)
     elif table is not None:
         request["source"] = table.model_dump(exclude_none=True)
     if schema is not None:
         request["answer_schema"] = _read_schema(schema)
     return {name: value for name, value in request.items() if value or value == {}}
-
-
-def _absolute(location: str) -> str:
-    plain = plain_location(location)
-    return plain if plain.startswith("s3://") else str(Path(plain).absolute())
 
 
 def _table(source: str | None, given: dict[str, str | None]) -> SqlQuery | DeltaTable | IcebergTable | None:
@@ -125,7 +120,7 @@ def _table(source: str | None, given: dict[str, str | None]) -> SqlQuery | Delta
             f"--{', --'.join(sorted(wrong))}: it is a name of letters, digits and _."
         ) from None
     if delta:
-        return DeltaTable(location=_absolute(delta))
+        return DeltaTable(location=absolute_location(delta))
     if iceberg:
         catalog, separator, table = iceberg.rpartition(":")
         return IcebergTable(table=table, catalog=catalog) if separator else IcebergTable(table=table)

@@ -10,9 +10,9 @@ import orjson
 import pyarrow as pa
 
 from bedrock_pipeline.cli.jobs import job_batches, job_by_id
-from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import console, json_option, print_json
 from bedrock_pipeline.deployment import open_deployment
+from bedrock_pipeline.known_names import check_known
 from bedrock_pipeline.publish.export_results import export_results, json_lines
 from bedrock_pipeline.publish.read_results import open_results, rejected_rows, results_uri
 from bedrock_pipeline.publish.read_rows import read_rows

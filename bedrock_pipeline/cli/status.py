@@ -12,10 +12,10 @@ from rich.text import Text
 
 from bedrock_pipeline.cli.datasets import describe_version
 from bedrock_pipeline.cli.jobs import is_job_id, job_by_id, job_row, jobs_of_queue
-from bedrock_pipeline.cli.known import check_known
 from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.cli.status_text import chunk_lines, dataset_lines, job_lines, wide_lines
 from bedrock_pipeline.deployment import Deployment, open_deployment
+from bedrock_pipeline.known_names import check_known
 from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
 from bedrock_pipeline.models.quota_group import JobPlace
 from bedrock_pipeline.prepare.reject_duplicates import rejected_uris

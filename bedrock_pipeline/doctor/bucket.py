@@ -62,17 +62,25 @@ def check_owner(examined: Examination) -> list[Finding]:
 
 
 def _owner(examined: Examination, bucket: Bucket) -> Finding:
-    account = examined.identity.account
+    named = examined.settings.bucket_owners.get(bucket.name)
+    account = named or examined.identity.account
     try:
         bucket.region(owner=account)
     except AwsError as error:
         if error.kind is not ErrorKind.DENIED:
             return unanswered("bucket owner", "s3:ListBucket", error)
+        if named:
+            return fail(
+                "bucket owner",
+                f"Bucket {bucket.name} is not owned by account {account}, as the settings have it.",
+                "S3 and Bedrock reject every use of it.",
+                "Correct bucket_owner or output_bucket_owner.",
+            )
         return warn(
             "bucket owner",
             f"Bucket {bucket.name} is not owned by account {account}.",
             "Bedrock expects the owner to be named, and the bucket's policy must admit the role.",
-            "Use a bucket of the account, or name its owner in the settings.",
+            "Use a bucket of the account, or name its owner by bucket_owner or output_bucket_owner.",
         )
     return ok("bucket owner", f"Bucket {bucket.name} is owned by account {account}.")
 

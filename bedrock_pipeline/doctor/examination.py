@@ -28,13 +28,11 @@ class Examination:
     Attributes:
         pipeline: None where only the deployment is examined.
         read_dagster: reads Dagster's instance; None where this process has none.
-        network: of the jobs; None where they use none.
     """
 
     deployment: Deployment
     pipeline: BasePipeline | None = None
     read_dagster: Callable[[], DagsterFacts] | None = None
-    network: Network | None = None
     account: AwsAccount = field(init=False)
     models: ModelAccess = field(init=False)
 
@@ -45,6 +43,12 @@ class Examination:
     def settings(self) -> Settings:
         """The deployment's settings."""
         return self.deployment.settings
+
+    @property
+    def network(self) -> Network | None:
+        """Of the jobs; None where they use none."""
+        settings = self.settings
+        return Network(settings.subnet_ids, settings.security_group_ids) if settings.subnet_ids else None
 
     @property
     def embedded(self) -> bool:
@@ -84,5 +88,7 @@ class Examination:
         return tuple(Bucket(self.settings, name) for name in names)
 
     def bucket_arn(self, name: str, *parts: str) -> str:
-        """The ARN of a bucket, or of what is beneath a prefix of it."""
+        """The ARN of a bucket, or of what is beneath a prefix of it; an access point has one already."""
+        if name.startswith("arn:"):
+            return "/".join((name, "object", *parts)) if parts else name
         return "/".join((f"arn:{self.partition}:s3:::{name}", *parts))

@@ -22,6 +22,8 @@ def check_keys(examined: Examination) -> list[Finding]:
 
 
 def _keys(examined: Examination) -> Iterator[str]:
+    settings = examined.settings
+    yield from filter(None, (settings.kms_key_id, settings.output_kms_key_id))
     for bucket in examined.buckets:
         try:
             found = bucket.encryption()
@@ -40,7 +42,7 @@ def _key(examined: Examination, key_id: str) -> Iterator[Finding]:
                 "kms",
                 f"There is no KMS key {key_id}.",
                 "Nothing can be written to the bucket.",
-                "Use a key of the region, or correct the bucket's encryption.",
+                "Use a key of the region: correct the setting kms_key_id, or the bucket's encryption.",
             )
         else:
             yield unanswered("kms", "kms:DescribeKey and kms:GetKeyPolicy", error)

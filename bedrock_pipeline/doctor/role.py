@@ -15,6 +15,14 @@ from bedrock_pipeline.doctor.model import invoked_arns
 from bedrock_pipeline.records.error_codes import ErrorKind
 
 _SERVICE: Final = "bedrock.amazonaws.com"
+#: What is the same for every VPC; source: "Protect batch inference jobs using a VPC", Amazon Bedrock user guide.
+_IN_A_VPC: Final = (
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeVpcs",
+    "ec2:DescribeDhcpOptions",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeSecurityGroups",
+)
 _SIMULATE: Final = "iam:SimulatePrincipalPolicy"
 
 
@@ -162,6 +170,11 @@ def check_caller(examined: Examination) -> list[Finding]:
         Permission(("bedrock:CreateModelInvocationJob",), jobs, "Every job is rejected."),
         Permission(reading, jobs, "Jobs are neither followed nor stopped."),
     ]
+    settings = examined.settings
+    if settings.default_job_tags or settings.job_tags:
+        needed.append(
+            Permission(("bedrock:TagResource",), jobs, "Every job is rejected, since jobs are tagged.")
+        )
     for arn in invoked_arns(examined):
         actions = ("bedrock:InvokeModel", "bedrock:CreateModelInvocationJob")
         needed.append(Permission(actions, arn, "Jobs and on-demand calls of the model are rejected."))
@@ -201,6 +214,8 @@ def check_role_permissions(examined: Examination) -> list[Finding]:
             for arn in invoked_arns(examined)
         ),
     ]
+    if examined.network:
+        needed.append(Permission(_IN_A_VPC, "*", fails))
     context = {"aws:ResourceAccount": settings.account} if settings.account else {}
     return list(_simulated(examined, "role permissions", "The role", role, needed, context))
 

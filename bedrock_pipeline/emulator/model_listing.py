@@ -14,7 +14,7 @@ from typing import Any, Final
 from bedrock_pipeline.emulator.constraints import check
 from bedrock_pipeline.emulator.errors import ServiceError, invalid
 from bedrock_pipeline.emulator.models import ModelCard, Models, parse_model_id
-from bedrock_pipeline.emulator.models.catalog import arns_invoked, catalog, sources
+from bedrock_pipeline.emulator.models.catalog import arns_invoked, catalog, partition_of, sources
 
 _CREATED: Final = "2026-01-01T00:00:00Z"
 _PAGE = 100
@@ -114,7 +114,7 @@ class ModelListing:
     def _summary(self, card: ModelCard) -> dict[str, Any]:
         bare = self._models.takes_bare(card, self._region)
         return {
-            "modelArn": f"arn:aws:bedrock:{self._region}::foundation-model/{card.id}",
+            "modelArn": f"arn:{partition_of(self._region)}:bedrock:{self._region}::foundation-model/{card.id}",
             "modelId": card.id,
             "modelName": _name(card),
             "providerName": catalog().providers[card.id.partition(".")[0]],

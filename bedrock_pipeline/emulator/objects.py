@@ -6,6 +6,7 @@ mapping in memory, for simulations that run without a server.
 
 import io
 from collections.abc import Collection, Iterator, MutableMapping
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from boto3.s3.transfer import TransferConfig
@@ -31,14 +32,22 @@ class ObjectError(Exception):
         self.code = code
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is known of an object: its bytes, and the KMS key that encrypts it."""
+
+    size: int
+    kms_key: str | None = None
+
+
 class ObjectStore(Protocol):
     """What the emulator needs of S3; every method raises `ObjectError`."""
 
     def check_bucket(self, bucket: str) -> None:
         """Fail where the bucket is not there."""
 
-    def size(self, bucket: str, key: str) -> int:
-        """Bytes of an object."""
+    def head(self, bucket: str, key: str) -> Head:
+        """What is known of an object."""
 
     def list(self, bucket: str, prefix: str) -> list[tuple[str, int]]:
         """Keys below a prefix, in S3's order, with their bytes."""
@@ -46,8 +55,8 @@ class ObjectStore(Protocol):
     def lines(self, bucket: str, key: str) -> Iterator[bytes]:
         """The lines of an object, as a stream."""
 
-    def write(self, bucket: str, key: str, file: IO[bytes]) -> None:
-        """Everything in `file`, from its start, as one object."""
+    def write(self, bucket: str, key: str, file: IO[bytes], kms_key: str | None = None) -> None:
+        """Everything in `file`, from its start, as one object, encrypted with a KMS key if one is given."""
 
 
 class S3Objects:
@@ -67,10 +76,11 @@ class S3Objects:
         except ClientError as error:
             raise _translated(error, f"s3://{bucket}") from error
 
-    def size(self, bucket: str, key: str) -> int:
-        """Bytes of an object."""
+    def head(self, bucket: str, key: str) -> Head:
+        """What is known of an object."""
         try:
-            return self._client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+            found = self._client.head_object(Bucket=bucket, Key=key)
+            return Head(found["ContentLength"], found.get("SSEKMSKeyId"))
         except ClientError as error:
             raise _translated(error, f"s3://{bucket}/{key}") from error
 
@@ -90,11 +100,13 @@ class S3Objects:
             raise _translated(error, f"s3://{bucket}/{key}") from error
         yield from body.iter_lines(chunk_size=_READ_BYTES)
 
-    def write(self, bucket: str, key: str, file: IO[bytes]) -> None:
-        """Everything in `file`, from its start, as one object."""
+    def write(self, bucket: str, key: str, file: IO[bytes], kms_key: str | None = None) -> None:
+        """Everything in `file`, from its start, as one object, encrypted with a KMS key if one is given."""
         file.seek(0)
+        extra = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
+        kept = cast("IO[bytes]", _Kept(file))
         try:
-            self._client.upload_fileobj(cast("IO[bytes]", _Kept(file)), bucket, key, Config=_TRANSFER)
+            self._client.upload_fileobj(kept, bucket, key, ExtraArgs=extra, Config=_TRANSFER)
         except ClientError as error:
             raise _translated(error, f"s3://{bucket}/{key}") from error
 
@@ -115,9 +127,9 @@ class MemoryObjects:
         if bucket not in self._buckets:
             raise ObjectError("NoSuchBucket", f"s3://{bucket}")
 
-    def size(self, bucket: str, key: str) -> int:
-        """Bytes of an object."""
-        return len(self._content(bucket, key))
+    def head(self, bucket: str, key: str) -> Head:
+        """What is known of an object."""
+        return Head(len(self._content(bucket, key)))
 
     def list(self, bucket: str, prefix: str) -> list[tuple[str, int]]:
         """Keys below a prefix, in S3's order, with their bytes."""
@@ -133,7 +145,7 @@ class MemoryObjects:
         """The lines of an object."""
         yield from self._content(bucket, key).splitlines()
 
-    def write(self, bucket: str, key: str, file: IO[bytes]) -> None:
+    def write(self, bucket: str, key: str, file: IO[bytes], kms_key: str | None = None) -> None:  # noqa: ARG002  # nothing is encrypted here
         """Everything in `file`, from its start, as one object."""
         self.check_bucket(bucket)
         file.seek(0)

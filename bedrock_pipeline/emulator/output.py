@@ -35,7 +35,9 @@ class Output:
         self._objects = objects
         self._job = job
         self._faults = faults
-        self._bucket, self._prefix = split_uri(job["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"])
+        given = job["outputDataConfig"]["s3OutputDataConfig"]
+        self._bucket, self._prefix = split_uri(given["s3Uri"])
+        self._kms_key = given.get("s3EncryptionKeyId")
 
     def file(self, key: str) -> "OutputFile":
         """The output of the input file `key`: below the job's folder, as the input is below its location."""
@@ -62,7 +64,7 @@ class Output:
     def write(self, name: str, file: IO[bytes]) -> None:
         """Everything in `file`."""
         key = "/".join(part for part in (self._prefix.strip("/"), self._job["id"], name) if part)
-        self._objects.write(self._bucket, key, file)
+        self._objects.write(self._bucket, key, file, self._kms_key)
 
 
 class OutputFile:

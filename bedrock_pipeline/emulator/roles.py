@@ -8,9 +8,20 @@ failed for it.
 import threading
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Final
+
+from bedrock_pipeline.emulator.models.catalog import partition_of
 
 Policy = Mapping[str, Any]
+#: What a job in a VPC does in EC2.
+_NETWORK: Final = tuple(
+    f"ec2:{action}"
+    for action in (
+        *("DescribeNetworkInterfaces", "DescribeVpcs", "DescribeDhcpOptions", "DescribeSubnets"),
+        *("DescribeSecurityGroups", "CreateNetworkInterface", "CreateNetworkInterfacePermission"),
+        *("DeleteNetworkInterface", "DeleteNetworkInterfacePermission", "CreateTags"),
+    )
+)
 
 
 class RoleError(Exception):
@@ -22,10 +33,11 @@ class Role:
 
     Args:
         policy: its permissions, as IAM writes them; None where it may do everything.
+        partition: of its account.
     """
 
-    def __init__(self, policy: Policy | None) -> None:
-        self._policy = policy
+    def __init__(self, policy: Policy | None, partition: str = "aws") -> None:
+        self._policy, self._partition = policy, partition
 
     def check_list(self, bucket: str, prefix: str) -> None:
         """`s3:ListBucket`.
@@ -33,7 +45,7 @@ class Role:
         Raises:
             RoleError: it is missing.
         """
-        if not self.allows("s3:ListBucket", f"arn:aws:s3:::{bucket}"):
+        if not self.allows("s3:ListBucket", f"arn:{self._partition}:s3:::{bucket}"):
             raise RoleError(f"Could not validate ListBucket permissions for S3URI: s3://{bucket}/{prefix}")
 
     def check_get(self, bucket: str, key: str) -> None:
@@ -43,10 +55,8 @@ class Role:
             RoleError: one of them is missing.
         """
         self.check_list(bucket, key)
-        if not self.allows("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}"):
-            raise RoleError(
-                f"Could not validate GetObject permissions to access Amazon S3 bucket: {bucket} at key {key}"
-            )
+        if not self.allows("s3:GetObject", f"arn:{self._partition}:s3:::{bucket}/{key}"):
+            raise get_rejected(bucket, key)
 
     def check_put(self, bucket: str, prefix: str) -> None:
         """`s3:PutObject`.
@@ -55,7 +65,7 @@ class Role:
             RoleError: it is missing.
         """
         key = "/".join(part for part in (prefix.strip("/"), "manifest.json.out") if part)
-        if not self.allows("s3:PutObject", f"arn:aws:s3:::{bucket}/{key}"):
+        if not self.allows("s3:PutObject", f"arn:{self._partition}:s3:::{bucket}/{key}"):
             raise put_rejected(bucket, prefix)
 
     def check_key(self, bucket: str, prefix: str, key: str) -> None:
@@ -69,6 +79,30 @@ class Role:
         """
         if not all(self.allows(action, key) for action in ("kms:GenerateDataKey", "kms:Decrypt")):
             raise put_rejected(bucket, prefix)
+
+    def check_decrypt(self, bucket: str, key: str, kms_key: str) -> None:
+        """`kms:Decrypt` on the key that encrypts an object of the input.
+
+        Source: "(Optional) Permissions to use a customer managed key", Amazon Bedrock user guide: the message does not
+        mention KMS.
+
+        Raises:
+            RoleError: it is missing.
+        """
+        if not self.allows("kms:Decrypt", kms_key):
+            raise get_rejected(bucket, key)
+
+    def check_network(self) -> None:
+        """What a job in a VPC needs of EC2.
+
+        Source: "Attach VPC permissions to a batch inference role", Amazon Bedrock user guide; the service's words are not
+        known.
+
+        Raises:
+            RoleError: something is missing.
+        """
+        if missing := [action for action in _NETWORK if not self.allows(action, "*")]:
+            raise RoleError(f"The role is not authorized to perform {missing[0]} for the VPC configuration")
 
     def may_invoke(self, models: Iterable[str]) -> bool:
         """Whether it may `bedrock:InvokeModel` each of some ARNs."""
@@ -110,7 +144,7 @@ class Roles:
     def get(self, arn: str) -> Role:
         """A role."""
         with self._lock:
-            return Role(self._policies.get(arn))
+            return Role(self._policies.get(arn), arn.split(":")[1])
 
 
 def key_arn(key: str, region: str, account: str) -> str:
@@ -118,7 +152,14 @@ def key_arn(key: str, region: str, account: str) -> str:
     if key.startswith("arn:"):
         return key
     resource = key if key.startswith("alias/") else f"key/{key}"
-    return f"arn:aws:kms:{region}:{account}:{resource}"
+    return f"arn:{partition_of(region)}:kms:{region}:{account}:{resource}"
+
+
+def get_rejected(bucket: str, key: str) -> RoleError:
+    """An object of the input cannot be read."""
+    return RoleError(
+        f"Could not validate GetObject permissions to access Amazon S3 bucket: {bucket} at key {key}"
+    )
 
 
 def put_rejected(bucket: str, prefix: str) -> RoleError:

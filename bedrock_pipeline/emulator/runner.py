@@ -137,6 +137,8 @@ class Runner:
         try:
             files, total = Input(self._objects, job, role).validate(limits, records, self._behaviour)
             self._check_output(job, role)
+            if job.get("vpcConfig"):
+                role.check_network()
         except (InputRejectedError, RoleError) as error:
             self._finish(job["id"], End("Failed", str(error), keeps_output=False))
         else:
@@ -146,6 +148,8 @@ class Runner:
     def _check_output(self, job: Job, role: Role) -> None:
         output = job["outputDataConfig"]["s3OutputDataConfig"]
         bucket, prefix = split_uri(output["s3Uri"])
+        if output.get("s3BucketOwner", self._account) != self._account:
+            raise put_rejected(bucket, prefix)
         role.check_put(bucket, prefix)
         if key := output.get("s3EncryptionKeyId"):
             role.check_key(bucket, prefix, key_arn(key, self._region, self._account))

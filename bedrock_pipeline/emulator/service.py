@@ -28,9 +28,11 @@ from bedrock_pipeline.emulator.constraints import check
 from bedrock_pipeline.emulator.errors import ServiceError, invalid
 from bedrock_pipeline.emulator.faults import Faults, Kind
 from bedrock_pipeline.emulator.models import Models, parse_model_id
+from bedrock_pipeline.emulator.models.catalog import partition_of
 from bedrock_pipeline.emulator.store import TERMINAL, Job, Store
 
 _ALPHABET = string.ascii_lowercase + string.digits
+_MOST_TAGS = 50
 _PRIVATE = ("id", "createdAt", "statusTime", "records", "files", "tags")
 _BEFORE = {
     "Validating": "Submitted",
@@ -64,7 +66,7 @@ class Service:
     ) -> None:
         self._store, self._clock = store, clock
         self._region, self._account = region, account
-        self._arn = f"arn:aws:bedrock:{region}:{account}:model-invocation-job/"
+        self._arn = f"arn:{partition_of(region)}:bedrock:{region}:{account}:model-invocation-job/"
         self._quota, self._behaviour, self._models, self._faults = quota, behaviour, models, faults
         self._rng = rng
 
@@ -74,6 +76,7 @@ class Service:
         self._check_role(request["roleArn"])
         model_id = request["modelId"]
         self._check_model(model_id)
+        _check_tags(request.get("tags") or [])
         with self._store.lock:
             token = request.get("clientRequestToken") or self._id(36)
             known = self._known(token)
@@ -216,6 +219,17 @@ class Service:
             self._faults.strike(Kind.STATUS_BACKWARDS, job_name=job["jobName"])
             shown["status"] = _BEFORE[job["status"]]
         return shown
+
+
+def _check_tags(tags: list[dict[str, str]]) -> None:
+    """What every service of AWS asks of tags ("Tagging your AWS resources"); the words of Bedrock are not known."""
+    keys = [tag["key"] for tag in tags]
+    if len(keys) > _MOST_TAGS:
+        raise invalid(f"The number of tags exceeds the limit of {_MOST_TAGS}")
+    if len(set(keys)) < len(keys):
+        raise invalid("Duplicate tag keys are not allowed")
+    if any(key.lower().startswith("aws:") for key in keys):
+        raise invalid("Tag keys that begin with aws: are reserved")
 
 
 def _typed(query: dict[str, str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from bedrock_pipeline.emulator.models import BodyError, Models, Reply
 from bedrock_pipeline.emulator.models.converse import with_nulls
 from bedrock_pipeline.emulator.models.structured import spoil
 from bedrock_pipeline.emulator.objects import ObjectError, ObjectStore
-from bedrock_pipeline.emulator.roles import Role, RoleError
+from bedrock_pipeline.emulator.roles import Role, RoleError, get_rejected, key_arn
 from bedrock_pipeline.emulator.store import Job
 
 
@@ -65,7 +65,9 @@ class Input:
 
     def __init__(self, objects: ObjectStore, job: Job, role: Role) -> None:
         self._objects, self._role, self._arn = objects, role, job["jobArn"]
-        self._bucket, self._key = split_uri(job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"])
+        given = job["inputDataConfig"]["s3InputDataConfig"]
+        self._bucket, self._key = split_uri(given["s3Uri"])
+        self._owner = given.get("s3BucketOwner")
 
     def validate(self, limits: JobLimits, records: range, behaviour: Behaviour) -> tuple[list[str], int]:
         """Check everything as the service does.
@@ -117,17 +119,23 @@ class Input:
 
     def _files(self) -> list[tuple[str, int]]:
         bucket, key = self._bucket, self._key
+        region, account = self._arn.split(":")[3:5]
+        if self._owner not in (None, account):
+            raise get_rejected(bucket, key)
         try:
             if key.endswith(".jsonl"):
                 self._role.check_get(bucket, key)
-                return [(key, self._objects.size(bucket, key))]
+                found = self._objects.head(bucket, key)
+                if found.kms_key:
+                    self._role.check_decrypt(bucket, key, key_arn(found.kms_key, region, account))
+                return [(key, found.size)]
             self._role.check_list(bucket, key)
-            found = self._objects.list(bucket, key.rstrip("/") + "/")
+            listed = self._objects.list(bucket, key.rstrip("/") + "/")
         except ObjectError as error:
             raise InputRejectedError(
                 f"The S3 input location s3://{bucket}/{key} could not be read: {error.code}"
             ) from error
-        files = [(name, size) for name, size in found if name.endswith(".jsonl")]
+        files = [(name, size) for name, size in listed if name.endswith(".jsonl")]
         if not files:
             raise InputRejectedError(
                 f"No .jsonl files were found at the S3 input location s3://{bucket}/{key}"

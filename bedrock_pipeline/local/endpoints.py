@@ -75,6 +75,7 @@ class Endpoints:
             "region": self.region,
             "access_key_id": self.access_key_id,
             "secret_access_key": self.secret_access_key,
+            "session_token": "",
             "s3_endpoint_url": self.s3_endpoint_url,
             "bedrock_endpoint_url": self.bedrock_endpoint_url,
             "bedrock_runtime_endpoint_url": self.bedrock_endpoint_url,

@@ -41,6 +41,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "limits": {"max_records": 20000, "max_jobs": 4},
     "quota_group": "anthropic.claude-3-5-haiku-20241022-v1:0",
     "timeout_hours": 24,
+    "job_tags": {"cost-center": "1234"},
     "below_minimum": "hold",
     "on_demand_tier": "flex",
     "max_record_attempts": 2,

@@ -141,11 +141,12 @@ def of_known_results(row: DatasetRow, progress: DatasetProgress, version: str) -
     }
 
 
-def of_submission(outcome: "Submitted", region: str) -> Metadata:
+def of_submission(outcome: "Submitted") -> Metadata:
     """A submitted job, with a link to the AWS console."""
+    console = console_url(outcome.job_arn)
     return {
         "job_arn": outcome.job_arn,
-        "console": dg.MetadataValue.url(_console(outcome.job_arn, region)),
+        **({"console": dg.MetadataValue.url(console)} if console else {}),
         "records": outcome.chunk.records,
         "bytes": outcome.chunk.bytes,
         "submissions": outcome.chunk.submissions,
@@ -313,5 +314,17 @@ def _table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> dg.Metad
     return dg.MetadataValue.md("\n".join([head, "|" + "---|" * len(columns), *body]))
 
 
-def _console(job_arn: str, region: str) -> str:
-    return f"https://{region}.console.aws.amazon.com/bedrock/home?region={region}#/batch-inference/{job_arn.rpartition('/')[2]}"
+#: Where the console of a partition is, by the partition in an ARN ("AWS Management Console endpoints", AWS General Reference).
+_CONSOLES: Final = {
+    "aws": "console.aws.amazon.com",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+    "aws-cn": "console.amazonaws.cn",
+}
+
+
+def console_url(job_arn: str) -> str | None:
+    """The page of a job in the console of AWS; None in a partition whose console is not known."""
+    _, partition, _, region, _, job = job_arn.split(":", 5)
+    if (domain := _CONSOLES.get(partition)) is None:
+        return None
+    return f"https://{region}.{domain}/bedrock/home?region={region}#/batch-inference/{job.rpartition('/')[2]}"

@@ -124,12 +124,13 @@ class DeploymentResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
         """
         if settings.ignore_aws_configuration:
             return None
-        keys = settings.access_key_id, settings.secret_access_key
+        keys = settings.access_key_id, settings.secret_access_key, settings.session_token
         named = {
             "endpoint_url": settings.s3_endpoint_url,
             "region_name": settings.region,
             "aws_access_key_id": keys[0] and keys[0].get_secret_value(),
             "aws_secret_access_key": keys[1] and keys[1].get_secret_value(),
+            "aws_session_token": keys[2] and keys[2].get_secret_value(),
         }
         unnamed = {name: value for name, value in named.items() if getattr(self.s3, name) is None}
         client: S3Client = self.s3.model_copy(update=unnamed).get_client()

@@ -120,7 +120,7 @@ def _submission(deployment: Deployment, item: WorkItem, outcome: "Outcome") -> S
     from bedrock_pipeline.submit.submit_chunk import Submitted
 
     if isinstance(outcome, Submitted):
-        return Shown(metadata.of_submission(outcome, deployment.settings.region))
+        return Shown(metadata.of_submission(outcome))
     if isinstance(outcome, Answered):
         repeated = (
             f"{item.key}: {outcome.repeated} calls were in flight when a process died and were sent again."

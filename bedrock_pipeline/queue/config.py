@@ -20,7 +20,7 @@ _STORED = {
     *("batch_size", "min_batch_size", "max_batch_size", "max_jobs"),
     *("max_file_size_bytes", "max_job_size_bytes", "max_bytes", "max_age_s"),
     *("on_duplicate", "below_minimum", "on_demand_tier", "max_record_attempts"),
-    *("check_model", "accept_incomplete", "retry_incomplete", "max_tokens_factor"),
+    *("check_model", "job_tags", "accept_incomplete", "retry_incomplete", "max_tokens_factor"),
 }
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
@@ -40,6 +40,9 @@ class BedrockQueueConfig(UserModel):
     """AWS access key; None: boto3's chain."""
     secret_access_key: SecretStr | None = None
     """Secret of the access key; goes with `access_key_id`."""
+    session_token: SecretStr | None = None
+    """Session token of temporary keys; goes with `access_key_id`. Keys that are given are not renewed: where the queue
+    outlives them, leave the three out, and boto3's chain renews its own."""
     region: str | None = None
     """AWS region; None: the environment's."""
     role_arn: str | None = None
@@ -99,6 +102,8 @@ class BedrockQueueConfig(UserModel):
     (`fail`)."""
     on_demand_tier: Literal["default", "flex"] = "default"
     """The service tier of on-demand calls: `flex` is cheaper and slower, for models that have it (docs/costs.md)."""
+    job_tags: dict[str, str] = Field(default_factory=dict)
+    """Tags of the queue's jobs, beside those of the deployment (docs/aws.md)."""
     max_record_attempts: int = Field(default=3, ge=1, le=20)
     """How often a record is sent automatically."""
     check_model: bool = True
@@ -130,6 +135,8 @@ class BedrockQueueConfig(UserModel):
             raise ValueError("s3_output_bucket needs s3_input_bucket")
         if (self.access_key_id is None) != (self.secret_access_key is None):
             raise ValueError("give both access_key_id and secret_access_key, or neither")
+        if self.session_token and self.access_key_id is None:
+            raise ValueError("session_token needs access_key_id and secret_access_key")
         if self.dsn and self._database_fields():
             raise ValueError("give either dsn or the db_ fields")
         self.limits  # noqa: B018  # raises if they contradict each other
@@ -165,6 +172,7 @@ class BedrockQueueConfig(UserModel):
             limits=self.limits,
             below_minimum=self.below_minimum,
             on_demand_tier=self.on_demand_tier,
+            job_tags=self.job_tags,
             max_record_attempts=self.max_record_attempts,
             check_model=self.check_model,
             accept_incomplete=self.accept_incomplete,
@@ -206,6 +214,7 @@ class BedrockQueueConfig(UserModel):
             "region": self.region,
             "access_key_id": self.access_key_id,
             "secret_access_key": self.secret_access_key,
+            "session_token": self.session_token,
             "input_prefix": self._given("s3_input_prefix"),
             "output_prefix": self._given("s3_output_prefix"),
             "retry_mode": self.retry_mode,

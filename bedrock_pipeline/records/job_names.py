@@ -25,10 +25,21 @@ def chunk_of_job(deployment_id: UUID, name: str) -> UUID | None:
     return chunk_id if chunk_id and chunk_id.bytes[:4] == deployment_id.bytes[:4] else None
 
 
-def job_name(pipeline: str, chunk_id: UUID) -> str:
+def job_name(pipeline: str, chunk_id: UUID, prefix: str = "") -> str:
     """The name of a chunk's job: at most 63 characters, no underscore (service model: ModelInvocationJobName).
 
-    The chunk's UUID is in it, so that List can filter by it.
+    It ends in the chunk's UUID, by which List finds it whatever it begins with.
+
+    Args:
+        pipeline: the pipeline's name.
+        chunk_id: the chunk.
+        prefix: what the name begins with.
     """
-    readable = re.sub(r"[^a-zA-Z0-9]+", "-", pipeline).strip("-")[:26].rstrip("-")
+    begin = f"{prefix}-{pipeline}" if prefix else pipeline
+    readable = re.sub(r"[^a-zA-Z0-9]+", "-", begin).strip("-")[:26].rstrip("-")
     return f"{readable}-{chunk_id}"
+
+
+def is_job_of(name: str, chunk_id: UUID) -> bool:
+    """Whether a job has the name of a chunk's, with whatever prefix."""
+    return name.endswith(f"-{chunk_id}")

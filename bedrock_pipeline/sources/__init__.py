@@ -3,7 +3,7 @@
 from bedrock_pipeline.sources.arrow_objects import SourceLike, source_of
 from bedrock_pipeline.sources.csv_format import CsvFormat
 from bedrock_pipeline.sources.errors import InputError
-from bedrock_pipeline.sources.finding import plain_location
+from bedrock_pipeline.sources.finding import absolute_location, plain_location
 from bedrock_pipeline.sources.local_files import local_file
 from bedrock_pipeline.sources.location import notes_of, open_location
 from bedrock_pipeline.sources.source import ArrowSource, InputFile, RowBatch, Source
@@ -24,6 +24,7 @@ __all__ = [
     "SqlQuery",
     "Table",
     "UpstreamAsset",
+    "absolute_location",
     "local_file",
     "notes_of",
     "open_location",

@@ -90,6 +90,12 @@ def plain_location(location: str) -> str:
     return str(Path(location).expanduser()) if location.startswith("~") else location
 
 
+def absolute_location(location: str) -> str:
+    """A location that means the same in another process, whose current folder is another."""
+    plain = plain_location(location)
+    return plain if plain.startswith("s3://") else str(Path(plain).absolute())
+
+
 def _checked(location: str) -> str:
     """A location as `plain_location` gives it, if it can be meant.
 

@@ -16,7 +16,7 @@ from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import ENDED, FROM_BEDROCK
 from bedrock_pipeline.models.quota_group import JobPlace, QuotaGroup, base_model, others_by_group
 from bedrock_pipeline.records.error_codes import ErrorKind
-from bedrock_pipeline.records.job_names import chunk_of_job, job_name
+from bedrock_pipeline.records.job_names import chunk_of_job, is_job_of
 from bedrock_pipeline.submit.reconcile_incarnation import reconcile_incarnation
 from bedrock_pipeline.submit.submit_chunk import (
     LOOK_BACK,
@@ -105,12 +105,11 @@ def adopt_job(deployment: Deployment, chunk: ChunkRow, job_arn: str) -> None:
         AwsError: there is no such job, Get is denied, or AWS cannot be reached.
     """
     job = deployment.jobs_in(_region_of(job_arn)).get(job_arn)
-    name = job_name(chunk.pipeline, chunk.chunk_id)
-    if job.name != name or base_model(job.model_id) != base_model(chunk.model_id):
+    if not is_job_of(job.name, chunk.chunk_id) or base_model(job.model_id) != base_model(chunk.model_id):
         raise StateError(
-            f"Job {job_arn} is {job.name} of model {job.model_id}; the job of chunk {chunk.chunk_key} is named {name}, "
-            f"of model {chunk.model_id}.",
-            "Give the ARN of a job with this name, or --no-job if there is none.",
+            f"Job {job_arn} is {job.name} of model {job.model_id}; the name of the job of chunk {chunk.chunk_key} ends in "
+            f"{chunk.chunk_id}, and it is of model {chunk.model_id}.",
+            "Give the ARN of a job with such a name, or --no-job if there is none.",
         )
     if not deployment.ledger.interventions.adopt(chunk.chunk_id, job.arn, job.submitted_at):
         raise StateError(
@@ -161,7 +160,7 @@ def _can_look_up(deployment: Deployment, chunk: ChunkRow) -> bool:
     if group.region == deployment.settings.region:
         return True
     try:
-        deployment.jobs_in(group.region).find(job_name(chunk.pipeline, chunk.chunk_id))
+        deployment.jobs_in(group.region).find(chunk.chunk_id)
     except AwsError:
         return False
     return True
@@ -225,11 +224,7 @@ def _sweep_region(
 
 def _adopt(deployment: Deployment, chunk_id: UUID, job: JobSummary, report: ReconcileReport) -> bool:
     chunk = deployment.ledger.chunks.by_id(chunk_id)
-    if (
-        chunk is None
-        or job.name != job_name(chunk.pipeline, chunk.chunk_id)
-        or chunk.status == "needs-resolution"
-    ):
+    if chunk is None or chunk.status == "needs-resolution":
         return False
     if chunk.token is not None and job.token not in (None, chunk.token):
         return False
@@ -275,5 +270,6 @@ def _region_of(job_arn: str) -> str:
         return JobPlace.of(job_arn).region
     except ValueError:
         raise InvalidInputError(
-            f"{job_arn!r} is not the ARN of a job.", "It begins with arn:aws:bedrock: and a region."
+            f"{job_arn!r} is not the ARN of a job.",
+            "It begins with arn:aws:bedrock: (arn:aws-us-gov:bedrock: in GovCloud) and a region.",
         ) from None

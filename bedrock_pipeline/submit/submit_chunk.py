@@ -6,7 +6,7 @@ unknown are settled in `reconcile.py`.
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from bedrock_pipeline.aws.errors import AwsError, LeaseOverError
 from bedrock_pipeline.aws.jobs import BedrockJobs, JobSummary
@@ -16,7 +16,9 @@ from bedrock_pipeline.ledger.requeue import RequeueResult
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
 from bedrock_pipeline.models.quota_group import QuotaGroup
+from bedrock_pipeline.prepare.chunks.create_request import with_account_options
 from bedrock_pipeline.records.error_codes import ErrorKind
+from bedrock_pipeline.records.job_tags import default_tags
 from bedrock_pipeline.submit.backoff import delay
 from bedrock_pipeline.submit.invoke_on_demand import Answered, CallsRejected, answer_chunk
 from bedrock_pipeline.submit.poll_jobs import stop_jobs
@@ -90,8 +92,7 @@ def submit_chunk(deployment: Deployment, pipeline: str, chunk_key: str) -> Outco
     intent = deployment.ledger.submissions.intend(
         chunk.chunk_id,
         deployment.system.new_id(),
-        # Today's role: the one that was named when the chunk was packed may have been wrong.
-        request=chunk.request | {"roleArn": deployment.settings.role_arn},
+        request=_request(deployment, chunk),
         lease=deployment.settings.lease,
     )
     if isinstance(intent, NotNow):
@@ -108,7 +109,7 @@ def create_job(deployment: Deployment, intent: Intent, *, deadline: float) -> Ou
     """
     chunk, bedrock = intent.chunk, _bedrock(deployment, intent.chunk)
     try:
-        found = bedrock.find(intent.request["jobName"])
+        found = bedrock.find(chunk.chunk_id)
         # Before anything else takes time: both clocks are compared as they were when List responded.
         skew = _skew(found.server_time, deployment.system.now())
     except AwsError as error:  # the next chunk's List would fail as well
@@ -181,9 +182,9 @@ def _after_conflict(deployment: Deployment, intent: Intent, reason: str) -> Outc
     Raises:
         NeedsResolutionError: List shows several jobs, or, after the consistency window, none.
     """
-    bedrock, name, token = _bedrock(deployment, intent.chunk), intent.request["jobName"], intent.token
+    bedrock, token = _bedrock(deployment, intent.chunk), intent.token
     try:
-        jobs = bedrock.find(name).jobs or [
+        jobs = bedrock.find(intent.chunk.chunk_id).jobs or [
             job for job in bedrock.list(since=deployment.system.now() - LOOK_BACK) if job.token == token
         ]
     except AwsError as error:
@@ -234,6 +235,12 @@ def _in_this_account(deployment: Deployment, chunk: ChunkRow) -> ChunkRow:
         return chunk
     deployment.ledger.quota_groups.move(chunk, replace(group, account=settings.account))
     return deployment.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
+
+
+def _request(deployment: Deployment, chunk: ChunkRow) -> dict[str, Any]:
+    """The request with today's role, key and so on: those that were set when the chunk was packed may have been wrong."""
+    tags = default_tags(deployment.ledger.deployment_id, chunk.pipeline, chunk.dataset, chunk.dataset_version)
+    return with_account_options(deployment.settings, chunk.request, tags)
 
 
 def _bedrock(deployment: Deployment, chunk: ChunkRow) -> BedrockJobs:

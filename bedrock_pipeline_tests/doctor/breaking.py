@@ -6,7 +6,6 @@ What belongs here: functions of a `World` that is in order, each of which breaks
 from collections.abc import Callable
 from typing import Any
 
-from bedrock_pipeline.doctor.examination import Network
 from bedrock_pipeline.ledger.ledger import Ledger
 from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.records.job_names import chunk_uuid, job_name
@@ -124,6 +123,13 @@ def no_rights(world: World) -> None:
     world.changes["BEDROCK_PIPELINE_DATABASE_DSN"] = " ".join([*words, "user=poor", "password=poor"])
 
 
+def in_a_vpc(world: World, subnet: str, group: str) -> None:
+    world.changes |= {
+        "BEDROCK_PIPELINE_SUBNET_IDS": subnet,
+        "BEDROCK_PIPELINE_SECURITY_GROUP_IDS": group,
+    }
+
+
 def vpc(world: World, *blocks: str) -> list[tuple[str, str, str]]:
     """VPCs, each with a subnet and a security group."""
     ec2, made = world.account.ec2, []
@@ -137,9 +143,9 @@ def vpc(world: World, *blocks: str) -> list[tuple[str, str, str]]:
 
 def vpc_without_endpoint(world: World) -> None:
     [(_, subnet, group)] = vpc(world, "10.1.0.0/24")
-    world.network = Network((subnet,), (group,))
+    in_a_vpc(world, subnet, group)
 
 
 def two_vpcs(world: World) -> None:
     [(_, subnet, _), (_, _, group)] = vpc(world, "10.1.0.0/24", "10.2.0.0/24")
-    world.network = Network((subnet,), (group,))
+    in_a_vpc(world, subnet, group)

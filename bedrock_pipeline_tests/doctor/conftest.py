@@ -24,7 +24,7 @@ from moto.servicequotas.responses import ServiceQuotasResponse
 
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.doctor.dagster import DagsterFacts
-from bedrock_pipeline.doctor.examination import Examination, Network
+from bedrock_pipeline.doctor.examination import Examination
 from bedrock_pipeline.doctor.examine import examine
 from bedrock_pipeline.doctor.finding import Finding
 from bedrock_pipeline.emulator.control import Control
@@ -69,7 +69,6 @@ class World:
     beats_ago_s: float | None = 1.0
     stopped_sensors: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=lambda: {"storage": "PostgresRunStorage"})
-    network: Network | None = None
     timeout_s: float = 60.0
 
     def apply(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +85,7 @@ class World:
         pipeline = Pipeline.model_validate(named | self.pipeline)
         with open_deployment(Settings.resolve(), system=self.system) as deployment:
             read = self.read_dagster if dagster else None
-            examined = Examination(deployment, pipeline, read, self.network)
+            examined = Examination(deployment, pipeline, read)
             with moto_account.checked():
                 findings = examine(examined, timeout_s=self.timeout_s)
         found: dict[str, list[Finding]] = {}

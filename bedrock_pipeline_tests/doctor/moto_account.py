@@ -73,7 +73,7 @@ CALLER_MAY: Final = (
     },
     {
         "Effect": "Allow",
-        "Action": ["bedrock:GetModelInvocationJob", "bedrock:StopModelInvocationJob"],
+        "Action": ["bedrock:GetModelInvocationJob", "bedrock:StopModelInvocationJob", "bedrock:TagResource"],
         "Resource": JOBS,
     },
     {"Effect": "Allow", "Action": "iam:PassRole", "Resource": ROLE},

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from bedrock_pipeline.doctor.examination import Network
 from bedrock_pipeline.doctor.finding import Level
 from bedrock_pipeline_tests.doctor.breaking import (
     attribute,
     disabled_key,
     environment,
     fault,
+    in_a_vpc,
     key_not_for_the_role,
     key_of_a_closed_policy,
     left_upload,
@@ -102,6 +102,22 @@ CASES = {
     "a bucket of another account": Broken(
         lambda world: setattr(world.account.bucket(), "account_id", "999999999999"),
         *("bucket owner", "warn", f"is not owned by account {ACCOUNT}", "name its owner"),
+    ),
+    "a bucket of another owner than the settings name": Broken(
+        environment(BEDROCK_PIPELINE_BUCKET_OWNER="999999999999"),
+        *("bucket", "fail", "may not be listed, or is another account's", "s3:ListBucket"),
+    ),
+    "a caller that may not tag jobs": Broken(
+        lambda world: world.account.caller_may_not("bedrock:TagResource"),
+        *("caller permissions", "fail", "may not bedrock:TagResource", JOBS),
+    ),
+    "a role that may not look at a VPC": Broken(
+        vpc_without_endpoint,
+        *("role permissions", "fail", "may not ec2:DescribeNetworkInterfaces", "ec2:DescribeVpcs"),
+    ),
+    "a key of the settings that does not exist": Broken(
+        environment(BEDROCK_PIPELINE_KMS_KEY_ID="alias/none"),
+        *("kms", "fail", "There is no KMS key alias/none", "kms_key_id"),
     ),
     "no default encryption": Broken(
         lambda world: world.account.s3.delete_bucket_encryption(Bucket=BUCKET),
@@ -223,7 +239,7 @@ CASES = {
         *("kms role", "fail", "The policy of the key does not let", f'"AWS": "{ROLE}"'),
     ),
     "no such subnet": Broken(
-        attribute(network=Network(("subnet-0123456789abcdef0",), ("sg-1",))),
+        lambda world: in_a_vpc(world, "subnet-0123456789abcdef0", "sg-1"),
         *("vpc", "fail", "subnet-0123456789abcdef0", "Correct the subnets"),
     ),
     "subnets and groups of two VPCs": Broken(two_vpcs, *("vpc", "fail", "of several VPCs", "of one VPC")),

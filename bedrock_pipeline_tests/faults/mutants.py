@@ -58,7 +58,10 @@ MUTANTS = (
         "the List",
         "bedrock_pipeline/submit/submit_chunk.py",
         # Before a Create, and after the conflict that it meets otherwise.
-        {"    if found.jobs:\n": "    if False:\n", "bedrock.find(name).jobs or [": "[] or ["},
+        {
+            "    if found.jobs:\n": "    if False:\n",
+            "bedrock.find(intent.chunk.chunk_id).jobs or [": "[] or [",
+        },
         f"{_GUARDS}::test_a_job_of_this_name_that_the_ledger_forgot_is_not_bought_again",
     ),
     Mutant(

@@ -152,7 +152,7 @@ def test_cancelled_in_every_state(trial: Trial, one: Pipeline, state: State) -> 
         deployment.ledger.interventions.resolve_without_job(trial.chunk.chunk_id)
     while poll_jobs(deployment).in_flight:
         pass
-    assert len(deployment.jobs.find(trial.chunk.request["jobName"]).jobs) == state.jobs
+    assert len(deployment.jobs.find(trial.chunk.chunk_id).jobs) == state.jobs
     assert _now(trial).ended_at, "the slot is free"
     collect_chunk(deployment, one, trial.chunk.chunk_key)
     publish_dataset(deployment, one, "d")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -71,7 +71,7 @@ def test_a_conflict_with_the_chunks_own_job_is_settled_by_list(
     chunk = deployment.ledger.chunks.by_key("p", key)
     name, find, looks = chunk.request["jobName"], deployment.jobs.find, itertools.count()
 
-    def found(asked: str) -> Found:
+    def found(asked: UUID) -> Found:
         if next(looks) == 0:
             token = deployment.ledger.chunks.by_key("p", key).token or ""
             deployment.jobs.create(chunk.request, token, deadline=time.monotonic() + 60)
@@ -98,7 +98,7 @@ def test_a_conflict_with_the_chunks_own_job_is_settled_by_list(
         move_clock(deployment, 3600)
         assert reconcile_in_doubt(deployment).adopted == [key]
     job_arn = deployment.ledger.chunks.by_key("p", key).job_arn
-    assert [job.arn for job in deployment.jobs.find(name).jobs] == [job_arn]
+    assert [job.arn for job in deployment.jobs.find(chunk.chunk_id).jobs] == [job_arn]
 
 
 def test_a_conflict_about_the_token_finds_the_job_that_has_it(
@@ -189,7 +189,7 @@ def test_a_throttled_list_gives_up_within_a_tick(
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     with open_deployment(settings) as opened, pytest.raises(AwsError, match="Throttling"):
-        opened.jobs.find("none")
+        opened.jobs.find(uuid4())
     assert [fault["struck"] for fault in faults.faults()] == [3]
     assert sum(slept) < 20
     read_timeout: float = getattr(reading_client(settings).meta.config, "read_timeout")  # noqa: B009  # not in its stubs

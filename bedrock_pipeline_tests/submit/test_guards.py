@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
@@ -91,7 +91,7 @@ def _intend(deployment: Deployment, chunk_key: str) -> Intent:
 
 
 def _jobs_named(deployment: Deployment, name: str) -> int:
-    return len(deployment.jobs.find(name).jobs)
+    return len(deployment.jobs.find(UUID(name[-36:])).jobs)
 
 
 def test_nothing_is_sent_when_the_lease_is_over(deployment: Deployment, intent: Intent) -> None:
@@ -110,6 +110,19 @@ def test_a_job_of_this_name_that_the_ledger_forgot_is_not_bought_again(
         submit_chunk(deployment, "p", chunk_key)
     assert _jobs_named(deployment, request["jobName"]) == 1
     assert deployment.ledger.chunks.by_key("p", chunk_key).status == "needs-resolution"
+
+
+def test_a_job_whose_name_began_otherwise_is_the_chunks_all_the_same(
+    deployment: Deployment, work: Path
+) -> None:
+    """The prefix of names was changed, and the ledger restored from before the job."""
+    chunk = deployment.ledger.chunks.by_key("p", _packed(deployment, work))
+    request = chunk.request | {"jobName": f"team-{chunk.request['jobName']}"}
+    deployment.jobs.create(request, uuid4().hex, deadline=time.monotonic() + 60)
+    with suppress(NeedsResolutionError):
+        submit_chunk(deployment, "p", chunk.chunk_key)
+    assert _jobs_named(deployment, request["jobName"]) == 1
+    assert deployment.ledger.chunks.by_key("p", chunk.chunk_key).status == "needs-resolution"
 
 
 def test_a_submission_in_doubt_is_left_alone_until_list_can_be_believed(

@@ -102,7 +102,7 @@ def test_a_job_of_ours_without_a_chunk_is_an_orphan_and_another_deployments_is_n
         deployment.jobs.create(request, stranger.hex, deadline=time.monotonic() + 60)
     report = sweep_account(deployment)
     assert len(report.orphans) == 1
-    assert deployment.jobs.find(job_name("p", orphan)).jobs[0].arn == report.orphans[0]
+    assert deployment.jobs.find(orphan).jobs[0].arn == report.orphans[0]
 
 
 def test_a_job_name_tells_its_chunk_to_its_own_deployment_alone() -> None:

@@ -12,6 +12,9 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from botocore.exceptions import UnknownRegionError
+from botocore.session import Session
+
 _FILE: Final = Path(__file__).with_name("catalog.toml")
 _VERSION: Final = re.compile(r"-v\d+(:\d+)?$")
 
@@ -150,20 +153,29 @@ def sources(geography: str, region: str) -> tuple[str, ...]:
     return catalog().geographies.get(geography, ()) or ((region,) if geography == "global" else ())
 
 
+@cache
+def partition_of(region: str) -> str:
+    """The partition of a region, which its ARNs begin with: `aws`, `aws-us-gov`, `aws-cn` and so on."""
+    try:
+        return Session().get_partition_for_region(region)
+    except UnknownRegionError:
+        return "aws"
+
+
 def arns_invoked(model_id: str, region: str, account: str) -> list[str]:
     """What a job invokes: the model, or an inference profile and the model in every region that it routes to."""
     named = parse_model_id(model_id)
     if model_id.startswith("arn:") and "profile/" not in model_id:
         return [model_id]
-    model = f"foundation-model/{named.name}"
+    model, partition = f"foundation-model/{named.name}", partition_of(region)
     if named.geography is None:
         own = (
             [model_id] if model_id.startswith("arn:") else []
         )  # an application's profile, whose model is not known
-        return own or [f"arn:aws:bedrock:{region}::{model}"]
+        return own or [f"arn:{partition}:bedrock:{region}::{model}"]
     routed = catalog().geographies.get(named.geography, ()) or (region, "")
-    profile = f"arn:aws:bedrock:{region}:{account}:inference-profile/{named.geography}.{named.name}"
-    return [profile, *(f"arn:aws:bedrock:{place}::{model}" for place in routed)]
+    profile = f"arn:{partition}:bedrock:{region}:{account}:inference-profile/{named.geography}.{named.name}"
+    return [profile, *(f"arn:{partition}:bedrock:{place}::{model}" for place in routed)]
 
 
 def _frozen(value: Any) -> Any:

@@ -1,0 +1,115 @@
+"""`launch`, `status`, `wait` and `results` from Python: what the commands do, over a real ledger."""
+
+import threading
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bedrock_pipeline as bp
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline_tests.journey.driven import CLAUDE, finish, pipeline
+
+
+def test_a_dataset_from_its_launch_to_its_rows(deployment: Deployment, tmp_path: Path) -> None:
+    one = pipeline(tmp_path, [f"text {n}" for n in range(110)])
+    assert bp.launch(one, "d", max_cost_usd=Decimal(7)) == 1
+    with pytest.raises(bp.StateError, match="not published yet"):
+        bp.results("p", "d")
+    with pytest.raises(bp.AwaitTimeoutError, match=r"'d' of 'p' was not published within 0 s\. It goes on"):
+        bp.wait("p", "d", timeout_s=0)
+    waiting = threading.Thread(target=lambda: found.append(bp.wait("p", "d", timeout_s=600)))
+    found: list[str] = []
+    waiting.start()
+    rows = finish(deployment, one)
+    waiting.join()
+    table = bp.results("p", "d").to_table()
+    assert sorted(table["record_id"].to_pylist()) == sorted(row["record_id"] for row in rows)
+    [shown] = bp.status("p")
+    assert isinstance(shown, bp.DatasetStatus)
+    assert (shown.dataset, shown.state, shown.answered, shown.results) == ("d", "published", 110, found[0])
+    assert {type(chunk) for chunk in bp.status("p", "d")} == {bp.ChunkStatus}
+    assert [one.dataset for one in bp.status() if isinstance(one, bp.DatasetStatus)] == ["d"]
+
+
+def test_a_request_means_the_same_in_the_process_that_prepares(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inputs").mkdir()
+    bp.launch(
+        "p",
+        "d",
+        source=Path("inputs"),
+        attachment_roots=["images", "s3://bucket/images"],
+        parameters={"max_tokens": 5},
+        csv=bp.CsvFormat(delimiter=";"),
+        max_cost_usd=Decimal("0.5"),
+        system=None,
+    )
+    row = deployment.ledger.datasets.get("p", "d")
+    assert row is not None
+    kept = dict(row.request)
+    assert kept.pop("csv")["delimiter"] == ";"
+    assert float(kept.pop("max_cost_usd")) == 0.5
+    assert kept == {
+        "source": str(tmp_path / "inputs"),
+        "attachment_roots": [str(tmp_path / "images"), "s3://bucket/images"],
+        "parameters": {"max_tokens": 5},
+        "system": None,  # where the pipeline has one
+    }
+    bp.launch("p", "files", source=["a.csv", "s3://bucket/b.csv"])
+    row = deployment.ledger.datasets.get("p", "files")
+    assert row is not None
+    assert row.request == {"source": [str(tmp_path / "a.csv"), "s3://bucket/b.csv"]}
+    table = bp.DeltaTable(location="s3://lake/reviews")
+    bp.launch("p", "table", source=table)
+    row = deployment.ledger.datasets.get("p", "table")
+    assert row is not None
+    assert row.request == {"source": {"kind": "delta", "location": "s3://lake/reviews"}}
+    one = bp.Pipeline(name="p", model_id=CLAUDE, prompt="{{ text }}").for_dataset(row.request)
+    assert one.source == table
+
+
+@pytest.mark.parametrize(
+    ("pipeline_", "dataset", "request_", "message"),
+    [
+        ("p", "a/b", {}, "a/b"),
+        ("p", "d", {"prmpt": "x"}, "cannot set prmpt"),
+        (bp.Pipeline(name="p", model_id=CLAUDE, prompt="{{ a }}"), "d", {"prompt": "{{ a"}, "prompt"),
+        ("p", "d", {"source": lambda: None}, "a function cannot be given with a launch"),
+        ("p", "d", {"parameters": {"stop": object()}}, "cannot be kept with a launch"),
+    ],
+    ids=["key", "name", "value", "function", "object"],
+)
+def test_what_cannot_be_launched_is_an_error_and_leaves_nothing(
+    deployment: Deployment,
+    pipeline_: bp.Pipeline | str,
+    dataset: str,
+    request_: dict[str, Any],
+    message: str,
+) -> None:
+    with pytest.raises((bp.ConfigurationError, bp.InvalidInputError), match=message):
+        bp.launch(pipeline_, dataset, **request_)
+    assert bp.status() == []
+    assert deployment.ledger.datasets.get("p", dataset) is None
+
+
+@pytest.mark.parametrize("call", [bp.wait, bp.results, bp.status], ids=lambda call: call.__name__)
+def test_an_unknown_name_is_an_error_that_nobody_waits_for(deployment: Deployment, call: Any) -> None:
+    bp.launch("reviews", "2026-11-26")
+    for names, near in ((("review", "2026-11-26"), "reviews"), (("reviews", "2026-11-25"), "2026-11-26")):
+        with pytest.raises(bp.NotFoundError, match=near):
+            call(*names)
+    del deployment
+
+
+def test_waiting_ends_when_the_dataset_was_cancelled(deployment: Deployment, tmp_path: Path) -> None:
+    bp.launch(pipeline(tmp_path, ["a"]), "d")
+    ended = threading.Timer(1, lambda: deployment.ledger.interventions.cancel("p", "d"))
+    ended.start()
+    with pytest.raises(bp.StateError, match="'d' of 'p' is cancelled"):
+        bp.wait("p", "d", timeout_s=600, sleep=lambda _: time.sleep(0.1))
+    ended.join()
