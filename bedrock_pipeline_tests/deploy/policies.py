@@ -47,7 +47,7 @@ _ON_ANYTHING: Final = (
     "GetInferenceProfile",
 )
 #: The prefix of actions of services that `doctor` alone calls, by boto3's name of the service.
-_OF_DOCTOR: Final = {
+OF_DOCTOR: Final = {
     "sts": "sts",
     "iam": "iam",
     "kms": "kms",
@@ -129,8 +129,8 @@ def needs(
     arn = f"arn:{partition_of(region)}"
     if service == "s3":
         yield from _of_s3(operation, params, arn)
-    elif service in _OF_DOCTOR:
-        yield Need(f"{_OF_DOCTOR[service]}:{operation}", "*")
+    elif service in OF_DOCTOR:
+        yield Need(f"{OF_DOCTOR[service]}:{operation}", "*")
     elif operation == "CreateModelInvocationJob":
         jobs = f"{arn}:bedrock:{region}:{account}:model-invocation-job/*"
         for resource in (jobs, *arns_invoked(params["modelId"], region, account)):
