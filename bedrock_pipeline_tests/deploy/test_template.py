@@ -24,15 +24,7 @@ def test_the_template_is_the_one_that_the_files_give() -> None:
 
 
 def test_cfn_lint_has_nothing_to_say() -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "cfnlint",
-        "--regions",
-        *REGIONS,
-        "--template",
-        str(PATH),
-    ]
+    command = [LINT, "--regions", *REGIONS, "--template", str(PATH)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
