@@ -1,5 +1,6 @@
 """Every call of S3 says who must own the bucket, and every upload which key encrypts it, in parts and copies too."""
 
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.model import OperationModel
 from botocore.session import Session
 from moto import mock_aws
@@ -15,6 +18,7 @@ from bedrock_pipeline.aws.bucket_rules import BucketRules, with_bucket_rules
 from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.aws.objects import S3Objects, split_uri
 from bedrock_pipeline.settings import Settings
+from bedrock_pipeline.sources import open_location
 
 ACCOUNT, OTHER = "123456789012", "210987654321"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555"
@@ -168,3 +172,34 @@ def test_every_operation_that_writes_or_has_an_owner_is_covered() -> None:
 )
 def test_an_access_point_stands_in_place_of_a_bucket(uri: str, place: tuple[str, str]) -> None:
     assert split_uri(uri) == place
+
+
+_LIST = b"<ListBucketResult><Contents><Key>rows/a.jsonl</Key><Size>12</Size></Contents></ListBucketResult>"
+
+
+def test_inputs_are_read_through_an_access_point() -> None:
+    """The requests go to the access point's host, whatever the bucket behind it is."""
+    client: Any = s3_client(_settings(bucket_owner=ACCOUNT))  # its stubs know no handler that responds
+    asked = list[str]()
+
+    def respond(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        asked.append(str(request.url))
+        body = _LIST if "list-type" in str(request.url) else b'{"id": "a"}\n'
+        raw: Any = _Raw(b"" if request.method == "HEAD" else body)
+        return AWSResponse(
+            "https://s3", 200, HTTPHeaders.from_pairs([("content-length", str(len(body)))]), raw
+        )
+
+    client.meta.events.register("before-send.s3", respond)
+    location = f"s3://arn:aws:s3:us-east-1:{ACCOUNT}:accesspoint/mine/rows/"
+    source = open_location([location], S3Objects(client))
+    assert source.columns() == ["id"]
+    assert [row for batch in source.batches(["id"]) for row in batch.rows.to_pylist()] == [{"id": "a"}]
+    host = f"https://mine-{ACCOUNT}.s3-accesspoint.us-east-1.amazonaws.com/"
+    assert asked
+    assert {url.partition("rows")[0].partition("?")[0] for url in asked} == {host}
+
+
+class _Raw(io.BytesIO):
+    def stream(self, **_: object) -> Iterator[bytes]:
+        yield self.read()
