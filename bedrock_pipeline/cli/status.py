@@ -13,7 +13,7 @@ from rich.text import Text
 from bedrock_pipeline.cli.datasets import describe_version
 from bedrock_pipeline.cli.jobs import is_job_id, job_by_id, job_row, jobs_of_queue
 from bedrock_pipeline.cli.output import json_option, print_json
-from bedrock_pipeline.cli.status_text import chunk_lines, dataset_lines, job_lines, wide_lines
+from bedrock_pipeline.cli.status_text import chunk_lines, dataset_lines, job_lines, wide_lines, wrapped
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.known_names import check_known
 from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
@@ -54,7 +54,8 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, wide: bool, a
 
 def _lines(deployment: Deployment, pipeline: str | None, dataset: str | None, *, wide: bool) -> Iterator[str]:
     shown = _shown(deployment, pipeline, dataset)
-    if not shown:
+    notes = _notes(deployment, pipeline, dataset)
+    if not shown and not notes:
         yield "nothing to show"
     if wide:
         yield from wide_lines([_row(one) for one in shown])
@@ -62,7 +63,8 @@ def _lines(deployment: Deployment, pipeline: str | None, dataset: str | None, *,
         yield from dataset_lines(one for one in shown if isinstance(one, DatasetStatus))
         yield from chunk_lines(one for one in shown if isinstance(one, ChunkStatus))
         yield from job_lines(one for one in shown if isinstance(one, JobResult))
-    yield from _notes(deployment, pipeline, dataset)
+    for note in notes:
+        yield from [note] if wide else wrapped(note, indent="")
 
 
 def _shown(deployment: Deployment, pipeline: str | None, dataset: str | None) -> _Shown:
@@ -98,7 +100,7 @@ def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None) ->
         [now, *before] = deployment.ledger.versions.history(row.pipeline, row.dataset)
         notes += [describe_version(version) for version in before]
         notes.append(
-            f"version {row.version} is {row.state}{f': {row.state_reason}' if row.state_reason else ''}"
+            f"version {row.version}: {row.state}{f'. {row.state_reason}' if row.state_reason else ''}"
         )
         if now.settings_digest:
             notes[-1] += f"; launched with settings {now.settings_digest[:12]}"

@@ -81,14 +81,14 @@ def wide_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def wrapped(sentence: str) -> Iterator[str]:
+def wrapped(sentence: str, indent: str = _INDENT) -> Iterator[str]:
     """A sentence in lines that are indented, broken between words only, and not within a command."""
     words = _COMMAND.sub(lambda found: found[0].replace(" ", _KEPT), " ".join(sentence.split()))
     lines = textwrap.wrap(
         words,
         _WIDTH,
-        initial_indent=_INDENT,
-        subsequent_indent=_INDENT,
+        initial_indent=indent,
+        subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
     )

@@ -111,10 +111,11 @@ def test_status_lists_orphans(deployment: Deployment, tmp_path: Path) -> None:
     deployment.ledger.interventions.record_orphans(
         [{"job_arn": arn, "job_name": "p-x", "status": "InProgress", "submitted_at": "2026-01-01T00:00:00Z"}]
     )
-    assert (
-        f"Job {arn} (InProgress) carries this deployment's name and belongs to no chunk"
-        in run("status").stdout
+    shown = run("status").stdout
+    assert f"Job {arn} (InProgress) carries this deployment's name and belongs to no chunk" in " ".join(
+        shown.split()
     )
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_launch_takes_a_schema_and_reports_what_is_wrong_with_it(
