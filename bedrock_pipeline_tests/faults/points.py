@@ -86,7 +86,7 @@ NOT_KILLED_YET = {
     "versions.keep_settings": "a row that the next flush adds where it is missing; nothing refers to it before",
     "versions.judge_by_schema_only": "one commit of the command line; typed again, it changes nothing",
     "versions.judges_by_schema_only": "a decision that the next collection makes where it is missing",
-    "retention.record_pruned": "killed before and after it in retention/test_prune.py",
+    "retention.record_pruned": "one commit; broken off before it in retention/test_prune.py, the next `prune` makes it",
     "retry_rounds.hold": "a mark for an operator; without it the sensor requests a run once more, which makes the mark again",
     "interventions.give_up_submission": "one commit of the command line; typed again, it finds nothing left to give up",
     "interventions.give_up_job": "one commit of the command line; typed again, it finds nothing left to give up",
