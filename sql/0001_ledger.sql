@@ -108,9 +108,13 @@ CREATE TABLE bedrock_pipeline.versions (
     packed_duplicates    bigint NOT NULL DEFAULT 0,
     duplicates_answered  bigint NOT NULL DEFAULT 0,  -- set at publication
     duplicates_failed    bigint NOT NULL DEFAULT 0,
+    -- What was deleted after a time: the input and output of its jobs, or all of its files.
+    pruned              text CHECK (pruned IN ('exchange', 'everything')),
+    pruned_at           timestamptz,
     created_at          timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
     PRIMARY KEY (pipeline, dataset, version),
     FOREIGN KEY (pipeline, dataset) REFERENCES bedrock_pipeline.datasets ON DELETE CASCADE,
+    CONSTRAINT pruned_has_a_time CHECK ((pruned IS NULL) = (pruned_at IS NULL)),
     CONSTRAINT an_end_has_a_reason CHECK ((state IN ('replaced', 'cancelled', 'failed')) = (state_reason IS NOT NULL)),
     CONSTRAINT snapshot_is_whole CHECK (
         (snapshot_uri IS NULL) = (snapshot_hash IS NULL) AND (snapshot_uri IS NULL) = (snapshot_records IS NULL)

@@ -11,9 +11,9 @@ import click
 from bedrock_pipeline.aws.clients import runtime_client
 from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.cli.output import json_option, print_json
+from bedrock_pipeline.cli.pipelines import dataset_pipeline_in, module_option
 from bedrock_pipeline.cli.request_options import dataset_request, request_options
 from bedrock_pipeline.deployment import open_deployment
-from bedrock_pipeline.errors import NotFoundError
 from bedrock_pipeline.known_names import check_known
 from bedrock_pipeline.ledger.rows import usd
 from bedrock_pipeline.models.quota_group import default_max_jobs
@@ -36,13 +36,7 @@ _WAYS = ("prompt", "messages", "model_input")
 @click.option("--model", help="Model id or ARN.")
 @request_options
 @click.option("--max-tokens", type=click.IntRange(min=1), help="The most tokens of a response.")
-@click.option(
-    "-m",
-    "--module",
-    default="bedrock_pipeline.definitions",
-    show_default=True,
-    help="Python module that defines PIPELINE.",
-)
+@module_option
 @click.option(
     "--count-tokens",
     is_flag=True,
@@ -68,7 +62,7 @@ def estimate(
     if max_tokens:
         request["parameters"] = {**request.get("parameters", {}), "max_tokens": max_tokens}
     if pipeline and dataset:
-        estimated = _of_dataset(_pipeline_in(module, pipeline), dataset, request, count=count_tokens)
+        estimated = _of_dataset(dataset_pipeline_in(module, pipeline), dataset, request, count=count_tokens)
     elif pipeline or not (options["source"] and options["model"] and any(map(request.get, _WAYS))):
         raise click.UsageError(
             "Give PIPELINE DATASET; or --input, --model, and one of --prompt, --messages and --model-input."
@@ -125,18 +119,6 @@ def _of_file(request: dict[str, Any], *, count: bool) -> Estimate:
     return estimate_source(
         source, pipeline, Estimator(pipeline, price, Measured(), default_max_jobs(pipeline.model_id), counter)
     )
-
-
-def _pipeline_in(module: str, name: str) -> Pipeline:
-    from bedrock_pipeline.orchestration.code_location import pipelines_of  # it imports Dagster
-
-    pipelines = {key: one for key, one in pipelines_of(module).items() if isinstance(one, Pipeline)}
-    if name not in pipelines:
-        raise NotFoundError(
-            f"Module {module} has no pipeline {name!r}.",
-            f"It has: {', '.join(pipelines) or 'none'}; name yours with --module.",
-        )
-    return pipelines[name]
 
 
 def _show(estimated: Estimate) -> None:

@@ -1,7 +1,8 @@
 """Which models and inference profiles a region has.
 
 What belongs here: what the operations of foundation models and inference profiles answer. HTTP is `protocol.py`'s.
-Source: "ListFoundationModels", "GetFoundationModel", "ListInferenceProfiles" and "GetInferenceProfile", Amazon Bedrock
+Source: "ListFoundationModels", "GetFoundationModel", "GetFoundationModelAvailability", "ListInferenceProfiles" and
+"GetInferenceProfile", Amazon Bedrock
 API reference, and responses that users show.
 """
 
@@ -43,6 +44,18 @@ class ModelListing:
         if card is None or named.region not in (None, self._region):
             raise invalid("The provided model identifier is invalid.")
         return {"modelDetails": self._summary(card)}
+
+    def availability(self, identifier: str) -> dict[str, Any]:
+        """GetFoundationModelAvailability: every account may use every model of the region."""
+        check("GetFoundationModelAvailability", {"modelId": identifier})
+        model = self.get_model(identifier)["modelDetails"]
+        return {
+            "modelId": model["modelId"],
+            "agreementAvailability": {"status": "AVAILABLE"},
+            "authorizationStatus": "AUTHORIZED",
+            "entitlementAvailability": "AVAILABLE",
+            "regionAvailability": "AVAILABLE",
+        }
 
     def list_profiles(self, query: dict[str, str]) -> dict[str, Any]:
         """ListInferenceProfiles: those that AWS defines, page by page; there are none of an application."""

@@ -112,6 +112,12 @@ class Protocol:
             _operation("GetModelInvocationJob", "GET", "/model-invocation-job/(.+)", self._get),
             _operation("ListFoundationModels", "GET", "/foundation-models", self._list_models),
             _operation("GetFoundationModel", "GET", "/foundation-models/(.+)", self._get_model),
+            _operation(
+                "GetFoundationModelAvailability",
+                "GET",
+                "/foundation-model-availability/(.+)",
+                self._availability,
+            ),
             _operation("ListInferenceProfiles", "GET", "/inference-profiles", self._list_profiles),
             _operation("GetInferenceProfile", "GET", "/inference-profiles/(.+)", self._get_profile),
             _operation("CountTokens", "POST", "/model/(.+)/count-tokens", self._count_tokens),
@@ -211,6 +217,9 @@ class Protocol:
 
     def _get_model(self, _: Request, identifier: str) -> tuple[dict[str, Any], dict[str, str]]:
         return self._listing.get_model(identifier), {}
+
+    def _availability(self, _: Request, identifier: str) -> tuple[dict[str, Any], dict[str, str]]:
+        return self._listing.availability(identifier), {}
 
     def _list_profiles(self, request: Request, _: str) -> tuple[dict[str, Any], dict[str, str]]:
         return self._listing.list_profiles(request.query()), {}

@@ -73,7 +73,7 @@ def connection_string(**fields: str | int) -> SecretStr | None:
     return SecretStr(conninfo.make_conninfo("", **fields)) if fields else None
 
 
-def _connect(dsn: str, connect_timeout: float) -> Connection:
+def open_connection(dsn: str, connect_timeout: float) -> Connection:
     """Open a connection with our settings where the connection string has none of its own."""
     defaults = _CONNECTION | {"connect_timeout": max(2, int(connect_timeout))}
     return psycopg.Connection[DictRow].connect(
@@ -87,11 +87,12 @@ class DatabaseUnreachableError(ServiceUnavailableError):
 
 def _not_completed(error: psycopg.Error) -> ServiceUnavailableError:
     return ServiceUnavailableError(
-        f"Postgres did not complete a transaction: {_reason(error)}.", "See the log of the server."
+        f"Postgres did not complete a transaction: {reason_of(error)}.", "See the log of the server."
     )
 
 
-def _reason(error: psycopg.Error) -> str:
+def reason_of(error: psycopg.Error) -> str:
+    """The first line of what Postgres or libpq says."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
@@ -166,7 +167,7 @@ class _Pool:
             except psycopg.OperationalError as error:
                 if self._monotonic() + pause >= deadline:
                     raise DatabaseUnreachableError(
-                        f"Postgres did not respond within {self._timeout:.0f} s: {_reason(error)}.",
+                        f"Postgres did not respond within {self._timeout:.0f} s: {reason_of(error)}.",
                         "Check PGHOST, PGPORT, PGUSER and PGDATABASE, and that the server is running.",
                     ) from error
             self._sleep(pause)
@@ -210,7 +211,7 @@ class Database:
         self.dsn = dsn
         self.sleep = sleep
         self._pool = _Pool(
-            connect or partial(_connect, dsn, connect_timeout),
+            connect or partial(open_connection, dsn, connect_timeout),
             1 if connect else max_connections,
             timeout=connect_timeout,
             max_idle=float("inf") if connect else _MAX_IDLE_S,

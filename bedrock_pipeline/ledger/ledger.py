@@ -19,6 +19,7 @@ from bedrock_pipeline.ledger.migrations import is_current, migrate
 from bedrock_pipeline.ledger.publications import Publications
 from bedrock_pipeline.ledger.queues import Queues
 from bedrock_pipeline.ledger.quota_groups import QuotaGroups
+from bedrock_pipeline.ledger.retention import Retention
 from bedrock_pipeline.ledger.retry_rounds import RetryRounds
 from bedrock_pipeline.ledger.run_leases import RunLeases
 from bedrock_pipeline.ledger.served_pipelines import ServedPipelines
@@ -67,6 +68,7 @@ class Ledger:
         self.quota_groups = QuotaGroups(self.database)
         self.jobs = Jobs(self.database)
         self.retry_rounds = RetryRounds(self.database)
+        self.retention = Retention(self.database)
         self.calls = Calls(self.database)
         self.run_leases = RunLeases(self.database)
         self.incarnations = Incarnations(self.database)

@@ -43,6 +43,11 @@ def is_current(database: Database) -> bool:
     return {path.stem for path in _migrations()} <= {row["migration"] for row in rows}
 
 
+def migration_names() -> list[str]:
+    """The names of all migrations that this version of the program has, in order."""
+    return [path.stem for path in _migrations()]
+
+
 def migrate(dsn: str) -> list[str]:
     """Apply the missing migrations, in order; any number of processes may call this at once.
 

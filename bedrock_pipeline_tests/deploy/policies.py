@@ -30,9 +30,30 @@ _ON_AN_OBJECT: Final = {
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
     "DeleteObject": "s3:DeleteObject",
 }
-_ON_A_BUCKET: Final = {"ListObjectsV2": "s3:ListBucket"}
+_ON_A_BUCKET: Final = {
+    "ListObjectsV2": "s3:ListBucket",
+    "HeadBucket": "s3:ListBucket",
+    "GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+}
 _ON_A_JOB: Final = ("GetModelInvocationJob", "StopModelInvocationJob")
-_ON_ANYTHING: Final = ("ListModelInvocationJobs", "ListInferenceProfiles")
+_ON_ANYTHING: Final = (
+    "ListModelInvocationJobs",
+    "ListInferenceProfiles",
+    "GetFoundationModel",
+    "GetFoundationModelAvailability",
+    "GetInferenceProfile",
+)
+#: The prefix of actions of services that `doctor` alone calls, by boto3's name of the service.
+OF_DOCTOR: Final = {
+    "sts": "sts",
+    "iam": "iam",
+    "kms": "kms",
+    "ec2": "ec2",
+    "service-quotas": "servicequotas",
+}
 _INVOKING: Final = ("InvokeModel", "Converse")
 
 
@@ -108,6 +129,8 @@ def needs(
     arn = f"arn:{partition_of(region)}"
     if service == "s3":
         yield from _of_s3(operation, params, arn)
+    elif service in OF_DOCTOR:
+        yield Need(f"{OF_DOCTOR[service]}:{operation}", "*")
     elif operation == "CreateModelInvocationJob":
         jobs = f"{arn}:bedrock:{region}:{account}:model-invocation-job/*"
         for resource in (jobs, *arns_invoked(params["modelId"], region, account)):

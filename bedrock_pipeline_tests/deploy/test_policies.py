@@ -41,6 +41,7 @@ from bedrock_pipeline.submit.submit_chunk import submit_chunk
 from bedrock_pipeline_tests.deploy.policies import (
     CALLERS,
     FOLDER,
+    OF_DOCTOR,
     Need,
     allowed_actions,
     is_allowed,
@@ -281,7 +282,7 @@ def test_every_method_of_boto3_in_the_code_is_one_that_the_policies_were_compare
     """A method that only a rare path calls, which no recorded flow reaches, is found in the source."""
     session, found = Session(), set[tuple[str, str]]()
     methods: dict[str, list[tuple[str, str]]] = {}
-    for service in ("s3", "bedrock", "bedrock-runtime"):
+    for service in ("s3", "bedrock", "bedrock-runtime", *OF_DOCTOR):
         for operation in session.get_service_model(service).operation_names:
             methods.setdefault(xform_name(operation), []).append((service, operation))
     for path in (ROOT / "aws").glob("*.py"):

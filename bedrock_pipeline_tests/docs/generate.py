@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 from bedrock_pipeline.aws_options import AwsOptions
 from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.doctor.checks import CHECKS
 from bedrock_pipeline.models.catalog import READ, catalog
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.pipeline import Pipeline
@@ -123,6 +124,14 @@ def models_table() -> Iterator[str]:
         )
 
 
+def checks_table() -> Iterator[str]:
+    """One row for each check of `doctor`, in the order of its report."""
+    yield from _table_head("check", "permissions", "what is checked")
+    for check in CHECKS:
+        needs = ", ".join(f"`{action}`" for action in check.needs)
+        yield _row(f"`{check.name}`", needs or "none", check.about)
+
+
 def _yes(value: bool) -> str:
     return "yes" if value else ""
 
@@ -135,6 +144,7 @@ GENERATED: dict[str, Callable[[], Iterable[str]]] = {
     "models.md": models_table,
     "result_columns.md": columns_table,
     "metadata.md": metadata_table,
+    "checks.md": checks_table,
 }
 
 

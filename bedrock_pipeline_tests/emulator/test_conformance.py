@@ -33,6 +33,7 @@ OPERATIONS = {
     "StopModelInvocationJob": "bedrock",
     "ListFoundationModels": "bedrock",
     "GetFoundationModel": "bedrock",
+    "GetFoundationModelAvailability": "bedrock",
     "ListInferenceProfiles": "bedrock",
     "GetInferenceProfile": "bedrock",
     "InvokeModel": "bedrock-runtime",
@@ -81,6 +82,7 @@ FULL: dict[str, dict[str, Any]] = {
         "byInferenceType": "ON_DEMAND",
     },
     "GetFoundationModel": {"modelIdentifier": CLAUDE},
+    "GetFoundationModelAvailability": {"modelId": CLAUDE},
     "ListInferenceProfiles": {"maxResults": 5, "nextToken": "MA==", "typeEquals": "SYSTEM_DEFINED"},
     "GetInferenceProfile": {"inferenceProfileIdentifier": f"us.{CLAUDE}"},
     "CountTokens": {
@@ -144,6 +146,7 @@ def constraints() -> Iterator[Any]:
         "StopModelInvocationJob",
         "ListFoundationModels",
         "GetFoundationModel",
+        "GetFoundationModelAvailability",
         "ListInferenceProfiles",
         "GetInferenceProfile",
     ):
@@ -202,7 +205,7 @@ def test_each_answer_has_its_output_shape(clients: dict[str, Any], running: Emul
         },
         **{
             name: call(clients, name, FULL[name])
-            for name in ("GetInferenceProfile", "Converse", "CountTokens")
+            for name in ("GetFoundationModelAvailability", "GetInferenceProfile", "Converse", "CountTokens")
         },
     }
     assert answers["GetModelInvocationJob"]["endTime"] >= answers["GetModelInvocationJob"]["submitTime"]

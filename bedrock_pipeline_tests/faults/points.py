@@ -65,6 +65,7 @@ READS = {
     "incarnations": {"current", "number_of", "is_known"},
     "quota_groups": {"all", "max_jobs", "open_models"},
     "chunks": {"by_key", "of_dataset", "by_id", "requeued", "to_collect", "is_final"},
+    "retention": {"older_than", "snapshot", "chunk_files", "count_events"},
     "retry_rounds": {"due", "open_of", "next_sequence"},
     "calls": {"lines", "repeated"},
     "runtime": {"resolve", "resolved", "count_tokens"},
@@ -76,7 +77,7 @@ READS = {
 
 #: Effects at which nobody is killed yet, and why that is bearable.
 NOT_KILLED_YET = {
-    "objects.delete": "only by `discard`",
+    "objects.delete": "only by `discard`, and by `prune`, which finds what is left the next time",
     "objects.discard": "of a folder that nothing names, after another process was first; what is left does no harm",
     "datasets.request": "one commit of the command line; the user sees that it did not come back, and types it again",
     "datasets.fail_preparation": "a mark for the sensor and for an operator: without it the preparation is tried once more",
@@ -85,6 +86,7 @@ NOT_KILLED_YET = {
     "versions.keep_settings": "a row that the next flush adds where it is missing; nothing refers to it before",
     "versions.judge_by_schema_only": "one commit of the command line; typed again, it changes nothing",
     "versions.judges_by_schema_only": "a decision that the next collection makes where it is missing",
+    "retention.record_pruned": "one commit; broken off before it in retention/test_prune.py, the next `prune` makes it",
     "retry_rounds.hold": "a mark for an operator; without it the sensor requests a run once more, which makes the mark again",
     "interventions.give_up_submission": "one commit of the command line; typed again, it finds nothing left to give up",
     "interventions.give_up_job": "one commit of the command line; typed again, it finds nothing left to give up",

@@ -123,6 +123,7 @@ PARTS = {
     "jobs": "observed",
     "quota_groups": "quota_groups",
     "incarnations": "incarnations",
+    "retention": "retention",
     "retry_rounds": "retry_rounds",
     "calls": "calls",
     "tasks": "tasks",

@@ -1,0 +1,111 @@
+"""The image, the composition and the task: what each names exists, and each has a health check and a graceful end.
+
+No container can be run here: the task is checked by AWS's own service model, the rest by what Dagster's programs and the
+settings accept.
+"""
+
+import json
+import re
+from typing import Any
+
+import click
+import pytest
+import yaml
+from botocore.session import Session
+from botocore.validate import ParamValidator
+from dagster._cli import create_dagster_cli
+from dagster._daemon.cli import create_dagster_daemon_cli
+from dagster_webserver.cli import dagster_webserver
+
+from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.settings import Settings
+from bedrock_pipeline_tests.docs.pages import ROOT
+
+DEPLOY = ROOT / "deploy"
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+TASK: dict[str, Any] = json.loads((DEPLOY / "ecs-task-definition.json").read_text())
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+PROGRAMS: dict[str, click.Command] = {
+    "bedrock-pipeline": cli,
+    "dagster": create_dagster_cli(),  # type: ignore[no-untyped-call]
+    "dagster-daemon": create_dagster_daemon_cli(),
+    "dagster-webserver": dagster_webserver,
+}
+#: Of Dagster, and of this image.
+OTHER_VARIABLES = {"DAGSTER_PG_URL", "DAGSTER_CODE_MODULE"}
+
+
+def commands() -> dict[str, list[str]]:
+    """Every command of the image, the composition and the task, by where it is."""
+    [served] = re.findall(r'"exec (dagster .*?)"\]', DOCKERFILE)
+    [health] = re.findall(r"HEALTHCHECK .*?CMD (\[.*?\])", DOCKERFILE, re.DOTALL)
+    found = {"image": served.replace('\\"', "").split(), "image, health": json.loads(health)}
+    for name, service in COMPOSE["services"].items():
+        if name != "postgres":
+            found |= {
+                f"compose {name}": service.get("command", []),
+                f"compose {name}, health": _test(service),
+            }
+    for one in TASK["containerDefinitions"]:
+        health_check = one.get("healthCheck", {}).get("command", [])
+        found |= {
+            f"task {one['name']}": one.get("command", []),
+            f"task {one['name']}, health": health_check[1:],
+        }
+    return {place: command for place, command in found.items() if command}
+
+
+def _test(service: dict[str, Any]) -> list[str]:
+    test: list[str] = service.get("healthcheck", {}).get("test", [])
+    return test[1:]
+
+
+@pytest.mark.parametrize(("place", "command"), commands().items(), ids=commands().keys())
+def test_each_command_is_one_that_its_program_has(place: str, command: list[str]) -> None:
+    name, *words = command
+    if name == "python":
+        compile(words[1], place, "exec")
+        return
+    program = PROGRAMS[name]
+    while isinstance(program, click.Group) and words and not words[0].startswith("-"):
+        found = program.get_command(click.Context(program), words.pop(0))
+        assert found is not None, place
+        program = found
+    known = {flag for one in program.params for flag in one.opts}
+    assert not [word for word in words if word.startswith("-") and word not in known]
+
+
+def test_the_task_is_one_that_aws_accepts() -> None:
+    shape = Session().get_service_model("ecs").operation_model("RegisterTaskDefinition").input_shape
+    assert shape is not None
+    report = ParamValidator().validate(TASK, shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+def test_every_variable_is_read_by_something() -> None:
+    known = {variable for name in Settings.model_fields for variable in Settings.variables(name)}
+    given = {name for service in COMPOSE["services"].values() for name in service["environment"]}
+    given -= set(COMPOSE["services"]["postgres"]["environment"])
+    for one in TASK["containerDefinitions"]:
+        given |= {entry["name"] for entry in (*one.get("environment", ()), *one.get("secrets", ()))}
+    assert given <= known | OTHER_VARIABLES
+
+
+def test_everything_that_goes_on_is_watched_and_ends_in_time() -> None:
+    for name, service in COMPOSE["services"].items():
+        if name != "migrate":
+            assert service["restart"] == "unless-stopped"
+            assert name == "code" or "healthcheck" in service, "the code location has the image's"
+            assert name == "webserver" or "stop_grace_period" in service
+        for needed in service.get("depends_on", {}):
+            assert needed in COMPOSE["services"]
+    for one in TASK["containerDefinitions"]:
+        assert one["name"] == "migrate" or {"healthCheck", "stopTimeout", "memoryReservation"} <= one.keys()
+
+
+def test_the_image_runs_as_nobody_in_particular_and_holds_no_compiler() -> None:
+    last = DOCKERFILE.rpartition("\nFROM ")[2]
+    assert re.search(r"^USER 10001$", last, re.MULTILINE)
+    assert "gcc" not in last
+    for source in re.findall(r"^COPY (?:--chown=\S+ )?((?:deploy/\S+ )+)", last, re.MULTILINE):
+        assert all((ROOT / path).exists() for path in source.split())
