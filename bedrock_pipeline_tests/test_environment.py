@@ -19,6 +19,7 @@ MAY_READ = {
     "emulator/server.py",
     "kernel/library.py",
     "local/guarded_webserver.py",
+    "orchestration/instance_facts.py",  # Dagster's own variable
     "local/home.py",
     "local/postgres.py",
     "local/stack.py",

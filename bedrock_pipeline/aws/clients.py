@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 import botocore.session
@@ -13,6 +14,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader, create_loader
 
 from bedrock_pipeline.aws.bucket_rules import with_bucket_rules
+from bedrock_pipeline.aws.errors import NotOfAwsError
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.settings import Settings
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
     from mypy_boto3_s3 import S3Client
 
+_Client = TypeVar("_Client", "BedrockClient", "BedrockRuntimeClient")
 #: What clients of settings with `ignore_aws_configuration` do not leave to variables either.
 _BY_VALUE: dict[str, Any] = {
     "ignore_configured_endpoint_urls": True,
@@ -83,11 +86,12 @@ def reading_client(settings: Settings) -> "BedrockClient":
     """
     # With `ignore_aws_configuration` a bearer token of the environment is none of ours.
     signature = {"signature_version": "v4"} if settings.ignore_aws_configuration else {}
-    return session(settings).client(
+    client = session(settings).client(
         "bedrock",
         endpoint_url=settings.bedrock_endpoint_url,
         config=_retrying(settings, attempts=3, read_timeout=15, **signature),
     )
+    return only_from_aws(client)
 
 
 @_configured()
@@ -97,7 +101,7 @@ def creating_client(settings: Settings) -> "BedrockClient":
     A hidden retry could be sent after the lease is over, and another signature type may not expire;
     so neither is left to defaults.
     """
-    return session(settings).client(
+    client = session(settings).client(
         "bedrock",
         endpoint_url=settings.bedrock_endpoint_url,
         config=_config(
@@ -108,13 +112,14 @@ def creating_client(settings: Settings) -> "BedrockClient":
             read_timeout=20,
         ),
     )
+    return only_from_aws(client)
 
 
 @_configured()
 def runtime_client(settings: Settings) -> "BedrockRuntimeClient":
     """A client for on-demand calls: one HTTP attempt each, so that every call that is sent is known and counted."""
     signature = {"signature_version": "v4"} if settings.ignore_aws_configuration else {}
-    return session(settings).client(
+    client = session(settings).client(
         "bedrock-runtime",
         endpoint_url=settings.bedrock_runtime_endpoint_url,
         config=_config(
@@ -126,6 +131,23 @@ def runtime_client(settings: Settings) -> "BedrockRuntimeClient":
             **signature,
         ),
     )
+    return only_from_aws(client)
+
+
+def only_from_aws(client: _Client) -> _Client:
+    """The client, for which a response that is not AWS's is an error.
+
+    boto3 reads the page of a proxy or of a captive portal, with status 200, as a response without members: a list without jobs.
+    Each response of AWS has the id of its request ("Common response headers", AWS's documentation of its APIs).
+    """
+    events: Any = client.meta.events  # its stubs know no handler that raises
+    events.register("after-call", _must_be_of_aws, unique_id="bedrock-pipeline-only-from-aws")
+    return client
+
+
+def _must_be_of_aws(http_response: Any, **_: object) -> None:
+    if http_response.status_code < HTTPStatus.BAD_REQUEST and "x-amzn-requestid" not in http_response.headers:
+        raise NotOfAwsError(status=http_response.status_code)
 
 
 def session(settings: Settings) -> boto3.Session:

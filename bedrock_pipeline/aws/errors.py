@@ -3,6 +3,7 @@
 What follows from a classification is decided by whoever called the operation.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from botocore import exceptions as botocore_errors
 from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.records.error_codes import ErrorKind, error_kind
 
+#: Greedy: a password may contain an @.
+_USERINFO: Final = re.compile(r"(://)[^\s/\"']*@")
 #: Raised before anything is sent; another time it may be.
 _NOT_SENT: Final = (
     botocore_errors.NoCredentialsError,
@@ -24,6 +27,12 @@ _NOT_SENT: Final = (
     botocore_errors.EndpointConnectionError,
     botocore_errors.ConnectTimeoutError,
 )
+
+
+class NotOfAwsError(botocore_errors.BotoCoreError):
+    """A response came from something between this machine and AWS."""
+
+    fmt = "the response, of status {status}, is not AWS's: it has no x-amzn-requestid. Is there a proxy or a captive portal?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +93,15 @@ def classify(error: Exception) -> Classification:
             ErrorKind.INVALID, name, "the request has parameters that the operation does not"
         )
     if isinstance(error, _NOT_SENT):
-        return Classification(ErrorKind.TRANSIENT, name, str(error))
+        return Classification(ErrorKind.TRANSIENT, name, without_userinfo(str(error)))
+    if isinstance(error, NotOfAwsError):
+        return Classification(ErrorKind.IN_DOUBT, name, str(error))
     return Classification(ErrorKind.IN_DOUBT, name, "no response arrived")
+
+
+def without_userinfo(text: str) -> str:
+    """A text without the names and passwords of the URLs in it."""
+    return _USERINFO.sub(r"\1", text)
 
 
 class LeaseOverError(AwsError):

@@ -1,6 +1,7 @@
 """Command `prune`: delete what is not needed any more of versions that have not changed for long."""
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -55,6 +56,7 @@ def prune(pipeline: str | None, older_than: timedelta, yes: bool, as_json: bool)
 
     Nothing of a version that has work left is deleted, and no published results. Of the published version only the input and
     output of its jobs is. With DAGSTER_HOME the partitions of the chunks are deleted too.
+    A version that fails stops no other; the exit code is then 1.
 
     Example: bedrock-pipeline prune reviews --older-than 90d
     """
@@ -66,9 +68,10 @@ def prune(pipeline: str | None, older_than: timedelta, yes: bool, as_json: bool)
         found = list(prune_versions(deployment, older_than, pipeline, delete=yes, partitions=partitions))
     if as_json:
         print_json([asdict(one) for one in found])
-        return
-    for line in _lines(found, deleted=yes):
-        click.echo(line)
+    else:
+        for line in _lines(found, deleted=yes):
+            click.echo(line)
+    sys.exit(any(one.error for one in found))
 
 
 def _partitions(opened: ExitStack, *, delete: bool) -> DeletePartitions | None:
@@ -91,7 +94,12 @@ def _lines(found: list[Pruned], *, deleted: bool) -> Iterator[str]:
         counts = [f"{one.objects:,} objects, {_size(one.bytes)}", f"{one.events:,} events"]
         counts += [] if one.partitions is None else [f"{one.partitions:,} partitions"]
         yield from wrapped("; ".join(counts) + (f"; the rest is kept: {one.why}" if one.why else ""))
-    for why, count in sorted(Counter(one.why for one in found if one.extent is None).items()):
+    for one in found:
+        yield from (
+            [f"{one.pipeline} {one.dataset} v{one.version}: failed", *wrapped(one.error)] if one.error else ()
+        )
+    kept = Counter(one.why for one in found if one.extent is None and not one.error)
+    for why, count in sorted(kept.items()):
         yield f"{count:,} versions are kept: {why}"
     if not goes:
         yield "nothing to delete"

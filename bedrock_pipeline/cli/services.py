@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -17,8 +19,7 @@ from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import Endpoints, environment_of_child
 from bedrock_pipeline.local.extra import require_local
 from bedrock_pipeline.local.home import LocalError, ui_path
-from bedrock_pipeline.local.process import Child, check_port
-from bedrock_pipeline.local.s3 import listens
+from bedrock_pipeline.local.process import Child, check_port, free_port
 from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.settings import Settings
 
@@ -95,7 +96,7 @@ def running(
     """
     require_local()
     with ExitStack() as parts:
-        port = check_port(ui_port, "--port")
+        wanted = check_port(ui_port, "--port") if ui_port else 0
         stack = parts.enter_context(Stack(StackConfig(home, emulator=("--speed", str(speed)))))
         dagster_home, path = home / "dagster", ui_path(home)
         dagster_home.mkdir(exist_ok=True)
@@ -115,8 +116,7 @@ def running(
         with open_deployment(settings) as deployment:
             deployment.ledger.migrate()
         _unfinished_runs("end", home, inside)
-        _start_dagster(parts, home, module, port, inside)
-        yield Running(stack.endpoints, settings, f"http://127.0.0.1:{port}{path}")
+        yield Running(stack.endpoints, settings, _start_dagster(parts, home, module, wanted, inside))
 
 
 def _unfinished_runs(what: str, home: Path, inside: Mapping[str, str]) -> None:
@@ -133,7 +133,8 @@ def _unfinished_runs(what: str, home: Path, inside: Mapping[str, str]) -> None:
         )
 
 
-def _start_dagster(parts: ExitStack, home: Path, module: str, port: int, inside: Mapping[str, str]) -> None:
+def _start_dagster(parts: ExitStack, home: Path, module: str, port: int, inside: Mapping[str, str]) -> str:
+    """The URL of the UI."""
     programs = Path(sys.executable).parent
     code_socket, workspace = _code_socket(parts, home), home / "dagster" / "workspace.yaml"
     workspace.write_text(_WORKSPACE.format(socket=json.dumps(str(code_socket)), module=module))
@@ -150,7 +151,22 @@ def _start_dagster(parts: ExitStack, home: Path, module: str, port: int, inside:
     parts.callback(_unfinished_runs, "wait", home, inside)
     start("daemon", str(programs / "dagster-daemon"), "run", "-w", str(workspace))
     web = (sys.executable, "-P", "-m", "bedrock_pipeline.local.guarded_webserver", "-w", str(workspace))
-    start("webserver", *web, "-h", "127.0.0.1", "-p", str(port)).wait_until(lambda: listens(port))
+    port = port or free_port()  # at the last moment: what is free now may be another program's in a minute
+    path = inside["DAGSTER_WEBSERVER_PATH_PREFIX"]
+    start("webserver", *web, "-h", "127.0.0.1", "-p", str(port)).wait_until(lambda: _answers(port, path))
+    return f"http://127.0.0.1:{port}{path}"
+
+
+def _answers(port: int, path: str) -> bool:
+    """Whether it is our UI that answers, and not another program at its port."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", f"{path}/server_info")
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _code_socket(parts: ExitStack, home: Path) -> Path:

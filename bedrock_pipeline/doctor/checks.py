@@ -34,6 +34,7 @@ class Check:
         needs: the permissions of AWS that it needs.
         aws_alone: whether the embedded stack has nothing of it.
         unsigned: whether it is done without credentials.
+        essential: whether nothing works without what it checks.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Check:
     needs: tuple[str, ...] = ()
     aws_alone: bool = False
     unsigned: bool = False
+    essential: bool = False
 
     @property
     def about(self) -> str:
@@ -62,12 +64,14 @@ def check_dagster(examined: Examination) -> list[Finding]:
 
 
 _SIMULATION: Final = ("iam:SimulatePrincipalPolicy", "iam:GetRole")
-CREDENTIALS: Final = Check("credentials", check_credentials, ("sts:GetCallerIdentity",), aws_alone=True)
+CREDENTIALS: Final = Check(
+    "credentials", check_credentials, ("sts:GetCallerIdentity",), aws_alone=True, essential=True
+)
 CHECKS: Final = (
     CREDENTIALS,
     Check("region", check_region, aws_alone=True, unsigned=True),
     Check("clock", check_clock, ("s3:ListBucket",)),
-    Check("bucket", check_bucket, ("s3:ListBucket",)),
+    Check("bucket", check_bucket, ("s3:ListBucket",), essential=True),
     Check("bucket owner", check_owner, ("s3:ListBucket",), aws_alone=True),
     Check("bucket encryption", check_encryption, ("s3:GetEncryptionConfiguration",), aws_alone=True),
     Check("bucket public access", check_public_access, ("s3:GetBucketPublicAccessBlock",), aws_alone=True),
@@ -109,7 +113,7 @@ CHECKS: Final = (
         ),
         aws_alone=True,
     ),
-    Check("jobs", check_jobs, ("bedrock:ListModelInvocationJobs",)),
-    Check("postgres", check_postgres, unsigned=True),
+    Check("jobs", check_jobs, ("bedrock:ListModelInvocationJobs",), essential=True),
+    Check("postgres", check_postgres, unsigned=True, essential=True),
     Check("dagster", check_dagster, unsigned=True),
 )

@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from bedrock_pipeline.doctor.checks import CHECKS, CREDENTIALS, Check
 from bedrock_pipeline.doctor.examination import Examination
-from bedrock_pipeline.doctor.finding import Finding, Level, skipped, warn
+from bedrock_pipeline.doctor.finding import UNCHECKED, Finding, Level, skipped, warn
 from bedrock_pipeline.errors import BedrockPipelineError
 
 TIMEOUT_S: Final = 60.0
@@ -28,10 +29,17 @@ def examine(examined: Examination, *, timeout_s: float = TIMEOUT_S) -> list[Find
     found[CREDENTIALS] = signed
     unasked = skipped("", "Not checked: there are no valid credentials.")
     return [
-        finding
+        _judged(check, finding)
         for check in CHECKS
         for finding in found.get(check, [Finding(check.name, unasked.level, unasked.found)])
     ]
+
+
+def _judged(check: Check, finding: Finding) -> Finding:
+    """A service that does not answer is a failure where nothing works without it."""
+    if check.essential and finding.means == UNCHECKED:
+        return replace(finding, level=Level.FAIL, means="Nothing works until it can be checked.")
+    return finding
 
 
 def _side_by_side(
@@ -58,15 +66,15 @@ def _guarded(check: Check, examined: Examination) -> list[Finding]:
     try:
         return check.run(examined)
     except BedrockPipelineError as error:
-        return [warn(check.name, error.what, "It could not be checked.", error.fix)]
+        return [warn(check.name, error.what, UNCHECKED, error.fix)]
     except Exception as error:  # whatever it is, the other checks count
-        return [warn(check.name, f"The check ended with {type(error).__name__}.", "It could not be checked.")]
+        return [warn(check.name, f"The check ended with {type(error).__name__}.", UNCHECKED)]
 
 
 def _too_long(check: Check, timeout_s: float) -> Finding:
     return warn(
         check.name,
         f"No answer within {timeout_s:.0f} seconds.",
-        "It could not be checked.",
+        UNCHECKED,
         "Check the network, the proxy and the endpoints.",
     )

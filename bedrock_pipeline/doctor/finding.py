@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import orjson
 
@@ -40,6 +41,10 @@ class Finding:
     fix: str = ""
 
 
+#: What follows where there was no answer.
+UNCHECKED: Final = "It could not be checked."
+
+
 def ok(check: str, found: str) -> Finding:
     """It is as it should be."""
     return Finding(check, Level.OK, found)
@@ -74,7 +79,7 @@ def unanswered(check: str, action: str, error: AwsError) -> Finding:
         )
     if error.classification.status in (405, 501) or "NotImplemented" in error.classification.code:
         return skipped(check, f"Not checked: this service does not have {action.partition(':')[2]}.")
-    return warn(check, error.what, "It could not be checked.", error.fix)
+    return warn(check, error.what, UNCHECKED, error.fix)
 
 
 def statement(actions: Sequence[str], resource: str | Sequence[str]) -> str:

@@ -70,7 +70,7 @@ def _granted(examined: Examination, check: str, who: str, principal: str, key: K
     missing = [action for action in _NEEDED if not allowed_by_key(key, principal, action)]
     if missing and delegates(key, principal.split(":")[4]):
         try:
-            missing = examined.account.denied(principal, missing, key.arn, {})
+            missing = examined.account.denied(principal, missing, key.arn, _context(key))
         except AwsError as error:
             return unanswered(check, "iam:SimulatePrincipalPolicy", error)
     elif missing:
@@ -90,6 +90,12 @@ def _granted(examined: Examination, check: str, who: str, principal: str, key: K
             statement(missing, key.arn),
         )
     return ok(check, f"{who} may use the key.")
+
+
+def _context(key: Key) -> dict[str, str]:
+    """What S3 says of itself when it uses the key for somebody; policies may demand it, as `deploy/iam/kms.json` does."""
+    region = key.arn.split(":")[3]
+    return {"kms:ViaService": f"s3.{region}.amazonaws.com"}
 
 
 def allowed_by_key(key: Key, principal: str, action: str) -> bool:

@@ -29,7 +29,7 @@ _VALUES: Final = {"schema": _SCHEMA}
 _MISSING_RIGHTS: Final = """
     SELECT format('%%s on %%s', right_name, c.relname) AS missing
     FROM pg_class c CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) right_name
-    WHERE c.relnamespace = to_regnamespace(%(schema)s) AND c.relkind = 'r'
+    WHERE c.relnamespace = to_regnamespace(%(schema)s) AND (c.relkind = 'r' OR (c.relkind = 'v' AND right_name = 'SELECT'))
       AND NOT has_table_privilege(c.oid, right_name)
     ORDER BY c.relname, right_name"""
 

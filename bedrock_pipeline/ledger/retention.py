@@ -24,7 +24,7 @@ class OldVersion(_Row):
         published: whether its results are the published ones.
         open: whether it is a queue's day, which is published again whenever responses were collected.
         pruned: what was deleted of it before.
-        unchanged: whether nothing of it has changed for the time that was asked.
+        unchanged: whether nothing of it has changed for the time that was asked, and its dataset was not published since.
         launching: whether a launch of its dataset waits.
         publishing: whether `latest.json` is written, or is to be.
         unpublished: whether responses were collected since the last publication.
@@ -141,7 +141,7 @@ _OLD = """
            d.latest_written_publication <> d.publication OR d.latest_writes > 0 AS publishing,
            d.collections > d.published_collections AS unpublished,
            n.chunks, n.unended, n.uncollected, n.rejected, n.retryable, n.open_jobs,
-           greatest(v.state_changed_at, n.changed_at, CASE WHEN v.version = d.published_version THEN d.published_at END)
+           greatest(v.state_changed_at, n.changed_at, d.published_at)
                <= bedrock_pipeline.now() - %(age)s AS unchanged
     FROM bedrock_pipeline.versions v JOIN bedrock_pipeline.datasets d USING (pipeline, dataset)
     CROSS JOIN LATERAL (

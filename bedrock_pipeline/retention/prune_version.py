@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.aws.objects import ObjectInfo
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.retention import ChunkFiles, Extent, OldVersion
@@ -27,6 +28,7 @@ class Pruned:
         bytes: their size.
         events: rows of the ledger's events.
         partitions: partitions of chunks in Dagster; None where there is no Dagster.
+        error: why it could not be looked at or deleted; the next time it is tried again.
     """
 
     pipeline: str
@@ -38,6 +40,7 @@ class Pruned:
     bytes: int = 0
     events: int = 0
     partitions: int | None = None
+    error: str = ""
 
 
 def prune(
@@ -61,10 +64,13 @@ def prune(
         decision = decide(version)
         if decision.extent is None:
             yield Pruned(version.pipeline, version.dataset, version.version, None, decision.why)
-        else:
+            continue
+        try:
             yield _prune(
                 deployment, version, decision.extent, decision.why, delete=delete, partitions=partitions
             )
+        except AwsError as error:  # of a bucket that is gone, say: the other versions do not wait for it
+            yield Pruned(version.pipeline, version.dataset, version.version, None, "", error=error.what)
 
 
 def _prune(

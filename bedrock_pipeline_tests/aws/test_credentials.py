@@ -93,9 +93,8 @@ class Signed:
         key = headers["authorization"].partition("Credential=")[2].partition("/")[0]
         self.keys.append((key, headers.get("x-amz-security-token", "")))
         raw: Any = _Raw(self.body)
-        return AWSResponse(
-            "https://here", 200, HTTPHeaders.from_pairs([("content-length", str(len(self.body)))]), raw
-        )
+        given = [("content-length", str(len(self.body))), ("x-amzn-requestid", "1")]
+        return AWSResponse("https://here", 200, HTTPHeaders.from_pairs(given), raw)
 
 
 class _Raw(io.BytesIO):

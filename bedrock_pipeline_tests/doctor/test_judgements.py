@@ -120,14 +120,17 @@ def test_no_check_is_stopped_by_another(deployment: Deployment, monkeypatch: pyt
         Check("hangs", hangs),
         Check("breaks", breaks),
         Check("fine", lambda _: [ok("fine", "Fine.")]),
+        Check("needed", breaks, essential=True),
+        Check("awaited", hangs, essential=True),
     )
     monkeypatch.setattr(examination, "CHECKS", checks)
     found = {one.check: one for one in examination.examine(Examination(deployment), timeout_s=1)}
     hanging.set()
-    assert list(found) == ["credentials", "hangs", "breaks", "fine"]
+    assert list(found) == ["credentials", "hangs", "breaks", "fine", "needed", "awaited"]
     assert (found["hangs"].level, found["hangs"].found) == (Level.WARN, "No answer within 1 seconds.")
     assert (found["breaks"].level, found["breaks"].found) == (
         Level.WARN,
         "The check ended with ZeroDivisionError.",
     )
     assert found["fine"].level is Level.OK
+    assert {found[name].level for name in ("needed", "awaited")} == {Level.FAIL}, "nothing works without"

@@ -9,6 +9,8 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
 
+from bedrock_pipeline.aws.errors import AwsError
+from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.collect.collect_chunk import collect_chunk
 from bedrock_pipeline.deployment import Deployment
@@ -126,9 +128,41 @@ def test_a_version_that_was_published_goes_whole_once_the_next_one_is(
     while_it_is_prepared = found(deployment, delete=True)
     assert while_it_is_prepared[1].extent is None, "its results are still the published ones"
     publish_second(deployment, one)
+    just_replaced = found(deployment, delete=True)
+    assert just_replaced[1].extent is None, "its results were the published ones until now"
+    move_clock(deployment, 40 * DAY_S)
     assert {version: one.extent for version, one in found(deployment, delete=True).items()} == {
-        1: "everything"
+        1: "everything",
+        2: "exchange",
     }
+
+
+def test_a_version_whose_bucket_is_gone_stops_no_other(
+    deployment: Deployment, two_versions: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = {str(chunk.chunk_id) for chunk in deployment.ledger.chunks.of_dataset("p", "d", 1)}
+    real = S3Objects.list
+
+    def listed(objects: S3Objects, prefix: str) -> Any:
+        if any(one in prefix for one in gone):
+            raise AwsError("Could not list s3://gone: NoSuchBucket.")
+        return real(objects, prefix)
+
+    monkeypatch.setattr(S3Objects, "list", listed)
+    assert (found(deployment, delete=False)[1].error, found(deployment, delete=False)[2].extent) == (
+        "Could not list s3://gone: NoSuchBucket.",
+        "exchange",
+    )
+    done = CliRunner().invoke(cli, ["prune", "--yes"])
+    assert done.exit_code == 1
+    assert done.output.count("failed") == 1
+    assert "p d v1: failed\n  Could not list s3://gone: NoSuchBucket." in done.output
+    assert {version: one.error != "" for version, one in found(deployment, delete=False).items()} == {
+        1: True,
+        2: False,
+    }
+    monkeypatch.undo()
+    assert found(deployment, delete=True)[1].extent == "everything"
 
 
 def test_partitions_of_chunks_go_with_them(deployment: Deployment, two_versions: Pipeline) -> None:
