@@ -1,6 +1,7 @@
 """Command `init`: a small project that runs as it is."""
 
 import re
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -53,7 +54,7 @@ def init(name: str | None) -> None:
         f"Wrote {', '.join(_FILES.values())} in {folder.resolve()}.", soft_wrap=True, highlight=False
     )
     console.print("\nNext:", highlight=False)
-    enter = [f"cd {folder}"] if name else []
+    enter = [f"cd {shlex.quote(str(folder))}"] if name else []
     for command in (
         *enter,
         "bedrock-pipeline dev -m my_pipelines    # leave it running; Ctrl-C ends it",

@@ -181,6 +181,7 @@ def _uploads(examined: Examination, bucket: Bucket) -> Iterator[Finding]:
     settings = examined.settings
     prefixes = (settings.input_prefix, settings.output_prefix, settings.work_prefix, settings.results_prefix)
     rule = (
+        "It replaces all rules of the bucket: add it to those that there are.\n"
         f"aws s3api put-bucket-lifecycle-configuration --bucket {bucket.name} --lifecycle-configuration "
         '\'{"Rules":[{"ID":"uploads","Status":"Enabled","Filter":{},'
         '"AbortIncompleteMultipartUpload":{"DaysAfterInitiation":7}}]}\''

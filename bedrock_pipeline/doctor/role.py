@@ -115,6 +115,7 @@ def _trust_fix(name: str, account: str, source: str) -> str:
     }
     shown = orjson.dumps(trust, option=orjson.OPT_INDENT_2).decode()
     return (
+        "It replaces the whole trust policy: keep the statements that others need.\n"
         f"aws iam update-assume-role-policy --role-name {name} --policy-document file://trust.json\n{shown}"
     )
 
