@@ -52,6 +52,7 @@ def intent(deployment: Deployment, work: Path) -> Intent:
 def faults(stack_endpoints: Endpoints) -> Iterator[Control]:
     """The shared emulator, whose faults are taken away afterwards."""
     control = Control(stack_endpoints.bedrock_endpoint_url)
+    control.clear_faults()  # also those that a test of another file has left
     yield control
     control.clear_faults()
 
