@@ -297,7 +297,9 @@ class Settings(AwsOptions):
     @property
     def bucket_owners(self) -> dict[str, str]:
         """The accounts that must own the deployment's buckets, as far as they are named."""
-        named = {self.output_bucket: self.output_bucket_owner, self.bucket: self.bucket_owner}
+        named = {self.output_bucket or self.bucket: self.output_bucket_owner}
+        if self.bucket_owner:  # where both name one bucket, this counts
+            named[self.bucket] = self.bucket_owner
         return {bucket: owner for bucket, owner in named.items() if bucket and owner}
 
     @property

@@ -1,7 +1,6 @@
 """Command `doctor`: whether everything is there that a pipeline needs, before anything is bought."""
 
 import sys
-import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Final
@@ -10,13 +9,13 @@ import click
 
 from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.cli.pipelines import module_option, pipeline_in
+from bedrock_pipeline.cli.status_text import wrapped
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.doctor.examination import Examination
 from bedrock_pipeline.doctor.examine import TIMEOUT_S, examine
 from bedrock_pipeline.doctor.finding import Finding, Level
 from bedrock_pipeline.settings import Settings
 
-_WIDTH: Final = 80
 #: Beneath a finding's level.
 _INDENT: Final = " " * (max(len(level) for level in Level) + 2)
 
@@ -61,24 +60,12 @@ def report(findings: list[Finding]) -> Iterator[str]:
     """The findings as text, each beginning with its level, and their number by level."""
     for one in findings:
         level = one.level.upper() if one.level is Level.FAIL else one.level
-        yield from _wrapped(f"{one.check}: {one.found}", level.ljust(len(_INDENT)))
-        yield from _wrapped(one.means)
+        yield from wrapped(f"{one.check}: {one.found}", _INDENT, level.ljust(len(_INDENT)))
+        yield from wrapped(one.means, _INDENT)
         for line in one.fix.splitlines():
-            yield from [f"{_INDENT}{line}"] if _is_verbatim(line) else _wrapped(line)
+            yield from [f"{_INDENT}{line}"] if _is_verbatim(line) else wrapped(line, _INDENT)
     counts = [f"{sum(one.level is level for one in findings)} {level}" for level in Level]
     yield ", ".join(counts)
-
-
-def _wrapped(sentence: str, beginning: str = _INDENT) -> list[str]:
-    """A sentence in lines of at most 80 columns, broken between words only."""
-    return textwrap.wrap(
-        sentence,
-        _WIDTH,
-        initial_indent=beginning,
-        subsequent_indent=_INDENT,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def _is_verbatim(line: str) -> bool:

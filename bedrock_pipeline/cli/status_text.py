@@ -81,13 +81,19 @@ def wide_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def wrapped(sentence: str, indent: str = _INDENT) -> Iterator[str]:
-    """A sentence in lines that are indented, broken between words only, and not within a command."""
+def wrapped(sentence: str, indent: str = _INDENT, beginning: str | None = None) -> Iterator[str]:
+    """A sentence in lines that are indented, broken between words only, and not within a command.
+
+    Args:
+        sentence: what is broken into lines.
+        indent: what lines begin with.
+        beginning: what the first line begins with; None: as the others.
+    """
     words = _COMMAND.sub(lambda found: found[0].replace(" ", _KEPT), " ".join(sentence.split()))
     lines = textwrap.wrap(
         words,
         _WIDTH,
-        initial_indent=indent,
+        initial_indent=indent if beginning is None else beginning,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,

@@ -141,7 +141,7 @@ def check_prefixes(examined: Examination) -> list[Finding]:
 
 
 def _prefix(examined: Examination, bucket: Bucket, setting: str, prefix: str, use: str) -> Finding:
-    check, uri = f"bucket {setting}", examined.settings.uri(prefix)
+    check, uri = f"bucket {setting}", f"s3://{bucket.name}/{prefix.strip('/')}"
     key = f"{prefix.strip('/')}/{_PROBE}-{examined.deployment.system.new_id()}"
     try:
         if use == "list":

@@ -16,7 +16,8 @@ MOST: Final = 50
 _OURS: Final = "bedrock-pipeline:"
 #: How many the default tags are.
 _DEFAULTS: Final = 4
-_CHARACTERS: Final = re.compile(r"[a-zA-Z0-9\s._:/=+@-]*")
+#: A space is one of ASCII: botocore's model means no other.
+_CHARACTERS: Final = re.compile(r"[a-zA-Z0-9\s._:/=+@-]*", re.ASCII)
 _MOST_KEY, _MOST_VALUE = 128, 256
 
 

@@ -76,6 +76,7 @@ def test_without_options_a_job_has_its_role_and_its_default_tags_alone() -> None
         ({"bucket_owner": ACCOUNT}, {"s3BucketOwner": ACCOUNT}, {"s3BucketOwner": ACCOUNT}),
         ({"bucket_owner": ACCOUNT, "output_bucket": "o"}, {"s3BucketOwner": ACCOUNT}, {}),
         ({"output_bucket": "o", "output_bucket_owner": ACCOUNT}, {}, {"s3BucketOwner": ACCOUNT}),
+        ({"output_bucket_owner": ACCOUNT}, {"s3BucketOwner": ACCOUNT}, {"s3BucketOwner": ACCOUNT}),
     ],
 )
 def test_key_and_owners_are_of_each_bucket(
@@ -102,6 +103,7 @@ def test_the_tags_of_a_pipeline_replace_those_of_the_deployment() -> None:
         ({"": "v"}, "no tag key"),
         ({"k" * 129: "v"}, "no tag key"),
         ({"k,": "v"}, "no tag key"),
+        ({"k\N{NO-BREAK SPACE}": "v"}, "no tag key"),
         ({"Aws:k": "v"}, "AWS's own"),
         ({"k": "v" * 257}, "no tag value"),
         ({"k": "a&b"}, "no tag value"),
