@@ -2,10 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RESOLVE = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --python-version 3.11.5 --no-header --no-emit-index-url --generate-hashes --no-strip-extras
 SEEDS ?= 300
 STEPS ?= 200
+SECONDS ?= 300
 
-.PHONY: help install demo dev test test-browser test-faults test-mutants simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-orchestration bench-scale bench-emulator bench-enqueue docs screenshots site wheel lint types check clean
+.PHONY: help install demo dev lock supply-chain fuzz test test-browser test-faults test-mutants simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-orchestration bench-scale bench-emulator bench-enqueue docs screenshots site wheel lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard bedrock_pipeline/kernel/*.[ch])
@@ -38,6 +40,14 @@ site: install  ## dist/site: the documentation as a site; a link that leads nowh
 
 wheel: install  ## dist/: a wheel with the kernel compiled for this platform, and the sdist
 	$(BIN)/python -m hatchling build -d dist
+
+lock: install  ## requirements.lock of development, and that of the image, resolved again
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(RESOLVE) --extra dev pyproject.toml -o requirements.lock
+	echo dagster-webserver | $(RESOLVE) -c requirements.lock pyproject.toml - -o deploy/requirements.lock
+
+supply-chain: install  ## reports/sbom.json and licenses.json; licences and known vulnerabilities are checked
+	$(BIN)/python -m bedrock_pipeline_tests.packaging.supply_chain $(ARGS)
 
 lint: install site  ## style, import contracts, spelling, phrases, and whether generated pages are current
 	$(BIN)/ruff check .
@@ -85,6 +95,9 @@ simulate-thousands: simulate  ## the same with 5,000 seeds
 
 simulate-roots: install  ## fixed defects reintroduced one at a time: the simulation must find each
 	$(BIN)/python -m bedrock_pipeline_tests.simulation.roots $(ARGS)
+
+fuzz: install  ## each target for SECONDS, guided by coverage; what breaks a promise is in reports/fuzz
+	$(BIN)/python -m bedrock_pipeline_tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 test-mutants: install  ## each safeguard removed: a named test must fail
 	$(BIN)/python -m bedrock_pipeline_tests.faults.mutants

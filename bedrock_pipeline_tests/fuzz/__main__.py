@@ -32,13 +32,22 @@ class Fuzzed:
 
 def fuzz(name: str, seconds: int, folder: Path) -> Fuzzed:
     """Fuzz a target in a process of its own; what it found before is run first."""
-    command = [sys.executable, "-m", "bedrock_pipeline_tests.fuzz.run_target", name, str(seconds), str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "bedrock_pipeline_tests.fuzz.run_target",
+        name,
+        str(seconds),
+        str(folder),
+    ]
     begun = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     output = done.stdout.decode(errors="replace")
     counts = re.findall(r"Done (\d+) runs|number_of_executed_units: (\d+)|^#(\d+)\t", output, re.MULTILINE)
     runs = max((int(number) for match in counts for number in match if number), default=0)
-    return Fuzzed(runs, time.monotonic() - begun, sorted((folder / "found").glob("*")), output, done.returncode)
+    return Fuzzed(
+        runs, time.monotonic() - begun, sorted((folder / "found").glob("*")), output, done.returncode
+    )
 
 
 def main() -> int:

