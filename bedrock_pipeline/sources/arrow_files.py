@@ -33,7 +33,7 @@ class ArrowFileReader:
                     schema_here, found = _opened(stream)
                     self._check(schema_here, file.name, schema, columns)
                     for batch in found:
-                        for piece in positioned(_pieces(batch.select(list(columns)))):
+                        for piece in positioned(_pieces(_checked(batch.select(list(columns))))):
                             yield number, piece.rows, []
                 except (OSError, pa.ArrowException) as error:
                     raise InputError(
@@ -72,6 +72,44 @@ class ArrowFileReader:
                     f"{found.field(column).type} in {name}.",
                     "Write it with one type.",
                 )
+
+
+def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch whose offsets lead nowhere outside of it. Arrow takes them as the file has them, and would read any memory.
+
+    Raises:
+        ArrowException: they lead outside.
+    """
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid:  # a text that is not UTF-8 costs its own row, so only as bytes it must be valid
+        for column in batch.columns:
+            _check_as_bytes(column)
+    return batch
+
+
+def _check_as_bytes(column: pa.Array) -> None:
+    if pa.types.is_dictionary(column.type):
+        _check_as_bytes(column.dictionary)
+        places = pa.nulls(len(column.dictionary))
+        pa.DictionaryArray.from_arrays(column.indices, places, safe=False).validate(full=True)
+    else:
+        column.view(_as_bytes(column.type)).validate(full=True)
+
+
+def _as_bytes(kind: pa.DataType) -> pa.DataType:
+    """A type with bytes in the place of texts."""
+    plain = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary(), pa.string_view(): pa.binary_view()}
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_as_bytes(field.type)) for field in kind])
+    for is_list, made in (
+        (pa.types.is_list, pa.list_),
+        (pa.types.is_large_list, pa.large_list),
+        (pa.types.is_fixed_size_list, lambda inner: pa.list_(inner, kind.list_size)),
+    ):
+        if is_list(kind):
+            return made(kind.value_field.with_type(_as_bytes(kind.value_type)))
+    return plain.get(kind, kind)
 
 
 def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

@@ -259,5 +259,5 @@ def _opened(stream: BinaryIO, name: str, read_dictionary: Sequence[str] = ()) ->
             coerce_int96_timestamp_unit="us",
             read_dictionary=list(read_dictionary),
         )
-    except pa.ArrowException as error:
+    except (OSError, pa.ArrowException) as error:  # a damaged footer is an OSError
         raise InputError(f"{name} is not a readable parquet file.", "Write it again.") from error

@@ -104,7 +104,7 @@ def template(data: bytes) -> None:
         assert by_id["good-1"] == parsed.fill(["1"] * len(parsed.fields))
         given = dict(zip(_COLUMNS, cells, strict=True))
         assert by_id.get("r", filled := parsed.fill([given[f.column] for f in parsed.fields])) == filled
-    for one_rejected in found.rejected:
+    for one_rejected in found.rejected if SECRET.decode() not in text else ():
         assert SECRET.decode() not in one_rejected.reason
 
 
