@@ -1,8 +1,10 @@
 """An environment that leads everything elsewhere: each variable that AWS's SDKs, libpq and we obey."""
 
 import socket
+import socketserver
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from bedrock_pipeline.settings import PLACES
@@ -31,6 +33,51 @@ def hostile_environment(folder: Path) -> Iterator[dict[str, str]]:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         yield _variables(folder, closed.getsockname()[1])
+
+
+class Recorder:
+    """Servers that somebody's production could be: they take every connection, and keep its first bytes."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+        recorder = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                self.request.settimeout(1)
+                with suppress(OSError):
+                    recorder.heard.append(self.request.recv(200))
+
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self.port: int = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """End it."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextmanager
+def recorded_environment(folder: Path) -> Iterator[tuple[dict[str, str], dict[str, Recorder]]]:
+    """The variables with a server behind each kind of them: Postgres, S3, Bedrock and a proxy."""
+    with ExitStack() as ends:
+        servers = {name: Recorder() for name in ("postgres", "s3", "bedrock", "proxy")}
+        for server in servers.values():
+            ends.callback(server.close)
+        urls = {name: f"http://127.0.0.1:{server.port}" for name, server in servers.items()}
+        variables = _variables(folder, servers["postgres"].port)
+        for name in variables:
+            if name.endswith("_URL") or "_ENDPOINT_URL" in name:
+                variables[name] = urls[
+                    "bedrock" if "BEDROCK_RUNTIME" in name or "BEDROCK_E" in name else "s3"
+                ]
+        variables["BEDROCK_PIPELINE_S3_ENDPOINT_URL"] = urls["s3"]
+        variables["AWS_ENDPOINT_URL_BEDROCK"] = urls["bedrock"]
+        variables["DATABASE_URL"] = f"postgresql://nobody:elsewhere@127.0.0.1:{servers['postgres'].port}/x"
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+            variables[name] = urls["proxy"]
+        yield variables, servers
 
 
 def _variables(folder: Path, port: int) -> dict[str, str]:

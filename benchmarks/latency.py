@@ -29,7 +29,7 @@ def main() -> None:
             running(home, module="bedrock_pipeline.definitions", speed=1000, poll_seconds=1) as services,
             open_deployment(services.settings) as deployment,
         ):
-            control = Control(services.endpoints.bedrock_endpoint_url)
+            control = Control(services.endpoints.bedrock_endpoint_url, services.endpoints.keys)
             waits = [_wait(deployment, control, path, f"d{number}") for number in range(DATASETS)]
     waits.sort()
     told = {"median": statistics.median(waits), "fastest": waits[0], "slowest": waits[-1]}

@@ -10,7 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +18,7 @@ from typing import Any, Self
 import boto3
 
 from bedrock_pipeline.emulator.clients import session_by_value
+from bedrock_pipeline.emulator.signature import basic_authorization
 
 _END_SECONDS = 20.0
 
@@ -32,9 +33,11 @@ class Control:
 
     Attributes:
         url: `http://HOST:PORT`.
+        keys: the key pair that the emulator was started with.
     """
 
     url: str
+    keys: tuple[str, str] = field(repr=False)
 
     def jobs(self) -> list[dict[str, Any]]:
         """Every job that was ever created, with token, name, times and counts."""
@@ -97,6 +100,8 @@ class Control:
         request = urllib.request.Request(  # noqa: S310  # our own server
             url, method=method, data=None if body is None else json.dumps(body).encode()
         )
+        request.add_header("Content-Type", "application/json")
+        request.add_header("Authorization", basic_authorization(self.keys))
         try:
             with urllib.request.urlopen(request) as answer:  # noqa: S310  # our own server
                 return json.load(answer)
@@ -153,7 +158,7 @@ class EmulatorProcess:
             self._process.wait()
             raise EmulatorError(f"The emulator did not start: {said.strip()}")
         self.url = line.split()[1]
-        self.control = Control(self.url)
+        self.control = Control(self.url, self._keys)
 
     @property
     def pid(self) -> int:

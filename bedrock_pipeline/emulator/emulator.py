@@ -59,6 +59,7 @@ class Emulator:
     Attributes:
         protocol: takes requests.
         runner: moves jobs along.
+        keys: the key pair that requests show; None takes every request.
         quota: jobs at once; may be changed.
         behaviour: the switches; may be changed.
         roles: what jobs may do; may be changed.
@@ -74,7 +75,7 @@ class Emulator:
         rng: random.Random,
         faults: Faults,
     ) -> None:
-        self.store, self.clock, self.faults = store, clock, faults
+        self.store, self.clock, self.faults, self.keys = store, clock, faults, config.keys
         self.quota, self.behaviour, self.roles = Quota(config.max_jobs), config.behaviour, Roles()
         models = Models(config.models, config.behaviour)
         self.runner = Runner(

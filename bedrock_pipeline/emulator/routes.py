@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bedrock_pipeline.emulator.emulator import Emulator
 from bedrock_pipeline.emulator.faults import FaultError, parse_faults
 from bedrock_pipeline.emulator.protocol import Request, ResponseLostError
+from bedrock_pipeline.emulator.signature import shows_keys
 
 _Endpoint = Callable[[requests.Request], Any]
 
@@ -75,16 +76,19 @@ def _own_routes(emulator: Emulator) -> list[Route]:
         emulator.roles.set(arn, policy)
         return {}
 
+    def own(answer: Callable[[dict[str, Any]], Any]) -> _Endpoint:
+        return _own(answer, emulator.keys)
+
     return [
-        Route("/_emulator/behaviour", _own(behaviour), methods=["GET", "POST"]),
-        Route("/_emulator/roles", _own(role), methods=["POST"]),
-        Route("/_emulator/jobs", _own(jobs), methods=["GET"]),
-        Route("/_emulator/clock", _own(advance), methods=["POST"]),
-        Route("/_emulator/quota", _own(quota), methods=["POST"]),
-        Route("/_emulator/faults", _own(shown), methods=["GET"]),
-        Route("/_emulator/faults", _own(add), methods=["POST"]),
-        Route("/_emulator/faults", _own(clear), methods=["DELETE"]),
-        Route("/_emulator", _own(reset), methods=["DELETE"]),
+        Route("/_emulator/behaviour", own(behaviour), methods=["GET", "POST"]),
+        Route("/_emulator/roles", own(role), methods=["POST"]),
+        Route("/_emulator/jobs", own(jobs), methods=["GET"]),
+        Route("/_emulator/clock", own(advance), methods=["POST"]),
+        Route("/_emulator/quota", own(quota), methods=["POST"]),
+        Route("/_emulator/faults", own(shown), methods=["GET"]),
+        Route("/_emulator/faults", own(add), methods=["POST"]),
+        Route("/_emulator/faults", own(clear), methods=["DELETE"]),
+        Route("/_emulator", own(reset), methods=["DELETE"]),
     ]
 
 
@@ -125,10 +129,17 @@ class _Nothing(responses.Response):
         await receive()  # until uvicorn knows that the client is gone
 
 
-def _own(answer: Callable[[dict[str, Any]], Any]) -> _Endpoint:
+def _own(answer: Callable[[dict[str, Any]], Any], keys: tuple[str, str] | None) -> _Endpoint:
     async def endpoint(request: requests.Request) -> responses.Response:
         if "origin" in request.headers or not _is_own_name(request.headers.get("host", "")):
             return JSONResponse({"message": "Web pages do not control the emulator."}, 403)
+        if not shows_keys(keys, request.headers.get("authorization", "")):
+            return JSONResponse(
+                {"message": "Show the key pair that the emulator was started with: curl --user KEY:SECRET."},
+                401,
+            )
+        if request.method == "POST" and request.headers.get("content-type", "") != "application/json":
+            return JSONResponse({"message": "Send JSON with the content type application/json."}, 415)
         try:
             given = json.loads(await request.body() or b"{}")
         except (ValueError, RecursionError):

@@ -1,8 +1,9 @@
-"""Signature version 4, checked.
+"""Who sent a request: signature version 4 for Bedrock's operations, the same key pair by itself for our own routes.
 
 What belongs here: whether a request is signed by the one key pair, now. botocore computes the signature again.
 """
 
+import base64
 import hmac
 import re
 from collections.abc import Mapping
@@ -20,6 +21,19 @@ _AUTHORIZATION = re.compile(
     r"SignedHeaders=(?P<headers>[^,]+), ?Signature=(?P<signature>[0-9a-f]{64})"
 )
 _SKEW = timedelta(minutes=5)
+
+
+def basic_authorization(keys: tuple[str, str]) -> str:
+    """The header by which a key pair is shown to our own routes, as `curl --user KEY:SECRET` sends it."""
+    return "Basic " + base64.b64encode(":".join(keys).encode()).decode()
+
+
+def shows_keys(keys: tuple[str, str] | None, authorization: str) -> bool:
+    """Whether a header shows the one key pair; without one, everybody may do everything."""
+    if keys is None:
+        return True
+    given = authorization.encode("latin-1", "replace")
+    return all(keys) and hmac.compare_digest(given, basic_authorization(keys).encode())
 
 
 class _AsSigned(SigV4Auth):

@@ -51,6 +51,11 @@ class Endpoints:
     role_arn: str = "arn:aws:iam::123456789012:role/bedrock-batch"
 
     @property
+    def keys(self) -> tuple[str, str]:
+        """The key pair of this home, for S3, for Bedrock and for the emulator's own routes."""
+        return self.access_key_id, self.secret_access_key
+
+    @property
     def s3_endpoint_url(self) -> str:
         """The S3 server."""
         return f"http://127.0.0.1:{self.s3_port}"

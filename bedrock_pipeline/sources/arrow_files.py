@@ -99,7 +99,11 @@ def _check_as_bytes(column: pa.Array) -> None:
 
 def _as_bytes(kind: pa.DataType) -> pa.DataType:
     """A type with bytes in the place of texts."""
-    plain = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary(), pa.string_view(): pa.binary_view()}
+    plain = {
+        pa.string(): pa.binary(),
+        pa.large_string(): pa.large_binary(),
+        pa.string_view(): pa.binary_view(),
+    }
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(_as_bytes(field.type)) for field in kind])
     for is_list, made in (

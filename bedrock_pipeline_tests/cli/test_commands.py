@@ -87,7 +87,7 @@ def test_status_says_why_a_chunk_waits_and_until_when(
     deployment: Deployment, tmp_path: Path, stack_endpoints: Endpoints
 ) -> None:
     first, second = prepared(deployment, tmp_path)
-    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     name = deployment.ledger.chunks.by_key("p", first).request["jobName"]
     control.add_fault("error", error="ThrottlingException", job_name=name, times=1)
     patient = ThrottleBackoff(base_delay_ms=600_000)  # the wait is not over before it is looked at

@@ -177,7 +177,7 @@ def from_launch_to_results(
 
 @pytest.fixture
 def control(stack_endpoints: Endpoints) -> Iterator[Control]:
-    found = Control(stack_endpoints.bedrock_endpoint_url)
+    found = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     yield found
     found.clear_faults()
 

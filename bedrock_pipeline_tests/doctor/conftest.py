@@ -159,7 +159,7 @@ def world(
     monkeypatch.setattr(S3Response, "head_bucket", moto_account.head_bucket)
     for name in ("list_service_quotas", "list_aws_default_service_quotas"):
         monkeypatch.setattr(ServiceQuotasResponse, name, listed, raising=False)
-    emulator = Control(endpoints.bedrock_endpoint_url)
+    emulator = Control(endpoints.bedrock_endpoint_url, endpoints.keys)
     bedrock = boto3.client(
         "bedrock",
         endpoint_url=endpoints.bedrock_endpoint_url,

@@ -11,7 +11,8 @@ import orjson
 import pytest
 from botocore.exceptions import ClientError
 
-from bedrock_pipeline.emulator.control import EmulatorProcess
+from bedrock_pipeline.emulator.control import EmulatorError, EmulatorProcess
+from bedrock_pipeline.emulator.signature import basic_authorization
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline_tests.emulator.client import (
     BARE,
@@ -33,6 +34,8 @@ LASTS = {
     "InProgress": ("--in-progress-seconds", "3600"),
 }
 Start = Callable[..., tuple[EmulatorProcess, Any, Any]]
+
+_SHOWN = {"Authorization": basic_authorization(("a", "b")), "Content-Type": "application/json"}
 
 
 @pytest.fixture
@@ -212,7 +215,9 @@ def test_a_timeout_ends_a_job(start: Start, status: str, end: str) -> None:
 def test_a_malformed_post_to_the_routes_of_the_emulator_itself_is_a_400_with_a_sentence(
     standing: EmulatorProcess, route: str, body: bytes, said: str
 ) -> None:
-    call = urllib.request.Request(f"{standing.url}/_emulator/{route}", method="POST", data=body)
+    call = urllib.request.Request(
+        f"{standing.url}/_emulator/{route}", method="POST", data=body, headers=_SHOWN
+    )
     with pytest.raises(urllib.error.HTTPError) as raised:
         urllib.request.urlopen(call)
     assert raised.value.code == 400
@@ -223,6 +228,9 @@ def test_a_malformed_post_to_the_routes_of_the_emulator_itself_is_a_400_with_a_s
     ("headers", "code"),
     [
         ({"Host": "evil.example"}, 403),
+        ({"Authorization": ""}, 401),
+        ({"Authorization": basic_authorization(("a", "c"))}, 401),
+        ({"Authorization": basic_authorization(("a", "")) + "ü"}, 401),
         ({"Host": "evil.example:4600"}, 403),
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
@@ -233,16 +241,31 @@ def test_a_malformed_post_to_the_routes_of_the_emulator_itself_is_a_400_with_a_s
     ],
     ids=str,
 )
-def test_a_web_page_does_not_control_the_emulator_under_any_name_of_its_host(
+def test_neither_a_web_page_nor_who_lacks_the_keys_controls_the_emulator(
     standing: EmulatorProcess, headers: dict[str, str], code: int
 ) -> None:
-    """A page can send simple requests, and make a name of its own lead to this machine."""
-    call = urllib.request.Request(f"{standing.url}/_emulator/jobs", headers=headers)
+    """A page can send simple requests, and make a name of its own lead to this machine; other users reach its ports."""
+    call = urllib.request.Request(f"{standing.url}/_emulator/jobs", headers=_SHOWN | headers)
     try:
         got = urllib.request.urlopen(call).status
     except urllib.error.HTTPError as error:
         got = error.code
     assert got == code
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_what_a_form_of_a_web_page_can_send_is_rejected(standing: EmulatorProcess, kind: str) -> None:
+    headers = _SHOWN | {"Content-Type": kind}
+    call = urllib.request.Request(
+        f"{standing.url}/_emulator/clock", method="POST", data=b'{"seconds": 1}', headers=headers
+    )
+    with pytest.raises(urllib.error.HTTPError, match="415"):
+        urllib.request.urlopen(call)
+
+
+def test_an_emulator_without_keys_is_controlled_by_nobody(tmp_path: Path) -> None:
+    with EmulatorProcess(tmp_path, None, "", "") as process, pytest.raises(EmulatorError, match="key pair"):
+        process.control.jobs()
 
 
 @pytest.fixture(scope="module")

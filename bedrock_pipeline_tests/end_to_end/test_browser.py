@@ -91,7 +91,7 @@ def test_an_operator_works_from_the_ui_alone(tmp_path: Path, monkeypatch: pytest
         open_deployment(services.settings) as deployment,
         operator_at(services.url, executable, pictures) as operator,
     ):
-        bedrock = Control(services.endpoints.bedrock_endpoint_url)
+        bedrock = Control(services.endpoints.bedrock_endpoint_url, services.endpoints.keys)
 
         # Launch by the form.
         operator.fill_in("reviews_launch", f"dataset: {GOOD}\nmax_cost_usd: 5\n")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,40 @@ import psycopg
 import pytest
 
 from bedrock_pipeline.local import Endpoints
-from bedrock_pipeline_tests.hostile import hostile_environment
+from bedrock_pipeline_tests.hostile import hostile_environment, recorded_environment
+from bedrock_pipeline_tests.waiting import until
+
+
+@pytest.mark.end_to_end
+def test_the_demo_touches_nothing_of_a_production_that_the_environment_names(tmp_path: Path) -> None:
+    """Servers that record stand behind every variable; and files of the current folder are no code."""
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("orjson", "psycopg", "rich", "uvicorn", "dagster", "queue"):
+        (here / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")
+    (here / "rows.jsonl").write_text("".join(f'{{"id": "r{n}", "text": "t{n}"}}\n' for n in range(120)))
+    command = [str(Path(sys.executable).with_name("bedrock-pipeline")), "demo", "--json", "--speed", "1000"]
+    command += ["--input", "rows.jsonl", "--record-id", "id", "--prompt", "{{ text }}"]
+    with recorded_environment(tmp_path) as (variables, servers):
+        done = subprocess.run(
+            command,
+            env={**os.environ, **variables, "BEDROCK_PIPELINE_HOME": str(tmp_path / "home")},
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        heard = {name: server.heard for name, server in servers.items()}
+        for server in servers.values():  # it would have been heard
+            with socket.create_connection(("127.0.0.1", server.port)) as probe:
+                probe.sendall(b"probe")
+            until(lambda server=server: server.heard[-1:] == [b"probe"], "the probe")  # type: ignore[misc]  # bound
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["succeeded"] == 120
+    assert {name: [one for one in found if one != b"probe"] for name, found in heard.items()} == {
+        name: [] for name in servers
+    }
+    assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
 
 
 @pytest.mark.end_to_end

@@ -60,7 +60,7 @@ def test_daemon_and_program_share_a_queue_and_dagster_knows_both(
         ]
         wanted = [task.record_id for task in [*tasks("mine", 150), *tasks("theirs", 130)]]
         assert sorted(answered) == sorted(wanted)
-        assert len(Control(services.endpoints.bedrock_endpoint_url).jobs()) == 2
+        assert len(Control(services.endpoints.bedrock_endpoint_url, services.endpoints.keys).jobs()) == 2
 
         datasets = sorted(row.dataset for row in days())
         keys = sorted(

@@ -17,6 +17,7 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.settings import Settings
 
 RECORDS, SLOTS = 350, 2
 #: A model that no other test uses: the emulator counts the jobs in flight by model.
@@ -63,7 +64,8 @@ def settled(
         AssertionError: something is lost, duplicated, or still holds a slot.
     """
     entry = {} if entry is None else entry
-    jobs = jobs_of(emulator_url, deployment.settings.bucket)
+    control = Control(emulator_url, keys_of(deployment.settings))
+    jobs = jobs_of(control, deployment.settings.bucket)
     names = Counter(job["jobName"] for job in jobs)
     chunks = deployment.ledger.chunks.of_dataset(one.name, "d", 1)
     ids = Counter(published(deployment, one)["record_id"].to_pylist())
@@ -77,7 +79,7 @@ def settled(
     entry |= counts
     assert counts["records_lost"] == counts["records_duplicated"] == counts["paid_twice"] == 0, entry
     assert counts["jobs_created"] == counts["chunks_submitted"], entry
-    assert Control(emulator_url).most_in_flight().get(one.model_id, 0) <= slots
+    assert control.most_in_flight().get(one.model_id, 0) <= slots
     assert ids.total() == records, "a record is in the results that the dataset does not have"
     assert {job["jobArn"] for job in jobs} == {chunk.job_arn for chunk in chunks if chunk.job_arn}
     assert all(chunk.ended_at and chunk.collected_at for chunk in chunks), "a slot is still held"
@@ -86,9 +88,16 @@ def settled(
     return entry
 
 
-def jobs_of(emulator_url: str, bucket: str) -> list[dict[str, Any]]:
+def keys_of(settings: Settings) -> tuple[str, str]:
+    """The key pair of the embedded stack."""
+    assert settings.access_key_id
+    assert settings.secret_access_key
+    return settings.access_key_id.get_secret_value(), settings.secret_access_key.get_secret_value()
+
+
+def jobs_of(control: Control, bucket: str) -> list[dict[str, Any]]:
     """Every job of this bucket, from the emulator's own record."""
-    return [job for job in Control(emulator_url).jobs() if f"s3://{bucket}/" in json.dumps(job)]
+    return [job for job in control.jobs() if f"s3://{bucket}/" in json.dumps(job)]
 
 
 def published(deployment: Deployment, one: Pipeline) -> pa.Table:

@@ -50,7 +50,7 @@ def test_every_effect_is_a_crash_point() -> None:
 @pytest.fixture
 def service(stack_endpoints: Endpoints) -> Iterator[Control]:
     """The emulator of this process's tests; its faults end with the test."""
-    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     yield control
     control.clear_faults()
 

@@ -201,7 +201,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def no_chunk_has_two_jobs_and_no_slot_is_taken_too_often(self) -> None:
-        jobs = jobs_of(self.place.control.url, self.settings.bucket)
+        jobs = jobs_of(self.place.control, self.settings.bucket)
         assert max(Counter(job["jobName"] for job in jobs).values(), default=0) <= 1
         assert self.place.control.most_in_flight().get(self.one.model_id, 0) <= SLOTS
 

@@ -2,7 +2,6 @@
 
 import json
 import time
-import urllib.request
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bedrock_pipeline.deployment import Deployment, open_deployment
+from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
@@ -67,8 +67,7 @@ def test_never_more_jobs_than_slots_and_never_two_for_a_chunk(
     ]
     codes = [exit_code(child) for child in children]
     assert set(codes) == {0}, [log.read_text() for log in tmp_path.glob("*.log")]
-    with urllib.request.urlopen(f"{stack_endpoints.bedrock_endpoint_url}/_emulator/jobs") as answer:
-        known = json.load(answer)
-    names = Counter(job["jobName"] for job in known["jobs"] if job["modelId"].endswith(_MODEL))
-    most = max(count for model, count in known["mostInFlight"].items() if model.endswith(_MODEL))
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
+    names = Counter(job["jobName"] for job in control.jobs() if job["modelId"].endswith(_MODEL))
+    most = max(count for model, count in control.most_in_flight().items() if model.endswith(_MODEL))
     assert (most, names.total(), len(names)) == (SLOTS, CHUNKS, CHUNKS)

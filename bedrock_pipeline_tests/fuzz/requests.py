@@ -143,7 +143,7 @@ _ATTACHED: Final = [
 
 def attachment(data: bytes) -> None:
     """An image or a document, as bytes, text, or a struct of both, between two good ones."""
-    if len(data) < 2:  # noqa: PLR2004  # two bytes say what it is
+    if len(data) < 2:  # two bytes say what it is
         return
     one, form, rest = _ATTACHED[data[0] % 2], data[1] % 4, data[2:]
     text = rest.decode(errors="replace").replace(ROOT.decode(), str(_folder() / "root"))
@@ -154,7 +154,7 @@ def attachment(data: bytes) -> None:
         cells = pa.array([good, text, good])
     else:
         good_struct = {"bytes": PNG if one.images else b"a text", "path": "a.txt"}
-        given = {"bytes": rest[1:] if form == 2 else None, "path": text}  # noqa: PLR2004  # a form
+        given = {"bytes": rest[1:] if form == 2 else None, "path": text}  # a form
         cells = pa.array([good_struct, given, good_struct])
     lines = _check_rows(one, "cell", cells)
     encoded = base64.b64encode(PRIVATE[8:-4]).rstrip(b"=")[4:-4]

@@ -38,7 +38,9 @@ def _by_coverage(name: str, seconds: int, found: Path, seen: Path) -> None:
     for number, seed in enumerate(TARGETS[name].seeds()):
         (seen / f"seed-{number:03}").write_bytes(seed)
     words = seen.with_name("words")
-    words.write_text("".join(f'"{_escaped(word)}"\n' for word in WORDS if len(word) <= 64))  # noqa: PLR2004  # libFuzzer's longest
+    words.write_text(
+        "".join(f'"{_escaped(word)}"\n' for word in WORDS if len(word) <= 64)
+    )  # libFuzzer's longest
     corpus = [str(one) for one in (seen, CORPUS / name) if one.exists()]
     options = {
         "max_total_time": seconds,

@@ -234,7 +234,7 @@ def test_the_next_round_is_estimated_and_held_to_the_cap(
 ) -> None:
     one = pipeline(write_rows(tmp_path / "rows.jsonl", 300), max_cost_usd=1)
     [key] = prepare(deployment, one)
-    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     control.add_fault(
         "record_error", record_ids=[f"r{n}" for n in range(120)], error_code=429, message="busy"
     )

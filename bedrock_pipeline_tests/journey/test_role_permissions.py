@@ -32,7 +32,7 @@ def allow(*actions: str) -> dict[str, Any]:
 @pytest.fixture
 def control(stack_endpoints: Endpoints, deployment: Deployment) -> Iterator[Control]:
     """The emulator of this process's tests; afterwards the role may do everything again."""
-    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     yield control
     control.clear_faults()
     control.set_role(deployment.settings.role_arn, None)

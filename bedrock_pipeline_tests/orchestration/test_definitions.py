@@ -209,7 +209,7 @@ def test_a_requeued_chunk_shows_why_and_until_when_in_the_ui(
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
     assert run(definitions, instance, tick(definitions, instance)[0])
     name = deployment.ledger.chunks.by_key("p", CHUNK).request["jobName"]
-    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     control.add_fault(
         "error",
         operation="CreateModelInvocationJob",
@@ -271,7 +271,7 @@ def test_retryable_records_are_sent_again_through_the_sensors_and_their_chunk_st
     instance: dg.DagsterInstance,
     stack_endpoints: Endpoints,
 ) -> None:
-    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     control.add_fault("record_error", record_ids=["r1", "r2"], error_code=429)
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
     for _ in ("prepare", "submit"):

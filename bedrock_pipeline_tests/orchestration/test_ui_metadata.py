@@ -117,7 +117,7 @@ def test_results_show_a_preview_cut_short_and_failures_by_code(
     path = tmp_path / "rows.jsonl"
     rows = ({"id": f"r{n}", "text": LONG, "product": f"product {n}"} for n in range(120))
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     control.add_fault("record_error", record_ids=["r7", "r8"], error_code=400)
     pipeline = defined(source=str(path), carry=("product",))
     shown, polled = published(instance, deployment, pipeline)

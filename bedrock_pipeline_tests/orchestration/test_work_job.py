@@ -46,7 +46,7 @@ def packed(deployment: Deployment, tmp_path: Path) -> Pipeline:
 
 @pytest.fixture
 def control(stack_endpoints: Endpoints) -> Iterator[Control]:
-    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     yield control
     control.clear_faults()
 

@@ -78,7 +78,7 @@ def audit_result(report: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     return known, [one["name"] for one in report["dependencies"] if "skip_reason" in one]
 
 
-def main(required: bool) -> int:  # noqa: FBT001  # of the command line
+def main(required: bool) -> int:  # of the command line
     """Write the reports; the exit code."""
     REPORTS.mkdir(exist_ok=True)
     program = Path(sys.executable).parent
@@ -97,7 +97,7 @@ def main(required: bool) -> int:  # noqa: FBT001  # of the command line
     if unchecked:
         print(  # noqa: T201  # the result
             f"NOT CHECKED FOR KNOWN VULNERABILITIES: the database did not answer for {', '.join(unchecked[:3])}"
-            f"{' and others' if len(unchecked) > 3 else ''}. Run `make supply-chain` where it can be reached.",  # noqa: PLR2004  # a few
+            f"{' and others' if len(unchecked) > 3 else ''}. Run `make supply-chain` where it can be reached.",  # a few
             file=sys.stderr,
         )
     return 1 if bad or known or (unchecked and required) else 0

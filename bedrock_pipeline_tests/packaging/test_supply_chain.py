@@ -71,7 +71,7 @@ def test_what_is_known_fails_and_what_is_not_checked_is_printed(
     for name, said in (("cyclonedx-py", ""), ("pip-licenses", "[]"), ("pip-audit", report)):
         (tmp_path / name).write_text(f"#!/bin/sh\necho 'no network' >&2\ncat <<'END'\n{said}\nEND\n")
         (tmp_path / name).chmod(0o755)
-    monkeypatch.setattr(supply_chain.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     monkeypatch.setattr(supply_chain, "REPORTS", tmp_path / "reports")
     assert supply_chain.main(required) == code
     assert printed in capsys.readouterr().err

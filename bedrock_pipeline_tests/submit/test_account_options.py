@@ -1,7 +1,5 @@
 """What a job has of the account: role, key, owners, VPC, tags; and that a request that is sent again never differs."""
 
-import json
-import urllib.request
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_pipeline.deployment import Deployment, open_deployment
+from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.submissions import Intent
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
@@ -152,8 +151,7 @@ def test_a_prefix_leaves_the_chunk_in_the_jobs_name(
 
 def _jobs(endpoints: Endpoints) -> dict[str, dict[str, Any]]:
     """What the emulator was sent, by ARN."""
-    with urllib.request.urlopen(f"{endpoints.bedrock_endpoint_url}/_emulator/jobs") as response:
-        return {job["jobArn"]: job for job in json.load(response)["jobs"]}
+    return {job["jobArn"]: job for job in Control(endpoints.bedrock_endpoint_url, endpoints.keys).jobs()}
 
 
 def test_a_job_has_what_the_settings_say_when_it_is_submitted(

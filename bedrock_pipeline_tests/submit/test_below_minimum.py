@@ -32,7 +32,7 @@ FEW, LEFT = 37, 5
 @pytest.fixture
 def control(stack_endpoints: Endpoints) -> Iterator[Control]:
     """The emulator of this process's tests; its faults end with the test."""
-    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     yield control
     control.clear_faults()
 
@@ -59,7 +59,7 @@ def test_few_records_are_answered_on_demand_without_a_job(
     rows = finish(deployment, few(tmp_path))
     assert answered(rows, FEW)
     assert {row["job_arn"] for row in rows} == {None}
-    assert jobs_of(control.url, deployment.settings.bucket) == []
+    assert jobs_of(control, deployment.settings.bucket) == []
     [chunk] = chunks(deployment)
     assert (chunk.mode, chunk.status, chunk.processed_count, chunk.success_count) == (
         "on-demand",
@@ -77,7 +77,7 @@ def test_few_records_are_padded_and_the_fillers_stay_out_of_the_results(
 ) -> None:
     rows = finish(deployment, few(tmp_path, "pad"))
     assert answered(rows, FEW)
-    [job] = jobs_of(control.url, deployment.settings.bucket)
+    [job] = jobs_of(control, deployment.settings.bucket)
     assert job["totalRecordCount"] == 100
     [chunk] = chunks(deployment)
     assert (chunk.records, chunk.answered, len(asked(deployment, chunk))) == (FEW, FEW, 100)
@@ -100,7 +100,7 @@ def test_few_records_wait_until_an_operator_decides(
     assert [row.dataset for row in deployment.ledger.datasets.to_launch(["p"], 1)] == ["d"]
     assert pack_dataset(deployment, one, "d").outcome == "replaced"
     assert answered(finish(deployment, one), FEW)
-    assert jobs_of(control.url, deployment.settings.bucket) == []
+    assert jobs_of(control, deployment.settings.bucket) == []
 
 
 def test_few_records_are_rejected_with_the_numbers(deployment: Deployment, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_few_retryable_records_by_each_policy(
     rows = finish(deployment, few(tmp_path, policy, 150))
     assert Counter(row["error_code"] for row in rows) == codes
     assert [(chunk.mode, chunk.records) for chunk in chunks(deployment, 2)] == [(mode, LEFT)]
-    assert len(jobs_of(control.url, deployment.settings.bucket)) == jobs
+    assert len(jobs_of(control, deployment.settings.bucket)) == jobs
 
 
 def test_few_retryable_records_wait_until_an_operator_decides(

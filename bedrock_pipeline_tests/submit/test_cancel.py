@@ -128,7 +128,7 @@ def one(work: Path) -> Pipeline:
 
 @pytest.fixture
 def trial(deployment: Deployment, stack_endpoints: Endpoints, one: Pipeline) -> Iterator[Trial]:
-    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     take_snapshot(deployment, one, "d")
     key = pack_dataset(deployment, one, "d").chunks[0].chunk_key
     yield Trial(deployment, control, deployment.ledger.chunks.by_key("p", key))

@@ -36,7 +36,7 @@ from bedrock_pipeline_tests.journey.driven import pipeline
 @pytest.fixture
 def faults(stack_endpoints: Endpoints) -> Iterator[Control]:
     """The shared emulator, whose faults are taken away afterwards."""
-    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     yield control
     control.clear_faults()
 

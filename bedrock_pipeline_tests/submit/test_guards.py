@@ -51,7 +51,7 @@ def intent(deployment: Deployment, work: Path) -> Intent:
 @pytest.fixture
 def faults(stack_endpoints: Endpoints) -> Iterator[Control]:
     """The shared emulator, whose faults are taken away afterwards."""
-    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     control.clear_faults()  # also those that a test of another file has left
     yield control
     control.clear_faults()

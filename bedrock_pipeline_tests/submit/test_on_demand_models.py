@@ -26,7 +26,7 @@ FEW = 20
 @pytest.fixture
 def control(stack_endpoints: Endpoints) -> Iterator[Control]:
     """The emulator of this process's tests; its faults end with the test."""
-    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     yield control
     control.clear_faults()
 

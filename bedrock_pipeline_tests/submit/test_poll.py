@@ -35,7 +35,7 @@ _LIMITS = Limits(min_records=50, max_records=100, max_jobs=5)
 
 @pytest.fixture
 def control(stack_endpoints: Endpoints) -> Iterator[Control]:
-    control = Control(stack_endpoints.bedrock_endpoint_url)
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     yield control
     control.clear_faults()
 
