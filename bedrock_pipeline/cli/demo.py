@@ -157,7 +157,12 @@ def _follow(deployment: Deployment, pipeline: str, key: str) -> DatasetRow:
         DemoError: it is stuck, or takes too long.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("records", total=None)
         while True:
@@ -227,7 +232,7 @@ def _show(summary: dict[str, Any], uri: str, home: Path) -> None:
     console.print("A few answers:")
     for row in answers.to_pylist():
         said = row["output_text"] or row["tool_use"] or "(a vector)"
-        console.print(f"  {row['record_id']}: {said[:100]!r}", highlight=False)
+        console.print(f"  {row['record_id']!r}: {said[:100]!r}", highlight=False, soft_wrap=True)
     console.print(f"The UI again: BEDROCK_PIPELINE_HOME={home} bedrock-pipeline dev", soft_wrap=True)
 
 

@@ -73,7 +73,7 @@ def pack(inputs: tuple[str, ...], out: str, null_text: str | None, as_json: bool
         **({"notes": report.notes} if report.notes else {}),
     )
     for note in [] if as_json else report.notes:
-        console.print(note, markup=False)
+        console.print(note)
 
 
 @click.command()
@@ -158,7 +158,11 @@ class _Bar:
 @contextmanager
 def _progress(verb: str) -> Iterator[_Bar]:
     with Progress(
-        BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
+        BarColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
     ) as bar:
         yield _Bar(bar, verb)
 

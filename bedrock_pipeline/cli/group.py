@@ -55,12 +55,11 @@ class CommandGroup(click.Group):
             click.echo(f"\nInterrupted. {after}".rstrip(), err=True)
             sys.exit(_INTERRUPTED)
         except BedrockPipelineError as error:
-            from rich.markup import escape  # here, like the console: `--help` and `--version` do without rich
+            from rich.text import Text  # here, like the console: `--help` and `--version` do without rich
 
             from bedrock_pipeline.cli.output import console
 
-            # Escaped, since rich takes what stands in brackets for markup, as in 'bedrock-pipeline[local]'.
-            console.print(f"[red]Error:[/red] {escape(error.what)}", highlight=False, soft_wrap=True)
+            console.print(Text.assemble(("Error:", "red"), f" {error.what}"), highlight=False, soft_wrap=True)
             if error.fix:
-                console.print(escape(error.fix), highlight=False, soft_wrap=True)
+                console.print(error.fix, highlight=False, soft_wrap=True)
             sys.exit(2 if isinstance(error, NotFoundError) else 1)

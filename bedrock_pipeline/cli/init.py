@@ -62,4 +62,4 @@ def init(name: str | None) -> None:
         f"bedrock-pipeline status {pipeline}",
         f"bedrock-pipeline show {pipeline} sample",
     ):
-        console.print(f"  {command}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"  {command}", soft_wrap=True, highlight=False)

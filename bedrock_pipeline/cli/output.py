@@ -7,8 +7,9 @@ import click
 import orjson
 from rich.console import Console
 
-#: Text for people; programs read standard output.
-console = Console(stderr=True)
+#: Text for people; programs read standard output. What is printed is text: answers, ids and messages hold brackets, which
+#: rich would take for markup, and names between colons, which it would take for emoji.
+console = Console(stderr=True, markup=False, emoji=False)
 #: The option of every command whose result a program may read.
 json_option = click.option("--json", "as_json", is_flag=True, help="Output JSON.")
 

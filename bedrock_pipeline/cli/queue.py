@@ -106,10 +106,10 @@ def wait(jobs: tuple[str, ...], timeout: float | None, as_json: bool) -> None:
 
 def _await(queue: BedrockQueue, jobs: list[str], timeout: float | None) -> list[JobResult]:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[status]}"),
+        TextColumn("{task.fields[status]}", markup=False),
     )
     left = timeout
     with Progress(*columns, console=console) as progress:
