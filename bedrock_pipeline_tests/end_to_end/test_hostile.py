@@ -45,6 +45,9 @@ def test_the_demo_touches_nothing_of_a_production_that_the_environment_names(tmp
         name: [] for name in servers
     }
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
+    stored = [path for path in (tmp_path / "home" / "dagster" / "storage").rglob("*") if path.is_file()]
+    steps = {"input_dataset", "batch_chunks", "submitted_jobs", "parsed_results", "results"}
+    assert [path for path in stored if steps & {*path.parts}] == [], "Dagster pickles what a step returns"
 
 
 @pytest.mark.end_to_end
