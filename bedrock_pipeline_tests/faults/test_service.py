@@ -160,7 +160,7 @@ def test_a_service_that_misbehaves(
         ticks = until_published(here, one)
         entry = settled(here, one, control.url)
         answered = sum(status == "succeeded" for status in published(here, one)["status"].to_pylist())
-        assert answered in trouble.answered
+        assert answered in trouble.answered, control.jobs()
     report.append({"point": trouble.name, "scenario": "service", "ticks": ticks, **entry})
 
 
