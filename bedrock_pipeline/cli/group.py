@@ -13,6 +13,7 @@ _INTERRUPTED: Final = 130  # as shells say it: 128 and the number of the signal
 #: What goes on after Ctrl-C, and how to come back.
 _AFTER_INTERRUPTION: Final = {
     "demo": "What was done is stored. The same command goes on from there.",
+    "enqueue": "Tasks that were added stay in the queue; the same command with --replace adds the others.",
     "wait": "The jobs go on. The same command waits for them again.",
 }
 
@@ -55,11 +56,12 @@ class CommandGroup(click.Group):
             click.echo(f"\nInterrupted. {after}".rstrip(), err=True)
             sys.exit(_INTERRUPTED)
         except BedrockPipelineError as error:
-            from rich.text import Text  # here, like the console: `--help` and `--version` do without rich
+            from rich.console import Console  # here: `--help` and `--version` do without rich
+            from rich.text import Text
 
-            from bedrock_pipeline.cli.output import console
-
+            # Not the commands' own, which `--quiet` silences. Brackets in a message are no markup of rich's.
+            console = Console(stderr=True, markup=False, emoji=False)
             console.print(Text.assemble(("Error:", "red"), f" {error.what}"), highlight=False, soft_wrap=True)
-            if error.fix:
-                console.print(error.fix, highlight=False, soft_wrap=True)
+            for line in filter(None, (*getattr(error, "__notes__", ()), error.fix)):
+                console.print(line, highlight=False, soft_wrap=True)
             sys.exit(2 if isinstance(error, NotFoundError) else 1)

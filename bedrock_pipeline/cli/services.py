@@ -104,6 +104,7 @@ def running(
         inside = {
             **environment_of_child(stack.endpoints, os.environ),
             "DAGSTER_HOME": str(dagster_home),
+            "PYTHONSAFEPATH": "1",  # of Dagster's own children too: the current folder is no code by itself
             "DAGSTER_WEBSERVER_PATH_PREFIX": path,
             "BEDROCK_PIPELINE_HOME": str(home),
             "BEDROCK_PIPELINE_POLL_INTERVAL_S": str(poll_seconds),
@@ -145,7 +146,10 @@ def _start_dagster(parts: ExitStack, home: Path, module: str, port: int, inside:
         return child
 
     # One code server for both, since each of its own would import the code once more.
-    code = ("api", "grpc", "-m", module, "--socket", str(code_socket), "--location-name", module)
+    code = ["api", "grpc", "-m", module, "--socket", str(code_socket), "--location-name", module]
+    if module.partition(".")[0] == "bedrock_pipeline":
+        # Dagster looks for modules there first; else in the current folder, which is right for a user's own.
+        code += ["--working-directory", str(home / "dagster")]
     start("code", str(programs / "dagster"), *code).wait_until(lambda: _accepts(code_socket))
     # After the daemon ended, before their code server does.
     parts.callback(_unfinished_runs, "wait", home, inside)

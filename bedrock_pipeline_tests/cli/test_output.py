@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from rich.progress import Progress, TextColumn
 
-from bedrock_pipeline.cli import demo, files, output, queue
+from bedrock_pipeline.cli import demo, output, progress, queue
 from bedrock_pipeline.cli.group import CommandGroup
 from bedrock_pipeline.errors import InvalidInputError
 
@@ -56,7 +56,7 @@ def test_an_error(text: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_no_column_of_a_progress_bar_reads_markup() -> None:
-    for module in (demo, files, queue):
+    for module in (demo, progress, queue):
         source = Path(module.__file__).read_text()
         assert source.count("TextColumn(") == source.count(", markup=False)"), module.__name__
     with Progress(TextColumn("{task.description}", markup=False), console=output.console) as bar:

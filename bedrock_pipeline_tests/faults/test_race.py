@@ -70,4 +70,5 @@ def test_never_more_jobs_than_slots_and_never_two_for_a_chunk(
     control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     names = Counter(job["jobName"] for job in control.jobs() if job["modelId"].endswith(_MODEL))
     most = max(count for model, count in control.most_in_flight().items() if model.endswith(_MODEL))
-    assert (most, names.total(), len(names)) == (SLOTS, CHUNKS, CHUNKS)
+    assert 1 < most <= SLOTS
+    assert (names.total(), len(names)) == (CHUNKS, CHUNKS)

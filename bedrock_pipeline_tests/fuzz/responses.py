@@ -129,7 +129,7 @@ def answer_lines(data: bytes) -> None:
 
 
 def structured_answer(data: bytes) -> None:
-    """A text, or the input of a tool, as the answer of a model that was asked for a schema."""
+    """A text, or the input of a tool, as the answer of a model with a schema."""
     if not data:
         return
     metadata = STRUCTURED[data[0] % len(STRUCTURED)]

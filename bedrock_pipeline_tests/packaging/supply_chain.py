@@ -104,7 +104,7 @@ def main(required: bool) -> int:  # of the command line
 
 
 def _audited(program: Path) -> tuple[list[str], list[str]]:
-    """Of one package first, so that a database that does not answer is not asked for each."""
+    """Of one package first, so that a database that does not answer gets one request."""
     lock = (ROOT / "requirements.lock").read_text()
     first = lock[: re.search(r"\n(?=[a-z])", lock).start() + 1]  # type: ignore[union-attr]  # it has more than one
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as one:
