@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import pyarrow as pa
 
@@ -15,6 +15,10 @@ from bedrock_pipeline.sources.typed import Kinds, Line, given_types, to_columns
 _MARK = b"\xef\xbb\xbf"  # some programs write a byte order mark first
 _WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00")  # marks of UTF-16 and UTF-32
 _Block = list[Line]
+
+#: Of a line that is read as one; more than any request may have. A file without line ends is not read into memory.
+_LONGEST_LINE: Final = 256 << 20
+_PIECE: Final = 1 << 20
 
 
 class JsonReader:
@@ -84,11 +88,11 @@ class JsonReader:
                     yield number, block
 
     def _rows(self, stream: BinaryIO, name: str) -> Iterator[tuple[Line, int]]:
-        first = stream.readline().removeprefix(_MARK)
+        first = stream.readline(_LONGEST_LINE).removeprefix(_MARK)
         if first.startswith(_WIDE) or first[1:2] == b"\x00":
             raise InputError(f"{name} is not written in UTF-8, as JSON is.", "Write it in UTF-8.")
         while first and not first.strip():
-            first = stream.readline()
+            first = stream.readline(_LONGEST_LINE)
         if self._is_document(first, name):
             try:
                 for value, size in self._json.values(_Again(first, stream)):  # type: ignore[arg-type]
@@ -98,7 +102,11 @@ class JsonReader:
                     f"{name} {error}.", "Correct it, or write one object on each line."
                 ) from error
             return
-        for line in chain([first], stream):
+        for line in chain([first], iter(lambda: stream.readline(_LONGEST_LINE), b"")):
+            is_cut = len(line) >= _LONGEST_LINE - len(_MARK) and not line.endswith(b"\n")
+            if is_cut and _passed_over(stream):
+                yield f"line is longer than {_LONGEST_LINE} bytes", len(line)
+                continue
             if line.strip():
                 yield self._line(line), len(line)
 
@@ -119,6 +127,16 @@ class JsonReader:
         except NotJsonError as error:
             return f"line {error}"
         return value if isinstance(value, dict) else "line is not a JSON object"
+
+
+def _passed_over(stream: BinaryIO) -> bool:
+    """Read to the end of a line in pieces; whether it had one byte more."""
+    more = False
+    while piece := stream.readline(_PIECE):
+        more = True
+        if piece.endswith(b"\n"):
+            break
+    return more
 
 
 class _Again:

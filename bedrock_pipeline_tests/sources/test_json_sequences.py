@@ -101,6 +101,25 @@ def test_what_is_not_json_is_an_error_with_its_place(tmp_path: Path, text: str, 
         read(open_location(str(tmp_path / "a.json"), NOWHERE))
 
 
+def test_a_line_that_is_too_long_is_rejected_alone_and_an_array_on_one_line_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bounded memory: neither is held as a whole."""
+    monkeypatch.setattr("bedrock_pipeline.sources.json_files._LONGEST_LINE", 100)
+    monkeypatch.setattr("bedrock_pipeline.sources.json_files._PIECE", 7)
+    good = [b'{"id": "%d"}\n' % number for number in range(4)]
+    long = b'{"id": "%s"}\n' % (b"x" * 500)
+    whole = b'{"id": "%s"}' % (b"y" * 90)  # with its end 101
+    (tmp_path / "a.jsonl").write_bytes(b"".join([good[0], long, good[1], whole + b"\n", good[2], long[:-1]]))
+    source = open_location(str(tmp_path / "a.jsonl"), NOWHERE)
+    found, rejected = read(source, "id")
+    assert [row["id"] for row in found] == ["0", "1", "2"]
+    assert {*rejected.values()} == {"line is longer than 100 bytes"}
+    assert list(rejected) == [1, 3, 5]
+    (tmp_path / "b.json").write_bytes(b"[" + b",".join(one.strip() for one in good * 30) + b"]")
+    assert len(read(open_location(str(tmp_path / "b.json"), NOWHERE), "id")[0]) == 120
+
+
 def test_lines_that_are_nested_too_deeply_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(
         "".join(f'{{"a": {"[" * levels}{"]" * levels}}}\n' for levels in (200, 249, 250, 2000, 100_000))
