@@ -202,12 +202,8 @@ def check_role_permissions(examined: Examination) -> list[Finding]:
             Permission(("s3:ListBucket",), examined.bucket_arn(name), fails)
             for name in dict.fromkeys((bucket, output))
         ),
-        Permission(
-            ("s3:GetObject",), examined.bucket_arn(bucket, settings.input_prefix.strip("/"), "*"), fails
-        ),
-        Permission(
-            ("s3:PutObject",), examined.bucket_arn(output, settings.output_prefix.strip("/"), "*"), fails
-        ),
+        Permission(("s3:GetObject",), examined.bucket_arn(bucket, settings.input_prefix, "*"), fails),
+        Permission(("s3:PutObject",), examined.bucket_arn(output, settings.output_prefix, "*"), fails),
         *(
             Permission(
                 ("bedrock:InvokeModel",), arn, "Jobs are accepted and validated, and fail at their end."

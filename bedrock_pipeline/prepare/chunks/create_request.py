@@ -91,7 +91,7 @@ def is_converse(request: dict[str, Any]) -> bool:
 def output_uri(settings: Settings, pipeline: str, dataset: str, chunk_id: UUID) -> str:
     """Folder under which Bedrock writes a chunk's output, in a folder of the job's id."""
     bucket = settings.output_bucket or settings.bucket
-    return f"s3://{bucket}/{settings.output_prefix.strip('/')}/{pipeline}/{dataset}/{chunk_id}/"
+    return f"s3://{bucket}/{settings.output_prefix}/{pipeline}/{dataset}/{chunk_id}/"
 
 
 def output_folder(request: dict[str, Any], job_arn: str) -> str:
