@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bedrock_pipeline.aws_options import AwsOptions, bucket_name, key_prefix
+from bedrock_pipeline.connection_strings import check_connection_string
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.local.endpoints import read_endpoints
 from bedrock_pipeline.local.home import default_home
@@ -234,16 +235,8 @@ class Settings(AwsOptions):
     @field_validator("database_dsn", mode="after")
     @classmethod
     def _is_a_connection_string(cls, value: SecretStr) -> SecretStr:
-        """The message of libpq itself would quote the string, and the pool would log it at each try."""
         if value.get_secret_value():
-            from psycopg import ProgrammingError, conninfo
-
-            try:
-                conninfo.conninfo_to_dict(value.get_secret_value())
-            except ProgrammingError:
-                raise ValueError(
-                    "is no libpq connection string (postgresql://USER@HOST/DATABASE or host=HOST dbname=DATABASE)"
-                ) from None
+            check_connection_string(value.get_secret_value())
         return value
 
     @classmethod

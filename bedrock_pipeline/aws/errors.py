@@ -3,7 +3,6 @@
 What follows from a classification is decided by whoever called the operation.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +11,10 @@ from typing import Final
 from boto3.exceptions import Boto3Error
 from botocore import exceptions as botocore_errors
 
+from bedrock_pipeline.connection_strings import without_userinfo
 from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.records.error_codes import ErrorKind, error_kind
 
-#: Greedy: a password may contain an @.
-_USERINFO: Final = re.compile(r"(://)[^\s/\"']*@")
 #: Raised before anything is sent; another time it may be.
 _NOT_SENT: Final = (
     botocore_errors.NoCredentialsError,
@@ -97,11 +95,6 @@ def classify(error: Exception) -> Classification:
     if isinstance(error, NotOfAwsError):
         return Classification(ErrorKind.IN_DOUBT, name, str(error))
     return Classification(ErrorKind.IN_DOUBT, name, "no response arrived")
-
-
-def without_userinfo(text: str) -> str:
-    """A text without the names and passwords of the URLs in it."""
-    return _USERINFO.sub(r"\1", text)
 
 
 class LeaseOverError(AwsError):
