@@ -14,8 +14,12 @@ import yaml
 from botocore.session import Session
 from botocore.validate import ParamValidator
 from dagster._cli import create_dagster_cli
+from dagster._config import process_config
 from dagster._daemon.cli import create_dagster_daemon_cli
+from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres.utils import pg_url_from_config
 from dagster_webserver.cli import dagster_webserver
+from sqlalchemy import make_url
 
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.settings import Settings
@@ -31,8 +35,14 @@ PROGRAMS: dict[str, click.Command] = {
     "dagster-daemon": create_dagster_daemon_cli(),
     "dagster-webserver": dagster_webserver,
 }
-#: Of Dagster, and of this image.
-OTHER_VARIABLES = {"DAGSTER_PG_URL", "DAGSTER_CODE_MODULE"}
+#: Of libpq, of boto3 and of this image.
+OTHER_VARIABLES = {
+    *("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE"),
+    *("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE"),
+    *("HTTPS_PROXY", "NO_PROXY", "DAGSTER_CODE_MODULE"),
+}
+#: What would end a URL's password, or be read as something else by a shell or by Compose.
+PASSWORD = "p@ss/w:rd?#%41$$'\" +x"
 
 
 def commands() -> dict[str, list[str]]:
@@ -89,6 +99,39 @@ def test_every_variable_is_read_by_something() -> None:
     for one in TASK["containerDefinitions"]:
         given |= {entry["name"] for entry in (*one.get("environment", ()), *one.get("secrets", ()))}
     assert given <= known | OTHER_VARIABLES
+
+
+def test_the_composition_passes_every_setting_on() -> None:
+    """Those without a value are passed as they are; an empty one would be a value for boto3."""
+    given = COMPOSE["services"]["code"]["environment"]
+    for name in Settings.model_fields:
+        assert set(Settings.variables(name)) & given.keys(), name
+    empty = {"AWS_PROFILE", "BEDROCK_PIPELINE_KMS_KEY_ID", "BEDROCK_PIPELINE_JOB_TAGS"}
+    assert all(given[name] is None for name in empty)
+
+
+def test_any_password_reaches_both_users_of_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster makes a URL of its configuration, which SQLAlchemy reads; the ledger reads libpq's variables."""
+    variables = {"PGHOST": "h", "PGPORT": "6432", "PGUSER": "u@x", "PGPASSWORD": PASSWORD, "PGDATABASE": "d"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    configured = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())["storage"]["postgres"]
+    read = process_config(DagsterPostgresStorage.config_type(), configured)
+    assert read.success, read.errors
+    url = make_url(pg_url_from_config(read.value))
+    assert (url.host, url.port, url.username, url.password, url.database) == (
+        *"h",
+        6432,
+        "u@x",
+        PASSWORD,
+        "d",
+    )
+    for service in ("code", "daemon", "webserver"):
+        given = COMPOSE["services"][service]["environment"]
+        assert variables.keys() <= given.keys()
+        assert [value for value in given.values() if "POSTGRES_PASSWORD" in str(value)] == [
+            given["PGPASSWORD"]
+        ]
 
 
 def test_everything_that_goes_on_is_watched_and_ends_in_time() -> None:
