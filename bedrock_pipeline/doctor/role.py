@@ -176,9 +176,14 @@ def check_caller(examined: Examination) -> list[Finding]:
         needed.append(
             Permission(("bedrock:TagResource",), jobs, "Every job is rejected, since jobs are tagged.")
         )
-    for arn in invoked_arns(examined):
-        actions = ("bedrock:InvokeModel", "bedrock:CreateModelInvocationJob")
-        needed.append(Permission(actions, arn, "Jobs and on-demand calls of the model are rejected."))
+    actions, fails = ("bedrock:CreateModelInvocationJob",), "Jobs of the model are rejected."
+    if examined.pipeline and examined.pipeline.below_minimum == "on_demand":
+        actions = (*actions, "bedrock:InvokeModel")
+        fails = (
+            "Jobs of the model are rejected, or on-demand calls, which answer fewer records than a job needs "
+            "(below_minimum: on_demand)."
+        )
+    needed += [Permission(actions, arn, fails) for arn in invoked_arns(examined)]
     return list(_of_caller(examined, "caller permissions", needed, {}))
 
 
