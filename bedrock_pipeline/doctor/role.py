@@ -176,7 +176,8 @@ def check_caller(examined: Examination) -> list[Finding]:
         needed.append(
             Permission(("bedrock:TagResource",), jobs, "Every job is rejected, since jobs are tagged.")
         )
-    actions, fails = ("bedrock:CreateModelInvocationJob",), "Jobs of the model are rejected."
+    actions: tuple[str, ...] = ("bedrock:CreateModelInvocationJob",)
+    fails = "Jobs of the model are rejected."
     if examined.pipeline and examined.pipeline.below_minimum == "on_demand":
         actions = (*actions, "bedrock:InvokeModel")
         fails = (
