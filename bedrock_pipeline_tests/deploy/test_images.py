@@ -22,6 +22,7 @@ from dagster_webserver.cli import dagster_webserver
 from sqlalchemy import make_url
 
 from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.emulator.server import _parser
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline_tests.docs.pages import ROOT
 
@@ -48,8 +49,14 @@ PASSWORD = "p@ss/w:rd?#%41$$'\" +x"
 def commands() -> dict[str, list[str]]:
     """Every command of the image, the composition and the task, by where it is."""
     [served] = re.findall(r'"exec (dagster .*?)"\]', DOCKERFILE)
-    [health] = re.findall(r"HEALTHCHECK .*?CMD (\[.*?\])", DOCKERFILE, re.DOTALL)
-    found = {"image": served.replace('\\"', "").split(), "image, health": json.loads(health)}
+    healths = re.findall(r"HEALTHCHECK .*?CMD (\[.*?\])\n", DOCKERFILE, re.DOTALL)
+    [emulator] = re.findall(r'"exec (bedrock-pipeline emulator .*?) \\"\$S3_ENDPOINT_URL', DOCKERFILE)
+    found = {
+        "image": served.replace('\\"', "").split(),
+        **{f"image, health {place}": json.loads(health) for place, health in enumerate(healths)},
+    }
+    assert len(healths) == 2, "of the emulator and of the deployment"
+    assert not _unknown_options(emulator.split()[2:])
     for name, service in COMPOSE["services"].items():
         if name != "postgres":
             found |= {
@@ -63,6 +70,12 @@ def commands() -> dict[str, list[str]]:
             f"task {one['name']}, health": health_check[1:],
         }
     return {place: command for place, command in found.items() if command}
+
+
+def _unknown_options(words: list[str]) -> list[str]:
+    """Options that the emulator does not have; its program has a parser of its own."""
+    known = _parser().format_help()
+    return [word for word in words if word.startswith("--") and word not in known]
 
 
 def _test(service: dict[str, Any]) -> list[str]:
@@ -146,9 +159,27 @@ def test_everything_that_goes_on_is_watched_and_ends_in_time() -> None:
         assert one["name"] == "migrate" or {"healthCheck", "stopTimeout", "memoryReservation"} <= one.keys()
 
 
-def test_the_image_runs_as_nobody_in_particular_and_holds_no_compiler() -> None:
-    last = DOCKERFILE.rpartition("\nFROM ")[2]
-    assert re.search(r"^USER 10001$", last, re.MULTILINE)
-    assert "gcc" not in last
-    for source in re.findall(r"^COPY (?:--chown=\S+ )?((?:deploy/\S+ )+)", last, re.MULTILINE):
-        assert all((ROOT / path).exists() for path in source.split())
+def test_the_images_run_as_nobody_in_particular_and_hold_no_compiler() -> None:
+    emulator, deployed = DOCKERFILE.split("\nFROM ")[-2:]
+    assert "AS emulator" in emulator.splitlines()[0]
+    for stage in (emulator, deployed):
+        assert re.search(r"^USER 10001$", stage, re.MULTILINE)
+        assert "HEALTHCHECK" in stage
+        assert "STOPSIGNAL SIGTERM" in stage
+        assert "gcc" not in stage
+        for source in re.findall(r"^COPY (?:--chown=\S+ )?((?:deploy/\S+ )+)", stage, re.MULTILINE):
+            assert all((ROOT / path).exists() for path in source.split())
+
+
+def test_the_emulator_and_its_s3_are_one_image_with_one_pair_of_keys() -> None:
+    emulator = yaml.safe_load((DEPLOY / "emulator.compose.yaml").read_text())["services"]
+    pair = dict(re.findall(r"(AWS_\w+)=(\S+)", DOCKERFILE))
+    assert emulator["s3"]["environment"]["RCLONE_AUTH_KEY"] == (
+        f'"{pair["AWS_ACCESS_KEY_ID"]},{pair["AWS_SECRET_ACCESS_KEY"]}"'
+    )
+    assert {one["image"] for one in emulator.values()} == {"bedrock-emulator"}
+    assert emulator["s3"]["build"]["target"] == "emulator"
+    assert not _unknown_options(emulator["emulator"]["command"])
+    assert emulator["emulator"]["environment"]["S3_ENDPOINT_URL"] in DOCKERFILE
+    for one in emulator.values():
+        assert all(port.startswith("127.0.0.1:") for port in one["ports"]), "whoever reaches it controls it"
