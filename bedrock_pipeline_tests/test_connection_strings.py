@@ -51,7 +51,7 @@ def test_libpqs_own_message_has_no_piece_of_a_password() -> None:
     text = "postgresql://u:hun@ter2@host.invalid/db"
     with pytest.raises(psycopg.OperationalError) as raised:
         open_connection(text, 2)
-    assert "ter2" in str(raised.value), "psycopg has cured it: so may we"
+    assert "ter2" in str(raised.value), "psycopg hides it now: then this is not needed"
     assert "ter2" not in reason_of(raised.value)
     assert "host.invalid" in reason_of(raised.value)
     with pytest.raises(DatabaseUnreachableError) as reported:

@@ -173,7 +173,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def _check(self, answer: "GetObjectOutputTypeDef", begin: int, size: int) -> None:
-        """Check that a response has the bytes that were asked for, of the object that was found.
+        """Check that a response has the bytes that were requested, of the object that was found.
 
         Raises:
             OSError: it has others: the object was replaced, or the response is not the object.

@@ -52,7 +52,7 @@ def _must_be_of_aws(http_response: Any, **_: object) -> None:
 
 
 def only_from_s3(client: "S3Client") -> "S3Client":
-    """The client of S3, for which a response that is not S3's is an error, and never "there is no object".
+    """The client of S3, for which a response that is not S3's is an error, and never the absence of an object.
 
     AWS's own endpoints answer with the id of the request. Of other servers that speak S3's protocol not all do: theirs must have
     a header of S3's, or the object's tag or the XML that the operation answers, and no page of HTML.

@@ -241,7 +241,7 @@ def test_an_option_of_a_pipeline_keeps_the_rules_of_its_setting(options: dict[st
 def test_a_role_of_another_account_is_rejected_before_anything_is_sent() -> None:
     """Its jobs could not be looked up, so that a submission in doubt could never be settled."""
     options = JobOptions(role_arn="arn:aws:iam::210987654321:role/x")
-    with pytest.raises(ConfigurationError, match="job_options.role_arn is of another account"):
+    with pytest.raises(ConfigurationError, match=r"job_options\.role_arn is of another account"):
         options.over(_settings(), "p")
 
 
