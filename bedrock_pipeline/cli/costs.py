@@ -10,8 +10,9 @@ import click
 
 from bedrock_pipeline.aws.clients import runtime_client
 from bedrock_pipeline.aws.runtime import BedrockRuntime
-from bedrock_pipeline.cli.output import json_option, print_json
+from bedrock_pipeline.cli.output import json_option, print_json, quiet_option
 from bedrock_pipeline.cli.pipelines import dataset_pipeline_in, module_option
+from bedrock_pipeline.cli.progress import CommandProgress, command_progress
 from bedrock_pipeline.cli.request_options import dataset_request, request_options
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.known_names import check_known
@@ -43,6 +44,7 @@ _WAYS = ("prompt", "messages", "model_input")
     help="Have Bedrock count the input tokens of a sample; free of charge, for models that have it.",
 )
 @json_option
+@quiet_option
 def estimate(
     pipeline: str | None,
     dataset: str | None,
@@ -62,13 +64,16 @@ def estimate(
     if max_tokens:
         request["parameters"] = {**request.get("parameters", {}), "max_tokens": max_tokens}
     if pipeline and dataset:
-        estimated = _of_dataset(dataset_pipeline_in(module, pipeline), dataset, request, count=count_tokens)
+        defined = dataset_pipeline_in(module, pipeline)
+        with command_progress("measured") as progress:
+            estimated = _of_dataset(defined, dataset, request, progress, count=count_tokens)
     elif pipeline or not (options["source"] and options["model"] and any(map(request.get, _WAYS))):
         raise click.UsageError(
             "Give PIPELINE DATASET; or --input, --model, and one of --prompt, --messages and --model-input."
         )
     else:
-        estimated = _of_file(request, count=count_tokens)
+        with command_progress("measured") as progress:
+            estimated = _of_file(request, progress, count=count_tokens)
     if as_json:
         print_json(asdict(estimated))
     else:
@@ -97,7 +102,9 @@ def approve(pipeline: str, dataset: str, up_to: float) -> None:
     click.echo(f"{dataset} of {pipeline} may cost {usd(budget.cap_usd)}{spent}")
 
 
-def _of_dataset(pipeline: Pipeline, dataset: str, request: dict[str, Any], *, count: bool) -> Estimate:
+def _of_dataset(
+    pipeline: Pipeline, dataset: str, request: dict[str, Any], progress: CommandProgress, *, count: bool
+) -> Estimate:
     with open_deployment(Settings.resolve()) as deployment:
         row = deployment.ledger.datasets.get(pipeline.name, dataset)
         effective = pipeline.for_dataset({**(row.request if row else {}), **request})
@@ -107,18 +114,25 @@ def _of_dataset(pipeline: Pipeline, dataset: str, request: dict[str, Any], *, co
         if count:
             effective = effective.model_copy(update={"count_tokens": True})
         reread = bool(request) or count
-        return estimate_dataset(deployment, effective, dataset, datetime.now(UTC), reread=reread)
+        return estimate_dataset(
+            deployment,
+            effective,
+            dataset,
+            datetime.now(UTC),
+            reread=reread,
+            progress=progress,
+            counted=progress.read_from,
+        )
 
 
-def _of_file(request: dict[str, Any], *, count: bool) -> Estimate:
+def _of_file(request: dict[str, Any], progress: CommandProgress, *, count: bool) -> Estimate:
     pipeline = Pipeline.model_validate({"name": "estimate", **request})
     at, settings = datetime.now(UTC), Settings.resolve(partial=True)
     price = price_of(pipeline.model_id, at, overrides(settings, pipeline))
     counter = token_counter(BedrockRuntime(runtime_client(settings)), pipeline) if count else None
     source = open_location(request["source"], objects=None)  # type: ignore[arg-type]  # a local file needs no S3
-    return estimate_source(
-        source, pipeline, Estimator(pipeline, price, Measured(), default_max_jobs(pipeline.model_id), counter)
-    )
+    estimator = Estimator(pipeline, price, Measured(), default_max_jobs(pipeline.model_id), counter)
+    return estimate_source(progress.read_from(source), pipeline, estimator, progress=progress)
 
 
 def _show(estimated: Estimate) -> None:

@@ -1,18 +1,16 @@
 """Commands that work on files alone, with the code of the assets: `pack`, `parse`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import click
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.cli.measure import Measured
-from bedrock_pipeline.cli.output import console, print_json
+from bedrock_pipeline.cli.output import console, print_json, quiet_option
+from bedrock_pipeline.cli.progress import command_progress
 from bedrock_pipeline.cli.request_options import body_options, dataset_request, request_options, with_options
 from bedrock_pipeline.collect.retry_policy import MISSING
 from bedrock_pipeline.collect.tally import ChunkMetadata
@@ -40,6 +38,7 @@ from bedrock_pipeline.sources import open_location, plain_location
 @click.option("--max-job-bytes", type=int, help="Maximum bytes of a job.")
 @click.option("--out", required=True, help="Empty folder or s3:// location to write to.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
+@quiet_option
 def pack(inputs: tuple[str, ...], out: str, null_text: str | None, as_json: bool, **options: Any) -> None:
     """Pack files into the JSONL of batch jobs, within Bedrock's limits.
 
@@ -56,9 +55,12 @@ def pack(inputs: tuple[str, ...], out: str, null_text: str | None, as_json: bool
         below_minimum="fail",
     )
     objects = objects_for(*inputs, out)
-    with Measured() as measured, _progress("packed") as progress:
+    with Measured() as measured, command_progress("packed") as progress:
         report = pack_files(
-            open_location(inputs, objects, csv=pipeline.csv), pipeline, place(out, objects), progress=progress
+            progress.read_from(open_location(inputs, objects, csv=pipeline.csv)),
+            pipeline,
+            place(out, objects),
+            progress=progress,
         )
     rejected = sum(report.rejections.values())
     _tell(
@@ -87,6 +89,7 @@ def pack(inputs: tuple[str, ...], out: str, null_text: str | None, as_json: bool
 @click.option("--keep-raw", is_flag=True, help="Keep the model's whole output as JSON.")
 @click.option("--out", required=True, help="Parquet file, local or s3://.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
+@quiet_option
 def parse(
     files: tuple[str, ...],
     model: str,
@@ -112,7 +115,7 @@ def parse(
         price=price_of(model, datetime.now(UTC)),
     )
     objects = objects_for(*files, out, index or "")
-    with Measured() as measured, _progress("parsed") as progress:
+    with Measured() as measured, command_progress("parsed") as progress:
         counter = parse_files(files, metadata, out, objects, index=index, progress=progress)
     _tell(
         as_json,
@@ -137,30 +140,6 @@ def objects_for(*locations: str) -> S3Objects:
     in_s3 = any(plain_location(location).startswith("s3://") for location in locations)
     unused = Settings(bucket="", role_arn="", ignore_aws_configuration=True)
     return S3Objects(s3_client(Settings.resolve(partial=True) if in_s3 else unused))
-
-
-class _Bar:
-    """A progress bar with records and bytes; the total is unknown."""
-
-    def __init__(self, bar: Progress, verb: str) -> None:
-        self._bar = bar
-        self._task = bar.add_task(verb, total=None)
-        self.bytes = 0
-
-    def __call__(self, records: int, size: int) -> None:
-        """Show the records and bytes so far."""
-        self.bytes = size
-        self._bar.update(
-            self._task, completed=records, description=f"{records:,} records, {size / 1e6:,.0f} MB"
-        )
-
-
-@contextmanager
-def _progress(verb: str) -> Iterator[_Bar]:
-    with Progress(
-        BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
-    ) as bar:
-        yield _Bar(bar, verb)
 
 
 def _pipeline(**given: Any) -> Pipeline:

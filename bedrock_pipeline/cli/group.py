@@ -13,6 +13,7 @@ _INTERRUPTED: Final = 130  # as shells say it: 128 and the number of the signal
 #: What goes on after Ctrl-C, and how to come back.
 _AFTER_INTERRUPTION: Final = {
     "demo": "What was done is stored. The same command goes on from there.",
+    "enqueue": "Tasks that were added stay in the queue; the same command with --replace adds the others.",
     "wait": "The jobs go on. The same command waits for them again.",
 }
 
@@ -55,12 +56,12 @@ class CommandGroup(click.Group):
             click.echo(f"\nInterrupted. {after}".rstrip(), err=True)
             sys.exit(_INTERRUPTED)
         except BedrockPipelineError as error:
-            from rich.markup import escape  # here, like the console: `--help` and `--version` do without rich
+            from rich.console import Console  # here: `--help` and `--version` do without rich
+            from rich.markup import escape
 
-            from bedrock_pipeline.cli.output import console
-
+            console = Console(stderr=True)  # not the commands' own, which `--quiet` silences
             # Escaped, since rich takes what stands in brackets for markup, as in 'bedrock-pipeline[local]'.
             console.print(f"[red]Error:[/red] {escape(error.what)}", highlight=False, soft_wrap=True)
-            if error.fix:
-                console.print(escape(error.fix), highlight=False, soft_wrap=True)
+            for line in filter(None, (*getattr(error, "__notes__", ()), error.fix)):
+                console.print(escape(line), highlight=False, soft_wrap=True)
             sys.exit(2 if isinstance(error, NotFoundError) else 1)

@@ -13,6 +13,22 @@ console = Console(stderr=True)
 json_option = click.option("--json", "as_json", is_flag=True, help="Output JSON.")
 
 
+def _silence(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    console.quiet = value
+    ctx.call_on_close(lambda: setattr(console, "quiet", False))
+
+
+#: The option of every command that shows progress.
+quiet_option = click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    expose_value=False,
+    callback=_silence,
+    help="Show neither progress nor notes; only the result, and errors.",
+)
+
+
 class JsonObject(click.ParamType[dict[str, Any]]):
     """An option that is a JSON object."""
 

@@ -1,5 +1,7 @@
 """Commands about queues: `enqueue`, `flush`, `wait`. They open a queue with the settings that it was last opened with."""
 
+import os
+import stat
 import sys
 from collections.abc import Iterator
 from typing import IO, Any
@@ -9,7 +11,8 @@ import orjson
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from bedrock_pipeline.cli.jobs import job_by_id, job_row
-from bedrock_pipeline.cli.output import console, json_option, print_json
+from bedrock_pipeline.cli.output import console, json_option, print_json, quiet_option
+from bedrock_pipeline.cli.progress import CommandProgress, command_progress
 from bedrock_pipeline.cli.status_text import job_lines
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.errors import AwaitTimeoutError, NotFoundError
@@ -20,6 +23,8 @@ from bedrock_pipeline.settings import Settings
 
 #: Seconds between two updates of the progress bars.
 _SLICE_S = 2.0
+#: Lines of `enqueue` between two updates of its progress.
+_LINES_SHOWN = 1_000
 
 
 @click.command()
@@ -31,6 +36,7 @@ _SLICE_S = 2.0
 @click.option("--max-age", type=float, help="Flush when a task has waited this many seconds.")
 @click.option("--replace", is_flag=True, help="Replace waiting tasks with the same record ids.")
 @json_option
+@quiet_option
 def enqueue(
     file: IO[bytes],
     name: str,
@@ -55,8 +61,9 @@ def enqueue(
         max_age_s=max_age,
         on_duplicate="replace" if replace else None,
     )
-    with BedrockQueue(config) as queue:
-        added = queue.enqueue_many(_tasks(file))
+    size = _size(file)
+    with BedrockQueue(config) as queue, command_progress("read", "tasks", size) as progress:
+        added = queue.enqueue_many(_tasks(file, progress))
         waiting = queue.get_queue_size()
     if as_json:
         print_json({"queue": name, "added": added, "waiting": waiting})
@@ -88,6 +95,7 @@ def flush(queue: str, as_json: bool) -> None:
 @click.argument("jobs", nargs=-1, required=True)
 @click.option("--timeout", type=float, help="The most seconds to wait.")
 @json_option
+@quiet_option
 def wait(jobs: tuple[str, ...], timeout: float | None, as_json: bool) -> None:
     """Wait until every record of these jobs is final; meanwhile submit, poll and collect.
 
@@ -151,8 +159,21 @@ def _queue_of(job_id: str) -> str:
         return job_by_id(deployment, job_id).queue
 
 
-def _tasks(file: IO[bytes]) -> Iterator[dict[str, Any]]:
+def _size(file: IO[bytes]) -> int | None:
+    """The bytes of a file; None for a pipe."""
+    try:
+        found = os.fstat(file.fileno())
+    except OSError:  # without a descriptor
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _tasks(file: IO[bytes], progress: CommandProgress) -> Iterator[dict[str, Any]]:
+    size = 0
     for number, line in enumerate(file, 1):
+        size += len(line)
+        if number % _LINES_SHOWN == 0:
+            progress.of_total(size, number)
         if line.strip():
             try:
                 task = orjson.loads(line)

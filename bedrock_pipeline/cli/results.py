@@ -10,7 +10,8 @@ import orjson
 import pyarrow as pa
 
 from bedrock_pipeline.cli.jobs import job_batches, job_by_id
-from bedrock_pipeline.cli.output import console, json_option, print_json
+from bedrock_pipeline.cli.output import console, json_option, print_json, quiet_option
+from bedrock_pipeline.cli.progress import command_progress
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.known_names import check_known
 from bedrock_pipeline.publish.export_results import export_results, json_lines
@@ -34,6 +35,7 @@ _ROWS, _WIDTH = 10, 200
     help="In .csv, begin text that a spreadsheet would take for a formula with an apostrophe.",
 )
 @json_option
+@quiet_option
 def results(
     pipeline: str, dataset: str | None, out: Path | None, escape_formulas: bool, as_json: bool
 ) -> None:
@@ -46,6 +48,7 @@ def results(
     with open_deployment(Settings.resolve()) as deployment:
         if dataset is not None:
             check_known(deployment.ledger, pipeline, dataset)
+        total = None
         if dataset is None:
             if out is None:
                 raise click.UsageError("Give --out FILE.parquet, FILE.jsonl or FILE.csv.")
@@ -56,8 +59,9 @@ def results(
             return
         else:
             source = open_results(deployment, pipeline, dataset)
-            schema, batches = source.schema, source.to_batches()
-        rows = export_results(schema, batches, out, escape_formulas=escape_formulas)
+            schema, batches, total = source.schema, source.to_batches(), source.count_rows()
+        with command_progress("wrote", "rows", total) as progress:
+            rows = export_results(schema, batches, out, escape_formulas=escape_formulas, progress=progress)
     print_json({"rows": rows, "file": str(out)}) if as_json else click.echo(f"{rows} rows in {out}")
 
 

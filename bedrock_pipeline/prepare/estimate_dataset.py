@@ -5,7 +5,7 @@ measured and deleted.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -14,6 +14,7 @@ from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
+from bedrock_pipeline.prepare.chunks.packer import Progress, no_progress
 from bedrock_pipeline.prepare.chunks.snapshot_packer import pack_snapshot
 from bedrock_pipeline.prepare.open_source import open_source
 from bedrock_pipeline.prepare.read_attachment import attachment_reader
@@ -30,11 +31,25 @@ _Measured: TypeAlias = tuple[int, int, Mode, ChunkEstimate]
 
 
 def estimate_dataset(
-    deployment: Deployment, pipeline: Pipeline, dataset: str, at: datetime, *, reread: bool = False
+    deployment: Deployment,
+    pipeline: Pipeline,
+    dataset: str,
+    at: datetime,
+    *,
+    reread: bool = False,
+    progress: Progress = no_progress,
+    counted: Callable[[Source], Source] = lambda source: source,
 ) -> Estimate:
     """Estimate a dataset as it is packed, or as it would be, at the prices of a time.
 
-    With `reread` the input is read even if the dataset is packed, since the pipeline has changed.
+    Args:
+        deployment: with ledger and S3.
+        pipeline: as it would be launched.
+        dataset: its key.
+        at: the time whose prices count.
+        reread: the input is read even if the dataset is packed, since the pipeline has changed.
+        progress: called with the records and bytes that were packed so far.
+        counted: the source with what watches it being read.
 
     Raises:
         InputError, ColumnError, TemplateError, EmptyDatasetError: the input cannot be used.
@@ -63,11 +78,16 @@ def estimate_dataset(
     if packed and not reread:
         return estimator.together(packed)
     source = open_source(deployment, pipeline, dataset)
-    return estimate_source(source, pipeline, estimator, deployment.objects)
+    return estimate_source(counted(source), pipeline, estimator, deployment.objects, progress=progress)
 
 
 def estimate_source(
-    source: Source, pipeline: Pipeline, estimator: Estimator, objects: S3Objects | None = None
+    source: Source,
+    pipeline: Pipeline,
+    estimator: Estimator,
+    objects: S3Objects | None = None,
+    *,
+    progress: Progress = no_progress,
 ) -> Estimate:
     """Estimate the records of an input; reads all of it.
 
@@ -89,4 +109,4 @@ def estimate_source(
             fetch = attachment_reader(pipeline.attachment_roots, objects)
             snapshot = write_snapshot(source, SnapshotPlan.of(pipeline), folder, rejected, fetch)
             parts = [local_file(str(part)) for part in snapshot.parts]
-            return estimator.together(pack_snapshot(parts, pipeline, folder, rejected, measured))
+            return estimator.together(pack_snapshot(parts, pipeline, folder, rejected, measured, progress))

@@ -20,7 +20,12 @@ FORMATS: Final = (".parquet", ".jsonl", ".csv")
 
 
 def export_results(
-    schema: pa.Schema, batches: Iterable[pa.RecordBatch], path: Path, *, escape_formulas: bool = False
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    path: Path,
+    *,
+    escape_formulas: bool = False,
+    progress: Callable[[int], object] = lambda _rows: None,
 ) -> int:
     """Write rows into a file, which appears when it is complete; nothing is left behind after an error.
 
@@ -29,6 +34,7 @@ def export_results(
         batches: the rows.
         path: of the file; its ending decides the format. A file that is there is replaced.
         escape_formulas: see `csv_cells`.
+        progress: called with the rows that were written so far.
 
     Returns:
         The number of rows.
@@ -53,6 +59,7 @@ def export_results(
             for batch in batches:
                 write(batch)
                 rows += batch.num_rows
+                progress(rows)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

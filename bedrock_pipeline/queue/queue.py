@@ -28,7 +28,7 @@ from bedrock_pipeline.queue.config import BedrockQueueConfig
 from bedrock_pipeline.queue.events import OPERATOR_FIX, Callback, Emitter, EventName, JobEvents, QueueEvent
 from bedrock_pipeline.queue.flush_queue import FlushCheck
 from bedrock_pipeline.queue.job_results import JobResult, JobStatus, TaskResult, job_result, job_status
-from bedrock_pipeline.queue.task import BedrockTask, encoded, task_of
+from bedrock_pipeline.queue.task import BedrockTask, InvalidTaskError, encoded, task_of
 from bedrock_pipeline.queue.worker import QueueWorker
 from bedrock_pipeline.submit.poll_jobs import stop_jobs
 from bedrock_pipeline.system import SYSTEM, System
@@ -145,8 +145,8 @@ class BedrockQueue:
     def enqueue_many(self, tasks: Iterable[BedrockTask | Mapping[str, Any]]) -> int:
         """Add tasks from any iterable, batch by batch in bounded memory, and return their number.
 
-        If one is invalid, the batches before it are committed and its own is not; the exception's notes have the number
-        of committed tasks.
+        If one is invalid, the batches before it are committed and its own is not; the exception's notes have its number, from
+        1 on, and how many are committed.
 
         Raises:
             InvalidTaskError, DuplicateTaskError, StateError: as `enqueue`.
@@ -155,9 +155,8 @@ class BedrockQueue:
         batch: dict[str, tuple[BedrockTask, NewTask]] = {}
         try:
             size = 0
-            for one in tasks:
-                given = task_of(one)
-                new = encoded(given, self._limits, self._rules)
+            for number, one in enumerate(tasks, 1):
+                given, new = self._encoded(number, one)
                 if new.record_id in batch and self.config.on_duplicate == "reject":
                     raise DuplicateTaskError(self.name, [new.record_id])
                 batch[new.record_id] = given, new
@@ -168,6 +167,14 @@ class BedrockQueue:
             return added + self._add(batch.values())
         except BedrockPipelineError as error:
             error.add_note(f"The first {added} tasks are in the queue.")
+            raise
+
+    def _encoded(self, number: int, one: BedrockTask | Mapping[str, Any]) -> tuple[BedrockTask, NewTask]:
+        try:
+            given = task_of(one)
+            return given, encoded(given, self._limits, self._rules)
+        except InvalidTaskError as error:
+            error.add_note(f"It is task {number}.")
             raise
 
     def get_queue_size(self) -> int:

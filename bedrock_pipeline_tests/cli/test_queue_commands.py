@@ -109,3 +109,23 @@ def test_a_mistake_is_reported_without_a_traceback(
     assert done.exit_code in (1, 2)
     assert message in done.stderr
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("last", "reported"),
+    [
+        ("no JSON", ["task: line 2501 is not JSON."]),
+        ('{"recordId": "x", "modelInput": {}}', ["model_input: it is empty.", "It is task 2501."]),
+    ],
+)
+def test_after_an_invalid_task_it_says_which_it_is_and_how_many_are_in_the_queue(
+    deployment: Deployment, tmp_path: Path, last: str, reported: list[str]
+) -> None:
+    file = tmp_path / "tasks.jsonl"
+    file.write_text(f"{lines(2_500)}{last}\n")
+    result = run("enqueue", str(file), "--queue", "q", "--model", CLAUDE, "--batch-size", "9999")
+    assert result.exit_code == 1
+    waiting = deployment.ledger.tasks.size("q")
+    assert 0 < waiting < 2_500
+    for line in [*reported, f"The first {waiting} tasks are in the queue."]:
+        assert line in result.stderr

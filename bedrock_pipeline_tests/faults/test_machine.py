@@ -275,11 +275,9 @@ def test_whatever_the_order_it_settles(
     print(f"seed {seed}")  # noqa: T201  # for the report of a failure
     entries: list[dict[str, object]] = []
     template = f"test_{uuid.uuid4().hex}"
-    # Jobs take a second, so that there is something to do for a while.
-    with emulated_deployment(deployment, stack_endpoints, tmp_path / "data", "--speed", "1000") as (
-        here,
-        control,
-    ):
+    # Jobs take a second, so that there is something to do for a while; and Bedrock's minimum is the pipeline's.
+    options = "--speed", "1000", "--min-records", str(_LIMITS.min_records)
+    with emulated_deployment(deployment, stack_endpoints, tmp_path / "data", *options) as (here, control):
         with psycopg.connect(stack_endpoints.dsn("postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(template)))
         with Ledger(stack_endpoints.dsn(template)) as ledger:

@@ -37,15 +37,16 @@ class _Proxy:
     """Stands before Postgres, and cuts the connection when a commit was done but not yet acknowledged.
 
     Args:
-        every: each commit with this number loses its acknowledgement.
+        every: one commit in this many loses its acknowledgement, at random: by count it could always be the same commit of a
+            tick, which then never ends.
     """
 
     def __init__(self, host: str, port: int, every: int) -> None:
         self._target = host, port
-        self._every = every
+        self._rate = 1 / every
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.commits = self.lost = 0
+        self.lost = 0
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -53,15 +54,19 @@ class _Proxy:
         self._listener.close()
 
     def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
+        while True:
+            try:
                 client, _ = self._listener.accept()
+            except OSError:
+                return  # it was closed
+            try:
                 server = socket.create_connection(self._target)
-                lost = threading.Event()
-                for source, target, watched in ((client, server, True), (server, client, False)):
-                    threading.Thread(
-                        target=self._pump, args=(source, target, lost, watched), daemon=True
-                    ).start()
+            except OSError:
+                client.close()
+                continue
+            lost = threading.Event()
+            for source, target, watched in ((client, server, True), (server, client, False)):
+                threading.Thread(target=self._pump, args=(source, target, lost, watched), daemon=True).start()
 
     def _pump(
         self, source: socket.socket, target: socket.socket, lost: threading.Event, watched: bool
@@ -79,9 +84,9 @@ class _Proxy:
 
     def _strikes(self) -> bool:
         with self._lock:
-            self.commits += 1
-            self.lost += self.commits % self._every == 0
-            return self.commits % self._every == 0
+            struck = random.random() < self._rate
+            self.lost += struck
+            return struck
 
 
 @pytest.mark.faults

@@ -71,4 +71,5 @@ def test_never_more_jobs_than_slots_and_never_two_for_a_chunk(
         known = json.load(answer)
     names = Counter(job["jobName"] for job in known["jobs"] if job["modelId"].endswith(_MODEL))
     most = max(count for model, count in known["mostInFlight"].items() if model.endswith(_MODEL))
-    assert (most, names.total(), len(names)) == (SLOTS, CHUNKS, CHUNKS)
+    assert 1 < most <= SLOTS
+    assert (names.total(), len(names)) == (CHUNKS, CHUNKS)

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,10 @@ def _array(kind: pa.DataType, values: list[Any]) -> pa.Array:
 
 
 def _export(table: pa.Table, path: Path, **options: bool) -> Path:
-    assert export_results(table.schema, table.to_batches(max_chunksize=2), path, **options) == table.num_rows
+    shown: list[int] = []
+    batches = table.to_batches(max_chunksize=2)
+    assert export_results(table.schema, batches, path, progress=shown.append, **options) == table.num_rows
+    assert shown == list(accumulate(batch.num_rows for batch in batches))
     assert [one.name for one in path.parent.iterdir()] == [path.name]
     return path
 
