@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ServiceUnavailableError,
         StateError,
     )
+    from bedrock_pipeline.job_options import JobOptions
     from bedrock_pipeline.ledger.database import DatabaseUnreachableError
     from bedrock_pipeline.ledger.queues import NameTakenError, QueueModelError
     from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
@@ -108,6 +109,7 @@ __all__ = [
     "InvalidTaskError",
     "JobFailedError",
     "JobNotFinalError",
+    "JobOptions",
     "JobResult",
     "JobStuckError",
     "Limits",
@@ -176,6 +178,7 @@ _MODULES: Final = {
     "JobNotFinalError": "bedrock_pipeline.errors",
     "JobResult": "bedrock_pipeline.queue",
     "JobStuckError": "bedrock_pipeline.errors",
+    "JobOptions": "bedrock_pipeline.job_options",
     "Limits": "bedrock_pipeline.records.limits",
     "NameTakenError": "bedrock_pipeline.ledger.queues",
     "NotConfiguredError": "bedrock_pipeline.settings",

@@ -20,6 +20,9 @@ _KEY: Final = re.compile(
 _NETWORK_ID: Final = re.compile(r"[-0-9a-zA-Z]{1,32}")
 _NAME_PREFIX: Final = re.compile(r"[a-zA-Z0-9]+(-+[a-zA-Z0-9]+)*")
 _BUCKET_ARN: Final = re.compile(r"arn:aws[a-z-]*:s3:::(?P<name>[^/:]+)")
+#: The embedded S3 has buckets of shorter names than AWS.
+_BUCKET_NAME: Final = re.compile(r"[a-z0-9][-.a-z0-9]{0,62}")
+_KEY_PREFIX: Final = re.compile(r"[-!_*'().a-zA-Z0-9]+(/[-!_*'().a-zA-Z0-9]+)*")
 #: Beside it, the name of a job has 37 characters of the chunk's and some of the pipeline's.
 _MOST_NAME_PREFIX: Final = 15
 
@@ -147,12 +150,37 @@ def bucket_name(value: str) -> str:
     an alias can be given wherever S3 takes a bucket for its objects ("Access point aliases", Amazon S3 user guide).
 
     Raises:
-        ValueError: it is the ARN of an access point.
+        ValueError: it is the ARN of an access point, a URI, or no name at all.
     """
     if found := _BUCKET_ARN.fullmatch(value):
         return found["name"]
-    if value.startswith("arn:"):
+    if value.startswith("arn:") and "accesspoint" in value:
         raise ValueError(
             "is the ARN of an access point, which jobs do not take; give the access point's alias (NAME-…-s3alias)"
         )
+    if "/" in value or value.startswith("arn:"):
+        raise ValueError(
+            "is no bucket's name: give the name alone (my-bucket), without s3:// and without a prefix; "
+            "prefixes are settings of their own (input_prefix, output_prefix, work_prefix, results_prefix)"
+        )
+    if value and not _BUCKET_NAME.fullmatch(value):
+        raise ValueError("is no bucket's name: it has lower-case letters, digits, hyphens and dots")
     return value
+
+
+def key_prefix(value: str) -> str:
+    """A prefix of keys, without slashes at its ends.
+
+    Source: as for `bucket_name`; the URIs of a job's input and output have no other characters.
+
+    Raises:
+        ValueError: it is a URI, empty, or a job's URI cannot have it.
+    """
+    if "://" in value:
+        raise ValueError(
+            "is a URI: give the prefix alone (bedrock-jobs/input); the bucket is a setting of its own"
+        )
+    prefix = value.strip("/")
+    if not _KEY_PREFIX.fullmatch(prefix):
+        raise ValueError("is no prefix: it has letters, digits and -_.!*'() between single slashes")
+    return prefix

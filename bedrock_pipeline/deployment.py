@@ -14,6 +14,7 @@ from bedrock_pipeline.aws.clients import creating_client, in_region, reading_cli
 from bedrock_pipeline.aws.inference_profiles import InferenceProfiles
 from bedrock_pipeline.aws.jobs import BedrockJobs
 from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.aws.responses import only_from_s3
 from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.database import Connect
@@ -98,7 +99,7 @@ def open_deployment(
         connect: makes the only connection to Postgres, in place of a pool.
     """
     here = _bedrock(settings, system)
-    client = with_bucket_rules(s3, settings) if s3 else s3_client(settings)
+    client = only_from_s3(with_bucket_rules(s3, settings)) if s3 else s3_client(settings)
     return Deployment(
         settings=settings,
         ledger=Ledger(

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, Field, field_validator
 
 from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.job_options import JobOptions
 from bedrock_pipeline.models import AnswerFormat, Family, ModelRequest, Turn, family_of
 from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.models.body_rules import BodyRules, with_room
@@ -67,6 +68,8 @@ class BasePipeline(UserModel):
     or any name for slots of their own; None: the model of `model_id`."""
     job_tags: dict[str, str] = Field(default_factory=dict)
     """Tags of its jobs, beside those of the deployment (docs/aws.md)."""
+    job_options: JobOptions | None = None
+    """Role, output bucket, owners, output KMS key, VPC and name prefix of its jobs, in place of the deployment's (docs/aws.md)."""
     timeout_hours: int = Field(default=72, ge=24, le=168)
     """Hours after which Bedrock lets a job expire."""
     below_minimum: BelowMinimum = "on_demand"

@@ -21,7 +21,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bedrock_pipeline.aws_options import AwsOptions, bucket_name
+from bedrock_pipeline.aws_options import AwsOptions, bucket_name, key_prefix
+from bedrock_pipeline.connection_strings import check_connection_string
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.local.endpoints import read_endpoints
 from bedrock_pipeline.local.home import default_home
@@ -226,19 +227,16 @@ class Settings(AwsOptions):
     def _is_a_name(cls, value: str) -> str:
         return bucket_name(value)
 
+    @field_validator("input_prefix", "output_prefix", "work_prefix", "results_prefix")
+    @classmethod
+    def _is_a_prefix(cls, value: str) -> str:
+        return key_prefix(value)
+
     @field_validator("database_dsn", mode="after")
     @classmethod
     def _is_a_connection_string(cls, value: SecretStr) -> SecretStr:
-        """The message of libpq itself would quote the string, and the pool would log it at each try."""
         if value.get_secret_value():
-            from psycopg import ProgrammingError, conninfo
-
-            try:
-                conninfo.conninfo_to_dict(value.get_secret_value())
-            except ProgrammingError:
-                raise ValueError(
-                    "is no libpq connection string (postgresql://USER@HOST/DATABASE or host=HOST dbname=DATABASE)"
-                ) from None
+            check_connection_string(value.get_secret_value())
         return value
 
     @classmethod
@@ -329,7 +327,7 @@ class Settings(AwsOptions):
 
     def uri(self, prefix: str, *parts: str) -> str:
         """An s3:// URI beneath one of the four prefixes."""
-        return "/".join((f"s3://{self.bucket}", prefix.strip("/"), *parts))
+        return "/".join((f"s3://{self.bucket}", prefix, *parts))
 
 
 def _read(cls: type[Settings], variables: Mapping[str, str]) -> tuple[dict[str, object], dict[str, str]]:

@@ -177,6 +177,51 @@ def test_an_error_names_the_variable_and_what_is_wrong_and_not_its_value(
     assert raised.value.__cause__ is None
 
 
+_URI = "without s3:// and without a prefix; prefixes are settings of their own"
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"bucket": "s3://name"}, _URI),
+        ({"bucket": "name/"}, _URI),
+        ({"output_bucket": "name/prefix"}, _URI),
+        ({"bucket": "arn:aws:s3:::name/prefix"}, _URI),
+        ({"bucket": "arn:aws:s3:us-east-1:123456789012:accesspoint/mine"}, "alias (NAME-…-s3alias)"),
+        ({"bucket": "arn:aws:s3::123456789012:accesspoint/mine.mrap"}, "alias (NAME-…-s3alias)"),
+        ({"bucket": "My_Bucket"}, "lower-case letters, digits, hyphens and dots"),
+        ({"input_prefix": "s3://name/prefix"}, "give the prefix alone"),
+        ({"output_prefix": "a//b"}, "between single slashes"),
+        ({"work_prefix": "/"}, "between single slashes"),
+        ({"results_prefix": "of the team"}, "between single slashes"),
+    ],
+)
+def test_what_is_no_bucket_and_no_prefix_is_rejected_with_what_to_write(
+    given: dict[str, str], reason: str
+) -> None:
+    """Each would fail at the first upload, or worse, at the first job."""
+    with pytest.raises(InvalidSettingError) as raised:
+        Settings.resolve({"bucket": "name", "role_arn": "r", **given}, {})
+    [(name, value)] = given.items()
+    assert str(raised.value).startswith(f"{name}: ")
+    assert reason in str(raised.value)
+    assert value not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({"bucket": "arn:aws-us-gov:s3:::name"}, "name"),
+        ({"bucket": "mine-0123456789abcdef-s3alias"}, "mine-0123456789abcdef-s3alias"),
+        ({"input_prefix": "/a/b/"}, "a/b"),
+        ({"results_prefix": "team-a"}, "team-a"),
+    ],
+)
+def test_a_bucket_and_a_prefix_are_kept_in_one_form(given: dict[str, str], read: str) -> None:
+    [name] = given
+    assert getattr(Settings.resolve({"bucket": "name", "role_arn": "r", **given}, {}), name) == read
+
+
 def test_the_constructor_reads_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert Settings(bucket="b", role_arn="r").region == "us-east-1"

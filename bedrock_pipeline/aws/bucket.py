@@ -6,13 +6,13 @@ What belongs here: one call for each question. What an answer means is decided i
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.aws.errors import AwsError, translated
+from bedrock_pipeline.aws.responses import server_time
 from bedrock_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Bucket:
             headers = _headers(error.__cause__)
             if not headers:
                 raise
-        return parsedate_to_datetime(headers["date"]) if "date" in headers else None
+        return server_time(headers)
 
     def encryption(self) -> Encryption | None:
         """Its default encryption; None without one.

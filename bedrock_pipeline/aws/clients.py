@@ -4,8 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
@@ -14,7 +13,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader, create_loader
 
 from bedrock_pipeline.aws.bucket_rules import with_bucket_rules
-from bedrock_pipeline.aws.errors import NotOfAwsError
+from bedrock_pipeline.aws.responses import only_from_aws, only_from_s3
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.settings import Settings
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
     from mypy_boto3_s3 import S3Client
 
-_Client = TypeVar("_Client", "BedrockClient", "BedrockRuntimeClient")
 #: What clients of settings with `ignore_aws_configuration` do not leave to variables either.
 _BY_VALUE: dict[str, Any] = {
     "ignore_configured_endpoint_urls": True,
@@ -75,7 +73,7 @@ def s3_client(settings: Settings) -> "S3Client":
             response_checksum_validation="when_required",
         ),
     )
-    return with_bucket_rules(client, settings)
+    return only_from_s3(with_bucket_rules(client, settings))
 
 
 @_configured()
@@ -132,22 +130,6 @@ def runtime_client(settings: Settings) -> "BedrockRuntimeClient":
         ),
     )
     return only_from_aws(client)
-
-
-def only_from_aws(client: _Client) -> _Client:
-    """The client, for which a response that is not AWS's is an error.
-
-    boto3 reads the page of a proxy or of a captive portal, with status 200, as a response without members: a list without jobs.
-    Each response of AWS has the id of its request ("Common response headers", AWS's documentation of its APIs).
-    """
-    events: Any = client.meta.events  # its stubs know no handler that raises
-    events.register("after-call", _must_be_of_aws, unique_id="bedrock-pipeline-only-from-aws")
-    return client
-
-
-def _must_be_of_aws(http_response: Any, **_: object) -> None:
-    if http_response.status_code < HTTPStatus.BAD_REQUEST and "x-amzn-requestid" not in http_response.headers:
-        raise NotOfAwsError(status=http_response.status_code)
 
 
 def session(settings: Settings) -> boto3.Session:

@@ -3,7 +3,6 @@
 What follows from a classification is decided by whoever called the operation.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,12 +10,12 @@ from typing import Final
 
 from boto3.exceptions import Boto3Error
 from botocore import exceptions as botocore_errors
+from botocore.parsers import ResponseParserError
 
+from bedrock_pipeline.connection_strings import without_userinfo
 from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.records.error_codes import ErrorKind, error_kind
 
-#: Greedy: a password may contain an @.
-_USERINFO: Final = re.compile(r"(://)[^\s/\"']*@")
 #: Raised before anything is sent; another time it may be.
 _NOT_SENT: Final = (
     botocore_errors.NoCredentialsError,
@@ -32,7 +31,13 @@ _NOT_SENT: Final = (
 class NotOfAwsError(botocore_errors.BotoCoreError):
     """A response came from something between this machine and AWS."""
 
-    fmt = "the response, of status {status}, is not AWS's: it has no x-amzn-requestid. Is there a proxy or a captive portal?"
+    fmt = "the response, of status {status}, is not AWS's: it has no x-amzn-requestid, so it may be a proxy's or a captive portal's"
+
+
+class NotOfS3Error(NotOfAwsError):
+    """A response came from something between this machine and S3."""
+
+    fmt = "the response, of status {status}, is not S3's; it may be a proxy's or a captive portal's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +101,9 @@ def classify(error: Exception) -> Classification:
         return Classification(ErrorKind.TRANSIENT, name, without_userinfo(str(error)))
     if isinstance(error, NotOfAwsError):
         return Classification(ErrorKind.IN_DOUBT, name, str(error))
+    if isinstance(error, ResponseParserError):  # whose own text quotes the response
+        return Classification(ErrorKind.IN_DOUBT, name, "the response could not be read")
     return Classification(ErrorKind.IN_DOUBT, name, "no response arrived")
-
-
-def without_userinfo(text: str) -> str:
-    """A text without the names and passwords of the URLs in it."""
-    return _USERINFO.sub(r"\1", text)
 
 
 class LeaseOverError(AwsError):
@@ -116,7 +118,12 @@ def translated(action: str, fix: str = "", not_found: type[AwsError] = AwsError)
     """
     try:
         yield
-    except (botocore_errors.ClientError, botocore_errors.BotoCoreError, Boto3Error) as error:
+    except (
+        botocore_errors.ClientError,
+        botocore_errors.BotoCoreError,
+        Boto3Error,
+        ResponseParserError,
+    ) as error:
         classification = classify(error)
         kind = not_found if classification.kind is ErrorKind.NOT_FOUND else AwsError
         raise kind(f"Could not {action}: {classification}.", fix, classification) from error

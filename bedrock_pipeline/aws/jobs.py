@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from bedrock_pipeline.aws.errors import AwsError, Classification, LeaseOverError, classify, translated
+from bedrock_pipeline.aws.responses import server_time
 from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline.records.job_names import is_job_of
 from bedrock_pipeline.system import SYSTEM
@@ -130,6 +130,7 @@ class BedrockJobs:
             AwsError: List is denied or AWS cannot be reached.
         """
         found: dict[str, JobSummary] = {}
+        at: datetime | None = None
         with translated("list Bedrock's jobs", _LIST_IS_NEEDED):
             filters: dict[str, Any] = {"nameContains": str(chunk_id), "maxResults": 100}
             for page in self._reading.get_paginator("list_model_invocation_jobs").paginate(**filters):
@@ -138,8 +139,8 @@ class BedrockJobs:
                     for job in page.get("invocationJobSummaries", [])
                     if is_job_of(job["jobName"], chunk_id)
                 }
-                date = page["ResponseMetadata"]["HTTPHeaders"].get("date")
-        return Found(list(found.values()), parsedate_to_datetime(date) if date else None)
+                at = server_time(page["ResponseMetadata"]["HTTPHeaders"])
+        return Found(list(found.values()), at)
 
     def get(self, job_arn: str) -> JobSummary:
         """Get one job.

@@ -18,6 +18,7 @@ from bedrock_pipeline.aws.errors import AwsError, classify, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 _ACCESS_POINT = re.compile(r"(?P<arn>arn:[^/]+:accesspoint[/:][^/]+)(?:/(?P<key>.*))?$", re.DOTALL)
 _BLOCK = 8 * 1024 * 1024
@@ -171,6 +172,18 @@ class _Reader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def _check(self, answer: "GetObjectOutputTypeDef", begin: int, size: int) -> None:
+        """Check that a response has the bytes that were requested, of the object that was found.
+
+        Raises:
+            OSError: it has others: the object was replaced, or the response is not the object.
+        """
+        whole = self._info.size
+        expected = f"bytes {begin}-{begin + size - 1}/{whole}"
+        is_range = size < whole
+        if answer["ContentLength"] != size or (is_range and answer.get("ContentRange") != expected):
+            raise OSError(f"the response does not have {size} bytes from byte {begin} of {whole}")
+
 
 class _ObjectStream(_Reader):
     """The body of one object; after a broken connection it goes on at the same byte."""
@@ -194,6 +207,7 @@ class _ObjectStream(_Reader):
                     if self._position
                     else self._client.get_object(Bucket=bucket, Key=key)
                 )
+            self._check(answer, self._position, self._info.size - self._position)
             self._body = cast("BinaryIO", answer["Body"])
         body, self._body = self._body, None  # a body that broke cannot be read again
         data = body.read(size)
@@ -234,6 +248,7 @@ class _RandomAccess(_Reader):
             answer = self._client.get_object(
                 Bucket=bucket, Key=key, Range=f"bytes={self._position}-{end - 1}"
             )
+        self._check(answer, self._position, end - self._position)
         return answer["Body"].read()
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import timedelta
-from functools import partial
 from typing import Final
 
 import click
@@ -82,9 +81,9 @@ def _partitions(opened: ExitStack, *, delete: bool) -> DeletePartitions | None:
         return None
     import dagster as dg
 
-    from bedrock_pipeline.orchestration.chunk_partitions import delete_chunk_partitions
+    from bedrock_pipeline.orchestration.chunk_partitions import ChunkPartitions
 
-    return partial(delete_chunk_partitions, opened.enter_context(dg.DagsterInstance.get()), delete=delete)
+    return ChunkPartitions(opened.enter_context(dg.DagsterInstance.get()), delete=delete)
 
 
 def _lines(found: list[Pruned], *, deleted: bool) -> Iterator[str]:

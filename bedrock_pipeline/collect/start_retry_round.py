@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from bedrock_pipeline.collect.collect_output import RETRYABLE
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.frozen_settings import pipeline_of
+from bedrock_pipeline.job_options import settings_of_jobs
 from bedrock_pipeline.ledger.retry_rounds import RetryableRecords
 from bedrock_pipeline.ledger.rows import DatasetRow, NewChunk
 from bedrock_pipeline.pipeline import BasePipeline
@@ -31,6 +32,7 @@ from bedrock_pipeline.records.raised_limit import RaisedLimit
 from bedrock_pipeline.records.record_ids import later_wire_id
 from bedrock_pipeline.records.result_schema import ORIGIN, WIRE_ID, carried
 from bedrock_pipeline.records.wire_line import lines_at, readdressed
+from bedrock_pipeline.settings import Settings
 
 _ROWS = 4096
 #: What an index has besides record id and carried columns from the second attempt on.
@@ -69,7 +71,12 @@ def start_retry_round(deployment: Deployment, pipeline: BasePipeline, dataset: s
         launched = pipeline_of(deployment.ledger, retryable[0].chunk.settings_digest, pipeline, row)
         limits = launched.effective_limits
         retry = _RetryRound(
-            deployment, row, retryable, estimator_for(deployment, launched), launched.raised_limit
+            deployment,
+            row,
+            retryable,
+            estimator_for(deployment, launched),
+            launched.raised_limit,
+            settings_of_jobs(deployment.settings, launched.job_options, pipeline.name),
         )
         records, ending = sum(one.records for one in retryable), retry.records_of_cancelled_jobs()
         report.records += records
@@ -126,6 +133,7 @@ class _RetryRound:
     retryable: list[RetryableRecords]
     estimator: Estimator
     raised: RaisedLimit
+    settings: Settings
 
     def records_of_cancelled_jobs(self) -> int:
         """How many of the records are of a job that was cancelled."""
@@ -144,7 +152,7 @@ class _RetryRound:
             after: how many chunks of the round precede.
             cancelled: which of them.
         """
-        row, settings = self.row, self.deployment.settings
+        row = self.row
         before = self.retryable[0].chunk
         number = max(one.chunk.attempt for one in self.retryable) + 1
         carry = self._carry()
@@ -161,7 +169,7 @@ class _RetryRound:
             before.model_id,
             before.quota_group,
             lambda chunk_id, uri: create_again(
-                settings, before.request, row.pipeline, row.dataset, chunk_id, uri
+                self.settings, before.request, row.pipeline, row.dataset, chunk_id, uri
             ),
             before.settings_digest,
             self.estimator,

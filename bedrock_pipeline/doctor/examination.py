@@ -9,6 +9,7 @@ from bedrock_pipeline.aws.bucket import Bucket
 from bedrock_pipeline.aws.model_access import ModelAccess
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.doctor.dagster import DagsterFacts
+from bedrock_pipeline.job_options import settings_of_jobs
 from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.settings import Settings
 
@@ -37,12 +38,14 @@ class Examination:
     models: ModelAccess = field(init=False)
 
     def __post_init__(self) -> None:
+        options, name = (self.pipeline.job_options, self.pipeline.name) if self.pipeline else (None, "")
+        self._settings = settings_of_jobs(self.deployment.settings, options, name)
         self.account, self.models = AwsAccount(self.settings), ModelAccess(self.settings)
 
     @property
     def settings(self) -> Settings:
-        """The deployment's settings."""
-        return self.deployment.settings
+        """The deployment's settings, with the options of the pipeline's jobs."""
+        return self._settings
 
     @property
     def network(self) -> Network | None:

@@ -176,9 +176,15 @@ def check_caller(examined: Examination) -> list[Finding]:
         needed.append(
             Permission(("bedrock:TagResource",), jobs, "Every job is rejected, since jobs are tagged.")
         )
-    for arn in invoked_arns(examined):
-        actions = ("bedrock:InvokeModel", "bedrock:CreateModelInvocationJob")
-        needed.append(Permission(actions, arn, "Jobs and on-demand calls of the model are rejected."))
+    actions: tuple[str, ...] = ("bedrock:CreateModelInvocationJob",)
+    fails = "Jobs of the model are rejected."
+    if examined.pipeline and examined.pipeline.below_minimum == "on_demand":
+        actions = (*actions, "bedrock:InvokeModel")
+        fails = (
+            "Jobs of the model are rejected, or on-demand calls, which answer fewer records than a job needs "
+            "(below_minimum: on_demand)."
+        )
+    needed += [Permission(actions, arn, fails) for arn in invoked_arns(examined)]
     return list(_of_caller(examined, "caller permissions", needed, {}))
 
 
@@ -202,12 +208,8 @@ def check_role_permissions(examined: Examination) -> list[Finding]:
             Permission(("s3:ListBucket",), examined.bucket_arn(name), fails)
             for name in dict.fromkeys((bucket, output))
         ),
-        Permission(
-            ("s3:GetObject",), examined.bucket_arn(bucket, settings.input_prefix.strip("/"), "*"), fails
-        ),
-        Permission(
-            ("s3:PutObject",), examined.bucket_arn(output, settings.output_prefix.strip("/"), "*"), fails
-        ),
+        Permission(("s3:GetObject",), examined.bucket_arn(bucket, settings.input_prefix, "*"), fails),
+        Permission(("s3:PutObject",), examined.bucket_arn(output, settings.output_prefix, "*"), fails),
         *(
             Permission(
                 ("bedrock:InvokeModel",), arn, "Jobs are accepted and validated, and fail at their end."

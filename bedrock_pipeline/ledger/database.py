@@ -16,6 +16,7 @@ from psycopg import conninfo, sql
 from psycopg.rows import DictRow, dict_row
 from pydantic import SecretStr
 
+from bedrock_pipeline.connection_strings import without_userinfo
 from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.system import SYSTEM
 
@@ -92,8 +93,8 @@ def _not_completed(error: psycopg.Error) -> ServiceUnavailableError:
 
 
 def reason_of(error: psycopg.Error) -> str:
-    """The first line of what Postgres or libpq says."""
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    """The first line of what Postgres or libpq says, without anything of a password."""
+    return without_userinfo((str(error).splitlines() or [type(error).__name__])[0].rstrip("."))
 
 
 class _Pool:

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.chunks import estimate_again, insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.retention import forget_pruned
 from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow, FrozenSettings, NewChunk
 from bedrock_pipeline.ledger.versions import (
     allow_publication,
@@ -282,6 +283,7 @@ class Datasets:
             lock_groups(connection, chunks)
             row = lock_current(connection, begun)
             end_launch(connection, row, row.snapshot_launch_id)
+            forget_pruned(connection, row)  # its inputs are there again
             if row.packed_hash == packed_hash:
                 estimate_again(connection, chunks)
                 return "unchanged"

@@ -4,12 +4,12 @@ What belongs here: the statements of `bedrock-pipeline prune`. What may be delet
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from bedrock_pipeline.ledger.database import Database
-from bedrock_pipeline.ledger.rows import State, _Row
+from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.rows import DatasetRow, State, _Row
 
 #: What was deleted of a version: its chunks' inputs and outputs, or all of its files.
 Extent = Literal["exchange", "everything"]
@@ -27,7 +27,6 @@ class OldVersion(_Row):
         unchanged: whether nothing of it has changed for the time that was asked, and its dataset was not published since.
         launching: whether a launch of its dataset waits.
         publishing: whether `latest.json` is written, or is to be.
-        unpublished: whether responses were collected since the last publication.
         chunks: how many it has.
         unended: of them, those that wait, are in doubt or have a job in flight.
         uncollected: of them, those whose responses are to be collected.
@@ -47,7 +46,6 @@ class OldVersion(_Row):
     unchanged: bool
     launching: bool
     publishing: bool
-    unpublished: bool
     chunks: int
     unended: int
     uncollected: int
@@ -103,6 +101,15 @@ class Retention:
         )
         return [ChunkFiles.of(row) for row in rows]
 
+    def pruned_at(self, pipeline: str, dataset: str, version: int) -> datetime | None:
+        """When everything of a version was deleted; None if it was not."""
+        rows = self._database.fetch(
+            """SELECT pruned_at FROM bedrock_pipeline.versions
+               WHERE (pipeline, dataset, version) = (%(pipeline)s, %(dataset)s, %(version)s) AND pruned = 'everything'""",
+            {"pipeline": pipeline, "dataset": dataset, "version": version},
+        )
+        return rows[0]["pruned_at"] if rows else None
+
     def count_events(self, version: OldVersion) -> int:
         """The number of events of its chunks."""
         rows = self._database.fetch(
@@ -131,6 +138,15 @@ class Retention:
         self._database.transaction(work)
 
 
+def forget_pruned(connection: Connection, row: DatasetRow) -> None:
+    """Note in the transaction that files of the current version, which were deleted, were uploaded again."""
+    connection.execute(
+        """UPDATE bedrock_pipeline.versions SET pruned = NULL, pruned_at = NULL
+           WHERE pipeline = %s AND dataset = %s AND version = %s AND pruned IS NOT NULL""",
+        (row.pipeline, row.dataset, row.version),
+    )
+
+
 def _key(version: OldVersion) -> dict[str, Any]:
     return {"pipeline": version.pipeline, "dataset": version.dataset, "version": version.version}
 
@@ -139,7 +155,6 @@ _OLD = """
     SELECT v.pipeline, v.dataset, v.version, v.state, v.pruned, v.version = d.version AS current, d.open,
            coalesce(v.version = d.published_version, false) AS published, d.launch_id IS NOT NULL AS launching,
            d.latest_written_publication <> d.publication OR d.latest_writes > 0 AS publishing,
-           d.collections > d.published_collections AS unpublished,
            n.chunks, n.unended, n.uncollected, n.rejected, n.retryable, n.open_jobs,
            greatest(v.state_changed_at, n.changed_at, d.published_at)
                <= bedrock_pipeline.now() - %(age)s AS unchanged

@@ -34,10 +34,14 @@ class ServedPipelines:
         )
 
     def now(self) -> list[str]:
-        """The pipelines that running code has, by name; they stay for a while after it ended."""
+        """The pipelines of datasets that running code has, by name; they stay for a while after it ended.
+
+        Queues are not among them: the program of one says nothing about the pipelines of a code location.
+        """
         rows = self._database.fetch(
             """SELECT pipeline FROM bedrock_pipeline.served_pipelines
-               WHERE seen_at > bedrock_pipeline.now() - %s ORDER BY pipeline""",
+               WHERE seen_at > bedrock_pipeline.now() - %s
+                 AND pipeline NOT IN (SELECT queue FROM bedrock_pipeline.queues) ORDER BY pipeline""",
             (REMOVED_AFTER,),
         )
         return [row["pipeline"] for row in rows]

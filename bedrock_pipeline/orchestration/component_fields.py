@@ -42,6 +42,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "quota_group": "anthropic.claude-3-5-haiku-20241022-v1:0",
     "timeout_hours": 24,
     "job_tags": {"cost-center": "1234"},
+    "job_options": {"output_bucket": "my-outputs", "output_kms_key_id": "alias/outputs"},
     "below_minimum": "hold",
     "on_demand_tier": "flex",
     "max_record_attempts": 2,

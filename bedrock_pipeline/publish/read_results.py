@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.aws.arrow_files import results_filesystem
+from bedrock_pipeline.aws.objects import ObjectMissingError
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import NotFoundError, StateError
 from bedrock_pipeline.ledger.rows import DatasetRow
@@ -53,7 +54,7 @@ def rejected_rows(deployment: Deployment, pipeline: str, dataset: str) -> Iterat
 
     Raises:
         NotFoundError: there is no such dataset.
-        StateError: it has no snapshot yet.
+        StateError: it has no snapshot yet, or its files were deleted.
     """
     row = _dataset(deployment, pipeline, dataset)
     if row.snapshot_uri is None:
@@ -61,8 +62,35 @@ def rejected_rows(deployment: Deployment, pipeline: str, dataset: str) -> Iterat
             f"Dataset {dataset!r} of {pipeline!r} is not prepared yet.", "See `bedrock-pipeline status`."
         )
     for uri in rejected_uris(row):
-        with deployment.objects.random_access(uri) as file:
+        try:
+            file = deployment.objects.random_access(uri)
+        except ObjectMissingError as error:
+            raise files_gone(deployment, pipeline, dataset, row.version, error.what) from error
+        with file:
             yield from pq.ParquetFile(file).iter_batches()
+
+
+def files_gone(deployment: Deployment, pipeline: str, dataset: str, version: int, what: str) -> StateError:
+    """The error about files of a version that are not there any more: `prune` deleted them, or a lifecycle rule did.
+
+    Args:
+        deployment: whose ledger says what was pruned.
+        pipeline: of the dataset.
+        dataset: its key.
+        version: the version whose file is missing.
+        what: says in a sentence what is missing.
+    """
+    named = f"version {version} of {dataset} of {pipeline}"
+    if at := deployment.ledger.retention.pruned_at(pipeline, dataset, version):
+        return StateError(
+            f"{what} The work files of {named} were deleted by `bedrock-pipeline prune` on {at:%Y-%m-%d %H:%M} UTC.",
+            f"Published results are kept; to have the rest again: bedrock-pipeline launch {pipeline} {dataset} --new-version",
+        )
+    return StateError(
+        f"{what} Something other than bedrock-pipeline has deleted work files of {named}.",
+        "See the lifecycle rules of the bucket: they delete what is beneath work_prefix (docs/aws.md, 'Objects that nobody "
+        "needs').",
+    )
 
 
 def _dataset(deployment: Deployment, pipeline: str, dataset: str) -> DatasetRow:

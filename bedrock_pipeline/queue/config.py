@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr
 
+from bedrock_pipeline.job_options import JobOptions
 from bedrock_pipeline.ledger.database import connection_string
 from bedrock_pipeline.ledger.queues import QueueRow
 from bedrock_pipeline.pipeline import BelowMinimum
@@ -20,7 +21,7 @@ _STORED = {
     *("batch_size", "min_batch_size", "max_batch_size", "max_jobs"),
     *("max_file_size_bytes", "max_job_size_bytes", "max_bytes", "max_age_s"),
     *("on_duplicate", "below_minimum", "on_demand_tier", "max_record_attempts"),
-    *("check_model", "job_tags", "accept_incomplete", "retry_incomplete", "max_tokens_factor"),
+    *("check_model", "job_tags", "job_options", "accept_incomplete", "retry_incomplete", "max_tokens_factor"),
 }
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
@@ -104,6 +105,8 @@ class BedrockQueueConfig(UserModel):
     """The service tier of on-demand calls: `flex` is cheaper and slower, for models that have it (docs/costs.md)."""
     job_tags: dict[str, str] = Field(default_factory=dict)
     """Tags of the queue's jobs, beside those of the deployment (docs/aws.md)."""
+    job_options: JobOptions | None = None
+    """Role, output bucket, owners, output KMS key, VPC and name prefix of its jobs, in place of the deployment's (docs/aws.md)."""
     max_record_attempts: int = Field(default=3, ge=1, le=20)
     """How often a record is sent automatically."""
     check_model: bool = True
@@ -173,6 +176,7 @@ class BedrockQueueConfig(UserModel):
             below_minimum=self.below_minimum,
             on_demand_tier=self.on_demand_tier,
             job_tags=self.job_tags,
+            job_options=self.job_options,
             max_record_attempts=self.max_record_attempts,
             check_model=self.check_model,
             accept_incomplete=self.accept_incomplete,

@@ -9,11 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.aws.objects import ObjectMissingError
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import JobNotFinalError
+from bedrock_pipeline.errors import JobNotFinalError, StateError
 from bedrock_pipeline.ledger.queues import QueueJob
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import Status
+from bedrock_pipeline.publish.read_results import files_gone
 from bedrock_pipeline.records.packed_chunk import Mode
 from bedrock_pipeline.records.result_schema import COLUMNS, ResultRow
 
@@ -258,7 +260,11 @@ def _job_batches(
     yield from _chunk_batches(deployment, chunk, columns)
     if not chunk.retryable:
         return
-    with deployment.objects.random_access(chunk.index_uri) as stream:
+    try:
+        index = deployment.objects.random_access(chunk.index_uri)
+    except ObjectMissingError as error:
+        raise _gone(deployment, chunk, error.what) from error
+    with index as stream:
         own = pq.read_table(stream, columns=[TASK_ID])[TASK_ID].combine_chunks()
     for later in deployment.ledger.queues.later_chunks(chunk.chunk_id):
         for batch in _chunk_batches(deployment, later, columns):
@@ -268,9 +274,19 @@ def _job_batches(
 def _chunk_batches(
     deployment: Deployment, chunk: ChunkRow, columns: Sequence[str] | None
 ) -> Iterator[pa.RecordBatch]:
+    there = False
     for part in deployment.objects.list(f"{chunk.parsed_uri}part-"):
+        there = True
         with deployment.objects.random_access(part.uri) as stream:
             yield from pq.ParquetFile(stream).iter_batches(_READ_ROWS, columns=columns)
+    if not there and (chunk.answered or 0) + (chunk.final_errors or 0):
+        raise _gone(
+            deployment, chunk, f"The responses of chunk {chunk.chunk_key} are not in {chunk.parsed_uri}."
+        )
+
+
+def _gone(deployment: Deployment, chunk: ChunkRow, what: str) -> StateError:
+    return files_gone(deployment, chunk.pipeline, chunk.dataset, chunk.dataset_version, what)
 
 
 def _task_result(record_id: str, row: ResultRow) -> TaskResult:

@@ -7,9 +7,14 @@ Published results are never deleted.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from bedrock_pipeline.ledger.retention import ChunkFiles, Extent, OldVersion
+
+#: States of a current version in which nothing is under way. A queue's day may stay packed for ever: where nobody publishes it,
+#: and its jobs' results are read.
+_AT_REST: Final = ("published", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ def _needed_by(version: OldVersion) -> str:
         return f"{version.uncollected} chunks have responses to collect"
     if version.current and version.launching:
         return "a launch waits for its preparation"
-    if version.current and version.state not in ("published", "cancelled"):
+    if version.current and version.state not in _AT_REST and not (version.open and version.state == "packed"):
         return f"it is {version.state}"
     if version.current and version.rejected:
         return f"{version.rejected} rejected chunks wait for `retry`"
@@ -62,8 +67,6 @@ def _needed_by(version: OldVersion) -> str:
         return f"{version.retryable} chunks have records to send again"
     if version.open_jobs:
         return f"{version.open_jobs} jobs are not final"
-    if version.open and version.unpublished:
-        return "responses are not published yet"
     if version.published and version.publishing:
         return "latest.json is being written"
     return ""

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import psycopg
 import pyarrow as pa
 
+from bedrock_pipeline.connection_strings import check_connection_string
 from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.errors import InputError
@@ -149,14 +150,13 @@ class PostgresSource:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         try:
+            check_connection_string(self.dsn)
+        except ValueError as error:
+            raise InputError(f"The DSN in {self.named} cannot be used: it {error}.") from None
+        try:
             connection = psycopg.connect(
                 self.dsn, client_encoding="utf8", fallback_application_name="bedrock-pipeline"
             )
-        except psycopg.ProgrammingError:  # its message quotes the DSN
-            raise InputError(
-                f"The DSN in {self.named} cannot be read.",
-                "Write it as postgresql://user:password@host:5432/database.",
-            ) from None
         except psycopg.OperationalError as error:
             raise _unreachable(error, self.named) from None
         with connection:

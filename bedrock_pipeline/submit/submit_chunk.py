@@ -12,6 +12,8 @@ from bedrock_pipeline.aws.errors import AwsError, LeaseOverError
 from bedrock_pipeline.aws.jobs import BedrockJobs, JobSummary
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import JobFailedError, JobStuckError
+from bedrock_pipeline.frozen_settings import thaw
+from bedrock_pipeline.job_options import settings_of_jobs
 from bedrock_pipeline.ledger.requeue import RequeueResult
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
@@ -240,7 +242,9 @@ def _in_this_account(deployment: Deployment, chunk: ChunkRow) -> ChunkRow:
 def _request(deployment: Deployment, chunk: ChunkRow) -> dict[str, Any]:
     """The request with today's role, key and so on: those that were set when the chunk was packed may have been wrong."""
     tags = default_tags(deployment.ledger.deployment_id, chunk.pipeline, chunk.dataset, chunk.dataset_version)
-    return with_account_options(deployment.settings, chunk.request, tags)
+    pipeline = thaw(deployment.ledger.versions.settings(chunk.settings_digest))
+    settings = settings_of_jobs(deployment.settings, pipeline.job_options, chunk.pipeline)
+    return with_account_options(settings, chunk.request, tags)
 
 
 def _bedrock(deployment: Deployment, chunk: ChunkRow) -> BedrockJobs:

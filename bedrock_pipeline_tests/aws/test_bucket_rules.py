@@ -186,9 +186,8 @@ def test_inputs_are_read_through_an_access_point() -> None:
         asked.append(str(request.url))
         body = _LIST if "list-type" in str(request.url) else b'{"id": "a"}\n'
         raw: Any = _Raw(b"" if request.method == "HEAD" else body)
-        return AWSResponse(
-            "https://s3", 200, HTTPHeaders.from_pairs([("content-length", str(len(body)))]), raw
-        )
+        headers = {"content-length": str(len(body)), "x-amz-request-id": "D036B062711CC5E0"}
+        return AWSResponse("https://s3", 200, HTTPHeaders.from_dict(headers), raw)
 
     client.meta.events.register("before-send.s3", respond)
     location = f"s3://arn:aws:s3:us-east-1:{ACCOUNT}:accesspoint/mine/rows/"

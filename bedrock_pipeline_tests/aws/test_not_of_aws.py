@@ -9,8 +9,9 @@ from uuid import uuid4
 import pytest
 
 from bedrock_pipeline.aws.clients import creating_client, reading_client, runtime_client
-from bedrock_pipeline.aws.errors import AwsError, NotOfAwsError, classify, translated, without_userinfo
+from bedrock_pipeline.aws.errors import AwsError, NotOfAwsError, classify, translated
 from bedrock_pipeline.aws.jobs import BedrockJobs
+from bedrock_pipeline.connection_strings import without_userinfo
 from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline.settings import Settings
 

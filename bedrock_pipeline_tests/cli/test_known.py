@@ -43,6 +43,18 @@ def test_anything_may_be_launched_before_code_has_run(deployment: Deployment) ->
     assert [one.dataset for one in deployment.ledger.status_report.datasets()] == ["monday"]
 
 
+def test_a_queues_program_says_nothing_about_code_that_is_down(deployment: Deployment) -> None:
+    """A launch waits for the code location; with only queues at work it was an unknown name."""
+    ledger = deployment.ledger
+    ledger.queues.register("mails", job_type="mails", model_id="amazon.nova-lite-v1:0", settings={})
+    ledger.served_pipelines.seen(["mails"])
+    assert CliRunner().invoke(cli, ["launch", "reviews", "monday"]).exit_code == 0
+    ledger.served_pipelines.seen(["other"])
+    done = CliRunner().invoke(cli, ["launch", "reviews", "tuesday"])
+    assert done.exit_code == 2
+    assert "There are: other." in done.stderr
+
+
 def test_a_changed_file_is_another_dataset_of_the_demo(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a\n1\n")
     file = tmp_path / "rows.csv"

@@ -24,6 +24,9 @@ _VALUES: Final = {
     "MODEL": "${ModelId}",
     "PROFILE": "${InferenceProfileId}",
     "KMS_KEY_ARN": "${Key.Arn}",
+    "OUTPUT_KMS_KEY_ARN": "${Key.Arn}",
+    "BUCKET_ACCOUNT": "${AWS::AccountId}",
+    "APPLICATION_PROFILE": "${ApplicationProfileId}",
     "SUBNET_ID": "${SubnetId}",
     "SECURITY_GROUP_ID": "${SecurityGroupId}",
 }
@@ -49,7 +52,11 @@ def template() -> dict[str, Any]:
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": "bedrock-pipeline: a bucket, its KMS key, the service role of jobs, and policies for callers",
         "Parameters": _parameters(),
-        "Conditions": {"HasVpc": {"Fn::Not": [{"Fn::Equals": [{"Ref": "SubnetId"}, ""]}]}},
+        "Rules": {"VpcIsWhole": {"Assertions": [_both_or_neither("SubnetId", "SecurityGroupId")]}},
+        "Conditions": {
+            "HasVpc": _given("SubnetId"),
+            "HasApplicationProfile": _given("ApplicationProfileId"),
+        },
         "Resources": {
             "Key": {
                 **_kept("AWS::KMS::Key"),
@@ -67,13 +74,15 @@ def template() -> dict[str, Any]:
             "ServiceRoleAccess": _of_role("service-role", "access"),
             "ServiceRoleKey": _of_role("kms", "key"),
             "ServiceRoleVpc": {**_of_role("service-role-vpc", "vpc"), "Condition": "HasVpc"},
-            **{
-                name: {
-                    "Type": "AWS::IAM::ManagedPolicy",
-                    "Properties": {"Description": description, "PolicyDocument": _filled(file)},
-                }
-                for name, (file, description) in _CALLERS.items()
+            "ServiceRoleProfile": {
+                **_of_role("application-profile", "profile"),
+                "Condition": "HasApplicationProfile",
             },
+            "UseApplicationProfile": {
+                **_managed("application-profile", "Uses the application inference profile"),
+                "Condition": "HasApplicationProfile",
+            },
+            **{name: _managed(file, description) for name, (file, description) in _CALLERS.items()},
         },
         "Outputs": {
             "BucketName": {"Description": "BUCKET", "Value": {"Ref": "Bucket"}},
@@ -95,8 +104,29 @@ def _parameters() -> dict[str, Any]:
         "ModelId": of("Bare id of the model, or a pattern such as anthropic.*"),
         "InferenceProfileId": of("Id of its inference profile, or a pattern such as us.anthropic.*"),
         "SourceBucketName": of("Bucket with the inputs of pipelines"),
+        "ApplicationProfileId": of("Id of an application inference profile; empty for none", ""),
         "SubnetId": of("Subnet of the jobs' VPC; empty for none", ""),
         "SecurityGroupId": of("Security group in that VPC; empty for none", ""),
+    }
+
+
+def _given(parameter: str) -> dict[str, Any]:
+    return {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}
+
+
+def _both_or_neither(*parameters: str) -> dict[str, Any]:
+    """An assertion of a rule, which CloudFormation checks before it makes anything."""
+    empty = [{"Fn::Equals": [{"Ref": parameter}, ""]} for parameter in parameters]
+    return {
+        "Assert": {"Fn::Or": [{"Fn::And": empty}, {"Fn::And": [{"Fn::Not": [one]} for one in empty]}]},
+        "AssertDescription": f"Give {' and '.join(parameters)}, or neither",
+    }
+
+
+def _managed(file: str, description: str) -> dict[str, Any]:
+    return {
+        "Type": "AWS::IAM::ManagedPolicy",
+        "Properties": {"Description": description, "PolicyDocument": _filled(file)},
     }
 
 

@@ -222,6 +222,8 @@ def test_the_service_role_does_what_the_emulator_asks_of_it(
 
 
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555"
+OUTPUT_KEY = KEY.replace("1111-", "9999-")
+OTHER_ACCOUNT = "210987654321"
 FILLED = {
     "PARTITION": "aws",
     "REGION": "us-east-1",
@@ -234,6 +236,10 @@ FILLED = {
     "MODEL": MODEL,
     "PROFILE": f"us.{MODEL}",
     "KMS_KEY_ARN": KEY,
+    "OUTPUT_KMS_KEY_ARN": OUTPUT_KEY,
+    "BUCKET_ACCOUNT": OTHER_ACCOUNT,
+    "CALLER_ROLE_NAME": "pipeline",
+    "APPLICATION_PROFILE": "abcdefghijkl",
     "SUBNET_ID": "subnet-1",
     "SECURITY_GROUP_ID": "sg-1",
 }
@@ -246,6 +252,7 @@ def test_the_service_roles_policies_together_allow_all_that_a_job_does() -> None
     role.check_get("b", "bedrock-jobs/input/p/d/x.jsonl")
     role.check_put("o", "bedrock-jobs/output/p/d/")
     role.check_key("o", "bedrock-jobs/output/", KEY)
+    role.check_key("o", "bedrock-jobs/output/", OUTPUT_KEY)
     role.check_decrypt("b", "bedrock-jobs/input/x", KEY)
     assert role.may_invoke(arns_invoked(f"us.{MODEL}", "us-east-1", ACCOUNT))
     for region in ("us-east-1", "us-east-2", "us-west-2"):
@@ -253,6 +260,37 @@ def test_the_service_roles_policies_together_allow_all_that_a_job_does() -> None
     assert not role.allows("s3:GetObject", "arn:aws:s3:::b/results/x")
     assert not role.allows("s3:GetObject", "arn:aws:s3:::b/bedrock-jobs/work/x")
     assert not role.allows("bedrock:InvokeModel", "arn:aws:bedrock:us-east-1::foundation-model/other")
+
+
+def test_an_application_inference_profile_has_a_policy_of_its_own() -> None:
+    """For callers and for the service role; the models that it routes to are in the others."""
+    profile = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:application-inference-profile/abcdefghijkl"
+    document = policy("application-profile", FILLED)
+    for action in ("CreateModelInvocationJob", "InvokeModel", "GetInferenceProfile"):
+        assert is_allowed(document, Need(f"bedrock:{action}", profile))
+    assert not is_allowed(policy("submit", FILLED), Need("bedrock:CreateModelInvocationJob", profile))
+
+
+def test_a_bucket_of_another_account_admits_jobs_and_those_who_collect() -> None:
+    """Both sides must: the policies of the role and of the callers, and the bucket's own."""
+    [condition] = [
+        one["Condition"] for one in policy("service-role", FILLED)["Statement"] if "Condition" in one
+    ]
+    assert condition == {"StringEquals": {"aws:ResourceAccount": [ACCOUNT, OTHER_ACCOUNT]}}
+    admitted: dict[str, set[tuple[str, str]]] = {}
+    for one in policy("other-account-bucket-policy", FILLED)["Statement"]:
+        for who in _listed(one["Principal"]["AWS"]):
+            admitted.setdefault(who.rpartition("/")[2], set()).update(
+                (action, one["Resource"]) for action in _listed(one["Action"])
+            )
+    bucket, output = "arn:aws:s3:::o", "arn:aws:s3:::o/bedrock-jobs/output/*"
+    assert admitted == {
+        "batch": {("s3:ListBucket", bucket), ("s3:GetObject", output), ("s3:PutObject", output)},
+        "pipeline": {("s3:ListBucket", bucket), ("s3:GetObject", output)},
+    }
+    for who, file in (("batch", "service-role"), ("pipeline", "collect")):
+        allowed = policy(file, FILLED)
+        assert all(is_allowed(allowed, Need(*one)) for one in admitted[who]), file
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.json")))
@@ -267,7 +305,7 @@ def test_a_file_is_filled_in_by_envsubst_and_names_no_partition(name: str) -> No
     assert "${" not in json.dumps(policy(name, FILLED))
 
 
-@pytest.mark.parametrize("name", [*CALLERS, "kms", "service-role", "service-role-vpc"])
+@pytest.mark.parametrize("name", [*CALLERS, "kms", "application-profile", "service-role", "service-role-vpc"])
 def test_a_policy_fits_into_iam(name: str) -> None:
     """Source: "IAM and AWS STS quotas", IAM user guide: 6,144 characters without white space; ids of statements are alphanumeric."""
     document = policy(name, FILLED)

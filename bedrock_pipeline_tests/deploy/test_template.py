@@ -43,6 +43,30 @@ def test_cfn_lint_finds_what_is_wrong(tmp_path: Path) -> None:
     assert "E3002" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("subnet", "group", "taken"),
+    [("", "", True), ("subnet-1", "sg-1", True), ("subnet-1", "", False), ("", "sg-1", False)],
+)
+def test_a_vpc_that_is_not_whole_is_rejected(subnet: str, group: str, taken: bool) -> None:
+    """By a rule of the template, evaluated here as CloudFormation does it."""
+    given = {"SubnetId": subnet, "SecurityGroupId": group}
+
+    def value(one: Any) -> Any:
+        if not isinstance(one, dict):
+            return one
+        [(name, of)] = one.items()
+        if name == "Ref":
+            return given[of]
+        parts = [value(part) for part in of]
+        if name in ("Fn::Or", "Fn::And"):
+            return any(parts) if name == "Fn::Or" else all(parts)
+        return not parts[0] if name == "Fn::Not" else parts[0] == parts[1]
+
+    [assertion] = template()["Rules"]["VpcIsWhole"]["Assertions"]
+    assert value(assertion["Assert"]) is taken
+    assert "SubnetId and SecurityGroupId" in assertion["AssertDescription"]
+
+
 def test_every_file_but_the_readme_is_in_the_template() -> None:
     used = json.dumps(template())
     for path in PATH.parent.glob("iam/*.json"):
@@ -67,14 +91,15 @@ def test_iam_and_s3_take_the_files(partition: str, monkeypatch: pytest.MonkeyPat
 
     with mock_aws():
         iam: Any = boto3.client("iam", "us-east-1")  # its stubs are not installed
-        for name in (*CALLERS, "kms", "service-role", "service-role-vpc"):
+        for name in (*CALLERS, "kms", "application-profile", "service-role", "service-role-vpc"):
             iam.create_policy(PolicyName=name, PolicyDocument=text_of(name))
         iam.create_role(RoleName="batch", AssumeRolePolicyDocument=text_of("service-role-trust"))
         kms: Any = boto3.client("kms", "us-east-1")
         kms.create_key(Policy=text_of("key-policy"))
         s3 = boto3.client("s3", "us-east-1")
         s3.create_bucket(Bucket="bucket")
-        s3.put_bucket_policy(Bucket="bucket", Policy=text_of("bucket-policy"))
+        for name in ("bucket-policy", "other-account-bucket-policy"):
+            s3.put_bucket_policy(Bucket="bucket", Policy=text_of(name))
         rules: Any = policy("lifecycle")
         s3.put_bucket_lifecycle_configuration(Bucket="bucket", LifecycleConfiguration=rules)
         assert len(s3.get_bucket_lifecycle_configuration(Bucket="bucket")["Rules"]) == 2

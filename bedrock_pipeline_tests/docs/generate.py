@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from bedrock_pipeline.aws_options import AwsOptions
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.doctor.checks import CHECKS
+from bedrock_pipeline.job_options import JobOptions
 from bedrock_pipeline.models.catalog import READ, catalog
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.pipeline import Pipeline
@@ -61,7 +62,7 @@ def settings_table() -> Iterator[str]:
 
 def pipeline_table() -> Iterator[str]:
     """One table for each class that a user writes, with a row for each field."""
-    for model in (Pipeline, CsvFormat, QueuePipeline, FlushPolicy, Limits, BedrockQueueConfig):
+    for model in (Pipeline, CsvFormat, QueuePipeline, FlushPolicy, Limits, JobOptions, BedrockQueueConfig):
         yield from (f"## `{model.__name__}`", "")
         yield from _fields_of(model)
         yield ""

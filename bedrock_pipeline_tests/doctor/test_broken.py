@@ -224,6 +224,10 @@ CASES = {
         lambda world: world.account.caller_may_not("bedrock:StopModelInvocationJob"),
         *("caller permissions", "fail", "may not bedrock:StopModelInvocationJob", JOBS),
     ),
+    "a caller that may not answer small chunks on demand": Broken(
+        lambda world: world.account.caller_may_not("bedrock:InvokeModel"),
+        *("caller permissions", "fail", "The caller may not bedrock:InvokeModel on", PROFILE_ARN),
+    ),
     "a caller that may not simulate": Broken(
         lambda world: world.account.caller_may_not("iam:SimulatePrincipalPolicy"),
         *("role permissions", "skipped", "may not iam:SimulatePrincipalPolicy", "allow"),
@@ -377,3 +381,15 @@ def test_what_is_broken_is_found_and_explained(
     assert hits, found
     assert broken.fix in hits[0].fix, hits[0].fix
     assert hits[0].means or hits[0].level is Level.SKIPPED
+
+
+def test_invoke_model_is_not_asked_of_those_who_make_no_on_demand_calls(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs invoke the model by the service role."""
+    world.account.caller_may_not("bedrock:InvokeModel")
+    world.pipeline["below_minimum"] = "hold"
+    world.apply(monkeypatch)
+    [found] = world.examined(dagster=False)["caller permissions"]
+    assert found.level is Level.OK
+    assert "InvokeModel" not in found.found

@@ -65,7 +65,7 @@ READS = {
     "incarnations": {"current", "number_of", "is_known"},
     "quota_groups": {"all", "max_jobs", "open_models"},
     "chunks": {"by_key", "of_dataset", "by_id", "requeued", "to_collect", "is_final"},
-    "retention": {"older_than", "snapshot", "chunk_files", "count_events"},
+    "retention": {"older_than", "snapshot", "chunk_files", "count_events", "pruned_at"},
     "retry_rounds": {"due", "open_of", "next_sequence"},
     "calls": {"lines", "repeated"},
     "runtime": {"resolve", "resolved", "count_tokens"},

@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import dagster as dg
 import pytest
@@ -14,15 +15,19 @@ from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.collect.collect_chunk import collect_chunk
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.orchestration.chunk_partitions import delete_chunk_partitions
+from bedrock_pipeline.orchestration.chunk_partitions import ChunkPartitions
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.publish.publish_dataset import publish_dataset
 from bedrock_pipeline.publish.read_results import open_results
+from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline.retention.prune_version import Pruned, prune
 from bedrock_pipeline_tests.faults.worker import move_clock, tick
 from bedrock_pipeline_tests.journey.driven import finish, pipeline
-from bedrock_pipeline_tests.waiting import until
+from bedrock_pipeline_tests.queue.test_queue import config, task
+from bedrock_pipeline_tests.waiting import PATIENCE_S, until
 
 DAY_S = 86_400
 AGE = timedelta(days=30)
@@ -174,15 +179,78 @@ def test_partitions_of_chunks_go_with_them(deployment: Deployment, two_versions:
     ]
     with dg.DagsterInstance.ephemeral() as instance:
         names.register(instance, datasets=["d"], chunks=[*keys, "other--00000"])
-
-        def partitions(delete: bool) -> Any:
-            return lambda name, some: delete_chunk_partitions(instance, name, some, delete=delete)
-
-        looked = found(deployment, delete=False, partitions=partitions(delete=False))
+        read = Mock(wraps=instance.get_dynamic_partitions)
+        instance.get_dynamic_partitions = read  # type: ignore[method-assign]  # counts
+        looked = found(deployment, delete=False, partitions=ChunkPartitions(instance, delete=False))
         assert sum(one.partitions or 0 for one in looked.values()) == len(keys)
-        found(deployment, delete=True, partitions=partitions(delete=True))
+        assert read.call_count == 1, "once for both versions"
+        found(deployment, delete=True, partitions=ChunkPartitions(instance, delete=True))
         assert instance.get_dynamic_partitions("p_chunks") == ["other--00000"]
         assert instance.get_dynamic_partitions("p_datasets") == ["d"]
+
+
+def test_what_a_relaunch_uploads_again_is_pruned_again(
+    deployment: Deployment, two_versions: Pipeline
+) -> None:
+    found(deployment, delete=True)
+    assert found(deployment, delete=False)[2].extent is None
+    before = objects(deployment)
+    deployment.ledger.datasets.request("p", "d", {"prompt": "Say {{ text }}"}, launch=True)
+    take_snapshot(deployment, two_versions, "d")
+    pack_dataset(deployment, two_versions, "d")
+    row = deployment.ledger.datasets.get("p", "d")
+    assert row is not None
+    assert (row.version, row.launch_id) == (2, None), (
+        "the same input and settings: nothing is processed again"
+    )
+    assert objects(deployment) > before, "but it is packed again, to see that"
+    move_clock(deployment, 40 * DAY_S)
+    assert found(deployment, delete=True)[2].extent == "exchange"
+    assert objects(deployment) == before
+
+
+def test_rejected_rows_that_were_pruned_are_named_as_such(deployment: Deployment, tmp_path: Path) -> None:
+    """A cancelled version that is still the current one."""
+    one = pipeline(tmp_path, [], below_minimum="hold")
+    rows = [{"id": "a", "text": "t", "n": 1}, {"id": "b", "text": None, "n": 2}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    deployment.ledger.datasets.request("p", "d", {}, launch=True)
+    take_snapshot(deployment, one, "d")
+    assert "null" in run("show", "p", "d", "--rejected").output
+    deployment.ledger.interventions.cancel("p", "d")
+    move_clock(deployment, 40 * DAY_S)
+    assert found(deployment, delete=True)[1].extent == "everything"
+    done = CliRunner().invoke(cli, ["show", "p", "d", "--rejected"])
+    assert done.exit_code == 1
+    at = deployment.ledger.retention.pruned_at("p", "d", 1)
+    assert at
+    assert f"`bedrock-pipeline prune` on {at:%Y-%m-%d %H:%M} UTC" in " ".join(done.output.split())
+    assert "bedrock-pipeline launch p d --new-version" in done.output
+
+
+def test_the_day_of_a_queue_that_nobody_publishes_is_pruned_and_its_results_stay(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        queue.enqueue_many(task(number, f"text {number}") for number in range(100))
+        [job] = queue.flush()
+        [final] = queue.await_jobs([job], timeout=PATIENCE_S)
+        job_id = str(final.job_id)
+    assert found(deployment, delete=False) == {}
+    move_clock(deployment, 40 * DAY_S)
+    [day] = found(deployment, delete=True).values()
+    assert (day.extent, day.why) == ("exchange", "its jobs' results are read from it")
+    assert day.objects > 1
+    [again] = found(deployment, delete=False).values()
+    assert again.extent is None
+    out = str(tmp_path / "job.jsonl")
+    assert "100 rows" in run("results", job_id, "--out", out).output
+
+    [chunk] = deployment.ledger.chunks.of_dataset(day.pipeline, day.dataset, day.version)
+    deployment.objects.delete(one.uri for one in list(deployment.objects.list(chunk.parsed_uri or "")))
+    done = CliRunner().invoke(cli, ["results", job_id, "--out", out])
+    assert done.exit_code == 1
+    assert "lifecycle rules of the bucket" in " ".join(done.output.split()), "prune has deleted none of them"
 
 
 @pytest.mark.parametrize("age", ["7d", "0", "soon", "30h"])

@@ -45,8 +45,10 @@ class DirectClient:
         content = self._content(Bucket, Key, "GetObject")
         if Range:
             first, _, last = Range.removeprefix("bytes=").partition("-")
-            content = content[int(first) : int(last) + 1 if last else None]
-        return {"Body": io.BytesIO(content)}
+            part = content[int(first) : int(last) + 1 if last else None]
+            named = f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}"
+            return {"Body": io.BytesIO(part), "ContentLength": len(part), "ContentRange": named}
+        return {"Body": io.BytesIO(content), "ContentLength": len(content)}
 
     def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
         """Look up an object."""

@@ -269,7 +269,8 @@ def test_an_error_of_the_query_is_said_without_a_value(database: str, query: str
 def test_a_secret_is_in_no_message(database: str) -> None:
     wrong = {
         "postgresql://me:hunter2@127.0.0.1:1/x": (ServiceUnavailableError, "cannot be reached"),
-        "not a dsn hunter2": (InputError, "cannot be read"),
+        "not a dsn hunter2": (InputError, "no libpq connection string"),
+        "postgresql://u:a@hunter2@127.0.0.1:1/d": (InputError, "@ as %40"),
         f"{database} password=hunter2": (InputError, "rejects the login"),
         f"{database} dbname=nowhere_hunter2": (InputError, "rejects the login"),
     }

@@ -1,16 +1,21 @@
 """What a job has of the account: role, key, owners, VPC, tags; and that a request that is sent again never differs."""
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.job_options import JobOptions, settings_of_jobs
 from bedrock_pipeline.ledger.submissions import Intent
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
@@ -176,6 +181,86 @@ def test_a_job_has_what_the_settings_say_when_it_is_submitted(
         assert not job["jobName"].startswith("team-a"), "a chunk's name is that of its packing"
         assert {row["status"] for row in finish(now, one)} == {"succeeded"}
     assert job_name("p", outcome.chunk.chunk_id, "team-a").startswith("team-a-p-")
+
+
+OWN: dict[str, Any] = {
+    "role_arn": f"arn:aws:iam::{ACCOUNT}:role/own",
+    "output_bucket": "outputs",
+    "output_bucket_owner": "210987654321",
+    "output_kms_key_id": OUTPUT_KEY,
+    "subnet_ids": ("subnet-9",),
+    "security_group_ids": ("sg-9",),
+    "job_name_prefix": "own",
+}
+
+
+def test_the_options_of_a_pipeline_replace_those_of_the_deployment() -> None:
+    settings = _settings(**OPTIONS, output_kms_key_id=KEY)
+    one = Pipeline(
+        name="p", model_id="amazon.nova-lite-v1:0", prompt="{{ a }}", job_options=JobOptions(**OWN)
+    )
+    request = create_request(settings, one, "d", uuid4(), "s3://b/in/x.jsonl")
+    sent = with_account_options(settings_of_jobs(settings, one.job_options, "p"), request, DEFAULT)
+    assert sent["roleArn"] == OWN["role_arn"]
+    assert sent["jobName"].startswith("own-p-")
+    target = sent["outputDataConfig"]["s3OutputDataConfig"]
+    assert target["s3Uri"].startswith("s3://outputs/bedrock-jobs/output/p/d/")
+    assert (target["s3BucketOwner"], target["s3EncryptionKeyId"]) == ("210987654321", OUTPUT_KEY)
+    assert sent["inputDataConfig"]["s3InputDataConfig"]["s3BucketOwner"] == ACCOUNT, "the deployment's"
+    assert sent["vpcConfig"] == {"subnetIds": ["subnet-9"], "securityGroupIds": ["sg-9"]}
+    tags = {tag["key"]: tag["value"] for tag in sent["tags"]}
+    assert tags["cost-center"] == "1234"
+
+
+def test_an_output_bucket_of_a_pipeline_has_not_the_owner_of_the_deployments() -> None:
+    settings = _settings(output_bucket="o", output_bucket_owner=ACCOUNT)
+    in_force = JobOptions(output_bucket="arn:aws:s3:::own").over(settings, "p")
+    assert (in_force.output_bucket, in_force.bucket_owners) == ("own", {})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"output_bucket": "s3://own/x"}, "output_bucket is no bucket's name"),
+        ({"subnet_ids": ["subnet-1"]}, "subnet_ids and security_group_ids: give both"),
+        ({"output_kms_key_id": "my key"}, "output_kms_key_id is no KMS key"),
+        ({"bucket_owner": "me"}, "bucket_owner"),
+        ({"job_name_prefix": "-"}, "job_name_prefix has letters"),
+        ({"kms_key_id": KEY}, "kms_key_id"),
+    ],
+)
+def test_an_option_of_a_pipeline_keeps_the_rules_of_its_setting(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        Pipeline.model_validate(
+            {"name": "p", "model_id": "amazon.nova-lite-v1:0", "prompt": "a", "job_options": options}
+        )
+
+
+def test_a_role_of_another_account_is_rejected_before_anything_is_sent() -> None:
+    """Its jobs could not be looked up, so that a submission in doubt could never be settled."""
+    options = JobOptions(role_arn="arn:aws:iam::210987654321:role/x")
+    with pytest.raises(ConfigurationError, match=r"job_options\.role_arn is of another account"):
+        options.over(_settings(), "p")
+
+
+def test_jobs_and_their_retry_rounds_have_the_options_of_the_version(
+    deployment: Deployment, stack_endpoints: Endpoints, tmp_path: Path
+) -> None:
+    """From packing to results in the pipeline's own output bucket, whatever the code says meanwhile."""
+    client = s3_client(deployment.settings)
+    with suppress(ClientError):  # the worker's tests share the embedded S3
+        client.create_bucket(Bucket="own-outputs")
+    options = JobOptions(output_bucket="own-outputs", output_kms_key_id=OUTPUT_KEY, job_name_prefix="own")
+    one = pipeline(tmp_path, [f"t{n}" for n in range(120)])
+    [key] = packed(deployment, one.model_copy(update={"job_options": options}))
+    outcome = submit_chunk(deployment, "p", key)
+    assert isinstance(outcome, Submitted)
+    job = _jobs(stack_endpoints)[outcome.job_arn]
+    assert job["jobName"].startswith("own-p-")
+    target = job["outputDataConfig"]["s3OutputDataConfig"]
+    assert target["s3Uri"].startswith("s3://own-outputs/")
+    assert target["s3EncryptionKeyId"] == OUTPUT_KEY
+    assert {row["status"] for row in finish(deployment, one)} == {"succeeded"}
 
 
 def test_a_request_that_is_sent_again_is_the_frozen_one(

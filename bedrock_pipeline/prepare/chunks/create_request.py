@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from bedrock_pipeline.job_options import settings_of_jobs
 from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.records.job_names import job_name
 from bedrock_pipeline.records.job_tags import job_tags
@@ -27,7 +28,8 @@ def create_request(
         **({"modelInvocationType": "Converse"} if pipeline.invocation == "Converse" else {}),
         **({"tags": job_tags({}, pipeline.job_tags, {})} if pipeline.job_tags else {}),
     }
-    return create_again(settings, shared, pipeline.name, dataset, chunk_id, input_uri)
+    in_force = settings_of_jobs(settings, pipeline.job_options, pipeline.name)
+    return create_again(in_force, shared, pipeline.name, dataset, chunk_id, input_uri)
 
 
 def create_again(
@@ -49,7 +51,7 @@ def with_account_options(
     """Build the request that is sent: a chunk's, with what the settings say about the account now.
 
     Args:
-        settings: the deployment's settings.
+        settings: those in force for the jobs of the pipeline.
         request: as `create_request` or `create_again` built it.
         default_tags: what says what the job is for; left out where the settings say so.
     """
@@ -91,7 +93,7 @@ def is_converse(request: dict[str, Any]) -> bool:
 def output_uri(settings: Settings, pipeline: str, dataset: str, chunk_id: UUID) -> str:
     """Folder under which Bedrock writes a chunk's output, in a folder of the job's id."""
     bucket = settings.output_bucket or settings.bucket
-    return f"s3://{bucket}/{settings.output_prefix.strip('/')}/{pipeline}/{dataset}/{chunk_id}/"
+    return f"s3://{bucket}/{settings.output_prefix}/{pipeline}/{dataset}/{chunk_id}/"
 
 
 def output_folder(request: dict[str, Any], job_arn: str) -> str:

@@ -1,0 +1,43 @@
+"""Texts that may have a password in them: connection strings of Postgres, and URLs in the messages of libraries.
+
+What belongs here: whether libpq reads a connection string as it was meant, and what of a message may be shown.
+"""
+
+import re
+from typing import Final
+
+#: Greedy: a password may contain an @.
+_USERINFO: Final = re.compile(r"(://)[^\s/\"']*@")
+#: A host as psycopg and libpq quote it. What is before its last @ was meant as a user's name or a password.
+_HOST: Final = re.compile(r"(\b(?:host|host name|server at) [\"'])[^\"']*@")
+_URL: Final = re.compile(r"postgres(ql)?://")
+_PORTS: Final = re.compile(r"\d*(,\d*)*")
+
+
+def check_connection_string(text: str) -> None:
+    """Check a connection string of libpq, which ends a URL's password at its first @ or /, and takes the rest for a host.
+
+    Raises:
+        ValueError: it cannot be read, or a part of the user's name or password would be taken for something else; the message
+            has nothing of it.
+    """
+    from psycopg import ProgrammingError, conninfo  # which takes long to import
+
+    try:
+        read = conninfo.conninfo_to_dict(text)
+    except ProgrammingError:  # its message quotes the string
+        raise ValueError(
+            "is no libpq connection string (postgresql://USER@HOST/DATABASE or host=HOST dbname=DATABASE)"
+        ) from None
+    host, port, name = (str(read.get(key) or "") for key in ("host", "port", "dbname"))
+    cut_short = "@" in host or not _PORTS.fullmatch(port) or ("@" in name and "user" not in read)
+    if _URL.match(text) and cut_short:
+        raise ValueError(
+            "is a URL whose user or password has a character that ends it there: write @ as %40, / as %2F, : as %3A, "
+            "% as %25; or leave the password out and set PGPASSWORD, which takes any"
+        )
+
+
+def without_userinfo(text: str) -> str:
+    """A text without the names and passwords of the URLs in it, and without what was read as part of a host's name."""
+    return _HOST.sub(r"\1", _USERINFO.sub(r"\1", text))

@@ -1,0 +1,73 @@
+"""A connection string whose password ends it too early is rejected, and no message has a piece of a password."""
+
+import psycopg
+import pytest
+
+from bedrock_pipeline.connection_strings import check_connection_string, without_userinfo
+from bedrock_pipeline.ledger.database import DatabaseUnreachableError, open_connection, reason_of
+from bedrock_pipeline.ledger.inspection import read_database
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://u:hun@ter2@host/db",
+        "postgresql://u:h@u@n@ter2@host:5432/db",
+        "postgres://u:hun/ter2@host/db",
+        "postgresql://u:12/hunter2@host/db",
+        "postgresql://hun@ter2@host",
+        "postgresql://u:hun/ter2@host:5432",
+    ],
+)
+def test_a_password_that_ends_the_url_is_rejected_and_not_shown(text: str) -> None:
+    with pytest.raises(ValueError, match=r"@ as %40, / as %2F.*PGPASSWORD") as raised:
+        check_connection_string(text)
+    assert "hun" not in str(raised.value)
+    assert "ter2" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://u:hun%40ter2@host/db",
+        "postgresql://u@host:1,other:2/db?connect_timeout=3",
+        "postgresql://u:hun?t#er2@host/db",
+        "postgresql://u:p@[::1]:5432/db",
+        "postgresql://u@host/d@b",
+        "postgresql:///db?host=/var/run/postgresql&user=a@b",
+        "postgresql://",
+        "host=/tmp/a@b dbname=d password=hun@t/er2",
+        "host=h user=u@azure password='hun ter2'",
+        "",
+    ],
+)
+def test_what_libpq_reads_as_it_was_meant_is_taken(text: str) -> None:
+    check_connection_string(text)
+
+
+def test_libpqs_own_message_has_no_piece_of_a_password() -> None:
+    """Where a connection is opened with a string that no setting has checked."""
+    text = "postgresql://u:hun@ter2@host.invalid/db"
+    with pytest.raises(psycopg.OperationalError) as raised:
+        open_connection(text, 2)
+    assert "ter2" in str(raised.value), "psycopg hides it now: then this is not needed"
+    assert "ter2" not in reason_of(raised.value)
+    assert "host.invalid" in reason_of(raised.value)
+    with pytest.raises(DatabaseUnreachableError) as reported:
+        read_database(text)
+    assert "ter2" not in str(reported.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("failed to resolve host 'ter2@h': no", "failed to resolve host 'h': no"),
+        ('could not translate host name "a@b@h" to address', 'could not translate host name "h" to address'),
+        ('connection to server at "ter2@h", port 5 failed', 'connection to server at "h", port 5 failed'),
+        ('password authentication failed for user "u@azure"', None),
+        ("Could not connect to https://u:p@h/x", "Could not connect to https://h/x"),
+    ],
+)
+def test_what_is_shown_of_a_message(said: str, shown: str | None) -> None:
+    assert without_userinfo(said) == (said if shown is None else shown)
