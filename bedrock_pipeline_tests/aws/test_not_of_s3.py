@@ -129,8 +129,8 @@ def test_what_servers_of_s3_answer_is_taken(
     ("headers", "body"),
     [
         ({"content-range": "bytes 0-4/5"}, b"hello"),
-        ({}, b"hel"),
-        ({"content-range": "bytes 0-2/9"}, b"hel"),
+        ({}, b"hello"[:3]),
+        ({"content-range": "bytes 0-2/9"}, b"hello"[:3]),
         ({}, PAGE),
     ],
     ids=["whole", "no range", "another object", "page"],

@@ -115,7 +115,7 @@ def containers() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "run", RUN["containerConfig"]
 
 
-@pytest.mark.parametrize(("name", "container"), containers(), ids=[name for name, _ in containers()])
+@pytest.mark.parametrize(("name", "container"), list(containers()), ids=[name for name, _ in containers()])
 def test_each_container_has_bounds_and_no_rights(name: str, container: dict[str, Any]) -> None:
     """Memory is reserved as far as it is limited to: what is killed for memory begins again, and again."""
     resources = container["resources"]
