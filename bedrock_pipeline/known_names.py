@@ -17,7 +17,9 @@ def check_known(ledger: Ledger, pipeline: str, dataset: str | None = None) -> No
     """
     known = ledger.served_pipelines.known()
     if pipeline not in known:
-        raise NotFoundError(f"There is no pipeline or queue {pipeline!r}.", _near(pipeline, known))
+        of = [row.pipeline for row in ledger.status_report.datasets() if row.dataset == pipeline]
+        hint = f"There is a dataset of this name: {of[0]} {pipeline}" if of else _near(pipeline, known)
+        raise NotFoundError(f"There is no pipeline or queue {pipeline!r}.", hint)
     if dataset is not None and ledger.datasets.get(pipeline, dataset) is None:
         latest = [row.dataset for row in ledger.status_report.datasets(pipeline)]
         raise NotFoundError(f"There is no dataset {dataset!r} of {pipeline!r}.", _near(dataset, latest))

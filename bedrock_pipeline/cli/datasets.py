@@ -9,6 +9,7 @@ from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.known_names import check_served
 from bedrock_pipeline.ledger.rows import VersionRow, usd
 from bedrock_pipeline.pipeline import BelowMinimum
+from bedrock_pipeline.prompts.template import Template
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.settings import Settings
 
@@ -54,6 +55,9 @@ def launch(pipeline: str, dataset: str, new_version: bool, **options: Any) -> No
     """
     check_dataset_key(dataset)
     request = dataset_request(**options)
+    for text in (request.get("prompt"), request.get("system")):
+        if text:
+            Template(text)  # its mistakes are reported here rather than by the run
     with open_deployment(Settings.resolve()) as deployment:
         check_served(deployment.ledger, pipeline)
         row = deployment.ledger.datasets.request(
@@ -65,12 +69,15 @@ def launch(pipeline: str, dataset: str, new_version: bool, **options: Any) -> No
             launch_id=deployment.system.new_id(),
         )
         before = deployment.ledger.versions.history(pipeline, dataset)[1:2]
+        budget = deployment.ledger.spending.budget(pipeline, dataset)
     if row.preparation_began_at:
         click.echo(f"launched {dataset} of {pipeline}: its input is compared with version {row.version}")
     else:
         click.echo(f"launched version {row.version} of {dataset} of {pipeline}")
         for version in before:
             click.echo(describe_version(version))
+    if budget:
+        click.echo(f"it may cost {usd(budget.cap_usd)} at most")
     click.echo(f"see: bedrock-pipeline status {pipeline} {dataset}")
 
 

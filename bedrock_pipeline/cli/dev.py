@@ -5,6 +5,7 @@ import sys
 import click
 
 from bedrock_pipeline.cli.output import console
+from bedrock_pipeline.cli.pipelines import check_module
 from bedrock_pipeline.local import default_home
 from bedrock_pipeline.local.extra import require_local
 
@@ -25,12 +26,14 @@ def dev(module: str, port: int, speed: float, poll_seconds: int) -> None:
     """
     from bedrock_pipeline.cli.services import running, stop_event
 
+    check_module(module)
     stop = stop_event()
     home = default_home()
     console.print(f"No AWS setting is needed: everything runs on this machine, in {home}.", soft_wrap=True)
     with running(home, module=module, speed=speed, poll_seconds=poll_seconds, ui_port=port) as services:
         console.print(f"Dagster's UI: {services.url} (Ctrl-C ends everything)", soft_wrap=True)
         stop.wait()
+    console.print("Ended. The same command goes on from here.")
 
 
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)

@@ -1,6 +1,9 @@
 """The pipelines of a module, as commands that need their definitions find them."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -18,14 +21,38 @@ module_option = click.option(
 )
 
 
+def check_module(module: str) -> None:
+    """Check that there is a module of this name, without importing more of it than the packages around it.
+
+    Raises:
+        NotFoundError: there is none; names what is near in the current folder.
+    """
+    try:
+        found = find_spec(module)
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        here = {path.stem for path in Path.cwd().glob("*.py")} | {
+            path.parent.name for path in Path.cwd().glob("*/__init__.py")
+        }
+        near = get_close_matches(module, sorted(here), n=1)
+        raise NotFoundError(
+            f"There is no module {module!r}.",
+            f"Did you mean {near[0]!r}?"
+            if near
+            else "Give the name of one that Python can import, from the current folder or installed.",
+        )
+
+
 def pipeline_in(module: str, name: str) -> BasePipeline:
     """A pipeline, of datasets or of a queue, of a module.
 
     Raises:
-        NotFoundError: the module has none of this name.
+        NotFoundError: there is no such module, or it has none of this name.
     """
     from bedrock_pipeline.orchestration.code_location import pipelines_of  # it imports Dagster
 
+    check_module(module)
     return _named(pipelines_of(module), module, name)
 
 
@@ -37,6 +64,7 @@ def dataset_pipeline_in(module: str, name: str) -> Pipeline:
     """
     from bedrock_pipeline.orchestration.code_location import pipelines_of
 
+    check_module(module)
     found = {key: one for key, one in pipelines_of(module).items() if isinstance(one, Pipeline)}
     return _named(found, module, name)
 

@@ -120,7 +120,7 @@ def _await(queue: BedrockQueue, jobs: list[str], timeout: float | None) -> list[
         TextColumn("{task.fields[status]}", markup=False),
     )
     left = timeout
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bars: dict[str, TaskID] = {}
         while True:
             for job in jobs:

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from bedrock_pipeline.cli.output import console
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import Endpoints, environment_of_child
 from bedrock_pipeline.local.extra import require_local
@@ -97,6 +98,7 @@ def running(
     require_local()
     with ExitStack() as parts:
         wanted = check_port(ui_port, "--port") if ui_port else 0
+        console.print("Starting Postgres, S3 and the Bedrock emulator…")
         stack = parts.enter_context(Stack(StackConfig(home, emulator=("--speed", str(speed)))))
         dagster_home, path = home / "dagster", ui_path(home)
         dagster_home.mkdir(exist_ok=True)
@@ -116,8 +118,11 @@ def running(
         settings = Settings.resolve(environment=inside)
         with open_deployment(settings) as deployment:
             deployment.ledger.migrate()
+        console.print("Starting Dagster's code server, daemon and UI…")
         _unfinished_runs("end", home, inside)
-        yield Running(stack.endpoints, settings, _start_dagster(parts, home, module, wanted, inside))
+        url = _start_dagster(parts, home, module, wanted, inside)
+        parts.callback(console.print, "Ending what runs here; what was done is kept…")
+        yield Running(stack.endpoints, settings, url)
 
 
 def _unfinished_runs(what: str, home: Path, inside: Mapping[str, str]) -> None:

@@ -18,7 +18,6 @@ from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.known_names import check_known
 from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
 from bedrock_pipeline.models.quota_group import JobPlace
-from bedrock_pipeline.prepare.reject_duplicates import rejected_uris
 from bedrock_pipeline.queue import JobResult
 from bedrock_pipeline.settings import Settings
 
@@ -45,14 +44,16 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, wide: bool, a
         elif watch:
             with Live(console=Console(), refresh_per_second=4) as live:
                 while True:
-                    live.update(Text("\n".join(_lines(deployment, pipeline, dataset, wide=wide))))
+                    live.update(Text("\n".join(_lines(deployment, pipeline, dataset, wide=wide, bars=True))))
                     time.sleep(_WATCH_S)
         else:
             for line in _lines(deployment, pipeline, dataset, wide=wide):
                 click.echo(line)
 
 
-def _lines(deployment: Deployment, pipeline: str | None, dataset: str | None, *, wide: bool) -> Iterator[str]:
+def _lines(
+    deployment: Deployment, pipeline: str | None, dataset: str | None, *, wide: bool, bars: bool = False
+) -> Iterator[str]:
     shown = _shown(deployment, pipeline, dataset)
     notes = _notes(deployment, pipeline, dataset)
     if not shown and not notes:
@@ -60,8 +61,8 @@ def _lines(deployment: Deployment, pipeline: str | None, dataset: str | None, *,
     if wide:
         yield from wide_lines([_row(one) for one in shown])
     else:
-        yield from dataset_lines(one for one in shown if isinstance(one, DatasetStatus))
-        yield from chunk_lines(one for one in shown if isinstance(one, ChunkStatus))
+        yield from dataset_lines((one for one in shown if isinstance(one, DatasetStatus)), bars=bars)
+        yield from chunk_lines((one for one in shown if isinstance(one, ChunkStatus)), bars=bars)
         yield from job_lines(one for one in shown if isinstance(one, JobResult))
     for note in notes:
         yield from [note] if wide else wrapped(note, indent="")
@@ -95,6 +96,15 @@ def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None) ->
         and (tasks := deployment.ledger.tasks.size(pipeline))
     ):
         notes.append(f"{tasks:,} tasks wait for the next flush: bedrock-pipeline flush {pipeline}")
+    if pipeline is None:
+        waiting = {
+            one.queue: deployment.ledger.tasks.size(one.queue) for one in deployment.ledger.queues.all()
+        }
+        notes += [
+            f"{tasks:,} tasks of queue {queue} wait for the next flush: bedrock-pipeline flush {queue}"
+            for queue, tasks in waiting.items()
+            if tasks
+        ]
     row = deployment.ledger.datasets.get(pipeline, dataset) if pipeline and dataset else None
     if row:
         [now, *before] = deployment.ledger.versions.history(row.pipeline, row.dataset)
@@ -107,9 +117,10 @@ def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None) ->
         if row.schema_only_since:
             notes[-1] += "; its responses are judged by the JSON schema alone"
     if row and row.rejected:
+        rows = "row" if row.rejected == 1 else "rows"
         notes.append(
-            f"{row.rejected} rows of the input were rejected; position, record id and reason of each: "
-            + " and ".join(rejected_uris(row))
+            f"{row.rejected:,} {rows} of the input rejected; position, record id and reason of each: "
+            f"bedrock-pipeline show {row.pipeline} {row.dataset} --rejected"
         )
     notes += [
         f"{group['quota_group']} waits until {group['backoff_until']:%H:%M:%S %Z}: {group['backoff_reason']}"

@@ -17,13 +17,19 @@ from bedrock_pipeline.queue import JobResult
 
 _WIDTH = 80
 _INDENT = "  "
+_BAR = 40
+#: What a dataset in one of these states is about to be, where it waits for nothing else.
+_NEXT = {
+    "requested": "Dagster is about to read its input",
+    "snapshotted": "its input is read; Dagster is about to pack it into chunks",
+}
 #: A command of ours, up to the punctuation that follows it; and what stands for its spaces while lines are broken.
 _COMMAND = re.compile(r"bedrock-pipeline(?: [^\s`]*[^\s`.,;:])+")
 _KEPT = "\0"
 
 
-def dataset_lines(shown: Iterable[DatasetStatus]) -> Iterator[str]:
-    """A dataset: its state, how far it is, and what it waits for."""
+def dataset_lines(shown: Iterable[DatasetStatus], *, bars: bool = False) -> Iterator[str]:
+    """A dataset: its state, how far it is (as a bar too), and what it waits for."""
     for one in shown:
         yield f"{one.pipeline} {one.dataset} v{one.version}: {one.state}"
         counts = [
@@ -34,15 +40,16 @@ def dataset_lines(shown: Iterable[DatasetStatus]) -> Iterator[str]:
             *_some(one.retryable, "to be retried"),
             *([] if one.cost_usd is None else [usd(one.cost_usd)]),
         ]
+        yield from _bar(one.processed, one.records) if bars and one.state != "published" else ()
         yield from wrapped("; ".join(counts)) if one.records or one.rejected else ()
         yield from _final_errors(one.failed_by_code)
         yield from wrapped(f"chunks: {one.chunks}") if one.chunks and one.state != "published" else ()
-        yield from _waits(one.why, one.until)
+        yield from _waits(one.why or _NEXT.get(one.state), one.until)
         yield from [f"{_INDENT}{one.results}"] if one.results else []
 
 
-def chunk_lines(shown: Iterable[ChunkStatus]) -> Iterator[str]:
-    """A chunk: its status, its records, its job, and what it waits for."""
+def chunk_lines(shown: Iterable[ChunkStatus], *, bars: bool = False) -> Iterator[str]:
+    """A chunk: its status, its records (as a bar too), its job, and what it waits for."""
     for one in shown:
         yield f"{one.chunk}: {one.status}"
         counts = [
@@ -52,6 +59,7 @@ def chunk_lines(shown: Iterable[ChunkStatus]) -> Iterator[str]:
             *([] if one.cost_usd is None else [usd(one.cost_usd)]),
             *([] if one.mode == "batch" else [one.mode]),
         ]
+        yield from _bar(one.processed, one.records) if bars and one.status != "completed" else ()
         yield from wrapped("; ".join(counts))
         yield from _final_errors(one.failed_by_code)
         yield from _waits(one.why, one.until)
@@ -106,6 +114,12 @@ def _final_errors(by_code: Mapping[str, int]) -> Iterator[str]:
     if by_code:
         codes = sorted(by_code.items(), key=lambda pair: (-pair[1], pair[0]))
         yield from wrapped(f"final errors: {', '.join(f'{count:,} {code}' for code, count in codes)}")
+
+
+def _bar(part: int, whole: int) -> Iterator[str]:
+    if whole:
+        done = _BAR * part // whole
+        yield f"{_INDENT}{'━' * done}{'┄' * (_BAR - done)} {_percent(part, whole)}"
 
 
 def _waits(why: str | None, until: datetime | None) -> Iterator[str]:

@@ -29,7 +29,7 @@ class DatasetStatus:
         cost_usd: US dollars of the collected chunks; None if there are none, or a price is unknown.
         results: URI of the published results; None before the first publication.
         why: why chunks wait; None if none waits for a time or an operator.
-        until: when the first of the requeued chunks is submitted again.
+        until: when the first of the requeued chunks is submitted again, where nothing else holds them.
     """
 
     pipeline: str
@@ -123,16 +123,19 @@ class StatusReport:
 
 
 def _dataset_status(row: dict[str, Any]) -> DatasetStatus:
-    why = Budget.of(row).reason if row["over_budget"] else row["state_reason"]
-    if row["publication_rejected"]:
-        why = (
-            f"{row['publication_rejected']} Then `bedrock-pipeline retry {row['pipeline']} {row['dataset']}`."
-        )
+    """An operator's decision comes before what passes with time."""
+    why, until = row["state_reason"], None
     if row["unserved"]:
         why = f"no running code location has a pipeline {row['pipeline']!r}: it waits for one that has"
-    if row["requeued"]:
-        why = f"{row['requeued']} requeued: {row['requeue_reason']}"
-    values = row | {"why": why}
+    elif row["publication_rejected"]:
+        why = f"{row['publication_rejected']} {_retry(row)}"
+    elif row["for_operator"]:
+        why = f"waits for an operator, with {row['for_operator']} of its chunks: {_sentence(row['operator_reason'])} {_retry(row)}"
+    elif row["over_budget"]:
+        why = Budget.of(row).reason
+    elif row["requeued"]:
+        why, until = f"{row['requeued']} requeued: {row['requeue_reason']}", row["until"]
+    values = row | {"why": why, "until": until}
     return DatasetStatus(**{field.name: values[field.name] for field in fields(DatasetStatus)})
 
 
@@ -140,14 +143,25 @@ def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
     chunk = ChunkRow.of(row)
     why: str | None = chunk.problem or row["wait_reason"] or chunk.status_message
     until: datetime | None = None
-    if chunk.requeued_since:
+    if row["for_operator"]:
+        why = f"{_sentence(row['wait_reason'] or chunk.status_message)} {_retry(row)}"
+    elif row["over_budget"]:
+        why = Budget.of(row).reason
+    elif chunk.requeued_since:
         why, until = chunk.requeue_reason, chunk.next_attempt_at
     elif chunk.status == "pending" and chunk.mode == "batch" and row["backoff_until"]:
         why, until = row["backoff_reason"], row["backoff_until"]
-    elif row["over_budget"]:
-        why = Budget.of(row).reason
     values = row | {"why": why, "until": until}
     return ChunkStatus(**{field.name: values[field.name] for field in fields(ChunkStatus)})
+
+
+def _sentence(reason: str | None) -> str:
+    return f"{(reason or 'the reason is unknown').rstrip('.')}."
+
+
+def _retry(row: dict[str, Any]) -> str:
+    """What an operator does where the cause is not the records' own."""
+    return f"Once the cause is fixed: bedrock-pipeline retry {row['pipeline']} {row['dataset']}"
 
 
 _DATASETS = """
@@ -159,7 +173,8 @@ _DATASETS = """
            n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
            n.answered + d.duplicates_answered AS answered, n.failed + d.duplicates_failed AS failed,
            coalesce(d.snapshot_rejected, 0) + coalesce(d.packed_rejected, 0) AS rejected,
-           e.failed_by_code, n.retryable, n.cost_usd, n.requeued, n.requeue_reason, n.until, n.over_budget, s.chunks
+           e.failed_by_code, n.retryable, n.cost_usd, n.requeued, n.requeue_reason, n.until, n.over_budget, s.chunks,
+           CASE WHEN d.cancel_requested_at IS NULL THEN n.for_operator ELSE 0 END AS for_operator, n.operator_reason
     FROM (SELECT * FROM bedrock_pipeline.current_versions
           WHERE %(pipeline)s::text IS NULL OR pipeline = %(pipeline)s
           ORDER BY created_at DESC, pipeline, dataset LIMIT %(limit)s) d
@@ -172,6 +187,8 @@ _DATASETS = """
                coalesce(sum(o.records), 0)::bigint AS retryable,
                CASE WHEN count(collected_at) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd,
                count(*) FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL) AS requeued,
+               count(*) FILTER (WHERE h.for_operator) AS for_operator,
+               (array_agg(coalesce(o.wait_reason, c.status_message) ORDER BY c.chunk_key) FILTER (WHERE h.for_operator))[1] AS operator_reason,
                min(next_attempt_at) FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL) AS until,
                (array_agg(requeue_reason ORDER BY next_attempt_at)
                    FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL))[1] AS requeue_reason,
@@ -180,6 +197,7 @@ _DATASETS = """
                    false) AS over_budget
         FROM bedrock_pipeline.chunks c
         LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
+        CROSS JOIN LATERAL (SELECT c.collected_at IS NULL AND c.status = 'failed' AND c.job_arn IS NULL OR o.waits_for = 'operator' AS for_operator) h
         WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)) n
     CROSS JOIN LATERAL (
         SELECT coalesce(string_agg(g.count || ' ' || g.status, ', ' ORDER BY g.status), '') AS chunks
@@ -195,8 +213,10 @@ _DATASETS = """
     ORDER BY d.created_at DESC, d.pipeline, d.dataset"""
 
 _CHUNKS = """
-    SELECT c.*, c.chunk_key AS chunk, c.job_arn AS job, c.final_by_code AS failed_by_code, least(coalesce(c.processed_count, 0), c.records) AS processed,
-           o.wait_reason, g.backoff_until, g.backoff_reason, b.version, b.cap_usd, b.committed_usd, b.wanted_usd,
+    SELECT c.*, c.chunk_key AS chunk, c.job_arn AS job, c.final_by_code AS failed_by_code,
+           CASE WHEN c.collected_at IS NULL THEN least(coalesce(c.processed_count, 0), c.records)
+                ELSE c.answered + c.final_errors END AS processed,
+           (c.collected_at IS NULL AND c.status = 'failed' AND c.job_arn IS NULL OR o.waits_for = 'operator') IS TRUE AND d.cancel_requested_at IS NULL AS for_operator, o.wait_reason, g.backoff_until, g.backoff_reason, b.version, b.cap_usd, b.committed_usd, b.wanted_usd,
            b.cap_usd IS NOT NULL AND c.status = 'pending' AND c.mode IN ('batch', 'on-demand')
                AND (b.committed_usd - bedrock_pipeline.taken_usd(c) + c.estimated_cost_usd <= b.cap_usd) IS NOT TRUE
                AS over_budget

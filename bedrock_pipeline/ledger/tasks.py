@@ -31,7 +31,7 @@ class DuplicateTaskError(InvalidInputError):
         shown = ", ".join(repr(one) for one in record_ids[:5]) + (", …" if len(record_ids) > 5 else "")
         super().__init__(
             f"Queue {queue!r} has a waiting task of the same record_id: {shown}.",
-            "Give each task its own record_id, or set on_duplicate='replace'.",
+            "Give each task its own record_id, or set on_duplicate='replace' (`enqueue --replace`).",
         )
         self.record_ids = list(record_ids)
 

@@ -166,7 +166,7 @@ class BedrockQueue:
                     batch, size = {}, 0
             return added + self._add(batch.values())
         except BedrockPipelineError as error:
-            error.add_note(f"The first {added} tasks are in the queue.")
+            error.add_note(f"{added} tasks of this call were added before.")
             raise
 
     def _encoded(self, number: int, one: BedrockTask | Mapping[str, Any]) -> tuple[BedrockTask, NewTask]:

@@ -1,16 +1,13 @@
 """The commands, over the real Postgres, S3 and emulator."""
 
-import io
 import json
 import re
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -67,15 +64,49 @@ def test_status_of_a_dataset_says_what_each_chunk_waits_for(deployment: Deployme
     assert "secret" not in shown
 
 
+def test_what_an_operator_decides_is_shown_before_what_passes_with_time(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """On the page of the dataset and in the overview alike: the reason, and the command that goes on."""
+    first, second = prepared(deployment, tmp_path)
+    database = deployment.ledger.database
+    database.execute(
+        """UPDATE bedrock_pipeline.chunks SET requeued_since = now(), requeue_reason = 'too many requests',
+                  next_attempt_at = bedrock_pipeline.now() + interval '1 hour' WHERE chunk_key = %s""",
+        (first,),
+    )
+    for words in (("status",), ("status", "p", "d")):
+        assert re.search(
+            r"waits until \d\d:\d\d:\d\d UTC: (1 requeued: )?too many requests", run(*words).output
+        )
+    database.execute(
+        "UPDATE bedrock_pipeline.versions SET max_cost_usd = 0.000001 WHERE pipeline = 'p' AND dataset = 'd'"
+    )
+    for words in (("status",), ("status", "p", "d")):
+        shown = run(*words).output
+        assert "bedrock-pipeline approve p d --up-to 0." in shown
+        assert "too many requests" not in shown
+    database.execute(
+        """UPDATE bedrock_pipeline.chunks SET status = 'failed', status_message = 'AccessDeniedException: no access',
+                  ended_at = bedrock_pipeline.now() WHERE chunk_key = %s""",
+        (second,),
+    )
+    for words in (("status",), ("status", "p", "d")):
+        shown = " ".join(run(*words).output.split())
+        assert (
+            "AccessDeniedException: no access. Once the cause is fixed: bedrock-pipeline retry p d" in shown
+        )
+
+
 def test_status_lists_the_rejected_rows(deployment: Deployment, tmp_path: Path) -> None:
     prepared(deployment, tmp_path, unfit=[None, None, "secret " * 20_000])
     [row] = json.loads(run("status", "p", "--json").stdout)
     assert (row["records"], row["rejected"]) == (350, 3)
     shown = run("status", "p", "d").output
-    assert "3 rows of the input were rejected" in shown
-    uris = re.findall(r"s3://\S+\.parquet", shown)
-    listed = [pq.read_table(io.BytesIO(deployment.objects.get(uri))).to_pylist() for uri in uris]
-    assert [(one["record_id"], one["reason"]) for one in chain(*listed)] == [
+    assert "3 rows of the input rejected" in shown
+    [command] = re.findall(r"bedrock-pipeline (show .*)", shown)
+    listed = [json.loads(line) for line in run(*command.split(), "--json").stdout.splitlines()]
+    assert [(one["record_id"], one["reason"]) for one in listed] == [
         ("r350", "column 'text' is null"),
         ("r351", "column 'text' is null"),
         ("r352", "the record is larger than a file may be (100000 bytes)"),

@@ -22,13 +22,21 @@ from bedrock_pipeline.deployment import Deployment
         ("results reviews tuesday", ["There is no dataset 'tuesday'"]),
         ("show review monday", ["There is no pipeline or queue 'review'", "Did you mean 'reviews'?"]),
         ("resolve nope monday--00000 --lost", ["There is no pipeline or queue 'nope'"]),
+        ("status monday", ["no pipeline or queue 'monday'", "a dataset of this name: reviews monday"]),
+        ("statuz reviews", ["No such command 'statuz'. Did you mean 'status'?"]),
+        ("dev -m my_pipeline", ["There is no module 'my_pipeline'", "Did you mean 'my_pipelines'?"]),
+        ("estimate reviews monday -m nothing.like.it", ["There is no module 'nothing.like.it'"]),
         (
             "launch reviewz monday",
             ["No running code location has a pipeline 'reviewz'", "Did you mean 'reviews'?"],
         ),
     ],
 )
-def test_an_unknown_name(deployment: Deployment, words: str, messages: list[str]) -> None:
+def test_an_unknown_name(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, messages: list[str]
+) -> None:
+    (tmp_path / "my_pipelines.py").touch()
+    monkeypatch.chdir(tmp_path)
     deployment.ledger.datasets.request("reviews", "monday", {}, launch=True)
     deployment.ledger.served_pipelines.seen(["reviews", "other"])
     done = CliRunner().invoke(cli, words.split())

@@ -27,6 +27,9 @@ def test_tasks_become_a_job_and_its_results_a_file(deployment: Deployment, tmp_p
         "enqueue", str(tmp_path / "tasks.jsonl"), "--queue", "q", "--model", CLAUDE, "--batch-size", "1000"
     )
     assert first.stdout == "60 tasks added to q; 60 wait\n"
+    assert "60 tasks of queue q wait for the next flush: bedrock-pipeline flush q" in " ".join(
+        run("status").stdout.split()
+    )
     more = lines(100).splitlines(keepends=True)[60:]
     second = run("enqueue", "-", "--queue", "q", "--json", given="".join(more))
     assert json.loads(second.stdout) == {"queue": "q", "added": 40, "waiting": 100}
@@ -127,5 +130,5 @@ def test_after_an_invalid_task_it_says_which_it_is_and_how_many_are_in_the_queue
     assert result.exit_code == 1
     waiting = deployment.ledger.tasks.size("q")
     assert 0 < waiting < 2_500
-    for line in [*reported, f"The first {waiting} tasks are in the queue."]:
+    for line in [*reported, f"{waiting} tasks of this call were added before."]:
         assert line in result.stderr

@@ -99,3 +99,16 @@ def test_the_table_has_every_column() -> None:
         "2026-11-26T09:30:00Z",
     ]
     assert list(wide_lines([])) == []
+
+
+def test_a_bar_is_as_long_as_what_is_processed() -> None:
+    for processed, records, expected in ((0, 8, "  ┄"), (4, 8, "━┄"), (7, 8, "┄ 87 %"), (8, 8, "━ 100 %")):
+        shown = "\n".join(
+            dataset_lines([dataset(processed=processed, records=records, state="packed")], bars=True)
+        )
+        assert expected in shown
+        assert f"{'━' * (40 * processed // records)}{'┄' * (40 - 40 * processed // records)}" in shown
+    assert "━" not in "".join(dataset_lines([dataset(state="packed")]))
+    assert "Dagster is about to read its input" in "".join(
+        dataset_lines([dataset(state="requested", why=None, until=None)])
+    )

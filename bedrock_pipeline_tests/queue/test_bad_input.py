@@ -98,7 +98,7 @@ def test_a_rejected_task_is_not_in_the_queue(deployment: Deployment) -> None:
 
         with pytest.raises(InvalidTaskError) as raised:
             queue.enqueue_many(tasks())
-        assert raised.value.__notes__ == ["The first 2000 tasks are in the queue."]
+        assert raised.value.__notes__ == ["It is task 2501.", "2000 tasks of this call were added before."]
         assert queue.get_queue_size() in (0, 2000)  # a batch of 1000 makes a flush due
 
 
