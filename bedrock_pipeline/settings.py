@@ -336,7 +336,8 @@ def _read(cls: type[Settings], variables: Mapping[str, str]) -> tuple[dict[str, 
     known = {
         name: value
         for name, value in variables.items()
-        if value and not (ignored and name.startswith("AWS_ENDPOINT_URL"))
+        # Variables are written in capitals: another one is none of ours, though pydantic would read it too.
+        if value and name == name.upper() and not (ignored and name.startswith("AWS_ENDPOINT_URL"))
     }
     source = EnvSettingsSource(cls)
     source.env_vars = {name.lower(): value for name, value in known.items()}

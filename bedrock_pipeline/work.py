@@ -31,6 +31,7 @@ _RENEW_S: Final = 15.0
 _ORDER: Final = ("submit", "publish", "collect", "retry")
 #: Seconds after which a list of what is due is old: something more urgent may be due by now.
 _OLD_S: Final = 10.0
+_MOST_CHARACTERS: Final = 1_000
 #: Parts of an error's text that differ from one chunk to the next: addresses, UUIDs, keys, numbers.
 _VARYING: Final = re.compile(
     r"\b(?:s3|arn):\S+|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\S+--(?:[a-z]\d+-)*\d{5}\b|\d[\d.,:]*"
@@ -205,5 +206,5 @@ def renewed(
 
 def failure_of(error: Exception, dataset: str, version: int | None) -> str:
     """What an error is, the same for each chunk of a version that fails for the same reason."""
-    text = _VARYING.sub("…", str(error))
+    text = _VARYING.sub("…", str(error)[:_MOST_CHARACTERS])  # cut first: a word of any length would take long
     return f"{dataset} v{version}: {type(error).__name__}: {text}"[:500]

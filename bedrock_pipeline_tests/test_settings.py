@@ -222,6 +222,18 @@ def test_a_bucket_and_a_prefix_are_kept_in_one_form(given: dict[str, str], read:
     assert getattr(Settings.resolve({"bucket": "name", "role_arn": "r", **given}, {}), name) == read
 
 
+def test_a_variable_in_small_letters_is_none_of_ours(stack_endpoints: Endpoints) -> None:
+    """Also not one that comes after its likeness in capitals, from which the environment of the embedded stack was cleaned."""
+    small = {
+        "bedrock_pipeline_bucket": "b",
+        "bedrock_pipeline_database_dsn": "host=prod",
+        "bucket": "x",
+        "aws_region": "y",
+    }
+    ours = environment(stack_endpoints)
+    assert Settings.resolve(environment={**ours, **small}) == Settings.resolve(environment=ours)
+
+
 def test_the_constructor_reads_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert Settings(bucket="b", role_arn="r").region == "us-east-1"

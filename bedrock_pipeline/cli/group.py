@@ -73,9 +73,13 @@ class CommandGroup(click.Group):
             from rich.console import Console  # here: `--help` and `--version` do without rich
             from rich.text import Text
 
+            from bedrock_pipeline.cli.output import printable
+
             # Not the commands' own, which `--quiet` silences. Brackets in a message are no markup of rich's.
             console = Console(stderr=True, markup=False, emoji=False)
-            console.print(Text.assemble(("Error:", "red"), f" {error.what}"), highlight=False, soft_wrap=True)
+            console.print(
+                Text.assemble(("Error:", "red"), f" {printable(error.what)}"), highlight=False, soft_wrap=True
+            )
             for line in filter(None, (*getattr(error, "__notes__", ()), error.fix)):
-                console.print(line, highlight=False, soft_wrap=True)
+                console.print(printable(line), highlight=False, soft_wrap=True)
             sys.exit(2 if isinstance(error, NotFoundError) else 1)

@@ -14,7 +14,7 @@ from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import default_home, environment, read_endpoints
 from bedrock_pipeline.local.endpoints import not_led_elsewhere
 from bedrock_pipeline.local.extra import require_local
-from bedrock_pipeline.local.home import LocalError
+from bedrock_pipeline.local.home import LocalError, make_home
 from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.settings import Settings
 
@@ -38,7 +38,7 @@ def up(speed: float) -> None:
     require_local()
     home = default_home()
     if read_endpoints(home) is None:
-        home.mkdir(parents=True, exist_ok=True)
+        make_home(home)
         (home / _PID).unlink(missing_ok=True)  # of one that was killed
         with (home / "up.log").open("wb") as log:
             command = [sys.executable, "-P", "-m", "bedrock_pipeline", "local", "hold", "--speed", str(speed)]

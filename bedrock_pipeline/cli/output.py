@@ -1,7 +1,8 @@
 """Output of the commands: text for people on standard error, JSON on standard output; and options that several share."""
 
+import unicodedata
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import click
 import orjson
@@ -30,6 +31,13 @@ quiet_option = click.option(
 )
 
 
+#: Controls, formats such as the direction of text, halves of surrogate pairs, separators of lines and paragraphs.
+_OBEYED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+#: Of them, what stays: ends of lines, and what joins letters and emojis.
+_KEPT: Final = frozenset("\n\u200c\u200d")
+_ASTRAL: Final = 0x10000
+
+
 class JsonObject(click.ParamType[dict[str, Any]]):
     """An option that is a JSON object."""
 
@@ -52,6 +60,21 @@ csv_option = click.option(
     type=JsonObject(),
     help='How CSV files are written, as a JSON object of CsvFormat\'s fields, for example {"delimiter": ";"}.',
 )
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal would obey, or would show in another order; lines stay lines."""
+    return "".join(one if one in _KEPT or unicodedata.category(one) not in _OBEYED else "�" for one in text)
+
+
+def escaped(line: bytes) -> str:
+    """A line of JSON in which what a terminal would obey is escaped; it is the same JSON."""
+    return "".join(
+        f"\\u{ord(one):04x}"
+        if one not in _KEPT and unicodedata.category(one) in _OBEYED and ord(one) < _ASTRAL
+        else one
+        for one in line.decode()
+    )
 
 
 def print_json(value: Any) -> None:

@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 
 from bedrock_pipeline.cli.jobs import job_batches, job_by_id
-from bedrock_pipeline.cli.output import console, json_option, print_json, quiet_option
+from bedrock_pipeline.cli.output import console, escaped, json_option, print_json, printable, quiet_option
 from bedrock_pipeline.cli.progress import command_progress
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.known_names import check_known
@@ -109,13 +109,13 @@ def show(
         lines = islice((line for batch in found for line in json_lines(batch)), sample or rows)
         shown = 0
         for shown, line in enumerate(lines, 1):
-            click.echo(line, nl=False) if as_json else _print(shown, orjson.loads(line))
+            click.echo(escaped(line), nl=False) if as_json else _print(shown, orjson.loads(line))
     if not shown and not as_json:
         console.print("No row." if rejected or failed or where else "No rows.")
 
 
 def _print(number: int, row: dict[str, Any]) -> None:
-    click.secho(f"{number}. {row.get('record_id') or ''}", bold=True)
+    click.secho(f"{number}. {_clean(row.get('record_id') or '')}", bold=True)
     for name, value in row.items():
         if value is not None and name != "record_id":
             click.echo(f"   {_clean(name)}: {_short(value)}")
@@ -128,7 +128,4 @@ def _short(value: Any) -> str:
 
 def _clean(text: str) -> str:
     """Text on one line, without what a terminal would obey."""
-    return "".join(
-        character if character.isprintable() else {"\n": "⏎", "\t": " "}.get(character, "�")
-        for character in text
-    )
+    return printable(text.replace("\n", "⏎").replace("\t", " "))

@@ -104,7 +104,10 @@ def running(
         dagster_home.mkdir(exist_ok=True)
         (dagster_home / "dagster.yaml").write_text(_DAGSTER_YAML)
         inside = {
-            **environment_of_child(stack.endpoints, os.environ),
+            # Dagster's programs read options of theirs from variables, too.
+            **environment_of_child(
+                stack.endpoints, {k: v for k, v in os.environ.items() if not k.startswith("DAGSTER_")}
+            ),
             "DAGSTER_HOME": str(dagster_home),
             "PYTHONSAFEPATH": "1",  # of Dagster's own children too: the current folder is no code by itself
             "DAGSTER_WEBSERVER_PATH_PREFIX": path,

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bedrock_pipeline.cli.datasets import describe_version
 from bedrock_pipeline.cli.jobs import is_job_id, job_by_id, job_row, jobs_of_queue
-from bedrock_pipeline.cli.output import json_option, print_json
+from bedrock_pipeline.cli.output import json_option, print_json, printable
 from bedrock_pipeline.cli.status_text import chunk_lines, dataset_lines, job_lines, wide_lines, wrapped
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.known_names import check_known
@@ -44,11 +44,15 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, wide: bool, a
         elif watch:
             with Live(console=Console(), refresh_per_second=4) as live:
                 while True:
-                    live.update(Text("\n".join(_lines(deployment, pipeline, dataset, wide=wide, bars=True))))
+                    live.update(
+                        Text(
+                            printable("\n".join(_lines(deployment, pipeline, dataset, wide=wide, bars=True)))
+                        )
+                    )
                     time.sleep(_WATCH_S)
         else:
             for line in _lines(deployment, pipeline, dataset, wide=wide):
-                click.echo(line)
+                click.echo(printable(line))
 
 
 def _lines(

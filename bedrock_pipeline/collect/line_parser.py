@@ -24,7 +24,8 @@ from bedrock_pipeline.records.result_schema import ResultRow
 
 #: Code of a response that is not of its family's shape, or cannot be kept.
 SHAPE: Final = "answer-shape"
-_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
+#: A string that is not closed reaches to the end, so that none is looked at twice.
+_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
 _RECORD_ID = re.compile(rb'"recordId"\s*:\s*"([^"\\]*)"')
 #: What Postgres and terminals do not take in a message.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

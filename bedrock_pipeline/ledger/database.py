@@ -92,6 +92,11 @@ def _not_completed(error: psycopg.Error) -> ServiceUnavailableError:
     )
 
 
+def storable(text: str) -> str:
+    """A text that Postgres takes: without NUL, and with a question mark for half a surrogate pair, as a file's name may have."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def reason_of(error: psycopg.Error) -> str:
     """The first line of what Postgres or libpq says, without anything of a password."""
     return without_userinfo((str(error).splitlines() or [type(error).__name__])[0].rstrip("."))

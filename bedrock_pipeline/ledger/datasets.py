@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.chunks import estimate_again, insert_chunks, lock_groups
-from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.database import Connection, Database, storable
 from bedrock_pipeline.ledger.retention import forget_pruned
 from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow, FrozenSettings, NewChunk
 from bedrock_pipeline.ledger.versions import (
@@ -165,7 +165,7 @@ class Datasets:
                    SET state = 'failed', state_changed_at = bedrock_pipeline.now(), state_reason = %s
                    WHERE pipeline = %s AND dataset = %s AND version = %s
                      AND state IN ('requested', 'snapshotted', 'failed')""",
-                (reason.replace("\0", ""), begun.pipeline, begun.dataset, begun.version),
+                (storable(reason), begun.pipeline, begun.dataset, begun.version),
             )
 
         self._database.transaction(work)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
-from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.database import Connection, Database, storable
 
 Kind = Literal["prepare", "flush", "submit", "collect", "retry", "publish"]
 #: Besides the steps: runs that do many of them, and finishing what removed pipelines have left.
@@ -134,7 +134,7 @@ class RunLeases:
                 "kind": kind,
                 "pipeline": pipeline,
                 "subject": subject,
-                "failure": failure,
+                "failure": storable(failure),
                 "pause": pause,
                 "shared": shared,
                 "most": MOST_SHOWN,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from bedrock_pipeline.local.home import is_locked, load_secrets, write_private
+from bedrock_pipeline.local.home import is_closed, is_locked, load_secrets, write_private
 
 _FILE = "endpoints.json"
 #: How Postgres is reached here; each of these would otherwise be taken from a variable of libpq's.
@@ -154,7 +154,7 @@ def forget_endpoints(home: Path) -> None:
 def read_endpoints(home: Path) -> Endpoints | None:
     """The stack that runs at this home; None where none does."""
     path = home / _FILE
-    if not (is_locked(home) and path.exists()):
+    if not (is_closed(home) and is_locked(home) and path.exists()):
         return None
     values = json.loads(path.read_text())
     values.update(

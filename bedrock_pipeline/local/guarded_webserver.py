@@ -9,6 +9,7 @@ are visible to all.
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -48,9 +49,8 @@ class Guard:
     def _is_permitted(self, scope: _Message) -> bool:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         path: str = scope["path"]
-        by_get = (
-            scope.get("method") == "GET" and path.endswith("/graphql") and b"query=" in scope["query_string"]
-        )
+        asked = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        by_get = scope.get("method") == "GET" and path.rstrip("/").endswith("/graphql") and "query" in asked
         return (
             headers.get("host") in self._hosts
             and headers.get("origin", "http://" + headers["host"]) in self._origins

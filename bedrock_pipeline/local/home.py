@@ -39,6 +39,40 @@ def _is_ours(home: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
+def is_closed(home: Path) -> bool:
+    """Whether a home is this user's and nobody else can write into it: only then its files are believed."""
+    try:
+        found, link = home.stat(), home.lstat()
+    except OSError:
+        return False
+    ours = {found.st_uid, link.st_uid} == {os.geteuid()}
+    return ours and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def make_home(home: Path) -> None:
+    """Make the home, or close one of this user's.
+
+    Raises:
+        LocalError: it is another user's, or everybody could have written what is in it.
+        OSError: it cannot be written.
+    """
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = home.stat()
+    if {found.st_uid, home.lstat().st_uid} != {os.geteuid()}:  # whose secrets and settings it would have
+        raise LocalError(
+            f"{home} belongs to another user.", "Set BEDROCK_PIPELINE_HOME to a folder of your own."
+        )
+    if found.st_mode & stat.S_IWOTH and any(home.iterdir()):
+        raise LocalError(
+            f"Everybody could write into {home}, so what is in it may be another's.",
+            "Remove it if you do not know what it is, or set BEDROCK_PIPELINE_HOME to an empty folder.",
+        )
+    home.chmod(0o700)  # it has prompts and answers
+    write_private(
+        home / ".gitignore", "*\n"
+    )  # nothing of it belongs into a repository, its secrets least of all
+
+
 def take_lock(home: Path) -> IO[str]:
     """Hold the home for as long as the file stays open.
 
@@ -47,15 +81,7 @@ def take_lock(home: Path) -> IO[str]:
         LocalError: the folder cannot be written, or is another user's.
     """
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if home.stat().st_uid != os.geteuid():  # whose secrets and settings it would have
-            raise LocalError(
-                f"{home} belongs to another user.", "Set BEDROCK_PIPELINE_HOME to a folder of your own."
-            )
-        home.chmod(0o700)  # it has prompts and answers
-        (home / ".gitignore").write_text(
-            "*\n"
-        )  # nothing of it belongs into a repository, its secrets least of all
+        make_home(home)
         lock = (home / "lock").open("a+")
     except OSError as error:
         raise LocalError(

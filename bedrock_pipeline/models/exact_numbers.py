@@ -7,7 +7,7 @@ hold stays an integer, or becomes a `Decimal`; every other is what `orjson` make
 import json
 import re
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 import orjson
@@ -99,8 +99,11 @@ def _settled(value: Decimal, schema: Any) -> str | float:
 
 
 def _number(text: str) -> int | float | Decimal:
-    exact = Decimal(text)
     near = float(text)
+    try:
+        exact = Decimal(text)
+    except InvalidOperation:  # an exponent that no Decimal has, and that a float rounds to zero
+        return near
     if "." not in text and "e" not in text.lower():
         whole = int(text)
         return whole if whole in _INTEGERS else exact

@@ -116,11 +116,12 @@ def encoded(task: BedrockTask, limits: Limits, rules: BodyRules) -> NewTask:
 
 
 def _depth(value: object) -> int:
-    """How deep objects and arrays are in each other; `json` has written the value, so no recursion ends too early."""
-    inner = (
-        value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else None
-    )
-    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
+    """How deep objects and arrays are in each other, level by level: recursion would end before what `json` has written does."""
+    depth, level = 0, [value]
+    while inner := [one for one in level if isinstance(one, Mapping | list | tuple)]:
+        depth += 1
+        level = [child for one in inner for child in (one.values() if isinstance(one, Mapping) else one)]
+    return depth
 
 
 def _kind(error: Exception) -> str:

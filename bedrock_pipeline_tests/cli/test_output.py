@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 
 import click
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -62,3 +63,32 @@ def test_no_column_of_a_progress_bar_reads_markup() -> None:
         assert source.count("TextColumn(") == source.count(", markup=False)"), module.__name__
     with Progress(TextColumn("{task.description}", markup=False), console=output.console) as bar:
         bar.add_task("[/INST]")
+
+
+@pytest.mark.parametrize(
+    "hostile", ["\x1b]0;x\x07", "\x1b[2J", "\x9b2J", "\u202e", "\u2028", "\udcff", "\r", "\x00"]
+)
+def test_what_a_terminal_would_obey_is_shown_as_what_it_is_not(hostile: str) -> None:
+    shown = output.printable(f"a{hostile}b\nça va 👩\u200d🚀")
+    assert shown.startswith("a")
+    assert shown.endswith("b\nça va 👩\u200d🚀")
+    assert hostile not in shown
+    if hostile != "\udcff":  # which is not JSON
+        line = orjson.dumps({"text": f"{hostile} 👩\u200d🚀"})
+        assert hostile not in output.escaped(line)
+        assert orjson.loads(output.escaped(line)) == orjson.loads(line)
+
+
+def test_an_error_with_names_of_a_strangers_file() -> None:
+    @click.command()
+    def command() -> None:
+        raise InvalidInputError("Its columns are: na\x1b]0;owned\x07me, b\x1b[2J.", "See \udcff.csv.")
+
+    class Group(CommandGroup):
+        def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:  # noqa: ARG002  # the interface's
+            return command
+
+    result = CliRunner().invoke(Group(name="group", modules={}), ["command"])
+    assert result.exit_code == 1
+    assert "Its columns are: na�]0;owned�me, b�[2J." in result.stderr
+    assert "See �.csv." in result.stderr

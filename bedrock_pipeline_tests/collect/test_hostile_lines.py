@@ -71,6 +71,10 @@ def vector(first: bytes) -> bytes:
 DEEP = [300, 1100, 100_000]
 #: Name, metadata, line, and the code that its record ends with; None for a response.
 LINES: list[tuple[str, ChunkMetadata, bytes, str | None]] = [
+    *((f"{n.decode()} {name}", metadata, line(output, model_input=b'{"t":%b}' % n), None)
+      for n in (b"1e-99999999999999999999", b"0e99999999999999999999", b"0.00000000000000001e-9999999999999999999")
+      for name, metadata, output in (("in a tool's input", STRUCTURED, tool(b'{"n":%b}' % n)), ("in the request", STRUCTURED, tool(b'{"n":1}')),
+                                     ("in a text", STRUCTURED, text(b'"{\\"n\\":%b}"' % n)))),
     *((f"request nested {d}", CLAUDE, line(text(), model_input=nested(d)), code) for d, code in zip(DEEP, [None, "answer-shape", "answer-shape"], strict=True)),
     *((f"response nested {d}", CLAUDE, line(text(more=b',"x":' + nested(d))), code) for d, code in zip(DEEP, [None, "answer-shape", "answer-shape"], strict=True)),
     *((f"kept output nested {d}", RAW, line(text(more=b',"x":' + nested(d))), "answer-shape") for d in DEEP),

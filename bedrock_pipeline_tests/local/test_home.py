@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bedrock_pipeline.local.home import LocalError, default_home, take_lock
+from bedrock_pipeline.local.endpoints import read_endpoints
+from bedrock_pipeline.local.home import LocalError, default_home, make_home, take_lock
 
 
 def test_it_is_found_from_sub_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,3 +56,33 @@ def test_one_that_was_open_is_closed_and_that_of_another_user_is_not_used(
     monkeypatch.setattr(os, "geteuid", lambda: home.stat().st_uid + 1)
     with pytest.raises(LocalError, match="belongs to another user"):
         take_lock(home)
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+def test_what_others_can_write_into_is_not_believed(tmp_path: Path, mode: int) -> None:
+    home = tmp_path / "home"
+    with take_lock(home):
+        (home / "endpoints.json").write_text("what another user has put there, which is not even read")
+        home.chmod(mode)
+        assert read_endpoints(home) is None
+
+
+def test_a_home_in_which_everybody_could_write_is_used_only_if_it_is_empty(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(0o777)
+    make_home(home)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    home.chmod(0o777)
+    with pytest.raises(LocalError, match="Everybody could write"):
+        make_home(home)
+
+
+def test_a_link_in_the_home_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    precious, home = tmp_path / "precious", tmp_path / "home"
+    precious.write_text("mine")
+    home.mkdir(mode=0o700)
+    (home / ".gitignore").symlink_to(precious)
+    make_home(home)
+    assert precious.read_text() == "mine"
+    assert (home / ".gitignore").read_text() == "*\n"

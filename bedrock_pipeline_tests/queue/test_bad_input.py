@@ -203,3 +203,13 @@ def test_nothing_is_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -
     with pytest.raises(NotConfiguredError) as raised:
         BedrockQueue(BedrockQueueConfig(model_id="m")).initialize()
     assert isinstance(raised.value, BedrockPipelineError)
+
+
+@pytest.mark.parametrize("depth", [201, 496, 700, 980])
+@pytest.mark.parametrize("level", [lambda inner: [inner], lambda inner: {"a": inner}])
+def test_a_body_however_deep_is_an_invalid_task(depth: int, level: Callable[[object], object]) -> None:
+    value: object = 1
+    for _ in range(depth):
+        value = level(value)
+    with pytest.raises(InvalidTaskError, match=r"model_input: it is (nested|not JSON)"):
+        encoded(BedrockTask("a", {"tools": value}), Limits(), _RULES)
