@@ -109,7 +109,9 @@ def running(
                 stack.endpoints, {k: v for k, v in os.environ.items() if not k.startswith("DAGSTER_")}
             ),
             "DAGSTER_HOME": str(dagster_home),
-            "PYTHONSAFEPATH": "1",  # of Dagster's own children too: the current folder is no code by itself
+            # The current folder is no code by itself, but a user's own module may be in it. (Not for those: Dagster takes the
+            # first entry of sys.path for the current folder, and removes it.)
+            **({"PYTHONSAFEPATH": "1"} if _is_ours(module) else {}),
             "DAGSTER_WEBSERVER_PATH_PREFIX": path,
             "BEDROCK_PIPELINE_HOME": str(home),
             "BEDROCK_PIPELINE_POLL_INTERVAL_S": str(poll_seconds),
@@ -124,8 +126,13 @@ def running(
         console.print("Starting Dagster's code server, daemon and UI…")
         _unfinished_runs("end", home, inside)
         url = _start_dagster(parts, home, module, wanted, inside)
-        parts.callback(console.print, "Ending what runs here; what was done is kept…")
+        if console.is_terminal:  # in a pipe, what `--json` prints is the last line
+            parts.callback(console.print, "Ending what runs here; what was done is kept…")
         yield Running(stack.endpoints, settings, url)
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == "bedrock_pipeline"
 
 
 def _unfinished_runs(what: str, home: Path, inside: Mapping[str, str]) -> None:
@@ -155,7 +162,7 @@ def _start_dagster(parts: ExitStack, home: Path, module: str, port: int, inside:
 
     # One code server for both, since each of its own would import the code once more.
     code = ["api", "grpc", "-m", module, "--socket", str(code_socket), "--location-name", module]
-    if module.partition(".")[0] == "bedrock_pipeline":
+    if _is_ours(module):
         # Dagster looks for modules there first; else in the current folder, which is right for a user's own.
         code += ["--working-directory", str(home / "dagster")]
     start("code", str(programs / "dagster"), *code).wait_until(lambda: _accepts(code_socket))
