@@ -76,8 +76,8 @@ def launch(pipeline: str, dataset: str, new_version: bool, **options: Any) -> No
         click.echo(f"launched version {row.version} of {dataset} of {pipeline}")
         for version in before:
             click.echo(describe_version(version))
-    if budget:
-        click.echo(f"it may cost {usd(budget.cap_usd)} at most")
+        if budget:
+            click.echo(f"it may cost {usd(budget.cap_usd)} at most")
     click.echo(f"see: bedrock-pipeline status {pipeline} {dataset}")
 
 

@@ -27,21 +27,28 @@ def check_module(module: str) -> None:
     Raises:
         NotFoundError: there is none; names what is near in the current folder.
     """
+    if _is_there(module):
+        return
+    folder = Path.cwd()
+    here = {one.stem for one in folder.glob("*.py")} | {
+        one.parent.name for one in folder.glob("*/__init__.py")
+    }
+    near = get_close_matches(module, sorted(here), n=1)
+    raise NotFoundError(
+        f"There is no module {module!r}.",
+        f"Did you mean {near[0]!r}?" if near else "Name one in the current folder, or one that is installed.",
+    )
+
+
+def _is_there(module: str) -> bool:
     try:
-        found = find_spec(module)
-    except (ImportError, ValueError):
-        found = None
-    if found is None:
-        here = {path.stem for path in Path.cwd().glob("*.py")} | {
-            path.parent.name for path in Path.cwd().glob("*/__init__.py")
-        }
-        near = get_close_matches(module, sorted(here), n=1)
-        raise NotFoundError(
-            f"There is no module {module!r}.",
-            f"Did you mean {near[0]!r}?"
-            if near
-            else "Give the name of one that Python can import, from the current folder or installed.",
-        )
+        return find_spec(module) is not None
+    except (
+        ModuleNotFoundError
+    ) as error:  # of a package around it; or of what that imports, reported when it is loaded
+        return not f"{module}.".startswith(f"{error.name}.")
+    except Exception:  # whatever the package around it raises, it does so again when it is loaded
+        return True
 
 
 def pipeline_in(module: str, name: str) -> BasePipeline:

@@ -104,9 +104,8 @@ def running(
         dagster_home.mkdir(exist_ok=True)
         (dagster_home / "dagster.yaml").write_text(_DAGSTER_YAML)
         inside = {
-            # Dagster's programs read options of theirs from variables, too.
             **environment_of_child(
-                stack.endpoints, {k: v for k, v in os.environ.items() if not k.startswith("DAGSTER_")}
+                stack.endpoints, {name: os.environ[name] for name in os.environ if not _leads_dagster(name)}
             ),
             "DAGSTER_HOME": str(dagster_home),
             # The current folder is no code by itself, but a user's own module may be in it. (Not for those: Dagster takes the
@@ -129,6 +128,11 @@ def running(
         if console.is_terminal:  # in a pipe, what `--json` prints is the last line
             parts.callback(console.print, "Ending what runs here; what was done is kept…")
         yield Running(stack.endpoints, settings, url)
+
+
+def _leads_dagster(name: str) -> bool:
+    """Whether a variable stands for an option of Dagster's programs, such as the file that is loaded; not for a timeout."""
+    return name.startswith("DAGSTER_") and not name.endswith("_SECONDS")
 
 
 def _is_ours(module: str) -> bool:

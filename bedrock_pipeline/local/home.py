@@ -53,24 +53,25 @@ def make_home(home: Path) -> None:
     """Make the home, or close one of this user's.
 
     Raises:
-        LocalError: it is another user's, or everybody could have written what is in it.
-        OSError: it cannot be written.
+        LocalError: it cannot be written, is another user's, or everybody could have written what is in it.
     """
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = home.stat()
-    if {found.st_uid, home.lstat().st_uid} != {os.geteuid()}:  # whose secrets and settings it would have
-        raise LocalError(
-            f"{home} belongs to another user.", "Set BEDROCK_PIPELINE_HOME to a folder of your own."
-        )
-    if found.st_mode & stat.S_IWOTH and any(home.iterdir()):
-        raise LocalError(
-            f"Everybody could write into {home}, so what is in it may be another's.",
-            "Remove it if you do not know what it is, or set BEDROCK_PIPELINE_HOME to an empty folder.",
-        )
-    home.chmod(0o700)  # it has prompts and answers
-    write_private(
-        home / ".gitignore", "*\n"
-    )  # nothing of it belongs into a repository, its secrets least of all
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = home.stat()
+        if {found.st_uid, home.lstat().st_uid} != {os.geteuid()}:  # whose secrets and settings it would have
+            raise LocalError(
+                f"{home} belongs to another user.", "Set BEDROCK_PIPELINE_HOME to a folder of your own."
+            )
+        if found.st_mode & stat.S_IWOTH and any(home.iterdir()):
+            raise LocalError(
+                f"Everybody could write into {home}, so what is in it may be another's.",
+                "Remove it if you do not know what it is, or set BEDROCK_PIPELINE_HOME to an empty folder.",
+            )
+        home.chmod(0o700)  # it has prompts and answers
+        # Nothing of it belongs into a repository, its secrets least of all.
+        write_private(home / ".gitignore", "*\n")
+    except OSError as error:
+        raise _unwritable(home, error) from error
 
 
 def take_lock(home: Path) -> IO[str]:
@@ -78,15 +79,13 @@ def take_lock(home: Path) -> IO[str]:
 
     Raises:
         AlreadyRunningError: another process holds it.
-        LocalError: the folder cannot be written, or is another user's.
+        LocalError: as `make_home`.
     """
+    make_home(home)
     try:
-        make_home(home)
         lock = (home / "lock").open("a+")
     except OSError as error:
-        raise LocalError(
-            f"{home} cannot be written: {error.strerror}.", "Free space, or set BEDROCK_PIPELINE_HOME."
-        ) from error
+        raise _unwritable(home, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -96,6 +95,12 @@ def take_lock(home: Path) -> IO[str]:
             "Use it (`bedrock-pipeline local env`), end it (`bedrock-pipeline local down`), or set BEDROCK_PIPELINE_HOME.",
         ) from error
     return lock
+
+
+def _unwritable(home: Path, error: OSError) -> LocalError:
+    return LocalError(
+        f"{home} cannot be written: {error.strerror}.", "Free space, or set BEDROCK_PIPELINE_HOME."
+    )
 
 
 def is_locked(home: Path) -> bool:

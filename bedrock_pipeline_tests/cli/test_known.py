@@ -7,7 +7,9 @@ from click.testing import CliRunner
 
 from bedrock_pipeline.cli.demo import _key
 from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.cli.pipelines import check_module
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import NotFoundError
 
 
 @pytest.mark.parametrize(
@@ -72,3 +74,17 @@ def test_a_changed_file_is_another_dataset_of_the_demo(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a\n2\n")
     after = [_key(place, {"prompt": "x"}) for place in places]
     assert all(one != other for one, other in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("content", ["import nothing_like_it", "def (", "1 / 0"])
+def test_a_package_that_fails_is_no_missing_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    """Its own error is shown where it is loaded."""
+    name = f"project{abs(hash(content))}"
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    check_module(f"{name}.definitions")
+    with pytest.raises(NotFoundError):
+        check_module(f"absent_{name}.definitions")

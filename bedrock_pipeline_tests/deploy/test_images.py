@@ -6,6 +6,8 @@ settings accept.
 
 import json
 import re
+import shlex
+import subprocess
 from typing import Any
 
 import click
@@ -19,6 +21,7 @@ from dagster._daemon.cli import create_dagster_daemon_cli
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import pg_url_from_config
 from dagster_webserver.cli import dagster_webserver
+from packaging.requirements import Requirement
 from sqlalchemy import make_url
 
 from bedrock_pipeline.cli.main import cli
@@ -183,3 +186,16 @@ def test_the_emulator_and_its_s3_are_one_image_with_one_pair_of_keys() -> None:
     assert emulator["emulator"]["environment"]["S3_ENDPOINT_URL"] in DOCKERFILE
     for one in emulator.values():
         assert all(port.startswith("127.0.0.1:") for port in one["ports"]), "whoever reaches it controls it"
+
+
+def test_the_constraints_that_an_image_makes_of_a_lock_are_some_that_pip_takes() -> None:
+    """Names and versions alone: neither hashes nor extras."""
+    locks = re.findall(r"^COPY (\S*requirements\.lock) ", DOCKERFILE, re.MULTILINE)
+    commands = re.findall(r"(sed .*) /wheel/requirements\.lock > /wheel/constraints", DOCKERFILE)
+    for lock, command in zip(locks, commands, strict=True):
+        made = subprocess.run(
+            [*shlex.split(command), str(ROOT / lock)], check=True, capture_output=True, text=True
+        ).stdout
+        lines = [line for line in made.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        assert len(lines) > 50
+        assert not [line for line in lines if Requirement(line).extras or "==" not in line]

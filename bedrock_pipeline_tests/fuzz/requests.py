@@ -36,12 +36,12 @@ _COLUMNS: Final = ("a", "b", "größe")
 @cache
 def _folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="bedrock-pipeline-fuzz-"))
-    (folder / "root").mkdir()
-    (folder / "root" / "a.png").write_bytes(PNG)
-    (folder / "root" / "a.txt").write_bytes(b"a text")
+    (folder / "allowed").mkdir()
+    (folder / "allowed" / "a.png").write_bytes(PNG)
+    (folder / "allowed" / "a.txt").write_bytes(b"a text")
     (folder / "private.png").write_bytes(PRIVATE)
-    (folder / "root" / "out.png").symlink_to(folder / "private.png")
-    os.mkfifo(folder / "root" / "pipe")
+    (folder / "allowed" / "out.png").symlink_to(folder / "private.png")
+    os.mkfifo(folder / "allowed" / "pipe")
     return folder
 
 
@@ -68,7 +68,7 @@ def _rendered(pipeline: Pipeline, plan: SnapshotPlan, batch: RowBatch, needed: t
     records = classify(batch, plan.template, pipeline.record_id, needed)
     if not plan.template.contents:
         return renderer.render(records)
-    roots = [str(_folder() / "root")]
+    roots = [str(_folder() / "allowed")]
     with RejectionWriter(_folder() / "rejected.parquet") as rejected:
         whole = with_contents(
             records,
@@ -128,7 +128,7 @@ def body(data: bytes) -> None:
     if not data:
         return
     number = data[0] % len(_BODIES)
-    text = data[1:].decode(errors="replace").replace(ROOT.decode(), str(_folder() / "root"))
+    text = data[1:].decode(errors="replace").replace(ROOT.decode(), str(_folder() / "allowed"))
     good = _GOOD_BODIES[number]
     _check_rows(_BODIES[number], "cell", pa.array([good, text, good]))
 
@@ -146,11 +146,11 @@ def attachment(data: bytes) -> None:
     if len(data) < 2:  # two bytes say what it is
         return
     one, form, rest = _ATTACHED[data[0] % 2], data[1] % 4, data[2:]
-    text = rest.decode(errors="replace").replace(ROOT.decode(), str(_folder() / "root"))
+    text = rest.decode(errors="replace").replace(ROOT.decode(), str(_folder() / "allowed"))
     if form == 0:
         cells = pa.array([PNG if one.images else b"a text", rest, PNG if one.images else b"a text"])
     elif form == 1:
-        good = f"{_folder()}/root/{'a.png' if one.images else 'a.txt'}"
+        good = f"{_folder()}/allowed/{'a.png' if one.images else 'a.txt'}"
         cells = pa.array([good, text, good])
     else:
         good_struct = {"bytes": PNG if one.images else b"a text", "path": "a.txt"}

@@ -34,21 +34,8 @@ TARGETS: Final = {
 #: What is worth inserting, in any target.
 WORDS: Final = (
     *(b'"', b"\\", b"\\u0000", b"\\ud83d", b"\x00", b"\xff", b"\xef\xbb\xbf", b"\n", b"\r", b"\xe2\x80\xa8"),
-    *(
-        b"{",
-        b"}",
-        b"[",
-        b"]",
-        b",",
-        b":",
-        b"null",
-        b"true",
-        b"NaN",
-        b"-Infinity",
-        b"1e999",
-        b"9" * 30,
-        b"-0.0",
-    ),
+    *b"{ } [ ] , : null true NaN -Infinity 1e999 1e-99999999999999999999 -0.0".split(),
+    b"9" * 30,
     *(
         b"{{",
         b"}}",
