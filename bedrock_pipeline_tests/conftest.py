@@ -20,6 +20,7 @@ from psycopg import sql
 from bedrock_pipeline.aws import clients
 from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.deployment import Deployment, open_deployment
+from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.migrations import migrate
 from bedrock_pipeline.local import Endpoints, environment
 from bedrock_pipeline.local.stack import Stack, StackConfig
@@ -117,8 +118,16 @@ _BUCKETS = (f"test-{os.getpid()}-{number}" for number in itertools.count())
 
 
 @pytest.fixture
+def control(stack_endpoints: Endpoints) -> Iterator[Control]:
+    """The shared emulator's controls; its faults end with the test."""
+    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
+    yield control
+    control.clear_faults()
+
+
+@pytest.fixture
 def deployment(
-    stack_endpoints: Endpoints, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+    stack_endpoints: Endpoints, control: Control, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Deployment]:
     """A deployment of this test's own: an empty, migrated ledger and an empty bucket; the emulator is shared."""
     bucket = next(_BUCKETS)

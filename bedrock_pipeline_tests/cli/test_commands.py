@@ -15,7 +15,6 @@ from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.submissions import NotNow
-from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
@@ -115,10 +114,9 @@ def test_status_lists_the_rejected_rows(deployment: Deployment, tmp_path: Path) 
 
 
 def test_status_says_why_a_chunk_waits_and_until_when(
-    deployment: Deployment, tmp_path: Path, stack_endpoints: Endpoints
+    deployment: Deployment, tmp_path: Path, control: Control
 ) -> None:
     first, second = prepared(deployment, tmp_path)
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     name = deployment.ledger.chunks.by_key("p", first).request["jobName"]
     control.add_fault("error", error="ThrottlingException", job_name=name, times=1)
     patient = ThrottleBackoff(base_delay_ms=600_000)  # the wait is not over before it is looked at

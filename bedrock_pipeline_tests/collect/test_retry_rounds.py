@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,6 @@ from bedrock_pipeline.emulator.faults import Fault, Faults, Kind
 from bedrock_pipeline.emulator.models import Models
 from bedrock_pipeline.ledger.retry_rounds import RetryableRecords
 from bedrock_pipeline.ledger.rows import ChunkRow
-from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.prepare.chunks.create_request import output_folder
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
@@ -44,14 +42,6 @@ from bedrock_pipeline_tests.journey.driven import (
 RECORDS = 8_000
 #: 1 % of them.
 REJECTED = [f"r{n}" for n in range(7, RECORDS, 100)]
-
-
-@pytest.fixture
-def control(stack_endpoints: Endpoints) -> Iterator[Control]:
-    """The emulator of this process's tests; its faults end with the test."""
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
-    yield control
-    control.clear_faults()
 
 
 def texts(count: int) -> list[str]:

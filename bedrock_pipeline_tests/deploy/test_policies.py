@@ -27,7 +27,6 @@ from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.emulator.models.catalog import arns_invoked
 from bedrock_pipeline.emulator.roles import Role
-from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.estimate_dataset import estimate_dataset
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
@@ -173,13 +172,6 @@ def from_launch_to_results(
         clean_up(deployment, folder, settings.work_prefix, settings.input_prefix, settings.results_prefix)
     with recorder.of("on-demand"), suppress(AwsError):
         deployment.runtime.resolve(MODEL, settings.region)
-
-
-@pytest.fixture
-def control(stack_endpoints: Endpoints) -> Iterator[Control]:
-    found = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
-    yield found
-    found.clear_faults()
 
 
 def test_each_policy_allows_what_is_called_and_nothing_else(

@@ -160,9 +160,8 @@ def test_a_schema_can_be_a_datasets_own_and_keeps_its_order(deployment: Deployme
 
 
 @pytest.fixture
-def breaking(stack_endpoints: Endpoints) -> Iterator[None]:
+def breaking(control: Control) -> Iterator[None]:
     """Every fifth structured answer of a job breaks its schema."""
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     control.add_fault("answer_invalid", rate=0.2)
     yield
     control.clear_faults()

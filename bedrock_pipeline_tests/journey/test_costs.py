@@ -13,7 +13,6 @@ from bedrock_pipeline.collect.start_retry_round import start_retry_round
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.submissions import NotNow
-from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.create_request import output_folder
 from bedrock_pipeline.prepare.estimate_dataset import estimate_dataset
@@ -230,11 +229,10 @@ def test_on_demand_calls_cost_twice_as_much_and_are_held_to_the_cap(
 
 
 def test_the_next_round_is_estimated_and_held_to_the_cap(
-    deployment: Deployment, stack_endpoints: Endpoints, tmp_path: Path
+    deployment: Deployment, control: Control, tmp_path: Path
 ) -> None:
     one = pipeline(write_rows(tmp_path / "rows.jsonl", 300), max_cost_usd=1)
     [key] = prepare(deployment, one)
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     control.add_fault(
         "record_error", record_ids=[f"r{n}" for n in range(120)], error_code=429, message="busy"
     )

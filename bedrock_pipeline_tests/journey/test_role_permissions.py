@@ -15,7 +15,6 @@ import pytest
 from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chunk
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
-from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.submit.submit_chunk import submit_chunk
 from bedrock_pipeline_tests.journey.driven import chunks, finish, pipeline
@@ -30,11 +29,9 @@ def allow(*actions: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def control(stack_endpoints: Endpoints, deployment: Deployment) -> Iterator[Control]:
-    """The emulator of this process's tests; afterwards the role may do everything again."""
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
+def control(control: Control, deployment: Deployment) -> Iterator[Control]:
+    """The shared emulator's controls; afterwards the role may do everything again."""
     yield control
-    control.clear_faults()
     control.set_role(deployment.settings.role_arn, None)
 
 

@@ -16,7 +16,6 @@ from bedrock_pipeline.definitions import defs
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.errors import ConfigurationError
-from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.orchestration import Names, build_definitions
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.orchestration.resources import DeploymentResource
@@ -204,12 +203,11 @@ def test_a_requeued_chunk_shows_why_and_until_when_in_the_ui(
     deployment: Deployment,
     definitions: dg.Definitions,
     instance: dg.DagsterInstance,
-    stack_endpoints: Endpoints,
+    control: Control,
 ) -> None:
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
     assert run(definitions, instance, tick(definitions, instance)[0])
     name = deployment.ledger.chunks.by_key("p", CHUNK).request["jobName"]
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     control.add_fault(
         "error",
         operation="CreateModelInvocationJob",
@@ -269,9 +267,8 @@ def test_retryable_records_are_sent_again_through_the_sensors_and_their_chunk_st
     deployment: Deployment,
     definitions: dg.Definitions,
     instance: dg.DagsterInstance,
-    stack_endpoints: Endpoints,
+    control: Control,
 ) -> None:
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     control.add_fault("record_error", record_ids=["r1", "r2"], error_code=429)
     deployment.ledger.datasets.request("p", "d", {}, launch=True)
     for _ in ("prepare", "submit"):

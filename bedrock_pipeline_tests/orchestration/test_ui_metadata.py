@@ -21,7 +21,6 @@ from bedrock_pipeline import (
 )
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
-from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.orchestration import Names, lineage, metadata
 from bedrock_pipeline.orchestration.freshness import due_partition
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
@@ -112,12 +111,11 @@ def published(
 
 
 def test_results_show_a_preview_cut_short_and_failures_by_code(
-    deployment: Deployment, instance: dg.DagsterInstance, tmp_path: Path, stack_endpoints: Endpoints
+    deployment: Deployment, instance: dg.DagsterInstance, tmp_path: Path, control: Control
 ) -> None:
     path = tmp_path / "rows.jsonl"
     rows = ({"id": f"r{n}", "text": LONG, "product": f"product {n}"} for n in range(120))
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     control.add_fault("record_error", record_ids=["r7", "r8"], error_code=400)
     pipeline = defined(source=str(path), carry=("product",))
     shown, polled = published(instance, deployment, pipeline)

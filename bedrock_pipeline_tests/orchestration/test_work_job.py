@@ -1,6 +1,6 @@
 """The job `work`: what it reports, which chunks turn red and green again, and what a run that dies leaves."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,6 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.run_leases import MOST_SHOWN
-from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.orchestration import Names, build_definitions, steps, unfinished_runs, work_jobs
 from bedrock_pipeline.orchestration.asset_checks import NO_OPERATOR_NEEDED
 from bedrock_pipeline.orchestration.options import AssetStep, DagsterOptions
@@ -42,13 +41,6 @@ def packed(deployment: Deployment, tmp_path: Path) -> Pipeline:
     take_snapshot(deployment, one, "d")
     pack_dataset(deployment, one, "d")
     return one
-
-
-@pytest.fixture
-def control(stack_endpoints: Endpoints) -> Iterator[Control]:
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
-    yield control
-    control.clear_faults()
 
 
 def materialized(instance: dg.DagsterInstance, asset: str) -> set[str]:

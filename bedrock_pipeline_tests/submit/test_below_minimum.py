@@ -2,7 +2,6 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +14,6 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.calls import Claim
 from bedrock_pipeline.ledger.submissions import NotNow
-from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.prepare.chunks.packer import BelowMinimumError
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
@@ -27,14 +25,6 @@ from bedrock_pipeline_tests.faults.worker import move_clock
 from bedrock_pipeline_tests.journey.driven import asked, chunks, finish, pipeline
 
 FEW, LEFT = 37, 5
-
-
-@pytest.fixture
-def control(stack_endpoints: Endpoints) -> Iterator[Control]:
-    """The emulator of this process's tests; its faults end with the test."""
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
-    yield control
-    control.clear_faults()
 
 
 def few(folder: Path, policy: str = "on_demand", count: int = FEW, **changes: Any) -> Any:

@@ -18,7 +18,6 @@ from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent
 from bedrock_pipeline.ledger.versions import DatasetCancelledError
-from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
@@ -127,8 +126,7 @@ def one(work: Path) -> Pipeline:
 
 
 @pytest.fixture
-def trial(deployment: Deployment, stack_endpoints: Endpoints, one: Pipeline) -> Iterator[Trial]:
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
+def trial(deployment: Deployment, control: Control, one: Pipeline) -> Iterator[Trial]:
     take_snapshot(deployment, one, "d")
     key = pack_dataset(deployment, one, "d").chunks[0].chunk_key
     yield Trial(deployment, control, deployment.ledger.chunks.by_key("p", key))

@@ -17,7 +17,6 @@ from bedrock_pipeline.aws.jobs import Found, JobSummary
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.submissions import Intent, NotNow
-from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.limits import Limits
@@ -31,14 +30,6 @@ from bedrock_pipeline.submit.submit_chunk import (
 )
 from bedrock_pipeline_tests.faults.worker import move_clock
 from bedrock_pipeline_tests.journey.driven import pipeline
-
-
-@pytest.fixture
-def faults(stack_endpoints: Endpoints) -> Iterator[Control]:
-    """The shared emulator, whose faults are taken away afterwards."""
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
-    yield control
-    control.clear_faults()
 
 
 def _packed(deployment: Deployment, work: Path) -> str:
@@ -64,7 +55,7 @@ def _intend(deployment: Deployment, chunk_key: str) -> None:
 
 @pytest.mark.parametrize("after", ["current", "late", "denied"])
 def test_a_conflict_with_the_chunks_own_job_is_settled_by_list(
-    deployment: Deployment, work: Path, faults: Control, monkeypatch: pytest.MonkeyPatch, after: str
+    deployment: Deployment, work: Path, control: Control, monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
     """The job appears between List and Create, as after a request that was on its way for long."""
     key = _packed(deployment, work)
@@ -75,7 +66,7 @@ def test_a_conflict_with_the_chunks_own_job_is_settled_by_list(
         if next(looks) == 0:
             token = deployment.ledger.chunks.by_key("p", key).token or ""
             deployment.jobs.create(chunk.request, token, deadline=time.monotonic() + 60)
-            faults.add_fault(
+            control.add_fault(
                 "error",
                 operation="CreateModelInvocationJob",
                 error="ConflictException",
@@ -102,11 +93,11 @@ def test_a_conflict_with_the_chunks_own_job_is_settled_by_list(
 
 
 def test_a_conflict_about_the_token_finds_the_job_that_has_it(
-    deployment: Deployment, work: Path, faults: Control, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, work: Path, control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = _packed(deployment, work)
     chunk = deployment.ledger.chunks.by_key("p", key)
-    faults.add_fault("error", operation="CreateModelInvocationJob", error="ConflictException")
+    control.add_fault("error", operation="CreateModelInvocationJob", error="ConflictException")
     listed = deployment.jobs.list
     other = JobSummary(
         "arn:1", "renamed", chunk.model_id, None, "Submitted", None, datetime.now(UTC), 0, 0, 0, 0
@@ -128,10 +119,10 @@ def test_a_conflict_about_the_token_finds_the_job_that_has_it(
 
 
 def test_a_conflict_that_list_never_explains_needs_an_operator(
-    deployment: Deployment, work: Path, faults: Control
+    deployment: Deployment, work: Path, control: Control
 ) -> None:
     key = _packed(deployment, work)
-    faults.add_fault("error", operation="CreateModelInvocationJob", error="ConflictException")
+    control.add_fault("error", operation="CreateModelInvocationJob", error="ConflictException")
     assert isinstance(submit_chunk(deployment, "p", key), InDoubt)
     assert str(reconcile_in_doubt(deployment)) == "", "not before the consistency window has ended"
     move_clock(deployment, 3600)
@@ -181,16 +172,16 @@ def test_submissions_in_doubt_do_not_each_wait_for_a_list_that_fails(
 
 @pytest.mark.parametrize("mode", ["adaptive", "standard", "legacy"])
 def test_a_throttled_list_gives_up_within_a_tick(
-    deployment: Deployment, faults: Control, monkeypatch: pytest.MonkeyPatch, mode: str
+    deployment: Deployment, control: Control, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     """The SDK sleeps between its attempts, and in adaptive mode before each request; Dagster ends a tick after a minute."""
     settings = deployment.settings.model_copy(update={"retry_mode": mode, "max_attempts": 10})
-    faults.add_fault("error", operation="ListModelInvocationJobs", error="ThrottlingException")
+    control.add_fault("error", operation="ListModelInvocationJobs", error="ThrottlingException")
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     with open_deployment(settings) as opened, pytest.raises(AwsError, match="Throttling"):
         opened.jobs.find(uuid4())
-    assert [fault["struck"] for fault in faults.faults()] == [3]
+    assert [fault["struck"] for fault in control.faults()] == [3]
     assert sum(slept) < 20
     read_timeout: float = getattr(reading_client(settings).meta.config, "read_timeout")  # noqa: B009  # not in its stubs
     assert read_timeout * 3 + sum(slept) < 60

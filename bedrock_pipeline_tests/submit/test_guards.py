@@ -3,7 +3,6 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -22,7 +21,6 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.submissions import Intent
-from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
@@ -46,15 +44,6 @@ from bedrock_pipeline_tests.faults.worker import move_clock
 def intent(deployment: Deployment, work: Path) -> Intent:
     """A chunk of which this process has taken the slot."""
     return _intend(deployment, _packed(deployment, work))
-
-
-@pytest.fixture
-def faults(stack_endpoints: Endpoints) -> Iterator[Control]:
-    """The shared emulator, whose faults are taken away afterwards."""
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
-    control.clear_faults()  # also those that a test of another file has left
-    yield control
-    control.clear_faults()
 
 
 def _packed(deployment: Deployment, work: Path) -> str:
@@ -232,15 +221,15 @@ def test_a_create_is_signed_with_version_4_even_where_a_bearer_token_is_set(
     ],
 )
 def test_a_create_is_one_http_request_and_each_error_means_something(
-    deployment: Deployment, work: Path, faults: Control, error: str, became: str
+    deployment: Deployment, work: Path, control: Control, error: str, became: str
 ) -> None:
     """The SDK would send a throttled or failed request again, at a time that the lease knows nothing of."""
     key = _packed(deployment, work)
     name = deployment.ledger.chunks.by_key("p", key).request["jobName"]
-    faults.add_fault("error", operation="CreateModelInvocationJob", error=error, job_name=name)
+    control.add_fault("error", operation="CreateModelInvocationJob", error=error, job_name=name)
     with suppress(NeedsResolutionError, SubmissionRejectedError):
         submit_chunk(deployment, "p", key)
-    assert [fault["struck"] for fault in faults.faults()] == [1]
+    assert [fault["struck"] for fault in control.faults()] == [1]
     chunk = deployment.ledger.chunks.by_key("p", key)
     assert chunk.status == became
     assert error in (chunk.requeue_reason or chunk.status_message or "")
@@ -306,7 +295,7 @@ def test_input_that_is_not_what_was_packed_is_not_submitted(
 def test_a_submission_that_may_have_a_job_is_not_closed_by_an_error_on_the_way(
     deployment: Deployment,
     work: Path,
-    faults: Control,
+    control: Control,
     monkeypatch: pytest.MonkeyPatch,
     listed: list[JobSummary] | None,
     broken: str,
@@ -315,7 +304,7 @@ def test_a_submission_that_may_have_a_job_is_not_closed_by_an_error_on_the_way(
 ) -> None:
     key = _packed(deployment, work)
     name = deployment.ledger.chunks.by_key("p", key).request["jobName"]
-    faults.add_fault("answer_lost", operation="CreateModelInvocationJob", job_name=name, times=1)
+    control.add_fault("answer_lost", operation="CreateModelInvocationJob", job_name=name, times=1)
     assert isinstance(submit_chunk(deployment, "p", key), InDoubt)
     if cancelled:
         deployment.ledger.interventions.cancel("p", "d")
@@ -357,11 +346,11 @@ def test_a_slow_s3_is_not_a_wrong_clock(
 
 
 def test_a_submission_in_doubt_of_a_replaced_version_is_not_sent_again(
-    deployment: Deployment, faults: Control, work: Path
+    deployment: Deployment, control: Control, work: Path
 ) -> None:
     key = _packed(deployment, work)
     name = deployment.ledger.chunks.by_key("p", key).request["jobName"]
-    faults.add_fault("error", operation="CreateModelInvocationJob", error="InternalServerException", times=1)
+    control.add_fault("error", operation="CreateModelInvocationJob", error="InternalServerException", times=1)
     assert isinstance(submit_chunk(deployment, "p", key), InDoubt)
     deployment.ledger.datasets.request("p", "d", {}, launch=False, new_version=True)
     move_clock(deployment, 3600)

@@ -1,7 +1,6 @@
 """On-demand calls and their model: an id that needs an inference profile, one that cannot be used, a service tier."""
 
 from collections import Counter
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.errors import ConfigurationError
-from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.models.model_ids import profile_in
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.submit.submit_chunk import SubmissionRejectedError, submit_chunk
@@ -21,14 +19,6 @@ from bedrock_pipeline_tests.submit.test_below_minimum import packed
 HAIKU_45, GPT_OSS = "anthropic.claude-haiku-4-5-20251001-v1:0", "openai.gpt-oss-20b-1:0"
 NOVA_PRO = "us.amazon.nova-pro-v1:0"
 FEW = 20
-
-
-@pytest.fixture
-def control(stack_endpoints: Endpoints) -> Iterator[Control]:
-    """The emulator of this process's tests; its faults end with the test."""
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
-    yield control
-    control.clear_faults()
 
 
 def few(folder: Path, model_id: str, **changes: Any) -> Pipeline:

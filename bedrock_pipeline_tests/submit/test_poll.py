@@ -18,7 +18,6 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.submissions import Intent
-from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
@@ -31,13 +30,6 @@ from bedrock_pipeline_tests.journey.driven import pipeline
 
 _NO_JOB = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/aaaaaaaaaaaa"
 _LIMITS = Limits(min_records=50, max_records=100, max_jobs=5)
-
-
-@pytest.fixture
-def control(stack_endpoints: Endpoints) -> Iterator[Control]:
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
-    yield control
-    control.clear_faults()
 
 
 def packed(

@@ -91,11 +91,11 @@ def test_a_chunk_submitted_from_a_restored_ledger_finds_its_job(
 
 @pytest.mark.parametrize("repeated", [False, True])
 def test_a_job_of_ours_without_a_chunk_is_an_orphan_and_another_deployments_is_not(
-    deployment: Deployment, work: Path, stack_endpoints: Endpoints, repeated: bool
+    deployment: Deployment, work: Path, control: Control, repeated: bool
 ) -> None:
     keys = _packed(deployment, work)
     if repeated:
-        Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys).add_fault("list_repeated")
+        control.add_fault("list_repeated")
     chunk = deployment.ledger.chunks.by_key("p", keys[0])
     orphan = chunk_uuid(deployment.ledger.deployment_id, "no", "such", "chunk")
     for stranger in (orphan, chunk_uuid(uuid.uuid4(), "theirs")):
@@ -165,7 +165,7 @@ def test_a_job_name_tells_its_chunk_to_its_own_deployment_alone() -> None:
 
 
 def test_a_job_that_bedrock_does_not_know_is_reported_and_one_that_cannot_be_asked_for_is_not(
-    deployment: Deployment, stack_endpoints: Endpoints, work: Path
+    deployment: Deployment, control: Control, work: Path
 ) -> None:
     [key, _] = _packed(deployment, work)
     chunk = deployment.ledger.chunks.by_key("p", key)
@@ -176,7 +176,6 @@ def test_a_job_that_bedrock_does_not_know_is_reported_and_one_that_cannot_be_ask
     arn = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/aaaaaaaaaaaa"
     assert deployment.ledger.submissions.record_accepted(chunk.chunk_id, taken.fence, arn)
     assert sweep_account(deployment).unknown_to_bedrock == [arn]
-    control = Control(stack_endpoints.bedrock_endpoint_url, stack_endpoints.keys)
     control.add_fault("error", operation="GetModelInvocationJob", error="AccessDeniedException")
     try:
         report = sweep_account(deployment)
