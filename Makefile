@@ -2,7 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+export UV_SYSTEM_CERTS ?= 1
 RESOLVE = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --python-version 3.11.5 --no-header --no-emit-index-url --generate-hashes --no-strip-extras
+# The lock has everything that is needed. Where uv cannot install it, as it does not know pip's settings, pip does.
+LOCKED = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 SEEDS ?= 300
 STEPS ?= 200
 SECONDS ?= 300
@@ -13,7 +16,9 @@ SECONDS ?= 300
 $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard bedrock_pipeline/kernel/*.[ch])
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}. Choose another with: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	awk '/^[a-z]/ {wanted = /^uv==/} wanted' requirements.lock > $(VENV)/uv.lock
+	$(LOCKED) -r $(VENV)/uv.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --no-deps --require-hashes -r requirements.lock || $(LOCKED) -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -42,7 +47,6 @@ wheel: install  ## dist/: a wheel with the kernel compiled for this platform, an
 	$(BIN)/python -m hatchling build -d dist
 
 lock: install  ## requirements.lock of development, and that of the image, resolved again
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	$(RESOLVE) --extra dev pyproject.toml -o requirements.lock
 	echo dagster-webserver | $(RESOLVE) -c requirements.lock pyproject.toml - -o deploy/requirements.lock
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import Endpoints, environment_of_child
 from bedrock_pipeline.local.extra import require_local
 from bedrock_pipeline.local.home import LocalError, ui_path
+from bedrock_pipeline.local.postgres import dagster_runs
 from bedrock_pipeline.local.process import Child, check_port, free_port
 from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.settings import Settings
@@ -62,6 +64,11 @@ load_from:
       socket: {socket}
       location_name: {module}
 """
+#: Dagster's names for the states of runs that have not ended.
+_WAITING: Final = ("QUEUED", "NOT_STARTED")
+_WORKING: Final = ("STARTING", "STARTED", "CANCELING")
+#: The most seconds that working runs get to finish at the end.
+_WAIT_SECONDS: Final = 20.0
 #: What the name of a socket can have: `sun_path`, less its end.
 _LONGEST_SOCKET: Final = 107
 
@@ -123,8 +130,9 @@ def running(
         with open_deployment(settings) as deployment:
             deployment.ledger.migrate()
         console.print("Starting Dagster's code server, daemon and UI…")
-        _unfinished_runs("end", home, inside)
-        url = _start_dagster(parts, home, module, wanted, inside)
+        if dagster_runs(stack.endpoints, _WAITING + _WORKING):
+            _end_unfinished_runs(home, inside)
+        url = _start_dagster(parts, stack.endpoints, module, wanted, inside)
         if console.is_terminal:  # in a pipe, what `--json` prints is the last line
             parts.callback(console.print, "Ending what runs here; what was done is kept…")
         yield Running(stack.endpoints, settings, url)
@@ -139,10 +147,11 @@ def _is_ours(module: str) -> bool:
     return module.partition(".")[0] == "bedrock_pipeline"
 
 
-def _unfinished_runs(what: str, home: Path, inside: Mapping[str, str]) -> None:
+def _end_unfinished_runs(home: Path, inside: Mapping[str, str]) -> None:
     """In a process of its own: Dagster finds its storage by variables, which this process does not change."""
-    command = [sys.executable, "-P", "-m", "bedrock_pipeline.orchestration.unfinished_runs", what]
-    child = Child("runs", command, home, inside)
+    child = Child(
+        "runs", [sys.executable, "-P", "-m", "bedrock_pipeline.orchestration.unfinished_runs"], home, inside
+    )
     try:
         code = child.process.wait()
     finally:
@@ -153,9 +162,18 @@ def _unfinished_runs(what: str, home: Path, inside: Mapping[str, str]) -> None:
         )
 
 
-def _start_dagster(parts: ExitStack, home: Path, module: str, port: int, inside: Mapping[str, str]) -> str:
+def _wait_for_runs(endpoints: Endpoints) -> None:
+    """Let the runs that are working finish, at most this long."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while dagster_runs(endpoints, _WORKING) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _start_dagster(
+    parts: ExitStack, endpoints: Endpoints, module: str, port: int, inside: Mapping[str, str]
+) -> str:
     """The URL of the UI."""
-    programs = Path(sys.executable).parent
+    programs, home = Path(sys.executable).parent, endpoints.home
     code_socket, workspace = _code_socket(parts, home), home / "dagster" / "workspace.yaml"
     workspace.write_text(_WORKSPACE.format(socket=json.dumps(str(code_socket)), module=module))
 
@@ -165,13 +183,24 @@ def _start_dagster(parts: ExitStack, home: Path, module: str, port: int, inside:
         return child
 
     # One code server for both, since each of its own would import the code once more.
-    code = ["api", "grpc", "-m", module, "--socket", str(code_socket), "--location-name", module]
+    code = [
+        "-m",
+        "bedrock_pipeline.orchestration.code_server",
+        "api",
+        "grpc",
+        "-m",
+        module,
+        "--socket",
+        str(code_socket),
+        "--location-name",
+        module,
+    ]
     if _is_ours(module):
         # Dagster looks for modules there first; else in the current folder, which is right for a user's own.
         code += ["--working-directory", str(home / "dagster")]
-    start("code", str(programs / "dagster"), *code).wait_until(lambda: _accepts(code_socket))
+    start("code", sys.executable, *code).wait_until(lambda: _accepts(code_socket))
     # After the daemon ended, before their code server does.
-    parts.callback(_unfinished_runs, "wait", home, inside)
+    parts.callback(_wait_for_runs, endpoints)
     start("daemon", str(programs / "dagster-daemon"), "run", "-w", str(workspace))
     web = (sys.executable, "-P", "-m", "bedrock_pipeline.local.guarded_webserver", "-w", str(workspace))
     port = port or free_port()  # at the last moment: what is free now may be another program's in a minute

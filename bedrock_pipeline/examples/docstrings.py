@@ -1,6 +1,7 @@
 """The demo's input: the docstrings of Python's standard library, read with `ast`, without importing anything."""
 
 import ast
+import os
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ _SCHEMA = pa.schema(
 )
 _LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "__pycache__"}
 _BATCH = 500
+_NAMED = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+#: Where a statement has further statements.
+_BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
 
 
 def docstring_source(_dataset: str) -> ArrowSource:
@@ -24,13 +28,18 @@ def docstring_source(_dataset: str) -> ArrowSource:
 def _batches() -> Iterator[pa.RecordBatch]:
     rows: list[dict[str, str]] = []
     root = Path(sysconfig.get_path("stdlib"))
-    for path in sorted(root.rglob("*.py")):
-        if _LEFT_OUT.isdisjoint(path.relative_to(root).parts):
-            rows += _documented(path, root)
+    for path in sorted(_modules(root)):
+        rows += _documented(path, root)
         while len(rows) >= _BATCH:
             yield pa.RecordBatch.from_pylist(rows[:_BATCH], _SCHEMA)
             rows = rows[_BATCH:]
     yield pa.RecordBatch.from_pylist(rows, _SCHEMA)
+
+
+def _modules(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root):
+        folders[:] = set(folders) - _LEFT_OUT
+        yield from (Path(folder, file) for file in files if file.endswith(".py"))
 
 
 def _documented(path: Path, root: Path) -> list[dict[str, str]]:
@@ -46,11 +55,10 @@ def _documented(path: Path, root: Path) -> list[dict[str, str]]:
 
 
 def _walk(node: ast.AST, name: str) -> Iterator[tuple[str, int, str]]:
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+    if isinstance(node, _NAMED | ast.Module):
         text = ast.get_docstring(node)
         if text:
             yield name, getattr(node, "lineno", 0), text
-    for child in ast.iter_child_nodes(node):
-        inner = getattr(child, "name", None)
-        is_named = isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        yield from _walk(child, f"{name}.{inner}" if is_named else name)
+    for block in _BLOCKS:  # no expression has a definition in it, and nearly all of a tree are expressions
+        for child in getattr(node, block, ()):
+            yield from _walk(child, f"{name}.{child.name}" if isinstance(child, _NAMED) else name)

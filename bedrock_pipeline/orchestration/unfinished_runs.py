@@ -1,23 +1,18 @@
-"""Runs at the start and end of a Dagster that lives only as long as one command (`dev`, `demo`).
+"""Runs that a Dagster left which lives only as long as one command (`dev`, `demo`).
 
-Started as a process, `python -m bedrock_pipeline.orchestration.unfinished_runs end` or `wait`, in the environment of that
-Dagster, since Dagster finds its storage by environment variables.
+Started as a process, `python -m bedrock_pipeline.orchestration.unfinished_runs`, in the environment of that Dagster,
+since Dagster finds its storage by environment variables.
 """
-
-import sys
 
 import dagster as dg
 from dagster._core.storage.tags import RUN_KEY_TAG
 
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.system import SYSTEM, System
 
 _KILLED = "The process of this run was killed. What it did is safe; the sensors request the rest again."
 _WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
 _WORKING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-#: The most seconds that working runs get to finish at the end.
-_WAIT_SECONDS = 20.0
 
 
 def end_unfinished_runs() -> None:
@@ -36,18 +31,5 @@ def end_unfinished_runs() -> None:
         deployment.ledger.run_leases.expire(leases)
 
 
-def wait_for_runs(seconds: float, system: System = SYSTEM) -> None:
-    """Wait until no run is working, at most this long."""
-    deadline = system.monotonic() + seconds
-    with dg.DagsterInstance.get() as instance:
-        while instance.get_runs_count(dg.RunsFilter(statuses=_WORKING)) and system.monotonic() < deadline:
-            system.sleep(0.2)
-
-
 if __name__ == "__main__":
-    if sys.argv[1:] == ["end"]:
-        end_unfinished_runs()
-    elif sys.argv[1:] == ["wait"]:
-        wait_for_runs(_WAIT_SECONDS)
-    else:
-        sys.exit("usage: python -m bedrock_pipeline.orchestration.unfinished_runs end|wait")
+    end_unfinished_runs()

@@ -10,8 +10,6 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 
 from bedrock_pipeline.emulator.models.reply import Body, digest
 
@@ -58,6 +56,10 @@ def invalid(schema: Any) -> str | None:
 
 @lru_cache(maxsize=100)
 def _invalid(encoded: bytes) -> str | None:
+    # Here: most requests have no schema, and importing it takes a while.
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
     schema = orjson.loads(encoded)
     try:
         Draft202012Validator.check_schema(schema)

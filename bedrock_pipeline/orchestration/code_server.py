@@ -1,0 +1,73 @@
+"""Dagster's code server, whose runs begin at once: `python -P -m bedrock_pipeline.orchestration.code_server api grpc -m MODULE …`.
+
+Dagster starts each run as a new interpreter, which imports Dagster, this package and the libraries of both again: five
+seconds of a core, for runs that often work for one. Here a process that has imported them, and has done nothing since, is
+forked for each run.
+"""
+
+import importlib
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from multiprocessing import forkserver, util
+from typing import Any, Final, NoReturn
+
+#: What every run imports. The code location itself, where it is a user's, is imported in each run: it may start threads.
+_IMPORTED: Final = (
+    "bedrock_pipeline.definitions",
+    "dagster._core.execution.api",
+    "dagster._core.run_coordinator.queued_run_coordinator",
+    "dagster_postgres",
+)
+
+
+def _serve_forks(command: str, descriptors: Sequence[int]) -> NoReturn:
+    """Be the process that is forked: `command` is what the standard library starts an interpreter with for this."""
+    passed = sorted({0, 1, 2, *descriptors})
+    # Above all the writing end of the pipe whose end shows that the code server has ended.
+    for lower, upper in zip(passed, [*passed[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+        os.closerange(lower + 1, upper)
+    code = 1
+    try:
+        exec(command, {})  # noqa: S102  # the standard library's own text
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def fork_runs() -> Any:
+    """A context of `multiprocessing` whose processes are forks of this one as it is now; call it while there is one thread."""
+
+    def fork(path: bytes, args: Sequence[Any], passfds: Sequence[int]) -> int:  # noqa: ARG001  # what it stands for has it
+        return os.fork() or _serve_forks(args[-1], passfds)
+
+    spawn, util.spawnv_passfds = util.spawnv_passfds, fork
+    try:
+        forkserver.ensure_running()
+    finally:
+        util.spawnv_passfds = spawn
+    return multiprocessing.get_context("forkserver")
+
+
+def main() -> None:
+    """Run `dagster` with the same arguments."""
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    from dagster._cli import main as dagster
+    from dagster._grpc import server
+
+    context = fork_runs()
+
+    class Warm(server.DagsterApiServer):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self._mp_ctx = context
+
+    server.DagsterApiServer = Warm  # type: ignore[misc]  # Dagster has no option for it
+    sys.argv[0] = "dagster"
+    dagster()  # type: ignore[no-untyped-call]  # Dagster's
+
+
+if __name__ == "__main__":
+    main()
