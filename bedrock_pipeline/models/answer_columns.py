@@ -29,6 +29,9 @@ _COMPUTED: Final = "readOnly"
 #: Metadata of a column that holds JSON text, which readers and the UI show.
 _JSON_TEXT: Final = {"description": "JSON text: its values have no single type"}
 
+#: Raised by values that do not fit; `orjson`'s error for deep nesting is a TypeError, an AnswerInvalidError a ValueError.
+_MISFITS: Final = (TypeError, ValueError, OverflowError, InvalidOperation)
+
 #: Turns a value of JSON, not null, into one of the column; raises an error that is a ValueError or TypeError.
 _Fit: TypeAlias = Callable[[Any], Any]
 
@@ -61,6 +64,7 @@ class AnswerColumns:
         self._schema = schema
         self._columns = {name: _typed(one) for name, one in schema.columns["properties"].items()}
         others = {name.casefold() for name in taken}
+        self._written = {name: column or _TEXT for name, column in self._columns.items()}
         names = [f"{PREFIX}{name}" if name.casefold() in others else name for name in self._columns]
         for name in names:
             if name.casefold() in others or names.count(name) > 1:
@@ -79,8 +83,11 @@ class AnswerColumns:
             AnswerInvalidError: it breaks the schema, or a value does not fit its column.
         """
         fields, unwrapped = self._schema.read(answer)
-        values = (_fitted(column or _TEXT, fields.get(name), name) for name, column in self._columns.items())
-        return tuple(values), unwrapped
+        try:
+            values = tuple(column.value(fields.get(name)) for name, column in self._written.items())
+        except _MISFITS:
+            values = tuple(_fitted(column, fields.get(name), name) for name, column in self._written.items())
+        return values, unwrapped
 
 
 def _fitted(column: _Column, value: Any, name: str) -> Any:
@@ -89,12 +96,7 @@ def _fitted(column: _Column, value: Any, name: str) -> Any:
         return column.value(value)
     except AnswerInvalidError as error:
         raise AnswerInvalidError(f"{name} {error}") from None
-    except (
-        TypeError,
-        ValueError,
-        OverflowError,
-        InvalidOperation,
-    ):  # orjson's for deep nesting is a TypeError
+    except _MISFITS:
         raise AnswerInvalidError(f"{name} does not fit its column") from None
 
 
@@ -165,6 +167,8 @@ def _list(inner: _Column) -> _Column:
     def fit(value: Any) -> list[Any]:
         if not isinstance(value, list):
             raise TypeError
+        if inner is _STRING and {*map(type, value)} <= {str}:
+            return value
         return [inner.value(one) for one in value]
 
     return _Column(pa.list_(inner.arrow), fit)

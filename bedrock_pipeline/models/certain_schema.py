@@ -1,4 +1,4 @@
-"""Values that certainly keep a JSON schema, found much faster than by `jsonschema`.
+"""Values that certainly keep a JSON schema and have no decimal (`exact_numbers`), found much faster than by `jsonschema`.
 
 What belongs here: the keywords that most schemas of responses have. A value that is not found to keep its schema is not
 wrong: `jsonschema` decides about it, and is the only one that says what is wrong.
@@ -6,6 +6,8 @@ wrong: `jsonschema` decides about it, and is the only one that says what is wron
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
+
+from bedrock_pipeline.models.exact_numbers import has_decimals
 
 #: Whether a value certainly keeps a schema.
 Certain: TypeAlias = Callable[[Any], bool]
@@ -48,6 +50,10 @@ def _never(_: Any) -> bool:
     return False
 
 
+def _anything(value: Any) -> bool:
+    return not has_decimals(value)
+
+
 def _of_type(kind: str, schema: Mapping[str, Any]) -> Certain:
     """Values of one type. Keywords that are of another type do not concern them."""
     if kind == "string":
@@ -80,14 +86,8 @@ def _string(schema: Mapping[str, Any]) -> Certain:
 
 def _array(schema: Mapping[str, Any]) -> Certain:
     least, most = schema.get("minItems", 0), schema.get("maxItems", float("inf"))
-    keeps = certain(schema["items"]) if "items" in schema else None
-
-    def array(value: Any) -> bool:
-        return (
-            type(value) is list and least <= len(value) <= most and (keeps is None or all(map(keeps, value)))
-        )
-
-    return array
+    keeps = certain(schema["items"]) if "items" in schema else _anything
+    return lambda value: type(value) is list and least <= len(value) <= most and all(map(keeps, value))
 
 
 def _object(schema: Mapping[str, Any]) -> Certain:
@@ -95,15 +95,11 @@ def _object(schema: Mapping[str, Any]) -> Certain:
         return _never
     required = frozenset(schema.get("required", ()))
     members = {name: certain(one) for name, one in schema.get("properties", {}).items()}
-    other = None if schema.get("additionalProperties", True) else _never
+    other = _anything if schema.get("additionalProperties", True) else _never
 
     def keeps(value: Any) -> bool:
         if type(value) is not dict or not required <= value.keys():
             return False
-        for name, one in value.items():
-            check = members.get(name, other)
-            if check is not None and not check(one):
-                return False
-        return True
+        return all(members.get(name, other)(one) for name, one in value.items())
 
     return keeps

@@ -5,7 +5,6 @@ hold stays an integer, or becomes a `Decimal`; every other is what `orjson` make
 """
 
 import json
-import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -15,8 +14,9 @@ import orjson
 from bedrock_pipeline.models.answer_class import EXACT
 from bedrock_pipeline.models.family import Json
 
-#: What JSON has wherever a float does not hold a number.
-_LONG: Final = re.compile(rb"[0-9.]{16}")
+#: What JSON has wherever a float does not hold a number: sixteen digits and points in a row; both are one byte in `_ALIKE`.
+_LONG: Final = b"0" * 16
+_ALIKE: Final = bytes.maketrans(b"123456789.", b"0000000000")
 #: The integers that `orjson` reads and writes.
 _INTEGERS: Final = range(-(2**63), 2**64)
 #: Longest number that is written without an exponent.
@@ -30,7 +30,7 @@ def loads(text: str | bytes) -> Any:
         orjson.JSONDecodeError: the text is not JSON.
     """
     value = orjson.loads(text)
-    if not _LONG.search(text.encode() if isinstance(text, str) else text):
+    if _LONG not in (text.encode() if isinstance(text, str) else text).translate(_ALIKE):
         return value
     try:
         return json.loads(text, parse_float=_number, parse_int=_number)
@@ -49,7 +49,7 @@ def dumps(value: Any) -> bytes:
 
 def settled(value: Any, schema: Any) -> Any:
     """A value without decimals: text where the schema marks them as `EXACT`, and floats elsewhere."""
-    return _without_decimals(value, schema) if _has_decimals(value) else value
+    return _without_decimals(value, schema) if has_decimals(value) else value
 
 
 def options(schema: Any) -> list[Json]:
@@ -60,12 +60,12 @@ def options(schema: Any) -> list[Json]:
     return [*(inner for one in choices for inner in options(one)), schema]
 
 
-def _has_decimals(value: Any) -> bool:
+def has_decimals(value: Any) -> bool:
     """Whether there is a decimal in a value, which few have."""
     kind = type(value)
     if kind is dict:
-        return any(map(_has_decimals, value.values()))
-    return any(map(_has_decimals, value)) if kind is list else kind is Decimal
+        return any(map(has_decimals, value.values()))
+    return any(map(has_decimals, value)) if kind is list else kind is Decimal
 
 
 def _without_decimals(value: Any, schema: Any) -> Any:

@@ -24,7 +24,7 @@ def member(output: object, *path: str) -> Any:
     """
     value = output
     for name in path:
-        if not isinstance(value, Mapping) or name not in value:
+        if not isinstance(value, dict) or name not in value:
             raise ResponseShapeError(f"the answer has no {'.'.join(path)}")
         value = value[name]
     return value

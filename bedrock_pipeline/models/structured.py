@@ -100,6 +100,10 @@ class AnswerSchema:
                 "answer_schema is written as something without properties, of which columns could be made.",
                 "Let its serializer return a class with fields, or leave the serializer out.",
             )
+        self._sources = [
+            (name, one.get(SOURCE, name) if isinstance(one, Mapping) else name)
+            for name, one in self.columns["properties"].items()
+        ]
         rules = without(self.schema, "uniqueItems", lambda _: self._model is not None)
         self._validator = jsonschema.Draft202012Validator(rules)
         self._closed = jsonschema.Draft202012Validator(closed(rules))
@@ -162,6 +166,8 @@ class AnswerSchema:
     def _read_one(
         self, given: Any, answer: ModelResponse, *, is_json: bool
     ) -> tuple[dict[str, Any], str | None]:
+        if is_json and self._certain(given):
+            return self._written(given, answer), None
         plain: list[Reading] = [(given, ())] if is_json else []
         for check in (self._check_closed, self._check_known):
             for value, kinds in chain(plain, readings(given, self.schema)):
@@ -173,7 +179,7 @@ class AnswerSchema:
 
     def _check_closed(self, value: Any, answer: ModelResponse) -> None:
         """Raise an AnswerInvalidError if a value breaks the schema, or has a member that it does not name."""
-        if not self._certain(value) and not self._closed.is_valid(value):
+        if not self._closed.is_valid(value):
             raise AnswerInvalidError(f"the answer has other members than the schema{_cut(answer)}")
 
     def _check_known(self, value: Any, answer: ModelResponse) -> None:
@@ -187,11 +193,12 @@ class AnswerSchema:
     def _values(self, value: Any, answer: ModelResponse, check: _Check) -> dict[str, Any]:
         value = settled(value, self._marked)
         check(value, answer)
+        return self._written(value, answer)
+
+    def _written(self, value: Any, answer: ModelResponse) -> dict[str, Any]:
+        """The values of the columns of a value that keeps the schema."""
         if self._model is None:
-            return {
-                name: value.get(one.get(SOURCE, name) if isinstance(one, Mapping) else name)
-                for name, one in self.columns["properties"].items()
-            }
+            return {name: value.get(source) for name, source in self._sources}
         try:
             # As JSON: a strict class takes a date, an enumeration or a tuple only from there.
             instance = self._model.model_validate_json(orjson.dumps(value), by_alias=True)
