@@ -81,20 +81,21 @@ def _plan(config: StackConfig) -> Endpoints:
 
 
 def _children(endpoints: Endpoints, config: StackConfig) -> Iterator[Child]:
-    """Start one part after the other."""
+    """Start the parts, and wait until they are ready; the emulator's imports take as long as Postgres' first start."""
     databases = endpoints.database, endpoints.dagster_database
     user, password = endpoints.postgres_user, endpoints.postgres_password
-    yield start_postgres(config.home, endpoints.postgres_port, user, password, databases)
     (endpoints.s3_root / endpoints.bucket).mkdir(parents=True, exist_ok=True)
-    keys = endpoints.access_key_id, endpoints.secret_access_key
-    yield start_s3(config.home, endpoints.s3_root, endpoints.s3_port, *keys)
-    yield _start_emulator(endpoints, config)
+    yield start_s3(config.home, endpoints.s3_root, endpoints.s3_port, *endpoints.keys)
+    emulator = _start_emulator(endpoints, config)
+    yield emulator
+    yield start_postgres(config.home, endpoints.postgres_port, user, password, databases)
+    emulator.wait_until(lambda: listens(endpoints.bedrock_port))
 
 
 def _start_emulator(endpoints: Endpoints, config: StackConfig) -> Child:
     command = [sys.executable, "-P", "-m", "bedrock_pipeline.emulator", "--port", str(endpoints.bedrock_port)]
     command += ["--data", str(config.home / "emulator"), "--s3-endpoint-url", endpoints.s3_endpoint_url]
-    child = Child(
+    return Child(
         "emulator",
         [*command, *config.emulator],
         config.home,
@@ -106,5 +107,3 @@ def _start_emulator(endpoints: Endpoints, config: StackConfig) -> Child:
         },
         end_signal=signal.SIGTERM,
     )
-    child.wait_until(lambda: listens(endpoints.bedrock_port))
-    return child
