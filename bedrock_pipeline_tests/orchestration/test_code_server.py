@@ -1,5 +1,6 @@
 """The processes that runs are: forks of one that has imported everything, which end with the code server."""
 
+import inspect
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from dagster._grpc.server import DagsterApiServer
 
 _SERVER = """
 import os, sys, time
@@ -52,3 +54,10 @@ def test_runs_are_forks_of_a_process_that_ends_after_the_code_server(
     (tmp_path / "end").touch()
     _, left = psutil.wait_procs([run, forked], timeout=60)
     assert not left
+
+
+def test_dagsters_code_server_starts_runs_in_the_context_that_is_replaced() -> None:
+    """Where an upgrade of Dagster does it otherwise, runs would be new interpreters again, and nothing would say so."""
+    text = inspect.getsource(DagsterApiServer)
+    assert text.count("self._mp_ctx = ") == 1
+    assert "self._mp_ctx.Process(" in text
