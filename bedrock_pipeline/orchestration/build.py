@@ -66,7 +66,6 @@ def build_definitions(
             dg.AutomationConditionSensorDefinition(
                 f"{prefix}downstream_assets",
                 target=dg.AssetSelection.assets(*(asset.key for asset in downstream)),
-                minimum_interval_seconds=5,
                 default_status=dg.DefaultSensorStatus.RUNNING,
                 description="Materializes the downstream assets by their automation conditions.",
             )
