@@ -127,7 +127,7 @@ def control(stack_endpoints: Endpoints) -> Iterator[Control]:
 
 @pytest.fixture
 def deployment(
-    stack_endpoints: Endpoints, control: Control, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+    stack_endpoints: Endpoints, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Deployment]:
     """A deployment of this test's own: an empty, migrated ledger and an empty bucket; the emulator is shared."""
     bucket = next(_BUCKETS)
