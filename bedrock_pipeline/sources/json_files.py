@@ -2,22 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.errors import InputError, TypesChangedError
-from bedrock_pipeline.sources.json_text import JsonText, NotJsonError
-from bedrock_pipeline.sources.source import InputFile, in_blocks
+from bedrock_pipeline.sources.json_text import TOO_LONG, JsonText, NotJsonError
+from bedrock_pipeline.sources.source import LONGEST_RECORD, InputFile, in_blocks
 from bedrock_pipeline.sources.typed import Kinds, Line, given_types, to_columns
 
 _MARK = b"\xef\xbb\xbf"  # some programs write a byte order mark first
 _WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00")  # marks of UTF-16 and UTF-32
 _Block = list[Line]
 
-#: Of a line that is read as one; more than any request may have. A file without line ends is not read into memory.
-_LONGEST_LINE: Final = 256 << 20
 _PIECE: Final = 1 << 20
 
 
@@ -88,24 +86,24 @@ class JsonReader:
                     yield number, block
 
     def _rows(self, stream: BinaryIO, name: str) -> Iterator[tuple[Line, int]]:
-        first = stream.readline(_LONGEST_LINE).removeprefix(_MARK)
+        first = stream.readline(LONGEST_RECORD).removeprefix(_MARK)
         if first.startswith(_WIDE) or first[1:2] == b"\x00":
             raise InputError(f"{name} is not written in UTF-8, as JSON is.", "Write it in UTF-8.")
         while first and not first.strip():
-            first = stream.readline(_LONGEST_LINE)
+            first = stream.readline(LONGEST_RECORD)
         if self._is_document(first, name):
             try:
                 for value, size in self._json.values(_Again(first, stream)):  # type: ignore[arg-type]
-                    yield value if isinstance(value, dict) else "value is not a JSON object", size
+                    yield value if isinstance(value, dict) else _why_not(value), size
             except NotJsonError as error:
                 raise InputError(
                     f"{name} {error}.", "Correct it, or write one object on each line."
                 ) from error
             return
-        for line in chain([first], iter(lambda: stream.readline(_LONGEST_LINE), b"")):
-            is_cut = len(line) >= _LONGEST_LINE - len(_MARK) and not line.endswith(b"\n")
+        for line in chain([first], iter(lambda: stream.readline(LONGEST_RECORD), b"")):
+            is_cut = len(line) >= LONGEST_RECORD - len(_MARK) and not line.endswith(b"\n")
             if is_cut and _passed_over(stream):
-                yield f"line is longer than {_LONGEST_LINE} bytes", len(line)
+                yield f"line is longer than {LONGEST_RECORD} bytes", len(line)
                 continue
             if line.strip():
                 yield self._line(line), len(line)
@@ -127,6 +125,12 @@ class JsonReader:
         except NotJsonError as error:
             return f"line {error}"
         return value if isinstance(value, dict) else "line is not a JSON object"
+
+
+def _why_not(value: Any) -> str:
+    return (
+        f"value is longer than {LONGEST_RECORD} bytes" if value is TOO_LONG else "value is not a JSON object"
+    )
 
 
 def _passed_over(stream: BinaryIO) -> bool:
