@@ -92,11 +92,12 @@ class JsonText:
             text = buffer.guess()
             value = self._plain(text) if text else _NOT_PLAIN
             if value is _NOT_PLAIN:
-                text = buffer.value()
-                if text is None:
+                whole = buffer.value()
+                if whole is None:
                     count, first = count + 1, False
                     yield TOO_LONG, 0
                     continue
+                text = whole
                 try:
                     value = self.value(text)
                 except NotJsonError as error:
