@@ -20,6 +20,7 @@ from typing import Final
 import psycopg
 from psycopg import sql
 
+from bedrock_pipeline.connection_strings import led_nowhere_else
 from bedrock_pipeline.local.endpoints import loopback_dsn
 from bedrock_pipeline.local.extra import MissingExtraError
 from bedrock_pipeline.local.home import LocalError, write_private
@@ -65,7 +66,9 @@ def start_postgres(home: Path, port: int, user: str, password: str, databases: t
     )
     dsn = loopback_dsn(port, user, password, "postgres")
     child.wait_until(lambda: _answers(dsn))
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    with led_nowhere_else(dsn):
+        connection = psycopg.connect(dsn, autocommit=True)
+    with connection:
         for name in databases:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -130,7 +133,8 @@ def _initialise(place: _Place, user: str, password: str) -> None:
 
 def _answers(dsn: str) -> bool:
     try:
-        psycopg.connect(dsn, connect_timeout=2).close()
+        with led_nowhere_else(dsn):
+            psycopg.connect(dsn, connect_timeout=2).close()
     except psycopg.OperationalError:
         return False
     return True

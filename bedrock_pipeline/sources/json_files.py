@@ -17,6 +17,9 @@ _WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00")  # marks of UTF-16 and UTF-32
 _Block = list[Line]
 
 _PIECE: Final = 1 << 20
+#: Members of one row at most, and names of all of them: each may become a column.
+_MOST_MEMBERS: Final = 5_000
+_MOST_NAMES: Final = 20_000
 
 
 class JsonReader:
@@ -40,6 +43,11 @@ class JsonReader:
             self._names = {}
             for _, block in self._blocks():
                 self._names |= dict.fromkeys(name for row in block if isinstance(row, dict) for name in row)
+                if len(self._names) > _MOST_NAMES:
+                    raise InputError(
+                        f"The rows of {self._files[0].name} have more than {_MOST_NAMES} different members; each would be a column.",
+                        "Put members whose names vary into one that has them.",
+                    )
                 if self._names and set(needed) <= self._names.keys():
                     break
         if not self._names:
@@ -94,7 +102,7 @@ class JsonReader:
         if self._is_document(first, name):
             try:
                 for value, size in self._json.values(_Again(first, stream)):  # type: ignore[arg-type]
-                    yield value if isinstance(value, dict) else _why_not(value), size
+                    yield _row(value, "value"), size
             except NotJsonError as error:
                 raise InputError(
                     f"{name} {error}.", "Correct it, or write one object on each line."
@@ -124,13 +132,16 @@ class JsonReader:
             value = self._json.value(line)
         except NotJsonError as error:
             return f"line {error}"
-        return value if isinstance(value, dict) else "line is not a JSON object"
+        return _row(value, "line")
 
 
-def _why_not(value: Any) -> str:
-    return (
-        f"value is longer than {LONGEST_RECORD} bytes" if value is TOO_LONG else "value is not a JSON object"
-    )
+def _row(value: Any, what: str) -> Line:
+    """A value as a row, or why it is none."""
+    if value is TOO_LONG:
+        return f"{what} is longer than {LONGEST_RECORD} bytes"
+    if not isinstance(value, dict):
+        return f"{what} is not a JSON object"
+    return value if len(value) <= _MOST_MEMBERS else f"{what} has more than {_MOST_MEMBERS} members"
 
 
 def _passed_over(stream: BinaryIO) -> bool:

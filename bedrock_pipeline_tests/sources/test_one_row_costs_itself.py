@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,36 @@ def test_a_quote_that_swallows_the_rest_of_a_file_is_named_by_its_line(rest: str
     with pytest.raises(InputError, match=r"a\.csv has a quote in line 3 that is not closed") as error:
         found(tmp_path / "a.csv", f'id,t\n0,a\nx,"open\n{rest}'.encode())
     assert "open\n" not in str(error.value)
+
+
+def test_a_row_with_thousands_of_members_is_rejected_and_makes_no_columns(tmp_path: Path) -> None:
+    wide = {str(number): number for number in range(6000)}
+    for name, rows in (("a.jsonl", [wide, {"id": "0"}]), ("b.json", [[wide, {"id": "0"}]])):
+        file = tmp_path / name
+        file.write_text("\n".join(map(json.dumps, rows)))
+        source = open_location(str(file), NO_S3)
+        assert source.columns() == ["id"]
+        assert "more than 5000 members" in read(source, "id")[1][0]
+
+
+def test_rows_that_all_have_other_members_are_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text("\n".join(json.dumps({f"{row}-{n}": 1 for n in range(4000)}) for row in range(6)))
+    with pytest.raises(InputError, match="more than 20000 different members"):
+        open_location(str(file), NO_S3).columns()
+
+
+@pytest.mark.parametrize("name", [b"k=\xff", b"\xff=v", b"\xff"])
+def test_a_folder_whose_name_is_not_utf_8_is_named_if_it_names_a_column(name: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(name)
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"id": "0"}')
+    if b"=" not in name:
+        assert read(open_location(str(tmp_path), NO_S3), "id")[0]
+        return
+    with pytest.raises(InputError, match="not UTF-8") as error:
+        read(open_location(str(tmp_path), NO_S3), "id")
+    assert "udcff" in str(error.value)
 
 
 BIG = "x" * LIMIT
