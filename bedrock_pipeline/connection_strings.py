@@ -3,14 +3,27 @@
 What belongs here: whether libpq reads a connection string as it was meant, and what of a message may be shown.
 """
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import Final
 
-#: Greedy: a password may contain an @.
-_USERINFO: Final = re.compile(r"(://)[^\s/\"']*@")
+#: Greedy: a password may contain an @, and one that was not escaped a slash.
+_USERINFO: Final = re.compile(r"(://)[^\s\"']*@")
 #: A host as psycopg and libpq quote it. What is before its last @ was meant as a user's name or a password.
-_HOST: Final = re.compile(r"(\b(?:host|host name|server at) [\"'])[^\"']*@")
+_HOST: Final = re.compile(
+    r"(\b(?:host|host name|server at) [\"'])[^\"']*@|(\bhost(?:addr)?\s*=\s*'?)[^\s'/]*@"
+)
 _URL: Final = re.compile(r"postgres(ql)?://")
+#: What a string names that leaves nothing to the environment, as that of the embedded stack.
+_EVERYTHING: Final = frozenset(
+    {"host", "hostaddr", "port", "user", "password", "dbname", "sslmode", "options"}
+)
+#: Variables that count for nothing beside such a string. Dagster reads some of them meanwhile, for its own storage.
+_OVERRIDDEN: Final = frozenset({"PGHOST", "PGHOSTADDR", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"})
+_ALONE: Final = Lock()
 _PORTS: Final = re.compile(r"\d*(,\d*)*")
 
 
@@ -30,6 +43,8 @@ def check_connection_string(text: str) -> None:
             "is no libpq connection string (postgresql://USER@HOST/DATABASE or host=HOST dbname=DATABASE)"
         ) from None
     host, port, name = (str(read.get(key) or "") for key in ("host", "port", "dbname"))
+    if "@" in host and not host.startswith(("/", "@")) and not _URL.match(text):
+        raise ValueError("has an @ in its host: give user and password as user=… password=…")
     cut_short = "@" in host or not _PORTS.fullmatch(port) or ("@" in name and "user" not in read)
     if _URL.match(text) and cut_short:
         raise ValueError(
@@ -40,4 +55,25 @@ def check_connection_string(text: str) -> None:
 
 def without_userinfo(text: str) -> str:
     """A text without the names and passwords of the URLs in it, and without what was read as part of a host's name."""
-    return _HOST.sub(r"\1", _USERINFO.sub(r"\1", text))
+    return _HOST.sub(r"\1\2", _USERINFO.sub(r"\1", text))
+
+
+@contextmanager
+def led_nowhere_else(text: str) -> Iterator[None]:
+    """Connect within this block: a string that says everything is then all that counts.
+
+    libpq looks up `PGSERVICE` before it reads a string, and rejects values of other variables that the string makes
+    pointless. Nothing in a string prevents that, so that the variables are absent meanwhile.
+    """
+    from psycopg import conninfo
+
+    names = {name for name in os.environ if name.startswith("PG")} - _OVERRIDDEN
+    if not names or not conninfo.conninfo_to_dict(text).keys() >= _EVERYTHING:
+        yield
+        return
+    with _ALONE:
+        absent = {name: os.environ.pop(name) for name in names & os.environ.keys()}
+        try:
+            yield
+        finally:
+            os.environ.update(absent)

@@ -1,11 +1,14 @@
 """A connection string whose password ends it too early is rejected, and no message has a piece of a password."""
 
+import os
+
 import psycopg
 import pytest
 
 from bedrock_pipeline.connection_strings import check_connection_string, without_userinfo
 from bedrock_pipeline.ledger.database import DatabaseUnreachableError, open_connection, reason_of
 from bedrock_pipeline.ledger.inspection import read_database
+from bedrock_pipeline.local import Endpoints
 
 
 @pytest.mark.parametrize(
@@ -71,3 +74,47 @@ def test_libpqs_own_message_has_no_piece_of_a_password() -> None:
 )
 def test_what_is_shown_of_a_message(said: str, shown: str | None) -> None:
     assert without_userinfo(said) == (said if shown is None else shown)
+
+
+@pytest.mark.parametrize("text", ["host=u:hunter2@h dbname=d", "host='u:hunter2@h'"])
+def test_a_host_with_an_at_is_rejected_and_not_shown(text: str) -> None:
+    with pytest.raises(ValueError, match="@ in its host") as raised:
+        check_connection_string(text)
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "cannot connect to postgresql://u:12/hunter2@h/db",
+        "in host=u:hunter2@h port=1",
+        "in host = 'u:hunter2@h'",
+        "in postgres://u:hun/hunter2@h?a=b",
+    ],
+)
+def test_no_message_keeps_a_password(message: str) -> None:
+    assert "hunter2" not in without_userinfo(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PGSERVICE", "one-that-no-file-has"),
+        ("PGSSLMODE", "no-mode"),
+        ("PGSSLMINPROTOCOLVERSION", "no-version"),
+        ("PGSSLCERTMODE", "no-mode"),
+        ("PGMINPROTOCOLVERSION", "no-version"),
+        ("PGREQUIREPEER", "nobody"),
+        ("PGTZ", "Nowhere/Nothing"),
+        ("PGDATESTYLE", "no-style"),
+        ("PGOPTIONS", "-c search_path=elsewhere"),
+        ("PGSERVICEFILE", "/nowhere"),
+    ],
+)
+def test_a_string_that_says_everything_leaves_nothing_to_a_variable(
+    name: str, value: str, stack_endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with open_connection(stack_endpoints.dsn("postgres"), 10) as connection:
+        assert connection.execute("SELECT current_setting('timezone') AS zone").fetchone() == {"zone": "UTC"}
+    assert os.environ[name] == value, "it is there again"

@@ -12,6 +12,7 @@ ROOT = Path(bedrock_pipeline.__file__).parent
 
 #: Who may look at `os.environ`: settings, what starts child processes, and what has to do without the settings.
 MAY_READ = {
+    "connection_strings.py",
     "settings.py",
     "cli/local.py",
     "cli/services.py",
@@ -25,6 +26,8 @@ MAY_READ = {
     "local/stack.py",
     "prepare/open_source.py",  # the variable that a query names for its DSN
 }
+#: libpq reads its variables whatever a connection string says: for the moment of connecting to the embedded stack they are absent.
+MAY_CHANGE = {"connection_strings.py"}
 _CHANGE = {"clear", "pop", "popitem", "setdefault", "update", "__setitem__", "__delitem__", "__ior__"}
 
 
@@ -81,6 +84,7 @@ def test_nothing_changes_the_environment_of_its_process() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line}"
         for path in sorted(ROOT.rglob("*.py"))
+        if str(path.relative_to(ROOT)) not in MAY_CHANGE
         for line in changes(ast.parse(path.read_text()))
     ]
     assert found == []

@@ -35,6 +35,9 @@ _ELEMENTS: Final = {
     "CompleteMultipartUpload": "ETag",
     "CopyObject": "ETag",
 }
+#: What CloudFront adds to a response of anybody.
+_OF_A_PROXY: Final = frozenset({"x-amz-cf-id", "x-amz-cf-pop"})
+_ERROR: Final = re.compile(rb"<(\w+:)?Error[\s>/]")
 #: Before the weekday of a further date: a proxy may add a header of its own.
 _NEXT_DATE: Final = re.compile(r", *(?=[A-Z][a-z]{2},)")
 
@@ -55,7 +58,7 @@ def only_from_s3(client: "S3Client") -> "S3Client":
     """The client of S3, for which a response that is not S3's is an error, and never the absence of an object.
 
     AWS's own endpoints answer with the id of the request. Of other servers that speak S3's protocol not all do: theirs must have
-    a header of S3's, or the object's tag or the XML that the operation answers, and no page of HTML.
+    a header of S3's, or the object's tag or the XML that the operation answers, and for an absence XML or nothing; no page of HTML.
     """
     host = urlsplit(client.meta.endpoint_url).hostname or ""
     check = _must_be_of_amazon_s3 if _AWS.fullmatch(host) else _must_be_of_some_s3
@@ -78,10 +81,14 @@ def _must_be_of_some_s3(
 ) -> None:
     headers, name = response_dict["headers"], operation_model.name
     found = response_dict["status_code"] < HTTPStatus.BAD_REQUEST
-    if not any(header.lower().startswith("x-amz") for header in headers):
-        is_page = "text/html" in headers.get("content-type", "").lower()
-        if is_page or (found and name in _TAGGED and "etag" not in headers):
-            _not_of_s3(response_dict)
+    kind, body = headers.get("content-type", "").lower(), response_dict["body"]
+    ours = any(one.lower().startswith("x-amz") and one.lower() not in _OF_A_PROXY for one in headers)
+    if "text/html" in kind and not (found and ours):
+        _not_of_s3(response_dict)
+    if not ours and found and name in _TAGGED and "etag" not in headers:
+        _not_of_s3(response_dict)
+    if not (ours or found) and ((kind and "xml" not in kind) or (body and not _ERROR.search(body))):
+        _not_of_s3(response_dict)
     _must_have_its_element(name, response_dict)
 
 

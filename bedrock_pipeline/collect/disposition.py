@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bedrock_pipeline.collect.retry_policy import BELOW_MINIMUM, CANCELLED, MISSING, retryable, transient
 from bedrock_pipeline.collect.tally import FEW, TallyCounter
+from bedrock_pipeline.records.bounded_texts import shortened
 from bedrock_pipeline.records.error_codes import ErrorKind, Incomplete, error_kind
 from bedrock_pipeline.records.packed_chunk import Mode
 
@@ -91,7 +92,7 @@ class Disposition:
             why = f"had no access for some records ({', '.join(denied)})"
         elif not self.attempts_left and any(map(self._not_its_own, retryable_by_code)):
             codes = ", ".join(f"{code}: {n}" for code, n in sorted(retryable_by_code.items()))
-            why = f"was the last automatic attempt of records without a response ({codes})"
+            why = f"was the last automatic attempt of records without a response ({shortened(codes)})"
         else:
             return None
         return (

@@ -19,9 +19,12 @@ from bedrock_pipeline.models import Family, ModelResponse
 from bedrock_pipeline.models.exact_numbers import dumps, loads
 from bedrock_pipeline.models.family import ResponseShapeError
 from bedrock_pipeline.models.structured import AnswerInvalidError
+from bedrock_pipeline.records.bounded_texts import shortened
 from bedrock_pipeline.records.error_codes import MEANINGS, Incomplete, incomplete_kind
 from bedrock_pipeline.records.result_schema import ResultRow
 
+_LONGEST_CODE: Final = 100
+_LONGEST_MESSAGE: Final = 4000
 #: Code of a response that is not of its family's shape, or cannot be kept.
 SHAPE: Final = "answer-shape"
 #: A string that is not closed reaches to the end, so that none is looked at twice.
@@ -244,7 +247,8 @@ def _bedrock_error(error: object) -> Outcome:
     fields = [one if isinstance(one, Mapping) else {"errorMessage": one} for one in errors]
     codes = (_text(one.get("errorCode")) or _text(one.get("code")) for one in fields)
     messages = (_text(one.get("errorMessage")) or _text(one.get("message")) for one in fields)
-    return error_outcome(next(filter(None, codes), "unknown"), "; ".join(filter(None, messages)))
+    code = shortened(next(filter(None, codes), "unknown"), _LONGEST_CODE)
+    return error_outcome(code, shortened("; ".join(filter(None, messages)), _LONGEST_MESSAGE))
 
 
 def _text(value: object) -> str:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from bedrock_pipeline.models import Family
 from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.pricing.prices import Price, PricedMode
+from bedrock_pipeline.records.bounded_texts import count_kind
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.raised_limit import RaisedLimit
 from bedrock_pipeline.records.result_schema import ResultRow, vector_fields
@@ -72,7 +73,7 @@ class TallyCounter:
     def failed(self, record_id: str, code: str, reason: str) -> None:
         """Count a final error."""
         self.final_errors += 1
-        self.final_by_code[code] = self.final_by_code.get(code, 0) + 1
+        count_kind(self.final_by_code, code)
         if len(self.examples) < FEW:
             self.examples.append(record_id)
         if len(self.reasons) < FEW:

@@ -48,7 +48,7 @@ class Request:
         """
         try:
             value = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise invalid("The request body is not JSON") from None
         if not isinstance(value, dict):
             raise invalid("The request body is not a structure")
@@ -246,5 +246,5 @@ def _job_name(body: bytes) -> str:
     """The name in a Create's body, for faults of one job's."""
     try:
         return str(json.loads(body).get("jobName", "")) if body else ""
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return ""

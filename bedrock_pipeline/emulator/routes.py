@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from starlette import requests, responses
 from starlette.applications import Starlette
@@ -23,6 +23,8 @@ from bedrock_pipeline.emulator.faults import FaultError, parse_faults
 from bedrock_pipeline.emulator.protocol import Request, ResponseLostError
 from bedrock_pipeline.emulator.signature import shows_keys
 
+#: More than any model takes; in bytes.
+LONGEST_BODY: Final = 64 << 20
 _Endpoint = Callable[[requests.Request], Any]
 
 
@@ -94,7 +96,10 @@ def _own_routes(emulator: Emulator) -> list[Route]:
 
 def _bedrock(emulator: Emulator) -> _Endpoint:
     async def endpoint(request: requests.Request) -> responses.Response:
-        got = Request(request.method, _url(request), dict(request.headers), await request.body())
+        body = await _body(request)
+        if body is None:
+            return JSONResponse({"message": "The request body is too large."}, 413)
+        got = Request(request.method, _url(request), dict(request.headers), body)
         if delay := emulator.protocol.delay(got):
             await asyncio.sleep(delay)
         try:
@@ -140,8 +145,9 @@ def _own(answer: Callable[[dict[str, Any]], Any], keys: tuple[str, str] | None) 
             )
         if request.method == "POST" and request.headers.get("content-type", "") != "application/json":
             return JSONResponse({"message": "Send JSON with the content type application/json."}, 415)
+        body = await _body(request)
         try:
-            given = json.loads(await request.body() or b"{}")
+            given = json.loads(body or b"{}")
         except (ValueError, RecursionError):
             return JSONResponse({"message": "The body is not JSON."}, 400)
         if not isinstance(given, dict):
@@ -176,7 +182,17 @@ def _number(body: dict[str, Any], name: str, *, least: float) -> float:
     return value
 
 
+async def _body(request: requests.Request) -> bytes | None:
+    """The body, which the signature covers, so that anyone may send one; None if it is longer than any of Bedrock's."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LONGEST_BODY:
+            return None
+    return bytes(body)
+
+
 def _url(request: requests.Request) -> str:
-    query = request.scope["query_string"].decode()
-    path = request.scope["raw_path"].decode()
-    return f"http://{request.headers['host']}{path}" + (f"?{query}" if query else "")
+    query = request.scope["query_string"].decode("latin-1")
+    path = request.scope["raw_path"].decode("latin-1")
+    return f"http://{request.headers.get('host', '')}{path}" + (f"?{query}" if query else "")

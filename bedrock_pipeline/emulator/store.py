@@ -8,10 +8,11 @@ import sqlite3
 import threading
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 TERMINAL = ("Completed", "PartiallyCompleted", "Failed", "Expired", "Stopped")
 Job = dict[str, Any]
+_FILE: Final = "jobs.sqlite"
 
 
 class Store:
@@ -23,10 +24,11 @@ class Store:
 
     def __init__(self, folder: Path | None) -> None:
         if folder:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (folder / _FILE).touch(mode=0o600)  # as SQLite makes the files beside it
         self._lock = threading.RLock()
         self._database = sqlite3.connect(
-            folder / "jobs.sqlite" if folder else ":memory:", check_same_thread=False, isolation_level=None
+            folder / _FILE if folder else ":memory:", check_same_thread=False, isolation_level=None
         )
         self._database.execute("PRAGMA journal_mode = WAL")
         # Survives the death of the process, which is what is promised; not that of the machine.

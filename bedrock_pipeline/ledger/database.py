@@ -16,7 +16,7 @@ from psycopg import conninfo, sql
 from psycopg.rows import DictRow, dict_row
 from pydantic import SecretStr
 
-from bedrock_pipeline.connection_strings import without_userinfo
+from bedrock_pipeline.connection_strings import led_nowhere_else, without_userinfo
 from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.system import SYSTEM
 
@@ -77,9 +77,9 @@ def connection_string(**fields: str | int) -> SecretStr | None:
 def open_connection(dsn: str, connect_timeout: float) -> Connection:
     """Open a connection with our settings where the connection string has none of its own."""
     defaults = _CONNECTION | {"connect_timeout": max(2, int(connect_timeout))}
-    return psycopg.Connection[DictRow].connect(
-        conninfo.make_conninfo("", **(defaults | conninfo.conninfo_to_dict(dsn))), row_factory=dict_row
-    )
+    whole = conninfo.make_conninfo("", **(defaults | conninfo.conninfo_to_dict(dsn)))
+    with led_nowhere_else(dsn):
+        return psycopg.Connection[DictRow].connect(whole, row_factory=dict_row)
 
 
 class DatabaseUnreachableError(ServiceUnavailableError):

@@ -21,6 +21,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
+from bedrock_pipeline.connection_strings import led_nowhere_else
 from bedrock_pipeline.local.endpoints import Endpoints, loopback_dsn
 from bedrock_pipeline.local.extra import MissingExtraError
 from bedrock_pipeline.local.home import LocalError, write_private
@@ -66,7 +67,9 @@ def start_postgres(home: Path, port: int, user: str, password: str, databases: t
     )
     dsn = loopback_dsn(port, user, password, "postgres")
     child.wait_until(lambda: _answers(dsn))
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    with led_nowhere_else(dsn):
+        connection = psycopg.connect(dsn, autocommit=True)
+    with connection:
         for name in databases:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -95,7 +98,10 @@ class _Place:
 
 def dagster_runs(endpoints: Endpoints, statuses: tuple[str, ...]) -> int:
     """Number of Dagster's runs with one of the statuses, without importing Dagster, which takes seconds."""
-    with psycopg.connect(endpoints.dsn(endpoints.dagster_database), row_factory=scalar_row) as connection:
+    dsn = endpoints.dsn(endpoints.dagster_database)
+    with led_nowhere_else(dsn):
+        connection = psycopg.connect(dsn, row_factory=scalar_row)
+    with connection:
         if connection.execute("SELECT to_regclass('runs')").fetchone() is None:
             return 0  # it has never been started
         counted = connection.execute("SELECT count(*) FROM runs WHERE status = ANY(%s)", [list(statuses)])
@@ -140,7 +146,8 @@ def _initialise(place: _Place, user: str, password: str) -> None:
 
 def _answers(dsn: str) -> bool:
     try:
-        psycopg.connect(dsn, connect_timeout=2).close()
+        with led_nowhere_else(dsn):
+            psycopg.connect(dsn, connect_timeout=2).close()
     except psycopg.OperationalError:
         return False
     return True

@@ -5,6 +5,7 @@ model, and what they are written as (serialization) becomes columns. Aliases, se
 may make them differ.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final, get_args, get_origin
 
@@ -60,6 +61,8 @@ def requested(model: type[BaseModel]) -> Json:
                 "not have what the model wrote.",
                 "Use str or bytes, give it a serializer that returns its value, or exclude it.",
             )
+        if owner.model_config.get("regex_engine") == "python-re":
+            raise _unbounded(f"{owner.__name__} has regex_engine python-re")
     try:
         return model.model_json_schema(by_alias=True, schema_generator=_Read)
     except PydanticUserError as error:
@@ -89,6 +92,12 @@ class _Read(GenerateJsonSchema):
 
     def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
         return {**super().decimal_schema(schema), EXACT: True}
+
+    def str_schema(self, schema: core_schema.StringSchema) -> JsonSchemaValue:
+        pattern = schema.get("pattern")
+        if isinstance(pattern, re.Pattern):
+            raise _unbounded(f"the pattern {pattern.pattern!r} is compiled")
+        return super().str_schema(schema)
 
 
 class _Written(GenerateJsonSchema):
@@ -182,6 +191,13 @@ def _names(field: FieldInfo) -> Iterator[str]:
             yield one
         elif isinstance(one, AliasPath) and len(one.path) == 1:
             yield str(one.path[0])
+
+
+def _unbounded(what: str) -> AnswerSchemaError:
+    return AnswerSchemaError(
+        f"answer_schema: {what}, which pydantic searches with Python's re: some responses would take for ever.",
+        "Give the pattern as text, for pydantic's own engine; what it does not have belongs into a validator.",
+    )
 
 
 def _no_schema(model: type[BaseModel], error: PydanticUserError) -> AnswerSchemaError:

@@ -15,6 +15,7 @@ from bedrock_pipeline.models.content_rules import ContentRules
 from bedrock_pipeline.models.family import Family, Json
 from bedrock_pipeline.models.member_values import value_problems
 from bedrock_pipeline.models.model_ids import bare_model
+from bedrock_pipeline.records.bounded_texts import named
 
 _LEAST_BUDGET: Final = 1024
 _LEAST_TOP_P: Final = 0.95
@@ -96,13 +97,13 @@ class BodyRules:
                 inner = body.get(place)
                 others = sorted(inner.keys() - known) if isinstance(inner, Mapping) else ()
                 if others:
-                    yield f"{place} has no {others[0]}; it has: {', '.join(sorted(known))}"
+                    yield f"{place} has no {named(others[0])}; it has: {', '.join(sorted(known))}"
             return
         if unknown[0] in ("top_k", "topK") and name == "converse":
             yield _CONVERSE_TOP_K
         if unknown[0] == "toolConfig":
             yield "jobs of the type Converse have no tools; leave out toolConfig"
-        yield f"bodies of {name} have no {unknown[0]}" + (
+        yield f"bodies of {name} have no {named(unknown[0])}" + (
             "; they have: " + ", ".join(sorted(MEMBERS[name])) if name in MEMBERS else ""
         )
 
@@ -183,7 +184,7 @@ class BodyRules:
         if unknown := sorted(config.keys() - INFERENCE[name]):
             if name == "converse" and unknown[0] in ("topK", "top_k"):
                 yield _CONVERSE_TOP_K
-            yield f"inferenceConfig has no {unknown[0]}; it has: {', '.join(sorted(INFERENCE[name]))}"
+            yield f"inferenceConfig has no {named(unknown[0])}; it has: {', '.join(sorted(INFERENCE[name]))}"
         if name == "converse" and "toolConfig" in body:
             yield (
                 "jobs of the type Converse have no tools; leave out toolConfig, or leave out invocation='Converse' for "

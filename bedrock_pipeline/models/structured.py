@@ -74,6 +74,8 @@ class AnswerSchema:
     def __init__(self, given: Structure) -> None:
         import jsonschema  # here: it costs a sixth of a second, and most pipelines have no answer_schema
 
+        from bedrock_pipeline.models.bounded_rules import require_bounded, validator
+
         self._model = given if isinstance(given, type) else None
         whole: Json = (
             without(requested(given), "pattern", _is_irregular) if isinstance(given, type) else given
@@ -104,11 +106,14 @@ class AnswerSchema:
             (name, one.get(SOURCE, name) if isinstance(one, Mapping) else name)
             for name, one in self.columns["properties"].items()
         ]
-        rules = without(self.schema, "uniqueItems", lambda _: self._model is not None)
-        self._validator = jsonschema.Draft202012Validator(rules)
-        self._closed = jsonschema.Draft202012Validator(closed(rules))
+        rules = self.schema
+        if self._model is not None:  # pydantic checks these itself
+            rules = without(without(rules, "uniqueItems", lambda _: True), "pattern", lambda _: True)
+        require_bounded(rules)
+        self._validator = validator(rules)
+        self._closed = validator(closed(rules))
         self._certain = certain(closed(rules))
-        self._knowing = jsonschema.Draft202012Validator(knowing(rules))
+        self._knowing = validator(knowing(rules))
 
     @classmethod
     def from_text(cls, text: str) -> Self:
@@ -205,7 +210,8 @@ class AnswerSchema:
             values: dict[str, Any] = instance.model_dump(mode="json", by_alias=True, warnings="none")
             return values
         except ValidationError as error:
-            kinds = ", ".join(sorted({one["type"] for one in error.errors()}))
+            details = error.errors(include_url=False, include_context=False, include_input=False)
+            kinds = ", ".join(sorted({one["type"] for one in details}))
             raise AnswerInvalidError(
                 f"{self._model.__name__} does not take the answer: {kinds}{_cut(answer)}"
             ) from None

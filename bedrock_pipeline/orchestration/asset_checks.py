@@ -12,6 +12,7 @@ import dagster as dg
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import WaitingChunks
+from bedrock_pipeline.orchestration.markdown import as_text, bullets
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import BasePipeline
@@ -46,18 +47,18 @@ class _Waiting:
         text = "; ".join(f"{what}: {count:,}" for what, count in counts.items() if count)
         if not text:
             return "Nothing waits for an operator."
-        first = [f"{chunk}: {why or 'no reason given'}" for chunk, why in self.chunks.first]
+        first = [f"{chunk}: {as_text(why or 'no reason given')}" for chunk, why in self.chunks.first]
         return "\n\n".join([f"Waiting for an operator: {text}.", *[*first, *self.limits][:_MOST_NAMED]])
 
     @property
     def metadata(self) -> dict[str, dg.MetadataValue]:
-        chunks = [f"- `{chunk}`: {why or 'no reason given'}" for chunk, why in self.chunks.first]
+        chunks = [f"{chunk}: {why or 'no reason given'}" for chunk, why in self.chunks.first]
         if self.chunks.count > len(chunks):
-            chunks.append(f"- … {self.chunks.count - len(chunks)} more")
-        lists = {"chunks": chunks, "cost_limits": [f"- {limit}" for limit in self.limits]}
+            chunks.append(f"… {self.chunks.count - len(chunks)} more")
+        lists = {"chunks": chunks, "cost_limits": self.limits}
         return {
             "waiting": dg.MetadataValue.int(self.chunks.count + len(self.limits)),
-            **{name: dg.MetadataValue.md("\n".join(lines)) for name, lines in lists.items() if lines},
+            **{name: bullets(lines) for name, lines in lists.items() if lines},
         }
 
 

@@ -1,6 +1,6 @@
 """Dagster metadata from the reports of the steps: counts, sizes, costs and links; never a prompt or a response."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow, NewChunk
+from bedrock_pipeline.orchestration.markdown import bullets, table
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.sources import DeltaTable
@@ -47,11 +48,7 @@ def of_snapshot(report: "SnapshotReport") -> Metadata:
         "dagster/partition_row_count": report.records,
         "dagster/uri": report.uri,
         "snapshot": report.uri,
-        **(
-            {"input_notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in report.notes))}
-            if report.notes
-            else {}
-        ),
+        **({"input_notes": bullets(report.notes)} if report.notes else {}),
     }
 
 
@@ -200,11 +197,7 @@ def of_collection(report: "CollectReport") -> Metadata:
         **_costs(tally.cost_usd, tally.on_demand_cost_usd),
         "job_arn": report.chunk.job_arn or "",
         "parsed": report.parsed_uri,
-        **(
-            {"discrepancies": dg.MetadataValue.md("\n".join(f"- {one}" for one in report.discrepancies))}
-            if report.discrepancies
-            else {}
-        ),
+        **({"discrepancies": bullets(report.discrepancies)} if report.discrepancies else {}),
     }
 
 
@@ -268,14 +261,14 @@ def of_changes(chunks: Sequence[ChunkRow], counts: Sequence[Mapping[str, object]
     """A poll: the statuses of a pipeline's chunks, and of those that changed the records that are done."""
     columns = ("dataset", "status", "chunks", "records", "processed")
     changed = [
-        (f"`{one.chunk_key}`", one.status, one.processed_count or 0, one.records, one.error_count or 0)
+        (one.chunk_key, one.status, one.processed_count or 0, one.records, one.error_count or 0)
         for one in chunks[:_MOST_ROWS]
     ]
     return {
         "records": sum(int(str(row["records"])) for row in counts),
         "processed": sum(int(str(row["processed"])) for row in counts),
-        "statuses": _table(columns, ([row[name] for name in columns] for row in counts)),
-        "changed": _table(("chunk", "status", "processed", "records", "errors"), changed),
+        "statuses": table(columns, ([row[name] for name in columns] for row in counts)),
+        "changed": table(("chunk", "status", "processed", "records", "errors"), changed),
     }
 
 
@@ -300,18 +293,15 @@ def _description(field: "pa.Field") -> str | None:
 
 
 def _counts(counts: Mapping[str, int]) -> dg.MetadataValue[Any]:
-    return _table(("reason", "records"), counts.items())
+    frequent = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    others = sum(count for _, count in frequent[_MOST_ROWS:])
+    return table(("reason", "records"), [*frequent[:_MOST_ROWS], *([("others", others)] if others else [])])
 
 
 def _sizes(chunks: Sequence[NewChunk]) -> dg.MetadataValue[Any]:
-    rows = [(f"`{one.chunk_key}`", one.records, one.bytes, one.mode) for one in chunks[:_MOST_ROWS]]
+    rows = [(one.chunk_key, one.records, one.bytes, one.mode) for one in chunks[:_MOST_ROWS]]
     more = [(f"… {len(chunks) - _MOST_ROWS} more", "", "", "")] if len(chunks) > _MOST_ROWS else []
-    return _table(("chunk", "records", "bytes", "mode"), [*rows, *more])
-
-
-def _table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> dg.MetadataValue[Any]:
-    head, *body = (f"| {' | '.join(map(str, row))} |" for row in (columns, *rows))
-    return dg.MetadataValue.md("\n".join([head, "|" + "---|" * len(columns), *body]))
+    return table(("chunk", "records", "bytes", "mode"), [*rows, *more])
 
 
 #: Where the console of a partition is, by the partition in an ARN ("AWS Management Console endpoints", AWS General Reference).

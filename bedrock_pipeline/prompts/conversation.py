@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 import orjson
 
 from bedrock_pipeline.prompts.template import is_blank
+from bedrock_pipeline.records.bounded_texts import named
 
 #: Takes an image or a document from a block, with its name if it has one, and gives its number.
 Attach: TypeAlias = Callable[[Literal["image", "document"], Any, str | None], int]
@@ -82,7 +83,7 @@ def _message(number: int, message: Mapping[str, Any], attach: Attach) -> tuple[s
         known = role if role in ("tool", "function", "model") else "another role"
         raise NotAConversationError(f"has a message {number} of {known}, not of system, user or assistant")
     if others := sorted(message.keys() - {"role", "content"}):
-        raise NotAConversationError(f"has {others[0]!r} in message {number}{_BODY}")
+        raise NotAConversationError(f"has the member {named(others[0])} in message {number}{_BODY}")
     given = message.get("content")
     content = [given] if isinstance(given, str) else list(_blocks(number, given, attach))
     content = [one for one in content if not (isinstance(one, str) and is_blank(one))]

@@ -27,8 +27,10 @@ import pyarrow.types as pt
 from bedrock_pipeline.publish.iso_texts import iso_texts
 from bedrock_pipeline.records.cells import is_narrow, python_values
 
-#: A spreadsheet takes a cell that begins with one of these for a formula.
-FORMULA: Final = "^[=+\\-@\t\r]"
+#: A spreadsheet takes a cell that begins with one of these for a formula, or with their full-width forms, also behind spaces;
+#: and a cell may begin with what ends another for a program that reads no quotes.
+_SPACES: Final = "\\x00-\\x20\\x7f-\u00a0\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff"
+FORMULA: Final = f"^[{_SPACES}]*[=+\\-@\uff1d\uff0b\uff0d\uff20\u2212]|^[\t\r\n]"
 #: Units of a duration, as a power of ten of a second.
 _UNITS: Final = {"s": 0, "ms": -3, "us": -6, "ns": -9}
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.ledger.tasks import NewTask
 from bedrock_pipeline.models.body_rules import BodyRules
+from bedrock_pipeline.records.bounded_texts import named
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.record_ids import LONGEST_OF_TASK, record_id_of, wire_id
 
@@ -64,7 +65,7 @@ def task_of(given: BedrockTask | Mapping[str, Any]) -> BedrockTask:
             raise InvalidTaskError(name, "it is missing" if not found else f"it is given as {theirs} too")
         taken[name] = found[0]
     if values:
-        raise InvalidTaskError("task", f"unknown fields: {', '.join(sorted(map(str, values)))}")
+        raise InvalidTaskError("task", f"it has an unknown field: {min(map(named, values))}")
     return BedrockTask(**taken)
 
 

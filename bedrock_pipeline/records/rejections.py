@@ -8,6 +8,8 @@ from typing import ClassVar, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.records.bounded_texts import count_kind, shortened
+
 _BLOCK = 10_000
 #: Reasons in a message.
 _SHOWN = 5
@@ -19,7 +21,7 @@ class Rejection:
 
     Attributes:
         position: its number in the input, from 0.
-        reason: why; names columns, never values.
+        reason: why; names columns, never values. A long one is cut where it is written.
         record_id: its id; None where it has none.
     """
 
@@ -53,8 +55,10 @@ class RejectionWriter:
 
     def add(self, *rejections: Rejection) -> None:
         """Add rejected rows."""
-        self.by_reason.update(rejection.reason for rejection in rejections)
-        self._rows.extend(rejections)
+        for rejection in rejections:
+            reason = shortened(rejection.reason)
+            count_kind(self.by_reason, reason)
+            self._rows.append(replace(rejection, reason=reason))
         if len(self._rows) >= _BLOCK:
             self._flush()
 

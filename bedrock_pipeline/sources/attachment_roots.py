@@ -33,7 +33,7 @@ class AttachmentRoots:
 
     def has_object(self, uri: str) -> bool:
         """Whether an object lies beneath a root."""
-        return any(uri.startswith(prefix) for prefix in self._prefixes)
+        return not _climbs(uri) and any(uri.startswith(prefix) for prefix in self._prefixes)
 
     def file(self, location: str) -> Path | None:
         """The file that an absolute path or a file:// URI leads to, whatever links are on the way; None if it is beneath no root.
@@ -50,7 +50,16 @@ def _prefix(root: str) -> str:
     bucket = root.removeprefix("s3://").partition("/")[0]
     if not bucket:
         raise ValueError(f"{root!r} names no bucket; name one, as s3://bucket or s3://bucket/folder")
+    if _climbs(root):
+        raise ValueError(
+            f"{root!r} has a folder `.` or `..`, which S3 takes for a name; write the folder itself"
+        )
     return root.rstrip("/") + "/"
+
+
+def _climbs(uri: str) -> bool:
+    """Whether an object's name has parts that a server or proxy may take for the folder, or the one above."""
+    return not {".", ".."}.isdisjoint(uri.split("/"))
 
 
 def _folder(root: str) -> Path:

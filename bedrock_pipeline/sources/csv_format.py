@@ -58,22 +58,26 @@ class CsvFormat(BaseModel):
                 ) from None
         return value
 
-    def completed(self, sample: bytes, name: str) -> tuple["CsvFormat", list[str]]:
+    def completed(
+        self, sample: bytes, name: str, encoding: str | None = None
+    ) -> tuple["CsvFormat", list[str]]:
         """The format with nothing left open, by the first bytes of a file; and what was found that is not the default.
 
         Args:
             sample: the beginning of the file.
             name: of the file; `.tsv` and `.tab` have tabs.
+            encoding: what further rows show, if the encoding is neither given nor found in the first line; without it, it
+                then stays open, and the rest is as in any encoding that has ASCII.
 
         Raises:
             InputError: the file does not begin as its encoding does.
         """
         notes: list[str] = []
-        encoding = self.encoding or _encoding(sample)
+        encoding = self.encoding or _encoding(sample) or encoding
         if not self.encoding and encoding not in ("utf-8", "utf-8-sig"):
-            notes.append(f"CSV is read in the encoding {encoding}, as the beginning of {name} shows.")
+            notes.append(f"CSV is read in the encoding {encoding}, as the rows of {name} show.")
         try:
-            text = codecs.getincrementaldecoder(encoding)("replace").decode(sample)
+            text = codecs.getincrementaldecoder(encoding or "latin-1")("replace").decode(sample)
         except UnicodeError as error:  # UTF-16 or UTF-32 without the mark that says the order of the bytes
             raise InputError(
                 f"{name} does not begin as {encoding} does: {error}.",
@@ -94,23 +98,28 @@ def separator_line(line: str) -> str | None:
     return found.group(1) if found else None
 
 
-def _encoding(sample: bytes) -> str:
+def _encoding(sample: bytes) -> str | None:
+    """The encoding by what stands in front, which rows have no say in; None if only they show it."""
     for mark, encoding in _MARKS:
         if sample.startswith(mark):
             return encoding
-    pairs = sample[: len(sample) // 2 * 2]
-    if pairs:  # text of mostly western letters has a NUL in every second byte
-        for encoding, nulls in (("utf-16-le", pairs[1::2]), ("utf-16-be", pairs[::2])):
-            if nulls.count(0) * 2 > len(nulls):
-                return encoding
+    first = sample.partition(b"\n")[0]
+    if b"\x00" in first:  # as in every second byte of western letters and delimiters
+        return "utf-16-le" if first[1::2].count(0) > first[::2].count(0) else "utf-16-be"
+    if is_utf8(sample):
+        return "utf-8"
+    if not first.isascii():
+        return "utf-8" if is_utf8(first) else "cp1252"
+    return None
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether bytes are UTF-8, or the beginning of some."""
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(sample)
+        codecs.getincrementaldecoder("utf-8")().decode(data)
     except UnicodeDecodeError:
-        # A few broken rows among real UTF-8 are broken rows; without any real UTF-8 it is another encoding.
-        text = sample.decode("utf-8", "surrogateescape")
-        real = any(ord(one) > 127 and not "\udc80" <= one <= "\udcff" for one in text)
-        return "utf-8" if real else "cp1252"
-    return "utf-8"
+        return False
+    return True
 
 
 def _delimiter(lines: Sequence[str], name: str, quote: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from bedrock_pipeline.records.rejections import Rejection
-from bedrock_pipeline.sources.csv_format import CsvFormat, separator_line
+from bedrock_pipeline.sources.csv_format import CsvFormat, is_utf8
+from bedrock_pipeline.sources.csv_lines import CsvLines, QuoteOpenError, RowTooLongError
 from bedrock_pipeline.sources.errors import InputError
 from bedrock_pipeline.sources.formats import packed_as
 from bedrock_pipeline.sources.source import InputFile, in_blocks
@@ -21,6 +22,8 @@ csv.field_size_limit(1 << 30)
 
 _SAMPLE = 1 << 18
 _NOTES = 20
+#: Rows of one encoding more than of another, by which it is decided.
+_ENOUGH = 100
 #: What stands for bytes that cannot be decoded, so that only their row is rejected.
 _BROKEN_BYTES = "\udc80"
 _BROKEN = re.compile(_BROKEN_BYTES)
@@ -62,6 +65,8 @@ class CsvReader:
                 self._notes.append(f"{file.name} is empty.")
             else:
                 found, notes = form.completed(sample, file.name)
+                if found.encoding is None:
+                    found, notes = form.completed(sample, file.name, _encoding_by_rows(file, found))
                 self._files.append((number, file, found))
                 self._notes += notes
         if not self._files:
@@ -104,15 +109,9 @@ class _Rows:
         self._stream = file.open()
         self._text = io.TextIOWrapper(self._stream, form.encoding, _MARKED, newline="")
         self._encoding = "UTF-8" if (form.encoding or "").startswith("utf-8") else form.encoding
-        self._line = 0
-        self._first: list[str] = []
-        first = self._text.readline()
-        if separator_line(first) and separator_line(first) == form.delimiter:
-            self._line = 1
-        else:
-            self._first = [first]
+        self._lines = CsvLines(self._text, form)
         self._reader = csv.reader(
-            self._lines(),
+            self._lines,
             delimiter=form.delimiter or ",",
             quotechar=form.quote,
             escapechar=form.escape,
@@ -128,50 +127,52 @@ class _Rows:
         self._text.close()
 
     def __iter__(self) -> Iterator[dict[str, str] | str]:
-        while True:
-            began = self._line
-            try:
-                fields = next(self._reader, None)
-            except csv.Error as error:
-                yield self._why_not(error, began)
-                continue
-            if fields is None:
-                return
-            if not fields:
-                continue
-            if len(fields) != len(self.header):
+        for fields in self.fields():
+            if isinstance(fields, str):
+                yield fields
+            elif len(fields) != len(self.header):
                 yield f"row has {len(fields)} fields, the header {len(self.header)}"
             elif self._is_broken(fields):
                 yield f"row is not {self._encoding}"
             else:
                 yield dict(zip(self.header, fields, strict=True))
 
-    def _lines(self) -> Iterator[str]:
-        comment = self._form.comment
-        for line in self._first:
-            self._line += 1
-            if not (comment and line.startswith(comment)):
-                yield line
-        for line in self._text:
-            self._line += 1
-            if not (comment and line.startswith(comment)):
-                yield line
+    def fields(self) -> Iterator[list[str] | str]:
+        """The fields of each row behind the header, or why a row has none."""
+        while True:
+            began = self._lines.number
+            self._lines.begin_row()
+            try:
+                fields = next(self._reader, None)
+            except RowTooLongError as error:
+                yield str(error)
+                continue
+            except QuoteOpenError as error:
+                raise self._open_quote(began) from error
+            except csv.Error as error:
+                # A quote that stays open, or swallows further lines, ends the reading.
+                if "unexpected end" in str(error) or self._lines.number > began + 1:
+                    raise self._open_quote(began) from error
+                yield "row has text after a closing quote"
+                continue
+            if fields is None:
+                return
+            if fields:
+                yield fields
 
-    def _why_not(self, error: csv.Error, began: int) -> str:
-        """Why a row has no fields; a quote that stays open, or swallows further lines, ends the reading."""
-        if "unexpected end" in str(error) or self._line > began + 1:
-            raise InputError(
-                f"{self._file.name} has a quote in line {began + 1} that is not closed there.",
-                "Close it or double it; if quotes are escaped otherwise, give `escape` (`csv`).",
-            ) from error
-        return "row has text after a closing quote"
+    def _open_quote(self, began: int) -> InputError:
+        return InputError(
+            f"{self._file.name} has a quote in line {began + 1} that is not closed there: what follows, to line "
+            f"{self._lines.number}, may be one field or many rows.",
+            "Close it or double it; if quotes are escaped otherwise, give `escape` (`csv`).",
+        )
 
     def _header(self) -> list[str]:
         if self._form.header:
             return list(self._form.header)
         try:
             found = next((row for row in self._reader if row), None)
-        except csv.Error as error:
+        except (csv.Error, RowTooLongError, QuoteOpenError) as error:
             raise InputError(
                 f"The header of {self._file.name} cannot be read with the delimiter {self._form.delimiter!r}: {error}.",
                 "Give the delimiter and the quote (`csv`).",
@@ -191,6 +192,19 @@ class _Rows:
 
     def _is_broken(self, fields: list[str]) -> bool:
         return any(not field.isascii() and _BROKEN.search(field) for field in fields)
+
+
+def _encoding_by_rows(file: InputFile, form: CsvFormat) -> str:
+    """The encoding that most rows have of those with other letters than ASCII. Each has one voice, however long it is."""
+    voices = 0
+    with _Rows(file, form.model_copy(update={"encoding": "latin-1"})) as rows:
+        for fields in rows.fields():
+            text = "".join(fields)
+            if not text.isascii():
+                voices += 1 if is_utf8(text.encode("latin-1")) else -1
+            if abs(voices) == _ENOUGH:
+                break
+    return "cp1252" if voices < 0 else "utf-8"
 
 
 def _sample(file: InputFile) -> bytes:

@@ -3,6 +3,8 @@
 import re
 from typing import BinaryIO, Final
 
+from bedrock_pipeline.sources.source import LONGEST_RECORD
+
 _CHUNK: Final = 1 << 20
 _SPACES: Final = re.compile(rb"[ \t\r\n]*+")
 #: A string; like all of these it never goes back.
@@ -10,6 +12,8 @@ STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 # What lies before the next bracket: whole strings, so that no bracket within one counts.
 _OUTSIDE: Final = re.compile(rb'[^"{}\[\]]*+(?:' + STRING + rb'[^"{}\[\]]*+)*+', re.DOTALL)
 _SCALAR: Final = re.compile(STRING + rb'|[^\s"{}\[\],]++', re.DOTALL)
+_IN_STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_NO_BRACKET: Final = re.compile(rb'[^"{}\[\]]*+')
 _FIRST_KEY: Final = re.compile(rb'\{\s*+"[^"\\]{0,100}+"')
 
 
@@ -44,8 +48,12 @@ class JsonBuffer:
         end = self._data.find(self._separator, self.at + 1, self.at + 4 * self._size + 4096)
         return self._data[self.at : end + 1] if end >= 0 else b""
 
-    def value(self) -> bytes:
-        """The text of the value at `at`; if it is none, what is there up to the next one, or to the end."""
+    def value(self) -> bytes | None:
+        """The text of the value at `at`; if it is none, what is there up to the next one, or to the end.
+
+        Returns:
+            None for a value that is longer than `LONGEST_RECORD`, if it ends; it was passed over.
+        """
         self._separator = b""  # a guess failed
         if self._data[self.at : self.at + 1] not in (b"{", b"["):
             return self._scalar()
@@ -55,27 +63,57 @@ class JsonBuffer:
             size = end - self.at
             byte = self._data[end : end + 1]
             if byte in (b"", b'"'):  # the text, or a string, goes on
+                if len(self._data) - self.at > LONGEST_RECORD:
+                    self.at = end
+                    return None if self._pass_over(depth) else b""
                 if not self._more():
                     return self._data[self.at :]
                 continue
             depth += 1 if byte in (b"{", b"[") else -1
             size += 1
             if not depth:
-                return self._data[self.at : self.at + size]
+                return self._bounded(self.at + size)
 
     def take(self, text: bytes) -> None:
         """Go behind the value at `at`."""
         self.at += len(text)
         self._close, self._size = self.at - 1, len(text)
 
-    def _scalar(self) -> bytes:
+    def _pass_over(self, depth: int) -> bool:
+        """Go behind a value, from a place that is outside of its strings on, and forget it on the way; whether it ends."""
+        within, self._close = False, -1
+        while True:
+            self.at = _end(_IN_STRING if within else _NO_BRACKET, self._data, self.at)
+            byte = self._data[self.at : self.at + 1]
+            if byte in (b"", b"\\"):
+                if not self._more():
+                    return False
+                continue
+            self.at += 1
+            if byte == b'"':
+                within = not within
+            elif not within:
+                depth += 1 if byte in (b"{", b"[") else -1
+            if not depth and not within:
+                return True
+
+    def _scalar(self) -> bytes | None:
         """A value without brackets, which may go on where what was read ends."""
         while True:
             end = _end(_SCALAR, self._data, self.at)
             is_open = end == self.at and self._data[end : end + 1] == b'"'
+            if len(self._data) - self.at > LONGEST_RECORD and (is_open or end == len(self._data)):
+                return None if is_open and self._pass_over(0) else b""
             if not (is_open or end == len(self._data)) or not self._more():
                 break
-        return self._data[self.at : max(_end(_SCALAR, self._data, self.at), self.at + 1)]
+        return self._bounded(max(_end(_SCALAR, self._data, self.at), self.at + 1))
+
+    def _bounded(self, end: int) -> bytes | None:
+        """The text up to an end; None if it is too long, which then was passed over."""
+        if end - self.at <= LONGEST_RECORD:
+            return self._data[self.at : end]
+        self.at, self._close = end, -1
+        return None
 
     def _more(self) -> bool:
         """Forget what is behind and read further, each time twice as much as is left; False at the end."""

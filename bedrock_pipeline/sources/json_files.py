@@ -2,23 +2,24 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.errors import InputError, TypesChangedError
-from bedrock_pipeline.sources.json_text import JsonText, NotJsonError
-from bedrock_pipeline.sources.source import InputFile, in_blocks
+from bedrock_pipeline.sources.json_text import TOO_LONG, JsonText, NotJsonError
+from bedrock_pipeline.sources.source import LONGEST_RECORD, InputFile, in_blocks
 from bedrock_pipeline.sources.typed import Kinds, Line, given_types, to_columns
 
 _MARK = b"\xef\xbb\xbf"  # some programs write a byte order mark first
 _WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00")  # marks of UTF-16 and UTF-32
 _Block = list[Line]
 
-#: Of a line that is read as one; more than any request may have. A file without line ends is not read into memory.
-_LONGEST_LINE: Final = 256 << 20
 _PIECE: Final = 1 << 20
+#: Members of one row at most, and names of all of them: each may become a column.
+_MOST_MEMBERS: Final = 5_000
+_MOST_NAMES: Final = 20_000
 
 
 class JsonReader:
@@ -42,6 +43,11 @@ class JsonReader:
             self._names = {}
             for _, block in self._blocks():
                 self._names |= dict.fromkeys(name for row in block if isinstance(row, dict) for name in row)
+                if len(self._names) > _MOST_NAMES:
+                    raise InputError(
+                        f"The rows of {self._files[0].name} have more than {_MOST_NAMES} different members; each would be a column.",
+                        "Put members whose names vary into one that has them.",
+                    )
                 if self._names and set(needed) <= self._names.keys():
                     break
         if not self._names:
@@ -88,24 +94,24 @@ class JsonReader:
                     yield number, block
 
     def _rows(self, stream: BinaryIO, name: str) -> Iterator[tuple[Line, int]]:
-        first = stream.readline(_LONGEST_LINE).removeprefix(_MARK)
+        first = stream.readline(LONGEST_RECORD).removeprefix(_MARK)
         if first.startswith(_WIDE) or first[1:2] == b"\x00":
             raise InputError(f"{name} is not written in UTF-8, as JSON is.", "Write it in UTF-8.")
         while first and not first.strip():
-            first = stream.readline(_LONGEST_LINE)
+            first = stream.readline(LONGEST_RECORD)
         if self._is_document(first, name):
             try:
                 for value, size in self._json.values(_Again(first, stream)):  # type: ignore[arg-type]
-                    yield value if isinstance(value, dict) else "value is not a JSON object", size
+                    yield _row(value, "value"), size
             except NotJsonError as error:
                 raise InputError(
                     f"{name} {error}.", "Correct it, or write one object on each line."
                 ) from error
             return
-        for line in chain([first], iter(lambda: stream.readline(_LONGEST_LINE), b"")):
-            is_cut = len(line) >= _LONGEST_LINE - len(_MARK) and not line.endswith(b"\n")
+        for line in chain([first], iter(lambda: stream.readline(LONGEST_RECORD), b"")):
+            is_cut = len(line) >= LONGEST_RECORD - len(_MARK) and not line.endswith(b"\n")
             if is_cut and _passed_over(stream):
-                yield f"line is longer than {_LONGEST_LINE} bytes", len(line)
+                yield f"line is longer than {LONGEST_RECORD} bytes", len(line)
                 continue
             if line.strip():
                 yield self._line(line), len(line)
@@ -126,7 +132,16 @@ class JsonReader:
             value = self._json.value(line)
         except NotJsonError as error:
             return f"line {error}"
-        return value if isinstance(value, dict) else "line is not a JSON object"
+        return _row(value, "line")
+
+
+def _row(value: Any, what: str) -> Line:
+    """A value as a row, or why it is none."""
+    if value is TOO_LONG:
+        return f"{what} is longer than {LONGEST_RECORD} bytes"
+    if not isinstance(value, dict):
+        return f"{what} is not a JSON object"
+    return value if len(value) <= _MOST_MEMBERS else f"{what} has more than {_MOST_MEMBERS} members"
 
 
 def _passed_over(stream: BinaryIO) -> bool:

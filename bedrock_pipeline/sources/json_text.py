@@ -22,6 +22,8 @@ _MOST_LEVELS = 250  # of nesting that the library writes
 _SPACE = " \t\r\n"
 _STRING_OR_BRACKET = re.compile(STRING + rb"|[\[\]{}]", re.DOTALL)
 _NOT_PLAIN = object()
+#: Stands for a value that is longer than a record may be, and was passed over.
+TOO_LONG = object()
 
 #: Names of the rules that were applied, for a report.
 NOT_A_NUMBER, HALF_PAIR = "NaN or Infinity was read as null", "half of a surrogate pair was replaced"
@@ -90,7 +92,12 @@ class JsonText:
             text = buffer.guess()
             value = self._plain(text) if text else _NOT_PLAIN
             if value is _NOT_PLAIN:
-                text = buffer.value()
+                whole = buffer.value()
+                if whole is None:
+                    count, first = count + 1, False
+                    yield TOO_LONG, 0
+                    continue
+                text = whole
                 try:
                     value = self.value(text)
                 except NotJsonError as error:

@@ -5,6 +5,8 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
+from bedrock_pipeline.sources.errors import InputError
+
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -12,6 +14,9 @@ def partition_columns(names: Sequence[str]) -> Mapping[str, pa.Array]:
     """The columns that the folders of files name, each with a value for every file.
 
     Whole numbers are `int64` where all values of the column are; everything else is text, also `01`.
+
+    Raises:
+        InputError: a folder's name is not UTF-8.
     """
     given = [_values(name) for name in names]
     columns = dict.fromkeys(name for values in given for name in values)
@@ -22,9 +27,23 @@ def _values(path: str) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for folder in path.split("/")[:-1]:
         name, separator, value = folder.partition("=")
-        if separator and name:
-            found[unquote(name)] = None if value == _NULL else unquote(value)
+        if not (separator and name):
+            continue
+        if not _is_text(folder):
+            shown = path.encode("utf-8", "backslashreplace").decode()
+            raise InputError(
+                f"The name of a folder is not UTF-8, so that it names no column: {shown}.", "Rename it."
+            )
+        found[unquote(name)] = None if value == _NULL else unquote(value)
     return found
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # the system gives other bytes as halves of surrogate pairs
+        return False
+    return True
 
 
 def _typed(values: Sequence[str | None]) -> pa.Array:

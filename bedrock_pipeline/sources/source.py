@@ -15,6 +15,8 @@ from bedrock_pipeline.sources.shared_values import shared_row_bytes
 BATCH_ROWS = 4096
 #: Approximate bytes of input of a batch; large cells make small batches.
 BATCH_BYTES = 4_000_000
+#: Bytes or characters of a record of a file at most: more than any request has. A longer one is not read into memory.
+LONGEST_RECORD = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,26 @@ def test_a_page_is_an_error_in_doubt(
     assert not isinstance(raised.value, ObjectMissingError)
 
 
+@pytest.mark.parametrize("read", ["head", "get at most", "random access"])
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (404, {"content-type": "application/json"}, b'{"message": "no route"}'),
+        (404, {"content-type": "text/plain"}, b"404 page not found"),
+        (404, {"content-type": "text/plain", "x-amz-cf-id": "x"}, b"gone"),
+        (404, {**HTML, "x-amz-cf-id": "x"}, PAGE),
+        (404, {**HTML, **REQUEST_ID}, PAGE),
+        (200, {**HTML, "x-amz-cf-id": "x", "x-amz-cf-pop": "y"}, PAGE),
+    ],
+)
+def test_what_another_server_answers_is_no_absence(
+    status: int, headers: dict[str, str], body: bytes, read: str
+) -> None:
+    with pytest.raises(AwsError, match="not S3's") as raised:
+        READS[read](_answered(ENDPOINTS[1], lambda _: (status, headers, body)))
+    assert raised.value.kind is ErrorKind.IN_DOUBT
+
+
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize(("headers", "body"), [({}, XHTML), ({}, b""), (REQUEST_ID, XHTML)])
 def test_what_is_no_list_lists_nothing(endpoint: str | None, headers: dict[str, str], body: bytes) -> None:

@@ -113,7 +113,7 @@ LINES: list[tuple[str, ChunkMetadata, bytes, str | None]] = [
     ("NUL in the text", CLAUDE, line(text(b'"a\\u0000b"')), None),
     ("NUL in the error", CLAUDE, bedrock_error(b'"4\\u000000"', b'"a\\u0000b\\ud83d"'), "4\ufffd00"),
     ("an error nested 900", CLAUDE, bedrock_error(nested(900), nested(900)), "unknown"),
-    ("an error code of 5000 digits", CLAUDE, bedrock_error(b'"%b"' % (b"9" * 5000), b'"no"'), "9" * 5000),
+    ("an error code of 5000 digits", CLAUDE, bedrock_error(b'"%b"' % (b"9" * 5000), b'"no"'), "9" * 99 + "…"),
     ("invalid UTF-8", CLAUDE, line(text(b'"\xff"')), None),
     ("a truncated line", CLAUDE, line(text())[:60], "missing"),
     ("an id that is a list", CLAUDE, line(text(), b"[]"), "missing"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bedrock_pipeline_tests.fuzz import intake, requests, responses
+from bedrock_pipeline_tests.fuzz import intake, requests, responses, tasks
 
 CORPUS: Final = Path(__file__).with_name("corpus")
 
@@ -27,6 +27,7 @@ TARGETS: Final = {
     "intake": Target(intake.intake, intake.seeds),
     "templates": Target(requests.template, requests.seeds_of_templates),
     "bodies": Target(requests.body, requests.seeds_of_bodies),
+    "tasks": Target(tasks.task, tasks.seeds),
     "attachments": Target(requests.attachment, requests.seeds_of_attachments),
     "responses": Target(responses.answer_lines, responses.seeds_of_lines),
     "structured": Target(responses.structured_answer, responses.seeds_of_answers),

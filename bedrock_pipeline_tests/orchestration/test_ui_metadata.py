@@ -122,7 +122,7 @@ def test_results_show_a_preview_cut_short_and_failures_by_code(
     control.clear_faults()
 
     assert polled["records"] == 120
-    assert "`d--00000`" in polled["changed"]
+    assert "d--00000" in polled["changed"]
     by_code = {name: count for name, count in shown.items() if name.startswith("failed: ")}
     assert list(by_code.values()) == [2]
     assert shown["dagster/partition_row_count"] == 120

@@ -87,6 +87,8 @@ def test_objects_are_read_beneath_a_root_and_whatever_s3_says_of_one_is_its_rows
     for location, why in (
         (f"s3://{bucket}/photos-2/b.png", "beneath none"),
         (f"s3://{bucket}/c.png", "beneath none"),
+        (f"s3://{bucket}/photos/../c.png", "beneath none"),
+        (f"s3://{bucket}/photos/./a.png", "beneath none"),
         (f"s3://{bucket}", "beneath none"),
         ("s3://", "beneath none"),
         ("s3://nobody-has-this-bucket/a.png", "nothing that can be read"),
@@ -119,7 +121,9 @@ def test_a_pipeline_without_roots_reads_nothing_that_rows_name(
     assert (count, report.records) == (3, 1)
 
 
-@pytest.mark.parametrize("root", ["photos", "s3://", "s3:///x", "file://host/x", "https://a.b/c", ""])
+@pytest.mark.parametrize(
+    "root", ["photos", "s3://", "s3:///x", "s3://b/a/../c", "s3://b/..", "file://host/x", "https://a.b/c", ""]
+)
 def test_a_root_is_an_absolute_path_or_names_a_bucket(root: str) -> None:
     with pytest.raises(ConfigurationError, match="attachment_roots: "):
         pipeline(images=["photo"], attachment_roots=[root])

@@ -156,7 +156,7 @@ def test_structs_of_messages_have_nulls_that_nobody_sent(tmp_path: Path) -> None
     assert found["r0"]["messages"] == [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
     assert len(found["r1"]["messages"]) == 2
     assert rejected == {
-        "column 'm' has 'name' in message 1; give whole bodies in a column (model_input)": 1,
+        "column 'm' has the member name in message 1; give whole bodies in a column (model_input)": 1,
     }
 
 

@@ -210,6 +210,18 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path: Path) -> None:
     assert "-1" in path.read_text().splitlines()[1]
 
 
+@pytest.mark.parametrize(
+    "before", ["", "\n", "\r\n", " ", "\u00a0", "\u3000", "\ufeff", "\u200b", "\x00", " \t\u2003"]
+)
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\u2212"])
+def test_nor_does_it_behind_spaces_or_in_full_width(before: str, sign: str, tmp_path: Path) -> None:
+    table = pa.table({"v": [f"{before}{sign}1+1", f"a{before}{sign}1"], f"{before}{sign}n": [1, 2]})
+    text = _export(table, tmp_path / "a.csv", escape_formulas=True).read_bytes().decode()
+    assert text.startswith(f'"v","\'{before}{sign}n"')
+    assert f'"\'{before}{sign}1+1"' in text
+    assert f'"a{before}{sign}1"' in text
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl", "csv"])
 def test_no_half_file_is_left_and_a_complete_one_is_not_replaced(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{suffix}"

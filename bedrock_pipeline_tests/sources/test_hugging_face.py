@@ -121,3 +121,18 @@ def test_an_error_in_parquet_names_its_row_group(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"rows\.parquet is damaged in row group 2"):
         read(open_location(str(path), NOWHERE))
+
+
+@pytest.mark.parametrize(
+    "state",
+    ["", "{", "[]", "null", '{"_data_files": {}}', '{"_data_files": [1]}', '{"_data_files": [{}]}', "\xff",
+     '{"_data_files": [{"filename": 1}]}', '{"_data_files": [{"filename": "../a.arrow"}]}'],
+)  # fmt: skip
+def test_a_state_that_is_broken_is_an_error_that_names_it(state: str, tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_bytes(state.encode("latin-1"))
+    (tmp_path / "dataset_info.json").write_text("{}")
+    with pytest.raises(InputError, match=r"state\.json"):
+        read(open_location(str(tmp_path), NOWHERE))
+    (tmp_path / "dataset_dict.json").write_text('{"splits": [1, null]}')
+    with pytest.raises(InputError, match="splits 1, None"):
+        read(open_location(str(tmp_path), NOWHERE))

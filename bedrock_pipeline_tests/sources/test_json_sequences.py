@@ -105,7 +105,7 @@ def test_a_line_that_is_too_long_is_rejected_alone_and_an_array_on_one_line_is_r
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In bounded memory: neither is held as a whole."""
-    monkeypatch.setattr("bedrock_pipeline.sources.json_files._LONGEST_LINE", 100)
+    monkeypatch.setattr("bedrock_pipeline.sources.json_files.LONGEST_RECORD", 100)
     monkeypatch.setattr("bedrock_pipeline.sources.json_files._PIECE", 7)
     good = [b'{"id": "%d"}\n' % number for number in range(4)]
     long = b'{"id": "%s"}\n' % (b"x" * 500)

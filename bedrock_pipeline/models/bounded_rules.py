@@ -1,0 +1,140 @@
+"""A validator of JSON schemas whose time grows with the size of a response, whatever the response has.
+
+`jsonschema` searches patterns with Python's `re`, which takes for ever with some texts; compares the items of an array pair
+by pair; and keeps an error for each item of an alternative that does not fit. What belongs here: these keywords once more,
+with the regular expressions of pydantic, which never go back.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+import jsonschema
+from jsonschema.exceptions import ValidationError
+from jsonschema.protocols import Validator
+from pydantic_core import SchemaError, SchemaValidator, core_schema
+
+from bedrock_pipeline.models.answer_class import AnswerSchemaError
+
+#: Members of a schema whose values are schemas by name, and those whose values are data.
+_BY_NAME: Final = frozenset({"properties", "patternProperties", "dependentSchemas"})
+_DATA: Final = frozenset({"enum", "const", "default", "examples", "required", "dependentRequired"})
+#: Keywords whose check takes time that grows with the square of a response.
+_UNBOUNDED: Final = frozenset({"unevaluatedItems", "unevaluatedProperties"})
+
+
+def require_bounded(schema: Any) -> None:
+    """Require a schema that can be checked in bounded time.
+
+    Raises:
+        AnswerSchemaError: it has a pattern that looks around or refers back, or unevaluated items or properties.
+    """
+    if isinstance(schema, list):
+        for one in schema:
+            require_bounded(one)
+    if not isinstance(schema, Mapping):
+        return
+    if named := sorted(_UNBOUNDED & schema.keys()):
+        raise AnswerSchemaError(
+            f"answer_schema has {named[0]}, which takes too long to check for a large response.",
+            "Use additionalProperties, or items.",
+        )
+    for pattern in [schema.get("pattern", ""), *schema.get("patternProperties", ())]:
+        if why_not := why_irregular(pattern):
+            raise AnswerSchemaError(
+                f"answer_schema has the pattern {pattern!r}, which is not checked in bounded time: {why_not}.",
+                "Write it without looking around (?=, ?!, ?<) and without references to groups.",
+            )
+    for name, value in schema.items():
+        if name not in _DATA:
+            require_bounded(list(value.values()) if name in _BY_NAME else value)
+
+
+def why_irregular(pattern: str) -> str | None:
+    """Why a pattern is none that can be searched without ever going back; None if it can."""
+    try:
+        _compiled(pattern)
+    except SchemaError as error:
+        return " ".join(str(error).split())
+    return None
+
+
+def validator(schema: Any) -> Validator:
+    """A validator of a schema that `require_bounded` takes. Messages of others quote the response: show their paths only."""
+    found: Validator = _VALIDATOR(schema)
+    return found
+
+
+@lru_cache(256)
+def _compiled(pattern: str) -> SchemaValidator:
+    return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
+
+
+def _is_found(pattern: str, text: str) -> bool:
+    return _compiled(pattern).isinstance_python(text)
+
+
+def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
+    if isinstance(value, str) and not _is_found(pattern, value):
+        yield ValidationError("pattern")
+
+
+def _pattern_properties(
+    validator: Any, patterns: Mapping[str, Any], value: Any, _: Any
+) -> Iterator[ValidationError]:
+    for pattern, rule in patterns.items() if isinstance(value, dict) else ():
+        for name, one in value.items():
+            if _is_found(pattern, name):
+                yield from validator.descend(one, rule, path=name, schema_path=pattern)
+
+
+def _additional_properties(
+    validator: Any, rule: Any, value: Any, schema: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    named, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    for name, one in value.items() if isinstance(value, dict) else ():
+        if name not in named and not any(_is_found(pattern, name) for pattern in patterns):
+            yield from validator.descend(one, rule, path=name)
+
+
+def _unique_items(_: Any, unique: bool, value: Any, __: Any) -> Iterator[ValidationError]:
+    if unique and isinstance(value, list) and len({_same_text(one) for one in value}) < len(value):
+        yield ValidationError("uniqueItems")
+
+
+def _any_of(validator: Any, rules: list[Any], value: Any, _: Any) -> Iterator[ValidationError]:
+    if not any(validator.evolve(schema=rule).is_valid(value) for rule in rules):
+        yield ValidationError("anyOf")
+
+
+def _one_of(validator: Any, rules: list[Any], value: Any, _: Any) -> Iterator[ValidationError]:
+    if sum(validator.evolve(schema=rule).is_valid(value) for rule in rules) != 1:
+        yield ValidationError("oneOf")
+
+
+def _same_text(value: Any) -> str:
+    """A text that two values have in common if JSON schema takes them for the same: 1 and 1.0, members in any order."""
+    return json.dumps(_whole(value), sort_keys=True)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**63 else value
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return {name: _whole(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+
+_extended: Callable[..., Any] = jsonschema.validators.extend
+_VALIDATOR: Final = _extended(
+    jsonschema.Draft202012Validator,
+    {
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "additionalProperties": _additional_properties,
+        "uniqueItems": _unique_items,
+        "anyOf": _any_of,
+        "oneOf": _one_of,
+    },
+)

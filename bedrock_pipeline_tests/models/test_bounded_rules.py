@@ -1,0 +1,113 @@
+"""Whatever a response has, checking it against its schema takes bounded time; and it finds what `jsonschema` finds."""
+
+import re
+from typing import Annotated, Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field
+
+from bedrock_pipeline.models import ModelResponse
+from bedrock_pipeline.models.answer_class import AnswerSchemaError
+from bedrock_pipeline.models.bounded_rules import validator
+from bedrock_pipeline.models.exact_numbers import dumps
+from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema
+from bedrock_pipeline_tests.models.test_certain_schema import VALUES
+
+#: For Python's `re`, some thirty of these letters take minutes.
+SLOW = "^(a+)+$"
+MANY = 30_000
+
+
+class Slow(BaseModel):
+    a: Annotated[str, Field(pattern=SLOW)]
+
+
+def schema(rule: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {"a": rule}}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("structure", "value"),
+    [
+        (schema({"type": "string", "pattern": SLOW}), "a" * 1_000_000 + "!"),
+        (Slow, "a" * 1_000_000 + "!"),
+        (
+            schema({"type": "object", "patternProperties": {SLOW: {}}, "additionalProperties": False}),
+            {"a" * 1_000_000 + "!": 1},
+        ),
+        (schema({"anyOf": [{"type": "null"}, {"type": "string", "pattern": SLOW}]}), "a" * 1_000_000 + "!"),
+        (
+            schema({"type": "array", "uniqueItems": True}),
+            [*range(MANY), *({"b": n} for n in range(MANY)), 1.0],
+        ),
+        (schema({"type": "array", "uniqueItems": True}), [[[]]] * MANY),
+        (schema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]}), [0] * MANY),
+    ],
+)
+def test_a_hostile_response_is_invalid_in_bounded_time(structure: Any, value: Any) -> None:
+    answer = ModelResponse(dumps({"a": value}).decode())
+    with pytest.raises(AnswerInvalidError) as error:
+        AnswerSchema(structure).read(answer)
+    assert len(str(error.value)) < 200, "it does not quote the response"
+
+
+class Python(BaseModel):
+    model_config = ConfigDict(regex_engine="python-re")
+    a: str = Field(pattern=SLOW)
+
+
+class Compiled(BaseModel):
+    a: str = Field(pattern=re.compile(SLOW))
+
+
+class Within(BaseModel):
+    many: list[Python]
+
+
+@pytest.mark.parametrize(
+    ("structure", "why"),
+    [
+        (schema({"type": "string", "pattern": "^(?!a)"}), "look-around"),
+        (schema({"type": "string", "pattern": r"(a)\1"}), "backreferences"),
+        (schema({"type": "object", "patternProperties": {"(?=a)": {}}}), "look-around"),
+        (schema({"type": "object", "properties": {"pattern": {"items": {"pattern": "(?<=a)"}}}}), "look-around"),
+        (schema({"anyOf": [{"type": "object", "unevaluatedProperties": False}]}), "unevaluatedProperties"),
+        (Python, "regex_engine"),
+        (Within, "regex_engine"),
+        (Compiled, "compiled"),
+    ],
+)  # fmt: skip
+def test_what_no_bounded_time_suffices_for_is_an_error_of_the_definition(structure: Any, why: str) -> None:
+    with pytest.raises(AnswerSchemaError, match=why):
+        AnswerSchema(structure)
+
+
+_RULES = st.fixed_dictionaries(
+    {},
+    optional={
+        "uniqueItems": st.booleans(),
+        "pattern": st.sampled_from(["a", "^b+$"]),
+        "patternProperties": st.sampled_from([{"a": {"type": "integer"}}, {"^[bc]$": False}]),
+        "additionalProperties": st.sampled_from([True, False, {"type": "string"}]),
+        "properties": st.just({"a": {"type": ["string", "integer"]}}),
+    },
+)
+_SCHEMAS = st.recursive(
+    _RULES,
+    lambda inner: (
+        st.fixed_dictionaries({"items": inner})
+        | st.fixed_dictionaries({"anyOf": st.lists(inner, min_size=1, max_size=3)})
+        | st.fixed_dictionaries({"oneOf": st.lists(inner, min_size=1, max_size=3)})
+    ),
+    max_leaves=4,
+)
+
+
+@given(_SCHEMAS, st.lists(VALUES, min_size=1, max_size=6))
+def test_it_finds_what_jsonschema_finds(rules: dict[str, Any], values: list[Any]) -> None:
+    for value in values:
+        assert validator(rules).is_valid(value) is jsonschema.Draft202012Validator(rules).is_valid(value)
