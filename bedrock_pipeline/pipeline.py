@@ -22,6 +22,7 @@ from bedrock_pipeline.models.catalog import (
     check_model_id,
     check_tier,
     with_defaults,
+    with_limit,
 )
 from bedrock_pipeline.models.family import AnswerBy, Json
 from bedrock_pipeline.models.quota_group import QuotaGroup
@@ -186,7 +187,16 @@ class Pipeline(BasePipeline):
                 "answer_by",
                 "record_id",
             ),
-            *("carry", "column_types", "csv", "missing_columns", "below_minimum", "max_cost_usd"),
+            *(
+                "carry",
+                "column_types",
+                "csv",
+                "missing_columns",
+                "null_text",
+                "below_minimum",
+                "max_cost_usd",
+            ),
+            "max_tokens",  # one of the parameters; `parameters` are all of them
         )
     )
 
@@ -380,6 +390,8 @@ class Pipeline(BasePipeline):
             ConfigurationError: a setting is not one of `dataset_settings`, or its value is not valid.
         """
         changes = dict(request)
+        if (limit := changes.pop("max_tokens", None)) is not None:
+            changes["parameters"] = with_limit(changes.get("parameters", self.parameters), limit)
         if any(changes.get(name) for name in ("prompt", "messages", "model_input")):
             others = {"prompt", "messages", "model_input", "render"} - changes.keys()
             return super(Pipeline, self.model_copy(update=dict.fromkeys(others))).for_dataset(changes)

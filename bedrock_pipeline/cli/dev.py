@@ -20,7 +20,9 @@ from bedrock_pipeline.local.extra import require_local
 )
 @click.option("--poll-seconds", default=5, show_default=True, help="Seconds between two polls of Bedrock.")
 def dev(module: str, port: int, speed: float, poll_seconds: int) -> None:
-    """Run Postgres, S3, the Bedrock emulator and Dagster on this machine.
+    """Run everything on this machine, with Dagster's UI.
+
+    That is Postgres, S3, the Bedrock emulator and Dagster, until Ctrl-C.
 
     Example: bedrock-pipeline dev --module my_pipelines
     """

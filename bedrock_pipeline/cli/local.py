@@ -97,7 +97,9 @@ def down() -> None:
 
 @local.command()
 def env() -> None:
-    """Print the lines with which a shell's programs find it, and are not led elsewhere.
+    """Print lines with which the programs of a shell find it.
+
+    They also unset what would lead those elsewhere.
 
     Example: eval "$(bedrock-pipeline local env)"
     """

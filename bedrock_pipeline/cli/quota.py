@@ -21,7 +21,7 @@ from bedrock_pipeline.settings import Settings
 @click.option("--region", help="Region of the group; default: the deployment's.")
 @json_option
 def quota(model: str | None, max_jobs: int | None, region: str | None, as_json: bool) -> None:
-    """Show the quota groups and their slots, or set how many jobs one may have at once.
+    """Show or set how many jobs a quota group has at once.
 
     MODEL is the id or ARN of a model or inference profile, or the quota_group of a pipeline. The limit is the
     deployment's, in force at once for every process; without one, Bedrock's default applies: 20 for each base model, 3 for

@@ -165,6 +165,17 @@ def with_defaults(model_id: str, parameters: Json) -> dict[str, Any]:
     return {"max_tokens": _ROOM_TO_THINK, **parameters}
 
 
+def with_limit(parameters: Json, limit: int) -> dict[str, Any]:
+    """Parameters with another limit of tokens, under the name that they have for it; `max_tokens` if they have none."""
+    nested = parameters.get("inferenceConfig")
+    for name in _NAMES["max_tokens"]:
+        if isinstance(nested, Mapping) and name in nested:
+            return {**parameters, "inferenceConfig": {**nested, name: limit}}
+        if name in parameters:
+            return {**parameters, name: limit}
+    return {**parameters, "max_tokens": limit}
+
+
 def check_model_id(model_id: str, *, converse: bool = False) -> None:
     """Check that batch jobs can use a model under this id, as far as the catalog knows it.
 
