@@ -18,6 +18,7 @@ from bedrock_pipeline.models.catalog import (
     answers_of,
     card_of,
     check_answers,
+    check_body_known,
     check_inputs,
     check_model_id,
     check_tier,
@@ -302,7 +303,8 @@ class Pipeline(BasePipeline):
                 f"answer_schema: responses of {self.model_id} cannot be read (family {self.model_family.name}); "
                 "give the model's request format with family or invocation"
             )
-        if self.model_input is None and self.model_family.name != "raw":
+        if self.model_input is None:
+            check_body_known(self.model_id, self.model_family)
             self._check_request()
         else:
             self.model_family.check_parameters(self.parameters)

@@ -11,7 +11,7 @@ import click
 from bedrock_pipeline.aws.clients import runtime_client
 from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.cli.files import objects_for
-from bedrock_pipeline.cli.output import json_option, print_json, quiet_option
+from bedrock_pipeline.cli.output import console, json_option, print_json, quiet_option
 from bedrock_pipeline.cli.pipelines import dataset_pipeline_in, module_option
 from bedrock_pipeline.cli.progress import CommandProgress, command_progress
 from bedrock_pipeline.cli.request_options import (
@@ -152,6 +152,8 @@ def _show(estimated: Estimate) -> None:
         click.echo(f"{name:14}{value}")
     if estimated.counted:
         click.echo(f"{'counted':14}{_counted(estimated.counted)}")
+    for note in estimated.notes:
+        console.print(note)
 
 
 def _counted(count: TokenCount) -> str:

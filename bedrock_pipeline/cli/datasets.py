@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import click
 
-from bedrock_pipeline.cli.request_options import dataset_request, request_options
+from bedrock_pipeline.cli.request_options import check_model_option, dataset_request, request_options
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.known_names import check_served
 from bedrock_pipeline.ledger.rows import VersionRow, usd
@@ -62,6 +62,7 @@ def launch(pipeline: str, dataset: str, new_version: bool, yes: bool, **options:
     """
     check_dataset_key(dataset)
     request = dataset_request(**options)
+    check_model_option(options["model"], request)
     for text in (request.get("prompt"), request.get("system")):
         if text:
             Template(text)  # its mistakes are reported here rather than by the run

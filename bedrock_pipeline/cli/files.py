@@ -21,12 +21,10 @@ from bedrock_pipeline.cli.request_options import (
 )
 from bedrock_pipeline.collect.retry_policy import MISSING
 from bedrock_pipeline.collect.tally import ChunkMetadata
-from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.files.folders import place
 from bedrock_pipeline.files.pack_files import pack_files
 from bedrock_pipeline.files.parse_files import parse_files
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
@@ -52,7 +50,14 @@ def pack(inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) -> No
     """
     numbers = {name: options.pop(name) for name in Limits.model_fields.keys() & options.keys()}
     limits = {name: number for name, number in numbers.items() if number is not None}
-    pipeline = _pipeline(dataset_request(**options), **({"limits": limits} if limits else {}))
+    pipeline = pipeline_of_options(
+        "files",
+        dataset_request(**options),
+        **({"limits": limits} if limits else {}),
+        # Every row gets a line of its own: there is no ledger for duplicates, nor for other ways of invocation.
+        ask_identical_once=False,
+        below_minimum="fail",
+    )
     objects = objects_for(*inputs, out)
     with Measured() as measured, command_progress("packed") as progress:
         report = pack_files(
@@ -139,17 +144,6 @@ def objects_for(*locations: str) -> S3Objects:
     in_s3 = any(plain_location(location).startswith("s3://") for location in locations)
     unused = Settings(bucket="", role_arn="", ignore_aws_configuration=True)
     return S3Objects(s3_client(Settings.resolve(partial=True) if in_s3 else unused))
-
-
-def _pipeline(request: dict[str, Any], **own: Any) -> Pipeline:
-    """The pipeline that the options describe.
-
-    Every row gets a line of its own: there is no ledger for duplicates, nor for other ways of invocation.
-    """
-    try:
-        return pipeline_of_options("files", request, **own, ask_identical_once=False, below_minimum="fail")
-    except ConfigurationError as error:
-        raise click.UsageError(f"The options do not fit: {error.what}") from error
 
 
 def _tell(as_json: bool, measured: Measured, sentence: str, **metadata: Any) -> None:

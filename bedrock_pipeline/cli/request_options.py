@@ -3,6 +3,7 @@
 What belongs here: the options, and the settings of a dataset that follow from them.
 """
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
@@ -11,7 +12,9 @@ import click
 from pydantic import ValidationError
 
 from bedrock_pipeline.cli.output import JsonObject, csv_option
-from bedrock_pipeline.models.catalog import with_limit
+from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.models import family_of
+from bedrock_pipeline.models.catalog import check_body_known, similar, with_limit
 from bedrock_pipeline.models.family import AnswerBy
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.pipeline import Pipeline
@@ -22,6 +25,10 @@ from bedrock_pipeline.sources.location import FilesSource
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _SCHEMA_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _TABLE_OPTIONS: Final = ("sql", "dsn_env", "driver", "delta", "iceberg")
+#: How the errors of pipelines write a field: with a value, before a colon, or by a name that is no word of the sentence.
+_FIELD: Final = re.compile(r"(?<![.\w])(?:([a-z_]+)(?:='(\w+)'|(?=: ))|([a-z]+_[a-z_]+)\b)")
+#: Options whose settings have other names.
+_SETTINGS: Final = {"model": "model_id", "schema": "answer_schema"}
 #: Which body a model gets.
 body_options: Final = (
     click.option("--family", help="Model family whose request format is used; default: the model's."),
@@ -130,12 +137,30 @@ def pipeline_of_options(name: str, request: dict[str, Any], **own: Any) -> Pipel
     """The pipeline that options alone describe, without one in code.
 
     Raises:
-        ConfigurationError: they do not fit each other.
+        UsageError: they do not fit each other; names them as they are written on the command line.
     """
     settings = {"name": name, **request, **own}
     if limit := settings.pop("max_tokens", None):
         settings["parameters"] = with_limit(settings.get("parameters", {}), limit)
-    return Pipeline.model_validate(settings)
+    try:
+        return Pipeline.model_validate(settings)
+    except ConfigurationError as error:
+        raise _usage_error(error) from error
+
+
+def check_model_option(model: str | None, request: dict[str, Any]) -> None:
+    """Check an id that is given without its pipeline, which may know its family: one that looks like a known one is mistyped.
+
+    Raises:
+        UsageError: it is; names what is near.
+    """
+    if model is None or "model_input" in request or not similar(model):
+        return
+    try:
+        converse = request.get("invocation") == "Converse"
+        check_body_known(model, family_of(model, converse=converse, name=request.get("family")))
+    except ConfigurationError as error:
+        raise _usage_error(error) from error
 
 
 def files_of(
@@ -149,6 +174,18 @@ def files_of(
         csv=pipeline.csv,
         missing_columns=pipeline.missing_columns,
     )
+
+
+def _usage_error(error: ConfigurationError) -> click.UsageError:
+    """An error of a pipeline, whose fields are written as the options of the current command."""
+    params = click.get_current_context().command.params
+    flags = {_SETTINGS.get(one.name or "", one.name or ""): one.opts[0] for one in params}
+
+    def as_option(found: re.Match[str]) -> str:
+        flag = flags.get(found[1] or found[3])
+        return found[0] if flag is None else f"{flag} {found[2] or ''}".rstrip()
+
+    return click.UsageError(_FIELD.sub(as_option, re.sub(r"^Pipeline '\w+': ", "", error.what)))
 
 
 def flags_of(names: Collection[str]) -> list[str]:

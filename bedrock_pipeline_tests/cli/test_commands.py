@@ -177,6 +177,7 @@ ESTIMATED = {
     "jobs",
     "waves",
     "counted",
+    "notes",
 }
 
 

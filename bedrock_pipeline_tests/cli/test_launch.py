@@ -167,6 +167,34 @@ def test_launch_names_a_query_or_a_table(
     assert row.request["source"] == source
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("launch p d --model claude-3-haiku", 2),
+        ("launch p d --model claude-3-haiku --family claude", 0),
+        ("launch p d --model claude-3-haiku --model-input body", 0),
+        ("launch p d --model acme.new-v1 --prompt {{a}}", 0),  # its pipeline may know the family
+        ("pack rows.csv --out o --prompt {{a}} --model claude-3-haiku", 2),
+        ("demo --input rows.csv --prompt {{a}} --model claude-3-haiku", 2),
+        ("estimate --input rows.csv --prompt {{a}} --model claude-3-haiku", 2),
+    ],
+)
+def test_an_unknown_model_is_an_error_of_the_command_that_names_it(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, code: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    done = run(*command.split())
+    assert done.exit_code == code, done.output
+    if code:
+        assert "Error: --model: the request body of 'claude-3-haiku' is not known" in done.stderr
+        assert "did you mean anthropic.claude-3-haiku-20240307-v1:0?" in done.stderr
+        assert "--family claude" in done.stderr
+        assert "--model-input, a column" in done.stderr
+        assert "family=" not in done.stderr
+        assert deployment.ledger.datasets.get("p", "d") is None
+
+
 def test_a_launch_that_changes_what_was_agreed_needs_a_yes(deployment: Deployment, tmp_path: Path) -> None:
     first, _ = prepared(deployment, tmp_path)
     database = deployment.ledger.database
