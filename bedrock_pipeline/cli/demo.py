@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from blake3 import blake3
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bedrock_pipeline.cli.demo_changes import earlier, what_is_asked
 from bedrock_pipeline.cli.output import console, json_line_option, print_json
 from bedrock_pipeline.cli.request_options import (
     dataset_request,
@@ -29,7 +30,7 @@ from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.examples import MODEL
 from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow
-from bedrock_pipeline.local import default_home, file_uri
+from bedrock_pipeline.local import Endpoints, default_home, file_uri
 from bedrock_pipeline.prepare.reject_duplicates import rejected_uris
 from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.records.keys import check_dataset_key
@@ -83,7 +84,7 @@ def demo(dataset: str | None, keep: bool, port: int, speed: float, as_json: bool
         console.print(f"Dagster's UI: {services.url}")
         with open_deployment(services.settings) as deployment:
             _launch(deployment, pipeline, key, request)
-            row = _follow(deployment, pipeline, key)
+            row = _follow(deployment, services.endpoints, pipeline, key)
         assert row.results_uri is not None  # it was published
         uri = file_uri(services.endpoints, row.results_uri)
         summary = _summary(key, uri, [file_uri(services.endpoints, one) for one in rejected_uris(row)])
@@ -147,8 +148,8 @@ def _launch(deployment: Deployment, pipeline: str, key: str, request: dict[str, 
         console.print(f"Dataset {key} of pipeline {pipeline} exists: it is completed, not started again.")
 
 
-def _follow(deployment: Deployment, pipeline: str, key: str) -> DatasetRow:
-    """Show the progress until the dataset is published.
+def _follow(deployment: Deployment, endpoints: Endpoints, pipeline: str, key: str) -> DatasetRow:
+    """Show what is asked, and the progress until the dataset is published.
 
     Raises:
         DemoError: it is stuck, or takes too long.
@@ -162,6 +163,7 @@ def _follow(deployment: Deployment, pipeline: str, key: str) -> DatasetRow:
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("records", total=None)
+        shown = False
         while True:
             row = deployment.ledger.datasets.ensure(pipeline, key)
             progress = deployment.ledger.datasets.progress(pipeline, key)
@@ -174,8 +176,23 @@ def _follow(deployment: Deployment, pipeline: str, key: str) -> DatasetRow:
             )
             if row.published_version == row.version:
                 return row
+            if row.packed_hash and not shown:
+                _show_what_is_asked(deployment, endpoints, row)
+                shown = True
             _must_go_on(row, progress, deadline)
             time.sleep(0.5)
+
+
+def _show_what_is_asked(deployment: Deployment, endpoints: Endpoints, row: DatasetRow) -> None:
+    def folder(one: DatasetRow) -> Path:
+        return endpoints.s3_root / (one.snapshot_uri or "").removeprefix("s3://")
+
+    before = earlier(deployment.ledger.datasets.recent([row.pipeline]), row)
+    statuses = deployment.ledger.status_report.datasets(row.pipeline)
+    expected = next((one.expected_cost_usd for one in statuses if one.dataset == row.dataset), None)
+    key = before.dataset if before else ""
+    for line in what_is_asked(folder(row), folder(before) if before else None, key, expected):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _must_go_on(row: DatasetRow, progress: DatasetProgress, deadline: float) -> None:

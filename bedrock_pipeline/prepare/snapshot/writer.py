@@ -54,7 +54,7 @@ _FLOAT_IDS = (
 )
 
 _EMPTY = (
-    "{:,} records have an empty text in column {!r} of the prompt, and are sent so. Rows are rejected where it is null: in CSV "
+    "Records with an empty text in column {!r} of the prompt: {:,}; they are sent. Rows are rejected where it is null, in CSV "
     "by CsvFormat(empty='null')."
 )
 
@@ -154,7 +154,7 @@ def _write_snapshot(
         raise EmptyDatasetError.of(rejected)
     fields = map(input_field, input_columns(pq.read_schema(writer.parts[0])).values())
     schema = pa.schema([(RECORD_ID, pa.string()), *(field for field in fields if field.name != RECORD_ID)])
-    noted = (*notes, *(_EMPTY.format(count, name) for name, count in empty.items() if count))
+    noted = (*notes, *(_EMPTY.format(name, count) for name, count in empty.items() if count))
     snapshot = Snapshot(writer.parts, [], schema, writer.records, 0, fingerprint.hexdigest(), noted)
     if ids.all_differ() and requests.all_differ():
         return snapshot
