@@ -143,6 +143,8 @@ def card_of(model_id: str) -> ModelCard | None:
 def similar(model_id: str) -> list[str]:
     """Ids of the catalog that look like an id that it does not have, or have it as a part."""
     bare = bare_model(model_id)
+    if bare in catalog():
+        return []
     return [one for one in catalog() if bare in one][:3] or difflib.get_close_matches(bare, catalog(), n=3)
 
 
