@@ -42,7 +42,7 @@ def launch(
         dataset: its key.
         new_version: process it again, at its full cost, although chunks of other content were submitted.
         settings: of the deployment; default: those of the environment.
-        request: fields of `Pipeline` that are different for this dataset, such as `source`, `prompt` or `max_cost_usd`; JSON, a
+        request: fields of `Pipeline` that are different for this dataset, such as `source`, `prompt` or `max_cost_usd`, and `max_tokens`; JSON, a
             path, a table or a model of pydantic.
 
     Returns:

@@ -18,10 +18,12 @@ from bedrock_pipeline.models.catalog import (
     answers_of,
     card_of,
     check_answers,
+    check_body_known,
     check_inputs,
     check_model_id,
     check_tier,
     with_defaults,
+    with_limit,
 )
 from bedrock_pipeline.models.family import AnswerBy, Json
 from bedrock_pipeline.models.quota_group import QuotaGroup
@@ -186,7 +188,16 @@ class Pipeline(BasePipeline):
                 "answer_by",
                 "record_id",
             ),
-            *("carry", "column_types", "csv", "missing_columns", "below_minimum", "max_cost_usd"),
+            *(
+                "carry",
+                "column_types",
+                "csv",
+                "missing_columns",
+                "null_text",
+                "below_minimum",
+                "max_cost_usd",
+            ),
+            "max_tokens",  # one of the parameters; `parameters` are all of them
         )
     )
 
@@ -292,7 +303,8 @@ class Pipeline(BasePipeline):
                 f"answer_schema: responses of {self.model_id} cannot be read (family {self.model_family.name}); "
                 "give the model's request format with family or invocation"
             )
-        if self.model_input is None and self.model_family.name != "raw":
+        if self.model_input is None:
+            check_body_known(self.model_id, self.model_family)
             self._check_request()
         else:
             self.model_family.check_parameters(self.parameters)
@@ -380,6 +392,8 @@ class Pipeline(BasePipeline):
             ConfigurationError: a setting is not one of `dataset_settings`, or its value is not valid.
         """
         changes = dict(request)
+        if (limit := changes.pop("max_tokens", None)) is not None:
+            changes["parameters"] = with_limit(changes.get("parameters", self.parameters), limit)
         if any(changes.get(name) for name in ("prompt", "messages", "model_input")):
             others = {"prompt", "messages", "model_input", "render"} - changes.keys()
             return super(Pipeline, self.model_copy(update=dict.fromkeys(others))).for_dataset(changes)

@@ -25,6 +25,10 @@ CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
             "max_record_attempts: .*; max_token: ",
         ),
         ({"prompt": "{{ a }}", "model_id": "unknown.model", "answer_schema": "{}"}, "answer_schema|schema"),
+        (
+            {"prompt": "{{ a }}", "model_id": "amazon.nova-lit-v1:0"},
+            "model_id: the request body of 'amazon.nova-lit-v1:0' is not known; did you mean amazon.nova-lite-v1:0, ",
+        ),
     ],
 )
 def test_an_invalid_pipeline_is_named_with_each_wrong_field(changes: dict[str, Any], problem: str) -> None:

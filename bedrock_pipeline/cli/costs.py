@@ -10,10 +10,16 @@ import click
 
 from bedrock_pipeline.aws.clients import runtime_client
 from bedrock_pipeline.aws.runtime import BedrockRuntime
-from bedrock_pipeline.cli.output import json_option, print_json, quiet_option
+from bedrock_pipeline.cli.files import objects_for
+from bedrock_pipeline.cli.output import console, json_option, print_json, quiet_option
 from bedrock_pipeline.cli.pipelines import dataset_pipeline_in, module_option
 from bedrock_pipeline.cli.progress import CommandProgress, command_progress
-from bedrock_pipeline.cli.request_options import dataset_request, request_options
+from bedrock_pipeline.cli.request_options import (
+    dataset_request,
+    files_of,
+    pipeline_of_options,
+    request_options,
+)
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.known_names import check_known
 from bedrock_pipeline.ledger.rows import usd
@@ -25,7 +31,6 @@ from bedrock_pipeline.pricing.estimates import Estimate, Estimator, Measured, ov
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.pricing.token_counts import TokenCount
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.sources import open_location
 
 _WAYS = ("prompt", "messages", "model_input")
 
@@ -36,7 +41,6 @@ _WAYS = ("prompt", "messages", "model_input")
 @click.option("--input", "source", help="Input file, glob or folder.")
 @click.option("--model", help="Model id or ARN.")
 @request_options
-@click.option("--max-tokens", type=click.IntRange(min=1), help="The most tokens of a response.")
 @module_option
 @click.option(
     "--count-tokens",
@@ -48,21 +52,18 @@ _WAYS = ("prompt", "messages", "model_input")
 def estimate(
     pipeline: str | None,
     dataset: str | None,
-    max_tokens: int | None,
     module: str,
     count_tokens: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Estimate tokens, cost and jobs of a dataset before anything is submitted.
+    """Estimate tokens, cost and jobs; nothing is submitted.
 
     Either of PIPELINE DATASET, or of a file (--input, --model, and --prompt or another way), which needs no database.
 
     Example: bedrock-pipeline estimate reviews 2026-11-26 -m my_pipelines
     """
     request = dataset_request(**options)
-    if max_tokens:
-        request["parameters"] = {**request.get("parameters", {}), "max_tokens": max_tokens}
     if pipeline and dataset:
         defined = dataset_pipeline_in(module, pipeline)
         with command_progress("measured") as progress:
@@ -108,9 +109,6 @@ def _of_dataset(
     with open_deployment(Settings.resolve()) as deployment:
         row = deployment.ledger.datasets.get(pipeline.name, dataset)
         effective = pipeline.for_dataset({**(row.request if row else {}), **request})
-        if "parameters" in request:
-            parameters = {**pipeline.parameters, **request["parameters"]}
-            effective = effective.model_copy(update={"parameters": parameters})
         if count:
             effective = effective.model_copy(update={"count_tokens": True})
         reread = bool(request) or count
@@ -126,11 +124,11 @@ def _of_dataset(
 
 
 def _of_file(request: dict[str, Any], progress: CommandProgress, *, count: bool) -> Estimate:
-    pipeline = Pipeline.model_validate({"name": "estimate", **request})
+    pipeline = pipeline_of_options("estimate", request)
     at, settings = datetime.now(UTC), Settings.resolve(partial=True)
     price = price_of(pipeline.model_id, at, overrides(settings, pipeline))
     counter = token_counter(BedrockRuntime(runtime_client(settings)), pipeline) if count else None
-    source = open_location(request["source"], objects=None)  # type: ignore[arg-type]  # a local file needs no S3
+    source = files_of(pipeline, request["source"], objects_for(request["source"]))
     estimator = Estimator(pipeline, price, Measured(), default_max_jobs(pipeline.model_id), counter)
     return estimate_source(progress.read_from(source), pipeline, estimator, progress=progress)
 
@@ -154,6 +152,8 @@ def _show(estimated: Estimate) -> None:
         click.echo(f"{name:14}{value}")
     if estimated.counted:
         click.echo(f"{'counted':14}{_counted(estimated.counted)}")
+    for note in estimated.notes:
+        console.print(note)
 
 
 def _counted(count: TokenCount) -> str:

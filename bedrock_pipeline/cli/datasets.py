@@ -1,13 +1,16 @@
 """Command `launch`."""
 
+import sys
+from functools import partial
 from typing import Any, get_args
 
 import click
 
-from bedrock_pipeline.cli.request_options import dataset_request, request_options
+from bedrock_pipeline.cli.request_options import check_model_option, dataset_request, request_options
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.known_names import check_served
 from bedrock_pipeline.ledger.rows import VersionRow, usd
+from bedrock_pipeline.ledger.versions import NotAgreedError
 from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.prompts.template import Template
 from bedrock_pipeline.records.keys import check_dataset_key
@@ -48,19 +51,25 @@ from bedrock_pipeline.settings import Settings
     is_flag=True,
     help="Process the dataset again, at its full cost, although chunks of other content were submitted.",
 )
-def launch(pipeline: str, dataset: str, new_version: bool, **options: Any) -> None:
-    """Request the processing of a dataset; Dagster's sensors start it.
+@click.option("--yes", is_flag=True, help="Change what an earlier launch agreed on without being asked.")
+def launch(pipeline: str, dataset: str, new_version: bool, yes: bool, **options: Any) -> None:
+    """Request a dataset; Dagster's sensors process it.
+
+    A launch that changes the settings or the cost limit of an earlier one, or that buys it again, asks first; where no
+    terminal can answer, it needs --yes.
 
     Example: bedrock-pipeline launch reviews 2026-11-26 --max-cost-usd 25
     """
     check_dataset_key(dataset)
     request = dataset_request(**options)
+    check_model_option(options["model"], request)
     for text in (request.get("prompt"), request.get("system")):
         if text:
             Template(text)  # its mistakes are reported here rather than by the run
     with open_deployment(Settings.resolve()) as deployment:
         check_served(deployment.ledger, pipeline)
-        row = deployment.ledger.datasets.request(
+        requested = partial(
+            deployment.ledger.datasets.request,
             pipeline,
             dataset,
             request,
@@ -68,6 +77,11 @@ def launch(pipeline: str, dataset: str, new_version: bool, **options: Any) -> No
             new_version=new_version,
             launch_id=deployment.system.new_id(),
         )
+        try:
+            row = requested(agreed=yes)
+        except NotAgreedError as error:
+            _ask(error, deployment.ledger.versions.history(pipeline, dataset)[0])
+            row = requested(agreed=True)
         before = deployment.ledger.versions.history(pipeline, dataset)[1:2]
         budget = deployment.ledger.spending.budget(pipeline, dataset)
     if row.preparation_began_at:
@@ -79,6 +93,19 @@ def launch(pipeline: str, dataset: str, new_version: bool, **options: Any) -> No
         if budget:
             click.echo(f"it may cost {usd(budget.cap_usd)} at most")
     click.echo(f"see: bedrock-pipeline status {pipeline} {dataset}")
+
+
+def _ask(error: NotAgreedError, now: VersionRow) -> None:
+    """Have an operator confirm a change, who sees what there is.
+
+    Raises:
+        UsageError: no terminal can answer.
+        Abort: it is not confirmed.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{error.what}\n{error.fix}")
+    click.echo(f"{error.what}\n{describe_version(now)}", err=True)
+    click.confirm("Launch it?", abort=True, err=True)
 
 
 def describe_version(version: VersionRow) -> str:

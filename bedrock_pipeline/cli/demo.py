@@ -17,16 +17,24 @@ import pyarrow.compute as pc
 from blake3 import blake3
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bedrock_pipeline.cli.output import console, print_json
-from bedrock_pipeline.cli.request_options import SCHEMA_FILE, dataset_request
+from bedrock_pipeline.cli.demo_changes import earlier, what_is_asked
+from bedrock_pipeline.cli.output import console, json_line_option, print_json
+from bedrock_pipeline.cli.request_options import (
+    dataset_request,
+    files_of,
+    flags_of,
+    pipeline_of_options,
+    request_options,
+)
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.examples import MODEL
 from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow
-from bedrock_pipeline.local import default_home, file_uri
+from bedrock_pipeline.local import Endpoints, default_home, file_uri
 from bedrock_pipeline.prepare.reject_duplicates import rejected_uris
-from bedrock_pipeline.prompts.template import Template
+from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.records.keys import check_dataset_key
-from bedrock_pipeline.sources import open_location
+from bedrock_pipeline.sources import open_location, plain_location
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pa_dataset
@@ -36,6 +44,8 @@ _POLL_SECONDS = 2
 _PATIENCE_SECONDS = 1_800
 _EXAMPLES = 3
 _BLOCK = 1 << 20
+#: Options that do not name columns of an input.
+_OF_ANY_INPUT = {"model", "parameters", "max_tokens", "family", "invocation"}
 
 
 class DemoError(BedrockPipelineError):
@@ -44,31 +54,23 @@ class DemoError(BedrockPipelineError):
 
 @click.command()
 @click.option("--input", "source", help="A file of your own: parquet, CSV or JSONL.")
-@click.option("--prompt", help="Template with {{ column }}; needed with --input.")
-@click.option("--record-id", help="Column with the record ids; without one they follow from the content.")
 @click.option("--model", help="Model id; the emulator answers for it.")
-@click.option("--image", "images", multiple=True, help="Column with images; may be repeated.")
-@click.option(
-    "--attachment-root",
-    "attachment_roots",
-    multiple=True,
-    metavar="PLACE",
-    help="Folder beneath which cells may name images; may be repeated.",
-)
-@click.option("--schema", type=SCHEMA_FILE, help="JSON schema of the answers; its properties become columns.")
+@request_options
 @click.option("--dataset", help="The dataset's key; without one it follows from the input.")
 @click.option("--keep", is_flag=True, help="Leave everything running, with the UI, until Ctrl-C.")
 @click.option("--port", default=0, help="The UI's port; 0 for a free one.")
 @click.option("--speed", default=_SPEED, show_default=True, help="How much faster than Bedrock jobs run.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
+@json_line_option
 def demo(dataset: str | None, keep: bool, port: int, speed: float, as_json: bool, **options: Any) -> None:
-    """Ask a model about every docstring of Python's standard library, or about every row of a file.
+    """Ask an emulated model about every row of a file.
+
+    Without --input, about every docstring of Python's standard library.
 
     Example: bedrock-pipeline demo --input my.csv --prompt '{{ question }}'
     """
     from bedrock_pipeline.cli.services import running, stop_event
 
-    pipeline, request = _what(**options)
+    pipeline, request = _what(options)
     key = check_dataset_key(dataset or _key(options["source"], request))
     home = default_home()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -82,7 +84,7 @@ def demo(dataset: str | None, keep: bool, port: int, speed: float, as_json: bool
         console.print(f"Dagster's UI: {services.url}")
         with open_deployment(services.settings) as deployment:
             _launch(deployment, pipeline, key, request)
-            row = _follow(deployment, pipeline, key)
+            row = _follow(deployment, services.endpoints, pipeline, key)
         assert row.results_uri is not None  # it was published
         uri = file_uri(services.endpoints, row.results_uri)
         summary = _summary(key, uri, [file_uri(services.endpoints, one) for one in rejected_uris(row)])
@@ -94,27 +96,23 @@ def demo(dataset: str | None, keep: bool, port: int, speed: float, as_json: bool
             stop_event().wait()
 
 
-def _what(source: str | None, model: str | None, **options: Any) -> tuple[str, dict[str, Any]]:
+def _what(options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Pipeline and request; an unusable file is reported before anything is started."""
+    request = dataset_request(**options)
+    source = options["source"]
     if source is None:
-        if any(options.values()):
-            raise click.UsageError(
-                "--prompt, --record-id, --image, --attachment-root and --schema go with --input."
-            )
-        return "stdlib_docstrings", dataset_request(model=model)
-    if options["prompt"] is None:
+        given = {name for name, value in options.items() if value is not None and value != ()}
+        if about_rows := flags_of(given - _OF_ANY_INPUT):
+            raise click.UsageError(f"{', '.join(about_rows)} goes with --input.")
+        return "stdlib_docstrings", request
+    if not any(map(request.get, ("prompt", "messages", "model_input"))):
         raise click.UsageError("--input needs --prompt, a template with {{ column }}.")
-    template = Template(options["prompt"])
-    others = list(filter(None, (options["record_id"], *options["images"])))
-    input_files = open_location(source, objects=None)  # type: ignore[arg-type]  # a local file needs no S3
-    columns = input_files.columns([*template.columns, *others])
-    template.check(columns)
-    for name in others:
-        if name not in columns:
-            raise click.UsageError(
-                f"The input has no column {name!r}; its columns are: {', '.join(columns)}."
-            )
-    return "own_files", dataset_request(source=source, model=model, **options)
+    if plain_location(source).startswith("s3://"):
+        raise click.UsageError("--input of the demo is a file on this machine.")
+    pipeline = pipeline_of_options("own_files", {"model_id": MODEL, **request})
+    plan = SnapshotPlan.of(pipeline)
+    plan.check(files_of(pipeline, source).columns(plan.named))
+    return pipeline.name, request
 
 
 def _key(source: str | None, request: dict[str, Any]) -> str:
@@ -150,8 +148,8 @@ def _launch(deployment: Deployment, pipeline: str, key: str, request: dict[str, 
         console.print(f"Dataset {key} of pipeline {pipeline} exists: it is completed, not started again.")
 
 
-def _follow(deployment: Deployment, pipeline: str, key: str) -> DatasetRow:
-    """Show the progress until the dataset is published.
+def _follow(deployment: Deployment, endpoints: Endpoints, pipeline: str, key: str) -> DatasetRow:
+    """Show what is asked, and the progress until the dataset is published.
 
     Raises:
         DemoError: it is stuck, or takes too long.
@@ -165,6 +163,7 @@ def _follow(deployment: Deployment, pipeline: str, key: str) -> DatasetRow:
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("records", total=None)
+        shown = False
         while True:
             row = deployment.ledger.datasets.ensure(pipeline, key)
             progress = deployment.ledger.datasets.progress(pipeline, key)
@@ -177,8 +176,23 @@ def _follow(deployment: Deployment, pipeline: str, key: str) -> DatasetRow:
             )
             if row.published_version == row.version:
                 return row
+            if row.packed_hash and not shown:
+                _show_what_is_asked(deployment, endpoints, row)
+                shown = True
             _must_go_on(row, progress, deadline)
             time.sleep(0.5)
+
+
+def _show_what_is_asked(deployment: Deployment, endpoints: Endpoints, row: DatasetRow) -> None:
+    def folder(one: DatasetRow) -> Path:
+        return endpoints.s3_root / (one.snapshot_uri or "").removeprefix("s3://")
+
+    before = earlier(deployment.ledger.datasets.recent([row.pipeline]), row)
+    statuses = deployment.ledger.status_report.datasets(row.pipeline)
+    expected = next((one.expected_cost_usd for one in statuses if one.dataset == row.dataset), None)
+    key = before.dataset if before else ""
+    for line in what_is_asked(folder(row), folder(before) if before else None, key, expected):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _must_go_on(row: DatasetRow, progress: DatasetProgress, deadline: float) -> None:

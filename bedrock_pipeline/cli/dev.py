@@ -5,7 +5,7 @@ import sys
 import click
 
 from bedrock_pipeline.cli.output import console
-from bedrock_pipeline.cli.pipelines import check_module
+from bedrock_pipeline.cli.pipelines import check_module, own_models_option
 from bedrock_pipeline.local import default_home
 from bedrock_pipeline.local.extra import require_local
 
@@ -19,8 +19,11 @@ from bedrock_pipeline.local.extra import require_local
     "--speed", default=60.0, show_default=True, help="How much faster than Bedrock the emulated jobs run."
 )
 @click.option("--poll-seconds", default=5, show_default=True, help="Seconds between two polls of Bedrock.")
-def dev(module: str, port: int, speed: float, poll_seconds: int) -> None:
-    """Run Postgres, S3, the Bedrock emulator and Dagster on this machine.
+@own_models_option
+def dev(module: str, port: int, speed: float, poll_seconds: int, own_models: tuple[str, ...]) -> None:
+    """Run everything on this machine, with Dagster's UI.
+
+    That is Postgres, S3, the Bedrock emulator and Dagster, until Ctrl-C.
 
     Example: bedrock-pipeline dev --module my_pipelines
     """
@@ -30,7 +33,9 @@ def dev(module: str, port: int, speed: float, poll_seconds: int) -> None:
     stop = stop_event()
     home = default_home()
     console.print(f"No AWS setting is needed: everything runs on this machine, in {home}.", soft_wrap=True)
-    with running(home, module=module, speed=speed, poll_seconds=poll_seconds, ui_port=port) as services:
+    with running(
+        home, module=module, speed=speed, poll_seconds=poll_seconds, ui_port=port, own_models=own_models
+    ) as services:
         console.print(f"Dagster's UI: {services.url} (Ctrl-C ends everything)", soft_wrap=True)
         stop.wait()
     console.print("Ended. The same command goes on from here.")

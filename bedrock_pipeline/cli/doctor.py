@@ -32,9 +32,9 @@ _INDENT: Final = " " * (max(len(level) for level in Level) + 2)
 )
 @json_option
 def doctor(pipeline: str | None, module: str, timeout: float, as_json: bool) -> None:
-    """Check account, bucket, role, model, quotas, Postgres and Dagster; nothing is bought.
+    """Check everything that a pipeline needs; nothing is bought.
 
-    With PIPELINE its model and its limits are checked too. A small object is written, read and deleted beneath work_prefix.
+    That is account, bucket, role, model, quotas, Postgres and Dagster. With PIPELINE its model and its limits are checked too. A small object is written, read and deleted beneath work_prefix.
     The exit code is 1 if a check fails; warnings and skipped checks do not count.
 
     Example: bedrock-pipeline doctor reviews --module my_pipelines

@@ -9,46 +9,50 @@ import click
 from bedrock_pipeline.aws.clients import s3_client
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.cli.measure import Measured
-from bedrock_pipeline.cli.output import console, print_json, quiet_option
+from bedrock_pipeline.cli.output import console, json_line_option, print_json, quiet_option
 from bedrock_pipeline.cli.progress import command_progress
-from bedrock_pipeline.cli.request_options import body_options, dataset_request, request_options, with_options
+from bedrock_pipeline.cli.request_options import (
+    body_options,
+    dataset_request,
+    files_of,
+    pipeline_of_options,
+    request_options,
+    with_options,
+)
 from bedrock_pipeline.collect.retry_policy import MISSING
 from bedrock_pipeline.collect.tally import ChunkMetadata
-from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.files.folders import place
 from bedrock_pipeline.files.pack_files import pack_files
 from bedrock_pipeline.files.parse_files import parse_files
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.sources import open_location, plain_location
+from bedrock_pipeline.sources import plain_location
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--model", required=True, help="Model id or ARN; decides the format of the request.")
 @request_options
-@click.option("--null-text", help="Text of a null in the prompt; without it the row is rejected.")
 @click.option("--min-records", type=int, help="Minimum number of records of a job.")
 @click.option("--max-records", type=int, help="Maximum number of records of a job.")
 @click.option("--max-file-records", type=int, help="Maximum number of records of a file.")
 @click.option("--max-file-bytes", type=int, help="Maximum bytes of a file.")
 @click.option("--max-job-bytes", type=int, help="Maximum bytes of a job.")
 @click.option("--out", required=True, help="Empty folder or s3:// location to write to.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
+@json_line_option
 @quiet_option
-def pack(inputs: tuple[str, ...], out: str, null_text: str | None, as_json: bool, **options: Any) -> None:
-    """Pack files into the JSONL of batch jobs, within Bedrock's limits.
+def pack(inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) -> None:
+    """Pack files into the JSONL of batch jobs.
 
     Example: bedrock-pipeline pack in.csv --model MODEL --prompt '{{ text }}' --out out
     """
     numbers = {name: options.pop(name) for name in Limits.model_fields.keys() & options.keys()}
     limits = {name: number for name, number in numbers.items() if number is not None}
-    pipeline = _pipeline(
-        **dataset_request(**options),
-        null_text=null_text,
+    pipeline = pipeline_of_options(
+        "files",
+        dataset_request(**options),
         **({"limits": limits} if limits else {}),
         # Every row gets a line of its own: there is no ledger for duplicates, nor for other ways of invocation.
         ask_identical_once=False,
@@ -57,7 +61,7 @@ def pack(inputs: tuple[str, ...], out: str, null_text: str | None, as_json: bool
     objects = objects_for(*inputs, out)
     with Measured() as measured, command_progress("packed") as progress:
         report = pack_files(
-            progress.read_from(open_location(inputs, objects, csv=pipeline.csv)),
+            progress.read_from(files_of(pipeline, inputs, objects)),
             pipeline,
             place(out, objects),
             progress=progress,
@@ -88,7 +92,7 @@ def pack(inputs: tuple[str, ...], out: str, null_text: str | None, as_json: bool
 )
 @click.option("--keep-raw", is_flag=True, help="Keep the model's whole output as JSON.")
 @click.option("--out", required=True, help="Parquet file, local or s3://.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
+@json_line_option
 @quiet_option
 def parse(
     files: tuple[str, ...],
@@ -140,14 +144,6 @@ def objects_for(*locations: str) -> S3Objects:
     in_s3 = any(plain_location(location).startswith("s3://") for location in locations)
     unused = Settings(bucket="", role_arn="", ignore_aws_configuration=True)
     return S3Objects(s3_client(Settings.resolve(partial=True) if in_s3 else unused))
-
-
-def _pipeline(**given: Any) -> Pipeline:
-    """The pipeline that the options describe."""
-    try:
-        return Pipeline.model_validate({"name": "files", **given})
-    except ConfigurationError as error:
-        raise click.UsageError(f"The options do not fit: {error.what}") from error
 
 
 def _tell(as_json: bool, measured: Measured, sentence: str, **metadata: Any) -> None:

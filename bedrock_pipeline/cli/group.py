@@ -22,7 +22,7 @@ _AFTER_INTERRUPTION: Final = {
 class CommandGroup(click.Group):
     """Commands that are imported when they are used, so that none waits for what only others need.
 
-    Errors of this package are printed as two lines: what happened, what to do.
+    Errors of this package are printed as two lines: what happened, what to do; after `--json` also as an object of these.
 
     Args:
         modules: the module of each command, whose function has the command's name.
@@ -69,17 +69,24 @@ class CommandGroup(click.Group):
             after = _AFTER_INTERRUPTION.get(ctx.invoked_subcommand or "", "")
             click.echo(f"\nInterrupted. {after}".rstrip(), err=True)
             sys.exit(_INTERRUPTED)
+        except click.UsageError as error:
+            from bedrock_pipeline.cli.output import print_json_error
+
+            print_json_error(ctx, error.format_message())
+            raise
         except BedrockPipelineError as error:
             from rich.console import Console  # here: `--help` and `--version` do without rich
             from rich.text import Text
 
-            from bedrock_pipeline.cli.output import printable
+            from bedrock_pipeline.cli.output import print_json_error, printable
 
             # Not the commands' own, which `--quiet` silences. Brackets in a message are no markup of rich's.
             console = Console(stderr=True, markup=False, emoji=False)
             console.print(
                 Text.assemble(("Error:", "red"), f" {printable(error.what)}"), highlight=False, soft_wrap=True
             )
-            for line in filter(None, (*getattr(error, "__notes__", ()), error.fix)):
+            more = [*filter(None, (*getattr(error, "__notes__", ()), error.fix))]
+            for line in more:
                 console.print(printable(line), highlight=False, soft_wrap=True)
+            print_json_error(ctx, error.what, " ".join(more))
             sys.exit(2 if isinstance(error, NotFoundError) else 1)

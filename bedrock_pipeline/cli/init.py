@@ -26,9 +26,9 @@ _NAME: Final = re.compile("[a-z][a-z0-9_]{0,39}")
 @click.command()
 @click.argument("name", required=False)
 def init(name: str | None) -> None:
-    """Write a small project that runs as it is: a pipeline, a sample input, a README.
+    """Write a small project that runs as it is.
 
-    NAME is a new folder and the name of the pipeline; without it, the project is written into the current folder, and the
+    It has a pipeline, a sample input and a README. NAME is a new folder and the name of the pipeline; without it, the project is written into the current folder, and the
     pipeline is called after that.
 
     Example: bedrock-pipeline init reviews

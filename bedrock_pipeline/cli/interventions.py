@@ -33,9 +33,9 @@ def migrate() -> None:
 @click.option("--chunk", help="Cancel only the chunk with this key.")
 @json_option
 def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool) -> None:
-    """Cancel what has no response yet; existing responses are kept and published.
+    """Cancel what has no response yet.
 
-    Instead of PIPELINE DATASET it takes a job's id. All attempts of a job are cancelled; a day of a queue means its jobs so
+    Existing responses are kept and published. Instead of PIPELINE DATASET it takes a job's id. All attempts of a job are cancelled; a day of a queue means its jobs so
     far.
 
     Example: bedrock-pipeline cancel reviews 2026-11-26
@@ -149,9 +149,9 @@ def reconcile(as_json: bool) -> None:
     help="Give up the chunk's job, which Bedrock does not know any more, or a submission in another account.",
 )
 def resolve(pipeline: str, chunk: str, job_arn: str | None, no_job: bool, lost: bool) -> None:
-    """Decide about a chunk with status needs-resolution, or whose job is lost or out of reach.
+    """Decide about a chunk that needs resolution.
 
-    After --lost the chunk has ended and its records without a response wait: retry or cancel the dataset.
+    Or about one whose job is lost or out of reach. After --lost the chunk has ended and its records without a response wait: retry or cancel the dataset.
 
     Example: bedrock-pipeline resolve reviews 2026-11-26--00000 --no-job
     """

@@ -9,7 +9,8 @@ import time
 import click
 import psutil
 
-from bedrock_pipeline.cli.services import stop_event
+from bedrock_pipeline.cli.pipelines import own_models_option
+from bedrock_pipeline.cli.services import emulator_options, stop_event
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import default_home, environment, read_endpoints
 from bedrock_pipeline.local.endpoints import not_led_elsewhere
@@ -30,7 +31,8 @@ def local() -> None:
 
 @local.command()
 @click.option("--speed", default=60.0, show_default=True, help="How much faster than Bedrock jobs run.")
-def up(speed: float) -> None:
+@own_models_option
+def up(speed: float, own_models: tuple[str, ...]) -> None:
     """Start it in the background.
 
     Example: bedrock-pipeline local up
@@ -41,7 +43,8 @@ def up(speed: float) -> None:
         make_home(home)
         (home / _PID).unlink(missing_ok=True)  # of one that was killed
         with (home / "up.log").open("wb") as log:
-            command = [sys.executable, "-P", "-m", "bedrock_pipeline", "local", "hold", "--speed", str(speed)]
+            command = [sys.executable, "-P", "-m", "bedrock_pipeline", "local", "hold"]
+            command += emulator_options(speed, own_models)
             holder = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -59,11 +62,12 @@ def up(speed: float) -> None:
 
 @local.command(hidden=True)
 @click.option("--speed", default=60.0)
-def hold(speed: float) -> None:
+@click.option("--model", "own_models", multiple=True)
+def hold(speed: float, own_models: tuple[str, ...]) -> None:
     """Run it in the foreground until SIGTERM (what `up` starts)."""
     home = default_home()
     stop = stop_event()
-    with Stack(StackConfig(home, emulator=("--speed", str(speed)))) as stack:
+    with Stack(StackConfig(home, emulator=emulator_options(speed, own_models))) as stack:
         with open_deployment(Settings.resolve(stack.endpoints.settings())) as deployment:
             deployment.ledger.migrate()
         (home / _PID).write_text(str(os.getpid()))
@@ -97,7 +101,9 @@ def down() -> None:
 
 @local.command()
 def env() -> None:
-    """Print the lines with which a shell's programs find it, and are not led elsewhere.
+    """Print lines with which the programs of a shell find it.
+
+    They also unset what would lead those elsewhere.
 
     Example: eval "$(bedrock-pipeline local env)"
     """

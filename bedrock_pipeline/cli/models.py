@@ -26,9 +26,9 @@ _NOTE: Final = (
 @click.option("--wide", is_flag=True, help="A table, one line each.")
 @json_option
 def models(model: str | None, batch: bool, wide: bool, as_json: bool) -> None:
-    """List the models of the built-in catalog, or what it knows about MODEL, an id or ARN.
+    """List the models of the built-in catalog.
 
-    Models that it does not have can be used too; they are not checked.
+    With MODEL, an id or ARN: what the catalog knows about it. Models that it does not have can be used too; they are not checked.
 
     Example: bedrock-pipeline models --batch
     """

@@ -1,18 +1,34 @@
 """Output of the commands: text for people on standard error, JSON on standard output; and options that several share."""
 
 import unicodedata
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 import orjson
 from rich.console import Console
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 #: Text for people; programs read standard output. What is printed is text: answers, ids and messages hold brackets, which
 #: rich would take for markup, and names between colons, which it would take for emoji.
 console = Console(stderr=True, markup=False, emoji=False)
-#: The option of every command whose result a program may read.
-json_option = click.option("--json", "as_json", is_flag=True, help="Output JSON.")
+_JSON: Final = "bedrock_pipeline.json"
+
+
+def _remember(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+    ctx.meta[_JSON] = value
+    return value
+
+
+def _json_option(text: str) -> Callable[[_Command], _Command]:
+    # Eager, so that it is known when another argument is wrong.
+    return click.option("--json", "as_json", is_flag=True, is_eager=True, callback=_remember, help=text)
+
+
+#: The option of every command whose result a program may read; and of those that print other text before.
+json_option = _json_option("Output JSON.")
+json_line_option = _json_option("One JSON object as the last line.")
 
 
 def _silence(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -79,7 +95,13 @@ def escaped(line: bytes) -> str:
 
 def print_json(value: Any) -> None:
     """Print one JSON value on one line."""
-    click.echo(orjson.dumps(value, default=_plain).decode())
+    click.echo(escaped(orjson.dumps(value, default=_plain)))
+
+
+def print_json_error(ctx: click.Context, what: str, fix: str = "") -> None:
+    """Print why a command that was to print JSON has failed: what happened, and what to do."""
+    if ctx.meta.get(_JSON):
+        print_json({"error": printable(what), "fix": printable(fix) or None})
 
 
 def _plain(value: Any) -> Any:

@@ -1,16 +1,18 @@
 """The pipelines of a module, as commands that need their definitions find them."""
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import click
 
 from bedrock_pipeline.errors import NotFoundError
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 
+_OWN_MODEL: Final = re.compile(r"[^=]+=([\w.]+):\w+")
 P = TypeVar("P", bound=BasePipeline)
 module_option = click.option(
     "-m",
@@ -18,6 +20,28 @@ module_option = click.option(
     default="bedrock_pipeline.definitions",
     show_default=True,
     help="Python module that defines PIPELINE.",
+)
+
+
+def _check_own_models(
+    _ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    for one in given:
+        found = _OWN_MODEL.fullmatch(one)
+        if found is None:
+            raise click.BadParameter(f"{one!r} is not of the form ID=module:function.")
+        check_module(found[1])
+    return given
+
+
+#: The option of commands that start the emulator.
+own_models_option = click.option(
+    "--model",
+    "own_models",
+    multiple=True,
+    metavar="ID=MODULE:FUNCTION",
+    callback=_check_own_models,
+    help="A model of your own, for the emulator: a function from a request's body to its response's; repeatable.",
 )
 
 

@@ -51,9 +51,9 @@ class Days(click.ParamType[timedelta]):
 @click.option("--yes", is_flag=True, help="Delete; without it, what would be deleted is listed.")
 @json_option
 def prune(pipeline: str | None, older_than: timedelta, yes: bool, as_json: bool) -> None:
-    """Delete inputs, outputs, work files and events of versions that nothing needs any more, of PIPELINE or of all.
+    """Delete what nothing needs any more of old versions.
 
-    Nothing of a version that has work left is deleted, and no published results. Of the published version only the input and
+    That is inputs, outputs, work files and events, of PIPELINE or of all. Nothing of a version that has work left is deleted, and no published results. Of the published version only the input and
     output of its jobs is. With DAGSTER_HOME the partitions of the chunks are deleted too.
     A version that fails stops no other; the exit code is then 1.
 

@@ -47,9 +47,9 @@ def enqueue(
     replace: bool,
     as_json: bool,
 ) -> None:
-    """Add the tasks of a JSONL file, or of standard input (-), to a queue.
+    """Add the tasks of a JSONL file to a queue.
 
-    A line is {"recordId": …, "modelInput": {…}}.
+    FILE is - for standard input. A line is {"recordId": …, "modelInput": {…}}.
 
     Example: bedrock-pipeline enqueue tasks.jsonl --queue reviews
     """
@@ -97,9 +97,9 @@ def flush(queue: str, as_json: bool) -> None:
 @json_option
 @quiet_option
 def wait(jobs: tuple[str, ...], timeout: float | None, as_json: bool) -> None:
-    """Wait until every record of these jobs is final; meanwhile submit, poll and collect.
+    """Wait until every record of these jobs is final.
 
-    The exit code is 1 if a job has failed.
+    Meanwhile it submits, polls and collects. The exit code is 1 if a job has failed.
 
     Example: bedrock-pipeline wait JOB_ID --timeout 3600
     """

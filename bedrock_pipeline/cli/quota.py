@@ -3,9 +3,9 @@
 from dataclasses import asdict
 
 import click
-from rich.table import Table
 
 from bedrock_pipeline.cli.output import console, json_option, print_json
+from bedrock_pipeline.cli.status_text import wrapped
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.settings import Settings
@@ -21,7 +21,7 @@ from bedrock_pipeline.settings import Settings
 @click.option("--region", help="Region of the group; default: the deployment's.")
 @json_option
 def quota(model: str | None, max_jobs: int | None, region: str | None, as_json: bool) -> None:
-    """Show the quota groups and their slots, or set how many jobs one may have at once.
+    """Show or set how many jobs a quota group has at once.
 
     MODEL is the id or ARN of a model or inference profile, or the quota_group of a pipeline. The limit is the
     deployment's, in force at once for every process; without one, Bedrock's default applies: 20 for each base model, 3 for
@@ -42,8 +42,15 @@ def quota(model: str | None, max_jobs: int | None, region: str | None, as_json: 
     if as_json:
         print_json([asdict(one) for one in shown])
         return
-    table = Table("quota group", "limit", "in use", "others", "waiting", "backoff")
     for one in shown:
-        counts = (str(count) for count in (one.max_jobs, one.used, one.others, one.waiting))
-        table.add_row(one.quota_group, *counts, one.backoff_reason if one.backoff_until else "")
-    console.print(table)
+        click.echo(one.quota_group)
+        backoff = [f"backoff: {one.backoff_reason}"] if one.backoff_until else []
+        slots = [
+            f"{one.used} of {one.max_jobs} slots in use",
+            f"{one.others} by others",
+            f"{one.waiting} waiting",
+        ]
+        for line in wrapped("; ".join([*slots, *backoff])):
+            click.echo(line)
+    if not shown:
+        console.print("No quota group is known yet: each comes with the first dataset of its model.")

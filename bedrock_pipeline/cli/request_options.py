@@ -3,7 +3,8 @@
 What belongs here: the options, and the settings of a dataset that follow from them.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
@@ -11,13 +12,23 @@ import click
 from pydantic import ValidationError
 
 from bedrock_pipeline.cli.output import JsonObject, csv_option
+from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.models import family_of
+from bedrock_pipeline.models.catalog import check_body_known, similar, with_limit
 from bedrock_pipeline.models.family import AnswerBy
 from bedrock_pipeline.models.structured import AnswerSchema
-from bedrock_pipeline.sources import DeltaTable, IcebergTable, SqlQuery, absolute_location
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.sources import DeltaTable, IcebergTable, SqlQuery, absolute_location, open_location
+from bedrock_pipeline.sources.finding import Objects
+from bedrock_pipeline.sources.location import FilesSource
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-SCHEMA_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+_SCHEMA_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _TABLE_OPTIONS: Final = ("sql", "dsn_env", "driver", "delta", "iceberg")
+#: How the errors of pipelines write a field: with a value, before a colon, or by a name that is no word of the sentence.
+_FIELD: Final = re.compile(r"(?<![.\w])(?:([a-z_]+)(?:='(\w+)'|(?=: ))|([a-z]+_[a-z_]+)\b)")
+#: Options whose settings have other names.
+_SETTINGS: Final = {"model": "model_id", "schema": "answer_schema"}
 #: Which body a model gets.
 body_options: Final = (
     click.option("--family", help="Model family whose request format is used; default: the model's."),
@@ -49,11 +60,16 @@ _OPTIONS: Final = (
         metavar="PLACE",
         help="Folder or s3:// URI beneath which cells may name images and documents; repeatable.",
     ),
-    click.option("--parameters", type=JsonObject(), help="Model parameters as a JSON object."),
+    click.option("--parameters", type=JsonObject(), help="All model parameters, as a JSON object."),
+    click.option(
+        "--max-tokens",
+        type=click.IntRange(min=1),
+        help="The most tokens of a response; other parameters stay as they are.",
+    ),
     *body_options,
     click.option(
         "--schema",
-        type=SCHEMA_FILE,
+        type=_SCHEMA_FILE,
         help="File with the JSON schema of the responses; its properties become columns.",
     ),
     click.option(
@@ -63,7 +79,21 @@ _OPTIONS: Final = (
     ),
     click.option("--record-id", help="Column with the record ids; default: derived from the row's content."),
     click.option("--carry", multiple=True, help="Column to copy into the results; repeatable."),
+    click.option("--null-text", help="Text of a null in the prompt; without it the row is rejected."),
     csv_option,
+    click.option(
+        "--column-type",
+        "column_types",
+        nargs=2,
+        multiple=True,
+        metavar="COLUMN TYPE",
+        help="Type of a column of CSV or JSON: string, int64, float64 or bool; repeatable.",
+    ),
+    click.option(
+        "--missing-columns",
+        type=click.Choice(["error", "null"]),
+        help="Whether a column that some files do not have is an error, or null in their rows.",
+    ),
 )
 
 
@@ -89,7 +119,9 @@ def dataset_request(
         AnswerSchemaError: the file contains no JSON schema that can be used.
     """
     table = _table(source, {name: options.pop(name, None) for name in _TABLE_OPTIONS})
-    request = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    types = dict(options.pop("column_types", ()))
+    request = {name: _as_kept(value) for name, value in options.items()}
+    request["column_types"] = types or None
     request["model_id"] = model
     request["attachment_roots"] = [absolute_location(root) for root in request.get("attachment_roots") or ()]
     if source is not None:
@@ -98,7 +130,72 @@ def dataset_request(
         request["source"] = table.model_dump(exclude_none=True)
     if schema is not None:
         request["answer_schema"] = _read_schema(schema)
-    return {name: value for name, value in request.items() if value or value == {}}
+    return {name: value for name, value in request.items() if value is not None and value != []}
+
+
+def pipeline_of_options(name: str, request: dict[str, Any], **own: Any) -> Pipeline:
+    """The pipeline that options alone describe, without one in code.
+
+    Raises:
+        UsageError: they do not fit each other; names them as they are written on the command line.
+    """
+    settings = {"name": name, **request, **own}
+    if limit := settings.pop("max_tokens", None):
+        settings["parameters"] = with_limit(settings.get("parameters", {}), limit)
+    try:
+        return Pipeline.model_validate(settings)
+    except ConfigurationError as error:
+        raise _usage_error(error) from error
+
+
+def check_model_option(model: str | None, request: dict[str, Any]) -> None:
+    """Check an id that is given without its pipeline, which may know its family: one that looks like a known one is mistyped.
+
+    Raises:
+        UsageError: it is; names what is near.
+    """
+    if model is None or "model_input" in request or not similar(model):
+        return
+    try:
+        converse = request.get("invocation") == "Converse"
+        check_body_known(model, family_of(model, converse=converse, name=request.get("family")))
+    except ConfigurationError as error:
+        raise _usage_error(error) from error
+
+
+def files_of(
+    pipeline: Pipeline, location: str | Sequence[str], objects: Objects | None = None
+) -> FilesSource:
+    """The files of a location, read as a pipeline says; without S3 they are on this machine."""
+    return open_location(
+        location,
+        objects,  # type: ignore[arg-type]  # a local file needs no S3
+        dict(pipeline.column_types),
+        csv=pipeline.csv,
+        missing_columns=pipeline.missing_columns,
+    )
+
+
+def _usage_error(error: ConfigurationError) -> click.UsageError:
+    """An error of a pipeline, whose fields are written as the options of the current command."""
+    params = click.get_current_context().command.params
+    flags = {_SETTINGS.get(one.name or "", one.name or ""): one.opts[0] for one in params}
+
+    def as_option(found: re.Match[str]) -> str:
+        flag = flags.get(found[1] or found[3])
+        return found[0] if flag is None else f"{flag} {found[2] or ''}".rstrip()
+
+    return click.UsageError(_FIELD.sub(as_option, re.sub(r"^Pipeline '\w+': ", "", error.what)))
+
+
+def flags_of(names: Collection[str]) -> list[str]:
+    """The options of the current command that set these parameters, as its help shows them."""
+    return [one.opts[0] for one in click.get_current_context().command.params if one.name in names]
+
+
+def _as_kept(value: Any) -> Any:
+    """Tuples as lists, which they are once they are kept as JSON."""
+    return [_as_kept(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _table(source: str | None, given: dict[str, str | None]) -> SqlQuery | DeltaTable | IcebergTable | None:

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -82,6 +82,11 @@ class Running:
     url: str
 
 
+def emulator_options(speed: float, own_models: Sequence[str]) -> tuple[str, ...]:
+    """The options of the emulator's program."""
+    return ("--speed", str(speed), *(f"--model={one}" for one in own_models))
+
+
 def stop_event() -> threading.Event:
     """An event that SIGTERM and Ctrl-C set from now on, instead of ending the process."""
     stop = threading.Event()
@@ -92,11 +97,18 @@ def stop_event() -> threading.Event:
 
 @contextmanager
 def running(
-    home: Path, *, module: str, speed: float, poll_seconds: int, ui_port: int = 0
+    home: Path,
+    *,
+    module: str,
+    speed: float,
+    poll_seconds: int,
+    ui_port: int = 0,
+    own_models: Sequence[str] = (),
 ) -> Iterator[Running]:
     """Everything on this machine, until the end of the block, whatever the environment of this process says.
 
-    `home` is the folder that keeps everything, `module` the code location, `speed` how much faster than Bedrock jobs run.
+    `home` is the folder that keeps everything, `module` the code location, `speed` how much faster than Bedrock jobs run,
+    `own_models` what the emulator answers with besides its own.
 
     Raises:
         MissingExtraError: the extra `local` is not installed.
@@ -106,7 +118,7 @@ def running(
     with ExitStack() as parts:
         wanted = check_port(ui_port, "--port") if ui_port else 0
         console.print("Starting Postgres, S3 and the Bedrock emulator…")
-        stack = parts.enter_context(Stack(StackConfig(home, emulator=("--speed", str(speed)))))
+        stack = parts.enter_context(Stack(StackConfig(home, emulator=emulator_options(speed, own_models))))
         dagster_home, path = home / "dagster", ui_path(home)
         dagster_home.mkdir(exist_ok=True)
         (dagster_home / "dagster.yaml").write_text(_DAGSTER_YAML)

@@ -32,7 +32,7 @@ _WATCH_S = 2
 @click.option("--wide", is_flag=True, help="A table with every column, one line each.")
 @json_option
 def status(pipeline: str | None, dataset: str | None, watch: bool, wide: bool, as_json: bool) -> None:
-    """Show datasets, or the chunks of one: what each waits for, and why.
+    """Show datasets, or the chunks of one, and why each waits.
 
     Instead of PIPELINE it takes a job's id, or a queue's name to show the queue's jobs.
 
@@ -40,7 +40,7 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, wide: bool, a
     """
     with open_deployment(Settings.resolve()) as deployment:
         if as_json:
-            print_json([_row(one) for one in _shown(deployment, pipeline, dataset)])
+            print_json(_json(deployment, pipeline, dataset))
         elif watch:
             with Live(console=Console(), refresh_per_second=4) as live:
                 while True:
@@ -84,6 +84,14 @@ def _shown(deployment: Deployment, pipeline: str | None, dataset: str | None) ->
     if pipeline and (jobs := jobs_of_queue(deployment, pipeline)) is not None:
         return jobs
     return report.datasets(pipeline)
+
+
+def _json(deployment: Deployment, pipeline: str | None, dataset: str | None) -> Any:
+    """Datasets, chunks or jobs; of a queue also the tasks that wait for its next flush."""
+    rows = [_row(one) for one in _shown(deployment, pipeline, dataset)]
+    if pipeline and not dataset and deployment.ledger.queues.get(pipeline) is not None:
+        return {"queue": pipeline, "waiting": deployment.ledger.tasks.size(pipeline), "jobs": rows}
+    return rows
 
 
 def _row(shown: DatasetStatus | ChunkStatus | JobResult) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def dataset_lines(shown: Iterable[DatasetStatus], *, bars: bool = False) -> Iter
             *_some(one.failed, "failed"),
             *_some(one.rejected, "rejected"),
             *_some(one.retryable, "to be retried"),
-            *([] if one.cost_usd is None else [usd(one.cost_usd)]),
+            *_costs(one.cost_usd, one.expected_cost_usd),
         ]
         yield from _bar(one.processed, one.records) if bars and one.state != "published" else ()
         yield from wrapped("; ".join(counts)) if one.records or one.rejected else ()
@@ -127,6 +127,13 @@ def _waits(why: str | None, until: datetime | None) -> Iterator[str]:
         yield from wrapped(f"waits until {until:%H:%M:%S %Z}: {why or ''}")
     elif why:
         yield from wrapped(why)
+
+
+def _costs(so_far: Decimal | None, expected: Decimal | None) -> list[str]:
+    """What it cost so far, and what it is expected to in the end where that is not all."""
+    if expected is None or expected == so_far:
+        return [] if so_far is None else [usd(so_far)]
+    return [f"{usd(so_far or Decimal(0))} of an expected {usd(expected)}"]
 
 
 def _some(count: int | None, name: str) -> list[str]:

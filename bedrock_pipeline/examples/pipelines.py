@@ -5,12 +5,12 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from bedrock_pipeline.examples import MODEL
 from bedrock_pipeline.examples.docstrings import docstring_source
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.limits import Limits
 
-MODEL = "anthropic.claude-3-5-haiku-20241022-v1:0"
 #: Small chunks and few slots, so that chunking, slots and polling can be seen.
 _SMALL = Limits(max_records=1000, max_jobs=4)
 

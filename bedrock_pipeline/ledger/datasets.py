@@ -25,9 +25,11 @@ from bedrock_pipeline.ledger.versions import (
     get_dataset,
     keep_settings,
     lock_current,
+    must_be_agreed,
     start_version,
     submitted,
 )
+from bedrock_pipeline.records.dataset_request import content_of, next_request
 
 Packed = Literal["entered", "unchanged", "replaced", "kept"]
 
@@ -65,6 +67,7 @@ class Datasets:
         launch: bool,
         new_version: bool = False,
         launch_id: UUID | None = None,
+        agreed: bool = True,
     ) -> DatasetRow:
         """Request a dataset: a version of its own, unless the current one stands for the same request.
 
@@ -78,8 +81,10 @@ class Datasets:
             launch: whether the sensors shall start it.
             new_version: start over under the same key, keeping what was bought before.
             launch_id: identifies this launch; None makes an id.
+            agreed: whether it may change what an earlier launch agreed on.
 
         Raises:
+            NotAgreedError: it would, and may not.
             DatasetChangedError: jobs of another request were submitted, and no new version is wanted.
             DatasetCancelledError: jobs were submitted before it was cancelled, and no new version is wanted.
             QueueDayError: the pipeline is a queue's.
@@ -89,13 +94,13 @@ class Datasets:
         def work(connection: Connection) -> tuple[DatasetRow, str]:
             _must_not_be_a_queue(connection, pipeline)
             row = ensure_dataset(connection, pipeline, dataset, given)
-            # A limit alone changes the limit; and a limit stays until another one is named.
-            kept = row.request if given and not _content(given) else _limit(row.request)
-            request = {**kept, **given}
+            request = next_request(row.request, given)
             unprepared = row.state == "requested" and row.preparation_began_at is None
-            other = _content(row.request) != _content(request)
+            other = content_of(row.request) != content_of(request)
             if not new_version and (other or row.cancel_requested_at) and submitted(connection, row):
                 raise cancelled_in_flight(row) if row.cancel_requested_at else changed(row)
+            if not agreed and (row.launch_id or not unprepared):
+                must_be_agreed(row, request, again=new_version and not unprepared)
             if unprepared:  # nothing has read this version yet
                 _set_request(connection, row, request)
             elif new_version or other or row.cancel_requested_at or row.state == "requested":
@@ -385,12 +390,3 @@ def _prepare_again(
            WHERE pipeline = %s AND dataset = %s AND version = %s""",
         (launch_id, max_cost_usd, row.pipeline, row.dataset, row.version),
     )
-
-
-def _limit(request: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in request.items() if name == "max_cost_usd"}
-
-
-def _content(request: dict[str, Any]) -> dict[str, Any]:
-    """The settings that affect responses; a cap on their cost does not."""
-    return {name: value for name, value in request.items() if name != "max_cost_usd"}

@@ -6,7 +6,7 @@ What belongs here: the shapes that the other packages read. No statement.
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import ROUND_UP, Decimal
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 from uuid import UUID
 
 from bedrock_pipeline.ledger.status import ENDED, Status
@@ -304,8 +304,13 @@ class Budget(_Row):
         )
 
 
+_LEAST_SHOWN: Final = Decimal("0.0001")
+
+
 def usd(amount: Decimal) -> str:
-    """An amount as text, such as `$0.0123`."""
+    """An amount as text, such as `$0.0123`; what would be shown as nothing is less than the least."""
+    if 0 < amount < _LEAST_SHOWN:
+        return f"<${_LEAST_SHOWN}"
     return f"${amount:.2f}" if amount >= 10 else f"${amount:.4f}"
 
 

@@ -27,6 +27,7 @@ class DatasetStatus:
         retryable: records that wait for a retry round.
         chunks: their number by status, such as `2 pending, 1 queued`.
         cost_usd: US dollars of the collected chunks; None if there are none, or a price is unknown.
+        expected_cost_usd: with the estimates of the others; None if there are no chunks, or a price is unknown.
         results: URI of the published results; None before the first publication.
         why: why chunks wait; None if none waits for a time or an operator.
         until: when the first of the requeued chunks is submitted again, where nothing else holds them.
@@ -45,6 +46,7 @@ class DatasetStatus:
     retryable: int
     chunks: str
     cost_usd: Decimal | None
+    expected_cost_usd: Decimal | None
     results: str | None
     why: str | None
     until: datetime | None
@@ -173,7 +175,7 @@ _DATASETS = """
            n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
            n.answered + d.duplicates_answered AS answered, n.failed + d.duplicates_failed AS failed,
            coalesce(d.snapshot_rejected, 0) + coalesce(d.packed_rejected, 0) AS rejected,
-           e.failed_by_code, n.retryable, n.cost_usd, n.requeued, n.requeue_reason, n.until, n.over_budget, s.chunks,
+           e.failed_by_code, n.retryable, n.cost_usd, n.expected_cost_usd, n.requeued, n.requeue_reason, n.until, n.over_budget, s.chunks,
            CASE WHEN d.cancel_requested_at IS NULL THEN n.for_operator ELSE 0 END AS for_operator, n.operator_reason
     FROM (SELECT * FROM bedrock_pipeline.current_versions
           WHERE %(pipeline)s::text IS NULL OR pipeline = %(pipeline)s
@@ -186,6 +188,7 @@ _DATASETS = """
                coalesce(sum(answered), 0)::bigint AS answered, coalesce(sum(final_errors), 0)::bigint AS failed,
                coalesce(sum(o.records), 0)::bigint AS retryable,
                CASE WHEN count(collected_at) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd,
+               CASE WHEN count(*) = count(w.usd) THEN sum(w.usd) END AS expected_cost_usd,
                count(*) FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL) AS requeued,
                count(*) FILTER (WHERE h.for_operator) AS for_operator,
                (array_agg(coalesce(o.wait_reason, c.status_message) ORDER BY c.chunk_key) FILTER (WHERE h.for_operator))[1] AS operator_reason,
@@ -198,6 +201,7 @@ _DATASETS = """
         FROM bedrock_pipeline.chunks c
         LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
         CROSS JOIN LATERAL (SELECT c.collected_at IS NULL AND c.status = 'failed' AND c.job_arn IS NULL OR o.waits_for = 'operator' AS for_operator) h
+        CROSS JOIN LATERAL (SELECT CASE WHEN c.status = 'pending' THEN c.estimated_cost_usd ELSE bedrock_pipeline.taken_usd(c) END AS usd) w
         WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)) n
     CROSS JOIN LATERAL (
         SELECT coalesce(string_agg(g.count || ' ' || g.status, ', ' ORDER BY g.status), '') AS chunks

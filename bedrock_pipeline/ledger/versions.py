@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from bedrock_pipeline.errors import NotFoundError, StateError
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import DatasetRow, FrozenSettings, VersionRow
+from bedrock_pipeline.records.dataset_request import cap_changes, changes
 
 
 class UnknownDatasetError(NotFoundError):
@@ -26,6 +27,10 @@ class DatasetChangedError(StateError):
 
 class DatasetCancelledError(StateError):
     """The dataset was cancelled."""
+
+
+class NotAgreedError(StateError):
+    """A launch would change what an earlier one agreed on."""
 
 
 class VersionReplacedError(StateError):
@@ -212,6 +217,26 @@ def cancelled_in_flight(row: DatasetRow) -> DatasetCancelledError:
         f"Dataset {row.dataset!r} of pipeline {row.pipeline!r} was cancelled after jobs were submitted.",
         "Its responses are kept and published. Launch it with --new-version to buy all of it again.",
     )
+
+
+def must_be_agreed(row: DatasetRow, request: dict[str, Any], *, again: bool) -> None:
+    """Check that a launch changes nothing of what an earlier one agreed on; what could not be prepared agreed on a limit only.
+
+    Raises:
+        NotAgreedError: it changes a setting, or buys `again` what was launched.
+    """
+    failed = row.state == "failed"
+    found = list(
+        cap_changes(request, row.max_cost_usd) if failed else changes(row.request, request, row.max_cost_usd)
+    )
+    if again and not failed:
+        found.append(f"version {row.version + 1} sends every record again, at its full cost")
+    if found:
+        raise NotAgreedError(
+            f"Dataset {row.dataset!r} of pipeline {row.pipeline!r} was launched before, and this launch changes: "
+            f"{'; '.join(found)}.",
+            "Confirm it with --yes.",
+        )
 
 
 def submitted(connection: Connection, row: DatasetRow) -> bool:

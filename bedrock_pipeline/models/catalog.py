@@ -141,8 +141,11 @@ def card_of(model_id: str) -> ModelCard | None:
 
 
 def similar(model_id: str) -> list[str]:
-    """Ids of the catalog that look like an id that it does not have."""
-    return difflib.get_close_matches(bare_model(model_id), catalog(), n=3)
+    """Ids of the catalog that look like an id that it does not have, or have it as a part."""
+    bare = bare_model(model_id)
+    if bare in catalog():
+        return []
+    return [one for one in catalog() if bare in one][:3] or difflib.get_close_matches(bare, catalog(), n=3)
 
 
 def answers_of(model_id: str, family: Family) -> tuple[AnswerBy, ...]:
@@ -163,6 +166,17 @@ def with_defaults(model_id: str, parameters: Json) -> dict[str, Any]:
     if card is None or card.thinks == "when asked" or "max_tokens" in _given(parameters):
         return dict(parameters)
     return {"max_tokens": _ROOM_TO_THINK, **parameters}
+
+
+def with_limit(parameters: Json, limit: int) -> dict[str, Any]:
+    """Parameters with another limit of tokens, under the name that they have for it; `max_tokens` if they have none."""
+    nested = parameters.get("inferenceConfig")
+    for name in _NAMES["max_tokens"]:
+        if isinstance(nested, Mapping) and name in nested:
+            return {**parameters, "inferenceConfig": {**nested, name: limit}}
+        if name in parameters:
+            return {**parameters, name: limit}
+    return {**parameters, "max_tokens": limit}
 
 
 def check_model_id(model_id: str, *, converse: bool = False) -> None:
@@ -191,6 +205,23 @@ def check_model_id(model_id: str, *, converse: bool = False) -> None:
         raise ModelRejectsError(
             f"invocation: {card.id} has no Converse API; leave out invocation='Converse', or {_OVERRIDE}"
         )
+
+
+def check_body_known(model_id: str, family: Family) -> None:
+    """Check that requests to a model can be written from a prompt.
+
+    Raises:
+        ModelRejectsError: the shape of its bodies is not known; names what is near.
+    """
+    if family.name != "raw":
+        return
+    near = similar(model_id)
+    meant = f"did you mean {_alternatives(tuple(near))}? Otherwise " if near else ""
+    raise ModelRejectsError(
+        f"model_id: the request body of {model_id!r} is not known; {meant}name the family whose bodies it takes, with "
+        f"family='claude' or another; or set invocation='Converse'; or give model_input, a column with whole bodies, in place of "
+        f"a prompt (`bedrock-pipeline models` lists what is known)"
+    )
 
 
 def check_tier(model_id: str, tier: str) -> None:

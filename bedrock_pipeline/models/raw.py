@@ -20,11 +20,7 @@ class Raw(Family):
         Raises:
             BodyError: always.
         """
-        raise BodyError(
-            "The request body of this model is not known.",
-            "Check its id with `bedrock-pipeline models`. Give model_input, a column with the whole body, in place of a prompt; "
-            "or name the family whose bodies it takes, with family='claude' or another, or invocation='Converse'.",
-        )
+        raise BodyError("The request body of this model is not known.", "Give the whole body.")
 
     def answer(self, output: Json) -> ModelResponse:  # noqa: ARG002  # kept in raw_output
         """Empty: the results have the output in `raw_output`."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow
+from bedrock_pipeline.ledger.rows import ChunkRow, DatasetRow, usd
 from bedrock_pipeline.orchestration.options import options_of
 from bedrock_pipeline.orchestration.thresholds import Thresholds
 from bedrock_pipeline.pipeline import BasePipeline
@@ -95,7 +95,7 @@ def _cost(measures: Measures, thresholds: Thresholds) -> tuple[bool, str, dict[s
     if cost is None or estimate is None:
         return True, "Not compared: a price is unknown, or nothing was estimated.", {}
     most = float(estimate) * (1 + thresholds.cost_over_estimate)
-    text = f"${cost:.4f}; estimated ${estimate:.4f}, at most ${most:.4f}."
+    text = f"{usd(cost)}; estimated {usd(estimate)}, at most {usd(Decimal(str(most)))}."
     return float(cost) <= most, text, {"cost_usd": float(cost), "estimated_usd": float(estimate)}
 
 

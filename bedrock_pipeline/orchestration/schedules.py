@@ -14,6 +14,7 @@ from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.options import options_of
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.sources import DeltaTable, IcebergTable, SqlQuery
 
 _DAY: Final = timedelta(days=1)
 _EVERY_DAY: Final = re.compile(r"\d+ \d+ \* \* \*")
@@ -27,8 +28,10 @@ def daily_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
     Only the ledger is written; the sensor `poll_jobs` requests the runs.
 
     Raises:
-        ConfigurationError: the pipeline has partitions that are no days, or another time zone than they.
+        ConfigurationError: the pipeline has partitions that are no days, or another time zone than they; or its input is the
+            same each day.
     """
+    _differs_each_day(pipeline)
     names, chosen = Names.of(pipeline), options_of(pipeline).daily
     own = _own_days(names)
     zone = _zone(pipeline.name, chosen, own)
@@ -84,6 +87,33 @@ def to_launch(ended: date, newest: date | None, most_missed: int) -> Sequence[da
     """
     missed = 0 if newest is None else min((ended - newest).days - 1, most_missed)
     return [] if newest == ended else [ended - _DAY * ago for ago in range(missed, -1, -1)]
+
+
+def _differs_each_day(pipeline: Pipeline) -> None:
+    match pipeline.source:
+        case None:
+            raise ConfigurationError(
+                f"Pipeline {pipeline.name!r}: daily is set, but it has no source, and the schedule names none.",
+                "Give it a source in which {dataset} stands for the day, such as inputs/{dataset}.jsonl.",
+            )
+        case str() as location:
+            named = [location]
+        case list() as locations:
+            named = locations
+        case SqlQuery() as query:
+            named = [query.query]
+        case DeltaTable() as table:
+            named = [table.location]
+        case IcebergTable() as table:
+            named = [table.table]
+        case _:  # a function is given the day, an asset has partitions
+            return
+    if not any("{dataset}" in one for one in named):
+        raise ConfigurationError(
+            f"Pipeline {pipeline.name!r}: daily is set, but its source is the same each day, and would be paid for each day.",
+            "Write {dataset} where the day stands, such as inputs/{dataset}.jsonl; or, if it changes in place, make the source a "
+            "function of the day that returns it.",
+        )
 
 
 def _own_days(names: Names) -> dg.TimeWindowPartitionsDefinition | None:

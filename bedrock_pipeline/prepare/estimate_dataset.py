@@ -6,6 +6,7 @@ measured and deleted.
 
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -25,7 +26,7 @@ from bedrock_pipeline.prepare.upload_chunks import estimator_for
 from bedrock_pipeline.pricing.estimates import ChunkEstimate, Estimate, Estimator
 from bedrock_pipeline.records.packed_chunk import Mode, PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
-from bedrock_pipeline.sources import Source, local_file
+from bedrock_pipeline.sources import Source, local_file, notes_of
 
 _Measured: TypeAlias = tuple[int, int, Mode, ChunkEstimate]
 
@@ -109,4 +110,5 @@ def estimate_source(
             fetch = attachment_reader(pipeline.attachment_roots, objects)
             snapshot = write_snapshot(source, SnapshotPlan.of(pipeline), folder, rejected, fetch)
             parts = [local_file(str(part)) for part in snapshot.parts]
-            return estimator.together(pack_snapshot(parts, pipeline, folder, rejected, measured, progress))
+            packed = estimator.together(pack_snapshot(parts, pipeline, folder, rejected, measured, progress))
+            return replace(packed, notes=(*notes_of(source), *snapshot.notes))

@@ -58,6 +58,7 @@ class Estimate:
         jobs: the number of batch jobs.
         waves: how often all slots are filled until every job has run.
         counted: what Bedrock counted of a sample, by which the tokens are corrected; None if it was not asked.
+        notes: what an operator should know about the input; none of what is packed already.
     """
 
     records: int
@@ -70,6 +71,7 @@ class Estimate:
     jobs: int
     waves: int
     counted: TokenCount | None = None
+    notes: tuple[str, ...] = ()
 
 
 def priced_mode(mode: Mode, pipeline: BasePipeline) -> PricedMode:

@@ -1,8 +1,10 @@
 """Some rows of published results: the first ones, some at random, those that failed, or those that meet a condition."""
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +15,8 @@ from bedrock_pipeline.publish.engine_types import in_duckdb, sql_names, sql_quot
 if TYPE_CHECKING:
     import pyarrow.dataset as pa_dataset
 
+#: How DuckDB says that a condition names a column that is not there.
+_UNKNOWN_COLUMN: Final = re.compile(r'Referenced column "(.+?)" not found')
 #: Rows of a batch: as a terminal shows them.
 _BATCH_ROWS = 1024
 #: One fragment ahead: Arrow would read sixteen of them at once.
@@ -78,6 +82,13 @@ def _positions(
         chosen = rows.order("random()") if at_random else rows
         return [row for (row,) in chosen.limit(count).fetchall()]
     except duckdb.Error as error:
+        if (column := _UNKNOWN_COLUMN.search(str(error))) and where is not None:
+            near = get_close_matches(column[1].casefold(), [name.casefold() for name in names], n=1)
+            named = [name for name in names if name.casefold() in near]
+            raise InvalidInputError(
+                f"The results have no column {column[1]!r}.",
+                f"Did you mean {named[0]!r}?" if named else f"They have: {', '.join(names)}.",
+            ) from error
         twins = [
             f"{given!r} is {name!r}"
             for given, name in zip(results.schema.names, names, strict=True)

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -147,50 +146,6 @@ def test_status_lists_orphans(deployment: Deployment, tmp_path: Path) -> None:
     assert max(map(len, shown.splitlines())) <= 80
 
 
-def test_launch_takes_a_schema_and_reports_what_is_wrong_with_it(
-    deployment: Deployment, tmp_path: Path
-) -> None:
-    file = tmp_path / "schema.json"
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    for text, said in (
-        ("{", "is not JSON"),
-        ("[]", "not a JSON object"),
-        ('{"type": "string"}', "not of an object"),
-    ):
-        file.write_text(text)
-        failed = run("launch", "p", "d", "--schema", str(file))
-        assert failed.exit_code == 1
-        assert said in " ".join(failed.output.split())
-    file.write_text(json.dumps(schema))
-    assert run("launch", "p", "d", "--schema", str(file), "--image", "a", "--image", "b").exit_code == 0
-    asked = deployment.ledger.datasets.ensure("p", "d").request
-    assert asked == {"answer_schema": file.read_text(), "images": ["a", "b"]}
-    one = Pipeline(name="p", model_id="us.anthropic.claude-3-haiku-20240307-v1:0", prompt="{{ text }}")
-    assert one.for_dataset(asked).images == ("a", "b")
-
-
-def test_launch_has_options_for_what_a_dataset_may_send(deployment: Deployment) -> None:
-    asked: list[tuple[tuple[str, ...], dict[str, Any]]] = [
-        (("--messages", "chat"), {"messages": "chat"}),
-        (("--model-input", "body", "--parameters", "{}"), {"model_input": "body", "parameters": {}}),
-        (("--system", "Be brief."), {"system": "Be brief."}),
-        (("--example", "a", "b", "--example", "c", "d"), {"examples": [["a", "b"], ["c", "d"]]}),
-        (("--document", "a", "--document", "b"), {"documents": ["a", "b"]}),
-        (("--parameters", '{"max_tokens": 5}'), {"parameters": {"max_tokens": 5}}),
-        (("--family", "claude", "--invocation", "Converse"), {"family": "claude", "invocation": "Converse"}),
-        (("--answer-by", "schema"), {"answer_by": "schema"}),
-        (("--below-minimum", "pad"), {"below_minimum": "pad"}),
-    ]
-    one = Pipeline(name="p", model_id="anthropic.claude-3-haiku-20240307-v1:0", prompt="{{ text }}")
-    for number, (options, request) in enumerate(asked):
-        result = run("launch", "p", f"d{number}", *options)
-        assert result.exit_code == 0, result.output
-        found = deployment.ledger.datasets.ensure("p", f"d{number}").request
-        assert found == request
-        if "answer_by" not in request:
-            one.for_dataset(found)
-
-
 def test_cancel_ends_what_waits_and_stops_what_runs(deployment: Deployment, tmp_path: Path) -> None:
     first, _ = prepared(deployment, tmp_path)
     assert isinstance(submit_chunk(deployment, "p", first), Submitted)
@@ -222,6 +177,7 @@ ESTIMATED = {
     "jobs",
     "waves",
     "counted",
+    "notes",
 }
 
 
@@ -282,14 +238,6 @@ def test_a_users_pipeline_is_estimated_and_its_cost_limit_is_raised(
     assert {row["why"] for row in json.loads(run("status", "p", "d", "--json").stdout)} == {None}
 
 
-def test_a_cap_is_part_of_what_is_launched(deployment: Deployment) -> None:
-    assert run("launch", "p", "d", "--input", "rows.csv", "--max-cost-usd", "2.5").exit_code == 0
-    row = deployment.ledger.datasets.get("p", "d")
-    assert row is not None
-    assert row.request["max_cost_usd"] == 2.5
-    assert run("launch", "p", "d", "--max-cost-usd", "0").exit_code == 2
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -331,45 +279,3 @@ def test_missing_configuration_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_
     done = run("status")
     assert done.exit_code == 1
     assert "bedrock-pipeline dev" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("words", "source"),
-    [
-        (
-            ("--sql", "SELECT 1 AS id", "--dsn-env", "DB"),
-            {"kind": "sql", "query": "SELECT 1 AS id", "dsn_env": "DB"},
-        ),
-        (
-            ("--sql", "SELECT 1 AS id", "--dsn-env", "DB", "--driver", "adbc_driver_sqlite"),
-            {"kind": "sql", "query": "SELECT 1 AS id", "dsn_env": "DB", "driver": "adbc_driver_sqlite"},
-        ),
-        (("--delta", "s3://b/t/{dataset}"), {"kind": "delta", "location": "s3://b/t/{dataset}"}),
-        (("--delta", "/lake/t"), {"kind": "delta", "location": "/lake/t"}),
-        (("--iceberg", "lake:shop.t"), {"kind": "iceberg", "catalog": "lake", "table": "shop.t"}),
-        (("--iceberg", "shop.t"), {"kind": "iceberg", "catalog": "default", "table": "shop.t"}),
-        (("--delta", "/a", "--iceberg", "b.c"), "--delta and --iceberg each name an input"),
-        (
-            ("--input", "a.csv", "--sql", "SELECT 1", "--dsn-env", "DB"),
-            "--input and --sql each name an input",
-        ),
-        (("--sql", "SELECT 1"), "--sql needs --dsn-env"),
-        (("--driver", "d"), "--driver goes with both"),
-        (("--sql", "SELECT 1", "--dsn-env", "postgresql://u:secret@h/d"), "--dsn-env: it is a name"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)
-def test_launch_names_a_query_or_a_table(
-    deployment: Deployment, words: tuple[str, ...], source: dict[str, str] | str
-) -> None:
-    done = run("launch", "p", "d", "--prompt", "{{ id }}", *words)
-    if isinstance(source, str):
-        assert done.exit_code == 2
-        assert source in done.stderr
-        assert "secret" not in done.output
-        assert deployment.ledger.datasets.get("p", "d") is None
-        return
-    assert done.exit_code == 0, done.output
-    row = deployment.ledger.datasets.get("p", "d")
-    assert row is not None
-    assert row.request["source"] == source

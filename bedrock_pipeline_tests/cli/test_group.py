@@ -1,9 +1,11 @@
 """The group of commands: which there are, and that one is there without the others."""
 
+import json
 import subprocess
 import sys
 
 import click
+import pytest
 from click.testing import CliRunner
 
 from bedrock_pipeline.cli.group import CommandGroup
@@ -53,3 +55,37 @@ def test_after_an_interruption_it_says_how_to_come_back() -> None:
     assert result.stderr.split("\n")[1] == (
         "Interrupted. The jobs go on. The same command waits for them again."
     )
+
+
+def test_no_summary_in_the_list_of_commands_is_cut_short() -> None:
+    for words in (["--help"], ["local", "--help"]):
+        listed = CliRunner().invoke(cli, words, terminal_width=80).output.partition("Commands:")[2]
+        assert "..." not in listed
+        assert max(map(len, listed.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error", "fix"),
+    [
+        ("estimate p d -m nothing_like_it --json", 2, "There is no module", "Name one"),
+        ("estimate --json", 2, "Give PIPELINE DATASET", None),
+        ("estimate --max-tokens 0 --json", 2, "Invalid value for '--max-tokens'", None),
+        ("demo --input absent.csv --prompt {{a}} --json", 1, "absent.csv", "Check"),
+        (
+            "pack absent.csv --model amazon.nova-lite-v1:0 --prompt {{a}} --out o --json",
+            1,
+            "absent.csv",
+            "Check",
+        ),
+    ],
+)
+def test_a_program_that_reads_json_gets_the_reason_as_json(
+    words: str, code: int, error: str, fix: str | None
+) -> None:
+    done = CliRunner().invoke(cli, words.split())
+    assert done.exit_code == code, done.output
+    said = json.loads(done.stdout)
+    assert said.keys() == {"error", "fix"}
+    assert error in said["error"]
+    assert (said["fix"] or "").startswith(fix or "")
+    assert said["error"] in done.stderr

@@ -33,6 +33,7 @@ def test_tasks_become_a_job_and_its_results_a_file(deployment: Deployment, tmp_p
     more = lines(100).splitlines(keepends=True)[60:]
     second = run("enqueue", "-", "--queue", "q", "--json", given="".join(more))
     assert json.loads(second.stdout) == {"queue": "q", "added": 40, "waiting": 100}
+    assert json.loads(run("status", "q", "--json").stdout) == {"queue": "q", "waiting": 100, "jobs": []}
     flushed = json.loads(run("flush", "q", "--json").stdout)
     [job] = flushed["jobs"]
     assert flushed["waiting"] == 0
@@ -42,8 +43,9 @@ def test_tasks_become_a_job_and_its_results_a_file(deployment: Deployment, tmp_p
     waited = run("wait", job, "--json", "--timeout", "60")
     assert waited.exit_code == 0
     assert [(one["job_id"], one["status"]) for one in json.loads(waited.stdout)] == [(job, "completed")]
-    [of_queue] = json.loads(run("status", "q", "--json").stdout)
-    assert of_queue["answered"] == 100
+    of_queue = json.loads(run("status", "q", "--json").stdout)
+    assert (of_queue["queue"], of_queue["waiting"]) == ("q", 0)
+    assert [one["answered"] for one in of_queue["jobs"]] == [100]
     assert run("status", "q").exit_code == 0
     assert (
         run("results", job, "--out", str(tmp_path / "r.jsonl")).stdout

@@ -72,7 +72,11 @@ _SELECTIONS: tuple[tuple[tuple[str, ...], set[str]], ...] = (
     (("--rejected",), {"r121"}),
 )
 _MISTAKES = (
-    (("show", "p", "d", "--where", "absent = 1"), "absent"),
+    (
+        ("show", "p", "d", "--where", "absent = 1"),
+        "The results have no column 'absent'.\nThey have: record_id, ",
+    ),
+    (("show", "p", "d", "--where", "Output_Txt = 'a'"), "Did you mean 'output_text'?"),
     (("show", "p", "d", "--where", "1 = (SELECT count(*) FROM read_text('/etc/passwd'))"), "disabled"),
     (("show", "p", "d", "--rejected", "--failed"), "stands alone"),
     (("show", "p", "absent"), "There is no dataset 'absent'"),

@@ -4,6 +4,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import pytest
+
 from bedrock_pipeline.cli.status_text import chunk_lines, dataset_lines, wide_lines
 from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
 
@@ -16,7 +18,7 @@ UNTIL = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
 def dataset(**changes: object) -> DatasetStatus:
     values: dict[str, object] = {
         **dict.fromkeys(("processed", "answered", "failed", "rejected", "retryable"), 0),
-        **dict.fromkeys(("cost_usd", "results", "why", "until")),
+        **dict.fromkeys(("cost_usd", "expected_cost_usd", "results", "why", "until")),
         "pipeline": "p",
         "dataset": "d",
         "version": 1,
@@ -112,3 +114,22 @@ def test_a_bar_is_as_long_as_what_is_processed() -> None:
     assert "Dagster is about to read its input" in "".join(
         dataset_lines([dataset(state="requested", why=None, until=None)])
     )
+
+
+@pytest.mark.parametrize(
+    ("so_far", "expected", "shown"),
+    [
+        (None, None, ""),
+        ("1.5", None, "; $1.5000"),
+        ("1.5", "1.5", "; $1.5000"),
+        (None, "12", "; $0.0000 of an expected $12.00"),
+        ("0.00001", "3", "; <$0.0001 of an expected $3.0000"),
+    ],
+)
+def test_the_cost_so_far_and_in_the_end(so_far: str | None, expected: str | None, shown: str) -> None:
+    amounts = {
+        name: amount and Decimal(amount)
+        for name, amount in (("cost_usd", so_far), ("expected_cost_usd", expected))
+    }
+    lines = list(dataset_lines([dataset(**amounts)]))
+    assert " ".join(" ".join(lines[1:-1]).split()).endswith(f"0 answered{shown}")

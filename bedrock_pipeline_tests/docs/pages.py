@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _INDENTED = re.compile(r"(?:^ {4}\S.*\n)+", re.MULTILINE)
+_INDENTED_SHELL = re.compile(r"(?<=\n\n)(?: {4}\S.*\n)(?: {4}.*\n)*")
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _INLINE_COMMAND = re.compile(r"`(bedrock-pipeline [^`]+)`")
 
@@ -66,6 +67,18 @@ def command_lines() -> Iterator[Found]:
             yield _found(page, text, match.start(), " ".join(match[1].split()))
 
 
+def shown_lines() -> Iterator[Found]:
+    """Every line that a reader may copy into a shell: of blocks of sh and of indented ones, without what is generated."""
+    for page in pages():
+        text = page.read_text(encoding="utf-8").partition("<!-- generated")[0]
+        for match in _FENCE.finditer(text):
+            if match[1] == "sh":
+                yield from _lines(page, text, match.start(2), match[2])
+        outside = _FENCE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+        for match in _INDENTED_SHELL.finditer(outside):
+            yield from _lines(page, text, match.start(), match[0])
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
@@ -76,6 +89,15 @@ def _commands(page: Path, text: str, start: int, block: str) -> Iterator[Found]:
     for match in re.finditer(r"bedrock-pipeline (?:[^\n\\]|\\\n|\\.)+", block):
         command = match[0].replace("\\\n", " ").partition("   #")[0].partition(')"')[0]
         yield _found(page, text, start + match.start(), " ".join(command.split()))
+
+
+def _lines(page: Path, text: str, start: int, block: str) -> Iterator[Found]:
+    """The lines of a block, those that go on joined, without comments."""
+    block = re.sub(r"(?:\s{2,}|(?<=\s))#.*", lambda match: re.sub(r"[^\n]", " ", match[0]), block)
+    for match in re.finditer(r"\S(?:'[^']*'|[^\n\\']|\\\n|\\.)*", block):
+        line = match[0].replace("\\\n", " ")
+        if not line.startswith("{"):
+            yield _found(page, text, start + match.start(), " ".join(line.split()))
 
 
 def _found(page: Path, text: str, position: int, piece: str) -> Found:

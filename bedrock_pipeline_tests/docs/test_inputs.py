@@ -37,18 +37,18 @@ RECORDS: dict[str, tuple[str, list[Any]]] = {
 }
 
 
-def publish(deployment: Deployment, one: Pipeline) -> pa.Table:
-    """From the launch to the results of dataset `d`."""
-    deployment.ledger.datasets.request(one.name, "d", {}, launch=True)
-    take_snapshot(deployment, one, "d")
-    pack_dataset(deployment, one, "d")
+def publish(deployment: Deployment, one: Pipeline, dataset: str = "d") -> pa.Table:
+    """From the launch to the results of a dataset."""
+    deployment.ledger.datasets.request(one.name, dataset, {}, launch=True)
+    take_snapshot(deployment, one, dataset)
+    pack_dataset(deployment, one, dataset)
     deadline = time.monotonic() + PATIENCE_S
-    while deployment.ledger.datasets.ensure(one.name, "d").state != "published":
+    while deployment.ledger.datasets.ensure(one.name, dataset).state != "published":
         assert time.monotonic() < deadline
         poll_jobs(deployment)
         for item in due_work(deployment.ledger, [one], limit=50, kinds=WITHOUT_CODE):
             carry_out(deployment, one, item)
-    return open_results(deployment, one.name, "d").to_table()
+    return open_results(deployment, one.name, dataset).to_table()
 
 
 def test_every_example_is_run() -> None:

@@ -1,5 +1,6 @@
 """The embedded stack: what is stored survives, secrets stay secret, a second start is rejected."""
 
+import json
 import os
 import shutil
 import signal
@@ -114,27 +115,40 @@ def test_a_home_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 
 def test_up_env_and_down(tmp_path: Path) -> None:
-    """The three commands by which any other program finds the servers."""
-    environment = {**os.environ, "BEDROCK_PIPELINE_HOME": str(tmp_path)}
+    """The three commands by which any other program finds the servers, and a model of its own."""
+    environment = {**os.environ, "BEDROCK_PIPELINE_HOME": str(tmp_path / "home")}
+    (tmp_path / "own.py").write_text("def answer(body):\n    return {'said': body['text']}\n")
 
     def command(*words: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "bedrock_pipeline", "local", *words],
             env=environment,
+            cwd=tmp_path,
             check=True,
             capture_output=True,
             text=True,
         )
         return done.stdout
 
-    command("up")
+    command("up", "--model", "acme.own=own:answer")
     try:
+        found = read_endpoints(tmp_path / "home")
+        assert found is not None
+        runtime = boto3.client(
+            "bedrock-runtime",
+            region_name=found.region,
+            endpoint_url=f"http://127.0.0.1:{found.bedrock_port}",
+            aws_access_key_id=found.access_key_id,
+            aws_secret_access_key=found.secret_access_key,
+        )
+        answer = runtime.invoke_model(modelId="acme.own", body=b'{"text": "hello"}')["body"].read()
+        assert json.loads(answer) == {"said": "hello"}
         printed = command("env")
         for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_BEDROCK", "BUCKET", "ROLE_ARN", "PGPORT"):
             assert f"export {name}=" in printed
     finally:
         assert command("down") == "ended\n"
-    assert read_endpoints(tmp_path) is None
+    assert read_endpoints(tmp_path / "home") is None
     assert command("down") == "not running\n"
 
 

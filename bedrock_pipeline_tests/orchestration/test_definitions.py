@@ -31,11 +31,11 @@ _RESOURCES = {DEPLOYMENT: DeploymentResource(s3=S3Resource())}
 
 @pytest.fixture
 def definitions(tmp_path: Path) -> dg.Definitions:
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps({"id": f"r{n}", "text": f"t{n}"}) + "\n" for n in range(120)))
-    one = Pipeline(
-        name="p", model_id=CLAUDE, source=str(path), record_id="id", prompt="{{ text }}", daily=True
+    (tmp_path / "d.jsonl").write_text(
+        "".join(json.dumps({"id": f"r{n}", "text": f"t{n}"}) + "\n" for n in range(120))
     )
+    source = str(tmp_path / "{dataset}.jsonl")
+    one = Pipeline(name="p", model_id=CLAUDE, source=source, record_id="id", prompt="{{ text }}", daily=True)
 
     names = Names("p")
 

@@ -18,6 +18,7 @@ from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.names import DEPLOYMENT
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.schedules import last_ended, to_launch
+from bedrock_pipeline.sources import DeltaTable, IcebergTable, SqlQuery, UpstreamAsset
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 BERLIN, CAIRO, HAVANA = "Europe/Berlin", "Africa/Cairo", "America/Havana"
@@ -174,3 +175,31 @@ def test_a_time_of_day_is_hours_and_minutes_in_quotes(at: object) -> None:
     with pytest.raises(ValueError, match="in quotes"):
         DailySchedule.model_validate({"at": at})
     assert DailySchedule(at=time(6, 30)).at == DailySchedule.model_validate({"at": "06:30"}).at == time(6, 30)
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("rows.jsonl", "its source is the same each day"),
+        (["a.jsonl", "b/*.jsonl"], "its source is the same each day"),
+        (SqlQuery(query="SELECT 1", dsn_env="DB"), "its source is the same each day"),
+        (DeltaTable(location="s3://lake/t"), "its source is the same each day"),
+        (IcebergTable(table="a.b"), "its source is the same each day"),
+        (None, "it has no source"),
+        (["all.jsonl", "{dataset}.jsonl"], None),
+        (DeltaTable(location="s3://lake/{dataset}"), None),
+        (UpstreamAsset(asset="raw/rows"), None),
+        (lambda day: f"{day}.jsonl", None),
+    ],
+)
+def test_a_day_that_would_be_the_same_rows_again_is_an_error_of_the_definition(
+    source: Any, problem: str | None
+) -> None:
+    daily = Pipeline(name="p", model_id=CLAUDE, source=source, prompt="{{ a }}", daily=True)
+    if problem is None:
+        build_definitions([daily])
+        return
+    with pytest.raises(ConfigurationError, match=f"'p': daily is set, but {problem}") as raised:
+        build_definitions([daily])
+    assert "inputs/{dataset}.jsonl" in raised.value.fix
+    daily.for_dataset({"source": "late.jsonl"})

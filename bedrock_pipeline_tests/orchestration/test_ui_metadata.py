@@ -172,7 +172,12 @@ def test_the_partition_that_is_due_is_the_newest_that_ended_long_enough_ago(
 
 def test_a_late_partition_fails_a_check_once(deployment: Deployment, instance: dg.DagsterInstance) -> None:
     options = DagsterOptions(thresholds=Thresholds(published_within_h=6))
-    defs = build_definitions([defined(options, daily=True), Pipeline(name="q", model_id=CLAUDE, prompt="a")])
+    defs = build_definitions(
+        [
+            defined(options, daily=True, source="{dataset}.jsonl"),
+            Pipeline(name="q", model_id=CLAUDE, prompt="a"),
+        ]
+    )
 
     def evaluated(cursor: str | None) -> tuple[list[dg.AssetCheckEvaluation], str | None]:
         with dg.build_sensor_context(

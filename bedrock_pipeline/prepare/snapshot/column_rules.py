@@ -143,6 +143,14 @@ def as_strings(column: pa.Array) -> pa.Array | None:
     return None
 
 
+def empty_texts(column: pa.Array) -> int:
+    """How many cells are text without a character."""
+    column = _plain(column)
+    if not _is_text(column.type):
+        return 0
+    return pc.sum(pc.equal(pc.binary_length(column), 0)).as_py() or 0
+
+
 def _decodes(cell: bytes | None) -> bool:
     try:
         (cell or b"").decode()

@@ -221,3 +221,15 @@ def test_a_long_id_becomes_a_digest_where_the_original_is_carried_along() -> Non
     kept, rejected, _, _ = taken(table, plan())
     assert [row["record_id"] for row in kept] == ["short"]
     assert {row["reason"] for row in rejected} == {"record id is longer than 4096 characters"}
+
+
+@pytest.mark.parametrize("text", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_empty_texts_of_the_prompts_columns_are_counted_in_a_note(tmp_path: Path, text: pa.DataType) -> None:
+    columns = {"id": list("abcde"), "text": ["x", "", None, "", " "], "n": range(5), "other": [""] * 5}
+    types = {"id": pa.string(), "text": text, "n": pa.int64(), "other": pa.string()}
+    table = pa.table({name: pa.array(values, types[name]) for name, values in columns.items()})
+    one = plan(prompt="{{ text }}, {{ n }}", carry=("other",))
+    with RejectionWriter(tmp_path / "rejected.jsonl") as rejected:
+        notes = write_snapshot(source(table, block=2), one, tmp_path, rejected).notes
+    [note] = notes
+    assert note.startswith("Records with an empty text in column 'text' of the prompt: 2; they are sent.")
