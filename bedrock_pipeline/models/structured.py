@@ -5,7 +5,7 @@ Amazon Nova user guide.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain
 from typing import Any, Final, Self, TypeAlias
@@ -32,6 +32,8 @@ _UNBOUND: Final = frozenset(
         *("minLength", "maxLength", "maxItems", "uniqueItems", "minProperties", "maxProperties"),
     }
 )
+#: Most places of a response that a message names.
+_PLACES: Final = 5
 #: Formats of strings that structured output supports; others are left out.
 _FORMATS: Final = frozenset(
     {"date", "date-time", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
@@ -102,6 +104,7 @@ class AnswerSchema:
                 "answer_schema is written as something without properties, of which columns could be made.",
                 "Let its serializer return a class with fields, or leave the serializer out.",
             )
+        self._properties = frozenset(_names(self.schema))
         self._sources = [
             (name, one.get(SOURCE, name) if isinstance(one, Mapping) else name)
             for name, one in self.columns["properties"].items()
@@ -182,6 +185,11 @@ class AnswerSchema:
             raise AnswerInvalidError(f"the answer is not JSON{_cut(answer)}")
         return self._values(given, answer, self._check_known), None  # raises the reason
 
+    def _place(self, steps: tuple[int | str, ...]) -> str:
+        """The properties on the way to a value; no key that the model chose."""
+        named = ".".join(str(step) for step in steps if step in self._properties)
+        return f"{named}: " if named else ""
+
     def _check_closed(self, value: Any, answer: ModelResponse) -> None:
         """Raise an AnswerInvalidError if a value breaks the schema, or has a member that it does not name."""
         if not self._closed.is_valid(value):
@@ -211,7 +219,7 @@ class AnswerSchema:
             return values
         except ValidationError as error:
             details = error.errors(include_url=False, include_context=False, include_input=False)
-            kinds = ", ".join(sorted({one["type"] for one in details}))
+            kinds = ", ".join(sorted({self._place(one["loc"]) + one["type"] for one in details})[:_PLACES])
             raise AnswerInvalidError(
                 f"{self._model.__name__} does not take the answer: {kinds}{_cut(answer)}"
             ) from None
@@ -219,6 +227,15 @@ class AnswerSchema:
             raise AnswerInvalidError(
                 f"{self._model.__name__} raises {type(error).__name__} for the answer{_cut(answer)}"
             ) from None
+
+
+def _names(schema: Any) -> Iterator[str]:
+    """The names of all properties in a schema."""
+    for name, value in schema.items() if isinstance(schema, Mapping) else ():
+        if name == "properties":
+            yield from value
+        for one in value.values() if name in _BY_NAME else value if isinstance(value, list) else (value,):
+            yield from _names(one)
 
 
 def _given(answer: ModelResponse) -> tuple[Any, bool]:

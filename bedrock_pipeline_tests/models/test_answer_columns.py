@@ -132,9 +132,34 @@ def test_a_pydantic_model_is_asked_for_without_references_and_validates_itself()
     assert list(asked.schema["properties"]) == ["title", "inner", "again", "even"], "a property named title"
     fields, _ = asked.read(used({"title": "t", "inner": {"word": "w"}}))
     assert fields == {"title": "t", "inner": {"word": "w"}, "again": [], "even": 2}
-    with pytest.raises(AnswerInvalidError, match=r"Outer does not take the answer: value_error") as error:
+    with pytest.raises(
+        AnswerInvalidError, match=r"Outer does not take the answer: even: value_error$"
+    ) as error:
         asked.read(used({"title": "t", "inner": {"word": "w"}, "even": 31}))
     assert "31" not in str(error.value)
+
+
+class Even(BaseModel):
+    value: int
+
+    @field_validator("value")
+    @classmethod
+    def _is_even(cls, value: int) -> int:
+        if value % 2:
+            raise ValueError
+        return value
+
+
+class Keyed(BaseModel):
+    counts: dict[str, list[Even]]
+
+
+def test_a_message_names_the_property_and_no_key_that_the_model_chose() -> None:
+    answer = used({"counts": {"secret": [{"value": 2}, {"value": 3}], "counts": [{"value": 5}]}})
+    with pytest.raises(AnswerInvalidError) as error:
+        AnswerSchema(Keyed).read(answer)
+    said = "Keyed does not take the answer: counts.counts.value: value_error, counts.value: value_error"
+    assert str(error.value) == said
 
 
 @pytest.mark.parametrize(
