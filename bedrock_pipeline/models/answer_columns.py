@@ -42,10 +42,12 @@ class _Column:
 
     arrow: pa.DataType
     fit: _Fit
+    #: The type whose values are written as they are.
+    kept: type | None = None
 
     def value(self, value: Any) -> Any:
         """A value of the column; null stays null."""
-        return None if value is None else self.fit(value)
+        return value if value is None or type(value) is self.kept else self.fit(value)
 
 
 class AnswerColumns:
@@ -84,7 +86,7 @@ class AnswerColumns:
         """
         fields, unwrapped = self._schema.read(answer)
         try:
-            values = tuple(column.value(fields.get(name)) for name, column in self._written.items())
+            values = tuple([column.value(fields.get(name)) for name, column in self._written.items()])
         except _MISFITS:
             values = tuple(_fitted(column, fields.get(name), name) for name, column in self._written.items())
         return values, unwrapped
@@ -167,7 +169,7 @@ def _list(inner: _Column) -> _Column:
     def fit(value: Any) -> list[Any]:
         if not isinstance(value, list):
             raise TypeError
-        if inner is _STRING and {*map(type, value)} <= {str}:
+        if {*map(type, value)} <= {inner.kept}:
             return value
         return [inner.value(one) for one in value]
 
@@ -257,10 +259,10 @@ def _text(value: Any) -> str:
 
 
 _TEXT = _Column(pa.string(), _text)
-_STRING = _Column(pa.string(), lambda value: _only(value, str))
+_STRING = _Column(pa.string(), lambda value: _only(value, str), str)
 _INTEGER = _Column(pa.int64(), _integer)
-_FLOAT = _Column(pa.float64(), _float)
-_BOOLEAN = _Column(pa.bool_(), lambda value: _only(value, bool))
+_FLOAT = _Column(pa.float64(), _float, float)
+_BOOLEAN = _Column(pa.bool_(), lambda value: _only(value, bool), bool)
 #: Strings of these formats have a column of their own type.
 _FORMATS: Final = {
     "date": _Column(pa.date32(), date.fromisoformat),

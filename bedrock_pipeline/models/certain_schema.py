@@ -100,6 +100,9 @@ def _object(schema: Mapping[str, Any]) -> Certain:
     def keeps(value: Any) -> bool:
         if type(value) is not dict or not required <= value.keys():
             return False
-        return all(members.get(name, other)(one) for name, one in value.items())
+        for name, one in value.items():  # noqa: SIM110  # a generator would take half as long again
+            if not members.get(name, other)(one):
+                return False
+        return True
 
     return keeps

@@ -125,7 +125,9 @@ def joined_text(blocks: list[dict[str, Any]]) -> str:
 
 
 def _optional(output: object, path: tuple[str, ...]) -> Any:
-    try:
-        return member(output, *path)
-    except ResponseShapeError:
-        return None
+    value = output
+    for name in path:
+        if not isinstance(value, dict) or name not in value:
+            return None
+        value = value[name]
+    return value
