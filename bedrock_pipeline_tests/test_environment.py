@@ -24,6 +24,7 @@ MAY_READ = {
     "local/home.py",
     "local/postgres.py",
     "local/stack.py",
+    "orchestration/code_server.py",
     "prepare/open_source.py",  # the variable that a query names for its DSN
 }
 #: libpq reads its variables whatever a connection string says: for the moment of connecting to the embedded stack they are absent.

@@ -116,6 +116,6 @@ def env() -> None:
         )
     variables = environment(endpoints)
     for name in sorted(os.environ.keys() - not_led_elsewhere(os.environ).keys() - variables.keys()):
-        click.echo(f"unset {name}")
+        click.echo(f"unset {shlex.quote(name)}")
     for name, value in variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")

@@ -127,9 +127,6 @@ def running(
                 stack.endpoints, {name: os.environ[name] for name in os.environ if not _leads_dagster(name)}
             ),
             "DAGSTER_HOME": str(dagster_home),
-            # The current folder is no code by itself, but a user's own module may be in it. (Not for those: Dagster takes the
-            # first entry of sys.path for the current folder, and removes it.)
-            **({"PYTHONSAFEPATH": "1"} if _is_ours(module) else {}),
             "DAGSTER_WEBSERVER_PATH_PREFIX": path,
             "BEDROCK_PIPELINE_HOME": str(home),
             "BEDROCK_PIPELINE_POLL_INTERVAL_S": str(poll_seconds),
@@ -189,13 +186,18 @@ def _start_dagster(
     code_socket, workspace = _code_socket(parts, home), home / "dagster" / "workspace.yaml"
     workspace.write_text(_WORKSPACE.format(socket=json.dumps(str(code_socket)), module=module))
 
-    def start(name: str, *command: str) -> Child:
-        child = Child(name, command, home, inside, end_signal=signal.SIGINT)
+    dagster_home = Path(inside["DAGSTER_HOME"])
+    # Only a user's own code is in the current folder; whatever else is there, Dagster's `.env` above all, is nothing to the rest.
+    code_folder = dagster_home if _is_ours(module) else Path.cwd()
+
+    def start(name: str, *command: str, cwd: Path = dagster_home) -> Child:
+        child = Child(name, command, home, inside, end_signal=signal.SIGINT, cwd=cwd)
         parts.callback(child.end)
         return child
 
     # One code server for both, since each of its own would import the code once more.
     code = [
+        "-P",
         "-m",
         "bedrock_pipeline.orchestration.code_server",
         "api",
@@ -206,11 +208,10 @@ def _start_dagster(
         str(code_socket),
         "--location-name",
         module,
+        "--working-directory",
+        str(code_folder),
     ]
-    if _is_ours(module):
-        # Dagster looks for modules there first; else in the current folder, which is right for a user's own.
-        code += ["--working-directory", str(home / "dagster")]
-    start("code", sys.executable, *code).wait_until(lambda: _accepts(code_socket))
+    start("code", sys.executable, *code, cwd=code_folder).wait_until(lambda: _accepts(code_socket))
     # After the daemon ended, before their code server does.
     parts.callback(_wait_for_runs, endpoints)
     start("daemon", str(programs / "dagster-daemon"), "run", "-w", str(workspace))

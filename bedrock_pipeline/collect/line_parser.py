@@ -29,6 +29,11 @@ _LONGEST_MESSAGE: Final = 4000
 SHAPE: Final = "answer-shape"
 #: A string that is not closed reaches to the end, so that none is looked at twice.
 _STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
+#: An escape of a string: a surrogate pair, half of one (the group), or another.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
 _RECORD_ID = re.compile(rb'"recordId"\s*:\s*"([^"\\]*)"')
 #: What Postgres and terminals do not take in a message.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -215,8 +220,13 @@ def _parsed(line: bytes, read: Callable[[bytes], Any] = orjson.loads) -> Any:
         return read(line)
     except orjson.JSONDecodeError:
         pass
+    text = line.decode(errors="replace")
     try:
-        lenient = json.loads(line.decode(errors="replace"))
+        return read(_ESCAPE.sub(_whole_or_question_mark, text).encode())
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        lenient = json.loads(text)
     except json.JSONDecodeError:
         raise MalformedError from None
     except RecursionError:
@@ -229,6 +239,10 @@ def _parsed(line: bytes, read: Callable[[bytes], Any] = orjson.loads) -> Any:
         raise _UnreadableError("the line nests too deeply") from None
     except orjson.JSONDecodeError:  # infinity
         raise _UnreadableError("the line has a number that is too large, or NaN") from None
+
+
+def _whole_or_question_mark(escape: re.Match[str]) -> str:
+    return "?" if escape[1] else escape[0]
 
 
 def _record_id(line: bytes) -> str:

@@ -21,6 +21,8 @@ from bedrock_pipeline.emulator.clients import session_by_value
 from bedrock_pipeline.emulator.signature import basic_authorization
 
 _END_SECONDS = 20.0
+#: What the environment names as a proxy gets neither the requests nor the keys in them.
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class EmulatorError(Exception):
@@ -103,7 +105,7 @@ class Control:
         request.add_header("Content-Type", "application/json")
         request.add_header("Authorization", basic_authorization(self.keys))
         try:
-            with urllib.request.urlopen(request) as answer:  # noqa: S310  # our own server
+            with _DIRECTLY.open(request) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise EmulatorError(json.load(error)["message"]) from None

@@ -123,16 +123,29 @@ def environment(endpoints: Endpoints) -> dict[str, str]:
 
 def not_led_elsewhere(outside: Mapping[str, str]) -> dict[str, str]:
     """An environment without the variables that could lead AWS's SDKs or libpq to another place."""
+    return {name: value for name, value in outside.items() if not _leads_elsewhere(name)}
+
+
+def own_variables(given: Mapping[str, str], inside: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a file that say nothing else than the environment `inside` about where this stack is."""
+    ours = ("BEDROCK_PIPELINE_", "DAGSTER_")
     return {
         name: value
-        for name, value in outside.items()
-        if name == "AWS_CA_BUNDLE" or not name.startswith(("AWS_", "PG"))
+        for name, value in given.items()
+        if name not in inside and not name.startswith(ours) and not _leads_elsewhere(name)
     }
+
+
+def _leads_elsewhere(name: str) -> bool:
+    return name.startswith(("AWS_", "PG")) and name != "AWS_CA_BUNDLE"
 
 
 def environment_of_child(endpoints: Endpoints, outside: Mapping[str, str]) -> dict[str, str]:
     """The environment of a program that is to use this stack, whatever the environment around says."""
-    return {**not_led_elsewhere(outside), **environment(endpoints)}
+    before = outside.get("no_proxy") or outside.get("NO_PROXY")
+    directly = ",".join(filter(None, (before, "127.0.0.1,localhost")))
+    proxies = {"no_proxy": directly, "NO_PROXY": directly}
+    return {**not_led_elsewhere(outside), **proxies, **environment(endpoints)}
 
 
 def file_uri(endpoints: Endpoints, s3_uri: str) -> str:

@@ -62,9 +62,9 @@ def make_home(home: Path) -> None:
             raise LocalError(
                 f"{home} belongs to another user.", "Set BEDROCK_PIPELINE_HOME to a folder of your own."
             )
-        if found.st_mode & stat.S_IWOTH and any(home.iterdir()):
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and any(home.iterdir()):
             raise LocalError(
-                f"Everybody could write into {home}, so what is in it may be another's.",
+                f"Others could write into {home}, so what is in it may be theirs.",
                 "Remove it if you do not know what it is, or set BEDROCK_PIPELINE_HOME to an empty folder.",
             )
         home.chmod(0o700)  # it has prompts and answers

@@ -11,7 +11,10 @@ import os
 import sys
 from collections.abc import Sequence
 from multiprocessing import forkserver, util
+from pathlib import Path
 from typing import Any, Final, NoReturn
+
+from bedrock_pipeline.local.endpoints import own_variables
 
 #: What every run imports. The code location itself, where it is a user's, is imported in each run: it may start threads.
 _IMPORTED: Final = (
@@ -55,18 +58,26 @@ def main() -> None:
     for name in _IMPORTED:
         importlib.import_module(name)
     from dagster._cli import main as dagster
+    from dagster._cli import utils
+    from dagster._core.secrets.env_file import get_env_var_dict
     from dagster._grpc import server
+    from dagster._utils.env import environ
 
-    context = fork_runs()
-
-    class Warm(server.DagsterApiServer):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            self._mp_ctx = context
-
-    server.DagsterApiServer = Warm  # type: ignore[misc]  # Dagster has no option for it
+    # Dagster would put a `.env` of the current folder over the environment that leads to this machine.
+    of_file = own_variables(get_env_var_dict(str(Path.cwd())), os.environ)
+    utils.get_env_var_dict = lambda base_dir: {}  # type: ignore[attr-defined]  # noqa: ARG005  # its argument has that name
+    sys.path.append(str(Path.cwd()))  # at the end: no file there stands for a library
     sys.argv[0] = "dagster"
-    dagster()  # type: ignore[no-untyped-call]  # Dagster's
+    with environ(of_file):
+        context = fork_runs()
+
+        class Warm(server.DagsterApiServer):
+            def __init__(self, *args: Any, **options: Any) -> None:
+                super().__init__(*args, **options)
+                self._mp_ctx = context
+
+        server.DagsterApiServer = Warm  # type: ignore[misc]  # Dagster has no option for it
+        dagster()  # type: ignore[no-untyped-call]  # Dagster's
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ class CsvLines:
             self.number += 1
             if self.number == 1 and separator_line(line) == self._form.delimiter:
                 continue
-            if not (self._form.comment and line.startswith(self._form.comment)):
+            # What comes within a row is in quotes.
+            if self._size or not (self._form.comment and line.startswith(self._form.comment)):
                 self._size += len(line)
                 return line
 

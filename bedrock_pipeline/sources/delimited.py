@@ -167,11 +167,17 @@ class _Rows:
             "Close it or double it; if quotes are escaped otherwise, give `escape` (`csv`).",
         )
 
+    def _each(self) -> Iterator[list[str]]:
+        self._lines.begin_row()
+        for row in self._reader:
+            yield row
+            self._lines.begin_row()
+
     def _header(self) -> list[str]:
         if self._form.header:
             return list(self._form.header)
         try:
-            found = next((row for row in self._reader if row), None)
+            found = next(filter(None, self._each()), None)
         except (csv.Error, RowTooLongError, QuoteOpenError) as error:
             raise InputError(
                 f"The header of {self._file.name} cannot be read with the delimiter {self._form.delimiter!r}: {error}.",

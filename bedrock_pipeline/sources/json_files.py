@@ -43,12 +43,14 @@ class JsonReader:
             self._names = {}
             for _, block in self._blocks():
                 self._names |= dict.fromkeys(name for row in block if isinstance(row, dict) for name in row)
+                if needed and set(needed) <= self._names.keys():
+                    break  # the others make no columns
                 if len(self._names) > _MOST_NAMES:
                     raise InputError(
                         f"The rows of {self._files[0].name} have more than {_MOST_NAMES} different members; each would be a column.",
                         "Put members whose names vary into one that has them.",
                     )
-                if self._names and set(needed) <= self._names.keys():
+                if self._names and not needed:
                     break
         if not self._names:
             raise InputError(f"{self._files[0].name} holds no JSON object.", "Write one object on each line.")

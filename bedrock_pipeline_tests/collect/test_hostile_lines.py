@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,32 @@ def test_at_most_its_own_record_fails(
     _, rows = collected(tmp_path, metadata, lines, None)
     wanted = [None] if code == "missing" else [None, code]
     assert [row["error_code"] for row in rows] == [*wanted, None]
+
+
+class Priced(BaseModel):
+    """A structured response with digits that a float does not have."""
+
+    note: str
+    price: Decimal
+
+
+@pytest.mark.parametrize(
+    ("note", "kept"),
+    [
+        (rb"ok", "ok"),
+        (rb"\ud83d", "?"),
+        (rb"\ud83d\ud83d\ude00", "?\U0001f600"),
+        (rb"\ude00\\ud83d", "?\\ud83d"),
+        (b"\xff", "\ufffd"),
+    ],
+)
+def test_what_is_mended_in_a_line_leaves_its_numbers_as_they_are(
+    tmp_path: Path, note: bytes, kept: str
+) -> None:
+    metadata = replace(CLAUDE, columns=AnswerColumns(AnswerSchema(Priced), RESERVED))
+    given = b'{"note":"%b","price":1.234567890123456789}' % note
+    _, [row] = collected(tmp_path, metadata, [line(tool(given))], pa.table({"record_id": ["r"]}))
+    assert (row["note"], row["price"]) == (kept, Decimal("1.234567890123456789"))
 
 
 def test_texts_of_errors_of_any_form_are_kept(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from bedrock_pipeline_tests.waiting import until
 
 @pytest.mark.end_to_end
 def test_the_demo_touches_nothing_of_a_production_that_the_environment_names(tmp_path: Path) -> None:
-    """Servers that record stand behind every variable; and files of the current folder are no code."""
+    """Servers that record stand behind every variable, and the same in a file; and files of the current folder are no code."""
     here = tmp_path / "here"
     here.mkdir()
     for name in ("orjson", "psycopg", "rich", "uvicorn", "dagster", "queue"):
@@ -26,6 +26,8 @@ def test_the_demo_touches_nothing_of_a_production_that_the_environment_names(tmp
     command = [str(Path(sys.executable).with_name("bedrock-pipeline")), "demo", "--json", "--speed", "1000"]
     command += ["--input", "rows.jsonl", "--record-id", "id", "--prompt", "{{ text }}"]
     with recorded_environment(tmp_path) as (variables, servers):
+        # Dagster reads this file by itself.
+        (here / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in variables.items()))
         done = subprocess.run(
             command,
             env={**os.environ, **variables, "BEDROCK_PIPELINE_HOME": str(tmp_path / "home")},

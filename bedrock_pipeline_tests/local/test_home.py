@@ -67,14 +67,15 @@ def test_what_others_can_write_into_is_not_believed(tmp_path: Path, mode: int) -
         assert read_endpoints(home) is None
 
 
-def test_a_home_in_which_everybody_could_write_is_used_only_if_it_is_empty(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+def test_a_home_in_which_others_could_write_is_used_only_if_it_is_empty(tmp_path: Path, mode: int) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    home.chmod(0o777)
+    home.chmod(mode)
     make_home(home)
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
-    home.chmod(0o777)
-    with pytest.raises(LocalError, match="Everybody could write"):
+    home.chmod(mode)
+    with pytest.raises(LocalError, match="Others could write"):
         make_home(home)
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,33 @@ def test_a_row_with_thousands_of_members_is_rejected_and_makes_no_columns(tmp_pa
         source = open_location(str(file), NO_S3)
         assert source.columns() == ["id"]
         assert "more than 5000 members" in read(source, "id")[1][0]
+
+
+def test_rows_with_other_members_do_not_concern_columns_that_are_found(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    others = ({f"{row}-{n}": 1 for n in range(4500)} for row in range(5))
+    file.write_text("\n".join(map(json.dumps, [{"id": "0"}, *others, {"id": "1"}])))
+    source = open_location(str(file), NO_S3)
+    assert "id" in source.columns(["id"])
+    assert [row["id"] for row in read(source, "id")[0] if row["id"]] == ["0", "1"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.text('#a\n\r" ,;', max_size=8), min_size=2, max_size=2), min_size=1, max_size=8))
+def test_a_comment_is_a_line_of_its_own_and_never_one_of_a_field(cells: list[list[str]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    text.write("# first\n\n# second\nid,text\n")
+    for row in cells:
+        text.write('# between, "rows\n')
+        writer.writerow([f"x{row[0]}", row[1]])
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "a.csv"
+        file.write_bytes(text.getvalue().encode())
+        source = open_location(str(file), NO_S3, csv=CsvFormat(comment="#", delimiter=","))
+        rows, rejected = read(source, "id", "text")
+    assert not rejected
+    assert [[row["id"], row["text"]] for row in rows] == [[f"x{one}", other] for one, other in cells]
 
 
 def test_rows_that_all_have_other_members_are_an_error(tmp_path: Path) -> None:

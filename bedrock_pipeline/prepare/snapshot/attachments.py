@@ -42,6 +42,9 @@ _MEDIA: Final = {
 #: What a name may have: letters, digits, single white space, hyphens, parentheses, square brackets; 200 characters.
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9\s\-()\[\]]+")
 _LONGEST_NAME: Final = 200
+#: Of a row; no model accepts as many, nor as much.
+MOST: Final = 500
+MOST_TOGETHER: Final = 100_000_000
 
 Fetch = Callable[[str], bytes]
 
@@ -104,17 +107,33 @@ def document_of(value: object, fetch: Fetch, name: str | None = None) -> Attachm
 def named_apart(attachments: Sequence[Attachment]) -> list[Attachment]:
     """The attachments of a row, with a name for each document that no other has."""
     taken: set[str] = set()
+    numbers: dict[
+        str, int
+    ] = {}  # the last one of each name, so that many of one name do not take the square of their time
     named = []
     for one in attachments:
         if one.kind not in IMAGES:
-            name, number = one.name, 1
+            name = one.name
             while name.casefold() in taken:
-                number += 1
-                name = f"{one.name[: _LONGEST_NAME - 8]} {number}"
+                begin = one.name[: _LONGEST_NAME - 8]
+                numbers[begin.casefold()] = number = numbers.get(begin.casefold(), 1) + 1
+                name = f"{begin} {number}"
             taken.add(name.casefold())
             one = Attachment(one.kind, name, one.data)
         named.append(one)
     return named
+
+
+def check_together(attachments: Sequence[Attachment]) -> None:
+    """Check what a row has so far.
+
+    Raises:
+        NotAnAttachmentError: it is more than any model accepts in a request.
+    """
+    if len(attachments) > MOST:
+        raise NotAnAttachmentError(f"has more than {MOST} images or documents with those before it")
+    if sum(len(one.data) for one in attachments) > MOST_TOGETHER:
+        raise NotAnAttachmentError(f"has more than {MOST_TOGETHER} bytes with those before it")
 
 
 def columns_of(rows: Sequence[Sequence[Attachment]]) -> tuple[pa.Array, pa.Array]:

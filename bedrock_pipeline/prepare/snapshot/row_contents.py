@@ -11,6 +11,7 @@ from bedrock_pipeline.prepare.snapshot.attachments import (
     CarriedAttachmentError,
     Fetch,
     NotAnAttachmentError,
+    check_together,
     columns_of,
     document_of,
     image_of,
@@ -74,25 +75,32 @@ class RowContents:
         Raises:
             NotAnAttachmentError, NotAConversationError, NotRenderedError: why it has none.
         """
-        found = [
-            image_of_cell for name in self.images for image_of_cell in self._cells(name, row, image_of, fetch)
-        ]
-        found += [one for name in self.documents for one in self._cells(name, row, document_of, fetch)]
+        found: list[Attachment] = []
+        for name in self.images:
+            self._add_cells(found, name, row, image_of, fetch)
+        for name in self.documents:
+            self._add_cells(found, name, row, document_of, fetch)
         conversation = None
         if self.conversing:
             conversation = self._conversation(row, found, fetch)
         return named_apart(found), conversation
 
-    def _cells(
-        self, name: str, row: Mapping[str, Any], read: Callable[[object, Fetch], Attachment], fetch: Fetch
-    ) -> Iterator[Attachment]:
+    def _add_cells(
+        self,
+        found: list[Attachment],
+        name: str,
+        row: Mapping[str, Any],
+        read: Callable[[object, Fetch], Attachment],
+        fetch: Fetch,
+    ) -> None:
         cell = row[name]
         values = [value for value in (cell if isinstance(cell, list) else [cell]) if value is not None]
         if not values and not self.nulls:
             raise NotAnAttachmentError(f"column {name!r} is null")
         for value in values:
             try:
-                yield read(value, fetch)
+                found.append(read(value, fetch))
+                check_together(found)
             except NotAnAttachmentError as error:
                 raise NotAnAttachmentError(f"column {name!r} {error}") from error
 
@@ -102,6 +110,7 @@ class RowContents:
         def attach(kind: Literal["image", "document"], value: object, name: str | None) -> int:
             try:
                 found.append(image_of(value, fetch) if kind == "image" else document_of(value, fetch, name))
+                check_together(found)
             except NotAnAttachmentError as error:
                 raise NotAConversationError(f"has a block of kind {kind} that {error}") from None
             return len(found) - 1

@@ -17,14 +17,18 @@ from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.requests.renderer import Renderer
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 from bedrock_pipeline.prepare.snapshot.attachments import (
+    MOST,
     MOST_BYTES,
+    Attachment,
     CarriedAttachmentError,
     NotAnAttachmentError,
     image_of,
+    named_apart,
     nowhere,
 )
 from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.prepare.snapshot.records_batch import Records
+from bedrock_pipeline.prepare.snapshot.row_contents import RowContents
 from bedrock_pipeline.prepare.snapshot.writer import EmptyDatasetError, write_snapshot
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.rejections import RejectionWriter
@@ -259,3 +263,24 @@ def test_a_body_without_documents_is_an_error_of_the_pipeline(model: str) -> Non
         Pipeline.model_validate(given)
     if model == NOVA:
         Pipeline.model_validate({**given, "invocation": "Converse"})
+
+
+def test_documents_of_one_name_are_told_apart_however_many_there_are() -> None:
+    names = ["a", "A", "b", *("a" if n % 2 else "A" for n in range(50_000))]
+    found = [one.name for one in named_apart([Attachment("pdf", name, b"") for name in names])]
+    assert found[:5] == ["a", "A 2", "b", "A 3", "a 4"]
+    assert len({name.casefold() for name in found}) == len(names)
+
+
+@pytest.mark.parametrize(("count", "size", "reads"), [(MOST + 100, 100, MOST + 1), (100, 20_000_000, 6)])
+def test_a_row_reads_no_more_than_any_model_takes(count: int, size: int, reads: int) -> None:
+    """A small list of names can stand for any number of bytes."""
+    fetched: list[str] = []
+
+    def fetch(location: str) -> bytes:
+        fetched.append(location)
+        return PNG + bytes(size - len(PNG))
+
+    with pytest.raises(NotAnAttachmentError, match=r"column 'photo' has more than"):
+        RowContents(images=("photo",)).of({"photo": ["/a.png"] * count}, fetch)
+    assert len(fetched) == reads
