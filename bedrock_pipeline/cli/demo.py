@@ -197,7 +197,10 @@ def _show_what_is_asked(deployment: Deployment, endpoints: Endpoints, row: Datas
 
 def _must_go_on(row: DatasetRow, progress: DatasetProgress, deadline: float) -> None:
     if row.state in ("failed", "cancelled") and row.launch_requested_at is None:
-        raise DemoError(f"Dataset {row.dataset} is {row.state}: {row.state_reason}")
+        raise DemoError(
+            f"Dataset {row.dataset} {'failed' if row.state == 'failed' else 'was cancelled'}: {row.state_reason}",
+            "Correct the input or the options, and run the command again.",
+        )
     waiting = progress.by_status.keys() - {"failed", "completed", "stopped"}
     if progress.uncollected and not waiting and "failed" in progress.by_status:
         raise DemoError("Bedrock rejected the jobs.", "`bedrock-pipeline status` shows the reason.")

@@ -10,6 +10,7 @@ from bedrock_pipeline.cli.jobs import job_by_id
 from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.known_names import check_known
+from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.poll_jobs import stop_jobs
@@ -97,6 +98,7 @@ def retry(
     """
     with open_deployment(Settings.resolve()) as deployment:
         interventions, retryable, repacked, published = deployment.ledger.interventions, 0, False, False
+        unprepared: DatasetRow | None = None
         if dataset is None:
             rejected, retryable = interventions.retry_job(UUID(job_by_id(deployment, pipeline).job_id))
         else:
@@ -104,12 +106,18 @@ def retry(
             rejected = interventions.retry_rejected(pipeline, dataset)
             retryable, repacked = interventions.release(pipeline, dataset, below_minimum)
             published = interventions.retry_publication(pipeline, dataset)
+            row = deployment.ledger.datasets.get(pipeline, dataset)
+            unprepared = row if row and row.packed_hash is None else None
             if schema_only:
                 deployment.ledger.versions.judge_by_schema_only(pipeline, dataset)
     if as_json:
         print_json(
             {"rejected": rejected, "retryable": retryable, "repacked": repacked, "republished": published}
         )
+        return
+    if unprepared is not None:
+        click.echo(f"{dataset} has no chunks: its preparation has to be repeated")
+        click.echo(f"To process it: bedrock-pipeline launch {pipeline} {dataset}", err=True)
         return
     click.echo(f"{rejected} rejected chunks will be submitted again")
     click.echo(f"{retryable} retryable records will be sent again")

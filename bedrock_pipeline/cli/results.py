@@ -14,7 +14,7 @@ from bedrock_pipeline.cli.output import console, escaped, json_option, print_jso
 from bedrock_pipeline.cli.progress import command_progress
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.known_names import check_known
-from bedrock_pipeline.publish.export_results import export_results, json_lines
+from bedrock_pipeline.publish.export_results import check_export, export_results, json_lines
 from bedrock_pipeline.publish.read_results import open_results, rejected_rows, results_uri
 from bedrock_pipeline.publish.read_rows import read_rows
 from bedrock_pipeline.settings import Settings
@@ -45,6 +45,8 @@ def results(
 
     Example: bedrock-pipeline results reviews 2026-11-26 --out reviews.parquet
     """
+    if out is not None:
+        check_export(out)
     with open_deployment(Settings.resolve()) as deployment:
         if dataset is not None:
             check_known(deployment.ledger, pipeline, dataset)

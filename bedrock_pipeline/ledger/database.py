@@ -17,7 +17,7 @@ from psycopg.rows import DictRow, dict_row
 from pydantic import SecretStr
 
 from bedrock_pipeline.connection_strings import led_nowhere_else, without_userinfo
-from bedrock_pipeline.errors import ServiceUnavailableError
+from bedrock_pipeline.errors import ConfigurationError, ServiceUnavailableError
 from bedrock_pipeline.system import SYSTEM
 
 Connection = psycopg.Connection[DictRow]
@@ -257,12 +257,18 @@ class Database:
         recognize its own earlier effect, for instance by an id that the caller chose.
 
         Raises:
+            ConfigurationError: the database has no tables of a ledger.
             ServiceUnavailableError: Postgres did not complete it.
         """
         for attempt in range(1, tries + 1):
             try:
                 with self.connection() as connection:
                     return work(connection)
+            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+                raise ConfigurationError(
+                    "This database does not have the ledger's tables.",
+                    "Create them with `bedrock-pipeline migrate`; where `dev` or `local up` is starting, wait a moment.",
+                ) from error
             except _TOO_LONG as error:
                 raise _not_completed(error) from error
             except _TRANSIENT as error:

@@ -316,10 +316,10 @@ def _insert(
 def cancel_version(connection: Connection, row: DatasetRow) -> None:
     """Request that the current version of a locked dataset is cancelled; one that is not packed yet has ended with that.
 
-    Of a version that is published only a launch of its dataset can be cancelled.
+    Of a version that is published, or whose preparation failed, only a launch of its dataset can be cancelled.
     """
     end_launch(connection, row, row.launch_id)
-    if row.state == "published":
+    if row.state in ("published", "failed"):
         return
     connection.execute(
         """UPDATE bedrock_pipeline.versions

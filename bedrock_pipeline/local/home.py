@@ -92,7 +92,8 @@ def take_lock(home: Path) -> IO[str]:
         lock.close()
         raise AlreadyRunningError(
             f"The embedded stack at {home} is already running.",
-            "Use it (`bedrock-pipeline local env`), end it (`bedrock-pipeline local down`), or set BEDROCK_PIPELINE_HOME.",
+            "Use it (`bedrock-pipeline local env`), end it (Ctrl-C where `dev` or `demo` runs, else `bedrock-pipeline local down`), "
+            "or set BEDROCK_PIPELINE_HOME.",
         ) from error
     return lock
 

@@ -42,10 +42,7 @@ def export_results(
     Raises:
         ConfigurationError: another ending, or the folder does not exist or cannot be written.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise ConfigurationError(
-            f"{path.name!r} has none of the endings {', '.join(FORMATS)}.", "Name the file accordingly."
-        )
+    check_export(path)
     temporary, rows = path.with_name(f".{path.name}.{uuid4().hex}"), 0
     try:
         temporary.touch(exist_ok=False)
@@ -64,6 +61,23 @@ def export_results(
     finally:
         temporary.unlink(missing_ok=True)
     return rows
+
+
+def check_export(path: Path) -> None:
+    """Check where rows are to be written, before they are read: Arrow's threads do not survive an interpreter that ends.
+
+    Raises:
+        ConfigurationError: another ending, or the folder does not exist.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise ConfigurationError(
+            f"{path.name!r} has none of the endings {', '.join(FORMATS)}.", "Name the file accordingly."
+        )
+    if not path.parent.is_dir():
+        raise ConfigurationError(
+            f"No file can be written in {path.parent}: there is no such folder.",
+            "Create the folder, or choose another.",
+        )
 
 
 def json_lines(batch: pa.RecordBatch) -> Iterator[bytes]:

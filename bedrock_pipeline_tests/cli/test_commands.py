@@ -54,6 +54,17 @@ def test_launch_is_a_row_that_status_shows(deployment: Deployment) -> None:
     assert [(row["pipeline"], row["dataset"], row["results"]) for row in shown] == [("p", "d", None)]
 
 
+def test_a_preparation_that_failed_keeps_its_reason_and_says_how_it_goes_on(deployment: Deployment) -> None:
+    run("launch", "p", "d", "--input", "rows.csv", "--prompt", "{{ a }}")
+    begun = deployment.ledger.datasets.ensure("p", "d")
+    deployment.ledger.datasets.fail_preparation(begun, begun.launch_id, "there is no such column")
+    assert run("cancel", "p", "d").stdout == "nothing to cancel\n"
+    assert "bedrock-pipeline launch p d" in run("retry", "p", "d").stderr
+    [row] = json.loads(run("status", "--json").stdout)
+    assert "there is no such column" in json.dumps(row)
+    assert "cancel" not in json.dumps(row)
+
+
 def test_status_of_a_dataset_says_what_each_chunk_waits_for(deployment: Deployment, tmp_path: Path) -> None:
     first, second = prepared(deployment, tmp_path)
     assert isinstance(submit_chunk(deployment, "p", first), Submitted)

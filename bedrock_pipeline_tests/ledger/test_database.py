@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 
+from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.database import Connection, Database, DatabaseUnreachableError
 from bedrock_pipeline.ledger.migrations import migrate
@@ -35,6 +36,15 @@ _SETTINGS = """
 def database(empty_dsn: str) -> Iterator[Database]:
     with closing(Database(empty_dsn)) as opened:
         yield opened
+
+
+def test_a_database_without_the_tables_is_named_with_the_command_that_makes_them(empty_dsn: str) -> None:
+    with (
+        Ledger(empty_dsn) as ledger,
+        pytest.raises(ConfigurationError, match="have the ledger's tables") as raised,
+    ):
+        ledger.datasets.get("p", "d")
+    assert "bedrock-pipeline migrate" in (raised.value.fix or "")
 
 
 def test_every_transaction_has_our_settings_whatever_the_defaults_are(empty_dsn: str) -> None:
