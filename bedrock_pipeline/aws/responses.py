@@ -83,7 +83,10 @@ def _must_be_of_some_s3(
     found = response_dict["status_code"] < HTTPStatus.BAD_REQUEST
     kind, body = headers.get("content-type", "").lower(), response_dict["body"]
     ours = any(one.lower().startswith("x-amz") and one.lower() not in _OF_A_PROXY for one in headers)
-    if "text/html" in kind and not (found and ours):
+    is_page = "text/html" in kind and (
+        body or headers.get("content-length", "0") != "0"
+    )  # of HEAD only the length is seen
+    if ("text/html" in kind and not ours) or (is_page and not found):
         _not_of_s3(response_dict)
     if not ours and found and name in _TAGGED and "etag" not in headers:
         _not_of_s3(response_dict)

@@ -20,7 +20,7 @@ class Raw(Family):
         Raises:
             BodyError: always.
         """
-        raise BodyError("The request body of this model is not known.", "Give the whole body.")
+        raise BodyError("The request body of this model is not known.", "Give the whole body (model_input).")
 
     def answer(self, output: Json) -> ModelResponse:  # noqa: ARG002  # kept in raw_output
         """Empty: the results have the output in `raw_output`."""

@@ -82,13 +82,6 @@ def _positions(
         chosen = rows.order("random()") if at_random else rows
         return [row for (row,) in chosen.limit(count).fetchall()]
     except duckdb.Error as error:
-        if (column := _UNKNOWN_COLUMN.search(str(error))) and where is not None:
-            near = get_close_matches(column[1].casefold(), [name.casefold() for name in names], n=1)
-            named = [name for name in names if name.casefold() in near]
-            raise InvalidInputError(
-                f"The results have no column {column[1]!r}.",
-                f"Did you mean {named[0]!r}?" if named else f"They have: {', '.join(names)}.",
-            ) from error
         twins = [
             f"{given!r} is {name!r}"
             for given, name in zip(results.schema.names, names, strict=True)
@@ -99,6 +92,13 @@ def _positions(
             if twins
             else ""
         )
+        if (column := _UNKNOWN_COLUMN.search(str(error))) and where is not None:
+            near = get_close_matches(column[1].casefold(), [name.casefold() for name in names], n=1)
+            named = [name for name in names if name.casefold() in near]
+            raise InvalidInputError(
+                f"The condition cannot be used: the results have no column {column[1]!r}.{alike}",
+                f"Did you mean {named[0]!r}?" if named else f"They have: {', '.join(names)}.",
+            ) from error
         raise InvalidInputError(
             f"The condition cannot be used: {str(error).splitlines()[0]}{alike}"
         ) from error

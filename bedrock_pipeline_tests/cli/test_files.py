@@ -121,8 +121,8 @@ def test_pack_into_s3_and_out_of_it(deployment: Deployment, tmp_path: Path) -> N
     [
         (["a"], (), "has 1 records"),
         (["a"] * 20, ("--parameters", "[1]"), "must be a JSON object"),
-        (["a"] * 20, ("--min-records", "40"), "max_records must be at least twice min_records"),
-        (["a"] * 20, ("--model-input", "text"), "not prompt and model_input"),
+        (["a"] * 20, ("--min-records", "40"), "--max-records must be at least twice --min-records"),
+        (["a"] * 20, ("--model-input", "text"), "not prompt and --model-input"),
         ([f"r{number}" for number in range(20)], ("--max-job-bytes", "300"), "fill a job of 300 bytes"),
     ],
 )

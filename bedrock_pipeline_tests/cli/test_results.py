@@ -74,7 +74,7 @@ _SELECTIONS: tuple[tuple[tuple[str, ...], set[str]], ...] = (
 _MISTAKES = (
     (
         ("show", "p", "d", "--where", "absent = 1"),
-        "The results have no column 'absent'.\nThey have: record_id, ",
+        "The condition cannot be used: the results have no column 'absent'.\nThey have: record_id, ",
     ),
     (("show", "p", "d", "--where", "Output_Txt = 'a'"), "Did you mean 'output_text'?"),
     (("show", "p", "d", "--where", "1 = (SELECT count(*) FROM read_text('/etc/passwd'))"), "disabled"),

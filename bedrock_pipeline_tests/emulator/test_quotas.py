@@ -63,5 +63,5 @@ def test_the_client_packs_as_many_records_as_the_model_allows() -> None:
         ).effective_limits
 
     assert limits(TITAN) == Limits(max_records=100_000, max_file_records=50_000)
-    assert limits(HAIKU) == limits("acme.model") == Limits()
+    assert limits(HAIKU) == limits("acme.model", family="claude") == Limits()
     assert limits(TITAN, limits=Limits(max_jobs=3)).max_records == 50_000
