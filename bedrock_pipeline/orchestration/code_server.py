@@ -66,6 +66,9 @@ def main() -> None:
     # Dagster would put a `.env` of the current folder over the environment that leads to this machine.
     of_file = own_variables(get_env_var_dict(str(Path.cwd())), os.environ)
     utils.get_env_var_dict = lambda base_dir: {}  # type: ignore[attr-defined]  # noqa: ARG005  # its argument has that name
+    # Dagster removes the first entry while it imports a code location: it takes it for the folder of the script, but with -P it
+    # can be one of PYTHONPATH.
+    sys.path.insert(0, str(Path(sys.prefix, "no-folder-of-a-script")))
     sys.path.append(str(Path.cwd()))  # at the end: no file there stands for a library
     sys.argv[0] = "dagster"
     with environ(of_file):
