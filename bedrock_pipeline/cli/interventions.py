@@ -107,7 +107,9 @@ def retry(
             retryable, repacked = interventions.release(pipeline, dataset, below_minimum)
             published = interventions.retry_publication(pipeline, dataset)
             row = deployment.ledger.datasets.get(pipeline, dataset)
-            unprepared = row if row and row.packed_hash is None else None
+            unprepared = (
+                row if row and row.packed_hash is None and row.state in ("failed", "cancelled") else None
+            )
             if schema_only:
                 deployment.ledger.versions.judge_by_schema_only(pipeline, dataset)
     if as_json:

@@ -97,10 +97,20 @@ class _Place:
 
 
 def dagster_runs(endpoints: Endpoints, statuses: tuple[str, ...]) -> int:
-    """Number of Dagster's runs with one of the statuses, without importing Dagster, which takes seconds."""
+    """Number of Dagster's runs with one of the statuses, without importing Dagster, which takes seconds.
+
+    Raises:
+        LocalError: Postgres does not answer.
+    """
     dsn = endpoints.dsn(endpoints.dagster_database)
-    with led_nowhere_else(dsn):
-        connection = psycopg.connect(dsn, row_factory=scalar_row)
+    try:
+        with led_nowhere_else(dsn):
+            connection = psycopg.connect(dsn, row_factory=scalar_row)
+    except psycopg.OperationalError as error:
+        log = endpoints.home / "logs" / "postgres.log"
+        raise LocalError(
+            "Dagster's runs could not be counted: Postgres does not answer.", f"See {log}."
+        ) from error
     with connection:
         if connection.execute("SELECT to_regclass('runs')").fetchone() is None:
             return 0  # it has never been started

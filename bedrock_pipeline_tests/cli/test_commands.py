@@ -56,6 +56,9 @@ def test_launch_is_a_row_that_status_shows(deployment: Deployment) -> None:
 
 def test_a_preparation_that_failed_keeps_its_reason_and_says_how_it_goes_on(deployment: Deployment) -> None:
     run("launch", "p", "d", "--input", "rows.csv", "--prompt", "{{ a }}")
+    assert "0 rejected chunks" in run("retry", "p", "d").stdout, (
+        "what is about to be prepared has nothing to repeat"
+    )
     begun = deployment.ledger.datasets.ensure("p", "d")
     deployment.ledger.datasets.fail_preparation(begun, begun.launch_id, "there is no such column")
     assert run("cancel", "p", "d").stdout == "nothing to cancel\n"
