@@ -10,7 +10,7 @@ SEEDS ?= 300
 STEPS ?= 200
 SECONDS ?= 300
 
-.PHONY: help install demo dev lock supply-chain fuzz test test-browser test-faults test-mutants simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-orchestration bench-scale bench-emulator bench-enqueue docs screenshots site wheel lint types check clean
+.PHONY: help install demo dev lock supply-chain fuzz test test-browser test-faults test-mutants mutation simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-orchestration bench-scale bench-emulator bench-enqueue docs screenshots site wheel lint types check clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.installed: pyproject.toml requirements.lock hatch_build.py $(wildcard bedrock_pipeline/kernel/*.[ch])
@@ -105,6 +105,9 @@ fuzz: install  ## each target for SECONDS, guided by coverage; what breaks a pro
 
 test-mutants: install  ## each safeguard removed: a named test must fail
 	$(BIN)/python -m bedrock_pipeline_tests.faults.mutants
+
+mutation: install  ## mutants of each package, sampled by a seed: which does no test notice? writes reports/mutation.json
+	$(BIN)/python -m bedrock_pipeline_tests.mutation $(ARGS)
 
 release-schema: install  ## at a release: the dump of the schema over which later versions must start
 	$(BIN)/python -m bedrock_pipeline_tests.upgrade.every_state

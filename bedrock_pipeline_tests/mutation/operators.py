@@ -1,0 +1,86 @@
+"""What mutmut's own operators leave out or overdo: conditions and locks in SQL, and sentences.
+
+What belongs here: the mutants of a string. SQL is text to mutmut; here each condition is made true and each lock is
+taken out, one at a time. A sentence (a message, a description) is left as it is: whether it is the right one is no
+question of one word, and tests that repeat sentences would only make them hard to improve.
+"""
+
+import re
+from collections.abc import Iterator
+
+import libcst as cst
+from mutmut.mutation import mutators
+
+_SQL = re.compile(r"\b(SELECT|UPDATE|DELETE|INSERT|WHERE|RETURNING|FOR UPDATE)\b")
+_LOCK = re.compile(r"\s*\b(FOR UPDATE( OF \w+)?( SKIP LOCKED| NOWAIT)?|FOR SHARE|SKIP LOCKED)\b")
+#: A condition begins after one of the first, and ends before one of the second.
+_BEGINS = re.compile(r"\b(WHERE|AND|OR|ON|WHEN)\b(?!\s+CONFLICT)\s*(NOT\b\s*)?")
+_ENDS = re.compile(
+    r"\b(AND|OR|THEN|ORDER BY|GROUP BY|LIMIT|RETURNING|FOR UPDATE|FOR SHARE|UNION|WHERE|JOIN|LEFT JOIN|CROSS JOIN|SET)\b"
+)
+_BETWEEN = re.compile(r"\bBETWEEN\s+\S+\s+$")
+
+
+def _end_of_condition(text: str, begin: int) -> int:
+    """Where the condition that begins there ends: before what follows it at the same depth of brackets."""
+    depth, at = 0, begin
+    while at < len(text):
+        if text[at] == "(":
+            depth += 1
+        elif text[at] == ")":
+            depth -= 1
+            if depth < 0:
+                return at
+        elif not depth and (word := _ENDS.match(text, at)) and not text[at - 1].isalnum():
+            if word[1] != "AND" or not _BETWEEN.search(text[begin:at]):
+                return at
+        elif not depth and text[at] in ";,":
+            return at
+        at += 1
+    return at
+
+
+def sql_mutants(text: str) -> Iterator[str]:
+    """The statement with one condition made true, or with one lock taken out.
+
+    A condition stays in the text, so that it takes the parameters that it took.
+    """
+    for found in _BEGINS.finditer(text):
+        if found[1] == "AND" and _BETWEEN.search(text[: found.start()]):
+            continue
+        begin = found.end() - len(found[2] or "")
+        end = _end_of_condition(text, begin)
+        condition = text[begin:end].strip()
+        if " " in condition:  # a word alone is the value of a CASE
+            rest = text[begin:end][len(text[begin:end].rstrip()) :]
+            yield f"{text[:begin]}({condition} OR true){rest}{text[end:]}"
+    for found in _LOCK.finditer(text):
+        yield text[: found.start()] + text[found.end() :]
+
+
+def _of_string(node: cst.BaseString) -> Iterator[cst.BaseString]:
+    if not isinstance(node, cst.SimpleString):
+        return
+    text = node.raw_value
+    if _SQL.search(text):
+        opening = f"{node.prefix}{node.quote}"
+        for mutant in sql_mutants(text):
+            yield node.with_changes(value=f"{opening}{mutant}{node.quote}")
+    elif " " not in text.strip():
+        yield from mutators.operator_string(node)
+
+
+def _of_part(node: cst.FormattedStringText) -> Iterator[cst.FormattedStringText]:
+    if _SQL.search(node.value):
+        for mutant in sql_mutants(node.value):
+            yield node.with_changes(value=mutant)
+
+
+def use() -> None:
+    """Put these in place of mutmut's operator of strings."""
+    operators = [pair for pair in mutators.mutation_operators if pair[1] is not mutators.operator_string]
+    mutators.mutation_operators[:] = [  # type: ignore[index]
+        *operators,
+        (cst.BaseString, _of_string),
+        (cst.FormattedStringText, _of_part),
+    ]

@@ -1,0 +1,48 @@
+"""Which mutants a statement has."""
+
+import pytest
+
+from bedrock_pipeline_tests.mutation.operators import sql_mutants
+
+
+@pytest.mark.parametrize(
+    ("statement", "mutants"),
+    [
+        ("SELECT 1", []),
+        ("SELECT 1 WHERE a = %s", ["SELECT 1 WHERE (a = %s OR true)"]),
+        (
+            "DELETE FROM t WHERE a = 1 AND b IN (SELECT c FROM u) RETURNING a",
+            [
+                "DELETE FROM t WHERE (a = 1 OR true) AND b IN (SELECT c FROM u) RETURNING a",
+                "DELETE FROM t WHERE a = 1 AND (b IN (SELECT c FROM u) OR true) RETURNING a",
+            ],
+        ),
+        (
+            "UPDATE t SET a = 1 WHERE b BETWEEN 1 AND 2 AND NOT c IS NULL",
+            [
+                "UPDATE t SET a = 1 WHERE (b BETWEEN 1 AND 2 OR true) AND NOT c IS NULL",
+                "UPDATE t SET a = 1 WHERE b BETWEEN 1 AND 2 AND (NOT c IS NULL OR true)",
+            ],
+        ),
+        (
+            "SELECT CASE WHEN a > 1 THEN 2 END WHERE (b = 1 OR c = 2)",
+            [
+                "SELECT CASE WHEN (a > 1 OR true) THEN 2 END WHERE (b = 1 OR c = 2)",
+                "SELECT CASE WHEN a > 1 THEN 2 END WHERE ((b = 1 OR c = 2) OR true)",
+                "SELECT CASE WHEN a > 1 THEN 2 END WHERE (b = 1 OR (c = 2 OR true))",
+            ],
+        ),
+        (
+            "SELECT a FROM t ORDER BY a FOR UPDATE OF t SKIP LOCKED",
+            ["SELECT a FROM t ORDER BY a"],
+        ),
+        ("INSERT INTO t VALUES (1) ON CONFLICT (a) DO NOTHING", []),
+        ("SELECT CASE a WHEN 'x' THEN 1 END", []),
+        (
+            "SELECT a FROM t JOIN u ON t.a = u.a ORDER BY a",
+            ["SELECT a FROM t JOIN u ON (t.a = u.a OR true) ORDER BY a"],
+        ),
+    ],
+)
+def test_a_condition_is_made_true_and_a_lock_is_taken_out(statement: str, mutants: list[str]) -> None:
+    assert list(sql_mutants(statement)) == mutants
