@@ -65,9 +65,9 @@ def inputs(
 
 @pytest.mark.parametrize("part", range(8))
 def test_prompts_ids_and_carried_values_are_those_of_the_file(part: int) -> None:
-    """2,000 tables in all, the same in each run; a failing one is small as it is drawn, and shrinking takes minutes."""
+    """1,000 tables in all, the same in each run; a failing one is small as it is drawn, and shrinking takes minutes."""
     each = settings(
-        max_examples=250,
+        max_examples=125,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
