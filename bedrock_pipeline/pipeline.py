@@ -325,13 +325,9 @@ class Pipeline(BasePipeline):
                 "with answer_by='tool'"
             )
         before = (Turn("user", ("",)), Turn("assistant", ("",))) if self.examples or self.messages else ()
+        images = ("",) if self.images else ()
         model_request = ModelRequest(
-            self.prompt or "",
-            self.system,
-            self.request_parameters,
-            ("",) if self.images else (),
-            answer,
-            before,
+            self.prompt or "", self.system, self.request_parameters, images, answer, before
         )
         self.model_family.check(model_request)
         if self.documents and "documents" not in self.model_family.takes:
@@ -371,8 +367,10 @@ class Pipeline(BasePipeline):
         Raises:
             AnswerSchemaError: the schema cannot be used.
         """
-        schema = self.structure
-        return AnswerColumns(schema, {*RESERVED, *self.carry}) if schema else None
+        if schema := self.structure:
+            by = self.answer_by or self._answer_by(schema.schema)
+            return AnswerColumns(schema, {*RESERVED, *self.carry}, by)
+        return None
 
     @property
     def structure(self) -> AnswerSchema | None:

@@ -16,7 +16,10 @@ from bedrock_pipeline.collect.line_reader import Lines
 from bedrock_pipeline.collect.tally import ChunkMetadata
 from bedrock_pipeline.concurrency import ahead, in_order, workers_here
 from bedrock_pipeline.kernel import MOST_BYTES, ResponseReader, Responses, library
+from bedrock_pipeline.models.answer_columns import AnswerColumns
+from bedrock_pipeline.models.exact_numbers import dumps
 from bedrock_pipeline.models.family import INK, Plain
+from bedrock_pipeline.models.structured import TOOL
 from bedrock_pipeline.prepare.snapshot.column_rules import not_utf8
 from bedrock_pipeline.records.error_codes import STOP_REASONS, WHOLE
 from bedrock_pipeline.system import ExecutorFactory, threads
@@ -39,19 +42,19 @@ def read_runs(
         dimension: length of the vectors; None if responses have none.
         executor: makes the threads.
     """
-    kernel, plain = library(), metadata.family.plain
+    kernel, plain, columns = library(), metadata.plain, metadata.columns
     whole = pa.array(
         [*WHOLE, *(reason for reason, kind in STOP_REASONS.items() if kind in metadata.accepted)], pa.string()
     )
     reader = None
-    if kernel and plain and metadata.is_plain and bool(plain.vector) == bool(dimension):
+    if kernel and plain and bool(plain.vector) == bool(dimension):
         reader = ResponseReader(kernel, plain, dimension or 0)
 
     def read(data: memoryview) -> list[Run]:
         if reader is None or plain is None or len(data) > MOST_BYTES:
             return [(Lines.of(data), None)]
         return [
-            (Lines(data[start : start + int(ends[-1])], ends), _ordinary(responses, plain, whole))
+            (Lines(data[start : start + int(ends[-1])], ends), _ordinary(responses, plain, whole, columns))
             for start, ends, responses in reader.read(data)
         ]
 
@@ -60,8 +63,13 @@ def read_runs(
     )
 
 
-def _ordinary(responses: Responses, plain: Plain, whole: pa.Array) -> Responses | None:
-    """Those that ended as known, whose text is UTF-8, not empty, and does not begin as a family excludes."""
+def _ordinary(
+    responses: Responses, plain: Plain, whole: pa.Array, columns: AnswerColumns | None
+) -> Responses | None:
+    """Those that ended as known, whose text is UTF-8, not empty, and does not begin as a family excludes.
+
+    Of structured responses, those that certainly keep the schema.
+    """
     if broken := not_utf8(responses.rows):
         responses = responses.take(np.delete(np.arange(len(responses.lines)), broken))
     if plain.vector:
@@ -74,4 +82,32 @@ def _ordinary(responses: Responses, plain: Plain, whole: pa.Array) -> Responses 
         excluded = pc.or_(excluded, begins)
     if pc.any(excluded).as_py():
         responses = responses.take(np.flatnonzero(~excluded.to_numpy(zero_copy_only=False)))
+    if columns:
+        return _structured(responses, columns, is_tool=plain.tool_input is not None)
     return responses if len(responses.lines) else None
+
+
+def _structured(responses: Responses, columns: AnswerColumns, *, is_tool: bool) -> Responses | None:
+    """Those that certainly keep the schema, with the values of their columns."""
+    found = list(map(columns.certain_values, responses.rows["output_text"].to_pylist()))
+    certain = [one for one in found if one is not None]
+    if not certain:
+        return None
+    if len(certain) < len(found):
+        responses = responses.take(np.array([one is not None for one in found]).nonzero()[0])
+    values = pa.RecordBatch.from_arrays(
+        [
+            pa.array(column, field.type)
+            for field, column in zip(
+                columns.fields, zip(*(one for _, one in certain), strict=True), strict=True
+            )
+        ],
+        schema=pa.schema(columns.fields),
+    )
+    rows = responses.rows
+    if is_tool:
+        uses = [dumps([{"name": TOOL, "input": given}]).decode() for given, _ in certain]
+        rows = rows.set_column(
+            rows.schema.get_field_index("output_text"), "output_text", pa.repeat(pa.scalar(""), len(uses))
+        ).append_column("tool_use", pa.array(uses, pa.string()))
+    return Responses(responses.lines, rows, values)

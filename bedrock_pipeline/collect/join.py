@@ -143,7 +143,12 @@ class _Rows(ABC):
 
     def _charged(self, plain: Responses) -> dict[str, pa.Array]:
         """The columns of plain responses with their costs, which are counted."""
-        columns = dict(zip(plain.rows.schema.names, plain.rows.columns, strict=True))
+        columns = {
+            name: column
+            for batch in (plain.rows, plain.values)
+            if batch
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        }
         tokens, price = (columns["input_tokens"], columns["output_tokens"]), self._metadata.price
         columns["cost_usd"], total = costs_of(price, *tokens, self._metadata.mode)
         columns["on_demand_cost_usd"], on_demand = costs_of(price, *tokens, "on-demand")
@@ -260,7 +265,8 @@ class _Join(_Rows):
         """A plain response by itself."""
         [row] = plain.rows.slice(number, 1).to_pylist()
         del row["wire_id"]
-        return response_outcome(ResultRow("succeeded", **row), self._metadata)
+        values = plain.values and tuple(column[number].as_py() for column in plain.values.columns)
+        return response_outcome(ResultRow("succeeded", **row), self._metadata, values)
 
     def _counts(self, row: int, outcome: Outcome) -> bool:
         """Count an outcome; whether it is the response that gives the record's row."""

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from bedrock_pipeline.models import Family
 from bedrock_pipeline.models.answer_columns import AnswerColumns
+from bedrock_pipeline.models.family import Plain
 from bedrock_pipeline.pricing.prices import Price, PricedMode
 from bedrock_pipeline.records.bounded_texts import count_kind
 from bedrock_pipeline.records.error_codes import Incomplete
@@ -136,9 +137,11 @@ class ChunkMetadata:
         return self.keep_raw or self.family.name == "raw"
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the results need nothing but a text or a vector, and token counts."""
-        return self.columns is None and not self.vectors and not self.keeps_output
+    def plain(self) -> Plain | None:
+        """Where ordinary outputs have what is read; None if each is read by itself."""
+        if self.vectors or self.keeps_output:
+            return None
+        return self.family.plain_tool if self.columns and self.columns.by == "tool" else self.family.plain
 
 
 def line_discrepancies(counter: TallyCounter, *, completed: bool) -> list[str]:

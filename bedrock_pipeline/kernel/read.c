@@ -13,7 +13,7 @@
 enum { DEPTH = 64, COUNT_DIGITS = 12, DIGITS = 200, REAL = 64 };
 
 /* What is read at a place. */
-enum kind { OBJECT, LIST, TEXT, STOP_REASON, INPUT_TOKENS, OUTPUT_TOKENS, BLOCK_TYPE, VECTOR };
+enum kind { OBJECT, LIST, TEXT, STOP_REASON, INPUT_TOKENS, OUTPUT_TOKENS, WORD, VECTOR, TOOL_INPUT };
 
 /* A place in an output where something is read, or that leads to one. The first is the output itself. */
 struct place {
@@ -23,6 +23,8 @@ struct place {
   int64_t inner; /* the first place in it; 0: none */
   int64_t next;  /* the next in the same parent; 0: none */
   int64_t closed; /* 1: members that lead nowhere must be null */
+  const uint8_t *word; /* that must be here, with its last quote; unused elsewhere */
+  int64_t word_size;
 };
 
 /* A key that no plain output has with a value other than null. */
@@ -35,7 +37,7 @@ struct wanted {
   const struct place *places;
   const struct name *unless;
   int64_t unless_count;
-  int64_t typed; /* 1: there must be a block type */
+  int64_t words; /* how many places are a word's */
   int64_t length; /* of the vector that there must be in place of a text; 0: none */
 };
 
@@ -210,13 +212,14 @@ static uint8_t *copied(struct walk *walk, uint8_t *out) {
   return out;
 }
 
-static void literal(struct walk *walk, const char *word) {
-  size_t size = strlen(word);
-  if ((size_t)(walk->end - walk->at) >= size && !memcmp(walk->at, word, size))
+static void bytes(struct walk *walk, const void *wanted, int64_t size) {
+  if (walk->end - walk->at >= size && !memcmp(walk->at, wanted, (size_t)size))
     walk->at += size;
   else
     walk->at = 0;
 }
+
+static void literal(struct walk *walk, const char *word) { bytes(walk, word, (int64_t)strlen(word)); }
 
 static const uint8_t *digits(const uint8_t *at, const uint8_t *end) {
   while (at < end && *at >= '0' && *at <= '9') at++;
@@ -394,6 +397,17 @@ static void vector(struct walk *walk, float *out) {
   if (count < length) walk->at = 0;
 }
 
+/* An object as it is written; what its members are called is the user's. */
+static void tool_input(struct walk *walk) {
+  struct answers *answers = walk->answers;
+  const uint8_t *from = walk->at;
+  if (!is(walk, '{')) walk->at = 0;
+  pass(walk, 0, 0);
+  if (!walk->at) return;
+  memcpy(answers->texts + walk->text_end, from, (size_t)(walk->at - from));
+  answers->text_ends[walk->row + 1] = walk->text_end += (int32_t)(walk->at - from);
+}
+
 static void value_at(struct walk *walk, int64_t number);
 
 static void object_at(struct walk *walk, const struct place *place) {
@@ -426,7 +440,7 @@ static void value_at(struct walk *walk, int64_t number) {
     return;
   }
   walk->seen |= 1u << number;
-  if (*walk->at == 'n' && place->kind != BLOCK_TYPE) {
+  if (*walk->at == 'n' && place->kind != WORD) {
     literal(walk, "null");
     return;
   }
@@ -458,9 +472,12 @@ static void value_at(struct walk *walk, int64_t number) {
   case OUTPUT_TOKENS:
     tokens(walk, answers->output_tokens, answers->has_output_tokens);
     break;
-  case BLOCK_TYPE:
+  case WORD:
     expect(walk, '"');
-    if (walk->at) literal(walk, "text\"");
+    if (walk->at) bytes(walk, place->word, place->word_size);
+    break;
+  case TOOL_INPUT:
+    tool_input(walk);
     break;
   case VECTOR:
     vector(walk, answers->vectors + walk->row * walk->wanted->length);
@@ -468,11 +485,11 @@ static void value_at(struct walk *walk, int64_t number) {
   }
 }
 
-static int has_seen(const struct walk *walk, enum kind kind) {
+static int64_t words_seen(const struct walk *walk) {
   const struct place *places = walk->wanted->places;
-  for (int64_t number = 1; walk->seen >> number; number++)
-    if (walk->seen >> number & 1 && places[number].kind == kind) return 1;
-  return 0;
+  int64_t count = 0;
+  for (int64_t number = 1; walk->seen >> number; number++) count += walk->seen >> number & 1 && places[number].kind == WORD;
+  return count;
 }
 
 /* Whether a line is a plain response; then `at` is its end. */
@@ -502,7 +519,7 @@ static int plain_line(struct walk *walk) {
   } while (take(walk, ','));
   expect(walk, '}');
   if (!walk->at || !id.data || answers->text_ends[row + 1] < 0) return 0;
-  if (walk->wanted->typed && !has_seen(walk, BLOCK_TYPE)) return 0;
+  if (words_seen(walk) < walk->wanted->words) return 0;
   walk->at = spaces(walk->at, walk->end);
   if (walk->at < walk->end && *walk->at != '\n') return 0;
   if (walk->at < walk->end) walk->at++;

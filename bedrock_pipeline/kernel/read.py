@@ -17,7 +17,7 @@ from bedrock_pipeline.models.family import ONLY, Path, Plain
 MOST_LINES = 8192
 #: A buffer has at most this many bytes: offsets have 32 bits.
 MOST_BYTES = 2**31 - 1
-_OBJECT, _LIST, _TEXT, _STOP_REASON, _INPUT_TOKENS, _OUTPUT_TOKENS, _BLOCK_TYPE, _VECTOR = range(8)
+_OBJECT, _LIST, _TEXT, _STOP_REASON, _INPUT_TOKENS, _OUTPUT_TOKENS, _WORD, _VECTOR, _TOOL_INPUT = range(9)
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
 _Scratch: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -31,6 +31,8 @@ class _Place(ctypes.Structure):
         ("inner", ctypes.c_int64),
         ("next", ctypes.c_int64),
         ("closed", ctypes.c_int64),
+        ("word", ctypes.c_char_p),
+        ("word_size", ctypes.c_int64),
     )
 
 
@@ -39,7 +41,7 @@ class _Wanted(ctypes.Structure):
         ("places", ctypes.c_void_p),
         ("unless", ctypes.c_void_p),
         ("unless_count", ctypes.c_int64),
-        ("typed", ctypes.c_int64),
+        ("words", ctypes.c_int64),
         ("length", ctypes.c_int64),
     )
 
@@ -70,15 +72,20 @@ class Responses:
     Attributes:
         lines: the numbers of their lines.
         rows: a row for each: `wire_id` and the columns of the results that a plain response has. `output_text`, or the
-            `embedding` in its place, is never null; the kernel does not check that text is UTF-8.
+            `embedding` in its place, is never null; the kernel does not check that text is UTF-8. The text of a tool
+            call is its input, as JSON.
+        values: of the columns of structured responses, if they were read (`collect.fast_parser`).
     """
 
     lines: Numbers
     rows: pa.RecordBatch
+    values: pa.RecordBatch | None = None
 
     def take(self, places: Numbers) -> "Responses":
         """Some of them."""
-        return Responses(self.lines[places], self.rows.take(pa.array(places)))
+        taken = pa.array(places, pa.int64())
+        values = self.values and self.values.take(taken)
+        return Responses(self.lines[places], self.rows.take(taken), values)
 
 
 class ResponseReader:
@@ -101,7 +108,7 @@ class ResponseReader:
             ctypes.addressof(self._places),
             ctypes.addressof(self._unless),
             len(plain.unless),
-            plain.block_type is not None,
+            len(plain.words),
             length,
         )
 
@@ -198,10 +205,13 @@ def _places(plain: Plain) -> list[_Place]:
         (plain.stop_reason, _STOP_REASON),
         (plain.input_tokens, _INPUT_TOKENS),
         (plain.output_tokens, _OUTPUT_TOKENS),
-        (plain.block_type, _BLOCK_TYPE),
+        (plain.tool_input, _TOOL_INPUT),
     ):
         if path is not None:
             places[_planted(places, path)].kind = kind
+    for path, word in plain.words:
+        place, quoted = places[_planted(places, path)], f'{word}"'.encode()
+        place.kind, place.word, place.word_size = _WORD, quoted, len(quoted)
     if plain.closed:
         places[_planted(places, plain.closed)].closed = 1
     return places

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from bedrock_pipeline.models import ModelResponse
 from bedrock_pipeline.models.answer_class import DECIMAL, LOCAL_DATE_TIME, AnswerSchemaError
-from bedrock_pipeline.models.family import Json
+from bedrock_pipeline.models.exact_numbers import loads
+from bedrock_pipeline.models.family import AnswerBy, Json
 from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema
 
 _NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
@@ -58,12 +59,17 @@ class AnswerColumns:
     struct; everything else JSON text. An optional property that the response lacks is null. A property that has the name
     of another column, one of `taken`, in upper or lower case, is prefixed with `answer_`.
 
+    Attributes:
+        fields: the columns.
+        by: how the responses were requested, and so where most of them have their JSON.
+
     Raises:
         AnswerSchemaError: the prefixed name is taken too.
     """
 
-    def __init__(self, schema: AnswerSchema, taken: Collection[str]) -> None:
+    def __init__(self, schema: AnswerSchema, taken: Collection[str], by: AnswerBy = "tool") -> None:
         self._schema = schema
+        self.by = by
         self._columns = {name: _typed(one) for name, one in schema.columns["properties"].items()}
         others = {name.casefold() for name in taken}
         self._written = {name: column or _TEXT for name, column in self._columns.items()}
@@ -90,6 +96,20 @@ class AnswerColumns:
         except _MISFITS:
             values = tuple(_fitted(column, fields.get(name), name) for name, column in self._written.items())
         return values, unwrapped
+
+    def certain_values(self, text: str) -> tuple[Any, tuple[Any, ...]] | None:
+        """The JSON of a text, and its values as `values` gives them, if it certainly keeps the schema.
+
+        None: `values` decides.
+        """
+        try:
+            given = loads(text)
+            fields = self._schema.certain_fields(given)
+            if fields is None:
+                return None
+            return given, tuple([column.value(fields.get(name)) for name, column in self._written.items()])
+        except (*_MISFITS, RecursionError):
+            return None
 
 
 def _fitted(column: _Column, value: Any, name: str) -> Any:

@@ -36,7 +36,14 @@ class Claude(Family):
         stop_reason=("stop_reason",),
         input_tokens=("usage", "input_tokens"),
         output_tokens=("usage", "output_tokens"),
-        block_type=("content", ONLY, "type"),
+        words=((("content", ONLY, "type"), "text"),),
+    )
+    plain_tool = Plain(
+        tool_input=("content", ONLY, "input"),
+        stop_reason=("stop_reason",),
+        input_tokens=("usage", "input_tokens"),
+        output_tokens=("usage", "output_tokens"),
+        words=((("content", ONLY, "type"), "tool_use"), (("content", ONLY, "name"), TOOL)),
     )
 
     def owns(self, model: str) -> bool:

@@ -53,6 +53,14 @@ class Converse(Family):
         output_tokens=("usage", "outputTokens"),
         closed=("output", "message", "content", ONLY),
     )
+    plain_tool = Plain(
+        tool_input=("output", "message", "content", ONLY, "toolUse", "input"),
+        stop_reason=("stopReason",),
+        input_tokens=("usage", "inputTokens"),
+        output_tokens=("usage", "outputTokens"),
+        words=((("output", "message", "content", ONLY, "toolUse", "name"), TOOL),),
+        closed=("output", "message", "content", ONLY),
+    )
 
     def owns(self, model: str) -> bool:  # noqa: ARG002  # the interface's
         """None."""

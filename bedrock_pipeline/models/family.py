@@ -140,17 +140,18 @@ ONLY: Final = "[]"
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """Paths in an ordinary output of a model, so that responses with only text are read many at a time.
+    """Paths in an ordinary output of a model, so that responses with only a text, or one tool call, are read many at a time.
 
     `Family.answer` reads every output that they do not fit; if they fit, both give the same.
 
     Attributes:
-        text: the text; an output without it is not plain. None for embeddings.
+        text: the text; an output without it is not plain. None for embeddings and tool calls.
+        tool_input: the object with which a tool is called, in place of a text; an output without it is not plain.
         vector: the vector of floats, in place of a text; an output without it is not plain.
         stop_reason: may be missing.
         input_tokens: may be missing.
         output_tokens: may be missing; for embeddings there are none.
-        block_type: must be `text`; None if blocks have no type.
+        words: texts that must be there, in ASCII.
         closed: an object of which all members that no path leads to must be null; None if there is none.
         unless: an output that has something other than null under one of these keys, at any depth, is not plain.
         unless_text_begins: an output whose text begins so is not plain; a pattern for Python and for Arrow.
@@ -161,7 +162,8 @@ class Plain:
     input_tokens: Path | None = None
     output_tokens: Path | None = None
     vector: Path | None = None
-    block_type: Path | None = None
+    tool_input: Path | None = None
+    words: tuple[tuple[Path, str], ...] = ()
     closed: Path | None = None
     unless: tuple[bytes, ...] = ()
     unless_text_begins: str | None = None
@@ -204,6 +206,8 @@ class Family(ABC):
     limits: ClassVar[tuple[Path, ...]] = ()
     #: Where ordinary outputs have what `answer` reads; None if each is read by itself.
     plain: ClassVar[Plain | None] = None
+    #: The same for outputs with one call of the tool of structured responses.
+    plain_tool: ClassVar[Plain | None] = None
 
     @abstractmethod
     def owns(self, model: str) -> bool:

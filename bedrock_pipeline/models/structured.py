@@ -153,6 +153,14 @@ class AnswerSchema:
         except RecursionError:
             raise AnswerInvalidError("the answer nests too deeply") from None
 
+    def certain_fields(self, given: Any) -> dict[str, Any] | None:
+        """The values of the columns of a value of JSON that certainly keeps the schema; None if it may not.
+
+        Raises:
+            AnswerInvalidError: its class does not take it.
+        """
+        return self._written(given, ModelResponse()) if self._certain(given) else None
+
     def _read(self, answer: ModelResponse) -> tuple[dict[str, Any], str | None]:
         if len(answer.tool_use) < 2:
             given, is_json = _given(answer)

@@ -19,6 +19,7 @@ from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter
 from bedrock_pipeline.kernel.library import SWITCH
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.models.answer_columns import AnswerColumns
+from bedrock_pipeline.models.family import AnswerBy
 from bedrock_pipeline.models.registry import FAMILIES
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.records.result_schema import RESERVED, result_schema
@@ -104,8 +105,11 @@ def _metadata(name: str, **changes: Any) -> ChunkMetadata:
     return replace(plain, **changes)
 
 
+_WAYS: Final[tuple[AnswerBy, ...]] = ("tool", "schema")
 STRUCTURED: Final = [
-    _metadata("claude", columns=AnswerColumns(AnswerSchema(one), RESERVED)) for one in (Answer, SCHEMA)
+    _metadata("claude", columns=AnswerColumns(AnswerSchema(one), RESERVED, by))
+    for by in _WAYS
+    for one in (Answer, SCHEMA)
 ]
 EVERY: Final = [
     *map(_metadata, OUTPUTS),
@@ -212,7 +216,7 @@ def seeds_of_answers() -> Iterator[bytes]:
         "inner": {"x": 1.5},
         "list": [1],
     }
-    for number, value in enumerate((whole, other)):
+    for number, value in enumerate((whole, other, whole, other)):
         text = orjson.dumps(value)
         yield bytes([number, 0]) + text
         yield bytes([number, 255]) + text

@@ -46,10 +46,12 @@ def line(rng: random.Random) -> bytes:
     """An answer, mostly."""
     text = "".join(rng.choices('ab"\\\n\x00é😀', k=rng.choice([0, 5, 15, 16, 17, 40])))
     block = {"type": "text", "text": text, "stop_reason": "end"}
+    tool = {"type": "tool_use", "name": "answer", "input": {text: [block, 1.5]}}
+    content = rng.choice([block, tool])
     output = {
-        "content": [block],
+        "content": [content],
         "outputs": [block],
-        "output": {"message": {"content": [block]}},
+        "output": {"message": {"content": [{"toolUse": tool} if content is tool else block]}},
         "usage": {"input_tokens": 5, "inputTokens": 10**18},
         "embedding": [rng.choice([rng.random(), rng.random() * 1e300, 0, -7]) for _ in range(LENGTH)],
     }
@@ -72,9 +74,8 @@ def main() -> None:
     rng, kernel = random.Random(5), load(Path(sys.argv[1]))
     readers = []
     for model in MODELS:
-        plain = family_of(model).plain
-        assert plain is not None
-        readers.append(ResponseReader(kernel, plain))
+        family = family_of(model)
+        readers += [ResponseReader(kernel, plain) for plain in (family.plain, family.plain_tool) if plain]
     vectors = family_of("amazon.titan-embed-text-v2:0").plain
     assert vectors is not None
     readers.append(ResponseReader(kernel, vectors, LENGTH))
