@@ -61,11 +61,12 @@ def test_a_preparation_that_failed_keeps_its_reason_and_says_how_it_goes_on(depl
     )
     begun = deployment.ledger.datasets.ensure("p", "d")
     deployment.ledger.datasets.fail_preparation(begun, begun.launch_id, "there is no such column")
-    assert run("cancel", "p", "d").stdout == "nothing to cancel\n"
     assert "bedrock-pipeline launch p d" in run("retry", "p", "d").stderr
     [row] = json.loads(run("status", "--json").stdout)
-    assert "there is no such column" in json.dumps(row)
-    assert "cancel" not in json.dumps(row)
+    assert (row["state"], row["why"].startswith("there is no such column. ")) == ("failed", True)
+    for words in (("results", "p", "d"), ("show", "p", "d"), ("show", "p", "d", "--rejected")):
+        said = run(*words)
+        assert (said.exit_code, "it is failed: there is no such column." in said.stderr) == (1, True)
 
 
 def test_status_of_a_dataset_says_what_each_chunk_waits_for(deployment: Deployment, tmp_path: Path) -> None:
