@@ -184,7 +184,7 @@ def _state(row: dict[str, Any]) -> str:
 def _next(row: dict[str, Any]) -> str | None:
     """What happens to a dataset where it waits for nothing."""
     if row["to_collect"]:
-        return f"{row['to_collect']} of its chunks have ended; their responses are about to be read"
+        return f"chunks that have ended: {row['to_collect']}; their responses are about to be read"
     if row["state"] == "packed" and not row["unfinished"] and not row["open"]:
         return "its results are about to be published"
     return _NEXT.get(row["state"])

@@ -103,7 +103,8 @@ def _positions(
                 f"Did you mean {named[0]!r}?" if named else f"They have: {', '.join(names)}.",
             ) from error
         raise InvalidInputError(
-            f"The condition cannot be used: {str(error).splitlines()[0]}{alike}"
+            f"The condition cannot be used: {str(error).splitlines()[0]}{alike}",
+            f"It is a condition in DuckDB's SQL, such as status = 'failed', over the columns {', '.join(names)}.",
         ) from error
 
 
