@@ -62,7 +62,7 @@ def check_queue(ledger: Ledger, queue: str, otherwise: str = "") -> None:
     """
     known = [one.queue for one in ledger.queues.all()] if ledger.is_current() else []
     if queue not in known:
-        hint = _near(queue, known, "There is no queue yet.")
+        hint = _near(queue, known, "No queue was opened yet.")
         raise NotFoundError(f"There is no queue {queue!r}.", f"{hint} {otherwise}".rstrip())
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,11 @@ from bedrock_pipeline.cli.request_options import (
     pipeline_of_options,
     request_options,
 )
+from bedrock_pipeline.cli.status_text import wrapped
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.examples import MODEL
-from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow
+from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow, usd
 from bedrock_pipeline.local import Endpoints, default_home, file_uri
 from bedrock_pipeline.prepare.reject_duplicates import rejected_uris
 from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
@@ -224,11 +226,13 @@ def _show_what_is_asked(deployment: Deployment, endpoints: Endpoints, row: Datas
             folder(before) if before else None,
             before.dataset if before else "",
             status.expected_cost_usd if status else None,
+            sent=row.packed_records or 0,
             notes=measured.notes(chunk.estimated_output_tokens or 0),
             columns=asked.columns,
         ),
     ):
-        console.print(line, highlight=False, soft_wrap=True)
+        for part in wrapped(line, indent=""):
+            console.print(part, highlight=False, soft_wrap=True)
 
 
 def _must_go_on(row: DatasetRow, progress: DatasetProgress, deadline: float) -> None:
@@ -280,7 +284,8 @@ def _reasons(uris: list[str]) -> dict[str, int]:
 
 def _show(summary: dict[str, Any], uri: str, home: Path) -> None:
     for name, value in summary.items():
-        console.print(f"  {name:14}{_text(value)}", highlight=False, soft_wrap=True)
+        shown = usd(Decimal(str(value))) if name == "cost_usd" and value is not None else _text(value)
+        console.print(f"  {name:14}{shown}", highlight=False, soft_wrap=True)
     answers = _parquet(uri).head(_EXAMPLES, columns=["record_id", "output_text", "tool_use"])
     console.print("A few answers:")
     for row in answers.to_pylist():

@@ -33,6 +33,7 @@ def what_is_asked(
     earlier_key: str,
     expected: Decimal | None,
     *,
+    sent: int,
     notes: Collection[str] = (),
     columns: Collection[str] = (),
 ) -> Iterator[str]:
@@ -43,12 +44,13 @@ def what_is_asked(
         before: that of the earlier dataset's; None if there is none.
         earlier_key: of the earlier dataset.
         expected: US dollars at Bedrock; None if the price is unknown.
+        sent: how many records are sent.
         notes: what must be known about the expectation.
         columns: those of the prompt, whose empty texts are counted.
     """
     rows = Counter(_rows(now))
     cost = "the price is unknown" if expected is None else f"about {usd(expected)}"
-    yield f"{rows.total():,} records are sent. At Bedrock: {cost}; the emulator costs nothing."
+    yield f"{sent:,} records are sent. At Bedrock: {cost}; the emulator costs nothing."
     yield from notes
     empty = EmptyCells(columns)
     empty.add_stored(now)

@@ -153,7 +153,9 @@ class StatusReport:
 def _dataset_status(row: dict[str, Any]) -> DatasetStatus:
     """An operator's decision comes before what passes with time."""
     why, until = row["state_reason"], None
-    forget = f"To take it off this list: bedrock-pipeline cancel {row['pipeline']} {row['dataset']}"
+    forget = (
+        f"To take it off the list of datasets: bedrock-pipeline cancel {row['pipeline']} {row['dataset']}"
+    )
     if row["state"] == "failed" and row["never_packed"]:
         why = f"{_sentence(why)} {forget}"
     if row["unserved"]:

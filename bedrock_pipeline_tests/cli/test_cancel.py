@@ -69,8 +69,8 @@ def test_status_says_what_takes_a_mistake_off_its_list(
     state(deployment, tmp_path)
     deployment.ledger.served_pipelines.seen(["p"] if state is failed else ["other"])
     shown = " ".join(run("status").stdout.split())
-    assert "To take it off this list: bedrock-pipeline cancel p d" in shown
-    assert "To take it off this list" in run("status", "p", "d").stdout
+    assert "To take it off the list of datasets: bedrock-pipeline cancel p d" in shown
+    assert "To take it off the list of datasets" in run("status", "p", "d").stdout
     assert run("cancel", "p", "d").exit_code == 0
     assert json.loads(run("status", "--json").stdout) == []
     assert "version 1: cancelled. by an operator" in run("status", "p", "d").stdout

@@ -231,4 +231,6 @@ def test_empty_texts_of_the_prompts_columns_are_counted_in_a_note(tmp_path: Path
     with RejectionWriter(tmp_path / "rejected.jsonl") as rejected:
         notes = write_snapshot(source(table, block=2), one, tmp_path, rejected).notes
     [note] = notes
-    assert note.startswith("Records with an empty text in column 'text' of the prompt: 2; they are sent.")
+    assert note.startswith(
+        "Records with an empty text in column 'text' of the prompt: 2; they are sent if the model takes them."
+    )
