@@ -17,6 +17,7 @@ from bedrock_pipeline.known_names import check_known, check_served
 from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.publish.read_results import open_results, results_uri
+from bedrock_pipeline.records.dataset_request import check_request
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.sources import DeltaTable, IcebergTable, SqlQuery, absolute_location
@@ -63,6 +64,8 @@ def launch(
             f"A dataset cannot set {', '.join(sorted(unknown))}.",
             f"It can set {', '.join(sorted(Pipeline.dataset_settings))}.",
         )
+    else:
+        _check(request)
     name = pipeline if isinstance(pipeline, str) else pipeline.name
     with open_deployment(settings or Settings.resolve()) as deployment:
         check_served(deployment.ledger, name)
@@ -156,6 +159,13 @@ def results(pipeline: str, dataset: str, *, settings: Settings | None = None) ->
     with open_deployment(settings or Settings.resolve()) as deployment:
         check_known(deployment.ledger, pipeline, dataset)
         return open_results(deployment, pipeline, dataset)
+
+
+def _check(request: Mapping[str, Any]) -> None:
+    try:
+        check_request(request)
+    except ValueError as error:
+        raise ConfigurationError(f"{error}.", "Launch it with other settings.") from None
 
 
 def _published(deployment: Deployment, pipeline: str, dataset: str) -> str | None:

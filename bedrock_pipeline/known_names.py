@@ -25,6 +25,47 @@ def check_known(ledger: Ledger, pipeline: str, dataset: str | None = None) -> No
         raise NotFoundError(f"There is no dataset {dataset!r} of {pipeline!r}.", _near(dataset, latest))
 
 
+def check_chunk(ledger: Ledger, pipeline: str, chunk: str, dataset: str | None = None) -> None:
+    """Check that a dataset's current version has a chunk of this key, or an earlier one of its dataset has.
+
+    Args:
+        ledger: of the deployment.
+        pipeline: its name, which is known.
+        chunk: the key.
+        dataset: whose chunk it must be; None: the one that the key names.
+
+    Raises:
+        NotFoundError: it has not; names what is near, or what there is.
+    """
+    named = chunk.partition("--")[0]
+    if dataset in (None, named) and ledger.chunks.has(pipeline, chunk):
+        return
+    keys = [one.chunk for one in ledger.status_report.chunks(pipeline, dataset or named)]
+    if not keys and dataset is None:
+        check_known(ledger, pipeline, named)
+    raise NotFoundError(
+        f"Dataset {dataset or named!r} of {pipeline!r} has no chunk {chunk!r}.",
+        _near(chunk, keys, "It has no chunks yet."),
+    )
+
+
+def check_queue(ledger: Ledger, queue: str, otherwise: str = "") -> None:
+    """Check that there is a queue of this name.
+
+    Args:
+        ledger: of the deployment; it may have no tables yet.
+        queue: the name.
+        otherwise: what else can be done about it.
+
+    Raises:
+        NotFoundError: there is none; names what is near, or what there is.
+    """
+    known = [one.queue for one in ledger.queues.all()] if ledger.is_current() else []
+    if queue not in known:
+        hint = _near(queue, known, "No queue was opened yet.")
+        raise NotFoundError(f"There is no queue {queue!r}.", f"{hint} {otherwise}".rstrip())
+
+
 def check_served(ledger: Ledger, pipeline: str) -> None:
     """Check that a running code location has the pipeline; while none is known to run, any name may be right.
 
@@ -36,10 +77,10 @@ def check_served(ledger: Ledger, pipeline: str) -> None:
         raise NotFoundError(f"No running code location has a pipeline {pipeline!r}.", _near(pipeline, served))
 
 
-def _near(name: str, known: Collection[str]) -> str:
+def _near(name: str, known: Collection[str], nothing: str = "Nothing was launched yet.") -> str:
     if near := get_close_matches(name, sorted(known), n=1):
         return f"Did you mean {near[0]!r}?"
     if not known:
-        return "Nothing was launched yet."
+        return nothing
     more = f", and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
     return f"There are: {', '.join(sorted(known)[:_MOST_NAMES])}{more}."

@@ -91,7 +91,8 @@ def estimate(
     required=True,
     help="US dollars that the dataset may cost in total.",
 )
-def approve(pipeline: str, dataset: str, up_to: float) -> None:
+@json_option
+def approve(pipeline: str, dataset: str, up_to: float, as_json: bool) -> None:
     """Allow a dataset that waits at its max_cost_usd to cost more.
 
     Example: bedrock-pipeline approve reviews 2026-11-26 --up-to 25
@@ -99,6 +100,10 @@ def approve(pipeline: str, dataset: str, up_to: float) -> None:
     with open_deployment(Settings.resolve()) as deployment:
         check_known(deployment.ledger, pipeline, dataset)
         budget = deployment.ledger.spending.approve(pipeline, dataset, Decimal(str(up_to)), getpass.getuser())
+    if as_json:
+        known = {"max_cost_usd": budget.cap_usd, "committed_usd": budget.committed_usd}
+        print_json({"pipeline": pipeline, "dataset": dataset, **known})
+        return
     spent = "" if budget.committed_usd is None else f"; {usd(budget.committed_usd)} is spent or in flight"
     click.echo(f"{dataset} of {pipeline} may cost {usd(budget.cap_usd)}{spent}")
 

@@ -6,6 +6,8 @@ from typing import Any, get_args
 
 import click
 
+from bedrock_pipeline.cli.group import RejectedOptionError
+from bedrock_pipeline.cli.output import json_option, print_json
 from bedrock_pipeline.cli.request_options import check_model_option, dataset_request, request_options
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.known_names import check_served
@@ -52,7 +54,8 @@ from bedrock_pipeline.settings import Settings
     help="Process the dataset again, at its full cost, although chunks of other content were submitted.",
 )
 @click.option("--yes", is_flag=True, help="Change what an earlier launch agreed on without being asked.")
-def launch(pipeline: str, dataset: str, new_version: bool, yes: bool, **options: Any) -> None:
+@json_option
+def launch(pipeline: str, dataset: str, new_version: bool, yes: bool, as_json: bool, **options: Any) -> None:
     """Request a dataset; Dagster's sensors process it.
 
     A launch that changes the settings or the cost limit of an earlier one, or that buys it again, asks first; where no
@@ -84,6 +87,17 @@ def launch(pipeline: str, dataset: str, new_version: bool, yes: bool, **options:
             row = requested(agreed=True)
         before = deployment.ledger.versions.history(pipeline, dataset)[1:2]
         budget = deployment.ledger.spending.budget(pipeline, dataset)
+    if as_json:
+        print_json(
+            {
+                "pipeline": pipeline,
+                "dataset": dataset,
+                "version": row.version,
+                "compared": row.preparation_began_at is not None,
+                "max_cost_usd": budget.cap_usd if budget else None,
+            }
+        )
+        return
     if row.preparation_began_at:
         click.echo(f"launched {dataset} of {pipeline}: its input is compared with version {row.version}")
     else:
@@ -99,11 +113,11 @@ def _ask(error: NotAgreedError, now: VersionRow) -> None:
     """Have an operator confirm a change, who sees what there is.
 
     Raises:
-        UsageError: no terminal can answer.
+        RejectedOptionError: no terminal can answer.
         Abort: it is not confirmed.
     """
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{error.what}\n{error.fix}")
+        raise RejectedOptionError(error.what, error.fix) from error
     click.echo(f"{error.what}\n{describe_version(now)}", err=True)
     click.confirm("Launch it?", abort=True, err=True)
 

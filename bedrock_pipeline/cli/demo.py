@@ -9,6 +9,8 @@ import signal
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from blake3 import blake3
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bedrock_pipeline.cli.demo_changes import earlier, what_is_asked
+from bedrock_pipeline.cli.group import RejectedOptionError
 from bedrock_pipeline.cli.output import console, json_line_option, print_json
 from bedrock_pipeline.cli.request_options import (
     dataset_request,
@@ -26,15 +29,16 @@ from bedrock_pipeline.cli.request_options import (
     pipeline_of_options,
     request_options,
 )
+from bedrock_pipeline.cli.status_text import wrapped
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import BedrockPipelineError
 from bedrock_pipeline.examples import MODEL
-from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow
+from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow, usd
 from bedrock_pipeline.local import Endpoints, default_home, file_uri
 from bedrock_pipeline.prepare.reject_duplicates import rejected_uris
 from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.records.keys import check_dataset_key
-from bedrock_pipeline.sources import open_location, plain_location
+from bedrock_pipeline.sources import notes_of, open_location, plain_location
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pa_dataset
@@ -70,7 +74,8 @@ def demo(dataset: str | None, keep: bool, port: int, speed: float, as_json: bool
     """
     from bedrock_pipeline.cli.services import running, stop_event
 
-    pipeline, request = _what(options)
+    asked = _what(options)
+    pipeline, request = asked.pipeline, asked.request
     key = check_dataset_key(dataset or _key(options["source"], request))
     home = default_home()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -84,7 +89,7 @@ def demo(dataset: str | None, keep: bool, port: int, speed: float, as_json: bool
         console.print(f"Dagster's UI: {services.url}")
         with open_deployment(services.settings) as deployment:
             _launch(deployment, pipeline, key, request)
-            row = _follow(deployment, services.endpoints, pipeline, key)
+            row = _follow(deployment, services.endpoints, asked, key)
         assert row.results_uri is not None  # it was published
         uri = file_uri(services.endpoints, row.results_uri)
         summary = _summary(key, uri, [file_uri(services.endpoints, one) for one in rejected_uris(row)])
@@ -93,10 +98,30 @@ def demo(dataset: str | None, keep: bool, port: int, speed: float, as_json: bool
             print_json(summary)
         if keep:
             console.print(f"Everything goes on running: {services.url} (Ctrl-C ends it)")
-            stop_event().wait()
+            stop = stop_event()
+            stop.wait()
+    if keep:
+        sys.exit(stop.exit_code)
 
 
-def _what(options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is launched.
+
+    Attributes:
+        pipeline: its name.
+        request: the settings of the dataset.
+        columns: of the file that go into the prompt.
+        notes: how the file is read, where that had to be found out.
+    """
+
+    pipeline: str
+    request: dict[str, Any]
+    columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _what(options: dict[str, Any]) -> _Asked:
     """Pipeline and request; an unusable file is reported before anything is started."""
     request = dataset_request(**options)
     source = options["source"]
@@ -104,15 +129,18 @@ def _what(options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         given = {name for name, value in options.items() if value is not None and value != ()}
         if about_rows := flags_of(given - _OF_ANY_INPUT):
             raise click.UsageError(f"{', '.join(about_rows)} goes with --input.")
-        return "stdlib_docstrings", request
+        return _Asked("stdlib_docstrings", request)
     if not any(map(request.get, ("prompt", "messages", "model_input"))):
         raise click.UsageError("--input needs --prompt, a template with {{ column }}.")
     if plain_location(source).startswith("s3://"):
-        raise click.UsageError("--input of the demo is a file on this machine.")
+        raise RejectedOptionError(
+            "--input of the demo is a file on this machine.", "Copy it here first, or use `launch`."
+        )
     pipeline = pipeline_of_options("own_files", {"model_id": MODEL, **request})
     plan = SnapshotPlan.of(pipeline)
-    plan.check(files_of(pipeline, source).columns(plan.named))
-    return pipeline.name, request
+    files = files_of(pipeline, source)
+    plan.check(files.columns(plan.named))
+    return _Asked(pipeline.name, request, tuple(plan.template.columns), tuple(notes_of(files)))
 
 
 def _key(source: str | None, request: dict[str, Any]) -> str:
@@ -148,13 +176,13 @@ def _launch(deployment: Deployment, pipeline: str, key: str, request: dict[str, 
         console.print(f"Dataset {key} of pipeline {pipeline} exists: it is completed, not started again.")
 
 
-def _follow(deployment: Deployment, endpoints: Endpoints, pipeline: str, key: str) -> DatasetRow:
+def _follow(deployment: Deployment, endpoints: Endpoints, asked: _Asked, key: str) -> DatasetRow:
     """Show what is asked, and the progress until the dataset is published.
 
     Raises:
         DemoError: it is stuck, or takes too long.
     """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline, pipeline = time.monotonic() + _PATIENCE_SECONDS, asked.pipeline
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -177,22 +205,34 @@ def _follow(deployment: Deployment, endpoints: Endpoints, pipeline: str, key: st
             if row.published_version == row.version:
                 return row
             if row.packed_hash and not shown:
-                _show_what_is_asked(deployment, endpoints, row)
+                _show_what_is_asked(deployment, endpoints, row, asked)
                 shown = True
             _must_go_on(row, progress, deadline)
             time.sleep(0.5)
 
 
-def _show_what_is_asked(deployment: Deployment, endpoints: Endpoints, row: DatasetRow) -> None:
+def _show_what_is_asked(deployment: Deployment, endpoints: Endpoints, row: DatasetRow, asked: _Asked) -> None:
     def folder(one: DatasetRow) -> Path:
         return endpoints.s3_root / (one.snapshot_uri or "").removeprefix("s3://")
 
     before = earlier(deployment.ledger.datasets.recent([row.pipeline]), row)
-    statuses = deployment.ledger.status_report.datasets(row.pipeline)
-    expected = next((one.expected_cost_usd for one in statuses if one.dataset == row.dataset), None)
-    key = before.dataset if before else ""
-    for line in what_is_asked(folder(row), folder(before) if before else None, key, expected):
-        console.print(line, highlight=False, soft_wrap=True)
+    status = deployment.ledger.status_report.dataset(row.pipeline, row.dataset)
+    [chunk, *_] = deployment.ledger.chunks.of_dataset(row.pipeline, row.dataset, row.version)
+    measured = deployment.ledger.spending.measured(chunk.model_id)
+    for line in (
+        *asked.notes,
+        *what_is_asked(
+            folder(row),
+            folder(before) if before else None,
+            before.dataset if before else "",
+            status.expected_cost_usd if status else None,
+            sent=row.packed_records or 0,
+            notes=measured.notes(chunk.estimated_output_tokens or 0),
+            columns=asked.columns,
+        ),
+    ):
+        for part in wrapped(line, indent=""):
+            console.print(part, highlight=False, soft_wrap=True)
 
 
 def _must_go_on(row: DatasetRow, progress: DatasetProgress, deadline: float) -> None:
@@ -244,7 +284,8 @@ def _reasons(uris: list[str]) -> dict[str, int]:
 
 def _show(summary: dict[str, Any], uri: str, home: Path) -> None:
     for name, value in summary.items():
-        console.print(f"  {name:14}{_text(value)}", highlight=False, soft_wrap=True)
+        shown = usd(Decimal(str(value))) if name == "cost_usd" and value is not None else _text(value)
+        console.print(f"  {name:14}{shown}", highlight=False, soft_wrap=True)
     answers = _parquet(uri).head(_EXAMPLES, columns=["record_id", "output_text", "tool_use"])
     console.print("A few answers:")
     for row in answers.to_pylist():

@@ -1,7 +1,7 @@
 """What is asked of a file that was asked before, and has changed since."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -9,6 +9,7 @@ from typing import Final
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.ledger.rows import DatasetRow, usd
+from bedrock_pipeline.prepare.snapshot.empty_cells import EmptyCells
 from bedrock_pipeline.prepare.snapshot.stored_columns import ATTACHMENTS, POSITION
 
 _ROWS: Final = 1024
@@ -27,7 +28,14 @@ def earlier(datasets: Iterable[DatasetRow], now: DatasetRow) -> DatasetRow | Non
 
 
 def what_is_asked(
-    now: Path, before: Path | None, earlier_key: str, expected: Decimal | None
+    now: Path,
+    before: Path | None,
+    earlier_key: str,
+    expected: Decimal | None,
+    *,
+    sent: int,
+    notes: Collection[str] = (),
+    columns: Collection[str] = (),
 ) -> Iterator[str]:
     """In words: how many records are asked, how many of them are new or changed, and what that would cost.
 
@@ -36,10 +44,17 @@ def what_is_asked(
         before: that of the earlier dataset's; None if there is none.
         earlier_key: of the earlier dataset.
         expected: US dollars at Bedrock; None if the price is unknown.
+        sent: how many records are sent.
+        notes: what must be known about the expectation.
+        columns: those of the prompt, whose empty texts are counted.
     """
     rows = Counter(_rows(now))
     cost = "the price is unknown" if expected is None else f"about {usd(expected)}"
-    yield f"{rows.total():,} records are sent. At Bedrock: {cost}; the emulator costs nothing."
+    yield f"{sent:,} records are sent. At Bedrock: {cost}; the emulator costs nothing."
+    yield from notes
+    empty = EmptyCells(columns)
+    empty.add_stored(now)
+    yield from empty.notes
     if before is not None:
         new = (rows - Counter(_rows(before))).total()
         yield (

@@ -39,6 +39,7 @@ def dev(module: str, port: int, speed: float, poll_seconds: int, own_models: tup
         console.print(f"Dagster's UI: {services.url} (Ctrl-C ends everything)", soft_wrap=True)
         stop.wait()
     console.print("Ended. The same command goes on from here.")
+    sys.exit(stop.exit_code)
 
 
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)

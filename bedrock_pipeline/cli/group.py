@@ -19,6 +19,10 @@ _AFTER_INTERRUPTION: Final = {
 }
 
 
+class RejectedOptionError(BedrockPipelineError):
+    """The value of an option is rejected: the exit code is that of a wrong argument, but how a command is written is not in question."""
+
+
 class CommandGroup(click.Group):
     """Commands that are imported when they are used, so that none waits for what only others need.
 
@@ -60,8 +64,8 @@ class CommandGroup(click.Group):
         """Run the command.
 
         Raises:
-            SystemExit: 2 after an unknown name, as after a wrong option; 1 after another error of this package; 130 after
-                Ctrl-C.
+            SystemExit: 2 after an unknown name or a rejected value, as after a wrong option; 1 after another error of this
+                package; 130 after Ctrl-C.
         """
         try:
             return super().invoke(ctx)
@@ -72,7 +76,8 @@ class CommandGroup(click.Group):
         except click.UsageError as error:
             from bedrock_pipeline.cli.output import print_json_error
 
-            print_json_error(ctx, error.format_message())
+            called = error.ctx or ctx
+            print_json_error(ctx, error.format_message(), f"See `{called.command_path} --help`.")
             raise
         except BedrockPipelineError as error:
             from rich.console import Console  # here: `--help` and `--version` do without rich
@@ -85,8 +90,8 @@ class CommandGroup(click.Group):
             console.print(
                 Text.assemble(("Error:", "red"), f" {printable(error.what)}"), highlight=False, soft_wrap=True
             )
-            more = [*filter(None, (*getattr(error, "__notes__", ()), error.fix))]
-            for line in more:
+            notes = getattr(error, "__notes__", ())  # where it happened
+            for line in filter(None, (*notes, error.fix)):
                 console.print(printable(line), highlight=False, soft_wrap=True)
-            print_json_error(ctx, error.what, " ".join(more))
-            sys.exit(2 if isinstance(error, NotFoundError) else 1)
+            print_json_error(ctx, " ".join((error.what, *notes)), error.fix)
+            sys.exit(2 if isinstance(error, (NotFoundError, RejectedOptionError)) else 1)

@@ -8,10 +8,11 @@ import click
 
 from bedrock_pipeline.cli.jobs import job_by_id
 from bedrock_pipeline.cli.output import json_option, print_json
-from bedrock_pipeline.deployment import open_deployment
-from bedrock_pipeline.known_names import check_known
+from bedrock_pipeline.deployment import Deployment, open_deployment
+from bedrock_pipeline.known_names import check_chunk, check_known
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.pipeline import BelowMinimum
+from bedrock_pipeline.records.dataset_request import content_of
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.poll_jobs import stop_jobs
 from bedrock_pipeline.submit.reconcile import adopt_job, give_up_job, reconcile_in_doubt, sweep_account
@@ -47,28 +48,38 @@ def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool)
             pipeline, dataset, chunk = job.queue, job.dataset, job.chunk_key
         check_known(deployment.ledger, pipeline, dataset)
         if chunk is not None:
-            deployment.ledger.chunks.by_key(pipeline, chunk)
+            check_chunk(deployment.ledger, pipeline, chunk, dataset)
         before = deployment.ledger.datasets.get(pipeline, dataset)
-        is_queue = deployment.ledger.queues.get(pipeline) is not None
         chunks = deployment.ledger.interventions.cancel(pipeline, dataset, chunk)
         errors = stop_jobs(
             deployment,
             [one.job_arn for one in chunks if one.job_arn and not one.ended and one.status != "stopping"],
         )
+        after = deployment.ledger.datasets.get(pipeline, dataset)
+        after_all = _how_to_process(deployment, after) if after and chunk is None else []
     for error in errors:
         click.echo(f"{error} The cancellation is recorded; each poll tries to stop the job again.", err=True)
     statuses = Counter(one.status if not one.collected_at else "to be retried" for one in chunks)
-    if before and chunk is None and not before.open and before.launch_id:
-        statuses["launch"] = 1
+    if before and after and chunk is None and not before.open:
+        ended = after.state == "cancelled" != before.state
+        statuses.update({"launch": 1} if before.launch_id or ended else {})
     counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
     if as_json:
         print_json({"cancelled": dict(statuses)})
     else:
         click.echo(f"cancelled: {counts}" if counts else "nothing to cancel")
-    if statuses and chunk is None and not (as_json or is_queue):
-        click.echo(
-            f"To process it after all: bedrock-pipeline launch {pipeline} {dataset} --new-version", err=True
-        )
+    for line in after_all if statuses and not as_json else []:
+        click.echo(line, err=True)
+
+
+def _how_to_process(deployment: Deployment, row: DatasetRow) -> list[str]:
+    """What an operator does to have a cancelled dataset after all; nothing for a day of a queue, which goes on."""
+    if row.open:
+        return []
+    again = deployment.ledger.versions.needs_new_version(row.pipeline, row.dataset)
+    command = f"bedrock-pipeline launch {row.pipeline} {row.dataset}{' --new-version' if again else ''}"
+    given = ", with the options of the launch before" if content_of(row.request) else ""
+    return [f"To process it after all{given}: {command}"]
 
 
 @click.command()
@@ -169,6 +180,7 @@ def resolve(pipeline: str, chunk: str, job_arn: str | None, no_job: bool, lost: 
         raise click.UsageError("Give either --job ARN, --no-job or --lost.")
     with open_deployment(Settings.resolve()) as deployment:
         check_known(deployment.ledger, pipeline)
+        check_chunk(deployment.ledger, pipeline, chunk)
         row = deployment.ledger.chunks.by_key(pipeline, chunk)
         if lost:
             give_up_job(deployment, row)

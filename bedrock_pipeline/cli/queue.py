@@ -15,7 +15,8 @@ from bedrock_pipeline.cli.output import console, json_option, print_json, quiet_
 from bedrock_pipeline.cli.progress import CommandProgress, command_progress
 from bedrock_pipeline.cli.status_text import job_lines
 from bedrock_pipeline.deployment import open_deployment
-from bedrock_pipeline.errors import AwaitTimeoutError, NotFoundError
+from bedrock_pipeline.errors import AwaitTimeoutError
+from bedrock_pipeline.known_names import check_queue
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, JobResult
 from bedrock_pipeline.queue.events import FAILED
 from bedrock_pipeline.queue.task import InvalidTaskError
@@ -140,17 +141,14 @@ def _config(name: str, **options: Any) -> BedrockQueueConfig:
     """The settings with which the queue was last opened, changed by the options that are not None."""
     with open_deployment(Settings.resolve()) as deployment:
         known = deployment.ledger.queues.get(name) if deployment.ledger.is_current() else None
+        if known is None and options.get("model_id") is None:
+            check_queue(deployment.ledger, name, "For a new queue `enqueue` needs --model.")
     changes = {name: value for name, value in options.items() if value is not None}
     if known:
         config = BedrockQueueConfig.of(known)
         settings = {name: getattr(config, name) for name in config.model_fields_set}
-    elif "model_id" in changes:
-        settings = {"name": name, "job_type": name, "enable_auto_polling": False}
     else:
-        raise NotFoundError(
-            f"There is no queue {name!r}.",
-            "For a new queue `enqueue` needs --model; see `bedrock-pipeline status`.",
-        )
+        settings = {"name": name, "job_type": name, "enable_auto_polling": False}
     return BedrockQueueConfig.model_validate({**settings, **changes})
 
 

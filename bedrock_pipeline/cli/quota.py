@@ -7,7 +7,9 @@ import click
 from bedrock_pipeline.cli.output import console, json_option, print_json
 from bedrock_pipeline.cli.status_text import wrapped
 from bedrock_pipeline.deployment import open_deployment
-from bedrock_pipeline.models.quota_group import QuotaGroup
+from bedrock_pipeline.ledger.quota_groups import QuotaGroupStatus
+from bedrock_pipeline.models.catalog import similar
+from bedrock_pipeline.models.quota_group import QuotaGroup, default_max_jobs
 from bedrock_pipeline.settings import Settings
 
 
@@ -23,22 +25,26 @@ from bedrock_pipeline.settings import Settings
 def quota(model: str | None, max_jobs: int | None, region: str | None, as_json: bool) -> None:
     """Show or set how many jobs a quota group has at once.
 
-    MODEL is the id or ARN of a model or inference profile, or the quota_group of a pipeline. The limit is the
+    Without MODEL it shows all groups. MODEL is the id or ARN of a model or inference profile, or the quota_group of a pipeline. The limit is the
     deployment's, in force at once for every process; without one, Bedrock's default applies: 20 for each base model, 3 for
     each custom model.
 
     Example: bedrock-pipeline quota --max-jobs 5 amazon.nova-lite-v1:0
     """
-    if (model is None) != (max_jobs is None):
-        raise click.UsageError("Give both MODEL and --max-jobs, or neither.")
+    if model is None and (max_jobs is not None or region is not None):
+        raise click.UsageError("--max-jobs and --region need MODEL.")
     settings = Settings.resolve()
+    group = QuotaGroup.named(model, region or settings.region, settings.account) if model else None
     with open_deployment(settings) as deployment:
         groups = deployment.ledger.quota_groups
-        if model is not None and max_jobs is not None:
-            groups.set_max_jobs(
-                QuotaGroup.named(model, region or settings.region, settings.account), max_jobs
-            )
-        shown = groups.all()
+        if group is not None and max_jobs is not None:
+            groups.set_max_jobs(group, max_jobs)
+        known = groups.all()
+    shown = known if group is None else [one for one in known if one.quota_group == str(group)]
+    if group is not None and not shown:
+        shown = [_unused(group)]
+        for line in wrapped(_note(model or "", group), indent=""):
+            console.print(line, highlight=False, soft_wrap=True)
     if as_json:
         print_json([asdict(one) for one in shown])
         return
@@ -53,4 +59,32 @@ def quota(model: str | None, max_jobs: int | None, region: str | None, as_json: 
         for line in wrapped("; ".join([*slots, *backoff])):
             click.echo(line)
     if not shown:
-        console.print("No quota group is known yet: each comes with the first dataset of its model.")
+        console.print(
+            "No quota group is known yet: each comes with the first dataset of its model.\n"
+            "To set a limit before: bedrock-pipeline quota MODEL --max-jobs N",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _unused(group: QuotaGroup) -> QuotaGroupStatus:
+    """A group that nothing has used: Bedrock's default is its limit."""
+    return QuotaGroupStatus(
+        str(group),
+        default_max_jobs(group.name),
+        used=0,
+        others=0,
+        waiting=0,
+        backoff_until=None,
+        backoff_reason=None,
+    )
+
+
+def _note(model: str, group: QuotaGroup) -> str:
+    """That nothing is known of a group, why that may be, and what can be done."""
+    near = similar(model)
+    meant = f" Did you mean {near[0]}?" if near else ""
+    return (
+        f"Nothing was launched for {group.name} yet, and no limit was set: Bedrock's default applies.{meant} "
+        f"To set one: bedrock-pipeline quota {model} --max-jobs N"
+    )

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar, get_args
 import click
 from pydantic import ValidationError
 
+from bedrock_pipeline.cli.group import RejectedOptionError
 from bedrock_pipeline.cli.output import JsonObject, csv_option
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.models import family_of
@@ -18,6 +19,7 @@ from bedrock_pipeline.models.catalog import check_body_known, similar, with_limi
 from bedrock_pipeline.models.family import AnswerBy
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.dataset_request import check_request
 from bedrock_pipeline.sources import DeltaTable, IcebergTable, SqlQuery, absolute_location, open_location
 from bedrock_pipeline.sources.finding import Objects
 from bedrock_pipeline.sources.location import FilesSource
@@ -26,7 +28,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _SCHEMA_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _TABLE_OPTIONS: Final = ("sql", "dsn_env", "driver", "delta", "iceberg")
 #: How the errors of pipelines write a field: with a value, before a colon, or by a name that is no word of the sentence.
-_FIELD: Final = re.compile(r"(?<![.\w])(?:([a-z_]+)(?:='(\w+)'|(?=: ))|([a-z]+_[a-z_]+)\b)")
+_FIELD: Final = re.compile(r"(?<![.\w'])(?:([a-z_]+)(?:='(\w+)'|(?=: ))|([a-z]+_[a-z_]+)\b)")
 #: Options whose settings have other names.
 _SETTINGS: Final = {"model": "model_id", "schema": "answer_schema"}
 #: Which body a model gets.
@@ -116,12 +118,17 @@ def dataset_request(
 
     Raises:
         UsageError: the options name several inputs, or a query without its database.
+        RejectedOptionError: the results cannot have a column that is to be copied into them.
         AnswerSchemaError: the file contains no JSON schema that can be used.
     """
     table = _table(source, {name: options.pop(name, None) for name in _TABLE_OPTIONS})
     types = dict(options.pop("column_types", ()))
     request = {name: _as_kept(value) for name, value in options.items()}
     request["column_types"] = types or None
+    try:
+        check_request(request)
+    except ValueError as error:
+        raise _rejected(str(error)) from None
     request["model_id"] = model
     request["attachment_roots"] = [absolute_location(root) for root in request.get("attachment_roots") or ()]
     if source is not None:
@@ -137,7 +144,7 @@ def pipeline_of_options(name: str, request: dict[str, Any], **own: Any) -> Pipel
     """The pipeline that options alone describe, without one in code.
 
     Raises:
-        UsageError: they do not fit each other; names them as they are written on the command line.
+        RejectedOptionError: they do not fit each other; names them as they are written on the command line.
     """
     settings = {"name": name, **request, **own}
     if limit := settings.pop("max_tokens", None):
@@ -145,14 +152,14 @@ def pipeline_of_options(name: str, request: dict[str, Any], **own: Any) -> Pipel
     try:
         return Pipeline.model_validate(settings)
     except ConfigurationError as error:
-        raise _usage_error(error) from error
+        raise _rejected(error.what) from error
 
 
 def check_model_option(model: str | None, request: dict[str, Any]) -> None:
     """Check an id that is given without its pipeline, which may know its family: one that looks like a known one is mistyped.
 
     Raises:
-        UsageError: it is; names what is near.
+        RejectedOptionError: it is; names what is near.
     """
     if model is None or "model_input" in request or not similar(model):
         return
@@ -160,7 +167,7 @@ def check_model_option(model: str | None, request: dict[str, Any]) -> None:
         converse = request.get("invocation") == "Converse"
         check_body_known(model, family_of(model, converse=converse, name=request.get("family")))
     except ConfigurationError as error:
-        raise _usage_error(error) from error
+        raise _rejected(error.what) from error
 
 
 def files_of(
@@ -176,16 +183,17 @@ def files_of(
     )
 
 
-def _usage_error(error: ConfigurationError) -> click.UsageError:
+def _rejected(what: str) -> RejectedOptionError:
     """An error of a pipeline, whose fields are written as the options of the current command."""
-    params = click.get_current_context().command.params
-    flags = {_SETTINGS.get(one.name or "", one.name or ""): one.opts[0] for one in params}
+    called = click.get_current_context()
+    flags = {_SETTINGS.get(one.name or "", one.name or ""): one.opts[0] for one in called.command.params}
 
     def as_option(found: re.Match[str]) -> str:
         flag = flags.get(found[1] or found[3])
         return found[0] if flag is None else f"{flag} {found[2] or ''}".rstrip()
 
-    return click.UsageError(_FIELD.sub(as_option, re.sub(r"^Pipeline '\w+': ", "", error.what)))
+    said = _FIELD.sub(as_option, re.sub(r"^Pipeline '\w+': ", "", what)).rstrip(".")
+    return RejectedOptionError(f"{said}.", f"The options are explained by `{called.command_path} --help`.")
 
 
 def flags_of(names: Collection[str]) -> list[str]:

@@ -71,7 +71,9 @@ def results(
 @click.argument("pipeline")
 @click.argument("dataset")
 @click.option(
-    "--rows", default=_ROWS, show_default=True, type=click.IntRange(1), help="How many rows, from the first."
+    "--rows",
+    type=click.IntRange(1),
+    help=f"How many rows, from the first; default: {_ROWS}, and with --json all of them.",
 )
 @click.option("--sample", type=click.IntRange(1), help="This many rows at random instead.")
 @click.option("--failed", is_flag=True, help="Only records that failed.")
@@ -81,7 +83,7 @@ def results(
 def show(
     pipeline: str,
     dataset: str,
-    rows: int,
+    rows: int | None,
     sample: int | None,
     failed: bool,
     rejected: bool,
@@ -96,6 +98,7 @@ def show(
     """
     if rejected and (failed or where or sample):
         raise click.UsageError("--rejected stands alone, or with --rows.")
+    most = sample or rows or (None if as_json else _ROWS)
     with open_deployment(Settings.resolve()) as deployment:
         check_known(deployment.ledger, pipeline, dataset)
         if rejected:
@@ -103,17 +106,19 @@ def show(
         else:
             found = read_rows(
                 open_results(deployment, pipeline, dataset),
-                sample or rows,
+                most,
                 failed=failed,
                 where=where,
                 at_random=sample is not None,
             )
-        lines = islice((line for batch in found for line in json_lines(batch)), sample or rows)
+        lines = islice((line for batch in found for line in json_lines(batch)), most)
         shown = 0
         for shown, line in enumerate(lines, 1):
             click.echo(escaped(line), nl=False) if as_json else _print(shown, orjson.loads(line))
     if not shown and not as_json:
         console.print("No row." if rejected or failed or where else "No rows.")
+    if shown == most and not (rows or sample):
+        console.print(f"At most {_ROWS} rows are shown; more with --rows.")
 
 
 def _print(number: int, row: dict[str, Any]) -> None:

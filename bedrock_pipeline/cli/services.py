@@ -69,6 +69,8 @@ _WAITING: Final = ("QUEUED", "NOT_STARTED")
 _WORKING: Final = ("STARTING", "STARTED", "CANCELING")
 #: The most seconds that working runs get to finish at the end.
 _WAIT_SECONDS: Final = 20.0
+#: What shells add to a signal's number in the exit code of who it ended.
+_ENDED_BY: Final = 128
 #: What the name of a socket can have: `sun_path`, less its end.
 _LONGEST_SOCKET: Final = 107
 
@@ -87,11 +89,26 @@ def emulator_options(speed: float, own_models: Sequence[str]) -> tuple[str, ...]
     return ("--speed", str(speed), *(f"--model={one}" for one in own_models))
 
 
-def stop_event() -> threading.Event:
+class StopEvent(threading.Event):
+    """An event that a signal sets.
+
+    Attributes:
+        exit_code: of a process that the signal ends, as shells say it; 0 before.
+    """
+
+    exit_code = 0
+
+    def stopped_by(self, number: int) -> None:
+        """Set it."""
+        self.exit_code = _ENDED_BY + number
+        self.set()
+
+
+def stop_event() -> StopEvent:
     """An event that SIGTERM and Ctrl-C set from now on, instead of ending the process."""
-    stop = threading.Event()
+    stop = StopEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda number, _frame: stop.stopped_by(number))
     return stop
 
 

@@ -1,19 +1,18 @@
 """Command `status`: datasets, the chunks of one, or the jobs of a queue, and what each waits for."""
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from bedrock_pipeline.cli.datasets import describe_version
 from bedrock_pipeline.cli.jobs import is_job_id, job_by_id, job_row, jobs_of_queue
 from bedrock_pipeline.cli.output import json_option, print_json, printable
 from bedrock_pipeline.cli.status_text import chunk_lines, dataset_lines, job_lines, wide_lines, wrapped
+from bedrock_pipeline.cli.watch import Frames
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.known_names import check_known
 from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
@@ -42,14 +41,11 @@ def status(pipeline: str | None, dataset: str | None, watch: bool, wide: bool, a
         if as_json:
             print_json(_json(deployment, pipeline, dataset))
         elif watch:
-            with Live(console=Console(), refresh_per_second=4) as live:
-                while True:
-                    live.update(
-                        Text(
-                            printable("\n".join(_lines(deployment, pipeline, dataset, wide=wide, bars=True)))
-                        )
-                    )
-                    time.sleep(_WATCH_S)
+            frames = Frames(sys.stdout)
+            while True:
+                lines = _lines(deployment, pipeline, dataset, wide=wide, bars=True)
+                frames.show([printable(line) for line in lines])
+                time.sleep(_WATCH_S)
         else:
             for line in _lines(deployment, pipeline, dataset, wide=wide):
                 click.echo(printable(line))
@@ -59,7 +55,8 @@ def _lines(
     deployment: Deployment, pipeline: str | None, dataset: str | None, *, wide: bool, bars: bool = False
 ) -> Iterator[str]:
     shown = _shown(deployment, pipeline, dataset)
-    notes = _notes(deployment, pipeline, dataset)
+    said = any(one.why for one in shown if isinstance(one, ChunkStatus))
+    notes = _notes(deployment, pipeline, dataset, said=said)
     if not shown and not notes:
         yield "nothing to show"
     if wide:
@@ -98,8 +95,11 @@ def _row(shown: DatasetStatus | ChunkStatus | JobResult) -> dict[str, Any]:
     return job_row(shown) if isinstance(shown, JobResult) else asdict(shown)
 
 
-def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None) -> list[str]:
-    """What stands below: waiting tasks, rejected rows, quota groups in backoff, jobs out of reach, orphans."""
+def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None, *, said: bool) -> list[str]:
+    """What stands below: waiting tasks, rejected rows, quota groups in backoff, jobs out of reach, orphans.
+
+    What a dataset waits for is among it, unless its chunks have `said` it.
+    """
     notes = []
     if (
         pipeline
@@ -121,8 +121,10 @@ def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None) ->
     if row:
         [now, *before] = deployment.ledger.versions.history(row.pipeline, row.dataset)
         notes += [describe_version(version) for version in before]
+        found = deployment.ledger.status_report.dataset(row.pipeline, row.dataset)
+        why = row.state_reason if said or found is None else found.waiting
         notes.append(
-            f"version {row.version}: {row.state}{f'. {row.state_reason}' if row.state_reason else ''}"
+            f"version {row.version}: {found.state if found else row.state}{f'. {why}' if why else ''}"
         )
         if now.settings_digest:
             notes[-1] += f"; launched with settings {now.settings_digest[:12]}"

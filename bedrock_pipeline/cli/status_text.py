@@ -18,11 +18,6 @@ from bedrock_pipeline.queue import JobResult
 _WIDTH = 80
 _INDENT = "  "
 _BAR = 40
-#: What a dataset in one of these states is about to be, where it waits for nothing else.
-_NEXT = {
-    "requested": "Dagster is about to read its input",
-    "snapshotted": "its input is read; Dagster is about to pack it into chunks",
-}
 #: A command of ours, up to the punctuation that follows it; and what stands for its spaces while lines are broken.
 _COMMAND = re.compile(r"bedrock-pipeline(?: [^\s`]*[^\s`.,;:])+")
 _KEPT = "\0"
@@ -44,7 +39,7 @@ def dataset_lines(shown: Iterable[DatasetStatus], *, bars: bool = False) -> Iter
         yield from wrapped("; ".join(counts)) if one.records or one.rejected else ()
         yield from _final_errors(one.failed_by_code)
         yield from wrapped(f"chunks: {one.chunks}") if one.chunks and one.state != "published" else ()
-        yield from _waits(one.why or _NEXT.get(one.state), one.until)
+        yield from _waits(one.waiting, one.until)
         yield from [f"{_INDENT}{one.results}"] if one.results else []
 
 
@@ -62,7 +57,7 @@ def chunk_lines(shown: Iterable[ChunkStatus], *, bars: bool = False) -> Iterator
         yield from _bar(one.processed, one.records) if bars and one.status != "completed" else ()
         yield from wrapped("; ".join(counts))
         yield from _final_errors(one.failed_by_code)
-        yield from _waits(one.why, one.until)
+        yield from _waits(one.why or one.next, one.until)
         yield from [f"{_INDENT}{one.job}"] if one.job else []
 
 

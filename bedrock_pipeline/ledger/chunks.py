@@ -40,6 +40,15 @@ class Chunks:
             )
         return ChunkRow.of(found[0])
 
+    def has(self, pipeline: str, chunk_key: str) -> bool:
+        """Whether a pipeline has a chunk of this key."""
+        return bool(
+            self._database.fetch(
+                "SELECT FROM bedrock_pipeline.chunks WHERE pipeline = %s AND chunk_key = %s",
+                (pipeline, chunk_key),
+            )
+        )
+
     def of_dataset(self, pipeline: str, dataset: str, version: int) -> list[ChunkRow]:
         """The chunks of one version of a dataset, in order."""
         rows = self._database.fetch(

@@ -316,7 +316,10 @@ class Database:
             if row["status"] != "in progress":
                 return bool(row["status"] == "committed")
             self.sleep(0.1)
-        raise ServiceUnavailableError(f"Transaction {transaction} of Postgres neither commits nor aborts.")
+        raise ServiceUnavailableError(
+            f"Transaction {transaction} of Postgres neither commits nor aborts.",
+            "Look at `pg_stat_activity`, and try again.",
+        )
 
     def fetch(self, statement: Statement, values: Values = None) -> list[DictRow]:
         """Run one statement in a transaction of its own; returns its rows."""

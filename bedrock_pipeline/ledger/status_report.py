@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final, Literal
 
 from bedrock_pipeline.ledger.database import Database
 from bedrock_pipeline.ledger.rows import Budget, ChunkRow, State, WaitingChunks
@@ -11,13 +11,19 @@ from bedrock_pipeline.ledger.served_pipelines import REMOVED_AFTER
 from bedrock_pipeline.ledger.status import Status
 from bedrock_pipeline.records.packed_chunk import Mode
 
+#: What a dataset in one of these states is about to be.
+_NEXT: Final = {
+    "requested": "Dagster is about to read its input",
+    "snapshotted": "its input is read; Dagster is about to pack it into chunks",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class DatasetStatus:
     """A dataset's current version: its records by outcome, its chunks by status, and what it waits for.
 
     Attributes:
-        state: of the version.
+        state: of the version; a day of a queue is `packed` while a job of it is not final, and `final` until it is published.
         records: records with their duplicates.
         processed: of them, processed by Bedrock.
         answered: records with a response.
@@ -31,12 +37,13 @@ class DatasetStatus:
         results: URI of the published results; None before the first publication.
         why: why chunks wait; None if none waits for a time or an operator.
         until: when the first of the requeued chunks is submitted again, where nothing else holds them.
+        next: what happens next by itself; None while Bedrock works, and at the end.
     """
 
     pipeline: str
     dataset: str
     version: int
-    state: State
+    state: State | Literal["final"]
     records: int
     processed: int
     answered: int
@@ -50,6 +57,12 @@ class DatasetStatus:
     results: str | None
     why: str | None
     until: datetime | None
+    next: str | None
+
+    @property
+    def waiting(self) -> str | None:
+        """What it waits for, or what happens next; None while Bedrock works, and at the end."""
+        return self.why or self.next
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,7 @@ class ChunkStatus:
         cost_usd: US dollars; None until collected, or if the price is unknown.
         why: why it waits, or what its job's problem was.
         until: when it is submitted again, if it waits for a time.
+        next: what happens next by itself; None while Bedrock works, and at the end.
     """
 
     chunk: str
@@ -81,6 +95,7 @@ class ChunkStatus:
     cost_usd: Decimal | None
     why: str | None
     until: datetime | None
+    next: str | None
 
 
 class StatusReport:
@@ -90,11 +105,22 @@ class StatusReport:
         self._database = database
 
     def datasets(self, pipeline: str | None = None, limit: int = 50) -> list[DatasetStatus]:
-        """The datasets requested last, newest first; None: of all pipelines."""
+        """The datasets requested last, newest first; None: of all pipelines.
+
+        What was cancelled before anything of it was packed is not among them.
+        """
         rows = self._database.fetch(
-            _DATASETS, {"pipeline": pipeline, "limit": limit, "removed_after": REMOVED_AFTER}
+            _DATASETS,
+            {"pipeline": pipeline, "dataset": None, "limit": limit, "removed_after": REMOVED_AFTER},
         )
         return [_dataset_status(row) for row in rows]
+
+    def dataset(self, pipeline: str, dataset: str) -> DatasetStatus | None:
+        """One dataset; None if there is none of this key."""
+        rows = self._database.fetch(
+            _DATASETS, {"pipeline": pipeline, "dataset": dataset, "limit": 1, "removed_after": REMOVED_AFTER}
+        )
+        return _dataset_status(rows[0]) if rows else None
 
     def unresolved_of_replaced_versions(self) -> list[tuple[str, str]]:
         """Pipeline and key of chunks that need resolution and belong to a version that is not the current one."""
@@ -127,8 +153,14 @@ class StatusReport:
 def _dataset_status(row: dict[str, Any]) -> DatasetStatus:
     """An operator's decision comes before what passes with time."""
     why, until = row["state_reason"], None
+    forget = (
+        f"To take it off the list of datasets: bedrock-pipeline cancel {row['pipeline']} {row['dataset']}"
+    )
+    if row["state"] == "failed" and row["never_packed"]:
+        why = f"{_sentence(why)} {forget}"
     if row["unserved"]:
-        why = f"no running code location has a pipeline {row['pipeline']!r}: it waits for one that has"
+        why = f"no running code location has a pipeline {row['pipeline']!r}: it waits for one that has."
+        why += f" {forget}" if row["never_packed"] else ""
     elif row["publication_rejected"]:
         why = f"{row['publication_rejected']} {_retry(row)}"
     elif row["for_operator"]:
@@ -137,8 +169,27 @@ def _dataset_status(row: dict[str, Any]) -> DatasetStatus:
         why = Budget.of(row).reason
     elif row["requeued"]:
         why, until = f"{row['requeued']} requeued: {row['requeue_reason']}", row["until"]
-    values = row | {"why": why, "until": until}
+    values = row | {"why": why, "until": until, "state": _state(row), "next": _next(row)}
     return DatasetStatus(**{field.name: values[field.name] for field in fields(DatasetStatus)})
+
+
+def _state(row: dict[str, Any]) -> str:
+    """Of a day of a queue, which goes on being packed, what its jobs are."""
+    state: str = row["state"]
+    if not row["open"] or state not in ("packed", "published"):
+        return state
+    if row["unfinished"]:
+        return "packed"
+    return "published" if row["collections"] == row["published_collections"] else "final"
+
+
+def _next(row: dict[str, Any]) -> str | None:
+    """What happens to a dataset where it waits for nothing."""
+    if row["to_collect"]:
+        return f"chunks that have ended: {row['to_collect']}; their responses are about to be read"
+    if row["state"] == "packed" and not row["unfinished"] and not row["open"]:
+        return "its results are about to be published"
+    return _NEXT.get(row["state"])
 
 
 def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
@@ -153,7 +204,9 @@ def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
         why, until = chunk.requeue_reason, chunk.next_attempt_at
     elif chunk.status == "pending" and chunk.mode == "batch" and row["backoff_until"]:
         why, until = row["backoff_reason"], row["backoff_until"]
-    values = row | {"why": why, "until": until}
+    ended = chunk.ended_at is not None and chunk.collected_at is None and not row["for_operator"]
+    following = "it has ended; its responses are about to be read" if ended else None
+    values = row | {"why": why, "until": until, "next": following}
     return ChunkStatus(**{field.name: values[field.name] for field in fields(ChunkStatus)})
 
 
@@ -170,6 +223,9 @@ _DATASETS = """
     SELECT d.launch_requested_at IS NOT NULL AND NOT EXISTS (
                SELECT FROM bedrock_pipeline.served_pipelines p
                WHERE p.pipeline = d.pipeline AND p.seen_at > bedrock_pipeline.now() - %(removed_after)s) AS unserved,
+           d.packed_hash IS NULL AND d.publication = 0 AND NOT EXISTS (
+               SELECT FROM bedrock_pipeline.chunks c WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset) AS never_packed,
+           d.open, d.collections, d.published_collections, n.to_collect, n.unfinished,
            d.pipeline, d.dataset, d.version, d.state, d.state_reason, d.publication_rejected, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
            n.records + d.packed_duplicates AS records,
            n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
@@ -177,8 +233,11 @@ _DATASETS = """
            coalesce(d.snapshot_rejected, 0) + coalesce(d.packed_rejected, 0) AS rejected,
            e.failed_by_code, n.retryable, n.cost_usd, n.expected_cost_usd, n.requeued, n.requeue_reason, n.until, n.over_budget, s.chunks,
            CASE WHEN d.cancel_requested_at IS NULL THEN n.for_operator ELSE 0 END AS for_operator, n.operator_reason
-    FROM (SELECT * FROM bedrock_pipeline.current_versions
-          WHERE %(pipeline)s::text IS NULL OR pipeline = %(pipeline)s
+    FROM (SELECT * FROM bedrock_pipeline.current_versions v
+          WHERE (%(pipeline)s::text IS NULL OR pipeline = %(pipeline)s)
+            AND (dataset = %(dataset)s::text OR %(dataset)s::text IS NULL
+              AND NOT (state = 'cancelled' AND packed_hash IS NULL AND publication = 0 AND NOT EXISTS (
+                SELECT FROM bedrock_pipeline.chunks c WHERE c.pipeline = v.pipeline AND c.dataset = v.dataset)))
           ORDER BY created_at DESC, pipeline, dataset LIMIT %(limit)s) d
     LEFT JOIN bedrock_pipeline.budgets b USING (pipeline, dataset, version)
     CROSS JOIN LATERAL (
@@ -191,6 +250,8 @@ _DATASETS = """
                CASE WHEN count(*) = count(w.usd) THEN sum(w.usd) END AS expected_cost_usd,
                count(*) FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL) AS requeued,
                count(*) FILTER (WHERE h.for_operator) AS for_operator,
+               count(*) FILTER (WHERE c.collected_at IS NULL OR o.chunk_id IS NOT NULL) AS unfinished,
+               count(*) FILTER (WHERE c.collected_at IS NULL AND c.ended_at IS NOT NULL AND h.for_operator IS NOT TRUE) AS to_collect,
                (array_agg(coalesce(o.wait_reason, c.status_message) ORDER BY c.chunk_key) FILTER (WHERE h.for_operator))[1] AS operator_reason,
                min(next_attempt_at) FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL) AS until,
                (array_agg(requeue_reason ORDER BY next_attempt_at)

@@ -91,6 +91,19 @@ class Versions:
         """Keep the settings of chunks that are to be entered."""
         self._database.transaction(lambda connection: keep_settings(connection, settings))
 
+    def needs_new_version(self, pipeline: str, dataset: str) -> bool:
+        """Whether a dataset that was cancelled is processed after all only as a new version: something of it was submitted.
+
+        Raises:
+            UnknownDatasetError: there is no such dataset.
+        """
+
+        def work(connection: Connection) -> bool:
+            row = lock_dataset(connection, pipeline, dataset)
+            return row.cancel_requested_at is not None and submitted(connection, row)
+
+        return self._database.transaction(work)
+
     def judge_by_schema_only(self, pipeline: str, dataset: str) -> None:
         """Decide that the current version's responses are judged by the JSON schema, without a class's own validators.
 
@@ -316,10 +329,11 @@ def _insert(
 def cancel_version(connection: Connection, row: DatasetRow) -> None:
     """Request that the current version of a locked dataset is cancelled; one that is not packed yet has ended with that.
 
-    Of a version that is published, or whose preparation failed, only a launch of its dataset can be cancelled.
+    Of a version that is published only a launch of its dataset can be cancelled; likewise of one that failed, unless nothing of
+    its dataset was ever packed: then there is nothing to keep.
     """
     end_launch(connection, row, row.launch_id)
-    if row.state in ("published", "failed"):
+    if row.state == "published" or (row.state == "failed" and _was_packed(connection, row)):
         return
     connection.execute(
         """UPDATE bedrock_pipeline.versions
@@ -329,6 +343,15 @@ def cancel_version(connection: Connection, row: DatasetRow) -> None:
            WHERE pipeline = %s AND dataset = %s AND version = %s""",
         (row.pipeline, row.dataset, row.version),
     )
+
+
+def _was_packed(connection: Connection, row: DatasetRow) -> bool:
+    """Whether a version of a dataset has chunks, or results."""
+    chunks = connection.execute(
+        "SELECT FROM bedrock_pipeline.chunks WHERE pipeline = %s AND dataset = %s LIMIT 1",
+        (row.pipeline, row.dataset),
+    )
+    return row.publication > 0 or chunks.fetchone() is not None
 
 
 def end_launch(connection: Connection, row: DatasetRow, launch_id: UUID | None) -> None:

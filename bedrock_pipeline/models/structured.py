@@ -128,7 +128,9 @@ class AnswerSchema:
         try:
             given = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            raise AnswerSchemaError(f"The answer's schema is not JSON: {error}.") from error
+            raise AnswerSchemaError(
+                f"The answer's schema is not JSON: {error}.", "Correct it; a schema is one JSON object."
+            ) from error
         if not isinstance(given, dict):
             raise AnswerSchemaError(
                 "The answer's schema is not a JSON object.",

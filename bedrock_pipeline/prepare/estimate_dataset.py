@@ -111,4 +111,4 @@ def estimate_source(
             snapshot = write_snapshot(source, SnapshotPlan.of(pipeline), folder, rejected, fetch)
             parts = [local_file(str(part)) for part in snapshot.parts]
             packed = estimator.together(pack_snapshot(parts, pipeline, folder, rejected, measured, progress))
-            return replace(packed, notes=(*notes_of(source), *snapshot.notes))
+            return replace(packed, notes=(*packed.notes, *notes_of(source), *snapshot.notes))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Final
 
 from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.pricing.prices import Price, PricedMode
@@ -33,6 +34,16 @@ class ChunkEstimate:
     cost_usd: Decimal | None
 
 
+_BY_LIMIT: Final = (
+    "No job of this model was measured yet: every response is counted as long as its limit of tokens allows "
+    "(512 tokens where it has none)."
+)
+_ASKED_AGAIN: Final = (
+    "A response that breaks the schema is paid for and sent again, up to {} times in all: where a rule is never kept, "
+    "this costs as many times as much. A sample of a few rows shows it; `max_record_attempts=1` sends none again."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """How many times the guessed tokens a model's earlier chunks used.
@@ -43,6 +54,10 @@ class Measured:
     chunks: int = 0
     input: Decimal = Decimal(1)
     output: Decimal = Decimal(1)
+
+    def notes(self, output_tokens: int) -> tuple[str, ...]:
+        """What must be known about an estimate of responses that was corrected by this."""
+        return () if self.chunks or not output_tokens else (_BY_LIMIT,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +73,7 @@ class Estimate:
         jobs: the number of batch jobs.
         waves: how often all slots are filled until every job has run.
         counted: what Bedrock counted of a sample, by which the tokens are corrected; None if it was not asked.
-        notes: what an operator should know about the input; none of what is packed already.
+        notes: what an operator should know about it and about the input; nothing about the input of what is packed already.
     """
 
     records: int
@@ -139,7 +154,10 @@ class Estimator:
         parts = (self._part(*chunk) for chunk in chunks if chunk[2] != "none")
         own = self.pipeline.effective_limits.max_jobs
         whole = together(parts, slots=min(own or self.group_max_jobs, self.group_max_jobs))
-        return replace(whole, counted=self.counter.found if self.counter else None)
+        notes = self.measured.notes(whole.output_tokens)
+        if self.pipeline.answer_columns() and (attempts := self.pipeline.max_record_attempts) > 1:
+            notes += (_ASKED_AGAIN.format(attempts),)
+        return replace(whole, counted=self.counter.found if self.counter else None, notes=notes)
 
     def _part(self, records: int, size: int, mode: Mode, estimate: ChunkEstimate) -> Estimate:
         tokens = estimate.input_tokens, estimate.output_tokens

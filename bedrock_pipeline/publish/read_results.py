@@ -26,9 +26,7 @@ def results_uri(deployment: Deployment, pipeline: str, dataset: str) -> str:
     """
     row = _dataset(deployment, pipeline, dataset)
     if row.results_uri is None:
-        raise StateError(
-            f"Dataset {dataset!r} of {pipeline!r} is not published yet.", "See `bedrock-pipeline status`."
-        )
+        raise _not_yet(deployment, row, "published")
     return row.results_uri
 
 
@@ -58,9 +56,7 @@ def rejected_rows(deployment: Deployment, pipeline: str, dataset: str) -> Iterat
     """
     row = _dataset(deployment, pipeline, dataset)
     if row.snapshot_uri is None:
-        raise StateError(
-            f"Dataset {dataset!r} of {pipeline!r} is not prepared yet.", "See `bedrock-pipeline status`."
-        )
+        raise _not_yet(deployment, row, "prepared")
     for uri in rejected_uris(row):
         try:
             file = deployment.objects.random_access(uri)
@@ -90,6 +86,17 @@ def files_gone(deployment: Deployment, pipeline: str, dataset: str, version: int
         f"{what} Something other than bedrock-pipeline has deleted work files of {named}.",
         "See the lifecycle rules of the bucket: they delete what is beneath work_prefix (docs/aws.md, 'Objects that nobody "
         "needs').",
+    )
+
+
+def _not_yet(deployment: Deployment, row: DatasetRow, what: str) -> StateError:
+    """The error about a dataset that is not published, or prepared: why not, as `status` says it."""
+    shown = deployment.ledger.status_report.dataset(row.pipeline, row.dataset)
+    state = f"; it is {row.state}" if row.state in ("failed", "cancelled") else " yet"
+    why = f": {shown.waiting}" if shown and shown.waiting else "."
+    return StateError(
+        f"Dataset {row.dataset!r} of {row.pipeline!r} is not {what}{state}{why}",
+        f"See `bedrock-pipeline status {row.pipeline} {row.dataset}`.",
     )
 
 

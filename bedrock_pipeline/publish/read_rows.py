@@ -25,7 +25,7 @@ _AHEAD = {"batch_size": _BATCH_ROWS, "batch_readahead": 1, "fragment_readahead":
 
 def read_rows(
     results: "pa_dataset.Dataset",
-    count: int,
+    count: int | None,
     *,
     failed: bool = False,
     where: str | None = None,
@@ -35,7 +35,7 @@ def read_rows(
 
     Args:
         results: a published dataset.
-        count: how many rows at most.
+        count: how many rows at most; None: all of them.
         failed: only those of records that failed.
         where: a condition in DuckDB's SQL, with the names of `sql_names`.
         at_random: any rows rather than the first ones; they come in the order of the results.
@@ -50,7 +50,10 @@ def read_rows(
     yield from _at(results, sorted(_positions(results, count, failed, where, at_random)))
 
 
-def _first(batches: Iterator[pa.RecordBatch], count: int) -> Iterator[pa.RecordBatch]:
+def _first(batches: Iterator[pa.RecordBatch], count: int | None) -> Iterator[pa.RecordBatch]:
+    if count is None:
+        yield from batches
+        return
     for batch in batches:
         yield batch.slice(0, count)
         count -= batch.num_rows
@@ -59,7 +62,7 @@ def _first(batches: Iterator[pa.RecordBatch], count: int) -> Iterator[pa.RecordB
 
 
 def _positions(
-    results: "pa_dataset.Dataset", count: int, failed: bool, where: str | None, at_random: bool
+    results: "pa_dataset.Dataset", count: int | None, failed: bool, where: str | None, at_random: bool
 ) -> list[int]:
     """The numbers of the rows that DuckDB selects; it reads only the columns of the condition."""
     import duckdb
@@ -80,7 +83,7 @@ def _positions(
             rows = rows.filter(f"({where})")
         rows = rows.project(sql_quoted(position))
         chosen = rows.order("random()") if at_random else rows
-        return [row for (row,) in chosen.limit(count).fetchall()]
+        return [row for (row,) in (chosen if count is None else chosen.limit(count)).fetchall()]
     except duckdb.Error as error:
         twins = [
             f"{given!r} is {name!r}"
@@ -100,7 +103,8 @@ def _positions(
                 f"Did you mean {named[0]!r}?" if named else f"They have: {', '.join(names)}.",
             ) from error
         raise InvalidInputError(
-            f"The condition cannot be used: {str(error).splitlines()[0]}{alike}"
+            f"The condition cannot be used: {str(error).splitlines()[0]}{alike}",
+            f"It is a condition in DuckDB's SQL, such as status = 'failed', over the columns {', '.join(names)}.",
         ) from error
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
+from bedrock_pipeline.records.result_schema import RECORD_ID, check_carry
+
 _CAP: Final = "max_cost_usd"
 #: Settings whose values may be shown; others can be long, or contain what nobody else shall read.
 _SHOWN: Final = frozenset(
@@ -23,6 +25,16 @@ def next_request(before: _Request, given: _Request) -> dict[str, Any]:
     return {**kept, **given}
 
 
+def check_request(request: _Request) -> None:
+    """Check what can be said of a request without its pipeline: the columns that the results are to have.
+
+    Raises:
+        ValueError: the message names the column.
+    """
+    # The pipeline may take the record ids from a column of their name, which is carried then.
+    check_carry(request.get("carry") or (), request.get("record_id") or RECORD_ID)
+
+
 def content_of(request: _Request) -> dict[str, Any]:
     """The settings that affect responses; a limit of their cost does not."""
     return {name: value for name, value in request.items() if name != _CAP}
@@ -35,7 +47,7 @@ def changes(before: _Request, after: _Request, cap: Decimal | None) -> Iterator[
         if old == new:
             continue
         if name not in _SHOWN:
-            yield name if name in after else f"{name} (the pipeline's own again)"
+            yield name if name in after else f"{name} (not given now: the pipeline's own applies again)"
         else:
             yield f"{name}: {_named(old)} → {_named(new)}"
     yield from cap_changes(after, cap)

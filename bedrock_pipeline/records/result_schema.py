@@ -93,13 +93,14 @@ VECTORS: Final[Mapping[str, pa.DataType]] = {
     "ubinary": pa.uint8(),
 }
 _VECTOR_PREFIX: Final = "embedding_"
-_ID: Final = "record_id"
+#: The column with the record ids.
+RECORD_ID: Final = "record_id"
 _ID_DESCRIPTION: Final = "the id from the input, or derived from the content"
 #: Columns that an index has from the second attempt on: wire id, and first chunk. No input has columns of such names.
 WIRE_ID: Final = "\x00wire_id"
 ORIGIN: Final = "\x00origin"
 #: Columns of an index that are not carried along.
-INDEX_ONLY: Final = frozenset({_ID, WIRE_ID, ORIGIN})
+INDEX_ONLY: Final = frozenset({RECORD_ID, WIRE_ID, ORIGIN})
 #: Columns that results have in a table besides these: which dataset a row is of.
 TABLE_COLUMNS: Final = ("pipeline", "dataset")
 #: Names of columns that Arrow's scanner adds: it cannot read a dataset that has one of its own.
@@ -121,9 +122,11 @@ def check_carry(carry: Sequence[str], record_id: str | None) -> None:
         ValueError: the message names the column.
     """
     for name in carry:
+        if carry.count(name) > 1:
+            raise ValueError(f"carry: column {name!r} is named twice; name it once")
         if name in SCANNER_COLUMNS:
             raise ValueError(f"carry: Arrow has a column {name!r} of its own in each dataset; {_RENAME}")
-        if name in _RESULT_COLUMNS and not name == record_id == _ID:
+        if name in _RESULT_COLUMNS and not name == record_id == RECORD_ID:
             raise ValueError(f"carry: the results have a column {name!r} of their own; {_RENAME}")
 
 
@@ -142,12 +145,12 @@ def result_schema(
     types = {name: column.type for name, column in COLUMNS.items()}
     if dimension:
         types["embedding"] = pa.list_(pa.float32(), dimension)
-    return pa.schema([(_ID, pa.string()), *carry, *response_fields, *types.items()])
+    return pa.schema([(RECORD_ID, pa.string()), *carry, *response_fields, *types.items()])
 
 
 def description_of(name: str) -> str | None:
     """What a column of the results contains; None for carried columns and those of structured responses."""
-    if name == _ID:
+    if name == RECORD_ID:
         return _ID_DESCRIPTION
     if name.removeprefix(_VECTOR_PREFIX) in VECTORS and name.startswith(_VECTOR_PREFIX):
         return f"the vector of type {name.removeprefix(_VECTOR_PREFIX)}"

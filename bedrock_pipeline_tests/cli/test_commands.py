@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bedrock_pipeline.cli.main import cli
+from bedrock_pipeline.collect.collect_chunk import collect_chunk
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.submissions import NotNow
@@ -27,23 +28,27 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(cli, words)
 
 
-def prepared(
-    deployment: Deployment, folder: Path, count: int = 350, unfit: Sequence[str | None] = ()
-) -> list[str]:
-    """A dataset `d` of pipeline `p`, packed; its chunk keys."""
-    path = folder / "rows.jsonl"
-    texts = [*(f"secret {n}" for n in range(count)), *unfit]
-    path.write_text("".join(json.dumps({"id": f"r{n}", "text": text}) + "\n" for n, text in enumerate(texts)))
-    one = Pipeline.model_validate(
+def pipeline_of_rows(folder: Path) -> Pipeline:
+    return Pipeline.model_validate(
         {
             "name": "p",
             "model_id": "anthropic.claude-3-haiku-20240307-v1:0",
-            "source": str(path),
+            "source": str(folder / "rows.jsonl"),
             "record_id": "id",
             "prompt": "{{ text }}",
             "limits": Limits(min_records=100, max_records=200, max_file_bytes=100_000),
         }
     )
+
+
+def prepared(
+    deployment: Deployment, folder: Path, count: int = 350, unfit: Sequence[str | None] = ()
+) -> list[str]:
+    """A dataset `d` of pipeline `p`, packed; its chunk keys."""
+    texts = [*(f"secret {n}" for n in range(count)), *unfit]
+    lines = (json.dumps({"id": f"r{n}", "text": text}) + "\n" for n, text in enumerate(texts))
+    (folder / "rows.jsonl").write_text("".join(lines))
+    one = pipeline_of_rows(folder)
     take_snapshot(deployment, one, "d")
     return [chunk.chunk_key for chunk in pack_dataset(deployment, one, "d").chunks]
 
@@ -61,11 +66,12 @@ def test_a_preparation_that_failed_keeps_its_reason_and_says_how_it_goes_on(depl
     )
     begun = deployment.ledger.datasets.ensure("p", "d")
     deployment.ledger.datasets.fail_preparation(begun, begun.launch_id, "there is no such column")
-    assert run("cancel", "p", "d").stdout == "nothing to cancel\n"
     assert "bedrock-pipeline launch p d" in run("retry", "p", "d").stderr
     [row] = json.loads(run("status", "--json").stdout)
-    assert "there is no such column" in json.dumps(row)
-    assert "cancel" not in json.dumps(row)
+    assert (row["state"], row["why"].startswith("there is no such column. ")) == ("failed", True)
+    for words in (("results", "p", "d"), ("show", "p", "d"), ("show", "p", "d", "--rejected")):
+        said = run(*words)
+        assert (said.exit_code, "it is failed: there is no such column." in said.stderr) == (1, True)
 
 
 def test_status_of_a_dataset_says_what_each_chunk_waits_for(deployment: Deployment, tmp_path: Path) -> None:
@@ -169,6 +175,41 @@ def test_cancel_ends_what_waits_and_stops_what_runs(deployment: Deployment, tmp_
     states = {row["status"] for row in json.loads(run("status", "p", "d", "--json").stdout)}
     assert states <= {"stopped", "completed"}
     assert run("cancel", "p", "d").stdout == "nothing to cancel\n"
+
+
+def test_status_says_what_happens_next_where_nothing_is_waited_for(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """Of a dataset in the overview and on its own page alike, from the launch to the publication."""
+
+    def shown() -> list[str]:
+        return [" ".join(run(*words).stdout.split()) for words in (("status",), ("status", "p", "d"))]
+
+    deployment.ledger.served_pipelines.seen(["p"])
+    run("launch", "p", "d")
+    assert all("Dagster is about to read its input" in text for text in shown())
+    keys = prepared(deployment, tmp_path)
+    for key in keys:
+        assert isinstance(submit_chunk(deployment, "p", key), Submitted)
+    assert not any("about to" in text for text in shown()), "Bedrock works"
+    while poll_jobs(deployment).in_flight:
+        pass
+    overview, page = shown()
+    assert "chunks that have ended: 2; their responses are about to be read" in overview
+    assert page.count("it has ended; its responses are about to be read") == 2
+    one = pipeline_of_rows(tmp_path)
+    for key in keys:
+        collect_chunk(deployment, one, key)
+    assert all("its results are about to be published" in text for text in shown())
+
+
+def test_results_of_a_capped_dataset_say_how_it_goes_on(deployment: Deployment, tmp_path: Path) -> None:
+    prepared(deployment, tmp_path)
+    deployment.ledger.database.execute("UPDATE bedrock_pipeline.versions SET max_cost_usd = 0.000001")
+    for words in (("results", "p", "d"), ("show", "p", "d")):
+        done = run(*words)
+        assert (done.exit_code, "is not published yet: p d may cost" in done.stderr) == (1, True)
+        assert "bedrock-pipeline approve p d --up-to" in done.stderr
 
 
 def test_reconcile_has_nothing_to_say_when_ledger_and_service_agree(

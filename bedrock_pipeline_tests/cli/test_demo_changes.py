@@ -4,7 +4,10 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+from click.testing import CliRunner
+
 from bedrock_pipeline.cli.demo_changes import earlier, what_is_asked
+from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.frozen_settings import freeze
 from bedrock_pipeline.pipeline import Pipeline
@@ -34,11 +37,24 @@ def snapshot(folder: Path, texts: list[str]) -> Path:
 def test_a_changed_file(tmp_path: Path) -> None:
     before = snapshot(tmp_path / "before", ["a", "b", "c", "a"])
     now = snapshot(tmp_path / "now", ["a", "B", "c", "a", "new", "new"])
-    first = list(what_is_asked(before, None, "", None))
+    first = list(what_is_asked(before, None, "", None, sent=3))
     assert first == ["3 records are sent. At Bedrock: the price is unknown; the emulator costs nothing."]
-    asked, new = what_is_asked(now, before, "rows-1", Decimal("0.25"))
+    asked, new = what_is_asked(now, before, "rows-1", Decimal("0.25"), sent=4)
     assert asked == "4 records are sent. At Bedrock: about $0.2500; the emulator costs nothing."
+    noted = list(what_is_asked(before, None, "", None, sent=3, notes=["By its limit."], columns=["text"]))
+    assert noted[1:] == ["By its limit."]
     assert new.startswith("2 of them are new or changed since dataset rows-1; the others are sent again")
+
+
+def test_empty_texts_are_noted_as_estimate_notes_them(tmp_path: Path) -> None:
+    """Of duplicates too, which are in files of their own."""
+    folder = snapshot(tmp_path / "now", ["a", "", "", "b"])
+    said = list(what_is_asked(folder, None, "", None, sent=3, columns=["text"]))
+    words = "estimate --json --model amazon.nova-lite-v1:0 --prompt {{text}} --input"
+    done = CliRunner().invoke(cli, [*words.split(), str(folder / "rows.jsonl")])
+    notes = json.loads(done.stdout)["notes"]
+    assert said[1].startswith("Records with an empty text in column 'text' of the prompt: 2;")
+    assert said[1] in notes
 
 
 def test_the_earlier_dataset_is_one_of_the_same_request(deployment: Deployment) -> None:

@@ -68,8 +68,20 @@ def test_no_summary_in_the_list_of_commands_is_cut_short() -> None:
     ("words", "code", "error", "fix"),
     [
         ("estimate p d -m nothing_like_it --json", 2, "There is no module", "Name one"),
-        ("estimate --json", 2, "Give PIPELINE DATASET", None),
-        ("estimate --max-tokens 0 --json", 2, "Invalid value for '--max-tokens'", None),
+        ("estimate --json", 2, "Give PIPELINE DATASET", "See `cli estimate --help`."),
+        (
+            "estimate --max-tokens 0 --json",
+            2,
+            "Invalid value for '--max-tokens'",
+            "See `cli estimate --help`.",
+        ),
+        ("enqueue absent.jsonl --queue q --json", 2, "absent.jsonl", "See `cli enqueue --help`."),
+        (
+            "demo --input absent.csv --prompt {{a}} --model gpt-4 --json",
+            2,
+            "--model",
+            "The options are explained",
+        ),
         ("demo --input absent.csv --prompt {{a}} --json", 1, "absent.csv", "Check"),
         (
             "pack absent.csv --model amazon.nova-lite-v1:0 --prompt {{a}} --out o --json",
@@ -80,12 +92,12 @@ def test_no_summary_in_the_list_of_commands_is_cut_short() -> None:
     ],
 )
 def test_a_program_that_reads_json_gets_the_reason_as_json(
-    words: str, code: int, error: str, fix: str | None
+    words: str, code: int, error: str, fix: str
 ) -> None:
     done = CliRunner().invoke(cli, words.split())
     assert done.exit_code == code, done.output
     said = json.loads(done.stdout)
     assert said.keys() == {"error", "fix"}
     assert error in said["error"]
-    assert (said["fix"] or "").startswith(fix or "")
+    assert said["fix"].startswith(fix)
     assert said["error"] in done.stderr

@@ -10,6 +10,7 @@ from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.cli.pipelines import check_module
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import NotFoundError
+from bedrock_pipeline_tests.cli.test_commands import prepared
 
 
 @pytest.mark.parametrize(
@@ -17,8 +18,13 @@ from bedrock_pipeline.errors import NotFoundError
     [
         ("status reviewz", ["There is no pipeline or queue 'reviewz'", "Did you mean 'reviews'?"]),
         ("status reviews mondoy", ["There is no dataset 'mondoy' of 'reviews'", "Did you mean 'monday'?"]),
-        ("cancel xyz monday", ["There is no pipeline or queue 'xyz'", "There are: other, reviews."]),
-        ("cancel reviews monday --chunk monday--1", ["has no chunk 'monday--1'"]),
+        ("cancel xyz monday", ["There is no pipeline or queue 'xyz'", "There are: mails, other, reviews."]),
+        ("cancel reviews monday --chunk monday--1", ["has no chunk 'monday--1'", "It has no chunks yet."]),
+        ("cancel reviews monday --chunk other--00000", ["'monday' of 'reviews' has no chunk 'other--00000'"]),
+        ("resolve reviews monday--1 --lost", ["has no chunk 'monday--1'"]),
+        ("resolve reviews mondoy--00000 --lost", ["There is no dataset 'mondoy'", "Did you mean 'monday'?"]),
+        ("flush mailz", ["There is no queue 'mailz'", "Did you mean 'mails'? For a new queue"]),
+        ("enqueue my_pipelines.py --queue mailz", ["There is no queue 'mailz'", "Did you mean 'mails'?"]),
         ("retry reviews m", ["There is no dataset 'm'"]),
         ("approve reviews tuesday --up-to 1", ["There is no dataset 'tuesday'", "There are: monday."]),
         ("results reviews tuesday", ["There is no dataset 'tuesday'"]),
@@ -41,11 +47,22 @@ def test_an_unknown_name(
     monkeypatch.chdir(tmp_path)
     deployment.ledger.datasets.request("reviews", "monday", {}, launch=True)
     deployment.ledger.served_pipelines.seen(["reviews", "other"])
+    deployment.ledger.queues.register(
+        "mails", job_type="mails", model_id="amazon.nova-lite-v1:0", settings={}
+    )
     done = CliRunner().invoke(cli, words.split())
     assert done.exit_code == 2
     for message in messages:
         assert message in done.stderr
     assert [one.dataset for one in deployment.ledger.status_report.datasets()] == ["monday"]
+
+
+def test_a_chunk_that_is_near(deployment: Deployment, tmp_path: Path) -> None:
+    first, _ = prepared(deployment, tmp_path)
+    for words in (("cancel", "p", "d", "--chunk", f"{first}x"), ("resolve", "p", f"{first}x", "--no-job")):
+        done = CliRunner().invoke(cli, words)
+        assert (done.exit_code, f"Did you mean {first!r}?" in done.stderr) == (2, True)
+    assert CliRunner().invoke(cli, ["cancel", "p", "d", "--chunk", first]).exit_code == 0
 
 
 def test_anything_may_be_launched_before_code_has_run(deployment: Deployment) -> None:

@@ -87,7 +87,7 @@ def test_every_setting_of_a_dataset_has_an_option_with_the_same_words_in_every_c
         }
         differ = {
             one
-            for one in options["launch"].keys() & options[name].keys() - {"source", "model"}
+            for one in options["launch"].keys() & options[name].keys() - {"source", "model", "as_json"}
             if options["launch"][one].to_info_dict() != options[name][one].to_info_dict()
         }
         assert not differ, name
@@ -193,6 +193,55 @@ def test_an_unknown_model_is_an_error_of_the_command_that_names_it(
         assert "--model-input, a column" in done.stderr
         assert "family=" not in done.stderr
         assert deployment.ledger.datasets.get("p", "d") is None
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("launch p d --carry status", "the results have a column 'status' of their own"),
+        ("launch p d --carry a --carry a", "column 'a' is named twice"),
+        ("launch p d --carry record_id --record-id id", "the results have a column 'record_id' of their own"),
+        ("launch p d --carry record_id", None),  # its pipeline may have the ids of that column
+        ("estimate p d --carry status", "the results have a column 'status' of their own"),
+        ("estimate --input rows.csv --prompt {{a}} --model MODEL --carry __filename", "Arrow has a column"),
+        ("pack rows.csv --out o --prompt {{a}} --model MODEL --carry status", "the results have a column"),
+        ("demo --input rows.csv --prompt {{a}} --carry record_id", "the results have a column 'record_id'"),
+    ],
+)
+def test_a_column_that_cannot_be_carried(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, message: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("a,status\n1,2\n")
+    done = run(*command.replace("MODEL", "amazon.nova-lite-v1:0").split())
+    assert done.exit_code == (2 if message else 0), done.output
+    if message:
+        assert f"Error: --carry: {message}" in done.stderr
+        assert "Usage:" not in done.stderr
+        assert deployment.ledger.datasets.get("p", "d") is None
+
+
+def test_what_was_launched_and_approved_as_json(deployment: Deployment, tmp_path: Path) -> None:
+    prepared(deployment, tmp_path)
+    done = run("launch", "p", "d", "--max-cost-usd", "2", "--json")
+    assert json.loads(done.stdout) == {
+        "pipeline": "p",
+        "dataset": "d",
+        "version": 1,
+        "compared": True,
+        "max_cost_usd": 2.0,
+    }
+    approved = json.loads(run("approve", "p", "d", "--up-to", "3", "--json").stdout)
+    assert approved == {"pipeline": "p", "dataset": "d", "max_cost_usd": 3.0, "committed_usd": 0.0}
+    rejected = run("launch", "p", "d", "--max-cost-usd", "25", "--json")
+    assert json.loads(rejected.stdout)["fix"] == "Confirm it with --yes."
+    assert (rejected.exit_code, "Usage:" in rejected.stderr) == (2, False)
+
+
+def test_a_launch_without_what_was_given_before_says_so(deployment: Deployment) -> None:
+    run("launch", "p", "d", "--prompt", "{{ a }}", "--carry", "b")
+    done = run("launch", "p", "d", "--prompt", "{{ a }}")
+    assert "changes: carry (not given now: the pipeline's own applies again)." in done.stderr
 
 
 def test_a_launch_that_changes_what_was_agreed_needs_a_yes(deployment: Deployment, tmp_path: Path) -> None:

@@ -39,10 +39,15 @@ def test_tasks_become_a_job_and_its_results_a_file(deployment: Deployment, tmp_p
     assert flushed["waiting"] == 0
     [shown] = json.loads(run("status", job, "--json").stdout)
     assert (shown["status"], shown["record_count"], shown["final"]) == ("queued", 100, False)
+    assert [row["state"] for row in json.loads(run("status", "--json").stdout)] == ["packed"]
     assert "not every record is final" in run("results", job, "--out", str(tmp_path / "r.jsonl")).stderr
     waited = run("wait", job, "--json", "--timeout", "60")
     assert waited.exit_code == 0
     assert [(one["job_id"], one["status"]) for one in json.loads(waited.stdout)] == [(job, "completed")]
+    [day] = json.loads(run("status", "--json").stdout)
+    assert (day["state"], day["next"]) == ("final", None), (
+        "nothing of it is to be done, and Dagster publishes it later"
+    )
     of_queue = json.loads(run("status", "q", "--json").stdout)
     assert (of_queue["queue"], of_queue["waiting"]) == ("q", 0)
     assert [one["answered"] for one in of_queue["jobs"]] == [100]

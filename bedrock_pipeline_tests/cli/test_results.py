@@ -60,6 +60,8 @@ def test_rows_in_the_terminal(published: list[dict[str, Any]]) -> None:
         json.loads(line) for line in run("show", "p", "d", "--rows", "500", "--json").stdout.splitlines()
     ]
     assert sorted(row["record_id"] for row in whole) == sorted(row["record_id"] for row in published)
+    assert run("show", "p", "d", "--json").stdout.count("\n") == len(published), "JSON is not cut short"
+    assert "At most 10 rows are shown; more with --rows." in run("show", "p", "d").stderr
     sample = run("show", "p", "d", "--sample", "7", "--json").stdout.splitlines()
     assert len({json.loads(line)["record_id"] for line in sample}) == 7
 

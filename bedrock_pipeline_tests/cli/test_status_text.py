@@ -18,7 +18,7 @@ UNTIL = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
 def dataset(**changes: object) -> DatasetStatus:
     values: dict[str, object] = {
         **dict.fromkeys(("processed", "answered", "failed", "rejected", "retryable"), 0),
-        **dict.fromkeys(("cost_usd", "expected_cost_usd", "results", "why", "until")),
+        **dict.fromkeys(("cost_usd", "expected_cost_usd", "results", "why", "until", "next")),
         "pipeline": "p",
         "dataset": "d",
         "version": 1,
@@ -32,7 +32,7 @@ def dataset(**changes: object) -> DatasetStatus:
 
 def chunk(**changes: object) -> ChunkStatus:
     values: dict[str, object] = {
-        **dict.fromkeys(("answered", "job", "retryable", "cost_usd", "why", "until")),
+        **dict.fromkeys(("answered", "job", "retryable", "cost_usd", "why", "until", "next")),
         "chunk": "d--00000",
         "status": "pending",
         "mode": "batch",
@@ -99,6 +99,7 @@ def test_the_table_has_every_column() -> None:
         "-",
         "-",
         "2026-11-26T09:30:00Z",
+        "-",
     ]
     assert list(wide_lines([])) == []
 
@@ -111,9 +112,14 @@ def test_a_bar_is_as_long_as_what_is_processed() -> None:
         assert expected in shown
         assert f"{'━' * (40 * processed // records)}{'┄' * (40 - 40 * processed // records)}" in shown
     assert "━" not in "".join(dataset_lines([dataset(state="packed")]))
-    assert "Dagster is about to read its input" in "".join(
-        dataset_lines([dataset(state="requested", why=None, until=None)])
-    )
+
+
+def test_what_happens_next_is_shown_where_nothing_is_waited_for() -> None:
+    for lines in (
+        list(dataset_lines([dataset(next="it goes on"), dataset(next="it goes on", why="Throttled.")])),
+        list(chunk_lines([chunk(next="it goes on"), chunk(next="it goes on", why="Throttled.")])),
+    ):
+        assert [lines.count(f"  {text}") for text in ("it goes on", "Throttled.")] == [1, 1]
 
 
 @pytest.mark.parametrize(

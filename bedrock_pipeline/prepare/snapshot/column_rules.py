@@ -143,12 +143,12 @@ def as_strings(column: pa.Array) -> pa.Array | None:
     return None
 
 
-def empty_texts(column: pa.Array) -> int:
-    """How many cells are text without a character."""
+def empty_texts(column: pa.Array) -> pa.BooleanArray:
+    """Which cells are text without a character."""
     column = _plain(column)
     if not _is_text(column.type):
-        return 0
-    return pc.sum(pc.equal(pc.binary_length(column), 0)).as_py() or 0
+        return pa.repeat(pa.scalar(value=False), len(column))
+    return pc.equal(pc.fill_null(pc.binary_length(column), -1), 0)
 
 
 def _decodes(cell: bytes | None) -> bool:

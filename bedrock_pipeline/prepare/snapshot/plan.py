@@ -93,5 +93,3 @@ class SnapshotPlan:
                 "Neither prompt nor record id names a column, so every record would be the same.",
                 f"Its columns are: {', '.join(available)}.",
             )
-        if repeated := [name for name in self.carry if self.carry.count(name) > 1]:
-            raise ColumnError(f"Column {repeated[0]!r} is named twice in carry.", "Name it once.")

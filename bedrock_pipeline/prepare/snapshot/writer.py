@@ -4,7 +4,6 @@ The input is read once. The parts are in a local work folder; memory does not gr
 """
 
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 
 from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.prepare.snapshot.attachments import Fetch, nowhere
-from bedrock_pipeline.prepare.snapshot.column_rules import empty_texts, field_values, texts_of
+from bedrock_pipeline.prepare.snapshot.column_rules import field_values, texts_of
 from bedrock_pipeline.prepare.snapshot.content_hash import Fingerprint
 from bedrock_pipeline.prepare.snapshot.duplicates import (
     LaterOccurrences,
@@ -25,6 +24,7 @@ from bedrock_pipeline.prepare.snapshot.duplicates import (
     row_hashes,
     write_keys,
 )
+from bedrock_pipeline.prepare.snapshot.empty_cells import EmptyCells
 from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
 from bedrock_pipeline.prepare.snapshot.records_batch import Records
 from bedrock_pipeline.prepare.snapshot.row_classifier import classify
@@ -51,11 +51,6 @@ PART_BYTES = 128_000_000
 _FLOAT_IDS = (
     "Record ids are floats (column {!r}), as pandas stores whole numbers among which some are missing: "
     "12345.0 is the record id 12345."
-)
-
-_EMPTY = (
-    "Records with an empty text in column {!r} of the prompt: {:,}; they are sent. Rows are rejected where it is null, in CSV "
-    "by CsvFormat(empty='null')."
 )
 
 
@@ -138,11 +133,11 @@ def _write_snapshot(
     ids, requests = SeenHashes(hashes / "ids"), SeenHashes(hashes / "requests")
     fingerprint = _fingerprint(plan)
     notes: dict[str, None] = {}
-    empty: Counter[str] = Counter()
+    empty = EmptyCells(plan.template.columns)
     with _PartWriter(folder, compression) as writer:
         for records in _records(source, plan, available, rejected, fetch, notes):
             ids.add(row_hashes([records.ids]))
-            empty.update({name: empty_texts(records.rows[name]) for name in plan.template.columns})
+            empty.add(records.rows)
             rows = records.to_stored()
             if plan.shares_responses:
                 wanted = _request_fields(rows.schema, plan)
@@ -154,7 +149,7 @@ def _write_snapshot(
         raise EmptyDatasetError.of(rejected)
     fields = map(input_field, input_columns(pq.read_schema(writer.parts[0])).values())
     schema = pa.schema([(RECORD_ID, pa.string()), *(field for field in fields if field.name != RECORD_ID)])
-    noted = (*notes, *(_EMPTY.format(name, count) for name, count in empty.items() if count))
+    noted = (*notes, *empty.notes)
     snapshot = Snapshot(writer.parts, [], schema, writer.records, 0, fingerprint.hexdigest(), noted)
     if ids.all_differ() and requests.all_differ():
         return snapshot
