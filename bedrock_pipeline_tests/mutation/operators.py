@@ -76,11 +76,33 @@ def _of_part(node: cst.FormattedStringText) -> Iterator[cst.FormattedStringText]
             yield node.with_changes(value=mutant)
 
 
+def call_mutants(node: cst.Call) -> Iterator[cst.Call]:
+    """Each argument as None, or left out, but for sentences."""
+    for mutant in mutators.operator_arg_removal(node):
+        changed = next(
+            (old for old, new in zip(node.args, mutant.args, strict=False) if old is not new), node.args[-1]
+        )
+        if not _is_sentence(changed.value):
+            yield mutant
+
+
+def _is_sentence(node: cst.BaseExpression) -> bool:
+    if isinstance(node, cst.SimpleString):
+        return " " in node.raw_value.strip() and not _SQL.search(node.raw_value)
+    if isinstance(node, cst.ConcatenatedString):
+        return _is_sentence(node.left) or _is_sentence(node.right)
+    if isinstance(node, cst.FormattedString):
+        return any(isinstance(part, cst.FormattedStringText) and " " in part.value for part in node.parts)
+    return False
+
+
 def use() -> None:
-    """Put these in place of mutmut's operator of strings."""
-    operators = [pair for pair in mutators.mutation_operators if pair[1] is not mutators.operator_string]
+    """Put these in place of mutmut's operators of strings and arguments."""
+    replaced = (mutators.operator_string, mutators.operator_arg_removal)
+    operators = [pair for pair in mutators.mutation_operators if pair[1] not in replaced]
     mutators.mutation_operators[:] = [  # type: ignore[index]
         *operators,
         (cst.BaseString, _of_string),
         (cst.FormattedStringText, _of_part),
+        (cst.Call, call_mutants),
     ]

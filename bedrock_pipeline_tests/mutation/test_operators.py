@@ -1,8 +1,9 @@
 """Which mutants a statement has."""
 
+import libcst as cst
 import pytest
 
-from bedrock_pipeline_tests.mutation.operators import sql_mutants
+from bedrock_pipeline_tests.mutation.operators import call_mutants, sql_mutants
 
 
 @pytest.mark.parametrize(
@@ -46,3 +47,16 @@ from bedrock_pipeline_tests.mutation.operators import sql_mutants
 )
 def test_a_condition_is_made_true_and_a_lock_is_taken_out(statement: str, mutants: list[str]) -> None:
     assert list(sql_mutants(statement)) == mutants
+
+
+def test_arguments_are_left_out_but_sentences_are_not() -> None:
+    call = cst.ensure_type(
+        cst.parse_expression('fail("What happened.", f"Do {this} now.", 1, key)'), cst.Call
+    )
+    written = [cst.Module([]).code_for_node(mutant) for mutant in call_mutants(call)]
+    assert sorted(written) == [
+        'fail("What happened.", f"Do {this} now.", 1, )',
+        'fail("What happened.", f"Do {this} now.", 1, None)',
+        'fail("What happened.", f"Do {this} now.", None, key)',
+        'fail("What happened.", f"Do {this} now.", key)',
+    ]

@@ -233,6 +233,8 @@ def test_a_create_is_one_http_request_and_each_error_means_something(
     chunk = deployment.ledger.chunks.by_key("p", key)
     assert chunk.status == became
     assert error in (chunk.requeue_reason or chunk.status_message or "")
+    [group] = deployment.ledger.quota_groups.all()
+    assert (group.backoff_until is not None) == (became == "pending"), "the whole group waits"
 
 
 @pytest.mark.parametrize(("minutes", "jobs"), [(-5, 0), (-3, 1), (3, 1), (5, 0)])

@@ -21,7 +21,7 @@ from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.job_names import chunk_of_job, chunk_uuid, job_name
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.submit.reconcile import adopt_job, sweep_account
+from bedrock_pipeline.submit.reconcile import ReconcileReport, adopt_job, sweep_account
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 
 
@@ -71,6 +71,7 @@ def test_a_restored_ledger_takes_its_jobs_back(restored: tuple[Deployment, list[
     with deployment:
         report = sweep_account(deployment)
         assert sorted(report.adopted) == sorted(keys)
+        assert str(report).startswith("adopted: ")
         rows = [deployment.ledger.chunks.by_key("p", key) for key in keys]
         jobs = {row.job_arn: deployment.jobs.get(row.job_arn or "") for row in rows}
         assert set(jobs) == set(arns)
@@ -202,3 +203,9 @@ def test_jobs_of_others_are_counted_and_no_more_than_what_they_leave_is_asked_fo
     ]
     assert len(running) <= group["others"]
     assert len(deployment.ledger.submissions.due(["p"], 50)) <= group["max_jobs"] - group["others"]
+
+
+def test_a_report_has_what_happened_and_to_what() -> None:
+    report = ReconcileReport(sent_again=["d--00000"], still_in_doubt=["d--00001", "d--00002"])
+    assert str(report) == "sent again: d--00000; still in doubt: d--00001, d--00002"
+    assert str(ReconcileReport()) == ""
