@@ -10,11 +10,24 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Final
 
-#: Greedy: a password may contain an @, and one that was not escaped a slash.
-_USERINFO: Final = re.compile(r"(://)[^\s\"']*@")
+#: Greedy: a password may contain an @, quotes and spaces, and one that was not escaped a slash.
+_USERINFO: Final = re.compile(
+    r"(://).*@|(://)[^/\s\"']*%40|(%3A%2F%2F).*%40",
+    re.DOTALL | re.IGNORECASE,
+)
 #: A host as psycopg and libpq quote it. What is before its last @ was meant as a user's name or a password.
+_QUOTED_HOST: Final = re.compile(
+    r"(\b(?:host|host name|server at) ([\"'])).*@(?=[^@]*?\2(?:: |, port| to address| \())", re.DOTALL
+)
 _HOST: Final = re.compile(
-    r"(\b(?:host|host name|server at) [\"'])[^\"']*@|(\bhost(?:addr)?\s*=\s*'?)[^\s'/]*@"
+    r"(\b(?:host|host name|server at) [\"'])[^\"']*@"
+    r"|(\bhost(?:addr)?\s*=\s*)(?:'(?:[^'\\]|\\.)*|[^\s/]*)@"
+    r"|(\bhost(?:addr)?(?:%20)*%3D).*%40",
+    re.DOTALL | re.IGNORECASE,
+)
+#: Where a password that is named ends is not certain: it may contain what would end it.
+_NAMED: Final = re.compile(
+    r"((?:password|passwd|pwd)[\"']?(?:\s|%20)*(?:[=:]|%3D)).+", re.DOTALL | re.IGNORECASE
 )
 _URL: Final = re.compile(r"postgres(ql)?://")
 #: What a string names that leaves nothing to the environment, as that of the embedded stack.
@@ -54,8 +67,9 @@ def check_connection_string(text: str) -> None:
 
 
 def without_userinfo(text: str) -> str:
-    """A text without the names and passwords of the URLs in it, and without what was read as part of a host's name."""
-    return _HOST.sub(r"\1\2", _USERINFO.sub(r"\1", text))
+    """A text without the names and passwords in it: of URLs, in what was read as a host's name, and from `password=` on."""
+    text = _USERINFO.sub(r"\1\2\3", _NAMED.sub(r"\1…", text))
+    return _HOST.sub(r"\1\2\3", _QUOTED_HOST.sub(r"\1", text))
 
 
 @contextmanager

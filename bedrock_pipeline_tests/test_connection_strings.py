@@ -1,9 +1,15 @@
 """A connection string whose password ends it too early is rejected, and no message has a piece of a password."""
 
 import os
+import re
+from collections.abc import Callable
+from functools import partial
+from urllib.parse import quote
 
 import psycopg
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bedrock_pipeline.connection_strings import check_connection_string, without_userinfo
 from bedrock_pipeline.ledger.database import DatabaseUnreachableError, open_connection, reason_of
@@ -70,6 +76,12 @@ def test_libpqs_own_message_has_no_piece_of_a_password() -> None:
         ('connection to server at "ter2@h", port 5 failed', 'connection to server at "h", port 5 failed'),
         ('password authentication failed for user "u@azure"', None),
         ("Could not connect to https://u:p@h/x", "Could not connect to https://h/x"),
+        ("Could not connect to https://h/x%40y", None),
+        ("fe_sendauth: no password supplied", None),
+        ('server at "h", port 5 failed: FATAL: password authentication failed for user "u@azure"', None),
+        ("failed to resolve host 'hun'ter2@h': no", "failed to resolve host 'h': no"),
+        ("in password=hunter2 host=h", "in password=…"),
+        ("in host=h user=u@azure dbname=d", None),
     ],
 )
 def test_what_is_shown_of_a_message(said: str, shown: str | None) -> None:
@@ -94,6 +106,61 @@ def test_a_host_with_an_at_is_rejected_and_not_shown(text: str) -> None:
 )
 def test_no_message_keeps_a_password(message: str) -> None:
     assert "hunter2" not in without_userinfo(message)
+
+
+_AROUND = st.text("ab1 @/:%'\"\\\\=&?#\n", max_size=8)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    before=_AROUND,
+    after=_AROUND,
+    escape=st.sampled_from([str, quote, partial(quote, safe="")]),
+    form=st.sampled_from(
+        [
+            "postgresql://u:{}@h.invalid/db",
+            "https://{}@h:1/x",
+            "postgresql://h/db?sslmode=disable&password={}&user=u",
+            "host=h password={} dbname=d",
+            "host=h password = '{}' dbname=d",
+            "host=h sslpassword={}",
+            "host='u:{}@h'",
+        ]
+    ),
+    said=st.sampled_from(
+        ["cannot connect to {}", 'the URL: "{}"', "'{}' failed: no", '{{"url": "{}"}}', "{}\nsecond line"]
+    ),
+    encoded=st.booleans(),
+)
+def test_a_secret_never_appears(
+    before: str, after: str, escape: Callable[[str], str], form: str, said: str, encoded: bool
+) -> None:
+    if form.startswith("host='"):  # within which a quote is escaped
+        before, after = (re.sub(r"(['\\])", r"\\\1", one) for one in (before, after))
+    text = form.format(escape(f"{before}hunter2{after}"))
+    assert "hunter2" not in without_userinfo(said.format(quote(text, safe="") if encoded else text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host=h password=hun hunter2",
+        "hunter2",
+        "postgresql://u:p%zzhunter2@h",
+        "postgresql://[hunter2",
+        "postgresql://u@h?hunter2",
+        "postgresql://u@h?hunter2=3",
+        "host=h password='a' hunter2",
+        "postgresql://u:p@[::1]hunter2/db",
+        "host=h connect_timeout=hunter2",
+        "postgresql://u:p hunter2@h.invalid/",
+        "postgresql://u:p'hunter2@h.invalid/",
+    ],
+)
+def test_no_error_of_a_string_that_is_read_otherwise_quotes_it(text: str) -> None:
+    with pytest.raises(psycopg.Error) as raised:
+        open_connection(text, 2)
+    assert "hunter2" not in reason_of(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ the runtime service and nothing else, which uvicorn does not know; those connect
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
@@ -17,12 +17,33 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 #: Every HTTP/2 connection begins so (RFC 9113, section 3.4), and no HTTP/1.1 request does.
 _PREFACE = b"PRI * HTTP/2.0"
+#: Bytes of a request's line and headers, and connections of HTTP/1.1 at once, at most: uvicorn bounds neither.
+LONGEST_HEAD: Final = 1 << 16
+MOST_CONNECTIONS: Final = 1000
 
 
 class EitherVersion(HttpToolsProtocol):
-    """uvicorn's protocol, until a connection turns out to be HTTP/2."""
+    """uvicorn's protocol, until a connection turns out to be HTTP/2; what takes too much memory is cut."""
 
     _told = False
+    _head = 0
+    _is_head = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take it if there are not too many."""
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.abort()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._is_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Its headers have ended."""
+        self._is_head = False
+        super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
         """Look at the first bytes once."""
@@ -32,6 +53,9 @@ class EitherVersion(HttpToolsProtocol):
                 self._hand_over(data)
                 return
         super().data_received(data)
+        self._head = self._head + len(data) if self._is_head else 0
+        if self._head > LONGEST_HEAD:
+            self.transport.abort()
 
     def _hand_over(self, data: bytes) -> None:
         transport = self.transport

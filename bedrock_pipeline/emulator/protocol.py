@@ -21,7 +21,7 @@ from bedrock_pipeline.emulator.faults import Faults, Kind
 from bedrock_pipeline.emulator.model_listing import ModelListing
 from bedrock_pipeline.emulator.runtime import Runtime
 from bedrock_pipeline.emulator.service import Service
-from bedrock_pipeline.emulator.signature import check_signature
+from bedrock_pipeline.emulator.signature import check_sender, check_signature
 
 _Act = Callable[["Request", str], tuple[dict[str, Any], dict[str, str]]]
 
@@ -125,6 +125,18 @@ class Protocol:
             _operation("Converse", "POST", "/model/(.+)/converse", self._converse),
         ]
 
+    def rejected(self, request: Request) -> Response | None:
+        """What a request gets whose head alone shows that it gets nothing else; None if its body is needed."""
+        operation, _ = self._find(request)
+        try:
+            if operation is None:
+                raise ServiceError("UnknownOperationException", "Unknown operation")
+            if self._keys:
+                check_sender(self._keys, self._clock.wall(), request.headers)
+        except ServiceError as error:
+            return self._error(error)
+        return None
+
     def handle(self, request: Request) -> Response:
         """Do what the request asks, after the delay that a fault may want.
 
@@ -158,9 +170,7 @@ class Protocol:
                 check_signature(self._keys, now, request.method, request.url, request.headers, request.body)
             content, headers = self._struck(operation, argument, request)
         except ServiceError as error:
-            return self._response(
-                error.status, {"message": error.message}, {"x-amzn-errortype": error.header}
-            )
+            return self._error(error)
         return self._response(200, content, headers)
 
     def _struck(
@@ -226,6 +236,9 @@ class Protocol:
 
     def _get_profile(self, _: Request, identifier: str) -> tuple[dict[str, Any], dict[str, str]]:
         return self._listing.get_profile(identifier), {}
+
+    def _error(self, error: ServiceError) -> Response:
+        return self._response(error.status, {"message": error.message}, {"x-amzn-errortype": error.header})
 
     def _response(self, status: int, content: dict[str, Any], headers: dict[str, str]) -> Response:
         body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -9,7 +9,9 @@ import ipaddress
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from starlette import requests, responses
@@ -25,6 +27,8 @@ from bedrock_pipeline.emulator.signature import shows_keys
 
 #: More than any model takes; in bytes.
 LONGEST_BODY: Final = 64 << 20
+#: Bytes of the bodies of all requests that are read or worked on.
+MOST_BYTES: Final = 4 * LONGEST_BODY
 _Endpoint = Callable[[requests.Request], Any]
 
 
@@ -78,8 +82,10 @@ def _own_routes(emulator: Emulator) -> list[Route]:
         emulator.roles.set(arn, policy)
         return {}
 
+    bodies = _Bodies()
+
     def own(answer: Callable[[dict[str, Any]], Any]) -> _Endpoint:
-        return _own(answer, emulator.keys)
+        return _own(answer, emulator.keys, bodies)
 
     return [
         Route("/_emulator/behaviour", own(behaviour), methods=["GET", "POST"]),
@@ -95,15 +101,20 @@ def _own_routes(emulator: Emulator) -> list[Route]:
 
 
 def _bedrock(emulator: Emulator) -> _Endpoint:
+    bodies = _Bodies()
+
     async def endpoint(request: requests.Request) -> responses.Response:
-        body = await _body(request)
-        if body is None:
-            return JSONResponse({"message": "The request body is too large."}, 413)
-        got = Request(request.method, _url(request), dict(request.headers), body)
-        if delay := emulator.protocol.delay(got):
-            await asyncio.sleep(delay)
+        head = Request(request.method, _url(request), dict(request.headers))
+        if given := emulator.protocol.rejected(head):  # before a body is read that nobody has signed
+            return responses.Response(given.body, given.status, dict(given.headers))
         try:
-            given = await asyncio.to_thread(emulator.protocol.respond, got)
+            async with bodies.read(request) as body:
+                got = replace(head, body=body)
+                if delay := emulator.protocol.delay(got):
+                    await asyncio.sleep(delay)
+                given = await asyncio.to_thread(emulator.protocol.respond, got)
+        except _NotReadError as error:
+            return error.response()
         except ResponseLostError:
             return _Nothing()
         return responses.Response(given.body, given.status, dict(given.headers))
@@ -134,7 +145,9 @@ class _Nothing(responses.Response):
         await receive()  # until uvicorn knows that the client is gone
 
 
-def _own(answer: Callable[[dict[str, Any]], Any], keys: tuple[str, str] | None) -> _Endpoint:
+def _own(
+    answer: Callable[[dict[str, Any]], Any], keys: tuple[str, str] | None, bodies: "_Bodies"
+) -> _Endpoint:
     async def endpoint(request: requests.Request) -> responses.Response:
         if "origin" in request.headers or not _is_own_name(request.headers.get("host", "")):
             return JSONResponse({"message": "Web pages do not control the emulator."}, 403)
@@ -145,9 +158,11 @@ def _own(answer: Callable[[dict[str, Any]], Any], keys: tuple[str, str] | None) 
             )
         if request.method == "POST" and request.headers.get("content-type", "") != "application/json":
             return JSONResponse({"message": "Send JSON with the content type application/json."}, 415)
-        body = await _body(request)
         try:
-            given = json.loads(body or b"{}")
+            async with bodies.read(request) as body:
+                given = json.loads(body or b"{}")
+        except _NotReadError as error:
+            return error.response()
         except (ValueError, RecursionError):
             return JSONResponse({"message": "The body is not JSON."}, 400)
         if not isinstance(given, dict):
@@ -182,14 +197,46 @@ def _number(body: dict[str, Any], name: str, *, least: float) -> float:
     return value
 
 
-async def _body(request: requests.Request) -> bytes | None:
-    """The body, which the signature covers, so that anyone may send one; None if it is longer than any of Bedrock's."""
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LONGEST_BODY:
-            return None
-    return bytes(body)
+class _NotReadError(Exception):
+    """A body that is not read to its end."""
+
+    def __init__(self, status: int, name: str, message: str) -> None:
+        super().__init__(message)
+        self._status, self._name = status, name
+
+    def response(self) -> responses.Response:
+        return JSONResponse({"message": str(self)}, self._status, {"x-amzn-errortype": self._name})
+
+
+class _Bodies:
+    """The bodies of requests, in bounded memory: of each, since a signature covers it all, and of all together."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    @asynccontextmanager
+    async def read(self, request: requests.Request) -> AsyncIterator[bytes]:
+        """A body, which counts until the block ends.
+
+        Raises:
+            _NotReadError: it is longer than any of Bedrock's, or there is no room for it now.
+        """
+        pieces, size = [], 0
+        try:
+            async for piece in request.stream():
+                pieces.append(piece)
+                size, self._bytes = size + len(piece), self._bytes + len(piece)
+                if size > LONGEST_BODY:
+                    raise _NotReadError(413, "ValidationException", "The request body is too large.")
+                if self._bytes > MOST_BYTES:
+                    raise _NotReadError(
+                        503,
+                        "ServiceUnavailableException",
+                        "The emulator has as many requests as it can hold.",
+                    )
+            yield b"".join(pieces)
+        finally:
+            self._bytes -= size
 
 
 def _url(request: requests.Request) -> str:

@@ -46,10 +46,11 @@ class _AsSigned(SigV4Auth):
         return headers
 
 
-def check_signature(
-    keys: tuple[str, str], now: datetime, method: str, url: str, headers: Mapping[str, str], body: bytes
-) -> None:
-    """Reject what is not signed by `keys`, or was signed more than five minutes off.
+def check_sender(keys: tuple[str, str], now: datetime, headers: Mapping[str, str]) -> re.Match[str]:
+    """Reject what by its headers alone is not signed by `keys`, or was signed more than five minutes off.
+
+    Returns:
+        What the header says of the signature.
 
     Raises:
         ServiceError: one of the three errors that AWS answers such requests with.
@@ -71,6 +72,19 @@ def check_signature(
         raise ServiceError(
             "InvalidSignatureException", f"Signature {late}: {stamp} is not within 5 min. of now."
         )
+    return found
+
+
+def check_signature(
+    keys: tuple[str, str], now: datetime, method: str, url: str, headers: Mapping[str, str], body: bytes
+) -> None:
+    """Reject what is not signed by `keys`, or was signed more than five minutes off.
+
+    Raises:
+        ServiceError: as of `check_sender`.
+    """
+    found = check_sender(keys, now, headers)
+    stamp = headers["x-amz-date"]
     sent = {**headers, ":authority": headers.get("host", "")}  # HTTP/2's word for it, signed in its place
     signed = {name: sent[name] for name in found["headers"].split(";") if name in sent}
     request = AWSRequest(method=method, url=url, headers=signed, data=body)

@@ -99,7 +99,11 @@ def storable(text: str) -> str:
 
 def reason_of(error: psycopg.Error) -> str:
     """The first line of what Postgres or libpq says, without anything of a password."""
-    return without_userinfo((str(error).splitlines() or [type(error).__name__])[0].rstrip("."))
+    if (
+        isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None
+    ):  # whose text quotes a connection string
+        return "libpq cannot read the connection string"
+    return (without_userinfo(str(error)).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 class _Pool:

@@ -31,7 +31,6 @@ class Guard:
     def __init__(self, app: _App, port: int, prefix: str) -> None:
         self._app = app
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
-        self._origins = {f"http://{host}" for host in self._hosts}
         self._prefix = prefix
 
     async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
@@ -47,13 +46,17 @@ class Guard:
             await send({"type": "http.response.body", "body": b"Open the URL that the command printed.\n"})
 
     def _is_permitted(self, scope: _Message) -> bool:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        hosts, origins = (
+            [value.decode("latin-1") for name, value in scope["headers"] if name == wanted]
+            for wanted in (b"host", b"origin")
+        )
         path: str = scope["path"]
         asked = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         by_get = scope.get("method") == "GET" and path.rstrip("/").endswith("/graphql") and "query" in asked
         return (
-            headers.get("host") in self._hosts
-            and headers.get("origin", "http://" + headers["host"]) in self._origins
+            len(hosts) == 1
+            and hosts[0] in self._hosts
+            and (not origins or origins == [f"http://{hosts[0]}"])
             and (path == self._prefix or path.startswith(f"{self._prefix}/"))
             and not by_get
         )

@@ -1,12 +1,14 @@
 """A validator of JSON schemas whose time grows with the size of a response, whatever the response has.
 
 `jsonschema` searches patterns with Python's `re`, which takes for ever with some texts; compares the items of an array pair
-by pair; and keeps an error for each item of an alternative that does not fit. What belongs here: these keywords once more,
-with the regular expressions of pydantic, which never go back.
+by pair; keeps an error for each item of an alternative that does not fit; and follows a reference once more for each
+alternative on the way to it, which doubles the time with each level. What belongs here: these keywords once more, with the
+regular expressions of pydantic, which never go back, and with references that are followed once for each value.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Final
 
@@ -20,25 +22,31 @@ from bedrock_pipeline.models.answer_class import AnswerSchemaError
 #: Members of a schema whose values are schemas by name, and those whose values are data.
 _BY_NAME: Final = frozenset({"properties", "patternProperties", "dependentSchemas"})
 _DATA: Final = frozenset({"enum", "const", "default", "examples", "required", "dependentRequired"})
-#: Keywords whose check takes time that grows with the square of a response.
-_UNBOUNDED: Final = frozenset({"unevaluatedItems", "unevaluatedProperties"})
+#: Keywords whose check takes time that grows with the square of a response or faster, and what to use instead.
+_UNBOUNDED: Final = {
+    "unevaluatedItems": "items",
+    "unevaluatedProperties": "additionalProperties",
+    "$dynamicRef": "$ref",
+}
+#: What references have found in the value that is checked, by the reference and the part of the value.
+_FOUND: ContextVar[dict[tuple[int, int], ValidationError | None]] = ContextVar("_FOUND")
 
 
 def require_bounded(schema: Any) -> None:
     """Require a schema that can be checked in bounded time.
 
     Raises:
-        AnswerSchemaError: it has a pattern that looks around or refers back, or unevaluated items or properties.
+        AnswerSchemaError: it has a pattern that looks around or refers back, or a keyword of `_UNBOUNDED`.
     """
     if isinstance(schema, list):
         for one in schema:
             require_bounded(one)
     if not isinstance(schema, Mapping):
         return
-    if named := sorted(_UNBOUNDED & schema.keys()):
+    if named := sorted(_UNBOUNDED.keys() & schema.keys()):
         raise AnswerSchemaError(
             f"answer_schema has {named[0]}, which takes too long to check for a large response.",
-            "Use additionalProperties, or items.",
+            f"Use {_UNBOUNDED[named[0]]}.",
         )
     for pattern in [schema.get("pattern", ""), *schema.get("patternProperties", ())]:
         if why_not := why_irregular(pattern):
@@ -60,10 +68,23 @@ def why_irregular(pattern: str) -> str | None:
     return None
 
 
-def validator(schema: Any) -> Validator:
-    """A validator of a schema that `require_bounded` takes. Messages of others quote the response: show their paths only."""
-    found: Validator = _VALIDATOR(schema)
-    return found
+class BoundedValidator:
+    """A validator of a schema that `require_bounded` takes."""
+
+    def __init__(self, schema: Any) -> None:
+        self._validator: Validator = _VALIDATOR(schema)
+
+    def is_valid(self, value: Any) -> bool:
+        """Whether a value keeps the schema."""
+        return self.error(value) is None
+
+    def error(self, value: Any) -> ValidationError | None:
+        """The first way in which a value breaks the schema. Its message can quote the value: show its path only."""
+        found = _FOUND.set({})
+        try:
+            return next(self._validator.iter_errors(value), None)
+        finally:
+            _FOUND.reset(found)
 
 
 @lru_cache(256)
@@ -73,6 +94,16 @@ def _compiled(pattern: str) -> SchemaValidator:
 
 def _is_found(pattern: str, text: str) -> bool:
     return _compiled(pattern).isinstance_python(text)
+
+
+def _ref(validator: Any, ref: str, value: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
+    found, key = _FOUND.get(), (id(schema), id(value))
+    if key not in found:
+        error = next(_followed(validator, ref, value, schema), None)
+        # A copy: what yields an error on writes its own path into it.
+        found[key] = error and ValidationError.create_from(error)
+    if error := found[key]:
+        yield ValidationError.create_from(error)
 
 
 def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
@@ -126,10 +157,12 @@ def _whole(value: Any) -> Any:
     return {name: _whole(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
+_followed: Callable[..., Iterator[ValidationError]] = jsonschema.Draft202012Validator.VALIDATORS["$ref"]
 _extended: Callable[..., Any] = jsonschema.validators.extend
 _VALIDATOR: Final = _extended(
     jsonschema.Draft202012Validator,
     {
+        "$ref": _ref,
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,

@@ -76,7 +76,7 @@ class AnswerSchema:
     def __init__(self, given: Structure) -> None:
         import jsonschema  # here: it costs a sixth of a second, and most pipelines have no answer_schema
 
-        from bedrock_pipeline.models.bounded_rules import require_bounded, validator
+        from bedrock_pipeline.models.bounded_rules import BoundedValidator, require_bounded
 
         self._model = given if isinstance(given, type) else None
         whole: Json = (
@@ -113,10 +113,10 @@ class AnswerSchema:
         if self._model is not None:  # pydantic checks these itself
             rules = without(without(rules, "uniqueItems", lambda _: True), "pattern", lambda _: True)
         require_bounded(rules)
-        self._validator = validator(rules)
-        self._closed = validator(closed(rules))
+        self._validator = BoundedValidator(rules)
+        self._closed = BoundedValidator(closed(rules))
         self._certain = certain(closed(rules))
-        self._knowing = validator(knowing(rules))
+        self._knowing = BoundedValidator(knowing(rules))
 
     @classmethod
     def from_text(cls, text: str) -> Self:
@@ -207,7 +207,7 @@ class AnswerSchema:
 
     def _check_known(self, value: Any, answer: ModelResponse) -> None:
         """Raise an AnswerInvalidError if a value breaks the schema, or has only members that it does not name."""
-        if broken := next(self._validator.iter_errors(value), None):
+        if broken := self._validator.error(value):
             rule = "/".join(str(step) for step in broken.absolute_schema_path)
             raise AnswerInvalidError(f"the answer breaks the schema at {rule}{_cut(answer)}")
         if not self._knowing.is_valid(value):

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -192,8 +193,9 @@ class _Rows:
             raise InputError(
                 f"The header of {self._file.name} is not {self._encoding}.", "Give its encoding (`csv`)."
             )
-        if repeated := [column for column in header if header.count(column) > 1]:
-            raise InputError(f"{self._file.name} has two columns named {repeated[0]!r}.", "Rename one.")
+        if len(counted := Counter(header)) < len(header):
+            repeated = counted.most_common(1)[0][0]
+            raise InputError(f"{self._file.name} has two columns named {repeated!r}.", "Rename one.")
         return header
 
     def _is_broken(self, fields: list[str]) -> bool:

@@ -7,8 +7,10 @@ from bedrock_pipeline.sources.source import LONGEST_RECORD
 
 _CHUNK: Final = 1 << 20
 _SPACES: Final = re.compile(rb"[ \t\r\n]*+")
-#: A string; like all of these it never goes back.
-STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+#: A string that may stay open; like all of these it never goes back.
+OPEN_STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+'
+#: A string.
+STRING: Final = OPEN_STRING + rb'"'
 # What lies before the next bracket: whole strings, so that no bracket within one counts.
 _OUTSIDE: Final = re.compile(rb'[^"{}\[\]]*+(?:' + STRING + rb'[^"{}\[\]]*+)*+', re.DOTALL)
 _SCALAR: Final = re.compile(STRING + rb'|[^\s"{}\[\],]++', re.DOTALL)

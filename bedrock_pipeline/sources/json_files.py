@@ -1,15 +1,18 @@
 """JSON files: one object on each line, an array of objects, or one object."""
 
+import io
+from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import Any, BinaryIO, Final
+from contextlib import suppress
+from itertools import chain, pairwise
+from typing import Any, BinaryIO, Final, cast
 
 import pyarrow as pa
 
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.errors import InputError, TypesChangedError
-from bedrock_pipeline.sources.json_text import TOO_LONG, JsonText, NotJsonError
-from bedrock_pipeline.sources.source import LONGEST_RECORD, InputFile, in_blocks
+from bedrock_pipeline.sources.json_text import TOO_LONG, TOO_MANY, JsonText, NotJsonError
+from bedrock_pipeline.sources.source import LONGEST_RECORD, MOST_VALUES, InputFile, in_blocks
 from bedrock_pipeline.sources.typed import Kinds, Line, given_types, to_columns
 
 _MARK = b"\xef\xbb\xbf"  # some programs write a byte order mark first
@@ -17,6 +20,8 @@ _WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00")  # marks of UTF-16 and UTF-32
 _Block = list[Line]
 
 _PIECE: Final = 1 << 20
+#: Bytes behind the first line by which it is decided whether a file is a JSON text or lines.
+_BEGINNING: Final = 1 << 20
 #: Members of one row at most, and names of all of them: each may become a column.
 _MOST_MEMBERS: Final = 5_000
 _MOST_NAMES: Final = 20_000
@@ -92,24 +97,24 @@ class JsonReader:
         """Blocks of the rows of each file."""
         for number, file in enumerate(self._files):
             with file.open() as stream:
-                for block in in_blocks(self._rows(stream, file.name)):
+                for block in in_blocks(self._rows(stream, file)):
                     yield number, block
 
-    def _rows(self, stream: BinaryIO, name: str) -> Iterator[tuple[Line, int]]:
+    def _rows(self, stream: BinaryIO, file: InputFile) -> Iterator[tuple[Line, int]]:
         first = stream.readline(LONGEST_RECORD).removeprefix(_MARK)
-        if first.startswith(_WIDE) or first[1:2] == b"\x00":
-            raise InputError(f"{name} is not written in UTF-8, as JSON is.", "Write it in UTF-8.")
+        is_wide = first.startswith(_WIDE) or first[1:2] == b"\x00"
         while first and not first.strip():
             first = stream.readline(LONGEST_RECORD)
-        if self._is_document(first, name):
-            try:
-                for value, size in self._json.values(_Again(first, stream)):  # type: ignore[arg-type]
-                    yield _row(value, "value"), size
-            except NotJsonError as error:
-                raise InputError(
-                    f"{name} {error}.", "Correct it, or write one object on each line."
-                ) from error
-            return
+        if is_wide or self._may_be_document(first, file.name):
+            beginning = first + stream.read(_BEGINNING)
+            stream = _behind(beginning, stream)
+            kinds = _kinds(beginning)
+            if is_wide and dict not in kinds:
+                raise InputError(f"{file.name} is not written in UTF-8, as JSON is.", "Write it in UTF-8.")
+            if not is_wide and _is_document(file, kinds):
+                yield from self._document(stream, file.name)
+                return
+            first = stream.readline(LONGEST_RECORD)
         for line in chain([first], iter(lambda: stream.readline(LONGEST_RECORD), b"")):
             is_cut = len(line) >= LONGEST_RECORD - len(_MARK) and not line.endswith(b"\n")
             if is_cut and _passed_over(stream):
@@ -118,16 +123,24 @@ class JsonReader:
             if line.strip():
                 yield self._line(line), len(line)
 
-    def _is_document(self, first: bytes, name: str) -> bool:
-        """Whether a file is one JSON text that does not end with its first line, or an array."""
+    def _document(self, stream: BinaryIO, name: str) -> Iterator[tuple[Line, int]]:
+        try:
+            for value, size in self._json.values(stream):
+                yield _row(value, "value"), size
+        except NotJsonError as error:
+            raise InputError(f"{name} {error}.", "Correct it, or write one object on each line.") from error
+
+    def _may_be_document(self, first: bytes, name: str) -> bool:
+        """Whether a file's first line is an array, or the beginning of a JSON text that goes on."""
         text = first.strip()
-        if text.startswith(b"["):
+        if text.startswith(b"[") or text == b"{":
             return True
-        if not text.startswith(b"{"):
-            return False
-        if text == b"{":
-            return True
-        return ".json" in name.lower() and ".jsonl" not in name.lower() and isinstance(self._line(first), str)
+        return (
+            text.startswith(b"{")
+            and ".json" in name.lower()
+            and not _says_lines(name)
+            and isinstance(self._line(first), str)
+        )
 
     def _line(self, line: bytes) -> Line:
         try:
@@ -141,9 +154,43 @@ def _row(value: Any, what: str) -> Line:
     """A value as a row, or why it is none."""
     if value is TOO_LONG:
         return f"{what} is longer than {LONGEST_RECORD} bytes"
+    if value is TOO_MANY:
+        return f"{what} has more than {MOST_VALUES} values"
     if not isinstance(value, dict):
         return f"{what} is not a JSON object"
     return value if len(value) <= _MOST_MEMBERS else f"{what} has more than {_MOST_MEMBERS} members"
+
+
+def _kinds(beginning: bytes) -> list[type]:
+    """What each line at the beginning of a file is by itself: `dict`, `list`, or no such value."""
+    kinds, reader = [], JsonText()
+    for line in beginning.split(b"\n"):
+        text, value = line.strip(), None
+        if text.endswith((b"}", b"]")) and len(text) < _BEGINNING:
+            with suppress(NotJsonError):
+                value = reader.value(text)
+        if text:
+            kinds.append(type(value))
+    return kinds
+
+
+def _is_document(file: InputFile, kinds: Sequence[type]) -> bool:
+    """Whether a file that begins as a JSON text is one, so that its first line is no row that is broken.
+
+    In no JSON text an object follows a value without a comma: where a line is one, and so is the line before, lines are rows.
+    """
+    has_rows = any(after is dict and before in (dict, list) for before, after in pairwise(kinds))
+    if has_rows == _says_lines(file.name):
+        return not has_rows
+    with file.open() as stream, suppress(NotJsonError):
+        first = stream.readline(LONGEST_RECORD).removeprefix(_MARK)
+        deque(JsonText().values(_behind(first, stream)), maxlen=0)
+        return True
+    return False
+
+
+def _says_lines(name: str) -> bool:
+    return any(ending in name.lower().rpartition("/")[2] for ending in (".jsonl", ".ndjson"))
 
 
 def _passed_over(stream: BinaryIO) -> bool:
@@ -156,15 +203,22 @@ def _passed_over(stream: BinaryIO) -> bool:
     return more
 
 
-class _Again:
+def _behind(first: bytes, rest: BinaryIO) -> BinaryIO:
+    """A stream of which the first bytes were read already."""
+    return cast("BinaryIO", io.BufferedReader(_Again(first, rest), _PIECE))
+
+
+class _Again(io.RawIOBase):
     """A stream whose first bytes were read already."""
 
     def __init__(self, first: bytes, rest: BinaryIO) -> None:
-        self._first, self._rest = first, rest
+        self._first, self._rest = memoryview(first), rest
 
-    def read(self, size: int = -1) -> bytes:
-        """What was read already, then the rest."""
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        return self._rest.read(size)
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._first[: len(buffer)] or self._rest.read(len(buffer))
+        self._first = self._first[len(data) :]
+        buffer[: len(data)] = data
+        return len(data)

@@ -13,17 +13,24 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from bedrock_pipeline.sources.json_buffer import STRING, JsonBuffer
+from bedrock_pipeline.sources.json_buffer import OPEN_STRING, JsonBuffer
+from bedrock_pipeline.sources.source import MOST_VALUES
 
 _DIGITS = bytes(ord("0") if chr(code).isdigit() and code < 128 else code for code in range(256))
 _LONG = b"0" * 19  # more digits than every 64-bit integer has for certain
 _MOST_DIGITS = 4000  # Python reads no longer integers
 _MOST_LEVELS = 250  # of nesting that the library writes
 _SPACE = " \t\r\n"
-_STRING_OR_BRACKET = re.compile(STRING + rb"|[\[\]{}]", re.DOTALL)
+# A string that is not closed goes to the end: nothing in it is looked at again.
+_STRING = re.compile(OPEN_STRING + rb'"?+', re.DOTALL)
+_STRING_OR_BRACKET = re.compile(_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
+#: What stands before each value but the outermost, or behind each name.
+_MARKS = (b",", b":", b"[", b"{")
 _NOT_PLAIN = object()
 #: Stands for a value that is longer than a record may be, and was passed over.
 TOO_LONG = object()
+#: Stands for a value that has more values than a record may have.
+TOO_MANY = object()
 
 #: Names of the rules that were applied, for a report.
 NOT_A_NUMBER, HALF_PAIR = "NaN or Infinity was read as null", "half of a surrogate pair was replaced"
@@ -47,31 +54,18 @@ class JsonText:
         """The value of a text.
 
         Raises:
-            NotJsonError: it is not JSON, or nested too deeply to be written again.
+            NotJsonError: it is not JSON, has more values than a record may have, or is nested too deeply to be written again.
         """
-        value = self._plain(text)
-        if value is not _NOT_PLAIN:
-            return value
-        if _levels(text) > _MOST_LEVELS:
-            raise NotJsonError(f"is nested more than {_MOST_LEVELS} levels deep")
-        try:
-            decoded = text.decode()
-        except UnicodeDecodeError:
-            raise NotJsonError("is not UTF-8") from None
-        decoded = decoded.strip(_SPACE)
-        try:
-            value, end = self._decoder.raw_decode(decoded)
-        except (ValueError, RecursionError):
-            raise NotJsonError("is not JSON") from None
-        if end < len(decoded):
-            raise NotJsonError("is not JSON")
-        return self._whole(value)
+        if _has_many(text):
+            raise NotJsonError(f"has more than {MOST_VALUES} values")
+        return self._read(text)
 
     def values(self, stream: BinaryIO) -> Iterator[tuple[Any, int]]:
         """The values of JSON texts that follow one another, with their sizes; of an array its elements.
 
         Raises:
-            NotJsonError: it is not JSON; the message says after which value.
+            NotJsonError: it is not JSON; the message says after which value. Whether one that has more values than a record may
+                have is JSON is not looked at.
         """
         buffer = JsonBuffer(stream)
         count, within, first = 0, False, True
@@ -90,7 +84,7 @@ class JsonText:
                 buffer.at += 1
                 continue
             text = buffer.guess()
-            value = self._plain(text) if text else _NOT_PLAIN
+            value = self._plain(text) if text and not _has_many(text) else _NOT_PLAIN
             if value is _NOT_PLAIN:
                 whole = buffer.value()
                 if whole is None:
@@ -99,7 +93,7 @@ class JsonText:
                     continue
                 text = whole
                 try:
-                    value = self.value(text)
+                    value = TOO_MANY if _has_many(text) else self._read(text)
                 except NotJsonError as error:
                     raise NotJsonError(f"{error} after value {count}") from None
             buffer.take(text)
@@ -107,6 +101,25 @@ class JsonText:
             yield value, len(text)
         if within:
             raise NotJsonError(f"ends within an array after value {count}")
+
+    def _read(self, text: bytes) -> Any:
+        value = self._plain(text)
+        if value is not _NOT_PLAIN:
+            return value
+        if _levels(text) > _MOST_LEVELS:
+            raise NotJsonError(f"is nested more than {_MOST_LEVELS} levels deep")
+        try:
+            decoded = text.decode()
+        except UnicodeDecodeError:
+            raise NotJsonError("is not UTF-8") from None
+        decoded = decoded.strip(_SPACE)
+        try:
+            value, end = self._decoder.raw_decode(decoded)
+        except (ValueError, RecursionError):
+            raise NotJsonError("is not JSON") from None
+        if end < len(decoded):
+            raise NotJsonError("is not JSON")
+        return self._whole(value)
 
     def _plain(self, text: bytes) -> Any:
         """The value of a text that is read quickly without loss; `_NOT_PLAIN` for any other text."""
@@ -141,9 +154,23 @@ class JsonText:
         return [self._whole(item) for item in value] if isinstance(value, list) else value
 
 
+def _has_many(text: bytes) -> bool:
+    """Whether a text has more than `MOST_VALUES` values and names, by what stands outside of its strings."""
+    if len(text) <= MOST_VALUES or sum(map(text.count, _MARKS)) <= MOST_VALUES:
+        return False
+    marks = end = 0
+    for strings, found in enumerate(_STRING.finditer(text)):
+        marks += sum(text.count(mark, end, found.start()) for mark in _MARKS)
+        end = found.end()
+        if max(marks, strings) > MOST_VALUES:
+            return True
+    return marks + sum(text.count(mark, end) for mark in _MARKS) > MOST_VALUES
+
+
 def _levels(text: bytes) -> int:
     level = deepest = 0
-    for found in _STRING_OR_BRACKET.findall(text):
+    for match in _STRING_OR_BRACKET.finditer(text):
+        found = match[0]
         if found in (b"[", b"{"):
             level += 1
             deepest = max(deepest, level)

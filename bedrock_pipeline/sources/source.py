@@ -17,6 +17,8 @@ BATCH_ROWS = 4096
 BATCH_BYTES = 4_000_000
 #: Bytes or characters of a record of a file at most: more than any request has. A longer one is not read into memory.
 LONGEST_RECORD = 64 << 20
+#: Values of a record of a file at most, for the same reason: each takes some hundred bytes of memory, however short it is written.
+MOST_VALUES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,10 @@ HOST = "127.0.0.1:3000"
 
 
 def asked(path: str, *, kind: str = "http", method: str = "POST", query: str = "", **headers: str) -> object:
-    """What is answered: the application's own answer, a status, or the code of a websocket's end."""
+    """What is answered: the application's own answer, a status, or the code of a websocket's end.
+
+    A header with several lines is sent as often.
+    """
     sent: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:  # as ASGI has it
@@ -24,7 +27,11 @@ def asked(path: str, *, kind: str = "http", method: str = "POST", query: str = "
         "type": kind,
         "path": path,
         "query_string": query.encode(),
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "headers": [
+            (name.encode(), value.encode())
+            for name, values in headers.items()
+            for value in values.split("\n")
+        ],
         **({"method": method} if kind == "http" else {}),
     }
     asyncio.run(Guard(app, 3000, "/ui-1")(scope, None, send))  # type: ignore[arg-type]  # nothing is received
@@ -50,6 +57,9 @@ def asked(path: str, *, kind: str = "http", method: str = "POST", query: str = "
         ("/ui-1/graphql", {"host": HOST, "origin": "http://evil.example"}, 403),
         ("/ui-1/graphql", {"host": HOST, "origin": "null"}, 403),
         ("/ui-1/graphql", {"kind": "websocket", "host": HOST, "origin": "http://evil.example"}, 1008),
+        ("/ui-1/graphql", {"host": f"evil.example\n{HOST}"}, 403),
+        ("/ui-1/graphql", {"host": HOST, "origin": f"http://evil.example\nhttp://{HOST}"}, 403),
+        ("/ui-1/graphql", {"host": HOST, "origin": "http://localhost:3000"}, 403),
         ("/", {"method": "GET", "host": HOST}, 403),
         ("/graphql", {"host": HOST}, 403),
         ("/ui-12/graphql", {"host": HOST}, 403),

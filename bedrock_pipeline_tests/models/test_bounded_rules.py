@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bedrock_pipeline.models import ModelResponse
 from bedrock_pipeline.models.answer_class import AnswerSchemaError
-from bedrock_pipeline.models.bounded_rules import validator
+from bedrock_pipeline.models.bounded_rules import BoundedValidator
 from bedrock_pipeline.models.exact_numbers import dumps
 from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema
 from bedrock_pipeline_tests.models.test_certain_schema import VALUES
@@ -55,6 +55,31 @@ def test_a_hostile_response_is_invalid_in_bounded_time(structure: Any, value: An
     assert len(str(error.value)) < 200, "it does not quote the response"
 
 
+def _nested(levels: int) -> Any:
+    value: Any = {"end": 1}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+_CHILD = {"properties": {"a": {"$ref": "#/$defs/node"}}}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf", "allOf"])
+def test_a_recursive_schema_is_checked_in_bounded_time_however_deep_the_response_is(keyword: str) -> None:
+    ends: list[dict[str, Any]] = [{"required": ["b"]}, {}] if keyword != "allOf" else [{}, {}]
+    node = {keyword: [{"type": "object", **_CHILD, **end} for end in ends]}
+    rules = {"$defs": {"node": node}, "$ref": "#/$defs/node"}
+    for value, is_valid in ((_nested(25), True), ({"a": {"a": 1}}, False), ([], False)):
+        assert BoundedValidator(rules).is_valid(value) is is_valid
+    broken = BoundedValidator({"$defs": {"node": {"type": "object", **_CHILD}}, **_CHILD}).error(
+        {"a": {"a": 1}}
+    )
+    assert broken is not None
+    assert list(broken.absolute_path) == ["a", "a"]
+
+
 class Python(BaseModel):
     model_config = ConfigDict(regex_engine="python-re")
     a: str = Field(pattern=SLOW)
@@ -76,6 +101,7 @@ class Within(BaseModel):
         (schema({"type": "object", "patternProperties": {"(?=a)": {}}}), "look-around"),
         (schema({"type": "object", "properties": {"pattern": {"items": {"pattern": "(?<=a)"}}}}), "look-around"),
         (schema({"anyOf": [{"type": "object", "unevaluatedProperties": False}]}), "unevaluatedProperties"),
+        (schema({"type": "array", "items": {"$dynamicRef": "#a"}}), "dynamicRef"),
         (Python, "regex_engine"),
         (Within, "regex_engine"),
         (Compiled, "compiled"),
@@ -110,4 +136,6 @@ _SCHEMAS = st.recursive(
 @given(_SCHEMAS, st.lists(VALUES, min_size=1, max_size=6))
 def test_it_finds_what_jsonschema_finds(rules: dict[str, Any], values: list[Any]) -> None:
     for value in values:
-        assert validator(rules).is_valid(value) is jsonschema.Draft202012Validator(rules).is_valid(value)
+        assert BoundedValidator(rules).is_valid(value) is jsonschema.Draft202012Validator(rules).is_valid(
+            value
+        )

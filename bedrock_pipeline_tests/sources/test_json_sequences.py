@@ -1,5 +1,6 @@
 """JSON texts in any sequence, and the positions of rows that are rejected, against a plain reading of the same bytes."""
 
+import gzip
 import io
 import json
 import re
@@ -60,8 +61,6 @@ def test_every_value_of_a_sequence_is_found(
     [
         ('[{"id":1}]\n[{"id":2}]\n', [1, 2], {}),
         ('[{"id":1}][{"id":2}]', [1, 2], {}),
-        ('[{"id":1}]\n{"id":2}\n', [1, 2], {}),
-        ('[]\n[{"id":1}]\n[]\n{"id":2}', [1, 2], {}),
         ('[{"id":1}, 5, {"id":2}]\n[3]', [1, 2], {1: "value", 3: "value"}),
         ('{"id":1}\n[{"id":2}]\n', [1], {1: "line"}),
         ('{\n"id":1\n}\n[{"id":2}]\n', [1, 2], {}),
@@ -75,6 +74,72 @@ def test_nothing_of_a_file_is_passed_over(
     rows, found = read(open_location(str(tmp_path / name), NOWHERE))
     assert [row["id"] for row in rows] == ids
     assert found == {position: f"{what} is not a JSON object" for position, what in rejected.items()}
+
+
+@pytest.mark.parametrize("text", ['[{"id":1}]\n{"id":2}\n', '[]\n[{"id":1}]\n[]\n{"id":2}'])
+def test_an_array_before_objects_is_a_row_where_the_name_says_lines(tmp_path: Path, text: str) -> None:
+    for name in ("a.json", "b.jsonl"):
+        (tmp_path / name).write_text(text)
+    rows, rejected = read(open_location(str(tmp_path / "a.json"), NOWHERE))
+    assert ([row["id"] for row in rows], rejected) == ([1, 2], {})
+    rows, rejected = read(open_location(str(tmp_path / "b.jsonl"), NOWHERE))
+    assert [row["id"] for row in rows] == [2]
+    assert {*rejected.values()} == {"line is not a JSON object"}
+
+
+@pytest.mark.parametrize(
+    ("first", "after"),
+    [
+        ("[", ""),
+        ("{", ""),
+        ("{", '"a":'),
+        ('{"a": [', ""),
+        ("[1, 2]", ""),
+        ('[{"id": "forged"}, {"id": "forged"}]', ""),
+        ("[" * 100_000, ""),
+        ('{"id": "' + '\\"' * 300_000, ""),
+        ("\ufeff[", ""),
+        ("\0\0", ""),
+        ("{\0", ""),
+        ("ÿþ", ""),
+        ("ÿþ[", ""),
+        ("þÿ{", "["),
+    ],
+)
+@pytest.mark.parametrize("good", [1, 2, 50])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.jsonl.gz", "a.json", "a"])
+def test_a_first_line_that_is_broken_is_a_row_that_is_rejected(
+    tmp_path: Path, first: str, after: str, good: int, name: str
+) -> None:
+    if good == 1 and (after or name in ("a.json", "a")):
+        return  # what two lines are is not certain
+    rows = [json.dumps({"id": number}) for number in range(good)]
+    data = "\n".join([first, *[after] * bool(after), *rows, "5"]).encode(
+        "utf-8" if first[0] == "\ufeff" else "latin-1"
+    )
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    if name in ("a.json", "a") and first[:2] in ("[1", "[{"):
+        return  # any sequence of arrays and objects, as the name permits
+    if name == "a" and first[:1] not in "[{":
+        return  # of no format
+    found, rejected = read(open_location(str(tmp_path / name), NOWHERE), "id")
+    assert [row["id"] for row in found] == list(range(good))
+    assert len(rejected) == 2 + bool(after)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson.gz", "a.json"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("separators", [(",", ":"), (",\n", ":"), ("\n,", ": ")])
+@pytest.mark.parametrize("indent", [None, 0, 2])
+def test_one_json_text_is_one_whatever_its_name_says(
+    tmp_path: Path, name: str, mark: str, separators: tuple[str, str], indent: int | None
+) -> None:
+    rows = [{"id": number, "more": [{}, {"a": []}]} for number in range(30)]
+    data = (mark + json.dumps(rows, indent=indent, separators=separators)).encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    found, rejected = read(open_location(str(tmp_path / name), NOWHERE), "id")
+    assert [row["id"] for row in found] == list(range(30))
+    assert not rejected
 
 
 @pytest.mark.parametrize(

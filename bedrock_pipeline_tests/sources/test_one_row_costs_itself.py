@@ -19,8 +19,10 @@ from bedrock_pipeline.sources import (
     csv_lines,
     json_buffer,
     json_files,
+    json_text,
     open_location,
 )
+from bedrock_pipeline.sources.csv_lines import CsvLines, RowTooLongError
 from bedrock_pipeline_tests.sources.test_sources import read
 
 NO_S3: Any = None  # every location here is local
@@ -230,3 +232,122 @@ def test_a_giant_value_is_rejected_alone(hostile: Any, indent: int | None, kind:
 def test_a_giant_value_that_stays_open_is_an_error(text: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="after value 1"):
         found(tmp_path / "a.json", text.encode())
+
+
+@pytest.fixture
+def _few() -> Iterator[None]:
+    """Records of 100 values at most."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (csv_lines, json_text, json_files):
+            patch.setattr(module, "MOST_VALUES", 100)
+        yield
+
+
+@pytest.mark.usefixtures("_few")
+@pytest.mark.parametrize(
+    ("hostile", "is_many"),
+    [
+        ("[" + "{}," * 100 + "{}]", True),
+        ("[" + '"a",' * 100 + "1]", True),
+        ('{"a": {' + ",".join(f'"{n}": 1' for n in range(60)) + "}}", True),
+        ('"' + ",:{[" * 100 + '"', False),
+        ('["' + ',\\"' * 200 + '", "[[[["]', False),
+        ('["' + ',\\"' * 200 + '", ' + "[" * 100 + "]" * 100 + "]", True),
+        ("[" + "1," * 90 + "1]", False),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_a_record_of_too_many_values_is_rejected_alone(
+    hostile: str, is_many: bool, name: str, tmp_path: Path
+) -> None:
+    lines = ['{"id": "0"}', f'{{"id": "x", "t": {hostile}}}', '{"id": "1"}']
+    text = "\n".join(lines) if name == "a.jsonl" else f"[{','.join(lines)}]"
+    rows, rejected = found(tmp_path / name, text.encode())
+    assert rows == (["0", "1"] if is_many else ["0", "x", "1"])
+    what = "line" if name == "a.jsonl" else "value"
+    assert rejected == ({1: f"{what} has more than 100 values"} if is_many else {})
+
+
+@pytest.mark.usefixtures("_few")
+@pytest.mark.parametrize(
+    ("hostile", "is_many"),
+    [
+        ("x" + "," * 110, True),
+        ('"x"' + ',"a,"' * 110, True),
+        ('x,"\n"' + ",a" * 210, True),
+        ('x,"\n"' + ',"\n"' * 500, True),
+        ('x,"' + "," * 500 + '"', False),
+        ('x,"\n' + ",\n" * 500 + '"', False),
+    ],
+)  # fmt: skip
+def test_a_row_of_too_many_fields_is_rejected_alone(hostile: str, is_many: bool, tmp_path: Path) -> None:
+    rows, rejected = found(tmp_path / "a.csv", f"id,t\n0,a\n{hostile}\n1,b\n2,c\n".encode())
+    assert rows == (["0", "1", "2"] if is_many else ["0", "x", "1", "2"])
+    assert rejected == ({1: "row has more than 100 fields"} if is_many else {})
+
+
+@pytest.mark.parametrize("longest", [1 << 26, 10_000])
+@pytest.mark.parametrize("lines", ["\r", "\n", "\r\n", '""\r'])
+def test_a_field_of_nothing_but_line_ends_is_read_in_pieces(
+    lines: str, longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_lines, "LONGEST_RECORD", longest)
+    looks = 0
+    line_of = csv_lines._Text._line
+
+    def counted(*args: Any) -> str:
+        nonlocal looks
+        looks += 1
+        return line_of(*args)
+
+    monkeypatch.setattr(csv_lines._Text, "_line", counted)
+    form = CsvFormat(delimiter=",")
+    text = io.StringIO(f'x,"{lines * 100_000}"\n1,b\n', newline="")
+    read_lines = CsvLines(text, form)
+    pieces = 0
+    try:
+        for piece in read_lines:
+            pieces += 1
+            if piece == "1,b\n":
+                break
+    except RowTooLongError:
+        assert longest == 10_000
+        read_lines.begin_row()
+        assert next(read_lines) == "1,b\n"
+    if '"' not in lines or longest == 10_000:
+        assert pieces + looks < 10_000
+    assert read_lines.number == 100_002
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    cells=st.lists(st.lists(st.text('a"\n\r,\\', max_size=30), min_size=2, max_size=2), max_size=6),
+    escape=st.sampled_from([None, "\\"]),
+    piece=st.integers(1, 9),
+)
+def test_fields_that_are_read_in_pieces_are_whole(
+    cells: list[list[str]], escape: str | None, piece: int
+) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(
+        text, quoting=csv.QUOTE_ALL, escapechar=escape, doublequote=escape is None, lineterminator="\r\n"
+    ).writerows(cells)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_lines, "_QUOTED_PIECE", piece)
+        patch.setattr(csv_lines, "_MANY_LINES", 1)
+        lines = CsvLines(io.StringIO(text.getvalue(), newline=""), CsvFormat(delimiter=",", escape=escape))
+        reader = csv.reader(lines, escapechar=escape, doublequote=escape is None, strict=True)
+        read_cells = []
+        lines.begin_row()
+        for row in reader:
+            read_cells.append(row)
+            lines.begin_row()
+    assert read_cells == cells
+
+
+def test_a_string_that_stays_open_is_looked_at_once() -> None:
+    """Each quote behind a backslash in it could be taken for the beginning of another that stays open."""
+    text = b'{"a": "' + b'\\"' * 1000
+    assert len(json_text._STRING.findall(text)) == 2
+    with pytest.raises(json_text.NotJsonError):
+        json_text.JsonText().value(text)

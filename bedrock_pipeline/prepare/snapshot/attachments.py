@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+import string
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -42,6 +43,7 @@ _MEDIA: Final = {
 #: What a name may have: letters, digits, single white space, hyphens, parentheses, square brackets; 200 characters.
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9\s\-()\[\]]+")
 _LONGEST_NAME: Final = 200
+_NO_SPACES: Final = dict.fromkeys(map(ord, string.whitespace))
 #: Of a row; no model accepts as many, nor as much.
 MOST: Final = 500
 MOST_TOGETHER: Final = 100_000_000
@@ -222,7 +224,7 @@ def _text_kind(data: bytes, said: str | None) -> str | None:
 
 def _clean(name: str) -> str:
     """A name as the Converse API takes it."""
-    clean = " ".join(_NOT_IN_NAMES.sub(" ", name).split())[:_LONGEST_NAME].strip()
+    clean = " ".join(_NOT_IN_NAMES.sub(" ", name[: 50 * _LONGEST_NAME]).split())[:_LONGEST_NAME].strip()
     return clean or "document"
 
 
@@ -237,7 +239,7 @@ def _hash(data: bytes) -> bytes:
 
 def _decoded(encoded: str) -> bytes:
     """The bytes of base64, with or without line breaks and padding."""
-    compact = "".join(encoded.split()).rstrip("=")
+    compact = encoded.translate(_NO_SPACES).rstrip("=")  # without a text for each of its words
     try:
         return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except ValueError:  # binascii's own, or characters beyond ASCII

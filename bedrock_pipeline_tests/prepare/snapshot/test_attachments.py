@@ -2,6 +2,7 @@
 
 import base64
 import io
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from bedrock_pipeline.prepare.snapshot.attachments import (
     Attachment,
     CarriedAttachmentError,
     NotAnAttachmentError,
+    document_of,
     image_of,
     named_apart,
     nowhere,
@@ -284,3 +286,17 @@ def test_a_row_reads_no_more_than_any_model_takes(count: int, size: int, reads: 
     with pytest.raises(NotAnAttachmentError, match=r"column 'photo' has more than"):
         RowContents(images=("photo",)).of({"photo": ["/a.png"] * count}, fetch)
     assert len(fetched) == reads
+
+
+def test_spaces_in_a_cell_do_not_make_a_text_of_each_word() -> None:
+    words = 1_000_000
+    tracemalloc.start()
+    try:
+        found = document_of({"path": "/" + "ab c " * words, "bytes": b"text"}, nowhere)
+        with pytest.raises(NotAnAttachmentError):
+            image_of("data:image/png;base64," + "ab c " * words, nowhere)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(found.name) <= 200
+    assert peak < 8 * 5 * words
