@@ -1,7 +1,7 @@
 """The lines of a CSV file, as `csv.reader` takes them, with a bound for the rows that they make.
 
-A row that is too long, or has too many fields, is passed over without being kept: to the line on which it ends, also if its fields have quotes and
-line ends, so that nothing within it is ever taken for a row.
+A row that is too long, or has too many fields, is passed over without being kept: to the line on which it ends, also if its
+fields have quotes and line ends, so that nothing within it is ever taken for a row.
 """
 
 import io
