@@ -79,7 +79,7 @@ def stack_endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoi
 @pytest.fixture(scope="session")
 def migrated_template(stack_endpoints: Endpoints) -> Iterator[str]:
     """Name of a database with the ledger's tables, to be copied: migrating takes a dozen times as long."""
-    with _database(stack_endpoints) as name:
+    with own_database(stack_endpoints) as name:
         migrate(stack_endpoints.dsn(name))
         yield name
 
@@ -87,14 +87,20 @@ def migrated_template(stack_endpoints: Endpoints) -> Iterator[str]:
 @pytest.fixture
 def empty_dsn(stack_endpoints: Endpoints) -> Iterator[str]:
     """A database without a table."""
-    with _database(stack_endpoints) as name:
+    with own_database(stack_endpoints) as name:
         yield stack_endpoints.dsn(name)
 
 
 @pytest.fixture
-def postgres_dsn(stack_endpoints: Endpoints, migrated_template: str) -> Iterator[str]:
+def postgres_dsn(empty_ledger_dsn: str) -> str:
+    """A database with a ledger of this test's own; in `ledger/` there are neighbours in it."""
+    return empty_ledger_dsn
+
+
+@pytest.fixture
+def empty_ledger_dsn(stack_endpoints: Endpoints, migrated_template: str) -> Iterator[str]:
     """A database with an empty ledger, a deployment of its own."""
-    with _database(stack_endpoints, template=migrated_template) as name:
+    with own_database(stack_endpoints, template=migrated_template) as name:
         dsn = stack_endpoints.dsn(name)
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("UPDATE bedrock_pipeline.deployment SET deployment_id = gen_random_uuid()")
@@ -102,7 +108,8 @@ def postgres_dsn(stack_endpoints: Endpoints, migrated_template: str) -> Iterator
 
 
 @contextmanager
-def _database(endpoints: Endpoints, template: str = "template1") -> Iterator[str]:
+def own_database(endpoints: Endpoints, template: str = "template1") -> Iterator[str]:
+    """The name of a database that is there as long as the context."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(endpoints.dsn("postgres"), autocommit=True) as connection:
         connection.execute(

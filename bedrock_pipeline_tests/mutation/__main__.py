@@ -29,7 +29,11 @@ _COPIED = (
 )
 #: Packages, and the packages whose tests are run: those that call it without mocks.
 _TESTS = {
-    "ledger": ("ledger", "submit", "queue", "retention", "publish/test_publishers.py"),
+    "ledger": (
+        *("ledger", "submit", "queue", "retention", "journey", "publish/test_publishers.py"),
+        *("test_due_work.py", "test_work.py", "orchestration/test_operator_jobs.py"),
+        *("cli/test_cancel.py", "cli/test_commands.py", "cli/test_launch.py"),
+    ),
     "submit": ("submit", "ledger/test_submissions.py", "ledger/test_incarnations.py"),
     "publish": ("publish",),
     "collect": ("collect", "kernel"),
@@ -65,6 +69,8 @@ def run(package: str, sample: int, seed: int, processes: int, work: Path) -> dic
     settings["mutmut"] = {
         "source_paths": "bedrock_pipeline",
         "only_mutate": f"bedrock_pipeline/{package}/*",
+        "timeout_multiplier": "3",  # for a mutant that never ends
+        "timeout_constant": "30",
         "also_copy": "\n".join(["", *_COPIED[1:]]),
         "pytest_add_cli_args": "\n".join(["", "-m", _LEFT_OUT, "-p", "no:cacheprovider"]),
         "pytest_add_cli_args_test_selection": "\n".join(

@@ -68,53 +68,64 @@ def chunk(
 class _Filled:
     """Puts one dataset after the other into a state."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, pipeline: str, group: QuotaGroup) -> None:
+        self.ledger, self.pipeline, self.group = ledger, pipeline, group
+
+    def chunk(self, dataset: str, **more: object) -> NewChunk:
+        return chunk(dataset, **more, quota_group=str(self.group))  # type: ignore[arg-type]
 
     def entered(self, dataset: str, **more: object) -> UUID:
-        made = chunk(dataset, **more)  # type: ignore[arg-type]
-        enter_chunks(self._ledger, [made], dataset=dataset)
+        made = self.chunk(dataset, **more)
+        enter_chunks(self.ledger, [made], pipeline=self.pipeline, dataset=dataset)
         return made.chunk_id
 
     def intended(self, dataset: str) -> Intent:
-        intent = self._ledger.submissions.intend(self.entered(dataset), uuid4(), request={}, lease=_LEASE)
+        intent = self.ledger.submissions.intend(self.entered(dataset), uuid4(), request={}, lease=_LEASE)
         assert isinstance(intent, Intent), intent
         return intent
 
     def accepted(self, dataset: str) -> UUID:
         intent = self.intended(dataset)
-        assert self._ledger.submissions.record_accepted(intent.chunk.chunk_id, intent.fence, _arn(dataset))
+        assert self.ledger.submissions.record_accepted(intent.chunk.chunk_id, intent.fence, _arn(dataset))
         return intent.chunk.chunk_id
 
     def observed(self, dataset: str, status: Status) -> UUID:
         chunk_id = self.accepted(dataset)
-        self._ledger.jobs.observe([Observation(_arn(dataset), status, None, RECORDS, RECORDS, 90, 10)])
+        self.ledger.jobs.observe([Observation(_arn(dataset), status, None, RECORDS, RECORDS, 90, 10)])
         return chunk_id
 
     def collected(self, dataset: str, status: Status = "completed", retryable: int = 0) -> UUID:
         chunk_id = self.observed(dataset, status)
         tally = Tally(RECORDS, answered=RECORDS - retryable, retryable=retryable)
-        assert self._ledger.chunks.record_collected(chunk_id, tally, parsed_uri="s3://bucket/parsed/")
+        assert self.ledger.chunks.record_collected(chunk_id, tally, parsed_uri="s3://bucket/parsed/")
         return chunk_id
 
 
-def fill(ledger: Ledger) -> None:
-    """Rows in every state of every table."""
-    ledger.quota_groups.set_max_jobs(GROUP, 100)
-    _submissions(ledger)
-    _jobs(ledger)
-    _versions(ledger)
-    _retries(ledger)
-    _on_demand(ledger)
-    _queue(ledger)
+def fill(ledger: Ledger, pipeline: str = "p", queue: str = "q", group: QuotaGroup = GROUP) -> None:
+    """Rows in every state of every table.
+
+    Args:
+        ledger: an empty one.
+        pipeline: of all datasets.
+        queue: of all tasks.
+        group: of all chunks.
+    """
+    filled = _Filled(ledger, pipeline, group)
+    ledger.quota_groups.set_max_jobs(group, 100)
+    _submissions(filled)
+    _jobs(filled)
+    _versions(filled)
+    _retries(filled)
+    _on_demand(filled)
+    _queue(filled, queue)
     minute = timedelta(minutes=1)
-    ledger.run_leases.acquire("submit", [("p", "pending--00000")], minute)
-    ledger.run_leases.acquire("collect", [("p", "completed--00000")], timedelta(0))
+    ledger.run_leases.acquire("submit", [(pipeline, "pending--00000")], minute)
+    ledger.run_leases.acquire("collect", [(pipeline, "completed--00000")], timedelta(0))
     ledger.token_buckets.define("bucket", capacity=5, spacing=minute)
     ledger.token_buckets.take("bucket")
-    ledger.quota_groups.record_others(GROUP.region, GROUP.account, {str(GROUP): 2})
+    ledger.quota_groups.record_others(group.region, group.account, {str(group): 2})
     ledger.jobs.record_reached("eu-west-1", "denied")
-    ledger.served_pipelines.seen(["p", "q"])
+    ledger.served_pipelines.seen([pipeline, queue])
     orphan: dict[str, object] = {
         "job_arn": _arn("orphan"),
         "job_name": "orphan",
@@ -124,8 +135,8 @@ def fill(ledger: Ledger) -> None:
     ledger.interventions.record_orphans([orphan])
 
 
-def _submissions(ledger: Ledger) -> None:
-    filled, submissions = _Filled(ledger), ledger.submissions
+def _submissions(filled: _Filled) -> None:
+    ledger, submissions = filled.ledger, filled.ledger.submissions
     filled.entered("pending")
     filled.intended("submitting")
     for dataset, move in {
@@ -155,55 +166,55 @@ def _submissions(ledger: Ledger) -> None:
     )
 
 
-def _jobs(ledger: Ledger) -> None:
-    filled = _Filled(ledger)
+def _jobs(filled: _Filled) -> None:
+    ledger, p = filled.ledger, filled.pipeline
     for status in get_args(Status):
         if status in (*AT_BEDROCK, *ENDED):
             filled.observed(status, status)
         if status in ENDED:
             filled.collected(f"{status}-collected", status)
     filled.accepted("cancelling")
-    ledger.interventions.cancel("p", "cancelling")
+    ledger.interventions.cancel(p, "cancelling")
     filled.entered("cancelled-in-time")
-    ledger.interventions.cancel("p", "cancelled-in-time")
+    ledger.interventions.cancel(p, "cancelled-in-time")
 
 
-def _versions(ledger: Ledger) -> None:
-    filled, datasets = _Filled(ledger), ledger.datasets
-    datasets.request("p", "requested", {"source": "s3://bucket/a"}, launch=True)
+def _versions(filled: _Filled) -> None:
+    ledger, datasets, p = filled.ledger, filled.ledger.datasets, filled.pipeline
+    datasets.request(p, "requested", {"source": "s3://bucket/a"}, launch=True)
     datasets.record_snapshot(
-        datasets.begin_preparation("p", "snapshotted"),
+        datasets.begin_preparation(p, "snapshotted"),
         SETTINGS,
         uri="s3://bucket/s/",
         content_hash="h",
         records=9,
         rejected=1,
     )
-    begun = datasets.request("p", "unreadable", {}, launch=True)
+    begun = datasets.request(p, "unreadable", {}, launch=True)
     datasets.fail_preparation(begun, begun.launch_id, "no such file")
-    datasets.begin_preparation("p", "withdrawn")
-    ledger.interventions.cancel("p", "withdrawn")
+    datasets.begin_preparation(p, "withdrawn")
+    ledger.interventions.cancel(p, "withdrawn")
     filled.collected("published")
-    row = ledger.datasets.get("p", "published")
+    row = ledger.datasets.get(p, "published")
     assert row
     assert ledger.publications.record(row, uri="s3://bucket/results/", answered=RECORDS, failed=0)
     filled.collected("replaced")
-    datasets.request("p", "replaced", {}, launch=True, new_version=True)
-    enter_chunks(ledger, [chunk("capped")], dataset="capped", max_cost_usd=Decimal(1))
-    ledger.spending.approve("p", "capped", Decimal(2), "somebody")
+    datasets.request(p, "replaced", {}, launch=True, new_version=True)
+    enter_chunks(ledger, [filled.chunk("capped")], pipeline=p, dataset="capped", max_cost_usd=Decimal(1))
+    ledger.spending.approve(p, "capped", Decimal(2), "somebody")
 
 
-def _retries(ledger: Ledger) -> None:
-    filled = _Filled(ledger)
+def _retries(filled: _Filled) -> None:
+    ledger, p = filled.ledger, filled.pipeline
     filled.collected("retryable", retryable=10)
     for dataset in ("waiting", "retried"):
         origin = filled.collected(dataset, retryable=10)
-        retryable = ledger.retry_rounds.open_of("p", dataset, 1)
+        retryable = ledger.retry_rounds.open_of(p, dataset, 1)
         if dataset == "waiting":
             ledger.retry_rounds.hold(retryable, "too few")
         else:
-            later = chunk(dataset, attempt=2, records=10, origins=(origin,))
-            assert ledger.retry_rounds.enter("p", dataset, retryable=retryable, chunks=[later], max_jobs=100)
+            later = filled.chunk(dataset, attempt=2, records=10, origins=(origin,))
+            assert ledger.retry_rounds.enter(p, dataset, retryable=retryable, chunks=[later], max_jobs=100)
     waiting = filled.observed("lost", "expired")
     assert ledger.chunks.record_collected(
         waiting,
@@ -213,8 +224,8 @@ def _retries(ledger: Ledger) -> None:
     )
 
 
-def _on_demand(ledger: Ledger) -> None:
-    filled = _Filled(ledger)
+def _on_demand(filled: _Filled) -> None:
+    ledger = filled.ledger
     filled.entered("on-demand", mode="on-demand")
     filled.entered("too-few", mode="waiting", why="fewer than 100 records")
     filled.entered("none", mode="none", why="fewer than 100 records")
@@ -224,16 +235,18 @@ def _on_demand(ledger: Ledger) -> None:
     ledger.calls.begin(calling, claim.fence, [0, 1], wave=uuid4(), lease=_LEASE, apart=timedelta(0))
 
 
-def _queue(ledger: Ledger) -> None:
-    ledger.queues.register("q", job_type="anthropic", model_id=_MODEL, settings={})
+def _queue(filled: _Filled, queue: str) -> None:
+    ledger = filled.ledger
+    ledger.queues.register(queue, job_type="anthropic", model_id=_MODEL, settings={})
     ledger.versions.keep_settings(SETTINGS)
-    ledger.tasks.add("q", [NewTask(f"r{number}", b"{}\n") for number in range(3)], replace=False)
-    for sequence, task in enumerate(list(ledger.tasks.in_order("q", newest=2**62, limit=2))):
-        made = chunk("queue", sequence)
-        ledger.queues.enter_chunks("q", "2026-01-01", task_ids=[task.task_id], chunks=[made], max_jobs=100)
+    ledger.tasks.add(queue, [NewTask(f"r{number}", b"{}\n") for number in range(3)], replace=False)
+    for sequence, task in enumerate(list(ledger.tasks.in_order(queue, newest=2**62, limit=2))):
+        made = filled.chunk("queue", sequence=sequence)
+        ledger.queues.enter_chunks(queue, "2026-01-01", task_ids=[task.task_id], chunks=[made], max_jobs=100)
     ledger.queues.record_final(made.chunk_id, answered=1, failed=0, input_tokens=1, output_tokens=1)
     ledger.database.execute(
-        "INSERT INTO bedrock_pipeline.flush_leases VALUES ('q', gen_random_uuid(), bedrock_pipeline.now())"
+        "INSERT INTO bedrock_pipeline.flush_leases VALUES (%s, gen_random_uuid(), bedrock_pipeline.now())",
+        [queue],
     )
 
 
