@@ -1,0 +1,149 @@
+"""A statement concerns what it names, and only in the state that it is for: neither another version, dataset or chunk."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from bedrock_pipeline.ledger import Ledger
+from bedrock_pipeline.ledger.database import storable
+from bedrock_pipeline.ledger.requeue import RequeueResult
+from bedrock_pipeline.ledger.rows import usd
+from bedrock_pipeline.ledger.submissions import Intent
+from bedrock_pipeline.pricing.estimates import ChunkEstimate
+from bedrock_pipeline_tests.ledger.entered import enter_chunks
+from bedrock_pipeline_tests.ledger.test_calls import claimed
+from bedrock_pipeline_tests.ledger.test_submissions import accepted, enter, intend, ledger, new_chunk, seen
+
+__all__ = ["ledger"]  # the fixture
+MINUTE = timedelta(minutes=1)
+
+
+def rejected(ledger: Ledger, chunk_id: UUID) -> UUID:
+    intent = intend(ledger, chunk_id)
+    assert isinstance(intent, Intent)
+    assert ledger.submissions.reject(chunk_id, intent.fence, reason="no")
+    return chunk_id
+
+
+def status(ledger: Ledger, chunk_id: UUID) -> str:
+    found = ledger.chunks.by_id(chunk_id)
+    assert found is not None
+    return found.status
+
+
+def test_of_the_rejected_chunks_those_are_retried_that_are_named(ledger: Ledger) -> None:
+    first, second, third = (rejected(ledger, chunk) for chunk in enter(ledger, 3))
+    [elsewhere] = (rejected(ledger, chunk) for chunk in enter(ledger, 1, dataset="e"))
+    assert ledger.interventions.retry_rejected("p", "d", [second, elsewhere]) == 1
+    assert [status(ledger, one) for one in (first, second, third, elsewhere)] == [
+        *("failed", "pending", "failed", "failed")
+    ]
+    assert ledger.interventions.retry_rejected("p", "d") == 2
+    assert status(ledger, elsewhere) == "failed"
+
+
+def test_a_job_is_adopted_by_the_chunk_that_has_it_or_none(ledger: Ledger) -> None:
+    first, second, third = enter(ledger, 3)
+    accepted(ledger, first, "arn:1")
+    accepted(ledger, second, "arn:2")
+    now = datetime.now(UTC)
+    assert ledger.interventions.adopt(first, "arn:1", now), "it has it already"
+    assert not ledger.interventions.adopt(second, "arn:1", now), "it is another's"
+    rejected(ledger, third)
+    assert not ledger.interventions.adopt(third, "arn:3", now), "it ended"
+    assert not ledger.interventions.adopt(third, "arn:1", now)
+
+
+def test_a_chunk_of_calls_that_ended_is_not_sent_later(ledger: Ledger) -> None:
+    [chunk] = [replace(new_chunk(0), mode="on-demand", records=4)]
+    enter_chunks(ledger, [chunk])
+    claim = claimed(ledger, chunk.chunk_id)
+    assert ledger.calls.reject(chunk.chunk_id, claim.fence, reason="denied")
+    later: dict[str, Any] = {"reason": "busy", "delay": MINUTE, "give_up_after": MINUTE}
+    assert ledger.calls.requeue(chunk.chunk_id, claim.fence, **later) is RequeueResult.LOST
+    assert status(ledger, chunk.chunk_id) == "failed"
+
+
+def test_an_estimate_replaces_one_without_a_cost_alone(ledger: Ledger) -> None:
+    """The model had no price when they were entered; what was agreed on stays."""
+
+    def with_cost(cost: int | None, number: int) -> ChunkEstimate:
+        return ChunkEstimate(number, number, number, number, None if cost is None else Decimal(cost))
+
+    chunks = [replace(new_chunk(n), estimate=with_cost(cost, 10)) for n, cost in enumerate((1, None))]
+    assert enter_chunks(ledger, chunks) == "entered"
+    again = [replace(chunk, estimate=with_cost(7, 70)) for chunk in chunks]
+    assert enter_chunks(ledger, again) == "unchanged"
+    found = sorted(ledger.chunks.of_dataset("p", "d", 1), key=lambda one: one.sequence)
+    assert [one.estimated_cost_usd for one in found] == [1, 7]
+
+
+def test_a_version_that_was_replaced_is_not_ended_with_the_one_that_was_cancelled(ledger: Ledger) -> None:
+    enter(ledger, 1)
+    old = ledger.datasets.get("p", "d")
+    ledger.datasets.request("p", "d", {}, launch=True, new_version=True)
+    enter_chunks(ledger, [replace(new_chunk(0), chunk_key="d--v2-00000")], content="other")
+    new = ledger.datasets.get("p", "d")
+    assert old is not None
+    assert new is not None
+    ledger.interventions.cancel("p", "d")
+    states = "SELECT version, state FROM bedrock_pipeline.versions WHERE pipeline = 'p' ORDER BY version"
+    before = ledger.database.fetch(states)
+    ledger.versions.end_cancelled(old)
+    assert ledger.database.fetch(states) == before, "the old one has no cancellation"
+    ledger.versions.end_cancelled(new)
+    assert ledger.database.fetch(states) == [before[0], {"version": 2, "state": "cancelled"}]
+
+
+def test_the_newest_day_is_of_the_pipeline_and_a_day(ledger: Ledger) -> None:
+    for pipeline, dataset in (
+        *(("p", "2026-01-02"), ("p", "2026-01-09"), ("p", "2026-13-01"), ("p", "2026-01-0"), ("p", "x")),
+        ("other", "2026-01-05"),
+    ):
+        ledger.datasets.request(pipeline, dataset, {}, launch=True)
+    found = [ledger.versions.newest_day("p", until=date(2026, 1, day)) for day in (1, 2, 8, 9, 10)]
+    assert found == [None, date(2026, 1, 2), date(2026, 1, 2), date(2026, 1, 9), date(2026, 1, 9)]
+    assert ledger.versions.newest_day("p", until=date(2027, 1, 1)) == date(2026, 1, 9)
+
+
+def test_whether_a_schema_alone_decides_is_of_the_chunks_version(ledger: Ledger) -> None:
+    """It is decided once a chunk of it ended long ago, and then for all of its chunks."""
+    [first] = enter(ledger, 1)
+    [other] = enter(ledger, 1, dataset="e")
+    for number, chunk in enumerate((first, other)):
+        accepted(ledger, chunk, f"arn:{number}")
+        ledger.jobs.observe([seen(f"arn:{number}", "completed", 100)])
+    assert not ledger.versions.judges_by_schema_only(first, MINUTE)
+    assert ledger.versions.judges_by_schema_only(first, timedelta(0))
+    assert ledger.versions.judges_by_schema_only(first, MINUTE), "it was decided"
+    assert not ledger.versions.judges_by_schema_only(other, MINUTE)
+
+
+def test_a_lease_lapses_while_its_run_has_not_ended(ledger: Ledger) -> None:
+    keys = [("p", name) for name in ("valid", "expired", "released", "failed")]
+    ids: dict[tuple[str, str], UUID] = {}
+    for key, life in zip(keys, (MINUTE, *[timedelta(0)] * 3), strict=True):
+        ids |= ledger.run_leases.acquire("submit", [key], life)
+    ledger.run_leases.acquire("collect", [("p", "expired")], timedelta(0))
+    ledger.run_leases.release("submit", "p", "released")
+    ledger.run_leases.fail("submit", "p", "failed", "no memory", timedelta(0))
+    assert ledger.run_leases.lapsed("submit", keys) == {("p", "expired"): ids["p", "expired"]}
+    assert ledger.run_leases.lapsed("submit", [("p", "valid"), ("q", "expired")]) == {}
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [("0", "$0.0000"), ("0.00001", "<$0.0001"), ("0.0001", "$0.0001"), ("9.99", "$9.9900"), ("10", "$10.00")],
+)
+def test_an_amount_is_never_shown_as_nothing(amount: str, shown: str) -> None:
+    assert usd(Decimal(amount)) == shown
+
+
+def test_a_text_is_stored_without_what_postgres_does_not_take(ledger: Ledger) -> None:
+    text = storable("a\0b\ud83dc")
+    assert text == "ab?c"
+    assert ledger.database.fetch("SELECT %s AS text", (text,)) == [{"text": "ab?c"}]
