@@ -166,6 +166,7 @@ def test_after_a_crash_only_the_calls_in_flight_are_repeated_and_counted(
     move_clock(deployment, 3600)
     outcome = submit_chunk(deployment, "p", key)
     assert isinstance(outcome, Answered)
+    assert outcome.chunk.chunk_key == key
     assert (outcome.calls, outcome.repeated) == (FEW - 8, 8)
     assert not deployment.ledger.calls.record(chunk.chunk_id, claim.fence, [(9, b"late")], succeeded=1), (
         "who slept changes nothing"

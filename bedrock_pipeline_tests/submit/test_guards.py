@@ -248,6 +248,8 @@ def test_nothing_is_sent_while_the_clocks_are_apart(
     chunk = deployment.ledger.chunks.by_key("p", key)
     assert _jobs_named(deployment, chunk.request["jobName"]) == jobs
     assert ("set the clock" in (chunk.requeue_reason or "")) == (not jobs)
+    [group] = deployment.ledger.quota_groups.all()
+    assert (group.backoff_until is not None) == (not jobs), "the clock is wrong for the whole group"
 
 
 def test_fifty_clicks_at_once_make_one_job(deployment: Deployment, work: Path) -> None:
@@ -283,6 +285,7 @@ def test_input_that_is_not_what_was_packed_is_not_submitted(
     with pytest.raises(SubmissionRejectedError, match="input file"):
         submit_chunk(deployment, "p", key)
     assert _jobs_named(deployment, chunk.request["jobName"]) == 0
+    assert deployment.ledger.chunks.by_key("p", key).status == "failed"
 
 
 @pytest.mark.parametrize(

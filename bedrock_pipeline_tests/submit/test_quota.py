@@ -86,9 +86,9 @@ def test_a_limit_that_an_operator_sets_is_in_force_at_once(
     assert listed.stdout.splitlines() == [str(_HERE), "  2 of 2 slots in use; 0 by others; 3 waiting"]
 
 
-def test_a_limit_needs_a_model_and_a_model_a_limit(deployment: Deployment) -> None:
-    for arguments in (("quota", CLAUDE), ("quota", "--max-jobs", "2")):
+def test_a_limit_and_a_region_need_a_model(deployment: Deployment) -> None:
+    for arguments in (("quota", "--region", "us-east-1"), ("quota", "--max-jobs", "2")):
         rejected = CliRunner().invoke(cli, arguments)
         assert rejected.exit_code == 2
-        assert "both MODEL and --max-jobs" in rejected.stderr
+        assert "need MODEL" in rejected.stderr
     assert deployment.ledger.quota_groups.all() == []
