@@ -252,6 +252,14 @@ def test_nothing_is_sent_while_the_clocks_are_apart(
     assert (group.backoff_until is not None) == (not jobs), "the clock is wrong for the whole group"
 
 
+def test_a_chunk_that_has_its_job_says_which(deployment: Deployment, work: Path) -> None:
+    key = _packed(deployment, work)
+    first, again = (submit_chunk(deployment, "p", key) for _ in range(2))
+    assert isinstance(first, Submitted)
+    assert isinstance(again, Submitted)
+    assert (again.chunk.chunk_key, again.job_arn) == (key, first.job_arn)
+
+
 def test_fifty_clicks_at_once_make_one_job(deployment: Deployment, work: Path) -> None:
     key = _packed(deployment, work)
     together = threading.Barrier(50)
