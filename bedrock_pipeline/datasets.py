@@ -13,7 +13,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import AwaitTimeoutError, ConfigurationError, StateError
-from bedrock_pipeline.known_names import check_known, check_served
+from bedrock_pipeline.known_names import check_known, check_request_names, check_served
 from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.publish.read_results import open_results, results_uri
@@ -51,7 +51,7 @@ def launch(
 
     Raises:
         InvalidInputError: the key is no dataset key.
-        ConfigurationError: a field of the request cannot be used.
+        ConfigurationError, ArgumentError: a field of the request, or a name in it, cannot be used.
         NotFoundError: code runs, and has no such pipeline.
         StateError: chunks of other content were submitted, and no new version is wanted.
         ServiceUnavailableError: the ledger cannot be reached.
@@ -162,6 +162,7 @@ def results(pipeline: str, dataset: str, *, settings: Settings | None = None) ->
 
 
 def _check(request: Mapping[str, Any]) -> None:
+    check_request_names(request)
     try:
         check_request(request)
     except ValueError as error:
