@@ -64,15 +64,16 @@ def launch(
             f"A dataset cannot set {', '.join(sorted(unknown))}.",
             f"It can set {', '.join(sorted(Pipeline.dataset_settings))}.",
         )
-    else:
-        _check(request)
+    kept = _as_json(request)
+    if isinstance(pipeline, str):
+        _check(kept)
     name = pipeline if isinstance(pipeline, str) else pipeline.name
     with open_deployment(settings or Settings.resolve()) as deployment:
         check_served(deployment.ledger, name)
         row = deployment.ledger.datasets.request(
             name,
             dataset,
-            _as_json(request),
+            kept,
             launch=True,
             new_version=new_version,
             launch_id=deployment.system.new_id(),

@@ -95,7 +95,8 @@ def check_request_names(request: Mapping[str, Any]) -> None:
             raise ArgumentError(
                 f"csv.{field}: there is no such field.", _near(str(field), CsvFormat.model_fields)
             )
-    check_column_types(request.get("column_types") or {})
+    if isinstance(types := request.get("column_types"), Mapping):
+        check_column_types(types)
 
 
 def _near(name: str, known: Collection[str], nothing: str = "Nothing was launched yet.") -> str:
