@@ -13,7 +13,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import AwaitTimeoutError, ConfigurationError, StateError
-from bedrock_pipeline.known_names import check_known, check_served
+from bedrock_pipeline.known_names import check_known, check_request_names, check_served
 from bedrock_pipeline.ledger.status_report import ChunkStatus, DatasetStatus
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.publish.read_results import open_results, results_uri
@@ -51,7 +51,7 @@ def launch(
 
     Raises:
         InvalidInputError: the key is no dataset key.
-        ConfigurationError: a field of the request cannot be used.
+        ConfigurationError, ArgumentError: a field of the request, or a name in it, cannot be used.
         NotFoundError: code runs, and has no such pipeline.
         StateError: chunks of other content were submitted, and no new version is wanted.
         ServiceUnavailableError: the ledger cannot be reached.
@@ -64,15 +64,16 @@ def launch(
             f"A dataset cannot set {', '.join(sorted(unknown))}.",
             f"It can set {', '.join(sorted(Pipeline.dataset_settings))}.",
         )
-    else:
-        _check(request)
+    kept = _as_json(request)
+    if isinstance(pipeline, str):
+        _check(kept)
     name = pipeline if isinstance(pipeline, str) else pipeline.name
     with open_deployment(settings or Settings.resolve()) as deployment:
         check_served(deployment.ledger, name)
         row = deployment.ledger.datasets.request(
             name,
             dataset,
-            _as_json(request),
+            kept,
             launch=True,
             new_version=new_version,
             launch_id=deployment.system.new_id(),
@@ -162,6 +163,7 @@ def results(pipeline: str, dataset: str, *, settings: Settings | None = None) ->
 
 
 def _check(request: Mapping[str, Any]) -> None:
+    check_request_names(request)
     try:
         check_request(request)
     except ValueError as error:

@@ -40,6 +40,10 @@ class InvalidInputError(BedrockPipelineError):
     """Rows, a task, a prompt, a key or a file cannot be used as they are."""
 
 
+class ArgumentError(InvalidInputError):
+    """A key, a template, a condition or the name of a file or a kind is none that can be meant, whatever the data."""
+
+
 class NotFoundError(BedrockPipelineError):
     """There is no such pipeline, dataset, chunk, queue or job."""
 

@@ -1,10 +1,14 @@
 """Names that arguments may have: an unknown one is an error that says what is near, before anything waits for it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
+from typing import Any
 
-from bedrock_pipeline.errors import NotFoundError
+from bedrock_pipeline.errors import ArgumentError, NotFoundError
 from bedrock_pipeline.ledger import Ledger
+from bedrock_pipeline.models.registry import FAMILIES
+from bedrock_pipeline.sources.csv_format import CsvFormat
+from bedrock_pipeline.sources.typed import check_column_types
 
 _MOST_NAMES = 10
 
@@ -75,6 +79,24 @@ def check_served(ledger: Ledger, pipeline: str) -> None:
     served = ledger.served_pipelines.now()
     if served and pipeline not in served:
         raise NotFoundError(f"No running code location has a pipeline {pipeline!r}.", _near(pipeline, served))
+
+
+def check_request_names(request: Mapping[str, Any]) -> None:
+    """Check the names in a dataset's request that are known without its pipeline and its input.
+
+    Raises:
+        ArgumentError: a family, a type of a column or a field of `csv` is unknown; names what is near, or what there is.
+    """
+    families = [family.name for family in FAMILIES]
+    if (family := request.get("family")) is not None and family not in families:
+        raise ArgumentError(f"There is no model family {family!r}.", _near(str(family), families))
+    for field in request.get("csv") or ():
+        if field not in CsvFormat.model_fields:
+            raise ArgumentError(
+                f"csv.{field}: there is no such field.", _near(str(field), CsvFormat.model_fields)
+            )
+    if isinstance(types := request.get("column_types"), Mapping):
+        check_column_types(types)
 
 
 def _near(name: str, known: Collection[str], nothing: str = "Nothing was launched yet.") -> str:

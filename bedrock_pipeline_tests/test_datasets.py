@@ -81,8 +81,10 @@ def test_a_request_means_the_same_in_the_process_that_prepares(
         (bp.Pipeline(name="p", model_id=CLAUDE, prompt="{{ a }}"), "d", {"prompt": "{{ a"}, "prompt"),
         ("p", "d", {"source": lambda: None}, "a function cannot be given with a launch"),
         ("p", "d", {"parameters": {"stop": object()}}, "cannot be kept with a launch"),
+        ("p", "d", {"family": "clade"}, "Did you mean 'claude'"),
+        ("p", "d", {"column_types": {"id": "text"}}, "Unknown column type 'text'"),
     ],
-    ids=["key", "name", "value", "function", "object"],
+    ids=["key", "name", "value", "function", "object", "family", "type"],
 )
 def test_what_cannot_be_launched_is_an_error_and_leaves_nothing(
     deployment: Deployment,

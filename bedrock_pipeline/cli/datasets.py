@@ -122,6 +122,20 @@ def _ask(error: NotAgreedError, now: VersionRow) -> None:
     click.confirm("Launch it?", abort=True, err=True)
 
 
+def version_row(version: VersionRow) -> dict[str, Any]:
+    """A version as JSON; its settings are not in it, since they can contain what nobody else shall read."""
+    return {
+        "version": version.version,
+        "state": version.state,
+        "why": version.state_reason,
+        "since": version.state_changed_at,
+        "settings": version.settings_digest,
+        "jobs": version.jobs,
+        "in_flight": version.in_flight,
+        "cost_usd": version.cost_usd,
+    }
+
+
 def describe_version(version: VersionRow) -> str:
     """One line about an earlier version: how it ended, and what it cost."""
     reason = f" {version.state_reason}" if version.state_reason else ""

@@ -70,7 +70,7 @@ def pack(inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) -> No
     _tell(
         as_json,
         measured,
-        f"{report.records} records in {report.chunks} chunks at {out}; {rejected} rejected",
+        f"{report.records:,} records in {report.chunks} {'chunk' if report.chunks == 1 else 'chunks'} at {out}; {rejected} rejected",
         records=report.records,
         bytes=report.bytes,
         chunks=report.chunks,

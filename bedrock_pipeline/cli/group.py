@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from bedrock_pipeline.errors import BedrockPipelineError, NotFoundError
+from bedrock_pipeline.errors import ArgumentError, BedrockPipelineError, NotFoundError
 
 _INTERRUPTED: Final = 130  # as shells say it: 128 and the number of the signal
 #: What goes on after Ctrl-C, and how to come back.
@@ -94,4 +94,4 @@ class CommandGroup(click.Group):
             for line in filter(None, (*notes, error.fix)):
                 console.print(printable(line), highlight=False, soft_wrap=True)
             print_json_error(ctx, " ".join((error.what, *notes)), error.fix)
-            sys.exit(2 if isinstance(error, (NotFoundError, RejectedOptionError)) else 1)
+            sys.exit(2 if isinstance(error, (NotFoundError, ArgumentError, RejectedOptionError)) else 1)

@@ -70,6 +70,8 @@ def enqueue(
         print_json({"queue": name, "added": added, "waiting": waiting})
     else:
         click.echo(f"{added} tasks added to {name}; {waiting} wait")
+        if waiting < added:
+            console.print(f"The others are in jobs: bedrock-pipeline status {name}", highlight=False)
 
 
 @click.command()
@@ -134,7 +136,11 @@ def _await(queue: BedrockQueue, jobs: list[str], timeout: float | None) -> list[
             except AwaitTimeoutError:
                 left = None if left is None else left - _SLICE_S
                 if left is not None and left <= 0:
-                    raise
+                    missing = [job for job in jobs if not queue.get_job(job).final]
+                    raise AwaitTimeoutError(
+                        f"Not final within {timeout:g} s: {', '.join(missing)}.",
+                        "They continue. The same command waits for them again.",
+                    ) from None
 
 
 def _config(name: str, **options: Any) -> BedrockQueueConfig:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from bedrock_pipeline.cli.group import RejectedOptionError
 from bedrock_pipeline.cli.output import JsonObject, csv_option
 from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.known_names import check_request_names
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.models.catalog import check_body_known, similar, with_limit
 from bedrock_pipeline.models.family import AnswerBy
@@ -118,6 +119,7 @@ def dataset_request(
 
     Raises:
         UsageError: the options name several inputs, or a query without its database.
+        ArgumentError: a family, a column's type or a field of `--csv` is unknown.
         RejectedOptionError: the results cannot have a column that is to be copied into them.
         AnswerSchemaError: the file contains no JSON schema that can be used.
     """
@@ -125,6 +127,7 @@ def dataset_request(
     types = dict(options.pop("column_types", ()))
     request = {name: _as_kept(value) for name, value in options.items()}
     request["column_types"] = types or None
+    check_request_names(request)
     try:
         check_request(request)
     except ValueError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bedrock_pipeline.cli.datasets import describe_version
+from bedrock_pipeline.cli.datasets import describe_version, version_row
 from bedrock_pipeline.cli.jobs import is_job_id, job_by_id, job_row, jobs_of_queue
 from bedrock_pipeline.cli.output import json_option, print_json, printable
 from bedrock_pipeline.cli.status_text import chunk_lines, dataset_lines, job_lines, wide_lines, wrapped
@@ -84,8 +84,16 @@ def _shown(deployment: Deployment, pipeline: str | None, dataset: str | None) ->
 
 
 def _json(deployment: Deployment, pipeline: str | None, dataset: str | None) -> Any:
-    """Datasets, chunks or jobs; of a queue also the tasks that wait for its next flush."""
+    """Datasets or jobs; one dataset with its chunks and versions; a queue with the tasks that wait for its next flush."""
     rows = [_row(one) for one in _shown(deployment, pipeline, dataset)]
+    if pipeline and dataset:
+        found = deployment.ledger.status_report.dataset(pipeline, dataset)
+        versions = deployment.ledger.versions.history(pipeline, dataset)
+        return {
+            **(asdict(found) if found else {}),
+            "chunks": rows,
+            "versions": [version_row(one) for one in versions],
+        }
     if pipeline and not dataset and deployment.ledger.queues.get(pipeline) is not None:
         return {"queue": pipeline, "waiting": deployment.ledger.tasks.size(pipeline), "jobs": rows}
     return rows

@@ -36,7 +36,7 @@ class DatasetStatus:
         expected_cost_usd: with the estimates of the others; None if there are no chunks, or a price is unknown.
         results: URI of the published results; None before the first publication.
         why: why chunks wait; None if none waits for a time or an operator.
-        until: when the first of the requeued chunks is submitted again, where nothing else holds them.
+        until: when the first of the waiting chunks is submitted again, where nothing else holds them; None once that is over.
         next: what happens next by itself; None while Bedrock works, and at the end.
     """
 
@@ -79,7 +79,7 @@ class ChunkStatus:
         retryable: records that wait for a retry round; None until collected.
         cost_usd: US dollars; None until collected, or if the price is unknown.
         why: why it waits, or what its job's problem was.
-        until: when it is submitted again, if it waits for a time.
+        until: when it is submitted again, if it waits for a time; None once that is over.
         next: what happens next by itself; None while Bedrock works, and at the end.
     """
 
@@ -169,6 +169,8 @@ def _dataset_status(row: dict[str, Any]) -> DatasetStatus:
         why = Budget.of(row).reason
     elif row["requeued"]:
         why, until = f"{row['requeued']} requeued: {row['requeue_reason']}", row["until"]
+    elif row["backoff_until"]:
+        why, until = row["backoff_reason"], row["backoff_until"]
     values = row | {"why": why, "until": until, "state": _state(row), "next": _next(row)}
     return DatasetStatus(**{field.name: values[field.name] for field in fields(DatasetStatus)})
 
@@ -201,8 +203,8 @@ def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
     elif row["over_budget"]:
         why = Budget.of(row).reason
     elif chunk.requeued_since:
-        why, until = chunk.requeue_reason, chunk.next_attempt_at
-    elif chunk.status == "pending" and chunk.mode == "batch" and row["backoff_until"]:
+        why, until = chunk.requeue_reason, row["submitted_at"]
+    elif row["backoff_until"]:
         why, until = row["backoff_reason"], row["backoff_until"]
     ended = chunk.ended_at is not None and chunk.collected_at is None and not row["for_operator"]
     following = "it has ended; its responses are about to be read" if ended else None
@@ -231,7 +233,7 @@ _DATASETS = """
            n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
            n.answered + d.duplicates_answered AS answered, n.failed + d.duplicates_failed AS failed,
            coalesce(d.snapshot_rejected, 0) + coalesce(d.packed_rejected, 0) AS rejected,
-           e.failed_by_code, n.retryable, n.cost_usd, n.expected_cost_usd, n.requeued, n.requeue_reason, n.until, n.over_budget, s.chunks,
+           e.failed_by_code, n.retryable, n.cost_usd, n.expected_cost_usd, n.requeued, n.requeue_reason, n.until, n.backoff_until, n.backoff_reason, n.over_budget, s.chunks,
            CASE WHEN d.cancel_requested_at IS NULL THEN n.for_operator ELSE 0 END AS for_operator, n.operator_reason
     FROM (SELECT * FROM bedrock_pipeline.current_versions v
           WHERE (%(pipeline)s::text IS NULL OR pipeline = %(pipeline)s)
@@ -253,7 +255,10 @@ _DATASETS = """
                count(*) FILTER (WHERE c.collected_at IS NULL OR o.chunk_id IS NOT NULL) AS unfinished,
                count(*) FILTER (WHERE c.collected_at IS NULL AND c.ended_at IS NOT NULL AND h.for_operator IS NOT TRUE) AS to_collect,
                (array_agg(coalesce(o.wait_reason, c.status_message) ORDER BY c.chunk_key) FILTER (WHERE h.for_operator))[1] AS operator_reason,
-               min(next_attempt_at) FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL) AS until,
+               min(greatest(c.next_attempt_at, g.backoff_until)) FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL
+                   AND greatest(c.next_attempt_at, g.backoff_until) > bedrock_pipeline.now()) AS until,
+               max(g.backoff_until) AS backoff_until,
+               (array_agg(g.backoff_reason ORDER BY g.backoff_until DESC NULLS LAST))[1] AS backoff_reason,
                (array_agg(requeue_reason ORDER BY next_attempt_at)
                    FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL))[1] AS requeue_reason,
                coalesce(bool_or(b.cap_usd IS NOT NULL AND c.status = 'pending' AND c.mode IN ('batch', 'on-demand')
@@ -261,6 +266,8 @@ _DATASETS = """
                    false) AS over_budget
         FROM bedrock_pipeline.chunks c
         LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
+        LEFT JOIN bedrock_pipeline.quota_groups g ON g.quota_group = c.quota_group
+            AND g.backoff_until > bedrock_pipeline.now() AND c.status = 'pending' AND c.mode = 'batch'
         CROSS JOIN LATERAL (SELECT c.collected_at IS NULL AND c.status = 'failed' AND c.job_arn IS NULL OR o.waits_for = 'operator' AS for_operator) h
         CROSS JOIN LATERAL (SELECT CASE WHEN c.status = 'pending' THEN c.estimated_cost_usd ELSE bedrock_pipeline.taken_usd(c) END AS usd) w
         WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)) n
@@ -278,7 +285,10 @@ _DATASETS = """
     ORDER BY d.created_at DESC, d.pipeline, d.dataset"""
 
 _CHUNKS = """
-    SELECT c.*, c.chunk_key AS chunk, c.job_arn AS job, c.final_by_code AS failed_by_code,
+    SELECT c.*, c.chunk_key AS chunk,
+           CASE WHEN greatest(c.next_attempt_at, g.backoff_until) > bedrock_pipeline.now()
+                THEN greatest(c.next_attempt_at, g.backoff_until) END AS submitted_at,
+           c.job_arn AS job, c.final_by_code AS failed_by_code,
            CASE WHEN c.collected_at IS NULL THEN least(coalesce(c.processed_count, 0), c.records)
                 ELSE c.answered + c.final_errors END AS processed,
            (c.collected_at IS NULL AND c.status = 'failed' AND c.job_arn IS NULL OR o.waits_for = 'operator') IS TRUE AND d.cancel_requested_at IS NULL AS for_operator, o.wait_reason, g.backoff_until, g.backoff_reason, b.version, b.cap_usd, b.committed_usd, b.wanted_usd,
@@ -289,8 +299,8 @@ _CHUNKS = """
     JOIN bedrock_pipeline.chunks c ON (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
     LEFT JOIN bedrock_pipeline.budgets b ON (b.pipeline, b.dataset, b.version) = (d.pipeline, d.dataset, d.version)
     LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
-    LEFT JOIN bedrock_pipeline.quota_groups g
-        ON g.quota_group = c.quota_group AND g.backoff_until > bedrock_pipeline.now()
+    LEFT JOIN bedrock_pipeline.quota_groups g ON g.quota_group = c.quota_group
+        AND g.backoff_until > bedrock_pipeline.now() AND c.status = 'pending' AND c.mode = 'batch'
     WHERE d.pipeline = %(pipeline)s AND d.dataset = %(dataset)s
     ORDER BY c.attempt, c.sequence"""
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from bedrock_pipeline.errors import InvalidInputError
+from bedrock_pipeline.errors import ArgumentError
 from bedrock_pipeline.records.cells import NoTextError
 
 #: `{{ "any text" }}`, or `{{ name }}` with parts in backticks where a name has other than ordinary characters. Nothing is
@@ -37,7 +37,7 @@ _IN_NAMES: Final = (
 )
 
 
-class TemplateError(InvalidInputError, ValueError):
+class TemplateError(ArgumentError, ValueError):
     """A template cannot be read, or not be filled from the columns of the input."""
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.errors import ArgumentError, ConfigurationError
 from bedrock_pipeline.publish.plain_values import FORMULA, csv_cells, csv_type, json_values
 
 #: The endings of the files that can be written.
@@ -40,7 +40,8 @@ def export_results(
         The number of rows.
 
     Raises:
-        ConfigurationError: another ending, or the folder does not exist or cannot be written.
+        ArgumentError: another ending, or the folder does not exist.
+        ConfigurationError: the folder cannot be written.
     """
     check_export(path)
     temporary, rows = path.with_name(f".{path.name}.{uuid4().hex}"), 0
@@ -67,14 +68,14 @@ def check_export(path: Path) -> None:
     """Check where rows are to be written, before they are read: Arrow's threads do not survive an interpreter that ends.
 
     Raises:
-        ConfigurationError: another ending, or the folder does not exist.
+        ArgumentError: another ending, or the folder does not exist.
     """
     if path.suffix.lower() not in FORMATS:
-        raise ConfigurationError(
+        raise ArgumentError(
             f"{path.name!r} has none of the endings {', '.join(FORMATS)}.", "Name the file accordingly."
         )
     if not path.parent.is_dir():
-        raise ConfigurationError(
+        raise ArgumentError(
             f"No file can be written in {path.parent}: there is no such folder.",
             "Create the folder, or choose another.",
         )

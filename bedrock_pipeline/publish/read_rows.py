@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bedrock_pipeline.errors import InvalidInputError
+from bedrock_pipeline.errors import ArgumentError
 from bedrock_pipeline.publish.engine_types import in_duckdb, sql_names, sql_quoted
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def read_rows(
         at_random: any rows rather than the first ones; they come in the order of the results.
 
     Raises:
-        InvalidInputError: DuckDB rejects the condition.
+        ArgumentError: DuckDB rejects the condition.
     """
     if where is None and not at_random:
         found = results.filter(pc.field("status") == "failed") if failed else results
@@ -98,11 +98,11 @@ def _positions(
         if (column := _UNKNOWN_COLUMN.search(str(error))) and where is not None:
             near = get_close_matches(column[1].casefold(), [name.casefold() for name in names], n=1)
             named = [name for name in names if name.casefold() in near]
-            raise InvalidInputError(
+            raise ArgumentError(
                 f"The condition cannot be used: the results have no column {column[1]!r}.{alike}",
                 f"Did you mean {named[0]!r}?" if named else f"They have: {', '.join(names)}.",
             ) from error
-        raise InvalidInputError(
+        raise ArgumentError(
             f"The condition cannot be used: {str(error).splitlines()[0]}{alike}",
             f"It is a condition in DuckDB's SQL, such as status = 'failed', over the columns {', '.join(names)}.",
         ) from error

@@ -6,7 +6,7 @@ Users see them as partition keys.
 import re
 from dataclasses import dataclass
 
-from bedrock_pipeline.errors import InvalidInputError
+from bedrock_pipeline.errors import ArgumentError
 
 #: Neither end is a dot or a hyphen: a key is a folder's name, and `..` would be the folder above.
 _DATASET = re.compile(r"(?!.*--)(?![.-])[A-Za-z0-9.-]{1,40}(?<![.-])")
@@ -15,7 +15,7 @@ _CHUNK = re.compile(
 )
 
 
-class KeyRuleError(InvalidInputError):
+class KeyRuleError(ArgumentError):
     """A key breaks the rule for its kind."""
 
 

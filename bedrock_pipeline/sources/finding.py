@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -74,10 +75,19 @@ def find_files(locations: Sequence[str], objects: Objects) -> Found:
                 ) from error
         if len(found.files) == before:
             where = "object" if location.startswith("s3://") else "file"
-            raise InputError(
-                f"There is no input {where} at {location}.{_skipped(found)}", "Check the location."
-            )
+            raise InputError(f"There is no input {where} at {location}.{_skipped(found)}", _near(location))
     return found
+
+
+def _near(location: str) -> str:
+    """What may be meant in place of a location where nothing is: a file of the same name but for its endings, or a similar one."""
+    place = Path(location)
+    if not location.startswith("s3://") and not is_pattern(location) and place.parent.is_dir():
+        names = sorted(one.name for one in place.parent.iterdir() if one.is_file())
+        same = [name for name in names if name.partition(".")[0] == place.name.partition(".")[0]]
+        if near := same or get_close_matches(place.name, names, n=1):
+            return f"Did you mean {place.with_name(near[0])}?"
+    return "Check the location."
 
 
 def plain_location(location: str) -> str:

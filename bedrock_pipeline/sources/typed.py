@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 import orjson
 import pyarrow as pa
 
+from bedrock_pipeline.errors import ArgumentError
 from bedrock_pipeline.records.cells import WHOLE, text_of
 from bedrock_pipeline.records.rejections import Rejection
-from bedrock_pipeline.sources.errors import InputError
 
 #: The values of a row by column, or why it has none.
 Line: TypeAlias = Mapping[str, Any] | str
@@ -30,14 +30,25 @@ _EXACT = 2**53
 _LARGEST = 2**63
 
 
+def check_column_types(column_types: Mapping[str, str]) -> None:
+    """Check that all types of `column_types` are known.
+
+    Raises:
+        ArgumentError: an unknown type is named.
+    """
+    if unknown := set(column_types.values()) - _TYPES.keys():
+        raise ArgumentError(
+            f"Unknown column type {sorted(unknown)[0]!r}.", f"Types are: {', '.join(_TYPES)}."
+        )
+
+
 def given_types(column_types: Mapping[str, str]) -> dict[str, pa.DataType]:
     """The Arrow types of columns by their names in `column_types`.
 
     Raises:
-        InputError: an unknown type is named.
+        ArgumentError: an unknown type is named.
     """
-    if unknown := set(column_types.values()) - _TYPES.keys():
-        raise InputError(f"Unknown column type {sorted(unknown)[0]!r}.", f"Types are: {', '.join(_TYPES)}.")
+    check_column_types(column_types)
     return {name: _TYPES[kind] for name, kind in column_types.items()}
 
 

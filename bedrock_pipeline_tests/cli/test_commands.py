@@ -69,6 +69,22 @@ def test_a_preparation_that_failed_keeps_its_reason_and_says_how_it_goes_on(depl
     assert "bedrock-pipeline launch p d" in run("retry", "p", "d").stderr
     [row] = json.loads(run("status", "--json").stdout)
     assert (row["state"], row["why"].startswith("there is no such column. ")) == ("failed", True)
+    page = json.loads(run("status", "p", "d", "--json").stdout)
+    assert page == {
+        **row,
+        "chunks": [],
+        "versions": [
+            {
+                **{key: page["versions"][0][key] for key in ("since", "settings")},
+                "version": 1,
+                "state": "failed",
+                "why": "there is no such column",
+                "jobs": 0,
+                "in_flight": 0,
+                "cost_usd": None,
+            }
+        ],
+    }
     for words in (("results", "p", "d"), ("show", "p", "d"), ("show", "p", "d", "--rejected")):
         said = run(*words)
         assert (said.exit_code, "it is failed: there is no such column." in said.stderr) == (1, True)
@@ -78,7 +94,10 @@ def test_status_of_a_dataset_says_what_each_chunk_waits_for(deployment: Deployme
     first, second = prepared(deployment, tmp_path)
     assert isinstance(submit_chunk(deployment, "p", first), Submitted)
     shown = run("status", "p", "d", "--json").stdout
-    assert {row["chunk"]: row["status"] for row in json.loads(shown)} == {first: "queued", second: "pending"}
+    assert {row["chunk"]: row["status"] for row in json.loads(shown)["chunks"]} == {
+        first: "queued",
+        second: "pending",
+    }
     assert "secret" not in shown
 
 
@@ -142,7 +161,7 @@ def test_status_says_why_a_chunk_waits_and_until_when(
     slow = replace(deployment, settings=deployment.settings.model_copy(update={"throttle_backoff": patient}))
     assert isinstance(submit_chunk(slow, "p", first), Requeued)
     control.clear_faults()
-    chunks = {row["chunk"]: row for row in json.loads(run("status", "p", "d", "--json").stdout)}
+    chunks = {row["chunk"]: row for row in json.loads(run("status", "p", "d", "--json").stdout)["chunks"]}
     for key in (first, second):  # the throttled one, and the other, since their quota group waits
         assert chunks[key]["status"] == "pending"
         assert chunks[key]["why"].startswith("ThrottlingException")
@@ -151,6 +170,27 @@ def test_status_says_why_a_chunk_waits_and_until_when(
     assert row["why"].startswith("1 requeued: ThrottlingException")
     assert row["until"] == chunks[first]["until"]
     assert "waits until" in run("status").stdout
+    deployment.ledger.database.execute(
+        "UPDATE bedrock_pipeline.chunks SET next_attempt_at = bedrock_pipeline.now() - interval '1 minute' "
+        "WHERE chunk_key = %s",
+        (first,),
+    )
+    page = json.loads(run("status", "p", "d", "--json").stdout)
+    group = chunks[second]["until"]
+    assert [page["until"], *(chunk["until"] for chunk in page["chunks"])] == [group] * 3, (
+        "its own time is over, and its quota group still waits"
+    )
+    deployment.ledger.database.execute(
+        "UPDATE bedrock_pipeline.chunks SET requeued_since = NULL, requeue_reason = NULL"
+    )
+    [row] = json.loads(run("status", "--json").stdout)
+    assert (row["why"].startswith("ThrottlingException"), row["until"]) == (True, group), (
+        "no chunk of it was throttled itself, and all wait for the group"
+    )
+    deployment.ledger.database.execute(
+        "UPDATE bedrock_pipeline.quota_groups SET backoff_until = bedrock_pipeline.now() - interval '1 second'"
+    )
+    assert "waits until" not in run("status", "p", "d").stdout, "no time that has passed is shown"
 
 
 def test_status_lists_orphans(deployment: Deployment, tmp_path: Path) -> None:
@@ -172,7 +212,7 @@ def test_cancel_ends_what_waits_and_stops_what_runs(deployment: Deployment, tmp_
     assert run("cancel", "p", "d").stdout.startswith("cancelled: ")
     while poll_jobs(deployment).in_flight:
         pass
-    states = {row["status"] for row in json.loads(run("status", "p", "d", "--json").stdout)}
+    states = {row["status"] for row in json.loads(run("status", "p", "d", "--json").stdout)["chunks"]}
     assert states <= {"stopped", "completed"}
     assert run("cancel", "p", "d").stdout == "nothing to cancel\n"
 
@@ -284,13 +324,14 @@ def test_a_users_pipeline_is_estimated_and_its_cost_limit_is_raised(
 
     deployment.ledger.database.execute("UPDATE bedrock_pipeline.versions SET max_cost_usd = 0.0001")
     assert isinstance(submit_chunk(deployment, "p", keys[0]), NotNow)
-    for shown in (run("status", "p", "d", "--json"), run("status", "p", "--json")):
-        reasons = [row["why"] for row in json.loads(shown.stdout)]
+    chunks = json.loads(run("status", "p", "d", "--json").stdout)["chunks"]
+    for rows in (chunks, json.loads(run("status", "p", "--json").stdout)):
+        reasons = [row["why"] for row in rows]
         assert reasons
         assert all("bedrock-pipeline approve p d --up-to" in why for why in reasons)
     assert "d of p may cost $1.0000" in run("approve", "p", "d", "--up-to", "1").stdout
     assert isinstance(submit_chunk(deployment, "p", keys[0]), Submitted)
-    assert {row["why"] for row in json.loads(run("status", "p", "d", "--json").stdout)} == {None}
+    assert {row["why"] for row in json.loads(run("status", "p", "d", "--json").stdout)["chunks"]} == {None}
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,12 @@ from bedrock_pipeline_tests.cli.test_commands import prepared
         ("statuz reviews", ["No such command 'statuz'. Did you mean 'status'?"]),
         ("dev -m my_pipeline", ["There is no module 'my_pipeline'", "Did you mean 'my_pipelines'?"]),
         ("estimate reviews monday -m nothing.like.it", ["There is no module 'nothing.like.it'"]),
+        ("launch reviews tuesday --family clade", ["no model family 'clade'", "Did you mean 'claude'?"]),
+        ('launch reviews tuesday --csv {"delim":";"}', ["csv.delim", "Did you mean 'delimiter'?"]),
+        ("launch reviews tuesday --column-type id foo", ["Unknown column type 'foo'", "Types are: string"]),
+        ("launch reviews a--b", ["'a--b' is not a dataset key."]),
+        ("launch reviews tuesday --prompt {{x", ["names no column"]),
+        ("results reviews monday --out answers.xls", ["none of the endings .parquet, .jsonl, .csv"]),
         (
             "launch reviewz monday",
             ["No running code location has a pipeline 'reviewz'", "Did you mean 'reviews'?"],

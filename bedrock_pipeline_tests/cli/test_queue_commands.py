@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline_tests.queue.test_queue import CLAUDE, task
 
 
@@ -19,6 +20,20 @@ def run(*words: str, given: str | None = None) -> Result:
 def lines(count: int) -> str:
     tasks = [task(number) for number in range(count)]
     return "".join(json.dumps({"recordId": t.record_id, "modelInput": t.model_input}) + "\n" for t in tasks)
+
+
+def test_where_tasks_are_that_became_a_job_and_for_how_long_a_job_was_awaited(
+    deployment: Deployment, control: Control, tmp_path: Path
+) -> None:
+    (tmp_path / "tasks.jsonl").write_text(lines(100))
+    added = run("enqueue", str(tmp_path / "tasks.jsonl"), "--queue", "q", "--model", CLAUDE)
+    assert added.stdout == "100 tasks added to q; 0 wait\n"
+    assert "bedrock-pipeline status q" in added.stderr
+    [job] = json.loads(run("status", "q", "--json").stdout)["jobs"]
+    control.add_fault("error", operation="CreateModelInvocationJob", error="ThrottlingException")
+    waited = run("wait", job["job_id"], "--timeout", "2.5")
+    assert waited.exit_code == 1
+    assert f"Not final within 2.5 s: {job['job_id']}." in waited.stderr
 
 
 def test_tasks_become_a_job_and_its_results_a_file(deployment: Deployment, tmp_path: Path) -> None:

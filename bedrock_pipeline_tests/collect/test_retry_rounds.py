@@ -360,7 +360,7 @@ def test_a_job_stopped_from_outside_waits_for_an_operator(
         _collected(deployment, one)
     assert deployment.ledger.retry_rounds.due(["p"], 1) == []
     shown = json.loads(CliRunner().invoke(cli, ["status", "p", "d", "--json"]).stdout)
-    assert "retry p d" in shown[0]["why"]
+    assert "retry p d" in shown["chunks"][0]["why"]
     shown = CliRunner().invoke(cli, ["retry", "p", "d"])
     assert "120 retryable" in shown.stdout
     assert {row["status"] for row in finish(deployment, one)} == {"succeeded"}

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bedrock_pipeline.errors import ArgumentError
 from bedrock_pipeline.sources import ArrowSource, InputError, Source, open_location
 from bedrock_pipeline.sources.errors import TypesChangedError
 
@@ -190,7 +191,7 @@ def test_a_file_that_cannot_be_read_as_a_whole_is_a_clear_error(
 
 def test_an_unknown_column_type_is_an_error(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", {"a": 1})
-    with pytest.raises(InputError, match=r"'int'.*string, int64"):
+    with pytest.raises(ArgumentError, match=r"'int'.*string, int64"):
         read(open_location(str(path), NOWHERE, {"a": "int"}))
 
 
@@ -244,9 +245,13 @@ def test_files_globs_and_folders_are_found_in_the_order_of_their_names(tmp_path:
     assert found("*.jsonl") == ["a.jsonl", "b.jsonl"]
     assert found("**/c*") == ["deep/c.jsonl"]
     assert found("b.jsonl", "a.jsonl") == ["b.jsonl", "a.jsonl"]
-    with pytest.raises(InputError, match="no input file at"):
-        found("d.jsonl")
+    with pytest.raises(InputError, match=r"no input file at .*Did you mean .*/b\.jsonl\?"):
+        found("bb.jsonl")
+    with pytest.raises(InputError, match=r"no input file at .*Check the location"):
+        found("nothing-like-it")
     (tmp_path / "d.csv").write_text("a\n1\n")
+    with pytest.raises(InputError, match=r"Did you mean .*/d\.csv\?"):
+        found("d.jsonl")
     with pytest.raises(InputError, match="mixes formats"):
         found("")
 
