@@ -35,6 +35,7 @@ _LINES_SHOWN = 1_000
 @click.option("--job-type", help="What the jobs are for; any text.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Flush when this many tasks wait.")
 @click.option("--max-age", type=float, help="Flush when a task has waited this many seconds.")
+@click.option("--no-check-model", is_flag=True, help="Take bodies that the catalog of models does not know.")
 @click.option("--replace", is_flag=True, help="Replace waiting tasks with the same record ids.")
 @json_option
 @quiet_option
@@ -45,6 +46,7 @@ def enqueue(
     job_type: str | None,
     batch_size: int | None,
     max_age: float | None,
+    no_check_model: bool,
     replace: bool,
     as_json: bool,
 ) -> None:
@@ -60,6 +62,7 @@ def enqueue(
         job_type=job_type,
         batch_size=batch_size,
         max_age_s=max_age,
+        check_model=False if no_check_model else None,
         on_duplicate="replace" if replace else None,
     )
     size = _size(file)

@@ -46,7 +46,7 @@ def parse_files(
 
     Raises:
         AwsError: S3 cannot be reached, or does not have a file.
-        NoOutputError: a file or folder does not exist.
+        NoOutputError: a file or folder does not exist, or not a single line is of an output file.
         InvalidInputError: the index is not a chunk's, or `out` names a folder.
     """
     if out.endswith("/") or Path(out).is_dir():
@@ -61,7 +61,13 @@ def parse_files(
         lambda path, _: target.put(path, name),
         lambda lines: progress(lines, source.bytes),
     )
-    return collected.counter
+    counter = collected.counter
+    if counter.lines and counter.malformed == counter.lines:
+        raise NoOutputError(
+            f"None of the {counter.lines} lines is one of a batch job's output.",
+            "Output files end in `.jsonl.out`; each line is JSON with a recordId.",
+        )
+    return counter
 
 
 @dataclass(slots=True)

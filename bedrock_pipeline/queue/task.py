@@ -106,7 +106,7 @@ def encoded(task: BedrockTask, limits: Limits, rules: BodyRules) -> NewTask:
         raise InvalidTaskError(
             "model_input",
             problem,
-            "Correct the body, or set check_model=False if the catalog is out of date.",
+            "Correct the body, or set check_model=False (`enqueue --no-check-model`) if the catalog is out of date.",
         )
     if len(line) > limits.max_record_bytes:
         raise InvalidTaskError(

@@ -206,6 +206,15 @@ def test_parse_with_an_index_joins_and_names_what_is_missing(deployment: Deploym
     assert (shown["records"], shown["answered"], shown["failed"]) == (12, 11, 1)
 
 
+def test_parse_says_that_nothing_is_output(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("id,text\n1,a\n")
+    result = run(
+        "parse", str(tmp_path / "mine.csv"), "--model", MODEL, "--out", str(tmp_path / "out.parquet")
+    )
+    assert result.exit_code == 1
+    assert "None of the 2 lines is one of a batch job's output" in result.output
+
+
 def test_parse_names_a_folder_without_output(tmp_path: Path) -> None:
     result = run("parse", str(tmp_path / "no"), "--model", MODEL, "--out", str(tmp_path / "out.parquet"))
     assert result.exit_code == 1

@@ -108,6 +108,15 @@ def test_a_job_that_bedrock_rejected_is_submitted_again(deployment: Deployment) 
     assert json.loads(run("status", job, "--json").stdout)[0]["detail"] == "pending"
 
 
+def test_a_body_that_the_catalog_does_not_know_is_taken_if_that_is_wanted(deployment: Deployment) -> None:
+    body = '{"recordId": "a", "modelInput": {"anthropic_version": "bedrock-2023-05-31", "messages": []}}'
+    words = ("enqueue", "-", "--queue", "q", "--model", CLAUDE)
+    rejected = run(*words, given=body)
+    assert rejected.exit_code == 1
+    assert "--no-check-model" in rejected.stderr
+    assert run(*words, "--no-check-model", given=body).stdout == "1 tasks added to q; 1 wait\n"
+
+
 @pytest.mark.parametrize(
     ("words", "given", "message"),
     [
