@@ -8,6 +8,8 @@ RESOLVE = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --
 LOCKED = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 SEEDS ?= 300
 STEPS ?= 200
+# Tests at once: they wait for other processes for a fifth of their time.
+WORKERS ?= 2
 SECONDS ?= 300
 
 .PHONY: help install demo dev lock supply-chain fuzz test test-browser test-faults test-mutants mutation simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-orchestration bench-scale bench-emulator bench-enqueue docs screenshots site wheel lint types check clean
@@ -65,13 +67,13 @@ types: install  ## mypy, strict
 	$(BIN)/mypy
 
 test: install  ## all tests except the fault suite and the one in a browser
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not faults and not browser" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not faults and not browser" $(ARGS)
 
 test-browser: install  ## an operator works in Dagster's UI, in Chromium
 	$(BIN)/python -m pytest -m browser bedrock_pipeline_tests/end_to_end $(ARGS)
 
 test-faults: install  ## processes killed at every crash point; writes reports/faults.json
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m faults bedrock_pipeline_tests/faults $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m faults bedrock_pipeline_tests/faults $(ARGS)
 
 bench: install  ## packing and parsing compared with DuckDB and Polars; writes reports/benchmarks.md
 	$(BIN)/python benchmarks/throughput.py $(ARGS)
