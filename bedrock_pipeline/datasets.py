@@ -51,7 +51,7 @@ def launch(
 
     Raises:
         InvalidInputError: the key is no dataset key.
-        ConfigurationError, ArgumentError: a field of the request, or a name in it, cannot be used.
+        ConfigurationError, InvalidInputError: a field of the request, or a name in it, cannot be used.
         NotFoundError: code runs, and has no such pipeline.
         StateError: chunks of other content were submitted, and no new version is wanted.
         ServiceUnavailableError: the ledger cannot be reached.

@@ -6,6 +6,7 @@ derive a class of its own, where somebody catches exactly that one.
     BedrockPipelineError
     ├── ConfigurationError       settings, a pipeline or a queue are incomplete or contradict each other
     ├── InvalidInputError        rows, a task, a prompt or a key cannot be used as they are
+    │   └── ArgumentError            what is wrong was typed, not read; the exit code is that of a wrong option
     ├── NotFoundError            no such pipeline, dataset, chunk, queue or job
     ├── StateError               not possible in the present state, for example not published yet
     │   └── JobNotFinalError     a job still has records without a final outcome

@@ -36,6 +36,12 @@ settings.load_profile("shared")
 _OURS = ("AWS_", "PG", "BEDROCK_PIPELINE_", "BUCKET", "ROLE_ARN", "DAGSTER_HOME")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those of minutes come first, behind whatever shuffles: at the end one process would wait for the others."""
+    items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)
+
+
 @pytest.fixture(autouse=True)
 def no_real_account(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test can reach an account or a database of the person who runs it."""

@@ -100,16 +100,16 @@ def _packed(source: FilesSource) -> tuple[set[str], set[str]]:
 
 def seeds() -> Iterator[bytes]:
     """Small files of each format."""
-    rows = [{"id": "1", "t": "hunter2"}, {"id": "2", "t": "x"}]
-    table = pa.table({"id": ["1", "2"], "t": ["hunter2", None], "n": [1.5, 2]})
+    rows = [{"id": "1", "t": "hunter 2"}, {"id": "2", "t": "x"}]
+    table = pa.table({"id": ["1", "2"], "t": ["hunter 2", None], "n": [1.5, 2]})
     parquet, arrow = io.BytesIO(), io.BytesIO()
     pq.write_table(table, parquet, use_dictionary=["t"])
     feather.write_feather(table, arrow, compression="uncompressed")
-    line = b'{"id": "1", "t": "hunter2", "more": {"a": [1, 2.5, null, true]}}\n{"id": 2, "t": 3}\n'
+    line = b'{"id": "1", "t": "hunter 2", "more": {"a": [1, 2.5, null, true]}}\n{"id": 2, "t": 3}\n'
     by_format = {
         "jsonl": line,
         "json": str(rows).replace("'", '"').encode(),
-        "csv": b'id,t\n1,hunter2\n"2","a ""b""\n\nc"\n',
+        "csv": b'id,t\n1,hunter 2\n"2","a ""b""\n\nc"\n',
         "parquet": parquet.getvalue(),
         "arrow": arrow.getvalue(),
     }

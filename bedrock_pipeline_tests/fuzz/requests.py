@@ -26,8 +26,8 @@ from bedrock_pipeline.sources import RowBatch
 CLAUDE, NOVA = "anthropic.claude-3-haiku-20240307-v1:0", "amazon.nova-lite-v1:0"
 PNG: Final = b"\x89PNG\r\n\x1a\n" + b"picture" * 10
 PRIVATE: Final = b"\x89PNG\r\n\x1a\n" + b"private" * 10
-#: What a cell says, and a reason never does.
-SECRET: Final = b"hunter2"
+#: What a cell says, and a reason never does. Not an ordinary name, as those of members are shown (`records.bounded_texts`).
+SECRET: Final = b"hunter 2"
 #: Stands for the folder in which cells may name files, which differs from run to run.
 ROOT: Final = b"/ROOT"
 _COLUMNS: Final = ("a", "b", "größe")
@@ -175,14 +175,14 @@ def _check_rows(one: Pipeline, name: str, cells: pa.Array) -> bytes:
 def seeds_of_templates() -> Iterator[bytes]:
     """Templates that are read, and some that are not."""
     for text in ("{{ a }}", "{{a}} and {{ b.c }}", '{{ "{{" }} {{ `größe` }}', "{% if a %}", "{{ a | b }}"):
-        yield text.encode() + b'\xffhunter2"\\\xff{"c": 1}\xff\x00'
+        yield text.encode() + b'\xffhunter 2"\\\xff{"c": 1}\xff\x00'
 
 
 def seeds_of_bodies() -> Iterator[bytes]:
     """Conversations as they are written, and bodies."""
     image = base64.b64encode(PNG).decode()
     turns: list[Any] = [
-        {"role": "system", "content": "hunter2"},
+        {"role": "system", "content": "hunter 2"},
         {"role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "image", "image": image}]},
         {"role": "assistant", "content": "yes"},
         {"role": "user", "content": [{"type": "document", "document": "/ROOT/a.txt", "name": "a"}]},
@@ -197,7 +197,7 @@ def seeds_of_bodies() -> Iterator[bytes]:
 def seeds_of_attachments() -> Iterator[bytes]:
     """Images and documents in each form."""
     image = base64.b64encode(PNG)
-    for number, data in enumerate((PNG, b"%PDF-1.7 hunter2")):
+    for number, data in enumerate((PNG, b"%PDF-1.7 hunter 2")):
         head = bytes([number])
         yield head + b"\0" + data
         yield head + b"\1" + b"data:image/png;base64," + image

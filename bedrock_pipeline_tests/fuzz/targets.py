@@ -45,7 +45,7 @@ WORDS: Final = (
         b"<think>",
         b"</think>",
         b"```json\n",
-        b"hunter2",
+        b"hunter 2",
         b"[" * 300,
         b'{"a":' * 300,
     ),

@@ -46,16 +46,16 @@ def _given(data: bytes) -> Any:
 
 def seeds() -> Iterator[bytes]:
     """A task of each model, and others."""
-    message = {"role": "user", "content": [{"text": "hunter2"}]}
+    message = {"role": "user", "content": [{"text": "hunter 2"}]}
     nova = {"recordId": "a", "modelInput": {"messages": [message]}}
     claude = {
         "record_id": "a",
         "model_input": {
             "anthropic_version": "bedrock-2023-05-31",
             "max_tokens": 9,
-            "messages": [{"role": "user", "content": "hunter2"}],
+            "messages": [{"role": "user", "content": "hunter 2"}],
         },
     }
     for number, one in enumerate((claude, nova)):
         yield bytes([number]) + json.dumps(one).encode()
-    yield b"\x00" + b'{"record_id": "\\ud83d", "model_input": {"a": NaN, "hunter2": 1}, "hunter2": 2}'
+    yield b"\x00" + b'{"record_id": "\\ud83d", "model_input": {"a": NaN, "hunter 2": 1}, "hunter 2": 2}'

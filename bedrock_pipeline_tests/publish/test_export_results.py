@@ -19,7 +19,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.errors import ArgumentError
 from bedrock_pipeline.publish.export_results import export_results, json_lines
 from bedrock_pipeline.publish.iso_texts import iso_texts
 
@@ -240,7 +240,7 @@ def test_no_half_file_is_left_and_a_complete_one_is_not_replaced(suffix: str, tm
 
 @pytest.mark.parametrize("name", ["a.xlsx", "absent/a.csv"])
 def test_a_file_that_cannot_be_written(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=name[:6]):
+    with pytest.raises(ArgumentError, match=name[:6]):
         export_results(pa.schema([]), [], tmp_path / name)
 
 
