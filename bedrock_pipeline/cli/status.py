@@ -131,9 +131,8 @@ def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None, *,
         notes += [describe_version(version) for version in before]
         found = deployment.ledger.status_report.dataset(row.pipeline, row.dataset)
         why = row.state_reason if said or found is None else found.waiting
-        notes.append(
-            f"version {row.version}: {found.state if found else row.state}{f'. {why}' if why else ''}"
-        )
+        behind = f"{'.' if why[0].isupper() else ';'} {why}" if why else ""
+        notes.append(f"version {row.version}: {found.state if found else row.state}{behind}")
         if now.settings_digest:
             notes[-1] += f"; launched with settings {now.settings_digest[:12]}"
         if row.schema_only_since:

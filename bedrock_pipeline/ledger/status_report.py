@@ -213,7 +213,8 @@ def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
 
 
 def _sentence(reason: str | None) -> str:
-    return f"{(reason or 'the reason is unknown').rstrip('.')}."
+    text = reason or "the reason is unknown"
+    return text if text.endswith(("?", "!")) else f"{text.rstrip('.')}."
 
 
 def _retry(row: dict[str, Any]) -> str:

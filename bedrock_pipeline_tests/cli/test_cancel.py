@@ -73,7 +73,7 @@ def test_status_says_what_takes_a_mistake_off_its_list(
     assert "To take it off the list of datasets" in run("status", "p", "d").stdout
     assert run("cancel", "p", "d").exit_code == 0
     assert json.loads(run("status", "--json").stdout) == []
-    assert "version 1: cancelled. by an operator" in run("status", "p", "d").stdout
+    assert "version 1: cancelled; by an operator" in run("status", "p", "d").stdout
     assert run("launch", "p", "d").exit_code == (0 if state is failed else 2)
 
 
