@@ -1,18 +1,23 @@
 """Identical requests are sent once, and each record has the response."""
 
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.snapshot import writer
+from bedrock_pipeline.prepare.snapshot.stored_columns import CANONICAL, RECORD_ID
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.publish import duplicate_rows
 from bedrock_pipeline.publish import write_duplicates as duplicates_room
 from bedrock_pipeline.publish.publish_dataset import publish_dataset
+from bedrock_pipeline.records.result_schema import result_schema
 from bedrock_pipeline_tests.journey.driven import asked, chunks, finish, pipeline
 
 RECORDS, DIFFERENT = 400, 130
@@ -54,6 +59,21 @@ def test_every_duplicate_has_its_canonical_records_response_and_costs_nothing(
     published = publish_dataset(deployment, one, "d")
     assert (published.unchanged, published.records, published.succeeded) == (True, RECORDS, RECORDS)
     assert len(published.files) == 1 + 3
+
+
+def test_duplicates_of_each_row_group_are_there_once_with_their_own_canonical_row(tmp_path: Path) -> None:
+    schema = result_schema(pa.schema([]), None)
+    canonical = [{"record_id": f"c{n}", "status": "succeeded", "output_text": f"t{n}"} for n in range(7)]
+    part = tmp_path / "part.parquet"
+    pq.write_table(pa.Table.from_pylist(canonical, schema), part, row_group_size=2)
+    pairs = [(f"d{n}", f"c{n % 7}") for n in range(20)] + [("elsewhere", "c99")]
+    ids, answered_by = zip(*pairs, strict=True)
+    duplicates = tmp_path / "duplicates.parquet"
+    pq.write_table(pa.table({RECORD_ID: ids, CANONICAL: answered_by}), duplicates)
+    with closing(duplicate_rows.DuplicateRows([duplicates], tmp_path)) as joined:
+        rows = [row for batch in joined.rows_for(part, schema) for row in batch.to_pylist()]
+    found = [(row["record_id"], row["answered_by"], row["output_text"]) for row in rows]
+    assert sorted(found) == sorted((f"d{n}", f"c{n % 7}", f"t{n % 7}") for n in range(20))
 
 
 def test_a_dataset_can_have_duplicates_sent(deployment: Deployment, tmp_path: Path) -> None:
