@@ -11,7 +11,7 @@ import pytest
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.database import storable
 from bedrock_pipeline.ledger.requeue import RequeueResult
-from bedrock_pipeline.ledger.rows import usd
+from bedrock_pipeline.ledger.rows import WaitingChunks, usd
 from bedrock_pipeline.ledger.submissions import Intent
 from bedrock_pipeline.pricing.estimates import ChunkEstimate
 from bedrock_pipeline_tests.ledger.entered import enter_chunks
@@ -74,12 +74,12 @@ def test_an_estimate_replaces_one_without_a_cost_alone(ledger: Ledger) -> None:
     def with_cost(cost: int | None, number: int) -> ChunkEstimate:
         return ChunkEstimate(number, number, number, number, None if cost is None else Decimal(cost))
 
-    chunks = [replace(new_chunk(n), estimate=with_cost(cost, 10)) for n, cost in enumerate((1, None))]
+    chunks = [replace(new_chunk(n), estimate=with_cost(cost, 10)) for n, cost in enumerate((1, None, None))]
     assert enter_chunks(ledger, chunks) == "entered"
-    again = [replace(chunk, estimate=with_cost(7, 70)) for chunk in chunks]
+    again = [replace(chunk, estimate=with_cost(7 + n, 70)) for n, chunk in enumerate(chunks)]
     assert enter_chunks(ledger, again) == "unchanged"
     found = sorted(ledger.chunks.of_dataset("p", "d", 1), key=lambda one: one.sequence)
-    assert [one.estimated_cost_usd for one in found] == [1, 7]
+    assert [one.estimated_cost_usd for one in found] == [1, 8, 9]
 
 
 def test_a_version_that_was_replaced_is_not_ended_with_the_one_that_was_cancelled(ledger: Ledger) -> None:
@@ -133,6 +133,23 @@ def test_a_lease_lapses_while_its_run_has_not_ended(ledger: Ledger) -> None:
     ledger.run_leases.fail("submit", "p", "failed", "no memory", timedelta(0))
     assert ledger.run_leases.lapsed("submit", keys) == {("p", "expired"): ids["p", "expired"]}
     assert ledger.run_leases.lapsed("submit", [("p", "valid"), ("q", "expired")]) == {}
+
+
+def test_the_lists_are_of_what_they_name(ledger: Ledger) -> None:
+    first, second = (rejected(ledger, chunk) for chunk in enter(ledger, 2))
+    enter(ledger, 1, dataset="e")
+    assert [row.dataset for row in ledger.versions.current("p", after="", limit=9)] == ["d", "e"]
+    assert [row.dataset for row in ledger.versions.current("p", after="d", limit=9)] == ["e"]
+    assert [row.dataset for row in ledger.versions.current("p", after="", limit=1)] == ["d"]
+    waiting = ledger.status_report.waiting_for_operator(["p"], 1)
+    assert waiting == {"p": WaitingChunks(2, (("d--00000", "no"),))}
+    assert {status(ledger, chunk) for chunk in (first, second)} == {"failed"}
+    assert ledger.tasks.size("no such queue") == 0
+    ledger.queues.register("q", job_type="t", model_id="m", settings={})
+    ledger.served_pipelines.seen(["p", "q"])
+    assert ledger.served_pipelines.now() == ["neighbour", "p"], "queues are not served by code locations"
+    [lease] = ledger.run_leases.acquire("flush", [("p", "d")], MINUTE).values()
+    assert ("flush", "p", "d", lease) in ledger.run_leases.valid()
 
 
 @pytest.mark.parametrize(
