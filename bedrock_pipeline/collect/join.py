@@ -146,7 +146,7 @@ class _Rows(ABC):
         columns = {
             name: column
             for batch in (plain.rows, plain.values)
-            if batch
+            if batch is not None
             for name, column in zip(batch.schema.names, batch.columns, strict=True)
         }
         tokens, price = (columns["input_tokens"], columns["output_tokens"]), self._metadata.price
@@ -265,7 +265,9 @@ class _Join(_Rows):
         """A plain response by itself."""
         [row] = plain.rows.slice(number, 1).to_pylist()
         del row["wire_id"]
-        values = plain.values and tuple(column[number].as_py() for column in plain.values.columns)
+        values = None
+        if plain.values is not None:
+            values = tuple(column[number].as_py() for column in plain.values.columns)
         return response_outcome(ResultRow("succeeded", **row), self._metadata, values)
 
     def _counts(self, row: int, outcome: Outcome) -> bool:

@@ -488,7 +488,8 @@ static void value_at(struct walk *walk, int64_t number) {
 static int64_t words_seen(const struct walk *walk) {
   const struct place *places = walk->wanted->places;
   int64_t count = 0;
-  for (int64_t number = 1; walk->seen >> number; number++) count += walk->seen >> number & 1 && places[number].kind == WORD;
+  for (int64_t number = 1; walk->seen >> number; number++)
+    count += walk->seen >> number & 1 && places[number].kind == WORD;
   return count;
 }
 

@@ -84,7 +84,7 @@ class Responses:
     def take(self, places: Numbers) -> "Responses":
         """Some of them."""
         taken = pa.array(places, pa.int64())
-        values = self.values and self.values.take(taken)
+        values = None if self.values is None else self.values.take(taken)
         return Responses(self.lines[places], self.rows.take(taken), values)
 
 

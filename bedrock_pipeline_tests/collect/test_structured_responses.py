@@ -19,13 +19,13 @@ from bedrock_pipeline.collect.join import rows
 from bedrock_pipeline.collect.line_reader import buffers_of
 from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter
 from bedrock_pipeline.kernel import read as kernel_read
-from bedrock_pipeline.kernel.library import SWITCH, library
+from bedrock_pipeline.kernel.library import SWITCH
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.models.answer_columns import AnswerColumns
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.records.error_codes import Incomplete
 from bedrock_pipeline.records.result_schema import RESERVED
-from bedrock_pipeline_tests.collect.test_fast_parser import MODELS, PRICE, UNION
+from bedrock_pipeline_tests.collect.test_fast_parser import MODELS, PRICE, UNION, needs_kernel
 
 By = Literal["tool", "schema"]
 WAYS: Final[tuple[tuple[str, By], ...]] = (
@@ -35,7 +35,6 @@ WAYS: Final[tuple[tuple[str, By], ...]] = (
     ("nova", "schema"),
     ("chat", "schema"),
 )
-needs_kernel = pytest.mark.skipif(library() is None, reason="NO KERNEL: responses are read one at a time")
 
 
 class Item(BaseModel):

@@ -31,9 +31,7 @@ def neighbours(stack_endpoints: Endpoints, migrated_template: str) -> Iterator[t
 
 
 @pytest.fixture
-def postgres_dsn(
-    stack_endpoints: Endpoints, neighbours: tuple[str, Counter[str]], request: pytest.FixtureRequest
-) -> Iterator[str]:
+def postgres_dsn(stack_endpoints: Endpoints, neighbours: tuple[str, Counter[str]]) -> Iterator[str]:
     """A database with a ledger of this test's own, beside its neighbours."""
     template, before = neighbours
     with own_database(stack_endpoints, template=template) as name:
