@@ -147,7 +147,8 @@ def test_the_lists_are_of_what_they_name(ledger: Ledger) -> None:
     assert ledger.tasks.size("no such queue") == 0
     ledger.queues.register("q", job_type="t", model_id="m", settings={})
     ledger.served_pipelines.seen(["p", "q"])
-    assert ledger.served_pipelines.now() == ["neighbour", "p"], "queues are not served by code locations"
+    assert "q" not in ledger.served_pipelines.now(), "queues are not served by code locations"
+    assert "p" in ledger.served_pipelines.now()
     [lease] = ledger.run_leases.acquire("flush", [("p", "d")], MINUTE).values()
     assert ("flush", "p", "d", lease) in ledger.run_leases.valid()
 
