@@ -100,8 +100,11 @@ class Evidence:
                         continue
 
     def cost_of(self, job: dict[str, Any]) -> float:
-        """US dollars that a job's answers cost."""
-        usages = [line["modelOutput"]["usage"] for line in self.output(job) if line.get("modelOutput")]
+        """US dollars that a job's answers cost; a line that is there twice is one answer, and paid for once."""
+        answers = {
+            line["recordId"]: line["modelOutput"] for line in self.output(job) if line.get("modelOutput")
+        }
+        usages = [answer["usage"] for answer in answers.values()]
         prices = zip(("input_tokens", "output_tokens"), self.prices, strict=True)
         return float(sum(usage[kind] * price for kind, price in prices for usage in usages))
 

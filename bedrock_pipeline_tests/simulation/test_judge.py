@@ -15,6 +15,7 @@ from bedrock_pipeline_tests.simulation.history import History, Line
 from bedrock_pipeline_tests.simulation.judge import CHECKS, judged
 
 URI, FOLDER = "s3://b/results/p/d/v1-1-x/", "results/p/d/v1-1-x/"
+OUTPUT = "out/j1/x.jsonl.out"
 CHUNK = "00000000-0000-0000-0000-00000000000a"
 ASKED = {"r0": "about a0", "r1": "about a1"}
 
@@ -67,7 +68,7 @@ def good() -> Evidence:
     return Evidence(
         history=History(lines),
         jobs=[job],
-        objects={("b", f"{FOLDER}part-0.parquet"): part(ASKED), ("b", "out/j1/x.jsonl.out"): output.encode()},
+        objects={("b", f"{FOLDER}part-0.parquet"): part(ASKED), ("b", OUTPUT): output.encode()},
         datasets=[
             {
                 "dataset": "d",
@@ -141,7 +142,7 @@ def good_queue() -> Evidence:
     return replace(
         evidence,
         history=History(history),
-        objects={("b", "in/x.jsonl"): inputs.encode(), ("b", "out/j1/x.jsonl.out"): output},
+        objects={("b", "in/x.jsonl"): inputs.encode(), ("b", OUTPUT): output},
         datasets=[],
         chunks=[{**evidence.chunks[0], "pipeline": "q", "files": [{"uri": "s3://b/in/x.jsonl"}]}],
         queue="q",
@@ -304,6 +305,13 @@ def test_a_broken_promise_is_found(promise: str, number: int) -> None:
             ),
             caps={"d": 0.039},
         ),
+        replace(
+            good(),
+            caps={"d": 0.04},
+            objects={
+                key: 2 * content if key[1] == OUTPUT else content for key, content in good().objects.items()
+            },
+        ),
         queue_with(
             line(1, "earlier", "ends to enqueue", tasks=[_task("t2", "task t2 before")]), replaces_tasks=True
         ),
@@ -320,6 +328,7 @@ def test_a_broken_promise_is_found(promise: str, number: int) -> None:
         "cancelled after the intent",
         "written again with the same content",
         "approved before",
+        "a line of output that is there twice",
         "a task that was replaced",
         "a job that a restore made an orphan",
         "a launch that a restore has lost",
