@@ -93,7 +93,9 @@ def flush(queue: str, as_json: bool) -> None:
         return
     for job in jobs:
         click.echo(job)
-    if not jobs:
+    if not jobs and not waiting:
+        console.print(f"no task waits; those in jobs: bedrock-pipeline status {queue}", highlight=False)
+    elif not jobs:
         console.print(f"no task became a job; {waiting} wait", highlight=False)
 
 

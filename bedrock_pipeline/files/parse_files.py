@@ -47,10 +47,12 @@ def parse_files(
     Raises:
         AwsError: S3 cannot be reached, or does not have a file.
         NoOutputError: a file or folder does not exist, or not a single line is of an output file.
-        InvalidInputError: the index is not a chunk's, or `out` names a folder.
+        InvalidInputError: the index is not a chunk's, or `out` names a folder or a file of another format.
     """
     if out.endswith("/") or Path(out).is_dir():
         raise InvalidInputError(f"{out} is a folder.", "Name the parquet file to write.")
+    if not out.lower().endswith(".parquet"):
+        raise InvalidInputError(f"{out} does not end with .parquet, the only format.", "Name the file so.")
     source = _Files([file for one in files for file in _found(one, objects)], objects)
     folder, _, name = out.rpartition("/")
     target = place(folder or ("/" if out.startswith("/") else "."), objects)

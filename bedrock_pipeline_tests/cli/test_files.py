@@ -229,6 +229,7 @@ def test_parse_names_a_folder_without_output(tmp_path: Path) -> None:
         ("missing.parquet", "out.parquet", "There is no index"),
         (None, "folder/", "is a folder"),
         (None, ".", "is a folder"),
+        (None, "out.csv", "does not end with .parquet"),
     ],
 )
 def test_parse_rejects_what_is_no_index_and_no_file(

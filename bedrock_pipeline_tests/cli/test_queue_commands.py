@@ -76,7 +76,9 @@ def test_tasks_become_a_job_and_its_results_a_file(deployment: Deployment, tmp_p
     written = run("results", job, "--out", str(tmp_path / "r.parquet"), "--json")
     assert json.loads(written.stdout)["rows"] == 100
     assert pq.read_table(tmp_path / "r.parquet").num_rows == 100
-    assert run("flush", "q").stdout == ""
+    again = run("flush", "q")
+    assert again.stdout == ""
+    assert "no task waits; those in jobs: bedrock-pipeline status q" in again.stderr
 
 
 def test_waiting_for_a_cancelled_job_reports_that_it_failed(deployment: Deployment) -> None:
