@@ -13,6 +13,8 @@ from mutmut.mutation import mutators
 
 _SQL = re.compile(r"\b(SELECT|UPDATE|DELETE|INSERT|WHERE|RETURNING|FOR UPDATE)\b")
 _LOCK = re.compile(r"\s*\b(FOR UPDATE( OF \w+)?( SKIP LOCKED| NOWAIT)?|FOR SHARE|SKIP LOCKED)\b")
+#: As the first argument of `cast`.
+_TYPE = re.compile(r"[\w.]+\[.*\]")
 #: A condition begins after one of the first, and ends before one of the second.
 _BEGINS = re.compile(r"\b(WHERE|AND|OR|ON|WHEN)\b(?!\s+CONFLICT)\s*(NOT\b\s*)?")
 _ENDS = re.compile(
@@ -66,7 +68,7 @@ def _of_string(node: cst.BaseString) -> Iterator[cst.BaseString]:
         opening = f"{node.prefix}{node.quote}"
         for mutant in sql_mutants(text):
             yield node.with_changes(value=f"{opening}{mutant}{node.quote}")
-    elif " " not in text.strip():
+    elif " " not in text.strip() and not _TYPE.fullmatch(text):
         yield from mutators.operator_string(node)
 
 
@@ -77,12 +79,15 @@ def _of_part(node: cst.FormattedStringText) -> Iterator[cst.FormattedStringText]
 
 
 def call_mutants(node: cst.Call) -> Iterator[cst.Call]:
-    """Each argument as None, or left out, but for sentences."""
+    """Each argument as None, or left out, but for sentences, and for what only a type checker or a slip can notice."""
+    if isinstance(node.func, cst.Name) and node.func.value == "cast":
+        return
     for mutant in mutators.operator_arg_removal(node):
         changed = next(
             (old for old, new in zip(node.args, mutant.args, strict=False) if old is not new), node.args[-1]
         )
-        if not _is_sentence(changed.value):
+        is_zip_check = changed.keyword is not None and changed.keyword.value == "strict"
+        if not _is_sentence(changed.value) and not is_zip_check:
             yield mutant
 
 

@@ -60,3 +60,8 @@ def test_arguments_are_left_out_but_sentences_are_not() -> None:
         'fail("What happened.", f"Do {this} now.", None, key)',
         'fail("What happened.", f"Do {this} now.", key)',
     ]
+
+
+@pytest.mark.parametrize("call", ['cast("list[int]", found)', "zip(strict=True)"])
+def test_what_only_a_type_checker_or_a_slip_notices_is_left(call: str) -> None:
+    assert list(call_mutants(cst.ensure_type(cst.parse_expression(call), cst.Call))) == []

@@ -124,6 +124,9 @@ PAIRS: list[tuple[pa.DataType, Any, pa.DataType, Any, tuple[str, ...]]] = [
     (struct(a=TEXT, b=TEXT), {"a": "1", "b": "2"}, struct(b=TEXT, a=TEXT), {"b": "3", "a": "4"}, BOTH),
     (struct(a=I64), {"a": 1}, struct(a=pa.null()), {"a": None}, BOTH),
     (pa.map_(TEXT, I64), [("k", 1)], pa.map_(TEXT, I64), [("k", 2)], BOTH),
+    (pa.map_(I64, I64), [(1, 1)], pa.map_(I32, I32), [(2, 2)], BOTH),
+    (pa.map_(I32, I32), [(1, 1)], pa.map_(I64, I64), [(2**40, 2**41)], NEITHER),
+    (pa.map_(I32, I32), [(1, 1)], pa.map_(I32, I64), [(2, 2**41)], ICEBERG),
 ]
 
 
