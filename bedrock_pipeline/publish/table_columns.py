@@ -23,14 +23,19 @@ def table_columns(results: pa.Schema, there: pa.Schema, *, promotes: bool = Fals
         promotes: whether the table widens its own types, as Iceberg does.
 
     Raises:
-        ColumnMismatchError: a type does not fit, a name is there in another case, or a column that must have values is not
-            among the results.
+        ColumnMismatchError: a type does not fit, a name is in the table or among the results in another case, or a column
+            that must have values is not among the results.
     """
     by_fold = {field.name.casefold(): field for field in there}
+    own: dict[str, str] = {}
     columns = []
     for field in results:
         if pt.is_null(field.type):
             continue
+        if (other := own.setdefault(field.name.casefold(), field.name)) != field.name:
+            raise ColumnMismatchError(
+                f"the columns {other!r} and {field.name!r} of the results differ in case alone"
+            )
         found = by_fold.get(field.name.casefold())
         if found is not None and found.name != field.name:
             raise ColumnMismatchError(

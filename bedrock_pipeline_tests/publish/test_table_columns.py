@@ -2,6 +2,7 @@
 
 import datetime as dt
 import itertools
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -20,6 +21,7 @@ from bedrock_pipeline.publish import write_iceberg
 from bedrock_pipeline.publish.table_rows import TableBusyError, TableRejectedError, Written
 from bedrock_pipeline.publish.write_table import write_table
 from bedrock_pipeline.sources import DeltaTable, IcebergTable
+from bedrock_pipeline.sources.extras import MissingExtraError
 from bedrock_pipeline.sources.iceberg import load_catalog
 
 UTC = dt.UTC
@@ -242,6 +244,40 @@ def test_a_suspended_publisher_does_not_undo_a_later_one(
     assert not write_table(deployment, target, written(version=1, n=["old"])), "when it is tried again"
     others = [("e", "before")] if there == "other rows" else []
     assert lake.values(target, "dataset", "n") == [("d", "new"), *others]
+
+
+def test_a_delta_table_that_another_publisher_creates_meanwhile_is_written(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake("delta", tmp_path)
+    target = lake.new()
+    with monkeypatch.context() as patch:
+
+        def not_yet(*_: object) -> bool:
+            patch.undo()
+            assert write_table(deployment, target, written("e", n=["other"]))
+            return False
+
+        patch.setattr(deltalake.DeltaTable, "is_deltatable", not_yet)
+        assert write_table(deployment, target, written("d", n=["mine"]))
+    assert lake.values(target, "dataset", "n") == [("d", "mine"), ("e", "other")]
+
+
+def test_packages_that_are_not_installed_are_named_by_their_extra(
+    deployment: Deployment, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("deltalake.exceptions", "pyiceberg.catalog"):
+        monkeypatch.setitem(sys.modules, module, None)  # as `import` finds nothing
+    with pytest.raises(MissingExtraError, match=rf"bedrock-pipeline\[{lake.kind}\]"):
+        write_table(deployment, lake.new(), written(n=[1]))
+
+
+def test_a_new_table_whose_columns_would_differ_in_case_is_named(deployment: Deployment, lake: Lake) -> None:
+    target = lake.new()
+    named = target.location if isinstance(target, DeltaTable) else target.table
+    with pytest.raises(TableRejectedError, match="differ in case alone") as caught:
+        write_table(deployment, target, written(Dataset=[CELL]))
+    assert named in str(caught.value)
 
 
 @pytest.mark.parametrize("lake", ["iceberg"], indirect=True)  # Delta keeps the numbers in its log
