@@ -54,22 +54,22 @@ def read_runs(
         if reader is None or plain is None or len(data) > MOST_BYTES:
             return [(Lines.of(data), None)]
         return [
-            (Lines(data[start : start + int(ends[-1])], ends), _ordinary(responses, plain, whole, columns))
+            (Lines(data[start : start + int(ends[-1])], ends), _ordinary(responses, plain, whole))
             for start, ends, responses in reader.read(data)
         ]
 
-    return chain.from_iterable(
+    runs = chain.from_iterable(
         in_order(read, ahead(iter(buffers), executor=executor), workers_here(), executor)
     )
+    if columns is None or plain is None:
+        return runs
+    # In the caller's thread, as by the scalar rule: a class's validators may depend on it, as decimals do on their context.
+    is_tool = plain.tool_input is not None
+    return ((lines, found and _structured(found, columns, is_tool=is_tool)) for lines, found in runs)
 
 
-def _ordinary(
-    responses: Responses, plain: Plain, whole: pa.Array, columns: AnswerColumns | None
-) -> Responses | None:
-    """Those that ended as known, whose text is UTF-8, not empty, and does not begin as a family excludes.
-
-    Of structured responses, those that certainly keep the schema.
-    """
+def _ordinary(responses: Responses, plain: Plain, whole: pa.Array) -> Responses | None:
+    """Those that ended as known, whose text is UTF-8, not empty, and does not begin as a family excludes."""
     if broken := not_utf8(responses.rows):
         responses = responses.take(np.delete(np.arange(len(responses.lines)), broken))
     if plain.vector:
@@ -82,8 +82,6 @@ def _ordinary(
         excluded = pc.or_(excluded, begins)
     if pc.any(excluded).as_py():
         responses = responses.take(np.flatnonzero(~excluded.to_numpy(zero_copy_only=False)))
-    if columns:
-        return _structured(responses, columns, is_tool=plain.tool_input is not None)
     return responses if len(responses.lines) else None
 
 

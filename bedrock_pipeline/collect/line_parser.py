@@ -78,7 +78,7 @@ class _ModelFailedError(ValueError):
 
 def error_outcome(code: str, message: str) -> Outcome:
     """The outcome of a record without a response."""
-    return Outcome(ResultRow("failed", error_code=code, error_message=message))
+    return Outcome(ResultRow("failed", error_code=_code(code), error_message=_message(message)))
 
 
 def response_outcome(
@@ -183,10 +183,18 @@ def _outcome(output: object, metadata: ChunkMetadata, dimension: int | None) -> 
         stop_reason=response.stop_reason,
         input_tokens=response.input_tokens,
         output_tokens=response.output_tokens,
-        error_code=code,
-        error_message=message,
+        error_code=code and _code(code),
+        error_message=message and _message(message),
     )
     return response_outcome(row, metadata, values)
+
+
+def _code(text: str) -> str:
+    return shortened(_CONTROL.sub("\ufffd", text), _LONGEST_CODE)
+
+
+def _message(text: str) -> str:
+    return shortened(_CONTROL.sub("\ufffd", text), _LONGEST_MESSAGE)
 
 
 def _incomplete(response: ModelResponse) -> Incomplete | None:
@@ -261,13 +269,11 @@ def _bedrock_error(error: object) -> Outcome:
     fields = [one if isinstance(one, Mapping) else {"errorMessage": one} for one in errors]
     codes = (_text(one.get("errorCode")) or _text(one.get("code")) for one in fields)
     messages = (_text(one.get("errorMessage")) or _text(one.get("message")) for one in fields)
-    code = shortened(next(filter(None, codes), "unknown"), _LONGEST_CODE)
-    return error_outcome(code, shortened("; ".join(filter(None, messages)), _LONGEST_MESSAGE))
+    return error_outcome(next(filter(None, codes), "unknown"), "; ".join(filter(None, messages)))
 
 
 def _text(value: object) -> str:
-    text = value if isinstance(value, str) else str(value) if type(value) in (int, float) else ""
-    return _CONTROL.sub("\ufffd", text)
+    return value if isinstance(value, str) else str(value) if type(value) in (int, float) else ""
 
 
 def _json(value: object) -> str | None:

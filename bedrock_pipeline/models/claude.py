@@ -44,6 +44,7 @@ class Claude(Family):
         input_tokens=("usage", "input_tokens"),
         output_tokens=("usage", "output_tokens"),
         words=((("content", ONLY, "type"), "tool_use"), (("content", ONLY, "name"), TOOL)),
+        unless=(b"text",),
     )
 
     def owns(self, model: str) -> bool:

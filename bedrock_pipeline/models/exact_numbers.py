@@ -30,7 +30,7 @@ def loads(text: str | bytes) -> Any:
         orjson.JSONDecodeError: the text is not JSON.
     """
     value = orjson.loads(text)
-    if _LONG not in (text.encode() if isinstance(text, str) else text).translate(_ALIKE):
+    if not _may_be_long(text.encode() if isinstance(text, str) else text):
         return value
     try:
         return json.loads(text, parse_float=_number, parse_int=_number)
@@ -98,7 +98,16 @@ def _settled(value: Decimal, schema: Any) -> str | float:
     return format(value, "f") if exact else float(value)
 
 
+def _may_be_long(text: bytes) -> bool:
+    return _LONG in text.translate(_ALIKE)
+
+
 def _number(text: str) -> int | float | Decimal:
+    if not _may_be_long(
+        text.encode()
+    ):  # as in a text without long ones: also 1e-400, which a float rounds to zero
+        short: int | float = orjson.loads(text)
+        return short
     near = float(text)
     try:
         exact = Decimal(text)

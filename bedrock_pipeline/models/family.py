@@ -18,8 +18,9 @@ from bedrock_pipeline.errors import InvalidInputError
 Json = Mapping[str, Any]
 #: What a text that is not empty has; a pattern for Python and for Arrow.
 INK: Final = re.compile(r"[^ \t\r\n]")
-#: Types of content blocks that are no answer by themselves; text is looked at apart.
-_REASONING: Final = frozenset({"text", "thinking", "redacted_thinking", "reasoning"})
+#: Types of content blocks that are no answer by themselves; text is looked at apart. No set: a type can be a list, which has no
+#: hash.
+_REASONING: Final = ("text", "thinking", "redacted_thinking", "reasoning")
 #: How a structured response is requested: by a tool that the model must call, or by the service's structured output.
 AnswerBy = Literal["tool", "schema"]
 #: Who says a message.

@@ -4,6 +4,7 @@ Source of what the service accepts: "Get validated JSON results from models", Am
 Amazon Nova user guide.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -40,6 +41,7 @@ _FORMATS: Final = frozenset(
 )
 #: What structured output does not support in a regular expression: what looks around, refers back, or is a boundary.
 _BEYOND_REGULAR: Final = re.compile(r"\(\?[=!<]|\\[bB1-9]")
+_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 #: Annotation of a schema: the schema of its columns, if they are not its properties.
 COLUMNS: Final = "x-columns"
 #: Keywords without which a schema means something else, and that structured output does not support.
@@ -226,7 +228,6 @@ class AnswerSchema:
             # As JSON: a strict class takes a date, an enumeration or a tuple only from there.
             instance = self._model.model_validate_json(orjson.dumps(value), by_alias=True)
             values: dict[str, Any] = instance.model_dump(mode="json", by_alias=True, warnings="none")
-            return values
         except ValidationError as error:
             details = error.errors(include_url=False, include_context=False, include_input=False)
             kinds = ", ".join(sorted({self._place(one["loc"]) + one["type"] for one in details})[:_PLACES])
@@ -237,6 +238,20 @@ class AnswerSchema:
             raise AnswerInvalidError(
                 f"{self._model.__name__} raises {type(error).__name__} for the answer{_cut(answer)}"
             ) from None
+        if _has_half_pair(values):
+            raise AnswerInvalidError(
+                f"{self._model.__name__} makes text with half a surrogate pair of the answer{_cut(answer)}"
+            )
+        return values
+
+
+def _has_half_pair(values: Any) -> bool:
+    """Whether a text has half a surrogate pair: a class can make one of a response, and no column takes it."""
+    try:
+        orjson.dumps(values)
+    except TypeError:  # or an integer beyond 64 bits, which may go into a column of floats
+        return _HALF_PAIR.search(json.dumps(values, ensure_ascii=False)) is not None
+    return False
 
 
 def _names(schema: Any) -> Iterator[str]:

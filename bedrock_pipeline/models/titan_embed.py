@@ -21,7 +21,7 @@ from bedrock_pipeline.models.family import (
     check_dimension,
     check_vector_types,
 )
-from bedrock_pipeline.models.shape import VECTOR_RANGES, count_at, quantized, vector_of
+from bedrock_pipeline.models.shape import VECTOR_RANGES, count_at, quantized, vector_of, word_at
 
 _DIMENSIONS: Final = (256, 512, 1024)
 _LENGTHS: Final = (256, 384, 1024)
@@ -137,7 +137,7 @@ class TitanImageEmbed(Family):
             ResponseShapeError: there is none; the message is the model's, which does not quote the input.
         """
         if output.get("embedding") is None:
-            said = output.get("message")
+            said = word_at(output, "message")
             raise ResponseShapeError(
                 f"the answer has no embedding: {said}" if said else "the answer has no embedding"
             )

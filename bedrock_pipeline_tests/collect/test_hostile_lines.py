@@ -1,5 +1,6 @@
 """Whatever a model writes into a line, at most the line's own record fails, with the kernel and without it."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -28,6 +29,7 @@ class Answer(BaseModel):
 
     n: int | float = 0
     any: Any = None
+    quoted: str = ""
 
     @field_validator("any")
     @classmethod
@@ -35,11 +37,18 @@ class Answer(BaseModel):
         """Fails with an error that pydantic does not expect."""
         return value[0] if isinstance(value, dict) else value
 
+    @field_validator("quoted")
+    @classmethod
+    def unquoted(cls, value: str) -> str:
+        """Makes what JSON has no text for."""
+        return str(json.loads(f'"{value}"'))
+
 
 CLAUDE = ChunkMetadata(
     family_of("anthropic.claude-3-haiku-20240307-v1:0"), "m", "d--00000", "arn", 1, ("missing", "no line")
 )
 TITAN = replace(CLAUDE, family=family_of("amazon.titan-embed-text-v2:0"))
+TITAN_IMAGE = replace(CLAUDE, family=family_of("amazon.titan-embed-image-v1"))
 RAW = replace(CLAUDE, keep_raw=True)
 STRUCTURED = replace(CLAUDE, columns=AnswerColumns(AnswerSchema(Answer), RESERVED))
 
@@ -115,6 +124,9 @@ LINES: list[tuple[str, ChunkMetadata, bytes, str | None]] = [
     ("NUL in the error", CLAUDE, bedrock_error(b'"4\\u000000"', b'"a\\u0000b\\ud83d"'), "4\ufffd00"),
     ("an error nested 900", CLAUDE, bedrock_error(nested(900), nested(900)), "unknown"),
     ("an error code of 5000 digits", CLAUDE, bedrock_error(b'"%b"' % (b"9" * 5000), b'"no"'), "9" * 99 + "…"),
+    ("half a surrogate pair of a validator", STRUCTURED, line(tool(b'{"quoted":"\\\\ud83d"}')), "answer-invalid"),
+    ("a type that is a list", CLAUDE, line(b'{"content":[{"type":[]}]}'), None),
+    ("a type that is an object", CLAUDE, line(b'{"content":[{"type":{}},{"type":"text","text":" "}]}'), None),
     ("invalid UTF-8", CLAUDE, line(text(b'"\xff"')), None),
     ("a truncated line", CLAUDE, line(text())[:60], "missing"),
     ("an id that is a list", CLAUDE, line(text(), b"[]"), "missing"),
@@ -220,9 +232,25 @@ def test_an_error_in_place_of_the_output_is_classified_and_costs_nothing(
     assert disposition_of(chunk, 3).retries(code) is retried
 
 
-def test_a_message_to_the_operator_has_no_control_characters(tmp_path: Path) -> None:
-    line = bedrock_error(b'"4\\u000000"', b'"a\\u0000b\\u001b[31m"')
-    outcome, _ = collected(tmp_path, CLAUDE, [line], pa.table({"record_id": ["r"]}))
+_SAID = b'"a\\u0000b\\u001b[31m%b"' % (b"x" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "hostile"),
+    [
+        (CLAUDE, bedrock_error(_SAID, _SAID)),
+        (CLAUDE, line(b'{"error":{"type":%b,"message":%b}}' % (_SAID, _SAID))),
+        (TITAN_IMAGE, line(b'{"message":%b}' % _SAID)),
+    ],
+    ids=["of Bedrock", "in place of the output", "in place of a vector"],
+)
+def test_the_texts_of_an_error_have_no_control_characters_and_are_bounded(
+    tmp_path: Path, metadata: ChunkMetadata, hostile: bytes
+) -> None:
+    outcome, [row] = collected(tmp_path, metadata, [hostile], pa.table({"record_id": ["r"]}))
+    assert len(row["error_code"]) <= 100
+    assert len(row["error_message"]) == 4000
+    assert (row["error_code"] + row["error_message"]).isprintable()
     chunk = EndedChunk("p", "d", "d--00000", 1, 3, "batch", "completed", None, cancelled=False)
     problem = disposition_of(chunk, 3).problem(outcome.counter)
     assert problem is not None

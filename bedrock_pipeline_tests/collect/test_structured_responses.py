@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Final, Literal
 
 import orjson
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, computed_field, model_validator
 
 from bedrock_pipeline.collect import line_reader
 from bedrock_pipeline.collect.fast_parser import read_runs
@@ -234,3 +234,27 @@ def test_ordinary_structured_responses_are_read_many_at_a_time(
     assert found.lines.tolist() == [1, 2, 3, 4, 5], "the first breaks the schema, and so costs no other"
     assert found.values["n"].to_pylist() == [0, 1, 2, 3, 4]
     assert found.values["answer_input_tokens"].to_pylist() == [1.5] * 5
+
+
+class Inverse(BaseModel):
+    """Has a value that depends on the thread which computes it."""
+
+    n: int
+
+    @computed_field
+    def inverse(self) -> str:
+        """With the digits of the context."""
+        return str(1 / Decimal(self.n))
+
+
+@needs_kernel
+def test_the_code_of_a_class_runs_in_the_thread_of_the_caller() -> None:
+    """Other threads have neither its decimal context nor its context variables."""
+    metadata = metadata_of("claude", "tool", Inverse)
+    output = {"content": [{"type": "tool_use", "name": "answer", "input": {"n": 3}}]}
+    line = orjson.dumps({"modelOutput": output, "recordId": "r1"})
+    with localcontext(prec=40):
+        [(_, found)] = read_runs([memoryview(line)], metadata)
+    assert found is not None
+    assert found.values is not None
+    assert found.values["inverse"].to_pylist() == ["0." + "3" * 40]

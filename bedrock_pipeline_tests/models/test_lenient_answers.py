@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
@@ -184,6 +184,17 @@ def test_numbers_keep_their_digits_from_the_line_to_the_column(
 def test_a_number_is_written_as_it_was_read(number: Decimal) -> None:
     written = dumps(loads(f"[{number}]")).decode()
     assert json.loads(written, parse_float=Decimal, parse_int=Decimal) == [number]
+
+
+@given(
+    st.from_regex(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,2}|e-3[0-9]{2})?", fullmatch=True)
+)
+@example("1e-400")
+@example("1.2345678e-320")
+def test_a_number_is_read_the_same_whatever_is_beside_it(number: str) -> None:
+    """A line has the prompt beside the response, with long numbers or without."""
+    alone, beside = loads(f"[{number}]"), loads(f'[{number},"1234567890123456"]')
+    assert repr(alone[0]) == repr(beside[0])
 
 
 def test_what_only_orjson_reads_stays_as_it_reads_it() -> None:
