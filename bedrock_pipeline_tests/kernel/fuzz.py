@@ -14,7 +14,7 @@ from bedrock_pipeline.kernel import ResponseReader, odd_ids, render_lines
 from bedrock_pipeline.kernel.library import load
 from bedrock_pipeline.models import family_of
 
-ROUNDS = 3000
+ROUNDS = 3300
 # Of vectors.
 LENGTH = 3
 MODELS = (
@@ -46,11 +46,11 @@ def line(rng: random.Random) -> bytes:
     """An answer, mostly."""
     text = "".join(rng.choices('ab"\\\n\x00é😀', k=rng.choice([0, 5, 15, 16, 17, 40])))
     block = {"type": "text", "text": text, "stop_reason": "end"}
-    tool = {"type": "tool_use", "name": "answer", "input": {text: [block, 1.5]}}
+    tool = {"type": "tool_use", "name": "answer", "input": {text: [{"part": text}, 1.5]}}
     content = rng.choice([block, tool])
     output = {
         "content": [content],
-        "outputs": [block],
+        "outputs": [] if content is tool else [block],  # a tool's answer beside text is none
         "output": {"message": {"content": [{"toolUse": tool} if content is tool else block]}},
         "usage": {"input_tokens": 5, "inputTokens": 10**18},
         "embedding": [rng.choice([rng.random(), rng.random() * 1e300, 0, -7]) for _ in range(LENGTH)],

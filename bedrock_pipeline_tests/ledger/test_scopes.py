@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -13,6 +13,7 @@ from bedrock_pipeline.ledger.database import storable
 from bedrock_pipeline.ledger.requeue import RequeueResult
 from bedrock_pipeline.ledger.rows import WaitingChunks, usd
 from bedrock_pipeline.ledger.submissions import Intent
+from bedrock_pipeline.ledger.tasks import DuplicateTaskError
 from bedrock_pipeline.pricing.estimates import ChunkEstimate
 from bedrock_pipeline_tests.ledger.entered import enter_chunks
 from bedrock_pipeline_tests.ledger.test_calls import claimed
@@ -165,3 +166,45 @@ def test_a_text_is_stored_without_what_postgres_does_not_take(ledger: Ledger) ->
     text = storable("a\0b\ud83dc")
     assert text == "ab?c"
     assert ledger.database.fetch("SELECT %s AS text", (text,)) == [{"text": "ab?c"}]
+
+
+def test_the_day_of_queues_is_that_of_utc(ledger: Ledger) -> None:
+    days = {datetime.now(UTC).date().isoformat()}
+    found = ledger.queues.today()
+    assert found in days | {datetime.now(UTC).date().isoformat()}
+
+
+@pytest.mark.parametrize(("count", "more"), [(5, False), (6, True)])
+def test_five_repeated_tasks_are_named(count: int, more: bool) -> None:
+    shown = str(DuplicateTaskError("q", [f"t{number}" for number in range(count)]))
+    assert "'t4'" in shown
+    assert "'t5'" not in shown
+    assert ("…" in shown) is more
+
+
+def test_what_is_cancelled_is_of_the_pipeline_that_is_named(ledger: Ledger) -> None:
+    [mine] = enter(ledger, 1)
+    theirs = new_chunk(0)
+    enter_chunks(ledger, [theirs], pipeline="other")
+    assert [row.chunk_id for row in ledger.interventions.cancel("p", "d")] == [mine]
+    assert status(ledger, theirs.chunk_id) == "pending"
+
+
+def test_a_chunk_of_calls_adopts_no_job(ledger: Ledger) -> None:
+    [chunk] = [replace(new_chunk(0), mode="on-demand", records=4)]
+    enter_chunks(ledger, [chunk])
+    assert not ledger.interventions.adopt(chunk.chunk_id, "arn:1", datetime.now(UTC))
+
+
+def test_what_waits_for_an_operator_is_not_sent_again(ledger: Ledger) -> None:
+    [chunk] = enter(ledger, 1)
+    intent = intend(ledger, chunk)
+    assert isinstance(intent, Intent)
+    assert ledger.submissions.need_resolution(chunk, intent.fence, reason="two jobs have its name")
+    assert (
+        ledger.submissions.intend_again(
+            chunk, intent.fence, uuid4(), consistency_window=timedelta(days=-1), lease=MINUTE
+        )
+        is None
+    )
+    assert status(ledger, chunk) == "needs-resolution"
