@@ -103,9 +103,8 @@ def _may_be_long(text: bytes) -> bool:
 
 
 def _number(text: str) -> int | float | Decimal:
-    if not _may_be_long(
-        text.encode()
-    ):  # as in a text without long ones: also 1e-400, which a float rounds to zero
+    if not _may_be_long(text.encode()):
+        # As in a text without long ones: also 1e-400, which a float rounds to zero.
         short: int | float = orjson.loads(text)
         return short
     near = float(text)

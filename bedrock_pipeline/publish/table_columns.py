@@ -84,9 +84,8 @@ def _fitted(kind: pa.DataType, there: pa.DataType, *, promotes: bool) -> pa.Data
         item = _fitted(kind.value_type, there.value_type, promotes=promotes)
         return None if item is None else pa.list_(item)
     if pt.is_map(kind) and pt.is_map(there):
-        key = _fitted(
-            kind.key_type, there.key_type, promotes=False
-        )  # no table format changes the type of keys
+        # No table format widens the type of keys.
+        key = _fitted(kind.key_type, there.key_type, promotes=False)
         item = _fitted(kind.item_type, there.item_type, promotes=promotes)
         return None if key is None or item is None else pa.map_(key, item)
     natural = table_type(kind) or pa.string()

@@ -169,17 +169,14 @@ def test_a_text_is_stored_without_what_postgres_does_not_take(ledger: Ledger) ->
 
 
 def test_the_day_of_queues_is_that_of_utc(ledger: Ledger) -> None:
-    days = {datetime.now(UTC).date().isoformat()}
+    before = datetime.now(UTC).date().isoformat()
     found = ledger.queues.today()
-    assert found in days | {datetime.now(UTC).date().isoformat()}
+    assert found in (before, datetime.now(UTC).date().isoformat())
 
 
-@pytest.mark.parametrize(("count", "more"), [(5, False), (6, True)])
-def test_five_repeated_tasks_are_named(count: int, more: bool) -> None:
-    shown = str(DuplicateTaskError("q", [f"t{number}" for number in range(count)]))
-    assert "'t4'" in shown
-    assert "'t5'" not in shown
-    assert ("…" in shown) is more
+@pytest.mark.parametrize(("count", "last"), [(5, "'t4'."), (6, "'t4', ….")])
+def test_five_repeated_tasks_are_named(count: int, last: str) -> None:
+    assert f"'t3', {last}" in str(DuplicateTaskError("q", [f"t{number}" for number in range(count)]))
 
 
 def test_what_is_cancelled_is_of_the_pipeline_that_is_named(ledger: Ledger) -> None:

@@ -11,7 +11,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Final
 
@@ -52,30 +52,25 @@ def main(sample: int, seed: int, processes: int, results: Path) -> None:
     code = _pytest("", [*used, "-n", str(processes)], timeout_s=3600)
     if code:
         sys.exit(f"The tests fail without a mutant (pytest ends with {code}): see mutants/pytest-.txt.")
-
     found = dict[str, dict[str, str]]()
-
-    def judge(name: str) -> None:
-        status = _status(name, tests[name])
-        found[name] = {
-            "status": status,
-            "diff": "" if status in ("killed", "timeout") else get_diff_for_mutant(name),
-        }
-        _say(f"{len(found)} {name} {status}")
-        results.write_text(json.dumps(found, indent=1))
-
     with ThreadPoolExecutor(processes) as pool:
-        list(pool.map(judge, drawn))
+        running = {pool.submit(_status, name, tests[name]): name for name in drawn}
+        for done in as_completed(running):
+            name, status = running[done], done.result()
+            diff = "" if status in ("killed", "timeout") else get_diff_for_mutant(name)
+            found[name] = {"status": status, "diff": diff}
+            results.write_text(json.dumps(found, indent=1))
+            _say(f"{len(found)} {name} {status}")
 
 
 def _tests_of(name: str) -> list[str]:
     """The tests that reach a mutant, the quickest first."""
     took = state().duration_by_test
     reaching = state().tests_by_mangled_function_name.get(mangled_name_from_mutant_name(name), set())
-    return within(sorted(reaching, key=lambda test: (took[test], test)), took, _MOST_SECONDS)
+    return _within(sorted(reaching, key=lambda test: (took[test], test)), took, _MOST_SECONDS)
 
 
-def within(tests: Iterable[str], took: dict[str, float], most_seconds: float) -> list[str]:
+def _within(tests: Iterable[str], took: dict[str, float], most_seconds: float) -> list[str]:
     """The first tests, as many as take `most_seconds` together; at least one."""
     chosen, seconds = list[str](), 0.0
     for test in tests:
@@ -92,22 +87,16 @@ def _status(name: str, tests: Collection[str]) -> str:
     code = _pytest(name, [*tests, "-x"], timeout_s=10 * _MOST_SECONDS)
     if code is None:
         return "timeout"
-    return (
-        "killed" if code in _NOTICED else "survived" if code == 0 else f"not judged: pytest ends with {code}"
-    )
+    if code == 0:
+        return "survived"
+    return "killed" if code in _NOTICED else f"not judged: pytest ends with {code}"
 
 
 def _pytest(mutant: str, arguments: Collection[str], timeout_s: float) -> int | None:
     """How pytest ends with this mutant; None if it does not in time."""
     command = [
         sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:randomly",
+        *["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"],
         *arguments,
     ]
     with (Path("mutants") / f"pytest-{mutant}.txt").open("w") as output:
