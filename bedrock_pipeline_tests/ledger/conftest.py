@@ -5,16 +5,24 @@ A statement without a condition that it needs changes them.
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from bedrock_pipeline.ledger import Ledger
+from bedrock_pipeline.ledger.jobs import Observation
+from bedrock_pipeline.ledger.submissions import Intent
+from bedrock_pipeline.ledger.tasks import NewTask
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.models.quota_group import QuotaGroup
+from bedrock_pipeline.records.tally import Tally
 from bedrock_pipeline_tests.conftest import own_database
-from bedrock_pipeline_tests.upgrade.every_state import fill
+from bedrock_pipeline_tests.ledger.entered import enter_chunks
+from bedrock_pipeline_tests.upgrade.every_state import RECORDS, chunk, fill
 
 _PIPELINE, _QUEUE, _GROUP = "neighbour", "neighbours", QuotaGroup("neighbour", "ap-south-1")
 #: One row each, of the whole ledger.
@@ -27,6 +35,7 @@ def neighbours(stack_endpoints: Endpoints, migrated_template: str) -> Iterator[t
     with own_database(stack_endpoints, template=migrated_template) as name:
         with Ledger(stack_endpoints.dsn(name)) as ledger:
             fill(ledger, _PIPELINE, _QUEUE, _GROUP)
+            _namesakes(ledger)
         yield name, _rows(stack_endpoints.dsn(name))
 
 
@@ -40,6 +49,22 @@ def postgres_dsn(stack_endpoints: Endpoints, neighbours: tuple[str, Counter[str]
             connection.execute("UPDATE bedrock_pipeline.deployment SET deployment_id = gen_random_uuid()")
         yield dsn
         assert not before - _rows(dsn), "a neighbour's rows were changed"
+
+
+def _namesakes(ledger: Ledger) -> None:
+    """A dataset, a queue's day and a task that are named as those of the tests: only the pipeline tells them apart."""
+    chunks = [replace(chunk("d", n), chunk_id=uuid4(), quota_group=str(_GROUP)) for n in range(3)]
+    enter_chunks(ledger, chunks, pipeline=_PIPELINE, dataset="d")
+    intent = ledger.submissions.intend(chunks[0].chunk_id, uuid4(), request={}, lease=timedelta(minutes=1))
+    assert isinstance(intent, Intent), intent
+    assert ledger.submissions.record_accepted(chunks[0].chunk_id, intent.fence, "arn:namesake")
+    ledger.jobs.observe([Observation("arn:namesake", "completed", None, RECORDS, RECORDS, RECORDS - 1, 1)])
+    collected = Tally(RECORDS, answered=RECORDS - 1, retryable=1)
+    assert ledger.chunks.record_collected(chunks[0].chunk_id, collected, parsed_uri="s3://bucket/parsed/")
+    ledger.tasks.add(_QUEUE, [NewTask("t0", b"{}\n"), NewTask("t1", b"{}\n")], replace=False)
+    [task, _] = ledger.tasks.in_order(_QUEUE, newest=2**62, limit=2)
+    job = replace(chunk("day"), chunk_id=uuid4(), quota_group=str(_GROUP))
+    ledger.queues.enter_chunks(_QUEUE, "2026-01-02", task_ids=[task.task_id], chunks=[job])
 
 
 def _rows(dsn: str) -> Counter[str]:

@@ -10,12 +10,15 @@ import pytest
 
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.database import storable
+from bedrock_pipeline.ledger.queues import TasksChangedError
 from bedrock_pipeline.ledger.requeue import RequeueResult
 from bedrock_pipeline.ledger.rows import WaitingChunks, usd
-from bedrock_pipeline.ledger.submissions import Intent
-from bedrock_pipeline.ledger.tasks import DuplicateTaskError
+from bedrock_pipeline.ledger.submissions import Intent, NotNow
+from bedrock_pipeline.ledger.tasks import DuplicateTaskError, NewTask
+from bedrock_pipeline.ledger.versions import VersionReplacedError
 from bedrock_pipeline.pricing.estimates import ChunkEstimate
-from bedrock_pipeline_tests.ledger.entered import enter_chunks
+from bedrock_pipeline.records.tally import Tally
+from bedrock_pipeline_tests.ledger.entered import SETTINGS, enter_chunks
 from bedrock_pipeline_tests.ledger.test_calls import claimed
 from bedrock_pipeline_tests.ledger.test_submissions import accepted, enter, intend, ledger, new_chunk, seen
 
@@ -205,3 +208,123 @@ def test_what_waits_for_an_operator_is_not_sent_again(ledger: Ledger) -> None:
         is None
     )
     assert status(ledger, chunk) == "needs-resolution"
+
+
+def test_the_datasets_that_are_retried_are_of_the_pipelines_that_are_named(ledger: Ledger) -> None:
+    [chunk] = enter(ledger, 1)
+    accepted(ledger, chunk, "arn:1")
+    ledger.jobs.observe([seen("arn:1", "completed", 100)])
+    assert ledger.chunks.record_collected(chunk, Tally(100, answered=99, retryable=1), parsed_uri="s3://b/")
+    assert [(row.pipeline, row.dataset) for row in ledger.retry_rounds.due(["p"], 99)] == [("p", "d")]
+    assert ledger.retry_rounds.due(["q"], 99) == []
+
+
+def retryable(ledger: Ledger, count: int) -> list[UUID]:
+    """Collected chunks with a retryable record each."""
+    chunks = enter(ledger, count)
+    for number, chunk in enumerate(chunks):
+        accepted(ledger, chunk, f"arn:{number}")
+        ledger.jobs.observe([seen(f"arn:{number}", "completed", 100)])
+        assert ledger.chunks.record_collected(
+            chunk, Tally(100, answered=99, retryable=1), parsed_uri="s3://b/"
+        )
+    return chunks
+
+
+def test_of_the_retryable_records_those_of_the_named_chunk_are_cancelled(ledger: Ledger) -> None:
+    first, _ = retryable(ledger, 2)
+    assert [row.chunk_id for row in ledger.interventions.cancel("p", "d", "d--00000")] == [first]
+    cancelled = (
+        "SELECT chunk_id FROM bedrock_pipeline.retryable_records WHERE cancel_requested_at IS NOT NULL"
+    )
+    assert ledger.database.fetch(cancelled) == [{"chunk_id": first}]
+
+
+def test_a_retry_round_keeps_the_pipelines_own_limit(ledger: Ledger) -> None:
+    [origin] = retryable(ledger, 1)
+    later = replace(
+        new_chunk(0), attempt=2, chunk_key="d--a2-00000", origins=(origin,), quota_group="new in us-east-1"
+    )
+    found = ledger.retry_rounds.open_of("p", "d", 1)
+    assert ledger.retry_rounds.enter("p", "d", retryable=found, chunks=[later], max_jobs=7)
+    limit = "SELECT max_jobs FROM bedrock_pipeline.chunks WHERE chunk_id = %s"
+    assert ledger.database.fetch(limit, (later.chunk_id,)) == [{"max_jobs": 7}]
+
+
+def flushed(ledger: Ledger, queue: str, day: str, sequence: int = 0) -> UUID:
+    """A job of one task."""
+    ledger.queues.register(queue, job_type="t", model_id="m", settings={})
+    ledger.tasks.add(queue, [NewTask(f"{queue} {day} {sequence}", b"{}\n")], replace=False)
+    [task] = ledger.tasks.in_order(queue, newest=2**62, limit=1)
+    [chunk] = ledger.queues.enter_chunks(
+        queue, day, task_ids=[task.task_id], chunks=[new_chunk(sequence, day)]
+    )
+    return chunk.chunk_id
+
+
+def test_a_queues_jobs_are_of_its_own(ledger: Ledger) -> None:
+    """Two queues have a day of the same name: what concerns the jobs of one is not the other's."""
+    ledger.versions.keep_settings(SETTINGS)
+    mine, theirs = flushed(ledger, "q", "2026-01-02"), flushed(ledger, "other", "2026-01-02")
+    costs = "SELECT pipeline, packed_records FROM bedrock_pipeline.versions WHERE pipeline IN ('q', 'other')"
+    assert {tuple(row.values()) for row in ledger.database.fetch(costs)} == {("q", 100), ("other", 100)}
+    assert [row.chunk_id for row in ledger.interventions.cancel("q", "2026-01-02")] == [mine]
+    cancelled = "SELECT chunk_id FROM bedrock_pipeline.queue_jobs WHERE cancel_requested_at IS NOT NULL"
+    assert ledger.database.fetch(cancelled) == [{"chunk_id": mine}]
+    assert status(ledger, theirs) == "pending"
+
+
+def test_a_queue_flushes_no_task_of_another(ledger: Ledger) -> None:
+    ledger.queues.register("q", job_type="t", model_id="m", settings={})
+    ledger.versions.keep_settings(SETTINGS)
+    [theirs] = ledger.tasks.in_order("neighbours", newest=2**62, limit=1)
+    with pytest.raises(TasksChangedError):
+        ledger.queues.enter_chunks("q", "2026-01-02", task_ids=[theirs.task_id], chunks=[new_chunk(0)])
+
+
+def test_a_queue_hears_of_the_later_chunks_that_its_own_records_are_in(ledger: Ledger) -> None:
+    """A job ends with the chunk of a later attempt that holds its records, and with no other."""
+    ledger.versions.keep_settings(SETTINGS)
+    position = ledger.events.now()
+    jobs = [flushed(ledger, "q", "2026-01-02", sequence) for sequence in range(2)]
+    for number, job in enumerate(jobs):
+        accepted(ledger, job, f"arn:{number}")
+        ledger.jobs.observe([seen(f"arn:{number}", "completed", 100)])
+        assert ledger.chunks.record_collected(job, Tally(100, answered=99, retryable=1), parsed_uri="s3://b/")
+    [first, second] = ledger.retry_rounds.open_of("q", "2026-01-02", 1)
+    for number, one in enumerate((first, second)):
+        later = replace(
+            new_chunk(number, "2026-01-02"),
+            attempt=2,
+            chunk_key=f"2026-01-02--a2-{number:05}",
+            origins=(jobs[number],),
+        )
+        assert ledger.retry_rounds.enter("q", "2026-01-02", retryable=[one], chunks=[later])
+        rejected(ledger, later.chunk_id)
+    found = [(event.chunk_id, event.status) for event in ledger.events.of_queue("q", position) if event.later]
+    assert found == [(jobs[0], "failed"), (jobs[1], "failed")]
+
+
+def test_what_no_chunk_has_changes_nothing(ledger: Ledger) -> None:
+    """An identifier may be of a ledger that was restored since."""
+    unknown = uuid4()
+    assert isinstance(intend(ledger, unknown), NotNow)
+    assert isinstance(ledger.calls.claim(unknown, MINUTE), NotNow)
+
+
+def test_a_replaced_version_is_named_with_the_one_that_replaced_it(ledger: Ledger) -> None:
+    begun = ledger.datasets.begin_preparation("p", "d")
+    ledger.datasets.request("p", "d", {}, launch=True, new_version=True)
+    with pytest.raises(VersionReplacedError, match=r"^Version 1 of dataset 'd' .* replaced by version 2\."):
+        ledger.datasets.record_snapshot(
+            begun, SETTINGS, uri="s3://b/", content_hash="h", records=1, rejected=0
+        )
+
+
+def test_the_version_that_is_judged_by_its_schema_alone_is_the_current_one(ledger: Ledger) -> None:
+    enter(ledger, 1)
+    ledger.datasets.request("p", "d", {}, launch=True, new_version=True)
+    ledger.versions.judge_by_schema_only("p", "d")
+    decided = """SELECT version, schema_only_since IS NOT NULL AS decided FROM bedrock_pipeline.versions
+                 WHERE pipeline = 'p' AND dataset = 'd' ORDER BY version"""
+    assert [tuple(row.values()) for row in ledger.database.fetch(decided)] == [(1, False), (2, True)]

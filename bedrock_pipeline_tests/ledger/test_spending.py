@@ -240,10 +240,13 @@ def test_a_cap_is_no_other_content(ledger: Ledger) -> None:
     assert row.launch_requested_at is not None
 
 
-def test_racing_threads_never_commit_more_than_the_cap(ledger: Ledger, postgres_dsn: str) -> None:
+@pytest.mark.parametrize("mode", ["batch", "on-demand"])
+def test_racing_threads_never_commit_more_than_the_cap(ledger: Ledger, postgres_dsn: str, mode: str) -> None:
     """Each has a quota group of its own, so that no lock but the dataset's can keep them apart."""
     chunks = enter(
-        ledger, [new_chunk(n, "1", quota_group=f"g{n % 8} in us-east-1") for n in range(24)], "1.5"
+        ledger,
+        [new_chunk(n, "1", quota_group=f"g{n % 8} in us-east-1", mode=mode) for n in range(24)],
+        "1.5",
     )
     ready = threading.Barrier(8)
     taken: list[UUID] = []
@@ -254,11 +257,11 @@ def test_racing_threads_never_commit_more_than_the_cap(ledger: Ledger, postgres_
             own.datasets.get("p", "d")  # connected
             ready.wait()
             for chunk_id in mine:
-                got = intend(own, chunk_id)
-                if isinstance(got, Intent):
-                    taken.append(chunk_id)
-                else:
+                got = intend(own, chunk_id) if mode == "batch" else own.calls.claim(chunk_id, LEASE)
+                if isinstance(got, NotNow):
                     not_now.append(got.reason)
+                else:
+                    taken.append(chunk_id)
 
     threads = [threading.Thread(target=race, args=(chunks[start::8],)) for start in range(8)]
     for thread in threads:
