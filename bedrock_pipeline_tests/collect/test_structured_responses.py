@@ -236,6 +236,18 @@ def test_ordinary_structured_responses_are_read_many_at_a_time(
     assert found.values["answer_input_tokens"].to_pylist() == [1.5] * 5
 
 
+def test_a_property_that_is_named_as_a_member_of_outputs_costs_nothing() -> None:
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+    use = {"type": "tool_use", "id": "t", "name": "answer", "input": {"text": "a"}}
+    line = (
+        orjson.dumps({"modelOutput": {"content": [use], "stop_reason": "tool_use"}, "recordId": "r"}) + b"\n"
+    )
+    [(_, found)] = read_runs([memoryview(line)], metadata_of("claude", "tool", schema))
+    assert found is not None
+    assert found.values is not None
+    assert found.values.to_pylist() == [{"text": "a"}]
+
+
 class Inverse(BaseModel):
     """Has a value that depends on the thread which computes it."""
 
