@@ -250,7 +250,10 @@ class Interventions:
     def adopt(self, chunk_id: UUID, job_arn: str, submitted_at: datetime) -> bool:
         """Adopt a job that List showed, or that an operator named, as the chunk's; with the time of its submission.
 
-        False if the chunk has another job or ended without one.
+        A chunk that was rejected has a job if it was submitted again since a backup that was restored.
+
+        Returns:
+            False if the chunk has another job, was collected without one, or the job is another's.
         """
 
         def work(connection: Connection) -> bool:
@@ -258,8 +261,10 @@ class Interventions:
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'queued', status_changed_at = bedrock_pipeline.now(), fence = fence + 1,
                        job_arn = %(arn)s, submitted_at = %(submitted)s, status_message = NULL,
-                       frozen_request = coalesce(frozen_request, request), requeued_since = NULL, requeue_reason = NULL
-                   WHERE chunk_id = %(chunk)s AND job_arn IS NULL AND ended_at IS NULL AND mode = 'batch'""",
+                       frozen_request = coalesce(frozen_request, request), requeued_since = NULL, requeue_reason = NULL,
+                       ended_at = NULL
+                   WHERE chunk_id = %(chunk)s AND job_arn IS NULL AND collected_at IS NULL AND mode = 'batch'
+                     AND NOT EXISTS (SELECT FROM bedrock_pipeline.chunks WHERE job_arn = %(arn)s)""",
                 {"chunk": chunk_id, "arn": job_arn, "submitted": submitted_at},
             )
             if adopted.rowcount == 1:

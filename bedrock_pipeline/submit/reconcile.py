@@ -101,7 +101,7 @@ def adopt_job(deployment: Deployment, chunk: ChunkRow, job_arn: str) -> None:
     The token is not compared: that it differs is one of the reasons why a chunk needs resolution.
 
     Raises:
-        StateError: the job is of another chunk or model, or the chunk has a job or has ended.
+        StateError: the job is of another chunk or model, or the chunk has a job or results.
         AwsError: there is no such job, Get is denied, or AWS cannot be reached.
     """
     job = deployment.jobs_in(_region_of(job_arn)).get(job_arn)
@@ -113,7 +113,7 @@ def adopt_job(deployment: Deployment, chunk: ChunkRow, job_arn: str) -> None:
         )
     if not deployment.ledger.interventions.adopt(chunk.chunk_id, job.arn, job.submitted_at):
         raise StateError(
-            f"Chunk {chunk.chunk_key} already has a job, or has ended.", "See `bedrock-pipeline status`."
+            f"Chunk {chunk.chunk_key} already has a job, or its results.", "See `bedrock-pipeline status`."
         )
 
 

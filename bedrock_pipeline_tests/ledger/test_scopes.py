@@ -51,15 +51,19 @@ def test_of_the_rejected_chunks_those_are_retried_that_are_named(ledger: Ledger)
 
 
 def test_a_job_is_adopted_by_the_chunk_that_has_it_or_none(ledger: Ledger) -> None:
-    first, second, third = enter(ledger, 3)
+    first, second, third, fourth = enter(ledger, 4)
     accepted(ledger, first, "arn:1")
     accepted(ledger, second, "arn:2")
     now = datetime.now(UTC)
     assert ledger.interventions.adopt(first, "arn:1", now), "it has it already"
     assert not ledger.interventions.adopt(second, "arn:1", now), "it is another's"
     rejected(ledger, third)
-    assert not ledger.interventions.adopt(third, "arn:3", now), "it ended"
-    assert not ledger.interventions.adopt(third, "arn:1", now)
+    assert not ledger.interventions.adopt(third, "arn:1", now), "it is another's"
+    assert ledger.interventions.adopt(third, "arn:3", now), "a retry after the backup has submitted it"
+    assert status(ledger, third) == "queued"
+    ledger.interventions.cancel("p", "d", "d--00003")
+    assert ledger.chunks.record_collected(fourth, Tally(100, final_errors=100), parsed_uri="s3://b/")
+    assert not ledger.interventions.adopt(fourth, "arn:4", now), "its records have their results"
 
 
 def test_a_chunk_of_calls_that_ended_is_not_sent_later(ledger: Ledger) -> None:

@@ -60,14 +60,16 @@ def one_job_per_chunk(evidence: Evidence) -> _Found:
 
 
 def slots(evidence: Evidence) -> _Found:
-    """Never more jobs in flight than the limit."""
+    """Never more jobs in flight than the limit; those that a restored ledger has yet to find are not counted."""
     flying: set[str] = set()
     known = {row["job_arn"] for row in evidence.chunks}
     forgotten = {job["id"] for job in evidence.jobs if job["jobArn"] not in known}
     for line in evidence.history:
-        if line.what == RESTORE:  # the ledger does not know what it has lost
+        if line.what == RESTORE:
             flying -= forgotten
         if "made" in line.facts:
+            if evidence.was_lost(line.ended):
+                forgotten.add(line.facts["made"])
             flying.add(line.facts["made"])
             if len(flying) > evidence.max_jobs:
                 yield f"{len(flying)} jobs are in flight, {evidence.max_jobs} may be", line.ended

@@ -12,7 +12,7 @@ import pytest
 
 from bedrock_pipeline_tests.simulation.evidence import BACKUP, RESTORE, Evidence, answer_to
 from bedrock_pipeline_tests.simulation.history import History, Line
-from bedrock_pipeline_tests.simulation.judge import CHECKS, judged
+from bedrock_pipeline_tests.simulation.judge import CHECKS, judged, slots
 
 URI, FOLDER = "s3://b/results/p/d/v1-1-x/", "results/p/d/v1-1-x/"
 OUTPUT = "out/j1/x.jsonl.out"
@@ -336,3 +336,18 @@ def test_a_broken_promise_is_found(promise: str, number: int) -> None:
 )
 def test_what_is_promised_otherwise_is_no_violation(evidence: Evidence) -> None:
     assert judged(evidence) == []
+
+
+@pytest.mark.parametrize(("since_backup", "broken"), [(True, False), (False, True)])
+def test_a_job_that_a_restored_ledger_has_yet_to_find_takes_no_slot(
+    *, since_backup: bool, broken: bool
+) -> None:
+    backup, made = line(13, "operator", BACKUP), line(14, "d2", "CreateJob", made="j2", job_name="p-2")
+    evidence = with_lines(
+        *([backup, made] if since_backup else [replace(made, ended=12), backup]),
+        line(15, "operator", RESTORE),
+        line(16, "d2", "CreateJob", made="j3", job_name="p-3"),
+    )
+    arns = [{"id": name, "jobArn": f"arn/{name}"} for name in ("j2", "j3")]
+    found = slots(replace(evidence, jobs=arns, chunks=[{"job_arn": one["jobArn"]} for one in arns]))
+    assert bool(list(found)) is broken

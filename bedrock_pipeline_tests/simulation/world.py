@@ -105,6 +105,9 @@ class Context:
         try:
             yield end
         except Exception as error:
+            if self.process and self.process.dead:  # a library has made an error of the death
+                how = "died"
+                raise Killed(what) from error
             how = type(error).__name__
             end["error"] = [one.__name__ for one in type(error).__mro__]
             end["message"] = str(error).partition("\n")[0]
