@@ -7,9 +7,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from bedrock_pipeline.ledger import Ledger
-from bedrock_pipeline.ledger.database import storable
+from bedrock_pipeline.ledger.database import DatabaseUnreachableError, storable
+from bedrock_pipeline.ledger.inspection import read_database
 from bedrock_pipeline.ledger.queues import TasksChangedError
 from bedrock_pipeline.ledger.requeue import RequeueResult
 from bedrock_pipeline.ledger.rows import WaitingChunks, usd
@@ -332,3 +334,22 @@ def test_the_version_that_is_judged_by_its_schema_alone_is_the_current_one(ledge
     decided = """SELECT version, schema_only_since IS NOT NULL AS decided FROM bedrock_pipeline.versions
                  WHERE pipeline = 'p' AND dataset = 'd' ORDER BY version"""
     assert [tuple(row.values()) for row in ledger.database.fetch(decided)] == [(1, False), (2, True)]
+
+
+def test_chunks_that_wait_are_replaced_when_they_are_packed_otherwise(ledger: Ledger) -> None:
+    [first] = enter(ledger, 1)
+    row = ledger.datasets.get("p", "d")
+    assert row is not None
+    again = [new_chunk(0), new_chunk(1)]
+    assert ledger.datasets.enter_chunks(row, packed_hash="otherwise", rejected=0, chunks=again) == "replaced"
+    assert ledger.chunks.by_id(first) is None
+    assert {one.chunk_id for one in ledger.chunks.of_dataset("p", "d", 1)} == {one.chunk_id for one in again}
+
+
+def test_a_database_says_what_it_is(ledger: Ledger, postgres_dsn: str) -> None:
+    facts = read_database(postgres_dsn, connect_timeout=5)
+    assert facts.has_schema
+    assert not facts.missing_migrations
+    assert facts.database == conninfo_to_dict(postgres_dsn)["dbname"]
+    with pytest.raises(DatabaseUnreachableError, match="did not respond"):
+        read_database(make_conninfo(postgres_dsn, port=1), connect_timeout=5)
