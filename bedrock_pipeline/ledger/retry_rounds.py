@@ -48,8 +48,8 @@ class RetryRounds:
 
         Those that a run works on, or has failed at, come last.
 
-        Those of a cancelled dataset or job do not wait, whenever it was cancelled: they end as final errors. A queue's dataset gets ever more chunks,
-        so its retryable records wait for those of others no longer than `POOL`.
+        Those of a cancelled dataset or job do not wait, whenever it was cancelled: they end as final errors. A queue's
+        dataset gets ever more chunks, so its retryable records wait for those of others no longer than `POOL`.
         """
         rows = self._database.fetch(
             """SELECT d.* FROM bedrock_pipeline.current_versions d JOIN (
@@ -146,7 +146,7 @@ class RetryRounds:
 
         Returns:
             False where another process has done so before, the retryable records changed meanwhile, a job was cancelled,
-            or the dataset has a new version.
+            a round of other records has taken a place of these chunks, or the dataset has a new version.
         """
         sources = [one.chunk.chunk_id for one in retryable]
 
@@ -164,6 +164,8 @@ class RetryRounds:
             if marked.rowcount == 0:
                 return False
             if marked.rowcount != len(sources):
+                raise _RetryableChangedError
+            if _is_taken(connection, pipeline, [*chunks, *cancelled]):
                 raise _RetryableChangedError
             sending = [one.chunk.chunk_id for one in retryable if one.origins != one.cancelled]
             if _has_cancelled_job(connection, chunks) or _cancelled_since(connection, sending):
@@ -200,6 +202,15 @@ class RetryRounds:
             return False
 
 
+def _is_taken(connection: Connection, pipeline: str, chunks: Sequence[NewChunk]) -> bool:
+    """Whether another round was entered in one of the places since they were chosen; the dataset is locked."""
+    row = connection.execute(
+        "SELECT FROM bedrock_pipeline.chunks WHERE pipeline = %s AND chunk_key = ANY(%s) LIMIT 1",
+        (pipeline, [chunk.chunk_key for chunk in chunks]),
+    ).fetchone()
+    return row is not None
+
+
 def _has_cancelled_job(connection: Connection, chunks: Sequence[NewChunk]) -> bool:
     """Whether a job with records in these chunks was cancelled since they were packed; their dataset is locked."""
     row = connection.execute(
@@ -220,4 +231,4 @@ def _cancelled_since(connection: Connection, sources: list[UUID]) -> bool:
 
 
 class _RetryableChangedError(Exception):
-    """Some were retried by another process; the transaction is rolled back."""
+    """Another process was quicker with some of it; the transaction is rolled back."""

@@ -257,6 +257,19 @@ def test_a_retry_round_keeps_the_pipelines_own_limit(ledger: Ledger) -> None:
     assert ledger.database.fetch(limit, (later.chunk_id,)) == [{"max_jobs": 7}]
 
 
+def test_of_two_rounds_in_the_same_place_the_second_is_packed_again(ledger: Ledger) -> None:
+    """Each was packed by a process of its own, of other records, when the place was free."""
+    origins = retryable(ledger, 2)
+    rounds = [
+        replace(new_chunk(0), attempt=2, chunk_key="d--a2-00000", origins=(origin,)) for origin in origins
+    ]
+    first, second = ledger.retry_rounds.open_of("p", "d", 1)
+    assert ledger.retry_rounds.enter("p", "d", retryable=[first], chunks=[rounds[0]])
+    assert not ledger.retry_rounds.enter("p", "d", retryable=[second], chunks=[rounds[1]])
+    assert [one.chunk.chunk_id for one in ledger.retry_rounds.open_of("p", "d", 1)] == [origins[1]]
+    assert ledger.retry_rounds.next_sequence("p", "d", 1, 2) == 1
+
+
 def flushed(ledger: Ledger, queue: str, day: str, sequence: int = 0) -> UUID:
     """A job of one task."""
     ledger.queues.register(queue, job_type="t", model_id="m", settings={})
