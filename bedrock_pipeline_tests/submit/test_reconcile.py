@@ -20,6 +20,7 @@ from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.records.job_names import chunk_of_job, chunk_uuid, job_name
 from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.records.tally import Tally
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.submit.reconcile import ReconcileReport, adopt_job, sweep_account
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
@@ -108,12 +109,12 @@ def test_a_job_of_ours_without_a_chunk_is_an_orphan_and_another_deployments_is_n
 
 
 @pytest.mark.parametrize(
-    "state", ["submitting", "in-doubt", "needs-resolution", "failed", "of another token"]
+    "state", ["submitting", "in-doubt", "failed", "needs-resolution", "collected", "of another token"]
 )
-def test_a_sweep_adopts_no_job_for_a_chunk_about_which_an_operator_decides(
+def test_a_sweep_adopts_a_job_for_a_chunk_that_has_neither_one_nor_results(
     deployment: Deployment, work: Path, state: str
 ) -> None:
-    """Nor can the operator name a job for a chunk that has ended: its records may have been sent again since."""
+    """Nor can the operator name a job for a chunk that was collected: its records may have been sent again since."""
     submissions = deployment.ledger.submissions
     [key, _] = _packed(deployment, work)
     chunk = deployment.ledger.chunks.by_key("p", key)
@@ -125,18 +126,22 @@ def test_a_sweep_adopts_no_job_for_a_chunk_about_which_an_operator_decides(
         assert submissions.mark_in_doubt(chunk.chunk_id, intent.fence, reason="no response")
     elif state == "needs-resolution":
         assert submissions.need_resolution(chunk.chunk_id, intent.fence, reason="two jobs")
-    elif state == "failed":
+    elif state in ("failed", "collected"):
         assert submissions.reject(chunk.chunk_id, intent.fence, reason="rejected")
+    if state == "collected":
+        deployment.ledger.interventions.cancel("p", chunk.dataset, key)
+        tally = Tally(chunk.records, final_errors=chunk.records)
+        assert deployment.ledger.chunks.record_collected(chunk.chunk_id, tally, parsed_uri="s3://b/parsed/")
     token = uuid.uuid4().hex if state == "of another token" else intent.token
     arn = deployment.jobs.create(intent.request, token, deadline=time.monotonic() + 60)
     report = sweep_account(deployment)
     now = deployment.ledger.chunks.by_key("p", key)
-    if state in ("submitting", "in-doubt"):
+    if state in ("submitting", "in-doubt", "failed"):
         assert (report.adopted, report.orphans, now.job_arn, now.status) == ([key], [], arn, "queued")
         return
     assert (report.adopted, report.orphans, now.job_arn) == ([], [arn], None)
-    if state == "failed":
-        with pytest.raises(StateError, match="has ended"):
+    if state == "collected":
+        with pytest.raises(StateError, match="or its results"):
             adopt_job(deployment, now, arn)
         assert deployment.ledger.chunks.by_key("p", key) == now
 
