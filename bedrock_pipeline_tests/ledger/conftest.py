@@ -6,7 +6,7 @@ A statement without a condition that it needs changes them.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import psycopg
@@ -30,23 +30,31 @@ _OF_ALL = ("deployment", "incarnations")
 
 
 @pytest.fixture(scope="session")
-def neighbours(stack_endpoints: Endpoints, migrated_template: str) -> Iterator[tuple[str, Counter[str]]]:
-    """A database to be copied, and its rows."""
+def neighbours(
+    stack_endpoints: Endpoints, migrated_template: str
+) -> Iterator[tuple[str, Counter[str], datetime]]:
+    """A database to be copied, its rows, and the time at which they were new."""
     with own_database(stack_endpoints, template=migrated_template) as name:
         with Ledger(stack_endpoints.dsn(name)) as ledger:
             fill(ledger, _PIPELINE, _QUEUE, _GROUP)
             _namesakes(ledger)
-        yield name, _rows(stack_endpoints.dsn(name))
+        yield name, _rows(stack_endpoints.dsn(name)), datetime.now(UTC)
 
 
 @pytest.fixture
-def postgres_dsn(stack_endpoints: Endpoints, neighbours: tuple[str, Counter[str]]) -> Iterator[str]:
-    """A database with a ledger of this test's own, beside its neighbours."""
-    template, before = neighbours
+def postgres_dsn(stack_endpoints: Endpoints, neighbours: tuple[str, Counter[str], datetime]) -> Iterator[str]:
+    """A database with a ledger of this test's own, beside its neighbours.
+
+    Its clock goes on from when they were new, however long the other tests take: no lease of theirs has expired.
+    """
+    template, before, new = neighbours
     with own_database(stack_endpoints, template=template) as name:
         dsn = stack_endpoints.dsn(name)
         with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute("UPDATE bedrock_pipeline.deployment SET deployment_id = gen_random_uuid()")
+            connection.execute(
+                "UPDATE bedrock_pipeline.deployment SET deployment_id = gen_random_uuid(), clock_offset = %s",
+                (new - datetime.now(UTC),),
+            )
         yield dsn
         assert not before - _rows(dsn), "a neighbour's rows were changed"
 
