@@ -143,7 +143,7 @@ def test_threads_share_as_many_connections_as_are_allowed(empty_dsn: str) -> Non
         assert len({rows[0]["pid"] for rows in found}) <= 2
 
 
-class _Losing(psycopg.Connection[DictRow]):
+class Losing(psycopg.Connection[DictRow]):
     """Loses commits, or only the acknowledgements of commits that Postgres has."""
 
     lost: ClassVar[list[str]] = []
@@ -169,11 +169,11 @@ def test_a_row_is_added_once_whichever_part_of_a_commit_is_lost(empty_dsn: str, 
         return done["id"], done["transaction"]
 
     def connect() -> Connection:
-        return _Losing.connect(empty_dsn, row_factory=dict_row)
+        return Losing.connect(empty_dsn, row_factory=dict_row)
 
     with closing(Database(empty_dsn, connect=connect, sleep=lambda _: None)) as database:
         database.execute("CREATE TABLE added (id integer GENERATED ALWAYS AS IDENTITY)")
-        _Losing.lost[:] = reversed(lost)
+        Losing.lost[:] = reversed(lost)
         added = database.exactly_once(add)
-        assert not _Losing.lost, "each was lost"
+        assert not Losing.lost, "each was lost"
         assert database.fetch("SELECT id FROM added") == [{"id": added}]

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from psycopg.rows import dict_row
 
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.records.tally import Tally
+from bedrock_pipeline_tests.ledger.test_database import Losing
 from bedrock_pipeline_tests.ledger.test_submissions import accepted, enter, move_clock, seen
 
 HOUR = timedelta(hours=1)
@@ -102,3 +104,23 @@ def test_a_version_whose_table_has_rejected_it_waits_for_an_operator(ledger: Led
     assert ledger.interventions.retry_publication("p", "d")
     assert not ledger.interventions.retry_publication("p", "d")
     assert due(ledger) == ["d"]
+
+
+@pytest.mark.parametrize("lost", ["acknowledgement", "commit"])
+def test_the_pointer_is_moved_once_whichever_part_of_a_commit_is_lost(
+    row: DatasetRow, postgres_dsn: str, lost: str
+) -> None:
+    def connect() -> Losing:
+        return Losing.connect(postgres_dsn, row_factory=dict_row)
+
+    with Ledger(postgres_dsn, connect=connect) as ledger:
+        now(ledger)  # connected
+        Losing.lost[:] = [lost]
+        assert ledger.publications.record(row, uri="s3://b/first/", answered=100, failed=0)
+        published = now(ledger)
+        assert published.publication == row.publication + 1
+        ledger.publications.begin_latest(published)
+        Losing.lost[:] = [lost]
+        assert ledger.publications.record_latest(published, 1)
+        assert not Losing.lost
+        assert now(ledger).latest_writes == 0
