@@ -28,10 +28,15 @@ class LocalFolder:
             raise NotEmptyError(f"{self._path} is not empty.", "Name another folder, or delete it.")
 
     def put(self, file: Path, name: str) -> None:
-        """Move a complete file here, under a name with slashes; within one file system this does not copy."""
+        """Move a complete file here, under a name with slashes; within one file system this does not copy.
+
+        Nothing has the name before it is whole, even if the process is killed.
+        """
         target = self._path / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(file, target)
+        partial = target.with_name(f".{target.name}.partial")
+        shutil.move(file, partial)
+        partial.replace(target)
 
 
 class S3Folder:

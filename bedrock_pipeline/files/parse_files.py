@@ -3,6 +3,7 @@
 Lines become rows by the code that collects a chunk.
 """
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.aws.objects import S3Objects
-from bedrock_pipeline.collect.collect_output import OutputFile, collect_output
+from bedrock_pipeline.collect.collect_output import PART, OutputFile, collect_output
 from bedrock_pipeline.collect.line_reader import buffers
 from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter
 from bedrock_pipeline.errors import InvalidInputError
@@ -53,22 +54,26 @@ def parse_files(
         raise InvalidInputError(f"{out} is a folder.", "Name the parquet file to write.")
     if not out.lower().endswith(".parquet"):
         raise InvalidInputError(f"{out} does not end with .parquet, the only format.", "Name the file so.")
-    source = _Files([file for one in files for file in _found(one, objects)], objects)
+    found = {
+        _same(file): file for one in files for file in _found(one, objects)
+    }  # each once, however often it is named
+    source = _Files(list(found.values()), objects)
     folder, _, name = out.rpartition("/")
     target = place(folder or ("/" if out.startswith("/") else "."), objects)
-    collected = collect_output(
-        source.open,
-        _table(index, objects) if index else None,
-        replace(metadata, chunk_key=source.names[0].rpartition("/")[2]),
-        lambda path, _: target.put(path, name),
-        lambda lines: progress(lines, source.bytes),
-    )
-    counter = collected.counter
-    if counter.lines and counter.malformed == counter.lines:
-        raise NoOutputError(
-            f"None of the {counter.lines} lines is one of a batch job's output.",
-            "Output files end in `.jsonl.out`; each line is JSON with a recordId.",
-        )
+    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as work:
+        counter = collect_output(
+            source.open,
+            _table(index, objects) if index else None,
+            replace(metadata, chunk_key=source.names[0].rpartition("/")[2]),
+            lambda path, kind: path.replace(Path(work) / kind),
+            lambda lines: progress(lines, source.bytes),
+        ).counter
+        if counter.lines and counter.malformed == counter.lines:  # what `out` has stays there
+            raise NoOutputError(
+                f"None of the {counter.lines} lines is one of a batch job's output.",
+                "Output files end in `.jsonl.out`; each line is JSON with a recordId.",
+            )
+        target.put(Path(work) / PART, name)
     return counter
 
 
@@ -90,6 +95,10 @@ class _Files:
             for data in buffers(stream):
                 yield data
                 self.bytes += len(data)
+
+
+def _same(location: str) -> str:
+    return location if _in_s3(location) else str(Path(location).resolve())
 
 
 def _found(location: str, objects: S3Objects) -> list[str]:

@@ -215,6 +215,21 @@ def test_parse_says_that_nothing_is_output(tmp_path: Path) -> None:
     assert "None of the 2 lines is one of a batch job's output" in result.output
 
 
+def test_a_parse_that_fails_leaves_what_is_there_and_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
+    output, other, out = tmp_path / "a.jsonl.out", tmp_path / "mine.csv", tmp_path / "out.parquet"
+    output.write_bytes(b'{"recordId":"r0","modelOutput":{"content":[{"type":"text","text":"a"}]}}\n')
+    other.write_text("id,text\n1,hello\n")
+    twice = str(tmp_path / "x" / ".." / "a.jsonl.out")
+    (tmp_path / "x").mkdir()
+    result = run("parse", str(output), twice, str(tmp_path), "--model", MODEL, "--out", str(out))
+    assert result.exit_code == 0, result.output
+    before = out.read_bytes()
+    assert pq.ParquetFile(out).read()["record_id"].to_pylist() == ["r0"]
+    assert run("parse", str(other), "--model", MODEL, "--out", str(out)).exit_code != 0
+    assert out.read_bytes() == before
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.jsonl.out", "mine.csv", "out.parquet", "x"]
+
+
 def test_parse_names_a_folder_without_output(tmp_path: Path) -> None:
     result = run("parse", str(tmp_path / "no"), "--model", MODEL, "--out", str(tmp_path / "out.parquet"))
     assert result.exit_code == 1
