@@ -61,11 +61,15 @@ def parse_files(
     folder, _, name = out.rpartition("/")
     target = place(folder or ("/" if out.startswith("/") else "."), objects)
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as work:
+
+        def keep(path: Path, kind: str) -> None:
+            path.replace(Path(work) / kind)
+
         counter = collect_output(
             source.open,
             _table(index, objects) if index else None,
             replace(metadata, chunk_key=source.names[0].rpartition("/")[2]),
-            lambda path, kind: path.replace(Path(work) / kind),
+            keep,
             lambda lines: progress(lines, source.bytes),
         ).counter
         if counter.lines and counter.malformed == counter.lines:  # what `out` has stays there
