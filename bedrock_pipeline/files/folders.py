@@ -35,8 +35,12 @@ class LocalFolder:
         target = self._path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
-        shutil.move(file, partial)
-        partial.replace(target)
+        try:
+            shutil.move(file, partial)
+            partial.replace(target)
+        except BaseException:  # such as a full disk
+            partial.unlink(missing_ok=True)
+            raise
 
 
 class S3Folder:

@@ -38,9 +38,10 @@ def parse_files(
     an index every line gives a row, whose record id is the one in the line.
 
     Args:
-        files: paths or s3:// URIs; a local folder, or a URI that ends in a slash, means every `.jsonl.out` in it.
+        files: paths or s3:// URIs; a local folder, or a URI that ends in a slash, means every `.jsonl.out` in it. A
+            file that is named twice is read once.
         metadata: the model family and what is kept; the chunk key is filled in from the names of the files.
-        out: path or s3:// URI of the file to write.
+        out: path or s3:// URI of the file to write; what is there stays until the results are whole.
         objects: S3.
         index: path or s3:// URI of the chunk's `index.parquet`.
         progress: called with the lines and bytes that were read so far.
@@ -54,9 +55,7 @@ def parse_files(
         raise InvalidInputError(f"{out} is a folder.", "Name the parquet file to write.")
     if not out.lower().endswith(".parquet"):
         raise InvalidInputError(f"{out} does not end with .parquet, the only format.", "Name the file so.")
-    found = {
-        _same(file): file for one in files for file in _found(one, objects)
-    }  # each once, however often it is named
+    found = {_place_of(file): file for one in files for file in _found(one, objects)}
     source = _Files(list(found.values()), objects)
     folder, _, name = out.rpartition("/")
     target = place(folder or ("/" if out.startswith("/") else "."), objects)
@@ -101,7 +100,8 @@ class _Files:
                 self.bytes += len(data)
 
 
-def _same(location: str) -> str:
+def _place_of(location: str) -> str:
+    """The same for a file however it is named."""
     return location if _in_s3(location) else str(Path(location).resolve())
 
 

@@ -113,7 +113,7 @@ def adopt_job(deployment: Deployment, chunk: ChunkRow, job_arn: str) -> None:
         )
     if not deployment.ledger.interventions.adopt(chunk.chunk_id, job.arn, job.submitted_at):
         raise StateError(
-            f"Chunk {chunk.chunk_key} already has a job, or its results.", "See `bedrock-pipeline status`."
+            f"Chunk {chunk.chunk_key} already has a job or results.", "See `bedrock-pipeline status`."
         )
 
 

@@ -1,6 +1,8 @@
 """`pack` and `parse`: the assets' code on files alone."""
 
+import errno
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.files.folders import LocalFolder
 from bedrock_pipeline.models import family_of
 from bedrock_pipeline.prepare.requests.request_template import RequestTemplate
 
@@ -215,19 +218,39 @@ def test_parse_says_that_nothing_is_output(tmp_path: Path) -> None:
     assert "None of the 2 lines is one of a batch job's output" in result.output
 
 
-def test_a_parse_that_fails_leaves_what_is_there_and_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
-    output, other, out = tmp_path / "a.jsonl.out", tmp_path / "mine.csv", tmp_path / "out.parquet"
-    output.write_bytes(b'{"recordId":"r0","modelOutput":{"content":[{"type":"text","text":"a"}]}}\n')
-    other.write_text("id,text\n1,hello\n")
-    twice = str(tmp_path / "x" / ".." / "a.jsonl.out")
+_LINE = b'{"recordId":"r0","modelOutput":{"content":[{"type":"text","text":"a"}]}}\n'
+
+
+def test_parse_reads_a_file_once_however_often_it_is_named(tmp_path: Path) -> None:
+    output, out = tmp_path / "a.jsonl.out", tmp_path / "out.parquet"
+    output.write_bytes(_LINE)
     (tmp_path / "x").mkdir()
-    result = run("parse", str(output), twice, str(tmp_path), "--model", MODEL, "--out", str(out))
+    again = str(tmp_path / "x" / ".." / "a.jsonl.out")
+    result = run("parse", str(output), again, str(tmp_path), "--model", MODEL, "--out", str(out))
     assert result.exit_code == 0, result.output
-    before = out.read_bytes()
     assert pq.ParquetFile(out).read()["record_id"].to_pylist() == ["r0"]
-    assert run("parse", str(other), "--model", MODEL, "--out", str(out)).exit_code != 0
-    assert out.read_bytes() == before
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.jsonl.out", "mine.csv", "out.parquet", "x"]
+
+
+def test_a_parse_that_fails_leaves_the_results_that_are_there(tmp_path: Path) -> None:
+    other, out = tmp_path / "mine.csv", tmp_path / "out.parquet"
+    other.write_text("id,text\n1,hello\n")
+    out.write_bytes(b"results")
+    assert run("parse", str(other), "--model", MODEL, "--out", str(out)).exit_code == 1
+    assert out.read_bytes() == b"results"
+
+
+def test_a_file_that_cannot_be_moved_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a full disk, when it is copied from another file system."""
+
+    def copies_half(_: Path, target: Path) -> None:
+        target.write_bytes(_LINE[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "move", copies_half)
+    (tmp_path / "whole").write_bytes(_LINE)
+    with pytest.raises(OSError, match="No space left"):
+        LocalFolder(tmp_path / "out").put(tmp_path / "whole", "chunk-00000/00000.jsonl")
+    assert list((tmp_path / "out" / "chunk-00000").iterdir()) == []
 
 
 def test_parse_names_a_folder_without_output(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_of_the_rejected_chunks_those_are_retried_that_are_named(ledger: Ledger)
 
 
 def test_a_job_is_adopted_by_the_chunk_that_has_it_or_none(ledger: Ledger) -> None:
-    first, second, third, fourth = enter(ledger, 4)
+    first, second, third, fourth, fifth = enter(ledger, 5)
     accepted(ledger, first, "arn:1")
     accepted(ledger, second, "arn:2")
     now = datetime.now(UTC)
@@ -63,7 +63,10 @@ def test_a_job_is_adopted_by_the_chunk_that_has_it_or_none(ledger: Ledger) -> No
     assert not ledger.interventions.adopt(third, "arn:1", now), "it is another's"
     assert ledger.interventions.adopt(third, "arn:3", now), "a retry after the backup has submitted it"
     assert status(ledger, third) == "queued"
-    ledger.interventions.cancel("p", "d", "d--00003")
+    ledger.interventions.cancel("p", "d")
+    assert ledger.interventions.adopt(fifth, "arn:5", now), (
+        "it was cancelled after a submission that is not in the backup"
+    )
     assert ledger.chunks.record_collected(fourth, Tally(100, final_errors=100), parsed_uri="s3://b/")
     assert not ledger.interventions.adopt(fourth, "arn:4", now), "its records have their results"
 
@@ -216,29 +219,24 @@ def test_what_waits_for_an_operator_is_not_sent_again(ledger: Ledger) -> None:
     assert status(ledger, chunk) == "needs-resolution"
 
 
+def collected(ledger: Ledger, chunks: list[UUID]) -> list[UUID]:
+    """The jobs of these chunks have ended, and a record of each is retryable."""
+    for number, chunk in enumerate(chunks):
+        accepted(ledger, chunk, f"arn:{number}")
+        ledger.jobs.observe([seen(f"arn:{number}", "completed", 100)])
+        tally = Tally(100, answered=99, retryable=1)
+        assert ledger.chunks.record_collected(chunk, tally, parsed_uri="s3://b/")
+    return chunks
+
+
 def test_the_datasets_that_are_retried_are_of_the_pipelines_that_are_named(ledger: Ledger) -> None:
-    [chunk] = enter(ledger, 1)
-    accepted(ledger, chunk, "arn:1")
-    ledger.jobs.observe([seen("arn:1", "completed", 100)])
-    assert ledger.chunks.record_collected(chunk, Tally(100, answered=99, retryable=1), parsed_uri="s3://b/")
+    collected(ledger, enter(ledger, 1))
     assert [(row.pipeline, row.dataset) for row in ledger.retry_rounds.due(["p"], 99)] == [("p", "d")]
     assert ledger.retry_rounds.due(["q"], 99) == []
 
 
-def retryable(ledger: Ledger, count: int) -> list[UUID]:
-    """Collected chunks with a retryable record each."""
-    chunks = enter(ledger, count)
-    for number, chunk in enumerate(chunks):
-        accepted(ledger, chunk, f"arn:{number}")
-        ledger.jobs.observe([seen(f"arn:{number}", "completed", 100)])
-        assert ledger.chunks.record_collected(
-            chunk, Tally(100, answered=99, retryable=1), parsed_uri="s3://b/"
-        )
-    return chunks
-
-
 def test_of_the_retryable_records_those_of_the_named_chunk_are_cancelled(ledger: Ledger) -> None:
-    first, _ = retryable(ledger, 2)
+    first, _ = collected(ledger, enter(ledger, 2))
     assert [row.chunk_id for row in ledger.interventions.cancel("p", "d", "d--00000")] == [first]
     cancelled = (
         "SELECT chunk_id FROM bedrock_pipeline.retryable_records WHERE cancel_requested_at IS NOT NULL"
@@ -247,7 +245,7 @@ def test_of_the_retryable_records_those_of_the_named_chunk_are_cancelled(ledger:
 
 
 def test_a_retry_round_keeps_the_pipelines_own_limit(ledger: Ledger) -> None:
-    [origin] = retryable(ledger, 1)
+    [origin] = collected(ledger, enter(ledger, 1))
     later = replace(
         new_chunk(0), attempt=2, chunk_key="d--a2-00000", origins=(origin,), quota_group="new in us-east-1"
     )
@@ -259,7 +257,7 @@ def test_a_retry_round_keeps_the_pipelines_own_limit(ledger: Ledger) -> None:
 
 def test_of_two_rounds_in_the_same_place_the_second_is_packed_again(ledger: Ledger) -> None:
     """Each was packed by a process of its own, of other records, when the place was free."""
-    origins = retryable(ledger, 2)
+    origins = collected(ledger, enter(ledger, 2))
     rounds = [
         replace(new_chunk(0), attempt=2, chunk_key="d--a2-00000", origins=(origin,)) for origin in origins
     ]
@@ -305,11 +303,7 @@ def test_a_queue_hears_of_the_later_chunks_that_its_own_records_are_in(ledger: L
     """A job ends with the chunk of a later attempt that holds its records, and with no other."""
     ledger.versions.keep_settings(SETTINGS)
     position = ledger.events.now()
-    jobs = [flushed(ledger, "q", "2026-01-02", sequence) for sequence in range(2)]
-    for number, job in enumerate(jobs):
-        accepted(ledger, job, f"arn:{number}")
-        ledger.jobs.observe([seen(f"arn:{number}", "completed", 100)])
-        assert ledger.chunks.record_collected(job, Tally(100, answered=99, retryable=1), parsed_uri="s3://b/")
+    jobs = collected(ledger, [flushed(ledger, "q", "2026-01-02", sequence) for sequence in range(2)])
     [first, second] = ledger.retry_rounds.open_of("q", "2026-01-02", 1)
     for number, one in enumerate((first, second)):
         later = replace(

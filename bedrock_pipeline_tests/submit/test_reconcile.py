@@ -141,7 +141,7 @@ def test_a_sweep_adopts_a_job_for_a_chunk_that_has_neither_one_nor_results(
         return
     assert (report.adopted, report.orphans, now.job_arn) == ([], [arn], None)
     if state == "collected":
-        with pytest.raises(StateError, match="or its results"):
+        with pytest.raises(StateError, match="a job or results"):
             adopt_job(deployment, now, arn)
         assert deployment.ledger.chunks.by_key("p", key) == now
 
