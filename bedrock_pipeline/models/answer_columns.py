@@ -125,7 +125,7 @@ def _fitted(column: _Column, value: Any, name: str) -> Any:
 def _typed(schema: Any) -> _Column | None:
     """The column of a property; None for JSON text."""
     options = [one for one in _options(schema) if one.get("type") != "null"]
-    if options and all(_has_members(one) for one in options):
+    if options and all(_has_members(one) for one in options) and _differ(options):
         return _struct(options)
     if len(options) == 1 and options[0].get("type") == "array" and "prefixItems" not in options[0]:
         inner = _typed(options[0].get("items", True))
@@ -153,15 +153,19 @@ def _options(schema: Any) -> list[Json]:
 
 
 def _has_members(schema: Json) -> bool:
-    """Whether an object has members of given names only, of which two do not differ by case alone."""
-    names = schema.get("properties", ())
+    """Whether an object has members of given names only."""
     return (
         schema.get("type") == "object"
-        and bool(names)
+        and bool(schema.get("properties"))
         and schema.get("additionalProperties", False) is False
         and "patternProperties" not in schema
-        and len({name.casefold() for name in names}) == len(names)
     )
+
+
+def _differ(options: list[Json]) -> bool:
+    """Whether no two members of alternatives have names that differ by case alone: many engines take them for one."""
+    names = {name for option in options for name in option["properties"]}
+    return len({name.casefold() for name in names}) == len(names)
 
 
 def _struct(options: list[Json]) -> _Column:

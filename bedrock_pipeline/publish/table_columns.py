@@ -6,12 +6,8 @@ A value is never changed to fit: a column is written in the table's type only if
 import pyarrow as pa
 import pyarrow.types as pt
 
-from bedrock_pipeline.publish.table_types import table_type
+from bedrock_pipeline.publish.table_types import ColumnMismatchError, table_type
 from bedrock_pipeline.sources.widening import wider
-
-
-class ColumnMismatchError(Exception):
-    """A table cannot take a column of the results. The message names columns and types, no values."""
 
 
 def table_columns(results: pa.Schema, there: pa.Schema, *, promotes: bool = False) -> pa.Schema:
@@ -24,7 +20,7 @@ def table_columns(results: pa.Schema, there: pa.Schema, *, promotes: bool = Fals
 
     Raises:
         ColumnMismatchError: a type does not fit, a name is in the table or among the results in another case, or a column
-            that must have values is not among the results.
+            that needs values is not among the results.
     """
     by_fold = {field.name.casefold(): field for field in there}
     own: dict[str, str] = {}
@@ -48,9 +44,12 @@ def table_columns(results: pa.Schema, there: pa.Schema, *, promotes: bool = Fals
                 f"its column {field.name!r} has the type {plain_type(there.field(field.name).type)}, and that of the "
                 f"results has {natural}, whose values it cannot hold without a change"
             )
-        columns.append(pa.field(field.name, kind))
+        if alike := _alike(kind, field.name):
+            raise ColumnMismatchError("the fields {!r} and {!r} differ in case alone".format(*alike))
+        columns.append(pa.field(field.name, kind, nullable=found is None or found.nullable))
+    written = {field.name for field in columns}
     for field in there:
-        if not field.nullable and field.name not in results.names:
+        if not field.nullable and field.name not in written:
             raise ColumnMismatchError(
                 f"its column {field.name!r} needs values, and the results have no such column"
             )
@@ -64,12 +63,20 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     if pt.is_large_binary(kind) or pt.is_binary_view(kind):
         return pa.binary()
     if pt.is_list(kind) or pt.is_large_list(kind) or pt.is_list_view(kind):
-        return pa.list_(plain_type(kind.value_type))
+        return _list(plain_type(kind.value_type), kind)
     if pt.is_struct(kind):
-        return pa.struct([(field.name, plain_type(field.type)) for field in kind])
+        return pa.struct([pa.field(field.name, plain_type(field.type), field.nullable) for field in kind])
     if pt.is_map(kind):
-        return pa.map_(plain_type(kind.key_type), plain_type(kind.item_type))
+        return _map(plain_type(kind.key_type), plain_type(kind.item_type), kind)
     return kind
+
+
+def _list(item: pa.DataType, like: pa.DataType) -> pa.DataType:
+    return pa.list_(pa.field("item", item, like.value_field.nullable))
+
+
+def _map(key: pa.DataType, item: pa.DataType, like: pa.DataType) -> pa.DataType:
+    return pa.map_(key, pa.field("value", item, like.item_field.nullable))
 
 
 def _fitted(kind: pa.DataType, there: pa.DataType, *, promotes: bool) -> pa.DataType | None:
@@ -82,12 +89,12 @@ def _fitted(kind: pa.DataType, there: pa.DataType, *, promotes: bool) -> pa.Data
         return _struct(kind, there, promotes=promotes)
     if _is_list(kind) and pt.is_list(there):
         item = _fitted(kind.value_type, there.value_type, promotes=promotes)
-        return None if item is None else pa.list_(item)
+        return None if item is None else _list(item, there)
     if pt.is_map(kind) and pt.is_map(there):
         # No table format widens the type of keys.
         key = _fitted(kind.key_type, there.key_type, promotes=False)
         item = _fitted(kind.item_type, there.item_type, promotes=promotes)
-        return None if key is None or item is None else pa.map_(key, item)
+        return None if key is None or item is None else _map(key, item, there)
     natural = table_type(kind) or pa.string()
     if natural == there or _holds(there, natural):
         return there
@@ -96,15 +103,28 @@ def _fitted(kind: pa.DataType, there: pa.DataType, *, promotes: bool) -> pa.Data
 
 def _struct(kind: pa.DataType, there: pa.DataType, *, promotes: bool) -> pa.DataType | None:
     given = {field.name: field.type for field in kind}
-    fields = {
-        field.name: _fitted(given.get(field.name, pa.null()), field.type, promotes=promotes)
-        for field in there
-    }
-    for name, one in given.items():
-        if name not in fields and not pt.is_null(one):
-            fields[name] = table_type(one)
-    known = all(one is not None for one in fields.values())
-    return pa.struct(list(fields.items())) if known else None
+    fields = [
+        (one.name, _fitted(given.pop(one.name, pa.null()), one.type, promotes=promotes), one.nullable)
+        for one in there
+    ]
+    fields += [(name, table_type(one), True) for name, one in given.items() if not pt.is_null(one)]
+    found = [pa.field(name, one, nullable) for name, one, nullable in fields if one is not None]
+    return pa.struct(found) if len(found) == len(fields) else None
+
+
+def _alike(kind: pa.DataType, name: str) -> tuple[str, str] | None:
+    """Two fields of structs in a column whose names differ in case alone; None if there are none."""
+    if pt.is_struct(kind):
+        seen: dict[str, str] = {}
+        for one in kind:
+            path = f"{name}.{one.name}"
+            if (other := seen.setdefault(path.casefold(), path)) != path:
+                return other, path
+            if found := _alike(one.type, path):
+                return found
+    if pt.is_map(kind):
+        return _alike(kind.item_type, f"{name}.value")
+    return _alike(kind.value_type, f"{name}.item") if pt.is_list(kind) else None
 
 
 def _holds(there: pa.DataType, natural: pa.DataType) -> bool:

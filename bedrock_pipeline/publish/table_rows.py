@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from bedrock_pipeline.errors import ConfigurationError, ServiceUnavailableError, StateError
-from bedrock_pipeline.publish.table_columns import ColumnMismatchError, table_columns
-from bedrock_pipeline.publish.table_types import table_batch
+from bedrock_pipeline.publish.table_columns import table_columns
+from bedrock_pipeline.publish.table_types import ColumnMismatchError, table_batch
 from bedrock_pipeline.records.result_schema import TABLE_COLUMNS
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Written:
         publication: its number among the dataset's publications.
         results: the folder of the results.
         rows: the results themselves.
-        columns: of them, those that are written, in their types in the table.
+        schema: of the rows in the table: which dataset they are of, and the columns of the results that are written.
         failed: what reading the results raised; a table's writer has an error of its own then.
     """
 
@@ -53,7 +53,7 @@ class Written:
     publication: int
     results: str
     rows: "pa_dataset.Dataset"
-    columns: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    schema: pa.Schema = _OWN
     failed: list[Exception] = field(default_factory=list)
 
     @property
@@ -81,28 +81,22 @@ class Written:
             wanted = pa.schema([*_OWN, *self.rows.schema])
             columns = table_columns(wanted, there, promotes=promotes)
         except ColumnMismatchError as error:
-            raise TableRejectedError(
-                f"The results cannot be written into the table {table}: {error}.",
-                "Publish into another table, change the column there, or give it one type in all datasets (column_types).",
-            ) from None
-        return replace(self, columns=pa.schema(list(columns)[len(_OWN) :]), failed=[])
-
-    def schema(self) -> pa.Schema:
-        """Of the table: which dataset its rows are of, and the columns of the results."""
-        return pa.schema([*_OWN, *self.columns])
+            raise mismatched(table, error) from None
+        return replace(self, schema=columns, failed=[])
 
     def reader(self) -> pa.RecordBatchReader:
         """The rows of the table, as a stream."""
-        return pa.RecordBatchReader.from_batches(self.schema(), self.batches())
+        return pa.RecordBatchReader.from_batches(self.schema, self.batches())
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows of the table."""
         ahead = {"batch_size": _BATCH_ROWS, "batch_readahead": 1, "fragment_readahead": 1}
+        columns = pa.schema(list(self.schema)[len(_OWN) :])
         try:
             for batch in self.rows.to_batches(**ahead):
-                found = table_batch(batch, self.columns)
+                found = table_batch(batch, columns)
                 own = [pa.repeat(pa.scalar(value), batch.num_rows) for value in (self.pipeline, self.dataset)]
-                yield pa.RecordBatch.from_arrays([*own, *found.columns], schema=self.schema())
+                yield pa.RecordBatch.from_arrays([*own, *found.columns], schema=self.schema)
         except Exception as error:
             self.failed.append(error)
             raise
@@ -118,6 +112,14 @@ def rejected(table: str, why: str) -> TableRejectedError:
     return TableRejectedError(
         f"The results cannot be written into the table {table}: {why}.",
         "Publish into another table, or change this one.",
+    )
+
+
+def mismatched(table: str, error: ColumnMismatchError) -> TableRejectedError:
+    """A table that cannot take a column."""
+    return TableRejectedError(
+        f"The results cannot be written into the table {table}: {error}.",
+        "Publish into another table, change the column there, or give it one type in all datasets (column_types).",
     )
 
 

@@ -5,7 +5,7 @@
 | boolean, signed integer, float, text, binary, date | the same, in its plain layout |
 | unsigned integer | the next larger signed one; of 64 bits `decimal(20, 0)` |
 | decimal of up to 38 digits | the same |
-| timestamp | microseconds, in UTC if it has a zone; nanoseconds are cut off |
+| timestamp | microseconds, in UTC if it has a zone; parts of one are cut off |
 | list, struct, map | the same, of these types |
 | null | no column: what a table lacks is null |
 | time, duration, larger decimal, UUID, and what contains one, or a null | text, as in CSV |
@@ -13,22 +13,38 @@
 
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
 from bedrock_pipeline.publish.plain_values import csv_cells
+from bedrock_pipeline.sources.plain_layout import converted
 from bedrock_pipeline.sources.widening import widened
 
 _SIGNED: Final = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64()}
+
+
+class ColumnMismatchError(Exception):
+    """A table cannot take a column of the results. The message names columns and types, no values."""
 
 
 def table_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """The columns of a schema from a batch of results, in their types in the table.
 
     Raises:
-        pa.ArrowException: a value does not fit.
+        ColumnMismatchError: a value does not fit, or is lacking where the table needs one.
     """
-    columns = [_as_table(batch.column(batch.schema.names.index(field.name)), field.type) for field in schema]
+    columns = []
+    for field in schema:
+        try:
+            column = _as_table(batch.column(batch.schema.names.index(field.name)), field.type)
+        except pa.ArrowInvalid:  # its words have the value
+            raise ColumnMismatchError(
+                f"a value of the column {field.name!r} is outside of what {field.type} holds"
+            ) from None
+        if lacking := _lacking(column, field, field.name):
+            raise ColumnMismatchError(f"its column {lacking!r} needs values, and rows of the results lack it")
+        columns.append(column)
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
@@ -86,5 +102,33 @@ def _as_table(column: pa.Array, kind: pa.DataType) -> pa.Array:
             if pt.is_string(kind)
             else widened(column, kind)
         )
-    # Only nanoseconds are lost: every other type is wider.
-    return widened(column if column.type == natural else column.cast(natural, safe=False), kind)
+    return widened(converted(column, natural, _leaf), kind)
+
+
+def _leaf(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if not (pt.is_timestamp(kind) and column.type.unit == "ns"):
+        return column.cast(kind)  # the type of the table is as wide, or it is an error
+    # Arrow cuts towards 1970, so that a moment before it would be later.
+    moments = column.view(pa.int64()).fill_null(0).to_numpy()
+    cut = pa.array(np.floor_divide(moments, 1000), mask=column.is_null().to_numpy(zero_copy_only=False))
+    return cut.view(kind)
+
+
+def _lacking(column: pa.Array, field: pa.Field, name: str) -> str | None:
+    """The name of a column, or of a field in it, that needs values and lacks one; None if there is none."""
+    if column.null_count and not field.nullable:
+        return name
+    kind = field.type
+    if not pt.is_nested(kind):
+        return None
+    values = column.drop_null()
+    if pt.is_struct(kind):
+        inner = [
+            (child, one, f"{name}.{one.name}") for child, one in zip(values.flatten(), kind, strict=True)
+        ]
+    elif pt.is_map(kind):
+        entries = values.cast(pa.list_(pa.struct([kind.key_field, kind.item_field]))).flatten()
+        inner = [(entries.field(1), kind.item_field, f"{name}.value")]
+    else:
+        inner = [(values.flatten(), kind.value_field, f"{name}.item")]
+    return next((found for one in inner if (found := _lacking(*one))), None)

@@ -7,11 +7,13 @@ A table that does not exist is created empty first; of two that create it one fa
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.types as pt
 
 from bedrock_pipeline.aws.table_storage import delta_options, serves_checkpoints
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.publish.table_rows import RESULTS, Written, busy, rejected, unavailable
+from bedrock_pipeline.publish.table_rows import RESULTS, Written, busy, mismatched, rejected, unavailable
+from bedrock_pipeline.publish.table_types import ColumnMismatchError
 from bedrock_pipeline.records.result_schema import TABLE_COLUMNS
 from bedrock_pipeline.sources import DeltaTable, plain_location
 from bedrock_pipeline.sources.delta import NO_RANGE, opening_problem
@@ -39,6 +41,7 @@ def write_delta(deployment: Deployment, table: DeltaTable, written: Written, pub
             return False
         fitted = written.fitted(location, pa.schema(there.schema().to_arrow()))
         failed = fitted.failed
+        _allow_types(there, fitted.schema, _after_commit(checkpoints=checkpoints))
         _replace(there, fitted, publisher, _after_commit(checkpoints=checkpoints))
     except BedrockPipelineError:
         raise
@@ -63,7 +66,9 @@ def _load(location: str, options: dict[str, str], written: Written, after_commit
     from deltalake.schema import PrimitiveType
 
     if not deltalake.DeltaTable.is_deltatable(location, options):
-        schema = written.fitted(location, pa.schema([])).schema()
+        fitted = written.fitted(location, pa.schema([])).schema
+        # The others are added by the commit, once the table has the feature for them.
+        schema = pa.schema([field for field in fitted if not _zoneless_in_map(field.type)])
         deltalake.DeltaTable.create(
             location, schema, mode="ignore", partition_by=list(TABLE_COLUMNS), storage_options=options
         )
@@ -72,13 +77,42 @@ def _load(location: str, options: dict[str, str], written: Written, after_commit
         raise rejected(
             location, "it is append-only (delta.appendOnly), and rows of an earlier version would be left"
         )
-    names = {field.name.casefold() for field in there.schema().fields}
+    kinds = {field.name: getattr(field.type, "type", "") for field in there.schema().fields}
+    for name in there.metadata().partition_columns:
+        if kinds[name].startswith("decimal"):
+            # deltalake writes a name of a folder that it cannot read, so that the table is lost: '-1.-5000'
+            raise rejected(location, f"its partitions are those of {name!r}, a decimal")
+    names = {name.casefold() for name in kinds}
     if lacking := [name for name in TABLE_COLUMNS if name not in names]:
         # A table of the user's: none of its rows is of a dataset.
         added = [deltalake.Field(name, PrimitiveType("string")) for name in lacking]
         there.alter.add_columns(added, post_commithook_properties=after_commit)
         there = deltalake.DeltaTable(location, storage_options=options)
     return there
+
+
+def _allow_types(there: Any, schema: pa.Schema, after_commit: Any) -> None:
+    """Give the table the feature for timestamps without a zone, which deltalake forgets where they are in a map."""
+    from deltalake import TableFeatures
+
+    if any(_zoneless_in_map(kind) for kind in schema.types) and "timestampNtz" not in (
+        there.protocol().reader_features or []
+    ):
+        there.alter.add_feature(
+            TableFeatures.TimestampWithoutTimezone,
+            allow_protocol_versions_increase=True,
+            post_commithook_properties=after_commit,
+        )
+
+
+def _zoneless_in_map(kind: pa.DataType, *, inside: bool = False) -> bool:
+    if pt.is_timestamp(kind):
+        return inside and kind.tz is None
+    if pt.is_map(kind):
+        return any(_zoneless_in_map(one, inside=True) for one in (kind.key_type, kind.item_type))
+    if pt.is_struct(kind):
+        return any(_zoneless_in_map(one.type, inside=inside) for one in kind)
+    return pt.is_list(kind) and _zoneless_in_map(kind.value_type, inside=inside)
 
 
 def _replace(there: Any, written: Written, publisher: str, after_commit: Any) -> None:
@@ -104,6 +138,8 @@ def _failure(location: str, error: Exception) -> BedrockPipelineError:
     said = str(error).lower()
     if isinstance(error, BedrockPipelineError):
         return error
+    if isinstance(error, ColumnMismatchError):
+        return mismatched(location, error)
     if _INVALID in said:
         return rejected(location, "a row breaks a constraint of the table")
     if isinstance(error, DeltaProtocolError) or NO_RANGE in said:

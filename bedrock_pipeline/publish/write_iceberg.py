@@ -12,7 +12,16 @@ import pyarrow as pa
 from bedrock_pipeline.aws.table_storage import iceberg_properties
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.publish.table_rows import RESULTS, Written, busy, rejected, unavailable
+from bedrock_pipeline.publish.table_rows import (
+    RESULTS,
+    TableRejectedError,
+    Written,
+    busy,
+    mismatched,
+    rejected,
+    unavailable,
+)
+from bedrock_pipeline.publish.table_types import ColumnMismatchError
 from bedrock_pipeline.sources import IcebergTable
 
 _NUMBER: Final = "bedrock-pipeline.publication."
@@ -29,8 +38,10 @@ def write_iceberg(deployment: Deployment, table: IcebergTable, written: Written,
 
     name = f"{table.catalog}:{table.table}"
     failed: list[Exception] = []
+    before = None
     try:
         found = _load(catalog, table.table, name, written)
+        before = found.metadata_location
         if int(found.properties.get(_NUMBER + publisher, 0)) > written.number:
             return False
         fitted = written.fitted(name, found.schema().as_arrow(), promotes=True)
@@ -41,24 +52,42 @@ def write_iceberg(deployment: Deployment, table: IcebergTable, written: Written,
     except (CommitFailedException, ValidationException):  # another writer's rows of this dataset
         raise busy(name) from None
     except Exception as error:  # any catalog's client, and any file system's
-        raise _failure(name, failed[0] if failed else error) from None
+        failure = _failure(name, failed[0] if failed else error)
+        if (
+            isinstance(failure, TableRejectedError)
+            and not failed
+            and _overtaken(catalog, table.table, before)
+        ):
+            failure = busy(
+                name
+            )  # PyIceberg tries a commit again itself, which fails where the schema has changed
+        raise failure from None
     return True
+
+
+def _overtaken(catalog: Any, identifier: str, before: str | None) -> bool:
+    """Whether somebody has changed a table since its metadata were loaded from there."""
+    try:
+        return before is not None and bool(catalog.load_table(identifier).metadata_location != before)
+    except Exception:  # the next attempt finds out what is wrong with the catalog
+        return True
 
 
 def _load(catalog: Any, identifier: str, name: str, written: Written) -> Any:
     """The table; it is created, empty, if it does not exist."""
+    if "." not in identifier:
+        raise rejected(name, "it lacks a namespace, as sales.reviews has")
     if catalog.table_exists(identifier):
         return catalog.load_table(identifier)
-    if "." in identifier:
-        catalog.create_namespace_if_not_exists(identifier.rpartition(".")[0])
-    return catalog.create_table_if_not_exists(identifier, written.fitted(name, pa.schema([])).schema())
+    catalog.create_namespace_if_not_exists(identifier.rpartition(".")[0])
+    return catalog.create_table_if_not_exists(identifier, written.fitted(name, pa.schema([])).schema)
 
 
 def _replace(table: Any, written: Written, number: dict[str, str]) -> None:
     """Replace the rows in one commit."""
     with table.transaction() as transaction:
         with transaction.update_schema() as update:
-            update.union_by_name(written.schema())
+            update.union_by_name(written.schema)
         transaction.set_properties(number)
         rows: Any = written.reader()
         if table.spec().is_unpartitioned():
@@ -85,11 +114,21 @@ def _parts(rows: pa.RecordBatchReader) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(batches, rows.schema)
 
 
+#: What repeats at the next attempt: of Python, of Arrow (which are of these types) and of PyIceberg.
+_PERMANENT: Final = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, NotImplementedError)
+
+
 def _failure(name: str, error: Exception) -> BedrockPipelineError:
-    from pyiceberg.exceptions import ValidationError
+    from pyiceberg.exceptions import NotInstalledError, ResolveError, ValidationError
 
     if isinstance(error, BedrockPipelineError):
         return error
-    if isinstance(error, (ValueError, TypeError, NotImplementedError, ValidationError)):
+    if isinstance(error, ColumnMismatchError):
+        return mismatched(name, error)
+    if isinstance(error, OverflowError):  # its statistics are Python's dates
+        return rejected(name, "PyIceberg takes no date or time before the year 1 or after 9999")
+    if isinstance(error, NotInstalledError):
+        return rejected(name, "PyIceberg lacks a package; install bedrock-pipeline[iceberg] again")
+    if isinstance(error, (*_PERMANENT, ValidationError, ResolveError)):
         return rejected(name, f"PyIceberg takes them for invalid ({type(error).__name__})")
     return unavailable(name, error)

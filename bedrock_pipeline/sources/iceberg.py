@@ -124,6 +124,7 @@ def load_catalog(catalog: str, properties: Mapping[str, str]) -> Any:
         from pyiceberg.utils.config import Config
     except ImportError as error:
         raise missing_extra("iceberg", "An Iceberg table") from error
+    _keep_nulls()
     # PyIceberg itself reads its variables when it is imported, and not again.
     given: dict[str, Any] = {**properties, **(Config().get_catalog_config(catalog) or {})}
     try:
@@ -133,3 +134,36 @@ def load_catalog(catalog: str, properties: Mapping[str, str]) -> Any:
             f"The Iceberg catalog {catalog!r} cannot be opened ({type(error).__name__}).",
             f"Configure it in .pyiceberg.yaml or by PYICEBERG_CATALOG__{catalog.upper()}__URI where runs execute.",
         ) from None
+
+
+def _keep_nulls() -> None:
+    """Correct PyIceberg, which reads and writes a null list or map of structs as an empty one.
+
+    A failed record's answer would be an empty list of items. https://github.com/apache/iceberg-python/issues/3833
+    """
+    from pyiceberg.io import pyarrow as io
+
+    inherited: Any = io.ArrowProjectionVisitor
+    if inherited.__module__ == __name__:
+        return
+
+    class KeepsNulls(inherited):  # type: ignore[misc]  # of Any
+        def list(self, list_type: Any, list_array: Any, value_array: Any) -> Any:
+            return _nulls_of(list_array, super().list(list_type, list_array, value_array))
+
+        def map(self, map_type: Any, map_array: Any, key_result: Any, value_result: Any) -> Any:
+            return _nulls_of(map_array, super().map(map_type, map_array, key_result, value_result))
+
+    io.ArrowProjectionVisitor = KeepsNulls  # type: ignore[misc]
+
+
+def _nulls_of(given: Any, projected: Any) -> Any:
+    """A projected column, null where the given one was."""
+    if projected is None or projected.null_count == given.null_count:
+        return projected
+    offsets, absent = pa.array(projected.offsets.to_numpy()), given.is_null()
+    if pa.types.is_map(projected.type):
+        parts = (offsets, projected.keys, projected.items)
+        return pa.MapArray.from_arrays(*parts, type=projected.type, mask=absent)
+    lists = pa.LargeListArray if pa.types.is_large_list(projected.type) else pa.ListArray
+    return lists.from_arrays(offsets, projected.values, type=projected.type, mask=absent)

@@ -41,6 +41,8 @@ def converted(
     """
     if pa.types.is_run_end_encoded(column.type):
         return converted(pc.run_end_decode(column), kind, leaf)
+    if pa.types.is_dictionary(column.type) and not pa.types.is_dictionary(kind):
+        return converted(column.dictionary_decode(), kind, leaf)
     if pa.types.is_dictionary(column.type) and column.type != kind:
         words = leaf(column.dictionary, kind.value_type)
         return pa.DictionaryArray.from_arrays(column.indices, words)

@@ -90,6 +90,7 @@ def used(value: Any) -> ModelResponse:
             '{"b":1}',
         ),
         (schema(a={}, A={}), pa.string(), {"a": 1}, '{"a":1}'),
+        ({"anyOf": [schema(a={}), schema(A={})]}, pa.string(), {"A": 1}, '{"A":1}'),
         ({"type": "string", "format": "date"}, pa.date32(), "2026-11-26", date(2026, 11, 26)),
         ({"type": "object"}, pa.string(), {"b": 1}, '{"b":1}'),
         ({"type": ["string", "integer"]}, pa.string(), 1, "1"),

@@ -1,7 +1,6 @@
 """Results in a table that exists: no value is changed to fit, no publisher undoes another one's work, no error has a cell."""
 
 import datetime as dt
-import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ import deltalake
 import pyarrow as pa
 import pyarrow.dataset as pa_dataset
 import pytest
-from pyiceberg.catalog import Catalog
 from pyiceberg.transforms import IdentityTransform
 
 from bedrock_pipeline.deployment import Deployment
@@ -22,64 +20,11 @@ from bedrock_pipeline.publish.table_rows import TableBusyError, TableRejectedErr
 from bedrock_pipeline.publish.write_table import write_table
 from bedrock_pipeline.sources import DeltaTable, IcebergTable
 from bedrock_pipeline.sources.extras import MissingExtraError
-from bedrock_pipeline.sources.iceberg import load_catalog
+from bedrock_pipeline_tests.publish.lakes import Lake, written
 
 UTC = dt.UTC
 #: A word that no message may have.
 CELL = "cell-4711"
-Target = DeltaTable | IcebergTable
-
-
-class Lake:
-    """Tables of one kind, which are made, written and read as others do it."""
-
-    def __init__(self, kind: str, folder: Path) -> None:
-        self.kind, self._folder = kind, folder
-        self._numbers = itertools.count()
-
-    @property
-    def catalog(self) -> Catalog:
-        catalog: Catalog = load_catalog("lake", {})
-        return catalog
-
-    def new(self) -> Target:
-        number = next(self._numbers)
-        if self.kind == "iceberg":
-            return IcebergTable(catalog="lake", table=f"answers.t{number}")
-        return DeltaTable(location=str(self._folder / f"t{number}"))
-
-    def made(self, rows: pa.Table) -> Target:
-        """A table of somebody else's, with rows."""
-        target = self.new()
-        if isinstance(target, DeltaTable):
-            deltalake.write_deltalake(target.location, rows)
-        else:
-            self.catalog.create_namespace_if_not_exists("answers")
-            self.catalog.create_table(target.table, rows.schema).append(rows)
-        return target
-
-    def read(self, target: Target) -> pa.Table:
-        if isinstance(target, DeltaTable):
-            rows = deltalake.QueryBuilder().register("t", deltalake.DeltaTable(target.location))
-            return pa.table(rows.execute("SELECT * FROM t").read_all())
-        return self.catalog.load_table(target.table).scan().to_arrow()
-
-    def values(self, target: Target, *names: str) -> list[tuple[Any, ...]]:
-        return sorted(
-            (tuple(row.get(name) for name in names) for row in self.read(target).to_pylist()), key=repr
-        )
-
-
-@pytest.fixture(params=["delta", "iceberg"])
-def lake(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
-    monkeypatch.setenv("PYICEBERG_CATALOG__LAKE__URI", f"sqlite:///{tmp_path}/catalog.db")
-    monkeypatch.setenv("PYICEBERG_CATALOG__LAKE__WAREHOUSE", f"file://{tmp_path}/warehouse")
-    return Lake(request.param, tmp_path)
-
-
-def written(dataset: str = "d", version: int = 1, **columns: Any) -> Written:
-    rows = pa_dataset.dataset(pa.table({"record_id": ["a"], **columns}))
-    return Written("p", dataset, version, 1, "s3://b/r/", rows)
 
 
 BOTH, NEITHER, ICEBERG = ("delta", "iceberg"), (), ("iceberg",)
