@@ -498,6 +498,12 @@ CROSS JOIN LATERAL (
           WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)) each) spent
 WHERE d.max_cost_usd IS NOT NULL;
 
+-- Of a transaction whose effect nobody could recognize, a row: it is here exactly if the transaction was committed.
+CREATE TABLE bedrock_pipeline.commits (
+    commit_id    uuid PRIMARY KEY,
+    committed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 -- The queue: tasks wait here as rows until a flush packs them into a chunk; then they are deleted, since the chunk
 -- holds them. There is no row with their count: a counter that every enqueue updates is a lock that all of them wait
 -- for, and its dead versions make it slower the longer a transaction elsewhere lasts.

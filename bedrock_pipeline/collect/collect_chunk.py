@@ -118,15 +118,22 @@ def _collect(
     problem = waits or disposition.problem(collected.counter)
     deployment.ledger.chunks.record_collected(
         chunk.chunk_id,
+        chunk.fence,
         tally,
         parsed_uri=parsed_uri,
         problem=problem,
         waits_for_operator=waits,
     )
     now = deployment.ledger.chunks.by_key(chunk.pipeline, chunk.chunk_key)
-    if now.parsed_uri != parsed_uri:  # another collector was first: its rows are those that are published
+    if now.parsed_uri != parsed_uri:
         deployment.objects.discard(parsed_uri)
-        return _collected_before(deployment, now, now.parsed_uri or ""), now.problem
+        if now.parsed_uri is None:
+            raise NotEndedError(
+                f"Chunk {chunk.chunk_key} has adopted job {now.job_arn} meanwhile.",
+                "Its results are collected automatically when that has ended.",
+            )
+        # Another collector was first: its rows are those that are published.
+        return _collected_before(deployment, now, now.parsed_uri), now.problem
     report = CollectReport(
         chunk,
         tally,

@@ -83,7 +83,7 @@ def start_retry_round(deployment: Deployment, pipeline: BasePipeline, dataset: s
         plan = plan_invocation(launched.below_minimum, limits, records - ending)
         too_few = plan.mode == "waiting" and records > ending and not row.cancel_requested_at
         if too_few and not ending:
-            deployment.ledger.retry_rounds.hold(retryable, plan.reason or "")
+            deployment.ledger.retry_rounds.hold(row, retryable, plan.reason or "")
             report.waits_for = plan.reason
             continue
         nothing = InvocationPlan("none", limits.model_copy(update={"min_records": 1}))
@@ -92,8 +92,7 @@ def start_retry_round(deployment: Deployment, pipeline: BasePipeline, dataset: s
         chunks = retry.uploaded(plan) if records > ending else []
         ended = retry.uploaded(nothing, after=len(chunks), cancelled=True) if ending else []
         if deployment.ledger.retry_rounds.enter(
-            pipeline.name,
-            dataset,
+            row,
             retryable=retryable,
             chunks=chunks,
             cancelled=ended,

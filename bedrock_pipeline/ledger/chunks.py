@@ -106,20 +106,25 @@ class Chunks:
     def record_collected(
         self,
         chunk_id: UUID,
+        fence: int,
         tally: Tally,
         *,
         parsed_uri: str,
         problem: str | None = None,
         waits_for_operator: str | None = None,
     ) -> bool:
-        """Record results that are complete in S3; False if they were recorded before.
+        """Record results that are complete in S3.
 
         Args:
             chunk_id: the chunk.
+            fence: its fencing token when they were read.
             tally: how its records ended.
             parsed_uri: folder of its parts and its retryable records.
             problem: what an operator must know; None if all is well.
             waits_for_operator: why an operator must decide before the retryable records are retried.
+
+        Returns:
+            False if results were recorded before, or the chunk has adopted another job since these were read.
         """
 
         def work(connection: Connection) -> bool:
@@ -130,11 +135,12 @@ class Chunks:
                        final_by_code = %(final_by_code)s,
                        input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, cost_usd = %(cost_usd)s,
                        on_demand_cost_usd = %(on_demand_cost_usd)s
-                   WHERE chunk_id = %(chunk)s AND ended_at IS NOT NULL AND collected_at IS NULL""",
+                   WHERE chunk_id = %(chunk)s AND fence = %(fence)s AND ended_at IS NOT NULL AND collected_at IS NULL""",
                 {
                     **asdict(tally),
                     "final_by_code": Jsonb(dict(tally.final_by_code)),
                     "chunk": chunk_id,
+                    "fence": fence,
                     "parsed_uri": parsed_uri,
                     "problem": problem,
                 },

@@ -1,7 +1,7 @@
 """Connections and transactions.
 
-What belongs here: connections, the settings of each transaction, and the errors after which one is repeated. No
-statement of the ledger. Nothing is kept in a session of Postgres, neither a setting nor a lock nor a prepared
+What belongs here: connections, the settings of each transaction, the errors after which one is repeated, and what
+proves that it was committed. No other statement of the ledger. Nothing is kept in a session of Postgres, neither a setting nor a lock nor a prepared
 statement: behind a pooler such as PgBouncer in transaction mode each transaction may get another session.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final, LiteralString, TypeVar
+from uuid import UUID
 
 import psycopg
 from psycopg import conninfo, sql
@@ -205,6 +206,7 @@ class Database:
         connect_timeout: seconds to wait for a connection.
         sleep: waits between two attempts.
         monotonic: seconds of a clock that never goes back.
+        new_id: makes ids.
         connect: makes the only connection, in place of the pool's; for a single thread.
     """
 
@@ -216,10 +218,12 @@ class Database:
         connect_timeout: float = 10.0,
         sleep: Callable[[float], None] = SYSTEM.sleep,
         monotonic: Callable[[], float] = SYSTEM.monotonic,
+        new_id: Callable[[], UUID] = SYSTEM.new_id,
         connect: Connect | None = None,
     ) -> None:
         self.dsn = dsn
         self.sleep = sleep
+        self._new_id = new_id
         self._pool = _Pool(
             connect or partial(open_connection, dsn, connect_timeout),
             1 if connect else max_connections,
@@ -282,47 +286,33 @@ class Database:
                 self.sleep(min(0.05 * (2 ** (attempt - 1) - 1), 1.0))
         raise AssertionError("unreachable: the loop returns or raises")
 
-    def exactly_once(
-        self, work: Callable[[Connection], tuple[T, str | None]], *, tries: int = 7, looks: int = 100
-    ) -> T:
-        """Run `work` in a transaction, again like `transaction` does, but never after it was committed.
+    def exactly_once(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` like `transaction` does, but never again after it was committed, whose effect it cannot recognize.
 
-        Where the acknowledgement of a commit is lost, the transaction's status is read from Postgres, so `work` need
-        not recognize its own effect.
-
-        Args:
-            work: returns its result and its transaction's id (`pg_current_xact_id()::text`), None if it wrote nothing.
-            tries: number of attempts.
-            looks: how often the status of a transaction that has not ended is read.
+        A row of its own is committed with it. The next attempt finds that row, waiting for the end of a transaction in
+        which it is being committed. The transaction's id would be no proof: after a crash another one may have it.
 
         Raises:
-            ServiceUnavailableError: Postgres did not complete it, or whether it was committed could not be found out.
+            ConfigurationError: the database has no tables of a ledger.
+            ServiceUnavailableError: Postgres did not complete it, or did not acknowledge it within the time limits.
         """
-        for attempt in range(1, tries + 1):
-            done: tuple[T, str | None] | None = None
-            try:
-                with self.connection() as connection:
-                    done = work(connection)
-                return done[0]
-            except _TOO_LONG as error:
-                raise _not_completed(error) from error
-            except _TRANSIENT as error:
-                if done and done[1] and self._committed(done[1], looks):
-                    return done[0]
-                if attempt == tries:
-                    raise _not_completed(error) from error
-                self.sleep(min(0.05 * 2**attempt, 1.0))
-        raise AssertionError("unreachable: the loop returns or raises")
+        commit_id, results = self._new_id(), list[T]()
 
-    def _committed(self, transaction: str, looks: int) -> bool:
-        for _ in range(looks):
-            row = self.fetch("SELECT pg_xact_status(%s::xid8) AS status", (transaction,))[0]
-            if row["status"] != "in progress":
-                return bool(row["status"] == "committed")
-            self.sleep(0.1)
-        raise ServiceUnavailableError(
-            f"Transaction {transaction} of Postgres neither commits nor aborts.",
-            "Look at `pg_stat_activity`, and try again.",
+        def once(connection: Connection) -> T:
+            new = connection.execute(
+                "INSERT INTO bedrock_pipeline.commits (commit_id) VALUES (%s) ON CONFLICT DO NOTHING",
+                (commit_id,),
+            )
+            if new.rowcount:
+                results.append(work(connection))
+            return results[-1]
+
+        return self.transaction(once)
+
+    def forget_commits(self) -> None:
+        """Delete what `exactly_once` has left and no attempt looks for any more."""
+        self.execute(
+            "DELETE FROM bedrock_pipeline.commits WHERE committed_at < clock_timestamp() - interval '1 day'"
         )
 
     def fetch(self, statement: Statement, values: Values = None) -> list[DictRow]:

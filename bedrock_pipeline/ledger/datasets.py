@@ -91,7 +91,7 @@ class Datasets:
         """
         launch_id = launch_id or uuid4()
 
-        def work(connection: Connection) -> tuple[DatasetRow, str]:
+        def work(connection: Connection) -> DatasetRow:
             _must_not_be_a_queue(connection, pipeline)
             row = ensure_dataset(connection, pipeline, dataset, given)
             request = next_request(row.request, given)
@@ -115,8 +115,7 @@ class Datasets:
                     (launch_id, pipeline, dataset),
                 )
                 allow_publication(connection, row)
-            [now] = connection.execute("SELECT pg_current_xact_id()::text AS transaction").fetchall()
-            return ensure_dataset(connection, pipeline, dataset), now["transaction"]
+            return ensure_dataset(connection, pipeline, dataset)
 
         return self._database.exactly_once(work)
 

@@ -13,7 +13,9 @@ from psycopg.types.json import Jsonb
 
 from bedrock_pipeline.errors import NotFoundError, StateError
 from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.quota_groups import lock_group
 from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.ledger.token import request_token
 from bedrock_pipeline.ledger.versions import allow_publication, cancel_version, lock_dataset
 
 
@@ -149,6 +151,7 @@ class Interventions:
         """
 
         def work(connection: Connection) -> tuple[int, bool]:
+            lock_dataset(connection, pipeline, dataset)  # so that no retry round is decided on meanwhile
             key = {"pipeline": pipeline, "dataset": dataset, "policy": below_minimum}
             connection.execute(
                 """UPDATE bedrock_pipeline.versions v SET below_minimum = %(policy)s
@@ -276,6 +279,42 @@ class Interventions:
                 ).fetchone()
                 is not None
             )
+
+        return self._database.transaction(work)
+
+    def need_resolution(self, chunk_id: UUID, fence: int, *, reason: str) -> bool:
+        """Several jobs have the name of a chunk that was to be submitted or has ended without one; an operator decides.
+
+        Returns:
+            False if the chunk has a job, results or a submission in doubt, or has changed since it was read.
+        """
+
+        def work(connection: Connection) -> bool:
+            lock_group(connection, chunk_id)
+            row = connection.execute(
+                """SELECT c.request, d.deployment_id FROM bedrock_pipeline.chunks c, bedrock_pipeline.deployment d
+                   WHERE c.chunk_id = %s""",
+                (chunk_id,),
+            ).fetchone()
+            if row is None:
+                return False
+            changed = connection.execute(
+                """UPDATE bedrock_pipeline.chunks
+                   SET status = 'needs-resolution', status_changed_at = bedrock_pipeline.now(), ended_at = NULL,
+                       status_message = %(reason)s, fence = fence + 1, requeued_since = NULL, requeue_reason = NULL,
+                       intent_id = coalesce(intent_id, gen_random_uuid()), token = coalesce(token, %(token)s),
+                       frozen_request = coalesce(frozen_request, request),
+                       lease_expires_at = coalesce(lease_expires_at, bedrock_pipeline.now())
+                   WHERE chunk_id = %(chunk)s AND fence = %(fence)s AND job_arn IS NULL AND collected_at IS NULL
+                     AND mode = 'batch' AND status IN ('pending', 'failed', 'stopped')""",
+                {
+                    "chunk": chunk_id,
+                    "fence": fence,
+                    "reason": reason,
+                    "token": request_token(row["deployment_id"], chunk_id, row["request"]),
+                },
+            )
+            return changed.rowcount == 1
 
         return self._database.transaction(work)
 

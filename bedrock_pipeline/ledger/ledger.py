@@ -55,6 +55,7 @@ class Ledger:
             max_connections=max_connections,
             sleep=system.sleep,
             monotonic=system.monotonic,
+            new_id=system.new_id,
             connect=connect,
         )
         self.datasets = Datasets(self.database)

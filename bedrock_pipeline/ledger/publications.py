@@ -84,7 +84,7 @@ class Publications:
         """
         key = {"pipeline": row.pipeline, "dataset": row.dataset, "version": row.version}
 
-        def work(connection: Connection) -> tuple[bool, str | None]:
+        def work(connection: Connection) -> bool:
             moved = connection.execute(
                 """UPDATE bedrock_pipeline.datasets
                    SET publication = publication + 1, published_version = version, results_uri = %(uri)s,
@@ -92,8 +92,7 @@ class Publications:
                        published_collections = %(collections)s,
                        published_at = bedrock_pipeline.now(), updated_at = bedrock_pipeline.now()
                    WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s
-                     AND publication = %(publication)s
-                   RETURNING pg_current_xact_id()::text AS transaction""",
+                     AND publication = %(publication)s""",
                 {
                     **key,
                     "publication": row.publication,
@@ -102,7 +101,7 @@ class Publications:
                     "failed": failed + duplicates_failed,
                     "collections": row.collections,
                 },
-            ).fetchone()
+            ).rowcount
             if moved:
                 connection.execute(
                     """UPDATE bedrock_pipeline.versions
@@ -111,7 +110,7 @@ class Publications:
                        WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s""",
                     {**key, "answered": duplicates_answered, "failed": duplicates_failed},
                 )
-            return moved is not None, moved["transaction"] if moved else None
+            return moved == 1
 
         return self._database.exactly_once(work)
 
@@ -141,15 +140,14 @@ class Publications:
             writes: how many this publisher has begun, all of which have ended.
         """
 
-        def work(connection: Connection) -> tuple[bool, str | None]:
+        def work(connection: Connection) -> bool:
             written = connection.execute(
                 """UPDATE bedrock_pipeline.datasets
                    SET latest_written_publication = publication, latest_writes = greatest(latest_writes - %s, 0)
-                   WHERE pipeline = %s AND dataset = %s AND publication = %s
-                   RETURNING pg_current_xact_id()::text AS transaction""",
+                   WHERE pipeline = %s AND dataset = %s AND publication = %s""",
                 (writes, row.pipeline, row.dataset, row.publication),
-            ).fetchone()
-            return written is not None, written["transaction"] if written else None
+            )
+            return written.rowcount == 1
 
         return self._database.exactly_once(work)
 

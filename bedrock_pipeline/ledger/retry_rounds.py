@@ -112,18 +112,30 @@ class RetryRounds:
         found: int = row["next"]
         return found
 
-    def hold(self, retryable: list[RetryableRecords], reason: str) -> None:
-        """Let records that are too few for a job wait for an operator, or for more records."""
-        self._database.execute(
-            """UPDATE bedrock_pipeline.retryable_records SET waits_for = 'minimum', wait_reason = %s
-               WHERE chunk_id = ANY(%s) AND retried_at IS NULL""",
-            (reason, [one.chunk.chunk_id for one in retryable]),
-        )
+    def hold(self, row: DatasetRow, retryable: list[RetryableRecords], reason: str) -> None:
+        """Let records that are too few for a job wait for an operator, or for more records.
+
+        Nothing is changed where an operator has decided otherwise since the dataset and its records were read.
+
+        Args:
+            row: the dataset as it was read before the records.
+            retryable: what waits.
+            reason: one sentence for an operator.
+        """
+
+        def work(connection: Connection) -> None:
+            if _is_as_read(row, lock_dataset(connection, row.pipeline, row.dataset)):
+                connection.execute(
+                    """UPDATE bedrock_pipeline.retryable_records SET waits_for = 'minimum', wait_reason = %s
+                       WHERE chunk_id = ANY(%s) AND retried_at IS NULL""",
+                    (reason, [one.chunk.chunk_id for one in retryable]),
+                )
+
+        self._database.transaction(work)
 
     def enter(
         self,
-        pipeline: str,
-        dataset: str,
+        read: DatasetRow,
         *,
         retryable: list[RetryableRecords],
         chunks: list[NewChunk],
@@ -136,8 +148,7 @@ class RetryRounds:
         If the dataset was cancelled, nothing is sent: its records end with the final error `cancelled`.
 
         Args:
-            pipeline: the pipeline's name.
-            dataset: the dataset's key.
+            read: the dataset as it was read before the records.
             retryable: what was retried; all of it is in `chunks` and `cancelled`.
             chunks: uploaded, in order.
             cancelled: after these, those with the records of cancelled jobs, which are not sent.
@@ -146,20 +157,24 @@ class RetryRounds:
 
         Returns:
             False where another process has done so before, the retryable records changed meanwhile, a job was cancelled,
-            a round of other records has taken a place of these chunks, or the dataset has a new version.
+            a round of other records has taken a place of these chunks, an operator has decided otherwise, or the dataset
+            has a new version.
         """
+        pipeline, dataset = read.pipeline, read.dataset
         sources = [one.chunk.chunk_id for one in retryable]
 
         def work(connection: Connection) -> bool:
             lock_groups(connection, [*chunks, *cancelled])
             row = lock_dataset(connection, pipeline, dataset)
-            if row.version != retryable[0].chunk.dataset_version:
+            if not _is_as_read(read, row):
                 return False
             marked = connection.execute(
-                """UPDATE bedrock_pipeline.retryable_records
+                """UPDATE bedrock_pipeline.retryable_records o
                    SET retried_at = bedrock_pipeline.now(), waits_for = NULL, wait_reason = NULL
-                   WHERE chunk_id = ANY(%s) AND retried_at IS NULL""",
-                (sources,),
+                   FROM unnest(%s::uuid[], %s::text[]) AS r (chunk_id, waits_for)
+                   WHERE o.chunk_id = r.chunk_id AND o.retried_at IS NULL
+                     AND o.waits_for IS NOT DISTINCT FROM r.waits_for""",
+                (sources, [one.waits_for for one in retryable]),
             )
             if marked.rowcount == 0:
                 return False
@@ -178,7 +193,7 @@ class RetryRounds:
                 connection,
                 pipeline,
                 dataset,
-                retryable[0].chunk.dataset_version,
+                read.version,
                 [*sent, *ended],
                 max_jobs,
             )
@@ -200,6 +215,11 @@ class RetryRounds:
             return self._database.transaction(work)
         except _RetryableChangedError:
             return False
+
+
+def _is_as_read(read: DatasetRow, now: DatasetRow) -> bool:
+    """Whether a dataset has neither a new version nor another policy for what is too little for a job."""
+    return (read.version, read.below_minimum) == (now.version, now.below_minimum)
 
 
 def _is_taken(connection: Connection, pipeline: str, chunks: Sequence[NewChunk]) -> bool:

@@ -90,7 +90,7 @@ class Tasks:
             DuplicateTaskError: one is waiting already, and `replace` is not set.
         """
 
-        def work(connection: Connection) -> tuple[list[str], str | None]:
+        def work(connection: Connection) -> None:
             rows = connection.execute(
                 _ADD_OR_REPLACE if replace else _ADD,
                 {
@@ -102,7 +102,6 @@ class Tasks:
             if len(rows) < len(tasks):
                 added = {row["record_id"] for row in rows}
                 raise DuplicateTaskError(queue, [t.record_id for t in tasks if t.record_id not in added])
-            return [], rows[0]["transaction"] if rows else None
 
         self._database.exactly_once(work)
 
@@ -188,7 +187,7 @@ _ADD = """
          bedrock_pipeline.now() AS at(now)
     ORDER BY t.place
     ON CONFLICT (queue, record_id) DO NOTHING
-    RETURNING record_id, pg_current_xact_id()::text AS transaction"""
+    RETURNING record_id"""
 _ADD_OR_REPLACE = """
     INSERT INTO bedrock_pipeline.tasks (queue, record_id, line, enqueued_at)
     SELECT %(queue)s, t.record_id, t.line, at.now
@@ -197,7 +196,7 @@ _ADD_OR_REPLACE = """
     ORDER BY t.place
     ON CONFLICT (queue, record_id) DO UPDATE
     SET task_id = excluded.task_id, line = excluded.line, enqueued_at = excluded.enqueued_at
-    RETURNING record_id, pg_current_xact_id()::text AS transaction"""
+    RETURNING record_id"""
 _WAITING = """
     SELECT count(*) AS tasks, coalesce(sum(bytes), 0)::bigint AS bytes,
            coalesce(bedrock_pipeline.now() - min(enqueued_at), interval '0') AS age

@@ -4,7 +4,7 @@ What belongs here: step 6 of the protocol (`docs/submitting.md`), for submission
 sweep over all jobs of the account, for jobs that only one of the two sides knows.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -169,8 +169,8 @@ def _can_look_up(deployment: Deployment, chunk: ChunkRow) -> bool:
 def sweep_account(deployment: Deployment) -> ReconcileReport:
     """Compare all jobs of the account with the ledger, in the settings' region and where chunks of earlier settings are.
 
-    A job with the name of a chunk that has none, as after a restored backup, is adopted; if its chunk has another, it
-    is recorded as an orphan. Jobs that the ledger has and Bedrock does not are reported. Unfinished jobs of others are
+    The one job with the name of a chunk that has none, as after a restored backup, is adopted. Several need resolution;
+    where the chunk has another, they are recorded as orphans. Jobs that the ledger has and Bedrock does not are reported. Unfinished jobs of others are
     counted, since they use slots. A ledger that was restored is noticed.
 
     Raises:
@@ -190,6 +190,7 @@ def sweep_account(deployment: Deployment) -> ReconcileReport:
             if region == home:
                 raise
             report.errors.append(str(error))
+    deployment.ledger.database.forget_commits()
     return report
 
 
@@ -198,18 +199,19 @@ def _sweep_region(
 ) -> None:
     jobs = list(deployment.jobs_in(region).list(since=deployment.system.now() - LOOK_BACK))
     known = deployment.ledger.jobs.known([job.arn for job in jobs])
-    others: Counter[str] = Counter()
-    orphans: list[JobSummary] = []
+    unknown: defaultdict[UUID | None, list[JobSummary]] = defaultdict(list)
     deployment_id = deployment.ledger.deployment_id
     for job in jobs:
-        if job.arn in known:
-            continue
-        chunk_id = chunk_of_job(deployment_id, job.name)
-        if chunk_id is None or not _adopt(deployment, chunk_id, job, report):
-            if chunk_id:
-                orphans.append(job)
-            if FROM_BEDROCK.get(job.status) not in ENDED:  # an unknown status may use a slot
-                others[base_model(job.model_id)] += 1
+        if job.arn not in known:
+            unknown[chunk_of_job(deployment_id, job.name)].append(job)
+    not_ours = unknown.pop(None, [])
+    adopted = {chunk_id for chunk_id, found in unknown.items() if _adopt(deployment, chunk_id, found, report)}
+    orphans = [job for chunk_id, found in unknown.items() if chunk_id not in adopted for job in found]
+    others = Counter(
+        base_model(job.model_id)
+        for job in not_ours + orphans
+        if FROM_BEDROCK.get(job.status) not in ENDED  # an unknown status may use a slot
+    )
     account = deployment.settings.account
     deployment.ledger.quota_groups.record_others(
         region, account, others_by_group(others, region, account, open_models)
@@ -222,11 +224,25 @@ def _sweep_region(
             _look_up(deployment, in_flight.job_arn, report)
 
 
-def _adopt(deployment: Deployment, chunk_id: UUID, job: JobSummary, report: ReconcileReport) -> bool:
-    chunk = deployment.ledger.chunks.by_id(chunk_id)
-    if chunk is None or chunk.status == "needs-resolution":
+def _adopt(
+    deployment: Deployment, chunk_id: UUID | None, jobs: list[JobSummary], report: ReconcileReport
+) -> bool:
+    """Adopt the one job with the name of a chunk; of several, an operator says which it is."""
+    chunk = deployment.ledger.chunks.by_id(chunk_id) if chunk_id else None
+    if chunk is None or chunk.job_arn or chunk.status == "needs-resolution":
         return False
-    if chunk.token is not None and job.token not in (None, chunk.token):
+    if len(jobs) > 1:
+        # What is in doubt comes to the same by `settle`.
+        if deployment.ledger.interventions.need_resolution(
+            chunk.chunk_id,
+            chunk.fence,
+            reason=f"jobs of this name that may be the chunk's: {', '.join(job.arn for job in jobs)}",
+        ):
+            report.needs_resolution.append(chunk.chunk_key)
+        return False
+    [job] = jobs
+    # A chunk that was rejected, or stopped, may have been sent again since a backup, corrected and so with another token.
+    if not chunk.ended and chunk.token is not None and job.token not in (None, chunk.token):
         return False
     if not deployment.ledger.interventions.adopt(chunk.chunk_id, job.arn, job.submitted_at):
         return False

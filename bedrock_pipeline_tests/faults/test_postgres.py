@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -20,7 +21,9 @@ from pydantic import SecretStr
 
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.errors import ServiceUnavailableError
+from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.database import Database
+from bedrock_pipeline.ledger.tasks import NewTask
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.local.postgres import start_postgres
 from bedrock_pipeline.local.process import Child, free_port
@@ -173,6 +176,50 @@ def test_the_server_goes_away_and_comes_back(
         starter.shutdown()
         server.end()
     report.append({"point": f"Postgres {how.name} three times", "scenario": "postgres", **entry})
+
+
+@pytest.mark.faults
+def test_a_task_is_there_though_the_server_crashed_before_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the crash another transaction gets the id of the one that was lost, and is committed."""
+    port = free_port()
+    dsn = f"host=127.0.0.1 port={port} user=ledger password=a-password dbname=ledger"
+    servers = [start_postgres(tmp_path / "home", port, "ledger", "a-password", ("ledger",))]
+    commit = psycopg.Connection.commit
+    ids: list[int] = []
+
+    def task(record_id: str) -> NewTask:
+        return NewTask(record_id, b"{}\n")
+
+    def crash(connection: psycopg.Connection[Any]) -> None:
+        monkeypatch.undo()
+        ids.append(_transaction_id(connection))
+        servers[0].process.send_signal(signal.SIGQUIT)
+        servers[0].process.wait()
+        servers.append(start_postgres(tmp_path / "home", port, "ledger", "a-password", ("ledger",)))
+        with Ledger(dsn) as others:
+            while ids[-1] < ids[0]:
+                others.tasks.add("q", [task(f"other {len(ids)}")], replace=False)
+                ids.append(others.database.transaction(_transaction_id))
+        commit(connection)
+
+    try:
+        with Ledger(dsn) as ledger:
+            ledger.migrate()
+            ledger.queues.register("q", job_type="batch", model_id="m", settings={})
+            monkeypatch.setattr(psycopg.Connection, "commit", crash)
+            ledger.tasks.add("q", [task("mine")], replace=False)
+            assert "mine" in [one.record_id for one in ledger.tasks.in_order("q", newest=2**62, limit=1000)]
+    finally:
+        for server in servers:
+            server.end()
+
+
+def _transaction_id(connection: psycopg.Connection[Any]) -> int:
+    row = connection.execute("SELECT pg_current_xact_id()::text::bigint AS id").fetchone()
+    assert row is not None
+    return int(row["id"])
 
 
 @pytest.mark.faults

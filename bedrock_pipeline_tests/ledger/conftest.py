@@ -68,7 +68,9 @@ def _namesakes(ledger: Ledger) -> None:
     assert ledger.submissions.record_accepted(chunks[0].chunk_id, intent.fence, "arn:namesake")
     ledger.jobs.observe([Observation("arn:namesake", "completed", None, RECORDS, RECORDS, RECORDS - 1, 1)])
     collected = Tally(RECORDS, answered=RECORDS - 1, retryable=1)
-    assert ledger.chunks.record_collected(chunks[0].chunk_id, collected, parsed_uri="s3://bucket/parsed/")
+    assert ledger.chunks.record_collected(
+        chunks[0].chunk_id, intent.fence, collected, parsed_uri="s3://bucket/parsed/"
+    )
     ledger.tasks.add(_QUEUE, [NewTask("t0", b"{}\n"), NewTask("t1", b"{}\n")], replace=False)
     [task, _] = ledger.tasks.in_order(_QUEUE, newest=2**62, limit=2)
     job = replace(chunk("day"), chunk_id=uuid4(), quota_group=str(_GROUP))

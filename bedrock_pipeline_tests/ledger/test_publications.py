@@ -10,7 +10,7 @@ from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.records.tally import Tally
 from bedrock_pipeline_tests.ledger.test_database import Losing
-from bedrock_pipeline_tests.ledger.test_submissions import accepted, enter, move_clock, seen
+from bedrock_pipeline_tests.ledger.test_submissions import accepted, enter, move_clock, record, seen
 
 HOUR = timedelta(hours=1)
 
@@ -28,7 +28,7 @@ def row(ledger: Ledger) -> DatasetRow:
     accepted(ledger, chunk_id, "arn:1")
     ledger.jobs.observe([seen("arn:1", "completed", 100)])
     tally = Tally(100, answered=100, final_errors=0, input_tokens=1, output_tokens=1)
-    assert ledger.chunks.record_collected(chunk_id, tally, parsed_uri="s3://b/parsed/")
+    assert record(ledger, chunk_id, tally, parsed_uri="s3://b/parsed/")
     return now(ledger)
 
 

@@ -22,7 +22,15 @@ from bedrock_pipeline.pricing.estimates import ChunkEstimate
 from bedrock_pipeline.records.tally import Tally
 from bedrock_pipeline_tests.ledger.entered import SETTINGS, enter_chunks
 from bedrock_pipeline_tests.ledger.test_calls import claimed
-from bedrock_pipeline_tests.ledger.test_submissions import accepted, enter, intend, ledger, new_chunk, seen
+from bedrock_pipeline_tests.ledger.test_submissions import (
+    accepted,
+    enter,
+    intend,
+    ledger,
+    new_chunk,
+    record,
+    seen,
+)
 
 __all__ = ["ledger"]  # the fixture
 MINUTE = timedelta(minutes=1)
@@ -67,7 +75,7 @@ def test_a_job_is_adopted_by_the_chunk_that_has_it_or_none(ledger: Ledger) -> No
     assert ledger.interventions.adopt(fifth, "arn:5", now), (
         "it was cancelled after a submission that is not in the backup"
     )
-    assert ledger.chunks.record_collected(fourth, Tally(100, final_errors=100), parsed_uri="s3://b/")
+    assert record(ledger, fourth, Tally(100, final_errors=100), parsed_uri="s3://b/")
     assert not ledger.interventions.adopt(fourth, "arn:4", now), "its records have their results"
 
 
@@ -225,7 +233,7 @@ def collected(ledger: Ledger, chunks: list[UUID]) -> list[UUID]:
         accepted(ledger, chunk, f"arn:{number}")
         ledger.jobs.observe([seen(f"arn:{number}", "completed", 100)])
         tally = Tally(100, answered=99, retryable=1)
-        assert ledger.chunks.record_collected(chunk, tally, parsed_uri="s3://b/")
+        assert record(ledger, chunk, tally, parsed_uri="s3://b/")
     return chunks
 
 
@@ -250,7 +258,9 @@ def test_a_retry_round_keeps_the_pipelines_own_limit(ledger: Ledger) -> None:
         new_chunk(0), attempt=2, chunk_key="d--a2-00000", origins=(origin,), quota_group="new in us-east-1"
     )
     found = ledger.retry_rounds.open_of("p", "d", 1)
-    assert ledger.retry_rounds.enter("p", "d", retryable=found, chunks=[later], max_jobs=7)
+    assert ledger.retry_rounds.enter(
+        ledger.datasets.ensure("p", "d"), retryable=found, chunks=[later], max_jobs=7
+    )
     limit = "SELECT max_jobs FROM bedrock_pipeline.chunks WHERE chunk_id = %s"
     assert ledger.database.fetch(limit, (later.chunk_id,)) == [{"max_jobs": 7}]
 
@@ -262,8 +272,10 @@ def test_of_two_rounds_in_the_same_place_the_second_is_packed_again(ledger: Ledg
         replace(new_chunk(0), attempt=2, chunk_key="d--a2-00000", origins=(origin,)) for origin in origins
     ]
     first, second = ledger.retry_rounds.open_of("p", "d", 1)
-    assert ledger.retry_rounds.enter("p", "d", retryable=[first], chunks=[rounds[0]])
-    assert not ledger.retry_rounds.enter("p", "d", retryable=[second], chunks=[rounds[1]])
+    assert ledger.retry_rounds.enter(ledger.datasets.ensure("p", "d"), retryable=[first], chunks=[rounds[0]])
+    assert not ledger.retry_rounds.enter(
+        ledger.datasets.ensure("p", "d"), retryable=[second], chunks=[rounds[1]]
+    )
     assert [one.chunk.chunk_id for one in ledger.retry_rounds.open_of("p", "d", 1)] == [origins[1]]
     assert ledger.retry_rounds.next_sequence("p", "d", 1, 2) == 1
 
@@ -312,7 +324,9 @@ def test_a_queue_hears_of_the_later_chunks_that_its_own_records_are_in(ledger: L
             chunk_key=f"2026-01-02--a2-{number:05}",
             origins=(jobs[number],),
         )
-        assert ledger.retry_rounds.enter("q", "2026-01-02", retryable=[one], chunks=[later])
+        assert ledger.retry_rounds.enter(
+            ledger.datasets.ensure("q", "2026-01-02"), retryable=[one], chunks=[later]
+        )
         rejected(ledger, later.chunk_id)
     found = [(event.chunk_id, event.status) for event in ledger.events.of_queue("q", position) if event.later]
     assert found == [(jobs[0], "failed"), (jobs[1], "failed")]

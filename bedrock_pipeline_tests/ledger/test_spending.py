@@ -87,6 +87,7 @@ def run(ledger: Ledger, chunk_id: UUID, cost: str | None, tokens: tuple[int, int
     usd = Decimal(cost) if cost else None
     assert ledger.chunks.record_collected(
         chunk_id,
+        intent.fence,
         Tally(
             100,
             answered=100,

@@ -194,13 +194,14 @@ def test_nothing_more_is_bought_for_a_version_that_was_replaced(ledger: Ledger) 
     accepted(ledger, collected, "arn:1")
     ledger.jobs.observe([seen("arn:1", "completed")])
     tally = Tally(records=100, answered=0, final_errors=0, retryable=100, input_tokens=0, output_tokens=0)
-    assert ledger.chunks.record_collected(collected, tally, parsed_uri="s3://b/p/")
+    assert record(ledger, collected, tally, parsed_uri="s3://b/p/")
+    read = ledger.datasets.ensure("p", "d")
     retryable = ledger.retry_rounds.open_of("p", "d", 1)
     before = ledger.chunks.of_dataset("p", "d", 1)
     ledger.datasets.request("p", "d", {}, launch=False, new_version=True)
     assert ledger.interventions.retry_rejected("p", "d") == 0
     round_2 = [replace(new_chunk(0), attempt=2, chunk_key="d--r2-00000")]
-    assert not ledger.retry_rounds.enter("p", "d", retryable=retryable, chunks=round_2, max_jobs=5)
+    assert not ledger.retry_rounds.enter(read, retryable=retryable, chunks=round_2, max_jobs=5)
     assert ledger.chunks.of_dataset("p", "d", 1) == before
     ledger.database.execute("UPDATE bedrock_pipeline.deployment SET clock_offset = interval '1 hour'")
     [found] = [one for one in ledger.submissions.to_reconcile(LEASE, 9) if one.pipeline == "p"]
@@ -238,6 +239,12 @@ def accepted(ledger: Ledger, chunk_id: UUID, arn: str) -> None:
     taken = intend(ledger, chunk_id)
     assert isinstance(taken, Intent)
     assert ledger.submissions.record_accepted(chunk_id, taken.fence, arn)
+
+
+def record(ledger: Ledger, chunk_id: UUID, tally: Tally, *, parsed_uri: str) -> bool:
+    chunk = ledger.chunks.by_id(chunk_id)
+    assert chunk is not None
+    return ledger.chunks.record_collected(chunk_id, chunk.fence, tally, parsed_uri=parsed_uri)
 
 
 def seen(arn: str, status: str, processed: int | None = None) -> Observation:
@@ -278,15 +285,15 @@ def test_collecting_twice_is_recorded_once_and_must_account_for_every_record(led
     accepted(ledger, chunk_id, "arn:1")
     ledger.jobs.observe([seen("arn:1", "completed", 100)])
 
-    def record(answered: int) -> bool:
+    def with_responses(answered: int) -> bool:
         tally = Tally(100, answered=answered, final_errors=1, input_tokens=1, output_tokens=1)
-        return ledger.chunks.record_collected(chunk_id, tally, parsed_uri="s3://b/parsed/")
+        return record(ledger, chunk_id, tally, parsed_uri="s3://b/parsed/")
 
     with pytest.raises(psycopg.errors.CheckViolation, match="collected_is_whole"):
-        record(98)
+        with_responses(98)
     assert ledger.publications.due(["p"], 10) == []
-    assert record(99)
-    assert not record(99)
+    assert with_responses(99)
+    assert not with_responses(99)
     assert [row.dataset for row in ledger.publications.due(["p"], 10)] == ["d"]
     with (
         pytest.raises(psycopg.errors.IntegrityError, match="was collected"),

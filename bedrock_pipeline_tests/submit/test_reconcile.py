@@ -109,7 +109,11 @@ def test_a_job_of_ours_without_a_chunk_is_an_orphan_and_another_deployments_is_n
 
 
 @pytest.mark.parametrize(
-    "state", ["submitting", "in-doubt", "failed", "needs-resolution", "collected", "of another token"]
+    "state",
+    [
+        *("submitting", "in-doubt", "failed", "failed, of another token"),
+        *("needs-resolution", "collected", "of another token"),
+    ],
 )
 def test_a_sweep_adopts_a_job_for_a_chunk_that_has_neither_one_nor_results(
     deployment: Deployment, work: Path, state: str
@@ -126,17 +130,19 @@ def test_a_sweep_adopts_a_job_for_a_chunk_that_has_neither_one_nor_results(
         assert submissions.mark_in_doubt(chunk.chunk_id, intent.fence, reason="no response")
     elif state == "needs-resolution":
         assert submissions.need_resolution(chunk.chunk_id, intent.fence, reason="two jobs")
-    elif state in ("failed", "collected"):
+    elif state.startswith(("failed", "collected")):
         assert submissions.reject(chunk.chunk_id, intent.fence, reason="rejected")
     if state == "collected":
         deployment.ledger.interventions.cancel("p", chunk.dataset, key)
         tally = Tally(chunk.records, final_errors=chunk.records)
-        assert deployment.ledger.chunks.record_collected(chunk.chunk_id, tally, parsed_uri="s3://b/parsed/")
-    token = uuid.uuid4().hex if state == "of another token" else intent.token
+        assert deployment.ledger.chunks.record_collected(
+            chunk.chunk_id, intent.fence, tally, parsed_uri="s3://b/parsed/"
+        )
+    token = uuid.uuid4().hex if "of another token" in state else intent.token
     arn = deployment.jobs.create(intent.request, token, deadline=time.monotonic() + 60)
     report = sweep_account(deployment)
     now = deployment.ledger.chunks.by_key("p", key)
-    if state in ("submitting", "in-doubt", "failed"):
+    if state.startswith(("submitting", "in-doubt", "failed")):
         assert (report.adopted, report.orphans, now.job_arn, now.status) == ([key], [], arn, "queued")
         return
     assert (report.adopted, report.orphans, now.job_arn) == ([], [arn], None)
@@ -144,6 +150,50 @@ def test_a_sweep_adopts_a_job_for_a_chunk_that_has_neither_one_nor_results(
         with pytest.raises(StateError, match="a job or results"):
             adopt_job(deployment, now, arn)
         assert deployment.ledger.chunks.by_key("p", key) == now
+
+
+@pytest.mark.parametrize("state", ["pending", "submitting", "in-doubt", "failed", "stopped", "collected"])
+def test_of_several_jobs_of_a_chunk_an_operator_says_which_it_is(
+    deployment: Deployment, control: Control, work: Path, state: str
+) -> None:
+    control.set_behaviour(job_names="repeatable")
+    submissions, interventions = deployment.ledger.submissions, deployment.ledger.interventions
+    [key, _] = _packed(deployment, work)
+    chunk = deployment.ledger.chunks.by_key("p", key)
+    token = uuid.uuid4().hex
+    if state in ("submitting", "in-doubt", "failed"):
+        intent = submissions.intend(
+            chunk.chunk_id, uuid.uuid4(), request=chunk.request, lease=timedelta(seconds=60)
+        )
+        assert isinstance(intent, Intent)
+        token = intent.token
+        if state == "in-doubt":
+            assert submissions.mark_in_doubt(chunk.chunk_id, intent.fence, reason="no response")
+        elif state == "failed":
+            assert submissions.reject(chunk.chunk_id, intent.fence, reason="rejected")
+    elif state in ("stopped", "collected"):
+        interventions.cancel("p", chunk.dataset, key)
+    if state == "collected":
+        tally = Tally(chunk.records, final_errors=chunk.records)
+        assert deployment.ledger.chunks.record_collected(
+            chunk.chunk_id, 0, tally, parsed_uri="s3://b/parsed/"
+        )
+    arns = [
+        deployment.jobs.create(chunk.request, one, deadline=time.monotonic() + 60)
+        for one in (token, uuid.uuid4().hex)
+    ]
+    for _ in range(2):
+        report = sweep_account(deployment)
+        assert (report.adopted, sorted(report.orphans)) == ([], sorted(arns))
+        now = deployment.ledger.chunks.by_key("p", key)
+        # What is in doubt is settled where its lease has ended.
+        expected = state if state in ("submitting", "in-doubt") else "needs-resolution"
+        assert now.status == ("stopped" if state == "collected" else expected)
+    if state == "collected":
+        return
+    adopt_job(deployment, now, arns[1])
+    now = deployment.ledger.chunks.by_key("p", key)
+    assert (now.status, now.job_arn) == ("queued", arns[1])
 
 
 def test_a_job_whose_name_only_contains_the_chunks_is_not_the_chunks(

@@ -37,6 +37,8 @@ from bedrock_pipeline_tests.ledger.entered import SETTINGS, enter_chunks
 #: The dumps of the released schemas, each named after the last migration in it.
 RELEASED: Final = Path(__file__).parent / "released"
 RECORDS: Final = 100
+#: The fencing token of a chunk that was submitted once.
+_SENT_ONCE: Final = 1
 _LEASE: Final = timedelta(minutes=10)
 _MODEL: Final = "anthropic.claude-3-haiku-20240307-v1:0"
 GROUP: Final = QuotaGroup(_MODEL, "us-east-1")
@@ -97,7 +99,9 @@ class _Filled:
     def collected(self, dataset: str, status: Status = "completed", retryable: int = 0) -> UUID:
         chunk_id = self.observed(dataset, status)
         tally = Tally(RECORDS, answered=RECORDS - retryable, retryable=retryable)
-        assert self.ledger.chunks.record_collected(chunk_id, tally, parsed_uri="s3://bucket/parsed/")
+        assert self.ledger.chunks.record_collected(
+            chunk_id, _SENT_ONCE, tally, parsed_uri="s3://bucket/parsed/"
+        )
         return chunk_id
 
 
@@ -211,13 +215,16 @@ def _retries(filled: _Filled) -> None:
         origin = filled.collected(dataset, retryable=10)
         retryable = ledger.retry_rounds.open_of(p, dataset, 1)
         if dataset == "waiting":
-            ledger.retry_rounds.hold(retryable, "too few")
+            ledger.retry_rounds.hold(ledger.datasets.ensure(p, dataset), retryable, "too few")
         else:
             later = filled.chunk(dataset, attempt=2, records=10, origins=(origin,))
-            assert ledger.retry_rounds.enter(p, dataset, retryable=retryable, chunks=[later], max_jobs=100)
+            assert ledger.retry_rounds.enter(
+                ledger.datasets.ensure(p, dataset), retryable=retryable, chunks=[later], max_jobs=100
+            )
     waiting = filled.observed("lost", "expired")
     assert ledger.chunks.record_collected(
         waiting,
+        _SENT_ONCE,
         Tally(RECORDS, answered=90, retryable=10),
         parsed_uri="s3://bucket/",
         waits_for_operator="lost",

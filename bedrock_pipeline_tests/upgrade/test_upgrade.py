@@ -204,7 +204,10 @@ def _everything_goes_on(ledger: Ledger) -> None:
     uncollected = [chunk for name in ("p", "q") for chunk in ledger.chunks.to_collect([name], 100)]
     for chunk in uncollected:
         assert ledger.chunks.record_collected(
-            chunk.chunk_id, Tally(chunk.records, answered=chunk.records), parsed_uri="s3://bucket/parsed/"
+            chunk.chunk_id,
+            chunk.fence,
+            Tally(chunk.records, answered=chunk.records),
+            parsed_uri="s3://bucket/parsed/",
         )
     left = ledger.database.fetch(
         "SELECT chunk_key, status FROM bedrock_pipeline.chunks WHERE collected_at IS NULL"
