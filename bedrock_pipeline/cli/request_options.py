@@ -16,8 +16,8 @@ from bedrock_pipeline.cli.output import JsonObject, csv_option
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.known_names import check_request_names
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.models.catalog import check_body_known, similar, with_limit
-from bedrock_pipeline.models.family import AnswerBy
+from bedrock_pipeline.models.catalog import check_body_known, check_output_known, similar, with_limit
+from bedrock_pipeline.models.family import AnswerBy, Family
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.dataset_request import check_request
@@ -171,6 +171,22 @@ def check_model_option(model: str | None, request: dict[str, Any]) -> None:
         check_body_known(model, family_of(model, converse=converse, name=request.get("family")))
     except ConfigurationError as error:
         raise _rejected(error.what) from error
+
+
+def output_family(model: str, family: str | None, invocation: str | None) -> Family:
+    """The family whose output is read, by the options of `parse`.
+
+    Raises:
+        BodyError: there is no family of that name.
+        RejectedOptionError: the model has none that is known, and none is named.
+    """
+    found = family_of(model, converse=invocation == "Converse", name=family)
+    try:
+        if family is None:
+            check_output_known(model, found)
+    except ConfigurationError as error:
+        raise _rejected(error.what) from error
+    return found
 
 
 def files_of(

@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.collect.collect_output import PART, OutputFile, collect_output
-from bedrock_pipeline.collect.line_reader import buffers
+from bedrock_pipeline.collect.line_reader import Lines, buffers
 from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter
 from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.files.folders import place
+from bedrock_pipeline.files.origin import check_origin
 
 
 class NoOutputError(InvalidInputError):
@@ -49,6 +50,7 @@ def parse_files(
     Raises:
         AwsError: S3 cannot be reached, or does not have a file.
         NoOutputError: a file or folder does not exist, or not a single line is of an output file.
+        OriginError: a file is a job's input, or the output of another model.
         InvalidInputError: the index is not a chunk's, or `out` names a folder or a file of another format.
     """
     if out.endswith("/") or Path(out).is_dir():
@@ -56,7 +58,7 @@ def parse_files(
     if not out.lower().endswith(".parquet"):
         raise InvalidInputError(f"{out} does not end with .parquet, the only format.", "Name the file so.")
     found = {_place_of(file): file for one in files for file in _found(one, objects)}
-    source = _Files(list(found.values()), objects)
+    source = _Files(list(found.values()), objects, metadata)
     folder, _, name = out.rpartition("/")
     target = place(folder or ("/" if out.startswith("/") else "."), objects)
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as work:
@@ -86,6 +88,7 @@ class _Files:
 
     names: Sequence[str]
     objects: S3Objects
+    metadata: ChunkMetadata
     bytes: int = 0
 
     def open(self) -> Iterator[OutputFile]:
@@ -95,7 +98,9 @@ class _Files:
 
     def _buffers(self, name: str) -> Iterator[memoryview]:
         with self.objects.open(name) if _in_s3(name) else Path(name).open("rb", buffering=0) as stream:
-            for data in buffers(stream):
+            for number, data in enumerate(buffers(stream)):
+                if number == 0:
+                    check_origin(name, Lines.of(data), self.metadata.family, self.metadata.model_id)
                 yield data
                 self.bytes += len(data)
 

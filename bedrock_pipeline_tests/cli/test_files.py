@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +301,58 @@ def test_parse_says_that_nothing_is_output(tmp_path: Path) -> None:
     assert "None of the 2 lines is one of a batch job's output" in result.output
 
 
+_CLAUDE: dict[str, Any] = {"content": [{"type": "text", "text": "a"}], "stop_reason": "end_turn"}
+_CONVERSE = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "a"}]}},
+    "stopReason": "end_turn",
+}
+
+
+@pytest.mark.parametrize(
+    ("members", "options", "code", "said"),
+    [
+        ({"modelOutput": _CLAUDE}, ("--model", "antropic.claude-3-haiku-20240307-v1:0"), 2, "did you mean"),
+        ({"modelOutput": _CLAUDE}, ("--model", "foo.bar"), 2, "--family claude"),
+        ({"modelOutput": _CLAUDE}, ("--model", ""), 2, "is not known"),
+        ({"modelOutput": _CLAUDE}, ("--model", "foo.bar", "--family", "claude"), 0, "1 responses"),
+        ({"modelOutput": _CLAUDE}, ("--model", "foo.bar", "--family", "raw"), 0, "1 responses"),
+        ({"modelOutput": _CLAUDE}, ("--model", "amazon.nova-lite-v1:0"), 1, "but of claude"),
+        ({"modelOutput": _CONVERSE}, ("--model", MODEL), 1, "but of nova or converse"),
+        ({"modelOutput": _CONVERSE}, ("--model", MODEL, "--invocation", "Converse"), 0, "1 responses"),
+        ({"modelOutput": {"neither": 1}}, ("--model", MODEL), 0, "1 errors"),
+        ({"modelOutput": {"error": {"message": "m"}}}, ("--model", MODEL), 0, "1 errors"),
+        (
+            {"modelOutput": {**_CLAUDE, "model": "claude-3-haiku-20240307"}},
+            ("--model", f"us.{MODEL}"),
+            0,
+            "1 responses",
+        ),
+        (
+            {"modelOutput": {**_CLAUDE, "model": "claude-haiku-4-5-20251001"}},
+            ("--model", MODEL),
+            1,
+            f"are of {HAIKU_45}, not of {MODEL}",
+        ),
+        ({"modelOutput": {**_CLAUDE, "model": "an alias"}}, ("--model", MODEL), 0, "1 responses"),
+        ({"modelInput": {"messages": []}}, ("--model", MODEL), 1, "is the input of a job"),
+        (
+            {"modelInput": {}, "error": {"errorCode": 400, "errorMessage": "m"}},
+            ("--model", MODEL),
+            0,
+            "1 errors",
+        ),
+    ],
+)
+def test_parse_says_that_the_file_is_not_the_output_of_this_model(
+    tmp_path: Path, members: dict[str, Any], options: tuple[str, ...], code: int, said: str
+) -> None:
+    file, out = tmp_path / "a.jsonl.out", tmp_path / "out.parquet"
+    file.write_bytes(orjson.dumps({"recordId": "r0", **members}) + b"\n")
+    result = run("parse", str(file), *options, "--out", str(out))
+    assert (result.exit_code, out.exists()) == (code, code == 0), result.output
+    assert said in " ".join(result.output.split())
+
+
 _LINE = b'{"recordId":"r0","modelOutput":{"content":[{"type":"text","text":"a"}]}}\n'
 
 
@@ -311,6 +364,15 @@ def test_parse_reads_a_file_once_however_often_it_is_named(tmp_path: Path) -> No
     result = run("parse", str(output), again, str(tmp_path), "--model", MODEL, "--out", str(out))
     assert result.exit_code == 0, result.output
     assert pq.ParquetFile(out).read()["record_id"].to_pylist() == ["r0"]
+
+
+def test_a_mark_of_an_editor_costs_no_record(tmp_path: Path) -> None:
+    output, out = tmp_path / "a.jsonl.out", tmp_path / "out.parquet"
+    output.write_bytes(BOM_UTF8 + _LINE)
+    assert summary(run("parse", str(output), "--model", MODEL, "--out", str(out), "--json"))["records"] == 1
+    output.write_bytes(BOM_UTF8)
+    shown = summary(run("parse", str(output), "--model", MODEL, "--out", str(out), "--json"))
+    assert (shown["records"], shown["unreadable_lines"]) == (0, 0)
 
 
 def test_a_parse_that_fails_leaves_the_results_that_are_there(tmp_path: Path) -> None:
