@@ -121,10 +121,12 @@ def parse(
     objects = objects_for(*files, out, index or "")
     with Measured() as measured, command_progress("parsed") as progress:
         counter = parse_files(files, metadata, out, objects, index=index, progress=progress)
+    unknown = f"; {counter.unknown} lines of records that the index does not have" if counter.unknown else ""
     _tell(
         as_json,
         measured,
-        f"{counter.answered} responses and {counter.final_errors} errors in {out}; {counter.malformed} unreadable lines",
+        f"{counter.answered} responses and {counter.final_errors} errors in {out}; "
+        f"{counter.malformed} unreadable lines{unknown}",
         records=counter.records,
         bytes=progress.bytes,
         answered=counter.answered,

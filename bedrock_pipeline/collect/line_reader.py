@@ -47,7 +47,7 @@ def buffers(stream: BinaryIO) -> Iterator[memoryview]:
     """A stream as buffers of complete lines, without the byte order mark that an editor may have put before the first."""
     complete = _complete(stream)
     for first in islice(complete, 1):
-        mark = len(BOM_UTF8) * (first[: len(BOM_UTF8)] == BOM_UTF8)
+        mark = len(BOM_UTF8) * (bytes(first[: len(BOM_UTF8)]) == BOM_UTF8)
         if len(first) > mark:
             yield first[mark:]
     yield from complete

@@ -79,6 +79,16 @@ class LocalFolder:
         with suppress(OSError):  # a network's file system may keep a deleted lock until it is closed
             incomplete.rmdir()
 
+    def check_writable(self) -> None:
+        """Make the folder, and check that files can be written into it.
+
+        Raises:
+            OSError: they cannot.
+        """
+        self._path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self._path):
+            pass
+
     def put(self, file: Path, name: str) -> None:
         """Move a complete file here, under a name with slashes; within one file system this does not copy.
 
@@ -154,6 +164,9 @@ class S3Folder:
                 self._objects.delete([mark])
             raise
         self._objects.delete([mark])
+
+    def check_writable(self) -> None:
+        """Nothing is checked: only an object that is written shows whether one can be."""
 
     def put(self, file: Path, name: str) -> None:
         """Upload a complete file under a name with slashes, then delete it."""
