@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -23,6 +24,25 @@ _AFTER_INTERRUPTION: Final = {
 
 class RejectedOptionError(BedrockPipelineError):
     """The value of an option is rejected: the exit code is that of a wrong argument, but how a command is written is not in question."""
+
+
+#: Options whose settings have other names.
+SETTINGS: Final = {"model": "model_id", "schema": "answer_schema"}
+#: How an error says which setting to change: behind such a verb, so that no column of that name is meant.
+_SETTING: Final = re.compile(
+    r"(?i:(?<=\bset )|(?<=\blower )|(?<=\braise )|(?<=\bleave out ))(?:limits\.)?([a-z_]+)\b|`(csv)`"
+)
+
+
+def named_by_options(fix: str, command: click.Command | None) -> str:
+    """What to do, with the settings that a command has an option for under the option's name."""
+    params = command.params if command else ()
+    flags = {
+        SETTINGS.get(one.name or "", one.name or ""): one.opts[0]
+        for one in params
+        if isinstance(one, click.Option)
+    }
+    return _SETTING.sub(lambda found: flags.get(found[1] or found[2], found[0]), fix)
 
 
 #: What to do about an error of the file system, by its number.
@@ -119,8 +139,7 @@ class CommandGroup(click.Group):
                 raise
             self._fail(ctx, SystemCallError(error))
 
-    @staticmethod
-    def _fail(ctx: click.Context, error: BedrockPipelineError) -> NoReturn:
+    def _fail(self, ctx: click.Context, error: BedrockPipelineError) -> NoReturn:
         from rich.console import Console  # here: `--help` and `--version` do without rich
         from rich.text import Text
 
@@ -132,7 +151,8 @@ class CommandGroup(click.Group):
             Text.assemble(("Error:", "red"), f" {printable(error.what)}"), highlight=False, soft_wrap=True
         )
         notes = getattr(error, "__notes__", ())  # where it happened
-        for line in filter(None, (*notes, error.fix)):
+        fix = named_by_options(error.fix, self.get_command(ctx, ctx.invoked_subcommand or ""))
+        for line in filter(None, (*notes, fix)):
             console.print(printable(line), highlight=False, soft_wrap=True)
-        print_json_error(ctx, " ".join((error.what, *notes)), error.fix)
+        print_json_error(ctx, " ".join((error.what, *notes)), fix)
         sys.exit(2 if isinstance(error, (NotFoundError, ArgumentError, RejectedOptionError)) else 1)

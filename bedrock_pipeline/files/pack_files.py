@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bedrock_pipeline.files.folders import Claim, Place
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
-from bedrock_pipeline.prepare.chunks.packer import Progress, no_progress
+from bedrock_pipeline.prepare.chunks.packer import Progress, TooFewRecordsError, no_progress
 from bedrock_pipeline.prepare.chunks.snapshot_packer import pack_snapshot
 from bedrock_pipeline.prepare.read_attachment import attachment_reader
 from bedrock_pipeline.prepare.reject_duplicates import REJECTED
@@ -53,7 +53,13 @@ def pack_files(
         NotEmptyError: the target is not empty.
     """
     with target.claimed() as claim:
-        return _packed(source, pipeline, claim, progress)
+        try:
+            return _packed(source, pipeline, claim, progress)
+        except TooFewRecordsError as error:
+            error.fix = (
+                "Add records, or lower limits.min_records where your account allows it."  # the only ways here
+            )
+            raise
 
 
 def _packed(source: Source, pipeline: Pipeline, claim: Claim, progress: Progress) -> PackFilesReport:

@@ -48,7 +48,7 @@ def parse_files(
 
     Raises:
         AwsError: S3 cannot be reached, or does not have a file.
-        NoOutputError: a file or folder does not exist, or not a single line is of an output file.
+        NoOutputError: a file or folder does not exist, or there is not a single line of output.
         OriginError: a file is a job's input, or the output of another model.
         IndexFileError: the index is not a chunk's, or another's.
         InvalidInputError: `out` names a folder, a file of another format, or one that is read.
@@ -82,6 +82,8 @@ def parse_files(
                 f"None of the {counter.lines} lines is of a record in {index}: it is another chunk's index.",
                 "Name the index.parquet beside the input of this job.",
             )
+        if not counter.lines and not index:  # the columns of a model's results depend on its responses
+            raise NoOutputError("The output files are empty.", "Name the files that the job wrote.")
         if counter.lines and counter.malformed == counter.lines:  # what `out` has stays there
             raise NoOutputError(
                 f"None of the {counter.lines} lines is one of a batch job's output.",

@@ -89,6 +89,13 @@ def test_pack_into_s3_and_out_of_it(deployment: Deployment, tmp_path: Path) -> N
     ("ids", "options", "said"),
     [
         (["a"], (), "has 1 records"),
+        (["a"], (), "Add records, or lower --min-records where"),
+        (
+            [f"r{number}" for number in range(20)],
+            ("--max-job-bytes", "300"),
+            "raise --max-job-bytes or lower --min-records",
+        ),
+        (["a"] * 20, ("--min-records", "0"), "--min-records: Input should be"),
         (["a"] * 20, ("--parameters", "[1]"), "must be a JSON object"),
         (["a"] * 20, ("--min-records", "40"), "--max-records must be at least twice --min-records"),
         (["a"] * 20, ("--model-input", "text"), "not prompt and --model-input"),
