@@ -15,6 +15,7 @@ from bedrock_pipeline.cli.request_options import (
     body_options,
     dataset_request,
     files_of,
+    output_family,
     pipeline_of_options,
     request_options,
     with_options,
@@ -24,7 +25,6 @@ from bedrock_pipeline.collect.tally import ChunkMetadata
 from bedrock_pipeline.files.folders import place
 from bedrock_pipeline.files.pack_files import pack_files
 from bedrock_pipeline.files.parse_files import parse_files
-from bedrock_pipeline.models import family_of
 from bedrock_pipeline.pricing.prices import price_of
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.settings import Settings
@@ -109,7 +109,7 @@ def parse(
     Example: bedrock-pipeline parse 0.jsonl.out --model MODEL --out results.parquet
     """
     metadata = ChunkMetadata(
-        family=family_of(model, converse=invocation == "Converse", name=family),
+        family=output_family(model, family, invocation),
         model_id=model,
         chunk_key="",
         job_arn=None,
@@ -121,10 +121,12 @@ def parse(
     objects = objects_for(*files, out, index or "")
     with Measured() as measured, command_progress("parsed") as progress:
         counter = parse_files(files, metadata, out, objects, index=index, progress=progress)
+    unknown = f"; {counter.unknown} lines of records that the index does not have" if counter.unknown else ""
     _tell(
         as_json,
         measured,
-        f"{counter.answered} responses and {counter.final_errors} errors in {out}; {counter.malformed} unreadable lines",
+        f"{counter.answered} responses and {counter.final_errors} errors in {out}; "
+        f"{counter.malformed} unreadable lines{unknown}",
         records=counter.records,
         bytes=progress.bytes,
         answered=counter.answered,

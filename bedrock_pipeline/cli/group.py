@@ -1,10 +1,13 @@
 """The group of all commands: imports a command only when it is used, and prints its errors."""
 
+import errno
+import os
+import re
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -21,6 +24,56 @@ _AFTER_INTERRUPTION: Final = {
 
 class RejectedOptionError(BedrockPipelineError):
     """The value of an option is rejected: the exit code is that of a wrong argument, but how a command is written is not in question."""
+
+
+#: Options whose settings have other names.
+SETTINGS: Final = {"model": "model_id", "schema": "answer_schema"}
+#: How an error says which setting to change: behind such a verb, so that no column of that name is meant.
+_SETTING: Final = re.compile(
+    r"(?i:(?<=\bset )|(?<=\blower )|(?<=\braise )|(?<=\bleave out ))(?:limits\.)?([a-z_]+)\b|`(csv)`"
+)
+
+
+def named_by_options(fix: str, command: click.Command | None) -> str:
+    """What to do, with the settings that a command has an option for under the option's name."""
+    params = command.params if command else ()
+    flags = {
+        SETTINGS.get(one.name or "", one.name or ""): one.opts[0]
+        for one in params
+        if isinstance(one, click.Option)
+    }
+    return _SETTING.sub(lambda found: flags.get(found[1] or found[2], found[0]), fix)
+
+
+#: What to do about an error of the file system, by its number.
+_AFTER_SYSTEM_ERROR: Final = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free space there, or name another place."),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "Change its permissions, or name another place."),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "A part of this path is a file: name another path."),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Raise the limit of open files (`ulimit -n`)."),
+    errno.EROFS: "Name another place: nothing can be written there.",
+    errno.ENOENT: "Check the path.",
+    errno.EFBIG: "Raise the limit of the size of files (`ulimit -f`), or name another place.",
+    errno.EISDIR: "Name a file in it.",
+}
+
+
+class SystemCallError(BedrockPipelineError):
+    """The operating system could not do something with a file.
+
+    Args:
+        error: what Python raised; its text is the system's, or Arrow's with the system's number.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        place = error.filename if error.filename is not None else "A file cannot be read or written"
+        fix = _AFTER_SYSTEM_ERROR.get(error.errno or 0, "Check the path, and the file system that it is on.")
+        super().__init__(f"{place}: {os.strerror(error.errno or 0)}.", fix)
+
+    @classmethod
+    def is_of_files(cls, error: OSError) -> bool:
+        """Whether an error is of the file system, not of a connection or of an output that nobody reads any more."""
+        return error.errno is not None and (error.filename is not None or error.errno in _AFTER_SYSTEM_ERROR)
 
 
 class CommandGroup(click.Group):
@@ -80,18 +133,26 @@ class CommandGroup(click.Group):
             print_json_error(ctx, error.format_message(), f"See `{called.command_path} --help`.")
             raise
         except BedrockPipelineError as error:
-            from rich.console import Console  # here: `--help` and `--version` do without rich
-            from rich.text import Text
+            self._fail(ctx, error)
+        except OSError as error:
+            if not SystemCallError.is_of_files(error):
+                raise
+            self._fail(ctx, SystemCallError(error))
 
-            from bedrock_pipeline.cli.output import print_json_error, printable
+    def _fail(self, ctx: click.Context, error: BedrockPipelineError) -> NoReturn:
+        from rich.console import Console  # here: `--help` and `--version` do without rich
+        from rich.text import Text
 
-            # Not the commands' own, which `--quiet` silences. Brackets in a message are no markup of rich's.
-            console = Console(stderr=True, markup=False, emoji=False)
-            console.print(
-                Text.assemble(("Error:", "red"), f" {printable(error.what)}"), highlight=False, soft_wrap=True
-            )
-            notes = getattr(error, "__notes__", ())  # where it happened
-            for line in filter(None, (*notes, error.fix)):
-                console.print(printable(line), highlight=False, soft_wrap=True)
-            print_json_error(ctx, " ".join((error.what, *notes)), error.fix)
-            sys.exit(2 if isinstance(error, (NotFoundError, ArgumentError, RejectedOptionError)) else 1)
+        from bedrock_pipeline.cli.output import print_json_error, printable
+
+        # Not the commands' own, which `--quiet` silences. Brackets in a message are no markup of rich's.
+        console = Console(stderr=True, markup=False, emoji=False)
+        console.print(
+            Text.assemble(("Error:", "red"), f" {printable(error.what)}"), highlight=False, soft_wrap=True
+        )
+        notes = getattr(error, "__notes__", ())  # where it happened
+        fix = named_by_options(error.fix, self.get_command(ctx, ctx.invoked_subcommand or ""))
+        for line in filter(None, (*notes, fix)):
+            console.print(printable(line), highlight=False, soft_wrap=True)
+        print_json_error(ctx, " ".join((error.what, *notes)), fix)
+        sys.exit(2 if isinstance(error, (NotFoundError, ArgumentError, RejectedOptionError)) else 1)

@@ -11,13 +11,13 @@ from typing import Any, Final, TypeVar, get_args
 import click
 from pydantic import ValidationError
 
-from bedrock_pipeline.cli.group import RejectedOptionError
+from bedrock_pipeline.cli.group import SETTINGS, RejectedOptionError
 from bedrock_pipeline.cli.output import JsonObject, csv_option
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.known_names import check_request_names
 from bedrock_pipeline.models import family_of
-from bedrock_pipeline.models.catalog import check_body_known, similar, with_limit
-from bedrock_pipeline.models.family import AnswerBy
+from bedrock_pipeline.models.catalog import check_body_known, check_output_known, similar, with_limit
+from bedrock_pipeline.models.family import AnswerBy, Family
 from bedrock_pipeline.models.structured import AnswerSchema
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.records.dataset_request import check_request
@@ -29,9 +29,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _SCHEMA_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _TABLE_OPTIONS: Final = ("sql", "dsn_env", "driver", "delta", "iceberg")
 #: How the errors of pipelines write a field: with a value, before a colon, or by a name that is no word of the sentence.
-_FIELD: Final = re.compile(r"(?<![.\w'])(?:([a-z_]+)(?:='(\w+)'|(?=: ))|([a-z]+_[a-z_]+)\b)")
-#: Options whose settings have other names.
-_SETTINGS: Final = {"model": "model_id", "schema": "answer_schema"}
+_FIELD: Final = re.compile(r"(?<![.\w'])(?:limits\.)?(?:([a-z_]+)(?:='(\w+)'|(?=: ))|([a-z]+_[a-z_]+)\b)")
 #: Which body a model gets.
 body_options: Final = (
     click.option("--family", help="Model family whose request format is used; default: the model's."),
@@ -173,6 +171,22 @@ def check_model_option(model: str | None, request: dict[str, Any]) -> None:
         raise _rejected(error.what) from error
 
 
+def output_family(model: str, family: str | None, invocation: str | None) -> Family:
+    """The family whose output is read, by the options of `parse`.
+
+    Raises:
+        BodyError: there is no family of that name.
+        RejectedOptionError: the model has none that is known, and none is named.
+    """
+    found = family_of(model, converse=invocation == "Converse", name=family)
+    try:
+        if family is None:
+            check_output_known(model, found)
+    except ConfigurationError as error:
+        raise _rejected(error.what) from error
+    return found
+
+
 def files_of(
     pipeline: Pipeline, location: str | Sequence[str], objects: Objects | None = None
 ) -> FilesSource:
@@ -189,7 +203,7 @@ def files_of(
 def _rejected(what: str) -> RejectedOptionError:
     """An error of a pipeline, whose fields are written as the options of the current command."""
     called = click.get_current_context()
-    flags = {_SETTINGS.get(one.name or "", one.name or ""): one.opts[0] for one in called.command.params}
+    flags = {SETTINGS.get(one.name or "", one.name or ""): one.opts[0] for one in called.command.params}
 
     def as_option(found: re.Match[str]) -> str:
         flag = flags.get(found[1] or found[3])

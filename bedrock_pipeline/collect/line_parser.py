@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 import orjson
@@ -16,7 +17,7 @@ import orjson
 from bedrock_pipeline.collect.retry_policy import INVALID_ANSWER
 from bedrock_pipeline.collect.tally import Charge, ChunkMetadata
 from bedrock_pipeline.models import Family, ModelResponse
-from bedrock_pipeline.models.exact_numbers import dumps, loads
+from bedrock_pipeline.models.exact_numbers import dumps, loads, settled
 from bedrock_pipeline.models.family import ResponseShapeError
 from bedrock_pipeline.models.structured import AnswerInvalidError
 from bedrock_pipeline.records.bounded_texts import shortened
@@ -101,7 +102,9 @@ def read_line(line: bytes, metadata: ChunkMetadata, dimension: int | None) -> tu
         MalformedError: the line is invalid JSON, or has no record id.
     """
     try:
-        record = _parsed(line, loads if metadata.columns else orjson.loads)
+        # Numbers keep their digits, but for vectors, which have floats whatever their digits are.
+        is_exact = metadata.keeps_output or not metadata.family.embeds
+        record = _parsed(line, loads if is_exact else orjson.loads)
     except _UnreadableError as error:
         return _record_id(line), error_outcome(SHAPE, str(error))
     if not isinstance(record, Mapping) or not isinstance(wire_id := record.get("recordId"), str):
@@ -137,7 +140,7 @@ def _response(output: object, family: Family) -> ModelResponse:
     if not isinstance(output, Mapping):
         raise ResponseShapeError("the answer is not an object")
     try:
-        return family.answer(output)
+        return family.answer(settled(output, None) if family.embeds else output)
     except ResponseShapeError:
         error = output.get("error")
         if isinstance(error, Mapping):
@@ -273,7 +276,7 @@ def _bedrock_error(error: object) -> Outcome:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else str(value) if type(value) in (int, float) else ""
+    return value if isinstance(value, str) else str(value) if type(value) in (int, float, Decimal) else ""
 
 
 def _json(value: object) -> str | None:

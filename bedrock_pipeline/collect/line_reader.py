@@ -1,7 +1,9 @@
 """Lines of output as they are read: many complete lines in one buffer."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import BinaryIO
 
 import numpy as np
@@ -42,7 +44,16 @@ class Lines:
 
 
 def buffers(stream: BinaryIO) -> Iterator[memoryview]:
-    """A stream as buffers of complete lines."""
+    """A stream as buffers of complete lines, without the byte order mark that an editor may have put before the first."""
+    complete = _complete(stream)
+    for first in islice(complete, 1):
+        mark = len(BOM_UTF8) * (bytes(first[: len(BOM_UTF8)]) == BOM_UTF8)
+        if len(first) > mark:
+            yield first[mark:]
+    yield from complete
+
+
+def _complete(stream: BinaryIO) -> Iterator[memoryview]:
     rest = memoryview(b"")
     while True:
         # Twice the rest, so that a long line is not copied often.

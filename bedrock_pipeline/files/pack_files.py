@@ -3,16 +3,14 @@
 This is the code that prepares a dataset, with another sink: a snapshot in a work folder, packed.
 """
 
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 
-from bedrock_pipeline.files.folders import Place
+from bedrock_pipeline.files.folders import Claim, Place
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.below_minimum import InvocationPlan
-from bedrock_pipeline.prepare.chunks.packer import Progress, no_progress
+from bedrock_pipeline.prepare.chunks.packer import Progress, TooFewRecordsError, no_progress
 from bedrock_pipeline.prepare.chunks.snapshot_packer import pack_snapshot
 from bedrock_pipeline.prepare.read_attachment import attachment_reader
 from bedrock_pipeline.prepare.reject_duplicates import REJECTED
@@ -50,11 +48,21 @@ def pack_files(
         BelowMinimumError: too few records for one job, or too large ones.
         ColumnError: a column does not exist or its name is taken.
         EmptyDatasetError: the input is empty, or every row was rejected.
+        IncompleteError: another process packs into the target, or was ended before it had.
         InputError: the input cannot be read.
         NotEmptyError: the target is not empty.
     """
-    target.check_empty()
+    with target.claimed() as claim:
+        try:
+            return _packed(source, pipeline, claim, progress)
+        except TooFewRecordsError as error:
+            error.fix = (
+                "Add records, or lower limits.min_records where your account allows it."  # the only ways here
+            )
+            raise
 
+
+def _packed(source: Source, pipeline: Pipeline, claim: Claim, progress: Progress) -> PackFilesReport:
     def store(chunks: Iterator[PackedChunk], _plan: InvocationPlan) -> tuple[int, int, int]:
         count = records = size = 0
         with threads(1) as mover:
@@ -62,25 +70,23 @@ def pack_files(
             for chunk in chunks:
                 if moving:
                     moving.result()  # at most one chunk waits on disk
-                moving = mover.submit(_put, chunk, target)
+                moving = mover.submit(_put, chunk, claim)
                 count, records, size = count + 1, records + chunk.records, size + chunk.bytes
             if moving:
                 moving.result()
         return count, records, size
 
-    with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
-        folder = Path(name)
-        with RejectionWriter(folder / REJECTED) as rejected:
-            fetch = attachment_reader(pipeline.attachment_roots, None)
-            snapshot = write_snapshot(source, SnapshotPlan.of(pipeline), folder, rejected, fetch)
-            parts = [local_file(str(part)) for part in snapshot.parts]
-            packed = pack_snapshot(parts, pipeline, folder, rejected, store, progress)
-        target.put(rejected.path, REJECTED)
+    with RejectionWriter(claim.work / REJECTED) as rejected:
+        fetch = attachment_reader(pipeline.attachment_roots, None)
+        snapshot = write_snapshot(source, SnapshotPlan.of(pipeline), claim.work, rejected, fetch)
+        parts = [local_file(str(part)) for part in snapshot.parts]
+        packed = pack_snapshot(parts, pipeline, claim.work, rejected, store, progress)
+    claim.put(rejected.path, REJECTED)
     return PackFilesReport(*packed, dict(rejected.by_reason), [*notes_of(source), *snapshot.notes])
 
 
-def _put(chunk: PackedChunk, target: Place) -> None:
+def _put(chunk: PackedChunk, claim: Claim) -> None:
     name = f"chunk-{chunk.sequence:05}"
     for number, file in enumerate(chunk.files):
-        target.put(file.path, f"{name}/{number:05}.jsonl")
-    target.put(chunk.index, f"{name}/index.parquet")
+        claim.put(file.path, f"{name}/{number:05}.jsonl")
+    claim.put(chunk.index, f"{name}/index.parquet")

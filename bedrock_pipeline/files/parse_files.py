@@ -3,20 +3,20 @@
 Lines become rows by the code that collects a chunk.
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.collect.collect_output import PART, OutputFile, collect_output
-from bedrock_pipeline.collect.line_reader import buffers
+from bedrock_pipeline.collect.line_reader import Lines, buffers
 from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter
 from bedrock_pipeline.errors import InvalidInputError
+from bedrock_pipeline.files.chunk_index import IndexFileError, read_index
 from bedrock_pipeline.files.folders import place
+from bedrock_pipeline.files.origin import check_origin
 
 
 class NoOutputError(InvalidInputError):
@@ -48,17 +48,23 @@ def parse_files(
 
     Raises:
         AwsError: S3 cannot be reached, or does not have a file.
-        NoOutputError: a file or folder does not exist, or not a single line is of an output file.
-        InvalidInputError: the index is not a chunk's, or `out` names a folder or a file of another format.
+        NoOutputError: a file or folder does not exist, or there is not a single line of output.
+        OriginError: a file is a job's input, or the output of another model.
+        IndexFileError: the index is not a chunk's, or another's.
+        InvalidInputError: `out` names a folder, a file of another format, or one that is read.
+        OSError: a file cannot be read or written.
     """
     if out.endswith("/") or Path(out).is_dir():
         raise InvalidInputError(f"{out} is a folder.", "Name the parquet file to write.")
     if not out.lower().endswith(".parquet"):
         raise InvalidInputError(f"{out} does not end with .parquet, the only format.", "Name the file so.")
     found = {_place_of(file): file for one in files for file in _found(one, objects)}
-    source = _Files(list(found.values()), objects)
+    if _place_of(out) in {*found, *map(_place_of, [index] if index else [])}:
+        raise InvalidInputError(f"{out} is a file that is read.", "Name another file to write.")
+    source = _Files(list(found.values()), objects, metadata)
     folder, _, name = out.rpartition("/")
     target = place(folder or ("/" if out.startswith("/") else "."), objects)
+    target.check_writable()
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as work:
 
         def keep(path: Path, kind: str) -> None:
@@ -66,11 +72,18 @@ def parse_files(
 
         counter = collect_output(
             source.open,
-            _table(index, objects) if index else None,
+            read_index(index, objects) if index else None,
             replace(metadata, chunk_key=source.names[0].rpartition("/")[2]),
             keep,
             lambda lines: progress(lines, source.bytes),
         ).counter
+        if index and counter.unknown and counter.unknown + counter.malformed == counter.lines:
+            raise IndexFileError(
+                f"None of the {counter.lines} lines is of a record in {index}: it is another chunk's index.",
+                "Name the index.parquet beside the input of this job.",
+            )
+        if not counter.lines and not index:  # the columns of a model's results depend on its responses
+            raise NoOutputError("The output files are empty.", "Name the files that the job wrote.")
         if counter.lines and counter.malformed == counter.lines:  # what `out` has stays there
             raise NoOutputError(
                 f"None of the {counter.lines} lines is one of a batch job's output.",
@@ -86,6 +99,7 @@ class _Files:
 
     names: Sequence[str]
     objects: S3Objects
+    metadata: ChunkMetadata
     bytes: int = 0
 
     def open(self) -> Iterator[OutputFile]:
@@ -95,14 +109,16 @@ class _Files:
 
     def _buffers(self, name: str) -> Iterator[memoryview]:
         with self.objects.open(name) if _in_s3(name) else Path(name).open("rb", buffering=0) as stream:
-            for data in buffers(stream):
+            for number, data in enumerate(buffers(stream)):
+                if number == 0:
+                    check_origin(name, Lines.of(data), self.metadata.family, self.metadata.model_id)
                 yield data
                 self.bytes += len(data)
 
 
 def _place_of(location: str) -> str:
     """The same for a file however it is named."""
-    return location if _in_s3(location) else str(Path(location).resolve())
+    return location if _in_s3(location) else os.path.realpath(location)
 
 
 def _found(location: str, objects: S3Objects) -> list[str]:
@@ -111,7 +127,7 @@ def _found(location: str, objects: S3Objects) -> list[str]:
             return [location]
         found = [item.uri for item in objects.list(location) if item.uri.endswith(".jsonl.out")]
     elif Path(location).is_dir():
-        found = [str(file) for file in sorted(Path(location).rglob("*.jsonl.out"))]
+        found = [str(file) for file in sorted(Path(location).rglob("*.jsonl.out")) if file.is_file()]
     else:
         found = [location] if Path(location).is_file() else []
     if not found:
@@ -119,19 +135,6 @@ def _found(location: str, objects: S3Objects) -> list[str]:
             f"There is no output at {location}.", "Name files, or a folder that contains .jsonl.out files."
         )
     return found
-
-
-def _table(uri: str, objects: S3Objects) -> pa.Table:
-    if not _in_s3(uri) and not Path(uri).is_file():
-        raise NoOutputError(f"There is no index at {uri}.", "Name the chunk's index.parquet.")
-    try:
-        with objects.random_access(uri) if _in_s3(uri) else Path(uri).open("rb") as stream:
-            table = pq.ParquetFile(stream).read()
-    except pa.ArrowInvalid:
-        table = pa.table({})
-    if "record_id" not in table.column_names:
-        raise InvalidInputError(f"{uri} is not the index of a chunk.", "Name the chunk's index.parquet.")
-    return table
 
 
 def _in_s3(location: str) -> bool:

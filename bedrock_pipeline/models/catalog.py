@@ -215,13 +215,25 @@ def check_body_known(model_id: str, family: Family) -> None:
     """
     if family.name != "raw":
         return
-    near = similar(model_id)
-    meant = f"did you mean {_alternatives(tuple(near))}? Otherwise " if near else ""
     raise ModelRejectsError(
-        f"model_id: the request body of {model_id!r} is not known; {meant}name the family whose bodies it takes, with "
+        f"model_id: the request body of {model_id!r} is not known; {_meant(model_id)}name the family whose bodies it takes, with "
         f"family='claude' or another; or set invocation='Converse'; or give model_input, a column with whole bodies, in place of "
         f"a prompt (`bedrock-pipeline models` lists what is known)"
     )
+
+
+def check_output_known(model_id: str, family: Family) -> None:
+    """Check that the output of a model can be read.
+
+    Raises:
+        ModelRejectsError: its shape is not known; names what is near.
+    """
+    if family.name == "raw":
+        raise ModelRejectsError(
+            f"model_id: the output of {model_id!r} is not known; {_meant(model_id)}name the family whose output it has, with "
+            f"family='claude' or another, or family='raw' to keep it as JSON; or set invocation='Converse' "
+            f"(`bedrock-pipeline models` lists what is known)"
+        )
 
 
 def check_tier(model_id: str, tier: str) -> None:
@@ -287,6 +299,11 @@ def _given(parameters: Json) -> dict[str, Any]:
     return {
         name: values[own] for name, names in _NAMES.items() for own in names if values.get(own) is not None
     }
+
+
+def _meant(model_id: str) -> str:
+    near = similar(model_id)
+    return f"did you mean {_alternatives(tuple(near))}? Otherwise " if near else ""
 
 
 def _alternatives(ids: tuple[str, ...]) -> str:

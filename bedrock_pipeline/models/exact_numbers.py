@@ -1,4 +1,4 @@
-"""Numbers of structured responses with all of their digits.
+"""Numbers of responses with all of their digits.
 
 A JSON reader makes floats of numbers with a point, and of integers beyond 64 bits. Here, a number that a float does not
 hold stays an integer, or becomes a `Decimal`; every other is what `orjson` makes of it.

@@ -1,5 +1,7 @@
 """From a model id to its family."""
 
+from collections.abc import Mapping
+
 from bedrock_pipeline.models.catalog import card_of
 from bedrock_pipeline.models.chat import Chat
 from bedrock_pipeline.models.claude import Claude
@@ -21,6 +23,8 @@ FAMILIES: tuple[Family, ...] = (
     Raw(),
 )
 _CONVERSE = Converse()
+#: All families by name, also the one that follows from the type of the job.
+NAMED: Mapping[str, Family] = {family.name: family for family in (*FAMILIES, _CONVERSE)}
 
 
 def family_of(model_id: str, *, converse: bool = False, name: str | None = None) -> Family:

@@ -55,7 +55,7 @@ def task_of(given: BedrockTask | Mapping[str, Any]) -> BedrockTask:
         return given
     if not isinstance(given, Mapping):
         raise InvalidTaskError(
-            "task", f"a {type(given).__name__} is not a task", "Give a BedrockTask or a dict."
+            "task", f"a {type(given).__name__} is not a task", "Give an object, or in Python a BedrockTask."
         )
     values = dict(given)
     taken = {}
@@ -84,10 +84,10 @@ def encoded(task: BedrockTask, limits: Limits, rules: BodyRules) -> NewTask:
         raise InvalidTaskError(
             "model_input",
             f"a {type(task.model_input).__name__} is not a mapping",
-            "Give the model's request body as a dict.",
+            "Give the model's request body, an object.",
         )
     if not task.model_input:
-        raise InvalidTaskError("model_input", "it is empty", "Give the model's request body as a dict.")
+        raise InvalidTaskError("model_input", "it is empty", "Give the model's request body, an object.")
     try:
         record_id.encode()
     except UnicodeEncodeError:

@@ -20,6 +20,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
 
 
@@ -104,13 +105,27 @@ def _encoding(sample: bytes) -> str | None:
         if sample.startswith(mark):
             return encoding
     first = sample.partition(b"\n")[0]
-    if b"\x00" in first:  # as in every second byte of western letters and delimiters
-        return "utf-16-le" if first[1::2].count(0) > first[::2].count(0) else "utf-16-be"
+    if wide := _wide(first):
+        return wide
     if is_utf8(sample):
         return "utf-8"
     if not first.isascii():
         return "utf-8" if is_utf8(first) else "cp1252"
     return None
+
+
+def _wide(first: bytes) -> str | None:
+    """UTF-16 by the bytes before the first line end; None if a zero in it may be one of another encoding.
+
+    Every second byte of western letters and of delimiters is zero; those of other letters are no text by themselves.
+    """
+    big, little = first[::2].count(0), first[1::2].count(0)
+    rest = first.replace(b"\x00", b"")
+    if not (big or little) or (
+        4 * max(big, little) < len(first) and is_utf8(rest) and not _CONTROL.search(rest)
+    ):
+        return None
+    return "utf-16-le" if little > big else "utf-16-be"
 
 
 def is_utf8(data: bytes) -> bool:

@@ -1,7 +1,8 @@
 """JSON text as Python values: quickly where it is plain, and without loss where it is not.
 
 NaN and the infinities, which JSON does not have but many programs write, are null; half of a surrogate pair is the
-replacement character; a number beyond a float's range is text; an integer of any size stays what it is.
+replacement character; a number beyond a float's range stays as it is written, and by itself is text; an integer of any size
+stays what it is.
 """
 
 import json
@@ -35,6 +36,12 @@ TOO_MANY = object()
 #: Names of the rules that were applied, for a report.
 NOT_A_NUMBER, HALF_PAIR = "NaN or Infinity was read as null", "half of a surrogate pair was replaced"
 TOO_LARGE = "a number beyond the range of floats was read as text"
+
+
+class Unheld(str):
+    """A number beyond a float's range, as it is written."""
+
+    __slots__ = ()
 
 
 class NotJsonError(ValueError):
@@ -133,16 +140,16 @@ class JsonText:
     def _constant(self, _: str) -> None:
         self.applied[NOT_A_NUMBER] += 1
 
-    def _float(self, text: str) -> float | str:
+    def _float(self, text: str) -> float | Unheld:
         number = float(text)
         if math.isfinite(number):
             return number
         self.applied[TOO_LARGE] += 1
-        return text
+        return Unheld(text)
 
     def _whole(self, value: Any) -> Any:
         """A value without halves of surrogate pairs."""
-        if isinstance(value, str):
+        if type(value) is str:
             try:
                 value.encode()
             except UnicodeEncodeError:
@@ -179,5 +186,25 @@ def _levels(text: bytes) -> int:
     return deepest
 
 
-def _int(text: str) -> int | str:
-    return int(text) if len(text) < _MOST_DIGITS else text
+def _int(text: str) -> int | Unheld:
+    return int(text) if len(text) < _MOST_DIGITS else Unheld(text)
+
+
+def json_of(value: Any) -> str:
+    """JSON of a value that was read here: its keys in their order, its numbers whole."""
+    try:
+        return orjson.dumps(value, default=_fragment, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
+    except orjson.JSONEncodeError:  # integers beyond 64 bits
+        return orjson.dumps(_with_fragments(value)).decode()
+
+
+def _with_fragments(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_fragments(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_fragments(item) for item in value]
+    return _fragment(value) if type(value) in (int, Unheld) else value
+
+
+def _fragment(value: object) -> orjson.Fragment:
+    return orjson.Fragment(str(value))

@@ -33,6 +33,7 @@ class FilesSource:
     Attributes:
         skipped: what lies beside the files but is not read: its name, and why.
         stamps: size and time of the local files when they were found.
+        typed: columns whose types are given.
     """
 
     files: Sequence[InputFile]
@@ -40,6 +41,7 @@ class FilesSource:
     partitions: Mapping[str, pa.Array]
     skipped: Sequence[tuple[str, str]] = field(default_factory=list)
     stamps: Mapping[str, tuple[int, int] | None] = field(default_factory=dict)
+    typed: Sequence[str] = ()
 
     def columns(self, needed: Sequence[str] = ()) -> list[str]:
         """The columns of the files, and those that their folders name.
@@ -95,10 +97,12 @@ class FilesSource:
             position += rows
 
     def notes(self) -> list[str]:
-        """What an operator should know about how the input was read: what was guessed, and what was skipped."""
+        """What an operator should know about how the input was read: what was guessed, and what was skipped or not found."""
         shown = [f"{name} is not read: it {reason}." for name, reason in self.skipped[:_LISTED]]
         if len(self.skipped) > _LISTED:
             shown.append(f"{len(self.skipped) - _LISTED} further files are not read.")
+        absent = [name for name in self.typed if name not in self.columns()]
+        shown += [f"The type of column {name!r} has no effect: there is no such column." for name in absent]
         return [*shown, *self.reader.notes()]
 
 
@@ -143,7 +147,9 @@ def open_location(
             reader = JsonReader(files, column_types or {})
     names = [file.name for file in files]
     stamps = {name: _stamp(name) for name in names if not name.startswith("s3://")}
-    return FilesSource(files, reader, partition_columns(names), found.skipped, stamps)
+    return FilesSource(
+        files, reader, partition_columns(names), found.skipped, stamps, list(column_types or ())
+    )
 
 
 def _stamp(name: str) -> tuple[int, int] | None:

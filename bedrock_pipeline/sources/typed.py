@@ -1,15 +1,14 @@
 """Column types of files that name none (CSV, JSON): the narrowest that hold every row, or those that are given."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import orjson
 import pyarrow as pa
 
 from bedrock_pipeline.errors import ArgumentError
 from bedrock_pipeline.records.cells import WHOLE, text_of
 from bedrock_pipeline.records.rejections import Rejection
+from bedrock_pipeline.sources.json_text import json_of
 
 #: The values of a row by column, or why it has none.
 Line: TypeAlias = Mapping[str, Any] | str
@@ -24,6 +23,14 @@ _FITTING: dict[pa.DataType, tuple[type, ...]] = {
     pa.bool_(): (bool,),
     pa.int64(): (int,),
     pa.float64(): (int, float),
+}
+#: Kinds of values in the words of JSON.
+_WORDS: dict[type, str] = {
+    bool: "a boolean",
+    int: "a whole number",
+    float: "a number with a fraction",
+    dict: "an object",
+    list: "a list",
 }
 # Whole numbers up to here are the same as floats.
 _EXACT = 2**53
@@ -119,7 +126,7 @@ def _why_not(row: Mapping[str, Any], checked: Mapping[str, pa.DataType]) -> str:
         if value is None:
             continue
         if type(value) not in _FITTING[kind]:
-            return f"column {name!r} is {type(value).__name__}, but column_types says {kind}"
+            return f"column {name!r} is {_WORDS.get(type(value), 'text')}, but column_types says {kind}"
         if kind == pa.int64() and not -_LARGEST <= value < _LARGEST:
             return f"column {name!r} has an integer beyond 64 bits, but column_types says {kind}"
     return ""
@@ -134,10 +141,5 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _as_text(value: Any) -> str:
-    """A number as it is written in a column of numbers; else JSON, its keys in their order, its integers whole."""
-    if isinstance(value, float):
-        return text_of(value)
-    try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:  # integers beyond 64 bits
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """A number as it is written in a column of numbers; else JSON."""
+    return text_of(value) if isinstance(value, float) else json_of(value)

@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from bedrock_pipeline.cli.group import CommandGroup
+from bedrock_pipeline.cli.group import CommandGroup, named_by_options
 from bedrock_pipeline.cli.main import cli
 
 _LOADED = """
@@ -41,6 +41,29 @@ def test_a_command_on_files_waits_for_neither_dagster_nor_the_other_commands() -
     ).stdout.split()
     assert "bedrock_pipeline.cli.files" in loaded
     assert not {"dagster", "bedrock_pipeline.cli.datasets", "bedrock_pipeline.queue"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("fix", "wanted"),
+    [
+        (
+            "Raise limits.max_job_bytes or lower limits.min_records.",
+            "Raise --max-job-bytes or lower --min-records.",
+        ),
+        (
+            "Set missing_columns to null, or leave out answer_schema.",
+            "Set --missing-columns to null, or leave out --schema.",
+        ),
+        ("If quotes are escaped, give `escape` (`csv`).", "If quotes are escaped, give `escape` (--csv)."),
+        (
+            "Set on_demand_tier, which it has no option for.",
+            "Set on_demand_tier, which it has no option for.",
+        ),
+        ("Its columns are: record_id, null_text.", "Its columns are: record_id, null_text."),
+    ],
+)
+def test_what_to_do_is_said_with_the_options_of_the_command(fix: str, wanted: str) -> None:
+    assert named_by_options(fix, cli.get_command(click.Context(cli), "pack")) == wanted
 
 
 @click.command()

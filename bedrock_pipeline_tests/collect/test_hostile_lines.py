@@ -206,6 +206,25 @@ def test_what_is_mended_in_a_line_leaves_its_numbers_as_they_are(
     assert (row["note"], row["price"]) == (kept, Decimal("1.234567890123456789"))
 
 
+@pytest.mark.parametrize("kernel", ["1", ""])
+@pytest.mark.parametrize("number", ["123456789012345678901234567890", "1.2345678901234567890", "7", "1.5"])
+def test_numbers_in_what_is_kept_as_json_have_their_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: str, number: str
+) -> None:
+    monkeypatch.setenv(SWITCH, kernel)
+    index, kept = pa.table({"record_id": ["r"]}), replace(CLAUDE, keep_raw=True)
+    given = b'{"n":%b}' % number.encode()
+    for metadata in (CLAUDE, kept):
+        _, [row] = collected(tmp_path, metadata, [line(tool(given))], index)
+        assert row["tool_use"] == f'[{{"name":"answer","input":{given.decode()}}}]'
+    assert f'"input":{given.decode()}' in row["raw_output"]
+    vector = replace(kept, family=family_of("amazon.titan-embed-text-v2:0"))
+    output = b'{"embedding":[%b],"inputTextTokenCount":1}' % number.encode()
+    _, [row] = collected(tmp_path, vector, [line(output)], index)
+    assert row["raw_output"] == output.decode()
+    assert row["embedding"] == pytest.approx([float(number)])
+
+
 def test_texts_of_errors_of_any_form_are_kept(tmp_path: Path) -> None:
     lines = [
         b'{"recordId":"a","error":[{"errorCode":400,"errorMessage":"one"},"two"]}',

@@ -77,7 +77,7 @@ READS = {
 
 #: Effects at which nobody is killed yet, and why that is bearable.
 NOT_KILLED_YET = {
-    "objects.delete": "only by `discard`, and by `prune`, which finds what is left the next time",
+    "objects.delete": "only by `discard`, by `prune`, which finds what is left the next time, and by `pack`, whose mark stays",
     "objects.discard": "of a folder that nothing names, after another process was first; what is left does no harm",
     "datasets.request": "one commit of the command line; the user sees that it did not come back, and types it again",
     "datasets.fail_preparation": "a mark for the sensor and for an operator: without it the preparation is tried once more",

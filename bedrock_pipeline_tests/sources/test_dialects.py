@@ -16,6 +16,35 @@ from bedrock_pipeline.sources import CsvFormat, InputError, open_location
 from bedrock_pipeline_tests.sources.test_sources import NOWHERE, read
 
 
+@pytest.mark.parametrize(
+    ("header", "encoding", "wide"),
+    [
+        ("id,tex\0t", "utf-8", False),
+        ("id,\0text", "utf-8", False),
+        ("id\0,größe", "utf-8", False),
+        ("id,text", "utf-16-le", True),
+        ("id,text", "utf-16-be", True),
+        ("text", "utf-16-le", True),
+        ("\u0438\u043c\u044f,\u0442\u0435\u043a\u0441\u0442", "utf-16-le", True),
+    ],
+)
+def test_a_zero_in_a_header_alone_does_not_make_it_utf_16(header: str, encoding: str, wide: bool) -> None:
+    form, notes = CsvFormat().completed(f"{header}\n1,a\n".encode(encoding), "a.csv")
+    assert form.encoding == encoding
+    assert bool(notes) == wide
+
+
+def test_a_type_of_a_column_that_is_not_there_is_reported(tmp_path: Path) -> None:
+    types = {"txet": "int64", "year": "int64", "n": "int64"}
+    for name, text in (("a.csv", "n\n1\n"), ("a.jsonl", '{"n": 1}\n')):
+        folder = tmp_path / name.partition(".")[2] / "year=2025"
+        folder.mkdir(parents=True)
+        (folder / name).write_text(text)
+        source = open_location(str(folder.parent), NOWHERE, types)
+        assert [(row["n"], row["year"]) for row in read(source)[0]] == [(1, 2025)]
+        assert source.notes() == ["The type of column 'txet' has no effect: there is no such column."]
+
+
 def _csv(
     tmp_path: Path, data: bytes | str, name: str = "a.csv", **form: Any
 ) -> tuple[list[dict[str, Any]], Any, Any]:
@@ -104,7 +133,7 @@ def test_empty_fields_are_text_or_null_by_setting_and_commas_are_decimal_with_se
     types = {"price": "float64"}
     rows, rejected, _ = _csv(tmp_path, data, types=types)
     assert [(row["text"], row["price"]) for row in rows] == [("", 1234.5), (" ", 0.5), ("x", None)]
-    assert rejected == {3: "column 'price' is str, but column_types says double"}
+    assert rejected == {3: "column 'price' is text, but column_types says double"}
     rows, _, _ = _csv(tmp_path, data, types=types, empty="null")
     assert [row["text"] for row in rows] == [None, " ", "x"]
 
@@ -158,6 +187,11 @@ def _json(tmp_path: Path, text: str | bytes, name: str = "a.jsonl") -> tuple[lis
         (["1e400", "1"], ["1e400", "1"]),
         (['"\\ud800x"', '"\\ud83d\\ude00"'], ["\ufffdx", "\U0001f600"]),
         (['{"z": 1, "a": [12345678901234567890123, 1.0]}'], ['{"z":1,"a":[12345678901234567890123,1.0]}']),
+        (['{"n": [1e400, -2E+999]}'], ['{"n":[1e400,-2E+999]}']),
+        (
+            ['{"n": 1e400, "m": 12345678901234567890123, "t": "1e400"}'],
+            ['{"n":1e400,"m":12345678901234567890123,"t":"1e400"}'],
+        ),
         (['{"reasoning": 1, "answer": 2}'], ['{"reasoning":1,"answer":2}']),
         (["true", "null", "false"], [True, None, False]),
     ],

@@ -84,7 +84,7 @@ def test_bad_lines_are_rejected_by_position_and_the_rest_goes_on(tmp_path: Path)
         1: "line is not JSON",
         2: "line is not UTF-8",
         3: "line is not a JSON object",
-        5: "column 'b' is str, but column_types says int64",
+        5: "column 'b' is text, but column_types says int64",
     }
 
 
