@@ -139,6 +139,9 @@ class Interventions:
     def release(self, pipeline: str, dataset: str, below_minimum: str | None = None) -> tuple[int, bool]:
         """Release records that wait for an operator: those of jobs that were stopped, and those that are too few for a job.
 
+        A dataset that waits is packed again from the snapshot that it has. Its version stays as it was launched, whatever has
+        become of its input and of the code; only a launch that was requested since reads the input again.
+
         Args:
             pipeline: the pipeline's name.
             dataset: the dataset's key.
@@ -150,6 +153,7 @@ class Interventions:
 
         def work(connection: Connection) -> tuple[int, bool]:
             key = {"pipeline": pipeline, "dataset": dataset, "policy": below_minimum}
+            row = lock_dataset(connection, pipeline, dataset)  # so that no new version starts meanwhile
             connection.execute(
                 """UPDATE bedrock_pipeline.versions v SET below_minimum = %(policy)s
                    FROM bedrock_pipeline.datasets d
@@ -165,16 +169,24 @@ class Interventions:
                      AND c.pipeline = %(pipeline)s AND c.dataset = %(dataset)s RETURNING o.records""",
                 key,
             ).fetchall()
-            launched = connection.execute(
-                """UPDATE bedrock_pipeline.datasets d
-                   SET launch_id = gen_random_uuid(), launch_requested_at = bedrock_pipeline.now()
-                   WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND EXISTS (
-                       SELECT FROM bedrock_pipeline.chunks c
-                       WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
-                         AND c.mode = 'waiting' AND c.status = 'pending')""",
-                key,
-            )
-            return sum(row["records"] for row in released), launched.rowcount == 1
+            waits = connection.execute(
+                """SELECT FROM bedrock_pipeline.chunks
+                   WHERE pipeline = %s AND dataset = %s AND dataset_version = %s
+                     AND mode = 'waiting' AND status = 'pending' LIMIT 1""",
+                (pipeline, dataset, row.version),
+            ).fetchone()
+            if waits is not None and row.launch_id in (None, row.snapshot_launch_id):
+                connection.execute(
+                    """WITH launched AS (
+                           UPDATE bedrock_pipeline.datasets
+                           SET launch_id = gen_random_uuid(), launch_requested_at = bedrock_pipeline.now()
+                           WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s
+                           RETURNING pipeline, dataset, version, launch_id)
+                       UPDATE bedrock_pipeline.versions v SET launch_id = launched.launch_id FROM launched
+                       WHERE (v.pipeline, v.dataset, v.version) = (launched.pipeline, launched.dataset, launched.version)""",
+                    key,
+                )
+            return sum(one["records"] for one in released), waits is not None
 
         return self._database.transaction(work)
 
