@@ -4,17 +4,20 @@ What belongs here: the statements that record an operator's decision. A cancella
 next safe point: at once before the intent, otherwise when the job's ARN is known.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
+from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from bedrock_pipeline.errors import NotFoundError, StateError
-from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.database import Connection, Database, Statement, Values
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.versions import allow_publication, cancel_version, lock_dataset
+
+T = TypeVar("T")
 
 
 class NothingToResolveError(StateError):
@@ -22,10 +25,21 @@ class NothingToResolveError(StateError):
 
 
 class Interventions:
-    """Decisions of operators about chunks and datasets."""
+    """Decisions of operators about chunks and datasets; each returns what it did, also where a commit's acknowledgement is lost."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def _once(self, work: Callable[[Connection], T]) -> T:
+        def done(connection: Connection) -> tuple[T, str | None]:
+            result = work(connection)
+            [row] = connection.execute("SELECT pg_current_xact_id()::text AS transaction").fetchall()
+            return result, row["transaction"]
+
+        return self._database.exactly_once(done)
+
+    def _changed(self, statement: Statement, values: Values) -> list[DictRow]:
+        return self._once(lambda connection: connection.execute(statement, values).fetchall())
 
     def cancel(self, pipeline: str, dataset: str, chunk_key: str | None = None) -> list[ChunkRow]:
         """Request that a dataset, or one chunk of it, is cancelled; existing responses are kept.
@@ -88,7 +102,7 @@ class Interventions:
             ).fetchall()
             return [ChunkRow.of(row) for row in rows]
 
-        return self._database.transaction(work)
+        return self._once(work)
 
     def retry_rejected(self, pipeline: str, dataset: str, chunk_ids: Sequence[UUID] | None = None) -> int:
         """Requeue the rejected chunks, or those of them that are given, after the cause was fixed; returns their number.
@@ -109,7 +123,7 @@ class Interventions:
                 (pipeline, dataset, row.version, chosen, chosen),
             ).rowcount
 
-        return self._database.transaction(work)
+        return self._once(work)
 
     def retry_job(self, chunk_id: UUID) -> tuple[int, int]:
         """Continue what waits of a queue's job, in all of its attempts.
@@ -129,7 +143,7 @@ class Interventions:
             self.retry_rejected(pipeline, dataset, chunk_ids)
             for pipeline, dataset in {(row["pipeline"], row["dataset"]) for row in rows}
         )
-        released = self._database.fetch(
+        released = self._changed(
             """UPDATE bedrock_pipeline.retryable_records SET waits_for = NULL, wait_reason = NULL
                WHERE waits_for IS NOT NULL AND chunk_id = ANY(%s) RETURNING records""",
             (chunk_ids,),
@@ -188,11 +202,11 @@ class Interventions:
                 )
             return sum(one["records"] for one in released), waits is not None
 
-        return self._database.transaction(work)
+        return self._once(work)
 
     def retry_publication(self, pipeline: str, dataset: str) -> bool:
         """Publish a dataset again although its table has rejected the results; whether it had."""
-        return self._database.transaction(
+        return self._once(
             lambda connection: allow_publication(connection, lock_dataset(connection, pipeline, dataset))
         )
 
@@ -219,7 +233,7 @@ class Interventions:
             if not changed.rowcount:
                 raise _nothing_to_resolve()
 
-        self._database.transaction(work)
+        self._once(work)
 
     def give_up_submission(self, chunk_id: UUID) -> None:
         """End a chunk of which nobody can find out whether it has a job; it ends as stopped, and its slot is free.
@@ -229,13 +243,13 @@ class Interventions:
         Raises:
             NothingToResolveError: no submission of the chunk is in doubt, or one may be sent at this moment.
         """
-        changed = self._database.execute(
+        changed = self._changed(
             """UPDATE bedrock_pipeline.chunks
                SET status = 'stopped', status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
                    fence = fence + 1, requeued_since = NULL, requeue_reason = NULL,
                    status_message = 'given up by an operator: whether there is a job is unknown'
                WHERE chunk_id = %s AND status IN ('submitting', 'in-doubt', 'needs-resolution')
-                 AND lease_expires_at <= bedrock_pipeline.now()""",
+                 AND lease_expires_at <= bedrock_pipeline.now() RETURNING chunk_id""",
             (chunk_id,),
         )
         if not changed:
@@ -249,11 +263,11 @@ class Interventions:
         Raises:
             NothingToResolveError: the chunk has another job, or has ended.
         """
-        changed = self._database.execute(
+        changed = self._changed(
             """UPDATE bedrock_pipeline.chunks
                SET status = 'stopped', status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
                    status_message = 'given up by an operator: Bedrock does not know the job any more'
-               WHERE chunk_id = %s AND job_arn = %s AND ended_at IS NULL""",
+               WHERE chunk_id = %s AND job_arn = %s AND ended_at IS NULL RETURNING chunk_id""",
             (chunk_id, job_arn),
         )
         if not changed:
