@@ -164,7 +164,7 @@ class _RetryRound:
             row.pipeline,
             row.dataset,
             row.version,
-            self._content(plan),
+            self._content(plan, cancelled=cancelled),
             before.model_id,
             before.quota_group,
             lambda chunk_id, uri: create_again(
@@ -183,9 +183,14 @@ class _RetryRound:
             schema = pa.schema([*_OWN, *carry])
             return uploader.all(pack(line_batches_of(lines, schema), plan.limits, schema, Path(folder)))
 
-    def _content(self, plan: InvocationPlan) -> str:
-        """A digest of everything that determines the chunks."""
+    def _content(self, plan: InvocationPlan, *, cancelled: bool) -> str:
+        """A digest of everything that determines the chunks.
+
+        Records that are too few to be sent may have the same plan as those of cancelled jobs.
+        """
         digest = hashlib.sha256(repr((plan.cut, self.raised)).encode())
+        if cancelled:
+            digest.update(b"cancelled")
         for one in self.retryable:
             digest.update(one.chunk.chunk_id.bytes)
             digest.update(repr(sorted(one.cancelled)).encode())

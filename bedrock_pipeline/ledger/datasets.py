@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.chunks import estimate_again, insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database, storable
+from bedrock_pipeline.ledger.names import lock_name
 from bedrock_pipeline.ledger.retention import forget_pruned
 from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow, FrozenSettings, NewChunk
 from bedrock_pipeline.ledger.versions import (
@@ -92,6 +93,7 @@ class Datasets:
         launch_id = launch_id or uuid4()
 
         def work(connection: Connection) -> DatasetRow:
+            lock_name(connection, pipeline)
             _must_not_be_a_queue(connection, pipeline)
             row = ensure_dataset(connection, pipeline, dataset, given)
             request = next_request(row.request, given)

@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from bedrock_pipeline.errors import NotFoundError, StateError
-from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.database import Connection, Database, Statement, Values
 from bedrock_pipeline.ledger.quota_groups import lock_group
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.token import request_token
@@ -24,10 +25,15 @@ class NothingToResolveError(StateError):
 
 
 class Interventions:
-    """Decisions of operators about chunks and datasets."""
+    """Decisions of operators about chunks and datasets; each returns what it did, also where a commit's acknowledgement is lost."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def _changed(self, statement: Statement, values: Values) -> list[DictRow]:
+        return self._database.exactly_once(
+            lambda connection: connection.execute(statement, values).fetchall()
+        )
 
     def cancel(self, pipeline: str, dataset: str, chunk_key: str | None = None) -> list[ChunkRow]:
         """Request that a dataset, or one chunk of it, is cancelled; existing responses are kept.
@@ -90,7 +96,7 @@ class Interventions:
             ).fetchall()
             return [ChunkRow.of(row) for row in rows]
 
-        return self._database.transaction(work)
+        return self._database.exactly_once(work)
 
     def retry_rejected(self, pipeline: str, dataset: str, chunk_ids: Sequence[UUID] | None = None) -> int:
         """Requeue the rejected chunks, or those of them that are given, after the cause was fixed; returns their number.
@@ -111,7 +117,7 @@ class Interventions:
                 (pipeline, dataset, row.version, chosen, chosen),
             ).rowcount
 
-        return self._database.transaction(work)
+        return self._database.exactly_once(work)
 
     def retry_job(self, chunk_id: UUID) -> tuple[int, int]:
         """Continue what waits of a queue's job, in all of its attempts.
@@ -131,7 +137,7 @@ class Interventions:
             self.retry_rejected(pipeline, dataset, chunk_ids)
             for pipeline, dataset in {(row["pipeline"], row["dataset"]) for row in rows}
         )
-        released = self._database.fetch(
+        released = self._changed(
             """UPDATE bedrock_pipeline.retryable_records SET waits_for = NULL, wait_reason = NULL
                WHERE waits_for IS NOT NULL AND chunk_id = ANY(%s) RETURNING records""",
             (chunk_ids,),
@@ -140,6 +146,9 @@ class Interventions:
 
     def release(self, pipeline: str, dataset: str, below_minimum: str | None = None) -> tuple[int, bool]:
         """Release records that wait for an operator: those of jobs that were stopped, and those that are too few for a job.
+
+        A dataset that waits is packed again from the snapshot that it has. Its version stays as it was launched, whatever has
+        become of its input and of the code; only a launch that was requested since reads the input again.
 
         Args:
             pipeline: the pipeline's name.
@@ -151,8 +160,10 @@ class Interventions:
         """
 
         def work(connection: Connection) -> tuple[int, bool]:
-            lock_dataset(connection, pipeline, dataset)  # so that no retry round is decided on meanwhile
             key = {"pipeline": pipeline, "dataset": dataset, "policy": below_minimum}
+            row = lock_dataset(
+                connection, pipeline, dataset
+            )  # so that no version or retry round starts meanwhile
             connection.execute(
                 """UPDATE bedrock_pipeline.versions v SET below_minimum = %(policy)s
                    FROM bedrock_pipeline.datasets d
@@ -168,22 +179,30 @@ class Interventions:
                      AND c.pipeline = %(pipeline)s AND c.dataset = %(dataset)s RETURNING o.records""",
                 key,
             ).fetchall()
-            launched = connection.execute(
-                """UPDATE bedrock_pipeline.datasets d
-                   SET launch_id = gen_random_uuid(), launch_requested_at = bedrock_pipeline.now()
-                   WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND EXISTS (
-                       SELECT FROM bedrock_pipeline.chunks c
-                       WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
-                         AND c.mode = 'waiting' AND c.status = 'pending')""",
-                key,
-            )
-            return sum(row["records"] for row in released), launched.rowcount == 1
+            waits = connection.execute(
+                """SELECT FROM bedrock_pipeline.chunks
+                   WHERE pipeline = %s AND dataset = %s AND dataset_version = %s
+                     AND mode = 'waiting' AND status = 'pending' LIMIT 1""",
+                (pipeline, dataset, row.version),
+            ).fetchone()
+            if waits is not None and row.launch_id in (None, row.snapshot_launch_id):
+                connection.execute(
+                    """WITH launched AS (
+                           UPDATE bedrock_pipeline.datasets
+                           SET launch_id = gen_random_uuid(), launch_requested_at = bedrock_pipeline.now()
+                           WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s
+                           RETURNING pipeline, dataset, version, launch_id)
+                       UPDATE bedrock_pipeline.versions v SET launch_id = launched.launch_id FROM launched
+                       WHERE (v.pipeline, v.dataset, v.version) = (launched.pipeline, launched.dataset, launched.version)""",
+                    key,
+                )
+            return sum(one["records"] for one in released), waits is not None
 
-        return self._database.transaction(work)
+        return self._database.exactly_once(work)
 
     def retry_publication(self, pipeline: str, dataset: str) -> bool:
         """Publish a dataset again although its table has rejected the results; whether it had."""
-        return self._database.transaction(
+        return self._database.exactly_once(
             lambda connection: allow_publication(connection, lock_dataset(connection, pipeline, dataset))
         )
 
@@ -210,7 +229,7 @@ class Interventions:
             if not changed.rowcount:
                 raise _nothing_to_resolve()
 
-        self._database.transaction(work)
+        self._database.exactly_once(work)
 
     def give_up_submission(self, chunk_id: UUID) -> None:
         """End a chunk of which nobody can find out whether it has a job; it ends as stopped, and its slot is free.
@@ -220,13 +239,13 @@ class Interventions:
         Raises:
             NothingToResolveError: no submission of the chunk is in doubt, or one may be sent at this moment.
         """
-        changed = self._database.execute(
+        changed = self._changed(
             """UPDATE bedrock_pipeline.chunks
                SET status = 'stopped', status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
                    fence = fence + 1, requeued_since = NULL, requeue_reason = NULL,
                    status_message = 'given up by an operator: whether there is a job is unknown'
                WHERE chunk_id = %s AND status IN ('submitting', 'in-doubt', 'needs-resolution')
-                 AND lease_expires_at <= bedrock_pipeline.now()""",
+                 AND lease_expires_at <= bedrock_pipeline.now() RETURNING chunk_id""",
             (chunk_id,),
         )
         if not changed:
@@ -240,11 +259,11 @@ class Interventions:
         Raises:
             NothingToResolveError: the chunk has another job, or has ended.
         """
-        changed = self._database.execute(
+        changed = self._changed(
             """UPDATE bedrock_pipeline.chunks
                SET status = 'stopped', status_changed_at = bedrock_pipeline.now(), ended_at = bedrock_pipeline.now(),
                    status_message = 'given up by an operator: Bedrock does not know the job any more'
-               WHERE chunk_id = %s AND job_arn = %s AND ended_at IS NULL""",
+               WHERE chunk_id = %s AND job_arn = %s AND ended_at IS NULL RETURNING chunk_id""",
             (chunk_id, job_arn),
         )
         if not changed:

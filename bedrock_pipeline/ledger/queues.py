@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from bedrock_pipeline.errors import ConfigurationError, StateError
 from bedrock_pipeline.ledger.chunks import insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database
+from bedrock_pipeline.ledger.names import lock_name
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
 from bedrock_pipeline.ledger.versions import ensure_dataset, start_version
 from bedrock_pipeline.records.keys import ChunkKey
@@ -87,6 +88,7 @@ class Queues:
         """
 
         def work(connection: Connection) -> None:
+            lock_name(connection, queue)
             _must_not_be_a_pipeline(connection, queue)
             row = connection.execute(
                 """INSERT INTO bedrock_pipeline.queues AS q (queue, job_type, model_id, settings)

@@ -203,6 +203,15 @@ class DatasetRow(_Row):
     max_cost_usd: Decimal | None
 
     @property
+    def keeps_snapshot(self) -> bool:
+        """Whether the launch is for the snapshot that was packed before: the input is not read again."""
+        return (
+            bool(self.packed_hash)
+            and self.launch_id is not None
+            and self.launch_id == self.snapshot_launch_id
+        )
+
+    @property
     def rejected(self) -> int:
         """Rows of the input that were left out."""
         return (self.snapshot_rejected or 0) + (self.packed_rejected or 0)

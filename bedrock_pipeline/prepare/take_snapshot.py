@@ -1,20 +1,24 @@
 """Take an immutable snapshot of a dataset's input."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.frozen_settings import freeze
+from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.open_source import open_source
 from bedrock_pipeline.prepare.read_attachment import attachment_reader
 from bedrock_pipeline.prepare.reject_duplicates import REJECTED
 from bedrock_pipeline.prepare.snapshot.plan import SnapshotPlan
+from bedrock_pipeline.prepare.snapshot.stored_columns import input_schema
 from bedrock_pipeline.prepare.snapshot.writer import write_snapshot
 from bedrock_pipeline.records.keys import check_dataset_key
 from bedrock_pipeline.records.rejections import RejectionWriter
@@ -60,7 +64,8 @@ def take_snapshot(
 ) -> SnapshotReport:
     """Read the dataset's input once, and freeze with it the settings that its version will be finished by.
 
-    The same content with the same settings again changes nothing; other content makes another version.
+    The same content with the same settings again changes nothing; other content makes another version. Where an operator has
+    released a version that waits, its snapshot stands: neither the input nor the code is looked at.
 
     Args:
         deployment: where the snapshot is kept.
@@ -77,6 +82,8 @@ def take_snapshot(
     """
     check_dataset_key(dataset)
     row = deployment.ledger.datasets.begin_preparation(pipeline.name, dataset)
+    if row.keeps_snapshot:
+        return _existing(deployment, row)
     effective = pipeline.for_dataset(row.request)
     upstream = effective.source if isinstance(effective.source, UpstreamAsset) else None
     source = (load if upstream and load else open_source)(deployment, effective, dataset)
@@ -122,6 +129,30 @@ def take_snapshot(
         unchanged=unchanged,
         settings_kept=recorded.settings_digest != settings.digest,
         notes=tuple(notes),
+    )
+
+
+def _existing(deployment: Deployment, row: DatasetRow) -> SnapshotReport:
+    """The snapshot that a version has."""
+    uri = row.snapshot_uri or ""
+    first = next(item.uri for item in deployment.objects.list(f"{uri}part-"))
+    with deployment.objects.random_access(first) as part:
+        schema = input_schema(pq.read_schema(part))
+    with deployment.objects.random_access(f"{uri}{REJECTED}") as rejected:
+        rejections = Counter(pq.read_table(rejected, columns=["reason"])["reason"].to_pylist())
+    return SnapshotReport(
+        version=row.version,
+        uri=uri,
+        content_hash=row.snapshot_hash or "",
+        records=row.snapshot_records or 0,
+        duplicates=row.snapshot_duplicates,
+        rejected=row.snapshot_rejected or 0,
+        rejections=dict(rejections),
+        rejected_uri=f"{uri}{REJECTED}",
+        schema=schema,
+        unchanged=True,
+        settings_kept=False,
+        notes=(),
     )
 
 

@@ -105,10 +105,14 @@ def _publish(deployment: Deployment, pipeline: BasePipeline, row: DatasetRow) ->
         duplicates = _write_version(deployment, row, chunks, uri)
         if isinstance(pipeline, Pipeline) and pipeline.publish_to:
             # Before the pointer moves: a crash in between publishes again, and the table's rows are replaced again.
+            incarnation = deployment.ledger.incarnations.current().number
+            rows = open_folder(deployment, uri)
             written = Written(
-                row.pipeline, row.dataset, row.version, row.publication + 1, uri, open_folder(deployment, uri)
+                *(row.pipeline, row.dataset, row.version, row.publication + 1, uri, rows),
+                incarnation=incarnation,
             )
-            write_table(deployment, pipeline.publish_to, written)
+            if not write_table(deployment, pipeline.publish_to, written):
+                _must_be_overtaken(deployment, row)
     except TableRejectedError as error:
         deployment.objects.discard(uri)
         deployment.ledger.publications.reject(row, str(error))
@@ -127,6 +131,18 @@ def _publish(deployment: Deployment, pipeline: BasePipeline, row: DatasetRow) ->
     if not recorded:
         deployment.objects.discard(uri)
     return recorded
+
+
+def _must_be_overtaken(deployment: Deployment, row: DatasetRow) -> None:
+    """Check that the table's later publication is one of this ledger, which has moved the pointer."""
+    now = deployment.ledger.datasets.ensure(row.pipeline, row.dataset)
+    if (now.version, now.publication) == (row.version, row.publication):
+        raise TableRejectedError(
+            f"The table has a later publication of dataset {row.dataset!r} of pipeline {row.pipeline!r} than the ledger knows: "
+            "the ledger was restored from a backup.",
+            "Run `bedrock-pipeline reconcile`, which notices a restore; then "
+            f"`bedrock-pipeline retry {row.pipeline} {row.dataset}` publishes it into the table.",
+        )
 
 
 def _must_be_complete(row: DatasetRow, progress: DatasetProgress) -> None:

@@ -14,8 +14,10 @@ from bedrock_pipeline.records.result_schema import TABLE_COLUMNS
 if TYPE_CHECKING:
     import pyarrow.dataset as pa_dataset
 
-#: Publications of a version, at most, by which versions and publications have one order.
+#: Publications of a version and versions of a dataset, at most: by these, incarnations, versions and publications have one
+#: order, in Delta's 64 bits.
 _PUBLICATIONS: Final = 1_000_000
+_VERSIONS: Final = 1_000_000
 _BATCH_ROWS: Final = 16_384
 #: What a commit says about the results in it.
 RESULTS: Final = "bedrock-pipeline.results"
@@ -45,6 +47,7 @@ class Written:
         rows: the results themselves.
         schema: of the rows in the table: which dataset they are of, and the columns of the results that are written.
         failed: what reading the results raised; a table's writer has an error of its own then.
+        incarnation: of the ledger; after a backup was restored, its versions are later than all that it has forgotten.
     """
 
     pipeline: str
@@ -55,11 +58,12 @@ class Written:
     rows: "pa_dataset.Dataset"
     schema: pa.Schema = _OWN
     failed: list[Exception] = field(default_factory=list)
+    incarnation: int = 1
 
     @property
     def number(self) -> int:
-        """Larger for a later version or publication of the dataset."""
-        return self.version * _PUBLICATIONS + self.publication
+        """Larger for a later incarnation of the ledger, and in it for a later version or publication of the dataset."""
+        return (self.incarnation * _VERSIONS + self.version) * _PUBLICATIONS + self.publication
 
     @property
     def condition(self) -> str:

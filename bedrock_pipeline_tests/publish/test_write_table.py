@@ -159,6 +159,33 @@ def test_a_crash_before_the_pointer_moves_publishes_once(
     assert publish_dataset(deployment, one, "d").unchanged
 
 
+@pytest.mark.parametrize("table", ["delta", "iceberg"], indirect=True)
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_restored_ledger_publishes_over_the_versions_that_it_has_forgotten(
+    deployment: Deployment,
+    table: tuple[DeltaTable | IcebergTable, Read],
+    tmp_path: Path,
+    noticed: bool,
+) -> None:
+    """Before anything has noticed the restore, the table rejects the results, which an operator sees."""
+    ledger, (target, read) = deployment.ledger, table
+    forgotten = replace(written(version=3, record_id=["x"]), incarnation=ledger.incarnations.current().number)
+    assert write_table(deployment, target, forgotten)
+    one = driven.pipeline(tmp_path, [f"text {n}" for n in range(110)], publish_to=target)
+    ledger.datasets.request("p", "d", {}, launch=True)
+    if not noticed:
+        with pytest.raises(TableRejectedError, match="restored from a backup"):
+            driven.finish(deployment, one)
+        assert not due_work(ledger, [one], limit=9, kinds=["publish"])
+        assert "later publication" in str(ledger.status_report.datasets("p")[0].why)
+        assert read().num_rows == 1
+        assert ledger.interventions.retry_publication("p", "d")
+    ledger.incarnations.begin(ledger.incarnations.current())
+    assert len(driven.finish(deployment, one)) == 110
+    assert read().num_rows == 110
+    assert not write_table(deployment, target, forgotten), "a publisher of the earlier life"
+
+
 @pytest.mark.parametrize("act", ["retry", "launch"])
 def test_rejected_results_wait_for_an_operator(deployment: Deployment, tmp_path: Path, act: str) -> None:
     """The sensors request nothing that cannot succeed; `status` shows why, and `retry` or a launch goes on."""

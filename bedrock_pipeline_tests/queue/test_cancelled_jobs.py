@@ -135,11 +135,13 @@ def test_a_day_that_is_cancelled_stays_cancelled_when_more_is_flushed(
         assert len(control.jobs()) == 2
 
 
+@pytest.mark.parametrize("policy", ["on_demand", "pad", "fail"])
 def test_of_two_jobs_in_one_retry_round_only_the_cancelled_one_ends(
-    deployment: Deployment, control: Control
+    deployment: Deployment, control: Control, policy: str
 ) -> None:
+    """What is left of the other is below the minimum, and follows the policy."""
     control.add_fault(kind="line_missing", record_ids=[f"task-{number}" for number in range(120)])
-    with BedrockQueue(config(batch_size=1000, max_record_attempts=5)) as queue:
+    with BedrockQueue(config(batch_size=1000, max_record_attempts=5, below_minimum=policy)) as queue:
         jobs = [_flushed(queue, 200, prefix) for prefix in ("first", "second")]
         _collect(deployment, queue, 1)
         move_clock(deployment, 3600)
@@ -154,7 +156,11 @@ def test_of_two_jobs_in_one_retry_round_only_the_cancelled_one_ends(
         queue.cancel_job(jobs[0])
         control.clear_faults()
         cancelled, other = queue.await_jobs(jobs, timeout=PATIENCE_S)
-        assert (other.status, other.answered) == ("completed", 200)
+        others = _codes(queue, jobs[1])
+        unsent = others["below-minimum"]
+        assert (unsent > 0) == (policy == "fail")
+        assert others == Counter({None: 200 - unsent, "below-minimum": unsent})
+        assert (other.final, other.answered, other.failed) == (True, 200 - unsent, unsent)
         codes = _codes(queue, jobs[0])
         assert set(codes) == {None, "cancelled"}
         assert (cancelled.answered, cancelled.failed) == (codes[None], codes["cancelled"])
@@ -163,4 +169,4 @@ def test_of_two_jobs_in_one_retry_round_only_the_cancelled_one_ends(
             for chunk in deployment.ledger.chunks.of_dataset(queue.name, day, 1)
             if chunk.attempt == 3 and chunk.mode != "none"
         )
-        assert sent + codes["cancelled"] == shared.retryable
+        assert sent + codes["cancelled"] + unsent == shared.retryable

@@ -1,10 +1,16 @@
 """A name is either a pipeline's or a queue's: neither takes over the datasets of the other."""
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.ledger import datasets, queues
+from bedrock_pipeline.ledger.datasets import QueueDayError
 from bedrock_pipeline.ledger.queues import NameTakenError
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
@@ -61,3 +67,39 @@ def test_a_day_that_was_only_looked_at_is_the_queues(deployment: Deployment) -> 
         queue.enqueue_many(task(number) for number in range(100))
         assert len(queue.flush()) == 1
     assert deployment.ledger.datasets.ensure("p", deployment.ledger.queues.today()).open
+
+
+@pytest.mark.parametrize("first", ["launch", "queue"])
+def test_of_a_launch_and_a_queue_that_take_a_name_at_once_the_second_is_rejected(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """The second comes when the first has looked, and has written nothing yet."""
+    errors: list[BedrockPipelineError] = []
+
+    def launch() -> None:
+        deployment.ledger.datasets.request("p", "d", {}, launch=True)
+
+    def register() -> None:
+        deployment.ledger.queues.register("p", job_type="p", model_id="m", settings={})
+
+    def rejected() -> None:
+        try:
+            (register if first == "launch" else launch)()
+        except BedrockPipelineError as error:
+            errors.append(error)
+
+    second = threading.Thread(target=rejected)
+    module: Any = datasets if first == "launch" else queues
+    name = "_must_not_be_a_queue" if first == "launch" else "_must_not_be_a_pipeline"
+    look: Callable[..., None] = getattr(module, name)
+
+    def looking(*arguments: Any) -> None:
+        look(*arguments)
+        if threading.current_thread() is not second:
+            second.start()
+            second.join(0.5)  # it is not done before the first
+
+    monkeypatch.setattr(module, name, looking)
+    (launch if first == "launch" else register)()
+    second.join()
+    assert [type(error) for error in errors] == [NameTakenError if first == "launch" else QueueDayError]

@@ -93,6 +93,38 @@ def test_few_records_wait_until_an_operator_decides(
     assert jobs_of(control, deployment.settings.bucket) == []
 
 
+@pytest.mark.parametrize(
+    ("change", "version", "prompt"),
+    [
+        ("nothing", 1, "Number"),
+        ("input", 1, "Number"),
+        ("input is gone", 1, "Number"),
+        ("launch", 2, "Now: Other"),
+    ],
+)
+def test_what_waited_is_sent_as_it_was_launched_unless_it_is_launched_again(
+    deployment: Deployment, tmp_path: Path, change: str, version: int, prompt: str
+) -> None:
+    """Neither another input nor another prompt is bought by an operator's decision about the records that wait."""
+    one = few(tmp_path, "hold")
+    packed(deployment, one)
+    if change != "nothing":
+        one = pipeline(tmp_path, ["Other"] * FEW, below_minimum="hold", prompt="Now: {{ text }}")
+    if change == "input is gone":
+        (tmp_path / "rows.jsonl").unlink()
+    if change == "launch":
+        deployment.ledger.datasets.request("p", "d", {}, launch=True)
+    assert deployment.ledger.interventions.release("p", "d", "on_demand") == (0, True)
+    report = take_snapshot(deployment, one, "d")
+    assert (report.version, report.unchanged) == (version, version == 1)
+    assert (report.records, report.rejected, report.schema.names) == (FEW, 0, ["record_id", "text", "n"])
+    [chunk] = pack_dataset(deployment, one, "d").chunks
+    assert chunk.mode == "on-demand"
+    entered = deployment.ledger.chunks.by_key("p", chunk.chunk_key)
+    assert all(prompt in str(body) for body in asked(deployment, entered).values())
+    assert deployment.ledger.datasets.to_launch(["p"], 1) == []
+
+
 def test_few_records_are_rejected_with_the_numbers(deployment: Deployment, tmp_path: Path) -> None:
     with pytest.raises(BelowMinimumError, match=r"37 records.*at least 100.*below_minimum"):
         packed(deployment, few(tmp_path, "fail"))

@@ -41,6 +41,12 @@ def input_field(field: pa.Field) -> pa.Field:
     return field.with_name(name).with_metadata(metadata or None)
 
 
+def input_schema(schema: pa.Schema) -> pa.Schema:
+    """Record id and the input's columns, under their names in it."""
+    fields = map(input_field, input_columns(schema).values())
+    return pa.schema([(RECORD_ID, pa.string()), *(field for field in fields if field.name != RECORD_ID)])
+
+
 def input_columns(schema: pa.Schema) -> Mapping[str, pa.Field]:
     """The stored fields of the input's columns, by their names in the input."""
     return {

@@ -37,7 +37,7 @@ from bedrock_pipeline.prepare.snapshot.stored_columns import (
     POSITION,
     RECORD_ID,
     input_columns,
-    input_field,
+    input_schema,
 )
 from bedrock_pipeline.prompts.template import Field
 from bedrock_pipeline.records.parquet_writer import Compression, GroupedWriter
@@ -147,8 +147,7 @@ def _write_snapshot(
             writer.add(rows)
     if not writer.records:
         raise EmptyDatasetError.of(rejected)
-    fields = map(input_field, input_columns(pq.read_schema(writer.parts[0])).values())
-    schema = pa.schema([(RECORD_ID, pa.string()), *(field for field in fields if field.name != RECORD_ID)])
+    schema = input_schema(pq.read_schema(writer.parts[0]))
     noted = (*notes, *empty.notes)
     snapshot = Snapshot(writer.parts, [], schema, writer.records, 0, fingerprint.hexdigest(), noted)
     if ids.all_differ() and requests.all_differ():
