@@ -78,4 +78,6 @@ def test_a_decision_is_answered_by_what_it_did(
         Losing.lost[:] = [lost]
         assert decide(losing.interventions, chunk_id) == answer
         assert not Losing.lost
-    assert ledger.chunks.by_id(chunk_id).status == status
+    now = ledger.chunks.by_id(chunk_id)
+    assert now is not None
+    assert now.status == status
