@@ -265,7 +265,7 @@ class Database:
         recognize its own earlier effect, for instance by an id that the caller chose.
 
         Raises:
-            ConfigurationError: the database has no tables of a ledger.
+            ConfigurationError: the database has no tables of a ledger, or the role lacks a right on them.
             ServiceUnavailableError: Postgres did not complete it.
         """
         for attempt in range(1, tries + 1):
@@ -276,6 +276,11 @@ class Database:
                 raise ConfigurationError(
                     "This database does not have the ledger's tables.",
                     "Create them with `bedrock-pipeline migrate`; where `dev` or `local up` is starting, wait a moment.",
+                ) from error
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise ConfigurationError(
+                    f"The role of the connection may not use the ledger: {reason_of(error)}.",
+                    "Grant it the rights that `bedrock-pipeline doctor` names, also after an upgrade.",
                 ) from error
             except _TOO_LONG as error:
                 raise _not_completed(error) from error

@@ -115,11 +115,15 @@ class Publications:
         return self._database.exactly_once(work)
 
     def reject(self, row: DatasetRow, reason: str) -> None:
-        """The table of a version does not take its results: it is published again when an operator has acted."""
+        """The table of a version does not take its results: it is published again when an operator has acted.
+
+        Nothing is recorded if another publisher has published the version, or a new one started, since `row` was read.
+        """
         self._database.execute(
-            """UPDATE bedrock_pipeline.versions SET publication_rejected = %s
-               WHERE pipeline = %s AND dataset = %s AND version = %s""",
-            (reason.replace("\0", ""), row.pipeline, row.dataset, row.version),
+            """UPDATE bedrock_pipeline.versions v SET publication_rejected = %s FROM bedrock_pipeline.datasets d
+               WHERE (v.pipeline, v.dataset, v.version) = (d.pipeline, d.dataset, d.version)
+                 AND d.pipeline = %s AND d.dataset = %s AND d.version = %s AND d.publication = %s""",
+            (reason.replace("\0", ""), row.pipeline, row.dataset, row.version, row.publication),
         )
 
     def begin_latest(self, row: DatasetRow) -> None:

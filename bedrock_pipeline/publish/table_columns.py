@@ -3,6 +3,8 @@
 A value is never changed to fit: a column is written in the table's type only if that has every value of the results' type.
 """
 
+from collections.abc import Collection
+
 import pyarrow as pa
 import pyarrow.types as pt
 
@@ -10,13 +12,16 @@ from bedrock_pipeline.publish.table_types import ColumnMismatchError, table_type
 from bedrock_pipeline.sources.widening import wider
 
 
-def table_columns(results: pa.Schema, there: pa.Schema, *, promotes: bool = False) -> pa.Schema:
+def table_columns(
+    results: pa.Schema, there: pa.Schema, *, promotes: bool = False, needed: Collection[str] = ()
+) -> pa.Schema:
     """The columns of results as they are written into a table; those that have no value at all are left out.
 
     Args:
         results: the columns of the results.
         there: the columns of the table; empty if it is created.
         promotes: whether the table widens its own types, as Iceberg does.
+        needed: columns of the table that are written, as nulls, although the results have no value for them.
 
     Raises:
         ColumnMismatchError: a type does not fit, a name is in the table or among the results in another case, or a column
@@ -26,7 +31,7 @@ def table_columns(results: pa.Schema, there: pa.Schema, *, promotes: bool = Fals
     own: dict[str, str] = {}
     columns = []
     for field in results:
-        if pt.is_null(field.type):
+        if pt.is_null(field.type) or (_is_void(field.type) and field.name.casefold() not in by_fold):
             continue
         if (other := own.setdefault(field.name.casefold(), field.name)) != field.name:
             raise ColumnMismatchError(
@@ -53,7 +58,17 @@ def table_columns(results: pa.Schema, there: pa.Schema, *, promotes: bool = Fals
             raise ColumnMismatchError(
                 f"its column {field.name!r} needs values, and the results have no such column"
             )
+    columns += [
+        pa.field(field.name, plain_type(field.type))
+        for field in there
+        if field.name in needed and field.name not in written
+    ]
     return pa.schema(columns)
+
+
+def _is_void(kind: pa.DataType) -> bool:
+    """Whether no value of a type says anything."""
+    return bool(pt.is_null(kind) or (pt.is_struct(kind) and all(_is_void(field.type) for field in kind)))
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:

@@ -1,6 +1,6 @@
 """The rows of a dataset in a table, and why a table does not take them. No table is opened here."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -70,20 +70,23 @@ class Written:
         """Its rows in a table; neither name has a quote."""
         return f"pipeline = '{self.pipeline}' AND dataset = '{self.dataset}'"
 
-    def fitted(self, table: str, there: pa.Schema, *, promotes: bool = False) -> "Written":
+    def fitted(
+        self, table: str, there: pa.Schema, *, promotes: bool = False, needed: Collection[str] = ()
+    ) -> "Written":
         """The same rows with the columns that they have in a table; before any row is sent.
 
         Args:
             table: its name, for messages.
             there: its columns; none if it is created.
             promotes: whether the table widens its own types.
+            needed: of its columns, those that every row must have, null if the results have no value.
 
         Raises:
             TableRejectedError: it cannot take a column.
         """
         try:
             wanted = pa.schema([*_OWN, *self.rows.schema])
-            columns = table_columns(wanted, there, promotes=promotes)
+            columns = table_columns(wanted, there, promotes=promotes, needed=needed)
         except ColumnMismatchError as error:
             raise mismatched(table, error) from None
         return replace(self, schema=columns, failed=[])

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from bedrock_pipeline.publish.plain_values import csv_cells
-from bedrock_pipeline.sources.plain_layout import converted
+from bedrock_pipeline.sources.plain_layout import converted, lists_of, map_of
 from bedrock_pipeline.sources.widening import widened
 
 _SIGNED: Final = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64()}
@@ -29,15 +29,16 @@ class ColumnMismatchError(Exception):
 
 
 def table_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The columns of a schema from a batch of results, in their types in the table.
+    """The columns of a schema from a batch of results, in their types in the table; null where the results lack one.
 
     Raises:
         ColumnMismatchError: a value does not fit, or is lacking where the table needs one.
     """
     columns = []
     for field in schema:
+        place = batch.schema.get_field_index(field.name)
         try:
-            column = _as_table(batch.column(batch.schema.names.index(field.name)), field.type)
+            column = _as_table(batch.column(place) if place >= 0 else pa.nulls(len(batch)), field.type)
         except pa.ArrowInvalid:  # its words have the value
             raise ColumnMismatchError(
                 f"a value of the column {field.name!r} is outside of what {field.type} holds"
@@ -96,13 +97,20 @@ def _as_table(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if column.type == kind:
         return column
     natural = table_type(column.type)
-    if natural is None:  # text, unless only a null in it kept it from having a type
-        return (
-            csv_cells(column, escape_formulas=False).cast(kind)
-            if pt.is_string(kind)
-            else widened(column, kind)
-        )
-    return widened(converted(column, natural, _leaf), kind)
+    if natural is not None:
+        return widened(converted(column, natural, _leaf), kind)
+    if pt.is_null(column.type):
+        return pa.nulls(len(column), kind)
+    # Something in it has no type of a table, or no value: each part becomes what it would be as a column.
+    if pt.is_struct(column.type) and pt.is_struct(kind):
+        given = dict(zip(column.type.names, column.flatten(), strict=True))
+        parts = [_as_table(given.get(one.name, pa.nulls(len(column))), one.type) for one in kind]
+        return pa.StructArray.from_arrays(parts, fields=list(kind), mask=column.is_null())
+    if pt.is_map(column.type) and pt.is_map(kind):
+        return map_of(column, kind, _as_table)
+    if pt.is_list(kind):
+        return lists_of(column, _as_table(column.flatten(), kind.value_type), kind)
+    return csv_cells(column, escape_formulas=False).cast(kind)
 
 
 def _leaf(column: pa.Array, kind: pa.DataType) -> pa.Array:

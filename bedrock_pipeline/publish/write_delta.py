@@ -4,6 +4,7 @@ The table is loaded once: what is checked is what the commit replaces, so that w
 A table that does not exist is created empty first; of two that create it one fails, and neither has rows in it yet.
 """
 
+from importlib.util import find_spec
 from typing import Any, Final
 
 import pyarrow as pa
@@ -12,7 +13,15 @@ import pyarrow.types as pt
 from bedrock_pipeline.aws.table_storage import delta_options, serves_checkpoints
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError
-from bedrock_pipeline.publish.table_rows import RESULTS, Written, busy, mismatched, rejected, unavailable
+from bedrock_pipeline.publish.table_rows import (
+    RESULTS,
+    TableRejectedError,
+    Written,
+    busy,
+    mismatched,
+    rejected,
+    unavailable,
+)
 from bedrock_pipeline.publish.table_types import ColumnMismatchError
 from bedrock_pipeline.records.result_schema import TABLE_COLUMNS
 from bedrock_pipeline.sources import DeltaTable, plain_location
@@ -26,16 +35,16 @@ _INVALID: Final = "failed validation check"
 
 def write_delta(deployment: Deployment, table: DeltaTable, written: Written, publisher: str) -> bool:
     """Replace the rows of a dataset; see `write_table`."""
-    try:
-        from deltalake.exceptions import CommitFailedError
-    except ImportError as error:
-        raise missing_extra("delta", "A Delta table") from error
+    if find_spec("deltalake.exceptions") is None:
+        raise missing_extra("delta", "A Delta table")
     location = plain_location(table.location)
     options = delta_options(deployment.settings, location)
     checkpoints = serves_checkpoints(deployment.settings, location)
     failed: list[Exception] = []
+    before: int | None = None
     try:
         there = _load(location, options, written, _after_commit(checkpoints=checkpoints))
+        before = there.version()
         last = there.transaction_version(publisher)
         if last is not None and last > written.number:
             return False
@@ -45,11 +54,25 @@ def write_delta(deployment: Deployment, table: DeltaTable, written: Written, pub
         _replace(there, fitted, publisher, _after_commit(checkpoints=checkpoints))
     except BedrockPipelineError:
         raise
-    except CommitFailedError:
-        raise busy(location) from None
     except Exception as error:  # deltalake raises also what its parts raise, and bare exceptions
-        raise _failure(location, failed[0] if failed else error) from None
+        failure = _failure(location, failed[0] if failed else error)
+        # A commit also fails where the table has a feature that the writer lacks.
+        if isinstance(failure, TableRejectedError) and not failed and _overtaken(location, options, before):
+            failure = busy(location)
+        raise failure from None
     return True
+
+
+def _overtaken(location: str, options: dict[str, str], before: int | None) -> bool:
+    """Whether somebody has changed a table since it had this version."""
+    import deltalake
+
+    try:
+        return (
+            before is not None and deltalake.DeltaTable(location, storage_options=options).version() > before
+        )
+    except Exception:  # the next attempt finds out what is wrong with the store
+        return True
 
 
 def _after_commit(*, checkpoints: bool) -> Any:
@@ -146,5 +169,7 @@ def _failure(location: str, error: Exception) -> BedrockPipelineError:
         return rejected(location, opening_problem(error))
     if isinstance(error, OSError) or any(words in said for words in _STORES):
         return unavailable(location, error)
+    if "feature" in said or "protocol" in said:
+        return rejected(location, "it has a feature that deltalake cannot write")
     kind = "deltalake" if isinstance(error, DeltaError) else type(error).__name__
     return rejected(location, f"its writer failed ({kind})")

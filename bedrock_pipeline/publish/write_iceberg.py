@@ -44,7 +44,10 @@ def write_iceberg(deployment: Deployment, table: IcebergTable, written: Written,
         before = found.metadata_location
         if int(found.properties.get(_NUMBER + publisher, 0)) > written.number:
             return False
-        fitted = written.fitted(name, found.schema().as_arrow(), promotes=True)
+        # PyIceberg looks for what a table is partitioned by in the rows.
+        sources = [found.schema().find_column_name(one.source_id) or "" for one in found.spec().fields]
+        needed = {source.partition(".")[0] for source in sources} | set(sources)
+        fitted = written.fitted(name, found.schema().as_arrow(), promotes=True, needed=needed)
         failed = fitted.failed
         _replace(found, fitted, {_NUMBER + publisher: str(written.number)})
     except BedrockPipelineError:
@@ -129,6 +132,11 @@ def _failure(name: str, error: Exception) -> BedrockPipelineError:
         return rejected(name, "PyIceberg takes no date or time before the year 1 or after 9999")
     if isinstance(error, NotInstalledError):
         return rejected(name, "PyIceberg lacks a package; install bedrock-pipeline[iceberg] again")
+    if isinstance(error, pa.ArrowInvalid):
+        return rejected(
+            name,
+            "PyIceberg cannot write the rows; if a struct has a field that needs values, it takes no null struct",
+        )
     if isinstance(error, (*_PERMANENT, ValidationError, ResolveError)):
         return rejected(name, f"PyIceberg takes them for invalid ({type(error).__name__})")
     return unavailable(name, error)

@@ -61,12 +61,7 @@ def converted(
             converted(items, kind.value_type, leaf), type=kind, mask=column.is_null()
         )
     if types.is_map(kind):
-        entries = column.cast(pa.list_(pa.struct([column.type.key_field, column.type.item_field])))
-        keys, items = entries.flatten().flatten()
-        keys, items = converted(keys, kind.key_type, leaf), converted(items, kind.item_type, leaf)
-        return pa.MapArray.from_arrays(
-            _offsets(entries, pa.int32()), keys, items, kind, mask=column.is_null()
-        )
+        return map_of(column, kind, lambda part, one: converted(part, one, leaf))
     if types.is_list(kind) or types.is_large_list(kind):
         return lists_of(column, converted(column.flatten(), kind.value_type, leaf), kind)
     return leaf(column, kind)
@@ -84,6 +79,22 @@ def lists_of(column: pa.Array, items: pa.Array, kind: pa.DataType) -> pa.Array:
     offsets = _offsets(column, pa.int64() if large else pa.int32())
     lists = pa.LargeListArray if large else pa.ListArray
     return lists.from_arrays(offsets, items, type=kind, mask=column.is_null())
+
+
+def map_of(
+    column: pa.Array, kind: pa.DataType, part: Callable[[pa.Array, pa.DataType], pa.Array]
+) -> pa.Array:
+    """The maps of a column as maps of another type.
+
+    Args:
+        column: maps.
+        kind: the wanted type.
+        part: converts keys, and items.
+    """
+    entries = column.cast(pa.list_(pa.struct([column.type.key_field, column.type.item_field])))
+    keys, items = entries.flatten().flatten()
+    parts = part(keys, kind.key_type), part(items, kind.item_type)
+    return pa.MapArray.from_arrays(_offsets(entries, pa.int32()), *parts, kind, mask=column.is_null())
 
 
 def _offsets(lists: pa.Array, kind: pa.DataType) -> pa.Array:

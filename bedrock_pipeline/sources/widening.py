@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.records.cells import is_narrow, python_values
-from bedrock_pipeline.sources.plain_layout import lists_of
+from bedrock_pipeline.sources.plain_layout import lists_of, map_of
 
 _UNITS = ("s", "ms", "us", "ns")
 _DIGITS = {8: 3, 16: 5, 32: 10, 64: 19}
@@ -88,6 +88,8 @@ def widened(column: pa.Array, kind: pa.DataType) -> pa.Array:
             for one in kind
         ]
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=column.is_null())
+    if types.is_map(kind) and types.is_map(column.type) and column.type != kind:
+        return map_of(column, kind, widened)
     if _is_list(kind) and _is_list(column.type) and column.type != kind:
         return lists_of(column, widened(column.flatten(), kind.value_type), kind)
     return column if column.type == kind else column.cast(kind)

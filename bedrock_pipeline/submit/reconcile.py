@@ -11,7 +11,7 @@ from uuid import UUID
 from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.aws.jobs import JobMissingError, JobSummary
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import InvalidInputError, StateError
+from bedrock_pipeline.errors import BedrockPipelineError, InvalidInputError, StateError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import ENDED, FROM_BEDROCK
 from bedrock_pipeline.models.quota_group import JobPlace, QuotaGroup, base_model, others_by_group
@@ -190,7 +190,10 @@ def sweep_account(deployment: Deployment) -> ReconcileReport:
             if region == home:
                 raise
             report.errors.append(str(error))
-    deployment.ledger.database.forget_commits()
+    try:
+        deployment.ledger.database.forget_commits()
+    except BedrockPipelineError as error:
+        report.errors.append(str(error))
     return report
 
 

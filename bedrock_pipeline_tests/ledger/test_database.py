@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Barrier
 from typing import ClassVar
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -227,3 +228,25 @@ def test_a_row_is_added_once_whatever_becomes_of_a_commit(
 def test_what_is_to_be_done_once_says_that_the_tables_are_missing(empty_dsn: str) -> None:
     with closing(Database(empty_dsn)) as database, pytest.raises(ConfigurationError, match="tables"):
         database.exactly_once(lambda _: None)
+
+
+def test_a_role_that_lacks_a_right_is_sent_to_whoever_grants_it(empty_ledger_dsn: str) -> None:
+    role = sql.Identifier(f"limited_{uuid4().hex}")
+    with psycopg.connect(empty_ledger_dsn, autocommit=True) as owner:
+        owner.execute(sql.SQL("CREATE ROLE {}").format(role))
+        try:
+            with (
+                closing(Database(empty_ledger_dsn)) as database,
+                pytest.raises(
+                    ConfigurationError, match="permission denied for schema bedrock_pipeline"
+                ) as raised,
+            ):
+                database.transaction(lambda connection: _as_role(connection, role))
+            assert "bedrock-pipeline doctor" in raised.value.fix
+        finally:
+            owner.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+def _as_role(connection: Connection, role: sql.Identifier) -> None:
+    connection.execute(sql.SQL("SET LOCAL ROLE {}").format(role))
+    connection.execute("SELECT FROM bedrock_pipeline.commits")

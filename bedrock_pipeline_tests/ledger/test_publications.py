@@ -106,6 +106,13 @@ def test_a_version_whose_table_has_rejected_it_waits_for_an_operator(ledger: Led
     assert due(ledger) == ["d"]
 
 
+def test_a_rejection_is_late_where_another_has_published(ledger: Ledger, row: DatasetRow) -> None:
+    """The table was changed meanwhile, and took the results of another publisher."""
+    assert ledger.publications.record(row, uri="s3://b/first/", answered=100, failed=0)
+    ledger.publications.reject(row, "column n is of another type")
+    assert now(ledger).publication_rejected is None
+
+
 @pytest.mark.parametrize("lost", ["acknowledgement", "commit"])
 def test_the_pointer_is_moved_once_whichever_part_of_a_commit_is_lost(
     row: DatasetRow, postgres_dsn: str, lost: str

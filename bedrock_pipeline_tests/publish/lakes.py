@@ -1,12 +1,15 @@
 """Tables of Delta Lake and Iceberg, as others make, write and read them; and results for them."""
 
 import itertools
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import deltalake
 import pyarrow as pa
 import pyarrow.dataset as pa_dataset
+import pytest
 from pyiceberg.catalog import Catalog
 
 from bedrock_pipeline.publish.table_rows import Written
@@ -65,3 +68,17 @@ class Lake:
 def written(dataset: str = "d", version: int = 1, **columns: Any) -> Written:
     rows = pa_dataset.dataset(pa.table({"record_id": ["a"], **columns}))
     return Written("p", dataset, version, 1, "s3://b/r/", rows)
+
+
+def overtaken(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
+    """Once: something happens after a publisher has looked at the table, before it sends a row."""
+    batches = Written.batches
+
+    def late(self: Written) -> Iterator[pa.RecordBatch]:
+        monkeypatch.setattr(Written, "batches", batches)
+        other = threading.Thread(target=meanwhile)  # the writer's own thread cannot begin another commit
+        other.start()
+        other.join()
+        yield from batches(self)
+
+    monkeypatch.setattr(Written, "batches", late)

@@ -2,8 +2,6 @@
 
 import datetime as dt
 import sys
-import threading
-from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from bedrock_pipeline.publish.table_rows import TableBusyError, TableRejectedErr
 from bedrock_pipeline.publish.write_table import write_table
 from bedrock_pipeline.sources import DeltaTable, IcebergTable
 from bedrock_pipeline.sources.extras import MissingExtraError
-from bedrock_pipeline_tests.publish.lakes import Lake, written
+from bedrock_pipeline_tests.publish.lakes import Lake, overtaken, written
 
 UTC = dt.UTC
 #: A word that no message may have.
@@ -157,20 +155,6 @@ def test_a_delta_table_s_own_rules_reject_the_rows_without_showing_them(
         write_table(deployment, target, written(version=2, n=[CELL]))
     assert CELL not in str(caught.value)
     assert caught.value.__cause__ is None
-
-
-def overtaken(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
-    """Once: something happens after a publisher has looked at the table, before it sends a row."""
-    batches = Written.batches
-
-    def late(self: Written) -> Iterator[pa.RecordBatch]:
-        monkeypatch.setattr(Written, "batches", batches)
-        other = threading.Thread(target=meanwhile)  # the writer's own thread cannot begin another commit
-        other.start()
-        other.join()
-        yield from batches(self)
-
-    monkeypatch.setattr(Written, "batches", late)
 
 
 @pytest.mark.parametrize("there", ["no table", "an empty table", "other rows", "its rows"])

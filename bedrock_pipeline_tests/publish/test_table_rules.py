@@ -1,7 +1,6 @@
 """What tables of users and their libraries demand: nulls stay nulls, columns that need values keep that, no moment wraps."""
 
 import datetime as dt
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from bedrock_pipeline.publish.table_rows import TableBusyError, TableRejectedErr
 from bedrock_pipeline.publish.write_table import write_table
 from bedrock_pipeline.sources import DeltaTable, IcebergTable
 from bedrock_pipeline.sources.iceberg import open_iceberg
-from bedrock_pipeline_tests.publish.lakes import Lake, written
+from bedrock_pipeline_tests.publish.lakes import Lake, overtaken, written
 
 UTC = dt.UTC
 I64, TEXT = pa.int64(), pa.string()
@@ -230,15 +229,12 @@ def test_an_iceberg_table_to_which_others_add_columns_meanwhile_is_tried_again(
 ) -> None:
     target = lake.new()
     assert write_table(deployment, target, written("before"))
-    batches = Written.batches
 
-    def late(self: Written) -> Iterator[pa.RecordBatch]:
-        monkeypatch.setattr(Written, "batches", batches)
+    def meanwhile() -> None:
         for other in ("b", "c"):
             assert write_table(deployment, target, written(other, 1, **{other: [1]}))
-        yield from batches(self)
 
-    monkeypatch.setattr(Written, "batches", late)
+    overtaken(monkeypatch, meanwhile)
     with pytest.raises(TableBusyError):
         write_table(deployment, target, written(a=[1]))
     assert write_table(deployment, target, written(a=[1]))
