@@ -125,5 +125,5 @@ def _empty(dsn: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("UPDATE bedrock_pipeline.deployment SET clock_offset = '0'")
         connection.execute(
-            "TRUNCATE bedrock_pipeline.chunks, bedrock_pipeline.datasets, bedrock_pipeline.events CASCADE"
+            "TRUNCATE bedrock_pipeline.chunks, bedrock_pipeline.datasets, bedrock_pipeline.events, bedrock_pipeline.commits CASCADE"
         )
