@@ -1,8 +1,8 @@
 """Connections and transactions.
 
 What belongs here: connections, the settings of each transaction, the errors after which one is repeated, and what
-proves that it was committed. No other statement of the ledger. Nothing is kept in a session of Postgres, neither a setting nor a lock nor a prepared
-statement: behind a pooler such as PgBouncer in transaction mode each transaction may get another session.
+proves that it was committed. No other statement of the ledger. Nothing is kept in a session of Postgres, neither a
+setting nor a lock nor a prepared statement: behind a pooler such as PgBouncer in transaction mode each transaction may get another session.
 """
 
 import threading

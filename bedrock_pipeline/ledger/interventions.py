@@ -163,7 +163,7 @@ class Interventions:
             key = {"pipeline": pipeline, "dataset": dataset, "policy": below_minimum}
             row = lock_dataset(
                 connection, pipeline, dataset
-            )  # so that no version or retry round starts meanwhile
+            )  # neither a version nor a round starts meanwhile
             connection.execute(
                 """UPDATE bedrock_pipeline.versions v SET below_minimum = %(policy)s
                    FROM bedrock_pipeline.datasets d

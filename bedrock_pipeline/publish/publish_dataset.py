@@ -105,11 +105,14 @@ def _publish(deployment: Deployment, pipeline: BasePipeline, row: DatasetRow) ->
         duplicates = _write_version(deployment, row, chunks, uri)
         if isinstance(pipeline, Pipeline) and pipeline.publish_to:
             # Before the pointer moves: a crash in between publishes again, and the table's rows are replaced again.
-            incarnation = deployment.ledger.incarnations.current().number
-            rows = open_folder(deployment, uri)
             written = Written(
-                *(row.pipeline, row.dataset, row.version, row.publication + 1, uri, rows),
-                incarnation=incarnation,
+                row.pipeline,
+                row.dataset,
+                row.version,
+                row.publication + 1,
+                uri,
+                open_folder(deployment, uri),
+                incarnation=deployment.ledger.incarnations.current().number,
             )
             if not write_table(deployment, pipeline.publish_to, written):
                 _must_be_overtaken(deployment, row)

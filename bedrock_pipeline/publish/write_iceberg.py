@@ -27,6 +27,8 @@ from bedrock_pipeline.sources import IcebergTable
 _NUMBER: Final = "bedrock-pipeline.publication."
 #: Rows of a partitioned table are held in memory up to this size: PyIceberg sorts them into their partitions.
 _PART_BYTES: Final = 64 * 2**20
+#: Errors of Python, and of Arrow's types that derive from them, which the next attempt would meet again.
+_PERMANENT: Final = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, NotImplementedError)
 
 
 def write_iceberg(deployment: Deployment, table: IcebergTable, written: Written, publisher: str) -> bool:
@@ -115,10 +117,6 @@ def _parts(rows: pa.RecordBatchReader) -> Iterator[pa.Table]:
             batches, size, first = [], 0, False
     if batches or first:
         yield pa.Table.from_batches(batches, rows.schema)
-
-
-#: What repeats at the next attempt: of Python, of Arrow (which are of these types) and of PyIceberg.
-_PERMANENT: Final = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, NotImplementedError)
 
 
 def _failure(name: str, error: Exception) -> BedrockPipelineError:
