@@ -4,6 +4,7 @@ What belongs here: imports, and AWS's service models, which take half a second o
 a thread or a connection behind.
 """
 
+import genai_prices  # noqa: F401
 import hypothesis.stateful  # noqa: F401
 import pytest  # noqa: F401
 
