@@ -9,8 +9,8 @@ from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from bedrock_pipeline.aws import clients
 from bedrock_pipeline.aws.bucket_rules import with_bucket_rules
-from bedrock_pipeline.aws.clients import creating_client, in_region, reading_client, runtime_client, s3_client
 from bedrock_pipeline.aws.inference_profiles import InferenceProfiles
 from bedrock_pipeline.aws.jobs import BedrockJobs
 from bedrock_pipeline.aws.objects import S3Objects
@@ -22,6 +22,7 @@ from bedrock_pipeline.settings import Settings
 from bedrock_pipeline.system import SYSTEM, System, threads
 
 if TYPE_CHECKING:
+    import boto3
     from mypy_boto3_s3 import S3Client
 
 
@@ -98,8 +99,9 @@ def open_deployment(
         system: ids, randomness, time and threads.
         connect: makes the only connection to Postgres, in place of a pool.
     """
-    here = _bedrock(settings, system)
-    client = only_from_s3(with_bucket_rules(s3, settings)) if s3 else s3_client(settings)
+    shared = clients.session(settings)
+    here = _bedrock(settings, system, shared)
+    client = only_from_s3(with_bucket_rules(s3, settings)) if s3 else clients.s3_client(settings, shared)
     return Deployment(
         settings=settings,
         ledger=Ledger(
@@ -112,13 +114,14 @@ def open_deployment(
         jobs=here.jobs,
         runtime=here.runtime,
         system=system,
-        elsewhere=cache(lambda region: _bedrock(in_region(settings, region), system)),
+        elsewhere=cache(lambda region: _bedrock(clients.in_region(settings, region), system)),
     )
 
 
-def _bedrock(settings: Settings, system: System) -> Bedrock:
-    reading = reading_client(settings)
+def _bedrock(settings: Settings, system: System, shared: "boto3.Session | None" = None) -> Bedrock:
+    shared = shared or clients.session(settings)
+    reading = clients.reading_client(settings, shared)
     return Bedrock(
-        BedrockJobs(creating_client(settings), reading, system.monotonic),
-        BedrockRuntime(runtime_client(settings), InferenceProfiles(reading)),
+        BedrockJobs(clients.creating_client(settings, shared), reading, system.monotonic),
+        BedrockRuntime(clients.runtime_client(settings, shared), InferenceProfiles(reading)),
     )

@@ -1,4 +1,4 @@
-"""Clients, configured from the settings."""
+"""Clients, configured from the settings; each of the session that it is given, or of one of its own."""
 
 import os
 from collections.abc import Iterator
@@ -61,9 +61,9 @@ def _configured() -> Iterator[None]:
 
 
 @_configured()
-def s3_client(settings: Settings) -> "S3Client":
+def s3_client(settings: Settings, shared: boto3.Session | None = None) -> "S3Client":
     """An S3 client that retries by itself."""
-    client = session(settings).client(
+    client = (shared or session(settings)).client(
         "s3",
         endpoint_url=settings.s3_endpoint_url,
         config=_retrying(
@@ -77,14 +77,14 @@ def s3_client(settings: Settings) -> "S3Client":
 
 
 @_configured()
-def reading_client(settings: Settings) -> "BedrockClient":
+def reading_client(settings: Settings, shared: boto3.Session | None = None) -> "BedrockClient":
     """A Bedrock client for Get, List and Stop, which retries by itself, for less time than a sensor's tick may take.
 
     The next tick tries again anyway, while a tick that is too long is ended and loses what it did.
     """
     # With `ignore_aws_configuration` a bearer token of the environment is none of ours.
     signature = {"signature_version": "v4"} if settings.ignore_aws_configuration else {}
-    client = session(settings).client(
+    client = (shared or session(settings)).client(
         "bedrock",
         endpoint_url=settings.bedrock_endpoint_url,
         config=_retrying(settings, attempts=3, read_timeout=15, **signature),
@@ -93,13 +93,13 @@ def reading_client(settings: Settings) -> "BedrockClient":
 
 
 @_configured()
-def creating_client(settings: Settings) -> "BedrockClient":
+def creating_client(settings: Settings, shared: boto3.Session | None = None) -> "BedrockClient":
     """A Bedrock client for Create: one HTTP attempt, short timeouts, signature version 4.
 
     A hidden retry could be sent after the lease is over, and another signature type may not expire;
     so neither is left to defaults.
     """
-    client = session(settings).client(
+    client = (shared or session(settings)).client(
         "bedrock",
         endpoint_url=settings.bedrock_endpoint_url,
         config=_config(
@@ -114,10 +114,10 @@ def creating_client(settings: Settings) -> "BedrockClient":
 
 
 @_configured()
-def runtime_client(settings: Settings) -> "BedrockRuntimeClient":
+def runtime_client(settings: Settings, shared: boto3.Session | None = None) -> "BedrockRuntimeClient":
     """A client for on-demand calls: one HTTP attempt each, so that every call that is sent is known and counted."""
     signature = {"signature_version": "v4"} if settings.ignore_aws_configuration else {}
-    client = session(settings).client(
+    client = (shared or session(settings)).client(
         "bedrock-runtime",
         endpoint_url=settings.bedrock_runtime_endpoint_url,
         config=_config(
@@ -132,8 +132,12 @@ def runtime_client(settings: Settings) -> "BedrockRuntimeClient":
     return only_from_aws(client)
 
 
+@_configured()
 def session(settings: Settings) -> boto3.Session:
-    """boto3's session: the credentials and the region of the settings."""
+    """boto3's session: the credentials and the region of the settings.
+
+    Clients that share one look credentials up once, and are made in a third of the time.
+    """
     core = botocore.session.Session(
         session_vars=_no_variables() if settings.ignore_aws_configuration else None
     )

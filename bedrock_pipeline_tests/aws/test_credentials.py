@@ -28,6 +28,7 @@ from moto import mock_aws
 from bedrock_pipeline.aws.arrow_files import results_filesystem
 from bedrock_pipeline.aws.clients import reading_client, runtime_client, s3_client, session
 from bedrock_pipeline.aws.table_storage import delta_options, iceberg_properties
+from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.queue import BedrockQueueConfig
@@ -144,6 +145,13 @@ def test_credentials_that_expire_are_renewed_in_a_running_process(
         call(client)
     assert len({key for key, _ in signed.keys}) == 3, "each request has its own keys"
     assert all(token == key.replace("ASIA", "token-") for key, token in signed.keys)
+
+
+def test_the_clients_of_a_deployment_look_credentials_up_once(process: Callable[[int], Process]) -> None:
+    """On a machine of many runs each look-up is a call of the instance's metadata or of STS."""
+    keys = process(3600)
+    with open_deployment(Settings.resolve({}, HERE)):
+        assert keys.asked == 1
 
 
 def test_tables_get_their_credentials_from_the_chain(process: Callable[[int], Process]) -> None:
