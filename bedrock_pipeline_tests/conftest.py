@@ -39,7 +39,15 @@ _OURS = ("AWS_", "PG", "BEDROCK_PIPELINE_", "BUCKET", "ROLE_ARN", "DAGSTER_HOME"
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those of minutes come first, behind whatever shuffles: at the end one process would wait for the others."""
-    items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)
+    items.sort(key=lambda item: not _takes_minutes(item))
+
+
+def _takes_minutes(item: pytest.Item) -> bool:
+    """It runs the daemon, or has a limit of its own above that of all."""
+    limit = item.get_closest_marker("timeout")
+    return item.get_closest_marker("end_to_end") is not None or (
+        limit is not None and limit.args[0] > float(item.config.getini("timeout"))
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -266,7 +266,7 @@ def _click(deployment: Deployment, chunk_key: str) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_whatever_the_order_it_settles(
     deployment: Deployment, stack_endpoints: Endpoints, tmp_path: Path, report: list[dict[str, object]]
 ) -> None:
