@@ -251,7 +251,7 @@ class Pipeline(BasePipeline):
     """Text for a null in a prompt; None: the row is rejected."""
     ask_identical_once: bool = True
     """Whether records with identical requests are sent once and share the response; turn it off to sample."""
-    max_cost_usd: Decimal | None = Field(default=None, gt=0)
+    max_cost_usd: Decimal | None = Field(default=None, gt=0, lt=10**12)
     """What a dataset may cost in US dollars; nothing is submitted beyond it until an operator approves
     (docs/costs.md)."""
     publish_to: Destination | None = None

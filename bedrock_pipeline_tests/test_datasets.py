@@ -13,6 +13,13 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline_tests.journey.driven import CLAUDE, finish, pipeline
 
 
+@pytest.mark.parametrize("cost", [float("nan"), float("inf"), Decimal("NaN"), 0, -1, 10**12, "much"])
+def test_a_limit_of_cost_that_is_no_amount_is_not_launched(deployment: Deployment, cost: object) -> None:
+    with pytest.raises(bp.ConfigurationError, match="max_cost_usd: give US dollars as a number above 0"):
+        bp.launch("p", "d", max_cost_usd=cost)
+    assert deployment.ledger.datasets.get("p", "d") is None
+
+
 def test_a_dataset_from_its_launch_to_its_rows(deployment: Deployment, tmp_path: Path) -> None:
     one = pipeline(tmp_path, [f"text {n}" for n in range(110)])
     assert bp.launch(one, "d", max_cost_usd=Decimal(7)) == 1

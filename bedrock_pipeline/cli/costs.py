@@ -11,7 +11,7 @@ import click
 from bedrock_pipeline.aws.clients import runtime_client
 from bedrock_pipeline.aws.runtime import BedrockRuntime
 from bedrock_pipeline.cli.files import objects_for
-from bedrock_pipeline.cli.output import console, json_option, print_json, quiet_option
+from bedrock_pipeline.cli.output import Number, console, json_option, print_json, quiet_option
 from bedrock_pipeline.cli.pipelines import dataset_pipeline_in, module_option
 from bedrock_pipeline.cli.progress import CommandProgress, command_progress
 from bedrock_pipeline.cli.request_options import (
@@ -87,7 +87,7 @@ def estimate(
 @click.option(
     "--up-to",
     "up_to",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     required=True,
     help="US dollars that the dataset may cost in total.",
 )

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import click
 
 from bedrock_pipeline.cli.group import RejectedOptionError
-from bedrock_pipeline.cli.output import json_option, print_json
+from bedrock_pipeline.cli.output import Number, json_option, print_json
 from bedrock_pipeline.cli.request_options import check_model_option, dataset_request, request_options
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.known_names import check_served
@@ -45,7 +45,7 @@ from bedrock_pipeline.settings import Settings
 )
 @click.option(
     "--max-cost-usd",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     help="Submit nothing beyond this cost until an operator approves it.",
 )
 @click.option(

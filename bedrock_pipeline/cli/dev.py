@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from bedrock_pipeline.cli.output import console
+from bedrock_pipeline.cli.output import Count, Number, console
 from bedrock_pipeline.cli.pipelines import check_module, own_models_option
 from bedrock_pipeline.local import default_home
 from bedrock_pipeline.local.extra import require_local
@@ -14,11 +14,27 @@ from bedrock_pipeline.local.extra import require_local
 @click.option(
     "-m", "--module", default="bedrock_pipeline.definitions", show_default=True, help="Your code location."
 )
-@click.option("--port", default=3000, show_default=True, help="The UI's port; 0 for a free one.")
 @click.option(
-    "--speed", default=60.0, show_default=True, help="How much faster than Bedrock the emulated jobs run."
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=3000,
+    show_default=True,
+    help="The UI's port; 0 for a free one.",
 )
-@click.option("--poll-seconds", default=5, show_default=True, help="Seconds between two polls of Bedrock.")
+@click.option(
+    "--speed",
+    type=Number(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="How much faster than Bedrock the emulated jobs run.",
+)
+@click.option(
+    "--poll-seconds",
+    type=Count(min=1),
+    default=5,
+    show_default=True,
+    help="Seconds between two polls of Bedrock.",
+)
 @own_models_option
 def dev(module: str, port: int, speed: float, poll_seconds: int, own_models: tuple[str, ...]) -> None:
     """Run everything on this machine, with Dagster's UI.

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from bedrock_pipeline.cli.output import json_option, print_json
+from bedrock_pipeline.cli.output import Number, json_option, print_json
 from bedrock_pipeline.cli.pipelines import module_option, pipeline_in
 from bedrock_pipeline.cli.status_text import wrapped
 from bedrock_pipeline.deployment import open_deployment
@@ -25,7 +25,7 @@ _INDENT: Final = " " * (max(len(level) for level in Level) + 2)
 @module_option
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=1),
+    type=Number(min=1),
     default=TIMEOUT_S,
     show_default=True,
     help="Seconds that one check may take.",

@@ -116,6 +116,7 @@ def parse(
         attempt=1,
         no_answer=(MISSING, "no line for this record"),
         keep_raw=keep_raw,
+        own_bodies=True,  # as far as files say
         price=price_of(model, datetime.now(UTC)),
     )
     objects = objects_for(*files, out, index or "")

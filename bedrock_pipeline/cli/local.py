@@ -9,6 +9,7 @@ import time
 import click
 import psutil
 
+from bedrock_pipeline.cli.output import Number
 from bedrock_pipeline.cli.pipelines import own_models_option
 from bedrock_pipeline.cli.services import emulator_options, stop_event
 from bedrock_pipeline.deployment import open_deployment
@@ -30,7 +31,13 @@ def local() -> None:
 
 
 @local.command()
-@click.option("--speed", default=60.0, show_default=True, help="How much faster than Bedrock jobs run.")
+@click.option(
+    "--speed",
+    type=Number(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="How much faster than Bedrock jobs run.",
+)
 @own_models_option
 def up(speed: float, own_models: tuple[str, ...]) -> None:
     """Start it in the background.
@@ -61,7 +68,7 @@ def up(speed: float, own_models: tuple[str, ...]) -> None:
 
 
 @local.command(hidden=True)
-@click.option("--speed", default=60.0)
+@click.option("--speed", type=Number(min=0, min_open=True), default=60.0)
 @click.option("--model", "own_models", multiple=True)
 def hold(speed: float, own_models: tuple[str, ...]) -> None:
     """Run it in the foreground until SIGTERM (what `up` starts)."""

@@ -1,5 +1,6 @@
 """Output of the commands: text for people on standard error, JSON on standard output; and options that several share."""
 
+import math
 import unicodedata
 from collections.abc import Callable
 from decimal import Decimal
@@ -52,6 +53,7 @@ _OBEYED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 #: Of them, what stays: ends of lines, and what joins letters and emojis.
 _KEPT: Final = frozenset("\n\u200c\u200d")
 _ASTRAL: Final = 0x10000
+_LARGEST_COUNT: Final = 2_000_000_000
 
 
 class JsonObject(click.ParamType[dict[str, Any]]):
@@ -67,6 +69,28 @@ class JsonObject(click.ParamType[dict[str, Any]]):
             found = None
         if not isinstance(found, dict):
             self.fail("it must be a JSON object.", param, ctx)
+        return found
+
+
+class Number(click.FloatRange):
+    """An option that is a finite number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number of a text; neither infinity nor NaN, which a range lets through."""
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail("it must be a finite number.", param, ctx)
+        return found
+
+
+class Count(click.IntRange):
+    """An option that is a whole number which a column of the ledger can hold."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number of a text."""
+        found: int = super().convert(value, param, ctx)
+        if abs(found) > _LARGEST_COUNT:
+            self.fail(f"it must be at most {_LARGEST_COUNT:,}.", param, ctx)
         return found
 
 

@@ -11,7 +11,7 @@ import orjson
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from bedrock_pipeline.cli.jobs import job_by_id, job_row
-from bedrock_pipeline.cli.output import console, json_option, print_json, quiet_option
+from bedrock_pipeline.cli.output import Count, Number, console, json_option, print_json, quiet_option
 from bedrock_pipeline.cli.progress import CommandProgress, command_progress
 from bedrock_pipeline.cli.status_text import job_lines
 from bedrock_pipeline.deployment import open_deployment
@@ -33,8 +33,8 @@ _LINES_SHOWN = 1_000
 @click.option("--queue", "name", required=True, help="The queue's name.")
 @click.option("--model", help="Model id or ARN; required for a new queue.")
 @click.option("--job-type", help="What the jobs are for; any text.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Flush when this many tasks wait.")
-@click.option("--max-age", type=float, help="Flush when a task has waited this many seconds.")
+@click.option("--batch-size", type=Count(min=1), help="Flush when this many tasks wait.")
+@click.option("--max-age", type=Number(), help="Flush when a task has waited this many seconds.")
 @click.option("--no-check-model", is_flag=True, help="Take bodies that the catalog of models does not know.")
 @click.option("--replace", is_flag=True, help="Replace waiting tasks with the same record ids.")
 @json_option
@@ -101,7 +101,7 @@ def flush(queue: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("jobs", nargs=-1, required=True)
-@click.option("--timeout", type=float, help="The most seconds to wait.")
+@click.option("--timeout", type=Number(), help="The most seconds to wait.")
 @json_option
 @quiet_option
 def wait(jobs: tuple[str, ...], timeout: float | None, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import click
 
-from bedrock_pipeline.cli.output import console, json_option, print_json
+from bedrock_pipeline.cli.output import Count, console, json_option, print_json
 from bedrock_pipeline.cli.status_text import wrapped
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.ledger.quota_groups import QuotaGroupStatus
@@ -17,7 +17,7 @@ from bedrock_pipeline.settings import Settings
 @click.argument("model", required=False)
 @click.option(
     "--max-jobs",
-    type=click.IntRange(min=0),
+    type=Count(min=0),
     help="Jobs at once from now on; 0 holds all new jobs. On-demand calls are no jobs: `cancel` ends them.",
 )
 @click.option("--region", help="Region of the group; default: the deployment's.")

@@ -12,7 +12,7 @@ import click
 from pydantic import ValidationError
 
 from bedrock_pipeline.cli.group import SETTINGS, RejectedOptionError
-from bedrock_pipeline.cli.output import JsonObject, csv_option
+from bedrock_pipeline.cli.output import Count, JsonObject, csv_option
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.known_names import check_request_names
 from bedrock_pipeline.models import family_of
@@ -64,7 +64,7 @@ _OPTIONS: Final = (
     click.option("--parameters", type=JsonObject(), help="All model parameters, as a JSON object."),
     click.option(
         "--max-tokens",
-        type=click.IntRange(min=1),
+        type=Count(min=1),
         help="The most tokens of a response; other parameters stay as they are.",
     ),
     *body_options,

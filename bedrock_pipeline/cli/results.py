@@ -10,7 +10,15 @@ import orjson
 import pyarrow as pa
 
 from bedrock_pipeline.cli.jobs import job_batches, job_by_id
-from bedrock_pipeline.cli.output import console, escaped, json_option, print_json, printable, quiet_option
+from bedrock_pipeline.cli.output import (
+    Count,
+    console,
+    escaped,
+    json_option,
+    print_json,
+    printable,
+    quiet_option,
+)
 from bedrock_pipeline.cli.progress import command_progress
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.known_names import check_known
@@ -72,10 +80,10 @@ def results(
 @click.argument("dataset")
 @click.option(
     "--rows",
-    type=click.IntRange(1),
+    type=Count(1),
     help=f"How many rows, from the first; default: {_ROWS}, and with --json all of them.",
 )
-@click.option("--sample", type=click.IntRange(1), help="This many rows at random instead.")
+@click.option("--sample", type=Count(1), help="This many rows at random instead.")
 @click.option("--failed", is_flag=True, help="Only records that failed.")
 @click.option("--rejected", is_flag=True, help="Rows of the input that were rejected, with the reason.")
 @click.option("--where", metavar="SQL", help="Only rows that meet a condition, in DuckDB's SQL.")

@@ -202,6 +202,7 @@ def _metadata(
         raised=pipeline.raised_limit if pipeline.max_tokens_factor > 1 else None,
         columns=pipeline.answer_columns(),
         vectors=_vectors(pipeline),
+        own_bodies=not isinstance(pipeline, Pipeline) or pipeline.model_input is not None,
         price=_price(deployment, pipeline, chunk),
         mode=priced_mode(chunk.mode, pipeline),
         dataset_version=chunk.dataset_version,

@@ -62,7 +62,7 @@ def collect_output(
         executor: makes the threads that read.
     """
     counter = TallyCounter()
-    lengths = lengths_of(chain.from_iterable(lines for _, lines in files()), metadata.family)
+    lengths = lengths_of(chain.from_iterable(lines for _, lines in files()), metadata)
     dimension = lengths.pop(FLOAT, None)
     metadata = replace(metadata, vectors={**metadata.vectors, **lengths})
     schema = result_schema(

@@ -4,6 +4,7 @@ Lines are joined with the chunk's index by record id, in any order. Without an i
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count, islice, repeat
 
@@ -25,7 +26,6 @@ from bedrock_pipeline.collect.line_reader import Lines
 from bedrock_pipeline.collect.retry_policy import RetryWriter
 from bedrock_pipeline.collect.tally import Charge, ChunkMetadata, TallyCounter
 from bedrock_pipeline.kernel import Responses
-from bedrock_pipeline.models import Family
 from bedrock_pipeline.prepare.snapshot.column_rules import fillers_among, wire_ids
 from bedrock_pipeline.pricing.answer_costs import costs_of
 from bedrock_pipeline.records.rejections import Rejection
@@ -34,7 +34,7 @@ from bedrock_pipeline.system import ExecutorFactory, threads
 
 #: The type of the vectors in the column `embedding`.
 FLOAT = "float"
-# Lines in which the length of the vectors is looked for.
+# Lines with vectors that are looked at to find their length.
 _LOOK = 1000
 # Rows of a batch of errors.
 _BATCH = 4096
@@ -61,7 +61,7 @@ def rows(
             filler records at its end give no rows. None: every line gives a row, under the id that it has.
         metadata: what all rows share.
         counter: counts up while rows are yielded.
-        dimension: length of the vectors; None if responses have none.
+        dimension: length of the vectors; None if responses have none, or several.
         retryable: takes the records that are retried; they give no rows.
         executor: makes the threads that read.
     """
@@ -78,14 +78,22 @@ def rows(
     yield from join.others(retryable)
 
 
-def lengths_of(buffers: Iterable[memoryview], family: Family) -> dict[str, int | None]:
-    """The types of the vectors in lines, `FLOAT` among them, and their lengths; the first thousand lines are looked at."""
-    lengths: dict[str, int | None] = {}
-    every = chain.from_iterable(Lines.of(data) for data in buffers) if family.embeds else ()
-    for line in islice(every, _LOOK):
-        for kind, length in vector_lengths(line, family).items():
-            lengths.setdefault(kind, length)
-    return lengths
+def lengths_of(buffers: Iterable[memoryview], metadata: ChunkMetadata) -> dict[str, int | None]:
+    """The types of the vectors in lines, `FLOAT` among them, and their lengths; None for a type that has several.
+
+    Bodies of the user's own may request several, so every line is looked at. Otherwise all requests are alike, and the
+    length that most lines have is right.
+    """
+    found: dict[str, Counter[int]] = {}
+    lines = chain.from_iterable(Lines.of(data) for data in buffers) if metadata.family.embeds else ()
+    every = filter(None, (vector_lengths(line, metadata.family) for line in lines))
+    for lengths in every if metadata.own_bodies else islice(every, _LOOK):
+        for kind, length in lengths.items():
+            found.setdefault(kind, Counter())[length] += 1
+    several = {kind for kind, lengths in found.items() if metadata.own_bodies and len(lengths) > 1}
+    return {
+        kind: None if kind in several else lengths.most_common(1)[0][0] for kind, lengths in found.items()
+    }
 
 
 class _Rows(ABC):

@@ -26,6 +26,8 @@ from bedrock_pipeline.records.result_schema import ResultRow
 
 _LONGEST_CODE: Final = 100
 _LONGEST_MESSAGE: Final = 4000
+#: Of a vector; models give at most 3,072. A column of fixed size has as many for a record without one.
+_MOST_NUMBERS: Final = 8192
 #: Code of a response that is not of its family's shape, or cannot be kept.
 SHAPE: Final = "answer-shape"
 #: A string that is not closed reaches to the end, so that none is looked at twice.
@@ -127,7 +129,7 @@ def vector_lengths(line: bytes, family: Family) -> dict[str, int]:
     ):  # all errors of this module and ResponseShapeError are ValueErrors
         return {}
     vectors: dict[str, Sequence[float]] = {"float": response.embedding or [], **response.vectors}
-    return {kind: len(vector) for kind, vector in vectors.items() if vector}
+    return {kind: len(vector) for kind, vector in vectors.items() if 0 < len(vector) <= _MOST_NUMBERS}
 
 
 def _response(output: object, family: Family) -> ModelResponse:
@@ -214,8 +216,10 @@ def _check_lengths(response: ModelResponse, metadata: ChunkMetadata, dimension: 
         vectors["float"] = response.embedding
     wanted = {"float": dimension, **metadata.vectors}
     for kind, vector in vectors.items():
+        if len(vector) > _MOST_NUMBERS:
+            raise ResponseShapeError(f"the vector has {len(vector)} numbers, more than {_MOST_NUMBERS}")
         if kind not in wanted:
-            raise ResponseShapeError(f"it has a vector of type {kind}, which the first responses do not have")
+            raise ResponseShapeError(f"it has a vector of type {kind}, which other responses do not have")
         if (length := wanted[kind]) and len(vector) != length:
             raise ResponseShapeError(f"the vector has {len(vector)} numbers, not {length}")
 

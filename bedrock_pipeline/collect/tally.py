@@ -100,6 +100,7 @@ class ChunkMetadata:
         raised: how the limit of tokens is raised for a response that was cut off; None if it stays.
         columns: of structured responses, if they were requested.
         vectors: types of the vectors of whole numbers, with their lengths if these are known.
+        own_bodies: whether records have bodies of the user's own, which may request vectors of different lengths.
         price: None if unknown.
         mode: by a batch job, or by on-demand calls.
     """
@@ -116,6 +117,7 @@ class ChunkMetadata:
     raised: RaisedLimit | None = None
     columns: AnswerColumns | None = None
     vectors: Mapping[str, int | None] = field(default_factory=dict)
+    own_bodies: bool = False
     price: Price | None = None
     mode: PricedMode = "batch"
     dataset_version: int | None = None

@@ -11,10 +11,13 @@ from uuid import UUID
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
+from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.ledger.clock import now
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import ChunkRow, NewChunk
 from bedrock_pipeline.models.quota_group import QuotaGroup, default_max_jobs
+
+_MOST_JOBS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,13 @@ class QuotaGroups:
         return int(rows[0]["max_jobs"]) if rows else default_max_jobs(group.name)
 
     def set_max_jobs(self, group: QuotaGroup, max_jobs: int) -> None:
-        """Set how many jobs a group may have at once; every intent from now on counts with it."""
+        """Set how many jobs a group may have at once; every intent from now on counts with it.
+
+        Raises:
+            InvalidInputError: it is negative, or more than a million.
+        """
+        if not 0 <= max_jobs <= _MOST_JOBS:
+            raise InvalidInputError(f"max_jobs: give a number of jobs from 0 to {_MOST_JOBS:,}.")
         self._database.execute(
             """INSERT INTO bedrock_pipeline.quota_groups (quota_group, max_jobs) VALUES (%s, %s)
                ON CONFLICT (quota_group) DO UPDATE SET max_jobs = excluded.max_jobs""",

@@ -8,10 +8,11 @@ everywhere: quota group, dataset, chunk.
 from decimal import Decimal
 from uuid import UUID
 
-from bedrock_pipeline.errors import StateError
+from bedrock_pipeline.errors import InvalidInputError, StateError
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import Budget
 from bedrock_pipeline.pricing.estimates import Measured
+from bedrock_pipeline.records.dataset_request import check_cost
 
 #: Chunks from which a model's tokens are measured.
 _MOST_CHUNKS = 20
@@ -68,7 +69,12 @@ class Spending:
 
         Raises:
             NoCapError: the dataset has no cap or does not exist.
+            InvalidInputError: the amount is not a number above 0.
         """
+        try:
+            check_cost("up_to_usd", up_to_usd)
+        except ValueError as error:
+            raise InvalidInputError(f"{error}.") from None
 
         def work(connection: Connection) -> Budget:
             connection.execute(

@@ -32,7 +32,10 @@ class LaunchConfig(dg.Config):
         description="Process the dataset again, at its full cost, although chunks of other content were submitted.",
     )
     max_cost_usd: float | None = Field(
-        default=None, gt=0, description="Submit nothing beyond this cost until an operator approves it."
+        default=None,
+        gt=0,
+        lt=10**12,
+        description="Submit nothing beyond this cost until an operator approves it.",
     )
     source: str | None = Field(
         default=None,
@@ -67,7 +70,7 @@ class ApproveConfig(dg.Config):
     """Allow a dataset that waits at its cost limit to cost more."""
 
     dataset: str = _DATASET
-    up_to_usd: float = Field(gt=0, description="US dollars that the dataset may cost in total.")
+    up_to_usd: float = Field(gt=0, lt=10**12, description="US dollars that the dataset may cost in total.")
     approved_by: str = Field(min_length=1, description="Name of who approves; it is recorded.")
 
 

@@ -17,6 +17,7 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
+from bedrock_pipeline.publish.copy_parts import copy_parts
 from bedrock_pipeline.publish.read_results import open_folder
 from bedrock_pipeline.publish.table_rows import TableRejectedError, Written
 from bedrock_pipeline.publish.write_duplicates import PublishedDuplicates, write_duplicates
@@ -184,10 +185,9 @@ def _write_version(
         for part in deployment.objects.list(f"{parsed_uri}part-")
     ]
     targets = [f"{uri}part-{number:05}.parquet" for number in range(len(parts))]
-    for part, target in zip(parts, targets, strict=True):
-        deployment.objects.copy(part, target)
-    duplicates = write_duplicates(deployment, row, parts, f"{uri}part-", len(parts))
-    rows = sum(_rows(deployment, target) for target in (*targets, *duplicates.files))
+    copied = copy_parts(deployment.objects, parts, targets)
+    duplicates = write_duplicates(deployment, row, targets, copied.schema, f"{uri}part-", len(parts))
+    rows = copied.rows + sum(_rows(deployment, file) for file in duplicates.files)
     expected = sum(rows_of.values()) + row.packed_duplicates
     if rows != expected:
         raise NotCompleteError(f"The parts in {uri} have {rows} rows, but {expected} were collected.")

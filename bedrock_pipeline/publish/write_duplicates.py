@@ -34,7 +34,7 @@ class PublishedDuplicates:
 
 
 def write_duplicates(
-    deployment: Deployment, row: DatasetRow, parts: list[str], prefix: str, first: int
+    deployment: Deployment, row: DatasetRow, parts: list[str], schema: pa.Schema, prefix: str, first: int
 ) -> PublishedDuplicates:
     """Write the duplicates' rows as further parts of a published version.
 
@@ -42,6 +42,7 @@ def write_duplicates(
         deployment: the deployment.
         row: the dataset.
         parts: every part of the results of the records that were sent.
+        schema: of each.
         prefix: what the URIs of the parts begin with, up to their number.
         first: number of the first part to write.
     """
@@ -51,7 +52,6 @@ def write_duplicates(
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
         folder = Path(name)
         with closing(DuplicateRows(duplicate_files(deployment, row, folder), folder)) as joined:
-            schema = _schema(deployment, parts)
             batches = _rows_for_all(deployment, joined, parts, schema, folder / "part.parquet")
             for number, part in enumerate(_written(batches, schema, folder), first):
                 written.files.append(f"{prefix}{number:05}.parquet")
@@ -62,17 +62,6 @@ def write_duplicates(
                 written.failed += len(status) - answered
                 part.unlink()
     return written
-
-
-def _schema(deployment: Deployment, parts: list[str]) -> pa.Schema:
-    """The schema of the results; a part without a response does not have the length of the vectors."""
-    schema = pa.schema([])
-    for uri in parts:
-        with deployment.objects.random_access(uri) as stream:
-            found = pq.read_schema(stream)
-        if not schema.names or pa.types.is_fixed_size_list(found.field("embedding").type):
-            schema = found
-    return schema
 
 
 def _rows_for_all(

@@ -4,12 +4,13 @@ What belongs here: what a launch makes of the request before it, and what it cha
 """
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from bedrock_pipeline.records.result_schema import RECORD_ID, check_carry
 
 _CAP: Final = "max_cost_usd"
+_TRILLION: Final = 10**12
 #: Settings whose values may be shown; others can be long, or contain what nobody else shall read.
 _SHOWN: Final = frozenset(
     {"model_id", "family", "invocation", "max_tokens", "record_id", "answer_by", "below_minimum"}
@@ -26,13 +27,29 @@ def next_request(before: _Request, given: _Request) -> dict[str, Any]:
 
 
 def check_request(request: _Request) -> None:
-    """Check what can be said of a request without its pipeline: the columns that the results are to have.
+    """Check what can be said of a request without its pipeline: its limit of cost, and the columns of the results.
 
     Raises:
-        ValueError: the message names the column.
+        ValueError: the message names the setting or the column.
     """
+    if request.get(_CAP) is not None:
+        check_cost(_CAP, request[_CAP])
     # The pipeline may take the record ids from a column of their name, which is carried then.
     check_carry(request.get("carry") or (), request.get("record_id") or RECORD_ID)
+
+
+def check_cost(name: str, value: object) -> None:
+    """Check an amount of US dollars: a number above 0, below a trillion.
+
+    Raises:
+        ValueError: the message begins with the name.
+    """
+    try:
+        cost = Decimal(str(value))
+    except InvalidOperation:
+        cost = Decimal("NaN")
+    if not (cost.is_finite() and 0 < cost < _TRILLION):
+        raise ValueError(f"{name}: give US dollars as a number above 0")
 
 
 def content_of(request: _Request) -> dict[str, Any]:

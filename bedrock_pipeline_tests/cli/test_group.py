@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -27,6 +28,30 @@ def test_every_command_that_is_listed_is_there() -> None:
         name = line.split()[0]
         help_text = CliRunner().invoke(cli, [name, "--help"])
         assert help_text.exit_code == 0, name
+
+
+def _options(group: click.Command, context: click.Context) -> Iterator[tuple[str, click.Option]]:
+    for name in group.list_commands(context) if isinstance(group, click.Group) else ():
+        command = group.get_command(context, name)  # type: ignore[attr-defined]  # it is a group
+        assert command is not None
+        yield from _options(command, context)
+        yield from ((name, option) for option in command.params if isinstance(option, click.Option))
+
+
+def test_an_option_that_is_a_number_takes_none_that_nothing_can_keep() -> None:
+    """Neither Postgres nor arithmetic takes them, and NaN is within any range."""
+    context, found = click.Context(cli), 0
+    for name, option in _options(cli, context):
+        kind = option.type
+        if name == "pack" or not isinstance(kind, click.types.FloatParamType | click.types.IntParamType):
+            continue  # `pack` keeps nothing in a ledger; its limits may be of many bytes
+        found += 1
+        for text in ("nan", "inf", "-inf", "1e400", "9" * 40):
+            if isinstance(kind, click.types.FloatParamType) and text == "9" * 40:
+                continue
+            with pytest.raises(click.BadParameter):
+                kind.convert(text, option, context)
+    assert found > 10
 
 
 def test_what_is_not_a_command_is_told() -> None:

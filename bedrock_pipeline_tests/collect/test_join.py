@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_pipeline.collect.join import rows
-from bedrock_pipeline.collect.line_parser import vector_lengths
+from bedrock_pipeline.collect.join import lengths_of, rows
+from bedrock_pipeline.collect.line_parser import SHAPE, vector_lengths
 from bedrock_pipeline.collect.line_reader import buffers_of
 from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter, manifest_discrepancies
 from bedrock_pipeline.models import family_of
@@ -116,6 +116,43 @@ def test_an_embedding_becomes_a_list_of_fixed_size() -> None:
     assert batch.schema.field("embedding").type == pa.list_(pa.float32(), 256)
     assert batch["embedding"].to_pylist() == [[0.5] * 256, None]
     assert batch["input_tokens"].to_pylist() == [3, None]
+
+
+@pytest.mark.parametrize("first", [1, 3, 1_000_000])
+def test_a_vector_of_another_length_is_its_own_failure_wherever_it_is(first: int) -> None:
+    vectors = [[0.5] * first, [0.5] * 2, [0.25] * 2]
+    lines = [_embedded(name, vector) for name, vector in zip("abc", vectors, strict=True)]
+    found = _collected(lines, metadata(TITAN))
+    assert [(row["record_id"], row["embedding"]) for row in found.to_pylist()] == [
+        ("b", vectors[1]),
+        ("c", vectors[2]),
+        ("a", None),
+    ]
+    assert found["error_code"].to_pylist() == [None, None, SHAPE]
+    assert found.schema.field("embedding").type == pa.list_(pa.float32(), 2)
+
+
+@pytest.mark.parametrize("lengths", [(1, 2, 2), (2, 2, 1), (2, 2, 2)])
+def test_bodies_of_the_users_own_have_vectors_of_the_lengths_that_they_asked_for(
+    lengths: tuple[int, ...],
+) -> None:
+    vectors = [[0.5] * length for length in lengths]
+    lines = [_embedded(name, vector) for name, vector in zip("abc", vectors, strict=True)]
+    found = _collected(lines, replace(metadata(TITAN), own_bodies=True))
+    assert found["embedding"].to_pylist() == vectors
+    fixed = lengths[0] if len(set(lengths)) == 1 else -1
+    assert found.schema.field("embedding").type == pa.list_(pa.float32(), fixed)
+
+
+def _embedded(record_id: str, vector: list[float]) -> bytes:
+    output = {"embedding": vector, "inputTextTokenCount": 3}
+    return orjson.dumps({"recordId": record_id, "modelOutput": output}) + b"\n"
+
+
+def _collected(lines: list[bytes], of: ChunkMetadata) -> pa.Table:
+    [dimension] = lengths_of(buffers_of(lines), of).values()
+    index = pa.table({"record_id": ["a", "b", "c"]})
+    return pa.Table.from_batches(rows(buffers_of(lines), index, of, TallyCounter(), dimension))
 
 
 PRICE = Price(

@@ -159,7 +159,7 @@ def _answer_text() -> dict[str, Any]:
 
 
 def _check_lines(metadata: ChunkMetadata, good: dict[str, Any], hostile: bytes) -> None:
-    lines = [line_of(GOOD[0], good), hostile, line_of(GOOD[1], good)]
+    lines = [hostile, line_of(GOOD[0], good), line_of(GOOD[1], good)]
     joined = [_collected(metadata, lines, kernel=kernel, join=True) for kernel in ("on", "off")]
     assert joined[0].equals(joined[1]), "the kernel and the scalar rule differ"
     ended = {row["record_id"]: row["status"] for row in joined[0].to_pylist()}
@@ -173,7 +173,7 @@ def _collected(metadata: ChunkMetadata, lines: list[bytes], *, kernel: str, join
     index = pa.table({"record_id": [GOOD[0], "r", GOOD[1]]}) if join else None
     counter = TallyCounter()
     with _switched(kernel):
-        lengths = lengths_of(buffers_of(lines), metadata.family)
+        lengths = lengths_of(buffers_of(lines), metadata)
         dimension = lengths.pop(FLOAT, None)
         metadata = replace(metadata, vectors={**metadata.vectors, **lengths})
         schema = result_schema(pa.schema([]), dimension, metadata.response_fields)

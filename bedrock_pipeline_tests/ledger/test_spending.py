@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from bedrock_pipeline.errors import InvalidInputError
 from bedrock_pipeline.ledger import Ledger
 from bedrock_pipeline.ledger.jobs import Observation
 from bedrock_pipeline.ledger.rows import InputFile, NewChunk
@@ -135,6 +136,12 @@ def test_an_approval_is_a_row_that_lets_the_rest_go(ledger: Ledger) -> None:
         "SELECT up_to_usd, approved_by FROM bedrock_pipeline.approvals WHERE pipeline = 'p' ORDER BY approval_id"
     )
     assert [(row["up_to_usd"], row["approved_by"]) for row in rows] == [(6, "somebody"), (2, "somebody else")]
+
+
+@pytest.mark.parametrize("amount", ["NaN", "Infinity", "0", "-1", "1e12"])
+def test_an_amount_that_is_none_is_not_approved(ledger: Ledger, amount: str) -> None:
+    with pytest.raises(InvalidInputError, match="number above 0"):
+        ledger.spending.approve("p", "d", Decimal(amount), "somebody")
 
 
 def test_nothing_can_be_approved_where_there_is_no_cap(ledger: Ledger) -> None:

@@ -61,19 +61,6 @@ def test_every_duplicate_has_its_canonical_records_response_and_costs_nothing(
     assert len(published.files) == 1 + 3
 
 
-@pytest.mark.parametrize("vectors_in", [0, 1])
-def test_the_length_of_vectors_is_that_of_the_part_that_has_some(
-    deployment: Deployment, tmp_path: Path, vectors_in: int
-) -> None:
-    uris = [deployment.settings.uri("parts", f"{number}.parquet") for number in range(2)]
-    for number, uri in enumerate(uris):
-        schema = result_schema(pa.schema([]), 8 if number == vectors_in else None)
-        pq.write_table(pa.Table.from_pylist([], schema), tmp_path / "part.parquet")
-        deployment.objects.upload(tmp_path / "part.parquet", uri)
-    found = duplicates_room._schema(deployment, uris)
-    assert found.field("embedding").type == pa.list_(pa.float32(), 8)
-
-
 def test_duplicates_of_each_row_group_are_there_once_with_their_own_canonical_row(tmp_path: Path) -> None:
     schema = result_schema(pa.schema([]), None)
     canonical = [{"record_id": f"c{n}", "status": "succeeded", "output_text": f"t{n}"} for n in range(7)]
