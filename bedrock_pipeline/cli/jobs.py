@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -56,10 +57,4 @@ def job_batches(job: JobResult) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """
     batches = job.final_results().batches()
     first = next(batches)
-
-    def cast() -> Iterator[pa.RecordBatch]:
-        yield first
-        for batch in batches:
-            yield batch.cast(first.schema)
-
-    return first.schema, cast()
+    return first.schema, chain([first], batches)

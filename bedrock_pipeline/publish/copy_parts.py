@@ -27,7 +27,7 @@ class CopiedParts:
 
 def copy_parts(objects: S3Objects, parts: Sequence[str], targets: Sequence[str]) -> CopiedParts:
     """Copy parts within S3; one whose schema is not that of all is written again."""
-    metadata = [_metadata(objects, part) for part in parts]
+    metadata = [read_metadata(objects, part) for part in parts]
     schema = schema_of_all(metadata)
     for part, target, own in zip(parts, targets, metadata, strict=True):
         if own.schema.to_arrow_schema().equals(schema):
@@ -80,7 +80,8 @@ def _has_values(metadata: pq.FileMetaData, name: str) -> bool:
     return False
 
 
-def _metadata(objects: S3Objects, uri: str) -> pq.FileMetaData:
+def read_metadata(objects: S3Objects, uri: str) -> pq.FileMetaData:
+    """The metadata of a parquet file in S3."""
     with objects.random_access(uri) as stream:
         return pq.read_metadata(stream)
 
@@ -90,11 +91,12 @@ def _write_again(objects: S3Objects, part: str, target: str, schema: pa.Schema) 
         path = Path(folder) / "part.parquet"
         with objects.random_access(part) as stream, GroupedWriter(path, schema) as writer:
             for batch in pq.ParquetFile(stream).iter_batches():
-                writer.add(_fitted(batch, schema))
+                writer.add(fitted(batch, schema))
         objects.upload(path, target)
 
 
-def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Rows of a part in the schema of all."""
     columns = [
         _column(batch[field.name], field.type)
         if field.name in batch.schema.names

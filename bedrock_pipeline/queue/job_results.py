@@ -15,6 +15,7 @@ from bedrock_pipeline.errors import JobNotFinalError, StateError
 from bedrock_pipeline.ledger.queues import QueueJob
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import Status
+from bedrock_pipeline.publish.copy_parts import fitted, read_metadata, schema_of_all
 from bedrock_pipeline.publish.read_results import files_gone
 from bedrock_pipeline.records.packed_chunk import Mode
 from bedrock_pipeline.records.result_schema import COLUMNS, ResultRow
@@ -99,13 +100,21 @@ class TaskResults:
                 yield _task_result(row["record_id"], ResultRow.of(row))
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The results as Arrow batches."""
-        return _job_batches(self._deployment, self._chunk)
+        """The results as Arrow batches of one schema."""
+        chunks = [self._chunk]
+        if self._chunk.retryable:
+            chunks += self._deployment.ledger.queues.later_chunks(self._chunk.chunk_id)
+        objects = self._deployment.objects
+        parts = [part.uri for chunk in chunks for part in objects.list(f"{chunk.parsed_uri}part-")]
+        found = _job_batches(self._deployment, self._chunk)
+        if len(parts) < 2:
+            return found
+        schema = schema_of_all([read_metadata(objects, part) for part in parts])
+        return (fitted(batch, schema) for batch in found)
 
     def table(self) -> pa.Table:
         """All results as an Arrow table, in memory."""
-        batches = (pa.Table.from_batches([batch]) for batch in self.batches())
-        return pa.concat_tables(batches, promote_options="permissive")
+        return pa.Table.from_batches(self.batches())
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from bedrock_pipeline.records.rejections import Rejection
 from bedrock_pipeline.sources.errors import InputError, TypesChangedError
-from bedrock_pipeline.sources.json_text import TOO_LONG, TOO_MANY, JsonText, NotJsonError
-from bedrock_pipeline.sources.source import LONGEST_RECORD, MOST_VALUES, InputFile, in_blocks
+from bedrock_pipeline.sources.json_text import JsonText, NotJsonError, Unread
+from bedrock_pipeline.sources.source import LONGEST_RECORD, InputFile, in_blocks
 from bedrock_pipeline.sources.typed import Kinds, Line, given_types, to_columns
 
 _MARK = b"\xef\xbb\xbf"  # some programs write a byte order mark first
@@ -152,10 +152,8 @@ class JsonReader:
 
 def _row(value: Any, what: str) -> Line:
     """A value as a row, or why it is none."""
-    if value is TOO_LONG:
-        return f"{what} is longer than {LONGEST_RECORD} bytes"
-    if value is TOO_MANY:
-        return f"{what} has more than {MOST_VALUES} values"
+    if isinstance(value, Unread):
+        return f"{what} {value}"
     if not isinstance(value, dict):
         return f"{what} is not a JSON object"
     return value if len(value) <= _MOST_MEMBERS else f"{what} has more than {_MOST_MEMBERS} members"

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from bedrock_pipeline.sources.json_buffer import OPEN_STRING, JsonBuffer
-from bedrock_pipeline.sources.source import MOST_VALUES
+from bedrock_pipeline.sources.source import LONGEST_RECORD, MOST_VALUES
 
 _DIGITS = bytes(ord("0") if chr(code).isdigit() and code < 128 else code for code in range(256))
 _LONG = b"0" * 19  # more digits than every 64-bit integer has for certain
@@ -28,10 +28,6 @@ _STRING_OR_BRACKET = re.compile(_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
 #: What stands before each value but the outermost, or behind each name.
 _MARKS = (b",", b":", b"[", b"{")
 _NOT_PLAIN = object()
-#: Stands for a value that is longer than a record may be, and was passed over.
-TOO_LONG = object()
-#: Stands for a value that has more values than a record may have.
-TOO_MANY = object()
 
 #: Names of the rules that were applied, for a report.
 NOT_A_NUMBER, HALF_PAIR = "NaN or Infinity was read as null", "half of a surrogate pair was replaced"
@@ -46,6 +42,16 @@ class Unheld(str):
 
 class NotJsonError(ValueError):
     """A text is not JSON; the message says why."""
+
+
+class UnreadableError(NotJsonError):
+    """A text ends where it seems to, but is not read; the message says why."""
+
+
+class Unread(str):
+    """Stands for a value that was passed over: why."""
+
+    __slots__ = ()
 
 
 class JsonText:
@@ -64,15 +70,16 @@ class JsonText:
             NotJsonError: it is not JSON, has more values than a record may have, or is nested too deeply to be written again.
         """
         if _has_many(text):
-            raise NotJsonError(f"has more than {MOST_VALUES} values")
+            raise UnreadableError(f"has more than {MOST_VALUES} values")
         return self._read(text)
 
     def values(self, stream: BinaryIO) -> Iterator[tuple[Any, int]]:
         """The values of JSON texts that follow one another, with their sizes; of an array its elements.
 
+        One that is not read although its end is known is `Unread`; whether it is JSON is not looked at.
+
         Raises:
-            NotJsonError: it is not JSON; the message says after which value. Whether one that has more values than a record may
-                have is JSON is not looked at.
+            NotJsonError: it is not JSON; the message says after which value.
         """
         buffer = JsonBuffer(stream)
         count, within, first = 0, False, True
@@ -96,13 +103,15 @@ class JsonText:
                 whole = buffer.value()
                 if whole is None:
                     count, first = count + 1, False
-                    yield TOO_LONG, 0
+                    yield Unread(f"is longer than {LONGEST_RECORD} bytes"), 0
                     continue
                 text = whole
                 try:
-                    value = TOO_MANY if _has_many(text) else self._read(text)
+                    value = self.value(text)
                 except NotJsonError as error:
-                    raise NotJsonError(f"{error} after value {count}") from None
+                    if not isinstance(error, UnreadableError) or text[:1] not in (b"{", b"["):
+                        raise NotJsonError(f"{error} after value {count}") from None
+                    value = Unread(error)
             buffer.take(text)
             count, first = count + 1, False
             yield value, len(text)
@@ -114,11 +123,11 @@ class JsonText:
         if value is not _NOT_PLAIN:
             return value
         if _levels(text) > _MOST_LEVELS:
-            raise NotJsonError(f"is nested more than {_MOST_LEVELS} levels deep")
+            raise UnreadableError(f"is nested more than {_MOST_LEVELS} levels deep")
         try:
             decoded = text.decode()
         except UnicodeDecodeError:
-            raise NotJsonError("is not UTF-8") from None
+            raise UnreadableError("is not UTF-8") from None
         decoded = decoded.strip(_SPACE)
         try:
             value, end = self._decoder.raw_decode(decoded)

@@ -2,18 +2,21 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control, EmulatorProcess
 from bedrock_pipeline.errors import JobStuckError
 from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError
 from bedrock_pipeline.publish.publish_dataset import NotCompleteError, publish_dataset
-from bedrock_pipeline.queue import BedrockQueue
+from bedrock_pipeline.queue import BedrockQueue, BedrockTask
 from bedrock_pipeline_tests.queue.test_queue import config, task
 from bedrock_pipeline_tests.waiting import PATIENCE_S, until
 
@@ -73,6 +76,33 @@ def test_a_job_is_final_after_its_last_attempt_and_has_only_its_own_records(
         assert day is not None
         published = publish_dataset(deployment, queue.config.pipeline(), day.dataset)
         assert published.records == 200
+
+
+def test_the_results_of_a_job_have_one_schema_over_its_attempts(
+    deployment: Deployment, control: Control, tmp_path: Path
+) -> None:
+    """The records that are sent again request other vectors than the others."""
+    late = [f"t{number}" for number in range(3)]
+    control.add_fault("record_error", error_code=500, message="later", record_ids=late, times=3)
+    bodies = [{"inputText": f"text {n}", "dimensions": 512 if n < 3 else 256} for n in range(120)]
+    bodies[0]["embeddingTypes"] = ["float", "binary"]
+    model = "amazon.titan-embed-text-v2:0"
+    with BedrockQueue(config(batch_size=1000, model_id=model)) as queue:
+        queue.enqueue_many(BedrockTask(f"t{number}", body) for number, body in enumerate(bodies))
+        [job] = queue.flush()
+        queue.await_job(job, timeout=PATIENCE_S)
+        batches = list(queue.await_job(job, timeout=PATIENCE_S).final_results().batches())
+        assert len(batches) > 1
+        assert len({str(batch.schema) for batch in batches}) == 1
+        rows = {row["record_id"]: row for row in queue.get_job_results_table(job).to_pylist()}
+    assert {row["attempt"] for row in rows.values()} == {1, 2}
+    assert {name: len(row["embedding"]) for name, row in rows.items()} == {
+        f"t{number}": body["dimensions"] for number, body in enumerate(bodies)
+    }
+    assert [name for name, row in rows.items() if row["embedding_binary"]] == ["t0"]
+    result = CliRunner().invoke(cli, ["results", job, "--out", str(tmp_path / "out.parquet")])
+    assert result.exit_code == 0, result.output
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 120
 
 
 @pytest.mark.parametrize(

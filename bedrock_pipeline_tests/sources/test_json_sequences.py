@@ -154,14 +154,11 @@ def test_one_json_text_is_one_whatever_its_name_says(
         ('[{"id":1}]]', "is not JSON after value 1"),
         ('[{"id":"open}, {"id":2}]', "is not JSON after value 0"),
         ('[{"id":1]}', "is not JSON after value 0"),
-        (
-            '[{"id":1}, {"id": ' + "[" * 300 + "]" * 300 + "}]",
-            "nested more than 250 levels deep after value 1",
-        ),
+        ('[{"id":1}, \xff]', "is not UTF-8 after value 1"),
     ],
 )
 def test_what_is_not_json_is_an_error_with_its_place(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "a.json").write_text(text)
+    (tmp_path / "a.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError, match=f"a.json .*{said}"):
         read(open_location(str(tmp_path / "a.json"), NOWHERE))
 
@@ -193,6 +190,31 @@ def test_lines_that_are_nested_too_deeply_are_rejected(tmp_path: Path) -> None:
     rows, rejected = read(open_location(str(tmp_path), NOWHERE))
     assert [row[""] for row in rows] == [0, 1, 5]
     assert rejected == dict.fromkeys([2, 3, 4], "line is nested more than 250 levels deep")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"[" * 300 + b"]" * 300, "is nested more than 250 levels deep"),
+        (b'{"a":' * 300 + b"1" + b"}" * 300, "is nested more than 250 levels deep"),
+        (b'"\xff"', "is not UTF-8"),
+        (b'"' + b"\xe9" * 70_000 + b'"', "is not UTF-8"),
+        (b"[" + b"1," * 2_000_000 + b"1]", "has more than 1000000 values"),
+    ],
+    ids=["lists", "objects", "byte", "bytes", "values"],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_element_of_an_array_is_rejected_as_a_line_is(
+    tmp_path: Path, place: int, value: bytes, reason: str
+) -> None:
+    rows = [b'{"id": 1, "a": "x"}', b'{"id": 2, "a": "y"}']
+    rows.insert(place, b'{"id": 3, "a": ' + value + b"}")
+    (tmp_path / "a.json").write_bytes(b"[" + b", ".join(rows) + b"]")
+    (tmp_path / "b.jsonl").write_bytes(b"\n".join(rows))
+    for name, what in (("a.json", "value"), ("b.jsonl", "line")):
+        found, rejected = read(open_location(str(tmp_path / name), NOWHERE), "id")
+        assert [row["id"] for row in found] == [1, 2]
+        assert rejected == {place: f"{what} {reason}"}
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])

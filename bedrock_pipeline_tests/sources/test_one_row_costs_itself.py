@@ -238,7 +238,7 @@ def test_a_giant_value_that_stays_open_is_an_error(text: str, tmp_path: Path) ->
 def _few() -> Iterator[None]:
     """Records of 100 values at most."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (csv_lines, json_text, json_files):
+        for module in (csv_lines, json_text):
             patch.setattr(module, "MOST_VALUES", 100)
         yield
 
