@@ -84,7 +84,9 @@ def test_the_results_of_a_job_have_one_schema_over_its_attempts(
     """The records that are sent again request other vectors than the others."""
     late = [f"t{number}" for number in range(3)]
     control.add_fault("record_error", error_code=500, message="later", record_ids=late, times=3)
-    bodies = [{"inputText": f"text {n}", "dimensions": 512 if n < 3 else 256} for n in range(120)]
+    bodies: list[dict[str, Any]] = [
+        {"inputText": f"text {n}", "dimensions": 512 if n < 3 else 256} for n in range(120)
+    ]
     bodies[0]["embeddingTypes"] = ["float", "binary"]
     model = "amazon.titan-embed-text-v2:0"
     with BedrockQueue(config(batch_size=1000, model_id=model)) as queue:

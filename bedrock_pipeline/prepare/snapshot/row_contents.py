@@ -1,9 +1,11 @@
 """What a row brings besides its columns: images, documents, and a prompt that its messages or a function make."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+import orjson
 import pyarrow as pa
 
 from bedrock_pipeline.prepare.snapshot.attachments import (
@@ -93,8 +95,7 @@ class RowContents:
         read: Callable[[object, Fetch], Attachment],
         fetch: Fetch,
     ) -> None:
-        cell = row[name]
-        values = [value for value in (cell if isinstance(cell, list) else [cell]) if value is not None]
+        values = [value for value in _listed(row[name]) if value is not None]
         if not values and not self.nulls:
             raise NotAnAttachmentError(f"column {name!r} is null")
         for value in values:
@@ -171,6 +172,14 @@ def with_contents(
             found, size = [], 0
     if found:
         yield _batch(rest, found, conversing=contents.conversing)
+
+
+def _listed(cell: object) -> list[Any]:
+    """The values of a cell: a list, in files of JSON and CSV as its text, or a single value."""
+    if isinstance(cell, str) and cell.lstrip().startswith("["):  # no base64, URI or absolute path does
+        with suppress(orjson.JSONDecodeError):
+            cell = orjson.loads(cell)
+    return cell if isinstance(cell, list) else [cell]
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:

@@ -300,3 +300,23 @@ def test_spaces_in_a_cell_do_not_make_a_text_of_each_word() -> None:
         tracemalloc.stop()
     assert len(found.name) <= 200
     assert peak < 8 * 5 * words
+
+
+@pytest.mark.parametrize("as_text", [False, True], ids=["a list", "its text, as JSON and CSV have it"])
+@pytest.mark.parametrize("count", [0, 1, 3, MOST, 100_000])
+def test_a_cell_may_hold_several(count: int, as_text: bool) -> None:
+    cells = [base64.b64encode(PNG).decode()] * count
+    cell = orjson.dumps(cells).decode() if as_text else cells
+    contents = RowContents(images=("scan",))
+    if 0 < count <= MOST:
+        found, _ = contents.of({"scan": cell}, nowhere)
+        assert [one.data for one in found] == [PNG] * count
+    else:
+        with pytest.raises(NotAnAttachmentError, match=r"column 'scan' (is null|has more than)"):
+            contents.of({"scan": cell}, nowhere)
+
+
+@pytest.mark.parametrize("cell", ["[", "[]x", '["%", 1]', "[1]", "[[]]", '[{"a": 1}]', "[" * 100_000])
+def test_a_text_that_only_begins_as_a_list_rejects_its_row(cell: str) -> None:
+    with pytest.raises(NotAnAttachmentError, match="column 'scan'"):
+        RowContents(images=("scan",)).of({"scan": cell}, nowhere)
