@@ -31,6 +31,9 @@ from bedrock_pipeline.sources.extras import missing_extra
 #: What deltalake says where a store, and no table, is the cause.
 _STORES: Final = ("object store", "generic s3", "error sending request", "timed out", "connection")
 _INVALID: Final = "failed validation check"
+#: Types of partitions whose values deltalake writes as names of folders that it cannot read ('-1.-5000'), or no other
+#: reader ('\\u0061').
+_BAD_PARTITIONS: Final = ("decimal", "binary")
 
 
 def write_delta(deployment: Deployment, table: DeltaTable, written: Written, publisher: str) -> bool:
@@ -102,9 +105,10 @@ def _load(location: str, options: dict[str, str], written: Written, after_commit
         )
     kinds = {field.name: getattr(field.type, "type", "") for field in there.schema().fields}
     for name in there.metadata().partition_columns:
-        if kinds[name].startswith("decimal"):
-            # deltalake writes a name of a folder that it cannot read, so that the table is lost: '-1.-5000'
-            raise rejected(location, f"its partitions are those of {name!r}, a decimal")
+        if kinds[name].startswith(_BAD_PARTITIONS):
+            raise rejected(
+                location, f"its partitions are those of {name!r}, of type {kinds[name].split('(')[0]}"
+            )
     names = {name.casefold() for name in kinds}
     if lacking := [name for name in TABLE_COLUMNS if name not in names]:
         # A table of the user's: none of its rows is of a dataset.

@@ -4,6 +4,7 @@ The number of the publication is a property of the table, set in the commit that
 which are expired.
 """
 
+import errno
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -128,6 +129,8 @@ def _failure(name: str, error: Exception) -> BedrockPipelineError:
         return mismatched(name, error)
     if isinstance(error, OverflowError):  # its statistics are Python's dates
         return rejected(name, "PyIceberg takes no date or time before the year 1 or after 9999")
+    if isinstance(error, ZeroDivisionError):
+        return rejected(name, "PyIceberg takes no NaN in a column by whose values the table is partitioned")
     if isinstance(error, NotInstalledError):
         return rejected(name, "PyIceberg lacks a package; install bedrock-pipeline[iceberg] again")
     if isinstance(error, pa.ArrowInvalid):
@@ -137,4 +140,6 @@ def _failure(name: str, error: Exception) -> BedrockPipelineError:
         )
     if isinstance(error, (*_PERMANENT, ValidationError, ResolveError)):
         return rejected(name, f"PyIceberg takes them for invalid ({type(error).__name__})")
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return rejected(name, "a value of a partition is too long for the name of a folder")
     return unavailable(name, error)

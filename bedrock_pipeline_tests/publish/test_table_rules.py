@@ -196,14 +196,23 @@ def test_fields_whose_names_differ_in_case_alone_are_named(deployment: Deploymen
         write_table(deployment, target, written("d2", n=[{"name": "x"}]))
 
 
-def test_delta_partitions_of_decimals_are_rejected_before_they_destroy_the_table(
-    deployment: Deployment, tmp_path: Path
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (pa.array([Decimal("-1.5")], pa.decimal128(20, 4)), "decimal"),
+        (pa.array([b"\\u0061"], pa.binary()), "binary"),
+    ],
+    ids=["decimal", "binary"],
+)
+def test_delta_partitions_that_deltalake_spoils_are_rejected_before_they_destroy_the_table(
+    deployment: Deployment, tmp_path: Path, column: pa.Array, kind: str
 ) -> None:
     target = DeltaTable(location=str(tmp_path / "t"))
-    rows = pa.table({"price": pa.array([Decimal("1.5")], pa.decimal128(20, 4)), "record_id": ["theirs"]})
+    theirs = pa.array([None], column.type)
+    rows = pa.table({"price": theirs, "record_id": ["theirs"]})
     deltalake.write_deltalake(target.location, rows, partition_by=["price"])
-    with pytest.raises(TableRejectedError, match="partitions are those of 'price', a decimal"):
-        write_table(deployment, target, written(price=pa.array([Decimal("-1.5")], pa.decimal128(20, 4))))
+    with pytest.raises(TableRejectedError, match=f"partitions are those of 'price', of type {kind}"):
+        write_table(deployment, target, written(price=column))
     assert Lake("delta", tmp_path).values(target, "record_id") == [("theirs",)]
 
 
@@ -255,6 +264,29 @@ def test_an_iceberg_table_may_have_partitions_of_any_transform(
     for version in (1, 2):
         assert write_table(deployment, target, written(version=version, at=[moment]))
     assert lake.values(target, "record_id", "at") == [("a", moment), ("theirs", moment)]
+
+
+@pytest.mark.parametrize("lake", ["iceberg"], indirect=True)
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("x" * 300, "too long for the name of a folder"),
+        (float("nan"), "no NaN in a column by whose values"),
+    ],
+    ids=["long", "NaN"],
+)
+def test_a_partition_that_cannot_be_written_is_a_rejection_with_its_reason(
+    deployment: Deployment, lake: Lake, value: object, why: str
+) -> None:
+    """Neither is tried again for ever."""
+    column = pa.array([value])
+    target = lake.made(pa.table({"record_id": ["theirs"], "n": pa.array([None], column.type)}))
+    assert isinstance(target, IcebergTable)
+    with lake.catalog.load_table(target.table).update_spec() as spec:
+        spec.add_field("n", parse_transform("identity"), "part")
+    with pytest.raises(TableRejectedError, match=why):
+        write_table(deployment, target, written(n=column))
+    assert lake.values(target, "record_id") == [("theirs",)]
 
 
 @pytest.mark.parametrize("lake", ["iceberg"], indirect=True)
