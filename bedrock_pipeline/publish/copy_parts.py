@@ -43,18 +43,23 @@ def schema_of_all(metadata: Sequence[pq.FileMetaData]) -> pa.Schema:
     A column of vectors has a fixed size if those of all parts have it; a part without a vector does not count.
     """
     schemas = [own.schema.to_arrow_schema() for own in metadata]
-    names = dict.fromkeys(name for schema in schemas for name in schema.names)
-    types: dict[str, pa.DataType] = {}
-    for name in names:
+    if all(schema.equals(schemas[0]) for schema in schemas):
+        return schemas[0]
+    fields: dict[str, pa.Field] = {}
+    for name in dict.fromkeys(name for schema in schemas for name in schema.names):
         having = [
-            (own, schema.field(name).type)
+            (own, schema.field(name))
             for own, schema in zip(metadata, schemas, strict=True)
             if name in schema.names
         ]
-        found = {kind for own, kind in having if len(schemas) == 1 or _has_values(own, name)}
-        types[name] = _common(found or {having[0][1]})
-    ordered = [*(name for name in names if name not in COLUMNS), *(name for name in COLUMNS if name in names)]
-    return pa.schema([(name, types[name]) for name in ordered])
+        found = {field.type for own, field in having if _has_values(own, name)}
+        first = having[0][1]
+        fields[name] = first.with_type(_common(found or {first.type}))
+    ordered = [
+        *(name for name in fields if name not in COLUMNS),
+        *(name for name in COLUMNS if name in fields),
+    ]
+    return pa.schema([fields[name] for name in ordered], schemas[0].metadata)
 
 
 def _common(types: set[pa.DataType]) -> pa.DataType:

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ _BROKEN_BYTES = "\udc80"
 _BROKEN = re.compile(_BROKEN_BYTES)
 #: The error handler that writes it; `surrogateescape` does not do so in every encoding.
 _MARKED = "bedrock_pipeline.marked"
-_GROUPED = re.compile(r"-?\d{1,3}(\.\d{3})+(,\d+)?")
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?")
 
 
 def _marked(error: UnicodeError) -> tuple[str, int]:
@@ -245,11 +246,19 @@ def _value(text: str | None, wanted: pa.DataType, form: CsvFormat) -> Any:
         if wanted == pa.int64():
             return int(text)
         if wanted == pa.float64():
-            return float(_with_point(text) if form.decimal == "," else text)
+            number = float(_with_point(text) if form.decimal == "," else text)
+            return text if math.isinf(number) and any(map(str.isdigit, text)) else number
         return {"true": True, "false": False}[text.lower()]
     except (ValueError, KeyError):
         return text
 
 
 def _with_point(text: str) -> str:
-    return (text.replace(".", "") if _GROUPED.fullmatch(text) else text).replace(",", ".")
+    """A number with a decimal comma as Python writes it.
+
+    Raises:
+        ValueError: it has a point that does not set thousands apart.
+    """
+    if "." in text and not _GROUPED.fullmatch(text.strip()):
+        raise ValueError
+    return text.replace(".", "").replace(",", ".")

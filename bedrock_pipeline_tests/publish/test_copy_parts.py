@@ -17,6 +17,7 @@ from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.records.result_schema import result_schema
 from bedrock_pipeline_tests.journey.driven import finish, pipeline
 
+_N = pa.field("n", pa.int64(), metadata={"description": "a number"})
 _INT8 = (pa.field("embedding_int8", pa.list_(pa.int8(), 2)),)
 #: The vectors of a part, the length that its column has, and further columns.
 _PARTS: dict[str, tuple[list[Any], int | None, tuple[pa.Field, ...]]] = {
@@ -38,7 +39,7 @@ def test_parts_of_any_vectors_are_published_with_one_schema(
     parts, expected = [], []
     for number, name in enumerate(names):
         vectors, length, more = _PARTS[name]
-        schema = result_schema(pa.schema([("n", pa.int64())]), length, more)
+        schema = result_schema(pa.schema([_N]), length, more)
         written = [
             {"record_id": f"{number}-{row}", "n": row, "status": "succeeded", "embedding": vector}
             | {field.name: [1, 0] for field in more}
@@ -57,6 +58,8 @@ def test_parts_of_any_vectors_are_published_with_one_schema(
         deployment.objects.download(target, tmp_path / f"{number}.parquet")
         tables.append(pq.read_table(tmp_path / f"{number}.parquet"))
     assert all(table.schema.equals(copied.schema) for table in tables)
+    assert all(table.schema.field("n").metadata[b"description"] == b"a number" for table in tables)
+    assert copied.schema.field("n").metadata[b"description"] == b"a number"
     assert copied.rows == len(expected)
     fixed = {length for vectors, length, _ in map(_PARTS.__getitem__, names) if any(vectors)}
     assert copied.schema.field("embedding").type == pa.list_(

@@ -56,7 +56,7 @@ class _Day:
         return row
 
     def latest(self) -> object:
-        return json.loads(self.deployment.objects.get(f"{self.base}latest.json"))["uri"]
+        return json.loads(self.deployment.objects.get(f"{self.base}latest.json"))
 
     def parts(self) -> dict[str, bytes]:
         """Every object of the results but `latest.json`."""
@@ -71,7 +71,14 @@ class _Day:
     def check(self) -> None:
         """The pointers agree, and the folder has the rows that the ledger counted."""
         row = self.row()
-        assert self.latest() == row.results_uri
+        failed = row.published_failed or 0
+        assert self.latest() == {
+            "version": f"v{row.published_version}-{row.publication}",
+            "uri": row.results_uri,
+            "records": row.published_records,
+            "succeeded": (row.published_records or 0) - failed,
+            "failed": failed,
+        }
         assert row.latest_written_publication == row.publication
         rows = 0
         for uri in self.parts():

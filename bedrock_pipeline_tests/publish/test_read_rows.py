@@ -84,7 +84,9 @@ def test_rows_at_random_meet_the_condition_and_differ_from_draw_to_draw(results:
     [
         ("a = 41", "'A' is 'A_2', 'a' is 'a_3'"),
         ('"ü" = 1', "'Ü' is 'Ü_1', 'ü' is 'ü_2'"),
-        ("absent = 1", "absent"),
+        ("absent = 1", "no column 'absent'"),
+        ("absent = 1", "They have: "),
+        ("statuz = 1", "Did you mean "),
         ("n = ", "syntax error"),
         ("1 = (SELECT count(*) FROM read_text('/etc/passwd'))", "disabled"),
     ],
