@@ -1,6 +1,7 @@
 """Command `launch`."""
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any, get_args
 
@@ -11,7 +12,7 @@ from bedrock_pipeline.cli.output import Number, json_option, print_json
 from bedrock_pipeline.cli.request_options import check_model_option, dataset_request, request_options
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.known_names import check_served
-from bedrock_pipeline.ledger.rows import VersionRow, usd
+from bedrock_pipeline.ledger.rows import DatasetRow, VersionRow, usd
 from bedrock_pipeline.ledger.versions import NotAgreedError
 from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.prompts.template import Template
@@ -80,11 +81,7 @@ def launch(pipeline: str, dataset: str, new_version: bool, yes: bool, as_json: b
             new_version=new_version,
             launch_id=deployment.system.new_id(),
         )
-        try:
-            row = requested(agreed=yes)
-        except NotAgreedError as error:
-            _ask(error, deployment.ledger.versions.history(pipeline, dataset)[0])
-            row = requested(agreed=True)
+        row = _confirmed(requested, yes, lambda: deployment.ledger.versions.history(pipeline, dataset)[0])
         before = deployment.ledger.versions.history(pipeline, dataset)[1:2]
         budget = deployment.ledger.spending.budget(pipeline, dataset)
     if as_json:
@@ -107,6 +104,19 @@ def launch(pipeline: str, dataset: str, new_version: bool, yes: bool, as_json: b
         if budget:
             click.echo(f"it may cost {usd(budget.cap_usd)} at most")
     click.echo(f"see: bedrock-pipeline status {pipeline} {dataset}")
+
+
+def _confirmed(
+    requested: Callable[..., DatasetRow], yes: bool, current: Callable[[], VersionRow]
+) -> DatasetRow:
+    """Request it; an operator confirms what it changes, once more if that has become something else meanwhile."""
+    agreed: bool | str = yes
+    while True:
+        try:
+            return requested(agreed=agreed)
+        except NotAgreedError as error:
+            _ask(error, current())
+            agreed = error.what
 
 
 def _ask(error: NotAgreedError, now: VersionRow) -> None:

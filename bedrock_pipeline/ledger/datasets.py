@@ -68,7 +68,7 @@ class Datasets:
         launch: bool,
         new_version: bool = False,
         launch_id: UUID | None = None,
-        agreed: bool = True,
+        agreed: bool | str = True,
     ) -> DatasetRow:
         """Request a dataset: a version of its own, unless the current one stands for the same request.
 
@@ -82,7 +82,8 @@ class Datasets:
             launch: whether the sensors shall start it.
             new_version: start over under the same key, keeping what was bought before.
             launch_id: identifies this launch; None makes an id.
-            agreed: whether it may change what an earlier launch agreed on.
+            agreed: whether it may change what an earlier launch agreed on; or the sentence of a `NotAgreedError` that was
+                confirmed, and then no more than it says.
 
         Raises:
             NotAgreedError: it would, and may not.
@@ -101,8 +102,8 @@ class Datasets:
             other = content_of(row.request) != content_of(request)
             if not new_version and (other or row.cancel_requested_at) and submitted(connection, row):
                 raise cancelled_in_flight(row) if row.cancel_requested_at else changed(row)
-            if not agreed and (row.launch_id or not unprepared):
-                must_be_agreed(row, request, again=new_version and not unprepared)
+            if agreed is not True and (row.launch_id or not unprepared):
+                must_be_agreed(row, request, again=new_version and not unprepared, confirmed=agreed)
             if unprepared:  # nothing has read this version yet
                 _set_request(connection, row, request)
             elif new_version or other or row.cancel_requested_at or row.state == "requested":

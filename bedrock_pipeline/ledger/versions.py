@@ -232,8 +232,10 @@ def cancelled_in_flight(row: DatasetRow) -> DatasetCancelledError:
     )
 
 
-def must_be_agreed(row: DatasetRow, request: dict[str, Any], *, again: bool) -> None:
-    """Check that a launch changes nothing of what an earlier one agreed on; what could not be prepared agreed on a limit only.
+def must_be_agreed(row: DatasetRow, request: dict[str, Any], *, again: bool, confirmed: bool | str) -> None:
+    """Check that a launch changes nothing of what an earlier one agreed on, or just what was `confirmed`.
+
+    What could not be prepared agreed on a limit only.
 
     Raises:
         NotAgreedError: it changes a setting, or buys `again` what was launched.
@@ -244,12 +246,12 @@ def must_be_agreed(row: DatasetRow, request: dict[str, Any], *, again: bool) -> 
     )
     if again and not failed:
         found.append(f"version {row.version + 1} sends every record again, at its full cost")
-    if found:
-        raise NotAgreedError(
-            f"Dataset {row.dataset!r} of pipeline {row.pipeline!r} was launched before, and this launch changes: "
-            f"{'; '.join(found)}.",
-            "Confirm it with --yes.",
-        )
+    what = (
+        f"Dataset {row.dataset!r} of pipeline {row.pipeline!r} was launched before, and this launch changes: "
+        f"{'; '.join(found)}."
+    )
+    if found and what != confirmed:
+        raise NotAgreedError(what, "Confirm it with --yes.")
 
 
 def submitted(connection: Connection, row: DatasetRow) -> bool:

@@ -11,8 +11,10 @@ from typing import Any
 import click
 import pytest
 
+from bedrock_pipeline.cli import datasets
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.ledger.versions import NotAgreedError
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 from bedrock_pipeline_tests.cli.test_commands import prepared, run
@@ -299,3 +301,25 @@ def test_on_a_terminal_a_launch_asks(
     row = deployment.ledger.datasets.get("p", "d")
     assert row is not None
     assert row.version == version
+
+
+def test_what_another_operator_launches_meanwhile_is_not_what_was_confirmed(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared(deployment, tmp_path)
+    asked: list[str] = []
+
+    def another_is_faster(error: NotAgreedError, _: object) -> None:
+        asked.append(error.what)
+        if len(asked) == 1:
+            assert run("launch", "p", "d", "--new-version", "--yes").exit_code == 0
+            deployment.ledger.datasets.begin_preparation("p", "d")
+        elif len(asked) == 2:
+            raise click.Abort  # version 3 is not wanted
+
+    monkeypatch.setattr(datasets, "_ask", another_is_faster)
+    assert run("launch", "p", "d", "--new-version").exit_code == 1
+    assert ["version 2 sends" in asked[0], "version 3 sends" in asked[1]] == [True, True]
+    row = deployment.ledger.datasets.get("p", "d")
+    assert row is not None
+    assert row.version == 2
