@@ -8,7 +8,7 @@ from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 class FlushPolicy(BaseModel):
     """When the waiting tasks of a queue become jobs without a call of `flush`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     batch_size: int = Field(default=100, ge=1)
     """Flush when this many tasks wait."""

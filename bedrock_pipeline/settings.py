@@ -65,7 +65,7 @@ class InvalidSettingError(ConfigurationError):
 class PriceOverride(BaseModel):
     """What a model costs on demand, in US dollars per million tokens, and the part of it that a batch job saves."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     input_per_million: Decimal = Field(ge=0, description="US dollars per million input tokens")
     output_per_million: Decimal = Field(
@@ -102,6 +102,7 @@ class Settings(AwsOptions):
         hide_input_in_errors=True,
         validate_by_name=True,
         validate_by_alias=True,
+        allow_inf_nan=False,
     )
 
     bucket: str = Field(

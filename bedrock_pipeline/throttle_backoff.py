@@ -10,7 +10,7 @@ class ThrottleBackoff(BaseModel):
     defaults are longer: each try is a run of Dagster's rather than a call in a loop, and throttling can last for hours.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     max_retries: int = Field(
         default=10, ge=0, description="throttled tries after which the wait no longer grows"

@@ -20,6 +20,7 @@ class UserModel(BaseModel):
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,
         use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
     @model_validator(mode="wrap")

@@ -1,15 +1,24 @@
 """One way to a setting: what is given, else the environment's, else the embedded stack's, else the default."""
 
+import math
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dagster_aws.s3 import S3Resource
+from pydantic import BaseModel, ValidationError
 
+from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.local import Endpoints, environment
+from bedrock_pipeline.orchestration.operator_jobs import ApproveConfig, LaunchConfig
 from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline.orchestration.thresholds import Thresholds
+from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.queue import BedrockQueueConfig
+from bedrock_pipeline.queue_pipeline import FlushPolicy
 from bedrock_pipeline.settings import PLACES, InvalidSettingError, NotConfiguredError, Settings
+from bedrock_pipeline.throttle_backoff import ThrottleBackoff
 
 _AWS = {"BUCKET": "b", "ROLE_ARN": "arn:aws:iam::1:role/r"}
 _HIDDEN = "hidden-word"
@@ -237,6 +246,24 @@ def test_a_variable_in_small_letters_is_none_of_ours(stack_endpoints: Endpoints)
 def test_the_constructor_reads_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert Settings(bucket="b", role_arn="r").region == "us-east-1"
+
+
+_WITH_NUMBERS: tuple[type[BaseModel], ...] = (
+    *(Settings, ThrottleBackoff, Pipeline, BedrockQueueConfig),
+    *(FlushPolicy, Thresholds, LaunchConfig, ApproveConfig),
+)
+
+
+@pytest.mark.parametrize("model", _WITH_NUMBERS)
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_no_setting_is_infinite_or_no_number(model: type[BaseModel], number: float) -> None:
+    """Neither an interval of Postgres nor arithmetic has these."""
+    kinds = (float, Decimal, float | None, Decimal | None)
+    names = [name for name, field in model.model_fields.items() if field.annotation in kinds]
+    assert names
+    with pytest.raises((ValidationError, ConfigurationError)) as raised:
+        model.model_validate(dict.fromkeys(names, number))
+    assert all(name in str(raised.value) for name in names)
 
 
 def test_every_setting_is_described() -> None:

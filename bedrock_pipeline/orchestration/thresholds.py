@@ -9,7 +9,7 @@ class Thresholds(BaseModel):
     Shares are of all records of the dataset, from 0 to 1.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     failed: float | None = Field(default=0.05, ge=0, le=1)
     """Share of records that ended with an error."""
