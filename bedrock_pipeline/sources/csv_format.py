@@ -20,11 +20,6 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# Numbers between semicolons that can be read in one way only: a point and three digits may be thousands.
-_POINT = re.compile(
-    r'(?:^|;)"?[+-]?(?:(?:0|\d{4,})\.\d+|\d+\.(?:\d{1,2}|\d{4,}))(?:[eE][+-]?\d+)?"?(?=;|$)', re.MULTILINE
-)
-_COMMA = re.compile(r'(?:^|;)"?[+-]?[\d.]*\d,\d+(?:[eE][+-]?\d+)?"?(?=;|$)', re.MULTILINE)
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
 
@@ -46,8 +41,8 @@ class CsvFormat(BaseModel):
     comment: str | None = Field(default=None, min_length=1, max_length=1)
     """First character of lines that are skipped."""
     decimal: Literal[".", ","] | None = None
-    """Decimal separator of columns with the type `float64`; None: a comma where the delimiter is a semicolon, unless the first
-    lines have numbers with points."""
+    """Decimal separator of columns with the type `float64`; None: where the delimiter is a semicolon, the one that most of
+    their first numbers have, and a comma if they do not show it."""
     empty: Literal["text", "null"] = "text"
     """What an empty field of a text column is."""
     header: tuple[str, ...] | None = None
@@ -68,7 +63,9 @@ class CsvFormat(BaseModel):
     def completed(
         self, sample: bytes, name: str, encoding: str | None = None
     ) -> tuple["CsvFormat", list[str]]:
-        """The format with nothing left open, by the first bytes of a file; and what was found that is not the default.
+        """The format by the first bytes of a file, and what was found that is not the default.
+
+        Nothing is left open but the decimal separator where the delimiter is a semicolon.
 
         Args:
             sample: the beginning of the file.
@@ -94,9 +91,7 @@ class CsvFormat(BaseModel):
         delimiter = self.delimiter or _delimiter(lines, name, self.quote)
         if not self.delimiter and delimiter != ",":
             notes.append(f"CSV is read with the delimiter {delimiter!r}, as the beginning of {name} shows.")
-        decimal = self.decimal or _decimal(lines, delimiter)
-        if not self.decimal and delimiter == ";" and decimal == ".":
-            notes.append(f"Numbers are read with decimal points, as the beginning of {name} shows.")
+        decimal = self.decimal or ("." if delimiter != ";" else None)  # its numbers show it
         found = {"encoding": encoding, "delimiter": delimiter, "decimal": decimal}
         return self.model_copy(update=found), notes
 
@@ -152,13 +147,6 @@ def _delimiter(lines: Sequence[str], name: str, quote: str) -> str:
         return "\t"
     scores = {one: _score(lines[:_SAMPLE_ROWS], one, quote) for one in _DELIMITERS}
     return max(_DELIMITERS, key=lambda one: (scores[one], -_DELIMITERS.index(one)))
-
-
-def _decimal(lines: Sequence[str], delimiter: str) -> Literal[".", ","]:
-    """The decimal separator; with semicolons it is a comma if no number shows otherwise, or numbers show both."""
-    text = "\n".join(lines[:_SAMPLE_ROWS])
-    shows_point = _POINT.search(text) and not _COMMA.search(text)
-    return "," if delimiter == ";" and not shows_point else "."
 
 
 def _score(lines: Sequence[str], delimiter: str, quote: str) -> float:

@@ -7,7 +7,8 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from itertools import islice
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -31,6 +32,11 @@ _BROKEN_BYTES = "\udc80"
 _BROKEN = re.compile(_BROKEN_BYTES)
 #: The error handler that writes it; `surrogateescape` does not do so in every encoding.
 _MARKED = "bedrock_pipeline.marked"
+#: Rows whose numbers show the decimal separator.
+_NUMBERS = 1000
+_WITH_POINT = re.compile(r"[+-]?\d+\.\d+([eE][+-]?\d+)?")
+_WITH_COMMA = re.compile(r"[+-]?\d[\d.]*,\d+([eE][+-]?\d+)?")
+#: Digits whose thousands are set apart by points, with a decimal comma.
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?")
 
 
@@ -69,10 +75,29 @@ class CsvReader:
                 found, notes = form.completed(sample, file.name)
                 if found.encoding is None:
                     found, notes = form.completed(sample, file.name, _encoding_by_rows(file, found))
+                if found.decimal is None:
+                    decimal, shown = self._decimal(file, found)
+                    found, notes = found.model_copy(update={"decimal": decimal}), [*notes, *shown]
                 self._files.append((number, file, found))
                 self._notes += notes
         if not self._files:
             raise InputError(f"{files[0].name} is empty.", "A CSV file must begin with a header line.")
+
+    def _decimal(self, file: InputFile, form: CsvFormat) -> tuple[Literal[".", ","], list[str]]:
+        """The decimal separator of a file with semicolons, by the first numbers of its columns of floats; and a note."""
+        names = [name for name, kind in self._types.items() if kind == pa.float64()]
+        seen: Counter[Literal[".", ","]] = Counter()
+        if names:
+            with _Rows(file, form) as rows:
+                for row in islice(rows, _NUMBERS):
+                    texts = [] if isinstance(row, str) else [row.get(name, "").strip() for name in names]
+                    seen.update(decimal for text in texts if (decimal := _shown_by(text)))
+        points, commas = seen["."], seen[","]
+        if not points + commas:
+            return ",", []
+        decimal: Literal[".", ","] = "." if points > commas else ","
+        word = "point" if decimal == "." else "comma"
+        return decimal, [f"Numbers are read with a decimal {word}, as the beginning of {file.name} shows."]
 
     def columns(self, needed: Sequence[str]) -> list[str]:  # noqa: ARG002  # a FileReader
         """The names in the first file's header, and with missing columns as nulls in those of all."""
@@ -251,6 +276,13 @@ def _value(text: str | None, wanted: pa.DataType, form: CsvFormat) -> Any:
         return {"true": True, "false": False}[text.lower()]
     except (ValueError, KeyError):
         return text
+
+
+def _shown_by(text: str) -> Literal[".", ","] | None:
+    """The decimal separator of a number that can be read in one way only: a point and three digits may set thousands apart."""
+    if _WITH_COMMA.fullmatch(text):
+        return ","
+    return "." if _WITH_POINT.fullmatch(text) and not _GROUPED.fullmatch(text) else None
 
 
 def _with_point(text: str) -> str:
