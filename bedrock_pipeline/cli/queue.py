@@ -26,6 +26,7 @@ from bedrock_pipeline.settings import Settings
 _SLICE_S = 2.0
 #: Lines of `enqueue` between two updates of its progress.
 _LINES_SHOWN = 1_000
+_MARK = b"\xef\xbb\xbf"  # that some editors write in front of UTF-8
 
 
 @click.command()
@@ -185,7 +186,7 @@ def _tasks(file: IO[bytes], progress: CommandProgress) -> Iterator[dict[str, Any
             progress.of_total(size, number)
         if line.strip():
             try:
-                task = orjson.loads(line)
+                task = orjson.loads(line.removeprefix(_MARK) if number == 1 else line)
             except orjson.JSONDecodeError:
                 raise InvalidTaskError("task", f"line {number} is not JSON") from None
             if not isinstance(task, dict):

@@ -58,6 +58,7 @@ class AsyncBedrockQueue:
     await_job = _coroutine(BedrockQueue.await_job)
     await_jobs = _coroutine(BedrockQueue.await_jobs)
     cancel_job = _coroutine(BedrockQueue.cancel_job)
+    step = _coroutine(BedrockQueue.step)
 
     async def __aenter__(self) -> Self:
         await self.initialize()

@@ -20,7 +20,7 @@ from bedrock_pipeline.user_model import UserModel
 _STORED = {
     *("batch_size", "min_batch_size", "max_batch_size", "max_jobs"),
     *("max_file_size_bytes", "max_job_size_bytes", "max_bytes", "max_age_s"),
-    *("on_duplicate", "below_minimum", "on_demand_tier", "max_record_attempts"),
+    *("below_minimum", "on_demand_tier", "max_record_attempts"),
     *("check_model", "job_tags", "job_options", "accept_incomplete", "retry_incomplete", "max_tokens_factor"),
 }
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
@@ -95,8 +95,8 @@ class BedrockQueueConfig(UserModel):
     max_age_s: float | None = Field(default=None, gt=0)
     """Flush when a task has waited this many seconds; None: at no age."""
     on_duplicate: Literal["reject", "replace"] = "reject"
-    """What happens to a task whose record id waits already: rejected (`reject`), or it replaces the waiting task
-    (`replace`)."""
+    """What happens to a task of this process whose record id waits already: rejected (`reject`), or it replaces the waiting
+    task (`replace`)."""
     below_minimum: BelowMinimum = "on_demand"
     """What happens to fewer tasks than a job needs, in a flush or a retry round: sent one by one at the on-demand price
     (`on_demand`), filled up with filler records that are paid for (`pad`), kept in the queue (`hold`), or an error

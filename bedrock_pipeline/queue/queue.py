@@ -65,6 +65,7 @@ class BedrockQueue:
         self._flush_check = FlushCheck(self._pipeline)
         self._opened: _Open | None = None
         self._stepping = threading.Lock()
+        self._stepper: int | None = None  # the thread that has the lock; its callbacks may wait for jobs
         self._stop = threading.Event()
         self._join: Callable[[], None] | None = None
 
@@ -109,7 +110,16 @@ class BedrockQueue:
             self._join = self._system.start(f"queue {self.name}", self._run)
 
     def close(self) -> None:
-        """End the thread and the connections. Tasks and jobs remain and continue wherever the queue is opened again."""
+        """End the thread and the connections. Tasks and jobs remain and continue wherever the queue is opened again.
+
+        Raises:
+            StateError: a callback of the queue's thread calls it, which would wait for itself.
+        """
+        if self._stepper == threading.get_ident():
+            raise StateError(
+                f"Queue {self.name!r} was closed by a callback of the thread that works on it.",
+                "Set an event in the callback, and close the queue in the program's own thread.",
+            )
         self._stop.set()
         if self._join:
             self._join()
@@ -283,11 +293,15 @@ class BedrockQueue:
             StateError: the queue is not open.
         """
         self._deployment  # noqa: B018  # raises if the queue is not open
-        if self._stepping.acquire(blocking=False):
+        if self._stepper == threading.get_ident():  # a callback waits for a job
+            self._now_open.worker.step()
+        elif self._stepping.acquire(blocking=False):
+            self._stepper = threading.get_ident()
             try:
                 self._now_open.worker.step()
                 self._deliver()
             finally:
+                self._stepper = None
                 self._stepping.release()
 
     def cancel_job(self, job_id: str | UUID) -> None:
@@ -334,8 +348,14 @@ class BedrockQueue:
             StateError: the queue is not open.
         """
         position = Position.of(since) if isinstance(since, str) else since or Position()
+        opened = self._now_open
         while True:
-            events, following = self._now_open.events.after(position)
+            try:
+                events, following = opened.events.after(position)
+            except BedrockPipelineError:
+                if follow and self._opened is not opened:  # it was closed meanwhile
+                    return
+                raise
             yield from events
             if following == position:
                 if not follow or self._stop.is_set():

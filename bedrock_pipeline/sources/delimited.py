@@ -86,16 +86,15 @@ class CsvReader:
     def _decimal(self, file: InputFile, form: CsvFormat) -> tuple[Literal[".", ","], list[str]]:
         """The decimal separator of a file with semicolons, by the first numbers of its columns of floats; and a note."""
         names = [name for name, kind in self._types.items() if kind == pa.float64()]
-        seen: Counter[Literal[".", ","]] = Counter()
+        seen: Counter[str | None] = Counter()
         if names:
             with _Rows(file, form) as rows:
                 for row in islice(rows, _NUMBERS):
                     texts = [] if isinstance(row, str) else [row.get(name, "").strip() for name in names]
-                    seen.update(decimal for text in texts if (decimal := _shown_by(text)))
-        points, commas = seen["."], seen[","]
-        if not points + commas:
+                    seen.update(map(_shown_by, texts))
+        if not seen["."] + seen[","]:
             return ",", []
-        decimal: Literal[".", ","] = "." if points > commas else ","
+        decimal: Literal[".", ","] = "." if seen["."] > seen[","] else ","
         word = "point" if decimal == "." else "comma"
         return decimal, [f"Numbers are read with a decimal {word}, as the beginning of {file.name} shows."]
 

@@ -36,6 +36,16 @@ def test_where_tasks_are_that_became_a_job_and_for_how_long_a_job_was_awaited(
     assert f"Not final within 2.5 s: {job['job_id']}." in waited.stderr
 
 
+def test_replacing_is_for_one_call_and_a_byte_order_mark_is_no_part_of_a_task(deployment: Deployment) -> None:
+    words = ("enqueue", "-", "--queue", "q", "--model", CLAUDE)
+    assert run(*words, given="\ufeff" + lines(2)).exit_code == 0
+    assert run(*words, "--replace", given=lines(2)).exit_code == 0
+    again = run(*words, given=lines(2))
+    assert again.exit_code == 1
+    assert "task-0" in again.stderr
+    assert json.loads(run("status", "q", "--json").stdout)["waiting"] == 2
+
+
 def test_tasks_become_a_job_and_its_results_a_file(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "tasks.jsonl").write_text(lines(60))
     first = run(

@@ -108,6 +108,13 @@ PARTS: list[tuple[pa.DataType, Any, pa.DataType, Any, Any]] = [
         {"t": Decimal(0)},
         {"t": "0.0000000000"},
     ),
+    (
+        pa.struct([("a", I64), ("t", TEXT), ("more", TEXT)]),
+        {"a": 1, "t": "x", "more": "y"},
+        pa.struct([("a", I64), ("t", pa.null())]),
+        {"a": 2, "t": None},
+        {"a": 2, "t": None, "more": None},
+    ),
     (pa.map_(TEXT, pa.float64()), [], pa.map_(TEXT, pa.float32()), [("k", 0.1)], [("k", 0.1)]),
 ]
 

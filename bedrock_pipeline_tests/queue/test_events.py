@@ -1,6 +1,8 @@
 """Events: which are delivered, to whom, and that none is missed."""
 
 import logging
+import queue as queue_module
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +10,7 @@ import psycopg
 import pytest
 
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import JobFailedError, JobStuckError
+from bedrock_pipeline.errors import JobFailedError, JobStuckError, StateError
 from bedrock_pipeline.ledger.database import DatabaseUnreachableError
 from bedrock_pipeline.ledger.events import Position
 from bedrock_pipeline.ledger.queues import Queues
@@ -179,6 +181,35 @@ def test_the_thread_of_a_queue_does_the_work_and_delivers_events(deployment: Dep
         assert UUID(event.job_id)
         assert (event.status, event.record_count) == ("completed", 100)
         assert queue.get_job(event.job_id).final
+
+
+def test_a_callback_of_the_queues_thread_may_wait_for_a_job_but_not_close_the_queue(
+    deployment: Deployment,
+) -> None:
+    ended: queue_module.Queue[object] = queue_module.Queue()
+    with BedrockQueue(config(batch_size=100, enable_auto_polling=True)) as queue:
+
+        def waits(job_id: str, *_: object) -> None:
+            ended.put(queue.await_job(job_id, timeout=PATIENCE_S).status)
+
+        def closes(*_: object) -> None:
+            with pytest.raises(StateError, match="closed by a callback") as raised:
+                queue.close()
+            ended.put(type(raised.value))
+
+        queue.on("job-queued", waits)
+        queue.on("job-completed", closes)
+        queue.enqueue_many(BedrockTask(f"r{number}", task(0).model_input) for number in range(100))
+        assert [ended.get(timeout=PATIENCE_S) for _ in range(2)] == ["completed", StateError]
+        assert queue.get_queue_size() == 0  # it is open
+
+
+def test_a_reader_that_follows_ends_with_the_queue(deployment: Deployment) -> None:
+    with BedrockQueue(config(batch_size=1000)) as queue, ThreadPoolExecutor(1) as pool:
+        following = pool.submit(lambda: [event.name for event in queue.events(follow=True)])
+        filled(queue)
+        queue.close()
+        assert following.result(PATIENCE_S)[:1] == ["batch-flushed"]
 
 
 def test_an_event_whose_job_could_not_be_read_is_delivered_later(
