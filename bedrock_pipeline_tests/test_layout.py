@@ -16,6 +16,7 @@ TESTS = Path(__file__).parent
 
 #: First words of the files that read and write ledger, S3 and Bedrock.
 VERBS = {
+    "copy",
     "count",
     "collect",
     "estimate",

@@ -125,7 +125,25 @@ class JobEvents:
         finally:
             self._delivering.release()
 
-    def after(self, position: Position) -> tuple[list[QueueEvent], Position]:
+    def since(
+        self, position: Position, *, follow: bool, closed: Callable[[], bool], pause: Callable[[], object]
+    ) -> Iterator[QueueEvent]:
+        """Every event after a position; with `follow` also those to come, until the queue is closed."""
+        while True:
+            try:
+                events, following = self._after(position)
+            except BedrockPipelineError:
+                if follow and closed():
+                    return
+                raise
+            yield from events
+            if following == position:
+                if not follow or closed():
+                    return
+                pause()
+            position = following
+
+    def _after(self, position: Position) -> tuple[list[QueueEvent], Position]:
         """Some events after a position, and the position after them; the same position if there are none."""
         events = self._deployment.ledger.events.of_queue(self._queue, position)
         named = [one for event in events for one in self._read(event)[1]]

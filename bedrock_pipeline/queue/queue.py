@@ -126,7 +126,7 @@ class BedrockQueue:
             self._join = None
         if self._opened:
             try:
-                self._deliver()
+                self._now_open.events.deliver()
             except Exception as error:
                 self._emitter.emit("error", error)
             self._opened.deployment.close()
@@ -161,10 +161,9 @@ class BedrockQueue:
         Raises:
             InvalidTaskError, DuplicateTaskError, StateError: as `enqueue`.
         """
-        added = 0
+        added = size = 0
         batch: dict[str, tuple[BedrockTask, NewTask]] = {}
         try:
-            size = 0
             for number, one in enumerate(tasks, 1):
                 given, new = self._encoded(number, one)
                 if new.record_id in batch and self.config.on_duplicate == "reject":
@@ -207,7 +206,7 @@ class BedrockQueue:
         """
         worker = self._now_open.worker
         worker.flush(wait=True)
-        self._deliver()
+        self._now_open.events.deliver()
         return worker.take_job_ids()
 
     # --- Jobs out
@@ -299,7 +298,7 @@ class BedrockQueue:
             self._stepper = threading.get_ident()
             try:
                 self._now_open.worker.step()
-                self._deliver()
+                self._now_open.events.deliver()
             finally:
                 self._stepper = None
                 self._stepping.release()
@@ -348,20 +347,9 @@ class BedrockQueue:
             StateError: the queue is not open.
         """
         position = Position.of(since) if isinstance(since, str) else since or Position()
-        opened = self._now_open
-        while True:
-            try:
-                events, following = opened.events.after(position)
-            except BedrockPipelineError:
-                if follow and self._opened is not opened:  # it was closed meanwhile
-                    return
-                raise
-            yield from events
-            if following == position:
-                if not follow or self._stop.is_set():
-                    return
-                self._system.sleep(self._pause_s)
-            position = following
+        yield from self._now_open.events.since(
+            position, follow=follow, closed=self._stop.is_set, pause=lambda: self._system.sleep(self._pause_s)
+        )
 
     # --- Internal
 
@@ -388,7 +376,7 @@ class BedrockQueue:
             # The tasks are committed, so an error here is an event, and the flush is tried again later.
             try:
                 self._flush_check.counted(self._now_open.worker.flush_if_due())
-                self._deliver()
+                self._now_open.events.deliver()
             except Exception as error:
                 self._emitter.emit("error", error)
         return len(new)
@@ -410,6 +398,3 @@ class BedrockQueue:
             except Exception as error:  # the thread must live: whatever it is, the next step may succeed
                 self._emitter.emit("error", error)
             self._stop.wait(self._pause_s)
-
-    def _deliver(self) -> None:
-        self._now_open.events.deliver()
