@@ -84,7 +84,7 @@ def test_a_job_whose_later_attempt_is_rejected_says_so_and_is_continued_as_a_who
         job = _flushed(queue, 100)
         with pytest.raises(JobStuckError, match="--r2-00000 is failed: AccessDeniedException"):
             queue.await_job(job, timeout=PATIENCE_S)
-        queue._deliver()
+        queue._now_open.events.deliver()
         [report] = failed
         assert report.startswith(job)
         assert "AccessDenied" in report

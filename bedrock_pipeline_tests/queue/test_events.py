@@ -35,7 +35,7 @@ def test_the_events_of_a_job_reach_callbacks_and_any_reader(deployment: Deployme
             queue.on(name, lambda *values, name=name: heard.append((name, *values)))
         job_id = filled(queue)
         result = queue.await_job(job_id, timeout=PATIENCE_S)
-        queue._deliver()
+        queue._now_open.events.deliver()
         assert [one[1] for one in heard[:100]] == [f"task-{number}" for number in range(100)]
         of_job = heard[100:]
         assert of_job[0] == ("batch-flushed", job_id, 100)
@@ -130,7 +130,7 @@ def test_a_callback_that_raises_stops_nothing(
         with caplog.at_level(logging.INFO):
             job_id = filled(queue)
             assert queue.await_job(job_id, timeout=PATIENCE_S).final
-            queue._deliver()
+            queue._now_open.events.deliver()
         assert len(errors) == 103
         assert all(isinstance(error, CallbackError) for error in errors)
         assert isinstance(errors[0].__cause__, RuntimeError)
@@ -148,7 +148,7 @@ def test_a_callback_may_use_the_queue(deployment: Deployment) -> None:
 
         queue.on("batch-flushed", flushed)
         filled(queue)
-        queue._deliver()
+        queue._now_open.events.deliver()
         assert (sizes, queue.get_queue_size()) == ([0], 1)
 
 
@@ -159,7 +159,7 @@ def test_a_failed_job_is_reported_with_bedrocks_message(deployment: Deployment) 
         job_id = filled(queue, 20)
         with pytest.raises(JobStuckError, match=r"less records \(20\)"):
             queue.await_job(job_id, timeout=PATIENCE_S)
-        queue._deliver()
+        queue._now_open.events.deliver()
         [(failed_id, error)] = failed
         assert failed_id == job_id
         assert isinstance(error, JobFailedError)

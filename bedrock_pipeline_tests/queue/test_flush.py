@@ -154,7 +154,7 @@ def test_the_enqueuing_process_flushes_when_it_is_due(
         assert queue.get_queue_size() == 0
         [job] = deployment.ledger.queues.jobs(queue.name, 10)
         assert job.chunk.records == 100
-        queue._deliver()
+        queue._now_open.events.deliver()
         assert flushed == [(str(job.chunk.chunk_id), job.chunk.records)]
 
 

@@ -147,7 +147,7 @@ def test_a_cancelled_job_ends_stopped_with_its_records_as_final_errors(deploymen
         result = queue.await_job(job_id, timeout=PATIENCE_S)
         assert (result.status, result.answered, result.failed) == ("stopped", 0, 100)
         assert {one.error.code for one in queue.get_job_results(job_id) if one.error} == {"cancelled"}
-        queue._deliver()
+        queue._now_open.events.deliver()
         assert failed == [job_id]
 
 
