@@ -309,7 +309,8 @@ CREATE TABLE bedrock_pipeline.incarnations (
     identity    text NOT NULL,                   -- of the database in which it began
     -- The restore was noticed after something was written, so readers of earlier incarnations start over.
     starts_over boolean NOT NULL DEFAULT false,
-    began_at    timestamptz NOT NULL DEFAULT clock_timestamp()
+    began_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    swept_at    timestamptz                      -- the jobs of the account were first compared with it
 );
 
 -- Server, timeline and database: another one holds a copy of this ledger. A managed server may hide the first two.

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.chunks import estimate_again, insert_chunks, lock_groups
 from bedrock_pipeline.ledger.database import Connection, Database, storable
+from bedrock_pipeline.ledger.incarnations import must_be_swept
 from bedrock_pipeline.ledger.names import lock_name
 from bedrock_pipeline.ledger.retention import forget_pruned
 from bedrock_pipeline.ledger.rows import DatasetProgress, DatasetRow, FrozenSettings, NewChunk
@@ -90,10 +91,13 @@ class Datasets:
             DatasetChangedError: jobs of another request were submitted, and no new version is wanted.
             DatasetCancelledError: jobs were submitted before it was cancelled, and no new version is wanted.
             QueueDayError: the pipeline is a queue's.
+            StateError: the ledger was restored, and no sweep has looked for jobs since.
         """
         launch_id = launch_id or uuid4()
 
         def work(connection: Connection) -> DatasetRow:
+            if launch:
+                must_be_swept(connection)
             lock_name(connection, pipeline)
             _must_not_be_a_queue(connection, pipeline)
             row = ensure_dataset(connection, pipeline, dataset, given)

@@ -8,6 +8,7 @@ same identity, as with a snapshot of a disk, is noticed by whoever knows a posit
 from dataclasses import dataclass
 from uuid import UUID
 
+from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.database import Connection, Database
 
 
@@ -56,6 +57,14 @@ class Incarnations:
 
         return self._database.transaction(work)
 
+    def record_sweep(self, number: int) -> None:
+        """Record that the account's jobs were compared with an incarnation."""
+        self._database.execute(
+            """UPDATE bedrock_pipeline.incarnations SET swept_at = bedrock_pipeline.now()
+               WHERE number = %s AND swept_at IS NULL""",
+            (number,),
+        )
+
     def number_of(self, incarnation: UUID) -> int | None:
         """The number of an incarnation whose readers can go on; None: they start over."""
         rows = self._database.fetch(
@@ -72,6 +81,25 @@ class Incarnations:
             self._database.fetch(
                 "SELECT FROM bedrock_pipeline.incarnations WHERE incarnation = %s", (incarnation,)
             )
+        )
+
+
+def must_be_swept(connection: Connection) -> None:
+    """Check that a restored ledger has been compared with the account's jobs, before anything is bought or given up.
+
+    To be called before a dataset is locked.
+
+    Raises:
+        StateError: it was not.
+    """
+    row = connection.execute(
+        """SELECT FROM bedrock_pipeline.incarnations
+           WHERE number = bedrock_pipeline.current_incarnation() AND number > 1 AND swept_at IS NULL"""
+    ).fetchone()
+    if row is not None:
+        raise StateError(
+            "The ledger was restored from a backup, and jobs that were submitted since are not looked for yet.",
+            "Run `bedrock-pipeline reconcile`, or wait for the sensors to do so, and try again.",
         )
 
 

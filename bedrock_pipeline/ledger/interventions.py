@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from bedrock_pipeline.errors import NotFoundError, StateError
 from bedrock_pipeline.ledger.database import Connection, Database, Statement, Values
+from bedrock_pipeline.ledger.incarnations import must_be_swept
 from bedrock_pipeline.ledger.quota_groups import lock_group
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.token import request_token
@@ -48,10 +49,12 @@ class Interventions:
         Raises:
             UnknownDatasetError: there is no such dataset.
             NotFoundError: the dataset has no such chunk.
+            StateError: the ledger was restored, and no sweep has looked for jobs since.
         """
         key = {"pipeline": pipeline, "dataset": dataset, "chunk": chunk_key}
 
         def work(connection: Connection) -> list[ChunkRow]:
+            must_be_swept(connection)
             row = lock_dataset(connection, pipeline, dataset)  # so that no retry round is entered meanwhile
             if chunk_key is not None:
                 _check_chunk(connection, key)

@@ -181,6 +181,7 @@ def sweep_account(deployment: Deployment) -> ReconcileReport:
         report.restored += filter(None, [reconcile_incarnation(deployment)])
     except AwsError as error:
         report.errors.append(str(error))
+    incarnation = deployment.ledger.incarnations.current().number
     open_models = deployment.ledger.quota_groups.open_models()
     regions = {home} | {group.region for group, _ in open_models if deployment.reaches(group.account)}
     for region in sorted(regions, key=lambda region: region == home):
@@ -190,6 +191,7 @@ def sweep_account(deployment: Deployment) -> ReconcileReport:
             if region == home:
                 raise
             report.errors.append(str(error))
+    deployment.ledger.incarnations.record_sweep(incarnation)
     try:
         deployment.ledger.database.forget_commits()
     except BedrockPipelineError as error:

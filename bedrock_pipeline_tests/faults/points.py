@@ -106,6 +106,7 @@ NOT_KILLED_YET = {
     "queues.record_final": "a mark that the next look makes where it is missing",
     "observed.record_reached": "a note for `status`, which the next poll makes again",
     "incarnations.begin": "one commit, reached only after a database was restored; whoever looks next does it",
+    "incarnations.record_sweep": "a mark that the next sweep makes",
     "quota_groups.move": "only after the account was changed; the next submission does it again",
     "quota_groups.set_max_jobs": "one commit of the command line; the same limit again changes nothing",
     "token_buckets.define": "one commit that every process repeats",

@@ -80,6 +80,24 @@ def test_a_restored_ledger_takes_its_jobs_back(restored: tuple[Deployment, list[
         assert sweep_account(deployment).adopted == []
 
 
+def test_nothing_is_launched_or_given_up_in_a_restored_ledger_before_its_jobs_are_looked_for(
+    restored: tuple[Deployment, list[str], list[str]],
+) -> None:
+    """A chunk that waits in the backup may have a job that is paid for."""
+    deployment, keys, arns = restored
+    ledger = deployment.ledger
+    for act in (
+        lambda: ledger.interventions.cancel("p", "d"),
+        lambda: ledger.datasets.request("p", "d", {}, launch=True),
+        lambda: ledger.datasets.request("p", "new", {}, launch=True),
+    ):
+        with pytest.raises(StateError, match=r"restored from a backup, and jobs .* are not looked for yet"):
+            act()
+    assert sorted(sweep_account(deployment).adopted) == sorted(keys)
+    assert ledger.datasets.request("p", "new", {}, launch=True).version == 1
+    assert {chunk.job_arn for chunk in ledger.interventions.cancel("p", "d")} == set(arns)
+
+
 def test_a_chunk_submitted_from_a_restored_ledger_finds_its_job(
     restored: tuple[Deployment, list[str], list[str]],
 ) -> None:
