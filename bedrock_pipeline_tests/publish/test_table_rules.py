@@ -10,12 +10,14 @@ import pyarrow as pa
 import pyarrow.dataset as pa_dataset
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg.exceptions import NotInstalledError
 from pyiceberg.io import pyarrow as pyiceberg_arrow
 from pyiceberg.transforms import parse_transform
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.publish import write_iceberg
 from bedrock_pipeline.publish.table_rows import TableBusyError, TableRejectedError, Written
 from bedrock_pipeline.publish.write_table import write_table
 from bedrock_pipeline.sources import DeltaTable, IcebergTable
@@ -287,6 +289,31 @@ def test_a_partition_that_cannot_be_written_is_a_rejection_with_its_reason(
     with pytest.raises(TableRejectedError, match=why):
         write_table(deployment, target, written(n=column))
     assert lake.values(target, "record_id") == [("theirs",)]
+
+
+def test_checkpoints_of_a_delta_table_are_written_where_they_can_be_read(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """Unlike in the embedded S3, in a folder."""
+    folder = tmp_path / "t"
+    none = deltalake.PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+    deltalake.write_deltalake(
+        folder,
+        pa.table({"record_id": ["theirs"]}),
+        configuration={"delta.checkpointInterval": "1"},
+        post_commithook_properties=none,
+    )
+    assert write_table(deployment, DeltaTable(location=str(folder)), written(n=[1]))
+    assert {path.name for path in (folder / "_delta_log").glob("*checkpoint*")} > {"_last_checkpoint"}
+    rows = deltalake.DeltaTable(folder).to_pyarrow_table()
+    assert sorted(rows["record_id"].to_pylist()) == ["a", "theirs"]
+
+
+def test_a_package_that_pyiceberg_lacks_is_named_with_the_table() -> None:
+    found = write_iceberg._failure("lake:ns.t", NotInstalledError("x"))
+    assert isinstance(found, TableRejectedError)
+    assert "lake:ns.t" in found.what
+    assert "install bedrock-pipeline[iceberg]" in found.what
 
 
 @pytest.mark.parametrize("lake", ["iceberg"], indirect=True)
