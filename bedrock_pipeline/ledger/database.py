@@ -5,6 +5,7 @@ proves that it was committed. No other statement of the ledger. Nothing is kept 
 setting nor a lock nor a prepared statement: behind a pooler such as PgBouncer in transaction mode each transaction may get another session.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from psycopg.rows import DictRow, dict_row
 from pydantic import SecretStr
 
 from bedrock_pipeline.connection_strings import led_nowhere_else, without_userinfo
-from bedrock_pipeline.errors import ConfigurationError, ServiceUnavailableError
+from bedrock_pipeline.errors import ConfigurationError, ServiceUnavailableError, StateError
 from bedrock_pipeline.system import SYSTEM
 
 Connection = psycopg.Connection[DictRow]
@@ -128,13 +129,21 @@ class _Pool:
         self._places = threading.Semaphore(size)
         self._idle: list[tuple[Connection, float]] = []
         self._closed = False
+        self._process: int | None = None  # that uses it
 
     def take(self) -> Connection:
         """A connection outside of a transaction.
 
         Raises:
             DatabaseUnreachableError: no connection within `timeout`.
+            StateError: this process is a fork of one that has connections: both would use the same sockets.
         """
+        self._process = self._process or os.getpid()
+        if os.getpid() != self._process:
+            raise StateError(
+                "This process was forked from one that uses the same queue or deployment.",
+                "Open another in each process, after the fork.",
+            )
         if not self._places.acquire(timeout=self._timeout):
             raise DatabaseUnreachableError(
                 f"No connection to Postgres became free within {self._timeout:.0f} s.",
@@ -155,9 +164,9 @@ class _Pool:
         self._places.release()
 
     def close(self) -> None:
-        """Close every connection; those in use are closed when they are given back."""
+        """Close every connection; those in use are closed when they are given back. A fork closes none of its parent's."""
         self._closed = True
-        while self._idle:
+        while self._idle and os.getpid() == self._process:
             self._idle.pop()[0].close()
 
     def _kept(self) -> Connection | None:

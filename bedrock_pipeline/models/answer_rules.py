@@ -9,11 +9,13 @@ from typing import Any, Final
 
 from bedrock_pipeline.models.family import Json
 
+#: Members of a schema whose keys are the user's names and whose values are schemas; and those whose values are data.
+BY_NAME: Final = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
+DATA: Final = frozenset({"enum", "const", "default", "examples", "required", "dependentRequired"})
 #: Keywords by which other schemas say more about the same object, so that its own names are not all of them.
 _COMBINED: Final = frozenset(
     {"allOf", "anyOf", "oneOf", "if", "dependentSchemas", "patternProperties", "unevaluatedProperties"}
 )
-_DATA: Final = frozenset({"enum", "const", "default", "examples", "required"})
 #: Gives keywords for an object with members of these names.
 _Rule = Callable[[list[str]], dict[str, Any]]
 
@@ -32,15 +34,19 @@ def knowing(schema: Json) -> dict[str, Any]:
 
 
 def without(schema: Any, keyword: str, leaves_out: Callable[[Any], bool]) -> Any:
-    """The schema without a keyword where it has certain values; properties of the same name stay."""
+    """The schema without a keyword where it has certain values; properties stay, whatever their names."""
     if isinstance(schema, list):
         return [without(one, keyword, leaves_out) for one in schema]
     if not isinstance(schema, Mapping):
         return schema
     return {
-        name: value if name in _DATA else without(value, keyword, leaves_out)
+        name: value
+        if name in DATA
+        else {key: without(one, keyword, leaves_out) for key, one in value.items()}
+        if name in BY_NAME
+        else without(value, keyword, leaves_out)
         for name, value in schema.items()
-        if name != keyword or isinstance(value, Mapping) or not leaves_out(value)
+        if name != keyword or not leaves_out(value)
     }
 
 

@@ -18,10 +18,8 @@ from jsonschema.protocols import Validator
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from bedrock_pipeline.models.answer_class import AnswerSchemaError
+from bedrock_pipeline.models.answer_rules import BY_NAME, DATA
 
-#: Members of a schema whose values are schemas by name, and those whose values are data.
-_BY_NAME: Final = frozenset({"properties", "patternProperties", "dependentSchemas"})
-_DATA: Final = frozenset({"enum", "const", "default", "examples", "required", "dependentRequired"})
 #: Keywords whose check takes time that grows with the square of a response or faster, and what to use instead.
 _UNBOUNDED: Final = {
     "unevaluatedItems": "items",
@@ -55,8 +53,8 @@ def require_bounded(schema: Any) -> None:
                 "Write it without looking around (?=, ?!, ?<) and without references to groups.",
             )
     for name, value in schema.items():
-        if name not in _DATA:
-            require_bounded(list(value.values()) if name in _BY_NAME else value)
+        if name not in DATA:
+            require_bounded(list(value.values()) if name in BY_NAME else value)
 
 
 def why_irregular(pattern: str) -> str | None:

@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from bedrock_pipeline.models.answer_class import EXACT, SOURCE, AnswerSchemaError, requested, written
-from bedrock_pipeline.models.answer_rules import closed, knowing, without
+from bedrock_pipeline.models.answer_rules import BY_NAME, DATA, closed, knowing, without
 from bedrock_pipeline.models.certain_schema import certain
 from bedrock_pipeline.models.exact_numbers import loads, settled
 from bedrock_pipeline.models.family import AnswerFormat, Json, ModelResponse
@@ -24,9 +24,8 @@ from bedrock_pipeline.models.unwrap import Reading, readings
 #: Name of the tool that a model must call.
 TOOL: Final = "answer"
 _TOOL_DESCRIPTION: Final = "Give the answer."
-#: Members of a schema whose keys are the user's names and whose values are schemas.
-_BY_NAME: Final = frozenset({"properties", "patternProperties", "dependentSchemas"})
-_DATA: Final = frozenset({"enum", "const", "default", "examples", "required"})
+#: Keywords that say nothing about a response, so that beside a reference they replace those of its definition.
+_ANNOTATIONS: Final = frozenset({"description", "default", "examples", "deprecated", "readOnly", "$comment"})
 _UNBOUND: Final = frozenset(
     {
         *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
@@ -256,10 +255,11 @@ def _has_half_pair(values: Any) -> bool:
 
 def _names(schema: Any) -> Iterator[str]:
     """The names of all properties in a schema."""
-    for name, value in schema.items() if isinstance(schema, Mapping) else ():
+    members = schema.items() if isinstance(schema, Mapping) else ()
+    for name, value in (one for one in members if one[0] not in DATA):
         if name == "properties":
             yield from value
-        for one in value.values() if name in _BY_NAME else value if isinstance(value, list) else (value,):
+        for one in value.values() if name in BY_NAME else value if isinstance(value, list) else (value,):
             yield from _names(one)
 
 
@@ -291,9 +291,9 @@ def bound(schema: Any) -> Any:
         return schema
     inner = {
         "anyOf" if name == "oneOf" else name: {key: bound(one) for key, one in value.items()}
-        if name in _BY_NAME
+        if name in BY_NAME
         else value
-        if name in _DATA
+        if name in DATA
         else bound(value)
         for name, value in schema.items()
         if not _left_out(name, value)
@@ -318,10 +318,10 @@ def why_not_bound(schema: Any, path: str = "answer_schema") -> str | None:
         return f"{path} has {named[0]}"
     return _first(
         _first(why_not_bound(one, f"{path}.{key}") for key, one in value.items())
-        if name in _BY_NAME
+        if name in BY_NAME
         else why_not_bound(value, path)
         for name, value in schema.items()
-        if name not in _DATA
+        if name not in DATA
     )
 
 
@@ -358,18 +358,31 @@ def _inlined(node: Any, whole: Json, path: tuple[str, ...]) -> Any:
     if not isinstance(node, Mapping):
         return node
     if "$ref" in node:
-        rest = {name: value for name, value in node.items() if name != "$ref"}
-        target = _target(node["$ref"], whole, path)
-        return {**_inlined(target, whole, (*path, node["$ref"])), **_inlined(rest, whole, path)}
+        beside = _inlined({name: value for name, value in node.items() if name != "$ref"}, whole, path)
+        defined = _inlined(_target(node["$ref"], whole, path), whole, (*path, node["$ref"]))
+        return _together(node["$ref"], defined, beside)
     return {
         name: {key: _inlined(one, whole, path) for key, one in value.items()}
-        if name in _BY_NAME
+        if name in BY_NAME
         else value
-        if name in _DATA
+        if name in DATA
         else _inlined(value, whole, path)
         for name, value in node.items()
         if name not in ("$defs", "definitions", "$schema", "$id", "title", "discriminator", COLUMNS)
     }
+
+
+def _together(reference: str, defined: Any, beside: Json) -> Any:
+    """A definition with what stands beside a reference to it: both apply."""
+    if not beside or not isinstance(defined, Mapping):
+        return defined
+    for name in defined.keys() & beside.keys():
+        if name not in _ANNOTATIONS and not name.startswith("x-") and defined[name] != beside[name]:
+            raise AnswerSchemaError(
+                f"answer_schema has {name!r} beside a reference to {reference!r}, which has another.",
+                "Write one schema with both rules in place of the reference.",
+            )
+    return {**defined, **beside}
 
 
 def _target(reference: str, whole: Json, path: tuple[str, ...]) -> Any:

@@ -1,6 +1,7 @@
 """The resource with a deployment's connections: its configuration in Dagster, and how long they stay open."""
 
 import atexit
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,8 +20,8 @@ from bedrock_pipeline.settings import Settings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-#: Settings and the S3 resource's configuration.
-_Key = tuple[Settings, str]
+#: The process, which a fork of it is not, the settings, and the S3 resource's configuration.
+_Key = tuple[int, Settings, str]
 
 
 @dataclass
@@ -104,7 +105,7 @@ class DeploymentResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
     def open(self) -> Iterator[Deployment]:
         """Connections to everything."""
         settings = self.settings()
-        key = settings, self.s3.model_dump_json()
+        key = os.getpid(), settings, self.s3.model_dump_json()
         with _LOCK:
             shared = _OPEN.get(key)
             if shared is None:

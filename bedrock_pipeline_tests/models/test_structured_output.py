@@ -8,14 +8,16 @@ from decimal import Decimal
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Literal
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from bedrock_pipeline.emulator.models.structured import rejection
 from bedrock_pipeline.errors import ConfigurationError
-from bedrock_pipeline.models.structured import AnswerSchema, bound, why_not_bound
+from bedrock_pipeline.models import ModelResponse
+from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema, bound, why_not_bound
 from bedrock_pipeline.pipeline import Pipeline
 
 HAIKU_45 = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
@@ -99,3 +101,64 @@ _SCHEMAS = st.recursive(
 @given(given=st.dictionaries(st.sampled_from("pq"), _SCHEMAS, min_size=1).map(lambda some: schema(**some)))
 def test_every_schema_is_either_an_error_before_the_job_or_accepted(given: dict[str, Any]) -> None:
     assert (why_not_bound(given) is None) is (rejection(bound(given)) is None)
+
+
+#: Names of fields that are keywords of JSON schema too.
+_KEYWORDS = (
+    "default",
+    "enum",
+    "const",
+    "examples",
+    "required",
+    "title",
+    "pattern",
+    "uniqueItems",
+    "$ref",
+    "definitions",
+)
+
+
+@pytest.mark.parametrize("name", _KEYWORDS)
+def test_a_field_may_have_the_name_of_a_keyword(name: str) -> None:
+    fields: dict[str, Any] = {
+        "price": (Decimal, Field(alias=name)),
+        "tags": (set[int], Field(alias=f"{name}s")),
+    }
+    plain: dict[str, Any] = {"price": (Decimal, Field(alias="x")), "tags": (set[int], Field(alias="xs"))}
+    found, expected = (AnswerSchema(create_model("Answer", **one)) for one in (fields, plain))
+    assert list(found.schema["properties"].values()) == list(expected.schema["properties"].values())
+    response = ModelResponse(text=orjson.dumps({name: "1.5", f"{name}s": [1, 1]}).decode())
+    assert found.read(response)[0] == {name: "1.5", f"{name}s": [1]}
+
+
+@pytest.mark.parametrize("key", ["x", "title", "discriminator", "definitions"])
+def test_what_depends_on_a_member_is_checked_whatever_its_name(key: str) -> None:
+    names = {key: {"type": "integer"}, "other": {"type": "integer"}}
+    structure = AnswerSchema(schema(**names) | {"dependentRequired": {key: ["other"]}})
+    with pytest.raises(AnswerInvalidError):
+        structure.read(ModelResponse(text=orjson.dumps({key: 1}).decode()))
+
+
+@pytest.mark.parametrize(
+    ("beside", "accepted"),
+    [
+        ({"description": "what it is"}, True),
+        ({"minimum": 5}, True),  # the same
+        ({"maximum": 9}, True),
+        ({"minimum": 0}, False),
+        ({"type": "number"}, False),
+    ],
+)
+def test_a_rule_beside_a_reference_does_not_replace_that_of_its_definition(
+    beside: dict[str, Any], accepted: bool
+) -> None:
+    given = schema(n={"$ref": "#/$defs/N", **beside}) | {"$defs": {"N": {"type": "integer", "minimum": 5}}}
+    if not accepted:
+        with pytest.raises(
+            ConfigurationError, match="beside a reference to '#/\\$defs/N', which has another"
+        ):
+            AnswerSchema(given)
+        return
+    with pytest.raises(AnswerInvalidError):
+        AnswerSchema(given).read(ModelResponse(text='{"n": 1}'))
+    assert AnswerSchema(given).read(ModelResponse(text='{"n": 7}'))[0] == {"n": 7}
