@@ -1,6 +1,7 @@
 """The configuration of a queue: every setting of the original library under its name in snake case, and ours."""
 
 import re
+from hashlib import blake2b
 from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr
@@ -24,6 +25,9 @@ _STORED = {
     *("check_model", "job_tags", "job_options", "accept_incomplete", "retry_incomplete", "max_tokens_factor"),
 }
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
+#: Job types that a name tells apart but for capitals and for what separates words.
+_KEPT_IN_NAMES = re.compile(r"[a-zA-Z0-9]+([ _-][a-zA-Z0-9]+)*")
+_LONGEST_NAME = 40
 
 
 class BedrockQueueConfig(UserModel):
@@ -146,10 +150,17 @@ class BedrockQueueConfig(UserModel):
 
     @property
     def queue_name(self) -> str:
-        """The name under which processes share the queue."""
+        """The name under which processes share the queue.
+
+        One that is derived has a digest of the job type if that has characters which names do not have, or is too long.
+        """
         if self.name:
             return self.name
-        return f"q_{_NOT_IN_NAMES.sub('_', self.job_type.lower()).strip('_')}"[:40].rstrip("_")
+        name = f"q_{_NOT_IN_NAMES.sub('_', self.job_type.lower()).strip('_')}"
+        if _KEPT_IN_NAMES.fullmatch(self.job_type) and len(name) <= _LONGEST_NAME:
+            return name
+        digest = blake2b(self.job_type.encode(), digest_size=4).hexdigest()
+        return f"{name[: _LONGEST_NAME - 1 - len(digest)].rstrip('_')}_{digest}"
 
     @property
     def limits(self) -> Limits:

@@ -1,5 +1,6 @@
 """A name is either a pipeline's or a queue's: neither takes over the datasets of the other."""
 
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from bedrock_pipeline.ledger.queues import NameTakenError
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
-from bedrock_pipeline.queue import BedrockQueue
+from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig
 from bedrock_pipeline_tests.journey.driven import pipeline
 from bedrock_pipeline_tests.queue.test_queue import config, task
 
@@ -103,3 +104,28 @@ def test_of_a_launch_and_a_queue_that_take_a_name_at_once_the_second_is_rejected
     (launch if first == "launch" else register)()
     second.join()
     assert [type(error) for error in errors] == [NameTakenError if first == "launch" else QueueDayError]
+
+
+def test_job_types_that_differ_name_queues_that_differ() -> None:
+    """But for capitals and what separates words, as the page says."""
+    types = [
+        "sum mary",
+        "日本",
+        "本日",
+        "---",
+        "a" * 38,
+        "a" * 39,
+        "a" * 40,
+        "a" * 200,
+        "a.b",
+        "a/b",
+        "ab!",
+        "ab",
+    ]
+    names = [BedrockQueueConfig(model_id="a.b", job_type=one).queue_name for one in types]
+    assert len(set(names)) == len(types)
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) for name in names)
+    assert (
+        BedrockQueueConfig(model_id="a.b", job_type="retrieval-summary").queue_name == "q_retrieval_summary"
+    )
+    assert BedrockQueueConfig(model_id="a.b", job_type="Sum_Mary").queue_name == names[0]
