@@ -23,14 +23,18 @@ class Position:
 
     Attributes:
         incarnation: of the ledger when it was read; nil at the beginning.
+        within: how many of the next change's events were read too, where it is several of a queue's.
     """
 
     incarnation: UUID = _BEGINNING
     transaction: int = 0
     event_id: int = 0
+    within: int = 0
 
     def __str__(self) -> str:
-        return f"{self.incarnation}-{self.transaction}-{self.event_id}"
+        return (
+            f"{self.incarnation}-{self.transaction}-{self.event_id}{f'-{self.within}' if self.within else ''}"
+        )
 
     @classmethod
     def of(cls, text: str) -> Self:
@@ -39,8 +43,10 @@ class Position:
         Raises:
             ValueError: it is none.
         """
-        incarnation, transaction, event_id = text.rsplit("-", 2)
-        return cls(UUID(incarnation), int(transaction), int(event_id))
+        parts = text.split("-")
+        if len(parts) not in (7, 8):
+            raise ValueError(f"{text!r} is no position of an event")
+        return cls(UUID("-".join(parts[:5])), *map(int, parts[5:]))
 
 
 @dataclass(frozen=True, slots=True)

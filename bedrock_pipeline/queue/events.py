@@ -2,9 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final, Literal, get_args
 
 from bedrock_pipeline.deployment import Deployment
@@ -117,11 +119,12 @@ class JobEvents:
             return
         try:
             while events := self._deployment.ledger.events.of_queue(self._queue, self._position):
-                for event in events:
-                    result, named = self._read(event)
-                    self._position = event.position
-                    for one in named:
-                        self._emitter.emit(one.name, one.job_id, *_arguments(result, one))
+                for position, together in _changes(events):
+                    read = [self._read(event) for event in together]
+                    self._position = position
+                    for result, named in read:
+                        for one in named:
+                            self._emitter.emit(one.name, one.job_id, *_arguments(result, one))
         finally:
             self._delivering.release()
 
@@ -144,10 +147,22 @@ class JobEvents:
             position = following
 
     def _after(self, position: Position) -> tuple[list[QueueEvent], Position]:
-        """Some events after a position, and the position after them; the same position if there are none."""
+        """Some events after a position, and the position after them; the same position if there are none.
+
+        One change in the ledger may be several events; each has a position of its own.
+        """
+        found: list[QueueEvent] = []
         events = self._deployment.ledger.events.of_queue(self._queue, position)
-        named = [one for event in events for one in self._read(event)[1]]
-        return named, events[-1].position if events else position
+        for behind, together in _changes(events):
+            named = [one for event in together for one in self._read(event)[1]]
+            before = replace(behind, event_id=behind.event_id - 1)
+            read = position.within if replace(position, within=0) == before else 0
+            numbered = [
+                replace(one, position=replace(before, within=number)) for number, one in enumerate(named, 1)
+            ]
+            found += [*numbered[read:-1], *named[-1:]]
+            position = behind
+        return found, position
 
     def _read(self, event: JobEvent) -> tuple[JobResult, list[QueueEvent]]:
         job = self._deployment.ledger.queues.job(event.chunk_id)
@@ -166,6 +181,12 @@ class JobEvents:
             )
             for name in _names_of(event, result.status)
         ]
+
+
+def _changes(events: Sequence[JobEvent]) -> Iterator[tuple[Position, list[JobEvent]]]:
+    """Events by the change in the ledger that they are, always in the same order."""
+    for position, together in groupby(events, key=attrgetter("position")):
+        yield position, sorted(together, key=attrgetter("chunk_id"))
 
 
 def _names_of(event: JobEvent, status: JobStatus) -> Iterator[EventName]:

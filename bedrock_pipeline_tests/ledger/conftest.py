@@ -55,6 +55,10 @@ def postgres_dsn(stack_endpoints: Endpoints, neighbours: tuple[str, Counter[str]
                 "UPDATE bedrock_pipeline.deployment SET deployment_id = gen_random_uuid(), clock_offset = %s",
                 (new - datetime.now(UTC),),
             )
+            # It is no restored backup.
+            connection.execute(
+                "UPDATE bedrock_pipeline.incarnations SET identity = bedrock_pipeline.database_identity()"
+            )
         yield dsn
         assert not before - _rows(dsn), "a neighbour's rows were changed"
 

@@ -204,6 +204,22 @@ def test_a_callback_of_the_queues_thread_may_wait_for_a_job_but_not_close_the_qu
         assert queue.get_queue_size() == 0  # it is open
 
 
+def test_a_reader_that_begins_anew_after_each_event_has_each_once(deployment: Deployment) -> None:
+    """One change of the ledger can be several events: `job-queued` and the change of the job's status."""
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        queue.await_job(filled(queue), timeout=PATIENCE_S)
+        every = list(queue.events())
+        assert {"job-queued", "job-status-changed", "job-completed"} <= {event.name for event in every}
+        read, since = [], None
+        while event := next(queue.events(since), None):
+            read.append(event)
+            since = str(event.position)
+        assert read == every
+        assert len({str(event.position) for event in every}) == len(every)
+        for number, event in enumerate(every):
+            assert list(queue.events(Position.of(str(event.position)))) == every[number + 1 :]
+
+
 def test_a_reader_that_follows_ends_with_the_queue(deployment: Deployment) -> None:
     with BedrockQueue(config(batch_size=1000)) as queue, ThreadPoolExecutor(1) as pool:
         following = pool.submit(lambda: [event.name for event in queue.events(follow=True)])
