@@ -4,12 +4,15 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from bedrock_pipeline.errors import ArgumentError
+from bedrock_pipeline.publish.copy_parts import fitted
 from bedrock_pipeline.publish.engine_types import in_duckdb, sql_names, sql_quoted
 
 if TYPE_CHECKING:
@@ -19,8 +22,6 @@ if TYPE_CHECKING:
 _UNKNOWN_COLUMN: Final = re.compile(r'Referenced column "(.+?)" not found')
 #: Rows of a batch: as a terminal shows them.
 _BATCH_ROWS = 1024
-#: One fragment ahead: Arrow would read sixteen of them at once.
-_AHEAD = {"batch_size": _BATCH_ROWS, "batch_readahead": 1, "fragment_readahead": 1}
 
 
 def read_rows(
@@ -44,10 +45,24 @@ def read_rows(
         ArgumentError: DuckDB rejects the condition.
     """
     if where is None and not at_random:
-        found = results.filter(pc.field("status") == "failed") if failed else results
-        yield from _first(found.to_batches(**_AHEAD), count)
+        rows = chain.from_iterable(_rows_of(fragment, results.schema) for fragment in results.get_fragments())
+        if failed:
+            rows = (batch.filter(pc.equal(batch["status"], "failed")) for batch in rows)
+        yield from _first(rows, count)
         return
     yield from _at(results, sorted(_positions(results, count, failed, where, at_random)))
+
+
+def _rows_of(fragment: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, read in this thread.
+
+    Arrow's scanner reads ahead in threads of its own: where not all rows are wanted, they still hold the file, which is an
+    object of Python, when Python ends, and the process aborts.
+    """
+    with fragment.filesystem.open_input_file(fragment.path) as stream:
+        file = pq.ParquetFile(stream, pre_buffer=False)
+        for batch in file.iter_batches(_BATCH_ROWS, use_threads=False):
+            yield fitted(batch, schema)
 
 
 def _first(batches: Iterator[pa.RecordBatch], count: int | None) -> Iterator[pa.RecordBatch]:
@@ -117,7 +132,7 @@ def _at(results: "pa_dataset.Dataset", positions: list[int]) -> Iterator[pa.Reco
         if positions[done] >= first + (rows := fragment.count_rows()):
             first += rows
             continue
-        for batch in fragment.to_batches(schema=results.schema, **_AHEAD):
+        for batch in _rows_of(fragment, results.schema):
             end = bisect_left(positions, first + batch.num_rows)
             if done < end:
                 yield batch.take(pa.array([one - first for one in positions[done:end]], pa.int64()))

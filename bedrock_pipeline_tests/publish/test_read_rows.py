@@ -1,5 +1,7 @@
 """`show`: the rows of published results as an export has them, selected by what they hold, whatever their columns are called."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pyarrow as pa
@@ -97,3 +99,37 @@ def test_a_condition_that_cannot_be_used_says_why(
     with pytest.raises(InvalidInputError, match="The condition cannot be used") as raised:
         _found(results, where=where)
     assert message in str(raised.value)
+
+
+# As results in S3 are: each file is an object of Python.
+_PROGRAM = """
+import sys, time
+import pyarrow as pa, pyarrow.dataset as pa_dataset, pyarrow.fs as pa_fs
+from bedrock_pipeline.aws.arrow_files import _Reader
+from bedrock_pipeline.publish.read_rows import read_rows
+
+class File:
+    def __init__(self, path): self._file = open(path, "rb")
+    def __getattr__(self, name): return getattr(self._file, name)
+    def read(self, size=-1):
+        time.sleep(0.01)
+        return self._file.read(size)
+
+class Reader(_Reader):
+    def open_input_file(self, path): return pa.PythonFile(File("/" + path), mode="r")
+    def get_file_info(self, paths): return [pa_fs.FileInfo(path, pa_fs.FileType.File) for path in paths]
+
+files = pa_fs.PyFileSystem(Reader(None))
+results = pa_dataset.dataset(sys.argv[1:], filesystem=files, format="parquet")
+print(sum(batch.num_rows for batch in read_rows(results, 3)))
+"""
+
+
+def test_a_program_that_wants_a_few_rows_ends(results: pa_dataset.Dataset) -> None:
+    """Nothing goes on reading in threads while Python ends, which would abort the process."""
+    paths = [path.lstrip("/") for path in results.files]
+    for _ in range(5):
+        done = subprocess.run(
+            [sys.executable, "-c", _PROGRAM, *paths], check=False, capture_output=True, text=True, timeout=300
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
