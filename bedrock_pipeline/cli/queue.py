@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -112,8 +113,14 @@ def wait(jobs: tuple[str, ...], timeout: float | None, as_json: bool) -> None:
 
     Example: bedrock-pipeline wait JOB_ID --timeout 3600
     """
-    with BedrockQueue(_config(_queue_of(jobs[0]))) as queue:
-        results = _await(queue, list(jobs), timeout)
+    of_queue: dict[str, list[str]] = {}
+    for job in jobs:
+        of_queue.setdefault(_queue_of(job), []).append(job)
+    begun, results = time.monotonic(), list[JobResult]()
+    for name, some in of_queue.items():
+        left = None if timeout is None else timeout - (time.monotonic() - begun)
+        with BedrockQueue(_config(name)) as queue:
+            results += _await(queue, some, left, timeout)
     if as_json:
         print_json([job_row(result) for result in results])
     else:
@@ -121,14 +128,16 @@ def wait(jobs: tuple[str, ...], timeout: float | None, as_json: bool) -> None:
     sys.exit(1 if any(result.status in FAILED for result in results) else 0)
 
 
-def _await(queue: BedrockQueue, jobs: list[str], timeout: float | None) -> list[JobResult]:
+def _await(
+    queue: BedrockQueue, jobs: list[str], left: float | None, timeout: float | None
+) -> list[JobResult]:
+    """The results of jobs, for which it waits as long as is left of the timeout."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[status]}", markup=False),
     )
-    left = timeout
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bars: dict[str, TaskID] = {}
         while True:

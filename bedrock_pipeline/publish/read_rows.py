@@ -45,9 +45,10 @@ def read_rows(
         ArgumentError: DuckDB rejects the condition.
     """
     if where is None and not at_random:
-        rows = chain.from_iterable(_rows_of(fragment, results.schema) for fragment in results.get_fragments())
-        if failed:
-            rows = (batch.filter(pc.equal(batch["status"], "failed")) for batch in rows)
+        every = chain.from_iterable(
+            _rows_of(fragment, results.schema) for fragment in results.get_fragments()
+        )
+        rows = (batch.filter(pc.equal(batch["status"], "failed")) for batch in every) if failed else every
         yield from _first(rows, count)
         return
     yield from _at(results, sorted(_positions(results, count, failed, where, at_random)))

@@ -46,6 +46,18 @@ def test_replacing_is_for_one_call_and_a_byte_order_mark_is_no_part_of_a_task(de
     assert json.loads(run("status", "q", "--json").stdout)["waiting"] == 2
 
 
+def test_jobs_of_several_queues_are_awaited(deployment: Deployment) -> None:
+    jobs = []
+    for name in ("one", "two"):
+        assert run("enqueue", "-", "--queue", name, "--model", CLAUDE, given=lines(3)).exit_code == 0
+        jobs += json.loads(run("flush", name, "--json").stdout)["jobs"]
+    waited = run("wait", *jobs, "--json", "--timeout", "300")
+    assert waited.exit_code == 0
+    assert [(job["job_id"], job["final"]) for job in json.loads(waited.stdout)] == [
+        (job, True) for job in jobs
+    ]
+
+
 def test_tasks_become_a_job_and_its_results_a_file(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "tasks.jsonl").write_text(lines(60))
     first = run(
