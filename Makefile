@@ -8,8 +8,8 @@ RESOLVE = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --
 LOCKED = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 SEEDS ?= 300
 STEPS ?= 200
-# Tests at once: they wait for other processes for a fifth of their time.
-WORKERS ?= 2
+# Tests at once: they wait for other processes for a third of their time.
+WORKERS ?= 3
 SECONDS ?= 300
 
 .PHONY: help install demo dev lock supply-chain fuzz test test-browser test-faults test-mutants mutation simulate simulate-thousands simulate-roots release-schema bench bench-latency bench-orchestration bench-scale bench-emulator bench-enqueue docs screenshots site wheel lint types check clean

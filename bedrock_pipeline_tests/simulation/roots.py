@@ -115,7 +115,7 @@ ROOTS = (
     Root(
         "H11: a retry round of a replaced version is entered",
         "bedrock_pipeline/ledger/retry_rounds.py",
-        {"if row.version != retryable[0].chunk.dataset_version:": "if False:"},
+        {"if not _is_as_read(read, row):": "if False:"},
         (WITHDRAWN,),
     ),
     Root(
@@ -169,9 +169,7 @@ ROOTS = (
     Root(
         "a task is added again after a lost acknowledgement",
         "bedrock_pipeline/ledger/database.py",
-        {
-            "                if done and done[1] and self._committed(done[1], looks):\n": "                if False:\n"
-        },
+        {"            if new.rowcount:\n": "            if True:\n"},
         (TASKS, ENDS),
     ),
     Root(
