@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_pipeline.collect.join import lengths_of, rows
-from bedrock_pipeline.collect.line_parser import SHAPE, vector_lengths
+from bedrock_pipeline.collect.line_parser import SHAPE, read_line, vector_lengths
 from bedrock_pipeline.collect.line_reader import buffers_of
 from bedrock_pipeline.collect.tally import ChunkMetadata, TallyCounter, manifest_discrepancies
 from bedrock_pipeline.models import family_of
@@ -153,6 +153,22 @@ def _collected(lines: list[bytes], of: ChunkMetadata) -> pa.Table:
     [dimension] = lengths_of(buffers_of(lines), of).values()
     index = pa.table({"record_id": ["a", "b", "c"]})
     return pa.Table.from_batches(rows(buffers_of(lines), index, of, TallyCounter(), dimension))
+
+
+def test_each_line_of_a_record_that_is_not_in_the_index_is_counted() -> None:
+    counter = TallyCounter()
+    lines = [answer("x"), answer("a"), answer("y"), error("z")]
+    found = list(rows(buffers_of(lines), pa.table({"record_id": ["a"]}), metadata(), counter, None))
+    assert sum(batch.num_rows for batch in found) == 1
+    assert counter.unknown == 3
+
+
+@pytest.mark.parametrize(("mode", "cost"), [("batch", "0.12"), ("on-demand", "0.24")])
+def test_a_single_line_costs_what_its_mode_does(mode: Any, cost: str) -> None:
+    _, outcome = read_line(answer("a"), replace(metadata(), price=PRICE, mode=mode), None)
+    assert outcome.charge is not None
+    assert (outcome.charge.cost_usd, outcome.charge.on_demand_cost_usd) == (Decimal(cost), Decimal("0.24"))
+    assert outcome.row.cost_usd == float(cost)
 
 
 PRICE = Price(

@@ -18,7 +18,11 @@ from bedrock_pipeline.collect.line_reader import Lines, buffers
 def test_every_line_comes_once_and_whole(lines: list[bytes], data: st.DataObject) -> None:
     stream = b"\n".join(lines) + data.draw(st.sampled_from([b"", b"\n"]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(line_reader, "BUFFER_BYTES", data.draw(st.integers(1, 50)))
+        size = data.draw(st.integers(1, 50))
+        patch.setattr(line_reader, "BUFFER_BYTES", size)
         patch.setattr(line_reader, "_LOOK_BYTES", data.draw(st.integers(1, 20)))
-        found = [line for part in buffers(io.BytesIO(stream)) for line in Lines.of(part)]
+        parts = [bytes(part) for part in buffers(io.BytesIO(stream))]
+    found = [line for part in parts for line in Lines.of(memoryview(part))]
+    longest = max(map(len, lines), default=0) + 1
+    assert all(len(part) <= size + 2 * longest for part in parts), "memory grows with the stream"
     assert found == re.findall(rb"[^\n]*\n|[^\n]+", stream)

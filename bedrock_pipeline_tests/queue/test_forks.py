@@ -10,7 +10,7 @@ from bedrock_pipeline_tests.queue.test_queue import config
 
 # In a program of its own: a fork of pytest's process would copy the locks of its threads.
 _PROGRAM = """
-import json, os, sys
+import json, multiprocessing, sys
 from bedrock_pipeline import StateError
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig
 
@@ -27,22 +27,24 @@ unused = BedrockQueue(config)
 queue = BedrockQueue(config)
 queue.initialize()
 queue.enqueue(task("before"))
-child = os.fork()
-if not child:
-    code = 1
+
+def forked():
     try:
         queue.enqueue(task("lost"))
     except StateError as error:
-        code = 0 if "forked" in error.what else 2
+        assert "forked" in error.what
+    else:
+        raise AssertionError("the parent's connection was used")
     with unused:  # what was not open before the fork is this process's own
         unused.enqueue(task("child"))
     queue.close()
-    del queue
-    os._exit(code)
-ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+child = multiprocessing.get_context("fork").Process(target=forked)
+child.start()
+child.join()
 queue.enqueue(task("after"))
 queue.close()
-sys.exit(ended)
+sys.exit(child.exitcode)
 """
 
 
