@@ -25,41 +25,53 @@ class CopiedParts:
     schema: pa.Schema
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is kept of a part, of which there may be thousands.
+
+    Attributes:
+        rows: how many it has.
+        schema: its own.
+        unused: its columns without any value, as far as the statistics say.
+    """
+
+    rows: int
+    schema: pa.Schema
+    unused: frozenset[str]
+
+
 def copy_parts(objects: S3Objects, parts: Sequence[str], targets: Sequence[str]) -> CopiedParts:
     """Copy parts within S3; one whose schema is not that of all is written again."""
-    metadata = [read_metadata(objects, part) for part in parts]
-    schema = schema_of_all(metadata)
-    for part, target, own in zip(parts, targets, metadata, strict=True):
-        if own.schema.to_arrow_schema().equals(schema):
+    read = [read_part(objects, part) for part in parts]
+    schema = schema_of_all(read)
+    for part, target, own in zip(parts, targets, read, strict=True):
+        if own.schema.equals(schema):
             objects.copy(part, target)
         else:
             _write_again(objects, part, target, schema)
-    return CopiedParts(sum(own.num_rows for own in metadata), schema)
+    return CopiedParts(sum(own.rows for own in read), schema)
 
 
-def schema_of_all(metadata: Sequence[pq.FileMetaData]) -> pa.Schema:
-    """The columns that any part has, in the order of the results.
+def schema_of_all(parts: Sequence[Part]) -> pa.Schema:
+    """The columns that any part has, in the order of the results; none without a part.
 
     A column of vectors has a fixed size if those of all parts have it; a part without a vector does not count.
     """
-    schemas = [own.schema.to_arrow_schema() for own in metadata]
-    if all(schema.equals(schemas[0]) for schema in schemas):
-        return schemas[0]
+    if not parts:
+        return pa.schema([])
+    if all(part.schema.equals(parts[0].schema) for part in parts):
+        return parts[0].schema
     fields: dict[str, pa.Field] = {}
-    for name in dict.fromkeys(name for schema in schemas for name in schema.names):
-        having = [
-            (own, schema.field(name))
-            for own, schema in zip(metadata, schemas, strict=True)
-            if name in schema.names
-        ]
-        found = {field.type for own, field in having if _has_values(own, name)}
-        first = having[0][1]
+    for name in dict.fromkeys(name for part in parts for name in part.schema.names):
+        having = [part for part in parts if name in part.schema.names]
+        found = {part.schema.field(name).type for part in having if name not in part.unused}
+        first = having[0].schema.field(name)
         fields[name] = first.with_type(_common(found or {first.type}))
     ordered = [
         *(name for name in fields if name not in COLUMNS),
         *(name for name in COLUMNS if name in fields),
     ]
-    return pa.schema([fields[name] for name in ordered], schemas[0].metadata)
+    return pa.schema([fields[name] for name in ordered], parts[0].schema.metadata)
 
 
 def _common(types: set[pa.DataType]) -> pa.DataType:
@@ -68,27 +80,24 @@ def _common(types: set[pa.DataType]) -> pa.DataType:
     return first if len(types) == 1 else pa.list_(first.value_type)
 
 
-def _has_values(metadata: pq.FileMetaData, name: str) -> bool:
-    """Whether a column has a value that is not null, as far as the statistics say."""
+def read_part(objects: S3Objects, uri: str) -> Part:
+    """What is kept of a parquet file in S3."""
+    with objects.random_access(uri) as stream:
+        metadata = pq.read_metadata(stream)
+    schema = metadata.schema.to_arrow_schema()
+    return Part(metadata.num_rows, schema, frozenset(schema.names) - _used(metadata))
+
+
+def _used(metadata: pq.FileMetaData) -> set[str]:
+    """The columns that have a value which is not null, or may have one."""
+    used = set()
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         for column in map(group.column, range(group.num_columns)):
-            if column.path_in_schema.split(".")[0] != name:
-                continue
-            statistics = column.statistics
-            if (
-                statistics is None
-                or not statistics.has_null_count
-                or statistics.null_count < column.num_values
-            ):
-                return True
-    return False
-
-
-def read_metadata(objects: S3Objects, uri: str) -> pq.FileMetaData:
-    """The metadata of a parquet file in S3."""
-    with objects.random_access(uri) as stream:
-        return pq.read_metadata(stream)
+            known = column.statistics
+            if known is None or not known.has_null_count or known.null_count < column.num_values:
+                used.add(column.path_in_schema.split(".")[0])
+    return used
 
 
 def _write_again(objects: S3Objects, part: str, target: str, schema: pa.Schema) -> None:

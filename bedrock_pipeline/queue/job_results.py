@@ -15,7 +15,7 @@ from bedrock_pipeline.errors import JobNotFinalError, StateError
 from bedrock_pipeline.ledger.queues import QueueJob
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import Status
-from bedrock_pipeline.publish.copy_parts import fitted, read_metadata, schema_of_all
+from bedrock_pipeline.publish.copy_parts import fitted, read_part, schema_of_all
 from bedrock_pipeline.publish.read_results import files_gone
 from bedrock_pipeline.records.packed_chunk import Mode
 from bedrock_pipeline.records.result_schema import COLUMNS, ResultRow
@@ -109,7 +109,7 @@ class TaskResults:
         found = _job_batches(self._deployment, self._chunk)
         if len(parts) < 2:
             return found
-        schema = schema_of_all([read_metadata(objects, part) for part in parts])
+        schema = schema_of_all([read_part(objects, part) for part in parts])
         return (fitted(batch, schema) for batch in found)
 
     def table(self) -> pa.Table:

@@ -74,6 +74,12 @@ def test_parts_of_any_vectors_are_published_with_one_schema(
     ]
 
 
+def test_without_a_part_there_is_nothing_to_copy(deployment: Deployment) -> None:
+    """The publisher then says how many rows are missing."""
+    copied = copy_parts(deployment.objects, [], [])
+    assert (copied.rows, copied.schema.names) == (0, [])
+
+
 def test_bodies_may_ask_for_vectors_of_their_own(deployment: Deployment, tmp_path: Path) -> None:
     """Nothing that was paid is an error, and no column is missing, whichever record comes first."""
     asked: list[dict[str, Any]] = [{"dimensions": 256 if n == 0 else 512} for n in range(100)]
