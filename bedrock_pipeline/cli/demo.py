@@ -21,7 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bedrock_pipeline.cli.demo_changes import earlier, what_is_asked
 from bedrock_pipeline.cli.group import RejectedOptionError
-from bedrock_pipeline.cli.output import Number, console, json_line_option, print_json
+from bedrock_pipeline.cli.output import console, json_line_option, print_json
+from bedrock_pipeline.cli.pipelines import speed_option
 from bedrock_pipeline.cli.request_options import (
     dataset_request,
     files_of,
@@ -63,13 +64,7 @@ class DemoError(BedrockPipelineError):
 @click.option("--dataset", help="The dataset's key; without one it follows from the input.")
 @click.option("--keep", is_flag=True, help="Leave everything running, with the UI, until Ctrl-C.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="The UI's port; 0 for a free one.")
-@click.option(
-    "--speed",
-    type=Number(min=0, min_open=True),
-    default=_SPEED,
-    show_default=True,
-    help="How much faster than Bedrock jobs run.",
-)
+@speed_option(_SPEED)
 @json_line_option
 def demo(dataset: str | None, keep: bool, port: int, speed: float, as_json: bool, **options: Any) -> None:
     """Ask an emulated model about every row of a file.

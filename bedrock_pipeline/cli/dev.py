@@ -4,8 +4,8 @@ import sys
 
 import click
 
-from bedrock_pipeline.cli.output import Count, Number, console
-from bedrock_pipeline.cli.pipelines import check_module, own_models_option
+from bedrock_pipeline.cli.output import Count, console
+from bedrock_pipeline.cli.pipelines import check_module, own_models_option, speed_option
 from bedrock_pipeline.local import default_home
 from bedrock_pipeline.local.extra import require_local
 
@@ -21,13 +21,7 @@ from bedrock_pipeline.local.extra import require_local
     show_default=True,
     help="The UI's port; 0 for a free one.",
 )
-@click.option(
-    "--speed",
-    type=Number(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="How much faster than Bedrock the emulated jobs run.",
-)
+@speed_option(60.0)
 @click.option(
     "--poll-seconds",
     type=Count(min=1),

@@ -9,8 +9,7 @@ import time
 import click
 import psutil
 
-from bedrock_pipeline.cli.output import Number
-from bedrock_pipeline.cli.pipelines import own_models_option
+from bedrock_pipeline.cli.pipelines import own_models_option, speed_option
 from bedrock_pipeline.cli.services import emulator_options, stop_event
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import default_home, environment, read_endpoints
@@ -31,13 +30,7 @@ def local() -> None:
 
 
 @local.command()
-@click.option(
-    "--speed",
-    type=Number(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="How much faster than Bedrock jobs run.",
-)
+@speed_option(60.0)
 @own_models_option
 def up(speed: float, own_models: tuple[str, ...]) -> None:
     """Start it in the background.
@@ -68,7 +61,7 @@ def up(speed: float, own_models: tuple[str, ...]) -> None:
 
 
 @local.command(hidden=True)
-@click.option("--speed", type=Number(min=0, min_open=True), default=60.0)
+@speed_option(60.0)
 @click.option("--model", "own_models", multiple=True)
 def hold(speed: float, own_models: tuple[str, ...]) -> None:
     """Run it in the foreground until SIGTERM (what `up` starts)."""

@@ -1,19 +1,21 @@
 """The pipelines of a module, as commands that need their definitions find them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
+from bedrock_pipeline.cli.output import Number
 from bedrock_pipeline.errors import NotFoundError
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 
 _OWN_MODEL: Final = re.compile(r"[^=]+=([\w.]+):\w+")
 P = TypeVar("P", bound=BasePipeline)
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 module_option = click.option(
     "-m",
     "--module",
@@ -43,6 +45,17 @@ own_models_option = click.option(
     callback=_check_own_models,
     help="A model of your own, for the emulator: a function from a request's body to its response's; repeatable.",
 )
+
+
+def speed_option(default: float) -> Callable[[_Command], _Command]:
+    """The option of every command that starts the emulator."""
+    return click.option(
+        "--speed",
+        type=Number(min=0, min_open=True),
+        default=default,
+        show_default=True,
+        help="How much faster than Bedrock the emulated jobs run.",
+    )
 
 
 def check_module(module: str) -> None:
