@@ -59,7 +59,7 @@ def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool)
         after_all = _how_to_process(deployment, after) if after and chunk is None else []
     for error in errors:
         click.echo(f"{error} The cancellation is recorded; each poll tries to stop the job again.", err=True)
-    statuses = Counter(one.status if not one.collected_at else "to be retried" for one in chunks)
+    statuses = Counter(one.status if not one.collected_at else "with retryable records" for one in chunks)
     if before and after and chunk is None and not before.open:
         ended = after.state == "cancelled" != before.state
         statuses.update({"launch": 1} if before.launch_id or ended else {})

@@ -32,7 +32,8 @@ def dataset_lines(shown: Iterable[DatasetStatus], *, bars: bool = False) -> Iter
             f"{one.answered:,} answered",
             *_some(one.failed, "failed"),
             *_some(one.rejected, "rejected"),
-            *_some(one.retryable, "to be retried"),
+            *_some((one.retryable or 0) - one.waiting_records, "to be retried"),
+            *_some(one.waiting_records, "waiting"),
             *_costs(one.cost_usd, one.expected_cost_usd),
         ]
         yield from _bar(one.processed, one.records) if bars and one.state != "published" else ()
@@ -50,7 +51,9 @@ def chunk_lines(shown: Iterable[ChunkStatus], *, bars: bool = False) -> Iterator
         counts = [
             f"{one.processed:,} of {one.records:,} records processed",
             *([] if one.answered is None else [f"{one.answered:,} answered"]),
-            *_some(one.retryable, "to be retried"),
+            *_some((one.retryable or 0) - one.waiting_records, "to be retried"),
+            *_some(one.waiting_records, "waiting"),
+            *_some(one.retried, "sent again"),
             *([] if one.cost_usd is None else [usd(one.cost_usd)]),
             *([] if one.mode == "batch" else [one.mode]),
         ]

@@ -4,6 +4,7 @@ What belongs here: reading table `events`, which a trigger on `chunks` writes.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Self
@@ -11,6 +12,7 @@ from uuid import UUID
 
 from psycopg.rows import DictRow
 
+from bedrock_pipeline.errors import ArgumentError
 from bedrock_pipeline.ledger.database import Database
 from bedrock_pipeline.ledger.incarnations import Incarnations
 
@@ -41,12 +43,15 @@ class Position:
         """Parse a position that `str` made.
 
         Raises:
-            ValueError: it is none.
+            ArgumentError: `str` has not made it.
         """
         parts = text.split("-")
-        if len(parts) not in (7, 8):
-            raise ValueError(f"{text!r} is no position of an event")
-        return cls(UUID("-".join(parts[:5])), *map(int, parts[5:]))
+        with suppress(ValueError):
+            if len(parts) in (7, 8):
+                return cls(UUID("-".join(parts[:5])), *map(int, parts[5:]))
+        raise ArgumentError(
+            "The text is not the position of an event.", "Give the `str(event.position)` that was stored."
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,16 @@ class DatasetStatus:
 
     Attributes:
         state: of the version; a day of a queue is `packed` while a job of it is not final, and `final` until it is published.
-        records: records with their duplicates.
+        records: records with their duplicates; `answered`, `failed`, `retryable`, and those without an outcome yet.
+        duplicates: of them, those that get the response to another record.
         processed: of them, processed by Bedrock.
         answered: records with a response.
         failed: records with a final error.
         failed_by_code: of those that were sent, by the code of their error.
+        duplicates_failed: of the failed, those whose canonical record has failed; they are not in `failed_by_code`.
         rejected: rows of the input that are not sent.
         retryable: records that wait for a retry round.
+        waiting_records: of these, those that wait for an operator, or for more records.
         chunks: their number by status, such as `2 pending, 1 queued`.
         cost_usd: US dollars of the collected chunks; None if there are none, or a price is unknown.
         expected_cost_usd: with the estimates of the others; None if there are no chunks, or a price is unknown.
@@ -45,12 +48,15 @@ class DatasetStatus:
     version: int
     state: State | Literal["final"]
     records: int
+    duplicates: int
     processed: int
     answered: int
     failed: int
     failed_by_code: dict[str, int]
+    duplicates_failed: int
     rejected: int
     retryable: int
+    waiting_records: int
     chunks: str
     cost_usd: Decimal | None
     expected_cost_usd: Decimal | None
@@ -77,6 +83,8 @@ class ChunkStatus:
         failed_by_code: records with a final error, by its code.
         job: ARN of its job.
         retryable: records that wait for a retry round; None until collected.
+        waiting_records: of these, those that wait for an operator, or for more records.
+        retried: records that are in a chunk of a later attempt.
         cost_usd: US dollars; None until collected, or if the price is unknown.
         why: why it waits, or what its job's problem was.
         until: when it is submitted again, if it waits for a time; None once that is over.
@@ -92,6 +100,8 @@ class ChunkStatus:
     failed_by_code: dict[str, int]
     job: str | None
     retryable: int | None
+    waiting_records: int
+    retried: int
     cost_usd: Decimal | None
     why: str | None
     until: datetime | None
@@ -230,11 +240,11 @@ _DATASETS = """
                SELECT FROM bedrock_pipeline.chunks c WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset) AS never_packed,
            d.open, d.collections, d.published_collections, n.to_collect, n.unfinished,
            d.pipeline, d.dataset, d.version, d.state, d.state_reason, d.publication_rejected, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
-           n.records + d.packed_duplicates AS records,
+           n.records + d.packed_duplicates AS records, d.packed_duplicates AS duplicates, d.duplicates_failed,
            n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
            n.answered + d.duplicates_answered AS answered, n.failed + d.duplicates_failed AS failed,
            coalesce(d.snapshot_rejected, 0) + coalesce(d.packed_rejected, 0) AS rejected,
-           e.failed_by_code, n.retryable, n.cost_usd, n.expected_cost_usd, n.requeued, n.requeue_reason, n.until, n.backoff_until, n.backoff_reason, n.over_budget, s.chunks,
+           e.failed_by_code, n.retryable, n.waiting_records, n.cost_usd, n.expected_cost_usd, n.requeued, n.requeue_reason, n.until, n.backoff_until, n.backoff_reason, n.over_budget, s.chunks,
            CASE WHEN d.cancel_requested_at IS NULL THEN n.for_operator ELSE 0 END AS for_operator, n.operator_reason
     FROM (SELECT * FROM bedrock_pipeline.current_versions v
           WHERE (%(pipeline)s::text IS NULL OR pipeline = %(pipeline)s)
@@ -249,6 +259,7 @@ _DATASETS = """
                                  ELSE answered + final_errors END), 0)::bigint AS processed,
                coalesce(sum(answered), 0)::bigint AS answered, coalesce(sum(final_errors), 0)::bigint AS failed,
                coalesce(sum(o.records), 0)::bigint AS retryable,
+               coalesce(sum(o.records) FILTER (WHERE o.waits_for IS NOT NULL), 0)::bigint AS waiting_records,
                CASE WHEN count(collected_at) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd,
                CASE WHEN count(*) = count(w.usd) THEN sum(w.usd) END AS expected_cost_usd,
                count(*) FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL) AS requeued,
@@ -292,7 +303,10 @@ _CHUNKS = """
            c.job_arn AS job, c.final_by_code AS failed_by_code,
            CASE WHEN c.collected_at IS NULL THEN least(coalesce(c.processed_count, 0), c.records)
                 ELSE c.answered + c.final_errors END AS processed,
-           (c.collected_at IS NULL AND c.status = 'failed' AND c.job_arn IS NULL OR o.waits_for = 'operator') IS TRUE AND d.cancel_requested_at IS NULL AS for_operator, o.wait_reason, g.backoff_until, g.backoff_reason, b.version, b.cap_usd, b.committed_usd, b.wanted_usd,
+           (c.collected_at IS NULL AND c.status = 'failed' AND c.job_arn IS NULL OR o.waits_for = 'operator') IS TRUE AND d.cancel_requested_at IS NULL AS for_operator,
+           CASE WHEN c.collected_at IS NOT NULL THEN coalesce(o.records, 0) END AS retryable,
+           CASE WHEN o.waits_for IS NULL THEN 0 ELSE o.records END AS waiting_records,
+           coalesce(c.retryable, 0) - coalesce(o.records, 0) AS retried, o.wait_reason, g.backoff_until, g.backoff_reason, b.version, b.cap_usd, b.committed_usd, b.wanted_usd,
            b.cap_usd IS NOT NULL AND c.status = 'pending' AND c.mode IN ('batch', 'on-demand')
                AND (b.committed_usd - bedrock_pipeline.taken_usd(c) + c.estimated_cost_usd <= b.cap_usd) IS NOT TRUE
                AS over_budget

@@ -57,12 +57,12 @@ class BedrockQueue:
         self.config = config
         self.name = config.queue_name
         self._pipeline = config.pipeline()
-        self._limits = config.limits
         self._rules = self._pipeline.body_rules
         self._system = system
         self._pause_s = min(config.poll_interval_ms / 1000, _STEP_S)
         self._emitter = Emitter()
         self._flush_check = FlushCheck(self._pipeline)
+        self._opening = threading.Lock()
         self._opened: _Open | None = None
         self._stepping = threading.Lock()
         self._stepper: int | None = None  # the thread that has the lock; its callbacks may wait for jobs
@@ -80,8 +80,11 @@ class BedrockQueue:
             QueueModelError: the queue exists with another model.
             NameTakenError: a pipeline of this name has datasets.
         """
-        if self._opened:
-            return
+        with self._opening:
+            if not self._opened:
+                self._open()
+
+    def _open(self) -> None:
         deployment = open_deployment(
             self.config.settings(), max_connections=_CONNECTIONS, system=self._system
         )
@@ -149,8 +152,7 @@ class BedrockQueue:
             DuplicateTaskError: its record id waits already, and `on_duplicate` is `reject`.
             StateError: the queue is not open.
         """
-        given = task_of(task)
-        self._add([(given, encoded(given, self._limits, self._rules))])
+        self._add([self._encoded(task)])
 
     def enqueue_many(self, tasks: Iterable[BedrockTask | Mapping[str, Any]]) -> int:
         """Add tasks from any iterable, batch by batch in bounded memory, and return their number.
@@ -161,11 +163,12 @@ class BedrockQueue:
         Raises:
             InvalidTaskError, DuplicateTaskError, StateError: as `enqueue`.
         """
-        added = size = 0
+        added = size = number = 0
         batch: dict[str, tuple[BedrockTask, NewTask]] = {}
         try:
-            for number, one in enumerate(tasks, 1):
-                given, new = self._encoded(number, one)
+            for one in tasks:
+                number += 1
+                given, new = self._encoded(one)
                 if new.record_id in batch and self.config.on_duplicate == "reject":
                     raise DuplicateTaskError(self.name, [new.record_id])
                 batch[new.record_id] = given, new
@@ -175,16 +178,14 @@ class BedrockQueue:
                     batch, size = {}, 0
             return added + self._add(batch.values())
         except BedrockPipelineError as error:
+            if isinstance(error, InvalidTaskError):
+                error.add_note(f"It is task {number}.")
             error.add_note(f"{added} tasks of this call were added before.")
             raise
 
-    def _encoded(self, number: int, one: BedrockTask | Mapping[str, Any]) -> tuple[BedrockTask, NewTask]:
-        try:
-            given = task_of(one)
-            return given, encoded(given, self._limits, self._rules)
-        except InvalidTaskError as error:
-            error.add_note(f"It is task {number}.")
-            raise
+    def _encoded(self, task: BedrockTask | Mapping[str, Any]) -> tuple[BedrockTask, NewTask]:
+        given = task_of(task)
+        return given, encoded(given, self.config.limits, self._rules)
 
     def get_queue_size(self) -> int:
         """The number of waiting tasks, of all processes; it counts them."""
@@ -204,10 +205,10 @@ class BedrockQueue:
             AwsError, DatabaseUnreachableError: the next flush returns the ids of the jobs that were made before.
             StateError: the queue is not open.
         """
-        worker = self._now_open.worker
-        worker.flush(wait=True)
-        self._now_open.events.deliver()
-        return worker.take_job_ids()
+        now = self._now_open
+        now.worker.flush(wait=True)
+        now.events.deliver()
+        return now.worker.take_job_ids()
 
     # --- Jobs out
 
@@ -275,8 +276,7 @@ class BedrockQueue:
                     results[job_id] = result
                 elif result.stuck:
                     raise JobStuckError(f"Job {job_id} waits for an operator: {result.stuck}", OPERATOR_FIX)
-            missing = [str(one) for one in job_ids if str(one) not in results]
-            if not missing:
+            if not (missing := [str(one) for one in job_ids if str(one) not in results]):
                 return [results[str(one)] for one in job_ids]
             if deadline is not None and self._system.monotonic() >= deadline:
                 raise AwaitTimeoutError(
@@ -291,14 +291,14 @@ class BedrockQueue:
         Raises:
             StateError: the queue is not open.
         """
-        self._deployment  # noqa: B018  # raises if the queue is not open
+        now = self._now_open
         if self._stepper == threading.get_ident():  # a callback waits for a job
-            self._now_open.worker.step()
+            now.worker.step()
         elif self._stepping.acquire(blocking=False):
             self._stepper = threading.get_ident()
             try:
-                self._now_open.worker.step()
-                self._now_open.events.deliver()
+                now.worker.step()
+                now.events.deliver()
             finally:
                 self._stepper = None
                 self._stepping.release()
@@ -345,6 +345,7 @@ class BedrockQueue:
 
         Raises:
             StateError: the queue is not open.
+            ArgumentError: the text is not a position.
         """
         position = Position.of(since) if isinstance(since, str) else since or Position()
         yield from self._now_open.events.since(
@@ -382,9 +383,8 @@ class BedrockQueue:
         return len(new)
 
     def _job(self, job_id: str | UUID) -> QueueJob:
-        deployment = self._deployment
         with suppress(ValueError):
-            job = deployment.ledger.queues.job(job_id if isinstance(job_id, UUID) else UUID(job_id))
+            job = self._deployment.ledger.queues.job(UUID(str(job_id)))
             if job and job.queue == self.name:
                 return job
         raise NotFoundError(

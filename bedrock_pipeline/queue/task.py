@@ -100,8 +100,7 @@ def encoded(task: BedrockTask, limits: Limits, rules: BodyRules) -> NewTask:
         raise InvalidTaskError("model_input", _HALF) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidTaskError("model_input", f"it is not JSON ({_kind(error)})") from None
-    if text.count("{") + text.count("[") > _DEEPEST and _depth(task.model_input) > _DEEPEST:
-        raise InvalidTaskError("model_input", f"it is nested more than {_DEEPEST} deep")
+    _check_members(task.model_input)
     if problem := rules.problem(task.model_input):
         raise InvalidTaskError(
             "model_input",
@@ -116,13 +115,23 @@ def encoded(task: BedrockTask, limits: Limits, rules: BodyRules) -> NewTask:
     return NewTask(record_id, line)
 
 
-def _depth(value: object) -> int:
-    """How deep objects and arrays are in each other, level by level: recursion would end before what `json` has written does."""
-    depth, level = 0, [value]
-    while inner := [one for one in level if isinstance(one, Mapping | list | tuple)]:
-        depth += 1
-        level = [child for one in inner for child in (one.values() if isinstance(one, Mapping) else one)]
-    return depth
+def _check_members(body: Mapping[str, Any]) -> None:
+    """Members have names, and are not too deep; level by level: recursion would end before what `json` has written does."""
+    depth, level = 0, list[Any]([dict(body)])
+    while level:
+        depth, inner = depth + 1, list[Any]()
+        for one in level:
+            if isinstance(
+                one, dict
+            ):  # `json` makes text of a number, which may be the name of another member
+                if not all(isinstance(name, str) for name in one):
+                    raise InvalidTaskError("model_input", "it has a member whose name is not a string")
+                inner += one.values()
+            else:
+                inner += one
+        level = [one for one in inner if isinstance(one, dict | list | tuple)]
+    if depth > _DEEPEST:
+        raise InvalidTaskError("model_input", f"it is nested more than {_DEEPEST} deep")
 
 
 def _kind(error: Exception) -> str:

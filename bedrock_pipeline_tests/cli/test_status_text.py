@@ -17,7 +17,8 @@ UNTIL = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
 
 def dataset(**changes: object) -> DatasetStatus:
     values: dict[str, object] = {
-        **dict.fromkeys(("processed", "answered", "failed", "rejected", "retryable"), 0),
+        **dict.fromkeys(("processed", "answered", "failed", "duplicates_failed", "rejected", "retryable"), 0),
+        **dict.fromkeys(("duplicates", "waiting_records"), 0),
         **dict.fromkeys(("cost_usd", "expected_cost_usd", "results", "why", "until", "next")),
         "pipeline": "p",
         "dataset": "d",
@@ -37,7 +38,7 @@ def chunk(**changes: object) -> ChunkStatus:
         "status": "pending",
         "mode": "batch",
         "records": 1000,
-        "processed": 0,
+        **dict.fromkeys(("processed", "waiting_records", "retried"), 0),
         "failed_by_code": {},
     }
     return ChunkStatus(**{**values, **changes})  # type: ignore[arg-type]
@@ -51,6 +52,7 @@ def test_a_dataset_in_full() -> None:
         failed_by_code={"declined": 1, "cut-off": 2},
         rejected=3,
         retryable=2,
+        waiting_records=1,
         cost_usd=Decimal("1.5"),
         why="Throttled.",
         until=UNTIL,
@@ -59,8 +61,8 @@ def test_a_dataset_in_full() -> None:
         dataset_lines([shown, dataset(records=0, chunks="", state="requested", why="No such file: x.csv.")])
     ) == [
         "p d v1: packed",
-        "  999 of 1,000 records processed (99 %); 998 answered; 3 failed; 3 rejected; 2",
-        "  to be retried; $1.5000",
+        "  999 of 1,000 records processed (99 %); 998 answered; 3 failed; 3 rejected; 1",
+        "  to be retried; 1 waiting; $1.5000",
         "  final errors: 2 cut-off, 1 declined",
         "  chunks: 2 pending",
         "  waits until 09:30:00 UTC: Throttled.",
@@ -96,6 +98,8 @@ def test_the_table_has_every_column() -> None:
         "-",
         ARN,
         "-",
+        "0",
+        "0",
         "-",
         "-",
         "2026-11-26T09:30:00Z",

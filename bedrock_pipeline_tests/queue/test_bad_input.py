@@ -51,6 +51,8 @@ for _ in range(200):
         ({"record_id": "a", "model_input": {}}, "model_input", "empty"),
         ({"record_id": "a", "model_input": {"at": dt.date(2026, 1, 1)}}, "model_input", "date"),
         ({"record_id": "a", "model_input": {(1, 2): "x"}}, "model_input", "tuple"),
+        ({"record_id": "a", "model_input": {"m": [{1: "x", "1": "y"}]}}, "model_input", "not a string"),
+        ({"record_id": "a", "model_input": {None: "x"}}, "model_input", "not a string"),
         ({"record_id": "a", "model_input": {"n": math.nan}}, "model_input", "NaN"),
         ({"record_id": "a", "model_input": {"n": [-math.inf]}}, "model_input", "NaN or infinite"),
         ({"record_id": "a", "model_input": {"s": "\udfff"}}, "model_input", "surrogate"),

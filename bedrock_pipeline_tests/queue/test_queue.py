@@ -1,13 +1,17 @@
 """The queue over the real Postgres, S3 and emulator."""
 
 import itertools
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import ArgumentError, NotFoundError
 from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, BedrockTask
 from bedrock_pipeline.records.job_names import chunk_uuid, job_name
 from bedrock_pipeline_tests.waiting import PATIENCE_S
@@ -65,3 +69,24 @@ def test_a_queue_without_dagster_finds_jobs_that_its_ledger_does_not_know(deploy
         arn = deployment.jobs.create(request, orphan.hex, deadline=time.monotonic() + 60)
         queue.step()
         assert [one["job_arn"] for one in deployment.ledger.interventions.orphans()] == [arn]
+
+
+def test_threads_that_initialize_one_queue_at_once_open_it_once(deployment: Deployment) -> None:
+    queue = BedrockQueue(config(enable_auto_polling=True))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: queue.initialize(), range(8)))
+    assert [one.name for one in threading.enumerate()].count(f"queue {queue.name}") == 1
+    queue.close()
+    assert f"queue {queue.name}" not in [one.name for one in threading.enumerate()]
+
+
+@pytest.mark.parametrize("job_id", ["x", "", 17, None, b"\x00"])
+def test_what_is_not_the_id_of_a_job_is_not_found(deployment: Deployment, job_id: Any) -> None:
+    with BedrockQueue(config()) as queue, pytest.raises(NotFoundError):
+        queue.get_job(job_id)
+
+
+@pytest.mark.parametrize("text", ["", "x", "1-2-3", "-".join("a" * 7), f"{UUID(int=0)}-x-1"])
+def test_what_is_not_a_position_is_an_error_of_its_own(deployment: Deployment, text: str) -> None:
+    with BedrockQueue(config()) as queue, pytest.raises(ArgumentError, match="not the position"):
+        list(queue.events(text))

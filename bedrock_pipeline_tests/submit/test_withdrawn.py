@@ -153,12 +153,26 @@ def test_records_that_wait_for_an_operator_end_when_their_chunk_is_cancelled(
         collect_chunk(deployment, one, chunk.chunk_key)
     [left] = deployment.ledger.retry_rounds.open_of("p", "d", 1)
     assert left.waits_for == "operator"
+    assert _outcomes(deployment) == (left.records, left.records, 0)
     shown = CliRunner().invoke(cli, ["cancel", "p", "d", *(() if whole else ("--chunk", chunk.chunk_key))])
-    assert shown.stdout == "cancelled: 1 to be retried\n", shown.output
+    assert shown.stdout == "cancelled: 1 with retryable records\n", shown.output
     assert CliRunner().invoke(cli, ["cancel", "p", "d"]).stdout == "nothing to cancel\n"
     [ended] = start_retry_round(deployment, one, "d").chunks
     assert (ended.mode, ended.records) == ("none", left.records)
     assert not _due(deployment)
+    assert _outcomes(deployment) == (0, 0, left.records)
+
+
+def _outcomes(deployment: Deployment) -> tuple[int | None, int, int]:
+    """Of the first chunk, as `status` shows it, after a check that its records and those of its dataset add up."""
+    report = deployment.ledger.status_report
+    dataset, chunk = report.dataset("p", "d"), report.chunks("p", "d")[0]
+    assert dataset is not None
+    assert dataset.failed == sum(dataset.failed_by_code.values()) + dataset.duplicates_failed
+    assert (dataset.retryable, dataset.waiting_records) == (chunk.retryable, chunk.waiting_records)
+    outcomes = (chunk.answered, sum(chunk.failed_by_code.values()), chunk.retryable, chunk.retried)
+    assert chunk.records == sum(filter(None, outcomes))
+    return chunk.retryable, chunk.waiting_records, chunk.retried
 
 
 def test_cancel_names_a_chunk_that_does_not_exist_and_says_that_a_launch_is_cancelled(
