@@ -14,7 +14,7 @@ from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.pipeline import BelowMinimum
 from bedrock_pipeline.records.dataset_request import content_of
 from bedrock_pipeline.settings import Settings
-from bedrock_pipeline.submit.poll_jobs import stop_jobs
+from bedrock_pipeline.submit.poll_jobs import jobs_to_stop, stop_jobs
 from bedrock_pipeline.submit.reconcile import adopt_job, give_up_job, reconcile_in_doubt, sweep_account
 
 
@@ -51,10 +51,7 @@ def cancel(pipeline: str, dataset: str | None, chunk: str | None, as_json: bool)
             check_chunk(deployment.ledger, pipeline, chunk, dataset)
         before = deployment.ledger.datasets.get(pipeline, dataset)
         chunks = deployment.ledger.interventions.cancel(pipeline, dataset, chunk)
-        errors = stop_jobs(
-            deployment,
-            [one.job_arn for one in chunks if one.job_arn and not one.ended and one.status != "stopping"],
-        )
+        errors = stop_jobs(deployment, jobs_to_stop(chunks))
         after = deployment.ledger.datasets.get(pipeline, dataset)
         after_all = _how_to_process(deployment, after) if after and chunk is None else []
     for error in errors:

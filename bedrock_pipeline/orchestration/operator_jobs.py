@@ -16,7 +16,7 @@ from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.records.keys import check_dataset_key
-from bedrock_pipeline.submit.poll_jobs import stop_jobs
+from bedrock_pipeline.submit.poll_jobs import jobs_to_stop, stop_jobs
 from bedrock_pipeline.submit.reconcile import adopt_job, give_up_job
 
 _DATASET: Final = Field(description="Key of the dataset, such as 2026-11-24.")
@@ -178,7 +178,7 @@ def _cancel(opened: Deployment, pipeline: str, config: CancelConfig) -> str:
     if config.chunk is not None:
         opened.ledger.chunks.by_key(pipeline, config.chunk)
     chunks = opened.ledger.interventions.cancel(pipeline, config.dataset, config.chunk)
-    running = [one.job_arn for one in chunks if one.job_arn and not one.ended and one.status != "stopping"]
+    running = jobs_to_stop(chunks)
     errors = stop_jobs(opened, running)
     later = f" Each poll tries again to stop {len(errors)} jobs: {errors[0]}" if errors else ""
     return f"{len(chunks)} chunks are cancelled; {len(running)} jobs are stopped.{later}"

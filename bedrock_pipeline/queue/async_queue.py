@@ -51,7 +51,6 @@ class AsyncBedrockQueue:
     enqueue = _coroutine(BedrockQueue.enqueue)
     enqueue_many = _coroutine(BedrockQueue.enqueue_many)
     get_queue_size = _coroutine(BedrockQueue.get_queue_size)
-    flush = _coroutine(BedrockQueue.flush)
     get_job = _coroutine(BedrockQueue.get_job)
     get_job_status = _coroutine(BedrockQueue.get_job_status)
     get_job_results_table = _coroutine(BedrockQueue.get_job_results_table)
@@ -66,6 +65,11 @@ class AsyncBedrockQueue:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    async def flush(self) -> list[str]:
+        """Make jobs of all waiting tasks, and return their ids; where it is cancelled, the next flush returns them."""
+        await asyncio.to_thread(self._queue.make_jobs)
+        return self._queue.take_job_ids()
 
     async def get_job_results(self, job_id: str | UUID) -> AsyncIterator[TaskResult]:
         """The results of a job, as a stream."""

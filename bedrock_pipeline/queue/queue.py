@@ -30,7 +30,7 @@ from bedrock_pipeline.queue.flush_queue import FlushCheck
 from bedrock_pipeline.queue.job_results import JobResult, JobStatus, TaskResult, job_result, job_status
 from bedrock_pipeline.queue.task import BedrockTask, InvalidTaskError, encoded, task_of
 from bedrock_pipeline.queue.worker import QueueWorker
-from bedrock_pipeline.submit.poll_jobs import stop_jobs
+from bedrock_pipeline.submit.poll_jobs import jobs_to_stop, stop_jobs
 from bedrock_pipeline.system import SYSTEM, System
 
 #: Tasks and bytes that `enqueue_many` commits at a time.
@@ -54,8 +54,7 @@ class BedrockQueue:
     """
 
     def __init__(self, config: BedrockQueueConfig, *, system: System = SYSTEM) -> None:
-        self.config = config
-        self.name = config.queue_name
+        self.config, self.name = config, config.queue_name
         self._pipeline = config.pipeline()
         self._rules = self._pipeline.body_rules
         self._system = system
@@ -67,7 +66,7 @@ class BedrockQueue:
         self._stepping = threading.Lock()
         self._stepper: int | None = None  # the thread that has the lock; its callbacks may wait for jobs
         self._stop = threading.Event()
-        self._join: Callable[[], None] | None = None
+        self._join: Callable[[], None] = lambda: None
 
     # --- Open and close
 
@@ -124,12 +123,10 @@ class BedrockQueue:
                 "Set an event in the callback, and close the queue in the program's own thread.",
             )
         self._stop.set()
-        if self._join:
-            self._join()
-            self._join = None
+        self._join()
         if self._opened:
             try:
-                self._now_open.events.deliver()
+                self._opened.events.deliver()
             except Exception as error:
                 self._emitter.emit("error", error)
             self._opened.deployment.close()
@@ -163,8 +160,7 @@ class BedrockQueue:
         Raises:
             InvalidTaskError, DuplicateTaskError, StateError: as `enqueue`.
         """
-        added = size = number = 0
-        batch: dict[str, tuple[BedrockTask, NewTask]] = {}
+        added, size, number, batch = 0, 0, 0, dict[str, tuple[BedrockTask, NewTask]]()
         try:
             for one in tasks:
                 number += 1
@@ -205,10 +201,18 @@ class BedrockQueue:
             AwsError, DatabaseUnreachableError: the next flush returns the ids of the jobs that were made before.
             StateError: the queue is not open.
         """
+        self.make_jobs()
+        return self.take_job_ids()
+
+    def make_jobs(self) -> None:
+        """As `flush`, which returns their ids; they are kept for it, or for `take_job_ids`."""
         now = self._now_open
         now.worker.flush(wait=True)
         now.events.deliver()
-        return now.worker.take_job_ids()
+
+    def take_job_ids(self) -> list[str]:
+        """What `flush` returns: ids of jobs that were made, each once."""
+        return self._now_open.worker.take_job_ids()
 
     # --- Jobs out
 
@@ -310,13 +314,9 @@ class BedrockQueue:
             NotFoundError: the queue has no such job.
             ServiceUnavailableError: the cancellation is recorded; the job is stopped by a later poll.
         """
-        chunk = self._job(job_id).chunk
-        deployment = self._deployment
+        chunk, deployment = self._job(job_id).chunk, self._deployment
         chunks = deployment.ledger.interventions.cancel(chunk.pipeline, chunk.dataset, chunk.chunk_key)
-        job_arns = [
-            one.job_arn for one in chunks if one.job_arn and not one.ended and one.status != "stopping"
-        ]
-        if errors := stop_jobs(deployment, job_arns):
+        if errors := stop_jobs(deployment, jobs_to_stop(chunks)):
             raise ServiceUnavailableError(
                 f"Job {job_id} could not be stopped now: {errors[0].what}",
                 "Its cancellation is recorded; a later poll stops it.",

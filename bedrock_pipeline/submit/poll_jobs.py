@@ -78,6 +78,11 @@ def poll_jobs(deployment: Deployment) -> PollReport:
     return report
 
 
+def jobs_to_stop(cancelled: Iterable[ChunkRow]) -> list[str]:
+    """The ARNs of those jobs of cancelled chunks that run, and are not being stopped."""
+    return [one.job_arn for one in cancelled if one.job_arn and not one.ended and one.status != "stopping"]
+
+
 def stop_jobs(deployment: Deployment, job_arns: Iterable[str]) -> list[ServiceUnavailableError]:
     """Stop jobs whose cancellation is recorded; what fails is tried again by each poll.
 

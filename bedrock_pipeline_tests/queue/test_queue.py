@@ -1,5 +1,6 @@
 """The queue over the real Postgres, S3 and emulator."""
 
+import asyncio
 import itertools
 import threading
 import time
@@ -12,7 +13,8 @@ import pytest
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import ArgumentError, NotFoundError
-from bedrock_pipeline.queue import BedrockQueue, BedrockQueueConfig, BedrockTask
+from bedrock_pipeline.queue import AsyncBedrockQueue, BedrockQueue, BedrockQueueConfig, BedrockTask
+from bedrock_pipeline.queue.worker import QueueWorker
 from bedrock_pipeline.records.job_names import chunk_uuid, job_name
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
@@ -90,3 +92,35 @@ def test_what_is_not_the_id_of_a_job_is_not_found(deployment: Deployment, job_id
 def test_what_is_not_a_position_is_an_error_of_its_own(deployment: Deployment, text: str) -> None:
     with BedrockQueue(config()) as queue, pytest.raises(ArgumentError, match="not the position"):
         list(queue.events(text))
+
+
+def test_the_jobs_of_a_cancelled_flush_are_returned_by_the_next_one(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+    flush = QueueWorker.flush
+
+    def slow(self: QueueWorker, *, wait: bool) -> None:
+        begun.set()
+        may_end.wait()
+        flush(self, wait=wait)
+        ended.set()
+
+    async def flush_twice() -> tuple[list[str], set[str]]:
+        async with AsyncBedrockQueue(config(batch_size=1000)) as queue:
+            await queue.enqueue_many(task(number) for number in range(100))
+            with monkeypatch.context() as patched:
+                patched.setattr(QueueWorker, "flush", slow)
+                waiting = asyncio.ensure_future(queue.flush())
+                await asyncio.to_thread(begun.wait)
+                waiting.cancel()
+                may_end.set()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+            await asyncio.to_thread(ended.wait)
+            job_ids = await queue.flush()
+            return job_ids, {str(event.job_id) async for event in queue.events()}
+
+    job_ids, followed = asyncio.run(flush_twice())
+    assert len(job_ids) == 1
+    assert set(job_ids) == followed
