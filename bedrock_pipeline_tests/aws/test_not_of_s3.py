@@ -1,8 +1,11 @@
 """A page that a proxy answers in place of S3 is neither an object, nor a list, nor the absence of one."""
 
 import io
+import os
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -25,6 +28,7 @@ REQUEST_ID = {"x-amz-request-id": "D036B062711CC5E0"}
 PAGE = b"<html><body>Please log in</body></html>"
 XHTML = b'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><body/></html>'
 EMPTY_LIST = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+DENIED = b"<Error><Code>AccessDenied</Code></Error>"
 MISSING = b"<Error><Code>NoSuchKey</Code></Error>"
 #: AWS's own endpoint, and one of another server.
 ENDPOINTS = (None, "http://s3.example.com")
@@ -90,6 +94,25 @@ def test_a_page_is_an_error_in_doubt(
         READS[read](objects)
     assert raised.value.kind is ErrorKind.IN_DOUBT
     assert not isinstance(raised.value, ObjectMissingError)
+
+
+@pytest.mark.parametrize(
+    ("act", "what"),
+    [
+        (lambda objects: objects.head(URI), f"look up {URI}"),
+        (lambda objects: objects.get_at_most(URI, 1_000), f"read {URI}"),
+        (lambda objects: objects.download(URI, Path(os.devnull)), f"read {URI}"),
+        (lambda objects: list(objects.list("s3://b/x/")), "list s3://b/x/"),
+        (lambda objects: objects.put(URI, b"x"), f"write {URI}"),
+        (lambda objects: objects.upload(Path(__file__), URI), f"upload {URI}"),
+        (lambda objects: objects.copy(URI, "s3://b/l"), f"copy {URI}"),
+        (lambda objects: objects.delete([URI]), f"delete {URI}"),
+    ],
+)
+def test_an_error_says_what_was_done_with_which_object(act: Callable[[S3Objects], object], what: str) -> None:
+    objects = _answered(None, lambda _: (403, {"content-type": "application/xml"}, DENIED))
+    with pytest.raises(AwsError, match=f"Could not {re.escape(what)}: "):
+        act(objects)
 
 
 @pytest.mark.parametrize("read", ["head", "get at most", "random access"])

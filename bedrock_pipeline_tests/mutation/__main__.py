@@ -38,7 +38,7 @@ _TESTS = {
     "collect": ("collect", "kernel"),
     "prepare": ("prepare", "records", "kernel"),
     "queue": ("queue",),
-    "aws": ("aws", "submit"),
+    "aws": ("aws", "submit", "doctor", "publish/test_read_rows.py"),
 }
 #: Not run: they take long, and others notice first.
 _SLOW = "bedrock_pipeline_tests/publish/test_any_column.py"

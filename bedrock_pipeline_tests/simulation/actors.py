@@ -19,7 +19,7 @@ from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.queue.flush_queue import flush_queue
 from bedrock_pipeline.queue.job_results import record_final_jobs
 from bedrock_pipeline.queue_pipeline import QueuePipeline
-from bedrock_pipeline.submit.poll_jobs import poll_jobs, stop_jobs
+from bedrock_pipeline.submit.poll_jobs import jobs_to_stop, poll_jobs, stop_jobs
 from bedrock_pipeline.submit.reconcile import adopt_job, reconcile_in_doubt, sweep_account
 from bedrock_pipeline.submit.submit_chunk import submit_chunk
 from bedrock_pipeline_tests.simulation import actors_queue
@@ -29,8 +29,10 @@ from bedrock_pipeline_tests.simulation.actors_prepare import (
     DATASET,
     PIPELINE,
     launch,
+    pack_alone,
     pipeline,
     prepare,
+    snapshot_alone,
 )
 from bedrock_pipeline_tests.simulation.actors_queue import QUEUE
 from bedrock_pipeline_tests.simulation.world import Context, World
@@ -190,8 +192,14 @@ def publisher(context: Context) -> None:
 
 
 def preparer(context: Context) -> None:
-    """Runs that prepare, and nothing else."""
-    _again_and_again(context, lambda: perform(context, "prepare", DATASET))
+    """Runs that prepare, or materialize one of the two assets alone, and nothing else."""
+    acts = (prepare, prepare, snapshot_alone, pack_alone, pack_alone)
+
+    def act() -> None:
+        with context.doing("prepare, whole or in part"):
+            context.rng.choice(acts)(context, PIPELINE, DATASET)
+
+    _again_and_again(context, act)
 
 
 def retrier(context: Context) -> None:
@@ -224,6 +232,15 @@ def user(context: Context) -> None:
 
     Now and then nothing follows for long: only a launch that is the last one shows that it was not forgotten.
     """
+    _launch_after(context, (1, 30, 300, 4000))
+
+
+def hasty_user(context: Context) -> None:
+    """The same, with hardly a pause: what others do is seldom finished by then."""
+    _launch_after(context, (1, 5, 30))
+
+
+def _launch_after(context: Context, pauses_s: tuple[float, ...]) -> None:
     rng = context.rng
     while not context.world.draining:
         launch(
@@ -232,7 +249,7 @@ def user(context: Context) -> None:
             prompt=rng.choice((None, None, 0, 1, 2)),
             new_version=rng.random() < 0.4,
         )
-        context.deployment.system.sleep(rng.choice((1, 30, 300, 4000)))
+        context.deployment.system.sleep(rng.choice(pauses_s))
 
 
 def cancel(context: Context) -> None:
@@ -249,7 +266,7 @@ def cancel(context: Context) -> None:
         what = chunk or dataset
         with context.doing(f"cancel {what}", **({"cancel": what} if chunk or name != QUEUE else {})):
             found = deployment.ledger.interventions.cancel(name, dataset, chunk)
-            stop_jobs(deployment, [one.job_arn for one in found if one.job_arn and one.status != "stopping"])
+            stop_jobs(deployment, jobs_to_stop(found))
 
 
 def retry(context: Context) -> None:
@@ -320,6 +337,7 @@ BODIES: Final[dict[str, Callable[[Context], None]]] = {
     "reconciler": reconciler,
     "operator": operator,
     "user": user,
+    "hasty user": hasty_user,
     "program": actors_queue.program,
     "flusher": actors_queue.flusher,
     "worker": actors_queue.worker,

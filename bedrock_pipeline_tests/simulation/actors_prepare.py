@@ -148,11 +148,24 @@ def launch(
 
 def prepare(context: Context, name: str, dataset: str) -> None:
     """As the run of a launched dataset: its snapshot, then its chunks."""
-    deployment, one = context.deployment, pipeline(context.world, context.code, name=name)
+    snapshot_alone(context, name, dataset)
+    pack_alone(context, name, dataset)
+
+
+def snapshot_alone(context: Context, name: str, dataset: str) -> None:
+    """As `input_dataset`."""
     with _preparing(context, name, dataset, lambda row: row.launch_id):
-        take_snapshot(deployment, one, dataset)
+        take_snapshot(context.deployment, _of_code(context, name), dataset)
+
+
+def pack_alone(context: Context, name: str, dataset: str) -> None:
+    """As `batch_chunks`."""
     with _preparing(context, name, dataset, lambda row: row.snapshot_launch_id):
-        pack_dataset(deployment, one, dataset)
+        pack_dataset(context.deployment, _of_code(context, name), dataset)
+
+
+def _of_code(context: Context, name: str) -> Pipeline:
+    return pipeline(context.world, context.code, name=name)
 
 
 @contextmanager

@@ -73,6 +73,8 @@ def tasks_end(evidence: Evidence) -> _Found:
     for line in evidence.history:
         if "tasks" in line.facts and line.how == "ok" and line.task not in steps:
             yield f"{line.who} has an acknowledgement of tasks that were not committed", line.ended
+        if "DuplicateTaskError" in line.facts.get("error", ()) and line.task in steps:
+            yield f"{line.who} had tasks rejected as duplicates that were committed", line.ended
     if evidence.settled and len(waiting) >= evidence.fewest_tasks:
         yield f"{len(waiting)} tasks wait, and are not flushed", None
     for job in evidence.queue_jobs:

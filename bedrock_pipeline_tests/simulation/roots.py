@@ -36,146 +36,168 @@ class Root:
     """A defect that was fixed.
 
     Attributes:
-        replaced: each text, which must be there, and what stood in its place.
+        replaced: each text, which must be there, and what stood in its place, by file.
         breaks: the promises of which it breaks one.
     """
 
     name: str
-    file: str
-    replaced: dict[str, str]
+    replaced: dict[str, dict[str, str]]
     breaks: tuple[str, ...]
 
 
 _SUBMISSIONS, _SUBMIT = "bedrock_pipeline/ledger/submissions.py", "bedrock_pipeline/submit/submit_chunk.py"
 _VERSIONS = "bedrock_pipeline/ledger/versions.py"
+#: What was built behind other safeguards since: chunks of a replaced version are not submitted, whoever has entered them.
+_REPLACED_IS_DUE: Final = {
+    "sql/0001_ledger.sql": {
+        "c.cancel_requested_at IS NOT NULL OR NOT EXISTS (": "c.cancel_requested_at IS NOT NULL OR false AND NOT EXISTS ("
+    }
+}
 ROOTS = (
     Root(
         "H1: a submission in doubt is closed by an error of its look-up",
-        _SUBMIT,
-        {"    if intent.resent:\n        return _mark_in_doubt(deployment, intent, reason)\n": ""},
+        {_SUBMIT: {"    if intent.resent:\n        return _mark_in_doubt(deployment, intent, reason)\n": ""}},
         (ONE_JOB, SLOTS, LOST),
     ),
     Root(
         "H3, H12: publishers share a folder",
-        "bedrock_pipeline/publish/publish_dataset.py",
-        {"-{deployment.system.new_id().hex}/": "/"},
+        {"bedrock_pipeline/publish/publish_dataset.py": {"-{deployment.system.new_id().hex}/": "/"}},
         (FROZEN, ROWS),
     ),
     Root(
         "H4: a run ends whatever launch there is",
-        _VERSIONS,
-        {'AND launch_id = %s""",': 'AND (launch_id = %s OR true)""",'},
+        {_VERSIONS: {'AND launch_id = %s""",': 'AND (launch_id = %s OR true)""",'}},
         (ENDS,),
     ),
     Root(
         "H5: a run works on whatever version is current",
-        _VERSIONS,
-        {"    if row.version != begun.version:\n": "    if False:\n"},
+        {_VERSIONS: {"    if row.version != begun.version:\n": "    if False:\n"}},
         (ROWS, ENDS),
     ),
     Root(
         "H6: chunks are packed by the code of the moment",
-        "bedrock_pipeline/prepare/pack_dataset.py",
         {
-            "effective = pipeline_of(deployment.ledger, row.settings_digest, pipeline, row)": "effective = pipeline.for_dataset(row.request)"
+            "bedrock_pipeline/prepare/pack_dataset.py": {
+                "effective = pipeline_of(deployment.ledger, row.settings_digest, pipeline, row)": "effective = pipeline.for_dataset(row.request)"
+            }
         },
         (ROWS, ENDS),
     ),
     Root(
         "H7: responses are judged by the code of the moment",
-        "bedrock_pipeline/collect/collect_chunk.py",
-        {"    return thaw(settings, code)\n": "    return code\n"},
+        {
+            "bedrock_pipeline/collect/collect_chunk.py": {
+                "    return thaw(settings, code)\n": "    return code\n"
+            }
+        },
         (READ,),
     ),
     Root(
         "H9: only the jobs of pipelines that the code has are polled",
-        "bedrock_pipeline/ledger/jobs.py",
         {
-            "WHERE status <> 'pending' AND ended_at IS NULL AND job_arn IS NOT NULL\n               ORDER BY submitted_at": "WHERE status <> 'pending' AND ended_at IS NULL AND job_arn IS NOT NULL AND pipeline = 'p'\n               ORDER BY submitted_at"
+            "bedrock_pipeline/ledger/jobs.py": {
+                "WHERE status <> 'pending' AND ended_at IS NULL AND job_arn IS NOT NULL\n               ORDER BY submitted_at": "WHERE status <> 'pending' AND ended_at IS NULL AND job_arn IS NOT NULL AND pipeline = 'p'\n               ORDER BY submitted_at"
+            }
         },
         (LOST, ENDS),
     ),
     Root(
         "H10: what the SDK says of an invalid body ends the run",
-        "bedrock_pipeline/aws/runtime.py",
         {
-            "        parameters = _converse_parameters(model_id, body) if converse else {}\n": "",
-            "self._client.converse(**parameters)": "self._client.converse(modelId=model_id, **orjson.loads(body))",
+            "bedrock_pipeline/aws/runtime.py": {
+                "        parameters = _converse_parameters(model_id, body) if converse else {}\n": "",
+                "self._client.converse(**parameters)": "self._client.converse(modelId=model_id, **orjson.loads(body))",
+            }
         },
         (ERRORS,),
     ),
     Root(
         "H11: retry takes the chunks of every version",
-        "bedrock_pipeline/ledger/interventions.py",
         {
-            "AND dataset_version = %s AND status = 'failed'": "AND (dataset_version = %s OR true) AND status = 'failed'"
+            "bedrock_pipeline/ledger/interventions.py": {
+                "AND dataset_version = %s AND status = 'failed'": "AND (dataset_version = %s OR true) AND status = 'failed'"
+            },
+            **_REPLACED_IS_DUE,
         },
         (WITHDRAWN,),
     ),
     Root(
         "H11: a retry round of a replaced version is entered",
-        "bedrock_pipeline/ledger/retry_rounds.py",
-        {"if not _is_as_read(read, row):": "if False:"},
+        {
+            "bedrock_pipeline/ledger/retry_rounds.py": {"if not _is_as_read(read, row):": "if False:"},
+            **_REPLACED_IS_DUE,
+        },
         (WITHDRAWN,),
     ),
     Root(
         "H11: a submission in doubt of a replaced version is sent again",
-        _SUBMISSIONS,
-        {"bedrock_pipeline.withdrawn(c) AS withdrawn": "c.cancel_requested_at IS NOT NULL AS withdrawn"},
+        {
+            _SUBMISSIONS: {
+                "bedrock_pipeline.withdrawn(c) AS withdrawn": "c.cancel_requested_at IS NOT NULL AS withdrawn"
+            }
+        },
         (WITHDRAWN,),
     ),
     Root(
         "no lock of the quota group",
-        "bedrock_pipeline/ledger/quota_groups.py",
-        {"WHERE c.chunk_id = %s FOR UPDATE OF g": "WHERE c.chunk_id = %s"},
+        {
+            "bedrock_pipeline/ledger/quota_groups.py": {
+                "WHERE c.chunk_id = %s FOR UPDATE OF g": "WHERE c.chunk_id = %s"
+            }
+        },
         (SLOTS,),
     ),
     Root(
         "no fence",
-        _SUBMISSIONS,
         {
-            "WHERE chunk_id = %(chunk)s AND fence = %(fence)s\n                     AND status IN ('submitting', 'in-doubt', 'needs-resolution')": "WHERE chunk_id = %(chunk)s\n                     AND status IN ('submitting', 'in-doubt', 'needs-resolution')",
-            "chunk.row.fence != fence or ": "",
+            _SUBMISSIONS: {
+                "WHERE chunk_id = %(chunk)s AND fence = %(fence)s\n                     AND status IN ('submitting', 'in-doubt', 'needs-resolution')": "WHERE chunk_id = %(chunk)s\n                     AND status IN ('submitting', 'in-doubt', 'needs-resolution')",
+                "chunk.row.fence != fence or ": "",
+            }
         },
         (ONE_JOB, SLOTS, LOST),
     ),
     Root(
         "no List before a Create",
-        _SUBMIT,
-        {"    if found.jobs:\n": "    if False:\n"},
+        {_SUBMIT: {"    if found.jobs:\n": "    if False:\n"}},
         (ONE_JOB, LOST),
     ),
     Root(
         "no look at the lease",
-        "bedrock_pipeline/aws/jobs.py",
-        {"if self._monotonic() >= self._sending.deadline:": "if False:"},
+        {"bedrock_pipeline/aws/jobs.py": {"if self._monotonic() >= self._sending.deadline:": "if False:"}},
         (ONE_JOB, SLOTS, LOST),
     ),
     Root(
         "no consistency window",
-        _SUBMISSIONS,
         {
-            "lease_expires_at + %s <= ": "lease_expires_at + %s * 0 <= ",
-            "lease_expires_at + %(consistency_window)s <= ": "lease_expires_at + %(consistency_window)s * 0 <= ",
+            _SUBMISSIONS: {
+                "lease_expires_at + %s <= ": "lease_expires_at + %s * 0 <= ",
+                "lease_expires_at + %(consistency_window)s <= ": "lease_expires_at + %(consistency_window)s * 0 <= ",
+            }
         },
         (ONE_JOB, SLOTS, LOST),
     ),
     Root(
         "tasks may be flushed twice",
-        "bedrock_pipeline/ledger/queues.py",
-        {"            if gone.rowcount != len(task_ids):\n": "            if False:\n"},
+        {
+            "bedrock_pipeline/ledger/queues.py": {
+                "            if gone.rowcount != len(task_ids):\n": "            if False:\n"
+            }
+        },
         (TASKS, TWICE),
     ),
     Root(
         "a task is added again after a lost acknowledgement",
-        "bedrock_pipeline/ledger/database.py",
-        {"            if new.rowcount:\n": "            if True:\n"},
+        {"bedrock_pipeline/ledger/database.py": {"            if new.rowcount:\n": "            if True:\n"}},
         (TASKS, ENDS),
     ),
     Root(
         "no lock of the budget",
-        "bedrock_pipeline/ledger/spending.py",
-        {"v.max_cost_usd IS NOT NULL FOR NO KEY UPDATE OF d": "v.max_cost_usd IS NOT NULL"},
+        {
+            "bedrock_pipeline/ledger/spending.py": {
+                "v.max_cost_usd IS NOT NULL FOR NO KEY UPDATE OF d": "v.max_cost_usd IS NOT NULL"
+            }
+        },
         (CAP,),
     ),
 )
@@ -190,13 +212,14 @@ def copied(root: Root, folder: Path) -> None:
     for name in _COPIED:
         source = _ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
-    path = folder / root.file
-    text = path.read_text()
-    for before, after in root.replaced.items():
-        if before not in text:
-            raise click.ClickException(f"{root.name}: {before!r} is not in {root.file} any more")
-        text = text.replace(before, after)
-    path.write_text(text)
+    for file, replaced in root.replaced.items():
+        path = folder / file
+        text = path.read_text()
+        for before, after in replaced.items():
+            if before not in text:
+                raise click.ClickException(f"{root.name}: {before!r} is not in {file} any more")
+            text = text.replace(before, after)
+        path.write_text(text)
 
 
 def found(root: Root, seeds: int, steps: int, first: int, processes: int) -> str:

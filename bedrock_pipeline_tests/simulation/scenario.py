@@ -13,6 +13,13 @@ from bedrock_pipeline_tests.simulation.choices import Chances
 _CASTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     # nothing is there yet
     "nothing": (("user", "user", "daemon"), ("user", "preparer", "preparer"), ("user", "daemon", "operator")),
+    # there is a snapshot of a launch, and nothing is packed; it may be launched again at any moment
+    "snapshotted": (
+        ("preparer", "hasty user", "clicker"),
+        ("preparer", "preparer", "clicker"),
+        ("preparer", "preparer", "hasty user", "clicker"),
+        ("preparer", "hasty user", "daemon"),
+    ),
     # a dataset is packed
     "packed": (
         ("clicker", "clicker"),
@@ -37,6 +44,13 @@ _CASTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
         ("reconciler", "user", "clicker"),
         ("reconciler", "operator", "clicker"),
     ),
+    # the same, and there is no job
+    "in doubt without a job": (
+        ("reconciler", "hasty user"),
+        ("reconciler", "user", "clicker"),
+        ("reconciler", "reconciler", "operator"),
+        ("daemon", "hasty user", "operator"),
+    ),
     # a submission was rejected
     "rejected": (("operator", "user", "clicker"), ("operator", "clicker", "daemon")),
     # jobs have ended
@@ -45,6 +59,7 @@ _CASTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "retryable": (
         ("retrier", "retrier", "daemon"),
         ("retrier", "user", "clicker"),
+        ("retrier", "hasty user", "daemon"),
         ("retrier", "operator", "user"),
     ),
     # all is to be published
@@ -243,7 +258,7 @@ def drawn(seed: int, steps: int) -> Scenario:
         switches=tuple((name, rng.choice(_SWITCHES[name])) for name in switched),
         skew_s=rng.choice((0.0, 0.0, 0.0, 100.0, 600.0)),
         job_s=rng.choice((60, 1000, 4000)),
-        two_codes=rng.random() < 0.3,
+        two_codes=rng.random() < (0.7 if start == "snapshotted" else 0.3),
         below_minimum=rng.choice(("on_demand", "on_demand", "pad", "hold")),
         on_duplicate=rng.choice(("reject", "replace")),
         backup=backup,

@@ -13,10 +13,12 @@ from bedrock_pipeline_tests.simulation.actors_prepare import (
     CAP_PER_ROW_USD,
     DATASET,
     MODEL,
+    PIPELINE,
     PRICES,
     REMOVED_DATASET,
     REMOVED_PIPELINE,
     launch,
+    snapshot_alone,
 )
 from bedrock_pipeline_tests.simulation.choices import Choice, Choices, Seeded
 from bedrock_pipeline_tests.simulation.evidence import Evidence, prompt_of
@@ -36,6 +38,11 @@ _LONG_S = 2500.0
 _BELIEVED_S: Final = 1300.0
 _FAULT_OF_START: Final[dict[str, dict[str, Any]]] = {
     "in doubt": {"kind": "answer_lost", "operation": "CreateModelInvocationJob"},
+    "in doubt without a job": {
+        "kind": "error",
+        "operation": "CreateModelInvocationJob",
+        "error": "InternalServerException",
+    },
     "rejected": {
         "kind": "error",
         "operation": "CreateModelInvocationJob",
@@ -117,6 +124,9 @@ def _begin(world: World) -> None:
     with world.quiet("the beginning") as context:
         if world.scenario.has_queue:
             _begin_queue(context)
+        elif start == "snapshotted":
+            launch(context, "a", prompt=None, new_version=False)
+            snapshot_alone(context, PIPELINE, DATASET)
         elif start != "nothing":
             launch(context, "a", prompt=0, new_version=False)
             actors.tick(context, ["prepare"])
@@ -128,9 +138,9 @@ def _begin(world: World) -> None:
                 actors.perform(context, "submit", chunk.chunk_key, REMOVED_PIPELINE)
         if fault := _FAULT_OF_START.get(start):
             service.begin_faults([fault])
-        if start in ("submitted", "in doubt", "rejected", "ended"):
+        if start in ("submitted", "in doubt", "in doubt without a job", "rejected", "ended"):
             actors.tick(context, ["submit"])
-        if start == "in doubt":
+        if start.startswith("in doubt"):
             world.move_clock(_BELIEVED_S)
         while start == "ended" and _look(context, ("poll",)):
             pass

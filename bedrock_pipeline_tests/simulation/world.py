@@ -92,7 +92,8 @@ class Context:
     @property
     def code(self) -> int:
         """The version of the code that the process runs."""
-        return random.Random(self.name).randrange(2) if self.world.scenario.two_codes else 0
+        scenario = self.world.scenario
+        return random.Random(f"{scenario.seed} {self.name}").randrange(2) if scenario.two_codes else 0
 
     @contextmanager
     def doing(self, what: str, **facts: Any) -> Iterator[dict[str, Any]]:
