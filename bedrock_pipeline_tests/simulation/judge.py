@@ -23,8 +23,6 @@ _EXPECTED: Final = {"BedrockPipelineError", "OperationalError"}
 _MINUTE_S: Final = 60.0
 #: A job is submitted by its estimate, which may be a token or two short; a job too many is a tenth of a cap and more.
 _ESTIMATES_OFF_BY: Final = 1.01
-#: In the reason of a launch whose input there is not.
-_WRONG: Final = "absent"
 
 
 @dataclass(frozen=True)
@@ -172,7 +170,7 @@ def launches_end(evidence: Evidence) -> _Found:
         if not mine or row["cancelled"]:
             continue
         if row["state"] == "failed":
-            if _WRONG in (row["reason"] or "") and not mine[-1].facts.get("wrong"):
+            if not mine[-1].facts.get("wrong"):
                 yield f"what {mine[-1].who} launched last has failed: {row['reason']}", mine[-1].ended
             continue
         if evidence.waits.get(row["dataset"]):

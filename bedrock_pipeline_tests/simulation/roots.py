@@ -81,7 +81,7 @@ ROOTS = (
                 "effective = pipeline_of(deployment.ledger, row.settings_digest, pipeline, row)": "effective = pipeline.for_dataset(row.request)"
             }
         },
-        (ROWS, ENDS),
+        (ROWS, ENDS, ERRORS),
     ),
     Root(
         "H7: responses are judged by the code of the moment",
