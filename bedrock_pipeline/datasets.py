@@ -114,6 +114,8 @@ def wait(
 ) -> str:
     """Wait until the current version of a dataset is published; at a cost limit, until an operator has decided.
 
+    A launch that was requested is waited for, also where it may find nothing new.
+
     Args:
         pipeline: its name.
         dataset: its key.
@@ -127,7 +129,7 @@ def wait(
 
     Raises:
         NotFoundError: there is no such pipeline or dataset.
-        StateError: the dataset has failed or was cancelled.
+        StateError: the dataset, or its last launch, has failed, or it was cancelled.
         AwaitTimeoutError: it was not published in time. It goes on.
         ServiceUnavailableError: the ledger cannot be reached.
     """
@@ -172,13 +174,17 @@ def _check(request: Mapping[str, Any]) -> None:
 
 def _published(deployment: Deployment, pipeline: str, dataset: str) -> str | None:
     row = deployment.ledger.datasets.get(pipeline, dataset)
-    if row is not None and row.published_version == row.version:
-        return results_uri(deployment, pipeline, dataset)
-    if row is not None and row.state in ("failed", "cancelled") and row.launch_requested_at is None:
+    if row is None or row.launch_requested_at is not None:
+        return None
+    see = f"See `bedrock-pipeline status {pipeline} {dataset}`."
+    if row.launch_failure:
         raise StateError(
-            f"Dataset {dataset!r} of {pipeline!r} is {row.state}: {row.state_reason}",
-            f"See `bedrock-pipeline status {pipeline} {dataset}`.",
+            f"The last launch of {dataset!r} of {pipeline!r} has failed: {row.launch_failure}", see
         )
+    if row.published_version == row.version:
+        return results_uri(deployment, pipeline, dataset)
+    if row.state in ("failed", "cancelled"):
+        raise StateError(f"Dataset {dataset!r} of {pipeline!r} is {row.state}: {row.state_reason}", see)
     return None
 
 

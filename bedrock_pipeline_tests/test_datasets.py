@@ -5,11 +5,14 @@ import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 import bedrock_pipeline as bp
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline_tests.journey.driven import CLAUDE, finish, pipeline
 
 
@@ -39,6 +42,44 @@ def test_a_dataset_from_its_launch_to_its_rows(deployment: Deployment, tmp_path:
     assert (shown.dataset, shown.state, shown.answered, shown.results) == ("d", "published", 110, found[0])
     assert {type(chunk) for chunk in bp.status("p", "d")} == {bp.ChunkStatus}
     assert [one.dataset for one in bp.status() if isinstance(one, bp.DatasetStatus)] == ["d"]
+
+
+def test_a_launch_that_is_rejected_when_its_input_is_read_is_no_success(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """What was published before stays; whoever waits for the launch, and whoever looks, gets the reason."""
+    one = pipeline(tmp_path, [f"text {n}" for n in range(110)])
+    finish(deployment, one)
+    published, datasets = bp.wait("p", "d", timeout_s=0), deployment.ledger.datasets
+    assert bp.launch(one, "d") == 1
+    [shown] = bp.status("p")
+    assert isinstance(shown, bp.DatasetStatus)
+    assert shown.next == "it is launched again; Dagster is about to compare its input with version 1"
+    with pytest.raises(bp.AwaitTimeoutError):
+        bp.wait("p", "d", timeout_s=0)
+    begun = datasets.ensure("p", "d")
+    datasets.fail_preparation(begun, uuid4(), "of another launch")
+    datasets.fail_preparation(begun, None, "of a click")
+    changed = pipeline(tmp_path, [f"text {n}" for n in range(111)])
+    with pytest.raises(bp.BedrockPipelineError, match="was submitted with other content") as raised:
+        take_snapshot(deployment, changed, "d")
+    datasets.fail_preparation(begun, begun.launch_id, str(raised.value))
+    with pytest.raises(bp.StateError, match=r"The last launch of 'd' of 'p' has failed: .*other content"):
+        bp.wait("p", "d", timeout_s=0)
+    [shown] = bp.status("p")
+    assert isinstance(shown, bp.DatasetStatus)
+    assert (shown.state, shown.results) == ("published", published)
+    assert (shown.why or "").startswith(
+        "the last launch has failed: Dataset 'd' of pipeline 'p' was submitted"
+    )
+    assert bp.launch(one, "d") == 1
+    pipeline(tmp_path, [f"text {n}" for n in range(110)])
+    take_snapshot(deployment, one, "d")
+    assert pack_dataset(deployment, one, "d").outcome == "unchanged"
+    assert bp.wait("p", "d", timeout_s=0) == published
+    [shown] = bp.status("p")
+    assert isinstance(shown, bp.DatasetStatus)
+    assert (shown.why, shown.next) == (None, None)
 
 
 def test_a_request_means_the_same_in_the_process_that_prepares(

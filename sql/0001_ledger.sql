@@ -44,6 +44,7 @@ CREATE TABLE bedrock_pipeline.datasets (
     -- A launch that no run has carried out yet. Each launch has an id, so that a run ends the one that it began with.
     launch_id           uuid,
     launch_requested_at timestamptz,
+    launch_failure      text,  -- why the last launch has failed, where it left the version as it was
     -- A queue's dataset of a day: chunks are added to it, so it is published again when chunks were collected since. They
     -- are counted rather than compared by time, since what was collected earlier may be committed later.
     open                boolean NOT NULL DEFAULT false,
@@ -63,6 +64,7 @@ CREATE TABLE bedrock_pipeline.datasets (
     updated_at          timestamptz NOT NULL DEFAULT bedrock_pipeline.now(),
     PRIMARY KEY (pipeline, dataset),
     CHECK ((launch_id IS NULL) = (launch_requested_at IS NULL)),
+    CHECK (launch_id IS NULL OR launch_failure IS NULL),
     CHECK ((publication = 0) = (results_uri IS NULL) AND (publication = 0) = (published_at IS NULL)
            AND (publication = 0) = (published_version IS NULL) AND (publication = 0) = (published_records IS NULL)
            AND (publication = 0) = (published_failed IS NULL)),
@@ -152,7 +154,7 @@ CREATE TABLE bedrock_pipeline.served_pipelines (
 
 -- Each dataset with its current version.
 CREATE VIEW bedrock_pipeline.current_versions AS
-SELECT d.pipeline, d.dataset, d.version, d.launch_id, d.launch_requested_at, d.open, d.collections, d.published_collections,
+SELECT d.pipeline, d.dataset, d.version, d.launch_id, d.launch_requested_at, d.launch_failure, d.open, d.collections, d.published_collections,
        d.publication, d.published_version, d.results_uri, d.published_records, d.published_failed, d.published_at,
        d.latest_written_publication, d.latest_writes, d.latest_check_at, d.created_at,
        v.state, v.state_reason, v.request, v.preparation_began_at, v.launch_id AS snapshot_launch_id, v.settings_digest, v.below_minimum,

@@ -117,7 +117,7 @@ class Datasets:
             if launch:
                 connection.execute(
                     """UPDATE bedrock_pipeline.datasets
-                       SET launch_id = %s, launch_requested_at = bedrock_pipeline.now(), updated_at = bedrock_pipeline.now()
+                       SET launch_id = %s, launch_requested_at = bedrock_pipeline.now(), launch_failure = NULL, updated_at = bedrock_pipeline.now()
                        WHERE pipeline = %s AND dataset = %s""",
                     (launch_id, pipeline, dataset),
                 )
@@ -166,18 +166,20 @@ class Datasets:
     def fail_preparation(self, begun: DatasetRow, launch_id: UUID | None, reason: str) -> None:
         """A run could not prepare the version that it began with: its launch has ended, and an operator must act.
 
-        Another launch that was requested since, and another version, are not touched.
+        A version that has chunks stays as it is: the launch alone has failed. Another launch that was requested since, and
+        another version, are not touched.
         """
 
         def work(connection: Connection) -> None:
-            end_launch(connection, begun, launch_id)
-            connection.execute(
+            failed = connection.execute(
                 """UPDATE bedrock_pipeline.versions
                    SET state = 'failed', state_changed_at = bedrock_pipeline.now(), state_reason = %s
                    WHERE pipeline = %s AND dataset = %s AND version = %s
                      AND state IN ('requested', 'snapshotted', 'failed')""",
                 (storable(reason), begun.pipeline, begun.dataset, begun.version),
             )
+            if launch_id is not None:
+                end_launch(connection, begun, launch_id, None if failed.rowcount else storable(reason))
 
         self._database.transaction(work)
 

@@ -192,7 +192,8 @@ class Interventions:
                 connection.execute(
                     """WITH launched AS (
                            UPDATE bedrock_pipeline.datasets
-                           SET launch_id = gen_random_uuid(), launch_requested_at = bedrock_pipeline.now()
+                           SET launch_id = gen_random_uuid(), launch_requested_at = bedrock_pipeline.now(),
+                               launch_failure = NULL
                            WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s
                            RETURNING pipeline, dataset, version, launch_id)
                        UPDATE bedrock_pipeline.versions v SET launch_id = launched.launch_id FROM launched

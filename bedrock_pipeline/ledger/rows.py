@@ -157,6 +157,7 @@ class DatasetRow(_Row):
     Attributes:
         launch_id: of the launch that no run has carried out yet; None if there is none.
         snapshot_launch_id: of the launch that the snapshot was taken for.
+        launch_failure: why the last launch has failed, where it left the version as it was.
         settings_digest: of the frozen settings; None before the snapshot is taken.
         below_minimum: an operator's decision, in place of the frozen policy.
         schema_only_since: when it was decided to judge responses by the JSON schema, without a class's own validators.
@@ -171,6 +172,7 @@ class DatasetRow(_Row):
     request: dict[str, Any]
     launch_id: UUID | None
     launch_requested_at: datetime | None
+    launch_failure: str | None
     preparation_began_at: datetime | None
     snapshot_launch_id: UUID | None
     settings_digest: str | None

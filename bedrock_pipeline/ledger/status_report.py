@@ -181,6 +181,8 @@ def _dataset_status(row: dict[str, Any]) -> DatasetStatus:
         why, until = f"{row['requeued']} requeued: {row['requeue_reason']}", row["until"]
     elif row["backoff_until"]:
         why, until = row["backoff_reason"], row["backoff_until"]
+    if row["launch_failure"]:
+        why = " ".join(filter(None, [f"the last launch has failed: {_sentence(row['launch_failure'])}", why]))
     values = row | {"why": why, "until": until, "state": _state(row), "next": _next(row)}
     return DatasetStatus(**{field.name: values[field.name] for field in fields(DatasetStatus)})
 
@@ -197,6 +199,8 @@ def _state(row: dict[str, Any]) -> str:
 
 def _next(row: dict[str, Any]) -> str | None:
     """What happens to a dataset where it waits for nothing."""
+    if row["launch_requested_at"] and row["state"] in ("packed", "published"):
+        return f"it is launched again; Dagster is about to compare its input with version {row['version']}"
     if row["to_collect"]:
         return f"chunks that have ended: {row['to_collect']}; their responses are about to be read"
     if row["state"] == "packed" and not row["unfinished"] and not row["open"]:
@@ -238,7 +242,7 @@ _DATASETS = """
                WHERE p.pipeline = d.pipeline AND p.seen_at > bedrock_pipeline.now() - %(removed_after)s) AS unserved,
            d.packed_hash IS NULL AND d.publication = 0 AND NOT EXISTS (
                SELECT FROM bedrock_pipeline.chunks c WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset) AS never_packed,
-           d.open, d.collections, d.published_collections, n.to_collect, n.unfinished,
+           d.launch_requested_at, d.launch_failure, d.open, d.collections, d.published_collections, n.to_collect, n.unfinished,
            d.pipeline, d.dataset, d.version, d.state, d.state_reason, d.publication_rejected, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
            n.records + d.packed_duplicates AS records, d.packed_duplicates AS duplicates, d.duplicates_failed,
            n.processed + d.duplicates_answered + d.duplicates_failed AS processed,

@@ -306,7 +306,8 @@ def start_version(connection: Connection, row: DatasetRow, request: dict[str, An
     # An operator's decision holds for the dataset, until another one is made.
     _insert(connection, row.pipeline, row.dataset, row.version + 1, request, row.below_minimum)
     connection.execute(
-        """UPDATE bedrock_pipeline.datasets SET version = %(next)s, updated_at = bedrock_pipeline.now()
+        """UPDATE bedrock_pipeline.datasets
+           SET version = %(next)s, launch_failure = NULL, updated_at = bedrock_pipeline.now()
            WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s""",
         key,
     )
@@ -356,12 +357,15 @@ def _was_packed(connection: Connection, row: DatasetRow) -> bool:
     return row.publication > 0 or chunks.fetchone() is not None
 
 
-def end_launch(connection: Connection, row: DatasetRow, launch_id: UUID | None) -> None:
-    """End a launch that a run has carried out, unless another was requested since."""
+def end_launch(
+    connection: Connection, row: DatasetRow, launch_id: UUID | None, failure: str | None = None
+) -> None:
+    """End a launch that a run has carried out, or failed at, unless another was requested since."""
     connection.execute(
-        """UPDATE bedrock_pipeline.datasets SET launch_id = NULL, launch_requested_at = NULL
-           WHERE pipeline = %s AND dataset = %s AND launch_id = %s""",
-        (row.pipeline, row.dataset, launch_id),
+        """UPDATE bedrock_pipeline.datasets
+           SET launch_id = NULL, launch_requested_at = NULL, launch_failure = %s
+           WHERE pipeline = %s AND dataset = %s AND launch_id IS NOT DISTINCT FROM %s""",
+        (failure, row.pipeline, row.dataset, launch_id),
     )
 
 
