@@ -61,7 +61,7 @@ class CsvFormat(BaseModel):
         return value
 
     def completed(
-        self, sample: bytes, name: str, encoding: str | None = None
+        self, sample: bytes, name: str, encoding: str | None = None, *, cut: bool = False
     ) -> tuple["CsvFormat", list[str]]:
         """The format by the first bytes of a file, and what was found that is not the default.
 
@@ -72,12 +72,13 @@ class CsvFormat(BaseModel):
             name: of the file; `.tsv` and `.tab` have tabs.
             encoding: what further rows show, if the encoding is neither given nor found in the first line; without it, it
                 then stays open, and the rest is as in any encoding that has ASCII.
+            cut: whether the file may go on after the sample, which then may end within a letter.
 
         Raises:
             InputError: the file does not begin as its encoding does.
         """
         notes: list[str] = []
-        encoding = self.encoding or _encoding(sample) or encoding
+        encoding = self.encoding or _encoding(sample, cut=cut) or encoding
         if not self.encoding and encoding not in ("utf-8", "utf-8-sig"):
             notes.append(f"CSV is read in the encoding {encoding}, as the rows of {name} show.")
         try:
@@ -102,18 +103,18 @@ def separator_line(line: str) -> str | None:
     return found.group(1) if found else None
 
 
-def _encoding(sample: bytes) -> str | None:
+def _encoding(sample: bytes, *, cut: bool) -> str | None:
     """The encoding by what stands in front, which rows have no say in; None if only they show it."""
     for mark, encoding in _MARKS:
         if sample.startswith(mark):
             return encoding
-    first = sample.partition(b"\n")[0]
+    first, end, _ = sample.partition(b"\n")
     if wide := _wide(first):
         return wide
-    if is_utf8(sample):
+    if is_utf8(sample, cut=cut):
         return "utf-8"
     if not first.isascii():
-        return "utf-8" if is_utf8(first) else "cp1252"
+        return "utf-8" if is_utf8(first, cut=cut and not end) else "cp1252"
     return None
 
 
@@ -125,16 +126,16 @@ def _wide(first: bytes) -> str | None:
     big, little = first[::2].count(0), first[1::2].count(0)
     rest = first.replace(b"\x00", b"")
     if not (big or little) or (
-        4 * max(big, little) < len(first) and is_utf8(rest) and not _CONTROL.search(rest)
+        4 * max(big, little) < len(first) and is_utf8(rest, cut=True) and not _CONTROL.search(rest)
     ):
         return None
     return "utf-16-le" if little > big else "utf-16-be"
 
 
-def is_utf8(data: bytes) -> bool:
-    """Whether bytes are UTF-8, or the beginning of some."""
+def is_utf8(data: bytes, *, cut: bool = False) -> bool:
+    """Whether bytes are UTF-8, or, if they are `cut`, the beginning of some."""
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(data)
+        codecs.getincrementaldecoder("utf-8")().decode(data, final=not cut)
     except UnicodeDecodeError:
         return False
     return True

@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Literal
 
@@ -72,9 +73,10 @@ class CsvReader:
             if not sample.strip(b"\xef\xbb\xbf \r\n"):
                 self._notes.append(f"{file.name} is empty.")
             else:
-                found, notes = form.completed(sample, file.name)
+                completed = partial(form.completed, sample, file.name, cut=len(sample) == _SAMPLE)
+                found, notes = completed()
                 if found.encoding is None:
-                    found, notes = form.completed(sample, file.name, _encoding_by_rows(file, found))
+                    found, notes = completed(_encoding_by_rows(file, found))
                 if found.decimal is None:
                     decimal, shown = self._decimal(file, found)
                     found, notes = found.model_copy(update={"decimal": decimal}), [*notes, *shown]

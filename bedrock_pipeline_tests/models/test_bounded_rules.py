@@ -1,6 +1,7 @@
 """Whatever a response has, checking it against its schema takes bounded time; and it finds what `jsonschema` finds."""
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any
 
 import jsonschema
@@ -139,3 +140,25 @@ def test_it_finds_what_jsonschema_finds(rules: dict[str, Any], values: list[Any]
         assert BoundedValidator(rules).is_valid(value) is jsonschema.Draft202012Validator(rules).is_valid(
             value
         )
+
+
+@pytest.mark.parametrize(
+    ("step", "multiples", "others"),
+    [
+        (0.01, [19.99, 4.35, 0.07, 1.1, -0.01, 0, 3, 0.0, 1e3], [0.001, 19.999, 1e-3]),
+        (0.1, [0.3, 0.7, 1.1, 5], [0.25, 0.05]),
+        (7, [0, 7, -14, 21.0], [1, 7.5, True, "7"]),
+        (2.5, [5, 7.5, 2**70 * 5], [6]),
+        (0.01, [Decimal("12345678901234567.25")], [Decimal("12345678901234567.255")]),
+        (0.01, [], [Decimal("1234567890.1234567e999999999"), float("inf"), float("nan")]),
+    ],
+)
+def test_a_multiple_is_one_of_the_numbers_as_they_are_written(
+    step: Any, multiples: list[Any], others: list[Any]
+) -> None:
+    validator = BoundedValidator({"multipleOf": step})
+    assert [one for one in multiples if not validator.is_valid(one)] == []
+    # What is no number has no multiples.
+    numbers = [one for one in others if not isinstance(one, bool | str)]
+    assert [one for one in numbers if validator.is_valid(one)] == []
+    assert all(validator.is_valid(one) for one in others if isinstance(one, bool | str))

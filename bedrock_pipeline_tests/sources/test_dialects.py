@@ -104,6 +104,27 @@ def test_the_encoding_is_found_and_reported(tmp_path: Path, encoding: str, said:
     assert _csv(tmp_path, text.encode("latin-1"), encoding="latin-1")[0] == _EXPECTED
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["id,t", "1,publié", "2,refusé", "3,ok", "4,évalué"],
+        ["id,t", "1,café"],
+        ["id,publié", "1,é"],
+        ["t,id", "é,1", "à,2"],
+    ],
+)
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
+def test_a_letter_at_the_end_of_a_field_shows_the_encoding_too(
+    tmp_path: Path, lines: list[str], end: str, closed: bool, encoding: str
+) -> None:
+    text = end.join(lines) + (end if closed else "")
+    rows, rejected, _ = _csv(tmp_path, text.encode(encoding))
+    header, *given = (line.split(",") for line in lines)
+    assert (rows, rejected) == ([dict(zip(header, one, strict=True)) for one in given], {})
+
+
 def test_a_tab_file_is_one_whatever_its_first_line_says(tmp_path: Path) -> None:
     assert _csv(tmp_path, "a,b\tc\n1,2\t3\n", "a.tsv")[0] == [{"a,b": "1,2", "c": "3"}]
 
