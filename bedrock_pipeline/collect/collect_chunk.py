@@ -80,7 +80,10 @@ def collect_chunk(deployment: Deployment, pipeline: BasePipeline, chunk_key: str
             "Its results are collected automatically when its job has ended.",
         )
     if chunk.collected_at is not None and chunk.parsed_uri:
-        report, problem = _collected_before(deployment, chunk, chunk.parsed_uri), chunk.problem
+        report, problem = (
+            _collected_before(deployment, chunk, chunk.parsed_uri),
+            _known_problem(deployment, chunk),
+        )
     else:
         report, problem = _collect(deployment, pipeline, chunk)
     if problem:
@@ -133,7 +136,7 @@ def _collect(
                 "Its results are collected automatically when that has ended.",
             )
         # Another collector was first: its rows are those that are published.
-        return _collected_before(deployment, now, now.parsed_uri), now.problem
+        return _collected_before(deployment, now, now.parsed_uri), _known_problem(deployment, now)
     report = CollectReport(
         chunk,
         tally,
@@ -143,6 +146,15 @@ def _collect(
         discrepancies,
     )
     return report, problem
+
+
+def _known_problem(deployment: Deployment, chunk: ChunkRow) -> str | None:
+    """The problem of a chunk that was collected before: that of records that wait is none any more once they are retried."""
+    open_records = deployment.ledger.retry_rounds.open_of(
+        chunk.pipeline, chunk.dataset, chunk.dataset_version
+    )
+    waits = (one.wait_reason for one in open_records if one.chunk.chunk_id == chunk.chunk_id)
+    return next(waits, None) or chunk.lasting_problem
 
 
 def _new_folder(deployment: Deployment, chunk: ChunkRow) -> str:

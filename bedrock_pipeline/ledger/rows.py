@@ -142,6 +142,11 @@ class ChunkRow(_Row):
         return self.status in ENDED
 
     @property
+    def lasting_problem(self) -> str | None:
+        """What an operator must know whatever comes later; the problem of records that wait has passed once they are retried."""
+        return None if self.retryable else self.problem
+
+    @property
     def input_files(self) -> tuple[InputFile, ...]:
         """The chunk's JSONL files."""
         return tuple(InputFile(**file) for file in self.files)

@@ -210,7 +210,7 @@ def _next(row: dict[str, Any]) -> str | None:
 
 def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
     chunk = ChunkRow.of(row)
-    why: str | None = chunk.problem or row["wait_reason"] or chunk.status_message
+    why: str | None = row["wait_reason"] or chunk.lasting_problem or chunk.status_message
     until: datetime | None = None
     if row["for_operator"]:
         why = f"{_sentence(row['wait_reason'] or chunk.status_message)} {_retry(row)}"
@@ -222,7 +222,7 @@ def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
         why, until = row["backoff_reason"], row["backoff_until"]
     ended = chunk.ended_at is not None and chunk.collected_at is None and not row["for_operator"]
     following = "it has ended; its responses are about to be read" if ended else None
-    values = row | {"why": why, "until": until, "next": following}
+    values = row | {"why": why, "until": until, "next": following, "retryable": row["open_records"]}
     return ChunkStatus(**{field.name: values[field.name] for field in fields(ChunkStatus)})
 
 
@@ -308,7 +308,7 @@ _CHUNKS = """
            CASE WHEN c.collected_at IS NULL THEN least(coalesce(c.processed_count, 0), c.records)
                 ELSE c.answered + c.final_errors END AS processed,
            (c.collected_at IS NULL AND c.status = 'failed' AND c.job_arn IS NULL OR o.waits_for = 'operator') IS TRUE AND d.cancel_requested_at IS NULL AS for_operator,
-           CASE WHEN c.collected_at IS NOT NULL THEN coalesce(o.records, 0) END AS retryable,
+           CASE WHEN c.collected_at IS NOT NULL THEN coalesce(o.records, 0) END AS open_records,
            CASE WHEN o.waits_for IS NULL THEN 0 ELSE o.records END AS waiting_records,
            coalesce(c.retryable, 0) - coalesce(o.records, 0) AS retried, o.wait_reason, g.backoff_until, g.backoff_reason, b.version, b.cap_usd, b.committed_usd, b.wanted_usd,
            b.cap_usd IS NOT NULL AND c.status = 'pending' AND c.mode IN ('batch', 'on-demand')

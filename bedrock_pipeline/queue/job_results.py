@@ -127,7 +127,7 @@ class JobResult:
         job_arn: ARN of Bedrock's job; None before it was accepted, and for on-demand calls.
         s3_input_uri: the job's input.
         s3_output_uri: the folder of Bedrock's output.
-        error_message: why it waits or failed.
+        error_message: why it waits or failed; None of a job that goes on by itself, or is completed.
         results: None until every record is final; a stream, not a list.
         final: whether every record has a response or a final error.
         stuck: why an operator must act before it continues; None if it continues by itself.
@@ -204,7 +204,7 @@ def job_result(deployment: Deployment, job: QueueJob) -> JobResult:
         job_arn=chunk.job_arn,
         s3_input_uri=request["inputDataConfig"]["s3InputDataConfig"]["s3Uri"],
         s3_output_uri=request["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"],
-        error_message=job.waits_for or chunk.problem or chunk.requeue_reason or chunk.status_message,
+        error_message=_error_message(job),
         results=TaskResults(deployment, chunk) if final else None,
         record_count=chunk.records,
         final=final,
@@ -237,6 +237,14 @@ def _stuck(job: QueueJob) -> str | None:
     if job.final_at is None and (_rejected(chunk) or chunk.status == "needs-resolution"):
         return chunk.status_message or chunk.status
     return job.waits_for
+
+
+def _error_message(job: QueueJob) -> str | None:
+    chunk = job.chunk
+    if job.waits_for or job_status(job) == "completed":
+        return job.waits_for
+    explains_mode = chunk.status == "pending" and chunk.mode == "on-demand"
+    return chunk.lasting_problem or chunk.requeue_reason or (None if explains_mode else chunk.status_message)
 
 
 def _rejected(chunk: ChunkRow) -> bool:

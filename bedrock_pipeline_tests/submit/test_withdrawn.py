@@ -154,6 +154,9 @@ def test_records_that_wait_for_an_operator_end_when_their_chunk_is_cancelled(
     [left] = deployment.ledger.retry_rounds.open_of("p", "d", 1)
     assert left.waits_for == "operator"
     assert _outcomes(deployment) == (left.records, left.records, 0)
+    assert "retry them with" in str(deployment.ledger.status_report.chunks("p", "d")[0].why)
+    with pytest.raises(JobProblemError):
+        collect_chunk(deployment, one, chunk.chunk_key)
     shown = CliRunner().invoke(cli, ["cancel", "p", "d", *(() if whole else ("--chunk", chunk.chunk_key))])
     assert shown.stdout == "cancelled: 1 with retryable records\n", shown.output
     assert CliRunner().invoke(cli, ["cancel", "p", "d"]).stdout == "nothing to cancel\n"
@@ -161,6 +164,8 @@ def test_records_that_wait_for_an_operator_end_when_their_chunk_is_cancelled(
     assert (ended.mode, ended.records) == ("none", left.records)
     assert not _due(deployment)
     assert _outcomes(deployment) == (0, 0, left.records)
+    assert "retry them with" not in str(deployment.ledger.status_report.chunks("p", "d")[0].why)
+    collect_chunk(deployment, one, chunk.chunk_key)  # again, without a problem
 
 
 def _outcomes(deployment: Deployment) -> tuple[int | None, int, int]:
