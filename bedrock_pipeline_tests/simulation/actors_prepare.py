@@ -62,7 +62,7 @@ def pipeline(world: World, code: int = 0, *, name: str = PIPELINE, judging: bool
             "record_id": "id",
             "prompt": PROMPTS[code],
             "carry": ("n",),
-            "parameters": {"max_tokens": MAX_TOKENS},
+            "parameters": {} if world.scenario.calls else {"max_tokens": MAX_TOKENS},  # bodies have their own
             "accept_incomplete": ["cut-off"],
             "limits": Limits(
                 min_records=_MOST if world.scenario.calls else MIN_RECORDS,

@@ -96,6 +96,7 @@ _CASTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     # tasks of collected jobs are to be sent again
     "tasks to retry": (("worker", "worker", "operator"), ("daemon", "program", "worker")),
 }
+STARTS: Final = tuple(_CASTS)
 _QUEUES: Final = ("empty queue", "tasks wait", "flushed", "tasks to retry")
 SERVICES: Final = ("Postgres", "S3", "Bedrock")
 _FAULTS: Final[tuple[dict[str, Any], ...]] = (

@@ -9,7 +9,7 @@ import pytest
 from bedrock_pipeline.ledger import submissions
 from bedrock_pipeline_tests.simulation.choices import Chances, Replayed
 from bedrock_pipeline_tests.simulation.pool import postgres
-from bedrock_pipeline_tests.simulation.scenario import Scenario, drawn
+from bedrock_pipeline_tests.simulation.scenario import STARTS, Scenario, drawn
 from bedrock_pipeline_tests.simulation.shrink import shrunk
 from bedrock_pipeline_tests.simulation.simulate import Result, simulate
 from bedrock_pipeline_tests.simulation.story import story_of
@@ -50,6 +50,15 @@ def test_the_same_choices_are_the_same_story(machine: Machine) -> None:
     first = simulate(machine, drawn(4, STEPS))
     again = simulate(machine, first.scenario, Replayed(first.chosen))
     assert list(story_of(first)) == list(story_of(again))
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_every_beginning_is_what_it_says(machine: Machine, start: str) -> None:
+    """One whose launch fails begins with nothing, and everything that is promised of it holds."""
+    result = simulate(machine, Scenario(seed=3, steps=1, start=start, cast=("daemon",)))
+    assert not result.violations
+    assert [row["state"] for row in result.evidence.datasets if row["state"] == "failed"] == []
+    assert bool(result.evidence.chunks) == (start not in ("nothing", "empty queue"))
 
 
 def test_another_seed_is_another_story(machine: Machine) -> None:
