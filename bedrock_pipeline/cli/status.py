@@ -171,7 +171,7 @@ def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None, *,
         for name, key in deployment.ledger.status_report.unresolved_of_replaced_versions()
     ]
     notes += [
-        f"Job {orphan['job_arn']} ({orphan['status']}) carries this deployment's name and belongs to no chunk."
+        f"Job {orphan['job_arn']} ({orphan['status']}) carries this deployment's name and is no chunk's job."
         for orphan in deployment.ledger.interventions.orphans()
     ]
     return notes

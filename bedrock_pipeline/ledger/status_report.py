@@ -11,6 +11,8 @@ from bedrock_pipeline.ledger.served_pipelines import REMOVED_AFTER
 from bedrock_pipeline.ledger.status import Status
 from bedrock_pipeline.records.packed_chunk import Mode
 
+#: What happens to a submission of which it is not known whether it made a job.
+_LOOKED_UP: Final = "its job is looked up in the list of jobs, and it is sent again if there is none"
 #: What a dataset in one of these states is about to be.
 _NEXT: Final = {
     "requested": "Dagster is about to read its input",
@@ -173,6 +175,9 @@ def _dataset_status(row: dict[str, Any]) -> DatasetStatus:
         why += f" {forget}" if row["never_packed"] else ""
     elif row["publication_rejected"]:
         why = f"{row['publication_rejected']} {_retry(row)}"
+    elif row["unresolved"]:
+        why = f"waits for an operator, with {row['unresolved']} of its chunks: {_sentence(row['unresolved_reason'])} "
+        why += _resolve(row["pipeline"], row["unresolved_key"])
     elif row["for_operator"]:
         why = f"waits for an operator, with {row['for_operator']} of its chunks: {_sentence(row['operator_reason'])} {_retry(row)}"
     elif row["over_budget"]:
@@ -201,6 +206,8 @@ def _next(row: dict[str, Any]) -> str | None:
     """What happens to a dataset where it waits for nothing."""
     if row["launch_requested_at"] and row["state"] in ("packed", "published"):
         return f"it is launched again; Dagster is about to compare its input with version {row['version']}"
+    if row["in_doubt"]:
+        return f"submissions in doubt: {row['in_doubt']}; {_LOOKED_UP}"
     if row["to_collect"]:
         return f"chunks that have ended: {row['to_collect']}; their responses are about to be read"
     if row["state"] == "packed" and not row["unfinished"] and not row["open"]:
@@ -212,7 +219,9 @@ def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
     chunk = ChunkRow.of(row)
     why: str | None = row["wait_reason"] or chunk.lasting_problem or chunk.status_message
     until: datetime | None = None
-    if row["for_operator"]:
+    if chunk.status == "needs-resolution":
+        why = f"{_sentence(chunk.status_message)} {_resolve(chunk.pipeline, chunk.chunk_key)}"
+    elif row["for_operator"]:
         why = f"{_sentence(row['wait_reason'] or chunk.status_message)} {_retry(row)}"
     elif row["over_budget"]:
         why = Budget.of(row).reason
@@ -220,15 +229,28 @@ def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
         why, until = chunk.requeue_reason, row["submitted_at"]
     elif row["backoff_until"]:
         why, until = row["backoff_reason"], row["backoff_until"]
-    ended = chunk.ended_at is not None and chunk.collected_at is None and not row["for_operator"]
-    following = "it has ended; its responses are about to be read" if ended else None
+    following = None if row["for_operator"] else _next_of_chunk(chunk)
     values = row | {"why": why, "until": until, "next": following, "retryable": row["open_records"]}
     return ChunkStatus(**{field.name: values[field.name] for field in fields(ChunkStatus)})
+
+
+def _next_of_chunk(chunk: ChunkRow) -> str | None:
+    if chunk.status == "in-doubt":
+        return _LOOKED_UP
+    if chunk.ended:
+        return None if chunk.collected_at else "it has ended; its responses are about to be read"
+    return "it is cancelled; its job is about to be stopped" if chunk.cancel_requested_at else None
 
 
 def _sentence(reason: str | None) -> str:
     text = reason or "the reason is unknown"
     return text if text.endswith(("?", "!")) else f"{text.rstrip('.')}."
+
+
+def _resolve(pipeline: str, chunk_key: str) -> str:
+    """What an operator does who has looked at the jobs of a chunk."""
+    command = f"bedrock-pipeline resolve {pipeline} {chunk_key}"
+    return f"With the ARN of its job: {command} --job ARN. If it has none: {command} --no-job"
 
 
 def _retry(row: dict[str, Any]) -> str:
@@ -242,7 +264,7 @@ _DATASETS = """
                WHERE p.pipeline = d.pipeline AND p.seen_at > bedrock_pipeline.now() - %(removed_after)s) AS unserved,
            d.packed_hash IS NULL AND d.publication = 0 AND NOT EXISTS (
                SELECT FROM bedrock_pipeline.chunks c WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset) AS never_packed,
-           d.launch_requested_at, d.launch_failure, d.open, d.collections, d.published_collections, n.to_collect, n.unfinished,
+           n.in_doubt, n.unresolved, n.unresolved_key, n.unresolved_reason, d.launch_requested_at, d.launch_failure, d.open, d.collections, d.published_collections, n.to_collect, n.unfinished,
            d.pipeline, d.dataset, d.version, d.state, d.state_reason, d.publication_rejected, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
            n.records + d.packed_duplicates AS records, d.packed_duplicates AS duplicates, d.duplicates_failed,
            n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
@@ -268,6 +290,10 @@ _DATASETS = """
                CASE WHEN count(*) = count(w.usd) THEN sum(w.usd) END AS expected_cost_usd,
                count(*) FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL) AS requeued,
                count(*) FILTER (WHERE h.for_operator) AS for_operator,
+               count(*) FILTER (WHERE c.status = 'in-doubt') AS in_doubt,
+               count(*) FILTER (WHERE c.status = 'needs-resolution') AS unresolved,
+               (array_agg(c.chunk_key ORDER BY c.chunk_key) FILTER (WHERE c.status = 'needs-resolution'))[1] AS unresolved_key,
+               (array_agg(c.status_message ORDER BY c.chunk_key) FILTER (WHERE c.status = 'needs-resolution'))[1] AS unresolved_reason,
                count(*) FILTER (WHERE c.collected_at IS NULL OR o.chunk_id IS NOT NULL) AS unfinished,
                count(*) FILTER (WHERE c.collected_at IS NULL AND c.ended_at IS NOT NULL AND h.for_operator IS NOT TRUE) AS to_collect,
                (array_agg(coalesce(o.wait_reason, c.status_message) ORDER BY c.chunk_key) FILTER (WHERE h.for_operator))[1] AS operator_reason,

@@ -6,6 +6,7 @@ sweep over all jobs of the account, for jobs that only one of the two sides know
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from typing import Literal
 from uuid import UUID
 
 from bedrock_pipeline.aws.errors import AwsError
@@ -210,11 +211,16 @@ def _sweep_region(
         if job.arn not in known:
             unknown[chunk_of_job(deployment_id, job.name)].append(job)
     not_ours = unknown.pop(None, [])
-    adopted = {chunk_id for chunk_id, found in unknown.items() if _adopt(deployment, chunk_id, found, report)}
-    orphans = [job for chunk_id, found in unknown.items() if chunk_id not in adopted for job in found]
+    unadopted, orphans = list[JobSummary](), list[JobSummary]()
+    for chunk_id, found in unknown.items():
+        match _assign(deployment, chunk_id, found, report):
+            case "candidates":  # an operator, or a look at what is in doubt, decides which is the chunk's
+                unadopted += found
+            case "orphans":
+                orphans += found
     others = Counter(
         base_model(job.model_id)
-        for job in not_ours + orphans
+        for job in not_ours + unadopted + orphans
         if FROM_BEDROCK.get(job.status) not in ENDED  # an unknown status may use a slot
     )
     account = deployment.settings.account
@@ -229,13 +235,15 @@ def _sweep_region(
             _look_up(deployment, in_flight.job_arn, report)
 
 
-def _adopt(
+def _assign(
     deployment: Deployment, chunk_id: UUID | None, jobs: list[JobSummary], report: ReconcileReport
-) -> bool:
+) -> Literal["adopted", "candidates", "orphans"]:
     """Adopt the one job with the name of a chunk; of several, an operator says which it is."""
     chunk = deployment.ledger.chunks.by_id(chunk_id) if chunk_id else None
-    if chunk is None or chunk.job_arn or chunk.status == "needs-resolution":
-        return False
+    if chunk is None or chunk.job_arn or chunk.collected_at:
+        return "orphans"
+    if chunk.status == "needs-resolution":
+        return "candidates"
     if len(jobs) > 1:
         # What is in doubt comes to the same by `settle`.
         if deployment.ledger.interventions.need_resolution(
@@ -244,15 +252,15 @@ def _adopt(
             reason=f"jobs of this name that may be the chunk's: {', '.join(job.arn for job in jobs)}",
         ):
             report.needs_resolution.append(chunk.chunk_key)
-        return False
+        return "candidates"
     [job] = jobs
     # A chunk that was rejected, or stopped, may have been sent again since a backup, corrected and so with another token.
     if not chunk.ended and chunk.token is not None and job.token not in (None, chunk.token):
-        return False
+        return "candidates"
     if not deployment.ledger.interventions.adopt(chunk.chunk_id, job.arn, job.submitted_at):
-        return False
+        return "candidates"  # it was settled meanwhile
     report.adopted.append(chunk.chunk_key)
-    return True
+    return "adopted"
 
 
 def _record_orphans(deployment: Deployment, orphans: list[JobSummary], report: ReconcileReport) -> None:

@@ -200,7 +200,7 @@ def test_status_lists_orphans(deployment: Deployment, tmp_path: Path) -> None:
         [{"job_arn": arn, "job_name": "p-x", "status": "InProgress", "submitted_at": "2026-01-01T00:00:00Z"}]
     )
     shown = run("status").stdout
-    assert f"Job {arn} (InProgress) carries this deployment's name and belongs to no chunk" in " ".join(
+    assert f"Job {arn} (InProgress) carries this deployment's name and is no chunk's job" in " ".join(
         shown.split()
     )
     assert max(map(len, shown.splitlines())) <= 80

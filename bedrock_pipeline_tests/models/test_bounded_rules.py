@@ -158,7 +158,7 @@ def test_a_multiple_is_one_of_the_numbers_as_they_are_written(
 ) -> None:
     validator = BoundedValidator({"multipleOf": step})
     assert [one for one in multiples if not validator.is_valid(one)] == []
-    # What is no number has no multiples.
+    # Texts and booleans have no multiples.
     numbers = [one for one in others if not isinstance(one, bool | str)]
     assert [one for one in numbers if validator.is_valid(one)] == []
     assert all(validator.is_valid(one) for one in others if isinstance(one, bool | str))
