@@ -180,6 +180,8 @@ def _dataset_status(row: dict[str, Any]) -> DatasetStatus:
         why += _resolve(row["pipeline"], row["unresolved_key"])
     elif row["for_operator"]:
         why = f"waits for an operator, with {row['for_operator']} of its chunks: {_sentence(row['operator_reason'])} {_retry(row)}"
+    elif row["too_few"]:
+        why = f"{_sentence(row['too_few_reason'])} {_send(row)}"
     elif row["over_budget"]:
         why = Budget.of(row).reason
     elif row["requeued"]:
@@ -223,6 +225,8 @@ def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
         why = f"{_sentence(chunk.status_message)} {_resolve(chunk.pipeline, chunk.chunk_key)}"
     elif row["for_operator"]:
         why = f"{_sentence(row['wait_reason'] or chunk.status_message)} {_retry(row)}"
+    elif row["too_few"]:
+        why = f"{_sentence(row['wait_reason'] or chunk.status_message)} {_send(row)}"
     elif row["over_budget"]:
         why = Budget.of(row).reason
     elif chunk.requeued_since:
@@ -253,6 +257,12 @@ def _resolve(pipeline: str, chunk_key: str) -> str:
     return f"With the ARN of its job: {command} --job ARN. If it has none: {command} --no-job"
 
 
+def _send(row: dict[str, Any]) -> str:
+    """What an operator does with records that are too few for a job."""
+    command = f"bedrock-pipeline retry {row['pipeline']} {row['dataset']} --below-minimum on_demand"
+    return f"To send them all the same: {command}"
+
+
 def _retry(row: dict[str, Any]) -> str:
     """What an operator does where the cause is not the records' own."""
     return f"Once the cause is fixed: bedrock-pipeline retry {row['pipeline']} {row['dataset']}"
@@ -271,7 +281,8 @@ _DATASETS = """
            n.answered + d.duplicates_answered AS answered, n.failed + d.duplicates_failed AS failed,
            coalesce(d.snapshot_rejected, 0) + coalesce(d.packed_rejected, 0) AS rejected,
            e.failed_by_code, n.retryable, n.waiting_records, n.cost_usd, n.expected_cost_usd, n.requeued, n.requeue_reason, n.until, n.backoff_until, n.backoff_reason, n.over_budget, s.chunks,
-           CASE WHEN d.cancel_requested_at IS NULL THEN n.for_operator ELSE 0 END AS for_operator, n.operator_reason
+           CASE WHEN d.cancel_requested_at IS NULL THEN n.for_operator ELSE 0 END AS for_operator, n.operator_reason,
+           CASE WHEN d.cancel_requested_at IS NULL THEN n.too_few ELSE 0 END AS too_few, n.too_few_reason
     FROM (SELECT * FROM bedrock_pipeline.current_versions v
           WHERE (%(pipeline)s::text IS NULL OR pipeline = %(pipeline)s)
             AND (dataset = %(dataset)s::text OR %(dataset)s::text IS NULL
@@ -290,6 +301,8 @@ _DATASETS = """
                CASE WHEN count(*) = count(w.usd) THEN sum(w.usd) END AS expected_cost_usd,
                count(*) FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL) AS requeued,
                count(*) FILTER (WHERE h.for_operator) AS for_operator,
+               count(*) FILTER (WHERE h.too_few) AS too_few,
+               (array_agg(coalesce(o.wait_reason, c.status_message) ORDER BY c.chunk_key) FILTER (WHERE h.too_few))[1] AS too_few_reason,
                count(*) FILTER (WHERE c.status = 'in-doubt') AS in_doubt,
                count(*) FILTER (WHERE c.status = 'needs-resolution') AS unresolved,
                (array_agg(c.chunk_key ORDER BY c.chunk_key) FILTER (WHERE c.status = 'needs-resolution'))[1] AS unresolved_key,
@@ -310,7 +323,8 @@ _DATASETS = """
         LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
         LEFT JOIN bedrock_pipeline.quota_groups g ON g.quota_group = c.quota_group
             AND g.backoff_until > bedrock_pipeline.now() AND c.status = 'pending' AND c.mode = 'batch'
-        CROSS JOIN LATERAL (SELECT c.collected_at IS NULL AND c.status = 'failed' AND c.job_arn IS NULL OR o.waits_for = 'operator' AS for_operator) h
+        CROSS JOIN LATERAL (SELECT c.collected_at IS NULL AND c.status = 'failed' AND c.job_arn IS NULL OR o.waits_for = 'operator' AS for_operator,
+                                   c.status = 'pending' AND c.mode = 'waiting' OR o.waits_for = 'minimum' AS too_few) h
         CROSS JOIN LATERAL (SELECT CASE WHEN c.status = 'pending' THEN c.estimated_cost_usd ELSE bedrock_pipeline.taken_usd(c) END AS usd) w
         WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)) n
     CROSS JOIN LATERAL (
@@ -334,6 +348,7 @@ _CHUNKS = """
            CASE WHEN c.collected_at IS NULL THEN least(coalesce(c.processed_count, 0), c.records)
                 ELSE c.answered + c.final_errors END AS processed,
            (c.collected_at IS NULL AND c.status = 'failed' AND c.job_arn IS NULL OR o.waits_for = 'operator') IS TRUE AND d.cancel_requested_at IS NULL AS for_operator,
+           (c.status = 'pending' AND c.mode = 'waiting' OR o.waits_for = 'minimum') IS TRUE AND d.cancel_requested_at IS NULL AS too_few,
            CASE WHEN c.collected_at IS NOT NULL THEN coalesce(o.records, 0) END AS open_records,
            CASE WHEN o.waits_for IS NULL THEN 0 ELSE o.records END AS waiting_records,
            coalesce(c.retryable, 0) - coalesce(o.records, 0) AS retried, o.wait_reason, g.backoff_until, g.backoff_reason, b.version, b.cap_usd, b.committed_usd, b.wanted_usd,

@@ -77,6 +77,7 @@ _CASTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     # a queue in which nothing waits
     "empty queue": (
         ("program", "program", "worker"),
+        ("program", "program", "program"),
         ("program", "flusher", "daemon"),
         ("program", "worker", "operator"),
         ("program", "user", "daemon"),
@@ -252,7 +253,10 @@ def drawn(seed: int, steps: int) -> Scenario:
             service=rng.choice((0.0, 0.03, 0.1)),
             die=0.0 if calm else rng.choice((0.0, 0.01, 0.03)),
             fail=0.0 if calm else rng.choice((0.0, 0.01, 0.05)),
-            lose=0.0 if calm else rng.choice((0.0, 0.01, 0.05)),
+            # Programs add tasks seldom: only much that is lost hits what they may not do twice.
+            lose=0.0
+            if calm
+            else rng.choice((0.0, 0.01, 0.05, 0.15) if start in _QUEUES else (0.0, 0.01, 0.05)),
             suspend=rng.choice((0.0, 0.01, 0.04)),
         ),
         faults=tuple(faults),

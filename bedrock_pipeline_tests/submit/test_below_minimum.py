@@ -85,6 +85,7 @@ def test_few_records_wait_until_an_operator_decides(
     outcome = submit_chunk(deployment, "p", key)
     assert isinstance(outcome, NotNow)
     assert "37 records are fewer than a job's 100: waiting" in outcome.reason
+    assert all(_HOW_TO_SEND in why for why in _reasons(deployment))
     assert deployment.ledger.publications.due(["p"], 1) == []
     assert deployment.ledger.interventions.release("p", "d", "on_demand") == (0, True)
     assert [row.dataset for row in deployment.ledger.datasets.to_launch(["p"], 1)] == ["d"]
@@ -171,9 +172,20 @@ def test_few_retryable_records_wait_until_an_operator_decides(
     [left] = deployment.ledger.retry_rounds.open_of("p", "d", 1)
     assert (left.records, left.waits_for) == (LEFT, "minimum")
     assert "5 records are fewer than a job's 100" in str(left.wait_reason)
+    assert all(_HOW_TO_SEND in why for why in _reasons(deployment))
     assert deployment.ledger.retry_rounds.due(["p"], 1) == []
     assert deployment.ledger.interventions.release("p", "d", "on_demand") == (LEFT, False)
     assert answered(finish(deployment, one), 150)
+
+
+_HOW_TO_SEND = "To send them all the same: bedrock-pipeline retry p d --below-minimum on_demand"
+
+
+def _reasons(deployment: Deployment) -> list[str]:
+    """Why the dataset waits, and why its first chunk does, as `status` says it."""
+    report = deployment.ledger.status_report
+    found = report.dataset("p", "d")
+    return [str(found and found.why), str(report.chunks("p", "d")[0].why)]
 
 
 def test_after_a_crash_only_the_calls_in_flight_are_repeated_and_counted(

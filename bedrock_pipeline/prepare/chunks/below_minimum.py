@@ -17,7 +17,7 @@ from bedrock_pipeline.records.wire_line import readdressed
 _MODES: Final[dict[BelowMinimum, tuple[Mode, str]]] = {
     "on_demand": ("on-demand", "sent one by one, at the on-demand price"),
     "pad": ("batch", ""),
-    "hold": ("waiting", "waiting for more, or for `bedrock-pipeline retry … --below-minimum`"),
+    "hold": ("waiting", "waiting for more records, or for another below_minimum"),
     "fail": ("none", "not sent (below_minimum is fail)"),
 }
 
