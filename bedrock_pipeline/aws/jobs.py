@@ -149,7 +149,8 @@ class BedrockJobs:
             JobMissingError: it does not exist.
             AwsError: Get is denied or AWS cannot be reached.
         """
-        with translated(f"get job {job_arn}", not_found=JobMissingError):
+        fix = "Compare its ARN with those that Bedrock lists."
+        with translated(f"get job {job_arn}", fix, not_found=JobMissingError):
             return _summary(self._reading.get_model_invocation_job(jobIdentifier=job_arn))
 
     def stop(self, job_arn: str) -> None:

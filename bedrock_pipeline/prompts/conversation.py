@@ -94,8 +94,12 @@ def _message(number: int, message: Mapping[str, Any], attach: Attach) -> tuple[s
 
 def _blocks(number: int, content: object, attach: Attach) -> Iterator[Any]:
     """Texts, and numbers of attachments."""
-    if not isinstance(content, list):
+    if content is None:
         raise NotAConversationError(f"has a message {number} without content")
+    if not isinstance(content, list):
+        raise NotAConversationError(
+            f"has a message {number} whose content is neither text nor a list of blocks"
+        )
     for given in content:
         if isinstance(given, str):
             yield given

@@ -60,7 +60,13 @@ class AsyncBedrockQueue:
     step = _coroutine(BedrockQueue.step)
 
     async def __aenter__(self) -> Self:
-        await self.initialize()
+        opening = asyncio.ensure_future(self.initialize())
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:  # the block is never left: what the thread opens is closed here
+            await asyncio.gather(opening, return_exceptions=True)
+            await self.close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

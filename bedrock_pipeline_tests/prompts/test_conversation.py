@@ -170,6 +170,10 @@ def test_structs_of_messages_have_nulls_that_nobody_sent(tmp_path: Path) -> None
         ('[{"role":"assistant","content":"a"}]', "begins with a message of the assistant"),
         ('[{"role":"tool","content":"a"}]', "has a message 1 of tool, not of system, user or assistant"),
         ('[{"role":"user"}]', "has a message 1 without content"),
+        (
+            '[{"role":"user","content":{"text":"a"}}]',
+            "has a message 1 whose content is neither text nor a list",
+        ),
         ('[{"role":"user","content":" "}]', "has an empty message 1"),
         ('[{"role":"user","content":[{"type":"video"}]}]', "has a block in message 1 that is not text"),
         ('[{"role":"user","content":[{"type":"image"}]}]', "has a block of kind image that holds NoneType"),

@@ -14,6 +14,7 @@ import pytest
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import ArgumentError, NotFoundError
 from bedrock_pipeline.queue import AsyncBedrockQueue, BedrockQueue, BedrockQueueConfig, BedrockTask
+from bedrock_pipeline.queue.async_queue import _coroutine
 from bedrock_pipeline.queue.worker import QueueWorker
 from bedrock_pipeline.records.job_names import chunk_uuid, job_name
 from bedrock_pipeline_tests.waiting import PATIENCE_S
@@ -124,3 +125,33 @@ def test_the_jobs_of_a_cancelled_flush_are_returned_by_the_next_one(
     job_ids, followed = asyncio.run(flush_twice())
     assert len(job_ids) == 1
     assert set(job_ids) == followed
+
+
+def test_a_queue_whose_opening_is_cancelled_is_closed(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    initialize = BedrockQueue.initialize
+    one = AsyncBedrockQueue(config(enable_auto_polling=True))
+
+    def slow(self: BedrockQueue) -> None:
+        begun.set()
+        may_end.wait()
+        initialize(self)
+
+    async def use() -> None:
+        async with one:
+            raise AssertionError("it was cancelled before")
+
+    async def cancelled() -> None:
+        using = asyncio.ensure_future(use())
+        await asyncio.to_thread(begun.wait)
+        using.cancel()
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await using
+
+    monkeypatch.setattr(AsyncBedrockQueue, "initialize", _coroutine(slow))
+    asyncio.run(cancelled())
+    assert begun.is_set()
+    assert f"queue {one.name}" not in [thread.name for thread in threading.enumerate()]
