@@ -19,6 +19,7 @@ from bedrock_pipeline.queue import (
     TaskResult,
     TokenBucket,
 )
+from bedrock_pipeline.throttle_backoff import ThrottleBackoff
 from bedrock_pipeline_tests.waiting import PATIENCE_S
 
 #: The original names the bare model, which Bedrock invokes by an inference profile only.
@@ -102,8 +103,12 @@ def test_retry_behaviour(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "9")
     by_environment = BedrockQueueConfig(**config).settings()
     assert (by_environment.retry_mode, by_environment.max_attempts) == ("standard", 9)
-    given = BedrockQueueConfig(**config, retry_mode="legacy", max_attempts=2).settings()
+    patient = ThrottleBackoff.model_validate({"max_retries": 9, "base_delay_ms": 1500})
+    given = BedrockQueueConfig(
+        **config, retry_mode="legacy", max_attempts=2, throttle_backoff=patient
+    ).settings()
     assert (given.retry_mode, given.max_attempts) == ("legacy", 2)
+    assert given.throttle_backoff == patient
 
 
 def test_optional_rate_limiting_token_bucket(queue: BedrockQueue) -> None:

@@ -15,6 +15,7 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import ArgumentError, NotFoundError
 from bedrock_pipeline.queue import AsyncBedrockQueue, BedrockQueue, BedrockQueueConfig, BedrockTask
 from bedrock_pipeline.queue.async_queue import _coroutine
+from bedrock_pipeline.queue.events import JobEvents
 from bedrock_pipeline.queue.worker import QueueWorker
 from bedrock_pipeline.records.job_names import chunk_uuid, job_name
 from bedrock_pipeline_tests.waiting import PATIENCE_S
@@ -155,3 +156,45 @@ def test_a_queue_whose_opening_is_cancelled_is_closed(
     asyncio.run(cancelled())
     assert begun.is_set()
     assert f"queue {one.name}" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_queue_brings_the_tables_of_its_ledger(deployment: Deployment, empty_dsn: str) -> None:
+    with BedrockQueue(config(dsn=empty_dsn)) as queue:
+        queue.enqueue(task(1))
+        assert queue.get_queue_size() == 1
+
+
+def test_the_name_of_a_job_has_the_uuid_of_its_chunk(queue: BedrockQueue, deployment: Deployment) -> None:
+    queue.enqueue_many(task(number) for number in range(100))
+    [job_id] = queue.flush()
+    chunk = deployment.ledger.chunks.by_id(UUID(job_id))
+    assert chunk is not None
+    assert chunk.request["jobName"] == job_name(queue.name, UUID(job_id))
+
+
+def test_what_goes_wrong_at_the_end_is_an_event(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, seen = BedrockQueue(config()), list[object]()
+    queue.initialize()
+    queue.on("error", seen.append)
+    error = NotFoundError("gone")
+
+    def fail(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(JobEvents, "deliver", fail)
+    queue.close()
+    assert seen == [error]
+
+
+def test_callbacks_are_called_for_coroutines_too(deployment: Deployment) -> None:
+    seen = list[object]()
+
+    async def enqueue() -> None:
+        async with AsyncBedrockQueue(config(batch_size=1000)) as queue:
+            queue.on("task-queued", lambda given: seen.append(given.record_id))
+            await queue.enqueue(task(1))
+
+    asyncio.run(enqueue())
+    assert seen == ["task-1"]
