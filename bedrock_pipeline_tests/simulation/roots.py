@@ -66,7 +66,7 @@ ROOTS = (
     ),
     Root(
         "H4: a run ends whatever launch there is",
-        {_VERSIONS: {'AND launch_id = %s""",': 'AND (launch_id = %s OR true)""",'}},
+        {_VERSIONS: {'AND launch_id IS NOT DISTINCT FROM %s""",': 'AND (launch_id IS NOT DISTINCT FROM %s OR true)""",'}},
         (ENDS,),
     ),
     Root(
