@@ -11,10 +11,15 @@ from bedrock_pipeline.ledger.served_pipelines import REMOVED_AFTER
 from bedrock_pipeline.ledger.status import Status
 from bedrock_pipeline.records.packed_chunk import Mode
 
-#: What a dataset in one of these states is about to be.
+#: What a launched dataset in one of these states is about to be.
 _NEXT: Final = {
     "requested": "Dagster is about to read its input",
     "snapshotted": "its input is read; Dagster is about to pack it into chunks",
+}
+#: What one in these states waits for that is not launched, and that no run prepares.
+_NOT_LAUNCHED: Final = {
+    "requested": "it is not launched: materialize input_dataset and batch_chunks in Dagster, or",
+    "snapshotted": "its input is read, and it is not launched: materialize batch_chunks in Dagster, or",
 }
 
 
@@ -181,6 +186,8 @@ def _dataset_status(row: dict[str, Any]) -> DatasetStatus:
         why, until = f"{row['requeued']} requeued: {row['requeue_reason']}", row["until"]
     elif row["backoff_until"]:
         why, until = row["backoff_reason"], row["backoff_until"]
+    elif row["state"] in _NOT_LAUNCHED and not row["launch_requested_at"] and not row["preparing"]:
+        why = f"{_NOT_LAUNCHED[row['state']]} bedrock-pipeline launch {row['pipeline']} {row['dataset']}"
     if row["launch_failure"]:
         why = " ".join(filter(None, [f"the last launch has failed: {_sentence(row['launch_failure'])}", why]))
     values = row | {"why": why, "until": until, "state": _state(row), "next": _next(row)}
@@ -205,6 +212,8 @@ def _next(row: dict[str, Any]) -> str | None:
         return f"chunks that have ended: {row['to_collect']}; their responses are about to be read"
     if row["state"] == "packed" and not row["unfinished"] and not row["open"]:
         return "its results are about to be published"
+    if not row["launch_requested_at"]:
+        return "a run prepares it" if row["state"] in _NEXT and row["preparing"] else None
     return _NEXT.get(row["state"])
 
 
@@ -242,6 +251,8 @@ _DATASETS = """
                WHERE p.pipeline = d.pipeline AND p.seen_at > bedrock_pipeline.now() - %(removed_after)s) AS unserved,
            d.packed_hash IS NULL AND d.publication = 0 AND NOT EXISTS (
                SELECT FROM bedrock_pipeline.chunks c WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset) AS never_packed,
+           EXISTS (SELECT FROM bedrock_pipeline.run_leases l
+               WHERE (l.kind, l.pipeline, l.subject) = ('prepare', d.pipeline, d.dataset) AND l.state = 'acquired') AS preparing,
            d.launch_requested_at, d.launch_failure, d.open, d.collections, d.published_collections, n.to_collect, n.unfinished,
            d.pipeline, d.dataset, d.version, d.state, d.state_reason, d.publication_rejected, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
            n.records + d.packed_duplicates AS records, d.packed_duplicates AS duplicates, d.duplicates_failed,

@@ -90,6 +90,7 @@ def observation(number: int) -> Observation:
 
 ASKED: dict[str, Callable[[Ledger], Any]] = {
     "launch": lambda ledger: ledger.datasets.to_launch(["p"], 50),
+    "prepare again": lambda ledger: ledger.run_leases.died_preparations(["p"], 50),
     "submit": lambda ledger: ledger.submissions.due(["p"], 50),
     "budgets": lambda ledger: ledger.spending.exhausted(["p"], 3),
     "poll": lambda ledger: ledger.jobs.in_flight(),

@@ -45,6 +45,19 @@ def test_what_a_removed_pipeline_has_left_is_finished(
     assert not tick(definitions, instance, "reconcile_jobs")
 
 
+def test_a_location_whose_poll_jobs_is_stopped_does_not_finish_its_own_pipelines(
+    deployment: Deployment, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """Who stops that sensor alone wants no chunk to be submitted."""
+    one = pipeline(tmp_path, [f"t{n}" for n in range(120)])
+    definitions = build_definitions([one])
+    evaluate(definitions, instance, "poll_jobs")
+    take_snapshot(deployment, one, "d")
+    pack_dataset(deployment, one, "d")
+    move_clock(deployment, 3600)
+    assert not tick(definitions, instance, "reconcile_jobs")
+
+
 def test_a_launch_that_no_code_location_serves_says_so(deployment: Deployment) -> None:
     deployment.ledger.datasets.request("mistyped", "d", {}, launch=True)
     [status] = deployment.ledger.status_report.datasets()
