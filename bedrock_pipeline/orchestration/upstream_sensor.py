@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import dagster as dg
 from dagster._core.event_api import EventLogRecord
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionStatus
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 
 from bedrock_pipeline.deployment import Deployment
@@ -22,14 +23,23 @@ from bedrock_pipeline.sources import UpstreamAsset
 #: The most materializations of an asset that a tick reads.
 _MOST_EVENTS: Final = 100
 _TICK_S: Final = 5
+#: Before the id of a run or backfill that prepares datasets itself.
+_RUN: Final = "run:"
+_BACKFILL: Final = "backfill:"
+_FAILED_BACKFILLS: Final = (BulkActionStatus.FAILED, BulkActionStatus.COMPLETED_FAILED)
+#: By pipeline and asset, and by run or backfill: the partitions whose datasets it prepares, which is not over.
+_Awaited = dict[str, dict[str, list[str | None]]]
+#: Its place in the cursor, beside the positions.
+_AWAITED: Final = "awaited"
 
 
 def upstream_sensor(pipelines: Sequence[BasePipeline], prefix: str) -> Iterator[dg.SensorDefinition]:
     """The sensor, if a pipeline's input is an asset that launches datasets.
 
     It launches what is materialized after its first tick, unless the run or the backfill that materialized it prepares the
-    dataset too; a backfill of `input_dataset` and `batch_chunks` processes what was
-    there before. A lost cursor means that nothing is launched for what was materialized meanwhile.
+    dataset too: while that goes on it is awaited, and if it fails, what it has materialized is launched. A backfill of
+    `input_dataset` and `batch_chunks` processes what was there before. A lost cursor means that nothing is launched for what
+    was materialized meanwhile.
     """
     chosen = [
         (pipeline, pipeline.source)
@@ -51,18 +61,24 @@ def upstream_sensor(pipelines: Sequence[BasePipeline], prefix: str) -> Iterator[
         context: dg.SensorEvaluationContext, bedrock_deployment: DeploymentResource
     ) -> dg.SensorResult | dg.SkipReason:
         positions: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
+        awaited: _Awaited = positions.pop(_AWAITED, {})  # type: ignore[assignment]  # all others are numbers
         launched: list[str] = []
         before = dict(positions)
         try:
             for pipeline, source in chosen:
-                launched += _launch(context, bedrock_deployment, pipeline, source, positions)
+                launched += _launch(context, bedrock_deployment, pipeline, source, positions, awaited)
         except (NotConfiguredError, ServiceUnavailableError) as error:
             # What this pipeline has read is read again; what was launched for those before it is not launched twice.
-            return dg.SensorResult(skip_reason=str(error), cursor=json.dumps(positions))
+            return dg.SensorResult(skip_reason=str(error), cursor=_cursor(positions, awaited))
         reason = f"Launched {', '.join(launched)}." if launched else _why_nothing(before, positions)
-        return dg.SensorResult(skip_reason=reason, cursor=json.dumps(positions))
+        return dg.SensorResult(skip_reason=reason, cursor=_cursor(positions, awaited))
 
     yield launch_by_upstream
+
+
+def _cursor(positions: Mapping[str, int], awaited: _Awaited) -> str:
+    going_on = {name: keys for name, keys in awaited.items() if keys}
+    return json.dumps({**positions, **({_AWAITED: going_on} if going_on else {})})
 
 
 def _why_nothing(before: Mapping[str, int], positions: Mapping[str, int]) -> str:
@@ -81,6 +97,7 @@ def _launch(
     pipeline: Pipeline,
     source: UpstreamAsset,
     positions: dict[str, int],
+    awaited: _Awaited,
 ) -> list[str]:
     """Launch the datasets of one pipeline; the position is that of the last materialization that was read."""
     key, name = asset_key(source), f"{pipeline.name}:{source.asset}"
@@ -93,24 +110,25 @@ def _launch(
         limit=_MOST_EVENTS,
         ascending=True,
     ).records
-    if not records:
+    if not records and not awaited.get(name):
         return []
-    last = records[-1].storage_id
-    prepared = _prepared_by_their_runs(context.instance, records, Names.of(pipeline).asset("input_dataset"))
-    records = [record for record in records if record.run_id not in prepared]
+    input_dataset = Names.of(pipeline).asset("input_dataset")
+    to_launch, going_on = _decided(context.instance, records, awaited.get(name, {}), input_dataset)
     graph = context.repository_def.asset_graph if context.repository_def else None
     upstream = graph.get(key).partitions_def if graph and graph.has(key) else None
     concerned = [
         dataset
-        for record in records
-        for dataset in _concerned(context, pipeline, source, upstream, record.partition_key)
+        for partition in to_launch
+        for dataset in _concerned(context, pipeline, source, upstream, partition)
     ]
     launched = []
     with resource.open() as opened:
         for dataset in dict.fromkeys(concerned):
             if _is_complete(context.instance, pipeline, key, upstream, dataset):
                 launched += _request(context, opened, pipeline.name, dataset)
-    positions[name] = last
+    awaited[name] = going_on
+    if records:
+        positions[name] = records[-1].storage_id
     return launched
 
 
@@ -128,28 +146,58 @@ def _concerned(
         return []
 
 
-def _prepared_by_their_runs(
-    instance: dg.DagsterInstance, records: Sequence[EventLogRecord], input_dataset: dg.AssetKey
-) -> set[str]:
-    """The runs of these materializations that prepare the datasets themselves, or whose backfill does.
+def _decided(
+    instance: dg.DagsterInstance,
+    records: Sequence[EventLogRecord],
+    awaited: Mapping[str, list[str | None]],
+    input_dataset: dg.AssetKey,
+) -> tuple[list[str | None], dict[str, list[str | None]]]:
+    """Of these materializations and those that were awaited, the partitions that are launched, and what is awaited now.
 
-    If these were launched too, each would be prepared twice.
+    If what a run or backfill prepares itself were launched too, it would be prepared twice.
     """
-    found = set()
-    for run_id in {record.run_id for record in records}:
-        run = instance.get_run_by_id(run_id)
-        backfill = (
-            instance.get_backfill(run.tags[BACKFILL_ID_TAG]) if run and BACKFILL_ID_TAG in run.tags else None
-        )
-        # A run of a whole job has no selection.
-        planned = instance.get_records_for_run(
-            run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
-        )
-        selected = {record.asset_key for record in planned.records} | {*((run and run.asset_selection) or ())}
-        selected |= {*((backfill and backfill.asset_selection) or ())}
-        if input_dataset in selected:
-            found.add(run_id)
-    return found
+    preparers = {
+        run_id: _preparer(instance, run_id, input_dataset) for run_id in {one.run_id for one in records}
+    }
+    by_preparer: dict[str | None, list[str | None]] = {one: [*keys] for one, keys in awaited.items()}
+    for record in records:
+        by_preparer.setdefault(preparers[record.run_id], []).append(record.partition_key)
+    fates = {one: _fate(instance, one) for one in by_preparer}
+    to_launch = [key for one, keys in by_preparer.items() if fates[one] == "failed" for key in keys]
+    return to_launch, {one: keys for one, keys in by_preparer.items() if one and fates[one] == "going on"}
+
+
+def _preparer(instance: dg.DagsterInstance, run_id: str, input_dataset: dg.AssetKey) -> str | None:
+    """The run of a materialization, or its backfill, that prepares the dataset itself; None if none does."""
+    run = instance.get_run_by_id(run_id)
+    if run is None:
+        return None
+    # A run of a whole job has no selection.
+    planned = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
+    if input_dataset in {record.asset_key for record in planned.records} | {*(run.asset_selection or ())}:
+        return f"{_RUN}{run_id}"
+    backfill_id = run.tags.get(BACKFILL_ID_TAG, "")
+    backfill = instance.get_backfill(backfill_id) if backfill_id else None
+    return (
+        f"{_BACKFILL}{backfill_id}"
+        if backfill and input_dataset in (backfill.asset_selection or ())
+        else None
+    )
+
+
+def _fate(instance: dg.DagsterInstance, preparer: str | None) -> Literal["going on", "ended", "failed"]:
+    """The outcome of a run or backfill that prepares datasets itself; what was terminated is not launched after all."""
+    if preparer is None:
+        return "failed"
+    if preparer.startswith(_RUN):
+        run = instance.get_run_by_id(preparer.removeprefix(_RUN))
+        if run is None or run.status is dg.DagsterRunStatus.FAILURE:
+            return "failed"
+        return "ended" if run.is_finished else "going on"
+    backfill = instance.get_backfill(preparer.removeprefix(_BACKFILL))
+    if backfill is None or backfill.status in _FAILED_BACKFILLS:
+        return "failed"
+    return "ended" if backfill.status in BULK_ACTION_TERMINAL_STATUSES else "going on"
 
 
 def _is_complete(
