@@ -18,7 +18,7 @@ from bedrock_pipeline.due_work import OF_CHUNKS, WITHOUT_CODE, WorkItem, due_wor
 from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.asset_checks import operator_checks
-from bedrock_pipeline.orchestration.asset_events import outside_materializations
+from bedrock_pipeline.orchestration.asset_events import finished_elsewhere, outside_materializations
 from bedrock_pipeline.orchestration.died_preparations import died_preparations
 from bedrock_pipeline.orchestration.freshness import on_time_evaluations
 from bedrock_pipeline.orchestration.known_datasets import known_datasets
@@ -130,6 +130,10 @@ def _poll_and_request(
         cursor.get("known", {}),
     )
     events += missing
+    finished, cursor["finished"] = finished_elsewhere(
+        context.instance, opened, names, cursor.get("finished", {})
+    )
+    events += finished
     if queues:
         from bedrock_pipeline.queue.job_results import record_final_jobs
 

@@ -97,6 +97,7 @@ ASKED: dict[str, Callable[[Ledger], Any]] = {
     "observe": lambda ledger: ledger.jobs.observe([observation(n) for n in range(1, LIVE, 4)]),
     "counts": lambda ledger: ledger.jobs.counts(["p"]),
     "collect": lambda ledger: ledger.chunks.to_collect(["p"], 50),
+    "finished elsewhere": lambda ledger: ledger.chunks.of_pipeline("p", after="", limit=100),
     "start a retry round": lambda ledger: ledger.retry_rounds.due(["p"], 50),
     "publish": lambda ledger: ledger.publications.due(["p"], 50),
     "runs of their own": lambda ledger: ledger.run_leases.unfinished(["p"], ["submit", "collect"], 50),
