@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import dagster as dg
 from dagster._core.event_api import EventLogRecord
@@ -13,7 +13,7 @@ from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableErro
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.upstream import asset_key
-from bedrock_pipeline.orchestration.upstream_partitions import datasets_of, upstream_keys
+from bedrock_pipeline.orchestration.upstream_partitions import datasets_of, upstream_keys, will_exist
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.records.keys import KeyRuleError
 from bedrock_pipeline.settings import NotConfiguredError
@@ -22,6 +22,19 @@ from bedrock_pipeline.sources import UpstreamAsset
 #: The most materializations of an asset that a tick reads.
 _MOST_EVENTS: Final = 100
 _TICK_S: Final = 5
+
+
+class _Read(NamedTuple):
+    """What was read of an asset for a pipeline, in the sensor's cursor.
+
+    Attributes:
+        position: of the last materialization.
+        early: datasets that are complete, and are launched when their partition exists: a week whose days were materialized
+            before it ended.
+    """
+
+    position: int
+    early: Sequence[str] = ()
 
 
 def upstream_sensor(pipelines: Sequence[BasePipeline], prefix: str) -> Iterator[dg.SensorDefinition]:
@@ -50,7 +63,8 @@ def upstream_sensor(pipelines: Sequence[BasePipeline], prefix: str) -> Iterator[
     def launch_by_upstream(
         context: dg.SensorEvaluationContext, bedrock_deployment: DeploymentResource
     ) -> dg.SensorResult | dg.SkipReason:
-        positions: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
+        found = json.loads(context.cursor) if context.cursor else {}
+        positions = {name: _Read(*read) for name, read in found.items()}
         launched: list[str] = []
         before = dict(positions)
         try:
@@ -65,8 +79,10 @@ def upstream_sensor(pipelines: Sequence[BasePipeline], prefix: str) -> Iterator[
     yield launch_by_upstream
 
 
-def _why_nothing(before: Mapping[str, int], positions: Mapping[str, int]) -> str:
-    read = [name for name, position in positions.items() if before.get(name, position) != position]
+def _why_nothing(before: Mapping[str, _Read], positions: Mapping[str, _Read]) -> str:
+    if early := [f"{one} ({name})" for name, read in positions.items() for one in read.early]:
+        return f"Launched when the partition exists: {', '.join(early)}."
+    read = [name for name, now in positions.items() if before.get(name, now) != now]
     if not read:
         return "No upstream asset was materialized."
     return (
@@ -80,23 +96,24 @@ def _launch(
     resource: DeploymentResource,
     pipeline: Pipeline,
     source: UpstreamAsset,
-    positions: dict[str, int],
+    positions: dict[str, _Read],
 ) -> list[str]:
-    """Launch the datasets of one pipeline; the position is that of the last materialization that was read."""
-    key, name = asset_key(source), f"{pipeline.name}:{source.asset}"
+    """Launch the datasets of one pipeline that are complete and whose partition exists."""
+    key, name, names = asset_key(source), f"{pipeline.name}:{source.asset}", Names.of(pipeline)
     if name not in positions:
         latest = context.instance.fetch_materializations(key, limit=1).records
-        positions[name] = latest[0].storage_id if latest else 0
+        positions[name] = _Read(latest[0].storage_id if latest else 0)
         return []
+    position, early = positions[name]
     records = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=key, after_storage_id=positions[name]),
+        dg.AssetRecordsFilter(asset_key=key, after_storage_id=position),
         limit=_MOST_EVENTS,
         ascending=True,
     ).records
-    if not records:
+    if not records and not early:
         return []
-    last = records[-1].storage_id
-    prepared = _prepared_by_their_runs(context.instance, records, Names.of(pipeline).asset("input_dataset"))
+    last = records[-1].storage_id if records else position
+    prepared = _prepared_by_their_runs(context.instance, records, names.asset("input_dataset"))
     records = [record for record in records if record.run_id not in prepared]
     graph = context.repository_def.asset_graph if context.repository_def else None
     upstream = graph.get(key).partitions_def if graph and graph.has(key) else None
@@ -105,12 +122,20 @@ def _launch(
         for record in records
         for dataset in _concerned(context, pipeline, source, upstream, record.partition_key)
     ]
+    own = names.own_partitions
+    still = [dataset for dataset in early if own is None or will_exist(own, names.partition(dataset))]
+    complete = [
+        dataset
+        for dataset in dict.fromkeys([*still, *concerned])
+        if _is_complete(context.instance, names, key, upstream, dataset)
+    ]
+    due = [dataset for dataset in complete if names.has_partition(dataset)]
     launched = []
-    with resource.open() as opened:
-        for dataset in dict.fromkeys(concerned):
-            if _is_complete(context.instance, pipeline, key, upstream, dataset):
+    if due:
+        with resource.open() as opened:
+            for dataset in due:
                 launched += _request(context, opened, pipeline.name, dataset)
-    positions[name] = last
+    positions[name] = _Read(last, [dataset for dataset in complete if dataset not in due])
     return launched
 
 
@@ -154,13 +179,13 @@ def _prepared_by_their_runs(
 
 def _is_complete(
     instance: dg.DagsterInstance,
-    pipeline: Pipeline,
+    names: Names,
     key: dg.AssetKey,
     upstream: dg.PartitionsDefinition | None,
     dataset: str,
 ) -> bool:
     """Whether all partitions that the dataset is made of are materialized; a week of days is launched once, at its end."""
-    needed = upstream_keys(Names.of(pipeline), upstream, dataset) or []
+    needed = upstream_keys(names, upstream, dataset) or []
     return len(needed) <= 1 or set(needed) <= instance.get_materialized_partitions(key)
 
 
