@@ -1,6 +1,7 @@
 """A week of days is launched once: when all its days that there will ever be are there, and the week exists."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -17,11 +18,11 @@ _RESOURCES = {DEPLOYMENT: DeploymentResource(s3=S3Resource())}
 WEEK = [f"2026-11-{day}" for day in range(16, 23)]
 
 
-def days(**options: str | int) -> dg.DailyPartitionsDefinition:
+def days(**options: Any) -> dg.DailyPartitionsDefinition:
     return dg.DailyPartitionsDefinition(**{"start_date": "2026-11-01", **options})
 
 
-def weeks(**options: str | int) -> dg.WeeklyPartitionsDefinition:
+def weeks(**options: Any) -> dg.WeeklyPartitionsDefinition:
     return dg.WeeklyPartitionsDefinition(**{"start_date": "2026-11-02", "day_offset": 1, **options})
 
 
