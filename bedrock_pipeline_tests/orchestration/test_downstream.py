@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -169,10 +169,11 @@ def test_annotations_that_say_the_same_receive_the_same(
     deployment: Deployment, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     pipeline = published(deployment, tmp_path, HOURLY, HOURS)
-    for annotation in (dict, dict[str, pd.DataFrame], dict[str, pd.DataFrame] | None):
+    tables_of: list[Any] = [dict, dict[str, pd.DataFrame], dict[str, pd.DataFrame] | None]
+    for annotation in tables_of:
         tables, _ = received(instance, pipeline, None, None, annotation)
         assert {key: len(table) for key, table in tables.items()} == dict.fromkeys(HOURS, 2)
-    for annotation in (Any, pd.DataFrame, pd.DataFrame | None, Optional[pd.DataFrame]):  # noqa: UP045
+    for annotation in (Any, pd.DataFrame, pd.DataFrame | None):
         assert len(received(instance, pipeline, None, None, annotation)[0]) == 4
     with pytest.raises(dg.Failure, match=r"dict\[str, …\]"):
         received(instance, pipeline, None, None, set)
@@ -180,7 +181,9 @@ def test_annotations_that_say_the_same_receive_the_same(
     key = Names.of(pipeline).asset("results")
     with pytest.raises(dg.Failure, match="p/results has a dataset in each partition: give a partition_key"):
         defs.load_asset_value(key, instance=instance)
-    assert len(defs.load_asset_value(key, instance=instance, partition_key=HOURS[0])) == 2
+    found = defs.load_asset_value(key, python_type=pd.DataFrame, instance=instance, partition_key=HOURS[0])
+    assert isinstance(found, pd.DataFrame)
+    assert len(found) == 2
 
 
 def test_what_cannot_be_read_now_is_not_left_out(
