@@ -34,8 +34,7 @@ class DatasetStatus:
         processed: of them, processed by Bedrock.
         answered: records with a response.
         failed: records with a final error.
-        failed_by_code: of those that were sent, by the code of their error.
-        duplicates_failed: of the failed, those whose canonical record has failed; they are not in `failed_by_code`.
+        failed_by_code: by the code of their error.
         rejected: rows of the input that are not sent.
         retryable: records that wait for a retry round.
         waiting_records: of these, those that wait for an operator, or for more records.
@@ -58,7 +57,6 @@ class DatasetStatus:
     answered: int
     failed: int
     failed_by_code: dict[str, int]
-    duplicates_failed: int
     rejected: int
     retryable: int
     waiting_records: int
@@ -255,7 +253,7 @@ _DATASETS = """
                WHERE (l.kind, l.pipeline, l.subject) = ('prepare', d.pipeline, d.dataset) AND l.state = 'acquired') AS preparing,
            d.launch_requested_at, d.launch_failure, d.open, d.collections, d.published_collections, n.to_collect, n.unfinished,
            d.pipeline, d.dataset, d.version, d.state, d.state_reason, d.publication_rejected, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
-           n.records + d.packed_duplicates AS records, d.packed_duplicates AS duplicates, d.duplicates_failed,
+           n.records + d.packed_duplicates AS records, d.packed_duplicates AS duplicates,
            n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
            n.answered + d.duplicates_answered AS answered, n.failed + d.duplicates_failed AS failed,
            coalesce(d.snapshot_rejected, 0) + coalesce(d.packed_rejected, 0) AS rejected,
@@ -306,8 +304,10 @@ _DATASETS = """
     CROSS JOIN LATERAL (
         SELECT coalesce(jsonb_object_agg(g.code, g.records), '{}') AS failed_by_code
         FROM (SELECT f.code, sum(f.records::bigint) AS records
-              FROM bedrock_pipeline.chunks c CROSS JOIN LATERAL jsonb_each_text(c.final_by_code) f(code, records)
-              WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+              FROM (SELECT c.final_by_code AS by_code FROM bedrock_pipeline.chunks c
+                    WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+                    UNION ALL SELECT d.duplicates_failed_by_code) a
+              CROSS JOIN LATERAL jsonb_each_text(a.by_code) f(code, records)
               GROUP BY f.code) g) e
     ORDER BY d.created_at DESC, d.pipeline, d.dataset"""
 

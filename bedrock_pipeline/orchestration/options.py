@@ -119,10 +119,21 @@ def translated(pipeline: BasePipeline, name: str, spec: dg.AssetSpec) -> dg.Asse
     """The spec that the asset of a step gets.
 
     Raises:
-        ConfigurationError: the translation changes the partitions.
+        ConfigurationError: the translation fails, or changes the partitions.
     """
-    options = options_of(pipeline)
-    found = options.translate(spec, step_of(pipeline, name)) if options.translate else spec
+    translate = options_of(pipeline).translate
+    try:
+        found = translate(spec, step_of(pipeline, name)) if translate else spec
+    except Exception as error:  # the user's own function
+        raise ConfigurationError(
+            f"Pipeline {pipeline.name!r}: translate fails for {name} ({type(error).__name__}: {error}).",
+            "Correct the function; its spec has deps only in the asset itself, not where others refer to it.",
+        ) from error
+    if not isinstance(found, dg.AssetSpec):
+        raise ConfigurationError(
+            f"Pipeline {pipeline.name!r}: translate returns a {type(found).__name__} for {name}.",
+            "Return an AssetSpec, such as spec.replace_attributes(…).",
+        )
     if found.partitions_def != spec.partitions_def:
         raise ConfigurationError(
             f"Pipeline {pipeline.name!r}: the translation of {name} changes its partitions.",

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import dagster as dg
 from dagster._core.event_api import EventLogRecord
@@ -14,7 +14,7 @@ from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableErro
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.upstream import asset_key
-from bedrock_pipeline.orchestration.upstream_partitions import datasets_of, upstream_keys
+from bedrock_pipeline.orchestration.upstream_partitions import datasets_of, upstream_keys, will_exist
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.records.keys import KeyRuleError
 from bedrock_pipeline.settings import NotConfiguredError
@@ -27,10 +27,23 @@ _TICK_S: Final = 5
 _RUN: Final = "run:"
 _BACKFILL: Final = "backfill:"
 _FAILED_BACKFILLS: Final = (BulkActionStatus.FAILED, BulkActionStatus.COMPLETED_FAILED)
-#: By pipeline and asset, and by run or backfill: the partitions whose datasets it prepares, which is not over.
-_Awaited = dict[str, dict[str, list[str | None]]]
-#: Its place in the cursor, beside the positions.
-_AWAITED: Final = "awaited"
+#: The partitions whose datasets a run or backfill prepares itself, which is not over, by run or backfill.
+_Awaited = Mapping[str, list[str | None]]
+
+
+class _Read(NamedTuple):
+    """What was read of an asset for a pipeline, in the sensor's cursor.
+
+    Attributes:
+        position: of the last materialization.
+        early: datasets that are complete, and are launched when their partition exists: a week whose days were materialized
+            before it ended.
+        awaited: what runs and backfills prepare themselves that are not over.
+    """
+
+    position: int
+    early: Sequence[str]
+    awaited: _Awaited
 
 
 def upstream_sensor(pipelines: Sequence[BasePipeline], prefix: str) -> Iterator[dg.SensorDefinition]:
@@ -60,29 +73,26 @@ def upstream_sensor(pipelines: Sequence[BasePipeline], prefix: str) -> Iterator[
     def launch_by_upstream(
         context: dg.SensorEvaluationContext, bedrock_deployment: DeploymentResource
     ) -> dg.SensorResult | dg.SkipReason:
-        positions: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
-        awaited: _Awaited = positions.pop(_AWAITED, {})  # type: ignore[assignment]  # all others are numbers
+        found = json.loads(context.cursor) if context.cursor else {}
+        positions = {name: _Read(*read) for name, read in found.items()}
         launched: list[str] = []
         before = dict(positions)
         try:
             for pipeline, source in chosen:
-                launched += _launch(context, bedrock_deployment, pipeline, source, positions, awaited)
+                launched += _launch(context, bedrock_deployment, pipeline, source, positions)
         except (NotConfiguredError, ServiceUnavailableError) as error:
             # What this pipeline has read is read again; what was launched for those before it is not launched twice.
-            return dg.SensorResult(skip_reason=str(error), cursor=_cursor(positions, awaited))
+            return dg.SensorResult(skip_reason=str(error), cursor=json.dumps(positions))
         reason = f"Launched {', '.join(launched)}." if launched else _why_nothing(before, positions)
-        return dg.SensorResult(skip_reason=reason, cursor=_cursor(positions, awaited))
+        return dg.SensorResult(skip_reason=reason, cursor=json.dumps(positions))
 
     yield launch_by_upstream
 
 
-def _cursor(positions: Mapping[str, int], awaited: _Awaited) -> str:
-    going_on = {name: keys for name, keys in awaited.items() if keys}
-    return json.dumps({**positions, **({_AWAITED: going_on} if going_on else {})})
-
-
-def _why_nothing(before: Mapping[str, int], positions: Mapping[str, int]) -> str:
-    read = [name for name, position in positions.items() if before.get(name, position) != position]
+def _why_nothing(before: Mapping[str, _Read], positions: Mapping[str, _Read]) -> str:
+    if early := [f"{one} ({name})" for name, read in positions.items() for one in read.early]:
+        return f"Launched when the partition exists: {', '.join(early)}."
+    read = [name for name, now in positions.items() if before.get(name, now) != now]
     if not read:
         return "No upstream asset was materialized."
     return (
@@ -96,24 +106,24 @@ def _launch(
     resource: DeploymentResource,
     pipeline: Pipeline,
     source: UpstreamAsset,
-    positions: dict[str, int],
-    awaited: _Awaited,
+    positions: dict[str, _Read],
 ) -> list[str]:
-    """Launch the datasets of one pipeline; the position is that of the last materialization that was read."""
-    key, name = asset_key(source), f"{pipeline.name}:{source.asset}"
+    """Launch the datasets of one pipeline that are complete and whose partition exists."""
+    key, name, names = asset_key(source), f"{pipeline.name}:{source.asset}", Names.of(pipeline)
     if name not in positions:
         latest = context.instance.fetch_materializations(key, limit=1).records
-        positions[name] = latest[0].storage_id if latest else 0
+        positions[name] = _Read(latest[0].storage_id if latest else 0, [], {})
         return []
+    position, early, awaited = positions[name]
     records = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=key, after_storage_id=positions[name]),
+        dg.AssetRecordsFilter(asset_key=key, after_storage_id=position),
         limit=_MOST_EVENTS,
         ascending=True,
     ).records
-    if not records and not awaited.get(name):
+    if not records and not early and not awaited:
         return []
-    input_dataset = Names.of(pipeline).asset("input_dataset")
-    to_launch, going_on = _decided(context.instance, records, awaited.get(name, {}), input_dataset)
+    last = records[-1].storage_id if records else position
+    to_launch, going_on = _decided(context.instance, records, awaited, names.asset("input_dataset"))
     graph = context.repository_def.asset_graph if context.repository_def else None
     upstream = graph.get(key).partitions_def if graph and graph.has(key) else None
     concerned = [
@@ -121,14 +131,20 @@ def _launch(
         for partition in to_launch
         for dataset in _concerned(context, pipeline, source, upstream, partition)
     ]
+    own = names.own_partitions
+    still = [dataset for dataset in early if own is None or will_exist(own, names.partition(dataset))]
+    complete = [
+        dataset
+        for dataset in dict.fromkeys([*still, *concerned])
+        if _is_complete(context.instance, names, key, upstream, dataset)
+    ]
+    due = [dataset for dataset in complete if names.has_partition(dataset)]
     launched = []
-    with resource.open() as opened:
-        for dataset in dict.fromkeys(concerned):
-            if _is_complete(context.instance, pipeline, key, upstream, dataset):
+    if due:
+        with resource.open() as opened:
+            for dataset in due:
                 launched += _request(context, opened, pipeline.name, dataset)
-    awaited[name] = going_on
-    if records:
-        positions[name] = records[-1].storage_id
+    positions[name] = _Read(last, [dataset for dataset in complete if dataset not in due], going_on)
     return launched
 
 
@@ -149,9 +165,9 @@ def _concerned(
 def _decided(
     instance: dg.DagsterInstance,
     records: Sequence[EventLogRecord],
-    awaited: Mapping[str, list[str | None]],
+    awaited: _Awaited,
     input_dataset: dg.AssetKey,
-) -> tuple[list[str | None], dict[str, list[str | None]]]:
+) -> tuple[list[str | None], _Awaited]:
     """Of these materializations and those that were awaited, the partitions that are launched, and what is awaited now.
 
     If what a run or backfill prepares itself were launched too, it would be prepared twice.
@@ -202,13 +218,13 @@ def _fate(instance: dg.DagsterInstance, preparer: str | None) -> Literal["going 
 
 def _is_complete(
     instance: dg.DagsterInstance,
-    pipeline: Pipeline,
+    names: Names,
     key: dg.AssetKey,
     upstream: dg.PartitionsDefinition | None,
     dataset: str,
 ) -> bool:
     """Whether all partitions that the dataset is made of are materialized; a week of days is launched once, at its end."""
-    needed = upstream_keys(Names.of(pipeline), upstream, dataset) or []
+    needed = upstream_keys(names, upstream, dataset) or []
     return len(needed) <= 1 or set(needed) <= instance.get_materialized_partitions(key)
 
 
