@@ -75,6 +75,7 @@ def do_due_work(
             reported is seen.
         carried_out: carries out an item, and returns the report of its step.
         own_runs: whether an item whose process died, or that raised an error, gets a run of its own, and is left to it.
+            Without, what is published gets such a run as soon as somebody requests them again: nobody has seen it here.
 
     Yields:
         Each item that was done, or its failure.
@@ -133,8 +134,9 @@ def _done(
     own_runs: bool,
 ) -> WorkItem | Failure:
     lease = item.kind, item.pipeline, item.key
+    unseen = item.kind == "publish" and not own_runs
     try:
-        with renewed(deployment, *lease):
+        with renewed(deployment, *lease, lambda: timedelta(0) if unseen else None):
             report(item, carried_out(deployment, pipeline, item))
     except VersionReplacedError as error:
         deployment.ledger.run_leases.release(*lease)

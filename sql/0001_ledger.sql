@@ -110,6 +110,7 @@ CREATE TABLE bedrock_pipeline.versions (
     packed_duplicates    bigint NOT NULL DEFAULT 0,
     duplicates_answered  bigint NOT NULL DEFAULT 0,  -- set at publication
     duplicates_failed    bigint NOT NULL DEFAULT 0,
+    duplicates_failed_by_code jsonb NOT NULL DEFAULT '{}',  -- together duplicates_failed
     -- What was deleted after a time: the input and output of its jobs, or all of its files.
     pruned              text CHECK (pruned IN ('exchange', 'everything')),
     pruned_at           timestamptz,
@@ -160,7 +161,7 @@ SELECT d.pipeline, d.dataset, d.version, d.launch_id, d.launch_requested_at, d.l
        v.state, v.state_reason, v.request, v.preparation_began_at, v.launch_id AS snapshot_launch_id, v.settings_digest, v.below_minimum,
        v.max_cost_usd, v.schema_only_since, v.publication_rejected, v.cancel_requested_at, v.snapshot_uri, v.snapshot_hash, v.snapshot_records,
        v.snapshot_rejected, v.packed_hash, v.packed_records, v.packed_rejected, v.packed_at, v.snapshot_duplicates,
-       v.packed_duplicates, v.duplicates_answered, v.duplicates_failed
+       v.packed_duplicates, v.duplicates_answered, v.duplicates_failed, v.duplicates_failed_by_code
 FROM bedrock_pipeline.datasets d JOIN bedrock_pipeline.versions v USING (pipeline, dataset, version);
 
 CREATE TABLE bedrock_pipeline.chunks (

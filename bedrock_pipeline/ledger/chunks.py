@@ -58,6 +58,17 @@ class Chunks:
         )
         return [ChunkRow.of(row) for row in rows]
 
+    def of_pipeline(self, pipeline: str, *, after: str, limit: int) -> list[ChunkRow]:
+        """The chunks of the current versions of a pipeline's datasets, in the order of keys, from the first one after a key on."""
+        rows = self._database.fetch(
+            """SELECT c.* FROM bedrock_pipeline.chunks c
+               JOIN bedrock_pipeline.datasets d
+                 ON (d.pipeline, d.dataset, d.version) = (c.pipeline, c.dataset, c.dataset_version)
+               WHERE c.pipeline = %s AND c.chunk_key > %s ORDER BY c.chunk_key LIMIT %s""",
+            (pipeline, after, limit),
+        )
+        return [ChunkRow.of(row) for row in rows]
+
     def by_id(self, chunk_id: UUID) -> ChunkRow | None:
         """A chunk by its UUID; None if it does not exist."""
         found = self._database.fetch("SELECT * FROM bedrock_pipeline.chunks WHERE chunk_id = %s", (chunk_id,))

@@ -3,7 +3,11 @@
 What belongs here: the statements by which a version becomes visible.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
+
+from psycopg.types.json import Jsonb
 
 from bedrock_pipeline.ledger.database import Connection, Database
 from bedrock_pipeline.ledger.rows import DatasetRow
@@ -66,7 +70,7 @@ class Publications:
         answered: int,
         failed: int,
         duplicates_answered: int = 0,
-        duplicates_failed: int = 0,
+        duplicates_failed_by_code: Mapping[str, int] = MappingProxyType({}),
     ) -> bool:
         """Move the pointer to results that are complete in S3.
 
@@ -76,13 +80,14 @@ class Publications:
             answered: rows with a response, without the duplicates.
             failed: rows with a final error, without the duplicates.
             duplicates_answered: duplicates with a response.
-            duplicates_failed: duplicates with a final error.
+            duplicates_failed_by_code: duplicates with a final error, by its code.
 
         Returns:
             False if the pointer was moved, or a new version started, since `row` was read: nothing is changed, and the
             pointer has never named these results.
         """
         key = {"pipeline": row.pipeline, "dataset": row.dataset, "version": row.version}
+        duplicates_failed = sum(duplicates_failed_by_code.values())
 
         def work(connection: Connection) -> bool:
             moved = connection.execute(
@@ -106,9 +111,15 @@ class Publications:
                 connection.execute(
                     """UPDATE bedrock_pipeline.versions
                        SET state = 'published', state_changed_at = bedrock_pipeline.now(), publication_rejected = NULL,
-                           duplicates_answered = %(answered)s, duplicates_failed = %(failed)s
+                           duplicates_answered = %(answered)s, duplicates_failed = %(failed)s,
+                           duplicates_failed_by_code = %(by_code)s
                        WHERE pipeline = %(pipeline)s AND dataset = %(dataset)s AND version = %(version)s""",
-                    {**key, "answered": duplicates_answered, "failed": duplicates_failed},
+                    {
+                        **key,
+                        "answered": duplicates_answered,
+                        "failed": duplicates_failed,
+                        "by_code": Jsonb(dict(duplicates_failed_by_code)),
+                    },
                 )
             return moved == 1
 

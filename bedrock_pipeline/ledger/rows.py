@@ -167,6 +167,7 @@ class DatasetRow(_Row):
         below_minimum: an operator's decision, in place of the frozen policy.
         schema_only_since: when it was decided to judge responses by the JSON schema, without a class's own validators.
         publication_rejected: why its table does not take the results, until an operator has acted.
+        duplicates_failed_by_code: published duplicates with a final error, by its code.
     """
 
     pipeline: str
@@ -207,6 +208,7 @@ class DatasetRow(_Row):
     published_collections: int
     snapshot_duplicates: int
     packed_duplicates: int
+    duplicates_failed_by_code: dict[str, int]
     max_cost_usd: Decimal | None
 
     @property

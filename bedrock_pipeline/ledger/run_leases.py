@@ -158,6 +158,19 @@ class RunLeases:
         )
         return [(row["kind"], row["pipeline"], row["subject"]) for row in rows]
 
+    def died_preparations(self, pipelines: list[str], limit: int) -> list[tuple[str, str]]:
+        """Pipeline and key of datasets whose preparation died before they were packed, and that no launch prepares again."""
+        rows = self._database.fetch(
+            """SELECT l.pipeline, l.subject FROM bedrock_pipeline.run_leases l
+               JOIN bedrock_pipeline.current_versions d ON (d.pipeline, d.dataset) = (l.pipeline, l.subject)
+               WHERE l.kind = 'prepare' AND l.state = 'acquired' AND l.expires_at <= bedrock_pipeline.now()
+                 AND d.launch_requested_at IS NULL AND d.cancel_requested_at IS NULL
+                 AND d.state IN ('requested', 'snapshotted', 'failed') AND l.pipeline = ANY(%s)
+               ORDER BY l.acquired_at, l.pipeline, l.subject LIMIT %s""",
+            (pipelines, limit),
+        )
+        return [(row["pipeline"], row["subject"]) for row in rows]
+
     def lapsed(self, kind: LeaseKind, subjects: Sequence[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
         """The UUIDs of expired leases whose runs have not ended, by subject: they died, or did not start yet."""
         rows = self._database.fetch(

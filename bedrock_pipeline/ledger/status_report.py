@@ -13,10 +13,15 @@ from bedrock_pipeline.records.packed_chunk import Mode
 
 #: What happens to a submission of which it is not known whether it made a job.
 _LOOKED_UP: Final = "its job is looked up in the list of jobs, and it is sent again if there is none"
-#: What a dataset in one of these states is about to be.
+#: What a launched dataset in one of these states is about to be.
 _NEXT: Final = {
     "requested": "Dagster is about to read its input",
     "snapshotted": "its input is read; Dagster is about to pack it into chunks",
+}
+#: What one in these states waits for that is not launched, and that no run prepares.
+_NOT_LAUNCHED: Final = {
+    "requested": "it is not launched: materialize input_dataset and batch_chunks in Dagster, or",
+    "snapshotted": "its input is read, and it is not launched: materialize batch_chunks in Dagster, or",
 }
 
 
@@ -31,8 +36,7 @@ class DatasetStatus:
         processed: of them, processed by Bedrock.
         answered: records with a response.
         failed: records with a final error.
-        failed_by_code: of those that were sent, by the code of their error.
-        duplicates_failed: of the failed, those whose canonical record has failed; they are not in `failed_by_code`.
+        failed_by_code: by the code of their error.
         rejected: rows of the input that are not sent.
         retryable: records that wait for a retry round.
         waiting_records: of these, those that wait for an operator, or for more records.
@@ -55,7 +59,6 @@ class DatasetStatus:
     answered: int
     failed: int
     failed_by_code: dict[str, int]
-    duplicates_failed: int
     rejected: int
     retryable: int
     waiting_records: int
@@ -188,6 +191,8 @@ def _dataset_status(row: dict[str, Any]) -> DatasetStatus:
         why, until = f"{row['requeued']} requeued: {row['requeue_reason']}", row["until"]
     elif row["backoff_until"]:
         why, until = row["backoff_reason"], row["backoff_until"]
+    elif row["state"] in _NOT_LAUNCHED and not row["launch_requested_at"] and not row["preparing"]:
+        why = f"{_NOT_LAUNCHED[row['state']]} bedrock-pipeline launch {row['pipeline']} {row['dataset']}"
     if row["launch_failure"]:
         why = " ".join(filter(None, [f"the last launch has failed: {_sentence(row['launch_failure'])}", why]))
     values = row | {"why": why, "until": until, "state": _state(row), "next": _next(row)}
@@ -214,6 +219,8 @@ def _next(row: dict[str, Any]) -> str | None:
         return f"chunks that have ended: {row['to_collect']}; their responses are about to be read"
     if row["state"] == "packed" and not row["unfinished"] and not row["open"]:
         return "its results are about to be published"
+    if not row["launch_requested_at"]:
+        return "a run prepares it" if row["state"] in _NEXT and row["preparing"] else None
     return _NEXT.get(row["state"])
 
 
@@ -274,9 +281,12 @@ _DATASETS = """
                WHERE p.pipeline = d.pipeline AND p.seen_at > bedrock_pipeline.now() - %(removed_after)s) AS unserved,
            d.packed_hash IS NULL AND d.publication = 0 AND NOT EXISTS (
                SELECT FROM bedrock_pipeline.chunks c WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset) AS never_packed,
-           n.in_doubt, n.unresolved, n.unresolved_key, n.unresolved_reason, d.launch_requested_at, d.launch_failure, d.open, d.collections, d.published_collections, n.to_collect, n.unfinished,
+           EXISTS (SELECT FROM bedrock_pipeline.run_leases l
+               WHERE (l.kind, l.pipeline, l.subject) = ('prepare', d.pipeline, d.dataset) AND l.state = 'acquired') AS preparing,
+           n.in_doubt, n.unresolved, n.unresolved_key, n.unresolved_reason, d.launch_requested_at, d.launch_failure,
+           d.open, d.collections, d.published_collections, n.to_collect, n.unfinished,
            d.pipeline, d.dataset, d.version, d.state, d.state_reason, d.publication_rejected, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
-           n.records + d.packed_duplicates AS records, d.packed_duplicates AS duplicates, d.duplicates_failed,
+           n.records + d.packed_duplicates AS records, d.packed_duplicates AS duplicates,
            n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
            n.answered + d.duplicates_answered AS answered, n.failed + d.duplicates_failed AS failed,
            coalesce(d.snapshot_rejected, 0) + coalesce(d.packed_rejected, 0) AS rejected,
@@ -335,8 +345,10 @@ _DATASETS = """
     CROSS JOIN LATERAL (
         SELECT coalesce(jsonb_object_agg(g.code, g.records), '{}') AS failed_by_code
         FROM (SELECT f.code, sum(f.records::bigint) AS records
-              FROM bedrock_pipeline.chunks c CROSS JOIN LATERAL jsonb_each_text(c.final_by_code) f(code, records)
-              WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+              FROM (SELECT c.final_by_code AS by_code FROM bedrock_pipeline.chunks c
+                    WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+                    UNION ALL SELECT d.duplicates_failed_by_code) a
+              CROSS JOIN LATERAL jsonb_each_text(a.by_code) f(code, records)
               GROUP BY f.code) g) e
     ORDER BY d.created_at DESC, d.pipeline, d.dataset"""
 

@@ -1,10 +1,12 @@
 """Materializations of work that was done outside Dagster.
 
-A `BedrockQueue` submits and collects by itself if nobody else does; the sensor `poll_jobs` records that here.
+A `BedrockQueue` submits and collects by itself if nobody else does, and any code location finishes what pipelines have left
+that none serves; the sensor `poll_jobs` records that here.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import dagster as dg
 
@@ -16,6 +18,8 @@ from bedrock_pipeline.orchestration.names import Names
 
 #: The most events that a tick reads, of all queues together. Dagster ends a tick after a minute, and the cursor with it.
 _MOST_EVENTS = 100
+#: Subject of the lease that a pipeline has which was finished by others; it has lapsed until that is reported.
+FINISHED: Final = "removed"
 
 
 def outside_materializations(
@@ -37,6 +41,32 @@ def outside_materializations(
         positions[queue] = str(events[-1].position if events else position)  # now the last of the cursor
         found += _missing(instance, queues[queue], _of_events(instance, opened, queues[queue], events))
     return found, json.dumps(positions)
+
+
+def finished_elsewhere(
+    instance: dg.DagsterInstance, opened: Deployment, names: Mapping[str, Names], positions: Mapping[str, str]
+) -> tuple[list[dg.AssetMaterialization], dict[str, str]]:
+    """Materializations of chunks that were finished while nobody served their pipeline, and the next positions.
+
+    One pipeline's, page by page in the order of keys; its results are reported by the run that publishes them once more.
+    """
+    finished = opened.ledger.run_leases.lapsed("finish", [(name, FINISHED) for name in names])
+    pipeline = min((pipeline for pipeline, _ in finished), default=None)
+    if pipeline is None:
+        return [], {}
+    chunks = opened.ledger.chunks.of_pipeline(pipeline, after=positions.get(pipeline, ""), limit=_MOST_EVENTS)
+    done = {
+        "submitted_jobs": {
+            chunk.chunk_key: chunk for chunk in chunks if chunk.job_arn or chunk.answered is not None
+        },
+        "parsed_results": {chunk.chunk_key: chunk for chunk in chunks if chunk.answered is not None},
+    }
+    names[pipeline].register(instance, chunks=sorted({key for keys in done.values() for key in keys}))
+    found = list(_missing(instance, names[pipeline], done))
+    if len(chunks) == _MOST_EVENTS:
+        return found, {pipeline: chunks[-1].chunk_key}
+    opened.ledger.run_leases.release("finish", pipeline, FINISHED)
+    return found, {}
 
 
 def _of_events(

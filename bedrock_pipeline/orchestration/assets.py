@@ -11,8 +11,7 @@ import dagster as dg
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.due_work import OF_CHUNKS, WorkItem
-from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
-from bedrock_pipeline.frozen_settings import freeze
+from bedrock_pipeline.errors import BedrockPipelineError, ConfigurationError, ServiceUnavailableError
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.ledger.run_leases import Kind
 from bedrock_pipeline.ledger.versions import VersionReplacedError
@@ -59,8 +58,19 @@ def pipeline_assets(pipeline: BasePipeline) -> Iterator[dg.AssetsDefinition]:
 
 
 def _translated(pipeline: BasePipeline, name: str, spec: dg.AssetSpec) -> dg.AssetSpec:
-    """The spec by the pipeline's translation, which takes the key that the asset would have without it."""
-    return translated(pipeline, name, spec.replace_attributes(key=Names(pipeline.name).asset(name)))
+    """The spec by the pipeline's translation, which takes the key that the asset would have without it.
+
+    Raises:
+        ConfigurationError: it has another key than what refers to the asset.
+    """
+    found = translated(pipeline, name, spec.replace_attributes(key=Names(pipeline.name).asset(name)))
+    if found.key != (key := Names.of(pipeline).asset(name)):
+        raise ConfigurationError(
+            f"Pipeline {pipeline.name!r}: translate gives {name} the key {found.key.to_user_string()!r} once, and "
+            f"{key.to_user_string()!r} where other assets refer to it, without its deps.",
+            "Make the key of the step and of the spec's key, group, kinds, description or partitions.",
+        )
+    return found
 
 
 def _assets(pipeline: BasePipeline) -> Iterator[tuple[str, dg.AssetsDefinition]]:
@@ -79,14 +89,10 @@ def _input_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=names.asset("input_dataset"),
-        code_version=freeze(pipeline).content_digest[:12],
+        **names.attributes("input_dataset"),
         deps=upstream_deps(pipeline),
-        partitions_def=names.datasets,
-        group_name=pipeline.name,
-        kinds={"parquet", "s3"},
         output_required=False,
         dagster_type=_NOTHING,
-        description="An immutable snapshot of the dataset's input: record ids, the columns of the prompt, the carried columns.",
     )
     def input_dataset(
         context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
@@ -128,14 +134,10 @@ def _batch_chunks(pipeline: Pipeline) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=names.asset("batch_chunks"),
-        code_version=freeze(pipeline).content_digest[:12],
+        **names.attributes("batch_chunks"),
         deps=[names.asset("input_dataset")],
-        partitions_def=names.datasets,
-        group_name=pipeline.name,
-        kinds={"json", "s3"},
         output_required=False,
         dagster_type=_NOTHING,
-        description="The dataset as JSONL chunks within Bedrock's limits, uploaded to S3 and entered into the ledger.",
     )
     def batch_chunks(
         context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
@@ -163,10 +165,7 @@ def _flushed_chunks(pipeline: QueuePipeline) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=names.asset("batch_chunks"),
-        partitions_def=names.datasets,
-        group_name=pipeline.name,
-        kinds={"json", "s3"},
-        description="Flushes the queue: packs its waiting tasks into chunks of today's dataset.",
+        **names.attributes("batch_chunks"),
     )
     def batch_chunks(
         context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
@@ -192,13 +191,10 @@ def _submitted_jobs(pipeline: BasePipeline) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=names.asset("submitted_jobs"),
+        **names.attributes("submitted_jobs"),
         deps=[_lineage(names, "batch_chunks")],
-        partitions_def=names.chunks,
-        group_name=pipeline.name,
-        kinds={"aws", _model_kind(pipeline)},
         output_required=False,
         dagster_type=_NOTHING,
-        description="The chunk's job at Bedrock, or its on-demand calls. A successful run without a materialization: the chunk was requeued and will be submitted later.",
     )
     def submitted_jobs(
         context: dg.AssetExecutionContext, bedrock_deployment: DeploymentResource
@@ -215,11 +211,8 @@ def _parsed_results(pipeline: BasePipeline) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=names.asset("parsed_results"),
+        **names.attributes("parsed_results"),
         deps=[names.asset("submitted_jobs")],
-        partitions_def=names.chunks,
-        group_name=pipeline.name,
-        kinds={"parquet", "s3"},
-        description="The chunk's responses, joined by record id. Every record has a response, a final error, or is retryable.",
         check_specs=[
             dg.AssetCheckSpec(
                 metadata.WHOLE_RESPONSES,
@@ -242,13 +235,9 @@ def _results(pipeline: BasePipeline) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=names.asset("results"),
+        **names.attributes("results"),
         deps=[_lineage(names, "parsed_results")],
-        partitions_def=names.datasets,
-        group_name=pipeline.name,
-        kinds={"parquet", "s3"},
         io_manager_key=RESULTS_IO_MANAGER,
-        metadata=metadata.of_destination(pipeline, None),
-        description="The dataset's published results: complete, and visible all at once.",
         check_specs=check_specs(pipeline, names.asset("results")),
     )
     def results(
@@ -319,7 +308,3 @@ def _preparing(
 def _selected(context: dg.AssetExecutionContext) -> AbstractSet[dg.AssetKey]:
     """The assets that the run materializes, also those that another step does."""
     return context.job_def.asset_layer.selected_asset_keys
-
-
-def _model_kind(pipeline: BasePipeline) -> str:
-    return {"claude": "claude", "titan-embed": "aws"}.get(pipeline.model_family.name, "ai")

@@ -74,13 +74,16 @@ def on_time_evaluations(
 
 
 def due_partition(pipeline: BasePipeline, now: datetime) -> str | None:
-    """The newest partition whose results are due; None if there is none yet."""
+    """The newest partition that ended, and existed, long enough ago that its results are due; None if there is none yet."""
     own, until = Names.of(pipeline).own_partitions, now - _allowed(pipeline)
     if own is None:  # a daily pipeline with dynamic partitions
         return last_ended(until, options_of(pipeline).daily.timezone or "UTC", timedelta(0)).isoformat()
     assert isinstance(own, TimeWindows)  # _is_timed
-    window = own.get_prev_partition_window(until)
-    return own.get_partition_key_for_timestamp(window.start.timestamp()) if window else None
+    with dg.partition_loading_context(until):  # the partitions that existed then
+        last, ended = own.get_last_partition_window(), own.get_prev_partition_window(until)
+    if last is None or ended is None:
+        return None
+    return own.get_partition_key_for_timestamp(min(last.start, ended.start).timestamp())
 
 
 def _is_timed(pipeline: BasePipeline) -> bool:

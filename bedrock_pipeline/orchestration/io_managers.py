@@ -3,12 +3,13 @@
 The IO manager reads the published version. It writes and pickles nothing, since the step `publish` has written it.
 """
 
-from typing import Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 import dagster as dg
 import pyarrow as pa
 
-from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.errors import BedrockPipelineError, NotFoundError, StateError
 from bedrock_pipeline.orchestration.options import PIPELINE_METADATA
 from bedrock_pipeline.orchestration.partition_keys import dataset_of
 from bedrock_pipeline.orchestration.resources import DeploymentResource
@@ -24,8 +25,8 @@ class PublishedResults(dg.ConfigurableIOManager):
     `pyarrow.Table` and `polars.DataFrame`, which have all rows in memory; `pyarrow.dataset.Dataset`, `polars.LazyFrame`
     and `duckdb.DuckDBPyRelation`, which read what is used; or `str`, the s3:// folder.
 
-    Several partitions are one table, with `list[str]` their folders, or with `dict[str, …]` a value of each dataset. Datasets that are not
-    published yet are left out, and the run's log names them.
+    Several partitions are one table, with `list[str]` their folders, or with `dict[str, …]` (or `dict`) a value of each
+    partition, by its key. Datasets that are not published yet are left out, and the run's log names them.
     """
 
     deployment: dg.ResourceDependency[DeploymentResource]
@@ -39,32 +40,44 @@ class PublishedResults(dg.ConfigurableIOManager):
         Raises:
             dagster.Failure: nothing is published yet, or the annotation is none of the types.
         """
-        wanted, pipeline = context.dagster_type.typing_type, _pipeline_of(context)
-        by_dataset, folders = (
-            get_origin(wanted) is dict,
+        if not context.has_asset_partitions:
+            raise dg.Failure(
+                f"{context.asset_key.to_user_string()} has a dataset in each partition: give a partition_key."
+            )
+        wanted, pipeline = _required(context.dagster_type.typing_type), _pipeline_of(context)
+        by_partition, folders = (
+            dict in (wanted, get_origin(wanted)),
             get_origin(wanted) is list and get_args(wanted) == (str,),
         )
-        one = get_args(wanted)[1] if by_dataset else str if folders else wanted
-        several = by_dataset or folders or len(context.asset_partition_keys) > 1
+        one = (get_args(wanted) or (str, Any))[1] if by_partition else str if folders else wanted
+        several = by_partition or folders or len(context.asset_partition_keys) > 1
         if several and wanted is str:
             raise dg.Failure("Several datasets have no single folder: annotate the parameter with list[str].")
-        names = [_dataset_of(context, key) for key in context.asset_partition_keys]
+        keys = context.asset_partition_keys
         found: dict[str, Any] = {}
         with self.deployment.open() as opened:
-            for name in names:
+            for key in keys:
                 try:
-                    found[name] = (results_uri if one is str else open_results)(opened, pipeline, name)
+                    read = results_uri if one is str else open_results
+                    found[key] = read(opened, pipeline, _dataset_of(context, key))
                 except BedrockPipelineError as error:
-                    if not several:
+                    if not several or not isinstance(error, NotFoundError | StateError):
                         raise dg.Failure(str(error)) from error
                     context.log.warning("%s It is left out.", error)
-        if by_dataset:
-            return {name: value if one is str else _loaded(value, one) for name, value in found.items()}
+        if by_partition:
+            return {key: value if one is str else _loaded(value, one) for key, value in found.items()}
         if not found:
-            raise dg.Failure(f"None of {len(names)} datasets of {pipeline!r} is published yet.")
+            raise dg.Failure(f"None of {len(keys)} datasets of {pipeline!r} is published yet.")
         if one is str:
             return list(found.values()) if folders else next(iter(found.values()))
         return _loaded(next(iter(found.values())) if not several else _union(found), one)
+
+
+def _required(annotation: Any) -> Any:
+    """The type in an `Optional[…]`, or the annotation itself."""
+    others = [one for one in get_args(annotation) if one is not NoneType]
+    optional = get_origin(annotation) in (Union, UnionType) and len(others) == 1
+    return others[0] if optional else annotation
 
 
 def _pipeline_of(context: dg.InputContext) -> str:
@@ -84,7 +97,7 @@ def _union(found: dict[str, Any]) -> Any:
     import pyarrow.dataset as pa_dataset
 
     try:
-        schema = common_schema({f"dataset {name!r}": one.schema for name, one in found.items()})
+        schema = common_schema({f"partition {key!r}": one.schema for key, one in found.items()})
     except NoCommonTypeError as error:
         raise dg.Failure(
             f"{error.what} Annotate the parameter with dict[str, …] to take each dataset by itself."
@@ -130,5 +143,5 @@ def _in_engine(dataset: Any, wanted: Any) -> Any:
             return in_polars(dataset)
     raise dg.Failure(
         f"Published results cannot be loaded as {wanted}: annotate the parameter with pandas.DataFrame, pyarrow.Table, "
-        "pyarrow.dataset.Dataset, polars.DataFrame, polars.LazyFrame, duckdb.DuckDBPyRelation or str (several datasets: list[str])."
+        "pyarrow.dataset.Dataset, polars.DataFrame, polars.LazyFrame, duckdb.DuckDBPyRelation or str; several datasets each by itself: dict[str, …] of these, or list[str]."
     )

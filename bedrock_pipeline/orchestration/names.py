@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import dagster as dg
 
 from bedrock_pipeline.due_work import OF_CHUNKS, WorkItem
+from bedrock_pipeline.orchestration.asset_attributes import AssetAttributes, asset_attributes
 from bedrock_pipeline.orchestration.options import options_of, translated
 from bedrock_pipeline.orchestration.partition_keys import dataset_of, partition_of
 from bedrock_pipeline.pipeline import BasePipeline
@@ -15,6 +16,7 @@ from bedrock_pipeline.pipeline import BasePipeline
 DEPLOYMENT = "bedrock_deployment"
 #: Key of the IO manager that loads published results for downstream assets.
 RESULTS_IO_MANAGER = "bedrock_results"
+_OF_CHUNKS: Final = ("submitted_jobs", "parsed_results")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,14 @@ class Names:
     def asset(self, name: str) -> dg.AssetKey:
         """`<pipeline>/<name>`, unless the pipeline's translation gives another key."""
         key = dg.AssetKey([self.pipeline, name])
-        return translated(self.definition, name, dg.AssetSpec(key)).key if self.definition else key
+        if self.definition is None or options_of(self.definition).translate is None:
+            return key
+        return translated(self.definition, name, dg.AssetSpec(key, **self.attributes(name))).key
+
+    def attributes(self, step: str) -> AssetAttributes:
+        """What the asset of a step is without its key and edges, before the translation; for names with a definition."""
+        assert self.definition
+        return asset_attributes(self.definition, step, self.chunks if step in _OF_CHUNKS else self.datasets)
 
     @property
     def datasets(self) -> dg.PartitionsDefinition:

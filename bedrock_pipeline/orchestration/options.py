@@ -52,7 +52,7 @@ class DagsterOptions:
             have (docs/dagster.md).
         translate: from the spec of an asset to the one that it gets: key, group, tags, owners, metadata, kinds, automation.
             An automation condition is taken for `input_dataset` and `batch_chunks` alone.
-        execute: runs the work of a step, a function without arguments, and returns its result.
+        execute: runs the work of a step, a function without arguments, and returns what that returned.
         thresholds: of the asset checks of the results.
         preview_rows: how many rows of published results their metadata show, with values cut short; 0 for sensitive data.
         daily: when the schedule of a pipeline with `daily=True` launches a day.
@@ -119,10 +119,21 @@ def translated(pipeline: BasePipeline, name: str, spec: dg.AssetSpec) -> dg.Asse
     """The spec that the asset of a step gets.
 
     Raises:
-        ConfigurationError: the translation changes the partitions.
+        ConfigurationError: the translation fails, or changes the partitions.
     """
-    options = options_of(pipeline)
-    found = options.translate(spec, step_of(pipeline, name)) if options.translate else spec
+    translate = options_of(pipeline).translate
+    try:
+        found = translate(spec, step_of(pipeline, name)) if translate else spec
+    except Exception as error:  # the user's own function
+        raise ConfigurationError(
+            f"Pipeline {pipeline.name!r}: translate fails for {name} ({type(error).__name__}: {error}).",
+            "Correct the function; its spec has deps only in the asset itself, not where others refer to it.",
+        ) from error
+    if not isinstance(found, dg.AssetSpec):
+        raise ConfigurationError(
+            f"Pipeline {pipeline.name!r}: translate returns a {type(found).__name__} for {name}.",
+            "Return an AssetSpec, such as spec.replace_attributes(…).",
+        )
     if found.partitions_def != spec.partitions_def:
         raise ConfigurationError(
             f"Pipeline {pipeline.name!r}: the translation of {name} changes its partitions.",
@@ -134,9 +145,25 @@ def translated(pipeline: BasePipeline, name: str, spec: dg.AssetSpec) -> dg.Asse
 
 
 def execute(pipeline: BasePipeline, context: StepContext, name: str, work: Callable[[], _T]) -> _T:
-    """Run the work of a step, by the pipeline's own `execute` if it has one."""
+    """Run the work of a step, by the pipeline's own `execute` if it has one.
+
+    Raises:
+        ConfigurationError: it returns something else than the work did, with which the run would be green and show nothing.
+    """
     hook = options_of(pipeline).execute
     if hook is None:
         return work()
-    result: _T = hook(context, step_of(pipeline, name), work)
+    done: list[_T] = []
+
+    def recorded() -> _T:
+        done.append(work())
+        return done[-1]
+
+    result: _T = hook(context, step_of(pipeline, name), recorded)
+    if not any(result is one for one in done):
+        what = "returns something else than its work()" if done else "does not call its work()"
+        raise ConfigurationError(
+            f"Pipeline {pipeline.name!r}: execute {what}, in step {name}.",
+            "End the function `execute` with `return work()`, or keep what work() returned and return that.",
+        )
     return result

@@ -55,9 +55,9 @@ class Measures:
     def of(cls, row: DatasetRow, chunks: Iterable[ChunkRow], published: Publication) -> "Measures":
         """The measures of a version by its row, its chunks and its publication."""
         chunks = list(chunks)
-        by_code: Counter[str] = Counter()
+        by_code = Counter(row.duplicates_failed_by_code)
         for chunk in chunks:
-            by_code.update(chunk.final_by_code or {})
+            by_code.update(chunk.final_by_code)
         estimates = [chunk.estimated_cost_usd for chunk in chunks if chunk.attempt == 1]
         rejected = (row.snapshot_rejected or 0) + (row.packed_rejected or 0)
         known = [one for one in estimates if one is not None]

@@ -18,7 +18,8 @@ from bedrock_pipeline.due_work import OF_CHUNKS, WITHOUT_CODE, WorkItem, due_wor
 from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.orchestration import metadata
 from bedrock_pipeline.orchestration.asset_checks import operator_checks
-from bedrock_pipeline.orchestration.asset_events import outside_materializations
+from bedrock_pipeline.orchestration.asset_events import finished_elsewhere, outside_materializations
+from bedrock_pipeline.orchestration.died_preparations import died_preparations
 from bedrock_pipeline.orchestration.freshness import on_time_evaluations
 from bedrock_pipeline.orchestration.known_datasets import known_datasets
 from bedrock_pipeline.orchestration.names import Names, names_of
@@ -129,6 +130,10 @@ def _poll_and_request(
         cursor.get("known", {}),
     )
     events += missing
+    finished, cursor["finished"] = finished_elsewhere(
+        context.instance, opened, names, cursor.get("finished", {})
+    )
+    events += finished
     if queues:
         from bedrock_pipeline.queue.job_results import record_final_jobs
 
@@ -139,6 +144,7 @@ def _poll_and_request(
         events += outside
     requests = [
         *_of_assets(pipelines, context, opened),
+        *_of_died_preparations(pipelines, context, opened),
         *_of_failures(pipelines, context, opened),
         *_of_work(pipelines, work_job, context, opened),
     ]
@@ -199,6 +205,15 @@ def _of_assets(
     return _own_runs(names_of(pipelines), due, looked_at, context, opened)
 
 
+def _of_died_preparations(
+    pipelines: Sequence[BasePipeline], context: dg.SensorEvaluationContext, opened: Deployment
+) -> Iterator[dg.RunRequest]:
+    """A run for each preparation that was begun by hand and died, of what its run was to materialize."""
+    names, looked_at = names_of(pipelines), opened.ledger.run_leases.now()
+    died = died_preparations(context.instance, opened, names, _MOST_RUNS)
+    return _own_runs(names, list(died), looked_at, context, opened, died)
+
+
 def _of_failures(
     pipelines: Sequence[BasePipeline], context: dg.SensorEvaluationContext, opened: Deployment
 ) -> Iterator[dg.RunRequest]:
@@ -216,7 +231,9 @@ def _own_runs(
     looked_at: datetime,
     context: dg.SensorEvaluationContext,
     opened: Deployment,
+    selections: Mapping[WorkItem, Sequence[dg.AssetKey]] | None = None,
 ) -> Iterator[dg.RunRequest]:
+    """A run for each item, of its whole job or of a selection of its assets."""
     items = [item for item in items if _has_partition(names[item.pipeline], item, context)]
     register(context.instance, names, items)  # one unregistered key would make the whole tick fail
     for kind in sorted({item.kind for item in items}):
@@ -224,10 +241,12 @@ def _own_runs(
         renew_queued_runs(opened, context.instance, kind, subjects)
         leases = opened.ledger.run_leases.acquire(kind, subjects, QUEUED, looked_at=looked_at)
         for (pipeline, key), lease_id in leases.items():
+            item = WorkItem(kind, pipeline, key)
             yield dg.RunRequest(
                 run_key=run_key(kind, pipeline, key, lease_id),
                 job_name=names[pipeline].job(kind),
-                partition_key=names[pipeline].partition_of(WorkItem(kind, pipeline, key)),
+                partition_key=names[pipeline].partition_of(item),
+                asset_selection=selections[item] if selections else None,
             )
 
 
@@ -289,6 +308,8 @@ def _reconcile(
     """Submissions in doubt at each tick, the sweep of the account now and then."""
     from bedrock_pipeline.submit.reconcile import reconcile_in_doubt, sweep_account
 
+    # Who stops `poll_jobs` alone wants nothing to be submitted: nobody may take these pipelines for removed.
+    opened.ledger.served_pipelines.seen([pipeline.name for pipeline in pipelines])
     reports = [str(reconcile_in_doubt(opened))]
     now = opened.system.now().timestamp()
     if now - cursor.get("swept", 0.0) >= opened.settings.sweep_s:

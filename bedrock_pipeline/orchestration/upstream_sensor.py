@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 import dagster as dg
 from dagster._core.event_api import EventLogRecord
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionStatus
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 
 from bedrock_pipeline.deployment import Deployment
@@ -13,7 +14,7 @@ from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableErro
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.orchestration.upstream import asset_key
-from bedrock_pipeline.orchestration.upstream_partitions import datasets_of, upstream_keys
+from bedrock_pipeline.orchestration.upstream_partitions import datasets_of, upstream_keys, will_exist
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.records.keys import KeyRuleError
 from bedrock_pipeline.settings import NotConfiguredError
@@ -22,14 +23,36 @@ from bedrock_pipeline.sources import UpstreamAsset
 #: The most materializations of an asset that a tick reads.
 _MOST_EVENTS: Final = 100
 _TICK_S: Final = 5
+#: Before the id of a run or backfill that prepares datasets itself.
+_RUN: Final = "run:"
+_BACKFILL: Final = "backfill:"
+_FAILED_BACKFILLS: Final = (BulkActionStatus.FAILED, BulkActionStatus.COMPLETED_FAILED)
+#: The partitions whose datasets a run or backfill prepares itself, which is not over, by run or backfill.
+_Awaited = Mapping[str, list[str | None]]
+
+
+class _Read(NamedTuple):
+    """What was read of an asset for a pipeline, in the sensor's cursor.
+
+    Attributes:
+        position: of the last materialization.
+        early: datasets that are complete, and are launched when their partition exists: a week whose days were materialized
+            before it ended.
+        awaited: what runs and backfills prepare themselves that are not over.
+    """
+
+    position: int
+    early: Sequence[str]
+    awaited: _Awaited
 
 
 def upstream_sensor(pipelines: Sequence[BasePipeline], prefix: str) -> Iterator[dg.SensorDefinition]:
     """The sensor, if a pipeline's input is an asset that launches datasets.
 
     It launches what is materialized after its first tick, unless the run or the backfill that materialized it prepares the
-    dataset too; a backfill of `input_dataset` and `batch_chunks` processes what was
-    there before. A lost cursor means that nothing is launched for what was materialized meanwhile.
+    dataset too: while that goes on it is awaited, and if it fails, what it has materialized is launched. A backfill of
+    `input_dataset` and `batch_chunks` processes what was there before. A lost cursor means that nothing is launched for what
+    was materialized meanwhile.
     """
     chosen = [
         (pipeline, pipeline.source)
@@ -50,7 +73,8 @@ def upstream_sensor(pipelines: Sequence[BasePipeline], prefix: str) -> Iterator[
     def launch_by_upstream(
         context: dg.SensorEvaluationContext, bedrock_deployment: DeploymentResource
     ) -> dg.SensorResult | dg.SkipReason:
-        positions: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
+        found = json.loads(context.cursor) if context.cursor else {}
+        positions = {name: _Read(*read) for name, read in found.items()}
         launched: list[str] = []
         before = dict(positions)
         try:
@@ -65,8 +89,10 @@ def upstream_sensor(pipelines: Sequence[BasePipeline], prefix: str) -> Iterator[
     yield launch_by_upstream
 
 
-def _why_nothing(before: Mapping[str, int], positions: Mapping[str, int]) -> str:
-    read = [name for name, position in positions.items() if before.get(name, position) != position]
+def _why_nothing(before: Mapping[str, _Read], positions: Mapping[str, _Read]) -> str:
+    if early := [f"{one} ({name})" for name, read in positions.items() for one in read.early]:
+        return f"Launched when the partition exists: {', '.join(early)}."
+    read = [name for name, now in positions.items() if before.get(name, now) != now]
     if not read:
         return "No upstream asset was materialized."
     return (
@@ -80,37 +106,45 @@ def _launch(
     resource: DeploymentResource,
     pipeline: Pipeline,
     source: UpstreamAsset,
-    positions: dict[str, int],
+    positions: dict[str, _Read],
 ) -> list[str]:
-    """Launch the datasets of one pipeline; the position is that of the last materialization that was read."""
-    key, name = asset_key(source), f"{pipeline.name}:{source.asset}"
+    """Launch the datasets of one pipeline that are complete and whose partition exists."""
+    key, name, names = asset_key(source), f"{pipeline.name}:{source.asset}", Names.of(pipeline)
     if name not in positions:
         latest = context.instance.fetch_materializations(key, limit=1).records
-        positions[name] = latest[0].storage_id if latest else 0
+        positions[name] = _Read(latest[0].storage_id if latest else 0, [], {})
         return []
+    position, early, awaited = positions[name]
     records = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=key, after_storage_id=positions[name]),
+        dg.AssetRecordsFilter(asset_key=key, after_storage_id=position),
         limit=_MOST_EVENTS,
         ascending=True,
     ).records
-    if not records:
+    if not records and not early and not awaited:
         return []
-    last = records[-1].storage_id
-    prepared = _prepared_by_their_runs(context.instance, records, Names.of(pipeline).asset("input_dataset"))
-    records = [record for record in records if record.run_id not in prepared]
+    last = records[-1].storage_id if records else position
+    to_launch, going_on = _decided(context.instance, records, awaited, names.asset("input_dataset"))
     graph = context.repository_def.asset_graph if context.repository_def else None
     upstream = graph.get(key).partitions_def if graph and graph.has(key) else None
     concerned = [
         dataset
-        for record in records
-        for dataset in _concerned(context, pipeline, source, upstream, record.partition_key)
+        for partition in to_launch
+        for dataset in _concerned(context, pipeline, source, upstream, partition)
     ]
+    own = names.own_partitions
+    still = [dataset for dataset in early if own is None or will_exist(own, names.partition(dataset))]
+    complete = [
+        dataset
+        for dataset in dict.fromkeys([*still, *concerned])
+        if _is_complete(context.instance, names, key, upstream, dataset)
+    ]
+    due = [dataset for dataset in complete if names.has_partition(dataset)]
     launched = []
-    with resource.open() as opened:
-        for dataset in dict.fromkeys(concerned):
-            if _is_complete(context.instance, pipeline, key, upstream, dataset):
+    if due:
+        with resource.open() as opened:
+            for dataset in due:
                 launched += _request(context, opened, pipeline.name, dataset)
-    positions[name] = last
+    positions[name] = _Read(last, [dataset for dataset in complete if dataset not in due], going_on)
     return launched
 
 
@@ -128,39 +162,69 @@ def _concerned(
         return []
 
 
-def _prepared_by_their_runs(
-    instance: dg.DagsterInstance, records: Sequence[EventLogRecord], input_dataset: dg.AssetKey
-) -> set[str]:
-    """The runs of these materializations that prepare the datasets themselves, or whose backfill does.
+def _decided(
+    instance: dg.DagsterInstance,
+    records: Sequence[EventLogRecord],
+    awaited: _Awaited,
+    input_dataset: dg.AssetKey,
+) -> tuple[list[str | None], _Awaited]:
+    """Of these materializations and those that were awaited, the partitions that are launched, and what is awaited now.
 
-    If these were launched too, each would be prepared twice.
+    If what a run or backfill prepares itself were launched too, it would be prepared twice.
     """
-    found = set()
-    for run_id in {record.run_id for record in records}:
-        run = instance.get_run_by_id(run_id)
-        backfill = (
-            instance.get_backfill(run.tags[BACKFILL_ID_TAG]) if run and BACKFILL_ID_TAG in run.tags else None
-        )
-        # A run of a whole job has no selection.
-        planned = instance.get_records_for_run(
-            run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
-        )
-        selected = {record.asset_key for record in planned.records} | {*((run and run.asset_selection) or ())}
-        selected |= {*((backfill and backfill.asset_selection) or ())}
-        if input_dataset in selected:
-            found.add(run_id)
-    return found
+    preparers = {
+        run_id: _preparer(instance, run_id, input_dataset) for run_id in {one.run_id for one in records}
+    }
+    by_preparer: dict[str | None, list[str | None]] = {one: [*keys] for one, keys in awaited.items()}
+    for record in records:
+        by_preparer.setdefault(preparers[record.run_id], []).append(record.partition_key)
+    fates = {one: _fate(instance, one) for one in by_preparer}
+    to_launch = [key for one, keys in by_preparer.items() if fates[one] == "failed" for key in keys]
+    return to_launch, {one: keys for one, keys in by_preparer.items() if one and fates[one] == "going on"}
+
+
+def _preparer(instance: dg.DagsterInstance, run_id: str, input_dataset: dg.AssetKey) -> str | None:
+    """The run of a materialization, or its backfill, that prepares the dataset itself; None if none does."""
+    run = instance.get_run_by_id(run_id)
+    if run is None:
+        return None
+    # A run of a whole job has no selection.
+    planned = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
+    if input_dataset in {record.asset_key for record in planned.records} | {*(run.asset_selection or ())}:
+        return f"{_RUN}{run_id}"
+    backfill_id = run.tags.get(BACKFILL_ID_TAG, "")
+    backfill = instance.get_backfill(backfill_id) if backfill_id else None
+    return (
+        f"{_BACKFILL}{backfill_id}"
+        if backfill and input_dataset in (backfill.asset_selection or ())
+        else None
+    )
+
+
+def _fate(instance: dg.DagsterInstance, preparer: str | None) -> Literal["going on", "ended", "failed"]:
+    """The outcome of a run or backfill that prepares datasets itself; what was terminated is not launched after all."""
+    if preparer is None:
+        return "failed"
+    if preparer.startswith(_RUN):
+        run = instance.get_run_by_id(preparer.removeprefix(_RUN))
+        if run is None or run.status is dg.DagsterRunStatus.FAILURE:
+            return "failed"
+        return "ended" if run.is_finished else "going on"
+    backfill = instance.get_backfill(preparer.removeprefix(_BACKFILL))
+    if backfill is None or backfill.status in _FAILED_BACKFILLS:
+        return "failed"
+    return "ended" if backfill.status in BULK_ACTION_TERMINAL_STATUSES else "going on"
 
 
 def _is_complete(
     instance: dg.DagsterInstance,
-    pipeline: Pipeline,
+    names: Names,
     key: dg.AssetKey,
     upstream: dg.PartitionsDefinition | None,
     dataset: str,
 ) -> bool:
     """Whether all partitions that the dataset is made of are materialized; a week of days is launched once, at its end."""
-    needed = upstream_keys(Names.of(pipeline), upstream, dataset) or []
+    needed = upstream_keys(names, upstream, dataset) or []
     return len(needed) <= 1 or set(needed) <= instance.get_materialized_partitions(key)
 
 

@@ -5,6 +5,7 @@ would report it.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -13,6 +14,7 @@ import dagster as dg
 from bedrock_pipeline.carry_out import Report, removed_pipelines
 from bedrock_pipeline.due_work import WorkItem
 from bedrock_pipeline.errors import BedrockPipelineError
+from bedrock_pipeline.orchestration.asset_events import FINISHED
 from bedrock_pipeline.orchestration.jobs import tags_of
 from bedrock_pipeline.orchestration.names import names_of
 from bedrock_pipeline.orchestration.resources import DeploymentResource
@@ -22,7 +24,7 @@ from bedrock_pipeline.pipeline import BasePipeline
 from bedrock_pipeline.work import Failure, WorkLimits, do_due_work
 
 #: Pipeline and subject of the lease under which removed pipelines are finished.
-REMOVED: Final = ("*", "removed")
+REMOVED: Final = ("*", FINISHED)
 #: The job that finishes them.
 FINISH_JOB: Final = "finish_removed_pipelines"
 #: The job that does what is due.
@@ -85,8 +87,12 @@ def finish_job(prefix: str = "") -> dg.JobDefinition:
         with working(bedrock_deployment, "finish", *REMOVED) as opened:
             removed = [pipeline for pipeline, _ in removed_pipelines(opened)]
             limits = WorkLimits(opened.settings.work_items, opened.settings.work_s)
-            # Their assets are gone: nothing is reported, and no run of their own can show a failure.
-            for one in do_due_work(opened, removed, limits, lambda *_: None, own_runs=False):
+
+            def report(item: WorkItem, _: Report) -> None:
+                """Their assets are gone: `poll_jobs` reports what was done, should they be served again."""
+                opened.ledger.run_leases.renew("finish", item.pipeline, FINISHED, timedelta(0))
+
+            for one in do_due_work(opened, removed, limits, report, own_runs=False):
                 _log(context, one)
 
     @dg.job(

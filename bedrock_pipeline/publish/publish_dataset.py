@@ -130,7 +130,7 @@ def _publish(deployment: Deployment, pipeline: BasePipeline, row: DatasetRow) ->
         answered=answered,
         failed=failed,
         duplicates_answered=duplicates.answered,
-        duplicates_failed=duplicates.failed,
+        duplicates_failed_by_code=duplicates.failed_by_code,
     )
     if not recorded:
         deployment.objects.discard(uri)

@@ -19,6 +19,7 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.prepare.reject_duplicates import duplicate_files
 from bedrock_pipeline.publish.duplicate_rows import DuplicateRows
+from bedrock_pipeline.records.bounded_texts import count_kind
 
 #: At most this many rows in one part.
 PART_ROWS = 100_000
@@ -26,11 +27,19 @@ PART_ROWS = 100_000
 
 @dataclass(slots=True)
 class PublishedDuplicates:
-    """The published rows of duplicates: their files, and how many have a response or an error."""
+    """The published rows of duplicates: their files, how many have a response, and how many an error, by its code."""
 
     files: list[str] = field(default_factory=list)
     answered: int = 0
-    failed: int = 0
+    failed_by_code: dict[str, int] = field(default_factory=dict)
+
+    def count(self, part: Path) -> None:
+        """Count the rows of one more file."""
+        rows = pq.read_table(part, columns=["status", "error_code"])
+        failed = rows.filter(pc.not_equal(rows["status"], "succeeded"))
+        self.answered += rows.num_rows - failed.num_rows
+        for one in pc.value_counts(failed["error_code"]).to_pylist():
+            count_kind(self.failed_by_code, one["values"], one["counts"])
 
 
 def write_duplicates(
@@ -56,10 +65,7 @@ def write_duplicates(
             for number, part in enumerate(_written(batches, schema, folder), first):
                 written.files.append(f"{prefix}{number:05}.parquet")
                 deployment.objects.upload(part, written.files[-1])
-                status = pq.read_table(part, columns=["status"])["status"]
-                answered = pc.sum(pc.equal(status, "succeeded")).as_py()
-                written.answered += answered
-                written.failed += len(status) - answered
+                written.count(part)
                 part.unlink()
     return written
 

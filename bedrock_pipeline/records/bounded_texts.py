@@ -23,7 +23,7 @@ def shortened(text: str, longest: int = LONGEST_REASON) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def count_kind(counts: MutableMapping[str, int], kind: str) -> None:
-    """Count one more of a kind: by its name, or with `OTHERS` if there are many already."""
+def count_kind(counts: MutableMapping[str, int], kind: str, more: int = 1) -> None:
+    """Count one or more of a kind: by its name, or with `OTHERS` if there are many already."""
     name = kind if kind in counts or len(counts) < MOST_KINDS else OTHERS
-    counts[name] = counts.get(name, 0) + 1
+    counts[name] = counts.get(name, 0) + more

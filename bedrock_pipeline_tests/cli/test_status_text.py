@@ -17,7 +17,7 @@ UNTIL = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
 
 def dataset(**changes: object) -> DatasetStatus:
     values: dict[str, object] = {
-        **dict.fromkeys(("processed", "answered", "failed", "duplicates_failed", "rejected", "retryable"), 0),
+        **dict.fromkeys(("processed", "answered", "failed", "rejected", "retryable"), 0),
         **dict.fromkeys(("duplicates", "waiting_records"), 0),
         **dict.fromkeys(("cost_usd", "expected_cost_usd", "results", "why", "until", "next")),
         "pipeline": "p",

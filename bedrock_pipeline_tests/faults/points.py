@@ -64,7 +64,7 @@ READS = {
     "observed": {"in_flight", "known", "backoffs", "counts", "unreachable_regions"},
     "incarnations": {"current", "number_of", "is_known"},
     "quota_groups": {"all", "max_jobs", "open_models"},
-    "chunks": {"by_key", "has", "of_dataset", "by_id", "requeued", "to_collect", "is_final"},
+    "chunks": {"by_key", "has", "of_dataset", "of_pipeline", "by_id", "requeued", "to_collect", "is_final"},
     "retention": {"older_than", "snapshot", "chunk_files", "count_events", "pruned_at"},
     "retry_rounds": {"due", "open_of", "next_sequence"},
     "calls": {"lines", "repeated"},

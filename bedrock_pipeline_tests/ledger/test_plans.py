@@ -90,12 +90,14 @@ def observation(number: int) -> Observation:
 
 ASKED: dict[str, Callable[[Ledger], Any]] = {
     "launch": lambda ledger: ledger.datasets.to_launch(["p"], 50),
+    "prepare again": lambda ledger: ledger.run_leases.died_preparations(["p"], 50),
     "submit": lambda ledger: ledger.submissions.due(["p"], 50),
     "budgets": lambda ledger: ledger.spending.exhausted(["p"], 3),
     "poll": lambda ledger: ledger.jobs.in_flight(),
     "observe": lambda ledger: ledger.jobs.observe([observation(n) for n in range(1, LIVE, 4)]),
     "counts": lambda ledger: ledger.jobs.counts(["p"]),
     "collect": lambda ledger: ledger.chunks.to_collect(["p"], 50),
+    "finished elsewhere": lambda ledger: ledger.chunks.of_pipeline("p", after="", limit=100),
     "start a retry round": lambda ledger: ledger.retry_rounds.due(["p"], 50),
     "publish": lambda ledger: ledger.publications.due(["p"], 50),
     "runs of their own": lambda ledger: ledger.run_leases.unfinished(["p"], ["submit", "collect"], 50),

@@ -65,7 +65,7 @@ def test_several_datasets_are_one_table(pair: str, tmp_path: Path) -> None:
     if expected is None:
         with pytest.raises(dg.Failure) as raised:
             _union(found)
-        assert f"'n' is {one.type} in dataset 'd0' and {other.type} in dataset 'd1'" in str(
+        assert f"'n' is {one.type} in partition 'd0' and {other.type} in partition 'd1'" in str(
             raised.value.description
         )
         return

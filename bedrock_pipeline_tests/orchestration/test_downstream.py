@@ -15,7 +15,8 @@ from bedrock_pipeline import DagsterOptions, Pipeline, build_definitions
 from bedrock_pipeline.carry_out import carry_out
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.due_work import WITHOUT_CODE, due_work
-from bedrock_pipeline.errors import ConfigurationError
+from bedrock_pipeline.errors import ConfigurationError, ServiceUnavailableError
+from bedrock_pipeline.orchestration import io_managers
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
@@ -162,3 +163,40 @@ def test_each_dataset_alone_and_what_is_not_published_is_named_in_the_log(
         received(instance, pipeline, None, None, str)
     one, _ = received(instance, pipeline, DAILY, DAYS[0], str)
     assert one in folders
+
+
+def test_annotations_that_say_the_same_receive_the_same(
+    deployment: Deployment, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    pipeline = published(deployment, tmp_path, HOURLY, HOURS)
+    tables_of: list[Any] = [dict, dict[str, pd.DataFrame], dict[str, pd.DataFrame] | None]
+    for annotation in tables_of:
+        tables, _ = received(instance, pipeline, None, None, annotation)
+        assert {key: len(table) for key, table in tables.items()} == dict.fromkeys(HOURS, 2)
+    for annotation in (Any, pd.DataFrame, pd.DataFrame | None):
+        assert len(received(instance, pipeline, None, None, annotation)[0]) == 4
+    with pytest.raises(dg.Failure, match=r"dict\[str, …\]"):
+        received(instance, pipeline, None, None, set)
+    defs = build_definitions([pipeline])
+    key = Names.of(pipeline).asset("results")
+    with pytest.raises(dg.Failure, match="p/results has a dataset in each partition: give a partition_key"):
+        defs.load_asset_value(key, instance=instance)
+    found = defs.load_asset_value(key, python_type=pd.DataFrame, instance=instance, partition_key=HOURS[0])
+    assert isinstance(found, pd.DataFrame)
+    assert len(found) == 2
+
+
+def test_what_cannot_be_read_now_is_not_left_out(
+    deployment: Deployment,
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline = published(deployment, tmp_path, DAILY, DAYS[:1])
+
+    def unavailable(*_: object) -> str:
+        raise ServiceUnavailableError("S3 does not respond.", "Try again.")
+
+    monkeypatch.setattr(io_managers, "open_results", unavailable)
+    with pytest.raises(dg.Failure, match="S3 does not respond"):
+        received(instance, pipeline, None, None, pd.DataFrame)

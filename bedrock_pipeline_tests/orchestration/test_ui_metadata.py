@@ -151,6 +151,10 @@ def test_sensitive_data_are_not_shown(
     assert "secret" not in str(shown)
 
 
+def days(**options: Any) -> dict[str, Any]:
+    return {"partitions_def": dg.DailyPartitionsDefinition(start_date="2026-11-01", **options)}
+
+
 @pytest.mark.parametrize(
     ("options", "now", "due"),
     [
@@ -160,6 +164,13 @@ def test_sensitive_data_are_not_shown(
         ({"daily": DailySchedule(timezone="Europe/Berlin")}, "2026-11-26T05:00", "2026-11-25"),
         ({"partitions_def": HOURLY}, "2026-11-24T05:30", None),
         ({"partitions_def": HOURLY}, "2026-11-24T06:30", "2026-11-24-00:00"),
+        (days(), "2026-11-26T06:00", "2026-11-25"),
+        (days(end_offset=1), "2026-11-26T06:00", "2026-11-25"),
+        (days(end_offset=-2), "2026-11-26T05:59", "2026-11-22"),
+        (days(end_offset=-2), "2026-11-26T06:00", "2026-11-23"),
+        (days(end_offset=-2), "2026-11-02T12:00", None),
+        (days(end_date="2026-11-10"), "2026-11-26T06:00", "2026-11-09"),
+        (days(exclusions=["0 0 * * 0", "0 0 * * 6"]), "2026-11-23T12:00", "2026-11-20"),
     ],
 )
 def test_the_partition_that_is_due_is_the_newest_that_ended_long_enough_ago(

@@ -228,3 +228,28 @@ def test_the_runs_follow_the_partitions_keys_and_hook_of_the_pipeline(
         assert instance.get_materialized_partitions(dg.AssetKey(["team", asset])) == chunks
     assert {"submitted_jobs", "parsed_results", "results"} <= set(called)
     assert not instance.get_materialized_partitions(Names("p").asset("results"))
+
+
+@pytest.mark.parametrize(
+    ("hook", "problem"),
+    [
+        (lambda _, __, work: work() and None, "returns something else than its work()"),
+        (lambda _, __, work: bool(work()), "returns something else than its work()"),
+        (lambda _, __, ___: None, "does not call its work()"),
+    ],
+)
+def test_a_hook_that_loses_what_the_work_returned_is_an_error(
+    deployment: Deployment, packed: Pipeline, instance: dg.DagsterInstance, hook: Any, problem: str
+) -> None:
+    """Without one, each run would be green and show nothing, and the dataset would never be finished."""
+    definitions = build_definitions([packed.model_copy(update={"dagster": DagsterOptions(execute=hook)})])
+    for job, partition in (("p_prepare", "other"), ("p_submit", KEYS[0])):
+        Names("p").register(instance, datasets=["other"], chunks=KEYS)
+        done = definitions.resolve_job_def(job).execute_in_process(
+            instance=instance, partition_key=partition, raise_on_error=False
+        )
+        assert not done.success
+        [failed] = [event for event in done.all_events if event.is_step_failure]
+        said = str(failed.step_failure_data.user_failure_data)
+        assert f"Pipeline 'p': execute {problem}" in said, said
+    assert deployment.ledger.datasets.to_launch(["p"], 9) == []

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.orchestration.result_checks import Measures
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.snapshot import writer
 from bedrock_pipeline.prepare.snapshot.stored_columns import CANONICAL, RECORD_ID
@@ -92,12 +93,19 @@ def test_a_duplicate_of_a_failed_record_has_its_error(
     bodies = [*texts(), *([""] * 3 if embeds else [])]
     if not embeds:
         changes["parameters"] = {"unknown_parameter": 1}
-    rows = finish(deployment, pipeline(tmp_path, bodies, **changes))
+    one = pipeline(tmp_path, bodies, **changes)
+    rows = finish(deployment, one)
     assert len(rows) == len(bodies)
     failed = Counter(row["record_id"] for row in rows if row["status"] == "failed")
     assert len(failed) == (3 if embeds else RECORDS)
     progress = deployment.ledger.datasets.progress("p", "d")
     assert (progress.answered, progress.final_errors) == (len(rows) - len(failed), len(failed))
+    [status] = deployment.ledger.status_report.datasets("p")
+    codes = Counter(row["error_code"] for row in rows if row["status"] == "failed")
+    assert (status.failed, status.failed_by_code) == (len(failed), codes)
+    row, published = deployment.ledger.datasets.ensure("p", "d"), publish_dataset(deployment, one, "d")
+    measures = Measures.of(row, chunks(deployment), published)
+    assert (measures.failed, measures.by_code) == (len(failed), codes)
     if embeds:
         assert {len(row["embedding"]) for row in rows if row["embedding"]} == {1024}
 

@@ -66,7 +66,11 @@ ROOTS = (
     ),
     Root(
         "H4: a run ends whatever launch there is",
-        {_VERSIONS: {'AND launch_id IS NOT DISTINCT FROM %s""",': 'AND (launch_id IS NOT DISTINCT FROM %s OR true)""",'}},
+        {
+            _VERSIONS: {
+                'AND launch_id IS NOT DISTINCT FROM %s""",': 'AND (launch_id IS NOT DISTINCT FROM %s OR true)""",'
+            }
+        },
         (ENDS,),
     ),
     Root(

@@ -173,7 +173,7 @@ def _outcomes(deployment: Deployment) -> tuple[int | None, int, int]:
     report = deployment.ledger.status_report
     dataset, chunk = report.dataset("p", "d"), report.chunks("p", "d")[0]
     assert dataset is not None
-    assert dataset.failed == sum(dataset.failed_by_code.values()) + dataset.duplicates_failed
+    assert dataset.failed == sum(dataset.failed_by_code.values())
     assert (dataset.retryable, dataset.waiting_records) == (chunk.retryable, chunk.waiting_records)
     outcomes = (chunk.answered, sum(chunk.failed_by_code.values()), chunk.retryable, chunk.retried)
     assert chunk.records == sum(filter(None, outcomes))
