@@ -345,7 +345,7 @@ class BedrockQueue:
 
         Raises:
             StateError: the queue is not open.
-            ArgumentError: the text is not a position.
+            InvalidInputError: the text is not a position.
         """
         position = Position.of(since) if isinstance(since, str) else since or Position()
         yield from self._now_open.events.since(
