@@ -32,7 +32,7 @@ def dataset_lines(shown: Iterable[DatasetStatus], *, bars: bool = False) -> Iter
             f"{one.answered:,} answered",
             *_some(one.failed, "failed"),
             *_some(one.rejected, "rejected"),
-            *_some((one.retryable or 0) - one.waiting_records, "to be retried"),
+            *_some(one.retryable - one.waiting_records, "to be retried"),
             *_some(one.waiting_records, "waiting"),
             *_costs(one.cost_usd, one.expected_cost_usd),
         ]

@@ -80,10 +80,8 @@ def collect_chunk(deployment: Deployment, pipeline: BasePipeline, chunk_key: str
             "Its results are collected automatically when its job has ended.",
         )
     if chunk.collected_at is not None and chunk.parsed_uri:
-        report, problem = (
-            _collected_before(deployment, chunk, chunk.parsed_uri),
-            _known_problem(deployment, chunk),
-        )
+        report = _collected_before(deployment, chunk, chunk.parsed_uri)
+        problem = _known_problem(deployment, chunk)
     else:
         report, problem = _collect(deployment, pipeline, chunk)
     if problem:

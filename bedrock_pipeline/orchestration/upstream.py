@@ -73,9 +73,8 @@ class LoadedAsset:
         key, wanted = asset_key(source), _type_of(source.load_as)
         partitions = self._context.job_def.asset_layer.get(key).partitions_def
         found = upstream_keys(Names.of(self._pipeline), partitions, dataset)
-        if found and isinstance(
-            partitions, dg.TimeWindowPartitionsDefinition
-        ):  # an operator may launch a week before its end
+        if found and isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+            # An operator may launch a week before its end.
             found = [one for one in found if partitions.has_partition_key(one)]
         if found == []:
             raise InputError(

@@ -18,8 +18,9 @@ _IN_THE_END: Final = datetime(3000, 1, 1, tzinfo=UTC)
 def upstream_keys(names: Names, upstream: dg.PartitionsDefinition | None, dataset: str) -> list[str] | None:
     """The partitions of the upstream asset that a dataset is made of; None: the asset has none and is taken as a whole.
 
-    Days that will exist are among those of a week, days before the asset's start or after its end are not. A pipeline with dynamic datasets takes the partition of the dataset's key. One with partitions of its own takes the
-    partition of the same key, all that lie in its time window, or the one of the dimension that both have.
+    A pipeline with dynamic datasets takes the partition of the dataset's key. One with partitions of its own takes the
+    partition of the same key, all that lie in its time window, or the one of the dimension that both have. Days that will exist
+    are among those of a week; days before the asset's start or after its end are not.
     """
     if upstream is None:
         return None

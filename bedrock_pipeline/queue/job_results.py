@@ -127,7 +127,7 @@ class JobResult:
         job_arn: ARN of Bedrock's job; None before it was accepted, and for on-demand calls.
         s3_input_uri: the job's input.
         s3_output_uri: the folder of Bedrock's output.
-        error_message: why it waits or failed; None of a job that goes on by itself, or is completed.
+        error_message: why it waits or failed; None of a job that goes on by itself, or is completed without a problem.
         results: None until every record is final; a stream, not a list.
         final: whether every record has a response or a final error.
         stuck: why an operator must act before it continues; None if it continues by itself.
@@ -241,10 +241,11 @@ def _stuck(job: QueueJob) -> str | None:
 
 def _error_message(job: QueueJob) -> str | None:
     chunk = job.chunk
-    if job.waits_for or job_status(job) == "completed":
-        return job.waits_for
-    explains_mode = chunk.status == "pending" and chunk.mode == "on-demand"
-    return chunk.lasting_problem or chunk.requeue_reason or (None if explains_mode else chunk.status_message)
+    if problem := job.waits_for or chunk.lasting_problem or chunk.requeue_reason:
+        return problem
+    # Of these the message says how they are sent.
+    goes_well = job_status(job) == "completed" or (chunk.status, chunk.mode) == ("pending", "on-demand")
+    return None if goes_well else chunk.status_message
 
 
 def _rejected(chunk: ChunkRow) -> bool:

@@ -121,9 +121,8 @@ def _check_members(body: Mapping[str, Any]) -> None:
     while level:
         depth, inner = depth + 1, list[Any]()
         for one in level:
-            if isinstance(
-                one, dict
-            ):  # `json` makes text of a number, which may be the name of another member
+            if isinstance(one, dict):
+                # Of a number `json` makes text, which may be the name of another member.
                 if not all(isinstance(name, str) for name in one):
                     raise InvalidTaskError("model_input", "it has a member whose name is not a string")
                 inner += one.values()

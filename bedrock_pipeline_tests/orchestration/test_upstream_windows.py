@@ -6,14 +6,11 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.test_utils import freeze_time
-from dagster_aws.s3 import S3Resource
 
 from bedrock_pipeline import DagsterOptions, Pipeline, UpstreamAsset, build_definitions
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.orchestration.names import DEPLOYMENT
-from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline_tests.orchestration.test_upstream import tick
 
-_RESOURCES = {DEPLOYMENT: DeploymentResource(s3=S3Resource())}
 #: Monday to Sunday.
 WEEK = [f"2026-11-{day}" for day in range(16, 23)]
 
@@ -77,19 +74,9 @@ def test_a_week_is_launched_once_when_its_last_day_is_there_and_it_exists(
             day = made.get(now)
             if day and upstream.has_partition_key(day):
                 instance.report_runless_asset_event(dg.AssetMaterialization("raw", partition=day))
-            reason, cursor = _tick(defs, instance, cursor)
+            reason, cursor = tick(defs, instance, cursor)
             if "Launched 2026-11-16 of p" in reason:
                 launches.append(f"{now:%Y-%m-%d}")
     assert launches == ([expected] if expected else [])
     datasets = [row.dataset for row in deployment.ledger.datasets.to_launch(["p"], 100)]
     assert datasets == (["2026-11-16"] if expected else [])
-
-
-def _tick(defs: dg.Definitions, instance: dg.DagsterInstance, cursor: str | None) -> tuple[str, str | None]:
-    with dg.build_sensor_context(
-        instance=instance, definitions=defs, resources=_RESOURCES, cursor=cursor
-    ) as context:
-        result = defs.get_repository_def().get_sensor_def("launch_by_upstream")(context)
-    assert isinstance(result, dg.SensorResult)
-    assert result.skip_reason is not None
-    return str(result.skip_reason.skip_message), result.cursor

@@ -102,3 +102,18 @@ def test_of_two_jobs_that_wait_for_an_operator_in_one_chunk_only_the_cancelled_o
         move_clock(deployment, 3600)
         other = queue.await_job(jobs[1], timeout=PATIENCE_S)
         assert (other.answered, other.failed) == (100, 0)
+
+
+def test_a_completed_job_has_the_message_of_its_problem_and_of_nothing_else(
+    deployment: Deployment, control: Any
+) -> None:
+    """That tasks are sent one by one is no problem; that every record of a completed job has failed is one."""
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        few = _flushed(queue, 3, "few")
+        assert queue.get_job(few).error_message is None
+        answered = queue.await_job(few, timeout=PATIENCE_S)
+        assert (answered.status, answered.answered, answered.error_message) == ("completed", 3, None)
+        control.add_fault(kind="record_error", error_code=400)
+        failed = queue.await_job(_flushed(queue, 100), timeout=PATIENCE_S)
+        assert (failed.detail, failed.failed) == ("completed", 100)
+        assert "every one of its 100 records failed" in str(failed.error_message)

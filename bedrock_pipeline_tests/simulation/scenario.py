@@ -236,9 +236,8 @@ def drawn(seed: int, steps: int) -> Scenario:
     faults = rng.sample(_FAULTS, 0 if calm else rng.choice((0, 1, 2, 3)))
     switched = [name for name in _SWITCHES if rng.random() < 0.2]
     start = rng.choice(list(_CASTS))
-    if (
-        start == "in doubt" and faults and seed % 2
-    ):  # what is in doubt is looked up once or twice, and that seldom fails
+    if start == "in doubt" and faults and seed % 2:
+        # What is in doubt is looked up once or twice, which else seldom fails.
         faults = [{"kind": "error", "operation": "ListModelInvocationJobs", "rate": 0.6}, *faults[1:]]
     incident = rng.random()
     backup = rng.randrange(steps // 2 + 1) if incident < 0.1 else None
