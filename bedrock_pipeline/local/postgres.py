@@ -204,12 +204,20 @@ def _cluster_outside(home: Path) -> Path:
     cluster = area / name.read_text()
     write_private(area / f"{cluster.name}{_HOME_OF}", str(home.resolve()))
     for note in area.glob(f"cluster-*{_HOME_OF}"):
-        other = Path(note.read_text())
-        # A home whose parent is gone too may lie on a volume that is not mounted now.
-        if other.parent.is_dir() and not _is_home_of(other, note.name.removesuffix(_HOME_OF)):
+        if _home_is_gone(note):
             shutil.rmtree(note.with_name(note.name.removesuffix(_HOME_OF)), ignore_errors=True)
             note.unlink(missing_ok=True)
     return cluster
+
+
+def _home_is_gone(note: Path) -> bool:
+    """Whether the home that a note names has left its cluster behind."""
+    try:
+        home = Path(note.read_text())
+    except FileNotFoundError:  # another start removes the same ones
+        return False
+    # A home whose parent is gone too may lie on a volume that is not mounted now.
+    return home.parent.is_dir() and not _is_home_of(home, note.name.removesuffix(_HOME_OF))
 
 
 def _is_home_of(home: Path, cluster: str) -> bool:
