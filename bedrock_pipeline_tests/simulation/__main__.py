@@ -32,8 +32,6 @@ def main(*, seeds: int, steps: int, first: int, processes: int, shrink: int, unt
         took = time.monotonic() - began
         failed = sorted((one for one in reports if one.broken), key=lambda one: one.seed)
         click.echo(_summary(reports, took))
-        for one in failed:
-            click.echo(f"seed {one.seed}: " + "; ".join(f"{promise}: {what}" for promise, what in one.broken))
         if failed:
             click.echo(pool.submit(story, failed[0].seed, steps, shrink).result())
     sys.exit(1 if failed else 0)
@@ -43,6 +41,8 @@ def _reports(pool: Executor, seeds: range, steps: int, until: tuple[str, ...]) -
     running = [pool.submit(run, seed, steps) for seed in seeds]
     for number, future in enumerate(as_completed(running), 1):
         report = future.result()
+        if report.broken:
+            click.echo(f"seed {report.seed}: " + "; ".join(f"{name}: {what}" for name, what in report.broken))
         yield report
         broken = [what for promise, what in report.broken if promise in until]
         if broken:

@@ -202,6 +202,11 @@ def preparer(context: Context) -> None:
     _again_and_again(context, act)
 
 
+def starter(context: Context) -> None:
+    """Prepares what is launched, and nothing else: what nobody launched stays as it is."""
+    _again_and_again(context, lambda: tick(context, ["prepare"]))
+
+
 def retrier(context: Context) -> None:
     """Runs that start retry rounds, and nothing else."""
     _again_and_again(context, lambda: perform(context, "retry", DATASET))
@@ -333,6 +338,7 @@ BODIES: Final[dict[str, Callable[[Context], None]]] = {
     "clicker": clicker,
     "publisher": publisher,
     "preparer": preparer,
+    "starter": starter,
     "retrier": retrier,
     "reconciler": reconciler,
     "operator": operator,

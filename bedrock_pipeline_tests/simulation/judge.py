@@ -173,6 +173,9 @@ def launches_end(evidence: Evidence) -> _Found:
             if not mine[-1].facts.get("wrong"):
                 yield f"what {mine[-1].who} launched last has failed: {row['reason']}", mine[-1].ended
             continue
+        if row["state"] == "requested":
+            yield f"what {mine[-1].who} launched last was never prepared", mine[-1].ended
+            continue
         if evidence.waits.get(row["dataset"]):
             continue
         if mine[-1].facts.get("wrong"):

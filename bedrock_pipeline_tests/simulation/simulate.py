@@ -10,6 +10,7 @@ from typing import Any, Final
 from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline_tests.simulation import actors, actors_queue
 from bedrock_pipeline_tests.simulation.actors_prepare import (
+    ABSENT,
     CAP_PER_ROW_USD,
     DATASET,
     MODEL,
@@ -124,6 +125,8 @@ def _begin(world: World) -> None:
     with world.quiet("the beginning") as context:
         if world.scenario.has_queue:
             _begin_queue(context)
+        elif start == "absent":
+            launch(context, ABSENT, prompt=None, new_version=False)
         elif start == "snapshotted":
             launch(context, "a", prompt=None, new_version=False)
             snapshot_alone(context, PIPELINE, DATASET)

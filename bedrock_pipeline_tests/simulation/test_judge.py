@@ -240,6 +240,11 @@ BROKEN: dict[str, list[Callable[[], Evidence]]] = {
             datasets=[{**good().datasets[0], "state": "failed", "reason": "absent.jsonl is not there"}],
         ),
         lambda: replace(good(), datasets=[{**good().datasets[0], "results_uri": None}]),
+        lambda: replace(
+            good(),
+            datasets=[{**good().datasets[0], "state": "requested", "results_uri": None}],
+            waits={"d": ["a launch"]},
+        ),
         lambda: with_lines(
             line(14, "user2", "COMMIT"),
             line(14, "user2", "ends to launch b", launch="d", asked=[{"r0": "about b0"}], version=2),
