@@ -7,12 +7,15 @@ from typing import Final
 from bedrock_pipeline.aws.bucket import Bucket
 from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.doctor.examination import Examination
-from bedrock_pipeline.doctor.finding import Finding, fail, ok, statement, unanswered, warn
+from bedrock_pipeline.doctor.finding import Finding, fail, ok, skipped, statement, unanswered, warn
+from bedrock_pipeline.errors import ServiceUnavailableError
 from bedrock_pipeline.records.error_codes import ErrorKind
+from bedrock_pipeline.submit.reconcile_incarnation import other_deployments
 
 #: Beneath each prefix that is written; nothing of the name is ever read as data.
 _PROBE: Final = "_doctor/probe"
 _FORGOTTEN_AFTER: Final = timedelta(days=1)
+_MOST_SHOWN: Final = 3
 _CONTENT: Final = b"written by bedrock-pipeline doctor\n"
 
 
@@ -170,6 +173,31 @@ def _write_read_delete(examined: Examination, uri: str) -> None:
         objects.get(uri)
     finally:
         objects.delete([uri])
+
+
+def check_neighbours(examined: Examination) -> list[Finding]:
+    """Whether another deployment writes beneath the same prefixes."""
+    deployment, check = examined.deployment, "bucket neighbours"
+    try:
+        current = deployment.ledger.is_current()
+    except ServiceUnavailableError:
+        current = False
+    if not current:
+        return [skipped(check, "Not checked: the ledger cannot be read.")]
+    try:
+        others = other_deployments(deployment)
+    except AwsError as error:
+        return [unanswered(check, "s3:ListBucket", error)]
+    if not others:
+        return [ok(check, "No other deployment writes beneath these prefixes.")]
+    return [
+        warn(
+            check,
+            f"Another deployment writes beneath these prefixes, or did: {', '.join(others[:_MOST_SHOWN])}.",
+            "Of datasets that have the same names, latest.json names the results of whichever published last.",
+            "Give each deployment a bucket or prefixes of its own; delete the object of one that is gone.",
+        )
+    ]
 
 
 def check_uploads(examined: Examination) -> list[Finding]:

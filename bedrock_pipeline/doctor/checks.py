@@ -8,6 +8,7 @@ from bedrock_pipeline.doctor.account import check_clock, check_credentials, chec
 from bedrock_pipeline.doctor.bucket import (
     check_bucket,
     check_encryption,
+    check_neighbours,
     check_owner,
     check_prefixes,
     check_public_access,
@@ -80,6 +81,7 @@ CHECKS: Final = (
         check_prefixes,
         ("s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"),
     ),
+    Check("bucket neighbours", check_neighbours, ("s3:ListBucket",)),
     Check(
         "bucket uploads",
         check_uploads,

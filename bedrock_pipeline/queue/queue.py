@@ -152,7 +152,7 @@ class BedrockQueue:
         self._add([self._encoded(task)])
 
     def enqueue_many(self, tasks: Iterable[BedrockTask | Mapping[str, Any]]) -> int:
-        """Add tasks from any iterable, batch by batch in bounded memory, and return their number.
+        """Add tasks from any iterable, batch by batch in bounded memory, and return their number, replaced ones included.
 
         If one is invalid, the batches before it are committed and its own is not; the exception's notes have its number, from
         1 on, and how many are committed.
@@ -170,9 +170,10 @@ class BedrockQueue:
                 batch[new.record_id] = given, new
                 size += len(new.line)
                 if len(batch) == _BATCH_TASKS or size >= _BATCH_BYTES:
-                    added += self._add(batch.values())
-                    batch, size = {}, 0
-            return added + self._add(batch.values())
+                    self._add(batch.values())
+                    added, batch, size = number, {}, 0
+            self._add(batch.values())
+            return number
         except BedrockPipelineError as error:
             if isinstance(error, InvalidTaskError):
                 error.add_note(f"It is task {number}.")
@@ -366,9 +367,9 @@ class BedrockQueue:
     def _deployment(self) -> Deployment:
         return self._now_open.deployment
 
-    def _add(self, tasks: Collection[tuple[BedrockTask, NewTask]]) -> int:
+    def _add(self, tasks: Collection[tuple[BedrockTask, NewTask]]) -> None:
         if not tasks:
-            return 0
+            return
         deployment, new = self._deployment, [task for _, task in tasks]
         deployment.ledger.tasks.add(self.name, new, replace=self.config.on_duplicate == "replace")
         for given, _ in tasks:
@@ -380,7 +381,6 @@ class BedrockQueue:
                 self._now_open.events.deliver()
             except Exception as error:
                 self._emitter.emit("error", error)
-        return len(new)
 
     def _job(self, job_id: str | UUID) -> QueueJob:
         with suppress(ValueError):

@@ -4,7 +4,7 @@ A ledger that is in another database than before notices that by itself. One who
 does not: an object in S3 says how far it had come.
 """
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -12,6 +12,9 @@ import orjson
 from bedrock_pipeline.aws.objects import ObjectMissingError
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.incarnations import Incarnation
+
+#: What the name of the object begins with that a deployment writes.
+_MARK: Final = "ledger-"
 
 
 def reconcile_incarnation(deployment: Deployment) -> str | None:
@@ -24,7 +27,7 @@ def reconcile_incarnation(deployment: Deployment) -> str | None:
         AwsError: S3 cannot be read or written.
     """
     ledger, settings = deployment.ledger, deployment.settings
-    uri = settings.uri(settings.work_prefix, f"ledger-{ledger.deployment_id}.json")
+    uri = settings.uri(settings.work_prefix, f"{_MARK}{ledger.deployment_id}.json")
     recorded = _recorded(deployment, uri)  # before the ledger's own, which only grows
     here, noticed = ledger.incarnations.current(), None
     if recorded and _went_back(deployment, recorded, here):
@@ -34,6 +37,17 @@ def reconcile_incarnation(deployment: Deployment) -> str | None:
         uri, orjson.dumps({"incarnation": str(here.incarnation), "transaction": here.horizon})
     )
     return noticed
+
+
+def other_deployments(deployment: Deployment) -> list[str]:
+    """URIs of what other deployments have written where this one writes: they have other ledgers, or had.
+
+    Raises:
+        AwsError: S3 cannot be listed.
+    """
+    settings, own = deployment.settings, f"{_MARK}{deployment.ledger.deployment_id}.json"
+    beneath = deployment.objects.list(settings.uri(settings.work_prefix, _MARK))
+    return [found.uri for found in beneath if not found.uri.endswith(f"/{own}")]
 
 
 def _recorded(deployment: Deployment, uri: str) -> tuple[UUID, int] | None:

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner
@@ -16,7 +17,16 @@ from bedrock_pipeline import Pipeline
 reviews = Pipeline(name="reviews", model_id="us.anthropic.claude-haiku-4-5-20251001-v1:0", prompt="{{ text }}")
 """
 #: What the embedded stack has something of.
-THERE = {"clock", "bucket", "bucket prefixes", "model", "model access", "jobs", "postgres"}
+THERE = {
+    "clock",
+    "bucket",
+    "bucket prefixes",
+    "bucket neighbours",
+    "model",
+    "model access",
+    "jobs",
+    "postgres",
+}
 
 
 @pytest.fixture
@@ -40,6 +50,23 @@ def test_everything_is_ok_or_says_why_it_was_not_checked(deployment: Deployment,
             assert f"skipped  {check.name}: Not checked: " in done.stdout
     assert lines[-1].endswith("0 warn, 0 fail, 14 skipped"), lines[-1]
     assert list(deployment.objects.list(deployment.settings.uri(""))) == []  # the probe is gone
+
+
+def test_another_deployment_beneath_the_same_prefixes_is_named(deployment: Deployment) -> None:
+    settings = deployment.settings
+    own, other = (
+        settings.uri(settings.work_prefix, f"ledger-{one}.json")
+        for one in (deployment.ledger.deployment_id, UUID(int=7))
+    )
+    for uri in own, other:
+        deployment.objects.put(uri, b"{}")
+    try:
+        done = CliRunner().invoke(cli, ["doctor", "--json"])
+    finally:
+        deployment.objects.delete([own, other])
+    [found] = [one for one in json.loads(done.stdout) if one["check"] == "bucket neighbours"]
+    assert found["level"] == "warn"
+    assert found["found"] == f"Another deployment writes beneath these prefixes, or did: {other}."
 
 
 def test_without_a_pipeline_its_model_is_not_checked(deployment: Deployment) -> None:

@@ -118,7 +118,8 @@ def test_a_record_id_that_waits_is_rejected_or_replaced(deployment: Deployment) 
         assert queue.get_queue_size() == 2, "all of a batch, or none"
     with BedrockQueue(first.model_copy(update={"on_duplicate": "replace"})) as queue:
         queue.enqueue(task("a", "newer"))
-        queue.enqueue_many([task("b", "older"), task("c"), task("b", "newest")])
+        added = queue.enqueue_many([task("b", "older"), task("c"), task("b", "newest")])
+        assert added == 3
         waiting = list(deployment.ledger.tasks.in_order(queue.name, newest=2**62, limit=10))
     assert [one.record_id for one in waiting] == ["task-a", "task-b", "task-c"]
     assert b"newer" in waiting[0].line
