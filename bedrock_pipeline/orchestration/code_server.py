@@ -9,6 +9,7 @@ import importlib
 import multiprocessing
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from multiprocessing import forkserver, util
 from pathlib import Path
@@ -35,6 +36,10 @@ def _serve_forks(command: str, descriptors: Sequence[int]) -> NoReturn:
     try:
         exec(command, {})  # noqa: S102  # the standard library's own text
         code = 0
+    except SystemExit:  # so ends a server of forks
+        code = 0
+    except BaseException:  # a process that ends without a word cannot be explained
+        traceback.print_exc()
     finally:
         os._exit(code)
 
@@ -43,7 +48,12 @@ def fork_runs() -> Any:
     """A context of `multiprocessing` whose processes are forks of this one as it is now; call it while there is one thread."""
 
     def fork(path: bytes, args: Sequence[Any], passfds: Sequence[int]) -> int:  # noqa: ARG001  # what it stands for has it
-        return os.fork() or _serve_forks(args[-1], passfds)
+        if pid := os.fork():
+            return pid
+        # Runs start processes too, such as the steps of a job, in whatever way.
+        util.spawnv_passfds = spawn
+        forkserver._forkserver._lock.release()  # type: ignore[attr-defined]  # locked while its server is started
+        _serve_forks(args[-1], passfds)
 
     spawn, util.spawnv_passfds = util.spawnv_passfds, fork
     try:

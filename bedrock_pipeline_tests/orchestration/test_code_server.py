@@ -34,6 +34,49 @@ if __name__ == "__main__":
 """
 
 
+_STEPS = """
+import multiprocessing
+import tempfile
+import dagster as dg
+from bedrock_pipeline.orchestration import code_server
+
+@dg.op
+def work():
+    print("step ran", flush=True)
+
+@dg.job(executor_def=dg.multiprocess_executor.configured({"start_method": METHOD}))
+def steps():
+    work()
+
+def run():
+    with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder) as instance:
+        done = dg.execute_job(dg.reconstructable(steps), instance=instance)
+        print("success", done.success, flush=True)
+
+def fail():
+    raise ValueError("what it says")
+
+if __name__ == "__main__":
+    context = code_server.fork_runs()
+    for work_of_run in run, fail:
+        process = context.Process(target=work_of_run)
+        process.start()
+        process.join()
+        print("exit code", process.exitcode, flush=True)
+"""
+
+
+@pytest.mark.parametrize("method", ["{'spawn': {}}", "{'forkserver': {}}"])
+def test_a_run_starts_processes_for_its_steps_and_says_what_it_ends_with(tmp_path: Path, method: str) -> None:
+    """As Dagster's own executor does, for assets that set none."""
+    script = tmp_path / "steps.py"
+    script.write_text(_STEPS.replace("METHOD", method))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=300)
+    lines = [line for line in done.stdout.splitlines() if line]
+    assert lines == ["step ran", "success True", "exit code 0", "exit code 1"], done.stderr
+    assert "ValueError: what it says" in done.stderr
+
+
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_runs_are_forks_of_a_process_that_ends_after_the_code_server(
     tmp_path: Path, end: signal.Signals
