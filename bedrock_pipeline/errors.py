@@ -23,14 +23,23 @@ class BedrockPipelineError(Exception):
     """The base of all exceptions of this package.
 
     Args:
-        what: what happened, in one sentence. Never contains a prompt, a response or a secret.
+        what: what happened, in one sentence; a full stop is added or taken off at its end. Never contains a prompt, a response or
+            a secret.
         fix: what to do about it, in one sentence; empty if there is nothing to do.
     """
 
     def __init__(self, what: str, fix: str = "") -> None:
+        what = _sentence(what, followed=bool(fix))
         super().__init__(f"{what} {fix}".strip())
         self.what = what
         self.fix = fix
+
+
+def _sentence(text: str, *, followed: bool) -> str:
+    """A sentence that may end with the reason of another service, which has a full stop of its own or none."""
+    if text.endswith("..") and not text.endswith("..."):
+        return text[:-1]
+    return f"{text}." if followed and text[-1:].isalnum() else text
 
 
 class ConfigurationError(BedrockPipelineError):

@@ -1,6 +1,7 @@
 """The pipelines of a module, as commands that need their definitions find them."""
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -115,8 +116,9 @@ def dataset_pipeline_in(module: str, name: str) -> Pipeline:
 
 def _named(pipelines: Mapping[str, P], module: str, name: str) -> P:
     if name not in pipelines:
+        file = getattr(sys.modules.get(module), "__file__", None)
         raise NotFoundError(
-            f"Module {module} has no pipeline {name!r}.",
+            f"Module {module}{f' ({file})' if file else ''} has no pipeline {name!r}.",
             f"It has: {', '.join(pipelines) or 'none'}; name yours with --module.",
         )
     return pipelines[name]

@@ -134,7 +134,7 @@ def _notes(deployment: Deployment, pipeline: str | None, dataset: str | None, *,
         behind = f"{'.' if why[0].isupper() else ';'} {why}" if why else ""
         notes.append(f"version {row.version}: {found.state if found else row.state}{behind}")
         if now.settings_digest:
-            notes[-1] += f"; launched with settings {now.settings_digest[:12]}"
+            notes[-1] = f"{notes[-1].removesuffix('.')}; launched with settings {now.settings_digest[:12]}"
         if row.schema_only_since:
             notes[-1] += "; its responses are judged by the JSON schema alone"
     if row and row.rejected:

@@ -11,6 +11,8 @@ from typing import Final
 from bedrock_pipeline.ledger.database import Database
 from bedrock_pipeline.ledger.rows import FrozenSettings
 
+#: How long after it was last seen a pipeline counts as one that code runs for; some times as long as entries are renewed.
+RUNNING_WITHIN: Final = timedelta(minutes=5)
 #: How long after it was last seen a pipeline counts as removed; longer than a deploy or a restart takes.
 REMOVED_AFTER: Final = timedelta(minutes=15)
 #: An entry is renewed when it is older than this.
@@ -42,7 +44,7 @@ class ServedPipelines:
             """SELECT pipeline FROM bedrock_pipeline.served_pipelines
                WHERE seen_at > bedrock_pipeline.now() - %s
                  AND pipeline NOT IN (SELECT queue FROM bedrock_pipeline.queues) ORDER BY pipeline""",
-            (REMOVED_AFTER,),
+            (RUNNING_WITHIN,),
         )
         return [row["pipeline"] for row in rows]
 

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from bedrock_pipeline.ledger.database import Database
 from bedrock_pipeline.ledger.rows import Budget, ChunkRow, State, WaitingChunks
-from bedrock_pipeline.ledger.served_pipelines import REMOVED_AFTER
+from bedrock_pipeline.ledger.served_pipelines import RUNNING_WITHIN
 from bedrock_pipeline.ledger.status import Status
 from bedrock_pipeline.records.packed_chunk import Mode
 
@@ -126,14 +126,15 @@ class StatusReport:
         """
         rows = self._database.fetch(
             _DATASETS,
-            {"pipeline": pipeline, "dataset": None, "limit": limit, "removed_after": REMOVED_AFTER},
+            {"pipeline": pipeline, "dataset": None, "limit": limit, "running_within": RUNNING_WITHIN},
         )
         return [_dataset_status(row) for row in rows]
 
     def dataset(self, pipeline: str, dataset: str) -> DatasetStatus | None:
         """One dataset; None if there is none of this key."""
         rows = self._database.fetch(
-            _DATASETS, {"pipeline": pipeline, "dataset": dataset, "limit": 1, "removed_after": REMOVED_AFTER}
+            _DATASETS,
+            {"pipeline": pipeline, "dataset": dataset, "limit": 1, "running_within": RUNNING_WITHIN},
         )
         return _dataset_status(rows[0]) if rows else None
 
@@ -278,7 +279,7 @@ def _retry(row: dict[str, Any]) -> str:
 _DATASETS = """
     SELECT d.launch_requested_at IS NOT NULL AND NOT EXISTS (
                SELECT FROM bedrock_pipeline.served_pipelines p
-               WHERE p.pipeline = d.pipeline AND p.seen_at > bedrock_pipeline.now() - %(removed_after)s) AS unserved,
+               WHERE p.pipeline = d.pipeline AND p.seen_at > bedrock_pipeline.now() - %(running_within)s) AS unserved,
            d.packed_hash IS NULL AND d.publication = 0 AND NOT EXISTS (
                SELECT FROM bedrock_pipeline.chunks c WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset) AS never_packed,
            EXISTS (SELECT FROM bedrock_pipeline.run_leases l

@@ -342,6 +342,7 @@ def cancel_version(connection: Connection, row: DatasetRow) -> None:
         """UPDATE bedrock_pipeline.versions
            SET cancel_requested_at = coalesce(cancel_requested_at, bedrock_pipeline.now()),
                state = CASE WHEN packed_hash IS NULL THEN 'cancelled' ELSE state END,
+               state_changed_at = CASE WHEN packed_hash IS NULL THEN bedrock_pipeline.now() ELSE state_changed_at END,
                state_reason = CASE WHEN packed_hash IS NULL THEN 'by an operator' ELSE state_reason END
            WHERE pipeline = %s AND dataset = %s AND version = %s""",
         (row.pipeline, row.dataset, row.version),

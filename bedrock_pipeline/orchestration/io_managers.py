@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from bedrock_pipeline.errors import BedrockPipelineError, NotFoundError, StateError
 from bedrock_pipeline.orchestration.options import PIPELINE_METADATA
-from bedrock_pipeline.orchestration.partition_keys import dataset_of
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.publish.engine_types import in_duckdb, in_pandas, in_polars, lazily_in_polars
 from bedrock_pipeline.publish.read_results import open_results, results_uri
+from bedrock_pipeline.records.keys import dataset_of
 from bedrock_pipeline.sources.widening import NoCommonTypeError, common_schema
 
 

@@ -9,8 +9,8 @@ import dagster as dg
 from bedrock_pipeline.due_work import OF_CHUNKS, WorkItem
 from bedrock_pipeline.orchestration.asset_attributes import AssetAttributes, asset_attributes
 from bedrock_pipeline.orchestration.options import options_of, translated
-from bedrock_pipeline.orchestration.partition_keys import dataset_of, partition_of
 from bedrock_pipeline.pipeline import BasePipeline
+from bedrock_pipeline.records.keys import dataset_of, partition_of
 
 #: Key of the resource that holds a deployment's connections.
 DEPLOYMENT = "bedrock_deployment"

@@ -11,9 +11,9 @@ import dagster as dg
 
 from bedrock_pipeline.errors import ConfigurationError
 from bedrock_pipeline.orchestration.daily import DailySchedule
-from bedrock_pipeline.orchestration.partition_keys import dataset_of
 from bedrock_pipeline.orchestration.thresholds import Thresholds
 from bedrock_pipeline.pipeline import BasePipeline
+from bedrock_pipeline.records.keys import dataset_of
 
 #: The steps of a pipeline, each with an asset of its name.
 STEPS: Final = ("input_dataset", "batch_chunks", "submitted_jobs", "parsed_results", "results")
@@ -48,8 +48,8 @@ class DagsterOptions:
 
     Attributes:
         partitions_def: partitions of the datasets, of any kind but dynamic; None: dynamic ones, a dataset each.
-            The dataset of a partition has the partition's key, in which `partition_keys` replaces what a dataset's key cannot
-            have (docs/dagster.md).
+            The dataset of a partition has the partition's key, in which what a dataset's key cannot have is replaced
+            (docs/dagster.md).
         translate: from the spec of an asset to the one that it gets: key, group, tags, owners, metadata, kinds, automation.
             An automation condition is taken for `input_dataset` and `batch_chunks` alone.
         execute: runs the work of a step, a function without arguments, and returns what that returned.

@@ -234,7 +234,7 @@ def _own_runs(
     selections: Mapping[WorkItem, Sequence[dg.AssetKey]] | None = None,
 ) -> Iterator[dg.RunRequest]:
     """A run for each item, of its whole job or of a selection of its assets."""
-    items = [item for item in items if _has_partition(names[item.pipeline], item, context)]
+    items = [item for item in items if _has_partition(names[item.pipeline], item, context, opened)]
     register(context.instance, names, items)  # one unregistered key would make the whole tick fail
     for kind in sorted({item.kind for item in items}):
         subjects = [(item.pipeline, item.key) for item in items if item.kind == kind]
@@ -250,16 +250,21 @@ def _own_runs(
             )
 
 
-def _has_partition(names: Names, item: WorkItem, context: dg.SensorEvaluationContext) -> bool:
-    """Whether a run can be requested for an item; without a partition, a request would make the whole tick fail."""
-    there = item.kind in OF_CHUNKS or names.has_partition(item.key)
-    if not there:
-        context.log.warning(
-            "Dataset %s of %s is not a partition of the pipeline's partitions_def, so no run can be requested. Cancel it: "
-            "bedrock-pipeline cancel %s %s",
-            *(item.key, item.pipeline, item.pipeline, item.key),
-        )
-    return there
+def _has_partition(
+    names: Names, item: WorkItem, context: dg.SensorEvaluationContext, opened: Deployment
+) -> bool:
+    """Whether a run can be requested for an item; without a partition, a request would make the whole tick fail.
+
+    A launch for which none can be requested has failed, so that whoever waits for it learns why.
+    """
+    if item.kind in OF_CHUNKS or names.has_partition(item.key):
+        return True
+    why = f"dataset {item.key} is not a partition of the pipeline's partitions_def now, so no run can be requested"
+    if item.kind == "prepare":
+        row = opened.ledger.datasets.ensure(item.pipeline, item.key)
+        opened.ledger.datasets.fail_preparation(row, row.launch_id, f"{why}; launch one that is")
+    context.log.warning("Pipeline %s: %s.", item.pipeline, why)
+    return False
 
 
 def _of_work(

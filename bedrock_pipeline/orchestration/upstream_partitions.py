@@ -7,8 +7,8 @@ import dagster as dg
 from dagster import TimeWindowPartitionsDefinition as TimeWindows
 
 from bedrock_pipeline.orchestration.names import Names
-from bedrock_pipeline.orchestration.partition_keys import dataset_of, partition_of
 from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.records.keys import dataset_of, partition_of
 from bedrock_pipeline.sources import UpstreamAsset
 
 #: When all partitions exist that ever will.

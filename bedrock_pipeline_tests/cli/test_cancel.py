@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.submit.submit_chunk import Submitted, submit_chunk
 from bedrock_pipeline_tests.cli.test_commands import prepared, run
+from bedrock_pipeline_tests.faults.worker import move_clock
 
 
 def requested(deployment: Deployment, _folder: Path) -> None:
@@ -71,7 +73,11 @@ def test_status_says_what_takes_a_mistake_off_its_list(
     shown = " ".join(run("status").stdout.split())
     assert "To take it off the list of datasets: bedrock-pipeline cancel p d" in shown
     assert "To take it off the list of datasets" in run("status", "p", "d").stdout
+    [before] = deployment.ledger.versions.history("p", "d")
+    move_clock(deployment, 120)
     assert run("cancel", "p", "d").exit_code == 0
+    [after] = deployment.ledger.versions.history("p", "d")
+    assert after.state_changed_at - before.state_changed_at >= timedelta(seconds=120)
     assert json.loads(run("status", "--json").stdout) == []
     assert "version 1: cancelled; by an operator" in run("status", "p", "d").stdout
     assert run("launch", "p", "d").exit_code == (0 if state is failed else 2)

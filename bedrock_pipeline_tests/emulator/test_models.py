@@ -2,14 +2,16 @@
 
 import base64
 import copy
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
 from bedrock_pipeline.emulator.behaviour import Behaviour, ModelFeatures
-from bedrock_pipeline.emulator.models import BodyError, Models, Reply, parse_model_id
+from bedrock_pipeline.emulator.models import BodyError, Models, Reply, load_models, parse_model_id
 from bedrock_pipeline.emulator.models.catalog import ModelCard, catalog
 from bedrock_pipeline.emulator.models.structured import rejection
 
@@ -357,3 +359,39 @@ def test_structured_answers_of_chat_models_keep_their_schema() -> None:
     assert isinstance(orjson.loads(said["content"])["n"], int)
     reasoned = STRICT.answer(GPT_OSS, user("a")).body["choices"][0]["message"]["content"]
     assert reasoned.startswith("<reasoning>")
+
+
+@pytest.mark.parametrize(
+    ("said", "tokens"),
+    [
+        ("{'usage': {'input_tokens': 3, 'output_tokens': 2}}", (3, 2)),
+        ("{'usage': {'inputTokens': 3, 'outputTokens': 2.0}}", (3, 2)),
+        ("{'inputTextTokenCount': 5}", (5, 0)),
+        ("{'usage': {'input_tokens': 2**70, 'output_tokens': -1}}", (0, 0)),
+        ("{'usage': {'input_tokens': None, 'output_tokens': 'many'}}", (0, 0)),
+        ("{'usage': {'input_tokens': float('nan'), 'output_tokens': float('inf')}}", (0, 0)),
+        ("{'usage': [7]}", (0, 0)),
+    ],
+)
+def test_a_function_as_a_model_may_say_anything_of_its_tokens(
+    said: str, tokens: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The counts of the job are of these; the body is what it said."""
+    (tmp_path / "of_a_function.py").write_text(f"def answer(body):\n    return {said}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "of_a_function", raising=False)
+    [model] = load_models(["m=of_a_function:answer"]).values()
+    reply = model({})
+    assert (reply.input_tokens, reply.output_tokens) == tokens
+
+
+@pytest.mark.parametrize("said", ["None", "[1]", "1 / 0"])
+def test_a_function_that_returns_no_body_is_its_records_error(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "of_a_function.py").write_text(f"def answer(body):\n    return {said}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "of_a_function", raising=False)
+    [model] = load_models(["m=of_a_function:answer"]).values()
+    with pytest.raises(BodyError):
+        model({})

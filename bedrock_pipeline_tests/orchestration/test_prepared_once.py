@@ -130,3 +130,15 @@ def test_a_dataset_that_is_no_partition_keeps_no_other_waiting(
         deployment.ledger.datasets.request("p", dataset, {}, launch=True)
     runs = requested(build_definitions([one]), instance)
     assert sorted(str(run.partition_key) for run in runs) == ["1.25", "eu"]
+    shown = {row.dataset: row for row in deployment.ledger.status_report.datasets()}
+    assert {row.dataset for row in shown.values() if row.state == "failed"} == {
+        "asia",
+        "v1.x80.final",
+        "1.x2E.25",
+    }
+    assert "dataset asia is not a partition of the pipeline's partitions_def now" in str(shown["asia"].why)
+    deployment.ledger.datasets.request("p", "asia", {}, launch=True)
+    assert requested(build_definitions([one]), instance) == []
+    again = deployment.ledger.datasets.get("p", "asia")
+    assert again is not None
+    assert (again.state, again.launch_id) == ("failed", None)

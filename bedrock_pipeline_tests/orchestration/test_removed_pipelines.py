@@ -6,6 +6,8 @@ import dagster as dg
 import pytest
 
 from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.errors import NotFoundError
+from bedrock_pipeline.known_names import check_served
 from bedrock_pipeline.orchestration import Names, build_definitions
 from bedrock_pipeline.orchestration.options import STEPS
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
@@ -46,6 +48,23 @@ def test_what_a_removed_pipeline_has_left_is_finished(
     assert row is not None
     assert (row.state, row.published_records) == ("published", 120)
     assert not tick(definitions, instance, "reconcile_jobs")
+
+
+def test_a_pipeline_counts_as_running_for_minutes_after_its_code_and_as_removed_later(
+    deployment: Deployment,
+) -> None:
+    served = deployment.ledger.served_pipelines
+    served.seen(["old", "new"])
+    check_served(deployment.ledger, "old")
+    deployment.ledger.datasets.request("old", "d", {}, launch=True)
+    move_clock(deployment, 360)
+    served.seen(["new"])
+    assert served.now() == ["new"]
+    with pytest.raises(NotFoundError, match="No running code location has a pipeline 'old'"):
+        check_served(deployment.ledger, "old")
+    shown = deployment.ledger.status_report.dataset("old", "d")
+    assert shown is not None
+    assert "no running code location has a pipeline 'old'" in str(shown.why)
 
 
 @pytest.mark.parametrize("page", [100, 1])

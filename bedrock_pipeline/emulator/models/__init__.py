@@ -40,6 +40,8 @@ __all__ = [
 
 
 _CUSTOM_MODEL_JOBS = 3
+#: Of one response; the counts of a job, which are the sums, stay numbers of 64 bits.
+_MOST_TOKENS = 2**40
 _FAMILIES: dict[str, Any] = {
     "claude": claude,
     "titan_embed": titan_embed,
@@ -190,12 +192,19 @@ def _counted(function: Callable[[Body], Body]) -> Model:
             said = function(body)
         except Exception as error:
             raise BodyError(f"{type(error).__name__}: {error}") from error
-        usage: dict[str, Any] = said.get("usage") or {}
-        spent = usage.get("input_tokens", usage.get("inputTokens", said.get("inputTextTokenCount", 0)))
-        made = usage.get("output_tokens", usage.get("outputTokens", 0))
-        return Reply(said, int(spent or 0), int(made))
+        if not isinstance(said, dict):
+            raise BodyError(f"The model's function returned a {type(said).__name__}, not a dict.")
+        found = said.get("usage")
+        usage: dict[str, Any] = found if isinstance(found, dict) else {}
+        spent = usage.get("input_tokens", usage.get("inputTokens", said.get("inputTextTokenCount")))
+        return Reply(said, _tokens(spent), _tokens(usage.get("output_tokens", usage.get("outputTokens"))))
 
     return model
+
+
+def _tokens(said: object) -> int:
+    """What counts as a number of tokens for the job; the body keeps whatever the function has said."""
+    return int(said) if isinstance(said, (int, float)) and 0 <= said < _MOST_TOKENS else 0
 
 
 def _reject(body: Body, names: tuple[str, ...]) -> None:

@@ -13,8 +13,8 @@ from bedrock_pipeline.prepare.snapshot.column_rules import empty_texts
 from bedrock_pipeline.prepare.snapshot.stored_columns import CANONICAL, RECORD_ID, input_columns
 
 _EMPTY: Final = (
-    "Records with an empty text in column {!r} of the prompt: {:,}; they are sent if the model takes them. Rows are rejected where it is null, in CSV "
-    "by CsvFormat(empty='null')."
+    "Records with an empty text in column {!r} of the prompt: {:,}; they are sent, but for those whose message is blank then, if the model "
+    "rejects that. Rows are rejected where it is null, in CSV by CsvFormat(empty='null')."
 )
 
 

@@ -232,5 +232,6 @@ def test_empty_texts_of_the_prompts_columns_are_counted_in_a_note(tmp_path: Path
         notes = write_snapshot(source(table, block=2), one, tmp_path, rejected).notes
     [note] = notes
     assert note.startswith(
-        "Records with an empty text in column 'text' of the prompt: 2; they are sent if the model takes them."
+        "Records with an empty text in column 'text' of the prompt: 2; they are sent, but for those whose message is blank "
+        "then, if the model rejects that."
     )

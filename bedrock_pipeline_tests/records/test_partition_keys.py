@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_pipeline.orchestration.partition_keys import dataset_of, partition_of
-from bedrock_pipeline.records.keys import KeyRuleError
+from bedrock_pipeline.records.keys import KeyRuleError, check_dataset_key, dataset_of, partition_of
 
 
 @pytest.mark.parametrize(
@@ -59,3 +58,10 @@ def test_a_dataset_that_was_launched_by_its_name_may_have_no_partition(dataset: 
     partition = partition_of(dataset)
     assert partition is None or dataset_of(partition) == dataset
     assert partition_of("v1.x80.final") is None
+
+
+@pytest.mark.parametrize("written", ["", " As the key of a partition it is written 2026-11-24-05.x3A.00."])
+def test_what_is_no_dataset_key_is_shown_as_that_of_a_partition_where_it_fits(written: str) -> None:
+    with pytest.raises(KeyRuleError) as raised:
+        check_dataset_key("2026-11-24-05:00" if written else "a" * 41)
+    assert raised.value.fix.endswith(f"such as 2026-11-24.{written}")
