@@ -36,7 +36,10 @@ _TESTS = {
     "submit": ("submit", "ledger/test_submissions.py", "ledger/test_incarnations.py"),
     "publish": ("publish", "retention/test_prune.py", "cli/test_commands.py"),
     "collect": ("collect", "kernel"),
-    "prepare": ("prepare", "records", "kernel"),
+    "prepare": (
+        *("prepare", "records", "kernel", "prompts", "models/test_parameters.py", "journey/test_images.py"),
+        *("submit/test_account_options.py", "sources/test_hugging_face.py", "cli/test_commands.py"),
+    ),
     "queue": ("queue",),
     "aws": ("aws", "submit", "doctor", "publish/test_read_rows.py"),
 }
