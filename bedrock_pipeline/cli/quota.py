@@ -37,14 +37,15 @@ def quota(model: str | None, max_jobs: int | None, region: str | None, as_json: 
     group = QuotaGroup.named(model, region or settings.region, settings.account) if model else None
     with open_deployment(settings) as deployment:
         groups = deployment.ledger.quota_groups
+        before = {one.quota_group for one in groups.all()}
         if group is not None and max_jobs is not None:
             groups.set_max_jobs(group, max_jobs)
         known = groups.all()
     shown = known if group is None else [one for one in known if one.quota_group == str(group)]
-    if group is not None and not shown:
-        shown = [_unused(group)]
-        for line in wrapped(_note(model or "", group), indent=""):
+    if group is not None and str(group) not in before:
+        for line in wrapped(_note(model or "", group, is_set=bool(shown)), indent=""):
             console.print(line, highlight=False, soft_wrap=True)
+        shown = shown or [_unused(group)]
     if as_json:
         print_json([asdict(one) for one in shown])
         return
@@ -80,10 +81,12 @@ def _unused(group: QuotaGroup) -> QuotaGroupStatus:
     )
 
 
-def _note(model: str, group: QuotaGroup) -> str:
+def _note(model: str, group: QuotaGroup, *, is_set: bool) -> str:
     """That nothing is known of a group, why that may be, and what can be done."""
     near = similar(model)
     meant = f" Did you mean {near[0]}?" if near else ""
+    if is_set:
+        return f"Nothing was launched for {group.name} yet; its limit is set.{meant}"
     return (
         f"Nothing was launched for {group.name} yet, and no limit was set: Bedrock's default applies.{meant} "
         f"To set one: bedrock-pipeline quota {model} --max-jobs N"

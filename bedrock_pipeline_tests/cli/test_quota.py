@@ -19,6 +19,13 @@ def test_a_model_that_nothing_was_launched_for_has_bedrocks_default(deployment: 
     assert deployment.ledger.quota_groups.all() == [], "a look changes nothing"
 
 
+def test_a_limit_for_a_model_that_nothing_was_launched_for_may_be_mistyped(deployment: Deployment) -> None:
+    mistyped = run("quota", "amazon.nova-light-v1:0", "--max-jobs", "5")
+    assert mistyped.exit_code == 0
+    assert "its limit is set. Did you mean amazon.nova-lite-v1:0?" in " ".join(mistyped.stderr.split())
+    assert run("quota", "amazon.nova-light-v1:0", "--max-jobs", "6").stderr == ""
+
+
 def test_one_of_several_groups(deployment: Deployment) -> None:
     for model, most in (("amazon.nova-lite-v1:0", "5"), ("amazon.nova-pro-v1:0", "6")):
         assert run("quota", model, "--max-jobs", most).exit_code == 0
