@@ -385,14 +385,14 @@ def _together(reference: str, defined: Any, beside: Json) -> Any:
     return {**defined, **beside}
 
 
-def _target(reference: str, whole: Json, path: tuple[str, ...]) -> Any:
+def _target(reference: str, whole: Any, path: tuple[str, ...]) -> Any:
     if reference in path:
         raise AnswerSchemaError(
             "answer_schema refers to itself, which no model supports.", "Limit its depth: name each level."
         )
-    target: Any = whole
-    for step in reference.removeprefix("#/").split("/"):
-        if not reference.startswith("#/") or not isinstance(target, Mapping) or step not in target:
+    target, local = whole, reference.removeprefix(str(whole.get("$id", "")))
+    for step in local.removeprefix("#/").split("/"):
+        if not local.startswith("#/") or not isinstance(target, Mapping) or step not in target:
             raise AnswerSchemaError(
                 f"answer_schema refers to {reference!r}, which is not in it.", "Write the definition into it."
             )

@@ -162,3 +162,13 @@ def test_a_rule_beside_a_reference_does_not_replace_that_of_its_definition(
     with pytest.raises(AnswerInvalidError):
         AnswerSchema(given).read(ModelResponse(text='{"n": 1}'))
     assert AnswerSchema(given).read(ModelResponse(text='{"n": 7}'))[0] == {"n": 7}
+
+
+def test_a_reference_may_name_the_schema_that_it_is_in() -> None:
+    given = schema(n={"$ref": "https://example.com/answer#/$defs/N"})
+    whole = given | {"$id": "https://example.com/answer", "$defs": {"N": {"type": "integer", "minimum": 5}}}
+    with pytest.raises(AnswerInvalidError):
+        AnswerSchema(whole).read(ModelResponse(text='{"n": 1}'))
+    assert AnswerSchema(whole).read(ModelResponse(text='{"n": 7}'))[0] == {"n": 7}
+    with pytest.raises(ConfigurationError, match="which is not in it"):
+        AnswerSchema(whole | {"$id": "https://example.com/another"})
