@@ -76,7 +76,7 @@ ROOTS = (
     Root(
         "H5: a run works on whatever version is current",
         {_VERSIONS: {"    if row.version != begun.version:\n": "    if False:\n"}},
-        (ROWS, ENDS),
+        (ROWS, ENDS, ERRORS),
     ),
     Root(
         "H6: chunks are packed by the code of the moment",

@@ -247,7 +247,7 @@ def drawn(seed: int, steps: int) -> Scenario:
     start = rng.choice(list(_CASTS))
     if start == "in doubt" and not calm and seed % 4:
         # What is in doubt is looked up once or twice, which else seldom fails.
-        faults = [{"kind": "error", "operation": "ListModelInvocationJobs", "rate": 0.6}, *faults[1:]]
+        faults = [{"kind": "error", "operation": "ListModelInvocationJobs", "times": seed % 4}, *faults[1:]]
     incident = rng.random()
     backup = rng.randrange(steps // 2 + 1) if incident < 0.1 else None
     outage = (rng.choice(SERVICES), rng.randrange(steps)) if steps and incident > 0.94 else None
