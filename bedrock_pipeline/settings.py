@@ -186,7 +186,7 @@ class Settings(AwsOptions):
     give_up_h: float = Field(
         default=48,
         gt=0,
-        description="hours of throttling after which a chunk fails and an operator must decide",
+        description="hours of throttling after which a chunk fails, or of failed preparations after which a launch does; then an operator must decide",
     )
     on_demand_concurrency: int = Field(
         default=8, ge=1, description="on-demand calls of a chunk at the same time"
@@ -308,7 +308,7 @@ class Settings(AwsOptions):
 
     @property
     def give_up_after(self) -> timedelta:
-        """How long a chunk may be requeued again and again."""
+        """How long a chunk may be requeued again and again, and a launch tried."""
         return timedelta(hours=self.give_up_h)
 
     @property

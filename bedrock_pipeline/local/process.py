@@ -3,20 +3,28 @@
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from bedrock_pipeline.local.home import LocalError
+
+if TYPE_CHECKING:
+    import psutil
 
 _PR_SET_PDEATHSIG = 1
 _START_SECONDS = 180.0  # a machine may be busy with much else
 _END_SECONDS = 20.0
 _REMAINING_SECONDS = 5.0
+#: The last line of a traceback.
+_AN_ERROR: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b.*")
+_MOST_LOG, _LONGEST_ERROR = 1_000_000, 300
 
 
 def free_port() -> int:
@@ -71,6 +79,7 @@ class Child:
         for folder in (self.log.parent, self._pid_file.parent):
             folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
+            self._log_began = log.tell()
             self.process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
@@ -86,7 +95,8 @@ class Child:
             )
         import psutil  # here: Dagster's runs import this module, and start nothing
 
-        self._pid_file.write_text(f"{self.process.pid} {psutil.Process(self.process.pid).create_time()}")
+        self._begun = psutil.Process(self.process.pid).create_time()
+        self._pid_file.write_text(f"{self.process.pid} {self._begun}")
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
         """Wait for it to be ready.
@@ -97,8 +107,10 @@ class Child:
         deadline = time.monotonic() + _START_SECONDS
         while not ready():
             if self.process.poll() is not None:
+                said = f": {error}" if (error := self._last_error()) else "."
                 raise LocalError(
-                    f"{self.name} ended with code {self.process.returncode} at its start.", f"See {self.log}."
+                    f"{self.name} ended with code {self.process.returncode} at its start{said}",
+                    f"See {self.log}.",
                 )
             if time.monotonic() > deadline:
                 raise LocalError(
@@ -107,7 +119,9 @@ class Child:
             time.sleep(0.05)
 
     def end(self) -> None:
-        """End it, by force where it does not listen."""
+        """End it with all that it started, by force what does not listen."""
+        pid, begun = self.process.pid, self._begun
+        started = _started_by(pid, begun)
         if self.process.poll() is None:
             self.process.send_signal(self._end_signal)
             try:
@@ -115,29 +129,61 @@ class Child:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        _kill({*started, *_started_by(pid, begun)})
         self._pid_file.unlink(missing_ok=True)
+
+    def _last_error(self) -> str:
+        """What the last exception said that it wrote into its log since its start; behind it there may be much else."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_began)
+            lines = log.read(_MOST_LOG).decode(errors="replace").splitlines()
+        return next((line[:_LONGEST_ERROR] for line in reversed(lines) if _AN_ERROR.match(line)), "")
 
 
 def end_remaining(home: Path) -> None:
-    """End what a killed parent left running at this home, with its descendants."""
+    """End what a killed parent left running at this home, with all that it started."""
     import psutil
 
-    left: list[psutil.Process] = []
+    left: set[psutil.Process] = set()
     for pid_file in (home / "run").glob("*.pid"):
-        pid, started = pid_file.read_text().split()
+        pid, begun = pid_file.read_text().split()
+        left |= _started_by(int(pid), float(begun))
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(int(pid))
-            if (
-                abs(process.create_time() - float(started)) < 1
-            ):  # else the number was given to another process
-                left += [process, *process.children(recursive=True)]
+            if abs(process.create_time() - float(begun)) < 1:  # else the number was given to another process
+                left.add(process)
                 process.send_signal(signal.SIGINT if pid_file.stem == "postgres" else signal.SIGTERM)
         pid_file.unlink(missing_ok=True)
     _, stubborn = psutil.wait_procs(left, timeout=_REMAINING_SECONDS)
-    for process in stubborn:
+    _kill(stubborn)
+
+
+def _started_by(pid: int, begun: float) -> "set[psutil.Process]":
+    """The descendants of a child that began at this time, and what is left of its session after it ended."""
+    import psutil
+
+    found: set[psutil.Process] = set()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        child = psutil.Process(pid)
+        if abs(child.create_time() - begun) >= 1:
+            return found  # the number was given to another process, so that nothing is left of the session
+        found |= {*child.children(recursive=True)}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+            if process.pid != pid and os.getsid(process.pid) == pid:
+                found |= {process, *process.children(recursive=True)}
+    return found
+
+
+def _kill(processes: "Iterable[psutil.Process]") -> None:
+    """Kill what still runs of these, and wait until it has ended."""
+    import psutil
+
+    left = list(processes)
+    for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(stubborn, timeout=_REMAINING_SECONDS)
+    psutil.wait_procs(left, timeout=_REMAINING_SECONDS)
 
 
 def _prepared(end_signal: signal.Signals) -> Callable[[], None]:

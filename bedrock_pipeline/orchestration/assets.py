@@ -34,9 +34,13 @@ _DEFECTS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    FileNotFoundError,
     ImportError,
+    IsADirectoryError,
     LookupError,
     NameError,
+    NotADirectoryError,
+    PermissionError,
     TypeError,
     ValueError,
 )
@@ -302,6 +306,14 @@ def _preparing(
         except _DEFECTS as error:
             reason = _DEFECT.format(type(error).__name__, context.run.run_id)  # the message may quote a row
             opened.ledger.datasets.fail_preparation(begun, launch_of(begun), reason)
+            raise
+        except (
+            Exception
+        ) as error:  # of a library or a function, which may pass by itself; it is tried again for a while
+            requested = begun.launch_requested_at
+            if requested and opened.system.now() - requested > opened.settings.give_up_after:
+                reason = _DEFECT.format(type(error).__name__, context.run.run_id)
+                opened.ledger.datasets.fail_preparation(begun, launch_of(begun), reason)
             raise
 
 

@@ -67,6 +67,9 @@ def main() -> None:
     """Run `dagster` with the same arguments."""
     for name in _IMPORTED:
         importlib.import_module(name)
+    # What a run starts would import this program, and with it all of the above, for nothing that it uses.
+    program = sys.modules["__main__"]
+    program.__spec__ = program.__file__ = None
     from dagster._cli import main as dagster
     from dagster._cli import utils
     from dagster._core.secrets.env_file import get_env_var_dict
@@ -89,6 +92,7 @@ def main() -> None:
                 super().__init__(*args, **options)
                 self._mp_ctx = context
 
+        Warm.__name__ = server.DagsterApiServer.__name__  # it stands in events of runs
         server.DagsterApiServer = Warm  # type: ignore[misc]  # Dagster has no option for it
         dagster()  # type: ignore[no-untyped-call]  # Dagster's
 

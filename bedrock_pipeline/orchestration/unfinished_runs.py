@@ -10,7 +10,10 @@ from dagster._core.storage.tags import RUN_KEY_TAG
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.settings import Settings
 
-_KILLED = "The process of this run was killed. What it did is safe; the sensors request the rest again."
+_KILLED = "The process of this run was ended. What it did is safe; the sensors request the rest again."
+_KILLED_OF_OTHERS = (
+    "The process of this run was ended, by the end of `dev`, say. Nothing starts it again by itself."
+)
 _WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
 _WORKING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
@@ -24,7 +27,7 @@ def end_unfinished_runs() -> None:
     with dg.DagsterInstance.get() as instance:
         runs = instance.get_runs(dg.RunsFilter(statuses=_WORKING))
         for run in runs:
-            instance.report_run_failed(run, _KILLED)
+            instance.report_run_failed(run, _KILLED if RUN_KEY_TAG in run.tags else _KILLED_OF_OTHERS)
         waiting = instance.get_runs(dg.RunsFilter(statuses=_WAITING))
     leases = [run.tags.get(RUN_KEY_TAG, "").rpartition(":")[2] for run in waiting]
     with open_deployment(Settings.resolve()) as deployment:

@@ -81,10 +81,7 @@ class LoadedAsset:
                 f"No partition of the asset {source.asset!r} lies in the partition of dataset {dataset!r}.",
                 "Give the pipeline the partitions of the asset, or longer ones.",
             )
-        values = [
-            self._context.load_asset_value(key, python_type=wanted, partition_key=one)
-            for one in ([None] if found is None else found)
-        ]
+        values = [self._value(key, wanted, one) for one in ([None] if found is None else found)]
         if all(isinstance(value, str | PathLike) for value in values):
             return open_location(
                 [fspath(value) for value in values],
@@ -98,6 +95,24 @@ class LoadedAsset:
         with conversion(f"The asset {source.asset!r}"):
             sources = [one for value in values for one in _sources(value, source.asset, self._folder)]
         return sources[0] if len(sources) == 1 else _chained(sources, found, source.asset)
+
+    def _value(self, key: dg.AssetKey, wanted: Any, partition: str | None) -> Any:
+        try:
+            return self._context.load_asset_value(key, python_type=wanted, partition_key=partition)
+        except Exception as error:  # whatever the project's IO manager raises where there is nothing
+            of = "" if partition is None else f"partition {partition!r} of "
+            if _is_materialized(self._context.instance, key, partition):
+                raise
+            raise InputError(
+                f"Dagster knows of no materialization of {of}the asset {key.to_user_string()!r}, and it could not be loaded.",
+                "Materialize it, and launch the dataset again.",
+            ) from error
+
+
+def _is_materialized(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> bool:
+    if partition is None:
+        return instance.get_latest_materialization_event(key) is not None
+    return partition in instance.get_materialized_partitions(key)
 
 
 @contextmanager

@@ -2,9 +2,42 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
-from bedrock_pipeline.local.process import Child
+import psutil
+import pytest
+
+from bedrock_pipeline.local.home import LocalError
+from bedrock_pipeline.local.process import Child, end_remaining
+from bedrock_pipeline_tests.waiting import until
+
+#: A program whose grandchild is nobody's child any more, and listens to no signal.
+_FORKS = """
+import os, signal, sys, time
+def sleep(name):
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    with open(f"{sys.argv[1]}/{name}.new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(f"{sys.argv[1]}/{name}.new", f"{sys.argv[1]}/{name}")
+    time.sleep(600)
+if os.fork() == 0:
+    if os.fork() == 0:
+        sleep("orphan")
+    os._exit(0)
+if os.fork() == 0:
+    sleep("child")
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+time.sleep(600)
+"""
+
+
+def _forks(folder: Path) -> tuple[Child, list[psutil.Process]]:
+    child = Child("forks", [sys.executable, "-c", _FORKS, str(folder)], folder, os.environ)
+    files = [folder / name for name in ("orphan", "child")]
+    until(lambda: all(file.exists() for file in files), "its processes")
+    return child, [psutil.Process(int(file.read_text())) for file in files]
 
 
 def test_a_child_of_a_background_process_ends_at_its_signal(tmp_path: Path) -> None:
@@ -16,3 +49,36 @@ def test_a_child_of_a_background_process_ends_at_its_signal(tmp_path: Path) -> N
     finally:
         signal.signal(signal.SIGINT, before)
     assert child.process.returncode == -signal.SIGINT, "it was not killed, as who does not listen is"
+
+
+def test_a_child_ends_with_all_that_it_started(tmp_path: Path) -> None:
+    child, started = _forks(tmp_path)
+    child.end()
+    assert [one.is_running() for one in started] == [False, False]
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_the_next_start_ends_what_a_killed_child_had_started(tmp_path: Path) -> None:
+    child, started = _forks(tmp_path)
+    child.process.kill()
+    child.process.wait()
+    assert all(one.is_running() for one in started)
+    end_remaining(tmp_path)
+    assert [one.is_running() for one in started] == [False, False]
+
+
+def test_what_a_program_ended_with_at_its_start_is_said(tmp_path: Path) -> None:
+    """Not what stood in its log before, and nothing of what a library writes behind it."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "short.log").write_text("KeyError: before\n")
+    program = "import atexit; atexit.register(print, 'leaked'); raise ValueError('two of them')"
+    child = Child("short", [sys.executable, "-c", program], tmp_path, os.environ)
+    with pytest.raises(
+        LocalError, match=r"short ended with code 1 at its start: ValueError: two of them\. See "
+    ):
+        child.wait_until(lambda: False)
+    child.end()
+    silent = Child("silent", [sys.executable, "-c", "raise SystemExit(3)"], tmp_path, os.environ)
+    with pytest.raises(LocalError, match=r"silent ended with code 3 at its start\. See "):
+        silent.wait_until(lambda: False)
+    silent.end()

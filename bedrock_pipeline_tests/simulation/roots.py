@@ -47,10 +47,10 @@ class Root:
 
 _SUBMISSIONS, _SUBMIT = "bedrock_pipeline/ledger/submissions.py", "bedrock_pipeline/submit/submit_chunk.py"
 _VERSIONS = "bedrock_pipeline/ledger/versions.py"
-#: What was built behind other safeguards since: chunks of a replaced version are not submitted, whoever has entered them.
+#: What was built behind other safeguards since: a pending chunk of a replaced version is not submitted, whoever has entered it.
 _REPLACED_IS_DUE: Final = {
-    "sql/0001_ledger.sql": {
-        "c.cancel_requested_at IS NOT NULL OR NOT EXISTS (": "c.cancel_requested_at IS NOT NULL OR false AND NOT EXISTS ("
+    _SUBMISSIONS: {
+        'if chunk.row.status == "pending" and is_withdrawn(': 'if chunk.row.cancel_requested_at and chunk.row.status == "pending" and is_withdrawn('
     }
 }
 ROOTS = (
