@@ -223,10 +223,9 @@ def _next(row: dict[str, Any]) -> str | None:
     if not row["launch_requested_at"]:
         return "a run prepares it" if row["state"] in _NEXT and row["preparing"] else None
     of, _, failure = (row["preparation_failure"] or "").partition(": ")
-    if (
-        row["state"] in _NEXT and of == f"{row['dataset']} v{row['version']}"
-    ):  # what behind it may quote a row
-        return f"a run that prepared it has failed with {failure.partition(':')[0]}, see its log in Dagster; it is tried again"
+    if row["state"] in _NEXT and of == f"{row['dataset']} v{row['version']}":
+        name = failure.partition(":")[0]  # what is behind it may quote a row
+        return f"a run that prepared it has failed with {name}, see its log in Dagster; it is tried again"
     return _NEXT.get(row["state"])
 
 
@@ -289,8 +288,7 @@ _DATASETS = """
                SELECT FROM bedrock_pipeline.chunks c WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset) AS never_packed,
            EXISTS (SELECT FROM bedrock_pipeline.run_leases l
                WHERE (l.kind, l.pipeline, l.subject) = ('prepare', d.pipeline, d.dataset) AND l.state = 'acquired') AS preparing,
-           (SELECT l.failure FROM bedrock_pipeline.run_leases l
-               WHERE (l.kind, l.pipeline, l.subject) = ('prepare', d.pipeline, d.dataset)) AS preparation_failure,
+           (SELECT l.failure FROM bedrock_pipeline.run_leases l WHERE (l.kind, l.pipeline, l.subject) = ('prepare', d.pipeline, d.dataset)) AS preparation_failure,
            n.in_doubt, n.unresolved, n.unresolved_key, n.unresolved_reason, d.launch_requested_at, d.launch_failure,
            d.open, d.collections, d.published_collections, n.to_collect, n.unfinished,
            d.pipeline, d.dataset, d.version, d.state, d.state_reason, d.publication_rejected, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
