@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import bedrock_pipeline
+from bedrock_pipeline_tests.syntax import parsed
 
 ROOT = Path(bedrock_pipeline.__file__).parent
 
@@ -78,7 +79,7 @@ def is_environment(node: ast.AST) -> bool:
     ],
 )
 def test_a_change_would_be_seen(line: str) -> None:
-    assert list(changes(ast.parse(line)))
+    assert list(changes(parsed(line)))
 
 
 def test_nothing_changes_the_environment_of_its_process() -> None:
@@ -86,7 +87,7 @@ def test_nothing_changes_the_environment_of_its_process() -> None:
         f"{path.relative_to(ROOT)}:{line}"
         for path in sorted(ROOT.rglob("*.py"))
         if str(path.relative_to(ROOT)) not in MAY_CHANGE
-        for line in changes(ast.parse(path.read_text()))
+        for line in changes(parsed(path.read_text()))
     ]
     assert found == []
 
@@ -95,7 +96,7 @@ def test_it_is_read_in_few_places() -> None:
     readers = {
         str(path.relative_to(ROOT))
         for path in ROOT.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path.read_text()))
         if is_environment(node) or (isinstance(node, ast.Attribute) and node.attr == "getenv")
     }
     assert readers <= MAY_READ

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import bedrock_pipeline
+from bedrock_pipeline_tests.syntax import parsed
 
 ROOT = Path(bedrock_pipeline.__file__).parent
 TESTS = Path(__file__).parent
@@ -83,7 +84,7 @@ def test_sql_stands_in_the_ledger() -> None:
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in ROOT.rglob("*.py")
         if path.relative_to(ROOT).parts[0] not in {"ledger", "local", "emulator"} and path.name not in others
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(verbs)
     }
     assert not users

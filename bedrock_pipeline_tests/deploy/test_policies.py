@@ -50,6 +50,7 @@ from bedrock_pipeline_tests.deploy.policies import (
 )
 from bedrock_pipeline_tests.deploy.recorded import Call, Recorder
 from bedrock_pipeline_tests.faults.worker import move_clock
+from bedrock_pipeline_tests.syntax import parsed
 from bedrock_pipeline_tests.waiting import until
 
 MODEL = "anthropic.claude-haiku-4-5-20251001-v1:0"
@@ -316,7 +317,7 @@ def test_every_method_of_boto3_in_the_code_is_one_that_the_policies_were_compare
         for operation in session.get_service_model(service).operation_names:
             methods.setdefault(xform_name(operation), []).append((service, operation))
     for path in (ROOT / "aws").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path.read_text())):
             if isinstance(node, ast.Attribute) and node.attr in methods:
                 found |= set(methods[node.attr])
             if (

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from bedrock_pipeline.settings import Settings
 from bedrock_pipeline_tests.docs.pages import ROOT, blocks, pages
+from bedrock_pipeline_tests.syntax import parsed
 
 _NAMED = re.compile(r"`([\w.-]+(?:/[\w.-]+)*(?:/|\.py|\.sql))`")
 _PAGE = re.compile(r"\bdocs/[a-z_/]+\.md\b")
@@ -77,7 +78,7 @@ def test_every_setting_field_option_and_column_is_described() -> None:
 def test_examples_import_what_exists() -> None:
     missing = []
     for block in blocks("python"):
-        for node in ast.walk(ast.parse(block.text)):
+        for node in ast.walk(parsed(block.text)):
             if (
                 isinstance(node, ast.ImportFrom)
                 and node.module

@@ -14,6 +14,7 @@ import pytest
 
 import bedrock_pipeline
 from bedrock_pipeline import BedrockPipelineError
+from bedrock_pipeline_tests.syntax import parsed
 
 ROOT = Path(bedrock_pipeline.__file__)
 PUBLIC = {name: getattr(bedrock_pipeline, name) for name in bedrock_pipeline.__all__}
@@ -43,7 +44,7 @@ def raised_by(function: object) -> set[str]:
     except OSError:  # made by a library: a dataclass's or a protocol's
         return set()
     found = set()
-    for node in ast.walk(ast.parse(textwrap.dedent(source))):
+    for node in ast.walk(parsed(textwrap.dedent(source))):
         if isinstance(node, ast.Raise) and node.exc is not None:
             kind = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
             name = ast.unparse(kind).rsplit(".")[-1]
@@ -70,7 +71,7 @@ def section(docstring: str) -> str:
 
 
 def test_what_the_interpreter_imports_is_what_type_checkers_see() -> None:
-    tree = ast.parse(ROOT.read_text())
+    tree = parsed(ROOT.read_text())
     seen = {
         alias.name: node.module
         for node in ast.walk(tree)
