@@ -307,9 +307,8 @@ def _preparing(
             reason = _DEFECT.format(type(error).__name__, context.run.run_id)  # the message may quote a row
             opened.ledger.datasets.fail_preparation(begun, launch_of(begun), reason)
             raise
-        except (
-            Exception
-        ) as error:  # of a library or a function, which may pass by itself; it is tried again for a while
+        except Exception as error:
+            # Of a library or a function: it may pass by itself, so the launch is tried again, but not for ever.
             requested = begun.launch_requested_at
             if requested and opened.system.now() - requested > opened.settings.give_up_after:
                 reason = _DEFECT.format(type(error).__name__, context.run.run_id)

@@ -135,7 +135,12 @@ def take_snapshot(
 def _existing(deployment: Deployment, row: DatasetRow) -> SnapshotReport:
     """The snapshot that a version has."""
     uri = row.snapshot_uri or ""
-    first = next(item.uri for item in deployment.objects.list(f"{uri}part-"))
+    first = next((item.uri for item in deployment.objects.list(f"{uri}part-")), None)
+    if first is None:
+        raise StateError(
+            f"The snapshot of version {row.version} of {row.dataset}, below {uri}, is gone.",
+            "See the lifecycle rules of the bucket; launch the dataset with --new-version.",
+        )
     with deployment.objects.random_access(first) as part:
         schema = input_schema(pq.read_schema(part))
     with deployment.objects.random_access(f"{uri}{REJECTED}") as rejected:

@@ -18,7 +18,7 @@ from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.publish.copy_parts import copy_parts
-from bedrock_pipeline.publish.read_results import open_folder
+from bedrock_pipeline.publish.read_results import open_folder, results_gone
 from bedrock_pipeline.publish.table_rows import TableRejectedError, Written
 from bedrock_pipeline.publish.write_duplicates import PublishedDuplicates, write_duplicates
 from bedrock_pipeline.publish.write_table import write_table
@@ -226,6 +226,8 @@ def _pointer(row: DatasetRow) -> bytes:
 def _describe(deployment: Deployment, row: DatasetRow, *, unchanged: bool) -> Publication:
     progress = deployment.ledger.datasets.progress(row.pipeline, row.dataset)
     files = [item.uri for item in deployment.objects.list(f"{row.results_uri}part-")]
+    if not files:
+        raise results_gone(row.results_uri or "")
     with deployment.objects.random_access(files[0]) as first:
         schema = pq.read_schema(first)
     return Publication(

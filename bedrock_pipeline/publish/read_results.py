@@ -34,17 +34,37 @@ def open_results(deployment: Deployment, pipeline: str, dataset: str) -> "pa_dat
     """The version that is published now, as a lazy dataset of Arrow.
 
     Raises:
-        NotFoundError, StateError: as `results_uri`.
+        NotFoundError, StateError: as `results_uri`; or its files are gone.
     """
     return open_folder(deployment, results_uri(deployment, pipeline, dataset))
 
 
 def open_folder(deployment: Deployment, uri: str) -> "pa_dataset.Dataset":
-    """The parquet files of an `s3://` folder, as a lazy dataset of Arrow."""
+    """The parquet files of an `s3://` folder, as a lazy dataset of Arrow.
+
+    Raises:
+        StateError: there are none any more.
+    """
     import pyarrow.dataset as pa_dataset  # it brings pandas, which takes half a second
 
     folder = uri.removeprefix("s3://").rstrip("/")
-    return pa_dataset.dataset(folder, filesystem=results_filesystem(deployment.settings), format="parquet")
+    try:
+        found = pa_dataset.dataset(
+            folder, filesystem=results_filesystem(deployment.settings), format="parquet"
+        )
+    except FileNotFoundError as error:
+        raise results_gone(uri) from error
+    if not found.files:
+        raise results_gone(uri)
+    return found
+
+
+def results_gone(uri: str) -> StateError:
+    """The error about published results that somebody, or a lifecycle rule, has deleted."""
+    return StateError(
+        f"The results below {uri} are gone, though they were published.",
+        "See the lifecycle rules of the bucket; to have them again, launch the dataset with --new-version.",
+    )
 
 
 def rejected_rows(deployment: Deployment, pipeline: str, dataset: str) -> Iterator[pa.RecordBatch]:
