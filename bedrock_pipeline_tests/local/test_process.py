@@ -12,29 +12,32 @@ from bedrock_pipeline.local.home import LocalError
 from bedrock_pipeline.local.process import Child, end_remaining
 from bedrock_pipeline_tests.waiting import until
 
-#: A program whose grandchild is nobody's child any more, and listens to no signal.
-_FORKS = """
-import os, signal, sys, time
-def sleep(name):
+#: A program with a child, and one that is nobody's child any more; neither listens to a signal.
+_STARTS = """
+import os, signal, subprocess, sys, time
+folder, name = sys.argv[1:]
+def start(name, **options):
+    return subprocess.Popen([sys.executable, __file__, folder, name], **options)
+if name == "program":
+    start("parent").wait()
+    start("child")
+elif name == "parent":
+    start("orphan")
+    sys.exit()
+else:
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)
-    with open(f"{sys.argv[1]}/{name}.new", "w") as file:
+    with open(f"{folder}/{name}.new", "w") as file:
         file.write(str(os.getpid()))
-    os.rename(f"{sys.argv[1]}/{name}.new", f"{sys.argv[1]}/{name}")
-    time.sleep(600)
-if os.fork() == 0:
-    if os.fork() == 0:
-        sleep("orphan")
-    os._exit(0)
-if os.fork() == 0:
-    sleep("child")
-signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.rename(f"{folder}/{name}.new", f"{folder}/{name}")
 time.sleep(600)
 """
 
 
-def _forks(folder: Path) -> tuple[Child, list[psutil.Process]]:
-    child = Child("forks", [sys.executable, "-c", _FORKS, str(folder)], folder, os.environ)
+def _started(folder: Path) -> tuple[Child, list[psutil.Process]]:
+    script = folder / "starts.py"
+    script.write_text(_STARTS)
+    child = Child("starts", [sys.executable, str(script), str(folder), "program"], folder, os.environ)
     files = [folder / name for name in ("orphan", "child")]
     until(lambda: all(file.exists() for file in files), "its processes")
     return child, [psutil.Process(int(file.read_text())) for file in files]
@@ -52,14 +55,14 @@ def test_a_child_of_a_background_process_ends_at_its_signal(tmp_path: Path) -> N
 
 
 def test_a_child_ends_with_all_that_it_started(tmp_path: Path) -> None:
-    child, started = _forks(tmp_path)
+    child, started = _started(tmp_path)
     child.end()
     assert [one.is_running() for one in started] == [False, False]
     assert not list((tmp_path / "run").iterdir())
 
 
 def test_the_next_start_ends_what_a_killed_child_had_started(tmp_path: Path) -> None:
-    child, started = _forks(tmp_path)
+    child, started = _started(tmp_path)
     child.process.kill()
     child.process.wait()
     assert all(one.is_running() for one in started)
