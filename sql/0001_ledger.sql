@@ -264,7 +264,7 @@ CREATE INDEX chunks_in_flight ON bedrock_pipeline.chunks (quota_group, submitted
     WHERE status <> 'pending' AND ended_at IS NULL;  -- exactly the chunks that hold a slot
 CREATE INDEX chunks_on_demand ON bedrock_pipeline.chunks (next_attempt_at) WHERE mode = 'on-demand' AND status = 'pending';
 CREATE INDEX chunks_unended ON bedrock_pipeline.chunks (quota_group, model_id) WHERE ended_at IS NULL;
-CREATE INDEX chunks_measured ON bedrock_pipeline.chunks (model_id, collected_at)
+CREATE INDEX chunks_measured ON bedrock_pipeline.chunks (pipeline, model_id, collected_at)
     WHERE collected_at IS NOT NULL AND guessed_input_tokens IS NOT NULL;
 CREATE INDEX chunks_to_collect ON bedrock_pipeline.chunks (ended_at) WHERE ended_at IS NOT NULL AND collected_at IS NULL;
 CREATE INDEX chunks_uncollected ON bedrock_pipeline.chunks (pipeline, dataset) WHERE collected_at IS NULL;

@@ -219,7 +219,7 @@ def _show_what_is_asked(deployment: Deployment, endpoints: Endpoints, row: Datas
     before = earlier(deployment.ledger.datasets.recent([row.pipeline]), row)
     status = deployment.ledger.status_report.dataset(row.pipeline, row.dataset)
     [chunk, *_] = deployment.ledger.chunks.of_dataset(row.pipeline, row.dataset, row.version)
-    measured = deployment.ledger.spending.measured(chunk.model_id)
+    measured = deployment.ledger.spending.measured(row.pipeline, chunk.model_id)
     for line in (
         *asked.notes,
         *what_is_asked(

@@ -28,20 +28,28 @@ class Spending:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def measured(self, model_id: str) -> Measured:
-        """How the tokens of the chunks collected last compare with their estimates; only answered records count."""
+    def measured(self, pipeline: str, model_id: str) -> Measured:
+        """How the tokens of the pipeline's chunks collected last compare with their estimates; only answered records count.
+
+        Those of another pipeline say nothing: one whose responses are far below their limit would have the cap of another,
+        whose responses are as long as theirs, exceeded.
+        """
         [row] = self._database.fetch(
             """SELECT count(*) AS chunks, sum(input_tokens) / nullif(sum(guessed_input_tokens * answered / records), 0) AS input,
-                      sum(output_tokens) / nullif(sum(guessed_output_tokens * answered / records), 0) AS output
+                      sum(output_tokens) / nullif(sum(guessed_output_tokens * answered / records), 0) AS output,
+                      sum(output_tokens) / nullif(sum(answered), 0) AS output_each
                FROM (SELECT guessed_input_tokens::numeric, guessed_output_tokens::numeric, input_tokens, output_tokens,
                             answered, records
                      FROM bedrock_pipeline.chunks
-                     WHERE model_id = %s AND collected_at IS NOT NULL AND guessed_input_tokens IS NOT NULL
+                     WHERE pipeline = %s AND model_id = %s AND collected_at IS NOT NULL AND guessed_input_tokens IS NOT NULL
                        AND input_tokens > 0
                      ORDER BY collected_at DESC LIMIT %s) AS last""",
-            (model_id, _MOST_CHUNKS),
+            (pipeline, model_id, _MOST_CHUNKS),
         )
-        return Measured(row["chunks"], row["input"] or Decimal(1), row["output"] or Decimal(1))
+        one = Decimal(1)
+        return Measured(
+            row["chunks"], row["input"] or one, row["output"] or one, row["output_each"] or Decimal(0)
+        )
 
     def budget(self, pipeline: str, dataset: str) -> Budget | None:
         """What a dataset may cost; None if it has no cap."""

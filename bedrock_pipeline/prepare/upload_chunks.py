@@ -26,14 +26,14 @@ from bedrock_pipeline.records.result_schema import ORIGIN
 
 
 def estimator_for(deployment: Deployment, pipeline: BasePipeline, at: datetime | None = None) -> Estimator:
-    """An estimator at the prices of a time (now), corrected by the tokens that earlier chunks of the model needed."""
+    """An estimator at the prices of a time (now), corrected by the tokens that its earlier chunks needed."""
     at = at or deployment.system.now()
     price = price_of(pipeline.model_id, at, overrides(deployment.settings, pipeline))
     group = pipeline.group_in(deployment.settings.region, deployment.settings.account)
     return Estimator(
         pipeline,
         price,
-        deployment.ledger.spending.measured(pipeline.model_id),
+        deployment.ledger.spending.measured(pipeline.name, pipeline.model_id),
         deployment.ledger.quota_groups.max_jobs(group),
         token_counter(deployment.runtime, pipeline) if pipeline.count_tokens else None,
     )

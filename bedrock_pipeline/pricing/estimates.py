@@ -22,7 +22,7 @@ class ChunkEstimate:
     Attributes:
         guessed_input_tokens: from the length of the text alone.
         guessed_output_tokens: from the limits in the requests alone.
-        input_tokens: corrected by what earlier chunks of the model used.
+        input_tokens: corrected by what earlier chunks of the pipeline used.
         output_tokens: likewise.
         cost_usd: US dollars of the corrected tokens in the chunk's mode; None if the price is unknown.
     """
@@ -35,7 +35,7 @@ class ChunkEstimate:
 
 
 _BY_LIMIT: Final = (
-    "No job of this model was measured yet: every response is counted as long as its limit of tokens allows "
+    "No job of this pipeline was measured yet: every response is counted as long as its limit of tokens allows "
     "(512 tokens where it has none)."
 )
 _ASKED_AGAIN: Final = (
@@ -46,14 +46,19 @@ _ASKED_AGAIN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How many times the guessed tokens a model's earlier chunks used.
+    """How many times the guessed tokens a pipeline's earlier chunks of a model used.
 
-    `input` and `output` are factors, 1 if nothing was measured.
+    `input` and `output` are factors, 1 if nothing was measured; `output_each` is the mean number of tokens of a response.
     """
 
     chunks: int = 0
     input: Decimal = Decimal(1)
     output: Decimal = Decimal(1)
+    output_each: Decimal = Decimal(0)
+
+    def output_tokens(self, guessed: int, records: int) -> int:
+        """The output tokens of records, corrected: where the limit is lower than it was, responses are as long as before, up to it."""
+        return math.ceil(max(guessed * self.output, min(Decimal(guessed), self.output_each * records)))
 
     def notes(self, output_tokens: int) -> tuple[str, ...]:
         """What must be known about an estimate of responses that was corrected by this."""
@@ -145,7 +150,7 @@ class Estimator:
         guessed_input, guessed_output = sample.guess(chunk.records, chunk.bytes)
         counted = self.counter.finish().factor if self.counter else None
         input_tokens = math.ceil(guessed_input * (counted or self.measured.input))
-        output_tokens = math.ceil(guessed_output * self.measured.output)
+        output_tokens = self.measured.output_tokens(guessed_output, chunk.records)
         cost = self._cost(chunk.records, input_tokens, output_tokens, priced_mode(mode, self.pipeline))
         return ChunkEstimate(guessed_input, guessed_output, input_tokens, output_tokens, cost)
 

@@ -300,7 +300,7 @@ class Seen:
     ],
     ids=["nothing yet", "one", "weighed by tokens", "embeddings", "a model that reports no tokens"],
 )
-def test_what_a_model_needed_corrects_what_is_guessed(
+def test_what_a_pipeline_needed_corrects_what_is_guessed(
     ledger: Ledger, chunks: list[Seen], expected: tuple[int, str, str]
 ) -> None:
     entered = enter(
@@ -311,5 +311,19 @@ def test_what_a_model_needed_corrects_what_is_guessed(
     for chunk_id, seen in zip(entered, chunks, strict=True):
         run(ledger, chunk_id, "0", seen.tokens)
     count, more_input, more_output = expected
-    assert ledger.spending.measured("m") == Measured(count, Decimal(more_input), Decimal(more_output))
-    assert ledger.spending.measured("another") == Measured()
+    found = ledger.spending.measured("p", "m")
+    assert (found.chunks, found.input, found.output) == (count, Decimal(more_input), Decimal(more_output))
+    assert (found.output_each > 0) == (more_output != "1")
+    assert ledger.spending.measured("p", "another") == Measured()
+    assert ledger.spending.measured("another", "m") == Measured(), "its limits and prompts are others"
+
+
+@pytest.mark.parametrize(
+    ("guessed", "tokens"),
+    [(4096 * 10, 1000), (64 * 10, 640), (0, 0)],
+    ids=["as before", "a lower limit", "no responses"],
+)
+def test_responses_are_estimated_as_long_as_before_up_to_the_limit(guessed: int, tokens: int) -> None:
+    """Of a pipeline whose responses had 100 tokens of the 4,096 that they might have."""
+    measured = Measured(1, Decimal(1), Decimal(100) / Decimal(4096), Decimal(100))
+    assert measured.output_tokens(guessed, 10) == tokens
