@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +45,8 @@ from bedrock_pipeline.sources import notes_of, open_location, plain_location
 if TYPE_CHECKING:
     import pyarrow.dataset as pa_dataset
 
-_SPEED = 150.0
-_POLL_SECONDS = 2
+_SPEED = 600.0
+_POLL_SECONDS = 1
 _PATIENCE_SECONDS = 1_800
 _EXAMPLES = 3
 _BLOCK = 1 << 20
@@ -85,11 +86,15 @@ def demo(dataset: str | None, keep: bool, port: int, speed: float, as_json: bool
         soft_wrap=True,
     )
     with running(
-        home, module="bedrock_pipeline.definitions", speed=speed, poll_seconds=_POLL_SECONDS, ui_port=port
+        home,
+        module="bedrock_pipeline.definitions",
+        speed=speed,
+        poll_seconds=_POLL_SECONDS,
+        ui_port=port,
+        launch=partial(_launch, pipeline=pipeline, key=key, request=request),
     ) as services:
         console.print(f"Dagster's UI: {services.url}")
         with open_deployment(services.settings) as deployment:
-            _launch(deployment, pipeline, key, request)
             row = _follow(deployment, services.endpoints, asked, key)
         assert row.results_uri is not None  # it was published
         uri = file_uri(services.endpoints, row.results_uri)

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from bedrock_pipeline.cli.output import console
-from bedrock_pipeline.deployment import open_deployment
+from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.local import Endpoints, environment_of_child
 from bedrock_pipeline.local.extra import require_local
 from bedrock_pipeline.local.home import LocalError, ui_path
@@ -121,11 +121,13 @@ def running(
     poll_seconds: int,
     ui_port: int = 0,
     own_models: Sequence[str] = (),
+    launch: Callable[[Deployment], None] | None = None,
 ) -> Iterator[Running]:
     """Everything on this machine, until the end of the block, whatever the environment of this process says.
 
     `home` is the folder that keeps everything, `module` the code location, `speed` how much faster than Bedrock jobs run,
-    `own_models` what the emulator answers with besides its own.
+    `own_models` what the emulator answers with besides its own. `launch` is called before Dagster starts, which then begins
+    with what it requests; the sensors tick each second for whoever waits for that.
 
     Raises:
         MissingExtraError: the extra `local` is not installed.
@@ -155,10 +157,13 @@ def running(
         settings = Settings.resolve(environment=inside)
         with open_deployment(settings) as deployment:
             deployment.ledger.migrate()
+            if launch:
+                launch(deployment)
         console.print("Starting Dagster's code server, daemon and UI…")
         if dagster_runs(stack.endpoints, _WAITING + _WORKING):
             _end_unfinished_runs(home, inside)
-        url = _start_dagster(parts, stack.endpoints, module, wanted, inside)
+        daemon = "bedrock_pipeline.orchestration.frequent_daemon" if launch else "dagster._daemon"
+        url = _start_dagster(parts, stack.endpoints, module, daemon, wanted, inside)
         if console.is_terminal:  # in a pipe, what `--json` prints is the last line
             parts.callback(console.print, "Ending what runs here; what was done is kept…")
         yield Running(stack.endpoints, settings, url)
@@ -196,10 +201,10 @@ def _wait_for_runs(endpoints: Endpoints) -> None:
 
 
 def _start_dagster(
-    parts: ExitStack, endpoints: Endpoints, module: str, port: int, inside: Mapping[str, str]
+    parts: ExitStack, endpoints: Endpoints, module: str, daemon: str, port: int, inside: Mapping[str, str]
 ) -> str:
     """The URL of the UI."""
-    programs, home = Path(sys.executable).parent, endpoints.home
+    home = endpoints.home
     code_socket, workspace = _code_socket(parts, home), home / "dagster" / "workspace.yaml"
     workspace.write_text(_WORKSPACE.format(socket=json.dumps(str(code_socket)), module=module))
 
@@ -231,7 +236,7 @@ def _start_dagster(
     start("code", sys.executable, *code, cwd=code_folder).wait_until(lambda: _accepts(code_socket))
     # After the daemon ended, before their code server does.
     parts.callback(_wait_for_runs, endpoints)
-    start("daemon", str(programs / "dagster-daemon"), "run", "-w", str(workspace))
+    start("daemon", sys.executable, "-P", "-m", daemon, "run", "-w", str(workspace))
     web = (sys.executable, "-P", "-m", "bedrock_pipeline.local.guarded_webserver", "-w", str(workspace))
     port = port or free_port()  # at the last moment: what is free now may be another program's in a minute
     path = inside["DAGSTER_WEBSERVER_PATH_PREFIX"]

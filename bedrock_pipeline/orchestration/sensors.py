@@ -38,8 +38,10 @@ from bedrock_pipeline.work import workable
 _MOST_RUNS: Final = 50
 #: The most datasets over their cost limit that a skip reason names.
 _MOST_NAMED: Final = 3
-#: Seconds between two ticks. The daemon looks every 5 seconds, so less would gain nothing.
-_TICK_S, _RECONCILE_S = 5, 60
+#: The fewest seconds between two ticks. The daemon looks every 5 seconds, and counts from the start of a tick, a moment after
+#: its look: with 5 here, it would skip a look now and then.
+TICK_S: Final = 1
+_RECONCILE_S: Final = 60
 _Cursor = dict[str, Any]
 _Tick = Callable[[dg.SensorEvaluationContext, Deployment, _Cursor], dg.SensorResult]
 
@@ -62,7 +64,7 @@ def build_sensors(
             "Polls Bedrock for all jobs in flight, every poll_interval_s seconds, and requests runs for all that is due: "
             "one of the job `work` for many chunks, one for each dataset that is prepared, and one for each chunk that "
             "needs an operator.",
-            _TICK_S,
+            TICK_S,
         ),
         _sensor(
             f"{prefix}reconcile_jobs",

@@ -13,6 +13,7 @@ from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
 from bedrock_pipeline.orchestration.names import Names
 from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline.orchestration.sensors import TICK_S
 from bedrock_pipeline.orchestration.upstream import asset_key
 from bedrock_pipeline.orchestration.upstream_partitions import datasets_of, upstream_keys, will_exist
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
@@ -22,7 +23,6 @@ from bedrock_pipeline.sources import UpstreamAsset
 
 #: The most materializations of an asset that a tick reads.
 _MOST_EVENTS: Final = 100
-_TICK_S: Final = 5
 #: Before the id of a run or backfill that prepares datasets itself.
 _RUN: Final = "run:"
 _BACKFILL: Final = "backfill:"
@@ -66,7 +66,7 @@ def upstream_sensor(pipelines: Sequence[BasePipeline], prefix: str) -> Iterator[
 
     @dg.sensor(
         name=f"{prefix}launch_by_upstream",
-        minimum_interval_seconds=_TICK_S,
+        minimum_interval_seconds=TICK_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Launches a dataset when the upstream asset that is its input is materialized.",
     )
