@@ -48,6 +48,7 @@ class Root:
 _SUBMISSIONS, _SUBMIT = "bedrock_pipeline/ledger/submissions.py", "bedrock_pipeline/submit/submit_chunk.py"
 _VERSIONS = "bedrock_pipeline/ledger/versions.py"
 #: What was built behind other safeguards since: a pending chunk of a replaced version is not submitted, whoever has entered it.
+#: Behind it the database rejects the submission, which is an internal error.
 _REPLACED_IS_DUE: Final = {
     _SUBMISSIONS: {
         'if chunk.row.status == "pending" and is_withdrawn(': 'if chunk.row.cancel_requested_at and chunk.row.status == "pending" and is_withdrawn('
@@ -123,7 +124,7 @@ ROOTS = (
             },
             **_REPLACED_IS_DUE,
         },
-        (WITHDRAWN,),
+        (WITHDRAWN, ERRORS),
     ),
     Root(
         "H11: a retry round of a replaced version is entered",
@@ -131,7 +132,7 @@ ROOTS = (
             "bedrock_pipeline/ledger/retry_rounds.py": {"if not _is_as_read(read, row):": "if False:"},
             **_REPLACED_IS_DUE,
         },
-        (WITHDRAWN,),
+        (WITHDRAWN, ERRORS),
     ),
     Root(
         "H11: a submission in doubt of a replaced version is sent again",

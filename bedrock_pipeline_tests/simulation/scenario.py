@@ -67,7 +67,7 @@ _CASTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     # all jobs are collected, and records are to be sent again
     "retryable": (
         ("retrier", "retrier", "daemon"),
-        ("retrier", "user", "clicker"),
+        ("retrier", "hasty user", "clicker"),
         ("retrier", "hasty user", "daemon"),
         ("retrier", "operator", "user"),
     ),
