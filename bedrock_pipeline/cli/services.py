@@ -212,8 +212,10 @@ def _start_dagster(
     # Only a user's own code is in the current folder; whatever else is there, Dagster's `.env` above all, is nothing to the rest.
     code_folder = dagster_home if _is_ours(module) else Path.cwd()
 
-    def start(name: str, *command: str, cwd: Path = dagster_home) -> Child:
-        child = Child(name, command, home, inside, end_signal=signal.SIGINT, cwd=cwd)
+    def start(
+        name: str, *command: str, cwd: Path = dagster_home, end_signal: signal.Signals = signal.SIGINT
+    ) -> Child:
+        child = Child(name, command, home, inside, end_signal=end_signal, cwd=cwd)
         parts.callback(child.end)
         return child
 
@@ -233,7 +235,10 @@ def _start_dagster(
         "--working-directory",
         str(code_folder),
     ]
-    start("code", sys.executable, *code, cwd=code_folder).wait_until(lambda: _accepts(code_socket))
+    # It has nothing to finish, and takes two seconds to end by itself. A user's code may have.
+    end_signal = signal.SIGKILL if _is_ours(module) else signal.SIGINT
+    started = start("code", sys.executable, *code, cwd=code_folder, end_signal=end_signal)
+    started.wait_until(lambda: _accepts(code_socket))
     # After the daemon ended, before their code server does.
     parts.callback(_wait_for_runs, endpoints)
     start("daemon", sys.executable, "-P", "-m", daemon, "run", "-w", str(workspace))

@@ -196,7 +196,8 @@ def _prepared(end_signal: signal.Signals) -> Callable[[], None]:
     parent = os.getpid()
 
     def prepare() -> None:
-        signal.signal(end_signal, signal.SIG_DFL)
+        if end_signal != signal.SIGKILL:  # which always does
+            signal.signal(end_signal, signal.SIG_DFL)
         if libc:
             libc.prctl(_PR_SET_PDEATHSIG, int(end_signal))
             if os.getppid() != parent:  # it died in between
