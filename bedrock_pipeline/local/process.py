@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bedrock_pipeline.local.home import LocalError
+from bedrock_pipeline.local.home import LocalError, write_private
 
 if TYPE_CHECKING:
     import psutil
@@ -24,6 +24,8 @@ _END_SECONDS = 20.0
 _REMAINING_SECONDS = 5.0
 #: The last line of a traceback.
 _AN_ERROR: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b.*")
+#: What a child's file says: its process, and when that began.
+_A_START: Final = re.compile(r"(\d{1,9}) (\d+\.\d+)")
 _MOST_LOG, _LONGEST_ERROR = 1_000_000, 300
 
 
@@ -96,7 +98,7 @@ class Child:
         import psutil  # here: Dagster's runs import this module, and start nothing
 
         self._begun = psutil.Process(self.process.pid).create_time()
-        self._pid_file.write_text(f"{self.process.pid} {self._begun}")
+        write_private(self._pid_file, f"{self.process.pid} {self._begun}")
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
         """Wait for it to be ready.
@@ -146,13 +148,16 @@ def end_remaining(home: Path) -> None:
 
     left: set[psutil.Process] = set()
     for pid_file in (home / "run").glob("*.pid"):
-        pid, begun = pid_file.read_text().split()
-        left |= _started_by(int(pid), float(begun))
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process = psutil.Process(int(pid))
-            if abs(process.create_time() - float(begun)) < 1:  # else the number was given to another process
-                left.add(process)
-                process.send_signal(signal.SIGINT if pid_file.stem == "postgres" else signal.SIGTERM)
+        if recorded := _A_START.fullmatch(
+            pid_file.read_text(errors="replace")
+        ):  # a full disk may have cut it off
+            pid, begun = int(recorded[1]), float(recorded[2])
+            left |= _started_by(pid, begun)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                if abs(process.create_time() - begun) < 1:  # else the number was given to another process
+                    left.add(process)
+                    process.send_signal(signal.SIGINT if pid_file.stem == "postgres" else signal.SIGTERM)
         pid_file.unlink(missing_ok=True)
     _, stubborn = psutil.wait_procs(left, timeout=_REMAINING_SECONDS)
     _kill(stubborn)

@@ -70,6 +70,15 @@ def test_the_next_start_ends_what_a_killed_child_had_started(tmp_path: Path) -> 
     assert [one.is_running() for one in started] == [False, False]
 
 
+@pytest.mark.parametrize("text", ["", "1", "123 4.", "a b", "-1 2.0", "1 2.0 3", "9" * 40 + " 1.0", "\udcff"])
+def test_a_file_of_a_child_that_was_cut_off_does_not_stop_the_next_start(tmp_path: Path, text: str) -> None:
+    pid_file = tmp_path / "run" / "postgres.pid"
+    pid_file.parent.mkdir()
+    pid_file.write_text(text, errors="surrogateescape")
+    end_remaining(tmp_path)
+    assert not pid_file.exists()
+
+
 def test_what_a_program_ended_with_at_its_start_is_said(tmp_path: Path) -> None:
     """Not what stood in its log before, and nothing of what a library writes behind it."""
     (tmp_path / "logs").mkdir()
