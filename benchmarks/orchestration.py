@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import dagster as dg
 import psutil
+import psycopg
 
 from bedrock_pipeline.carry_out import carry_out
 from bedrock_pipeline.cli.services import Running, running
@@ -101,10 +102,9 @@ def _at_rest(home: Path, seconds: float) -> dict[str, float]:
 def _through_dagster(
     services: Running, deployment: Deployment, home: Path, path: Path, chunks: int
 ) -> dict[str, Any]:
-    del services
-    before, began = _used(home), time.monotonic()
+    before, began, memory = _used(home), time.monotonic(), _Memory(home)
     deployment.ledger.datasets.request(_PIPELINE.name, "d", {"source": str(path)}, launch=True)
-    _until(lambda: _published(deployment))
+    _until(lambda: memory.seen() and _published(deployment))
     took = time.monotonic() - began
     _until(lambda: not _runs_at_work(home))
     used = {name: seconds - before[name] for name, seconds in _used(home).items()}
@@ -114,7 +114,40 @@ def _through_dagster(
         "published_after_s": round(took, 1),
         "dagster_s": round(sum(used[name] for name in _DAGSTER), 1),
         "used_s": {name: round(seconds, 1) for name, seconds in used.items()},
+        **_runs_and_ticks(services),
+        "memory_mb": memory.quarters(),
     }
+
+
+class _Memory:
+    """What the daemon and the code server have in memory while a dataset is processed."""
+
+    def __init__(self, home: Path) -> None:
+        self._processes = {name: _process(home, name) for name in ("daemon", "code")}
+        self._seen: dict[str, list[int]] = {name: [] for name in self._processes}
+
+    def seen(self) -> bool:
+        """Look once more."""
+        for name, process in self._processes.items():
+            self._seen[name].append(process.memory_info().rss // 1_000_000)
+        return True
+
+    def quarters(self) -> dict[str, list[int]]:
+        """The most MB in each quarter of the looks."""
+        return {
+            name: [max(seen[len(seen) * n // 4 : len(seen) * (n + 1) // 4], default=0) for n in range(4)]
+            for name, seen in self._seen.items()
+        }
+
+
+def _runs_and_ticks(services: Running) -> dict[str, int]:
+    """How many there were, by Dagster's storage."""
+    with psycopg.connect(services.endpoints.dsn(services.endpoints.dagster_database)) as connection:
+        row = connection.execute(
+            "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM job_ticks)"
+        ).fetchone()
+    assert row is not None
+    return {"runs": row[0], "ticks": row[1]}
 
 
 def _directly(deployment: Deployment, path: Path) -> float:

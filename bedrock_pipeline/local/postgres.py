@@ -30,6 +30,7 @@ from bedrock_pipeline.local.process import Child
 _USERS = ("postgres", "nobody")
 _AREA: Final = Path("/var/lib/bedrock-pipeline")
 _HOME_OF: Final = ".home"
+_UNFINISHED: Final = ".new-"
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -127,13 +128,18 @@ def _package_folder(name: str) -> Path:
 
 
 def _initialise(place: _Place, user: str, password: str) -> None:
+    """Make the cluster, whole or not at all: half of one would be taken for a cluster by every later start."""
+    _remove_unfinished(place.data)
+    unfinished = Path(tempfile.mkdtemp(prefix=f"{place.data.name}{_UNFINISHED}", dir=place.data.parent))
+    if place.owner:
+        os.chown(unfinished, *place.owner)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o711)
         secret = Path(folder) / "password"
         write_private(secret, password)
         if place.owner:
             os.chown(secret, *place.owner)
-        command = [str(place.programs / "initdb"), "-D", str(place.data), "-U", user, "-A", "scram-sha-256"]
+        command = [str(place.programs / "initdb"), "-D", str(unfinished), "-U", user, "-A", "scram-sha-256"]
         made = subprocess.run(
             [*command, f"--pwfile={secret}", "-E", "UTF8", "--locale=C"],
             capture_output=True,
@@ -147,11 +153,18 @@ def _initialise(place: _Place, user: str, password: str) -> None:
         )
     if made.returncode:
         last = made.stderr.strip().splitlines()[-1:] or ["no message"]
-        shutil.rmtree(place.data, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise LocalError(
             f"Postgres could not make its data folder {place.data}: {last[0]}.",
             "Free space there, or set BEDROCK_PIPELINE_HOME.",
         )
+    unfinished.rename(place.data)  # an empty folder may be there
+
+
+def _remove_unfinished(data: Path) -> None:
+    """Remove what starts that were killed have left."""
+    for left in data.parent.glob(f"{data.name}{_UNFINISHED}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _answers(dsn: str) -> bool:
@@ -205,7 +218,9 @@ def _cluster_outside(home: Path) -> Path:
     write_private(area / f"{cluster.name}{_HOME_OF}", str(home.resolve()))
     for note in area.glob(f"cluster-*{_HOME_OF}"):
         if _home_is_gone(note):
-            shutil.rmtree(note.with_name(note.name.removesuffix(_HOME_OF)), ignore_errors=True)
+            gone = note.with_name(note.name.removesuffix(_HOME_OF))
+            _remove_unfinished(gone)
+            shutil.rmtree(gone, ignore_errors=True)
             note.unlink(missing_ok=True)
     return cluster
 
