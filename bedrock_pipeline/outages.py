@@ -9,7 +9,6 @@ from typing import Final
 
 from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.errors import ServiceUnavailableError
-from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline.system import SYSTEM
 
 _QUIET_S: Final = 60.0
@@ -18,8 +17,7 @@ _QUIET_S: Final = 60.0
 def cause_of(error: Exception) -> str | None:
     """What is away: the kind of error, the same for all calls of a service; None if the error does not pass by itself."""
     if isinstance(error, AwsError):
-        passes = error.kind in (ErrorKind.TRANSIENT, ErrorKind.IN_DOUBT)
-        return error.classification.code if passes else None
+        return error.classification.code if error.classification.passes else None
     return type(error).__name__ if isinstance(error, ServiceUnavailableError) else None
 
 

@@ -6,7 +6,7 @@ What follows from a classification is decided by whoever called the operation.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from boto3.exceptions import Boto3Error
 from botocore import exceptions as botocore_errors
@@ -56,6 +56,13 @@ class Classification:
     status: int | None = None
 
     @property
+    def passes(self) -> bool:
+        """Whether the same request may succeed later, if nobody does anything; of a code that is not known the status says so."""
+        unknown = self.status is not None and error_kind(self.code) is None
+        kind = error_kind(str(self.status)) if unknown else self.kind
+        return kind in (ErrorKind.TRANSIENT, ErrorKind.IN_DOUBT)
+
+    @property
     def no_connection(self) -> bool:
         """Whether the request did not leave this machine, so that no other would either."""
         return self.kind is ErrorKind.TRANSIENT and self.status is None
@@ -68,12 +75,14 @@ class AwsError(ServiceUnavailableError):
     """AWS rejected a request or did not respond.
 
     Attributes:
-        classification: what the error means; in doubt where nothing is known.
+        classification: what the error means; where AWS has said nothing, what the class of the error means.
     """
+
+    _of_class: ClassVar[ErrorKind] = ErrorKind.IN_DOUBT
 
     def __init__(self, what: str, fix: str = "", classification: Classification | None = None) -> None:
         super().__init__(what, fix)
-        self.classification = classification or Classification(ErrorKind.IN_DOUBT, type(self).__name__, what)
+        self.classification = classification or Classification(self._of_class, type(self).__name__, what)
 
     @property
     def kind(self) -> ErrorKind:

@@ -15,6 +15,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
 
 from bedrock_pipeline.aws.errors import AwsError, classify, translated
+from bedrock_pipeline.records.error_codes import ErrorKind
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -31,6 +32,8 @@ _COPIED_WHOLE = 5 * 1024**3
 class ObjectMissingError(AwsError):
     """The object or its bucket does not exist."""
 
+    _of_class = ErrorKind.NOT_FOUND
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
@@ -42,6 +45,8 @@ class ObjectInfo:
 
 class ObjectTooLargeError(AwsError):
     """The object is larger than the caller accepts."""
+
+    _of_class = ErrorKind.INVALID
 
 
 def split_uri(uri: str) -> tuple[str, str]:

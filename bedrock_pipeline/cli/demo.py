@@ -45,6 +45,8 @@ from bedrock_pipeline.sources import notes_of, open_location, plain_location
 if TYPE_CHECKING:
     import pyarrow.dataset as pa_dataset
 
+    from bedrock_pipeline.cli.services import Running
+
 _SPEED = 600.0
 _POLL_SECONDS = 1
 _PATIENCE_SECONDS = 1_800
@@ -95,7 +97,7 @@ def demo(dataset: str | None, keep: bool, port: int, speed: float, as_json: bool
     ) as services:
         console.print(f"Dagster's UI: {services.url}")
         with open_deployment(services.settings) as deployment:
-            row = _follow(deployment, services.endpoints, asked, key)
+            row = _follow(deployment, services, asked, key)
         assert row.results_uri is not None  # it was published
         uri = file_uri(services.endpoints, row.results_uri)
         summary = _summary(key, uri, [file_uri(services.endpoints, one) for one in rejected_uris(row)])
@@ -105,7 +107,7 @@ def demo(dataset: str | None, keep: bool, port: int, speed: float, as_json: bool
         if keep:
             console.print(f"Everything goes on running: {services.url} (Ctrl-C ends it)")
             stop = stop_event()
-            stop.wait()
+            stop.wait_while(services.require_running)
     if keep:
         sys.exit(stop.exit_code)
 
@@ -182,11 +184,12 @@ def _launch(deployment: Deployment, pipeline: str, key: str, request: dict[str, 
         console.print(f"Dataset {key} of pipeline {pipeline} exists: it is completed, not started again.")
 
 
-def _follow(deployment: Deployment, endpoints: Endpoints, asked: _Asked, key: str) -> DatasetRow:
+def _follow(deployment: Deployment, services: "Running", asked: _Asked, key: str) -> DatasetRow:
     """Show what is asked, and the progress until the dataset is published.
 
     Raises:
         DemoError: it is stuck, or takes too long.
+        LocalError: a part of what runs has ended by itself.
     """
     deadline, pipeline = time.monotonic() + _PATIENCE_SECONDS, asked.pipeline
     columns = (
@@ -199,6 +202,7 @@ def _follow(deployment: Deployment, endpoints: Endpoints, asked: _Asked, key: st
         task = bar.add_task("records", total=None)
         shown = False
         while True:
+            services.require_running()
             row = deployment.ledger.datasets.ensure(pipeline, key)
             progress = deployment.ledger.datasets.progress(pipeline, key)
             chunks = ", ".join(f"{count} {status}" for status, count in sorted(progress.by_status.items()))
@@ -211,7 +215,7 @@ def _follow(deployment: Deployment, endpoints: Endpoints, asked: _Asked, key: st
             if row.published_version == row.version:
                 return row
             if row.packed_hash and not shown:
-                _show_what_is_asked(deployment, endpoints, row, asked)
+                _show_what_is_asked(deployment, services.endpoints, row, asked)
                 shown = True
             _must_go_on(row, progress, deadline)
             time.sleep(0.5)

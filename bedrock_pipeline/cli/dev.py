@@ -47,7 +47,7 @@ def dev(module: str, port: int, speed: float, poll_seconds: int, own_models: tup
         home, module=module, speed=speed, poll_seconds=poll_seconds, ui_port=port, own_models=own_models
     ) as services:
         console.print(f"Dagster's UI: {services.url} (Ctrl-C ends everything)", soft_wrap=True)
-        stop.wait()
+        stop.wait_while(services.require_running)
     console.print("Ended. The same command goes on from here.")
     sys.exit(stop.exit_code)
 

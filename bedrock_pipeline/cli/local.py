@@ -15,7 +15,7 @@ from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import default_home, environment, read_endpoints
 from bedrock_pipeline.local.endpoints import not_led_elsewhere
 from bedrock_pipeline.local.extra import require_local
-from bedrock_pipeline.local.home import LocalError, make_home
+from bedrock_pipeline.local.home import LocalError, make_home, write_private
 from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.settings import Settings
 
@@ -70,8 +70,8 @@ def hold(speed: float, own_models: tuple[str, ...]) -> None:
     with Stack(StackConfig(home, emulator=emulator_options(speed, own_models))) as stack:
         with open_deployment(Settings.resolve(stack.endpoints.settings())) as deployment:
             deployment.ledger.migrate()
-        (home / _PID).write_text(str(os.getpid()))
-        stop.wait()
+        write_private(home / _PID, str(os.getpid()))
+        stop.wait_while(stack.require_running)
         (home / _PID).unlink(missing_ok=True)
 
 

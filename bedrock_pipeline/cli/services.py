@@ -69,6 +69,8 @@ _WAITING: Final = ("QUEUED", "NOT_STARTED")
 _WORKING: Final = ("STARTING", "STARTED", "CANCELING")
 #: The most seconds that working runs get to finish at the end.
 _WAIT_SECONDS: Final = 20.0
+#: How often it is looked at whether all parts still run, in seconds.
+_LOOK_S: Final = 1.0
 #: What shells add to a signal's number in the exit code of who it ended.
 _ENDED_BY: Final = 128
 #: What the name of a socket can have: `sun_path`, less its end.
@@ -77,11 +79,16 @@ _LONGEST_SOCKET: Final = 107
 
 @dataclass(frozen=True)
 class Running:
-    """What is running: a deployment on this machine, and the URL of Dagster's UI."""
+    """What is running: a deployment on this machine, and the URL of Dagster's UI.
+
+    Attributes:
+        require_running: raises a LocalError, which names the log, if a part has ended by itself.
+    """
 
     endpoints: Endpoints
     settings: Settings
     url: str
+    require_running: Callable[[], None]
 
 
 def emulator_options(speed: float, own_models: Sequence[str]) -> tuple[str, ...]:
@@ -102,6 +109,11 @@ class StopEvent(threading.Event):
         """Set it."""
         self.exit_code = _ENDED_BY + number
         self.set()
+
+    def wait_while(self, require_running: Callable[[], None]) -> None:
+        """Wait for it, as long as what is waited beside runs; raises what `require_running` raises."""
+        while not self.wait(_LOOK_S):
+            require_running()
 
 
 def stop_event() -> StopEvent:
@@ -163,10 +175,16 @@ def running(
         if dagster_runs(stack.endpoints, _WAITING + _WORKING):
             _end_unfinished_runs(home, inside)
         daemon = "bedrock_pipeline.orchestration.frequent_daemon" if launch else "dagster._daemon"
-        url = _start_dagster(parts, stack.endpoints, module, daemon, wanted, inside)
+        url, children = _start_dagster(parts, stack.endpoints, module, daemon, wanted, inside)
         if console.is_terminal:  # in a pipe, what `--json` prints is the last line
             parts.callback(console.print, "Ending what runs here; what was done is kept…")
-        yield Running(stack.endpoints, settings, url)
+
+        def require_running() -> None:
+            stack.require_running()
+            for child in children:
+                child.require_running()
+
+        yield Running(stack.endpoints, settings, url, require_running)
 
 
 def _leads_dagster(name: str) -> bool:
@@ -202,8 +220,9 @@ def _wait_for_runs(endpoints: Endpoints) -> None:
 
 def _start_dagster(
     parts: ExitStack, endpoints: Endpoints, module: str, daemon: str, port: int, inside: Mapping[str, str]
-) -> str:
-    """The URL of the UI."""
+) -> tuple[str, list[Child]]:
+    """The URL of the UI, and what was started."""
+    children: list[Child] = []
     home = endpoints.home
     code_socket, workspace = _code_socket(parts, home), home / "dagster" / "workspace.yaml"
     workspace.write_text(_WORKSPACE.format(socket=json.dumps(str(code_socket)), module=module))
@@ -217,6 +236,7 @@ def _start_dagster(
     ) -> Child:
         child = Child(name, command, home, inside, end_signal=end_signal, cwd=cwd)
         parts.callback(child.end)
+        children.append(child)
         return child
 
     # One code server for both, since each of its own would import the code once more.
@@ -246,7 +266,7 @@ def _start_dagster(
     port = port or free_port()  # at the last moment: what is free now may be another program's in a minute
     path = inside["DAGSTER_WEBSERVER_PATH_PREFIX"]
     start("webserver", *web, "-h", "127.0.0.1", "-p", str(port)).wait_until(lambda: _answers(port, path))
-    return f"http://127.0.0.1:{port}{path}"
+    return f"http://127.0.0.1:{port}{path}", children
 
 
 def _answers(port: int, path: str) -> bool:

@@ -6,15 +6,16 @@ from datetime import timedelta
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bedrock_pipeline.aws.objects import ObjectInfo, ObjectMissingError
+from bedrock_pipeline.aws.parquet_objects import read_schema, read_table
 from bedrock_pipeline.collect.collect_output import PART, OutputFile, collect_output
 from bedrock_pipeline.collect.disposition import Disposition, EndedChunk, disposition_of
 from bedrock_pipeline.collect.line_reader import buffers, buffers_of
 from bedrock_pipeline.collect.tally import (
     ChunkMetadata,
     TallyCounter,
+    has_more_responses,
     line_discrepancies,
     manifest_discrepancies,
 )
@@ -97,8 +98,7 @@ def _collect(
     parsed_uri = _new_folder(deployment, chunk)
     launched = _launched_pipeline(deployment, pipeline, chunk)
     disposition = disposition_of(_ended(chunk), launched.max_record_attempts, launched.retry_incomplete)
-    # At once: each range of it would be a request of its own.
-    index = pq.ParquetFile(pa.BufferReader(deployment.objects.get(chunk.index_uri))).read()
+    index = read_table(deployment.objects, chunk.index_uri)
     collected = collect_output(
         lambda: _output_files(deployment, chunk),
         index,
@@ -109,12 +109,8 @@ def _collect(
     tally = collected.counter.tally()
     manifest = _manifest(deployment, chunk)
     discrepancies = _discrepancies(chunk, manifest, collected.counter)
-    ended_well = chunk.status in ("completed", "partially-completed") and chunk.job_arn is not None
     waits = disposition.waits(
-        collected.retryable_by_code,
-        empty_folder=_output_folder(chunk)
-        if ended_well and manifest is None and not collected.counter.lines
-        else None,
+        collected.retryable_by_code, lost=_lost_output(deployment, chunk, manifest, collected.counter)
     )
     problem = waits or disposition.problem(collected.counter)
     deployment.ledger.chunks.record_collected(
@@ -253,6 +249,25 @@ def _manifest(deployment: Deployment, chunk: ChunkRow) -> bytes | None:
     return deployment.objects.get(manifest) if folder and deployment.objects.head(manifest) else None
 
 
+def _lost_output(
+    deployment: Deployment, chunk: ChunkRow, manifest: bytes | None, counter: TallyCounter
+) -> str | None:
+    """What of the output of a job that ended well has been deleted; lines that Bedrock has left out are another matter."""
+    folder = _output_folder(chunk)
+    if folder is None or chunk.status not in ("completed", "partially-completed"):
+        return None
+    if not has_more_responses(manifest, counter):
+        return None
+    if not counter.lines:
+        return f"its output folder {folder} holds {'no' if manifest else 'neither a manifest nor a'} line"
+    if chunk.status == "completed":
+        there = {item.uri.rpartition("/")[2] for item in _listed(deployment, chunk, folder)}
+        expected = {f"{file.uri.rpartition('/')[2]}.out" for file in chunk.input_files}
+        if gone := expected - there:
+            return f"{len(gone)} of its {len(expected)} output files are not in {folder}"
+    return None
+
+
 def _discrepancies(chunk: ChunkRow, manifest: bytes | None, counter: TallyCounter) -> list[str]:
     completed = chunk.status == "completed"
     found = line_discrepancies(counter, completed=completed)
@@ -274,8 +289,7 @@ def _read_manifest(data: bytes, counter: TallyCounter) -> list[str]:
 
 
 def _collected_before(deployment: Deployment, chunk: ChunkRow, parsed_uri: str) -> CollectReport:
-    with deployment.objects.random_access(f"{parsed_uri}{PART}") as stream:
-        schema = pq.read_schema(stream)
+    schema = read_schema(deployment.objects, f"{parsed_uri}{PART}")
     tally = Tally(
         records=chunk.records,
         answered=chunk.answered or 0,

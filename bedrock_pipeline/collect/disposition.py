@@ -67,20 +67,19 @@ class Disposition:
             return False
         return self._not_its_own(code) or (self.attempts_left and (retryable(code) or code in self.resent))
 
-    def waits(self, retryable_by_code: Mapping[str, int], *, empty_folder: str | None = None) -> str | None:
+    def waits(self, retryable_by_code: Mapping[str, int], *, lost: str | None = None) -> str | None:
         """Why an operator must decide about the chunk's retryable records; None if they are retried automatically.
 
         Args:
             retryable_by_code: how many there are, by the code that they ended with.
-            empty_folder: the job's output folder, if it ended well and has neither a manifest nor a line.
+            lost: which of the job's output is not there any more, if it is known to have been; who sends its records again
+                pays for them twice.
         """
         chunk, count = self.chunk, sum(retryable_by_code.values())
         if not count:
             return None
-        if empty_folder:
-            why = (
-                f"is {chunk.status}, and its output folder {empty_folder} holds neither a manifest nor a line"
-            )
+        if lost:
+            why = f"is {chunk.status}, and {lost}"
         elif chunk.status == "stopped":
             why = "was stopped outside of this pipeline"
         elif self.permanent and self.no_answer[0] in retryable_by_code:

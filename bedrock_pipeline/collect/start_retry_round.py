@@ -12,8 +12,8 @@ from pathlib import Path
 from uuid import UUID
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from bedrock_pipeline.aws.parquet_objects import read_schema, read_table
 from bedrock_pipeline.collect.collect_output import RETRYABLE
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.frozen_settings import pipeline_of
@@ -197,8 +197,7 @@ class _RetryRound:
         return digest.hexdigest()
 
     def _carry(self) -> pa.Schema:
-        with self.deployment.objects.random_access(self.retryable[0].chunk.index_uri) as stream:
-            return carried(pq.read_schema(stream))
+        return carried(read_schema(self.deployment.objects, self.retryable[0].chunk.index_uri))
 
     def _lines(self, carry: list[str], *, cancelled: bool) -> Iterator[Line]:
         for one in self.retryable:
@@ -227,8 +226,7 @@ class _RetryRound:
         return self._table(one.chunk.index_uri).take(self._positions(one))
 
     def _table(self, uri: str, columns: list[str] | None = None) -> pa.Table:
-        with self.deployment.objects.random_access(uri) as stream:
-            return pq.read_table(stream, columns=columns)
+        return read_table(self.deployment.objects, uri, columns)
 
 
 def _rows(table: pa.Table) -> Iterator[tuple[pa.RecordBatch, int]]:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
+import orjson
 import pyarrow as pa
 
 from bedrock_pipeline.models import Family
@@ -17,6 +18,8 @@ from bedrock_pipeline.records.raised_limit import RaisedLimit
 from bedrock_pipeline.records.result_schema import ResultRow, vector_fields
 from bedrock_pipeline.records.tally import Tally
 
+#: The manifest's number of records with a response.
+_SUCCEEDED: Final = "successRecordCount"
 #: How many record ids or reasons a message to an operator names.
 FEW = 5
 
@@ -157,11 +160,21 @@ def line_discrepancies(counter: TallyCounter, *, completed: bool) -> list[str]:
     return [f"{count} {what}" for what, count in counts.items() if count]
 
 
+def has_more_responses(manifest: bytes | None, counter: TallyCounter) -> bool:
+    """Whether the job has made more responses than there are lines of, as far as its manifest says; without one it may have."""
+    try:
+        read = orjson.loads(manifest or b"")
+    except orjson.JSONDecodeError:
+        return True
+    made = read.get(_SUCCEEDED) if isinstance(read, dict) else None
+    return not isinstance(made, int) or made > _succeeded(counter)
+
+
 def manifest_discrepancies(manifest: Mapping[str, Any], counter: TallyCounter) -> list[str]:
     """Where the manifest's counts differ from the lines."""
     read = {
         "totalRecordCount": counter.records + counter.fillers,
-        "successRecordCount": counter.answered + counter.fillers_answered + counter.unusable,
+        _SUCCEEDED: _succeeded(counter),
         "inputTokenCount": counter.input_tokens,
         "outputTokenCount": counter.output_tokens,
     }
@@ -170,6 +183,10 @@ def manifest_discrepancies(manifest: Mapping[str, Any], counter: TallyCounter) -
         for name, count in read.items()
         if isinstance(manifest.get(name), int) and manifest[name] != count
     ]
+
+
+def _succeeded(counter: TallyCounter) -> int:
+    return counter.answered + counter.fillers_answered + counter.unusable
 
 
 def _plus(total: Decimal | None, cost: Decimal | None) -> Decimal | None:

@@ -9,6 +9,7 @@ from bedrock_pipeline.ledger.database import Database
 from bedrock_pipeline.ledger.rows import Budget, ChunkRow, State, WaitingChunks
 from bedrock_pipeline.ledger.served_pipelines import RUNNING_WITHIN
 from bedrock_pipeline.ledger.status import Status
+from bedrock_pipeline.ledger.status_statements import CHUNKS, DATASETS, WAITING
 from bedrock_pipeline.records.packed_chunk import Mode
 
 #: What happens to a submission of which it is not known whether it made a job.
@@ -17,6 +18,14 @@ _LOOKED_UP: Final = "its job is looked up in the list of jobs, and it is sent ag
 _NEXT: Final = {
     "requested": "Dagster is about to read its input",
     "snapshotted": "its input is read; Dagster is about to pack it into chunks",
+}
+#: What a run of each kind does with a dataset or a chunk.
+_HAS_DONE: Final = {
+    "prepare": "prepared {}",
+    "submit": "submitted {}",
+    "collect": "read the responses of {}",
+    "retry": "packed the records to retry of {}",
+    "publish": "published {}",
 }
 #: What one in these states waits for that is not launched, and that no run prepares.
 _NOT_LAUNCHED: Final = {
@@ -125,7 +134,7 @@ class StatusReport:
         What was cancelled before anything of it was packed is not among them.
         """
         rows = self._database.fetch(
-            _DATASETS,
+            DATASETS,
             {"pipeline": pipeline, "dataset": None, "limit": limit, "running_within": RUNNING_WITHIN},
         )
         return [_dataset_status(row) for row in rows]
@@ -133,7 +142,7 @@ class StatusReport:
     def dataset(self, pipeline: str, dataset: str) -> DatasetStatus | None:
         """One dataset; None if there is none of this key."""
         rows = self._database.fetch(
-            _DATASETS,
+            DATASETS,
             {"pipeline": pipeline, "dataset": dataset, "limit": 1, "running_within": RUNNING_WITHIN},
         )
         return _dataset_status(rows[0]) if rows else None
@@ -153,7 +162,7 @@ class StatusReport:
         Those of replaced versions are among them only where they keep a slot.
         """
         found: dict[str, list[dict[str, Any]]] = {}
-        for row in self._database.fetch(_WAITING, {"pipelines": pipelines, "most": most}):
+        for row in self._database.fetch(WAITING, {"pipelines": pipelines, "most": most}):
             found.setdefault(row["pipeline"], []).append(row)
         return {
             pipeline: WaitingChunks(rows[0]["count"], tuple((row["chunk_key"], row["why"]) for row in rows))
@@ -162,7 +171,7 @@ class StatusReport:
 
     def chunks(self, pipeline: str, dataset: str) -> list[ChunkStatus]:
         """The chunks of a dataset's current version, in order."""
-        rows = self._database.fetch(_CHUNKS, {"pipeline": pipeline, "dataset": dataset})
+        rows = self._database.fetch(CHUNKS, {"pipeline": pipeline, "dataset": dataset})
         return [_chunk_status(row) for row in rows]
 
 
@@ -213,20 +222,34 @@ def _state(row: dict[str, Any]) -> str:
 def _next(row: dict[str, Any]) -> str | None:
     """What happens to a dataset where it waits for nothing."""
     if row["launch_requested_at"] and row["state"] in ("packed", "published"):
-        return f"it is launched again; Dagster is about to compare its input with version {row['version']}"
+        return _failed(row, "prepare") or (
+            f"it is launched again; Dagster is about to compare its input with version {row['version']}"
+        )
     if row["in_doubt"]:
         return f"submissions in doubt: {row['in_doubt']}; {_LOOKED_UP}"
     if row["to_collect"]:
-        return f"chunks that have ended: {row['to_collect']}; their responses are about to be read"
+        return _failed(row, "collect") or (
+            f"chunks that have ended: {row['to_collect']}; their responses are about to be read"
+        )
     if row["state"] == "packed" and not row["unfinished"] and not row["open"]:
-        return "its results are about to be published"
+        return _failed(row, "publish") or "its results are about to be published"
+    if row["retryable"] > row["waiting_records"] and (failed := _failed(row, "retry")):
+        return failed
+    if "pending" in row["chunks"] and (failed := _failed(row, "submit")):
+        return failed
     if not row["launch_requested_at"]:
         return "a run prepares it" if row["state"] in _NEXT and row["preparing"] else None
-    of, _, failure = (row["preparation_failure"] or "").partition(": ")
-    if row["state"] in _NEXT and of == f"{row['dataset']} v{row['version']}":
-        name = failure.partition(":")[0]  # what is behind it may quote a row
-        return f"a run that prepared it has failed with {name}, see its log in Dagster; it is tried again"
-    return _NEXT.get(row["state"])
+    return (row["state"] in _NEXT and _failed(row, "prepare")) or _NEXT.get(row["state"])
+
+
+def _failed(row: dict[str, Any], kind: str) -> str | None:
+    """That a run of this kind has failed for a dataset or a chunk; None if none has since the last that has not."""
+    subject, failure = (row["failures"] or {}).get(kind, (None, ""))
+    if subject is None:
+        return None
+    name = failure.partition(": ")[2].partition(":")[0]  # what is behind it may quote a row
+    what = "it" if subject == row["dataset"] else f"chunk {subject}"
+    return f"a run that {_HAS_DONE[kind].format(what)} has failed with {name}, see its log in Dagster; it is tried again"
 
 
 def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
@@ -245,17 +268,19 @@ def _chunk_status(row: dict[str, Any]) -> ChunkStatus:
         why, until = chunk.requeue_reason, row["submitted_at"]
     elif row["backoff_until"]:
         why, until = row["backoff_reason"], row["backoff_until"]
-    following = None if row["for_operator"] else _next_of_chunk(chunk)
+    following = None if row["for_operator"] else _next_of_chunk(chunk, row)
     values = row | {"why": why, "until": until, "next": following, "retryable": row["open_records"]}
     return ChunkStatus(**{field.name: values[field.name] for field in fields(ChunkStatus)})
 
 
-def _next_of_chunk(chunk: ChunkRow) -> str | None:
+def _next_of_chunk(chunk: ChunkRow, row: dict[str, Any]) -> str | None:
     if chunk.status == "in-doubt":
         return _LOOKED_UP
-    if chunk.ended:
-        return None if chunk.collected_at else "it has ended; its responses are about to be read"
-    return "it is cancelled; its job is about to be stopped" if chunk.cancel_requested_at else None
+    if chunk.ended and chunk.collected_at is None:
+        return _failed(row, "collect") or "it has ended; its responses are about to be read"
+    if chunk.cancel_requested_at and not chunk.ended:
+        return "it is cancelled; its job is about to be stopped"
+    return _failed(row, "submit") if chunk.status == "pending" else None
 
 
 def _sentence(reason: str | None) -> str:
@@ -278,123 +303,3 @@ def _send(row: dict[str, Any]) -> str:
 def _retry(row: dict[str, Any]) -> str:
     """What an operator does where the cause is not the records' own."""
     return f"Once the cause is fixed: bedrock-pipeline retry {row['pipeline']} {row['dataset']}"
-
-
-_DATASETS = """
-    SELECT d.launch_requested_at IS NOT NULL AND NOT EXISTS (
-               SELECT FROM bedrock_pipeline.served_pipelines p
-               WHERE p.pipeline = d.pipeline AND p.seen_at > bedrock_pipeline.now() - %(running_within)s) AS unserved,
-           d.packed_hash IS NULL AND d.publication = 0 AND NOT EXISTS (
-               SELECT FROM bedrock_pipeline.chunks c WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset) AS never_packed,
-           EXISTS (SELECT FROM bedrock_pipeline.run_leases l
-               WHERE (l.kind, l.pipeline, l.subject) = ('prepare', d.pipeline, d.dataset) AND l.state = 'acquired') AS preparing,
-           (SELECT l.failure FROM bedrock_pipeline.run_leases l WHERE (l.kind, l.pipeline, l.subject) = ('prepare', d.pipeline, d.dataset)) AS preparation_failure,
-           n.in_doubt, n.unresolved, n.unresolved_key, n.unresolved_reason, d.launch_requested_at, d.launch_failure,
-           d.open, d.collections, d.published_collections, n.to_collect, n.unfinished,
-           d.pipeline, d.dataset, d.version, d.state, d.state_reason, d.publication_rejected, d.results_uri AS results, b.cap_usd, b.committed_usd, b.wanted_usd,
-           n.records + d.packed_duplicates AS records, d.packed_duplicates AS duplicates,
-           n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
-           n.answered + d.duplicates_answered AS answered, n.failed + d.duplicates_failed AS failed,
-           coalesce(d.snapshot_rejected, 0) + coalesce(d.packed_rejected, 0) AS rejected,
-           e.failed_by_code, n.retryable, n.waiting_records, n.cost_usd, n.expected_cost_usd, n.requeued, n.requeue_reason, n.until, n.backoff_until, n.backoff_reason, n.over_budget, s.chunks,
-           CASE WHEN d.cancel_requested_at IS NULL THEN n.for_operator ELSE 0 END AS for_operator, n.operator_reason,
-           CASE WHEN d.cancel_requested_at IS NULL THEN n.too_few ELSE 0 END AS too_few, n.too_few_reason
-    FROM (SELECT * FROM bedrock_pipeline.current_versions v
-          WHERE (%(pipeline)s::text IS NULL OR pipeline = %(pipeline)s)
-            AND (dataset = %(dataset)s::text OR %(dataset)s::text IS NULL
-              AND NOT (state = 'cancelled' AND packed_hash IS NULL AND publication = 0 AND NOT EXISTS (
-                SELECT FROM bedrock_pipeline.chunks c WHERE c.pipeline = v.pipeline AND c.dataset = v.dataset)))
-          ORDER BY created_at DESC, pipeline, dataset LIMIT %(limit)s) d
-    LEFT JOIN bedrock_pipeline.budgets b USING (pipeline, dataset, version)
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum(c.records) FILTER (WHERE attempt = 1), 0)::bigint AS records,
-               coalesce(sum(CASE WHEN collected_at IS NULL THEN least(coalesce(processed_count, 0), c.records)
-                                 ELSE answered + final_errors END), 0)::bigint AS processed,
-               coalesce(sum(answered), 0)::bigint AS answered, coalesce(sum(final_errors), 0)::bigint AS failed,
-               coalesce(sum(o.records), 0)::bigint AS retryable,
-               coalesce(sum(o.records) FILTER (WHERE o.waits_for IS NOT NULL), 0)::bigint AS waiting_records,
-               CASE WHEN count(collected_at) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd,
-               CASE WHEN count(*) = count(w.usd) THEN sum(w.usd) END AS expected_cost_usd,
-               count(*) FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL) AS requeued,
-               count(*) FILTER (WHERE h.for_operator) AS for_operator,
-               count(*) FILTER (WHERE h.too_few) AS too_few,
-               (array_agg(coalesce(o.wait_reason, c.status_message) ORDER BY c.chunk_key) FILTER (WHERE h.too_few))[1] AS too_few_reason,
-               count(*) FILTER (WHERE c.status = 'in-doubt') AS in_doubt,
-               count(*) FILTER (WHERE c.status = 'needs-resolution') AS unresolved,
-               (array_agg(c.chunk_key ORDER BY c.chunk_key) FILTER (WHERE c.status = 'needs-resolution'))[1] AS unresolved_key,
-               (array_agg(c.status_message ORDER BY c.chunk_key) FILTER (WHERE c.status = 'needs-resolution'))[1] AS unresolved_reason,
-               count(*) FILTER (WHERE c.collected_at IS NULL OR o.chunk_id IS NOT NULL) AS unfinished,
-               count(*) FILTER (WHERE c.collected_at IS NULL AND c.ended_at IS NOT NULL AND h.for_operator IS NOT TRUE) AS to_collect,
-               (array_agg(coalesce(o.wait_reason, c.status_message) ORDER BY c.chunk_key) FILTER (WHERE h.for_operator))[1] AS operator_reason,
-               min(greatest(c.next_attempt_at, g.backoff_until)) FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL
-                   AND greatest(c.next_attempt_at, g.backoff_until) > bedrock_pipeline.now()) AS until,
-               max(g.backoff_until) AS backoff_until,
-               (array_agg(g.backoff_reason ORDER BY g.backoff_until DESC NULLS LAST))[1] AS backoff_reason,
-               (array_agg(requeue_reason ORDER BY next_attempt_at)
-                   FILTER (WHERE c.status = 'pending' AND requeued_since IS NOT NULL))[1] AS requeue_reason,
-               coalesce(bool_or(b.cap_usd IS NOT NULL AND c.status = 'pending' AND c.mode IN ('batch', 'on-demand')
-                   AND (b.committed_usd - bedrock_pipeline.taken_usd(c) + c.estimated_cost_usd <= b.cap_usd) IS NOT TRUE),
-                   false) AS over_budget
-        FROM bedrock_pipeline.chunks c
-        LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
-        LEFT JOIN bedrock_pipeline.quota_groups g ON g.quota_group = c.quota_group
-            AND g.backoff_until > bedrock_pipeline.now() AND c.status = 'pending' AND c.mode = 'batch'
-        CROSS JOIN LATERAL (SELECT c.collected_at IS NULL AND c.status = 'failed' AND c.job_arn IS NULL OR o.waits_for = 'operator' AS for_operator,
-                                   c.status = 'pending' AND c.mode = 'waiting' OR o.waits_for = 'minimum' AS too_few) h
-        CROSS JOIN LATERAL (SELECT CASE WHEN c.status = 'pending' THEN c.estimated_cost_usd ELSE bedrock_pipeline.taken_usd(c) END AS usd) w
-        WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)) n
-    CROSS JOIN LATERAL (
-        SELECT coalesce(string_agg(g.count || ' ' || g.status, ', ' ORDER BY g.status), '') AS chunks
-        FROM (SELECT status, count(*) FROM bedrock_pipeline.chunks c
-              WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
-              GROUP BY status) g) s
-    CROSS JOIN LATERAL (
-        SELECT coalesce(jsonb_object_agg(g.code, g.records), '{}') AS failed_by_code
-        FROM (SELECT f.code, sum(f.records::bigint) AS records
-              FROM (SELECT c.final_by_code AS by_code FROM bedrock_pipeline.chunks c
-                    WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
-                    UNION ALL SELECT d.duplicates_failed_by_code) a
-              CROSS JOIN LATERAL jsonb_each_text(a.by_code) f(code, records)
-              GROUP BY f.code) g) e
-    ORDER BY d.created_at DESC, d.pipeline, d.dataset"""
-
-_CHUNKS = """
-    SELECT c.*, c.chunk_key AS chunk,
-           CASE WHEN greatest(c.next_attempt_at, g.backoff_until) > bedrock_pipeline.now()
-                THEN greatest(c.next_attempt_at, g.backoff_until) END AS submitted_at,
-           c.job_arn AS job, c.final_by_code AS failed_by_code,
-           CASE WHEN c.collected_at IS NULL THEN least(coalesce(c.processed_count, 0), c.records)
-                ELSE c.answered + c.final_errors END AS processed,
-           (c.collected_at IS NULL AND c.status = 'failed' AND c.job_arn IS NULL OR o.waits_for = 'operator') IS TRUE AND d.cancel_requested_at IS NULL AS for_operator,
-           (c.status = 'pending' AND c.mode = 'waiting' OR o.waits_for = 'minimum') IS TRUE AND d.cancel_requested_at IS NULL AS too_few,
-           CASE WHEN c.collected_at IS NOT NULL THEN coalesce(o.records, 0) END AS open_records,
-           CASE WHEN o.waits_for IS NULL THEN 0 ELSE o.records END AS waiting_records,
-           coalesce(c.retryable, 0) - coalesce(o.records, 0) AS retried, o.wait_reason, g.backoff_until, g.backoff_reason, b.version, b.cap_usd, b.committed_usd, b.wanted_usd,
-           b.cap_usd IS NOT NULL AND c.status = 'pending' AND c.mode IN ('batch', 'on-demand')
-               AND (b.committed_usd - bedrock_pipeline.taken_usd(c) + c.estimated_cost_usd <= b.cap_usd) IS NOT TRUE
-               AS over_budget
-    FROM bedrock_pipeline.current_versions d
-    JOIN bedrock_pipeline.chunks c ON (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
-    LEFT JOIN bedrock_pipeline.budgets b ON (b.pipeline, b.dataset, b.version) = (d.pipeline, d.dataset, d.version)
-    LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
-    LEFT JOIN bedrock_pipeline.quota_groups g ON g.quota_group = c.quota_group
-        AND g.backoff_until > bedrock_pipeline.now() AND c.status = 'pending' AND c.mode = 'batch'
-    WHERE d.pipeline = %(pipeline)s AND d.dataset = %(dataset)s
-    ORDER BY c.attempt, c.sequence"""
-
-_WAITING = """
-    WITH waiting AS (
-        SELECT c.pipeline, c.dataset, c.dataset_version AS version, c.chunk_key, c.status, c.status_message AS why
-        FROM bedrock_pipeline.chunks c
-        WHERE c.collected_at IS NULL AND c.pipeline = ANY(%(pipelines)s)
-          AND (c.status = 'needs-resolution' OR c.status = 'failed' AND c.job_arn IS NULL)
-        UNION ALL
-        SELECT c.pipeline, c.dataset, c.dataset_version, c.chunk_key, c.status, o.wait_reason
-        FROM bedrock_pipeline.retryable_records o JOIN bedrock_pipeline.chunks c USING (chunk_id)
-        WHERE o.retried_at IS NULL AND o.waits_for = 'operator' AND c.pipeline = ANY(%(pipelines)s)),
-    numbered AS (
-        SELECT w.*, count(*) OVER (PARTITION BY w.pipeline) AS count,
-               row_number() OVER (PARTITION BY w.pipeline ORDER BY w.chunk_key) AS number
-        FROM waiting w JOIN bedrock_pipeline.current_versions d USING (pipeline, dataset)
-        WHERE w.status = 'needs-resolution' OR w.version = d.version AND d.cancel_requested_at IS NULL)
-    SELECT pipeline, chunk_key, why, count FROM numbered WHERE number <= %(most)s ORDER BY pipeline, number"""

@@ -120,6 +120,19 @@ class Child:
                 )
             time.sleep(0.05)
 
+    def require_running(self) -> None:
+        """Check that it has not ended by itself.
+
+        Raises:
+            LocalError: it has; names its log.
+        """
+        code = self.process.poll()
+        if code is not None:
+            raise LocalError(
+                f"{self.name} has ended with code {code}, and nothing works without it.",
+                f"See {self.log}. The same command goes on from here.",
+            )
+
     def end(self) -> None:
         """End it with all that it started, by force what does not listen."""
         pid, begun = self.process.pid, self._begun

@@ -47,6 +47,7 @@ class Stack:
     def __init__(self, config: StackConfig) -> None:
         require_local()
         self._exit = ExitStack()
+        self._children: list[Child] = []
         with ExitStack() as starting:
             lock = starting.enter_context(take_lock(config.home))
             end_remaining(config.home)
@@ -54,6 +55,7 @@ class Stack:
             starting.callback(forget_endpoints, config.home)
             for child in _children(self.endpoints, config):
                 starting.callback(child.end)
+                self._children.append(child)
             write_endpoints(self.endpoints)
             del lock
             self._exit = starting.pop_all()
@@ -63,6 +65,15 @@ class Stack:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def require_running(self) -> None:
+        """Check that no part has ended by itself.
+
+        Raises:
+            LocalError: one has; names its log.
+        """
+        for child in self._children:
+            child.require_running()
 
     def stop(self) -> None:
         """End every part, last started first."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from bedrock_pipeline.aws.parquet_objects import read_schema, read_table
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.frozen_settings import freeze
@@ -141,10 +141,9 @@ def _existing(deployment: Deployment, row: DatasetRow) -> SnapshotReport:
             f"The snapshot of version {row.version} of {row.dataset}, below {uri}, is gone.",
             "See the lifecycle rules of the bucket; launch the dataset with --new-version.",
         )
-    with deployment.objects.random_access(first) as part:
-        schema = input_schema(pq.read_schema(part))
-    with deployment.objects.random_access(f"{uri}{REJECTED}") as rejected:
-        rejections = Counter(pq.read_table(rejected, columns=["reason"])["reason"].to_pylist())
+    schema = input_schema(read_schema(deployment.objects, first))
+    rejected = read_table(deployment.objects, f"{uri}{REJECTED}", ["reason"])
+    rejections = Counter(rejected["reason"].to_pylist())
     return SnapshotReport(
         version=row.version,
         uri=uri,

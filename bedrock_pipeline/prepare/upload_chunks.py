@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.aws.parquet_objects import damaged
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.rows import ChunkRow, InputFile, NewChunk
 from bedrock_pipeline.pipeline import BasePipeline
@@ -122,8 +123,15 @@ class ChunkUploader:
 
 
 def input_lines(deployment: Deployment, chunk: ChunkRow) -> Iterator[bytes]:
-    """Read the lines of a chunk's input, in the order of its index."""
+    """Read the lines of a chunk's input, in the order of its index.
+
+    Raises:
+        ObjectMissingError, ObjectDamagedError: a file was deleted, or has another size than it was written with.
+    """
     for file in chunk.input_files:
+        found = deployment.objects.head(file.uri)
+        if found and found.size != file.bytes:
+            raise damaged(file.uri)
         with deployment.objects.open(file.uri) as stream:
             yield from stream
 

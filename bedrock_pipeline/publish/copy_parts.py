@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.aws.parquet_objects import read_batches, read_metadata
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
 from bedrock_pipeline.records.result_schema import COLUMNS
 
@@ -82,8 +83,7 @@ def _common(types: set[pa.DataType]) -> pa.DataType:
 
 def read_part(objects: S3Objects, uri: str) -> Part:
     """What is kept of a parquet file in S3."""
-    with objects.random_access(uri) as stream:
-        metadata = pq.read_metadata(stream)
+    metadata = read_metadata(objects, uri)
     schema = metadata.schema.to_arrow_schema()
     return Part(metadata.num_rows, schema, frozenset(schema.names) - _used(metadata))
 
@@ -103,8 +103,8 @@ def _used(metadata: pq.FileMetaData) -> set[str]:
 def _write_again(objects: S3Objects, part: str, target: str, schema: pa.Schema) -> None:
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
         path = Path(folder) / "part.parquet"
-        with objects.random_access(part) as stream, GroupedWriter(path, schema) as writer:
-            for batch in pq.ParquetFile(stream).iter_batches():
+        with GroupedWriter(path, schema) as writer:
+            for batch in read_batches(objects, part):
                 writer.add(fitted(batch, schema))
         objects.upload(path, target)
 

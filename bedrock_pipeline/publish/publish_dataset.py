@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bedrock_pipeline.aws.objects import ObjectMissingError
+from bedrock_pipeline.aws.parquet_objects import read_metadata, read_schema
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow
@@ -190,7 +190,12 @@ def _write_version(
     rows = copied.rows + sum(_rows(deployment, file) for file in duplicates.files)
     expected = sum(rows_of.values()) + row.packed_duplicates
     if rows != expected:
-        raise NotCompleteError(f"The parts in {uri} have {rows} rows, but {expected} were collected.")
+        raise NotCompleteError(
+            f"The parts of dataset {row.dataset!r} have {rows} rows, but {expected} were collected: files of its chunks were "
+            "deleted or changed since.",
+            "Restore them from earlier versions of the objects; or request the responses again: "
+            f"bedrock-pipeline launch {row.pipeline} {row.dataset} --new-version",
+        )
     return duplicates
 
 
@@ -228,8 +233,6 @@ def _describe(deployment: Deployment, row: DatasetRow, *, unchanged: bool) -> Pu
     files = [item.uri for item in deployment.objects.list(f"{row.results_uri}part-")]
     if not files:
         raise results_gone(row.results_uri or "")
-    with deployment.objects.random_access(files[0]) as first:
-        schema = pq.read_schema(first)
     return Publication(
         uri=row.results_uri or "",
         version=_version(row),
@@ -241,7 +244,7 @@ def _describe(deployment: Deployment, row: DatasetRow, *, unchanged: bool) -> Pu
         cost_usd=progress.cost_usd,
         on_demand_cost_usd=progress.on_demand_cost_usd,
         files=files,
-        schema=schema,
+        schema=read_schema(deployment.objects, files[0]),
         unchanged=unchanged,
     )
 
@@ -255,8 +258,7 @@ def _succeeded(row: DatasetRow) -> int:
 
 
 def _rows(deployment: Deployment, uri: str) -> int:
-    with deployment.objects.random_access(uri) as stream:
-        return int(pq.read_metadata(stream).num_rows)
+    return int(read_metadata(deployment.objects, uri).num_rows)
 
 
 def _base(deployment: Deployment, row: DatasetRow) -> str:

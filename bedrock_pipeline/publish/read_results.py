@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bedrock_pipeline.aws.arrow_files import results_filesystem
 from bedrock_pipeline.aws.objects import ObjectMissingError
+from bedrock_pipeline.aws.parquet_objects import read_batches
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import NotFoundError, StateError
 from bedrock_pipeline.ledger.rows import DatasetRow
@@ -79,11 +79,9 @@ def rejected_rows(deployment: Deployment, pipeline: str, dataset: str) -> Iterat
         raise _not_yet(deployment, row, "prepared")
     for uri in rejected_uris(row):
         try:
-            file = deployment.objects.random_access(uri)
+            yield from read_batches(deployment.objects, uri)
         except ObjectMissingError as error:
             raise files_gone(deployment, pipeline, dataset, row.version, error.what) from error
-        with file:
-            yield from pq.ParquetFile(file).iter_batches()
 
 
 def files_gone(deployment: Deployment, pipeline: str, dataset: str, version: int, what: str) -> StateError:

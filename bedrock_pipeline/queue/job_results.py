@@ -7,9 +7,9 @@ from typing import Any, Final, Literal
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from bedrock_pipeline.aws.objects import ObjectMissingError
+from bedrock_pipeline.aws.parquet_objects import read_batches, read_table
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import JobNotFinalError, StateError
 from bedrock_pipeline.ledger.queues import QueueJob
@@ -279,11 +279,9 @@ def _job_batches(
     if not chunk.retryable:
         return
     try:
-        index = deployment.objects.random_access(chunk.index_uri)
+        own = read_table(deployment.objects, chunk.index_uri, [TASK_ID])[TASK_ID].combine_chunks()
     except ObjectMissingError as error:
         raise _gone(deployment, chunk, error.what) from error
-    with index as stream:
-        own = pq.read_table(stream, columns=[TASK_ID])[TASK_ID].combine_chunks()
     for later in deployment.ledger.queues.later_chunks(chunk.chunk_id):
         for batch in _chunk_batches(deployment, later, columns):
             yield batch.filter(pc.is_in(batch[TASK_ID], value_set=own))
@@ -295,8 +293,7 @@ def _chunk_batches(
     there = False
     for part in deployment.objects.list(f"{chunk.parsed_uri}part-"):
         there = True
-        with deployment.objects.random_access(part.uri) as stream:
-            yield from pq.ParquetFile(stream).iter_batches(_READ_ROWS, columns=columns)
+        yield from read_batches(deployment.objects, part.uri, columns, _READ_ROWS)
     if not there and (chunk.answered or 0) + (chunk.final_errors or 0):
         raise _gone(
             deployment, chunk, f"The responses of chunk {chunk.chunk_key} are not in {chunk.parsed_uri}."

@@ -79,7 +79,9 @@ def test_when_an_operator_must_decide(
 
 
 def test_an_operator_must_decide_about_a_job_without_any_output() -> None:
-    waits = disposition_of(COMPLETED, 3).waits({"missing": 100}, empty_folder="s3://b/out/abc/")
+    waits = disposition_of(COMPLETED, 3).waits(
+        {"missing": 100}, lost="its output folder s3://b/out/abc/ holds neither a manifest nor a line"
+    )
     assert "is completed, and its output folder s3://b/out/abc/ holds neither a manifest nor a line" in (
         waits or ""
     )

@@ -19,6 +19,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
+from bedrock_pipeline.cli.services import StopEvent
 from bedrock_pipeline.local import Endpoints, read_endpoints
 from bedrock_pipeline.local.home import AlreadyRunningError, LocalError
 from bedrock_pipeline.local.stack import Stack, StackConfig
@@ -192,3 +193,25 @@ def test_a_home_that_was_removed_can_be_made_again(tmp_path: Path) -> None:
         found = connection.execute("SELECT to_regclass('kept')").fetchone()
     assert found == (None,)
     assert Path(row[0]).parent == home or not Path(row[0]).exists()
+
+
+def test_a_part_that_ends_by_itself_is_named_with_its_log(tmp_path: Path) -> None:
+    with Stack(StackConfig(tmp_path)) as stack:
+        stack.require_running()
+        pid = int((tmp_path / "run" / "emulator.pid").read_text().split()[0])
+        killed = psutil.Process(pid)
+        killed.kill()
+        psutil.wait_procs([killed], timeout=PATIENCE_S)
+        with pytest.raises(LocalError, match=r"emulator has ended with code -9.* See .*emulator\.log"):
+            stack.require_running()
+
+
+def test_who_waits_for_the_end_is_ended_by_an_error_of_what_runs() -> None:
+    def fails() -> None:
+        raise LocalError("daemon has ended", "See its log.")
+
+    stop = StopEvent()
+    with pytest.raises(LocalError, match="daemon has ended"):
+        stop.wait_while(fails)
+    stop.set()
+    stop.wait_while(fails)

@@ -1,0 +1,146 @@
+"""Objects that are deleted or cut off between two steps: what says so, and that all else goes on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bedrock_pipeline.collect.collect_chunk import collect_chunk
+from bedrock_pipeline.collect.collect_output import RETRYABLE
+from bedrock_pipeline.deployment import Deployment
+from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.pipeline import Pipeline
+from bedrock_pipeline.prepare.chunks.create_request import output_folder
+from bedrock_pipeline.prepare.pack_dataset import pack_dataset
+from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.records.limits import Limits
+from bedrock_pipeline.submit.poll_jobs import poll_jobs
+from bedrock_pipeline.work import Failure, WorkLimits, do_due_work
+from bedrock_pipeline_tests.faults.worker import move_clock
+from bedrock_pipeline_tests.journey.driven import pipeline
+
+#: What stands in for an object: nothing, or half of it.
+LOSSES: dict[str, Callable[[Deployment, str], None]] = {
+    "deleted": lambda deployment, uri: deployment.objects.delete([uri]),
+    "cut off": lambda deployment, uri: deployment.objects.put(uri, _half(deployment.objects.get(uri))),
+}
+#: What is lost, after which steps, and the step that needs it.
+OBJECTS: dict[str, tuple[str, Callable[[Deployment, ChunkRow], str], str]] = {
+    "index": ("ended", lambda _, chunk: chunk.index_uri, "read the responses of chunk d--00000"),
+    "results of a chunk": (
+        "collected",
+        lambda _, chunk: f"{chunk.parsed_uri}part-00000.parquet",
+        "published it",
+    ),
+    "records to retry": (
+        "retryable",
+        lambda _, chunk: f"{chunk.parsed_uri}{RETRYABLE}",
+        "packed the records to retry of it",
+    ),
+    "input of a chunk": (
+        "retryable",
+        lambda _, chunk: chunk.input_files[0].uri,
+        "packed the records to retry of it",
+    ),
+}
+
+
+def _half(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+@pytest.fixture
+def two(deployment: Deployment, tmp_path: Path) -> list[Pipeline]:
+    """Two pipelines, each with a dataset whose only chunk is submitted next."""
+    found = []
+    for name in ("p", "other"):
+        folder = tmp_path / name
+        folder.mkdir()
+        one = pipeline(folder, [f"{name} {n}" for n in range(120)], name=name, limits=Limits(min_records=100))
+        take_snapshot(deployment, one, "d")
+        pack_dataset(deployment, one, "d")
+        found.append(one)
+    return found
+
+
+def chunk_of(deployment: Deployment) -> ChunkRow:
+    return deployment.ledger.chunks.of_dataset("p", "d", 1)[0]
+
+
+def work(deployment: Deployment, pipelines: list[Pipeline]) -> list[Failure]:
+    done = do_due_work(deployment, pipelines, WorkLimits(100, 1e6), lambda *_: None, own_runs=False)
+    return [one for one in done if isinstance(one, Failure)]
+
+
+def state_of(deployment: Deployment, name: str) -> str:
+    row = deployment.ledger.datasets.get(name, "d")
+    assert row is not None
+    return row.state
+
+
+def bring(deployment: Deployment, control: Control, two: list[Pipeline], to: str) -> None:
+    """The first pipeline's chunk to where its object is lost; the other's has then at most ended."""
+    if to == "retryable":
+        name = chunk_of(deployment).request["jobName"]
+        control.add_fault("record_error", rate=1.0, error_code=429, job_name=name)
+    assert not work(deployment, two)
+    while poll_jobs(deployment).in_flight:
+        pass
+    if to != "ended":
+        collect_chunk(deployment, two[0], "d--00000")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("lost", OBJECTS)
+def test_what_needs_an_object_that_is_lost_fails_and_says_so_while_all_else_goes_on(
+    deployment: Deployment, control: Control, two: list[Pipeline], lost: str, loss: str
+) -> None:
+    after, uri_of, step = OBJECTS[lost]
+    bring(deployment, control, two, after)
+    uri = uri_of(deployment, chunk_of(deployment))
+    kept = deployment.objects.get(uri)
+    LOSSES[loss](deployment, uri)
+
+    failures = work(deployment, two)
+    assert state_of(deployment, "other") == "published"
+    assert state_of(deployment, "p") != "published"
+    assert failures, "it does not pass in silence"
+    for failure in failures:
+        assert failure.item.pipeline == "p"
+        said = str(failure.error)
+        assert uri in said or "deleted or changed" in said, said
+    status = deployment.ledger.status_report.dataset("p", "d")
+    assert status is not None
+    assert status.next is not None
+    assert f"a run that {step} has failed with {type(failures[0].error).__name__}" in status.next
+    assert len(control.jobs()) >= 2
+
+    deployment.objects.put(uri, kept)
+    move_clock(deployment, 120)
+    for _ in range(10):
+        assert not work(deployment, two)
+        while poll_jobs(deployment).in_flight:
+            pass
+    if after != "retryable":  # else every attempt is throttled
+        assert state_of(deployment, "p") == "published"
+
+
+def test_output_that_is_deleted_is_not_bought_again_unasked_although_its_manifest_is_there(
+    deployment: Deployment, control: Control, two: list[Pipeline]
+) -> None:
+    bring(deployment, control, two, "ended")
+    chunk = chunk_of(deployment)
+    assert chunk.job_arn is not None
+    assert chunk.frozen_request is not None
+    folder = output_folder(chunk.frozen_request, chunk.job_arn)
+    lines = [one.uri for one in deployment.objects.list(folder) if one.uri.endswith(".jsonl.out")]
+    deployment.objects.delete(lines)
+    [failure] = work(deployment, two)
+    assert f"is completed, and its output folder {folder} holds no line. 120 records wait" in str(
+        failure.error
+    )
+    jobs: list[Any] = control.jobs()
+    assert not work(deployment, two)
+    assert len(control.jobs()) == len(jobs)
