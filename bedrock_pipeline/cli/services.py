@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -214,8 +214,9 @@ def _end_unfinished_runs(home: Path, inside: Mapping[str, str]) -> None:
 def _wait_for_runs(endpoints: Endpoints) -> None:
     """Let the runs that are working finish, at most this long."""
     deadline = time.monotonic() + _WAIT_SECONDS
-    while dagster_runs(endpoints, _WORKING) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    with suppress(LocalError):  # Postgres has ended, which is said already
+        while dagster_runs(endpoints, _WORKING) and time.monotonic() < deadline:
+            time.sleep(0.1)
 
 
 def _start_dagster(

@@ -201,9 +201,8 @@ def test_a_part_that_ends_by_itself_is_named_with_its_log(tmp_path: Path) -> Non
         pid = int((tmp_path / "run" / "emulator.pid").read_text().split()[0])
         killed = psutil.Process(pid)
         killed.kill()
-        psutil.wait_procs([killed], timeout=PATIENCE_S)
         with pytest.raises(LocalError, match=r"emulator has ended with code -9.* See .*emulator\.log"):
-            stack.require_running()
+            StopEvent().wait_while(stack.require_running)
 
 
 def test_who_waits_for_the_end_is_ended_by_an_error_of_what_runs() -> None:
