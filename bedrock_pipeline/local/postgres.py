@@ -130,27 +130,24 @@ def _package_folder(name: str) -> Path:
 def _initialise(place: _Place, user: str, password: str) -> None:
     """Make the cluster, whole or not at all: half of one would be taken for a cluster by every later start."""
     _remove_unfinished(place.data)
-    unfinished = Path(tempfile.mkdtemp(prefix=f"{place.data.name}{_UNFINISHED}", dir=place.data.parent))
+    unfinished, secrets_folder = _unfinished(place), _unfinished(place)
+    secret = secrets_folder / "password"
+    write_private(secret, password)
     if place.owner:
-        os.chown(unfinished, *place.owner)
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o711)
-        secret = Path(folder) / "password"
-        write_private(secret, password)
-        if place.owner:
-            os.chown(secret, *place.owner)
-        command = [str(place.programs / "initdb"), "-D", str(unfinished), "-U", user, "-A", "scram-sha-256"]
-        made = subprocess.run(
-            [*command, f"--pwfile={secret}", "-E", "UTF8", "--locale=C"],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=_environment(),
-            cwd="/",
-            user=place.owner[0] if place.owner else None,
-            group=place.owner[1] if place.owner else None,
-            extra_groups=[] if place.owner else None,
-        )
+        os.chown(secret, *place.owner)
+    command = [str(place.programs / "initdb"), "-D", str(unfinished), "-U", user, "-A", "scram-sha-256"]
+    made = subprocess.run(
+        [*command, f"--pwfile={secret}", "-E", "UTF8", "--locale=C"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_environment(),
+        cwd="/",
+        user=place.owner[0] if place.owner else None,
+        group=place.owner[1] if place.owner else None,
+        extra_groups=[] if place.owner else None,
+    )
+    shutil.rmtree(secrets_folder)
     if made.returncode:
         last = made.stderr.strip().splitlines()[-1:] or ["no message"]
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -159,6 +156,14 @@ def _initialise(place: _Place, user: str, password: str) -> None:
             "Free space there, or set BEDROCK_PIPELINE_HOME.",
         )
     unfinished.rename(place.data)  # an empty folder may be there
+
+
+def _unfinished(place: _Place) -> Path:
+    """A new folder beside the cluster, which the next start removes if this one is killed."""
+    made = Path(tempfile.mkdtemp(prefix=f"{place.data.name}{_UNFINISHED}", dir=place.data.parent))
+    if place.owner:
+        os.chown(made, *place.owner)
+    return made
 
 
 def _remove_unfinished(data: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from bedrock_pipeline.errors import ConfigurationError, ServiceUnavailableError, StateError
+from bedrock_pipeline.errors import ConfigurationError, StateError
 from bedrock_pipeline.publish.table_columns import table_columns
 from bedrock_pipeline.publish.table_types import ColumnMismatchError, table_batch
 from bedrock_pipeline.records.result_schema import TABLE_COLUMNS
@@ -28,7 +28,7 @@ class TableRejectedError(ConfigurationError):
     """A table does not take the results, and will not until an operator changes something."""
 
 
-class TableBusyError(ServiceUnavailableError):
+class TableBusyError(StateError):
     """Somebody else has written into the table meanwhile; the next attempt replaces the rows again."""
 
 

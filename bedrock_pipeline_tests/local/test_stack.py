@@ -49,11 +49,13 @@ def test_a_first_start_that_is_killed_while_postgres_makes_its_files_leaves_noth
     while not (made := list(_unfinished(tmp_path, "PG_VERSION"))):
         assert holder.poll() is None
         time.sleep(0.005)
+    assert list(_unfinished(tmp_path, "password")), "it is where the next start looks"
     os.killpg(holder.pid, signal.SIGKILL)
     holder.wait()
     with Stack(StackConfig(tmp_path)) as stack, psycopg.connect(stack.endpoints.dsn()) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert not any(one.parent.exists() for one in made)
+    assert not list(_unfinished(tmp_path, "password"))
 
 
 def _unfinished(home: Path, name: str) -> Iterator[Path]:

@@ -22,7 +22,12 @@ from bedrock_pipeline.prepare.open_source import open_source
 from bedrock_pipeline.publish import publish_dataset as publishing
 from bedrock_pipeline.publish.publish_dataset import publish_dataset
 from bedrock_pipeline.publish.table_columns import table_columns
-from bedrock_pipeline.publish.table_rows import TableBusyError, TableRejectedError, Written
+from bedrock_pipeline.publish.table_rows import (
+    TableBusyError,
+    TableRejectedError,
+    TableUnavailableError,
+    Written,
+)
 from bedrock_pipeline.publish.table_types import table_batch
 from bedrock_pipeline.publish.write_table import write_table
 from bedrock_pipeline.sources import DeltaTable, IcebergTable
@@ -270,6 +275,6 @@ def test_names_that_a_table_cannot_have_are_rejected_at_once(
             driven.pipeline(tmp_path, ["a"], **given)
 
 
-def test_busy_is_transient_and_rejected_is_not() -> None:
-    assert issubclass(TableBusyError, ServiceUnavailableError)
-    assert not issubclass(TableRejectedError, ServiceUnavailableError)
+@pytest.mark.parametrize("kind", [TableBusyError, TableRejectedError, TableUnavailableError])
+def test_what_is_wrong_with_a_table_is_no_outage_of_everything(kind: type[Exception]) -> None:
+    assert not issubclass(kind, ServiceUnavailableError)
