@@ -10,7 +10,7 @@ DATASETS: Final = """
                SELECT FROM bedrock_pipeline.chunks c WHERE c.pipeline = d.pipeline AND c.dataset = d.dataset) AS never_packed,
            EXISTS (SELECT FROM bedrock_pipeline.run_leases l
                WHERE (l.kind, l.pipeline, l.subject) = ('prepare', d.pipeline, d.dataset) AND l.state = 'acquired') AS preparing,
-           (SELECT coalesce(jsonb_object_agg(l.kind, jsonb_build_array(l.subject, l.failure)), '{}') FROM bedrock_pipeline.run_leases l
+           (SELECT coalesce(jsonb_object_agg(l.kind, jsonb_build_array(l.subject, l.failure) ORDER BY l.subject DESC), '{}') FROM bedrock_pipeline.run_leases l
             WHERE l.pipeline = d.pipeline AND l.failure IS NOT NULL AND starts_with(l.failure, d.dataset || ' v' || d.version || ': ')) AS failures,
            n.in_doubt, n.unresolved, n.unresolved_key, n.unresolved_reason, d.launch_requested_at, d.launch_failure,
            d.open, d.collections, d.published_collections, n.to_collect, n.unfinished,

@@ -8,7 +8,8 @@ from boto3.exceptions import S3UploadFailedError
 from botocore import exceptions as botocore_errors
 from botocore.exceptions import ClientError
 
-from bedrock_pipeline.aws.errors import AwsError, classify, translated
+from bedrock_pipeline.aws.errors import AwsError, LeaseOverError, classify, translated
+from bedrock_pipeline.aws.objects import ObjectMissingError, ObjectTooLargeError
 from bedrock_pipeline.outages import cause_of
 from bedrock_pipeline.records.error_codes import ErrorKind, error_kind
 
@@ -137,6 +138,34 @@ def test_what_follows_from_a_kind(kind: ErrorKind, permanent: bool, passes: bool
     code = CODES[kind].split()[0]
     error = AwsError("Could not do it.", "", classify(client_error(code)))
     assert cause_of(error) == (code if passes else None)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "passes"),
+    [
+        ("InvalidObjectState", 403, False),  # archived: until somebody restores it
+        ("KMS.DisabledException", 400, False),
+        ("SomethingNew", 400, False),
+        ("SomethingNew", 429, True),
+        ("SomethingNew", 503, True),
+        ("RequestTimeout", 400, True),  # of a known code its status says nothing
+        ("NoSuchKey", 404, False),
+    ],
+)
+def test_whether_an_unknown_code_passes_by_itself_follows_from_its_status(
+    code: str, status: int, passes: bool
+) -> None:
+    assert cause_of(AwsError("Could not do it.", "", classify(client_error(code, status)))) == (
+        code if passes else None
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [(ObjectMissingError, False), (ObjectTooLargeError, False), (LeaseOverError, True), (AwsError, True)],
+)
+def test_what_aws_has_not_said_follows_from_the_error(error: type[AwsError], passes: bool) -> None:
+    assert (cause_of(error("It is so.")) is not None) == passes
 
 
 def test_only_what_does_not_exist_is_raised_as_missing() -> None:
