@@ -5,6 +5,7 @@ Each pytest worker starts one embedded stack, at first use; each test gets a fre
 
 import itertools
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,16 @@ settings.register_profile(
 settings.load_profile("shared")
 
 _OURS = ("AWS_", "PG", "BEDROCK_PIPELINE_", "BUCKET", "ROLE_ARN", "DAGSTER_HOME")
+
+
+def pytest_configure() -> None:
+    """Signals as in the foreground.
+
+    A shell's background job ignores SIGINT; Dagster gives SIGTERM what SIGINT has, and what is ignored stays so in programs that
+    are started then.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)

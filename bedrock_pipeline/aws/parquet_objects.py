@@ -28,7 +28,10 @@ def read_table(objects: S3Objects, uri: str, columns: Sequence[str] | None = Non
     """
     data = pa.BufferReader(objects.get(uri))
     with _reading(uri):
-        return pq.ParquetFile(data).read(columns=columns and list(columns))
+        table = pq.ParquetFile(data).read(columns=columns and list(columns))
+    if columns and not {*columns} <= {*table.column_names}:
+        raise damaged(uri)
+    return table
 
 
 def read_batches(

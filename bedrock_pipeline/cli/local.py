@@ -15,7 +15,7 @@ from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.local import default_home, environment, read_endpoints
 from bedrock_pipeline.local.endpoints import not_led_elsewhere
 from bedrock_pipeline.local.extra import require_local
-from bedrock_pipeline.local.home import LocalError, make_home, write_private
+from bedrock_pipeline.local.home import LocalError, is_locked, make_home, write_private
 from bedrock_pipeline.local.stack import Stack, StackConfig
 from bedrock_pipeline.settings import Settings
 
@@ -41,8 +41,9 @@ def up(speed: float, own_models: tuple[str, ...]) -> None:
     home = default_home()
     if read_endpoints(home) is None:
         make_home(home)
-        (home / _PID).unlink(missing_ok=True)  # of one that was killed
-        with (home / "up.log").open("wb") as log:
+        if not is_locked(home):
+            (home / _PID).unlink(missing_ok=True)  # of one that was killed
+        with (home / "up.log").open("ab") as log:
             command = [sys.executable, "-P", "-m", "bedrock_pipeline", "local", "hold"]
             command += emulator_options(speed, own_models)
             holder = subprocess.Popen(
@@ -54,7 +55,8 @@ def up(speed: float, own_models: tuple[str, ...]) -> None:
                 env={**not_led_elsewhere(os.environ), "BEDROCK_PIPELINE_HOME": str(home)},
             )
         while not (home / _PID).exists():  # written when the ledger's tables are there
-            if holder.poll() is not None:  # each part has its own time to start
+            # Each part has its own time to start; another `up` at this home may have been faster.
+            if holder.poll() is not None and not is_locked(home):
                 raise LocalError("The embedded stack did not start.", f"See {home / 'up.log'}.")
             time.sleep(0.1)
     click.echo(f'running at {home}; use it with: eval "$(bedrock-pipeline local env)"')

@@ -8,7 +8,7 @@ import orjson
 import pyarrow as pa
 
 from bedrock_pipeline.aws.objects import ObjectInfo, ObjectMissingError
-from bedrock_pipeline.aws.parquet_objects import read_schema, read_table
+from bedrock_pipeline.aws.parquet_objects import damaged, read_schema, read_table
 from bedrock_pipeline.collect.collect_output import PART, OutputFile, collect_output
 from bedrock_pipeline.collect.disposition import Disposition, EndedChunk, disposition_of
 from bedrock_pipeline.collect.line_reader import buffers, buffers_of
@@ -99,6 +99,8 @@ def _collect(
     launched = _launched_pipeline(deployment, pipeline, chunk)
     disposition = disposition_of(_ended(chunk), launched.max_record_attempts, launched.retry_incomplete)
     index = read_table(deployment.objects, chunk.index_uri)
+    if "record_id" not in index.column_names or index.num_rows < chunk.records:
+        raise damaged(chunk.index_uri)
     collected = collect_output(
         lambda: _output_files(deployment, chunk),
         index,

@@ -94,9 +94,10 @@ class Disposition:
             why = f"was the last automatic attempt of records without a response ({shortened(codes)})"
         else:
             return None
+        paid = ", which pays for them again" if lost else ""
         return (
             f"The job of chunk {chunk.chunk_key} {why}. {count} records wait: retry them with "
-            f"`bedrock-pipeline retry {chunk.pipeline} {chunk.dataset}`, or cancel."
+            f"`bedrock-pipeline retry {chunk.pipeline} {chunk.dataset}`{paid}, or cancel."
         )
 
     def problem(self, counter: TallyCounter) -> str | None:

@@ -205,17 +205,18 @@ def _kill(processes: "Iterable[psutil.Process]") -> None:
 
 
 def _prepared(end_signal: signal.Signals) -> Callable[[], None]:
-    """What a child does before it becomes the program: see to it that its end signal reaches it.
+    """What a child does before it becomes the program: see to it that signals reach it, and what it starts.
 
-    A shell's background process ignores SIGINT, and its children would with it. Linux signals a child when its parent
+    A shell's background process ignores SIGINT, and its children would with it; Dagster's would ignore SIGTERM too, to which it
+    gives what SIGINT has. Linux signals a child when its parent
     has died; elsewhere the next start ends it (`end_remaining`).
     """
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
     parent = os.getpid()
 
     def prepare() -> None:
-        if end_signal != signal.SIGKILL:  # which always does
-            signal.signal(end_signal, signal.SIG_DFL)
+        for one in {signal.SIGINT, signal.SIGTERM, end_signal} - {signal.SIGKILL}:
+            signal.signal(one, signal.SIG_DFL)
         if libc:
             libc.prctl(_PR_SET_PDEATHSIG, int(end_signal))
             if os.getppid() != parent:  # it died in between

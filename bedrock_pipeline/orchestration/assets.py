@@ -9,6 +9,7 @@ from uuid import UUID
 
 import dagster as dg
 
+from bedrock_pipeline.aws.objects import ObjectMissingError
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.due_work import OF_CHUNKS, WorkItem
 from bedrock_pipeline.errors import BedrockPipelineError, ConfigurationError, ServiceUnavailableError
@@ -23,6 +24,7 @@ from bedrock_pipeline.orchestration.result_checks import check_specs
 from bedrock_pipeline.orchestration.runs import working
 from bedrock_pipeline.orchestration.steps import Shown, carried_out, shown
 from bedrock_pipeline.orchestration.upstream import loaded_asset, upstream_deps
+from bedrock_pipeline.outages import cause_of
 from bedrock_pipeline.pipeline import BasePipeline, Pipeline
 from bedrock_pipeline.queue_pipeline import QueuePipeline
 
@@ -286,33 +288,43 @@ def _preparing(
     """A run's work on the version that is current when it begins.
 
     If that version is replaced meanwhile, the run ends without a result. An error that passes by itself leaves the launch
-    requested; any other ends it, since an operator must act. If the run `goes_on`, no other is requested in between.
+    requested; one that may pass does so until it is given up; any other ends it, since an operator must act. If the run
+    `goes_on`, no other is requested in between.
     """
     with working(resource, "prepare", pipeline, dataset, goes_on) as opened:
         begun = opened.ledger.datasets.ensure(pipeline, dataset)
+
+        def end(reason: str) -> None:
+            opened.ledger.datasets.fail_preparation(begun, launch_of(begun), reason)
+
+        def end_in_time(reason: str) -> None:
+            requested = begun.launch_requested_at
+            if requested and opened.system.now() - requested > opened.settings.give_up_after:
+                end(reason)
+
         try:
             yield opened
         except VersionReplacedError as error:
             context.log.warning("%s", error)
-        except ServiceUnavailableError:
+        except ObjectMissingError as error:
+            end(str(error))
+            raise
+        except ServiceUnavailableError as error:
+            if cause_of(error) is None:  # credentials, say, which somebody may renew
+                end_in_time(str(error))
             raise
         except BedrockPipelineError as error:
             from bedrock_pipeline.prepare.pack_dataset import NoSnapshotError
 
             if isinstance(error, NoSnapshotError):
                 raise
-            opened.ledger.datasets.fail_preparation(begun, launch_of(begun), str(error))
+            end(str(error))
             raise
         except _DEFECTS as error:
-            reason = _DEFECT.format(type(error).__name__, context.run.run_id)  # the message may quote a row
-            opened.ledger.datasets.fail_preparation(begun, launch_of(begun), reason)
+            end(_DEFECT.format(type(error).__name__, context.run.run_id))  # the message may quote a row
             raise
-        except Exception as error:
-            # Of a library or a function: it may pass by itself, so the launch is tried again, but not for ever.
-            requested = begun.launch_requested_at
-            if requested and opened.system.now() - requested > opened.settings.give_up_after:
-                reason = _DEFECT.format(type(error).__name__, context.run.run_id)
-                opened.ledger.datasets.fail_preparation(begun, launch_of(begun), reason)
+        except Exception as error:  # of a library or a function
+            end_in_time(_DEFECT.format(type(error).__name__, context.run.run_id))
             raise
 
 

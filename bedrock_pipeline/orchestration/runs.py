@@ -15,6 +15,7 @@ from bedrock_pipeline.due_work import WorkItem
 from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
 from bedrock_pipeline.ledger.run_leases import Kind, LeaseKind
 from bedrock_pipeline.orchestration.resources import DeploymentResource
+from bedrock_pipeline.outages import cause_of
 from bedrock_pipeline.work import record_failure, renewed
 
 #: How long a requested run may wait in Dagster's queue before it is requested again.
@@ -44,9 +45,9 @@ def working(
         try:
             with renewed(deployment, kind, pipeline, key, lambda: QUEUED if goes_on() else None):
                 yield deployment
-        except ServiceUnavailableError as error:
-            raise dg.Failure(str(error), allow_retries=True) from error
         except Exception as error:
+            if isinstance(error, ServiceUnavailableError) and cause_of(error):
+                raise dg.Failure(str(error), allow_retries=True) from error
             if kind in get_args(Kind):  # this run has shown it
                 record_failure(deployment, WorkItem(cast("Kind", kind), pipeline, key), error, shared=False)
             if isinstance(error, BedrockPipelineError):

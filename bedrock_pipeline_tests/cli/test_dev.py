@@ -15,7 +15,7 @@ from bedrock_pipeline.cli import services
 @contextmanager
 def running(*_, **__):
     os.kill(os.getpid(), number)
-    yield SimpleNamespace(url="")
+    yield SimpleNamespace(url="", require_running=lambda: None)
 
 services.running = running
 from bedrock_pipeline.cli.main import main

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bedrock_pipeline.collect.collect_chunk import collect_chunk
@@ -21,9 +23,10 @@ from bedrock_pipeline.work import Failure, WorkLimits, do_due_work
 from bedrock_pipeline_tests.faults.worker import move_clock
 from bedrock_pipeline_tests.journey.driven import pipeline
 
-#: What stands in for an object: nothing, or half of it.
+#: What stands in for an object: nothing, another parquet file, or half of it.
 LOSSES: dict[str, Callable[[Deployment, str], None]] = {
     "deleted": lambda deployment, uri: deployment.objects.delete([uri]),
+    "another": lambda deployment, uri: deployment.objects.put(uri, _another()),
     "cut off": lambda deployment, uri: deployment.objects.put(uri, _half(deployment.objects.get(uri))),
 }
 #: What is lost, after which steps, and the step that needs it.
@@ -45,6 +48,12 @@ OBJECTS: dict[str, tuple[str, Callable[[Deployment, ChunkRow], str], str]] = {
         "packed the records to retry of it",
     ),
 }
+
+
+def _another() -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"x": [1, 2, 3]}), sink)
+    return bytes(sink.getvalue())
 
 
 def _half(data: bytes) -> bytes:

@@ -54,6 +54,22 @@ def test_a_child_of_a_background_process_ends_at_its_signal(tmp_path: Path) -> N
     assert child.process.returncode == -signal.SIGINT, "it was not killed, as who does not listen is"
 
 
+@pytest.mark.parametrize("end_signal", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_whatever_ends_a_child_what_it_starts_can_be_ended_by_signals(
+    tmp_path: Path, end_signal: signal.Signals
+) -> None:
+    ignored = {one: signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        child = Child("sleeper", ["sleep", "60"], tmp_path, os.environ, end_signal=end_signal)
+        status = Path(f"/proc/{child.process.pid}/status").read_text()
+        child.end()
+    finally:
+        for one, handler in ignored.items():
+            signal.signal(one, handler)
+    [mask] = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigIgn")]
+    assert not mask & (1 << signal.SIGINT - 1 | 1 << signal.SIGTERM - 1)
+
+
 def test_a_child_ends_with_all_that_it_started(tmp_path: Path) -> None:
     child, started = _started(tmp_path)
     child.end()

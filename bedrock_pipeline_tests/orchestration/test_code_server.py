@@ -92,12 +92,7 @@ def test_runs_are_forks_of_a_process_that_ends_after_the_code_server(
     assert forked is not None
     assert forked.ppid() == server.pid, "it is not the code server that is forked, which has threads"
     server.send_signal(end)
-    try:
-        server.wait(60)
-    except subprocess.TimeoutExpired:
-        state = Path(f"/proc/{server.pid}/status").read_text()  # which signals it blocks and ignores
-        server.kill()
-        pytest.fail(f"it has not ended: {state}")
+    server.wait(60)
     assert run.is_running(), "a run is not killed with its code server"
     (tmp_path / "end").touch()
     _, left = psutil.wait_procs([run, forked], timeout=60)

@@ -6,8 +6,10 @@ import dagster as dg
 import pytest
 
 from bedrock_pipeline import Pipeline, build_definitions
+from bedrock_pipeline.aws.errors import AwsError, Classification
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.orchestration.names import Names
+from bedrock_pipeline.records.error_codes import ErrorKind
 from bedrock_pipeline_tests.orchestration.test_upstream import CLAUDE, DAILY, Shelf, definitions
 
 
@@ -34,12 +36,18 @@ class _AwayError(Exception):
     """Of a library, which may pass by itself."""
 
 
+#: Of AWS: somebody may renew the credentials, or grant it.
+_DENIED = AwsError("Could not list it.", "", Classification(ErrorKind.DENIED, "AccessDenied", "no"))
+
+
 @pytest.mark.parametrize(
     ("error", "hours", "state"),
     [
         (_AwayError("row 7"), "48", "requested"),
         (_AwayError("row 7"), "1e-9", "failed"),
         (FileNotFoundError("row 7"), "48", "failed"),
+        (_DENIED, "48", "requested"),
+        (_DENIED, "1e-9", "failed"),
     ],
 )
 def test_an_error_of_a_source_that_may_pass_is_tried_again_for_a_while_and_named(
@@ -62,5 +70,39 @@ def test_an_error_of_a_source_that_may_pass_is_tried_again_for_a_while_and_named
     shown = deployment.ledger.status_report.dataset("p", "d")
     assert shown is not None
     assert shown.state == state
-    assert type(error).__name__ in str(shown.waiting)
-    assert "row 7" not in str(shown.waiting)
+    said = str(shown.waiting)
+    assert (
+        type(error).__name__ if error is not _DENIED or state == "requested" else "Could not list"
+    ) in said
+    assert "row 7" not in said
+
+
+def test_a_bucket_that_does_not_exist_ends_the_launch(
+    deployment: Deployment, instance: dg.DagsterInstance
+) -> None:
+    one = Pipeline(
+        name="p", model_id=CLAUDE, source="s3://no-such-bucket-here/rows/*.parquet", prompt="{{ text }}"
+    )
+    deployment.ledger.datasets.request("p", "d", {}, launch=True)
+    failed_run(build_definitions([one]), instance, "d")
+    row = deployment.ledger.datasets.get("p", "d")
+    assert row is not None
+    assert row.state == "failed"
+    assert "s3://no-such-bucket-here/rows/" in str(row.state_reason)
+
+
+def test_an_outage_leaves_the_launch_requested_and_is_nobodys_failure(
+    deployment: Deployment, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEDROCK_PIPELINE_GIVE_UP_H", "1e-9")
+
+    def source(_: str) -> Any:
+        raise AwsError("Could not list it.")
+
+    one = Pipeline(name="p", model_id=CLAUDE, source=source, prompt="{{ text }}")
+    deployment.ledger.served_pipelines.seen(["p"])
+    deployment.ledger.datasets.request("p", "d", {}, launch=True)
+    failed_run(build_definitions([one]), instance, "d")
+    shown = deployment.ledger.status_report.dataset("p", "d")
+    assert shown is not None
+    assert (shown.state, shown.waiting) == ("requested", "Dagster is about to read its input")

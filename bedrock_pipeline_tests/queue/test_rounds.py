@@ -206,7 +206,7 @@ def test_the_day_is_published_again_when_jobs_have_finished_since(deployment: De
 def test_a_day_whose_first_jobs_are_all_retryable_is_published_once_it_has_a_row(
     deployment: Deployment, control: Control
 ) -> None:
-    control.add_fault(kind="line_missing", record_ids=[f"task-{number}" for number in range(100)])
+    control.add_fault(kind="record_error", error_code=429, record_ids=[f"task-{n}" for n in range(100)])
     with BedrockQueue(config(batch_size=1000)) as queue:
         pipeline, day = queue.config.pipeline(), deployment.ledger.queues.today()
         queue.enqueue_many(task(number) for number in range(100))
