@@ -27,7 +27,7 @@ def read_table(objects: S3Objects, uri: str, columns: Sequence[str] | None = Non
         ObjectDamagedError: it is not what was written.
     """
     data = pa.BufferReader(objects.get(uri))
-    with _reading(uri):
+    with reading(uri):
         table = pq.ParquetFile(data).read(columns=columns and list(columns))
     if columns and not {*columns} <= {*table.column_names}:
         raise damaged(uri)
@@ -39,10 +39,13 @@ def read_batches(
 ) -> Iterator[pa.RecordBatch]:
     """The rows of an object, at most this many at a time; errors as by `read_table`."""
     with objects.random_access(uri) as stream:
-        with _reading(uri):
-            batches = pq.ParquetFile(stream).iter_batches(rows, columns=columns and list(columns))
+        with reading(uri):
+            file = pq.ParquetFile(stream)
+            batches = file.iter_batches(rows, columns=columns and list(columns))
+        if columns and not {*columns} <= {*file.schema_arrow.names}:
+            raise damaged(uri)
         while True:
-            with _reading(uri):
+            with reading(uri):
                 batch = next(batches, None)
             if batch is None:
                 return
@@ -51,7 +54,7 @@ def read_batches(
 
 def read_metadata(objects: S3Objects, uri: str) -> pq.FileMetaData:
     """What an object has: its number of rows, its columns; errors as by `read_table`."""
-    with objects.random_access(uri) as stream, _reading(uri):
+    with objects.random_access(uri) as stream, reading(uri):
         return pq.read_metadata(stream)
 
 
@@ -69,7 +72,8 @@ def damaged(uri: str) -> ObjectDamagedError:
 
 
 @contextmanager
-def _reading(uri: str) -> Iterator[None]:
+def reading(uri: str) -> Iterator[None]:
+    """Raise what Arrow raises in the block about the object's bytes as an `ObjectDamagedError`."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:

@@ -169,10 +169,13 @@ def running(
         settings = Settings.resolve(environment=inside)
         with open_deployment(settings) as deployment:
             deployment.ledger.migrate()
+            unfinished = dagster_runs(stack.endpoints, _WAITING + _WORKING)
+            if not unfinished:  # one that ended without having worked may have left its lease
+                deployment.ledger.run_leases.expire([])
             if launch:
                 launch(deployment)
         console.print("Starting Dagster's code server, daemon and UI…")
-        if dagster_runs(stack.endpoints, _WAITING + _WORKING):
+        if unfinished:
             _end_unfinished_runs(home, inside)
         daemon = "bedrock_pipeline.orchestration.frequent_daemon" if launch else "dagster._daemon"
         url, children = _start_dagster(parts, stack.endpoints, module, daemon, wanted, inside)

@@ -262,7 +262,7 @@ def _lost_output(
         return None
     if not counter.lines:
         return f"its output folder {folder} holds {'no' if manifest else 'neither a manifest nor a'} line"
-    if chunk.status == "completed":
+    if manifest or chunk.status == "completed":
         there = {item.uri.rpartition("/")[2] for item in _listed(deployment, chunk, folder)}
         expected = {f"{file.uri.rpartition('/')[2]}.out" for file in chunk.input_files}
         if gone := expected - there:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pyarrow as pa
 
-from bedrock_pipeline.aws.parquet_objects import read_schema, read_table
+from bedrock_pipeline.aws.parquet_objects import damaged, read_schema, read_table
 from bedrock_pipeline.collect.collect_output import RETRYABLE
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.frozen_settings import pipeline_of
@@ -204,6 +204,8 @@ class _RetryRound:
             if not one.cancelled if cancelled else one.origins == one.cancelled:
                 continue
             retried = self._table(f"{one.chunk.parsed_uri}{RETRYABLE}", ["position", "why"])
+            if retried.num_rows != one.records:
+                raise damaged(f"{one.chunk.parsed_uri}{RETRYABLE}")
             found = lines_at(input_lines(self.deployment, one.chunk), retried["position"].to_pylist())
             for data, (batch, row), why in zip(
                 found, _rows(self._index(one)), retried["why"].to_pylist(), strict=True

@@ -155,7 +155,12 @@ def _initialise(place: _Place, user: str, password: str) -> None:
             f"Postgres could not make its data folder {place.data}: {last[0]}.",
             "Free space there, or set BEDROCK_PIPELINE_HOME.",
         )
-    unfinished.rename(place.data)  # an empty folder may be there
+    try:
+        unfinished.rename(place.data)  # an empty folder may be there
+    except OSError as error:
+        raise LocalError(
+            f"{place.data} has files, but is no data folder of Postgres: {error.strerror}.", "Remove it."
+        ) from error
 
 
 def _unfinished(place: _Place) -> Path:

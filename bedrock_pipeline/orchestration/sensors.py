@@ -139,7 +139,12 @@ def _poll_and_request(
     if queues:
         from bedrock_pipeline.queue.job_results import record_final_jobs
 
-        record_final_jobs(opened, list(queues))
+        lost: list[Exception] = []
+        record_final_jobs(opened, list(queues), lost.append)
+        now = opened.system.now().timestamp()
+        if lost and now - cursor.get("warned", 0.0) >= _RECONCILE_S:
+            context.log.warning("%s", "; ".join(map(str, lost)))
+            cursor["warned"] = now
         outside, cursor["events"] = outside_materializations(
             context.instance, opened, queues, cursor.get("events")
         )

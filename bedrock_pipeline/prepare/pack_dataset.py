@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bedrock_pipeline.aws.objects import S3Objects
+from bedrock_pipeline.aws.parquet_objects import damaged
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import ConfigurationError, StateError
 from bedrock_pipeline.frozen_settings import freeze, pipeline_of
@@ -74,6 +75,7 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
         VersionReplacedError: the dataset was launched again, and that version has no snapshot yet.
         BelowMinimumError: too few records for one job and the policy is `fail`, or the records are too large.
         DatasetCancelledError: the dataset was cancelled before it was packed.
+        ObjectDamagedError: a part of the snapshot was deleted or changed since it was taken.
     """
     row = deployment.ledger.datasets.ensure(pipeline.name, dataset)
     if row.snapshot_uri is None:
@@ -98,6 +100,7 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
                 executor=deployment.system.executor,
             )
         rejections = rejected.by_reason.copy()
+        _require_whole(row, sum(chunk.records for chunk in chunks) + rejections.total())
         if rejections:
             repeats = reject_duplicates(deployment, row, rejected.path, folder)
             rejections += repeats.by_reason
@@ -130,6 +133,16 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
     )
 
 
+def _require_whole(row: DatasetRow, canonical: int) -> None:
+    """Check that the snapshot had as many canonical records as were written.
+
+    Raises:
+        ObjectDamagedError: a part of it was deleted or changed since.
+    """
+    if canonical != (row.snapshot_records or 0) - row.snapshot_duplicates:
+        raise damaged(f"The snapshot {row.snapshot_uri}")
+
+
 def _differs(code: Pipeline, row: DatasetRow, launched: Pipeline) -> bool:
     try:
         return freeze(code.for_dataset(row.request)).content_digest != freeze(launched).content_digest
@@ -140,6 +153,8 @@ def _differs(code: Pipeline, row: DatasetRow, launched: Pipeline) -> bool:
 def _parts(deployment: Deployment, row: DatasetRow, folder: Path) -> list[InputFile]:
     local = _LocalPart(deployment.objects, folder / "part.parquet")
     uris = [item.uri for item in deployment.objects.list(f"{row.snapshot_uri}part-")]
+    if not uris:
+        _require_whole(row, 0)
     return [InputFile(uri, partial(local.open, uri)) for uri in uris]
 
 

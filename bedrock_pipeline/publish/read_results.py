@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from bedrock_pipeline.aws.arrow_files import results_filesystem
 from bedrock_pipeline.aws.objects import ObjectMissingError
-from bedrock_pipeline.aws.parquet_objects import read_batches
+from bedrock_pipeline.aws.parquet_objects import read_batches, reading
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import NotFoundError, StateError
 from bedrock_pipeline.ledger.rows import DatasetRow
@@ -33,10 +33,22 @@ def results_uri(deployment: Deployment, pipeline: str, dataset: str) -> str:
 def open_results(deployment: Deployment, pipeline: str, dataset: str) -> "pa_dataset.Dataset":
     """The version that is published now, as a lazy dataset of Arrow.
 
+    Its rows are counted, by the footers of its files, which are then not read again.
+
     Raises:
-        NotFoundError, StateError: as `results_uri`; or its files are gone.
+        NotFoundError, StateError: as `results_uri`; or its files are gone, or some of them, or are not what was written.
     """
-    return open_folder(deployment, results_uri(deployment, pipeline, dataset))
+    row = _dataset(deployment, pipeline, dataset)
+    if row.results_uri is None:
+        raise _not_yet(deployment, row, "published")
+    found = open_folder(deployment, row.results_uri)
+    with reading(f"A file below {row.results_uri}"):
+        rows = found.count_rows()
+    if rows != row.published_records:
+        raise results_gone(
+            row.results_uri, f"{row.published_records} rows were published, and {rows} are there"
+        )
+    return found
 
 
 def open_folder(deployment: Deployment, uri: str) -> "pa_dataset.Dataset":
@@ -59,10 +71,12 @@ def open_folder(deployment: Deployment, uri: str) -> "pa_dataset.Dataset":
     return found
 
 
-def results_gone(uri: str) -> StateError:
-    """The error about published results that somebody, or a lifecycle rule, has deleted."""
+def results_gone(uri: str, why: str = "") -> StateError:
+    """The error about published results that somebody, or a lifecycle rule, has deleted, all or some of them."""
     return StateError(
-        f"The results below {uri} are gone, though they were published.",
+        f"Results below {uri} are gone: {why}."
+        if why
+        else f"The results below {uri} are gone, though they were published.",
         "See the lifecycle rules of the bucket; to have them again, launch the dataset with --new-version.",
     )
 

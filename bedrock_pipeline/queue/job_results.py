@@ -1,6 +1,6 @@
 """The jobs of a queue: their status, when all of their records are final, and their results as a stream."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 from bedrock_pipeline.aws.objects import ObjectMissingError
 from bedrock_pipeline.aws.parquet_objects import read_batches, read_table
 from bedrock_pipeline.deployment import Deployment
-from bedrock_pipeline.errors import JobNotFinalError, StateError
+from bedrock_pipeline.errors import JobNotFinalError, ServiceUnavailableError, StateError
 from bedrock_pipeline.ledger.queues import QueueJob
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.status import Status
+from bedrock_pipeline.outages import cause_of
 from bedrock_pipeline.publish.copy_parts import fitted, read_part, schema_of_all
 from bedrock_pipeline.publish.read_results import files_gone
 from bedrock_pipeline.records.packed_chunk import Mode
@@ -222,13 +223,23 @@ def job_result(deployment: Deployment, job: QueueJob) -> JobResult:
     )
 
 
-def record_final_jobs(deployment: Deployment, queues: list[str]) -> int:
-    """Record which jobs have become final, with their counts; returns how many."""
+def record_final_jobs(deployment: Deployment, queues: list[str], report: Callable[[Exception], None]) -> int:
+    """Record which jobs have become final, with their counts; returns how many.
+
+    `report` is given what keeps a job from it, such as results that were deleted; the other jobs do not wait for that.
+    """
     recorded = 0
     for chunk_id in deployment.ledger.queues.open_jobs(queues):
         chunk = deployment.ledger.chunks.by_id(chunk_id)
         if chunk and chunk.collected_at and deployment.ledger.chunks.is_final(chunk_id):
-            recorded += deployment.ledger.queues.record_final(chunk_id, **_counts(deployment, chunk))
+            try:
+                counts = _counts(deployment, chunk)
+            except (StateError, ServiceUnavailableError) as error:
+                if cause_of(error):
+                    raise
+                report(error)
+            else:
+                recorded += deployment.ledger.queues.record_final(chunk_id, **counts)
     return recorded
 
 

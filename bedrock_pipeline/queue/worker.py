@@ -143,7 +143,7 @@ class QueueWorker:
         self._deployment.ledger.run_leases.renew(kind, self._queue.name, key, timedelta(0))
 
     def _record_final(self) -> None:
-        record_final_jobs(self._deployment, [self._queue.name])
+        record_final_jobs(self._deployment, [self._queue.name], self._report)
 
 
 class _Pace:

@@ -8,20 +8,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bedrock_pipeline.aws.parquet_objects import ObjectDamagedError
 from bedrock_pipeline.collect.collect_chunk import collect_chunk
 from bedrock_pipeline.collect.collect_output import RETRYABLE
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
+from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.chunks.create_request import output_folder
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
 from bedrock_pipeline.prepare.take_snapshot import take_snapshot
+from bedrock_pipeline.publish.read_results import open_results
 from bedrock_pipeline.records.limits import Limits
 from bedrock_pipeline.submit.poll_jobs import poll_jobs
 from bedrock_pipeline.work import Failure, WorkLimits, do_due_work
 from bedrock_pipeline_tests.faults.worker import move_clock
-from bedrock_pipeline_tests.journey.driven import pipeline
+from bedrock_pipeline_tests.journey.driven import finish, pipeline, table
 
 #: What stands in for an object: nothing, another parquet file, or half of it.
 LOSSES: dict[str, Callable[[Deployment, str], None]] = {
@@ -153,3 +156,38 @@ def test_output_that_is_deleted_is_not_bought_again_unasked_although_its_manifes
     jobs: list[Any] = control.jobs()
     assert not work(deployment, two)
     assert len(control.jobs()) == len(jobs)
+
+
+@pytest.mark.parametrize("loss", ["deleted", "fewer rows"])
+def test_a_snapshot_of_which_a_part_is_lost_is_not_packed_without_a_word(
+    deployment: Deployment, tmp_path: Path, loss: str
+) -> None:
+    one = pipeline(tmp_path, [f"t{n}" for n in range(120)])
+    report = take_snapshot(deployment, one, "d")
+    part = f"{report.uri}part-00000.parquet"
+    if loss == "deleted":
+        deployment.objects.delete([part])
+    else:
+        kept = table(deployment, part).slice(0, 110)
+        pq.write_table(kept, tmp_path / "part.parquet")
+        deployment.objects.upload(tmp_path / "part.parquet", part)
+    with pytest.raises(ObjectDamagedError, match=f"The snapshot {report.uri} cannot be read"):
+        pack_dataset(deployment, one, "d")
+    assert deployment.ledger.chunks.of_dataset("p", "d", 1) == []
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_published_results_of_which_a_file_is_lost_are_not_read_as_if_they_were_whole(
+    deployment: Deployment, tmp_path: Path, loss: str
+) -> None:
+    one = pipeline(tmp_path, [f"t{n}" for n in range(300)], limits=Limits(min_records=50, max_records=100))
+    take_snapshot(deployment, one, "d")
+    pack_dataset(deployment, one, "d")
+    finish(deployment, one)
+    assert open_results(deployment, "p", "d").count_rows() == 300
+    row = deployment.ledger.datasets.get("p", "d")
+    assert row is not None
+    LOSSES[loss](deployment, f"{row.results_uri}part-00001.parquet")
+    said = "cannot be read" if loss == "cut off" else "300 rows were published, and 20[03] are there"
+    with pytest.raises(StateError, match=said):
+        open_results(deployment, "p", "d")

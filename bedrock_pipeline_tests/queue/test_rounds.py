@@ -17,6 +17,7 @@ from bedrock_pipeline.local import Endpoints
 from bedrock_pipeline.prepare.chunks.packer import TooFewRecordsError
 from bedrock_pipeline.publish.publish_dataset import NotCompleteError, publish_dataset
 from bedrock_pipeline.queue import BedrockQueue, BedrockTask
+from bedrock_pipeline.queue.job_results import record_final_jobs
 from bedrock_pipeline_tests.queue.test_queue import config, task
 from bedrock_pipeline_tests.waiting import PATIENCE_S, until
 
@@ -225,3 +226,28 @@ def test_a_day_whose_first_jobs_are_all_retryable_is_published_once_it_has_a_row
         assert queue.await_job(job, timeout=PATIENCE_S).answered == 100
         assert [row.dataset for row in deployment.ledger.publications.due([queue.name], 10)] == [day]
         assert publish_dataset(deployment, pipeline, day).records == 100
+
+
+def test_a_job_whose_results_are_lost_keeps_no_other_from_becoming_final(
+    deployment: Deployment, control: Control
+) -> None:
+    """Its counts come from its results, where some of its tasks were sent again."""
+    control.add_fault(kind="line_missing", record_ids=["task-1", "task-2"])
+    with BedrockQueue(config(batch_size=1000)) as queue:
+        queue.enqueue_many(task(number) for number in range(100))
+        queue.flush()
+        [job] = deployment.ledger.queues.jobs(queue.name, 1)
+        queue.await_job(str(job.chunk.chunk_id), timeout=PATIENCE_S)
+        [job] = deployment.ledger.queues.jobs(queue.name, 1)
+        lost = job.chunk
+        assert lost.retryable == 2
+        deployment.objects.delete([one.uri for one in deployment.objects.list(f"{lost.parsed_uri}part-")])
+        # As if whoever saw that it is final had died before it wrote it down.
+        deployment.ledger.database.execute("UPDATE bedrock_pipeline.queue_jobs SET final_at = NULL", ())
+        reported: list[Exception] = []
+        assert record_final_jobs(deployment, [queue.name], reported.append) == 0
+        [error] = reported
+        assert f"are not in {lost.parsed_uri}" in str(error)
+        queue.enqueue_many(task(number) for number in range(100, 200))
+        [later] = queue.flush()
+        assert queue.await_job(later, timeout=PATIENCE_S).final

@@ -84,7 +84,11 @@ def _carry_out_removed(deployment: Deployment) -> None:
 
 
 def _record_final(deployment: Deployment) -> None:
-    record_final_jobs(deployment, [QUEUE])
+    record_final_jobs(deployment, [QUEUE], _raised)
+
+
+def _raised(error: Exception) -> None:
+    raise error
 
 
 _LOOKS: Final[dict[str, Callable[[Deployment], object]]] = {
