@@ -1,6 +1,7 @@
 """Commands `dev`, everything on this machine with Dagster's UI, and `emulator`, the Bedrock emulator alone."""
 
 import sys
+from contextlib import suppress
 
 import click
 
@@ -40,12 +41,16 @@ def dev(module: str, port: int, speed: float, poll_seconds: int, own_models: tup
     from bedrock_pipeline.cli.services import running, stop_event
 
     check_module(module)
-    stop = stop_event()
+    stop = stop_event(starting=True)
     home = default_home()
     console.print(f"No AWS setting is needed: everything runs on this machine, in {home}.", soft_wrap=True)
-    with running(
-        home, module=module, speed=speed, poll_seconds=poll_seconds, ui_port=port, own_models=own_models
-    ) as services:
+    with (
+        suppress(KeyboardInterrupt),
+        running(
+            home, module=module, speed=speed, poll_seconds=poll_seconds, ui_port=port, own_models=own_models
+        ) as services,
+    ):
+        stop.starting = False
         console.print(f"Dagster's UI: {services.url} (Ctrl-C ends everything)", soft_wrap=True)
         stop.wait_while(services.require_running)
     console.print("Ended. The same command goes on from here.")

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import click
 import psutil
@@ -72,9 +73,11 @@ def hold(speed: float, own_models: tuple[str, ...]) -> None:
     with Stack(StackConfig(home, emulator=emulator_options(speed, own_models))) as stack:
         with open_deployment(Settings.resolve(stack.endpoints.settings())) as deployment:
             deployment.ledger.migrate()
-        write_private(home / _PID, str(os.getpid()))
-        stop.wait_while(stack.require_running)
-        (home / _PID).unlink(missing_ok=True)
+        write_private(home / _PID, f"{os.getpid()} {psutil.Process().create_time()}")
+        try:
+            stop.wait_while(stack.require_running)
+        finally:
+            (home / _PID).unlink(missing_ok=True)
 
 
 @local.command()
@@ -87,10 +90,9 @@ def down() -> None:
     if read_endpoints(home) is None:
         click.echo("not running")
         return
-    pid = home / _PID
-    if not pid.exists():
+    holder = _holder(home)
+    if holder is None:
         raise LocalError("It was started by `dev` or `demo`.", "End that command with Ctrl-C.")
-    holder = psutil.Process(int(pid.read_text()))
     holder.terminate()
     try:
         holder.wait(_END_SECONDS)
@@ -99,6 +101,16 @@ def down() -> None:
             f"Process {holder.pid} has not ended within {_END_SECONDS} s.", f"See {home / 'up.log'}."
         ) from None
     click.echo("ended")
+
+
+def _holder(home: Path) -> psutil.Process | None:
+    """The process that `up` started; None where there is none, whatever process has its number now."""
+    try:
+        pid, begun = (home / _PID).read_text().split()
+        holder = psutil.Process(int(pid))
+        return holder if abs(holder.create_time() - float(begun)) < 1 else None
+    except (OSError, ValueError, psutil.NoSuchProcess):
+        return None
 
 
 @local.command()

@@ -101,14 +101,23 @@ class StopEvent(threading.Event):
 
     Attributes:
         exit_code: of a process that the signal ends, as shells say it; 0 before.
+        starting: whether what waits for it is still being started, which the first signal interrupts.
     """
 
     exit_code = 0
+    starting = False
 
     def stopped_by(self, number: int) -> None:
-        """Set it."""
+        """Set it.
+
+        Raises:
+            KeyboardInterrupt: `starting`, at the first signal; a second one does not disturb the end.
+        """
+        is_first = not self.is_set()
         self.exit_code = _ENDED_BY + number
         self.set()
+        if self.starting and is_first:
+            raise KeyboardInterrupt
 
     def wait_while(self, require_running: Callable[[], None]) -> None:
         """Wait for it, as long as what is waited beside runs; raises what `require_running` raises."""
@@ -116,9 +125,10 @@ class StopEvent(threading.Event):
             require_running()
 
 
-def stop_event() -> StopEvent:
+def stop_event(*, starting: bool = False) -> StopEvent:
     """An event that SIGTERM and Ctrl-C set from now on, instead of ending the process."""
     stop = StopEvent()
+    stop.starting = starting
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _frame: stop.stopped_by(number))
     return stop

@@ -263,7 +263,7 @@ def _lost_output(
     if not counter.lines:
         return f"its output folder {folder} holds {'no' if manifest else 'neither a manifest nor a'} line"
     if manifest or chunk.status == "completed":
-        there = {item.uri.rpartition("/")[2] for item in _listed(deployment, chunk, folder)}
+        there = {item.uri.rpartition("/")[2] for item in _listed(deployment, chunk, folder) if item.size}
         expected = {f"{file.uri.rpartition('/')[2]}.out" for file in chunk.input_files}
         if gone := expected - there:
             return f"{len(gone)} of its {len(expected)} output files are not in {folder}"
