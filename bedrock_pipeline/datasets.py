@@ -147,7 +147,7 @@ def wait(
 
 
 def results(pipeline: str, dataset: str, *, settings: Settings | None = None) -> "pa_dataset.Dataset":
-    """The published results of a dataset, a row for each record; nothing is read yet.
+    """The published results of a dataset, a row for each record; only the files' footers are read yet, to count the rows.
 
     Args:
         pipeline: its name.
@@ -156,7 +156,7 @@ def results(pipeline: str, dataset: str, *, settings: Settings | None = None) ->
 
     Raises:
         NotFoundError: there is no such pipeline or dataset.
-        StateError: the dataset is not published yet.
+        StateError: the dataset is not published yet; or files of it were deleted or changed since.
         ServiceUnavailableError: the ledger or S3 cannot be reached.
     """
     with open_deployment(settings or Settings.resolve()) as deployment:

@@ -161,9 +161,8 @@ def end_remaining(home: Path) -> None:
 
     left: set[psutil.Process] = set()
     for pid_file in (home / "run").glob("*.pid"):
-        if recorded := _A_START.fullmatch(
-            pid_file.read_text(errors="replace")
-        ):  # a full disk may have cut it off
+        # What was cut off, by a full disk, names nobody.
+        if recorded := _A_START.fullmatch(pid_file.read_text(errors="replace")):
             pid, begun = int(recorded[1]), float(recorded[2])
             left |= _started_by(pid, begun)
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -207,9 +206,9 @@ def _kill(processes: "Iterable[psutil.Process]") -> None:
 def _prepared(end_signal: signal.Signals) -> Callable[[], None]:
     """What a child does before it becomes the program: see to it that signals reach it, and what it starts.
 
-    A shell's background process ignores SIGINT, and its children would with it; Dagster's would ignore SIGTERM too, to which it
-    gives what SIGINT has. Linux signals a child when its parent
-    has died; elsewhere the next start ends it (`end_remaining`).
+    A shell's background process ignores SIGINT, and its children would with it; Dagster's would ignore SIGTERM too, to
+    which it gives what SIGINT has. Linux signals a child when its parent has died; elsewhere the next start ends it
+    (`end_remaining`).
     """
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
     parent = os.getpid()

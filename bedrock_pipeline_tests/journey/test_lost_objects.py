@@ -191,3 +191,34 @@ def test_published_results_of_which_a_file_is_lost_are_not_read_as_if_they_were_
     said = "cannot be read" if loss == "cut off" else "300 rows were published, and 20[03] are there"
     with pytest.raises(StateError, match=said):
         open_results(deployment, "p", "d")
+
+
+@pytest.mark.parametrize("status", ["Completed", "PartiallyCompleted"])
+@pytest.mark.parametrize("left", [None, b""])
+def test_one_of_several_output_files_that_is_lost_is_not_bought_again_unasked(
+    deployment: Deployment, control: Control, tmp_path: Path, left: bytes | None, status: str
+) -> None:
+    if status != "Completed":
+        control.add_fault("job_ends", status=status, at=0.9, times=1)
+    limits = Limits(min_records=100, max_file_bytes=30_000)
+    one = pipeline(tmp_path, [f"t{n}" for n in range(300)], limits=limits)
+    take_snapshot(deployment, one, "d")
+    pack_dataset(deployment, one, "d")
+    work(deployment, [one])
+    while poll_jobs(deployment).in_flight:
+        pass
+    chunk = chunk_of(deployment)
+    assert len(chunk.input_files) > 1
+    assert chunk.job_arn is not None
+    assert chunk.frozen_request is not None
+    folder = output_folder(chunk.frozen_request, chunk.job_arn)
+    uri = f"{folder}00000.jsonl.out"
+    if left is None:
+        deployment.objects.delete([uri])
+    else:
+        deployment.objects.put(uri, left)
+    [failure] = work(deployment, [one])
+    assert f"1 of its {len(chunk.input_files)} output files are not in {folder}" in str(failure.error)
+    jobs = len(control.jobs())
+    assert not work(deployment, [one])
+    assert len(control.jobs()) == jobs
