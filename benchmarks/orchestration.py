@@ -21,6 +21,7 @@ from bedrock_pipeline.carry_out import carry_out
 from bedrock_pipeline.cli.services import Running, running
 from bedrock_pipeline.deployment import Deployment, open_deployment
 from bedrock_pipeline.due_work import due_work
+from bedrock_pipeline.local.postgres import dagster_runs
 from bedrock_pipeline.orchestration import build_definitions
 from bedrock_pipeline.pipeline import Pipeline
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
@@ -31,6 +32,8 @@ from bedrock_pipeline.submit.poll_jobs import poll_jobs
 RECORDS, SLOTS, REST_S, PATIENCE_S = 200, 20, 60.0, 3_600.0
 #: The processes whose time is orchestration's, with the runs that they start; the others are the work's.
 _DAGSTER: Final = ("daemon", "code", "webserver")
+#: Dagster's names for the states of runs that have not ended.
+_UNENDED: Final = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 _PIPELINE: Final = Pipeline(
     name="bench",
     model_id="anthropic.claude-3-haiku-20240307-v1:0",
@@ -106,7 +109,7 @@ def _through_dagster(
     deployment.ledger.datasets.request(_PIPELINE.name, "d", {"source": str(path)}, launch=True)
     _until(lambda: memory.seen() and _published(deployment))
     took = time.monotonic() - began
-    _until(lambda: not _runs_at_work(home))
+    _until(lambda: not dagster_runs(services.endpoints, _UNENDED))
     used = {name: seconds - before[name] for name, seconds in _used(home).items()}
     row = deployment.ledger.datasets.ensure(_PIPELINE.name, "d")
     assert len(deployment.ledger.chunks.of_dataset(_PIPELINE.name, "d", row.version)) == chunks
@@ -166,12 +169,6 @@ def _directly(deployment: Deployment, path: Path) -> float:
 def _published(deployment: Deployment) -> bool:
     row = deployment.ledger.datasets.get(_PIPELINE.name, "d")
     return bool(row and row.published_at)
-
-
-def _runs_at_work(home: Path) -> bool:
-    """Whether the code server has a child other than the tracker that multiprocessing keeps."""
-    commands = [" ".join(child.cmdline()) for child in _process(home, "code").children()]
-    return any("resource_tracker" not in command for command in commands)
 
 
 def _used(home: Path) -> dict[str, float]:
