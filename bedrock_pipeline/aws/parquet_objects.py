@@ -76,6 +76,8 @@ def reading(uri: str) -> Iterator[None]:
     """Raise what Arrow raises in the block about the object's bytes as an `ObjectDamagedError`."""
     try:
         yield
+    except (pa.ArrowCancelled, pa.ArrowMemoryError):
+        raise  # of this process
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of this machine
