@@ -286,7 +286,9 @@ def test_jobs_of_others_are_counted_and_no_more_than_what_they_leave_is_asked_fo
         if job.status in ("Submitted", "Validating", "Scheduled", "InProgress")
     ]
     assert len(running) <= group["others"]
-    assert len(deployment.ledger.submissions.due(["p"], 50)) <= group["max_jobs"] - group["others"]
+    # Other tests have jobs in the account too, so the others may be more than the model may run.
+    left = max(group["max_jobs"] - group["others"], 0)
+    assert len(deployment.ledger.submissions.due(["p"], 50)) == min(left, len(keys))
 
 
 def test_a_report_has_what_happened_and_to_what() -> None:
