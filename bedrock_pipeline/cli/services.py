@@ -275,11 +275,14 @@ def _start_dagster(
     started.wait_until(lambda: _accepts(code_socket))
     # After the daemon ended, before their code server does.
     parts.callback(_wait_for_runs, endpoints)
-    start("daemon", sys.executable, "-P", "-m", daemon, "run", "-w", str(workspace))
+    daemon_child = start("daemon", sys.executable, "-P", "-m", daemon, "run", "-w", str(workspace))
     web = (sys.executable, "-P", "-m", "bedrock_pipeline.local.guarded_webserver", "-w", str(workspace))
     port = port or free_port()  # at the last moment: what is free now may be another program's in a minute
     path = inside["DAGSTER_WEBSERVER_PATH_PREFIX"]
-    start("webserver", *web, "-h", "127.0.0.1", "-p", str(port)).wait_until(lambda: _answers(port, path))
+    webserver = start("webserver", *web, "-h", "127.0.0.1", "-p", str(port))
+    for child in (daemon_child, webserver):  # both at once, before either is waited for
+        parts.callback(child.begin_to_end)
+    webserver.wait_until(lambda: _answers(port, path))
     return f"http://127.0.0.1:{port}{path}", children
 
 

@@ -98,6 +98,7 @@ class Child:
         import psutil  # here: Dagster's runs import this module, and start nothing
 
         self._begun = psutil.Process(self.process.pid).create_time()
+        self._started: set[psutil.Process] | None = None  # what it had started when it was signalled to end
         write_private(self._pid_file, f"{self.process.pid} {self._begun}")
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
@@ -133,12 +134,18 @@ class Child:
                 f"See {self.log}. The same command goes on from here.",
             )
 
+    def begin_to_end(self) -> None:
+        """Signal it to end, where several should end at the same time; `end` waits for it."""
+        if self._started is None and self.process.poll() is None:
+            self._started = _started_by(self.process.pid, self._begun)
+            self.process.send_signal(self._end_signal)
+
     def end(self) -> None:
         """End it with all that it started, by force what does not listen."""
+        self.begin_to_end()
         pid, begun = self.process.pid, self._begun
-        started = _started_by(pid, begun)
+        started = self._started or set()
         if self.process.poll() is None:
-            self.process.send_signal(self._end_signal)
             try:
                 self.process.wait(_END_SECONDS)
             except subprocess.TimeoutExpired:

@@ -77,6 +77,15 @@ def test_a_child_ends_with_all_that_it_started(tmp_path: Path) -> None:
     assert not list((tmp_path / "run").iterdir())
 
 
+def test_what_was_signalled_before_ends_with_all_that_it_started(tmp_path: Path) -> None:
+    child, started = _started(tmp_path)
+    child.begin_to_end()
+    child.process.wait(60)
+    child.end()
+    assert child.process.returncode == -signal.SIGTERM
+    assert [one.is_running() for one in started] == [False, False]
+
+
 def test_the_next_start_ends_what_a_killed_child_had_started(tmp_path: Path) -> None:
     child, started = _started(tmp_path)
     child.process.kill()
