@@ -3,6 +3,7 @@
 import hashlib
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -32,6 +33,7 @@ from bedrock_pipeline.pricing.estimates import Estimate, Estimator
 from bedrock_pipeline.records.packed_chunk import PackedChunk
 from bedrock_pipeline.records.rejections import RejectionWriter
 from bedrock_pipeline.sources import InputFile
+from bedrock_pipeline.sources.errors import InputError
 
 
 class NoSnapshotError(StateError):
@@ -90,7 +92,7 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
     duplicates = row.snapshot_duplicates
     with tempfile.TemporaryDirectory(prefix="bedrock-pipeline-") as name:
         folder = Path(name)
-        with RejectionWriter(folder / NOT_PACKED) as rejected:
+        with RejectionWriter(folder / NOT_PACKED) as rejected, _reading(row):
             packed_hash, chunks = pack_snapshot(
                 _parts(deployment, row, folder),
                 effective,
@@ -131,6 +133,17 @@ def pack_dataset(deployment: Deployment, pipeline: Pipeline, dataset: str) -> Pa
         max_cost_usd=row.max_cost_usd,
         code_differs=_differs(pipeline, row, effective),
     )
+
+
+@contextmanager
+def _reading(row: DatasetRow) -> Iterator[None]:
+    """Raise what is said of the parts, as of any input, as an `ObjectDamagedError`: this package wrote them."""
+    try:
+        yield
+    except InputError as error:
+        if isinstance(error.__cause__, MemoryError):
+            raise
+        raise damaged(f"The snapshot {row.snapshot_uri}") from error
 
 
 def _require_whole(row: DatasetRow, canonical: int) -> None:

@@ -158,7 +158,7 @@ def test_output_that_is_deleted_is_not_bought_again_unasked_although_its_manifes
     assert len(control.jobs()) == len(jobs)
 
 
-@pytest.mark.parametrize("loss", ["deleted", "fewer rows"])
+@pytest.mark.parametrize("loss", ["deleted", "fewer rows", "cut off", "nothing of it left"])
 def test_a_snapshot_of_which_a_part_is_lost_is_not_packed_without_a_word(
     deployment: Deployment, tmp_path: Path, loss: str
 ) -> None:
@@ -167,6 +167,10 @@ def test_a_snapshot_of_which_a_part_is_lost_is_not_packed_without_a_word(
     part = f"{report.uri}part-00000.parquet"
     if loss == "deleted":
         deployment.objects.delete([part])
+    elif loss == "cut off":
+        deployment.objects.put(part, deployment.objects.get(part)[:-100])
+    elif loss == "nothing of it left":
+        deployment.objects.put(part, b"")
     else:
         kept = table(deployment, part).slice(0, 110)
         pq.write_table(kept, tmp_path / "part.parquet")
