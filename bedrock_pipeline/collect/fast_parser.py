@@ -87,24 +87,18 @@ def _ordinary(responses: Responses, plain: Plain, whole: pa.Array) -> Responses 
 
 def _structured(responses: Responses, columns: AnswerColumns, *, is_tool: bool) -> Responses | None:
     """Those that certainly keep the schema, with the values of their columns."""
-    found = list(map(columns.certain_values, responses.rows["output_text"].to_pylist()))
-    certain = [one for one in found if one is not None]
-    if not certain:
+    found = columns.certain(responses.rows["output_text"])
+    if not found.places:
         return None
-    if len(certain) < len(found):
-        responses = responses.take(np.array([one is not None for one in found]).nonzero()[0])
+    if len(found.places) < len(responses.lines):
+        responses = responses.take(np.array(found.places))
     values = pa.RecordBatch.from_arrays(
-        [
-            pa.array(column, field.type)
-            for field, column in zip(
-                columns.fields, zip(*(one for _, one in certain), strict=True), strict=True
-            )
-        ],
+        [pa.array(column, field.type) for field, column in zip(columns.fields, found.columns, strict=True)],
         schema=pa.schema(columns.fields),
     )
     rows = responses.rows
     if is_tool:
-        uses = [dumps([{"name": TOOL, "input": given}]).decode() for given, _ in certain]
+        uses = [dumps([{"name": TOOL, "input": given}]).decode() for given in found.given]
         rows = rows.set_column(
             rows.schema.get_field_index("output_text"), "output_text", pa.repeat(pa.scalar(""), len(uses))
         ).append_column("tool_use", pa.array(uses, pa.string()))

@@ -1,6 +1,6 @@
 """Structured responses as typed columns."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Context, Decimal, InvalidOperation
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from bedrock_pipeline.models import ModelResponse
 from bedrock_pipeline.models.answer_class import DECIMAL, LOCAL_DATE_TIME, AnswerSchemaError
-from bedrock_pipeline.models.exact_numbers import loads
+from bedrock_pipeline.models.exact_numbers import loads_of
 from bedrock_pipeline.models.family import AnswerBy, Json
 from bedrock_pipeline.models.structured import AnswerInvalidError, AnswerSchema
 
@@ -49,6 +49,27 @@ class _Column:
     def value(self, value: Any) -> Any:
         """A value of the column; null stays null."""
         return value if value is None or type(value) is self.kept else self.fit(value)
+
+    def values(self, values: list[Any]) -> list[Any]:
+        """The same of many; nothing is done for one where nothing has to be done for any."""
+        if self.kept and {*map(type, values)} <= {self.kept, type(None)}:
+            return values
+        return [self.value(one) for one in values]
+
+
+@dataclass(frozen=True, slots=True)
+class CertainAnswers:
+    """Some of many texts.
+
+    Attributes:
+        places: the number of each among the texts.
+        given: the JSON of each.
+        columns: their values, column by column.
+    """
+
+    places: list[int]
+    given: list[Any]
+    columns: list[list[Any]]
 
 
 class AnswerColumns:
@@ -97,19 +118,37 @@ class AnswerColumns:
             values = tuple(_fitted(column, fields.get(name), name) for name, column in self._written.items())
         return values, unwrapped
 
-    def certain_values(self, text: str) -> tuple[Any, tuple[Any, ...]] | None:
-        """The JSON of a text, and its values as `values` gives them, if it certainly keeps the schema.
-
-        None: `values` decides.
-        """
+    def certain(self, texts: pa.Array) -> CertainAnswers:
+        """Those of many texts that certainly keep the schema, with the values that `values` gives them; it decides about others."""
+        kept: list[tuple[int, Any, Mapping[str, Any]]] = []
+        cells = texts.cast(pa.binary()).to_pylist()
+        read = loads_of(b"".join(cells))
+        for place, cell in enumerate(cells):
+            try:
+                given = read(cell)
+                fields = self._schema.certain_fields(given)
+            except (*_MISFITS, RecursionError):
+                continue
+            if fields is not None:
+                kept.append((place, given, fields))
         try:
-            given = loads(text)
-            fields = self._schema.certain_fields(given)
-            if fields is None:
-                return None
-            return given, tuple([column.value(fields.get(name)) for name, column in self._written.items()])
-        except (*_MISFITS, RecursionError):
-            return None
+            return self._columns_of(kept)
+        except _MISFITS:
+            return self._columns_of([one for one in kept if self._fits(one[2])])
+
+    def _columns_of(self, kept: Sequence[tuple[int, Any, Mapping[str, Any]]]) -> CertainAnswers:
+        columns = self._in_columns([fields for _, _, fields in kept])
+        return CertainAnswers([place for place, _, _ in kept], [given for _, given, _ in kept], columns)
+
+    def _in_columns(self, fields: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+        return [column.values([one.get(name) for one in fields]) for name, column in self._written.items()]
+
+    def _fits(self, fields: Mapping[str, Any]) -> bool:
+        try:
+            self._in_columns([fields])
+        except _MISFITS:
+            return False
+        return True
 
 
 def _fitted(column: _Column, value: Any, name: str) -> Any:

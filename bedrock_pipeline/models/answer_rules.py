@@ -4,7 +4,7 @@ Schemas are open to members that they do not name, so that every object keeps a 
 that has the answer as a member.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from bedrock_pipeline.models.family import Json
@@ -78,3 +78,13 @@ def _with_rule(schema: Json, rule: _Rule) -> dict[str, Any]:
         if not schema.keys() & _COMBINED and schema.get("additionalProperties", False) is False:
             changed |= rule(list(schema["properties"]))
     return changed
+
+
+def names_in(schema: Any) -> Iterator[str]:
+    """The names of all properties in a schema."""
+    members = schema.items() if isinstance(schema, Mapping) else ()
+    for name, value in (one for one in members if one[0] not in DATA):
+        if name == "properties":
+            yield from value
+        for one in value.values() if name in BY_NAME else value if isinstance(value, list) else (value,):
+            yield from names_in(one)

@@ -5,7 +5,7 @@ hold stays an integer, or becomes a `Decimal`; every other is what `orjson` make
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -36,6 +36,11 @@ def loads(text: str | bytes) -> Any:
         return json.loads(text, parse_float=_number, parse_int=_number)
     except (ValueError, RecursionError):  # thousands of digits; deep nesting, which orjson takes
         return value
+
+
+def loads_of(texts: bytes) -> Callable[[str | bytes], Any]:
+    """`loads` for these texts, one after the other here: a faster function, if none of them has a number that is long."""
+    return loads if _may_be_long(texts) else orjson.loads
 
 
 def dumps(value: Any) -> bytes:

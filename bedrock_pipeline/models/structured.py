@@ -6,7 +6,7 @@ Amazon Nova user guide.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import chain
 from typing import Any, Final, Self, TypeAlias
@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from bedrock_pipeline.models.answer_class import EXACT, SOURCE, AnswerSchemaError, requested, written
-from bedrock_pipeline.models.answer_rules import BY_NAME, DATA, closed, knowing, without
+from bedrock_pipeline.models.answer_rules import BY_NAME, DATA, closed, knowing, names_in, without
 from bedrock_pipeline.models.certain_schema import certain
 from bedrock_pipeline.models.exact_numbers import loads, settled
 from bedrock_pipeline.models.family import AnswerFormat, Json, ModelResponse
@@ -105,11 +105,12 @@ class AnswerSchema:
                 "answer_schema is written as something without properties, of which columns could be made.",
                 "Let its serializer return a class with fields, or leave the serializer out.",
             )
-        self._properties = frozenset(_names(self.schema))
+        self._properties = frozenset(names_in(self.schema))
         self._sources = [
             (name, one.get(SOURCE, name) if isinstance(one, Mapping) else name)
             for name, one in self.columns["properties"].items()
         ]
+        self._keeps_names = self._model is None and all(name == source for name, source in self._sources)
         rules = self.schema
         if self._model is not None:  # pydantic checks these itself
             rules = without(without(rules, "uniqueItems", lambda _: True), "pattern", lambda _: True)
@@ -156,13 +157,15 @@ class AnswerSchema:
         except RecursionError:
             raise AnswerInvalidError("the answer nests too deeply") from None
 
-    def certain_fields(self, given: Any) -> dict[str, Any] | None:
-        """The values of the columns of a value of JSON that certainly keeps the schema; None if it may not.
+    def certain_fields(self, given: Any) -> Mapping[str, Any] | None:
+        """The values of the columns of a value of JSON that certainly keeps the schema, maybe with others; None if it may not.
 
         Raises:
             AnswerInvalidError: its class does not take it.
         """
-        return self._written(given, ModelResponse()) if self._certain(given) else None
+        if not self._certain(given):
+            return None
+        return given if self._keeps_names else self._written(given, ModelResponse())
 
     def _read(self, answer: ModelResponse) -> tuple[dict[str, Any], str | None]:
         if len(answer.tool_use) < 2:
@@ -251,16 +254,6 @@ def _has_half_pair(values: Any) -> bool:
     except TypeError:  # or an integer beyond 64 bits, which may go into a column of floats
         return _HALF_PAIR.search(json.dumps(values, ensure_ascii=False)) is not None
     return False
-
-
-def _names(schema: Any) -> Iterator[str]:
-    """The names of all properties in a schema."""
-    members = schema.items() if isinstance(schema, Mapping) else ()
-    for name, value in (one for one in members if one[0] not in DATA):
-        if name == "properties":
-            yield from value
-        for one in value.values() if name in BY_NAME else value if isinstance(value, list) else (value,):
-            yield from _names(one)
 
 
 def _given(answer: ModelResponse) -> tuple[Any, bool]:

@@ -38,6 +38,32 @@ def used(value: Any) -> ModelResponse:
     return ModelResponse("", stop_reason="tool_use", tool_use=({"name": "answer", "input": value},))
 
 
+def test_of_many_texts_those_that_certainly_keep_the_schema_have_the_values_that_each_has_alone() -> None:
+    given = columns(
+        schema(
+            "day", "n", day={"type": "string", "format": "date"}, n={"type": "integer"}, x={"type": "number"}
+        )
+    )
+    texts = [
+        '{"day": "2026-01-31", "n": 1}',
+        '{"day": "no day", "n": 2}',  # keeps the schema, and does not fit its column
+        '{"n": 9223372036854775808, "day": "2026-01-31"}',  # so does an integer beyond 64 bits
+        '{"day": "2026-02-01", "n": 3, "x": 0.1}',
+        '{"day": "2026-02-01", "n": 3, "x": 0.12345678901234567}',  # more digits than a float holds
+        '{"n": 4}',
+        "no JSON",
+        '{"day": "2026-02-02", "n": -1, "x": null}',
+        '{"day": "2026-02-03", "n": 5, "x": 2}',
+    ]
+    found = given.certain(pa.array(texts))
+    assert found.places == [0, 3, 8]
+    assert found.given == [json.loads(texts[place]) for place in found.places]
+    alone = [given.values(used(json.loads(texts[place])))[0] for place in found.places]
+    assert [*zip(*found.columns, strict=True)] == alone
+    nothing = given.certain(pa.array(texts[5:7]))
+    assert (nothing.places, nothing.given, nothing.columns) == ([], [], [[], [], []])
+
+
 @pytest.mark.parametrize(
     ("one", "arrow", "value", "cell"),
     [
