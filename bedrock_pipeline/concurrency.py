@@ -24,6 +24,8 @@ _P = ParamSpec("_P")
 _END = object()
 #: More would wait for what one thread does in order; each holds a batch.
 _MOST_WORKERS: Final = 8
+#: Requests to S3 that are under way together, where there are thousands: one takes tens of milliseconds, a copy a second.
+REQUESTS_AT_ONCE: Final = 8
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
 
@@ -72,6 +74,14 @@ def in_order(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+def for_each(
+    work: Callable[[_T], object], items: Iterable[_T], workers: int, executor: ExecutorFactory = threads
+) -> None:
+    """Do `work` for every item, by several threads; when it ends, also by an error, none is under way any more."""
+    for _ in in_order(work, items, workers, executor):
+        pass
 
 
 class Behind:

@@ -7,6 +7,9 @@ vectors, and bodies of the user's own may request vectors that other chunks do n
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import compress
+from operator import not_
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,8 +17,10 @@ import pyarrow.parquet as pq
 
 from bedrock_pipeline.aws.objects import S3Objects
 from bedrock_pipeline.aws.parquet_objects import read_batches, read_metadata
+from bedrock_pipeline.concurrency import REQUESTS_AT_ONCE, for_each, in_order
 from bedrock_pipeline.records.parquet_writer import GroupedWriter
 from bedrock_pipeline.records.result_schema import COLUMNS
+from bedrock_pipeline.system import ExecutorFactory, threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +46,20 @@ class Part:
     unused: frozenset[str]
 
 
-def copy_parts(objects: S3Objects, parts: Sequence[str], targets: Sequence[str]) -> CopiedParts:
-    """Copy parts within S3; one whose schema is not that of all is written again."""
-    read = [read_part(objects, part) for part in parts]
+def copy_parts(
+    objects: S3Objects, parts: Sequence[str], targets: Sequence[str], executor: ExecutorFactory = threads
+) -> CopiedParts:
+    """Copy parts within S3, several at a time; one whose schema is not that of all is written again, by itself.
+
+    No copy is under way any more when it ends, also by an error.
+    """
+    read = list(in_order(partial(read_part, objects), parts, REQUESTS_AT_ONCE, executor))
     schema = schema_of_all(read)
-    for part, target, own in zip(parts, targets, read, strict=True):
-        if own.schema.equals(schema):
-            objects.copy(part, target)
-        else:
-            _write_again(objects, part, target, schema)
+    pairs = list(zip(parts, targets, strict=True))
+    alike = [own.schema.equals(schema) for own in read]
+    for_each(lambda pair: objects.copy(*pair), compress(pairs, alike), REQUESTS_AT_ONCE, executor)
+    for part, target in compress(pairs, map(not_, alike)):
+        _write_again(objects, part, target, schema)
     return CopiedParts(sum(own.rows for own in read), schema)
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from bedrock_pipeline.aws.objects import ObjectMissingError
 from bedrock_pipeline.aws.parquet_objects import read_metadata, read_schema
+from bedrock_pipeline.concurrency import REQUESTS_AT_ONCE, in_order
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import StateError
 from bedrock_pipeline.ledger.rows import ChunkRow, DatasetProgress, DatasetRow
@@ -178,14 +179,14 @@ def _write_version(
 ) -> PublishedDuplicates:
     """Write the parts of every chunk, then those of the duplicates; nothing points at them yet."""
     rows_of = {chunk.parsed_uri: (chunk.answered or 0) + (chunk.final_errors or 0) for chunk in chunks}
-    parts = [
-        part.uri
-        for parsed_uri, rows in rows_of.items()
-        if rows  # if all are retryable, there is no part
-        for part in deployment.objects.list(f"{parsed_uri}part-")
-    ]
+    having = [
+        f"{parsed_uri}part-" for parsed_uri, rows in rows_of.items() if rows
+    ]  # if all are retryable, there is none
+    objects, executor = deployment.objects, deployment.system.executor
+    listed = in_order(lambda prefix: list(objects.list(prefix)), having, REQUESTS_AT_ONCE, executor)
+    parts = [part.uri for some in listed for part in some]
     targets = [f"{uri}part-{number:05}.parquet" for number in range(len(parts))]
-    copied = copy_parts(deployment.objects, parts, targets)
+    copied = copy_parts(objects, parts, targets, executor)
     duplicates = write_duplicates(deployment, row, targets, copied.schema, f"{uri}part-", len(parts))
     rows = copied.rows + sum(_rows(deployment, file) for file in duplicates.files)
     expected = sum(rows_of.values()) + row.packed_duplicates

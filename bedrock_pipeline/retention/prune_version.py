@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from bedrock_pipeline.aws.errors import AwsError
 from bedrock_pipeline.aws.objects import ObjectInfo
+from bedrock_pipeline.concurrency import REQUESTS_AT_ONCE, for_each, in_order
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.ledger.retention import ChunkFiles, Extent, OldVersion
 from bedrock_pipeline.retention.decision import decide, files_of
@@ -87,7 +88,8 @@ def _prune(
     found = list(_objects(deployment, version, chunks, extent))
     events = retention.count_events(version)
     if delete:
-        deployment.objects.delete(one.uri for one in found)
+        uris = ([one.uri] for one in found)
+        for_each(deployment.objects.delete, uris, REQUESTS_AT_ONCE, deployment.system.executor)
     keys = [chunk.chunk_key for chunk in chunks]
     shown = partitions(version.pipeline, keys) if partitions else None
     if delete:
@@ -104,8 +106,7 @@ def _objects(
     """The objects that there are, each once."""
     snapshot = deployment.ledger.retention.snapshot(version)
     files = files_of(version, chunks, snapshot, extent)
-    for uri in dict.fromkeys(files.uris):
-        if info := deployment.objects.head(uri):
-            yield info
+    uris, executor = dict.fromkeys(files.uris), deployment.system.executor
+    yield from filter(None, in_order(deployment.objects.head, uris, REQUESTS_AT_ONCE, executor))
     for folder in dict.fromkeys(files.folders):
         yield from deployment.objects.list(folder)

@@ -107,6 +107,7 @@ def watch(deployment: Deployment, death: Death, scenario: str | None) -> Deploym
         objects=cast("Any", _Watched(deployment.objects, "objects", death, changed)),
         jobs=cast("Any", _Watched(deployment.jobs, "jobs", death, changed)),
         runtime=cast("Any", _Watched(deployment.runtime, "runtime", death, changed)),
+        system=deployment.system,
     )
 
 

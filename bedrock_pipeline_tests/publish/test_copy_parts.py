@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bedrock_pipeline.aws.objects import ObjectMissingError
+from bedrock_pipeline.concurrency import REQUESTS_AT_ONCE
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.publish.copy_parts import copy_parts
 from bedrock_pipeline.records.limits import Limits
@@ -78,6 +82,53 @@ def test_without_a_part_there_is_nothing_to_copy(deployment: Deployment) -> None
     """The publisher then says how many rows are missing."""
     copied = copy_parts(deployment.objects, [], [])
     assert (copied.rows, copied.schema.names) == (0, [])
+
+
+def test_thousands_of_parts_are_not_copied_one_after_the_other(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy takes S3 up to seconds: as long as that for each, a large dataset would take an hour to publish."""
+    parts = _uploaded(deployment, tmp_path, 2 * REQUESTS_AT_ONCE)
+    together, copy = threading.Barrier(REQUESTS_AT_ONCE, timeout=60), deployment.objects.copy
+
+    def copied(source: str, target: str) -> None:
+        together.wait()
+        copy(source, target)
+
+    monkeypatch.setattr(deployment.objects, "copy", copied)
+    targets = [part.replace("/parts/", "/published/") for part in parts]
+    assert copy_parts(deployment.objects, parts, targets).rows == len(parts)
+    assert all(deployment.objects.head(target) for target in targets)
+
+
+def test_after_a_copy_that_fails_no_other_is_under_way(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the publisher deletes then would else be there again afterwards."""
+    parts = _uploaded(deployment, tmp_path, 2 * REQUESTS_AT_ONCE)
+    begun, ended, failed = [], [], threading.Event()
+
+    def copied(source: str, target: str) -> None:
+        begun.append(target)
+        if source == parts[0]:
+            failed.set()
+            raise ObjectMissingError("It is gone.")
+        failed.wait(60)
+        time.sleep(0.05)
+        ended.append(target)
+
+    monkeypatch.setattr(deployment.objects, "copy", copied)
+    with pytest.raises(ObjectMissingError):
+        copy_parts(deployment.objects, parts, parts)
+    assert len(ended) == len(begun) - 1
+
+
+def _uploaded(deployment: Deployment, tmp_path: Path, count: int) -> list[str]:
+    pq.write_table(pa.table({"record_id": ["a"]}), tmp_path / "part.parquet")
+    parts = [deployment.settings.uri("parts", f"{number}.parquet") for number in range(count)]
+    for part in parts:
+        deployment.objects.upload(tmp_path / "part.parquet", part)
+    return parts
 
 
 def test_bodies_may_ask_for_vectors_of_their_own(deployment: Deployment, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from bedrock_pipeline.prepare.take_snapshot import take_snapshot
 from bedrock_pipeline.publish.publish_dataset import NotCompleteError, _pointer, publish_dataset
 from bedrock_pipeline.queue import BedrockQueue
 from bedrock_pipeline.queue_pipeline import QueuePipeline
+from bedrock_pipeline.system import inline
 from bedrock_pipeline_tests.faults.worker import Death, move_clock, watch
 from bedrock_pipeline_tests.journey.driven import finish, pipeline
 from bedrock_pipeline_tests.queue.test_queue import config, task
@@ -44,9 +46,10 @@ class _Day:
         publish_dataset(self.deployment, self.pipeline, self.key)
 
     def publish_until(self, effect: str, *, after: bool, strike: Callable[[], None]) -> None:
-        """Publish in another process, as it were, to which something happens at an effect."""
+        """Publish in another process, as it were, to which something happens at an effect, the first of its kind."""
         with open_deployment(self.deployment.settings) as own:
-            watched = watch(own, Death(effect, after, strike=strike), None)
+            one_by_one = replace(own, system=replace(own.system, executor=inline))
+            watched = watch(one_by_one, Death(effect, after, strike=strike), None)
             with suppress(_Killed):
                 publish_dataset(watched, self.pipeline, self.key)
 
