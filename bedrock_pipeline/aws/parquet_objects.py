@@ -5,6 +5,7 @@ What belongs here: the error where one is not what was written, which names it. 
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -44,12 +45,25 @@ def read_batches(
             batches = file.iter_batches(rows, columns=columns and list(columns))
         if columns and not {*columns} <= {*file.schema_arrow.names}:
             raise damaged(uri)
-        while True:
-            with reading(uri):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            yield batch
+        yield from read_each(batches, uri)
+
+
+def read_downloaded(objects: S3Objects, uri: str, path: Path, rows: int) -> Iterator[pa.RecordBatch]:
+    """The same by way of a local file, which is quicker where all of it is read; errors as by `read_table`."""
+    objects.download(uri, path)
+    with reading(uri):
+        batches = pq.ParquetFile(path).iter_batches(rows)
+    yield from read_each(batches, uri)
+
+
+def read_each(batches: Iterator[pa.RecordBatch], uri: str) -> Iterator[pa.RecordBatch]:
+    """Batches as an object is read; raises an ObjectDamagedError if it turns out not to be what was written."""
+    while True:
+        with reading(uri):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
 
 
 def read_metadata(objects: S3Objects, uri: str) -> pq.FileMetaData:

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -55,12 +56,23 @@ def up(speed: float, own_models: tuple[str, ...]) -> None:
                 start_new_session=True,
                 env={**not_led_elsewhere(os.environ), "BEDROCK_PIPELINE_HOME": str(home)},
             )
-        while not (home / _PID).exists():  # written when the ledger's tables are there
-            # Each part has its own time to start; another `up` at this home may have been faster.
-            if holder.poll() is not None and not is_locked(home):
-                raise LocalError("The embedded stack did not start.", f"See {home / 'up.log'}.")
+        while not _is_up(home, holder):
             time.sleep(0.1)
     click.echo(f'running at {home}; use it with: eval "$(bedrock-pipeline local env)"')
+
+
+def _is_up(home: Path, holder: "subprocess.Popen[bytes]") -> bool:
+    """Whether it runs; each part has its own time to start.
+
+    Raises:
+        LocalError: it does not, and nobody starts it any more.
+    """
+    is_there = read_endpoints(home) is not None
+    if holder.poll() is None:
+        return is_there and (home / _PID).exists()  # which is written when the ledger's tables are there
+    if not is_there and not is_locked(home):
+        raise LocalError("The embedded stack did not start.", f"See {home / 'up.log'}.")
+    return is_there  # another `up` at this home, or `dev`, was faster
 
 
 @local.command(hidden=True)
@@ -70,14 +82,14 @@ def hold(speed: float, own_models: tuple[str, ...]) -> None:
     """Run it in the foreground until SIGTERM (what `up` starts)."""
     home = default_home()
     stop = stop_event()
-    with Stack(StackConfig(home, emulator=emulator_options(speed, own_models))) as stack:
+    with ExitStack() as parts:
+        stack = Stack(StackConfig(home, emulator=emulator_options(speed, own_models)))
+        parts.callback((home / _PID).unlink, missing_ok=True)  # last, so that `down` can wait for the end
+        parts.enter_context(stack)
         with open_deployment(Settings.resolve(stack.endpoints.settings())) as deployment:
             deployment.ledger.migrate()
         write_private(home / _PID, f"{os.getpid()} {psutil.Process().create_time()}")
-        try:
-            stop.wait_while(stack.require_running)
-        finally:
-            (home / _PID).unlink(missing_ok=True)
+        stop.wait_while(stack.require_running)
 
 
 @local.command()
@@ -87,12 +99,12 @@ def down() -> None:
     Example: bedrock-pipeline local down
     """
     home = default_home()
-    if read_endpoints(home) is None:
-        click.echo("not running")
-        return
     holder = _holder(home)
     if holder is None:
-        raise LocalError("It was started by `dev` or `demo`.", "End that command with Ctrl-C.")
+        if read_endpoints(home) is not None:
+            raise LocalError("It was started by `dev` or `demo`.", "End that command with Ctrl-C.")
+        click.echo("not running")
+        return
     holder.terminate()
     try:
         holder.wait(_END_SECONDS)

@@ -23,7 +23,7 @@ from bedrock_pipeline.cli.progress import command_progress
 from bedrock_pipeline.deployment import open_deployment
 from bedrock_pipeline.known_names import check_known
 from bedrock_pipeline.publish.export_results import check_export, export_results, json_lines
-from bedrock_pipeline.publish.read_results import open_results, rejected_rows, results_uri
+from bedrock_pipeline.publish.read_results import every_row, open_results, rejected_rows, results_uri
 from bedrock_pipeline.publish.read_rows import read_rows
 from bedrock_pipeline.settings import Settings
 
@@ -69,7 +69,7 @@ def results(
             return
         else:
             source = open_results(deployment, pipeline, dataset)
-            schema, batches, total = source.schema, source.to_batches(), source.count_rows()
+            schema, batches, total = source.schema, every_row(deployment, source), source.count_rows()
         with command_progress("wrote", "rows", total) as progress:
             rows = export_results(schema, batches, out, escape_formulas=escape_formulas, progress=progress)
     print_json({"rows": rows, "file": str(out)}) if as_json else click.echo(f"{rows} rows in {out}")

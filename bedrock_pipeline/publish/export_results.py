@@ -1,8 +1,9 @@
 """Write results into one file: parquet, JSON Lines or CSV."""
 
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -44,14 +45,8 @@ def export_results(
         ConfigurationError: the folder cannot be written.
     """
     check_export(path)
-    temporary, rows = path.with_name(f".{path.name}.{uuid4().hex}"), 0
-    try:
-        temporary.touch(exist_ok=False)
-    except OSError as error:
-        raise ConfigurationError(
-            f"No file can be written in {path.parent}: {error.strerror}.",
-            "Create the folder, or choose another.",
-        ) from error
+    path = path.resolve()  # of a link, what it leads to is replaced
+    temporary, rows = _temporary(path), 0
     try:
         with _writer(schema, temporary, path.suffix.lower(), escape_formulas) as write:
             for batch in batches:
@@ -65,10 +60,11 @@ def export_results(
 
 
 def check_export(path: Path) -> None:
-    """Check where rows are to be written, before they are read: Arrow's threads do not survive an interpreter that ends.
+    """Check where rows are to be written, before they are read.
 
     Raises:
-        ArgumentError: another ending, or the folder does not exist.
+        ArgumentError: another ending, the folder does not exist, or no file can replace what is there.
+        ConfigurationError: the folder cannot be written.
     """
     if path.suffix.lower() not in FORMATS:
         raise ArgumentError(
@@ -77,8 +73,39 @@ def check_export(path: Path) -> None:
     if not path.parent.is_dir():
         raise ArgumentError(
             f"No file can be written in {path.parent}: there is no such folder.",
-            "Create the folder, or choose another.",
+            "Create the folder, or choose another; results can be written to this machine only.",
         )
+    target = path.resolve()
+    if not _can_be_replaced(target):
+        raise ArgumentError(f"{path} is not a file that can be replaced.", "Choose another name.")
+    _temporary(target).unlink()
+
+
+def _can_be_replaced(path: Path) -> bool:
+    """Whether it is a file, or nothing, or cannot be (a name that is too long)."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return True
+
+
+def _temporary(path: Path) -> Path:
+    """A new file beside another.
+
+    Raises:
+        ConfigurationError: there cannot be any.
+    """
+    made = path.with_name(f".{uuid4().hex}")  # which fits where the name does
+    try:
+        with suppress(FileNotFoundError):
+            path.lstat()  # raises another error if its name is too long
+        made.touch(exist_ok=False)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path.name} cannot be written in {path.parent}: {error.strerror}.",
+            "Choose another folder or name.",
+        ) from error
+    return made
 
 
 def json_lines(batch: pa.RecordBatch) -> Iterator[bytes]:

@@ -1,20 +1,26 @@
 """Read what is published, and which rows of the input were rejected."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
 from bedrock_pipeline.aws.arrow_files import results_filesystem
 from bedrock_pipeline.aws.objects import ObjectMissingError
-from bedrock_pipeline.aws.parquet_objects import read_batches, reading
+from bedrock_pipeline.aws.parquet_objects import read_batches, read_downloaded, reading
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import NotFoundError, StateError
 from bedrock_pipeline.ledger.rows import DatasetRow
 from bedrock_pipeline.prepare.reject_duplicates import rejected_uris
+from bedrock_pipeline.publish.copy_parts import fitted
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pa_dataset
+
+#: Rows of a batch of results: of vectors, 32 MB or more.
+_ROWS: Final = 8_192
 
 
 def results_uri(deployment: Deployment, pipeline: str, dataset: str) -> str:
@@ -51,6 +57,21 @@ def open_results(deployment: Deployment, pipeline: str, dataset: str) -> "pa_dat
     return found
 
 
+def every_row(deployment: Deployment, results: "pa_dataset.Dataset") -> Iterator[pa.RecordBatch]:
+    """The rows of a published dataset, one file after the other, each by way of a local copy.
+
+    Arrow's scanner reads ahead in threads of its own, of which an error leaves some at work: when Python ends, the process
+    aborts.
+
+    Raises:
+        ObjectMissingError, ObjectDamagedError: a file is gone, or is not what was written.
+    """
+    with TemporaryDirectory(prefix="bedrock-pipeline-") as folder:
+        for file in results.files:
+            for batch in read_downloaded(deployment.objects, f"s3://{file}", Path(folder) / "part", _ROWS):
+                yield fitted(batch, results.schema)
+
+
 def open_folder(deployment: Deployment, uri: str) -> "pa_dataset.Dataset":
     """The parquet files of an `s3://` folder, as a lazy dataset of Arrow.
 
@@ -61,9 +82,10 @@ def open_folder(deployment: Deployment, uri: str) -> "pa_dataset.Dataset":
 
     folder = uri.removeprefix("s3://").rstrip("/")
     try:
-        found = pa_dataset.dataset(
-            folder, filesystem=results_filesystem(deployment.settings), format="parquet"
-        )
+        with reading(f"A file below {uri}"):
+            found = pa_dataset.dataset(
+                folder, filesystem=results_filesystem(deployment.settings), format="parquet"
+            )
     except FileNotFoundError as error:
         raise results_gone(uri) from error
     if not found.files:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bedrock_pipeline.aws.parquet_objects import damaged, read_each, reading
 from bedrock_pipeline.errors import ArgumentError
 from bedrock_pipeline.publish.copy_parts import fitted
 from bedrock_pipeline.publish.engine_types import in_duckdb, sql_names, sql_quoted
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: How DuckDB says that a condition names a column that is not there.
 _UNKNOWN_COLUMN: Final = re.compile(r'Referenced column "(.+?)" not found')
+#: How DuckDB says that not the condition is wrong, but what it reads.
+_UNREADABLE: Final = "reading the Arrow source failed"
 #: Rows of a batch: as a terminal shows them.
 _BATCH_ROWS = 1024
 
@@ -43,6 +46,7 @@ def read_rows(
 
     Raises:
         ArgumentError: DuckDB rejects the condition.
+        ObjectDamagedError: a file is not what was written.
     """
     if where is None and not at_random:
         every = chain.from_iterable(
@@ -60,9 +64,12 @@ def _rows_of(fragment: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     Arrow's scanner reads ahead in threads of its own: where not all rows are wanted, they still hold the file, which is an
     object of Python, when Python ends, and the process aborts.
     """
+    uri = f"s3://{fragment.path}"
     with fragment.filesystem.open_input_file(fragment.path) as stream:
-        file = pq.ParquetFile(stream, pre_buffer=False)
-        for batch in file.iter_batches(_BATCH_ROWS, use_threads=False):
+        with reading(uri):
+            file = pq.ParquetFile(stream, pre_buffer=False)
+            batches = file.iter_batches(_BATCH_ROWS, use_threads=False)
+        for batch in read_each(batches, uri):
             yield fitted(batch, schema)
 
 
@@ -99,8 +106,11 @@ def _positions(
             rows = rows.filter(f"({where})")
         rows = rows.project(sql_quoted(position))
         chosen = rows.order("random()") if at_random else rows
-        return [row for (row,) in (chosen if count is None else chosen.limit(count)).fetchall()]
+        with reading("A file of the results"):
+            return [row for (row,) in (chosen if count is None else chosen.limit(count)).fetchall()]
     except duckdb.Error as error:
+        if _UNREADABLE in str(error):
+            raise damaged("A file of the results") from error
         twins = [
             f"{given!r} is {name!r}"
             for given, name in zip(results.schema.names, names, strict=True)

@@ -1,12 +1,19 @@
-"""Command `local`: whom `down` ends."""
+"""Command `local`: whom `down` ends, and what `up` says beside another start or end."""
 
 import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from bedrock_pipeline.cli.main import cli
 from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.local.endpoints import write_endpoints
+from bedrock_pipeline.local.home import is_locked, take_lock
+from bedrock_pipeline_tests.waiting import PATIENCE_S, until
 
 
 @pytest.mark.parametrize("text", ["", "{pid}", "{pid} 1.0", f"{2**31 - 1} 1.0", "no number"])
@@ -18,3 +25,56 @@ def test_down_ends_nobody_who_only_has_the_number_of_a_process_that_is_gone(
     done = CliRunner().invoke(cli, ["local", "down"])
     assert done.exit_code == 1
     assert "It was started by `dev` or `demo`." in done.output
+
+
+def test_up_beside_what_is_still_starting_waits_for_it(stack_endpoints: Endpoints, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with take_lock(home):  # as `dev` does, before anything else
+        up = _started(home, "up")
+        try:
+            until(lambda: "already running" in _text(home / "up.log"), "its own start was in vain")
+            assert up.poll() is None
+            write_endpoints(replace(stack_endpoints, home=home))
+            said, _ = up.communicate(timeout=PATIENCE_S)
+        finally:
+            up.kill()
+    assert (up.returncode, said.startswith(f"running at {home}")) == (0, True)
+
+
+def test_up_ends_with_an_error_where_what_was_starting_has_ended(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with take_lock(home):
+        up = _started(home, "up")
+        until(lambda: "already running" in _text(home / "up.log"), "its own start was in vain")
+    said, _ = up.communicate(timeout=PATIENCE_S)
+    assert up.returncode == 1
+    assert "The embedded stack did not start" in said
+
+
+def test_all_who_end_it_wait_until_it_has_ended(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    up = _started(home, "up")
+    said, _ = up.communicate(timeout=PATIENCE_S)
+    assert up.returncode == 0, said + _text(home / "up.log")
+    ends = [_started(home, "down") for _ in range(2)]
+    for end in ends:
+        said, _ = end.communicate(timeout=PATIENCE_S)
+        assert (end.returncode, said.strip() in ("ended", "not running")) == (0, True), said
+        assert not is_locked(home)
+        assert not (home / "holder.pid").exists()
+    said, _ = _started(home, "down").communicate(timeout=PATIENCE_S)
+    assert said == "not running\n"
+
+
+def _started(home: Path, command: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "bedrock_pipeline", "local", command],
+        env={**os.environ, "BEDROCK_PIPELINE_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""

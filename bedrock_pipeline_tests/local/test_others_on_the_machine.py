@@ -1,7 +1,6 @@
 """What other users of the machine plant is not followed, and what runs here is not reached by them."""
 
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bedrock_pipeline.cli.services import _code_socket
-from bedrock_pipeline.local import postgres
+from bedrock_pipeline.local import postgres, root_cluster
 from bedrock_pipeline.local.home import LocalError
 
 _NOBODY = 65534
@@ -38,11 +37,11 @@ def test_root_takes_no_folder_that_another_user_made(
 ) -> None:
     area = tmp_path / "bedrock-pipeline"
     plant(area)
-    monkeypatch.setattr(postgres, "_AREA", area)
+    monkeypatch.setattr(root_cluster, "_AREA", area)
     for use in (
-        postgres._area,
+        root_cluster.root_area,
         lambda: postgres._copied(tmp_path),
-        lambda: postgres._cluster_outside(tmp_path / "home"),
+        lambda: root_cluster.cluster_of(tmp_path / "home"),
     ):
         with pytest.raises(LocalError, match="bedrock-pipeline"):
             use()
@@ -61,22 +60,3 @@ def test_the_socket_of_the_code_server_is_in_a_folder_of_this_user_alone(depth: 
         assert found.is_relative_to(closed)
         assert depth or found.is_relative_to(home)
         assert closed.stat().st_mode & 0o777 == 0o700
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has such a folder")
-def test_clusters_of_homes_that_are_gone_are_removed_while_another_start_removes_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    area = tmp_path / "area"
-    monkeypatch.setattr(postgres, "_AREA", area)
-    gone, kept = tmp_path / "gone", tmp_path / "kept"
-    clusters = [postgres._cluster_outside(home) for home in (gone, kept)]
-    for cluster in clusters:
-        cluster.mkdir()
-    shutil.rmtree(gone)
-    (area / "cluster-removed.home").symlink_to(
-        tmp_path / "read by nobody"
-    )  # listed, and gone when it is read
-    postgres._cluster_outside(tmp_path / "next")
-    assert [cluster.exists() for cluster in clusters] == [False, True]
-    assert [(area / f"{cluster.name}.home").exists() for cluster in clusters] == [False, True]

@@ -1,6 +1,7 @@
 """Child processes end at their signal."""
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -95,7 +96,21 @@ def test_the_next_start_ends_what_a_killed_child_had_started(tmp_path: Path) -> 
     assert [one.is_running() for one in started] == [False, False]
 
 
-@pytest.mark.parametrize("text", ["", "1", "123 4.", "a b", "-1 2.0", "1 2.0 3", "9" * 40 + " 1.0", "\udcff"])
+def test_the_start_of_a_copy_of_a_home_ends_nothing_of_the_original(tmp_path: Path) -> None:
+    home, copy, moved = (tmp_path / name for name in ("home", "copy", "moved"))
+    child = Child("sleeper", ["sleep", "60"], home, os.environ)
+    shutil.copytree(home, copy)
+    end_remaining(copy)
+    assert child.process.poll() is None
+    assert not list((copy / "run").iterdir())
+    home.rename(moved)
+    end_remaining(moved)
+    child.process.wait(60)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "123 4.", "a b", "-1 2.0", "1 2.0 3", "9" * 40 + " 1.0 1:1", "\udcff"]
+)
 def test_a_file_of_a_child_that_was_cut_off_does_not_stop_the_next_start(tmp_path: Path, text: str) -> None:
     pid_file = tmp_path / "run" / "postgres.pid"
     pid_file.parent.mkdir()

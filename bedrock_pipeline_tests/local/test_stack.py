@@ -62,7 +62,9 @@ def _unfinished(home: Path, name: str) -> Iterator[Path]:
     """Files of this name in clusters that are being made, of a home whose folder others may reach or not."""
     yield from home.glob(f"postgres.new-*/{name}")
     if (home / "cluster").exists():
-        yield from Path("/var/lib/bedrock-pipeline").glob(f"{(home / 'cluster').read_text()}.new-*/{name}")
+        yield from Path("/var/lib/bedrock-pipeline").glob(
+            f"{(home / 'cluster').read_text().splitlines()[0]}.new-*/{name}"
+        )
 
 
 def test_what_is_stored_survives_a_kill(tmp_path: Path) -> None:
