@@ -5,6 +5,7 @@ Everything in between is done by the daemon, as in production.
 
 import json
 import re
+import shlex
 import signal
 import sys
 import time
@@ -301,7 +302,8 @@ def _show(summary: dict[str, Any], uri: str, home: Path) -> None:
     for row in answers.to_pylist():
         said = row["output_text"] or row["tool_use"] or "(a vector)"
         console.print(f"  {row['record_id']!r}: {said[:100]!r}", highlight=False, soft_wrap=True)
-    console.print(f"The UI again: BEDROCK_PIPELINE_HOME={home} bedrock-pipeline dev", soft_wrap=True)
+    kept = shlex.quote(str(home))
+    console.print(f"The UI again: BEDROCK_PIPELINE_HOME={kept} bedrock-pipeline dev", soft_wrap=True)
 
 
 def _text(value: Any) -> str:
