@@ -81,13 +81,13 @@ def open_folder(deployment: Deployment, uri: str) -> "pa_dataset.Dataset":
     import pyarrow.dataset as pa_dataset  # it brings pandas, which takes half a second
 
     folder = uri.removeprefix("s3://").rstrip("/")
-    try:
-        with reading(f"A file below {uri}"):
+    with reading(f"A file below {uri}"):
+        try:
             found = pa_dataset.dataset(
                 folder, filesystem=results_filesystem(deployment.settings), format="parquet"
             )
-    except FileNotFoundError as error:
-        raise results_gone(uri) from error
+        except FileNotFoundError as error:
+            raise results_gone(uri) from error
     if not found.files:
         raise results_gone(uri)
     return found
