@@ -32,6 +32,7 @@ _JSON_TEXT: Final = {"description": "JSON text: its values have no single type"}
 
 #: Raised by values that do not fit; `orjson`'s error for deep nesting is a TypeError, an AnswerInvalidError a ValueError.
 _MISFITS: Final = (TypeError, ValueError, OverflowError, InvalidOperation)
+_UNCERTAIN: Final = (*_MISFITS, RecursionError)
 
 #: Turns a value of JSON, not null, into one of the column; raises an error that is a ValueError or TypeError.
 _Fit: TypeAlias = Callable[[Any], Any]
@@ -127,13 +128,13 @@ class AnswerColumns:
             try:
                 given = read(cell)
                 fields = self._schema.certain_fields(given)
-            except (*_MISFITS, RecursionError):
+            except _UNCERTAIN:
                 continue
             if fields is not None:
                 kept.append((place, given, fields))
         try:
             return self._columns_of(kept)
-        except _MISFITS:
+        except _UNCERTAIN:
             return self._columns_of([one for one in kept if self._fits(one[2])])
 
     def _columns_of(self, kept: Sequence[tuple[int, Any, Mapping[str, Any]]]) -> CertainAnswers:
@@ -146,7 +147,7 @@ class AnswerColumns:
     def _fits(self, fields: Mapping[str, Any]) -> bool:
         try:
             self._in_columns([fields])
-        except _MISFITS:
+        except _UNCERTAIN:
             return False
         return True
 

@@ -179,11 +179,10 @@ def _write_version(
 ) -> PublishedDuplicates:
     """Write the parts of every chunk, then those of the duplicates; nothing points at them yet."""
     rows_of = {chunk.parsed_uri: (chunk.answered or 0) + (chunk.final_errors or 0) for chunk in chunks}
-    having = [
-        f"{parsed_uri}part-" for parsed_uri, rows in rows_of.items() if rows
-    ]  # if all are retryable, there is none
+    # A chunk whose records are all retryable has no part.
+    prefixes = [f"{parsed_uri}part-" for parsed_uri, rows in rows_of.items() if rows]
     objects, executor = deployment.objects, deployment.system.executor
-    listed = in_order(lambda prefix: list(objects.list(prefix)), having, REQUESTS_AT_ONCE, executor)
+    listed = in_order(lambda prefix: list(objects.list(prefix)), prefixes, REQUESTS_AT_ONCE, executor)
     parts = [part.uri for some in listed for part in some]
     targets = [f"{uri}part-{number:05}.parquet" for number in range(len(parts))]
     copied = copy_parts(objects, parts, targets, executor)
