@@ -22,7 +22,7 @@ from bedrock_pipeline.connection_strings import led_nowhere_else
 from bedrock_pipeline.local.endpoints import Endpoints, loopback_dsn
 from bedrock_pipeline.local.extra import MissingExtraError
 from bedrock_pipeline.local.home import LocalError, write_private
-from bedrock_pipeline.local.process import Child
+from bedrock_pipeline.local.process import Child, last_error
 from bedrock_pipeline.local.root_cluster import (
     cluster_of,
     open_to_all,
@@ -150,10 +150,10 @@ def _initialise(place: _Place, user: str, password: str) -> None:
     )
     shutil.rmtree(secrets_folder)
     if made.returncode:
-        last = made.stderr.strip().splitlines()[-1:] or ["no message"]
+        reason = last_error(made.stderr) or f"code {made.returncode}"
         shutil.rmtree(unfinished, ignore_errors=True)
         raise LocalError(
-            f"Postgres could not make its data folder {place.data}: {last[0]}.",
+            f"Postgres could not make its data folder {place.data}: {reason}.",
             "Free space there, or set BEDROCK_PIPELINE_HOME.",
         )
     try:

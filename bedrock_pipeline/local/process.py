@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import random
 import re
 import signal
 import socket
@@ -22,19 +23,27 @@ _PR_SET_PDEATHSIG = 1
 _START_SECONDS = 180.0  # a machine may be busy with much else
 _END_SECONDS = 20.0
 _REMAINING_SECONDS = 5.0
-#: The last line of a traceback.
-_AN_ERROR: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b.*")
+#: Ports of which no system makes those of outgoing connections, one of which could be there before a program binds it.
+_PORTS: Final = range(20_000, 30_000)
+_RANDOM: Final = random.SystemRandom()
+#: The last line of a traceback, and how other programs begin what they end with; Postgres answers early clients so too.
+_AN_ERROR: Final = re.compile(
+    r"(?:^|\s)((?:FATAL|PANIC|CRITICAL): *(?! *the database system is starting up).*)"
+    r"|^\w+: (error: .*)"
+    r"|^([A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b.*)"
+)
 #: What a child's file says: its process, when that began, and its home.
 _A_START: Final = re.compile(r"(\d{1,9}) (\d+\.\d+) (\d+:\d+)")
 _MOST_LOG, _LONGEST_ERROR = 1_000_000, 300
 
 
 def free_port() -> int:
-    """A free port on loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A free port on loopback; until a program binds it, only another that looks for one could come by it."""
+    for port in _RANDOM.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise LocalError(f"All ports from {_PORTS.start} to {_PORTS.stop - 1} are in use.", "End what uses them.")
 
 
 def check_port(port: int, setting: str) -> int:
@@ -102,7 +111,7 @@ class Child:
         write_private(self._pid_file, f"{self.process.pid} {self._begun} {_identity(home)}")
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
-        """Wait for it to be ready.
+        """Wait for it to be ready; it is ended if it does not get so far.
 
         Raises:
             LocalError: it ended, or was not ready in time; names its log.
@@ -110,12 +119,14 @@ class Child:
         deadline = time.monotonic() + _START_SECONDS
         while not ready():
             if self.process.poll() is not None:
-                said = f": {error}" if (error := self._last_error()) else "."
+                self.end()
+                said = f": {error}" if (error := last_error(self._since_start())) else "."
                 raise LocalError(
                     f"{self.name} ended with code {self.process.returncode} at its start{said}",
                     f"See {self.log}.",
                 )
             if time.monotonic() > deadline:
+                self.end()
                 raise LocalError(
                     f"{self.name} was not ready within {_START_SECONDS:.0f} s.", f"See {self.log}."
                 )
@@ -154,12 +165,18 @@ class Child:
         _kill({*started, *_started_by(pid, begun)})
         self._pid_file.unlink(missing_ok=True)
 
-    def _last_error(self) -> str:
-        """What the last exception said that it wrote into its log since its start; behind it there may be much else."""
+    def _since_start(self) -> str:
         with self.log.open("rb") as log:
             log.seek(self._log_began)
-            lines = log.read(_MOST_LOG).decode(errors="replace").splitlines()
-        return next((line[:_LONGEST_ERROR] for line in reversed(lines) if _AN_ERROR.match(line)), "")
+            return log.read(_MOST_LOG).decode(errors="replace")
+
+
+def last_error(output: str) -> str:
+    """The last error that a program names in its output, behind which there may be much else; "" if it names none."""
+    for line in reversed(output.splitlines()):
+        if match := _AN_ERROR.search(line):
+            return str(match[match.lastindex or 0])[:_LONGEST_ERROR]
+    return ""
 
 
 def end_remaining(home: Path) -> None:

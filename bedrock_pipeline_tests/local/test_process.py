@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import psutil
 import pytest
 
 from bedrock_pipeline.local.home import LocalError
-from bedrock_pipeline.local.process import Child, end_remaining
+from bedrock_pipeline.local.postgres import start_postgres
+from bedrock_pipeline.local.process import Child, end_remaining, free_port, last_error
 from bedrock_pipeline_tests.waiting import until
 
 #: A program with a child, and one that is nobody's child any more; neither listens to a signal.
@@ -134,3 +136,52 @@ def test_what_a_program_ended_with_at_its_start_is_said(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match=r"silent ended with code 3 at its start\. See "):
         silent.wait_until(lambda: False)
     silent.end()
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("", ""),
+        ("INFO: fine\nno error: it is running", ""),
+        ("Traceback\npsycopg.OperationalError: gone\nleaked", "psycopg.OperationalError: gone"),
+        (
+            (
+                '2026-11-28 13:00:00 UTC [7] LOG:  could not bind IPv4 address "127.0.0.1": Address already in use\n'
+                "2026-11-28 13:00:00 UTC [7] FATAL:  could not create any TCP/IP sockets\n"
+                "2026-11-28 13:00:00 UTC [7] LOG:  database system is shut down"
+            ),
+            "FATAL:  could not create any TCP/IP sockets",
+        ),
+        (
+            "[7] FATAL:  could not map shared memory\n[8] FATAL:  the database system is starting up",
+            "FATAL:  could not map shared memory",
+        ),
+        (
+            (
+                "initdb: error: could not write the file: No space left on device\n"
+                "initdb: removing contents of data directory"
+            ),
+            "error: could not write the file: No space left on device",
+        ),
+        ("2026/11/28 13:00:00 CRITICAL: Failed to s3: no listener", "CRITICAL: Failed to s3: no listener"),
+    ],
+)
+def test_the_error_of_any_program_is_found_in_its_output(output: str, said: str) -> None:
+    assert last_error(output) == said
+
+
+def test_why_postgres_does_not_start_is_said(tmp_path: Path) -> None:
+    """Its port is that of an outgoing connection, which does not listen."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.connect(server.getsockname())
+        with pytest.raises(LocalError, match="at its start: FATAL:  could not create any TCP/IP sockets"):
+            start_postgres(tmp_path, client.getsockname()[1], "user", "a-password", ())
+
+
+def test_no_outgoing_connection_is_given_a_port_that_a_program_is_about_to_bind() -> None:
+    outgoing = range(*map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()))
+    if outgoing.start < 30_000:
+        pytest.skip(
+            f"SKIPPED LOUDLY: outgoing connections of this machine have ports from {outgoing.start} on"
+        )
+    assert not {free_port() for _ in range(20)} & {*outgoing}
