@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 _SPEED = 600.0
 _POLL_SECONDS = 1
 _PATIENCE_SECONDS = 1_800
+#: Without a change for so long, it is said what is waited for.
+_LONG_S = 15.0
 _EXAMPLES = 3
 _BLOCK = 1 << 20
 #: Options that do not name columns of an input.
@@ -201,7 +203,7 @@ def _follow(deployment: Deployment, services: "Running", asked: _Asked, key: str
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("records", total=None)
-        shown = False
+        shown, waits = False, _Waits()
         while True:
             services.require_running()
             row = deployment.ledger.datasets.ensure(pipeline, key)
@@ -219,7 +221,30 @@ def _follow(deployment: Deployment, services: "Running", asked: _Asked, key: str
                 _show_what_is_asked(deployment, services.endpoints, row, asked)
                 shown = True
             _must_go_on(row, progress, deadline)
+            waits.seen(deployment, row, (row.state, chunks, progress.processed))
             time.sleep(0.5)
+
+
+class _Waits:
+    """Says what a dataset waits for when nothing changes for long, each reason once."""
+
+    def __init__(self) -> None:
+        self._state: tuple[object, ...] = ()
+        self._since = 0.0
+        self._said: str | None = None
+
+    def seen(self, deployment: Deployment, row: DatasetRow, state: tuple[object, ...]) -> None:
+        now = time.monotonic()
+        if state == self._state and now - self._since < _LONG_S:
+            return
+        if state == self._state and (
+            status := deployment.ledger.status_report.dataset(row.pipeline, row.dataset)
+        ):
+            if status.waiting and status.waiting != self._said:
+                said = f"No change for {_LONG_S:.0f} s: {status.waiting}"
+                console.print(said, highlight=False, soft_wrap=True)
+            self._said = status.waiting
+        self._state, self._since = state, now
 
 
 def _show_what_is_asked(deployment: Deployment, endpoints: Endpoints, row: DatasetRow, asked: _Asked) -> None:

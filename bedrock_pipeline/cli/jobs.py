@@ -29,8 +29,13 @@ def job_by_id(deployment: Deployment, job_id: str) -> JobResult:
     """A job of any queue.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is none; a pipeline may have been named without a dataset.
     """
+    if job_id in deployment.ledger.served_pipelines.known():
+        raise NotFoundError(
+            f"{job_id!r} is a pipeline or queue; a dataset of it is needed too, or a job's id alone.",
+            f"`bedrock-pipeline status {job_id}` shows its datasets and jobs.",
+        )
     job = deployment.ledger.queues.job(UUID(job_id)) if is_job_id(job_id) else None
     if job is None:
         raise NotFoundError(f"There is no job {job_id!r}.", "A job's id is what `flush` printed.")

@@ -149,7 +149,9 @@ def give_up_job(deployment: Deployment, chunk: ChunkRow) -> None:
     else:
         raise StateError(
             f"Bedrock has job {chunk.job_arn}; it is {status}.",
-            "Cancel the chunk with `bedrock-pipeline cancel`, or wait for its end.",
+            "A job that has ended is not lost: it is collected without a command."
+            if FROM_BEDROCK.get(status) in ENDED
+            else "Cancel the chunk with `bedrock-pipeline cancel`, or wait for its end.",
         )
 
 

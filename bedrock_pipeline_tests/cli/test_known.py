@@ -26,6 +26,12 @@ from bedrock_pipeline_tests.cli.test_commands import prepared
         ("flush mailz", ["There is no queue 'mailz'", "Did you mean 'mails'? For a new queue"]),
         ("enqueue my_pipelines.py --queue mailz", ["There is no queue 'mailz'", "Did you mean 'mails'?"]),
         ("retry reviews m", ["There is no dataset 'm'"]),
+        (
+            "retry reviews",
+            ["'reviews' is a pipeline or queue; a dataset of it is needed too", "status reviews"],
+        ),
+        ("cancel mails", ["'mails' is a pipeline or queue; a dataset of it is needed too"]),
+        ("results reviews --out r.csv", ["'reviews' is a pipeline or queue"]),
         ("approve reviews tuesday --up-to 1", ["There is no dataset 'tuesday'", "There are: monday."]),
         ("results reviews tuesday", ["There is no dataset 'tuesday'"]),
         ("show review monday", ["There is no pipeline or queue 'review'", "Did you mean 'reviews'?"]),

@@ -17,6 +17,7 @@ from bedrock_pipeline.collect.collect_chunk import JobProblemError, collect_chun
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.emulator.control import Control
 from bedrock_pipeline.ledger.rows import ChunkRow
+from bedrock_pipeline.ledger.status import ENDED
 from bedrock_pipeline.ledger.submissions import Intent
 from bedrock_pipeline.models.quota_group import QuotaGroup
 from bedrock_pipeline.prepare.pack_dataset import pack_dataset
@@ -158,6 +159,7 @@ def test_a_job_that_bedrock_does_not_know_is_given_up_by_an_operator(
     rejected = CliRunner().invoke(cli, ("resolve", "p", second.chunk_key, "--lost"))
     assert rejected.exit_code == 1
     assert "Bedrock has job" in rejected.output
+    assert "wait for its end" in rejected.output
     assert sweep_account(deployment).unknown_to_bedrock == [_NO_JOB]
     given_up = CliRunner().invoke(cli, ("resolve", "p", first.chunk_key, "--lost"))
     assert given_up.exit_code == 0, given_up.output
@@ -168,6 +170,16 @@ def test_a_job_that_bedrock_does_not_know_is_given_up_by_an_operator(
     [left] = deployment.ledger.retry_rounds.open_of("p", "d", 1)
     assert left.waits_for == "operator", "nothing is bought again unasked"
     assert deployment.ledger.interventions.release("p", "d") == (100, False)
+
+
+def test_a_job_that_has_ended_is_not_given_up(deployment: Deployment, work: Path) -> None:
+    [chunk] = packed(deployment, work, 1)
+    submitted(deployment, chunk)
+    while (found := deployment.ledger.chunks.by_key("p", chunk.chunk_key)).status not in ENDED:
+        poll_jobs(deployment)
+    rejected = CliRunner().invoke(cli, ("resolve", "p", chunk.chunk_key, "--lost"))
+    assert (rejected.exit_code, "A job that has ended is not lost" in rejected.output) == (1, True)
+    assert deployment.ledger.chunks.by_key("p", chunk.chunk_key) == found
 
 
 def test_only_a_job_of_the_chunk_resolves_it(deployment: Deployment, work: Path) -> None:
