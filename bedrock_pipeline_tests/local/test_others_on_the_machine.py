@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bedrock_pipeline.cli.services import _code_socket
-from bedrock_pipeline.local import postgres, root_cluster
+from bedrock_pipeline.local import root_programs
 from bedrock_pipeline.local.home import LocalError
 
 _NOBODY = 65534
@@ -37,14 +37,11 @@ def test_root_takes_no_folder_that_another_user_made(
 ) -> None:
     area = tmp_path / "bedrock-pipeline"
     plant(area)
-    monkeypatch.setattr(root_cluster, "_AREA", area)
-    for use in (
-        root_cluster.root_area,
-        lambda: postgres._copied(tmp_path),
-        lambda: root_cluster.cluster_of(tmp_path / "home"),
-    ):
-        with pytest.raises(LocalError, match="bedrock-pipeline"):
-            use()
+    closed = tmp_path / "pginstall" / "bin"
+    closed.mkdir(parents=True, mode=0o700)
+    monkeypatch.setattr(root_programs, "_AREA", area)
+    with pytest.raises(LocalError, match="bedrock-pipeline"):
+        root_programs.reachable(closed)
     elsewhere = tmp_path / "elsewhere"
     assert not elsewhere.exists() or not list(elsewhere.iterdir())
 
