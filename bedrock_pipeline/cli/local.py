@@ -12,14 +12,12 @@ import click
 import psutil
 
 from bedrock_pipeline.cli.pipelines import own_models_option, speed_option
-from bedrock_pipeline.cli.services import emulator_options, stop_event
-from bedrock_pipeline.deployment import open_deployment
-from bedrock_pipeline.local import default_home, environment, read_endpoints
+from bedrock_pipeline.cli.services import emulator_options, make_ledger, stop_event
+from bedrock_pipeline.local import Endpoints, default_home, environment, read_endpoints
 from bedrock_pipeline.local.endpoints import not_led_elsewhere
 from bedrock_pipeline.local.extra import require_local
 from bedrock_pipeline.local.home import LocalError, is_locked, make_home, write_private
 from bedrock_pipeline.local.stack import Stack, StackConfig
-from bedrock_pipeline.settings import Settings
 
 #: How long all parts together may take to end.
 _END_SECONDS = 120
@@ -67,12 +65,12 @@ def _is_up(home: Path, holder: "subprocess.Popen[bytes]") -> bool:
     Raises:
         LocalError: it does not, and nobody starts it any more.
     """
-    is_there = read_endpoints(home) is not None
-    if holder.poll() is None:
-        return is_there and (home / _PID).exists()  # which is written when the ledger's tables are there
-    if not is_there and not is_locked(home):
+    if read_endpoints(home) is not None:
+        return True
+    # Another `up` at this home, or `dev`, may have been faster.
+    if holder.poll() is not None and not is_locked(home):
         raise LocalError("The embedded stack did not start.", f"See {home / 'up.log'}.")
-    return is_there  # another `up` at this home, or `dev`, was faster
+    return False
 
 
 @local.command(hidden=True)
@@ -83,13 +81,16 @@ def hold(speed: float, own_models: tuple[str, ...]) -> None:
     home = default_home()
     stop = stop_event()
     with ExitStack() as parts:
-        stack = Stack(StackConfig(home, emulator=emulator_options(speed, own_models)))
+        config = StackConfig(home, emulator=emulator_options(speed, own_models))
+        stack = Stack(config, prepare=_prepare)
         parts.callback((home / _PID).unlink, missing_ok=True)  # last, so that `down` can wait for the end
         parts.enter_context(stack)
-        with open_deployment(Settings.resolve(stack.endpoints.settings())) as deployment:
-            deployment.ledger.migrate()
-        write_private(home / _PID, f"{os.getpid()} {psutil.Process().create_time()}")
         stop.wait_while(stack.require_running)
+
+
+def _prepare(endpoints: Endpoints) -> None:
+    make_ledger(endpoints)
+    write_private(endpoints.home / _PID, f"{os.getpid()} {psutil.Process().create_time()}")
 
 
 @local.command()

@@ -159,7 +159,8 @@ def running(
     with ExitStack() as parts:
         wanted = check_port(ui_port, "--port") if ui_port else 0
         console.print("Starting Postgres, S3 and the Bedrock emulator…")
-        stack = parts.enter_context(Stack(StackConfig(home, emulator=emulator_options(speed, own_models))))
+        config = StackConfig(home, emulator=emulator_options(speed, own_models))
+        stack = parts.enter_context(Stack(config, prepare=make_ledger))
         dagster_home, path = home / "dagster", ui_path(home)
         dagster_home.mkdir(exist_ok=True)
         (dagster_home / "dagster.yaml").write_text(_DAGSTER_YAML)
@@ -178,7 +179,6 @@ def running(
         }
         settings = Settings.resolve(environment=inside)
         with open_deployment(settings) as deployment:
-            deployment.ledger.migrate()
             unfinished = dagster_runs(stack.endpoints, _WAITING + _WORKING)
             if not unfinished:  # one that ended without having worked may have left its lease
                 deployment.ledger.run_leases.expire([])
@@ -198,6 +198,12 @@ def running(
                 child.require_running()
 
         yield Running(stack.endpoints, settings, url, require_running)
+
+
+def make_ledger(endpoints: Endpoints) -> None:
+    """Create or update the ledger's tables of an embedded stack."""
+    with open_deployment(Settings.resolve(endpoints.settings())) as deployment:
+        deployment.ledger.migrate()
 
 
 def _leads_dagster(name: str) -> bool:

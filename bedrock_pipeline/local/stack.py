@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ class StackConfig:
 class Stack:
     """A running embedded stack; a context manager that ends it.
 
-    What is stored survives a restart and a kill.
+    What is stored survives a restart and a kill. `prepare` is called before others can find the stack.
 
     Raises:
         MissingExtraError: the extra `local` is not installed.
@@ -44,7 +44,9 @@ class Stack:
         LocalError: a part does not start; names its log.
     """
 
-    def __init__(self, config: StackConfig) -> None:
+    def __init__(
+        self, config: StackConfig, *, prepare: Callable[[Endpoints], object] = lambda _: None
+    ) -> None:
         require_local()
         self._exit = ExitStack()
         self._children: list[Child] = []
@@ -56,6 +58,7 @@ class Stack:
             for child in _children(self.endpoints, config):
                 starting.callback(child.end)
                 self._children.append(child)
+            prepare(self.endpoints)
             write_endpoints(self.endpoints)
             starting.callback(forget_endpoints, config.home)  # first: nobody begins with what is ending
             del lock

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from bedrock_pipeline.cli.main import cli
-from bedrock_pipeline.local import Endpoints
+from bedrock_pipeline.ledger import Ledger
+from bedrock_pipeline.local import Endpoints, read_endpoints
 from bedrock_pipeline.local.endpoints import write_endpoints
 from bedrock_pipeline.local.home import is_locked, take_lock
 from bedrock_pipeline_tests.waiting import PATIENCE_S, until
@@ -51,11 +52,15 @@ def test_up_ends_with_an_error_where_what_was_starting_has_ended(tmp_path: Path)
     assert "The embedded stack did not start" in said
 
 
-def test_all_who_end_it_wait_until_it_has_ended(tmp_path: Path) -> None:
+def test_all_who_start_it_find_the_ledger_and_all_who_end_it_wait_until_it_has_ended(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    up = _started(home, "up")
-    said, _ = up.communicate(timeout=PATIENCE_S)
-    assert up.returncode == 0, said + _text(home / "up.log")
+    for up in [_started(home, "up") for _ in range(2)]:
+        said, _ = up.communicate(timeout=PATIENCE_S)
+        assert up.returncode == 0, said + _text(home / "up.log")
+        found = read_endpoints(home)
+        assert found is not None
+        with Ledger(found.dsn()) as ledger:
+            assert ledger.is_current()
     ends = [_started(home, "down") for _ in range(2)]
     for end in ends:
         said, _ = end.communicate(timeout=PATIENCE_S)
