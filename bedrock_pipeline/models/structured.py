@@ -110,7 +110,8 @@ class AnswerSchema:
             (name, one.get(SOURCE, name) if isinstance(one, Mapping) else name)
             for name, one in self.columns["properties"].items()
         ]
-        self._keeps_names = self._model is None and all(name == source for name, source in self._sources)
+        #: Whether the values of a response that certainly keeps it are those of its JSON, by no code of a class.
+        self.is_plain = self._model is None and all(name == source for name, source in self._sources)
         rules = self.schema
         if self._model is not None:  # pydantic checks these itself
             rules = without(without(rules, "uniqueItems", lambda _: True), "pattern", lambda _: True)
@@ -165,7 +166,7 @@ class AnswerSchema:
         """
         if not self._certain(given):
             return None
-        return given if self._keeps_names else self._written(given, ModelResponse())
+        return given if self.is_plain else self._written(given, ModelResponse())
 
     def _read(self, answer: ModelResponse) -> tuple[dict[str, Any], str | None]:
         if len(answer.tool_use) < 2:

@@ -1,5 +1,6 @@
 """Structured responses: which schema can be requested, which column a property becomes, which response is invalid."""
 
+import gc
 import json
 from datetime import date
 from typing import Any
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel, computed_field, field_validator
 
 from bedrock_pipeline.collect.join import rows
 from bedrock_pipeline.collect.line_reader import buffers_of
@@ -62,6 +63,29 @@ def test_of_many_texts_those_that_certainly_keep_the_schema_have_the_values_that
     assert [*zip(*found.columns, strict=True)] == alone
     nothing = given.certain(pa.array(texts[5:7]))
     assert (nothing.places, nothing.given, nothing.columns) == ([], [], [[], [], []])
+
+
+class Noted(BaseModel):
+    """Notes whether Python looks for cycles while its code runs."""
+
+    n: int
+
+    @computed_field
+    def is_searched(self) -> bool:
+        return gc.isenabled()
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_memory_is_collected_as_before_and_while_code_of_a_class_runs(before: bool) -> None:
+    """Its code may make what only a search for cycles frees, for each of thousands of responses."""
+    gc.enable() if before else gc.disable()
+    try:
+        found = columns(Noted).certain(pa.array(['{"n":1}']))
+        [*_] = columns(schema("n", n={"type": "integer"})).certain(pa.array(['{"n":1}', "{"])).places
+        assert gc.isenabled() == before
+    finally:
+        gc.enable()
+    assert found.columns == [[1], [before]]
 
 
 @pytest.mark.parametrize(
