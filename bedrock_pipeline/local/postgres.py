@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -66,14 +67,17 @@ def start_postgres(home: Path, port: int, user: str, password: str, databases: t
         user=place.owner,
         cwd=place.data,
     )
-    dsn = loopback_dsn(port, user, password, "postgres")
-    child.wait_until(lambda: _answers(dsn))
-    with led_nowhere_else(dsn):
-        connection = psycopg.connect(dsn, autocommit=True)
-    with connection:
-        for name in databases:
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    with ExitStack() as starting:
+        starting.callback(child.end)
+        dsn = loopback_dsn(port, user, password, "postgres")
+        child.wait_until(lambda: _answers(dsn))
+        with led_nowhere_else(dsn):
+            connection = psycopg.connect(dsn, autocommit=True)
+        with connection:
+            for name in databases:
+                if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
+                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        starting.pop_all()
     return child
 
 
