@@ -35,6 +35,13 @@ class BedrockPipelineError(Exception):
         self.fix = fix
 
 
+def is_of_called_code(error: BaseException) -> bool:
+    """Whether an error is one of the code that was called, such as a panic of a library, and not a request to end."""
+    return (
+        isinstance(error, Exception) or type(error).__name__ == "PanicException"
+    )  # of Rust, a BaseException
+
+
 def _sentence(text: str, *, followed: bool) -> str:
     """A sentence that may end with the reason of another service, which has a full stop of its own or none."""
     if text.endswith("..") and not text.endswith("..."):

@@ -67,20 +67,24 @@ def freeze(pipeline: BasePipeline, template: bytes = b"") -> FrozenSettings:
     )
 
 
-def thaw(settings: FrozenSettings, code: BasePipeline | None = None) -> BasePipeline:
+def thaw(
+    settings: FrozenSettings, code: BasePipeline | None = None, *, validates: bool = True
+) -> BasePipeline:
     """The pipeline that was frozen.
 
     Args:
         settings: what was frozen.
         code: the pipeline of that name as the code has it now; its answer class is used if it still has the frozen schema.
             Its prices are used for models that had none.
+        validates: whether that class judges responses; otherwise its schema does.
     """
     document = orjson.loads(settings.document)
     # What a later catalog says about the model must not stop what was launched.
     fields = {name: value for name, value in document.items() if name not in _OWN} | {"check_model": False}
     if document.get("render"):
         fields["render"] = _Rendered(document["render"])
-    if isinstance(code, Pipeline) and document.get("validators") and not lacks_validators(settings, code):
+    has_validators = validates and document.get("validators") and not lacks_validators(settings, code)
+    if isinstance(code, Pipeline) and has_validators:
         fields["answer_schema"] = code.answer_schema
     if code is not None:
         fields["prices"] = {**code.prices, **fields["prices"]}

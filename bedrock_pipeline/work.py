@@ -17,7 +17,7 @@ from typing import Final
 from bedrock_pipeline.carry_out import Report, carry_out
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.due_work import OF_CHUNKS, WITHOUT_CODE, WorkItem, due_work
-from bedrock_pipeline.errors import NotFoundError, ServiceUnavailableError
+from bedrock_pipeline.errors import NotFoundError, ServiceUnavailableError, is_of_called_code
 from bedrock_pipeline.ledger.run_leases import LeaseKind
 from bedrock_pipeline.ledger.versions import VersionReplacedError
 from bedrock_pipeline.outages import OUTAGES, cause_of
@@ -51,7 +51,7 @@ class Failure:
     """An item that raised an error, which concerns this item alone."""
 
     item: WorkItem
-    error: Exception
+    error: BaseException
 
 
 def do_due_work(
@@ -141,16 +141,20 @@ def _done(
     except VersionReplacedError as error:
         deployment.ledger.run_leases.release(*lease)
         return Failure(item, error)
-    except Exception as error:  # whatever it is, it concerns this item alone, unless a service is away
+    except BaseException as error:  # whatever it is, it concerns this item alone, unless a service is away
         if isinstance(error, ServiceUnavailableError) and cause_of(error):
             deployment.ledger.run_leases.release(*lease)
+            raise
+        if not is_of_called_code(error):
+            if isinstance(error, SystemExit):  # of a user's code, or of the program that called this
+                record_failure(deployment, item, error, shared=own_runs)
             raise
         record_failure(deployment, item, error, shared=own_runs)
         return Failure(item, error)
     return item
 
 
-def record_failure(deployment: Deployment, item: WorkItem, error: Exception, *, shared: bool) -> None:
+def record_failure(deployment: Deployment, item: WorkItem, error: BaseException, *, shared: bool) -> None:
     """Record an error of an item; `shared`: it was raised beside other work, so that a run of its own is to show it."""
     dataset, version = item.key, None
     with suppress(NotFoundError):
@@ -206,7 +210,7 @@ def renewed(
         run_leases.renew(kind, pipeline, key, lifetime)
 
 
-def failure_of(error: Exception, dataset: str, version: int | None) -> str:
+def failure_of(error: BaseException, dataset: str, version: int | None) -> str:
     """What an error is, the same for each chunk of a version that fails for the same reason."""
     text = _VARYING.sub("…", str(error)[:_MOST_CHARACTERS])  # cut first: a word of any length would take long
     return f"{dataset} v{version}: {type(error).__name__}: {text}"[:500]

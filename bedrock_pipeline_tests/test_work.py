@@ -90,7 +90,7 @@ def test_an_item_is_reported_before_its_lease_is_released_and_not_taken_twice(
     assert [item.key for item in beside] == keys(*range(1, CHUNKS))
 
 
-def failing(error: Callable[[str], Exception], *which: str) -> Callable[..., Report]:
+def failing(error: Callable[[str], BaseException], *which: str) -> Callable[..., Report]:
     def carried_out(deployment: Deployment, one: BasePipeline, item: WorkItem) -> Report:
         if item.key in which:
             raise error(item.key)
@@ -118,6 +118,17 @@ def test_a_failure_concerns_its_item_alone_and_a_few_get_a_run_of_their_own(
     move_clock(deployment, 61)
     assert {item.key for item in done(deployment, [packed])} == set(bad), "what is still due is tried again"
     assert leases.unfinished(["p"], WITHOUT_CODE, 50) == []
+
+
+def test_code_that_ends_the_process_is_a_failure_of_its_item(
+    deployment: Deployment, packed: Pipeline
+) -> None:
+    with pytest.raises(SystemExit):
+        done(deployment, [packed], failing(lambda _: SystemExit(3), *keys(0)))
+    assert deployment.ledger.run_leases.unfinished(["p"], WITHOUT_CODE, 50) == [("submit", "p", keys(0)[0])]
+    status = deployment.ledger.status_report.dataset("p", "d")
+    assert status is not None
+    assert "has failed with SystemExit" in str(status.next)
 
 
 def test_a_service_that_is_away_ends_the_run_and_no_item_has_failed(

@@ -90,7 +90,7 @@ def _how_to_process(deployment: Deployment, row: DatasetRow) -> list[str]:
 @click.option(
     "--schema-only",
     is_flag=True,
-    help="Judge responses by the JSON schema, without the validators of an answer class that the code no longer has.",
+    help="Judge responses by the JSON schema, without an answer class that the code no longer has, or that fails.",
 )
 @json_option
 def retry(

@@ -163,20 +163,25 @@ def _new_folder(deployment: Deployment, chunk: ChunkRow) -> str:
 def _launched_pipeline(deployment: Deployment, code: BasePipeline, chunk: ChunkRow) -> BasePipeline:
     """The pipeline as it was when the chunk was made, with the answer class of the code if its schema is still that one.
 
+    An operator can decide that the schema alone judges: where the code has no such class, or the class cannot do it.
+
     Raises:
         AnswerClassMissingError: the code has no such class, and its validators are waited for.
     """
     ledger = deployment.ledger
     settings = ledger.versions.settings(chunk.settings_digest)
     missing = lacks_validators(settings, code)
-    if missing and not ledger.versions.judges_by_schema_only(chunk.chunk_id, _VALIDATORS_WAIT):
+    by_schema_only = ledger.versions.judges_by_schema_only(
+        chunk.chunk_id, _VALIDATORS_WAIT if missing else None
+    )
+    if missing and not by_schema_only:
         raise AnswerClassMissingError(
             f"Chunk {chunk.chunk_key} was launched with answer class {missing}, whose schema the code does not have any more.",
             "Collect it with the code that launched it; or judge its responses by the JSON schema alone: "
             f"bedrock-pipeline retry {chunk.pipeline} {chunk.dataset} --schema-only. "
             f"That happens by itself {_VALIDATORS_WAIT.days} days after the job ended.",
         )
-    return thaw(settings, code)
+    return thaw(settings, code, validates=not by_schema_only)
 
 
 def _ended(chunk: ChunkRow) -> EndedChunk:

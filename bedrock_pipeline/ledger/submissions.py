@@ -191,7 +191,7 @@ class Submissions:
                 """UPDATE bedrock_pipeline.chunks
                    SET status = 'queued', status_changed_at = bedrock_pipeline.now(), job_arn = %(arn)s,
                        submitted_at = coalesce(%(submitted)s, bedrock_pipeline.now()),
-                       requeued_since = NULL, requeue_reason = NULL
+                       requeued_since = NULL, requeue_reason = NULL, status_message = NULL
                    WHERE chunk_id = %(chunk)s AND fence = %(fence)s
                      AND status IN ('submitting', 'in-doubt', 'needs-resolution')""",
                 {"arn": job_arn, "submitted": submitted_at, "chunk": chunk_id, "fence": fence},

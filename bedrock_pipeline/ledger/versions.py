@@ -132,14 +132,14 @@ class Versions:
             (row.pipeline, row.dataset, row.version),
         )
 
-    def judges_by_schema_only(self, chunk_id: UUID, wait: timedelta) -> bool:
-        """Whether that was decided for a chunk's version; it is decided now if the chunk ended longer ago than `wait`."""
+    def judges_by_schema_only(self, chunk_id: UUID, wait: timedelta | None) -> bool:
+        """Whether that was decided for a chunk's version; it is decided now if the chunk ended longer ago than `wait`, not None."""
         rows = self._database.fetch(
             """UPDATE bedrock_pipeline.versions v
                SET schema_only_since = coalesce(schema_only_since, bedrock_pipeline.now())
                FROM bedrock_pipeline.chunks c
                WHERE c.chunk_id = %s AND (v.pipeline, v.dataset, v.version) = (c.pipeline, c.dataset, c.dataset_version)
-                 AND (v.schema_only_since IS NOT NULL OR c.ended_at <= bedrock_pipeline.now() - %s)
+                 AND (v.schema_only_since IS NOT NULL OR c.ended_at <= bedrock_pipeline.now() - %s::interval)
                RETURNING v.version""",
             (chunk_id, wait),
         )

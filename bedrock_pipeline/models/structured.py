@@ -14,6 +14,7 @@ from typing import Any, Final, Self, TypeAlias
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from bedrock_pipeline.errors import is_of_called_code
 from bedrock_pipeline.models.answer_class import EXACT, SOURCE, AnswerSchemaError, requested, written
 from bedrock_pipeline.models.answer_rules import BY_NAME, DATA, closed, knowing, names_in, without
 from bedrock_pipeline.models.certain_schema import certain
@@ -230,21 +231,23 @@ class AnswerSchema:
         try:
             # As JSON: a strict class takes a date, an enumeration or a tuple only from there.
             instance = self._model.model_validate_json(orjson.dumps(value), by_alias=True)
-            values: dict[str, Any] = instance.model_dump(mode="json", by_alias=True, warnings="none")
+            values: Any = instance.model_dump(mode="json", by_alias=True, warnings="none")
+            half_pair = _has_half_pair(values)
         except ValidationError as error:
             details = error.errors(include_url=False, include_context=False, include_input=False)
             kinds = ", ".join(sorted({self._place(one["loc"]) + one["type"] for one in details})[:_PLACES])
             raise AnswerInvalidError(
                 f"{self._model.__name__} does not take the answer: {kinds}{_cut(answer)}"
             ) from None
-        except Exception as error:  # a validator of the user's class, or pydantic's limit of nesting
+        except BaseException as error:  # a validator of the user's class, or pydantic's limit of nesting
+            if not is_of_called_code(error):
+                raise
             raise AnswerInvalidError(
                 f"{self._model.__name__} raises {type(error).__name__} for the answer{_cut(answer)}"
             ) from None
-        if _has_half_pair(values):
-            raise AnswerInvalidError(
-                f"{self._model.__name__} makes text with half a surrogate pair of the answer{_cut(answer)}"
-            )
+        if half_pair or not isinstance(values, dict):
+            what = "text with half a surrogate pair" if half_pair else "no object"
+            raise AnswerInvalidError(f"{self._model.__name__} makes {what} of the answer{_cut(answer)}")
         return values
 
 

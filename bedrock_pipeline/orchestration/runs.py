@@ -12,7 +12,7 @@ from dagster._core.storage.tags import RUN_KEY_TAG
 
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.due_work import WorkItem
-from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
+from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError, is_of_called_code
 from bedrock_pipeline.ledger.run_leases import Kind, LeaseKind
 from bedrock_pipeline.orchestration.resources import DeploymentResource
 from bedrock_pipeline.outages import cause_of
@@ -45,7 +45,9 @@ def working(
         try:
             with renewed(deployment, kind, pipeline, key, lambda: QUEUED if goes_on() else None):
                 yield deployment
-        except Exception as error:
+        except BaseException as error:
+            if not is_of_called_code(error) and not isinstance(error, SystemExit):
+                raise
             if isinstance(error, ServiceUnavailableError) and cause_of(error):
                 raise dg.Failure(str(error), allow_retries=True) from error
             if kind in get_args(Kind):  # this run has shown it

@@ -75,7 +75,10 @@ def check_export(path: Path) -> None:
             f"No file can be written in {path.parent}: there is no such folder.",
             "Create the folder, or choose another; results can be written to this machine only.",
         )
-    target = path.resolve()
+    try:
+        target = path.resolve()
+    except RuntimeError:  # a link that leads to itself, for Python before 3.13
+        target = path
     if not _can_be_replaced(target):
         raise ArgumentError(f"{path} is not a file that can be replaced.", "Choose another name.")
     _temporary(target).unlink()
@@ -100,6 +103,10 @@ def _temporary(path: Path) -> Path:
         with suppress(FileNotFoundError):
             path.lstat()  # raises another error if its name is too long
         made.touch(exist_ok=False)
+        with suppress(FileNotFoundError):
+            made.chmod(
+                stat.S_IMODE(path.lstat().st_mode)
+            )  # those who may not read it now may not read it then
     except OSError as error:
         raise ConfigurationError(
             f"{path.name} cannot be written in {path.parent}: {error.strerror}.",

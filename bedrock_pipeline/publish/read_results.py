@@ -1,6 +1,7 @@
 """Read what is published, and which rows of the input were rejected."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -9,7 +10,13 @@ import pyarrow as pa
 
 from bedrock_pipeline.aws.arrow_files import results_filesystem
 from bedrock_pipeline.aws.objects import ObjectMissingError
-from bedrock_pipeline.aws.parquet_objects import read_batches, read_downloaded, reading
+from bedrock_pipeline.aws.parquet_objects import (
+    ObjectDamagedError,
+    read_batches,
+    read_downloaded,
+    read_metadata,
+    reading,
+)
 from bedrock_pipeline.deployment import Deployment
 from bedrock_pipeline.errors import NotFoundError, StateError
 from bedrock_pipeline.ledger.rows import DatasetRow
@@ -48,9 +55,14 @@ def open_results(deployment: Deployment, pipeline: str, dataset: str) -> "pa_dat
     if row.results_uri is None:
         raise _not_yet(deployment, row, "published")
     found = open_folder(deployment, row.results_uri)
-    with reading(f"A file below {row.results_uri}"):
+    with _reading_files(deployment, row.results_uri):
         rows = found.count_rows()
-    if rows != row.published_records:
+    if rows > row.published_records:
+        raise StateError(
+            f"{row.published_records} rows were published below {row.results_uri}, and {rows} are there: a file was added or changed.",
+            "Remove or restore what bedrock-pipeline has not written there.",
+        )
+    if rows < row.published_records:
         raise results_gone(
             row.results_uri, f"{row.published_records} rows were published, and {rows} are there"
         )
@@ -81,7 +93,7 @@ def open_folder(deployment: Deployment, uri: str) -> "pa_dataset.Dataset":
     import pyarrow.dataset as pa_dataset  # it brings pandas, which takes half a second
 
     folder = uri.removeprefix("s3://").rstrip("/")
-    with reading(f"A file below {uri}"):
+    with _reading_files(deployment, uri):
         try:
             found = pa_dataset.dataset(
                 folder, filesystem=results_filesystem(deployment.settings), format="parquet"
@@ -91,6 +103,18 @@ def open_folder(deployment: Deployment, uri: str) -> "pa_dataset.Dataset":
     if not found.files:
         raise results_gone(uri)
     return found
+
+
+@contextmanager
+def _reading_files(deployment: Deployment, uri: str) -> Iterator[None]:
+    """The error where a file below a folder is not what was written names the first such file."""
+    try:
+        with reading(f"A file below {uri}"):
+            yield
+    except ObjectDamagedError:
+        for file in deployment.objects.list(uri):
+            read_metadata(deployment.objects, file.uri)
+        raise
 
 
 def results_gone(uri: str, why: str = "") -> StateError:

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import pyarrow as pa
 
-from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError
+from bedrock_pipeline.errors import BedrockPipelineError, ServiceUnavailableError, is_of_called_code
 from bedrock_pipeline.records.result_schema import SCANNER_COLUMNS
 from bedrock_pipeline.sources.errors import InputError, TypesChangedError
 from bedrock_pipeline.sources.source import BATCH_ROWS, ArrowSource, RowBatch, Source, batch_rows, positioned
@@ -156,8 +156,7 @@ def conversion(what: str) -> Iterator[None]:
             "It is tried again; the message is not shown, since it may quote a row.",
         ) from None
     except BaseException as error:
-        # Polars panics with a BaseException where it has no conversion.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if not is_of_called_code(error):  # Polars panics where it has no conversion
             raise
         raise InputError(
             f"{what} cannot be read as Arrow ({type(error).__name__}; its message is not shown, since it may quote a value).",

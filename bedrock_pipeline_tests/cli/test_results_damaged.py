@@ -56,8 +56,46 @@ def test_a_damaged_file_is_named_and_ends_no_command_otherwise(
     ):
         done = _run(*command)
         assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
-        assert "cannot be read: it is not what was written" in done.stderr.replace("\n", " ")
+        # DuckDB does not say in which file a value cannot be read.
+        named = (
+            "A file of the results"
+            if (place, command[3]) == ("its data", "--where")
+            else "part-00001.parquet"
+        )
+        assert f"{named} cannot be read: it is not what was written" in done.stderr.replace("\n", " ")
     assert not out.exists()
+
+
+def test_rows_that_were_added_are_not_taken_for_rows_that_are_gone(
+    deployment: Deployment, results_uri: str
+) -> None:
+    """What would buy them again is not said."""
+    deployment.objects.put(
+        f"{results_uri}copy.parquet", deployment.objects.get(f"{results_uri}part-00001.parquet")
+    )
+    done = _run("show", "p", "d", "--where", "output_text <> ''")
+    assert done.returncode == 1
+    assert "300 rows were published" in done.stderr
+    assert "a file was added or changed" in " ".join(done.stderr.split())
+    assert "--new-version" not in done.stderr
+
+
+@pytest.mark.usefixtures("results_uri")
+def test_a_file_that_is_replaced_keeps_who_may_read_it(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    for before, after in ((0o600, 0o600), (0o640, 0o640)):
+        out.touch()
+        out.chmod(before)
+        assert _run("results", "p", "d", "--out", str(out)).returncode == 0
+        assert out.stat().st_mode & 0o777 == after
+
+
+@pytest.mark.usefixtures("results_uri")
+def test_a_link_that_leads_to_itself_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    done = _run("results", "p", "d", "--out", str(tmp_path / "loop.csv"))
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert "is not a file that can be replaced" in " ".join(done.stderr.split())
 
 
 @pytest.mark.usefixtures("results_uri")

@@ -258,6 +258,16 @@ def test_the_validators_of_an_answer_class_apply_while_the_code_has_it(
     assert {row["error_code"] for row in rows} == {"answer-invalid"}
 
 
+def test_an_operator_can_let_the_schema_alone_judge_while_the_code_has_the_class(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    one = pipeline(tmp_path, [f"t{n}" for n in range(120)], answer_schema=_Mood, max_record_attempts=1)
+    take_snapshot(deployment, one, "d")
+    pack_dataset(deployment, one, "d")
+    deployment.ledger.versions.judge_by_schema_only("p", "d")
+    assert {row["status"] for row in finish(deployment, one)} == {"succeeded"}
+
+
 def test_other_limits_do_not_make_other_content(deployment: Deployment, tmp_path: Path) -> None:
     """Before anything is submitted they apply, by a version of their own; afterwards a version keeps what it has."""
     one = pipeline(tmp_path, [f"t{n}" for n in range(220)])

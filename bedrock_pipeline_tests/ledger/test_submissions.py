@@ -154,6 +154,17 @@ def test_the_token_stays_when_sent_again_and_a_sleeper_changes_nothing(ledger: L
     assert ledger.submissions.record_accepted(chunk_id, again.fence, "arn:1"), "recording twice is recognised"
 
 
+def test_what_was_said_of_a_submission_in_doubt_is_not_said_of_its_job(ledger: Ledger) -> None:
+    [chunk_id] = enter(ledger, 1)
+    taken = intend(ledger, chunk_id)
+    assert isinstance(taken, Intent)
+    assert ledger.submissions.mark_in_doubt(chunk_id, taken.fence, reason="no response arrived")
+    assert ledger.submissions.record_accepted(chunk_id, taken.fence, "arn:1")
+    now = ledger.chunks.by_id(chunk_id)
+    assert now is not None
+    assert now.status_message is None
+
+
 def test_a_requeued_chunk_frees_its_slot_and_waits(ledger: Ledger) -> None:
     first, second = enter(ledger, 2, max_jobs=1)
     taken = intend(ledger, first)
