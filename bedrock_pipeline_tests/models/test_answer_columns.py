@@ -269,7 +269,8 @@ class _Computed(BaseModel):
 
     @computed_field
     def power(self) -> int:
-        return int("1" + "0" * self.a)
+        found: int = 10**self.a
+        return found
 
 
 class PanicException(BaseException):  # its name is Rust's
