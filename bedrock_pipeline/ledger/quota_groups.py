@@ -41,6 +41,43 @@ class QuotaGroupStatus:
     backoff_reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class SlotsInUse:
+    """The slots of a quota group, as a chunk of a pipeline finds them.
+
+    Attributes:
+        slots: of the group.
+        used: of them, by our jobs.
+        others: of them, by jobs that are not ours.
+        own: those that the pipeline's jobs use.
+        own_limit: how many it may use; None: all.
+    """
+
+    quota_group: str
+    pipeline: str
+    slots: int
+    used: int
+    others: int
+    own: int
+    own_limit: int | None
+
+    @property
+    def why_none(self) -> str | None:
+        """Why the chunk gets none; None if one is free."""
+        if self.slots == 0:
+            return (
+                f"The limit of {self.quota_group} is 0 jobs, until `bedrock-pipeline quota` sets another one."
+            )
+        if self.used + self.others >= self.slots:
+            others = f" ({self.others} by jobs that are not ours)" if self.others else ""
+            return f"All {self.slots} slots of {self.quota_group} are in use{others}."
+        if self.own_limit is not None and self.own >= self.own_limit:
+            return (
+                f"Pipeline {self.pipeline} has {self.own} jobs of the {self.own_limit} that its limits allow."
+            )
+        return None
+
+
 class QuotaGroups:
     """The quota groups of a deployment; one ledger has one limit for each, whichever process asks."""
 

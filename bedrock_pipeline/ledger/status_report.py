@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 
 from bedrock_pipeline.ledger.database import Database
+from bedrock_pipeline.ledger.quota_groups import SlotsInUse
 from bedrock_pipeline.ledger.rows import Budget, ChunkRow, State, WaitingChunks
 from bedrock_pipeline.ledger.served_pipelines import RUNNING_WITHIN
 from bedrock_pipeline.ledger.status import Status
@@ -235,8 +236,8 @@ def _next(row: dict[str, Any]) -> str | None:
         return _failed(row, "publish") or "its results are about to be published"
     if row["retryable"] > row["waiting_records"] and (failed := _failed(row, "retry")):
         return failed
-    if "pending" in row["chunks"] and (failed := _failed(row, "submit")):
-        return failed
+    if "pending" in row["chunks"] and (waits := _failed(row, "submit") or _no_slot(row)):
+        return waits
     if not row["launch_requested_at"]:
         return "a run prepares it" if row["state"] in _NEXT and row["preparing"] else None
     return (row["state"] in _NEXT and _failed(row, "prepare")) or _NEXT.get(row["state"])
@@ -280,7 +281,11 @@ def _next_of_chunk(chunk: ChunkRow, row: dict[str, Any]) -> str | None:
         return _failed(row, "collect") or "it has ended; its responses are about to be read"
     if chunk.cancel_requested_at and not chunk.ended:
         return "it is cancelled; its job is about to be stopped"
-    return _failed(row, "submit") if chunk.status == "pending" else None
+    return _failed(row, "submit") or _no_slot(row) if chunk.status == "pending" else None
+
+
+def _no_slot(row: dict[str, Any]) -> str | None:
+    return SlotsInUse(**row["slots"]).why_none if row["slots"] else None
 
 
 def _sentence(reason: str | None) -> str:

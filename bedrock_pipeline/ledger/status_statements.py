@@ -2,6 +2,18 @@
 
 from typing import Final
 
+#: The slots of the quota group of chunk `c`, if it is pending and needs one.
+_SLOTS: Final = """
+    LEFT JOIN LATERAL (
+        SELECT jsonb_build_object(
+            'quota_group', q.quota_group, 'pipeline', c.pipeline, 'slots', q.max_jobs, 'others', q.others, 'own_limit', c.max_jobs,
+            'used', count(u.*), 'own', count(u.*) FILTER (WHERE u.pipeline = c.pipeline)) AS slots
+        FROM bedrock_pipeline.quota_groups q
+        LEFT JOIN bedrock_pipeline.chunks u
+            ON u.quota_group = q.quota_group AND u.status <> 'pending' AND u.ended_at IS NULL
+        WHERE q.quota_group = c.quota_group AND c.status = 'pending' AND c.mode = 'batch'
+        GROUP BY q.quota_group) slots ON true"""
+
 DATASETS: Final = """
     SELECT d.launch_requested_at IS NOT NULL AND NOT EXISTS (
                SELECT FROM bedrock_pipeline.served_pipelines p
@@ -19,7 +31,7 @@ DATASETS: Final = """
            n.processed + d.duplicates_answered + d.duplicates_failed AS processed,
            n.answered + d.duplicates_answered AS answered, n.failed + d.duplicates_failed AS failed,
            coalesce(d.snapshot_rejected, 0) + coalesce(d.packed_rejected, 0) AS rejected,
-           e.failed_by_code, n.retryable, n.waiting_records, n.cost_usd, n.expected_cost_usd, n.requeued, n.requeue_reason, n.until, n.backoff_until, n.backoff_reason, n.over_budget, s.chunks,
+           slots.slots, e.failed_by_code, n.retryable, n.waiting_records, n.cost_usd, n.expected_cost_usd, n.requeued, n.requeue_reason, n.until, n.backoff_until, n.backoff_reason, n.over_budget, s.chunks,
            CASE WHEN d.cancel_requested_at IS NULL THEN n.for_operator ELSE 0 END AS for_operator, n.operator_reason,
            CASE WHEN d.cancel_requested_at IS NULL THEN n.too_few ELSE 0 END AS too_few, n.too_few_reason
     FROM (SELECT * FROM bedrock_pipeline.current_versions v
@@ -66,6 +78,11 @@ DATASETS: Final = """
                                    c.status = 'pending' AND c.mode = 'waiting' OR o.waits_for = 'minimum' AS too_few) h
         CROSS JOIN LATERAL (SELECT CASE WHEN c.status = 'pending' THEN c.estimated_cost_usd ELSE bedrock_pipeline.taken_usd(c) END AS usd) w
         WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)) n
+    LEFT JOIN LATERAL (
+        SELECT c.* FROM bedrock_pipeline.chunks c
+        WHERE (c.pipeline, c.dataset, c.dataset_version) = (d.pipeline, d.dataset, d.version)
+          AND c.status = 'pending' AND c.mode = 'batch' ORDER BY c.attempt, c.sequence LIMIT 1) c ON true
+    /* slots */
     CROSS JOIN LATERAL (
         SELECT coalesce(string_agg(g.count || ' ' || g.status, ', ' ORDER BY g.status), '') AS chunks
         FROM (SELECT status, count(*) FROM bedrock_pipeline.chunks c
@@ -79,10 +96,10 @@ DATASETS: Final = """
                     UNION ALL SELECT d.duplicates_failed_by_code) a
               CROSS JOIN LATERAL jsonb_each_text(a.by_code) f(code, records)
               GROUP BY f.code) g) e
-    ORDER BY d.created_at DESC, d.pipeline, d.dataset"""
+    ORDER BY d.created_at DESC, d.pipeline, d.dataset""".replace("/* slots */", _SLOTS)
 
 CHUNKS: Final = """
-    SELECT c.*, c.chunk_key AS chunk,
+    SELECT c.*, slots.slots, c.chunk_key AS chunk,
            (SELECT jsonb_object_agg(l.kind, jsonb_build_array(l.subject, l.failure)) FROM bedrock_pipeline.run_leases l
             WHERE l.kind IN ('submit', 'collect') AND (l.pipeline, l.subject) = (c.pipeline, c.chunk_key)
               AND starts_with(l.failure, c.dataset || ' v' || c.dataset_version || ': ')) AS failures,
@@ -105,8 +122,9 @@ CHUNKS: Final = """
     LEFT JOIN bedrock_pipeline.retryable_records o ON o.chunk_id = c.chunk_id AND o.retried_at IS NULL
     LEFT JOIN bedrock_pipeline.quota_groups g ON g.quota_group = c.quota_group
         AND g.backoff_until > bedrock_pipeline.now() AND c.status = 'pending' AND c.mode = 'batch'
+    /* slots */
     WHERE d.pipeline = %(pipeline)s AND d.dataset = %(dataset)s
-    ORDER BY c.attempt, c.sequence"""
+    ORDER BY c.attempt, c.sequence""".replace("/* slots */", _SLOTS)
 
 WAITING: Final = """
     WITH waiting AS (

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from bedrock_pipeline.ledger.clock import now
 from bedrock_pipeline.ledger.database import Connection, Database
-from bedrock_pipeline.ledger.quota_groups import back_off, end_backoff, lock_group
+from bedrock_pipeline.ledger.quota_groups import SlotsInUse, back_off, end_backoff, lock_group
 from bedrock_pipeline.ledger.requeue import RequeueResult, end_withdrawn, is_withdrawn, requeue_chunk
 from bedrock_pipeline.ledger.rows import ChunkRow
 from bedrock_pipeline.ledger.spending import lock_budget, over_budget
@@ -376,14 +376,16 @@ def _why_not(connection: Connection, chunk: ChunkRow, group: DictRow) -> NotNow 
         return NotNow(
             f"Another chunk is submitted as a probe, after the backoff ({group['backoff_reason']})."
         )
-    if slots["used"] + group["others"] >= group["max_jobs"]:
-        others = f" ({group['others']} by jobs that are not ours)" if group["others"] else ""
-        return NotNow(f"All {group['max_jobs']} slots of {chunk.quota_group} are in use{others}.")
-    if chunk.max_jobs is not None and slots["own"] >= chunk.max_jobs:
-        return NotNow(
-            f"Pipeline {chunk.pipeline} has {slots['own']} jobs of the {chunk.max_jobs} that its limits allow."
-        )
-    return None
+    found = SlotsInUse(
+        chunk.quota_group,
+        chunk.pipeline,
+        slots=group["max_jobs"],
+        used=slots["used"],
+        others=group["others"],
+        own=slots["own"],
+        own_limit=chunk.max_jobs,
+    )
+    return NotNow(found.why_none) if found.why_none else None
 
 
 def _intent(chunk: ChunkRow, throttles: int, *, resent: bool = False, withdrawn: bool = False) -> Intent:
