@@ -16,12 +16,13 @@ from bedrock_pipeline.cli.services import emulator_options, make_ledger, stop_ev
 from bedrock_pipeline.local import Endpoints, default_home, environment, read_endpoints
 from bedrock_pipeline.local.endpoints import not_led_elsewhere
 from bedrock_pipeline.local.extra import require_local
-from bedrock_pipeline.local.home import LocalError, is_locked, make_home, write_private
+from bedrock_pipeline.local.home import LocalError, is_closed, is_locked, make_home, write_private
 from bedrock_pipeline.local.stack import Stack, StackConfig
 
 #: How long all parts together may take to end.
 _END_SECONDS = 120
 _PID = "holder.pid"
+_MOST_LOG = 4_000
 
 
 @click.group()
@@ -43,6 +44,7 @@ def up(speed: float, own_models: tuple[str, ...]) -> None:
         make_home(home)
         if not is_locked(home):
             (home / _PID).unlink(missing_ok=True)  # of one that was killed
+        log_began = _size(home / "up.log")
         with (home / "up.log").open("ab") as log:
             command = [sys.executable, "-P", "-m", "bedrock_pipeline", "local", "hold"]
             command += emulator_options(speed, own_models)
@@ -54,12 +56,12 @@ def up(speed: float, own_models: tuple[str, ...]) -> None:
                 start_new_session=True,
                 env={**not_led_elsewhere(os.environ), "BEDROCK_PIPELINE_HOME": str(home)},
             )
-        while not _is_up(home, holder):
+        while not _is_up(home, holder, log_began):
             time.sleep(0.1)
     click.echo(f'running at {home}; use it with: eval "$(bedrock-pipeline local env)"')
 
 
-def _is_up(home: Path, holder: "subprocess.Popen[bytes]") -> bool:
+def _is_up(home: Path, holder: "subprocess.Popen[bytes]", log_began: int) -> bool:
     """Whether it runs; each part has its own time to start.
 
     Raises:
@@ -69,7 +71,10 @@ def _is_up(home: Path, holder: "subprocess.Popen[bytes]") -> bool:
         return True
     # Another `up` at this home, or `dev`, may have been faster.
     if holder.poll() is not None and not is_locked(home):
-        raise LocalError("The embedded stack did not start.", f"See {home / 'up.log'}.")
+        with (home / "up.log").open("rb") as log:
+            log.seek(log_began)
+            said = log.read(_MOST_LOG).decode(errors="replace").strip().removeprefix("Error: ")
+        raise LocalError("The embedded stack did not start.", said or f"See {home / 'up.log'}.")
     return False
 
 
@@ -116,8 +121,20 @@ def down() -> None:
     click.echo("ended")
 
 
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
 def _holder(home: Path) -> psutil.Process | None:
-    """The process that `up` started; None where there is none, whatever process has its number now."""
+    """The process that `up` started; None where there is none, whatever process has its number now.
+
+    Raises:
+        LocalError: others can write into the home, and so could have named any process.
+    """
+    if home.exists() and not is_closed(home):
+        raise LocalError(
+            f"{home} belongs to another user, or others can write into it.", "End it as that user."
+        )
     try:
         pid, begun = (home / _PID).read_text().split()
         holder = psutil.Process(int(pid))

@@ -15,6 +15,7 @@ from typing import IO, Final
 from bedrock_pipeline.errors import BedrockPipelineError
 
 _NAME: Final = ".bedrock-pipeline"
+_SECRETS: Final = ("access_key_id", "secret_access_key", "postgres_password")
 #: How often a start tries to take the lock, which `is_locked` takes for a moment.
 _TRIES: Final = 5
 _BETWEEN_S: Final = 0.05
@@ -98,7 +99,7 @@ def take_lock(home: Path) -> IO[str]:
     try:
         lock = (home / "lock").open("a+")
     except OSError as error:
-        raise _unwritable(home, error) from error
+        raise _unwritable(home / "lock", error) from error
     for _ in range(_TRIES):
         if _try_lock(lock, fcntl.LOCK_EX):
             return lock
@@ -128,28 +129,33 @@ def _unwritable(home: Path, error: OSError) -> LocalError:
 
 
 def is_locked(home: Path) -> bool:
-    """Whether a process holds the home."""
+    """Whether a process holds the home.
+
+    Raises:
+        LocalError: its lock is another user's.
+    """
     try:
         with (home / "lock").open("r+") as lock:
             return not _try_lock(lock, fcntl.LOCK_SH)
     except FileNotFoundError:
         return False
-    except OSError:
-        return True
+    except OSError as error:
+        raise _unwritable(home / "lock", error) from error
 
 
 def load_secrets(home: Path) -> dict[str, str]:
     """This home's own key pair and database password, made at first use, readable by its owner alone."""
     path = home / "secrets.json"
     if not path.exists():
-        made = {
-            "access_key_id": "AKIA" + secrets.token_hex(8).upper(),
-            "secret_access_key": secrets.token_hex(20),
-            "postgres_password": secrets.token_hex(20),
-        }
-        write_private(path, json.dumps(made))
-    loaded: dict[str, str] = json.loads(path.read_text())
-    return loaded
+        made = "AKIA" + secrets.token_hex(8).upper(), secrets.token_hex(20), secrets.token_hex(20)
+        write_private(path, json.dumps(dict(zip(_SECRETS, made, strict=True))))
+    try:
+        loaded: dict[str, str] = json.loads(path.read_text())
+        return {name: loaded[name] for name in _SECRETS}
+    except (ValueError, KeyError, TypeError):
+        raise LocalError(
+            f"{path} is damaged.", "Restore it, or begin without what is stored: remove the home."
+        ) from None
 
 
 def ui_path(home: Path) -> str:

@@ -30,6 +30,8 @@ from bedrock_pipeline.local.root_programs import reachable
 _HERE: Final = Path("/proc/self/cwd")
 #: What the names of folders begin with in which clusters are being made.
 _UNFINISHED: Final = "postgres.new-"
+#: What Postgres answers to a wrong password; psycopg has no code for an error of a connection.
+_REJECTED: Final = "password authentication failed"
 _USERS = ("postgres", "nobody")
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -112,9 +114,11 @@ class _Place:
                 ) from error
 
     def give_all(self) -> None:
-        """Make the cluster the owner's: that of a copy of the home, which root made, is root's."""
-        if self.owner and self.data.stat().st_uid != self.owner[0]:
-            self.give(*self.data.rglob("*"), self.data)
+        """Make the cluster the owner's alone, as Postgres wants it: in a copy of the home it may be root's, or open to all."""
+        data, owner = self.data.resolve(), self.owner
+        data.chmod(0o700)
+        if owner:
+            self.give(*(path for path in (data, *data.rglob("*")) if path.lstat().st_uid != owner[0]))
 
 
 def dagster_runs(endpoints: Endpoints, statuses: tuple[str, ...]) -> int:
@@ -187,10 +191,20 @@ def _initialise(place: _Place, user: str, password: str) -> None:
 
 
 def _answers(dsn: str) -> bool:
+    """Whether it answers.
+
+    Raises:
+        LocalError: it does, and has another password.
+    """
     try:
         with led_nowhere_else(dsn):
             psycopg.connect(dsn, connect_timeout=2).close()
-    except psycopg.OperationalError:
+    except psycopg.OperationalError as error:
+        if _REJECTED in str(error):
+            raise LocalError(
+                "Postgres has another password than secrets.json of this home.",
+                "Restore that file, or begin without what is stored: remove the home.",
+            ) from None
         return False
     return True
 

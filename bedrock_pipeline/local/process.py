@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,13 +32,8 @@ _AN_ERROR: Final = re.compile(
     r"|^\w+: (error: .*)"
     r"|^([A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b.*)"
 )
-#: What Dagster says behind an error of a user's module.
-_WRAPPER: Final = re.compile(r"dagster\._core\.errors\.DagsterUserCodeLoadError\b")
-#: Pydantic says what is wrong, and where, in the next lines.
-_VALIDATION: Final = " validation error"
-_DETAIL: Final = re.compile(
-    r"(?!    For further information)(?!The above exception|During handling|Traceback) *\S"
-)
+#: How a program of ours begins the line in which it says what it ends with.
+EXPLAINED: Final = "It ends with this error: "
 #: What a child's file says: its process, when that began, and its home.
 _A_START: Final = re.compile(r"(\d{1,9}) (\d+\.\d+) (\d+:\d+)")
 _MOST_LOG, _LONGEST_ERROR = 1_000_000, 300
@@ -182,13 +176,12 @@ class Child:
 def last_error(output: str) -> str:
     """The last error that a program names in its output, behind which there may be much else; "" if it names none."""
     lines = output.splitlines()
-    for number, line in reversed([*enumerate(lines)]):
-        if (match := _AN_ERROR.search(line)) and not _WRAPPER.match(line):
-            more = takewhile(_DETAIL.match, lines[number + 1 :]) if _VALIDATION in line else ()
-            found = " ".join(
-                [match[match.lastindex or 0], *(one.partition(" [type=")[0].strip() for one in more)]
-            )
-            return found[:_LONGEST_ERROR]
+    for line in reversed(lines):
+        if line.startswith(EXPLAINED):
+            return line.removeprefix(EXPLAINED)
+    for line in reversed(lines):
+        if match := _AN_ERROR.search(line):
+            return str(match[match.lastindex or 0])[:_LONGEST_ERROR]
     return ""
 
 

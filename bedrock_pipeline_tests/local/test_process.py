@@ -153,17 +153,8 @@ def test_what_a_program_ended_with_at_its_start_is_said(tmp_path: Path) -> None:
             "FATAL:  could not create any TCP/IP sockets",
         ),
         (
-            (
-                "pydantic_core._pydantic_core.ValidationError: 1 validation error for Limits\n"
-                "  Value error, max_records is too low [type=value_error, input_value={'a': 1}, input_type=dict]\n"
-                "    For further information visit https://errors.pydantic.dev\n\n"
-                "The above exception was the direct cause of the following exception:\n\nTraceback\n"
-                "dagster._core.errors.DagsterUserCodeLoadError: Error occurred during the loading of definitions"
-            ),
-            (
-                "pydantic_core._pydantic_core.ValidationError: 1 validation error for Limits "
-                "Value error, max_records is too low"
-            ),
+            "KeyError: 'a'\nIt ends with this error: ValueError: two of them (mine.py, line 3)\nValueError: of Dagster",
+            "ValueError: two of them (mine.py, line 3)",
         ),
         (
             "[7] FATAL:  could not map shared memory\n[8] FATAL:  the database system is starting up",

@@ -1,5 +1,6 @@
 """The processes that runs are: forks of one that has imported everything, which end with the code server."""
 
+import importlib
 import inspect
 import signal
 import subprocess
@@ -8,7 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from dagster._core.errors import DagsterUserCodeLoadError
 from dagster._grpc.server import DagsterApiServer
+
+from bedrock_pipeline.orchestration.code_server import explained
 
 _SERVER = """
 import os, sys, time
@@ -104,3 +108,51 @@ def test_dagsters_code_server_starts_runs_in_the_context_that_is_replaced() -> N
     text = inspect.getsource(DagsterApiServer)
     assert text.count("self._mp_ctx = ") == 1
     assert "self._mp_ctx.Process(" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = (", "SyntaxError: '(' was never closed (mine.py, line 1)"),
+        ("\ndef f():\n    return {}['a']\nf()", "KeyError: 'a' (mine.py, line 3)"),
+        (
+            "raise ValueError('first\\n\\nsecond: what to do')",
+            "ValueError: first second: what to do (mine.py, line 1)",
+        ),
+        ("import sys; sys.exit('no configuration')", "no configuration (mine.py, line 1)"),
+        ("raise ExceptionGroup('two', [ValueError('a'), TypeError('b')])", "ValueError: a; TypeError: b"),
+        (
+            "try:\n    open('/nothing')\nexcept OSError as error:\n    raise RuntimeError('no file') from error",
+            "RuntimeError: no file (mine.py, line 4)",
+        ),
+        (
+            "error = KeyError('A'); error.add_note('Set the variable.'); raise error",
+            "KeyError: 'A' Set the variable. (mine.py, line 1)",
+        ),
+        (
+            "import pydantic\nclass A(pydantic.BaseModel):\n    x: int\n    y: int\nA(x='secret')",
+            (
+                "ValidationError: 2 validation errors for A x Input should be a valid integer, unable to parse string as an "
+                "integer y Field required (mine.py, line 5)"
+            ),
+        ),
+        ("import absent_library", "ModuleNotFoundError: No module named 'absent_library' (mine.py, line 1)"),
+    ],
+)
+def test_an_error_of_a_users_module_is_said_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    """Not Dagster's, which is raised from it."""
+    (tmp_path / "mine.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    with pytest.raises((Exception, SystemExit)) as caught:
+        importlib.import_module("mine")
+    assert explained(caught.value) == said
+    if isinstance(raised := caught.value, Exception):
+        info = type(raised), raised, raised.__traceback__
+        outer: Exception = DagsterUserCodeLoadError(  # type: ignore[no-untyped-call]  # Dagster's
+            "Error occurred", user_exception=raised, original_exc_info=info
+        )
+        outer.__cause__ = raised
+        assert explained(outer) == said
