@@ -92,7 +92,7 @@ ROOTS = (
         "H7: responses are judged by the code of the moment",
         {
             "bedrock_pipeline/collect/collect_chunk.py": {
-                "    return thaw(settings, code)\n": "    return code\n"
+                "    return thaw(settings, code, validates=not by_schema_only)\n": "    return code\n"
             }
         },
         (READ,),
