@@ -234,6 +234,7 @@ class _Waits:
         self._said: str | None = None
 
     def seen(self, deployment: Deployment, row: DatasetRow, state: tuple[object, ...]) -> None:
+        """Look at a state, and say what is waited for if it has been that one for long."""
         now = time.monotonic()
         if state == self._state and now - self._since < _LONG_S:
             return

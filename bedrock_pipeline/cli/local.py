@@ -133,7 +133,8 @@ def _holder(home: Path) -> psutil.Process | None:
     """
     if home.exists() and not is_closed(home):
         raise LocalError(
-            f"{home} belongs to another user, or others can write into it.", "End it as that user."
+            f"{home} belongs to another user, or others can write into it.",
+            "End it as that user, or close the folder to others: chmod 700.",
         )
     try:
         pid, begun = (home / _PID).read_text().split()
