@@ -37,9 +37,8 @@ class BedrockPipelineError(Exception):
 
 def is_of_called_code(error: BaseException) -> bool:
     """Whether an error is one of the code that was called, such as a panic of a library, and not a request to end."""
-    return (
-        isinstance(error, Exception) or type(error).__name__ == "PanicException"
-    )  # of Rust, a BaseException
+    # A panic of Rust is a BaseException.
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def _sentence(text: str, *, followed: bool) -> str:

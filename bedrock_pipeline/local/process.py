@@ -23,7 +23,7 @@ _PR_SET_PDEATHSIG = 1
 _START_SECONDS = 180.0  # a machine may be busy with much else
 _END_SECONDS = 20.0
 _REMAINING_SECONDS = 5.0
-#: Ports of which no system makes those of outgoing connections, one of which could be there before a program binds it.
+#: Ports that systems do not give to outgoing connections unless they are set so: one could be there before a program binds it.
 _PORTS: Final = range(20_000, 30_000)
 _RANDOM: Final = random.SystemRandom()
 #: The last line of a traceback, and how other programs begin what they end with; Postgres answers early clients so too.

@@ -30,10 +30,8 @@ def reachable(programs: Path) -> Path:
         shutil.copytree(package, unfinished / "package" / "pginstall")
         if libraries.is_dir():
             shutil.copytree(libraries, unfinished / libraries.name)
-        for path in (
-            unfinished,
-            *unfinished.rglob("*"),
-        ):  # installed under an umask, they may be root's alone
+        # Installed under an umask, they may be root's alone.
+        for path in (unfinished, *unfinished.rglob("*")):
             mode = path.stat().st_mode
             path.chmod(0o755 if mode & 0o100 else 0o644)
         try:

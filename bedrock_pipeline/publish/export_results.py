@@ -103,10 +103,8 @@ def _temporary(path: Path) -> Path:
         with suppress(FileNotFoundError):
             path.lstat()  # raises another error if its name is too long
         made.touch(exist_ok=False)
-        with suppress(FileNotFoundError):
-            made.chmod(
-                stat.S_IMODE(path.lstat().st_mode)
-            )  # those who may not read it now may not read it then
+        with suppress(FileNotFoundError):  # who may not read it now may not read it then
+            made.chmod(stat.S_IMODE(path.lstat().st_mode))
     except OSError as error:
         raise ConfigurationError(
             f"{path.name} cannot be written in {path.parent}: {error.strerror}.",
